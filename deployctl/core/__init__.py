@@ -1,0 +1,1 @@
+"""Ground: what every other room may use and what uses nothing itself."""
