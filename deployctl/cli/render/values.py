@@ -1,0 +1,81 @@
+"""Field changes broken down to what really differs, with secrets masked and long values cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from deployctl.core.redact import masked
+from deployctl.core.values import Json, Path, show_path
+from deployctl.deploy.kinds import schedules
+from deployctl.deploy.model import Change, Op
+from deployctl.templating.grammar import Unknown
+
+_LONGEST = 120
+_ABSENT = object()
+
+
+def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
+    """(field, old, new) of a change and the children that differ; None: was or is not there."""
+    created = change.op is Op.CREATE
+    for part in change.fields:
+        if part.field == "version_info" or (created and part.new in (None, [], {})):
+            continue
+        if part.field == "parameter_openapi_schema":
+            yield "parameters' schema", None if created else _names(part.old), _names(part.new)
+        elif part.field == "schedule":
+            old = schedules.show(part.old) if part.old else None
+            yield "schedule", old, schedules.show(part.new)
+        else:
+            for path, old, new in differences(part.old, part.new, (part.field,)):
+                yield show_path(path), _show(old, path), _show(new, path)
+    for child in change.children:
+        if child.needed:
+            yield from _child(child)
+
+
+def differences(old: Json, new: Json, path: Path = ()) -> Iterator[tuple[Path, Json, Json]]:
+    """The places where two values differ, as deep as both are mappings."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            if old.get(key, _ABSENT) != new.get(key, _ABSENT):
+                yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+    else:
+        yield path, old, new
+
+
+def _child(child: Change) -> Iterator[tuple[str, str | None, str | None]]:
+    label = f"{child.kind.replace('_', ' ')} {child.key[-1]}"
+    if child.op is Op.DELETE:
+        yield label, "there", None
+    elif child.op is Op.CREATE:
+        yield label, None, "new"
+    else:
+        for name, old, new in lines(child):
+            yield f"{label}: {name}", old, new
+
+
+def _names(schema: Json) -> str:
+    properties = (schema or {}).get("properties", {}) if isinstance(schema, dict) else {}
+    return "(" + ", ".join(properties) + ")"
+
+
+def _show(value: Json, path: Path) -> str | None:
+    if value is _ABSENT or value is None:
+        return None
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    shown = masked(value, name)
+    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
+    text = " ".join(text.split()) or '""'
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def jsonable(value: Json, name: str = "") -> Json:
+    """A value for JSON output: masked, unknown parts as `{"unknown": "step.key"}`."""
+    if isinstance(value, Unknown):
+        return {"unknown": f"{value.step}.{value.key}"}
+    if isinstance(value, dict):
+        return {key: jsonable(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [jsonable(item, name) for item in value]
+    return masked(value, name)

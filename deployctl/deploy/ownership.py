@@ -1,0 +1,135 @@
+"""What this project declared the last time, kept on the server so that any machine can go on.
+
+A record names, for each object, the fields that the file declared: names only, never values, so
+there is nothing secret in it. It is an artifact (the one place on every Prefect server that holds
+megabytes under a key of one's own and is never tidied away), one key per project; each write adds
+a version, the latest counts.
+
+A field is on record before it is first written and until after it was last reset, so that a deploy
+killed anywhere is completed by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from deployctl.api.talk import Request, Talk, ask
+from deployctl.core.errors import DeployctlError, LostAnswer
+from deployctl.core.values import Json
+from deployctl.deploy.kinds import KINDS
+from deployctl.deploy.model import Item, Key
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Kind → key → declared fields (and kinds of children whose whole list was declared)."""
+
+    items: Mapping[str, Mapping[Key, frozenset[str]]] = field(default_factory=dict)
+
+    def declared(self, kind: str, key: Key) -> frozenset[str]:
+        """What an earlier apply declared on this object; empty for an object not on record."""
+        return self.items.get(kind, {}).get(key, frozenset())
+
+    def below(self, kind: str, parent: Key) -> list[Key]:
+        """The keys of the recorded children of this kind of an object."""
+        return [key for key in self.items.get(kind, {}) if key[: len(parent)] == parent]
+
+    def claim(self, wanted: Iterable[Item]) -> Record:
+        """This record with what `wanted` declares added: to write before the first change."""
+        merged = {kind: dict(entries) for kind, entries in self.items.items()}
+        for kind, key, names in _declarations(wanted):
+            entries = merged.setdefault(kind, {})
+            entries[key] = entries.get(key, frozenset()) | names
+        return Record(merged)
+
+    def settle(self, applied: Iterable[Item]) -> Record:
+        """This record with exactly what the applied roots declare, for them and all below them."""
+        roots = tuple(applied)
+        kept = {
+            kind: {
+                key: names
+                for key, names in entries.items()
+                if not any(_belongs(kind, key, root) for root in roots)
+            }
+            for kind, entries in self.items.items()
+        }
+        return Record(kept).claim(roots)
+
+
+def read_record(project: str) -> Talk[Record]:
+    """The latest record of a project; an empty one where there is none."""
+    answer = yield from ask(
+        Request("GET", f"/artifacts/{key_for(project)}/latest", missing_ok=True)
+    )
+    return _decode(answer["data"]) if answer else Record()
+
+
+def write_record(project: str, record: Record) -> Talk[None]:
+    """Adds a version of the record."""
+    key, data = key_for(project), _encode(record)
+    body = {
+        "key": key,
+        "type": "deployctl",
+        "description": f"What deployctl manages for the project {project!r}.",
+        "data": data,
+    }
+    request = Request("POST", "/artifacts/", body, repeat=False, about=f"record of {project}")
+    try:
+        yield [request]
+    except LostAnswer:
+        latest = yield from ask(Request("GET", f"/artifacts/{key}/latest", missing_ok=True))
+        if latest is None or latest["data"] != data:
+            yield [request]
+
+
+def key_for(project: str) -> str:
+    """The artifact key of a project: lower-case ASCII letters, digits and dashes are allowed.
+
+    A name that does not survive that as it is gets a suffix that tells it from its likes.
+    """
+    plain = unicodedata.normalize("NFKD", project).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if slug != project:
+        slug = f"{slug}-{hashlib.sha256(project.encode()).hexdigest()[:8]}".strip("-")
+    return f"deployctl-{slug}"
+
+
+def _belongs(kind: str, key: Key, root: Item) -> bool:
+    return root.kind in (kind, KINDS[kind].parent) and key[: len(root.key)] == root.key
+
+
+def _declarations(items: Iterable[Item]) -> Iterable[tuple[str, Key, frozenset[str]]]:
+    for item in items:
+        yield item.kind, item.key, frozenset(item.fields) | item.owns
+        yield from _declarations(item.children)
+
+
+def _encode(record: Record) -> Json:
+    return {
+        "format": _FORMAT,
+        "items": {
+            kind: [[list(key), sorted(names)] for key, names in sorted(entries.items())]
+            for kind, entries in sorted(record.items.items())
+            if entries
+        },
+    }
+
+
+def _decode(data: Json) -> Record:
+    if data["format"] != _FORMAT:
+        raise DeployctlError(
+            "this project was deployed by a newer deployctl, whose records this one cannot read",
+            help="upgrade deployctl",
+        )
+    return Record(
+        {
+            kind: {tuple(key): frozenset(names) for key, names in entries}
+            for kind, entries in data["items"].items()
+        }
+    )

@@ -1,0 +1,74 @@
+"""From what file and code say to the items that the engine compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from deployctl.api.dialect import Dialect
+from deployctl.core.values import Json
+from deployctl.deploy.kinds import KINDS
+from deployctl.deploy.kinds.automations import wanted_automation
+from deployctl.deploy.kinds.deployments import FIELDS
+from deployctl.deploy.kinds.schedules import wanted_schedule
+from deployctl.deploy.model import Item, Key
+
+
+def deployment(
+    key: Key,
+    fields: Mapping[str, Json],
+    automations: Sequence[Mapping[str, Json]] | None,
+    *,
+    passive: frozenset[str] = frozenset(),
+) -> Item:
+    """A deployment as an item.
+
+    `fields` are declared fields by the API's names, with `schedules` among them if they are
+    declared; `automations` the bodies of its triggers, None where the file says nothing of them.
+    `passive` fields were inferred, written by nobody.
+    """
+    own = {name: fields[name] for name in (*FIELDS, "version_info") if name in fields}
+    children = list(_schedules(key, fields.get("schedules") or ()))
+    children += [wanted_automation(key, body) for body in automations or ()]
+    owns = {"schedule"} if "schedules" in fields else set()
+    if automations is not None:
+        owns.add("automation")
+    return Item("deployment", key, own, tuple(children), frozenset(owns), passive)
+
+
+def work_pool(spec: Mapping[str, Json]) -> Item:
+    """An entry of `work_pools:`; one that is only named by a deployment has no fields."""
+    fields = {_API_NAMES.get(name, name): value for name, value in spec.items()}
+    name, queues = fields.pop("name"), fields.pop("queues", None) or ()
+    return Item("work_pool", (name,), fields, tuple(_queue(name, queue) for queue in queues))
+
+
+def fitted(item: Item, dialect: Dialect) -> tuple[Item, list[str]]:
+    """The item without what this server does not know, and the names of what was left out."""
+    rules = KINDS[item.kind].rules(dialect)
+    left_out = [name for name in item.fields if name not in rules]
+    children, dropped = [], []
+    for child in item.children:
+        fit, names = fitted(child, dialect)
+        children.append(fit)
+        dropped += [f"{child.kind}.{name}" for name in names]
+    fields = {name: value for name, value in item.fields.items() if name in rules}
+    return (
+        Item(item.kind, item.key, fields, tuple(children), item.owns, item.passive, raw=item.raw),
+        left_out + sorted(set(dropped)),
+    )
+
+
+_API_NAMES = {"paused": "is_paused"}
+
+
+def _queue(pool: str, spec: Mapping[str, Json]) -> Item:
+    fields = {_API_NAMES.get(name, name): value for name, value in spec.items()}
+    return Item("work_queue", (pool, fields.pop("name")), fields)
+
+
+def _schedules(key: Key, schedules: Sequence[Mapping[str, Json]]) -> Iterator[Item]:
+    seen: dict[Key, int] = {}
+    for fields in schedules:
+        first = wanted_schedule(key, fields)
+        ordinal = seen[first.key] = seen.get(first.key, -1) + 1
+        yield wanted_schedule(key, fields, ordinal) if ordinal else first
