@@ -1,0 +1,1 @@
+"""`{{ … }}` in prefect.yaml: what it may say, what it stands for, and when that is known."""

@@ -1,0 +1,74 @@
+"""Which placeholders of a deployment are resolved, and which are left to whoever runs it.
+
+- `pull` steps run on the worker: only outputs of build and push steps are filled in.
+- `build` and `push` steps are rendered as they run, one after the other (`steps.engine`); only the
+  environment is known before that.
+- A trigger's `parameters` are Jinja templates that the server renders for each event.
+- `job_variables` keep their blocks and variables wherever the pool's schema allows a string: the
+  worker looks them up, so that no secret is stored and a changed variable needs no new deploy.
+  Prefect 3 stores the values, which is one of the differences that we want.
+- Everything else is stored with its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from deployctl.core.values import Json, Path, leaves, show_path
+from deployctl.templating.grammar import Kind, malformed
+from deployctl.templating.render import Problem, Rule, Treatment
+
+AllowsString: TypeAlias = Callable[[Path], bool]
+"""Whether a work pool's schema takes any text at a path below `job_variables`."""
+
+_REFERENCES = frozenset({Kind.BLOCK, Kind.VARIABLE})
+
+
+def rule_for(allows_string: AllowsString | None = None) -> Rule:
+    """The rule for one entry of `deployments:`, at paths that start there.
+
+    Without `allows_string` (the pool is not known yet) job variables keep all their references.
+    """
+
+    def rule(path: Path, kind: Kind) -> Treatment:
+        match path:
+            case ("pull", *_):
+                return Treatment.OFFER if kind is Kind.STEP else Treatment.KEEP
+            case ("build" | "push", *_):
+                return Treatment.RESOLVE if kind is Kind.ENV else Treatment.KEEP
+            case ("triggers", int(), "parameters", *_) if kind is Kind.STEP:
+                return Treatment.KEEP
+            case ("work_pool", "job_variables", *below) | (
+                "triggers",
+                int(),
+                "job_variables",
+                *below,
+            ):
+                return _in_job_variables(tuple(below), kind, allows_string)
+        return Treatment.RESOLVE
+
+    return rule
+
+
+def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
+    """What looks like a placeholder in one entry of `deployments:` and is none (DC301)."""
+    for path, value in leaves(deployment):
+        if not isinstance(value, str) or (path[:1] == ("triggers",) and "parameters" in path):
+            continue
+        for text in malformed(value):
+            yield Problem(
+                path,
+                "DC301",
+                f"{show_path(path)}: '{text}' is no placeholder and stays as it is",
+                "a placeholder is one name between two braces, as in '{{ build-image.tag }}', "
+                "without filters or expressions",
+            )
+
+
+def _in_job_variables(path: Path, kind: Kind, allows_string: AllowsString | None) -> Treatment:
+    if kind is Kind.DOCUMENT:
+        return Treatment.KEEP
+    if kind in _REFERENCES and (allows_string is None or allows_string(path)):
+        return Treatment.KEEP
+    return Treatment.RESOLVE

@@ -1,0 +1,190 @@
+"""Blocks and variables of the server: which ones a value names, reading them, what they hold.
+
+All references of a command are read in one batch, each once, and without secrets: the server shows
+`********` in their place, and the block's schema names the fields. So a secret that would have to
+be stored in plain text is seen by nobody, and is reported instead. Only steps, which run here and
+store nothing, are given secrets; what they are given is masked in all that is shown from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from deployctl.api.talk import Request, Talk
+from deployctl.core import redact
+from deployctl.core.values import Json, Path, leaves
+from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.values import lookup
+
+_KINDS = frozenset({Kind.BLOCK, Kind.DOCUMENT, Kind.VARIABLE})
+
+
+class Unresolved(Exception):
+    """A placeholder has no value. Used between a source and the pass that asked it."""
+
+    def __init__(self, code: str, message: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A block or a variable by its name on the server; for blocks also the path into it."""
+
+    kind: Kind
+    """BLOCK, DOCUMENT or VARIABLE."""
+    name: str
+    """What follows the prefix: `secret.tok.path` or `x`; the id of a DOCUMENT."""
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """What has to be read: (type, name) of a block, else (name,)."""
+        return tuple(self.name.split(".", 2)[:2]) if self.kind is Kind.BLOCK else (self.name,)
+
+    @property
+    def path(self) -> str:
+        """The path into a block; "" for all of it."""
+        return ".".join(self.name.split(".", 2)[2:]) if self.kind is Kind.BLOCK else ""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case Kind.BLOCK:
+                return f"block '{'/'.join(self.source)}'"
+            case Kind.DOCUMENT:
+                return f"block with the id '{self.name}'"
+        return f"variable '{self.name}'"
+
+
+def document_id(value: Mapping[str, Json]) -> str:
+    """The id in `{"$ref": {"block_document_id": …}}`; "" of any other mapping."""
+    reference = value.get("$ref")
+    return str(reference.get("block_document_id") or "") if isinstance(reference, dict) else ""
+
+
+def references(value: Json, path: Path = ()) -> Iterator[tuple[Path, Reference]]:
+    """Every reference in a value with its place, in document order."""
+    if isinstance(value, str):
+        for placeholder in placeholders(value):
+            if placeholder.kind in _KINDS:
+                yield path, Reference(placeholder.kind, placeholder.target)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from references(item, (*path, index))
+    elif isinstance(value, dict):
+        if document_id(value):
+            yield path, Reference(Kind.DOCUMENT, document_id(value))
+        else:
+            for key, item in value.items():
+                yield from references(item, (*path, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What was read of the server's blocks and variables; call it to look a reference up."""
+
+    sources: Mapping[tuple[Kind, tuple[str, ...]], Json]
+    """The server's answers; None for what it does not have."""
+    secrets: bool = False
+    """Whether the answers hold secrets, and may be used as they are."""
+
+    def __call__(self, reference: Reference) -> Json:
+        """The value of a reference; raises `Unresolved` if it is missing or would be a secret."""
+        found = self.sources.get((reference.kind, reference.source))
+        if found is None:
+            raise Unresolved("DC304", f"the server has no {reference}", _help(reference))
+        if reference.kind is Kind.VARIABLE:
+            return found["value"]
+        try:
+            path = _full_path(found["data"], reference.path)
+            value = lookup(found["data"], path) if path else found["data"]
+        except LookupError:
+            message = f"the {reference} has no '{reference.path}'"
+            raise Unresolved("DC305", message, f"it has {_keys(found['data'])}") from None
+        if not self.secrets and (_touches_secret(found, path) or _is_masked(value)):
+            raise Unresolved(
+                "DC306",
+                f"the {reference} is secret and would be stored in plain text",
+                "put the reference into 'job_variables.env', where it stays a reference until the "
+                "run starts, or load the block in the flow",
+            )
+        return value
+
+
+def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Talk[Library]:
+    """Reads the blocks and variables of these references in one batch, each once.
+
+    `secrets`: also read secret values, for steps; they are remembered as such and never shown.
+    """
+    sources = list(dict.fromkeys((item.kind, item.source) for item in wanted))
+    readable = [(kind, name) for kind, name in sources if len(name) == 2 or kind is not Kind.BLOCK]
+    if not readable:
+        return Library({}, secrets)
+    answers = yield [_request(kind, name, secrets) for kind, name in readable]
+    if secrets:
+        redact.remember(_secrets(answers))
+    return Library(dict(zip(readable, answers, strict=True)), secrets)
+
+
+def _request(kind: Kind, name: tuple[str, ...], secrets: bool) -> Request:
+    parts = [quote(part, safe="") for part in name]
+    match kind:
+        case Kind.VARIABLE:
+            path = f"/variables/name/{parts[0]}"
+        case Kind.DOCUMENT:
+            path = f"/block_documents/{parts[0]}"
+        case _:
+            path = f"/block_types/slug/{parts[0]}/block_documents/name/{parts[1]}"
+    if secrets and kind is not Kind.VARIABLE:
+        path += "?include_secrets=true"
+    return Request("GET", path, about=f"{kind} {'/'.join(name)}", missing_ok=True)
+
+
+def _help(reference: Reference) -> str:
+    if reference.kind is Kind.BLOCK and len(reference.source) < 2:
+        return "write '{{ prefect.blocks.<type>.<name> }}'"
+    if reference.kind is Kind.VARIABLE and "." in reference.name:
+        name = reference.name.partition(".")[0]
+        return f"a variable has no parts: '{{{{ prefect.variables.{name} }}}}' is all of it"
+    return "create it on the server, or correct the name"
+
+
+def _full_path(data: Json, path: str) -> str:
+    """The path from the root of a block's data: a block of a single `value` unwraps to it."""
+    if list(data) != ["value"] or path == "value" or path.startswith(("value.", "value[")):
+        return path
+    return f"value.{path}" if path else "value"
+
+
+def _touches_secret(document: Json, path: str) -> bool:
+    """Whether the value at `path` is, holds, or is part of what the block's schema calls secret.
+
+    Of a name with a wildcard (`headers.*.value`) everything below what precedes it is secret, as
+    for the server.
+    """
+    names = document.get("block_schema", {}).get("fields", {}).get("secret_fields") or ()
+    here = path.replace("[", ".").replace("]", "").split(".") if path else []
+    for name in names:
+        parts = name.split(".")
+        prefix = parts[: parts.index("*")] if "*" in parts else parts
+        if all(mine == theirs for mine, theirs in zip(here, prefix, strict=False)):
+            return True
+    return False
+
+
+def _is_masked(value: Json) -> bool:
+    return any(leaf == redact.MASK for _, leaf in leaves(value))
+
+
+def _secrets(answers: Iterable[Json]) -> Iterator[str]:
+    for document in answers:
+        for path, leaf in leaves((document or {}).get("data")):
+            if isinstance(leaf, str) and _touches_secret(document, ".".join(map(str, path))):
+                yield leaf
+
+
+def _keys(data: Json) -> str:
+    return ", ".join(f"'{key}'" for key in data)

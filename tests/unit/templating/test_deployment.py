@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployctl.core.values import Path
+from deployctl.templating.deployment import malformed_placeholders, rule_for
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
+from deployctl.templating.render import Scope, render
+
+SCOPE = Scope(
+    environ={"ENV": "env"},
+    outputs={"image": "app:1"},
+    references=Library({(Kind.VARIABLE, ("v",)): {"value": 5}}),
+)
+ALL = "{{ $ENV }} {{ image }} {{ prefect.variables.v }} {{ ctx.flow.id }}"
+
+
+def only_env(path: Path) -> bool:
+    return path[0] == "env"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "expected"),
+    [
+        ({"tags": [ALL]}, {"tags": ["env app:1 5 {{ ctx.flow.id }}"]}),
+        ({"parameters": {"p": ALL}}, {"parameters": {"p": "env app:1 5 {{ ctx.flow.id }}"}}),
+        (
+            {"pull": [{"f": {"a": ALL, "b": ["{{ clone.directory }}"]}}]},
+            {
+                "pull": [
+                    {
+                        "f": {
+                            "a": "{{ $ENV }} app:1 {{ prefect.variables.v }} {{ ctx.flow.id }}",
+                            "b": ["{{ clone.directory }}"],
+                        }
+                    }
+                ]
+            },
+        ),
+        (
+            {"build": [{"f": {"a": ALL}}]},
+            {
+                "build": [
+                    {"f": {"a": "env {{ image }} {{ prefect.variables.v }} {{ ctx.flow.id }}"}}
+                ]
+            },
+        ),
+        (
+            {"triggers": [{"enabled": "{{ image }}", "parameters": {"p": ["{{ event.id }}"]}}]},
+            {"triggers": [{"enabled": "app:1", "parameters": {"p": ["{{ event.id }}"]}}]},
+        ),
+        (
+            {
+                "work_pool": {
+                    "name": "{{ prefect.variables.v }}",
+                    "job_variables": {
+                        "env": {"A": "{{ prefect.variables.v }}", "B": "{{ image }}"},
+                        "ttl": "{{ prefect.variables.v }}",
+                        "cluster_config": {"$ref": {"block_document_id": "id"}},
+                    },
+                }
+            },
+            {
+                "work_pool": {
+                    "name": 5,
+                    "job_variables": {
+                        "env": {"A": "{{ prefect.variables.v }}", "B": "app:1"},
+                        "ttl": 5,
+                        "cluster_config": {"$ref": {"block_document_id": "id"}},
+                    },
+                }
+            },
+        ),
+    ],
+)
+def test_each_field_is_rendered_as_far_as_it_should_be(deployment: Any, expected: Any) -> None:
+    assert render(deployment, SCOPE, rule_for(only_env)) == (expected, [])
+
+
+def test_while_the_pool_is_unknown_job_variables_keep_their_references() -> None:
+    deployment = {"work_pool": {"job_variables": {"ttl": "{{ prefect.variables.v }}"}}}
+    assert render(deployment, SCOPE, rule_for()) == (deployment, [])
+
+
+def test_an_environment_variable_is_not_frozen_into_pull_steps() -> None:
+    deployment = {"pull": [{"f": {"a": "{{ ENV }}", "b": "{{ $ENV }}"}}]}
+    assert render(deployment, SCOPE, rule_for()) == (deployment, [])
+
+
+def test_malformed_placeholders_are_told_except_in_event_templates() -> None:
+    deployment = {
+        "tags": ["{{ a | upper }}"],
+        "triggers": [{"name": "{{ }}", "parameters": {"p": "{{ event.resource['id'] }}"}}],
+    }
+    problems = list(malformed_placeholders(deployment))
+    assert [problem.path for problem in problems] == [("tags", 0), ("triggers", 0, "name")]
+    assert "'{{ a | upper }}'" in problems[0].message

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployctl.api.talk import Request
+from deployctl.core import redact
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library, Reference, read_references, references
+from deployctl.templating.render import Scope, render
+
+
+def block(data: Any, *secret: str) -> Any:
+    return {"data": data, "block_schema": {"fields": {"secret_fields": list(secret)}}}
+
+
+LIBRARY = Library(
+    {
+        (Kind.VARIABLE, ("team",)): {"name": "team", "value": {"name": "data", "size": 3}},
+        (Kind.VARIABLE, ("none",)): {"name": "none", "value": None},
+        (Kind.VARIABLE, ("gone",)): None,
+        (Kind.BLOCK, ("json", "a")): block({"value": {"list": [{"k": 1}, 2], "values": "v"}}),
+        (Kind.BLOCK, ("registry", "hub")): block(
+            {"url": "hub.example", "user": {"name": "u", "password": "********"}}, "user.password"
+        ),
+        (Kind.BLOCK, ("headers", "h")): block(
+            {"name": "n", "headers": {"a": "********", "b": ""}}, "headers.*"
+        ),
+        (Kind.BLOCK, ("secret", "tok")): block({"value": "********"}, "value"),
+        (Kind.DOCUMENT, ("id-1",)): block({"config": {"a": 1}, "context": "c"}),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ prefect.variables.team }}", {"name": "data", "size": 3}),
+        ("{{ prefect.variables.none }}", None),
+        ("x{{ prefect.variables.none }}", "xNone"),
+        ("{{ prefect.blocks.json.a }}", {"list": [{"k": 1}, 2], "values": "v"}),
+        ("{{ prefect.blocks.json.a.value }}", {"list": [{"k": 1}, 2], "values": "v"}),
+        ("{{ prefect.blocks.json.a.list[0].k }}", 1),
+        ("{{ prefect.blocks.json.a.value.list[1] }}", 2),
+        ("{{ prefect.blocks.json.a.values }}", "v"),
+        ("{{ prefect.blocks.registry.hub.url }}/app", "hub.example/app"),
+        ("{{ prefect.blocks.registry.hub.user.name }}", "u"),
+        ("{{ prefect.blocks.headers.h.name }}", "n"),
+        ({"$ref": {"block_document_id": "id-1"}}, {"config": {"a": 1}, "context": "c"}),
+        ({"$ref": "#/definitions/x"}, {"$ref": "#/definitions/x"}),
+    ],
+)
+def test_references_become_what_the_server_holds(template: Any, expected: Any) -> None:
+    assert render(template, Scope(references=LIBRARY)) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "said"),
+    [
+        ("{{ prefect.variables.gone }}", "DC304", "no variable 'gone'"),
+        ("{{ prefect.variables.team.name }}", "DC304", "no variable 'team.name'"),
+        ("{{ prefect.blocks.json }}", "DC304", "no block 'json'"),
+        ("{{ prefect.blocks.json.b }}", "DC304", "no block 'json/b'"),
+        ("{{ prefect.blocks.json.a.nope }}", "DC305", "has no 'nope'"),
+        ("{{ prefect.blocks.registry.hub.nope }}", "DC305", "has no 'nope'"),
+        ("x{{ prefect.blocks.json.a }}", "DC305", "mapping or a list"),
+        ("{{ prefect.blocks.secret.tok }}", "DC306", "secret"),
+        ("{{ prefect.blocks.secret.tok.value }}", "DC306", "secret"),
+        ("x-{{ prefect.blocks.secret.tok }}", "DC306", "secret"),
+        ("{{ prefect.blocks.registry.hub }}", "DC306", "secret"),
+        ("{{ prefect.blocks.registry.hub.user }}", "DC306", "secret"),
+        ("{{ prefect.blocks.registry.hub.user.password }}", "DC306", "secret"),
+        ("{{ prefect.blocks.headers.h.headers.b }}", "DC306", "secret"),
+    ],
+)
+def test_what_cannot_be_stored_is_a_problem(template: str, code: str, said: str) -> None:
+    _, (problem,) = render({"parameters": {"p": template}}, Scope(references=LIBRARY))
+    assert problem.code == code
+    assert said in problem.message
+    assert "parameters.p" in problem.message
+    assert "********" not in problem.message
+
+
+def test_each_source_is_read_once_and_in_one_batch() -> None:
+    value = {
+        "a": ["{{ prefect.variables.x }} {{ prefect.blocks.secret.tok }}"],
+        "b": "{{ prefect.blocks.secret.tok.value }} {{ prefect.variables.x }} {{ $HOME }}",
+        "c": {"$ref": {"block_document_id": "id-1"}},
+        "d": "{{ prefect.blocks.incomplete }}",
+    }
+    found = [reference for _, reference in references(value)]
+    assert [path for path, _ in references(value)] == [
+        ("a", 0),
+        ("a", 0),
+        ("b",),
+        ("b",),
+        ("c",),
+        ("d",),
+    ]
+    talk = read_references(found)
+    assert [(request.path, request.missing_ok) for request in next(talk)] == [
+        ("/variables/name/x", True),
+        ("/block_types/slug/secret/block_documents/name/tok", True),
+        ("/block_documents/id-1", True),
+    ]
+    with pytest.raises(StopIteration) as stop:
+        talk.send([{"value": 5}, block({"value": "********"}, "value"), None])
+    library = stop.value.value
+    assert library(Reference(Kind.VARIABLE, "x")) == 5
+
+
+def test_nothing_is_asked_where_nothing_is_referenced() -> None:
+    with pytest.raises(StopIteration) as stop:
+        next(read_references([]))
+    assert stop.value.value == Library({})
+
+
+def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
+    talk = read_references([Reference(Kind.BLOCK, "secret.tok")], secrets=True)
+    (request,) = next(talk)
+    assert isinstance(request, Request)
+    assert request.path.endswith("/name/tok?include_secrets=true")
+    with pytest.raises(StopIteration) as stop:
+        talk.send([block({"value": "opensesame-17"}, "value")])
+    value, problems = render(
+        "t={{ prefect.blocks.secret.tok }}", Scope(references=stop.value.value)
+    )
+    assert (value, problems) == ("t=opensesame-17", [])
+    assert redact.redact(value) == "t=********"

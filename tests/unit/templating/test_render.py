@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.core.values import leaves
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
+from deployctl.templating.render import Scope, Treatment, render
+from deployctl.templating.values import Unknown, contains_unknown
+
+OUTPUTS = {
+    "build-image": {"tag": "1.2", "size": 7, "layers": [{"id": "a"}, {"id": "b"}]},
+    "tag": "1.2",
+    "stdout": "from the step",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ build-image.tag }}", "1.2"),
+        ("{{ tag }}", "1.2"),
+        ("{{ build-image.size }}", 7),
+        ("{{ build-image.layers }}", [{"id": "a"}, {"id": "b"}]),
+        ("{{ build-image.layers[1].id }}", "b"),
+        ("app:{{ build-image.size }}", "app:7"),
+        (" {{ build-image.size }}", " 7"),
+        ("{{ tag }}-{{ tag }}", "1.2-1.2"),
+        (["{{ tag }}", "x"], ["1.2", "x"]),
+        ({"{{ tag }}": "{{ tag }}"}, {"{{ tag }}": "1.2"}),
+        ("{{ $HOME }}/x", "/root/x"),
+        ("{{ HOME }}", "/root"),
+        ("{{ stdout }}", "from the step"),
+        ("{{ $stdout }}", "from the environment"),
+        ("{{ ctx.flow.name }}", "{{ ctx.flow.name }}"),
+        ("{{ a | upper }} {{ tag }}", "{{ a | upper }} 1.2"),
+        (1.5, 1.5),
+        (None, None),
+    ],
+)
+def test_placeholders_become_values(template: Any, expected: Any) -> None:
+    scope = Scope({"HOME": "/root", "stdout": "from the environment"}, OUTPUTS)
+    assert render(template, scope) == (expected, [])
+
+
+@pytest.mark.parametrize("template", ["{{ $X }}", "{{ x.y }}", "a {{ prefect.variables.v }}"])
+def test_what_no_source_was_given_for_stays_list_items_too(template: str) -> None:
+    assert render([template, {"k": template}], Scope()) == ([template, {"k": template}], [])
+
+
+def test_a_bare_name_waits_for_the_steps_before_it_is_an_environment_variable() -> None:
+    assert render("{{ X }}", Scope({"X": "env"})) == ("{{ X }}", [])
+    assert render("{{ X }}", Scope({"X": "env"}, {"X": "step"})) == ("step", [])
+    assert render("{{ X }}", Scope({"X": "env"}, {})) == ("env", [])
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "said"),
+    [
+        ("{{ $NOPE }}", "DC302", "'NOPE' is not set"),
+        ("{{ build-image.digest }}", "DC303", "'build-image' gives no 'digest'"),
+        ("{{ build-image.layers[9] }}", "DC303", "gives no 'layers[9]'"),
+        ("{{ nope }}", "DC303", "no step gives 'nope'"),
+        ("{{ prefect.variables.nope }}", "DC304", "no variable 'nope'"),
+    ],
+)
+def test_what_a_source_does_not_have_is_a_problem_that_names_key_and_name(
+    template: str, code: str, said: str
+) -> None:
+    scope = Scope({}, OUTPUTS, Library({}))
+    value, (problem,) = render({"tags": ["a", template]}, scope)
+    assert value == {"tags": ["a", template]}
+    assert problem.path == ("tags", 1)
+    assert problem.code == code
+    assert said in problem.message
+    assert problem.message.startswith("tags[1]: ")
+    assert problem.help
+
+
+def test_the_keys_that_a_step_gave_are_in_the_help() -> None:
+    _, (problem,) = render("{{ build-image.digest }}", Scope({}, OUTPUTS))
+    assert problem.help == "it gives 'tag', 'size', 'layers'"
+
+
+def test_an_unknown_stays_one_wherever_it_is_put() -> None:
+    unknown = Unknown("build-image", "image")
+    scope = Scope({}, {"build-image": {"image": unknown}})
+    value, problems = render(
+        {
+            "whole": "{{ build-image.image }}",
+            "part": "docker://{{ build-image.image }}",
+            "below": "{{ build-image.image.name }}",
+        },
+        scope,
+    )
+    assert value == {"whole": unknown, "part": unknown, "below": unknown}
+    assert problems == []
+    assert contains_unknown(value)
+    assert str(unknown) == "(known after build)"
+
+
+def test_a_rule_decides_by_place_and_kind() -> None:
+    def rule(path: tuple[str | int, ...], kind: Kind) -> Treatment:
+        if path[0] == "kept":
+            return Treatment.KEEP
+        return Treatment.OFFER if kind is Kind.STEP else Treatment.RESOLVE
+
+    template = {
+        "kept": "{{ tag }}",
+        "offered": ["{{ tag }}", "{{ clone.directory }}", "{{ HOME }}"],
+    }
+    value, problems = render(template, Scope({"HOME": "/root"}, {"tag": "1"}), rule)
+    assert value == {
+        "kept": "{{ tag }}",
+        "offered": ["1", "{{ clone.directory }}", "{{ HOME }}"],
+    }
+    assert problems == []
+
+
+plain = st.text(st.characters(exclude_characters="{}"), max_size=8)
+name = st.from_regex(r"[a-z][a-z0-9_-]{0,5}", fullmatch=True)
+template = st.one_of(
+    plain,
+    st.builds("{{{{ {} }}}}".format, name),
+    st.builds("{}{{{{ ${} }}}}{}".format, plain, name, plain),
+    st.builds("{{{{ s.{} }}}}".format, name),
+)
+scalar = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), plain)
+document = st.recursive(
+    st.one_of(scalar, template),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(plain, template), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+values = st.dictionaries(name, scalar, max_size=4)
+scopes = st.builds(
+    Scope,
+    st.none() | st.dictionaries(name, plain, max_size=4),
+    st.none() | values | st.builds(lambda flat: {**flat, "s": flat}, values),
+)
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shape(item) for item in value]
+    return None
+
+
+@given(document, scopes)
+def test_a_second_pass_over_plain_values_changes_nothing(value: Any, scope: Scope) -> None:
+    once, problems = render(value, scope)
+    assert render(once, scope) == (once, problems)
+
+
+@given(document, scopes)
+def test_no_key_and_no_list_item_is_ever_lost(value: Any, scope: Scope) -> None:
+    assert _shape(render(value, scope)[0]) == _shape(value)
+
+
+@given(document, scopes)
+def test_each_problem_names_a_place_that_still_holds_its_template(value: Any, scope: Scope) -> None:
+    rendered, problems = render(value, scope)
+    unresolved = {path for path, leaf in leaves(rendered) if isinstance(leaf, str) and "{{" in leaf}
+    assert {problem.path for problem in problems} <= unresolved
+
+
+@given(st.recursive(scalar, lambda inner: st.lists(inner) | st.dictionaries(plain, inner)), scopes)
+def test_what_has_no_braces_is_left_alone(value: Any, scope: Scope) -> None:
+    assert render(value, scope) == (value, [])
+
+
+@given(scalar)
+def test_a_whole_placeholder_keeps_the_type_of_its_value(value: Any) -> None:
+    result, _ = render("{{ s.x }}", Scope(outputs={"s": {"x": value}}))
+    assert result == value
+    assert type(result) is type(value)
