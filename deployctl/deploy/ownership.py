@@ -64,17 +64,15 @@ class Record:
 
 def read_record(project: str) -> Talk[Record]:
     """The latest record of a project; an empty one where there is none."""
-    answer = yield from ask(
-        Request("GET", f"/artifacts/{key_for(project)}/latest", missing_ok=True)
-    )
+    answer = yield from _latest(project)
     return _decode(answer["data"]) if answer else Record()
 
 
 def write_record(project: str, record: Record) -> Talk[None]:
     """Adds a version of the record."""
-    key, data = key_for(project), _encode(record)
+    data = _encode(record)
     body = {
-        "key": key,
+        "key": key_for(project),
         "type": "deployctl",
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
@@ -83,7 +81,7 @@ def write_record(project: str, record: Record) -> Talk[None]:
     try:
         yield [request]
     except LostAnswer:
-        latest = yield from ask(Request("GET", f"/artifacts/{key}/latest", missing_ok=True))
+        latest = yield from _latest(project)
         if latest is None or latest["data"] != data:
             yield [request]
 
@@ -98,6 +96,12 @@ def key_for(project: str) -> str:
     if slug != project:
         slug = f"{slug}-{hashlib.sha256(project.encode()).hexdigest()[:8]}".strip("-")
     return f"deployctl-{slug}"
+
+
+def _latest(project: str) -> Talk[Json]:
+    path = f"/artifacts/{key_for(project)}/latest"
+    about = f"record of {project}"
+    return (yield from ask(Request("GET", path, about=about, missing_ok=True)))
 
 
 def _belongs(kind: str, key: Key, root: Item) -> bool:

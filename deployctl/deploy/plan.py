@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from deployctl.api.dialect import Dialect
+from deployctl.core.values import Json
 from deployctl.deploy.kinds import KINDS
 from deployctl.deploy.kinds.base import Kind
 from deployctl.deploy.model import Change, FieldChange, Item, Key, Op, Plan
@@ -74,12 +75,13 @@ def _children(
 ) -> Iterator[Change]:
     wanted: Mapping[str, list[Item]] = _by_kind(want.children)
     live: Mapping[str, list[Item]] = _by_kind(have.children if have else ())
+    owned = want.owns | (declared(want.kind, want.key) if have else frozenset())
     for name in sorted({*wanted, *live}, key=lambda name: KINDS[name].rank):
         pairs = KINDS[name].pair(wanted.get(name, []), live.get(name, []))
         for child, present in pairs:
             if child is not None:
                 yield compare(child, present, declared, dialect)
-            elif present is not None and name in want.owns:
+            elif present is not None and name in owned:
                 yield Change(name, present.key, Op.DELETE, None, present)
 
 

@@ -1,7 +1,5 @@
 """GitHub Actions: diagnostics as annotations on the changed files, the plan as a job summary."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from deployctl.cli.render import Outcome

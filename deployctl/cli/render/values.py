@@ -9,7 +9,7 @@ from deployctl.core.redact import masked
 from deployctl.core.values import Json, Path, show_path
 from deployctl.deploy.kinds import schedules
 from deployctl.deploy.model import Change, Op
-from deployctl.templating.grammar import Unknown
+from deployctl.templating.values import Unknown
 
 _LONGEST = 120
 _ABSENT = object()

@@ -104,7 +104,7 @@ class Deployments(Kind):
         flow_names = {flow["id"]: flow["name"] for flow in found["flows"]}
         keys = {item.key for item in wanted}
         live = (
-            _live(flow_names[answer["flow_id"]], answer, found.get("automations", []), dialect)
+            live_deployment(flow_names[answer["flow_id"]], answer, found.get("automations", []), dialect)
             for answer in found["deployments"]
             if answer["flow_id"] in flow_names
         )
@@ -163,7 +163,8 @@ def _sent(body: Mapping[str, Json], dialect: Dialect, op: Operation) -> dict[str
     }
 
 
-def _live(flow: str, answer: Json, automations: Sequence[Json], dialect: Dialect) -> Item:
+def live_deployment(flow: str, answer: Json, automations: Sequence[Json], dialect: Dialect) -> Item:
+    """A deployment as the server answers it, with the automations that run it."""
     key: Key = (flow, answer["name"])
     fields = {name: answer.get(name) for name in FIELDS}
     fields["job_variables"] = answer.get(dialect.job_variables) or {}

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.core.values import Json
+from deployctl.deploy.kinds import KINDS
+from deployctl.deploy.model import Change, Item, Key, Op
+from deployctl.deploy.plan import compare, plan
+from deployctl.deploy.wanted import deployment, work_pool
+from tests.unit.deploy.answers import KEY, SCHEMA, V2, V3, cron, live, schedule
+
+NOTHING = frozenset[str]()
+
+CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}
+
+
+def change(fields: Json, have: Item | None, declared: frozenset[str] = NOTHING) -> Change:
+    want = deployment(KEY, {**CODE, **fields}, None)
+    return compare(want, have, lambda kind, _: declared if kind == "deployment" else NOTHING, V3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "live_values"),
+    [
+        ({}, {}),
+        ({"tags": ["a", "b"]}, {"tags": ["b", "a"]}),
+        ({"description": None}, {"description": "None"}),
+        ({"description": ""}, {"description": None}),
+        ({"parameters": {}}, {"parameters": None}),
+        ({"concurrency_limit": 3}, {"global_concurrency_limit": {"limit": 3, "name": "x"}}),
+        (
+            {"concurrency_options": {"collision_strategy": "ENQUEUE"}},
+            {
+                "concurrency_options": {
+                    "collision_strategy": "ENQUEUE",
+                    "grace_period_seconds": None,
+                }
+            },
+        ),
+        (
+            {"schedules": [{"schedule": {"cron": "0 1 * * *"}}]},
+            {"schedules": [cron("s1", "0 1 * * *", active=False)]},
+        ),
+        (
+            {"schedules": [{"schedule": {"cron": "0 1 * * *", "timezone": "UTC"}}]},
+            {"schedules": [cron("s1", "0  1 * * *")]},
+        ),
+        (
+            {"schedules": [{"schedule": {"interval": 3600.0}}]},
+            {
+                "schedules": [
+                    schedule(
+                        "s1",
+                        schedule={
+                            "interval": 3600.0,
+                            "anchor_date": "2026-01-01T00:00:00Z",
+                            "timezone": "UTC",
+                        },
+                    )
+                ]
+            },
+        ),
+        (
+            {"schedules": [{"schedule": {"rrule": "FREQ=DAILY"}}]},
+            {
+                "schedules": [
+                    schedule(
+                        "s1",
+                        schedule={
+                            "rrule": "DTSTART:20200101T000000\nFREQ=DAILY",
+                            "timezone": "UTC",
+                        },
+                    )
+                ]
+            },
+        ),
+    ],
+)
+def test_what_means_the_same_is_no_change(fields: Json, live_values: Json) -> None:
+    assert not change(fields, live(**live_values)).needed
+
+
+@pytest.mark.parametrize(
+    ("fields", "live_values", "changed"),
+    [
+        ({"tags": ["a"]}, {}, [("tags", [], ["a"])]),
+        ({"paused": True}, {}, [("paused", False, True)]),
+        ({"paused": False}, {"paused": True}, [("paused", True, False)]),
+        (
+            {"concurrency_limit": None},
+            {"global_concurrency_limit": {"limit": 3}},
+            [("concurrency_limit", 3, None)],
+        ),
+        (
+            {"job_variables": {}},
+            {"job_variables": {"image": "x"}},
+            [("job_variables", {"image": "x"}, {})],
+        ),
+        ({"work_queue_name": "fast"}, {}, [("work_queue_name", "default", "fast")]),
+        ({"description": "new"}, {"description": "old"}, [("description", "old", "new")]),
+    ],
+)
+def test_a_declared_field_that_differs_is_changed(
+    fields: Json, live_values: Json, changed: list[Json]
+) -> None:
+    found = change(fields, live(**live_values))
+    assert [(part.field, part.old, part.new) for part in found.fields] == changed
+
+
+def test_a_field_that_the_file_never_declared_belongs_to_whoever_set_it() -> None:
+    touched = live(paused=True, tags=["ui"], description="ui", parameters={"x": 1})
+    assert not change({}, touched).needed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "default"),
+    [
+        ("tags", ["a"], []),
+        ("paused", True, False),
+        ("description", "d", None),
+        ("parameters", {"x": 1}, {}),
+        ("enforce_parameter_schema", False, True),
+        ("work_queue_name", "fast", "default"),
+    ],
+)
+def test_a_field_that_was_declared_and_is_gone_goes_back_to_its_default(
+    name: str, value: Json, default: Json
+) -> None:
+    found = change({}, live(**{name: value}), declared=frozenset({name}))
+    assert [(part.field, part.new) for part in found.fields] == [(name, default)]
+
+
+def test_a_version_that_nobody_wrote_is_no_change_but_goes_along_with_one() -> None:
+    def found(tags: list[str]) -> Change:
+        fields = {**CODE, "version": "abc", "tags": tags}
+        want = deployment(KEY, fields, None, passive=frozenset({"version"}))
+        return compare(want, live(version="old"), lambda *_: NOTHING, V3)
+
+    assert not found([]).needed
+    assert [part.field for part in found(["a"]).fields] == ["version", "tags"]
+
+
+def test_schedules_that_the_file_does_not_mention_stay() -> None:
+    assert not change({}, live(schedules=[cron("s1", "0 1 * * *")])).needed
+
+
+def test_an_empty_list_of_schedules_removes_them() -> None:
+    found = change({"schedules": []}, live(schedules=[cron("s1", "0 1 * * *", slug="a")]))
+    assert [(child.op, child.have and child.have.id) for child in found.children] == [
+        (Op.DELETE, "s1")
+    ]
+
+
+def test_schedules_that_were_declared_and_are_gone_are_removed() -> None:
+    have = live(schedules=[cron("s1", "0 1 * * *")])
+    found = change({}, have, declared=frozenset({"schedule"}))
+    assert [child.op for child in found.children] == [Op.DELETE]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "ops"),
+    [
+        pytest.param(
+            [{"schedule": {"cron": "0 2 * * *"}}],
+            [cron("s1", "0 1 * * *", active=False)],
+            [("s1", Op.UPDATE)],
+            id="an edited schedule keeps its id and its toggle",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 2 * * *"}, "slug": "a"}],
+            [cron("s1", "0 1 * * *", slug="a"), cron("s2", "0 2 * * *", slug="b")],
+            [("s1", Op.UPDATE), ("s2", Op.DELETE)],
+            id="the slug decides, not the content",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 1 * * *"}, "slug": "a"}],
+            [cron("s1", "0 1 * * *")],
+            [("s1", Op.UPDATE)],
+            id="a schedule that gets a slug stays",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 9 * * *"}, "slug": "new", "replaces": "old"}],
+            [cron("s1", "0 1 * * *", slug="old"), cron("s2", "0 9 * * *", slug="x")],
+            [("s1", Op.UPDATE), ("s2", Op.DELETE)],
+            id="a replaced slug is renamed",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 1 * * *"}}, {"schedule": {"cron": "0 1 * * *"}}],
+            [cron("s1", "0 1 * * *")],
+            [("s1", Op.NONE), (None, Op.CREATE)],
+            id="equal schedules are counted",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 3 * * *"}}, {"schedule": {"cron": "0 1 * * *"}}],
+            [cron("s1", "0 1 * * *"), cron("s2", "0 2 * * *")],
+            [("s2", Op.UPDATE), ("s1", Op.NONE)],
+            id="equal ones are matched before edited ones",
+        ),
+        pytest.param(
+            [{"schedule": {"cron": "0 1 * * *"}, "active": True}],
+            [cron("s1", "0 1 * * *", active=False)],
+            [("s1", Op.UPDATE)],
+            id="a declared toggle is enforced",
+        ),
+    ],
+)
+def test_schedules_are_reconciled_one_by_one(
+    wanted: list[Json], there: list[Json], ops: list[tuple[str | None, Op]]
+) -> None:
+    found = change({"schedules": wanted}, live(schedules=there))
+    assert [(c.have.id if c.have else None, c.op) for c in found.children] == ops
+
+
+def test_an_interval_without_anchor_keeps_its_phase_when_it_changes() -> None:
+    anchored = {"interval": 3600.0, "anchor_date": "2026-01-01T00:00:00Z", "timezone": "UTC"}
+    have = live(schedules=[schedule("s1", schedule=anchored)])
+    found = change({"schedules": [{"schedule": {"interval": 60.0}}]}, have)
+    (request,) = next(KINDS["schedule"].write(found.children[0], "d-1", V3))
+    assert request.body["schedule"] == {"interval": 60.0, "anchor_date": "2026-01-01T00:00:00Z"}
+
+
+def test_a_patch_sends_every_declared_field_and_never_a_pool_without_its_queue() -> None:
+    found = change({"tags": ["a"]}, live(work_queue_name="fast"))
+    (request,) = next(KINDS["deployment"].write(found, "", V3))
+    assert (request.method, request.path) == ("PATCH", "/deployments/d-1")
+    assert request.body == {**CODE, "tags": ["a"], "work_queue_name": "fast"}
+
+
+def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedules() -> None:
+    have = live(
+        V2,
+        infra_overrides={"image": "x"},
+        paused=True,
+        parameters={"x": 1},
+        schedules=[cron("s1", "0 1 * * *", active=False)],
+    )
+    want = deployment(KEY, {**CODE, "pull_steps": []}, None)
+    found = compare(want, have, lambda *_: NOTHING, V2)
+    (request,) = next(KINDS["deployment"].write(found, "", V2))
+    assert (request.method, request.path) == ("POST", "/deployments/")
+    assert request.body["pull_steps"] == []
+    assert request.body["paused"] is True
+    assert request.body["parameters"] == {"x": 1}
+    assert request.body["infra_overrides"] == {"image": "x"}
+    assert request.body["schedules"] == [
+        {
+            "schedule": {"cron": "0 1 * * *", "timezone": None, "day_or": True},
+            "active": False,
+            "max_scheduled_runs": None,
+        }
+    ]
+    assert any("recreated" in note for note in found.notes)
+
+
+def test_a_pool_type_cannot_be_changed_and_the_plan_says_so() -> None:
+    have = Item("work_pool", ("p",), {"type": "process"}, id="p-1")
+    found = compare(work_pool({"name": "p", "type": "kubernetes"}), have, lambda *_: NOTHING, V3)
+    assert not found.needed
+    assert "cannot be changed" in found.notes[0]
+
+
+def test_queues_that_the_file_does_not_name_are_left_alone() -> None:
+    queue = Item("work_queue", ("p", "ui"), {"priority": 1}, id="q-1")
+    have = Item("work_pool", ("p",), {}, (queue,), id="p-1")
+    want = work_pool({"name": "p", "queues": [{"name": "fast", "priority": 1}]})
+    found = compare(want, have, lambda *_: NOTHING, V3)
+    assert [(child.name, child.op) for child in found.children] == [("p/fast", Op.CREATE)]
+
+
+def test_pools_come_before_the_deployments_that_need_them() -> None:
+    wanted = [deployment(KEY, CODE, None), work_pool({"name": "pool"})]
+    made = plan(wanted, [], lambda *_: NOTHING, V3)
+    assert [c.kind for c in made.changes] == ["work_pool", "deployment"]
+
+
+crons = st.sampled_from(["0 1 * * *", "0 2 * * *", "0 3 * * *", "@daily"])
+slugs = st.sampled_from([None, None, "a", "b", "c"])
+
+
+@st.composite
+def schedule_lists(draw: st.DrawFn) -> list[tuple[str, str | None]]:
+    found, used = [], set()
+    for text, slug in draw(st.lists(st.tuples(crons, slugs), max_size=5)):
+        if slug is None or slug not in used:
+            used.add(slug)
+            found.append((text, slug))
+    return found
+
+
+@given(schedule_lists(), schedule_lists())
+def test_any_list_of_schedules_becomes_any_other(
+    before: list[tuple[str, str | None]], after: list[tuple[str, str | None]]
+) -> None:
+    there = [cron(f"s{n}", text, slug=slug) for n, (text, slug) in enumerate(before)]
+    wanted = [
+        {"schedule": {"cron": text}} | ({"slug": slug} if slug else {}) for text, slug in after
+    ]
+    found = change({"schedules": wanted}, live(schedules=there))
+    result: dict[str, Key] = {}
+    for child in found.children:
+        if child.want is not None:
+            kept = dict(child.have.fields) if child.have else {"slug": None}
+            kept |= {part.field: part.new for part in child.fields}
+            identity = child.have.id if child.have else f"new{len(result)}"
+            assert identity not in result
+            result[identity] = (kept["schedule"]["cron"], kept["slug"])
+    untouched = {child.have.id for child in found.children if child.have}
+    assert untouched == {item["id"] for item in there}
+    assert sorted(text for text, _ in result.values()) == sorted(text for text, _ in after)
+    assert {slug for _, slug in after if slug} <= {slug for _, slug in result.values()}
