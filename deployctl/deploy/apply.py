@@ -2,94 +2,171 @@
 
 The order is: put on record what is about to be declared; write the roots, rank by rank, each with
 its children, side by side and each on its own; read back what was written, once; put on record
-what is now declared. Everything is a talk: a test that stops the driver before or after any
-request shows that the same command afterwards converges.
+what is declared now. A test that stops the requests anywhere shows that the same command
+afterwards converges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
 
 from deployctl.api.dialect import Dialect
+from deployctl.api.driver import Outcome, run, run_all
+from deployctl.api.session import Session
 from deployctl.api.talk import Talk, together
-from deployctl.core.errors import DeployctlError
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import DeployctlError, Interrupted
 from deployctl.deploy.kinds import KINDS
 from deployctl.deploy.model import Change, Item, Key, Op, Plan, Result, Status
-from deployctl.deploy.ownership import Record
+from deployctl.deploy.ownership import Record, read_record, write_record
 from deployctl.deploy.plan import compare
 
 
-@dataclass(slots=True)
-class Unit:
-    """One root change with its children: written in order, failing on its own."""
+def apply(
+    plan: Plan,
+    project: str,
+    record: Record,
+    dialect: Dialect,
+    session: Session,
+    report: Report,
+    on_done: Callable[[Result], None] = lambda _result: None,
+) -> list[Result]:
+    """Writes what the plan says, keeps the project's record, and says what became of each root.
 
-    change: Change
-    done: list[str] = field(default_factory=list)
-    """The writes that were carried out, as sentences."""
-
-    def talk(self, dialect: Dialect) -> Talk[str]:
-        """Writes the root, then the children that did not travel in its body."""
-        kind = KINDS[self.change.kind]
-        identity = self.change.have.id if self.change.have else ""
-        if self.change.op is not Op.NONE:
-            identity = yield from kind.write(self.change, "", dialect)
-            self.done.append(sentence(self.change))
-        inline = kind.inline(self.change, dialect)
-        for child in self.change.children:
-            if child.op is Op.NONE:
-                continue
-            if child.kind not in inline:
-                yield from KINDS[child.kind].write(child, identity, dialect)
-            self.done.append(sentence(child))
-        return identity
-
-
-def sentence(change: Change) -> str:
-    """`schedule cron 0 7 * * * created`."""
-    past = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted", Op.NONE: "kept"}
-    return f"{change.kind.replace('_', ' ')} {change.key[-1]} {past[change.op]}"
+    One root's failure stops nothing but what needs it. A stop that was asked for finishes the
+    writes under way and skips the others. Raises ApiError where the first record cannot be
+    written, and then nothing was; later trouble of that sort is reported (DC520).
+    """
+    wanted = [change.want for change in plan.changes if change.want is not None]
+    if record.claim(wanted) != record:
+        record = run(_update(project, lambda latest: latest.claim(wanted)), session)
+    results: list[Result] = []
+    for _, rank in groupby(plan.changes, key=lambda change: KINDS[change.kind].rank):
+        results += _write(list(rank), results, dialect, session, on_done)
+    try:
+        results = run(verify(results, dialect), session)
+        settled = [
+            result.change.want
+            for result in results
+            if result.change.want and result.status in (Status.APPLIED, Status.UNCHANGED)
+        ]
+        if record.settle(settled) != record:
+            run(_update(project, lambda latest: latest.settle(settled)), session)
+    except Interrupted:
+        return results
+    except DeployctlError as error:
+        report.error(
+            "DC520",
+            f"what was written could not be read back and put on record: {error.message}",
+            help="run the same command again when the server answers",
+        )
+    return results
 
 
 def read_live(wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:
     """The live objects that answer to wanted roots, all kinds side by side."""
-    kinds = {item.kind for item in wanted}
     found = yield from together(
         {
             kind: KINDS[kind].read([item for item in wanted if item.kind == kind], dialect)
-            for kind in sorted(kinds)
+            for kind in sorted({item.kind for item in wanted})
         }
     )
     return [item for items in found.values() for item in items]
 
 
 def verify(results: Sequence[Result], dialect: Dialect) -> Talk[list[Result]]:
-    """Reads back what was applied; where it no longer is as wanted, somebody else wrote too."""
-    applied = {
-        (r.change.kind, r.change.key): r.change.want
-        for r in results
-        if r.status is Status.APPLIED and r.change.want
+    """Reads back what was applied; where it is not as it was written, somebody else wrote too."""
+    written = [r.change.want for r in results if r.status is Status.APPLIED and r.change.want]
+    live = yield from read_live(written, dialect)
+    there = {(item.kind, item.key): item for item in live}
+    return [_checked(result, there, dialect) for result in results]
+
+
+def _write(
+    changes: Sequence[Change],
+    before: Sequence[Result],
+    dialect: Dialect,
+    session: Session,
+    on_done: Callable[[Result], None],
+) -> list[Result]:
+    """Writes the roots of one rank side by side; `before`: the results of the ranks below."""
+    missing = {
+        result.change.key[0]
+        for result in before
+        if result.change.op is Op.CREATE and result.status is not Status.APPLIED
     }
-    live = yield from read_live(list(applied.values()), dialect)
-    have = {(item.kind, item.key): item for item in live}
-    return [_checked(result, have, dialect) for result in results]
+    by_key = {change.key: change for change in changes}
+    done: dict[Key, list[str]] = {change.key: [] for change in changes}
+    results: dict[Key, Result] = {}
+
+    def note(key: Key, outcome: Outcome[None]) -> None:
+        results[key] = _result(by_key[key], outcome, done[key])
+        on_done(results[key])
+
+    for change in changes:
+        pool = change.want.fields.get("work_pool_name") if change.want else None
+        if not change.needed:
+            results[change.key] = Result(change, Status.UNCHANGED)
+        elif pool in missing:
+            reason = f"the work pool {pool} was not created"
+            results[change.key] = Result(change, Status.SKIPPED, reason=reason)
+            on_done(results[change.key])
+    talks = {
+        change.key: _unit(change, dialect, done[change.key])
+        for change in changes
+        if change.key not in results
+    }
+    run_all(talks, session, note)
+    return [results[change.key] for change in changes]
 
 
-def _checked(result: Result, have: Mapping[tuple[str, Key], Item], dialect: Dialect) -> Result:
+def _unit(change: Change, dialect: Dialect, done: list[str]) -> Talk[None]:
+    """Writes a root, then the children that did not travel in its body; notes each in `done`."""
+    kind = KINDS[change.kind]
+    identity = change.have.id if change.have else ""
+    if change.op is not Op.NONE:
+        identity = yield from kind.write(change, "", dialect)
+        done.append(_sentence(change))
+    inline = kind.inline(change, dialect)
+    for child in change.children:
+        if child.op is not Op.NONE:
+            if child.kind not in inline:
+                yield from KINDS[child.kind].write(child, identity, dialect)
+            done.append(_sentence(child))
+
+
+def _sentence(change: Change) -> str:
+    """`schedule cron 0 7 * * * created`."""
+    past = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted"}
+    return f"{change.kind.replace('_', ' ')} {change.key[-1]} {past[change.op]}"
+
+
+def _result(change: Change, outcome: Outcome[None], done: Sequence[str]) -> Result:
+    if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
+        return Result(change, Status.SKIPPED, reason="stopped before it was begun")
+    status = Status.APPLIED if outcome.ok else Status.FAILED
+    return Result(change, status, outcome.error, done=tuple(done))
+
+
+def _checked(result: Result, there: Mapping[tuple[str, Key], Item], dialect: Dialect) -> Result:
     want = result.change.want
     if result.status is not Status.APPLIED or want is None:
         return result
-    again = compare(want, have.get((want.kind, want.key)), lambda *_: frozenset(), dialect)
+    again = compare(want, there.get((want.kind, want.key)), lambda *_: frozenset(), dialect)
     if not again.needed:
         return result
-    names = ", ".join(
-        sorted({part.field for part in again.fields} | {c.name for c in again.children if c.needed})
-    )
+    changed = [part.field for part in again.fields] if again.have else ["it is gone"]
+    changed += [f"{child.kind} {child.key[-1]}" for child in again.children if child.needed]
     error = DeployctlError(
-        f"was written, but is not as it was written any more: {names or 'it is gone'}",
+        f"was written and is different already: {', '.join(changed)}",
         help="somebody else changed it at the same time; run the same command again",
     )
     return Result(result.change, Status.FAILED, error, done=result.done)
 
 
-__all__ = ["Callable", "Plan", "Record", "Unit", "read_live", "sentence", "verify"]
+def _update(project: str, change: Callable[[Record], Record]) -> Talk[Record]:
+    """Reads the record once more, so that what others put on it meanwhile stays, and writes it."""
+    record = change((yield from read_record(project)))
+    yield from write_record(project, record)
+    return record

@@ -59,7 +59,7 @@ class Record:
             }
             for kind, entries in self.items.items()
         }
-        return Record(kept).claim(roots)
+        return Record({kind: entries for kind, entries in kept.items() if entries}).claim(roots)
 
 
 def read_record(project: str) -> Talk[Record]:

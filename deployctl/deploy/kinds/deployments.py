@@ -102,9 +102,10 @@ class Deployments(Kind):
             )
         found = yield from together(listings)
         flow_names = {flow["id"]: flow["name"] for flow in found["flows"]}
+        automations = found.get("automations", [])
         keys = {item.key for item in wanted}
         live = (
-            live_deployment(flow_names[answer["flow_id"]], answer, found.get("automations", []), dialect)
+            live_deployment(flow_names[answer["flow_id"]], answer, automations, dialect)
             for answer in found["deployments"]
             if answer["flow_id"] in flow_names
         )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deployctl.core.values import Json
 from deployctl.deploy.kinds import KINDS
-from deployctl.deploy.model import Change, Item, Key, Op
+from deployctl.deploy.model import Change, Item, Op
 from deployctl.deploy.plan import compare, plan
 from deployctl.deploy.wanted import deployment, work_pool
 from tests.unit.deploy.answers import KEY, SCHEMA, V2, V3, cron, live, schedule
@@ -298,10 +298,10 @@ def test_any_list_of_schedules_becomes_any_other(
         {"schedule": {"cron": text}} | ({"slug": slug} if slug else {}) for text, slug in after
     ]
     found = change({"schedules": wanted}, live(schedules=there))
-    result: dict[str, Key] = {}
+    result: dict[str, tuple[str, str | None]] = {}
     for child in found.children:
         if child.want is not None:
-            kept = dict(child.have.fields) if child.have else {"slug": None}
+            kept: Json = dict(child.have.fields) if child.have else {"slug": None}
             kept |= {part.field: part.new for part in child.fields}
             identity = child.have.id if child.have else f"new{len(result)}"
             assert identity not in result
