@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from deployctl.core.diagnostics import Severity
 from deployctl.core.values import Json, Path, leaves, show_path
 from deployctl.templating.grammar import Kind, malformed
-from deployctl.templating.render import Problem, Rule, Treatment
+from deployctl.templating.problems import Problem
+from deployctl.templating.render import Rule, Treatment
 
 AllowsString: TypeAlias = Callable[[Path], bool]
 """Whether a work pool's schema takes any text at a path below `job_variables`."""
@@ -63,6 +65,7 @@ def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
                 f"{show_path(path)}: '{text}' is no placeholder and stays as it is",
                 "a placeholder is one name between two braces, as in '{{ build-image.tag }}', "
                 "without filters or expressions",
+                Severity.WARNING,
             )
 
 

@@ -17,18 +17,9 @@ from typing import TypeAlias
 
 from deployctl.core.values import Json, Path, show_path
 from deployctl.templating.grammar import Kind, Placeholder, placeholders
+from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
 from deployctl.templating.values import Unknown, lookup
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A placeholder that has no value; the caller knows where in which file `path` stands."""
-
-    path: Path
-    code: str
-    message: str
-    help: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

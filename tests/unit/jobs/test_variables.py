@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Path
+from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.variables import PoolVariables, variables_schema
+from deployctl.templating.values import Unknown
+
+KUBERNETES = PoolVariables(kubernetes_template())
+REFERENCE = "{{ prefect.variables.x }}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"image": "app:1", "finished_job_ttl": 300, "stream_output": False},
+        {"image": None, "env": None, "finished_job_ttl": None},
+        {"image": REFERENCE, "env": {"A": REFERENCE, "B": None}},
+        {"env.A": "x"},
+        {"cluster_config": {"$ref": {"block_document_id": "an-id"}}},
+        {"cluster_config": {"config": {}, "context_name": "c"}},
+        {"cluster_config": None},
+        {"backoff_limit": 1.0},
+        {"image": Unknown("build", "image"), "finished_job_ttl": Unknown("s", "stdout")},
+        {"env": Unknown("s", "env"), "labels": {"a": Unknown("s", "b")}},
+    ],
+)
+def test_what_the_server_takes_is_not_reported(given: Any) -> None:
+    assert KUBERNETES.check(given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "said"),
+    [
+        ({"image": 5}, ("image",), "'image' must be text or null, not this number"),
+        ({"env": {"PORT": 8080}}, ("env", "PORT"), "'env.PORT' must be text"),
+        ({"env.PORT": 8080}, ("env.PORT",), "must be text"),
+        ({"env": REFERENCE}, ("env",), "must be a mapping"),
+        ({"labels": ["a"]}, ("labels",), "must be a mapping or null, not this list"),
+        ({"finished_job_ttl": "300"}, ("finished_job_ttl",), "a whole number"),
+        ({"finished_job_ttl": REFERENCE}, ("finished_job_ttl",), "a whole number"),
+        ({"stream_output": "yes"}, ("stream_output",), "true or false"),
+        ({"image_pull_policy": "Allways"}, ("image_pull_policy",), "one of 'IfNotPresent'"),
+        ({"backoff_limit": -1}, ("backoff_limit",), "at least 0"),
+        ({"cluster_config": {"config": 5}}, ("cluster_config", "config"), "a mapping"),
+        ({"cluster_config": REFERENCE}, ("cluster_config",), "a mapping or null"),
+    ],
+)
+def test_what_the_server_refuses_is_an_error_at_its_place(
+    given: Any, path: Path, said: str
+) -> None:
+    (problem,) = KUBERNETES.check(given)
+    assert (problem.code, problem.path, problem.severity) == ("DC530", path, Severity.ERROR)
+    assert said in problem.message
+
+
+def test_no_value_is_told() -> None:
+    (problem,) = KUBERNETES.check({"image_pull_policy": "hunter2"})
+    assert "hunter2" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (("image",), True),
+        (("env", "A"), True),
+        (("env.A",), True),
+        (("env",), False),
+        (("labels", "a"), True),
+        (("image_pull_policy",), False),
+        (("finished_job_ttl",), False),
+        (("stream_output",), False),
+        (("cluster_config",), False),
+        (("cluster_config", "context_name"), True),
+        (("cluster_config", "config"), False),
+        (("not_in_the_schema",), True),
+        (("not_in_the_schema", 0, "x"), True),
+    ],
+)
+def test_a_reference_may_stand_where_the_schema_takes_any_text(path: Path, allowed: bool) -> None:
+    assert KUBERNETES.allows_string(path) is allowed
+
+
+@pytest.mark.parametrize("template", [None, {}, {"variables": {}}])
+def test_a_pool_without_a_schema_takes_everything(template: Any) -> None:
+    pool = PoolVariables(template)
+    assert variables_schema(template) == {}
+    assert pool.check({"anything": 5}) == []
+    assert pool.allows_string(("anything",))
+
+
+def test_an_unknown_name_is_a_warning_with_a_suggestion() -> None:
+    (problem,) = KUBERNETES.check({"service_account": "x"})
+    assert (problem.code, problem.severity) == ("DC531", Severity.WARNING)
+    assert problem.help == "did you mean 'service_account_name'?"
+
+
+def test_a_missing_required_variable_is_a_warning() -> None:
+    properties = {"a": {"type": "string"}, "b": {"type": "string", "default": "x"}}
+    pool = PoolVariables({"variables": {"properties": properties, "required": ["a", "b"]}})
+    (problem,) = pool.check({})
+    assert (problem.code, problem.severity) == ("DC532", Severity.WARNING)
+    assert "'a'" in problem.message
+    assert pool.check({"a": "x"}) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"type": "str"}}},
+        {"properties": {"a": {"$ref": "#/definitions/Nowhere"}}},
+        {"properties": {"a": {"$ref": "https://example.invalid/schema.json"}}},
+    ],
+)
+def test_a_schema_that_is_none_is_told_and_nothing_is_fetched(schema: Any) -> None:
+    (problem,) = PoolVariables({"variables": schema}).check({"a": "x"})
+    assert problem.code == "DC533"
