@@ -1,0 +1,263 @@
+"""The way to one Prefect server: credentials, patience, and how much at once.
+
+A session sends one request at a time per thread and may be used by many threads. It waits and
+tries again where that is safe, and says what it could not find out where it is not. What a server
+bears is learnt while sending (`gate`), for reads and for writes apart: SQLite reads in parallel and
+writes one by one.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from deployctl import __version__
+from deployctl.api.csrf import Csrf
+from deployctl.api.faults import fault, lost_answer, silence
+from deployctl.api.gate import Gate
+from deployctl.api.settings import Settings
+from deployctl.api.talk import Request
+from deployctl.api.verdict import Verdict, judge, retry_after, under_maintenance
+from deployctl.clients.http import Answer, Connection, Http, NoAnswer
+from deployctl.core.errors import ApiError, Rejected, Unreachable
+from deployctl.core.progress import Progress, Quiet
+from deployctl.core.retry import Backoff
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+
+if TYPE_CHECKING:
+    import httpx
+
+API_VERSION = "0.8.4"
+"""The version of the REST API that is spoken; servers from 2.16 to 3.8 take it."""
+
+_OWN_HEADERS = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-client"})
+_FIRST_WRITES = 2
+_MAINTENANCE_WAIT = 5.0
+_TOKENS = 2
+
+_READ = re.compile(r"/(filter|count|paginate|get_scheduled_flow_runs)$")
+
+
+class Session:
+    """Sends requests to the server of `settings`. Close it, or use it in a `with` statement."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        concurrency: int = 16,
+        progress: Progress | None = None,
+        stop: Stop | None = None,
+        wait: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        draw: random.Random | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Connects to nothing yet; raises SettingsError where no server is set.
+
+        `stop` ends waits and begins nothing new; `wait`, `clock` and `draw` are time and chance,
+        and `transport` is the network, for tests.
+        """
+        self.settings = settings
+        self.concurrency = concurrency
+        self.stop = stop or Stop()
+        self._progress = progress or Quiet()
+        self._wait = wait or self.stop.wait
+        self._clock = clock
+        self._draw = draw or random.Random()
+        connection = Connection(
+            settings.server_url(),
+            headers(settings),
+            timeout=settings.request_timeout,
+            ca_file=settings.ssl_cert_file,
+            verify=not settings.tls_insecure_skip_verify,
+            http2=settings.enable_http2,
+            limit=concurrency,
+        )
+        self._http = Http(connection, transport=transport)
+        csrf = settings.csrf_support and not settings.is_cloud
+        self._csrf = Csrf(csrf, lambda request: self.send(request, finish=True))
+        self._reads = Gate(concurrency, concurrency)
+        self._writes = Gate(_FIRST_WRITES, concurrency)
+        self._reached = False
+        self._greeted = False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def send(self, request: Request, *, finish: bool = False) -> Json:
+        """Sends a request until it is answered, and gives the answer's body.
+
+        `finish`: send it although a stop was asked for, because it completes what is half done.
+
+        Raises Interrupted when a stop was asked for; LostAnswer when the request must not be
+        repeated and nobody knows what became of it; else the ApiError that fits.
+        """
+        if not finish:
+            self.stop.check()
+        waits = _Waits(self.settings, self._draw)
+        tokens = 0
+        while True:
+            token = {} if request.method == "GET" else self._csrf.headers()
+            result, crowded = self._attempt(request, token)
+            verdict = judge(request, result, self.settings.retry_extra_codes)
+            if isinstance(result, Answer) and verdict is Verdict.DONE:
+                self._greeted = True
+                return result.body if result.status < 400 else None
+            if verdict is Verdict.TOKEN and tokens < _TOKENS and self._csrf.renew(token):
+                tokens += 1
+                continue
+            seconds = None
+            if verdict in (Verdict.BUSY, Verdict.AGAIN):
+                seconds = waits.next(result, reached=self._reached, crowded=crowded)
+            if seconds is None or self._pause(result, seconds):
+                raise self._error(request, result, verdict) from _cause(result)
+
+    def wait_for_api(self, seconds: float) -> None:
+        """Returns as soon as the server says that it is healthy.
+
+        Raises Unreachable when it has not said so after `seconds`, or at once where waiting cannot
+        help (a certificate that is not trusted); Interrupted when a stop was asked for.
+        """
+        end = self._clock() + seconds
+        probe = Request("GET", "/health")
+        self._progress.phase(f"waiting for {self.settings.shown_url}")
+        while True:
+            self.stop.check()
+            result, _ = self._attempt(probe, {})
+            if isinstance(result, Answer) and result.status == 200 and not result.is_page:
+                return
+            if judge(probe, result) is Verdict.OVER and isinstance(result, NoAnswer):
+                raise silence(result, self.settings) from result
+            if self._clock() >= end:
+                raise self._not_ready(result) from _cause(result)
+            self._wait(min(1.0, max(0.05, end - self._clock())))
+
+    def _attempt(
+        self, request: Request, token: Mapping[str, str]
+    ) -> tuple[Answer | NoAnswer, bool]:
+        """One try: what came of it, and whether it was refused because others of ours crowd it."""
+        gate = self._reads if _is_read(request) else self._writes
+        with gate.passing() as turn:
+            try:
+                result = self._http.send(request.method, request.path, request.body, token)
+            except NoAnswer as lost:
+                return lost, lost.sent and gate.refused(turn)
+            except ValueError as error:
+                raise Rejected(
+                    f"{request.about or request.path}: holds a value that JSON cannot say"
+                ) from error
+        self._reached = True
+        if judge(request, result) is Verdict.BUSY:
+            return result, gate.refused(turn)
+        gate.served()
+        return result, False
+
+    def _pause(self, result: Answer | NoAnswer, seconds: float) -> bool:
+        """Waits, and tells why if it is not just for a moment; gives whether to give up."""
+        if isinstance(result, NoAnswer):
+            why = result.reason
+        else:
+            why = "under maintenance" if under_maintenance(result) else f"status {result.status}"
+        if seconds >= 1:
+            text = f"{self.settings.shown_url}: {why}; trying again in {seconds:.0f} s"
+            self._progress.output("server", text)
+        return bool(self.stop) or self._wait(seconds)
+
+    def _error(self, request: Request, result: Answer | NoAnswer, verdict: Verdict) -> ApiError:
+        if verdict is Verdict.LOST:
+            return lost_answer(request, result, self.settings)
+        if isinstance(result, NoAnswer):
+            return silence(result, self.settings)
+        return fault(request, result, self.settings, greeted=self._greeted)
+
+    def _not_ready(self, result: Answer | NoAnswer) -> ApiError:
+        if isinstance(result, NoAnswer):
+            return silence(result, self.settings)
+        url = self.settings.shown_url
+        return Unreachable(
+            f"the server at '{url}' is not healthy (status {result.status})",
+            status=result.status,
+        )
+
+
+def headers(settings: Settings) -> dict[str, str]:
+    """The headers of every request. The auth string wins over the API key, as in Prefect; custom
+    headers win over both, and cannot change who we say we are.
+    """
+    result = {
+        "Accept": "application/json",
+        "User-Agent": f"deployctl/{__version__}",
+        "X-PREFECT-API-VERSION": API_VERSION,
+    }
+    if settings.auth_string:
+        coded = base64.b64encode(settings.auth_string.encode()).decode()
+        result["Authorization"] = f"Basic {coded}"
+    elif settings.api_key:
+        result["Authorization"] = f"Bearer {settings.api_key}"
+    for name, value in settings.custom_headers.items():
+        if name.lower() not in _OWN_HEADERS:
+            result = {key: old for key, old in result.items() if key.lower() != name.lower()}
+            result[name] = value
+    return result
+
+
+class _Waits:
+    """How long one request waits before each further try."""
+
+    def __init__(self, settings: Settings, draw: random.Random) -> None:
+        self._draw = draw
+        self._jitter = settings.retry_jitter_factor
+        tries = settings.max_retries + 1
+        self._failing = Backoff(tries, jitter=min(1.0, self._jitter)).waits(draw)
+        self._gone = Backoff(tries, first=1.0, jitter=min(1.0, self._jitter)).waits(draw)
+        self._unknown = Backoff(min(3, tries), first=0.3).waits(draw)
+        self._left = settings.max_retries
+
+    def next(self, result: Answer | NoAnswer, *, reached: bool, crowded: bool) -> float | None:
+        """Seconds until the next try, or None when it is time to give up.
+
+        A server that has never answered in this process is given up within seconds: its address is
+        probably wrong. Maintenance, and refusals that are our own crowd's doing, cost no try.
+        """
+        asked = retry_after(result, datetime.now(UTC)) if isinstance(result, Answer) else None
+        if asked is not None:
+            asked *= self._draw.uniform(1, 1 + self._jitter)
+        if isinstance(result, Answer) and under_maintenance(result):
+            return _MAINTENANCE_WAIT if asked is None else asked
+        if crowded:
+            return asked if asked is not None else self._draw.uniform(0.01, 0.1)
+        return self._counted(self._series(result, reached), asked)
+
+    def _series(self, result: Answer | NoAnswer, reached: bool) -> Iterator[float]:
+        if isinstance(result, Answer):
+            return self._failing
+        return self._gone if reached else self._unknown
+
+    def _counted(self, series: Iterator[float], asked: float | None) -> float | None:
+        self._left -= 1
+        wait = next(series, None)
+        if wait is None or self._left < 0:
+            return None
+        return wait if asked is None else asked
+
+
+def _is_read(request: Request) -> bool:
+    return request.method == "GET" or bool(_READ.search(request.path))
+
+
+def _cause(result: Answer | NoAnswer) -> NoAnswer | None:
+    return result if isinstance(result, NoAnswer) else None

@@ -1,0 +1,86 @@
+"""What an answer means for its request: is it done, tried again, or over. Pure.
+
+| status                      | may be repeated | must not be repeated     |
+|-----------------------------|-----------------|--------------------------|
+| below 400                   | done            | done                     |
+| 404 where `missing_ok`      | done            | done                     |
+| 403 about CSRF              | new token       | new token                |
+| 429, 503                    | busy            | busy: it was not begun   |
+| 408, 500 and above          | again           | lost                     |
+| 4xx in RETRY_EXTRA_CODES    | again           | again: it was refused    |
+| any other                   | over            | over                     |
+| none, and it was not sent   | again           | again                    |
+| none, and it may have come  | again           | lost                     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+
+from deployctl.api.talk import Request
+from deployctl.clients.http import Answer, NoAnswer
+
+_LONGEST_WAIT = 300.0
+
+
+class Verdict(Enum):
+    """What to do next."""
+
+    DONE = auto()
+    TOKEN = auto()
+    """Get a CSRF token and send it again."""
+    BUSY = auto()
+    """The server declined to begin; send it again when there is room."""
+    AGAIN = auto()
+    LOST = auto()
+    """Nobody knows whether it was carried out."""
+    OVER = auto()
+
+
+def judge(
+    request: Request, result: Answer | NoAnswer, extra_codes: Collection[int] = ()
+) -> Verdict:
+    """The table above; `extra_codes` are further statuses that the user wants to be retried."""
+    uncertain = Verdict.AGAIN if request.repeat else Verdict.LOST
+    if isinstance(result, NoAnswer):
+        if result.hopeless:
+            return Verdict.OVER
+        return uncertain if result.sent else Verdict.AGAIN
+    status = result.status
+    if status < 400 and not result.is_page:
+        return Verdict.DONE
+    if status == 404 and request.missing_ok and not result.is_page:
+        return Verdict.DONE
+    if status == 403 and "CSRF token" in str(result.body):
+        return Verdict.TOKEN
+    if status in (429, 503):
+        return Verdict.BUSY
+    if status == 408 or status >= 500:
+        return uncertain
+    return Verdict.AGAIN if status in extra_codes else Verdict.OVER
+
+
+def under_maintenance(answer: Answer) -> bool:
+    """Whether the server asks everybody to wait, however long it takes."""
+    return answer.headers.get("prefect-maintenance") == "true"
+
+
+def retry_after(answer: Answer, now: datetime) -> float | None:
+    """Seconds that the server wants us to wait: `Retry-After` as a number or as a date."""
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - now).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None

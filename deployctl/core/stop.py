@@ -1,0 +1,37 @@
+"""The wish to end: set once by a signal, read wherever a piece of work begins or waits."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from deployctl.core.errors import Interrupted
+
+
+class Stop:
+    """A flag that threads share. Until it is set, `wait` is a sleep."""
+
+    def __init__(self) -> None:
+        self._flag = threading.Event()
+        self._signal: int = signal.SIGINT
+
+    def request(self, number: int = signal.SIGINT) -> None:
+        """Asks everybody to end; `number` is the signal that decides the exit code."""
+        self._signal = number
+        self._flag.set()
+
+    def __bool__(self) -> bool:
+        return self._flag.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps until the time is over or somebody asks to end; gives whether to end."""
+        return self._flag.wait(seconds)
+
+    def interrupted(self) -> Interrupted:
+        """The error of work that ends before it is done."""
+        return Interrupted("stopped on request", signal=self._signal)
+
+    def check(self) -> None:
+        """Raises Interrupted if somebody asked to end."""
+        if self:
+            raise self.interrupted()
