@@ -23,7 +23,7 @@ from deployctl.api.gate import Gate
 from deployctl.api.settings import Settings
 from deployctl.api.talk import Request
 from deployctl.api.verdict import Verdict, judge, retry_after, under_maintenance
-from deployctl.clients.http import Answer, Connection, Http, NoAnswer
+from deployctl.clients.http import Answer, Connection, Http, NoAnswer, NotJson
 from deployctl.core.errors import ApiError, Rejected, Unreachable
 from deployctl.core.progress import Progress, Quiet
 from deployctl.core.retry import Backoff
@@ -156,7 +156,7 @@ class Session:
                 result = self._http.send(request.method, request.path, request.body, token)
             except NoAnswer as lost:
                 return lost, lost.sent and gate.refused(turn)
-            except ValueError as error:
+            except NotJson as error:
                 raise Rejected(
                     f"{request.about or request.path}: holds a value that JSON cannot say"
                 ) from error
@@ -225,7 +225,6 @@ class _Waits:
         self._failing = Backoff(tries, jitter=min(1.0, self._jitter)).waits(draw)
         self._gone = Backoff(tries, first=1.0, jitter=min(1.0, self._jitter)).waits(draw)
         self._unknown = Backoff(min(3, tries), first=0.3).waits(draw)
-        self._left = settings.max_retries
 
     def next(self, result: Answer | NoAnswer, *, reached: bool, crowded: bool) -> float | None:
         """Seconds until the next try, or None when it is time to give up.
@@ -240,19 +239,13 @@ class _Waits:
             return _MAINTENANCE_WAIT if asked is None else asked
         if crowded:
             return asked if asked is not None else self._draw.uniform(0.01, 0.1)
-        return self._counted(self._series(result, reached), asked)
+        wait = next(self._series(result, reached), None)
+        return wait if wait is None or asked is None else asked
 
     def _series(self, result: Answer | NoAnswer, reached: bool) -> Iterator[float]:
         if isinstance(result, Answer):
             return self._failing
         return self._gone if reached else self._unknown
-
-    def _counted(self, series: Iterator[float], asked: float | None) -> float | None:
-        self._left -= 1
-        wait = next(series, None)
-        if wait is None or self._left < 0:
-            return None
-        return wait if asked is None else asked
 
 
 def _is_read(request: Request) -> bool:

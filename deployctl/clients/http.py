@@ -3,8 +3,8 @@
 Whatever can go wrong between here and an answer becomes one `NoAnswer`, which says whether the
 request may have reached the server: that decides whether it may be sent again.
 
-Traded away: importing httpx costs some 80 ms and a TLS context with all root certificates 20 ms or
-more, so httpx is imported when the first client opens, and plain http:// gets an empty context.
+Importing httpx costs some 80 ms, and a TLS context with all root certificates up to 200 ms: so
+httpx is imported by the first request, and a plain http:// address gets an empty context.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deployctl.core.errors import SettingsError
+from deployctl.core.redact import redact
 from deployctl.core.values import Json
 
 if TYPE_CHECKING:
@@ -79,11 +81,15 @@ class NoAnswer(Exception):
         self.help = help
 
 
+class NotJson(ValueError):
+    """A body holds what JSON cannot say: NaN, infinity, half a surrogate pair."""
+
+
 class Http:
     """A client that many threads may use.
 
-    With HTTP/1.1 they share one pool of connections. With HTTP/2 each thread has a connection of
-    its own, because one that is shared by threads loses requests.
+    With HTTP/1.1 they share one pool of connections. With HTTP/2 each request borrows a client
+    that no other request is using, because a connection shared by threads loses requests.
     """
 
     def __init__(
@@ -93,17 +99,17 @@ class Http:
         self._connection = connection
         self._transport = transport
         self._lock = threading.Lock()
-        self._own = threading.local()
-        self._shared: httpx.Client | None = None
+        self._tls: ssl.SSLContext | None = None
         self._open: list[httpx.Client] = []
+        self._idle: list[httpx.Client] = []
 
     def send(
         self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One request, one answer of whatever status.
 
-        Raises NoAnswer; SettingsError where the certificates cannot be read; ValueError where the
-        body cannot be said in JSON (NaN, half a surrogate pair).
+        Raises NoAnswer; NotJson for the body; SettingsError where certificates or a proxy that the
+        environment names cannot be used.
         """
         import httpx
 
@@ -111,64 +117,73 @@ class Http:
         sent = dict(headers or {})
         if content is not None:
             sent["Content-Type"] = "application/json"
-        client = self._client()
+        url = self._connection.url + path
         try:
-            response = client.request(
-                method, self._connection.url + path, content=content, headers=sent
-            )
+            with self._borrowed() as client:
+                response = client.request(method, url, content=content, headers=sent)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _translate(error, self._connection) from error
-        _refuse_changed_method(method, response)
+        if response.history and response.request.method != method:
+            raise _redirected(str(response.url))
         lower = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status_code, lower, _decode(response.content))
 
     def close(self) -> None:
-        """Closes every connection; the client may be used again afterwards."""
+        """Closes every connection."""
         with self._lock:
-            clients, self._open, self._shared = self._open, [], None
-            self._own = threading.local()
-        for client in clients:
-            client.close()
+            while self._open:
+                self._open.pop().close()
+            self._idle.clear()
 
-    def _client(self) -> httpx.Client:
-        if self._connection.http2:
-            if not hasattr(self._own, "client"):
-                self._own.client = self._new()
-            client: httpx.Client = self._own.client
-            return client
+    @contextmanager
+    def _borrowed(self) -> Iterator[httpx.Client]:
         with self._lock:
-            if self._shared is None:
-                self._shared = self._new(locked=True)
-            return self._shared
+            client = self._idle.pop() if self._idle else self._new()
+            if not self._connection.http2:
+                self._idle.append(client)
+        try:
+            yield client
+        finally:
+            if self._connection.http2:
+                with self._lock:
+                    self._idle.append(client)
 
-    def _new(self, *, locked: bool = False) -> httpx.Client:
+    def _new(self) -> httpx.Client:
         import httpx
 
         wanted = self._connection
-        client = httpx.Client(
-            headers=dict(wanted.headers),
-            verify=_tls(wanted),
-            http2=wanted.http2,
-            timeout=httpx.Timeout(wanted.timeout, connect=min(wanted.timeout, _CONNECT_SECONDS)),
-            limits=httpx.Limits(
-                max_connections=wanted.limit,
-                max_keepalive_connections=wanted.limit,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
-            follow_redirects=True,
-            transport=self._transport,
-        )
-        if locked:
-            self._open.append(client)
-        else:
-            with self._lock:
-                self._open.append(client)
+        self._tls = self._tls or _tls(wanted)
+        try:
+            client = httpx.Client(
+                headers=dict(wanted.headers),
+                verify=self._tls,
+                http2=wanted.http2,
+                timeout=httpx.Timeout(
+                    wanted.timeout, connect=min(wanted.timeout, _CONNECT_SECONDS)
+                ),
+                limits=httpx.Limits(
+                    max_connections=wanted.limit,
+                    max_keepalive_connections=wanted.limit,
+                    keepalive_expiry=_KEEPALIVE_SECONDS,
+                ),
+                follow_redirects=True,
+                transport=self._transport,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise SettingsError(
+                f"the proxy that the environment names cannot be used: {redact(str(error))}",
+                help="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+            ) from error
+        self._open.append(client)
         return client
 
 
 def _encode(body: Json) -> bytes:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except ValueError as error:
+        raise NotJson from error
 
 
 def _decode(content: bytes) -> Json:
@@ -178,7 +193,7 @@ def _decode(content: bytes) -> Json:
         return None
 
 
-def _tls(wanted: Connection) -> ssl.SSLContext | bool:
+def _tls(wanted: Connection) -> ssl.SSLContext:
     """The empty context trusts nobody: a redirect to https:// fails, it is not followed blindly."""
     if wanted.url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -188,7 +203,9 @@ def _tls(wanted: Connection) -> ssl.SSLContext | bool:
         context.verify_mode = ssl.CERT_NONE
         return context
     if wanted.ca_file is None:
-        return True
+        import httpx
+
+        return httpx.create_ssl_context()
     try:
         return ssl.create_default_context(cafile=wanted.ca_file)
     except OSError as error:  # ssl.SSLError is one
@@ -196,11 +213,6 @@ def _tls(wanted: Connection) -> ssl.SSLContext | bool:
             f"the certificate file '{wanted.ca_file}' cannot be used: {error.strerror or error}",
             help="Set PREFECT_API_SSL_CERT_FILE to a file of certificates in PEM form.",
         ) from error
-
-
-def _refuse_changed_method(method: str, response: httpx.Response) -> None:
-    if response.history and response.request.method != method:
-        raise _redirected(str(response.url))
 
 
 def _redirected(target: str) -> NoAnswer:
@@ -222,7 +234,7 @@ def _translate(error: Exception, wanted: Connection) -> NoAnswer:
     if isinstance(error, httpx.ConnectTimeout):
         return NoAnswer("it does not answer (timeout while connecting)", sent=False)
     if isinstance(error, httpx.ProxyError):
-        return NoAnswer(f"the proxy refused: {error}", sent=False)
+        return NoAnswer(f"the proxy refused: {redact(str(error))}", sent=False)
     if isinstance(error, httpx.ConnectError):
         return _not_connected(error)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
@@ -238,14 +250,13 @@ def _translate(error: Exception, wanted: Connection) -> NoAnswer:
 
 
 def _left_for_https(error: httpx.RequestError, wanted: Connection) -> bool:
-    plain = wanted.url.startswith("http://")
-    return plain and error._request is not None and error.request.url.scheme == "https"
+    return wanted.url.startswith("http://") and error.request.url.scheme == "https"
 
 
 def _not_connected(error: Exception) -> NoAnswer:
     import socket
 
-    cause = _find(error, lambda each: isinstance(each, OSError))
+    cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return NoAnswer(
             f"its certificate is not trusted: {cause.verify_message}",
@@ -257,7 +268,7 @@ def _not_connected(error: Exception) -> NoAnswer:
         return NoAnswer(
             f"TLS failed: {cause.reason or cause}",
             sent=False,
-            hopeless=True,
+            hopeless=cause.reason == "WRONG_VERSION_NUMBER",
             help="Is it an http:// address and not an https:// one?",
         )
     if isinstance(cause, socket.gaierror):
@@ -269,15 +280,10 @@ def _not_connected(error: Exception) -> NoAnswer:
 
 def _root(error: BaseException) -> str:
     """The text of the innermost error: httpx and httpcore only repeat it."""
-    last = error
-    while (inner := last.__cause__ or last.__context__) is not None:
-        last = inner
-    return str(last)
+    return str(list(_chain(error))[-1])
 
 
-def _find(
-    error: BaseException | None, wanted: Callable[[BaseException], bool]
-) -> BaseException | None:
-    while error is not None and not wanted(error):
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return error

@@ -1,0 +1,1 @@
+"""The outside: the only importers of httpx, docker and kubernetes; only here programs start."""
