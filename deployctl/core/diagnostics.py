@@ -51,9 +51,10 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class Report:
-    """Collects the diagnostics of a command in the order in which they were found."""
+    """Collects the diagnostics of a command, each once, in the order in which they were found."""
 
     items: list[Diagnostic] = field(default_factory=list)
+    _known: set[Diagnostic] = field(default_factory=set, repr=False)
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
@@ -104,7 +105,8 @@ class Report:
         self._add(Diagnostic(code, Severity.NOTE, message, span, help))
 
     def _add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.items[-50:]:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
             self.items.append(diagnostic)
 
 

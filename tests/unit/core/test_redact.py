@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.core import redact
+from deployctl.core.redact import MASK, is_secret_name, masked
+from deployctl.core.values import Json
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_known", set())
+
+
+def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:
+    redact.remember(["hunter22", None, "", "abc"])
+    assert redact.redact("key hunter22, abc") == f"key {MASK}, abc"
+
+
+def test_the_base64_form_of_a_secret_is_masked_too() -> None:
+    redact.remember(["user:pass"])
+    assert redact.redact("Basic dXNlcjpwYXNz") == f"Basic {MASK}"
+
+
+def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
+    redact.remember(["abcd", "abcdefgh"])
+    assert redact.redact("abcdefgh") == MASK
+
+
+def test_passwords_in_urls_are_masked() -> None:
+    assert redact.redact("https://me:pw@host/api") == f"https://{MASK}@host/api"
+    assert redact.redact("http://127.0.0.1:4200/api") == "http://127.0.0.1:4200/api"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("DB_PASSWORD", True),
+        ("api_key", True),
+        ("GITHUB_TOKEN", True),
+        ("client_secret", True),
+        ("DATABASE_URL", True),
+        ("image", False),
+        ("namespace", False),
+        ("service_account_name", False),
+        ("author", False),
+    ],
+)
+def test_names_that_promise_a_secret(name: str, secret: bool) -> None:
+    assert is_secret_name(name) is secret
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"env": {"TOKEN": "t0k3n", "REGION": "eu"}}, {"env": {"TOKEN": MASK, "REGION": "eu"}}),
+        (
+            {"password": "{{ prefect.blocks.secret.x }}"},
+            {"password": "{{ prefect.blocks.secret.x }}"},
+        ),
+        ([{"password": ["a", "b"]}], [{"password": [MASK, MASK]}]),
+        ({"password": None, "tries": 3}, {"password": None, "tries": 3}),
+    ],
+)
+def test_values_are_shown_without_what_stands_under_secret_names(value: Json, shown: Json) -> None:
+    assert masked(value) == shown
