@@ -1,0 +1,140 @@
+"""Servers, a proxy and the command line for tests that use the real thing.
+
+`server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
+and never emptied, so a test names its objects after itself; one that needs an empty server takes
+`fresh_server`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.support.environment import isolated
+from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.proxy import Proxy
+from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+def needs(version: str) -> None:
+    """Skips the test where this version of Prefect is not installed."""
+    if not is_installed(version):
+        pytest.skip(f"Prefect {version} is not installed; `make servers` does it")
+
+
+def _shared(version: str) -> Iterator[Server]:
+    needs(version)
+    with running(version) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prefect3() -> Iterator[Server]:
+    """A running 3.x server, shared by all tests."""
+    yield from _shared(PREFECT_3)
+
+
+@pytest.fixture(scope="session")
+def prefect2() -> Iterator[Server]:
+    """A running 2.20 server, shared by all tests."""
+    yield from _shared(PREFECT_2)
+
+
+@pytest.fixture(scope="session", params=["prefect3", "prefect2"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the shared servers in turn."""
+    shared: Server = request.getfixturevalue(request.param)
+    return shared
+
+
+@pytest.fixture(scope="session")
+def prefect3_python() -> Path:
+    """The interpreter of an environment with Prefect 3.x."""
+    needs(PREFECT_3)
+    return interpreter(PREFECT_3)
+
+
+@pytest.fixture(scope="session")
+def prefect2_python() -> Path:
+    """The interpreter of an environment with Prefect 2.20."""
+    needs(PREFECT_2)
+    return interpreter(PREFECT_2)
+
+
+class FreshServer(Protocol):
+    def __call__(self, version: str, **options: Any) -> Server: ...
+
+
+@pytest.fixture(scope="session")
+def _pool() -> Iterator[dict[tuple[str, str], list[Server]]]:
+    """Servers that no test is using, by version and options."""
+    idle: dict[tuple[str, str], list[Server]] = {}
+    yield idle
+    for servers in idle.values():
+        for server in servers:
+            server.close()
+
+
+@pytest.fixture
+def fresh_server(_pool: dict[tuple[str, str], list[Server]]) -> Iterator[FreshServer]:
+    """`fresh_server(version, **options of Server)` gives a running server without data.
+
+    A server goes back when its test ends and serves the next test with the same options, reset.
+    """
+    with ExitStack() as returns:
+
+        def take(version: str, **options: Any) -> Server:
+            needs(version)
+            idle = _pool.setdefault((version, repr(sorted(options.items()))), [])
+            server = idle.pop() if idle else Server(version, **options)
+            returns.callback(idle.append, server)
+            if server.is_running:
+                server.reset()
+            else:
+                server.database.unlink(missing_ok=True)
+                server.start()
+            return server
+
+        yield take
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[Server], Proxy]]:
+    """`proxy(server)` gives a `Proxy` in front of the server."""
+    with ExitStack() as open_proxies:
+        yield lambda server: open_proxies.enter_context(Proxy(server.api_url))
+
+
+@pytest.fixture
+def prefect_cli(tmp_path: Path) -> Callable[[Server], PrefectCli]:
+    """`prefect_cli(server)` gives the real `prefect` command for the server."""
+    return lambda server: PrefectCli(server, tmp_path / "prefect-home")
+
+
+class Cli(Protocol):
+    def __call__(self, *args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended: ...
+
+
+@pytest.fixture
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """`cli("deploy", "--all", cwd=folder, api_url=…)` runs deployctl and tells how it ended."""
+    home = tmp_path_factory.mktemp("home")
+    program = str(Path(sys.executable).with_name("deployctl"))
+
+    def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
+        url = {"PREFECT_API_URL": api_url} if api_url else {}
+        return run_program([program, *args], cwd=cwd, env=isolated(home, **url, **env))
+
+    return run

@@ -1,0 +1,193 @@
+"""The rig itself: what the other integration tests take for granted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import FreshServer
+from tests.support.prefect_cli import PrefectCli
+from tests.support.project import write_project
+from tests.support.proxy import Proxy
+from tests.support.servers import PREFECT_2, PREFECT_3, Server
+
+VERSIONS = [PREFECT_3, PREFECT_2]
+
+
+def call(api_url: str, method: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(
+        api_url + path,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def flows(api_url: str) -> set[str]:
+    return {flow["name"] for flow in call(api_url, "POST", "/flows/filter", {})}
+
+
+def test_each_server_is_of_the_version_that_it_is_named_after(server: Server) -> None:
+    assert call(server.api_url, "GET", "/admin/version") == server.version
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_killed_server_keeps_its_data_and_a_reset_one_is_as_new(
+    version: str, fresh_server: FreshServer
+) -> None:
+    server = fresh_server(version)
+    blocks = call(server.api_url, "POST", "/block_types/filter", {})
+    assert flows(server.api_url) == set()
+    assert blocks
+
+    call(server.api_url, "POST", "/flows/", {"name": "kept"})
+    server.restart()
+    assert flows(server.api_url) == {"kept"}
+
+    server.reset()
+    assert flows(server.api_url) == set()
+    assert call(server.api_url, "POST", "/block_types/filter", {}) == blocks
+    call(server.api_url, "POST", "/flows/", {"name": "kept"})
+    assert flows(server.api_url) == {"kept"}
+
+
+def test_a_server_with_an_auth_string_refuses_strangers(fresh_server: FreshServer) -> None:
+    server = fresh_server(PREFECT_3, auth="admin:pass", scheduler=False)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        flows(server.api_url)
+    refused.value.close()
+    assert refused.value.code == 401
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_with_csrf_protection_wants_a_token(
+    version: str, fresh_server: FreshServer
+) -> None:
+    server = fresh_server(version, csrf=True, scheduler=False)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        flows(server.api_url)
+    refused.value.close()
+    assert refused.value.code == 403
+
+
+def test_no_server_outlives_the_process_that_started_it() -> None:
+    code = (
+        "import time; from tests.support.servers import PREFECT_3, Server\n"
+        "server = Server(PREFECT_3); server.start(); print(server.api_url, flush=True)\n"
+        "time.sleep(600)"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout
+        api_url = owner.stdout.readline().strip()
+        call(api_url, "GET", "/health")
+        owner.send_signal(signal.SIGKILL)
+    assert gone(api_url)
+
+
+def gone(api_url: str, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            call(api_url, "GET", "/health")
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_the_proxy_passes_on_and_writes_down(
+    server: Server, proxy: Callable[[Server], Proxy]
+) -> None:
+    through = proxy(server)
+    call(through.api_url, "POST", "/flows/", {"name": "rig-passed"})
+    assert "rig-passed" in flows(through.api_url)
+
+    assert [(e.number, e.method, e.path, e.status) for e in through.exchanges] == [
+        (1, "POST", "/flows/", 201),
+        (2, "POST", "/flows/filter", 200),
+    ]
+    assert [e.body for e in through.writes] == [{"name": "rig-passed"}]
+
+
+def test_a_dropped_answer_was_carried_out(server: Server, proxy: Callable[[Server], Proxy]) -> None:
+    through = proxy(server)
+    through.drop_answer(method="POST", path="^/flows/$")
+    with pytest.raises(OSError):  # noqa: PT011
+        call(through.api_url, "POST", "/flows/", {"name": "rig-dropped"})
+    assert "rig-dropped" in flows(through.api_url)
+    assert [e.status for e in through.exchanges] == [None, 200]
+
+
+def test_a_refused_request_never_arrives(server: Server, proxy: Callable[[Server], Proxy]) -> None:
+    through = proxy(server)
+    through.refuse(method="POST", path="^/flows/$")
+    with pytest.raises(OSError):  # noqa: PT011
+        call(through.api_url, "POST", "/flows/", {"name": "rig-refused"})
+    assert "rig-refused" not in flows(through.api_url)
+    assert [e.forwarded for e in through.exchanges] == [False, True]
+
+
+def test_the_proxy_answers_in_the_servers_place_as_often_as_told(
+    server: Server, proxy: Callable[[Server], Proxy]
+) -> None:
+    through = proxy(server)
+    through.answer(503, times=2, headers={"Retry-After": "1"}, body={"detail": "busy"})
+    for _ in range(2):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            flows(through.api_url)
+        assert (refused.value.code, refused.value.headers["Retry-After"]) == (503, "1")
+        refused.value.close()
+    flows(through.api_url)
+    assert [e.status for e in through.exchanges] == [503, 503, 200]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_after_its_last_request_the_proxy_is_gone_until_cleared(
+    server: Server, proxy: Callable[[Server], Proxy], answered: bool
+) -> None:
+    through = proxy(server)
+    through.stop_after(2, answer_last=answered)
+    flows(through.api_url)
+    name = f"rig-last-{answered}"
+    if answered:
+        call(through.api_url, "POST", "/flows/", {"name": name})
+    else:
+        with pytest.raises(OSError):  # noqa: PT011
+            call(through.api_url, "POST", "/flows/", {"name": name})
+    assert gone(through.api_url)
+
+    through.clear()
+    assert name in flows(through.api_url)
+
+
+def test_the_real_prefect_deploys_to_the_server(
+    server: Server, prefect_cli: Callable[[Server], PrefectCli], tmp_path: Path
+) -> None:
+    folder = write_project(
+        tmp_path / "project",
+        """
+        deployments:
+          - name: rig
+            entrypoint: flows.py:hello
+            work_pool: {name: rig-pool}
+        """,
+    )
+    prefect = prefect_cli(server)
+    assert prefect.run("work-pool", "create", "rig-pool", "-t", "process", cwd=folder).code == 0
+    prefect.deploy(folder, "--all")
+    assert call(server.api_url, "GET", "/deployments/name/hello/rig")["name"] == "rig"
