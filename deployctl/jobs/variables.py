@@ -40,8 +40,14 @@ class PoolVariables:
         return self.schema.get("properties") or {}
 
     def allows_string(self, path: Path) -> bool:
-        """Whether the server takes any text, such as a reference, at this path."""
-        return not list(self._errors(_nested(_split(path), "{{ reference }}")))
+        """Whether the server takes any text, such as a reference, at this path.
+
+        A schema that is none refuses nothing here; `check` tells of it.
+        """
+        try:
+            return not list(self._errors(_nested(_split(path), "{{ reference }}")))
+        except _invalid_schema():
+            return True
 
     def check(self, job_variables: Mapping[str, Json]) -> list[Problem]:
         """What is wrong with a deployment's job variables; paths start at `job_variables`.
@@ -49,14 +55,11 @@ class PoolVariables:
         Wrong types (DC530) and a schema that is none (DC533) are errors, because the server refuses
         them; unknown names (DC531) and missing required ones (DC532) are warnings.
         """
-        from jsonschema.exceptions import SchemaError
-        from referencing.exceptions import Unresolvable
-
         if not self.schema:
             return []
         try:
             wrong = list(self._wrong(job_variables))
-        except (SchemaError, Unresolvable):
+        except _invalid_schema():
             message = "the work pool's base job template is not a valid JSON Schema"
             return [Problem((), "DC533", message, "correct 'variables' in the pool's template")]
         return [*wrong, *self._unknown(job_variables), *self._missing(job_variables)]
@@ -132,6 +135,13 @@ class PoolVariables:
                     "give it here, or with every flow run",
                     Severity.WARNING,
                 )
+
+
+def _invalid_schema() -> tuple[type[Exception], ...]:
+    from jsonschema.exceptions import SchemaError
+    from referencing.exceptions import Unresolvable
+
+    return SchemaError, Unresolvable
 
 
 def _split(path: Path) -> Path:

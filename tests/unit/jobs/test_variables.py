@@ -118,5 +118,7 @@ def test_a_missing_required_variable_is_a_warning() -> None:
     ],
 )
 def test_a_schema_that_is_none_is_told_and_nothing_is_fetched(schema: Any) -> None:
-    (problem,) = PoolVariables({"variables": schema}).check({"a": "x"})
+    pool = PoolVariables({"variables": schema})
+    (problem,) = pool.check({"a": "x"})
     assert problem.code == "DC533"
+    assert pool.allows_string(("a",))

@@ -1,0 +1,110 @@
+"""The steps that start programs: `run_shell_script` and `pip_install_requirements`.
+
+They do what Prefect's functions of these names do, which is less than a shell script: each line
+is a program of its own, so that a `cd` or a variable does not outlive its line, and without
+`shell: true` there are no pipes and no `$NAME`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployctl.clients import process
+from deployctl.core.errors import ProgramError
+from deployctl.core.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where and with what steps run."""
+
+    folder: Path
+    """What relative directories start from."""
+    environ: Mapping[str, str]
+    python: str
+    """The project's interpreter."""
+    output: Callable[[str, str], None]
+    """Is told every line that a program prints: the step's name, the line."""
+
+
+def run_shell_script(
+    place: Workplace,
+    name: str,
+    *,
+    script: str,
+    directory: str | None = None,
+    env: Mapping[str, Json] | None = None,
+    stream_output: bool = True,
+    expand_env_vars: bool = False,
+    shell: bool = False,
+) -> dict[str, Json]:
+    """Runs each line of `script` and gives the `stdout` and `stderr` of all of them, stripped.
+
+    `env` is added to the environment; `expand_env_vars` replaces `$NAME` in the lines by it.
+    Raises ProgramError at the first line that fails.
+    """
+    environ = {**place.environ, **{key: str(value) for key, value in (env or {}).items()}}
+    outputs: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    for line in script.splitlines():
+        command = string.Template(line).safe_substitute(environ) if expand_env_vars else line
+        argv = ["/bin/sh", "-c", command] if shell and command.strip() else _words(command, shell)
+        if argv:
+            done = _run(place, name, argv, directory, environ, stream_output)
+            outputs["stdout"].append(done.stdout)
+            outputs["stderr"].append(done.stderr)
+    return {key: "".join(texts).strip() for key, texts in outputs.items()}
+
+
+def pip_install_requirements(
+    place: Workplace,
+    name: str,
+    *,
+    requirements_file: str = "requirements.txt",
+    directory: str | None = None,
+    stream_output: bool = True,
+) -> dict[str, Json]:
+    """Installs a requirements file into the project's interpreter; gives `stdout` and `stderr`.
+
+    Raises ProgramError if pip fails.
+    """
+    argv = [place.python, "-m", "pip", "install", "-r", requirements_file]
+    done = _run(place, name, argv, directory, dict(place.environ), stream_output)
+    return {"stdout": done.stdout.strip(), "stderr": done.stderr.strip()}
+
+
+def _words(command: str, shell: bool) -> list[str]:
+    if shell:
+        return []
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ProgramError(
+            f"the line {command!r} cannot be taken apart into words: {error}",
+            help="each line runs on its own; put longer scripts into a file and run that",
+        ) from error
+
+
+def _run(
+    place: Workplace,
+    name: str,
+    argv: list[str],
+    directory: str | None,
+    environ: Mapping[str, str],
+    stream: bool,
+) -> process.Completed:
+    done = process.run(
+        argv,
+        cwd=place.folder / (directory or "."),
+        env=environ,
+        timeout=None,
+        on_line=(lambda _, line: place.output(name, line)) if stream else None,
+    )
+    if done.returncode:
+        last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])
+        message = f"'{shlex.join(argv)}' ended with exit code {done.returncode}"
+        raise ProgramError(f"{message}:\n{last}" if last else message)
+    return done

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.core import redact
+from deployctl.core.errors import StepFailed
+from deployctl.steps.engine import plan_steps, run_steps
+from deployctl.steps.model import Step
+from deployctl.steps.shell import Workplace
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
+from deployctl.templating.render import Scope
+from deployctl.templating.values import Unknown
+
+ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
+
+
+def shell(script: str, id: str = "", **inputs: Any) -> Step:  # noqa: A002
+    function = "prefect.deployments.steps.run_shell_script"
+    return Step(function, {"script": script, **inputs}, id, ("build", 0))
+
+
+@pytest.fixture
+def lines() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
+    return Workplace(
+        tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "inputs", "stdout", "stderr"),
+    [
+        ("echo a", {}, "a", ""),
+        ("echo '  a  '\n\necho b\n", {}, "a  \nb", ""),
+        ("echo a | cat", {}, "a | cat", ""),
+        ("echo a | tr a b", {"shell": True}, "b", ""),
+        ("  \n echo a\n", {"shell": True}, "a", ""),
+        ("echo $WHO", {}, "$WHO", ""),
+        ("echo $WHO $NOBODY", {"expand_env_vars": True}, "world $NOBODY", ""),
+        ("echo $A", {"expand_env_vars": True, "env": {"A": 5}}, "5", ""),
+        ("sh -c 'echo $A'", {"env": {"A": "x"}}, "x", ""),
+        ("pwd", {"directory": "/"}, "/", ""),
+        ("sh -c 'cd /'\nbasename sub", {}, "sub", ""),
+        ("sh -c 'echo e >&2'\necho o", {}, "o", "e"),
+        ("sh -c 'X=1'\nsh -c 'echo [$X]'", {}, "[]", ""),
+    ],
+)
+def test_a_script_runs_line_by_line_as_in_prefect(
+    place: Workplace, script: str, inputs: dict[str, Any], stdout: str, stderr: str
+) -> None:
+    outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), place)
+    assert outputs["d"] == {"stdout": stdout, "stderr": stderr}
+
+
+def test_a_directory_starts_from_the_folder(place: Workplace) -> None:
+    (place.folder / "sub").mkdir()
+    outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), place)
+    assert outputs["d"]["stdout"] == str((place.folder / "sub").resolve())
+
+
+def test_lines_are_told_unless_the_step_is_quiet(
+    place: Workplace, lines: list[tuple[str, str]]
+) -> None:
+    steps = [shell("echo loud", "a"), shell("echo quiet", "b", stream_output=False)]
+    run_steps({"d": steps}, Scope(ENVIRON), place)
+    assert lines == [("a", "loud")]
+
+
+def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: Workplace) -> None:
+    step = shell("sh -c 'echo x >> ran; wc -l < ran'", "count")
+    outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), place)
+    expected = {"stdout": "1", "stderr": ""}
+    assert outputs == {name: {"count": expected, **expected} for name in "abc"}
+
+
+def test_a_step_that_a_deployment_has_twice_runs_twice(place: Workplace) -> None:
+    step = shell("sh -c 'echo x >> ran; wc -l < ran'")
+    outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), place)
+    assert [own["stdout"] for own in outputs.values()] == ["2", "2"]
+
+
+def test_steps_that_become_different_by_rendering_run_for_each(place: Workplace) -> None:
+    wanted = {
+        name: [shell(f"echo {name}", "first"), shell("echo got {{ first.stdout }}", "second")]
+        for name in "ab"
+    }
+    outputs = run_steps(wanted, Scope(ENVIRON), place)
+    assert [own["second"]["stdout"] for own in outputs.values()] == ["got a", "got b"]
+
+
+def test_flat_outputs_are_those_of_the_last_step(place: Workplace) -> None:
+    steps = [shell("echo 1", "one"), shell("echo 2", "two"), shell("echo {{ stdout }}3")]
+    outputs = run_steps({"d": steps}, Scope(ENVIRON), place)["d"]
+    assert (outputs["one"]["stdout"], outputs["two"]["stdout"]) == ("1", "2")
+    assert outputs["stdout"] == "23"
+
+
+def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
+    library = Library({(Kind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
+    steps = [shell("echo {{ $WHO }} {{ prefect.variables.v }}")]
+    outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place)
+    assert outputs["d"]["stdout"] == "world 5"
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (shell("sh -c 'echo out; echo why >&2; exit 3'"), ["exit code 3", "why"]),
+        (shell("sh -c 'echo only out; exit 1'"), ["exit code 1", "only out"]),
+        (shell("no-such-program-here"), ["no-such-program-here"]),
+        (shell("echo 'open"), ["cannot be taken apart"]),
+        (shell("echo {{ nope }}"), ["no step gives 'nope'"]),
+        (Step("my.own.step", {}), ["does not run"]),
+    ],
+)
+def test_a_failure_names_step_deployments_and_reason(
+    place: Workplace, step: Step, said: list[str]
+) -> None:
+    after = shell("touch after")
+    wanted = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
+    with pytest.raises(StepFailed) as raised:
+        run_steps(wanted, Scope(ENVIRON), place)
+    for text in [step.name, "f/a, f/b, f/c and 2 more", *said]:
+        assert text in raised.value.message
+    assert not (place.folder / "after").exists()
+
+
+def test_secrets_are_masked_in_lines_and_failures(
+    place: Workplace, lines: list[tuple[str, str]]
+) -> None:
+    redact.remember(["hunter2-the-second"])
+    with pytest.raises(StepFailed) as raised:
+        run_steps(
+            {"d": [shell("sh -c 'echo hunter2-the-second; exit 1'", "s")]}, Scope(ENVIRON), place
+        )
+    assert "hunter2" not in raised.value.message + str(lines)
+    assert lines == [("s", redact.MASK)]
+
+
+def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: Workplace) -> None:
+    steps = [shell("touch ran", "tag"), shell("echo {{ tag.stdout }} {{ $WHO }} {{ WHO }}")]
+    outputs, problems = plan_steps({"d": steps}, Scope(ENVIRON))
+    assert problems == []
+    assert outputs["d"] == {
+        "tag": {"stdout": Unknown("tag", "stdout"), "stderr": Unknown("tag", "stderr")},
+        "stdout": Unknown("run_shell_script", "stdout"),
+        "stderr": Unknown("run_shell_script", "stderr"),
+    }
+    assert not (place.folder / "ran").exists()
+
+
+def test_a_plan_tells_what_no_step_will_give() -> None:
+    steps = [shell("ls", "tag"), shell("echo {{ tag.out }} {{ $NOPE }}")]
+    _, problems = plan_steps({"d": steps}, Scope(ENVIRON))
+    assert [problem.code for problem in problems] == ["DC303", "DC302"]
+    assert problems[0].path == ("build", 0, steps[1].function, "script")
+
+
+def test_requirements_are_installed_by_the_projects_interpreter(place: Workplace) -> None:
+    python = place.folder / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    step = Step("prefect.deployments.steps.pip_install_requirements", {"directory": "."})
+    own = Workplace(place.folder, ENVIRON, str(python), place.output)
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), own)["d"]
+    assert outputs["stdout"] == "-m pip install -r requirements.txt"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployctl.core.values import Path
+from deployctl.steps.catalog import check_steps
+from deployctl.steps.model import Step, effective, parse_steps
+
+SHELL = "prefect.deployments.steps.run_shell_script"
+
+
+def test_a_step_is_a_function_with_inputs_and_an_id() -> None:
+    value = [{SHELL: {"id": "a", "requires": "x", "script": "ls"}}, None, {"f.g": None}]
+    assert parse_steps(value, ("build",)) == (
+        [Step(SHELL, {"script": "ls"}, "a", ("build", 0)), Step("f.g", {}, "", ("build", 2))],
+        [],
+    )
+
+
+@pytest.mark.parametrize("value", [None, [], {}])
+def test_nothing_is_no_steps(value: Any) -> None:
+    assert parse_steps(value) == ([], [])
+
+
+def test_a_single_mapping_is_one_step() -> None:
+    assert parse_steps({"f.g": {"a": 1}}, ("pull",)) == ([Step("f.g", {"a": 1}, "", ("pull",))], [])
+
+
+@pytest.mark.parametrize(
+    "entry", ["f.g", {"f.g": None, "script": "ls"}, {"f.g": "ls"}, {"f.g": ["ls"]}, {1: {}}]
+)
+def test_what_is_no_step_is_told(entry: Any) -> None:
+    steps, (problem,) = parse_steps([{"f.g": {}}, entry], ("push",))
+    assert [step.function for step in steps] == ["f.g"]
+    assert (problem.code, problem.path) == ("DC320", ("push", 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "top_level", "expected"),
+    [
+        ("build", {}, {"build": ["t"]}, ["t"]),
+        ("build", {"build": None}, {"build": ["t"]}, None),
+        ("build", {"build": []}, {"build": ["t"]}, []),
+        ("build", {"build": ["d"]}, {"build": ["t"]}, ["d"]),
+        ("push", {}, {"push": ["t"]}, ["t"]),
+        ("push", {"push": None}, {"push": ["t"]}, ["t"]),
+        ("push", {"push": []}, {"push": ["t"]}, ["t"]),
+        ("pull", {}, {"pull": ["t"]}, ["t"]),
+        ("pull", {"pull": None}, {"pull": ["t"]}, ["t"]),
+        ("pull", {"pull": []}, {"pull": ["t"]}, []),
+        ("pull", {}, {"pull": []}, []),
+        ("pull", {}, {}, None),
+    ],
+)
+def test_own_steps_and_those_of_the_file_hold_as_in_prefect(
+    kind: str, entry: Any, top_level: Any, expected: Any
+) -> None:
+    assert effective(kind, entry, top_level) == expected
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        SHELL,
+        "prefect.projects.steps.run_shell_script",
+        "prefect.deployments.steps.utility.run_shell_script",
+    ],
+)
+def test_the_names_of_both_majors_are_known(function: str) -> None:
+    assert check_steps([Step(function, {"script": "ls"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "code", "said"),
+    [
+        (
+            Step("prefect_docker.deployments.steps.build_docker_image", {}, "", ("build", 0)),
+            ("build", 0),
+            "DC321",
+            "--skip-build",
+        ),
+        (Step("my.own.step", {}, "", ("push", 1)), ("push", 1), "DC321", "--skip-build"),
+        (
+            Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),
+            ("build", 0, SHELL, "dirctory"),
+            "DC322",
+            "did you mean 'directory'?",
+        ),
+        (Step(SHELL, {}, "", ("build", 0)), ("build", 0), "DC322", "add 'script:'"),
+        (Step(SHELL, {"script": ["ls"]}, "", ("build",)), ("build",), "DC322", "add 'script:'"),
+    ],
+)
+def test_what_cannot_run_is_told_before_anything_runs(
+    step: Step, path: Path, code: str, said: str
+) -> None:
+    (problem,) = check_steps([step])
+    assert (problem.code, problem.path) == (code, path)
+    assert said in str(problem.help)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.steps.model import Step
+from deployctl.steps.pull import default_pull
+from deployctl.templating.values import Unknown
+
+FOLDER = Path("/srv/projects/etl")
+
+
+def docker(**inputs: Any) -> Step:
+    return Step("prefect_docker.deployments.steps.build_docker_image", inputs)
+
+
+SHELL = Step("prefect.deployments.steps.run_shell_script", {"script": "ls"})
+
+
+@pytest.mark.parametrize(
+    ("build", "job_variables", "pool_type", "directory", "warned"),
+    [
+        ([], {}, "process", "/srv/projects/etl", False),
+        ([], {}, "", "/srv/projects/etl", False),
+        ([SHELL], {}, "kubernetes", "/srv/projects/etl", True),
+        ([], {}, "docker", "/srv/projects/etl", True),
+        ([], {"image": "app:1"}, "kubernetes", ".", False),
+        ([], {"image": Unknown("b", "image")}, "kubernetes", ".", False),
+        ([], {"image": None}, "kubernetes", "/srv/projects/etl", True),
+        ([docker(image_name="app")], {}, "kubernetes", ".", False),
+        ([SHELL, docker(dockerfile="prod.Dockerfile")], {}, "kubernetes", ".", False),
+        ([docker(dockerfile="auto")], {}, "kubernetes", "/opt/prefect/etl", False),
+        ([docker(dockerfile="auto")], {"image": "app"}, "docker", "/opt/prefect/etl", False),
+    ],
+)
+def test_the_code_is_looked_for_where_it_will_be(
+    build: list[Step],
+    job_variables: dict[str, Any],
+    pool_type: str,
+    directory: str,
+    warned: bool,
+) -> None:
+    steps, problems = default_pull(build, job_variables, FOLDER, pool_type)
+    assert steps == [{"prefect.deployments.steps.set_working_directory": {"directory": directory}}]
+    assert [problem.code for problem in problems] == ["DC325"] * warned
