@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.api.settings import NAMES, Settings, load_settings
+from deployctl.core.errors import SettingsError
+from deployctl.core.redact import MASK, redact
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "project").mkdir()
+    return tmp_path / "project"
+
+
+def load(folder: Path, environ: dict[str, str] | None = None, **rest: Any) -> Settings:
+    home = {"PREFECT_HOME": str(folder.parent / "home")}
+    return load_settings({**home, **(environ or {})}, folder, **rest)
+
+
+def profiles(folder: Path, text: str) -> Path:
+    path = folder.parent / "home" / "profiles.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_is_set_and_no_server_is_made_up(folder: Path) -> None:
+    settings = load(folder)
+    assert settings == Settings()
+    with pytest.raises(SettingsError, match="no Prefect server is set"):
+        settings.server_url()
+
+
+def test_the_first_place_that_has_a_setting_wins(folder: Path) -> None:
+    places = {
+        "profile": (
+            folder.parent / "home" / "profiles.toml",
+            'active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://profile/api"\n',
+        ),
+        "pyproject": (
+            folder / "pyproject.toml",
+            '[tool.prefect]\napi.url = "http://pyproject/api"\n',
+        ),
+        "toml": (folder / "prefect.toml", '[api]\nurl = "http://toml/api"\n'),
+        "dotenv": (folder / ".env", "PREFECT_API_URL=http://dotenv/api\n"),
+    }
+    for name, (path, text) in places.items():
+        path.write_text(text)
+        assert load(folder).api_url == f"http://{name}/api"
+    environ = {"PREFECT_API_URL": "http://environ/api"}
+    assert load(folder, environ).api_url == "http://environ/api"
+    flags = {"api_url": "http://flag/api"}
+    assert load(folder, environ, flags=flags).api_url == "http://flag/api"
+    assert load(folder, environ, flags={"api_url": None}).api_url == "http://environ/api"
+
+
+def test_each_value_remembers_where_it_came_from(folder: Path) -> None:
+    path = profiles(folder, 'active = "a"\n[profiles.a]\nPREFECT_CLIENT_MAX_RETRIES = "2"\n')
+    settings = load(
+        folder,
+        {"PREFECT_DEFAULT_WORK_POOL_NAME": "pool"},
+        flags={"api_url": "http://a/api"},
+    )
+    assert settings.sources == {
+        "api_url": "--api-url",
+        "default_work_pool_name": "'PREFECT_DEFAULT_WORK_POOL_NAME' in the environment",
+        "max_retries": f"'PREFECT_CLIENT_MAX_RETRIES' in the profile 'a' of '{path}'",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("PREFECT_API_URL", "http://a:4200/api/", "api_url", "http://a:4200/api"),
+        ("prefect_api_url", "http://a/api", "api_url", "http://a/api"),
+        ("PREFECT_API_KEY", "pnu_abcd\n", "api_key", "pnu_abcd"),
+        ("PREFECT_API_AUTH_STRING", "user:pass", "auth_string", "user:pass"),
+        ("PREFECT_API_SSL_CERT_FILE", "/ca.pem", "ssl_cert_file", "/ca.pem"),
+        ("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "True", "tls_insecure_skip_verify", True),
+        ("PREFECT_API_ENABLE_HTTP2", "1", "enable_http2", True),
+        ("PREFECT_API_REQUEST_TIMEOUT", "2.5", "request_timeout", 2.5),
+        ("PREFECT_CLIENT_MAX_RETRIES", "0", "max_retries", 0),
+        ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "404, 423", "retry_extra_codes", {404, 423}),
+        ("PREFECT_CLIENT_RETRY_JITTER_FACTOR", "0.5", "retry_jitter_factor", 0.5),
+        ("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false", "csrf_support", False),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"X-A": "b"}', "custom_headers", {"X-A": "b"}),
+        ("PREFECT_CLOUD_API_URL", "https://cloud/api/", "cloud_api_url", "https://cloud/api"),
+        ("PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME", "p", "default_work_pool_name", "p"),
+        ("PREFECT_DEFAULT_WORK_POOL_NAME", "p", "default_work_pool_name", "p"),
+        (
+            "PREFECT_DEPLOYMENTS_DEFAULT_DOCKER_BUILD_NAMESPACE",
+            "r",
+            "default_docker_build_namespace",
+            "r",
+        ),
+    ],
+)
+def test_variables(folder: Path, variable: str, text: str, field: str, value: Any) -> None:
+    assert getattr(load(folder, {variable: text}), field) == value
+
+
+def test_tables_of_prefect_toml(folder: Path) -> None:
+    (folder / "prefect.toml").write_text(
+        """
+        [api]
+        request_timeout = 5
+        enable_http2 = true
+        [client]
+        max_retries = 1
+        retry_extra_codes = [404, 423]
+        csrf_support_enabled = false
+        custom_headers = { X-A = "b" }
+        [client.metrics]
+        enabled = true
+        [deployments]
+        default_work_pool_name = "pool"
+        """
+    )
+    settings = load(folder)
+    assert (settings.request_timeout, settings.enable_http2) == (5.0, True)
+    assert (settings.max_retries, settings.retry_extra_codes) == (1, frozenset({404, 423}))
+    assert (settings.csrf_support, settings.custom_headers) == (False, {"X-A": "b"})
+    assert settings.default_work_pool_name == "pool"
+
+
+def test_an_empty_variable_hides_what_stands_below(folder: Path) -> None:
+    (folder / "prefect.toml").write_text('[api]\nkey = "pnu_below"\n')
+    assert load(folder, {"PREFECT_API_KEY": ""}).api_key is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "wanted"),
+    [
+        ("PREFECT_API_URL", "localhost:4200/api", "an address that begins with http://"),
+        ("PREFECT_API_URL", "http://", "an address"),
+        ("PREFECT_CLIENT_MAX_RETRIES", "many", "a whole number"),
+        ("PREFECT_CLIENT_MAX_RETRIES", "1.5", "a whole number"),
+        ("PREFECT_CLIENT_MAX_RETRIES", "-1", "a whole number"),
+        ("PREFECT_API_REQUEST_TIMEOUT", "0", "a number of seconds above 0"),
+        ("PREFECT_API_REQUEST_TIMEOUT", "nan", "a number of seconds above 0"),
+        ("PREFECT_API_ENABLE_HTTP2", "maybe", "true or false"),
+        ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "99", "status codes"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(
+    folder: Path, variable: str, text: str, wanted: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(folder, {variable: text})
+    assert raised.value.message.startswith(f"the setting '{variable}' has to be {wanted}")
+    assert f"not '{text}' (from '{variable}' in the environment)" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PREFECT_API_KEY", "geheim\x07"),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Authorization": "geheim"'),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '["geheim"]'),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"A": "geheim\\nB: c"}'),
+    ],
+)
+def test_a_wrong_secret_is_not_shown(folder: Path, variable: str, text: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(folder, {variable: text})
+    assert "geheim" not in raised.value.message
+    assert variable in raised.value.message
+
+
+def test_secrets_are_never_shown_again(folder: Path) -> None:
+    settings = load(
+        folder,
+        {
+            "PREFECT_API_KEY": "pnu_wxyz",
+            "PREFECT_API_AUTH_STRING": "admin:open-sesame",
+            "PREFECT_CLIENT_CUSTOM_HEADERS": '{"X-Api-Key": "abracadabra", "X-Team": "blue"}',
+        },
+    )
+    assert redact("pnu_wxyz open-sesame abracadabra") == f"{MASK} {MASK} {MASK}"
+    assert redact("YWRtaW46b3Blbi1zZXNhbWU=") == MASK
+    assert redact("blue") == "blue"
+    assert "pnu_wxyz" not in repr(settings)
+    assert "open-sesame" not in repr(settings)
+
+
+def test_the_profile_that_is_asked_for(folder: Path) -> None:
+    profiles(
+        folder,
+        """
+        active = "dev"
+        [profiles.dev]
+        PREFECT_API_URL = "http://dev/api"
+        [profiles.prod]
+        PREFECT_API_URL = "http://prod/api"
+        """,
+    )
+    assert load(folder).api_url == "http://dev/api"
+    assert load(folder, {"PREFECT_PROFILE": "prod"}).api_url == "http://prod/api"
+    assert load(folder, {"PREFECT_PROFILE": "dev"}, profile="prod").api_url == "http://prod/api"
+    with pytest.raises(SettingsError, match="there is no profile 'test2'") as raised:
+        load(folder, profile="test2")
+    assert raised.value.help is not None
+    assert "'dev', 'prod'" in raised.value.help
+
+
+def test_prefects_own_profiles(folder: Path) -> None:
+    assert load(folder, {"PREFECT_PROFILE": "local"}).api_url == "http://127.0.0.1:4200/api"
+    assert load(folder, {"PREFECT_PROFILE": "ephemeral"}).api_url == ""
+
+
+@pytest.mark.parametrize("where", ["environ", "dotenv", "toml", "pyproject"])
+def test_the_place_of_the_profiles(folder: Path, where: str) -> None:
+    text = 'active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://elsewhere/api"\n'
+    (folder.parent / "home" / "other.toml").write_text(text)
+    environ = {}
+    if where == "environ":
+        environ["PREFECT_PROFILES_PATH"] = "$PREFECT_HOME/other.toml"
+    elif where == "dotenv":
+        (folder / ".env").write_text("PREFECT_PROFILES_PATH='$PREFECT_HOME/other.toml'")
+    elif where == "toml":
+        (folder / "prefect.toml").write_text('profiles_path = "$PREFECT_HOME/other.toml"')
+    else:
+        (folder / "pyproject.toml").write_text(
+            '[tool.prefect]\nprofiles_path = "../home/other.toml"'
+        )
+    assert load(folder, environ).api_url == "http://elsewhere/api"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("PREFECT_API_KEY=abcd", "abcd"),
+        ("export PREFECT_API_KEY = abcd", "abcd"),
+        ('PREFECT_API_KEY="ab cd"  # why', "ab cd"),
+        ("PREFECT_API_KEY='ab#$cd'", "ab#$cd"),
+        ("PREFECT_API_KEY=ab#cd # why", "ab#cd"),
+        (r'PREFECT_API_KEY="ab\"cd"', 'ab"cd'),
+        ("PREFECT_API_KEY=${MINE}", "from-environment"),
+        ("PREFECT_API_KEY='${MINE}'", "${MINE}"),
+        ("PREFECT_API_KEY=${NONE:-else}", "else"),
+        ("A=above\nPREFECT_API_KEY=${A}", "above"),
+        ("\ufeffPREFECT_API_KEY=abcd\r\n", "abcd"),
+        ("some nonsense\nPREFECT_API_KEY=abcd", "abcd"),
+        ("OTHER='open\nPREFECT_API_KEY=abcd", "abcd"),
+        ("# PREFECT_API_KEY=abcd", None),
+    ],
+)
+def test_lines_of_dotenv(folder: Path, line: str, value: str | None) -> None:
+    (folder / ".env").write_text(line, encoding="utf-8", newline="")
+    assert load(folder, {"MINE": "from-environment"}).api_key == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        (".env", "A=1\nPREFECT_API_KEY geheim", ".env:2: "),
+        (".env", "A=1\nPREFECT_API_KEY='geheim", ".env:2: "),
+        ("prefect.toml", "[api]\nurl = geheim", "prefect.toml:2: not valid TOML"),
+        ("pyproject.toml", "[api\n", "pyproject.toml:1: not valid TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_names_the_line(
+    folder: Path, name: str, text: str, place: str
+) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load(folder)
+    assert raised.value.message.startswith(str(folder / place.partition(":")[0]))
+    assert place in raised.value.message
+    assert "geheim" not in raised.value.message
+
+
+def test_a_file_that_is_not_text(folder: Path) -> None:
+    (folder / "prefect.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"cannot read '.*prefect\.toml': not UTF-8"):
+        load(folder)
+
+
+def test_profiles_that_are_no_tables(folder: Path) -> None:
+    profiles(folder, 'active = "a"\n[profiles]\na = 1\n')
+    with pytest.raises(SettingsError, match="profiles have to be tables"):
+        load(folder)
+
+
+def test_cloud_is_known_by_its_address(folder: Path) -> None:
+    url = "https://api.prefect.cloud/api/accounts/a/workspaces/w"
+    assert load(folder, {"PREFECT_API_URL": url}).is_cloud
+    assert not load(folder, {"PREFECT_API_URL": "http://a/api"}).is_cloud
+
+
+def test_every_name_is_a_field() -> None:
+    assert {name.field for name in NAMES} | {"sources"} == set(Settings.__dataclass_fields__)
