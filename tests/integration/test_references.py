@@ -1,0 +1,56 @@
+"""Blocks and variables of real servers: what is read, and that secrets are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from deployctl.templating.references import Library, read_references, references
+from deployctl.templating.render import Scope, render
+from tests.support.servers import Server
+
+SECRET = "opensesame-of-this-test"
+TEMPLATES = {
+    "token": "{{ prefect.blocks.secret.references-tok }}",
+    "team": "{{ prefect.variables.references_team }}",
+    "gone": "{{ prefect.variables.references_gone }}",
+}
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> Any:
+    """A client of a server that has a secret and a variable."""
+    with httpx.Client(base_url=server.api_url, timeout=30) as api:
+        api.post("/block_types/install_system_block_types")
+        type_id = api.get("/block_types/slug/secret").json()["id"]
+        where = {"block_schemas": {"block_type_id": {"any_": [type_id]}}}
+        schema = api.post("/block_schemas/filter", json=where).json()[0]
+        block = {"name": "references-tok", "data": {"value": SECRET}, "block_type_id": type_id}
+        api.post("/block_documents/", json={**block, "block_schema_id": schema["id"]})
+        api.post("/variables/", json={"name": "references_team", "value": "data"})
+        yield api
+
+
+def read(api: httpx.Client, *, secrets: bool) -> tuple[Library, str]:
+    """The library, and all that the server answered for it."""
+    talk = read_references((ref for _, ref in references(TEMPLATES)), secrets=secrets)
+    answers = [api.request(request.method, request.path) for request in next(talk)]
+    with pytest.raises(StopIteration) as stop:
+        talk.send([answer.json() if answer.is_success else None for answer in answers])
+    return stop.value.value, "".join(answer.text for answer in answers)
+
+
+def test_a_secret_is_not_even_read_where_it_would_be_stored(api: httpx.Client) -> None:
+    library, answered = read(api, secrets=False)
+    value, problems = render(TEMPLATES, Scope(references=library))
+    assert value["team"] == "data"
+    assert [problem.code for problem in problems] == ["DC306", "DC304"]
+    assert SECRET not in answered
+
+
+def test_a_step_is_given_the_secret(api: httpx.Client) -> None:
+    library, _ = read(api, secrets=True)
+    value, _ = render(TEMPLATES["token"], Scope(references=library))
+    assert value == SECRET
