@@ -9,7 +9,8 @@ KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 def isolated(home: Path, **extra: str) -> dict[str, str]:
-    """Gives the variables for a program whose home, and Prefect's home, is `home`."""
+    """Makes `home` and gives the variables for a program whose home, and Prefect's, it is."""
+    home.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {
         **kept,

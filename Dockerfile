@@ -1,0 +1,22 @@
+# The image of deployctl itself. It runs on a read-only root file system as user 1001.
+# BASE must hold Python 3.11 or newer with pip and venv.
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+WORKDIR /src
+RUN python3 -m venv /opt/deployctl
+COPY requirements-dev.txt pyproject.toml README.md LICENSE ./
+COPY deployctl deployctl
+RUN /opt/deployctl/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir dist . \
+ && /opt/deployctl/bin/python -m pip install --no-cache-dir --compile \
+    --constraint requirements-dev.txt dist/*.whl
+
+FROM ${BASE}
+COPY --from=build /opt/deployctl /opt/deployctl
+ENV PATH=/opt/deployctl/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 1001:1001
+WORKDIR /project
+ENTRYPOINT ["deployctl"]
