@@ -86,10 +86,10 @@ class PoolVariables:
         plain = {name: value for name, value in job_variables.items() if "." not in name}
         for error in map(_deepest, self._errors(self._known(plain, ()))):
             yield _problem(error, tuple(error.absolute_path))
-        for name in job_variables.keys() - plain.keys():
+        for name in (name for name in job_variables if "." in name):
             parts = _split((name,))
-            value = self._known(job_variables[name], parts)
-            for error in map(_deepest, self._errors(_nested(parts, value))):
+            nested = self._known(_nested(parts, job_variables[name]), ())
+            for error in map(_deepest, self._errors(nested)):
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
     def _known(self, value: Json, path: Path) -> Json:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import NoneType
 
 from deployctl.core.values import Json
 from deployctl.steps import shell
 from deployctl.steps.model import Step
+from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
 
 
@@ -19,18 +20,29 @@ class Builtin:
 
     run: Callable[..., dict[str, Json]]
     """Takes a `Workplace`, the step's name and the inputs as keywords; raises ProgramError."""
-    outputs: tuple[str, ...]
-
-    @property
-    def inputs(self) -> Mapping[str, inspect.Parameter]:
-        """What may be given below the function's name."""
-        parameters = inspect.signature(self.run).parameters
-        return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    inputs: Mapping[str, type]
+    """What may stand below the function's name, and of which type; `object` is any."""
+    required: frozenset[str] = frozenset()
+    outputs: tuple[str, ...] = ("stdout", "stderr")
 
 
 BUILTINS: Mapping[str, Builtin] = {
-    "run_shell_script": Builtin(shell.run_shell_script, ("stdout", "stderr")),
-    "pip_install_requirements": Builtin(shell.pip_install_requirements, ("stdout", "stderr")),
+    "run_shell_script": Builtin(
+        shell.run_shell_script,
+        {
+            "script": str,
+            "directory": str,
+            "env": dict,
+            "stream_output": object,
+            "expand_env_vars": object,
+            "shell": object,
+        },
+        frozenset({"script"}),
+    ),
+    "pip_install_requirements": Builtin(
+        shell.pip_install_requirements,
+        {"directory": str, "requirements_file": str, "stream_output": object},
+    ),
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")
 _DOCKER = ("prefect_docker.deployments.steps.", "prefect_docker.projects.steps.")
@@ -53,7 +65,7 @@ def check_steps(steps: Iterable[Step]) -> list[Problem]:
 
 def _check(step: Step) -> Iterator[Problem]:
     if (found := builtin(step)) is not None:
-        yield from _check_inputs(step, found)
+        yield from check_inputs(step, found)
         return
     what = "builds images" if step.function.startswith(_DOCKER) else "runs custom functions"
     yield Problem(
@@ -65,17 +77,23 @@ def _check(step: Step) -> Iterator[Problem]:
     )
 
 
-def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
-    for name in step.inputs:
+def check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
+    """What is wrong with the inputs of one step (DC322); text with templates in it may be any."""
+    for name, value in step.inputs.items():
+        place = (*step.path, step.function, name)
         if name not in found.inputs:
             close = get_close_matches(name, found.inputs, 1)
             yield Problem(
-                (*step.path, step.function, name),
+                place,
                 "DC322",
                 f"the step '{step.short}' has no input '{name}'",
                 f"did you mean '{close[0]}'?" if close else f"it has {', '.join(found.inputs)}",
             )
-    for name, parameter in found.inputs.items():
-        if parameter.default is parameter.empty and not isinstance(step.inputs.get(name), str):
-            message = f"the step '{step.short}' needs the input '{name}', a text"
+        elif not isinstance(value, (found.inputs[name], NoneType)) and not is_opaque(value):
+            wanted = "text" if found.inputs[name] is str else "a mapping"
+            message = f"the input '{name}' of the step '{step.short}' must be {wanted}"
+            yield Problem(place, "DC322", message)
+    for name in sorted(found.required):
+        if step.inputs.get(name) is None:
+            message = f"the step '{step.short}' needs the input '{name}'"
             yield Problem(step.path, "DC322", message, f"add '{name}:' below the function's name")

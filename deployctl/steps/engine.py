@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from deployctl.core import redact
 from deployctl.core.errors import ProgramError, StepFailed
-from deployctl.core.redact import redact
-from deployctl.core.values import Json, digest
-from deployctl.steps.catalog import builtin
+from deployctl.core.values import Json, digest, leaves
+from deployctl.steps.catalog import BUILTINS, builtin, check_steps
 from deployctl.steps.model import Step
 from deployctl.steps.shell import Workplace
 from deployctl.templating.problems import Problem
@@ -56,18 +56,19 @@ def run_steps(wanted: Wanted, scope: Scope, place: Workplace) -> dict[str, Outpu
     `scope` needs an environment, and a library read with secrets if inputs name blocks. Raises
     StepFailed at the first step that fails, before later ones start.
     """
-    engine = _Engine(wanted, scope, place, {})
+    redact.remember(v for name, v in place.environ.items() if redact.is_secret_name(name))
+    engine = _Engine(wanted, scope, place)
     return {deployment: engine.run(steps) for deployment, steps in wanted.items()}
 
 
 class _Engine:
-    def __init__(
-        self, wanted: Wanted, scope: Scope, place: Workplace, done: dict[str, Outputs]
-    ) -> None:
+    def __init__(self, wanted: Wanted, scope: Scope, place: Workplace) -> None:
         self.wanted = wanted
         self.scope = scope
-        self.place = replace(place, output=lambda name, line: place.output(name, redact(line)))
-        self.done = done
+        self.place = replace(
+            place, output=lambda name, line: place.output(name, redact.redact(line))
+        )
+        self.done: dict[str, Outputs] = {}
 
     def run(self, steps: Sequence[Step]) -> Outputs:
         """Runs the steps of one deployment, except those that ran before for another."""
@@ -83,18 +84,24 @@ class _Engine:
             outputs = _with(outputs, step, self.done[key])
         return outputs
 
-    def _inputs(self, step: Step, outputs: Outputs) -> Json:
+    def _inputs(self, step: Step, outputs: Outputs) -> dict[str, Json]:
+        """The rendered inputs; values under names such as `TOKEN` are secrets from here on."""
         inputs, problems = render(step.inputs, replace(self.scope, outputs=outputs))
         if problems:
             raise self._failed(step, problems[0].message, problems[0].help)
-        return inputs
+        secrets = (
+            str(leaf) for path, leaf in leaves(inputs) if redact.is_secret_name(str(path[-1]))
+        )
+        redact.remember(secrets)
+        return dict(inputs)
 
-    def _run(self, step: Step, inputs: Mapping[str, Json]) -> Outputs:
-        known = builtin(step)
-        if known is None:
-            raise self._failed(step, "deployctl does not run this step yet", "use --skip-build")
+    def _run(self, step: Step, inputs: dict[str, Json]) -> Outputs:
+        rendered = replace(step, inputs=inputs)
+        for problem in check_steps([rendered]):
+            raise self._failed(step, problem.message, problem.help)
+        given = {name: value for name, value in inputs.items() if value is not None}
         try:
-            return known.run(self.place, step.name, **inputs)
+            return BUILTINS[step.short].run(self.place, step.name, **given)
         except ProgramError as error:
             raise self._failed(step, error.message, error.help) from error
 
@@ -106,7 +113,7 @@ class _Engine:
             if any((s.function, s.inputs) == (step.function, step.inputs) for s in steps)
         ]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        return StepFailed(redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
+        return StepFailed(redact.redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
 
 
 def _with(outputs: Outputs, step: Step, given: Outputs) -> Outputs:

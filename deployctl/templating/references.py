@@ -14,8 +14,10 @@ from urllib.parse import quote
 
 from deployctl.api.talk import Request, Talk
 from deployctl.core import redact
-from deployctl.core.values import Json, Path, leaves
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Json, Path, leaves, show_path
 from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
 
 _KINDS = frozenset({Kind.BLOCK, Kind.DOCUMENT, Kind.VARIABLE})
@@ -112,6 +114,17 @@ class Library:
                 "run starts, or load the block in the flow",
             )
         return value
+
+
+def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
+    """References that were left in a rendered value for the worker, which will not find them.
+
+    A warning: they may be created before the first run.
+    """
+    for path, reference in references(rendered):
+        if library.sources.get((reference.kind, reference.source)) is None:
+            message = f"{show_path(path)}: the server has no {reference}, and runs need it"
+            yield Problem(path, "DC304", message, _help(reference), Severity.WARNING)
 
 
 def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Talk[Library]:

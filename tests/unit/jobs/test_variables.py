@@ -27,6 +27,7 @@ REFERENCE = "{{ prefect.variables.x }}"
         {"cluster_config": None},
         {"backoff_limit": 1.0},
         {"image": Unknown("build", "image"), "finished_job_ttl": Unknown("s", "stdout")},
+        {"env.A": Unknown("s", "x"), "cluster_config.config": Unknown("s", "y")},
         {"env": Unknown("s", "env"), "labels": {"a": Unknown("s", "b")}},
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
         (shell("no-such-program-here"), ["no-such-program-here"]),
         (shell("echo 'open"), ["cannot be taken apart"]),
         (shell("echo {{ nope }}"), ["no step gives 'nope'"]),
+        (shell("ls", directory="{{ $WHO }}", env="{{ $WHO }}"), ["'env'", "must be a mapping"]),
         (Step("my.own.step", {}), ["does not run"]),
     ],
 )
@@ -134,16 +136,25 @@ def test_a_failure_names_step_deployments_and_reason(
     assert not (place.folder / "after").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "env"),
+    [
+        ("echo {{ $API_TOKEN }}", {}),
+        ("sh -c 'echo $KEY'", {"KEY": "{{ $API_TOKEN }}"}),
+        ("echo swordfish-1234", {"DB_PASSWORD": "swordfish-1234"}),
+    ],
+)
 def test_secrets_are_masked_in_lines_and_failures(
-    place: Workplace, lines: list[tuple[str, str]]
+    place: Workplace, lines: list[tuple[str, str]], script: str, env: dict[str, str]
 ) -> None:
-    redact.remember(["hunter2-the-second"])
+    environ = {**ENVIRON, "API_TOKEN": "hunter2-the-second"}
+    steps = [shell(script, "s", env=env), shell(f"{script}\nfalse", env=env)]
     with pytest.raises(StepFailed) as raised:
-        run_steps(
-            {"d": [shell("sh -c 'echo hunter2-the-second; exit 1'", "s")]}, Scope(ENVIRON), place
-        )
-    assert "hunter2" not in raised.value.message + str(lines)
-    assert lines == [("s", redact.MASK)]
+        run_steps({"d": steps}, Scope(environ), replace(place, environ=environ))
+    assert lines[0] == ("s", redact.MASK)
+    told = f"{raised.value.message} {lines}"
+    assert "hunter2" not in told
+    assert "swordfish" not in told
 
 
 def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: Workplace) -> None:
@@ -169,7 +180,6 @@ def test_requirements_are_installed_by_the_projects_interpreter(place: Workplace
     python = place.folder / "python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
-    step = Step("prefect.deployments.steps.pip_install_requirements", {"directory": "."})
-    own = Workplace(place.folder, ENVIRON, str(python), place.output)
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), own)["d"]
+    step = Step("prefect.deployments.steps.pip_install_requirements", {"requirements_file": None})
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)))["d"]
     assert outputs["stdout"] == "-m pip install -r requirements.txt"

@@ -72,6 +72,11 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
     assert check_steps([Step(function, {"script": "ls"})]) == []
 
 
+def test_a_template_may_become_what_is_needed() -> None:
+    inputs = {"script": "ls", "directory": None, "env": "{{ prefect.variables.env }}"}
+    assert check_steps([Step(SHELL, inputs)]) == []
+
+
 @pytest.mark.parametrize(
     ("step", "path", "code", "said"),
     [
@@ -89,7 +94,24 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
             "did you mean 'directory'?",
         ),
         (Step(SHELL, {}, "", ("build", 0)), ("build", 0), "DC322", "add 'script:'"),
-        (Step(SHELL, {"script": ["ls"]}, "", ("build",)), ("build",), "DC322", "add 'script:'"),
+        (
+            Step(SHELL, {"script": None}, "", ("build",)),
+            ("build",),
+            "DC322",
+            "add 'script:'",
+        ),
+        (
+            Step(SHELL, {"script": ["ls"]}, "", ("build",)),
+            ("build", SHELL, "script"),
+            "DC322",
+            "must be text",
+        ),
+        (
+            Step(SHELL, {"script": "ls", "env": "A=1"}, "", ("build",)),
+            ("build", SHELL, "env"),
+            "DC322",
+            "must be a mapping",
+        ),
     ],
 )
 def test_what_cannot_run_is_told_before_anything_runs(
@@ -97,4 +119,4 @@ def test_what_cannot_run_is_told_before_anything_runs(
 ) -> None:
     (problem,) = check_steps([step])
     assert (problem.code, problem.path) == (code, path)
-    assert said in str(problem.help)
+    assert said in f"{problem.message} {problem.help}"

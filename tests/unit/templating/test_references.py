@@ -6,8 +6,15 @@ import pytest
 
 from deployctl.api.talk import Request
 from deployctl.core import redact
+from deployctl.core.diagnostics import Severity
 from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library, Reference, read_references, references
+from deployctl.templating.references import (
+    Library,
+    Reference,
+    dangling,
+    read_references,
+    references,
+)
 from deployctl.templating.render import Scope, render
 
 
@@ -128,3 +135,12 @@ def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
     )
     assert (value, problems) == ("t=opensesame-17", [])
     assert redact.redact(value) == "t=********"
+
+
+def test_what_the_worker_will_not_find_is_a_warning() -> None:
+    rendered = {
+        "env": {"A": "{{ prefect.blocks.secret.tok }}", "B": "{{ prefect.variables.gone }}"}
+    }
+    (problem,) = dangling(rendered, LIBRARY)
+    assert (problem.code, problem.severity) == ("DC304", Severity.WARNING)
+    assert problem.path == ("env", "B")
