@@ -1,0 +1,27 @@
+"""`make bench`: deployctl beside the real `prefect` in one run, as ratios.
+
+Both talk to the same server, one after the other, on the same machine; only the ratio means
+something elsewhere. `python -m benchmarks startup` runs one of the files.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import deploys, startup
+
+FILES = {"startup": startup.rows, "deploys": deploys.rows}
+
+
+def main(names: list[str]) -> None:
+    """Runs the named files, or all of them, and prints a row for each measurement."""
+    print(f"{'what':<34}{'prefect':>10}{'deployctl':>12}{'faster':>9}   budget")
+    for name in names or FILES:
+        for row in FILES[name]():
+            times = f"{row.prefect:>9.2f}s{row.deployctl:>11.2f}s{row.faster:>8.1f}×"
+            verdict = "kept" if row.faster >= row.budget else "MISSED"
+            print(f"{row.what:<34}{times}   ≥ {row.budget:.1f}×, {verdict}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
