@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from deployctl import __version__
 from deployctl.api.csrf import Csrf
@@ -30,9 +29,6 @@ from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 
-if TYPE_CHECKING:
-    import httpx
-
 API_VERSION = "0.8.4"
 """The version of the REST API that is spoken; servers from 2.16 to 3.8 take it."""
 
@@ -41,7 +37,7 @@ _FIRST_WRITES = 2
 _MAINTENANCE_WAIT = 5.0
 _TOKENS = 2
 
-_READ = re.compile(r"/(filter|count|paginate|get_scheduled_flow_runs)$")
+_READ = re.compile(r"/(filter|count|paginate)$")
 
 
 class Session:
@@ -57,12 +53,12 @@ class Session:
         wait: Callable[[float], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
-        transport: httpx.BaseTransport | None = None,
+        network: Callable[[Connection], Http] = Http,
     ) -> None:
         """Connects to nothing yet; raises SettingsError where no server is set.
 
         `stop` ends waits and begins nothing new; `wait`, `clock` and `draw` are time and chance,
-        and `transport` is the network, for tests.
+        and `network` opens the way to the server: all for tests.
         """
         self.settings = settings
         self.concurrency = concurrency
@@ -80,7 +76,7 @@ class Session:
             http2=settings.enable_http2,
             limit=concurrency,
         )
-        self._http = Http(connection, transport=transport)
+        self._http = network(connection)
         csrf = settings.csrf_support and not settings.is_cloud
         self._csrf = Csrf(csrf, lambda request: self.send(request, finish=True))
         self._reads = Gate(concurrency, concurrency)

@@ -1,0 +1,125 @@
+"""Programs are started, listened to and ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients.process import Completed, run
+from deployctl.core.errors import ProgramError
+
+
+def python(code: str, folder: Path, **options: object) -> Completed:
+    settings: dict[str, object] = {"cwd": folder, "env": None, "timeout": 30, **options}
+    return run([sys.executable, "-c", code], **settings)  # type: ignore[arg-type]
+
+
+def test_both_streams_and_the_exit_code_are_given(tmp_path: Path) -> None:
+    done = python("import sys; print('a'); print('b', file=sys.stderr); sys.exit(3)", tmp_path)
+    assert done == Completed(3, "a\n", "b\n")
+
+
+def test_lines_are_handed_on_with_their_stream(tmp_path: Path) -> None:
+    lines: list[tuple[str, str]] = []
+    code = r"""
+import os, time
+os.write(1, b"one\r\ntw"); time.sleep(0.1)
+os.write(1, b"o\n\n"); time.sleep(0.1)
+os.write(2, b"three\n"); time.sleep(0.1)
+os.write(1, b"last")
+"""
+    done = python(code, tmp_path, on_line=lambda stream, line: lines.append((stream, line)))
+    assert lines == [
+        ("stdout", "one"),
+        ("stdout", "two"),
+        ("stdout", ""),
+        ("stderr", "three"),
+        ("stdout", "last"),
+    ]
+    assert done.stdout == "one\r\ntwo\n\nlast"
+
+
+def test_a_character_in_two_pieces_stays_whole_and_other_bytes_are_replaced(tmp_path: Path) -> None:
+    code = "import os, time; os.write(1, b'\\xc3'); time.sleep(0.1); os.write(1, b'\\xa9\\xff')"
+    assert python(code, tmp_path).stdout == "é\N{REPLACEMENT CHARACTER}"
+
+
+def test_much_output_on_both_streams_does_not_block(tmp_path: Path) -> None:
+    code = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
+    done = python(code, tmp_path)
+    assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
+
+
+def test_input_is_read_and_without_it_there_is_nothing_to_read(tmp_path: Path) -> None:
+    code = "import sys; print(len(sys.stdin.read()))"
+    assert python(code, tmp_path, input="x" * 200_000).stdout == "200000\n"
+    assert python(code, tmp_path).stdout == "0\n"
+
+
+def test_folder_and_environment_are_the_given_ones(tmp_path: Path) -> None:
+    code = "import os; print(os.getcwd(), os.environ.get('A'), os.environ.get('HOME'))"
+    done = python(code, tmp_path, env={"A": "1"})
+    assert done.stdout == f"{tmp_path.resolve()} 1 None\n"
+
+
+def test_a_program_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    code = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+pathlib.Path("pid").write_text(str(child.pid))
+time.sleep(60)
+"""
+    with pytest.raises(ProgramError, match="took longer than 2 seconds"):
+        python(code, tmp_path, timeout=2)
+    assert ended(int((tmp_path / "pid").read_text()))
+
+
+def test_a_program_that_closed_its_streams_is_still_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError, match="took longer"):
+        python("import os, time; os.close(1); os.close(2); time.sleep(60)", tmp_path, timeout=1)
+
+
+def test_an_interrupted_caller_leaves_no_program_behind(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def interrupt(_: str, line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt):
+        python(code, tmp_path, on_line=interrupt)
+    assert ended(pids[0])
+
+
+@pytest.mark.parametrize(
+    ("program", "folder", "message"),
+    [
+        ("no-such-program", ".", "the program 'no-such-program' was not found"),
+        ("python3", "gone", "there is no folder"),
+        ("./text", ".", "could not be started: Permission denied"),
+    ],
+)
+def test_what_cannot_be_started_is_an_error(
+    tmp_path: Path, program: str, folder: str, message: str
+) -> None:
+    (tmp_path / "text").write_text("not a program")
+    with pytest.raises(ProgramError, match=message):
+        run([program], cwd=tmp_path / folder, env=None, timeout=5)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process ends within some seconds; one that only waits to be collected has."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+            if ") Z " in Path(f"/proc/{pid}/stat").read_text():
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.05)
+    return False
