@@ -1,0 +1,153 @@
+"""Starts programs and gives what they print: the only door to `subprocess`.
+
+Both streams are captured, and handed on line by line while the program runs, by one loop in the
+calling thread; so a caller's `on_line` needs no lock. A program leads a process group of its own:
+when its time is over, or the caller is interrupted, all that it started ends with it. The price is
+that a Ctrl-C in the terminal does not reach it by itself. There is never a shell in between.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployctl.core.errors import ProgramError
+
+OnLine = Callable[[str, str], None]
+"""Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a program ended and everything that it printed."""
+
+    returncode: int
+    """Negative where a signal ended it."""
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None,
+    timeout: float | None,
+    on_line: OnLine | None = None,
+    input: str | None = None,  # noqa: A002 - the standard library's own word
+) -> Completed:
+    """Runs a program to its end, whatever its exit code, and gives what it printed.
+
+    `env` is its whole environment (None: ours), `timeout` is in seconds, `input` is what it reads
+    on its standard input (None: nothing). It is over when it has ended and nobody holds its
+    streams any more. Output that is not UTF-8 is decoded with replacement characters.
+
+    Raises ProgramError if it cannot be started or takes too long.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with ExitStack() as cleanup:
+        child = cleanup.enter_context(_start(argv, cwd, env, input))
+        cleanup.callback(_end_group, child)
+        try:
+            stdout, stderr = _capture(child, deadline, on_line)
+            returncode = child.wait(_remaining(deadline))
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            message = f"'{argv[0]}' took longer than {timeout:g} seconds and was stopped"
+            raise ProgramError(message) from error
+        return Completed(returncode, stdout, stderr)
+
+
+def _start(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None, text: str | None
+) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() as stdin:
+        if text is not None:
+            stdin.write(text.encode())
+            stdin.seek(0)
+        try:
+            return subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            if not cwd.is_dir():
+                raise ProgramError(f"there is no folder '{cwd}' to run '{argv[0]}' in") from error
+            if isinstance(error, FileNotFoundError):
+                raise ProgramError(
+                    f"the program '{argv[0]}' was not found",
+                    help="install it, or add its folder to PATH",
+                ) from error
+            reason = error.strerror or error
+            raise ProgramError(f"'{argv[0]}' could not be started: {reason}") from error
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The text of one stream so far, and its last line as long as that has no end."""
+
+    name: str
+    on_line: OnLine | None
+    text: list[str] = field(default_factory=list)
+    rest: str = ""
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+    def take(self, chunk: bytes) -> None:
+        """Adds what was read; an empty chunk is the end of the stream."""
+        text = self.decoder.decode(chunk, final=not chunk)
+        self.text.append(text)
+        if self.on_line is None:
+            return
+        *lines, self.rest = (self.rest + text).split("\n")
+        if not chunk and self.rest:
+            lines.append(self.rest)
+        for line in lines:
+            self.on_line(self.name, line.removesuffix("\r"))
+
+
+def _capture(
+    child: subprocess.Popen[bytes], deadline: float | None, on_line: OnLine | None
+) -> tuple[str, str]:
+    """Reads both streams to their ends; raises TimeoutError at the deadline."""
+    out, err = _Stream("stdout", on_line), _Stream("stderr", on_line)
+    with selectors.DefaultSelector() as selector:
+        for pipe, stream in ((child.stdout, out), (child.stderr, err)):
+            assert pipe is not None
+            selector.register(pipe, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            ready = selector.select(_remaining(deadline))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                key.data.take(chunk)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+    return "".join(out.text), "".join(err.text)
+
+
+def _remaining(deadline: float | None) -> float | None:
+    """Seconds until the deadline, for calls that take None as "for ever"."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """Ends what is left of a program that was not waited for to its end."""
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
