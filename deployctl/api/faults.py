@@ -69,7 +69,7 @@ def silence(lost: NoAnswer, settings: Settings) -> ApiError:
     """The error for a request that got no answer, after all tries."""
     return Unreachable(
         f"{_server(settings)} cannot be reached: {redact(lost.reason)}",
-        help=lost.help or f"The address comes from {settings.sources['api_url']}.",
+        help=lost.help or f"The address comes from {settings.origin('api_url')}.",
     )
 
 
@@ -105,7 +105,7 @@ def _not_an_api(answer: Answer, settings: Settings) -> ApiError:
         f"there is no Prefect API at '{url}' (status {answer.status})",
         help=f"Did you mean '{url}/api'?"
         if missing and not settings.is_cloud
-        else f"The address comes from {settings.sources['api_url']}.",
+        else f"The address comes from {settings.origin('api_url')}.",
         status=answer.status,
     )
 
@@ -113,7 +113,7 @@ def _not_an_api(answer: Answer, settings: Settings) -> ApiError:
 def _credentials(settings: Settings) -> str:
     for field, name in (("auth_string", "auth string"), ("api_key", "API key")):
         if getattr(settings, field):
-            return f"The {name} that was sent comes from {settings.sources[field]}."
+            return f"The {name} that was sent comes from {settings.origin(field)}."
     return "None were sent: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
 
 

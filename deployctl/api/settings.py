@@ -54,6 +54,10 @@ class Settings:
         """The API URL without credentials."""
         return redact.redact(self.api_url)
 
+    def origin(self, name: str) -> str:
+        """Where the value of a field came from."""
+        return self.sources.get(name, "the defaults")
+
     def server_url(self) -> str:
         """The API URL; raises SettingsError that says how to set one."""
         if not self.api_url:
