@@ -65,19 +65,18 @@ def check_steps(steps: Iterable[Step]) -> list[Problem]:
 
 def _check(step: Step) -> Iterator[Problem]:
     if (found := builtin(step)) is not None:
-        yield from check_inputs(step, found)
+        yield from _check_inputs(step, found)
         return
-    what = "builds images" if step.function.startswith(_DOCKER) else "runs custom functions"
     yield Problem(
         step.path,
         "DC321",
         f"deployctl does not run '{step.function}' yet",
-        "run it before, and deploy with --skip-build, which leaves build and push steps out; "
-        f"a version of deployctl that {what} is to come",
+        "do by other means what it does, and deploy with --skip-build, which leaves all build and "
+        "push steps out",
     )
 
 
-def check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
+def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
     """What is wrong with the inputs of one step (DC322); text with templates in it may be any."""
     for name, value in step.inputs.items():
         place = (*step.path, step.function, name)

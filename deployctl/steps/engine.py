@@ -89,10 +89,11 @@ class _Engine:
         inputs, problems = render(step.inputs, replace(self.scope, outputs=outputs))
         if problems:
             raise self._failed(step, problems[0].message, problems[0].help)
-        secrets = (
-            str(leaf) for path, leaf in leaves(inputs) if redact.is_secret_name(str(path[-1]))
+        redact.remember(
+            leaf
+            for path, leaf in leaves(inputs)
+            if isinstance(leaf, str) and redact.is_secret_name(str(path[-1]))
         )
-        redact.remember(secrets)
         return dict(inputs)
 
     def _run(self, step: Step, inputs: dict[str, Json]) -> Outputs:

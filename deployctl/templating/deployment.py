@@ -8,6 +8,11 @@
   worker looks them up, so that no secret is stored and a changed variable needs no new deploy.
   Prefect 3 stores the values, which is one of the differences that we want.
 - Everything else is stored with its values.
+
+There are two passes with this rule. The first needs no server: `Scope(environ, outputs)`, with
+outputs None where the deployment has build or push steps and {} where it has none. The second
+starts from the result of the first, and has the outputs of the steps, planned or real, and a
+library of the references as well: `Scope(environ, outputs, library)`.
 """
 
 from __future__ import annotations
