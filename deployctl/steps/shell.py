@@ -2,7 +2,7 @@
 
 They do what Prefect's functions of these names do, which is less than a shell script: each line
 is a program of its own, so that a `cd` or a variable does not outlive its line, and without
-`shell: true` there are no pipes and no `$NAME`. There is no time limit: a build takes what it takes.
+`shell: true` there are no pipes and no `$NAME`. There is no time limit: builds take what they take.
 """
 
 from __future__ import annotations
