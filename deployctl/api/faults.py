@@ -111,6 +111,8 @@ def _not_an_api(answer: Answer, settings: Settings) -> ApiError:
 
 
 def _credentials(settings: Settings) -> str:
+    if any(name.lower() == "authorization" for name in settings.custom_headers):
+        return f"They are the custom header that comes from {settings.origin('custom_headers')}."
     for field, name in (("auth_string", "auth string"), ("api_key", "API key")):
         if getattr(settings, field):
             return f"The {name} that was sent comes from {settings.origin(field)}."

@@ -111,7 +111,7 @@ class Session:
             result, crowded = self._attempt(request, token)
             verdict = judge(request, result, self.settings.retry_extra_codes)
             if isinstance(result, Answer) and verdict is Verdict.DONE:
-                self._greeted = True
+                self._greeted = self._greeted or result.status < 400
                 return result.body if result.status < 400 else None
             if verdict is Verdict.TOKEN and tokens < _TOKENS and self._csrf.renew(token):
                 tokens += 1
@@ -151,7 +151,9 @@ class Session:
             try:
                 result = self._http.send(request.method, request.path, request.body, token)
             except NoAnswer as lost:
-                return lost, lost.sent and gate.refused(turn)
+                if lost.sent:
+                    gate.refused(turn)
+                return lost, False
             except NotJson as error:
                 raise Rejected(
                     f"{request.about or request.path}: holds a value that JSON cannot say"

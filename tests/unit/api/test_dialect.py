@@ -44,6 +44,12 @@ def test_detection_is_one_request() -> None:
     assert stop.value.value == Dialect((3, 2, 1))
 
 
+def test_cloud_is_asked_nothing() -> None:
+    with pytest.raises(StopIteration) as stop:
+        next(detect(cloud=True))
+    assert stop.value.value is CLOUD
+
+
 @pytest.mark.parametrize(
     ("kind", "op", "name", "since"),
     [

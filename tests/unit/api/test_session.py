@@ -284,6 +284,34 @@ def test_custom_headers_do_not_change_who_we_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "help_"),
+    [
+        ({}, "None were sent: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."),
+        (
+            {"api_key": "k", "sources": {"api_key": "a file"}},
+            "The API key that was sent comes from a file.",
+        ),
+        (
+            {
+                "api_key": "k",
+                "auth_string": "a:b",
+                "sources": {"api_key": "x", "auth_string": "the environment"},
+            },
+            "The auth string that was sent comes from the environment.",
+        ),
+        (
+            {"custom_headers": {"Authorization": "x"}, "sources": {"custom_headers": "a file"}},
+            "They are the custom header that comes from a file.",
+        ),
+    ],
+)
+def test_refused_credentials_are_named_by_their_place(settings: dict[str, Any], help_: str) -> None:
+    with pytest.raises(Unauthorized) as raised:
+        bench(answer(401, {"exception_message": "Unauthorized"}), **settings).session.send(READ)
+    assert raised.value.help == help_
+
+
+@pytest.mark.parametrize(
     ("status", "body", "kind", "text"),
     [
         (401, {"exception_message": "Unauthorized"}, Unauthorized, "does not accept"),
