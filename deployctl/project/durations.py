@@ -1,0 +1,42 @@
+"""Time spans as people write them in YAML, in seconds."""
+
+from __future__ import annotations
+
+import re
+
+from deployctl.core.values import Json
+
+_ISO = re.compile(
+    r"([-+]?)P(?!$)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+(?:\.\d+)?)D)?"
+    r"(?:T(?!$)(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_ISO_SECONDS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
+"""Of a year, a month, … as Prefect's parser counts them."""
+_CLOCK = re.compile(
+    r"([-+]?)(?:(\d+) ?d(?:ays?)?,? ?)?(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def seconds(value: Json) -> float | None:
+    """The seconds of a number, its text, ISO 8601 (`PT1H30M`) or `[D days, ]HH:MM[:SS]`."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if found := _ISO.fullmatch(text):
+        parts = zip(found.groups()[1:], _ISO_SECONDS, strict=True)
+        total = sum(float(number) * unit for number, unit in parts if number)
+        return -total if found[1] == "-" else total
+    if found := _CLOCK.fullmatch(text):
+        days, hours, minutes, rest = (float(part or 0) for part in found.groups()[1:])
+        total = days * 86400 + hours * 3600 + minutes * 60 + rest
+        return -total if found[1] == "-" else total
+    try:
+        return float(text) if text[:1].isdigit() or text[:1] in "+-." else None
+    except ValueError:
+        return None

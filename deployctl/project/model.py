@@ -1,0 +1,56 @@
+"""A project as its file says it, in Prefect's types, with the way back to the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from deployctl.core.diagnostics import Span
+from deployctl.core.values import Json, Path
+from deployctl.project.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSpec:
+    """One entry of `deployments:`."""
+
+    path: Path
+    """Where the entry stands in the document: `("deployments", 3)`."""
+    name: str
+    entrypoint: str
+    raw: Mapping[str, Json]
+    """The entry's known keys in Prefect's types, templates of the environment filled in."""
+    document: Document
+
+    def where(self, path: Path = ()) -> Span | None:
+        """The place of what stands at `path` in the entry, or of the nearest value around it."""
+        return self.document.spans.value((*self.path, *path))
+
+    def where_key(self, path: Path) -> Span | None:
+        """The place of the key that `path` ends in."""
+        return self.document.spans.key((*self.path, *path))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What one file says."""
+
+    document: Document
+    name: str
+    """The file's `name`, else the name of its folder."""
+    deployments: tuple[DeploymentSpec, ...]
+    actions: Mapping[str, Json]
+    """The file's own `build`, `push` and `pull`, as far as it has them."""
+    work_pools: tuple[Mapping[str, Json], ...]
+    prefect_version: str | None = None
+
+    @property
+    def file(self) -> FilePath:
+        """The file that it was read from."""
+        return FilePath(self.document.file)
+
+    @property
+    def folder(self) -> FilePath:
+        """The folder that holds the file."""
+        return self.file.absolute().parent

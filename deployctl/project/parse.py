@@ -1,0 +1,145 @@
+"""From a document to a project: every entry read, filled from the environment, and checked.
+
+All problems are told at once, each at the place where it is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+
+from deployctl.core.diagnostics import Report, Severity
+from deployctl.core.values import Json, Path
+from deployctl.project import keys
+from deployctl.project.checks import read
+from deployctl.project.document import Document
+from deployctl.project.model import DeploymentSpec, Project
+from deployctl.project.normal import fields
+from deployctl.project.shapes import ABSENT
+from deployctl.project.steps import check_outputs
+from deployctl.templating.deployment import malformed_placeholders, rule_for
+from deployctl.templating.grammar import is_opaque
+from deployctl.templating.problems import Problem, tell
+from deployctl.templating.render import Scope, render
+
+_KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
+
+
+def load(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
+    """Reads all of a document; what is wrong is in `report`, and is left out of the project."""
+    top, problems = read(document.data, keys.AROUND_DEPLOYMENTS, document.source)
+    _tell(problems, report, document, ())
+    _tell(_reserved(document.data), report, document, ())
+    top = top or {}
+    actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
+    entries = document.data.get("deployments")
+    deployments = [
+        _deployment(document, index, actions, report, environ)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ())
+        if entry is not None
+    ]
+    folder = FilePath(document.file).absolute().parent
+    project = Project(
+        document,
+        top.get("name") or folder.name,
+        tuple(spec for spec in deployments if spec.name and spec.entrypoint),
+        actions,
+        tuple(_work_pools(document, top.get("work_pools") or (), folder, report)),
+        top.get("prefect-version"),
+    )
+    check_same_names(((spec, spec.entrypoint) for spec in project.deployments), report)
+    return project
+
+
+def check_same_names(specs: Iterable[tuple[DeploymentSpec, str]], report: Report) -> None:
+    """Tells of deployments that are one and the same on the server (DC129).
+
+    Each comes with what stands for its flow: the entrypoint as long as nobody has looked into the
+    code, then the flow's name.
+    """
+    groups: dict[tuple[str, str], list[DeploymentSpec]] = defaultdict(list)
+    for spec, flow in specs:
+        if not is_opaque(spec.name):
+            groups[(flow, spec.name)].append(spec)
+    for (_, name), (first, *others) in groups.items():
+        for other in others:
+            place = first.where(("name",))
+            report.error(
+                "DC129",
+                f"the deployment '{name}' of this flow is given twice",
+                other.where(("name",)),
+                help="name one of them differently; on the server they are the same deployment",
+                related=[(place, "first given here")] if place else (),
+            )
+
+
+def _deployment(
+    document: Document,
+    index: int,
+    actions: Mapping[str, Json],
+    report: Report,
+    environ: Mapping[str, str],
+) -> DeploymentSpec:
+    """One entry. The environment comes first, so that what it gives is checked like the rest."""
+    here: Path = ("deployments", index)
+    written = document.data["deployments"][index]
+    rendered, problems = render(written, Scope(environ=environ), rule_for())
+    raw, wrong = read(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
+    raw = raw or {}
+    problems += wrong
+    problems += malformed_placeholders(written)
+    problems += check_outputs(raw, actions, environ)
+    problems += fields(raw)[1]
+    _tell(problems, report, document, here)
+    return DeploymentSpec(here, raw.get("name", ""), raw.get("entrypoint", ""), raw, document)
+
+
+def _work_pools(
+    document: Document, pools: Iterable[Json], folder: FilePath, report: Report
+) -> Iterator[Mapping[str, Json]]:
+    """The declared pools, each with the template that its file holds."""
+    seen: set[str] = set()
+    for index, pool in enumerate(pools):
+        here: Path = ("work_pools", index)
+        name, template = pool.get("name"), pool.get("base_job_template")
+        if not name or not pool.get("type"):
+            continue
+        if name in seen:
+            report.error(
+                "DC129", f"the work pool '{name}' is given twice", document.spans.value(here)
+            )
+        seen.add(name)
+        if isinstance(template, str):
+            try:
+                template = json.loads((folder / template).read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+                report.error(
+                    "DC130",
+                    f"the template '{template}' of work pool '{name}' cannot be read: {reason}",
+                    document.spans.value((*here, "base_job_template")),
+                    help="give the path of a JSON file, relative to this file's folder",
+                )
+                template = ABSENT
+        if template is ABSENT or template is None:
+            yield {key: value for key, value in pool.items() if key != "base_job_template"}
+        else:
+            yield {**pool, "base_job_template": template}
+
+
+def _reserved(data: Mapping[str, Json]) -> Iterator[Problem]:
+    for name in keys.LATER:
+        if name in data:
+            message = f"'{name}' is not supported yet, and is ignored"
+            help_ = "it is kept free for deployctl; rename it to 'x-…' if it is an anchor of yours"
+            yield Problem((name,), "DC131", message, help_, Severity.WARNING)
+
+
+def _tell(problems: Iterable[Problem], report: Report, document: Document, path: Path) -> None:
+    """Reports problems: what is wrong with a key at the key, all else at the value."""
+    known = [problem.below(path) for problem in problems]
+    for problem in known:
+        at_key = problem.code in _KEY_CODES
+        tell([problem], report, document.spans.key if at_key else document.spans.value)

@@ -1,0 +1,213 @@
+"""When a deployment runs by itself: what Prefect's servers take, checked without one.
+
+The rules are those of the server's schemas: croniter for cron lines, without random and hashed
+fields; IANA time zones; dateutil for recurrence rules, of at most 6,500 characters. Beyond them,
+what the server takes and then never fires is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Json, Path, canonical
+from deployctl.project.checks import did_you_mean
+from deployctl.templating.grammar import is_opaque
+from deployctl.templating.problems import Problem
+
+KINDS = ("cron", "interval", "rrule")
+MAX_RRULE = 6500
+_OWN_KEYS = {"day_or": "cron", "anchor_date": "interval"}
+_EXTRAS = ("active", "parameters", "slug", "replaces", "max_scheduled_runs")
+_FIELD_MAXIMA = (59, 23, 31, 12, 7)
+_NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
+"""Files beside the time zones that no server takes for one."""
+
+
+def normalise_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem]]:
+    """Schedules as the API takes them, from items that were read by `keys.SCHEDULE`.
+
+    What is wrong with one leaves it out, and empty items are none; problems have paths that begin
+    with the item's index. An item that is a template stays one.
+    """
+    given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict) and item]
+    found: list[Json] = [item for item in items if is_opaque(item)]
+    problems = list(_repeated(given))
+    for index, item in given:
+        schedule, wrong = _normalise(item)
+        problems += [problem.below((index,)) for problem in wrong]
+        if schedule is not None:
+            found.append(schedule)
+    return found, problems
+
+
+def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
+    given = [kind for kind in KINDS if item.get(kind) not in (None, "")]
+    if len(given) != 1:
+        said = f"has {' and '.join(given)}" if given else "says nothing of when"
+        help_ = "give exactly one of cron, interval and rrule"
+        return None, [Problem((), "DC200", f"this schedule {said}", help_)]
+    (kind,) = given
+    schedule: dict[str, Json] = {kind: item[kind]}
+    problems: list[Problem] = []
+    if kind == "rrule":
+        schedule = _unwrapped(item[kind])
+    for key, owner in _OWN_KEYS.items():
+        if item.get(key) is not None and owner == kind:
+            schedule[key] = item[key]
+        elif item.get(key) is not None:
+            problems.append(
+                _warning((key,), "DC211", f"'{key}' means nothing beside '{kind}'", "remove it")
+            )
+    if item.get("timezone") is not None:
+        schedule["timezone"] = item["timezone"]
+    problems += [
+        problem
+        for key, value in schedule.items()
+        if key in _CHECKS and not is_opaque(value)
+        for problem in _CHECKS[key](value)
+    ]
+    extras = {key: item[key] for key in _EXTRAS if item.get(key) not in (None, "")}
+    return {"schedule": schedule, **extras}, problems
+
+
+def _unwrapped(rule: str) -> dict[str, Json]:
+    """A rule may be JSON that holds the rule and its time zone."""
+    try:
+        parts = json.loads(rule)
+    except ValueError:
+        return {"rrule": rule}
+    return dict(parts) if isinstance(parts, dict) and "rrule" in parts else {"rrule": rule}
+
+
+def _cron(line: str) -> Iterator[Problem]:
+    problem = _cron_problem(line)
+    if problem:
+        yield Problem(("cron",), *problem)
+        return
+    fields = line.split()
+    if len(fields) > 5:
+        shown = "seconds in the sixth field" + (", years in the seventh" * (len(fields) > 6))
+        yield _warning(
+            ("cron",),
+            "DC202",
+            f"'{line}' has {len(fields)} fields: {shown}",
+            "a usual cron line has five; runs every few seconds are rarely meant",
+        )
+    for field, most in zip(fields, _FIELD_MAXIMA, strict=False):
+        if re.match(rf"{most}/\d", field):
+            yield _warning(
+                ("cron",),
+                "DC202",
+                f"'{field}' means '*/{field.partition('/')[2]}' to Prefect and '{most}' to others",
+                "write out what is meant",
+            )
+
+
+@lru_cache(maxsize=1024)
+def _cron_problem(line: str) -> tuple[str, str, str] | None:
+    """Code, message and help of what is wrong with a cron line."""
+    from croniter import croniter
+    from croniter.croniter import CroniterBadDateError
+
+    if any(re.match(r"[rh](\(|/|$)", field, re.IGNORECASE) for field in line.split()):
+        return "DC201", f"'{line}' has a random or hashed field", "Prefect takes no R and H"
+    if not croniter.is_valid(line):
+        return (
+            "DC201",
+            f"'{line}' is no cron line",
+            "it has five fields: minute, hour, day of month, month, day of week",
+        )
+    try:
+        croniter(line, datetime(2024, 1, 1)).get_next(datetime)
+    except CroniterBadDateError:
+        return "DC203", f"'{line}' never comes", "there is no such date"
+    return None
+
+
+def _timezone(name: str) -> Iterator[Problem]:
+    if not _is_zone(name):
+        from zoneinfo import available_timezones
+
+        zones = available_timezones()
+        same = [zone for zone in zones if zone.casefold() == name.casefold()]
+        guess = f"did you mean '{same[0]}'?" if same else did_you_mean(name, zones)
+        help_ = guess or "name a zone of the IANA database, such as 'Asia/Taipei'"
+        yield Problem(("timezone",), "DC204", f"there is no time zone '{name}'", help_)
+
+
+@lru_cache(maxsize=256)
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    if name.startswith(_NO_ZONES):
+        return False
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _anchor(text: str) -> Iterator[Problem]:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        yield Problem(
+            ("anchor_date",),
+            "DC206",
+            f"'{text}' is no moment",
+            "write it in ISO 8601, as in '2026-01-31T07:00:00+08:00'",
+        )
+
+
+def _rrule(rule: str) -> Iterator[Problem]:
+    if (wrong := _rrule_problem(rule)) is not None:
+        help_ = "write it as in 'FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0;BYSECOND=0'"
+        yield Problem(("rrule",), "DC207", wrong, help_)
+
+
+@lru_cache(maxsize=256)
+def _rrule_problem(rule: str) -> str | None:
+    from dateutil.rrule import rrulestr
+
+    if len(rule) > MAX_RRULE:
+        return f"the rule has {len(rule)} characters; Prefect takes {MAX_RRULE}"
+    if re.search(r"INTERVAL=0+(?!\d)", rule, re.IGNORECASE):
+        return "the rule has an interval of 0 and never moves on"
+    try:
+        rrulestr(rule)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        return f"this is no recurrence rule: {error}"
+    return None
+
+
+_CHECKS = {"cron": _cron, "timezone": _timezone, "anchor_date": _anchor, "rrule": _rrule}
+
+
+def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Problem]:
+    """Slugs that two schedules have, and schedules without slug that say the same."""
+    slugs: dict[str, int] = {}
+    contents: dict[str, int] = {}
+    for index, item in items:
+        slug = item.get("slug")
+        if slug and not is_opaque(slug):
+            if slug in slugs:
+                message = f"the slug '{slug}' is that of schedule {slugs[slug] + 1}, too"
+                help_ = "the server takes each slug once per deployment"
+                yield Problem((index, "slug"), "DC208", message, help_)
+            slugs.setdefault(slug, index)
+        elif not slug:
+            content = canonical(item)
+            if content in contents:
+                message = f"this schedule says the same as schedule {contents[content] + 1}"
+                yield _warning((index,), "DC210", message, "each makes its own runs; keep one")
+            contents.setdefault(content, index)
+
+
+def _warning(path: Path, code: str, message: str, help_: str) -> Problem:
+    return Problem(path, code, message, help_, Severity.WARNING)

@@ -1,0 +1,131 @@
+"""The forms that values of the file take. `keys` builds its table of them, `checks` reads by them
+and `schema` translates them for editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import TypeAlias
+
+from deployctl.core.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text; other single values become the text that was written."""
+
+    choices: tuple[str, ...] = ()
+    forbidden: str = ""
+    """Characters that the server refuses."""
+    as_python: bool = False
+    """Whether other values become what Python's `str` makes of them: `True` for `yes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false, or a word or number that Prefect takes for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number, or its text."""
+
+    whole: bool = True
+    minimum: float = -inf
+    maximum: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A time span, which becomes seconds: a number of them, ISO 8601, or `HH:MM:SS`."""
+
+    minimum: float = 0
+    positive: bool = False
+    """Whether it must be more than `minimum`, not only as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping_:  # noqa: N801 - the plain name is the type's
+    """A mapping of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever it is, it is not ours to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """`build`, `push` or `pull`: a list of steps, or a single step. Room `steps` reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list."""
+
+    item: Shape
+    single: bool = False
+    """Whether one text may stand for a list of one."""
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping with known keys."""
+
+    name: str
+    """What messages call it."""
+    keys: Mapping[str, Key]
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Keys that people look for here, and what to write instead."""
+    saved: frozenset[str] = frozenset()
+    """Keys that Prefect itself has written into files and now refuses."""
+    free: bool = False
+    """Whether `definitions` and `x-…` may stand here, for anchors."""
+    text_is: str = ""
+    """The key that a bare text in place of the table must mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of several forms, told apart by whether the value is a mapping, a list, or neither."""
+
+    plain: Shape | None = None
+    mapping: Shape | None = None
+    many: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several tables; `select` names the one that a mapping is meant to be."""
+
+    tables: Callable[[], Mapping[str, Table]]
+    select: Callable[[Mapping[str, Json]], str]
+
+
+Shape: TypeAlias = (
+    "Text | Flag | Number | Duration | Mapping_ | Anything | Steps | ListOf | Table | Either"
+    " | Choice"
+)
+
+
+class _Absent:
+    """Stands for "as if the key were not there"."""
+
+
+ABSENT = _Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a table."""
+
+    shape: Shape
+    doc: str
+    null: Json = ABSENT
+    """What null means."""
+    null_refused: bool = False
+    """Whether Prefect refuses null here."""
+    required: bool = False

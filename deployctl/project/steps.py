@@ -1,0 +1,56 @@
+"""Whether the outputs that a deployment's templates name can come from its steps.
+
+Only ids are declared in the file; which outputs a step gives is known to room `steps`, and for
+other people's functions to nobody. So a name that no id resembles is left to the render.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from deployctl.core.values import Json, leaves
+from deployctl.project.checks import did_you_mean
+from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.problems import Problem
+
+_KINDS = ("build", "push", "pull")
+
+
+def check_outputs(
+    raw: Mapping[str, Json], general: Mapping[str, Json], environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Placeholders of step ids that no step has, though one has nearly that id (DC330).
+
+    `general` holds the file's own `build`, `push` and `pull`. Paths start at the deployment.
+    """
+    ids = _ids({**general, **{kind: raw[kind] for kind in _KINDS if raw.get(kind)}})
+    for path, value in leaves(raw):
+        if not isinstance(value, str) or (path[0] == "triggers" and "parameters" in path):
+            continue
+        for placeholder in placeholders(value):
+            step, dot, _ = placeholder.name.partition(".")
+            if placeholder.kind is not Kind.STEP or not dot or step in ids or step in environ:
+                continue
+            if (guess := _closest(step, ids)) is not None:
+                message = f"no step has the id '{step}', which '{placeholder}' asks for"
+                yield Problem(path, "DC330", message, guess)
+
+
+def _closest(step: str, ids: set[str]) -> str | None:
+    plain = step.replace("_", "-").casefold()
+    for known in sorted(ids):
+        if known.replace("_", "-").casefold() == plain:
+            return f"did you mean '{known}'?"
+    return did_you_mean(step, ids)
+
+
+def _ids(actions: Mapping[str, Json]) -> set[str]:
+    """The ids of all steps."""
+    steps = [
+        step
+        for action in actions.values()
+        for step in (action if isinstance(action, list) else [action])
+        if isinstance(step, dict)
+    ]
+    inputs = [given for step in steps for given in step.values() if isinstance(given, dict)]
+    return {str(given["id"]) for given in inputs if given.get("id")}

@@ -1,0 +1,126 @@
+"""Triggers of a deployment: what is wrong with them, and the automations that they become.
+
+An automation's body equals the one that `prefect deploy` sends, defaults included, so that the
+server's answer can be compared with it field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from deployctl.core.values import Json
+from deployctl.project.keys import trigger_kind
+from deployctl.templating.grammar import is_opaque
+from deployctl.templating.problems import Problem
+
+_SHORTEST_PROACTIVE = 10.0
+_METRIC_WINDOW = 300.0
+_EVENT_DEFAULTS: Mapping[str, Json] = {
+    "match": {},
+    "match_related": {},
+    "after": [],
+    "expect": [],
+    "for_each": [],
+    "posture": "Reactive",
+    "threshold": 1,
+    "within": 0.0,
+}
+_METRIC_DEFAULTS: Mapping[str, Json] = {"match": {}, "match_related": {}, "posture": "Metric"}
+
+
+def check_triggers(triggers: Sequence[Mapping[str, Json]]) -> Iterator[Problem]:
+    """What is wrong with triggers that were read by `keys.TRIGGERS`; paths begin with the index."""
+    for index, trigger in enumerate(triggers):
+        if isinstance(trigger, Mapping):
+            yield from (problem.below((index,)) for problem in _check(trigger))
+
+
+def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
+    """The bodies of the automations of a deployment's triggers, in order.
+
+    The one action's `deployment_id` is None until the deployment has an id.
+    """
+    return [
+        {
+            "name": trigger.get("name") or f"{deployment}__automation_{number}",
+            "description": trigger.get("description") or "",
+            "enabled": trigger.get("enabled", True),
+            "tags": [],
+            "trigger": _trigger(trigger),
+            "actions": [
+                {
+                    "type": "run-deployment",
+                    "source": "selected",
+                    "deployment_id": None,
+                    "parameters": trigger.get("parameters"),
+                    "job_variables": trigger.get("job_variables"),
+                    "schedule_after": trigger.get("schedule_after", 0.0),
+                }
+            ],
+            "actions_on_trigger": [],
+            "actions_on_resolve": [],
+        }
+        for number, trigger in enumerate(triggers, start=1)
+    ]
+
+
+def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
+    kind = trigger_kind(spec)
+    match kind:
+        case "compound" | "sequence":
+            body = {
+                "type": kind,
+                "triggers": [_trigger(inner) for inner in spec["triggers"]],
+                "within": spec.get("within"),
+            }
+            return {**body, "require": spec["require"]} if kind == "compound" else body
+        case "metric":
+            window = {"range": _METRIC_WINDOW, "firing_for": _METRIC_WINDOW}
+            metric = {**window, **spec["metric"]}
+            return {"type": kind, **_filled(_METRIC_DEFAULTS, spec), "metric": metric}
+    body = {"type": kind, **_filled(_EVENT_DEFAULTS, spec)}
+    if body["posture"] == "Proactive" and not body["within"]:
+        body["within"] = _SHORTEST_PROACTIVE
+    return body
+
+
+def _filled(defaults: Mapping[str, Json], spec: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: spec.get(name, default) for name, default in defaults.items()}
+
+
+def _check(trigger: Mapping[str, Json]) -> Iterator[Problem]:
+    match trigger_kind(trigger):
+        case "event":
+            yield from _check_event(trigger)
+        case "compound" | "sequence" as kind:
+            yield from _check_composite(trigger, kind)
+
+
+def _check_event(trigger: Mapping[str, Json]) -> Iterator[Problem]:
+    if not trigger.get("expect"):
+        yield Problem(
+            (),
+            "DC230",
+            "this trigger expects no event in particular, so every event of the server fires it",
+            "name the events under 'expect'; if all are meant, write expect: ['*']",
+        )
+    within = trigger.get("within")
+    short = isinstance(within, int | float) and 0 < within < _SHORTEST_PROACTIVE
+    if short and trigger.get("posture") == "Proactive":
+        message = "a proactive trigger needs at least 10 seconds"
+        yield Problem(("within",), "DC231", message, "give it 'within: 10' or more")
+
+
+def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem]:
+    inner = trigger.get("triggers")
+    if isinstance(inner, list):
+        yield from (problem.below(("triggers",)) for problem in check_triggers(inner))
+    require = trigger.get("require")
+    if kind != "compound" or require is None or is_opaque(require):
+        return
+    most = len(inner) if isinstance(inner, list) else 0
+    counted = isinstance(require, int) and not isinstance(require, bool)
+    if require not in ("any", "all") and not (counted and 1 <= require <= most):
+        message = f"'require' cannot be {require!r}"
+        help_ = f"it can be any, all, or a number from 1 to {most}"
+        yield Problem(("require",), "DC232", message, help_)
