@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -82,7 +83,33 @@ def test_a_server_with_csrf_protection_wants_a_token(
     assert refused.value.code == 403
 
 
-def test_no_server_outlives_the_process_that_started_it() -> None:
+def test_a_server_schedules_runs(server: Server) -> None:
+    flow = call(server.api_url, "POST", "/flows/", {"name": "rig-scheduled"})
+    schedule = {"schedule": {"cron": "0 4 * * *"}, "active": True}
+    deployment = {"name": "rig", "flow_id": flow["id"], "schedules": [schedule]}
+    made = call(server.api_url, "POST", "/deployments/", deployment)
+    wanted = {"deployments": {"id": {"any_": [made["id"]]}}}
+    assert within(60, lambda: bool(call(server.api_url, "POST", "/flow_runs/filter", wanted)))
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happens():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_gone(api_url: str) -> bool:
+    try:
+        call(api_url, "GET", "/health")
+    except OSError:
+        return True
+    return False
+
+
+def test_no_server_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import time; from tests.support.servers import PREFECT_3, Server\n"
         "server = Server(PREFECT_3); server.start(); print(server.api_url, flush=True)\n"
@@ -90,24 +117,17 @@ def test_no_server_outlives_the_process_that_started_it() -> None:
     )
     root = Path(__file__).parents[2]
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
     ) as owner:
         assert owner.stdout
         api_url = owner.stdout.readline().strip()
         call(api_url, "GET", "/health")
         owner.send_signal(signal.SIGKILL)
-    assert gone(api_url)
-
-
-def gone(api_url: str, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            call(api_url, "GET", "/health")
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
+    assert within(20, lambda: is_gone(api_url))
 
 
 def test_the_proxy_passes_on_and_writes_down(
@@ -169,7 +189,7 @@ def test_after_its_last_request_the_proxy_is_gone_until_cleared(
     else:
         with pytest.raises(OSError):  # noqa: PT011
             call(through.api_url, "POST", "/flows/", {"name": name})
-    assert gone(through.api_url)
+    assert within(20, lambda: is_gone(through.api_url))
 
     through.clear()
     assert name in flows(through.api_url)

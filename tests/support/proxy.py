@@ -45,9 +45,8 @@ class Exchange:
     @property
     def writes(self) -> bool:
         """Whether it can have changed something on the server."""
-        if self.method in {"GET", "HEAD"}:
-            return False
-        return not (self.method == "POST" and READING_POST.search(self.path))
+        reads = self.method == "POST" and READING_POST.search(self.path)
+        return self.method != "GET" and not reads
 
 
 @dataclass
@@ -141,7 +140,8 @@ class Proxy:
         """Passes on `number` requests counted from the first or the last `clear`, then is gone.
 
         Later connections are refused and open ones closed. With `answer_last=False` the last
-        request is carried out by the server but its answer is lost.
+        request is carried out by the server but its answer is lost. Others that are under way at
+        that moment lose their answers, too, as they do when a process or a server dies.
         """
         with self._lock:
             self._last, self._last_is_answered = number, answer_last
@@ -326,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.close_connection = False
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815
 
 
 def _parsed(raw: bytes) -> Any:
