@@ -20,7 +20,6 @@ from deployctl.project.shapes import (
     ListOf,
     Mapping_,
     Number,
-    Shape,
     Steps,
     Table,
     Text,
@@ -93,7 +92,7 @@ CONCURRENCY = Table(
 )
 
 WORK_POOL = Table(
-    "work pool",
+    "work_pool",
     {
         "name": Key(Text(), "The work pool whose worker runs the deployment."),
         "work_queue_name": Key(Text(), "The queue in the pool; the server creates it if need be."),
@@ -137,7 +136,7 @@ _EVENTS = ListOf(Text(), unique=True)
 
 def _trigger(name: str, keys: Mapping[str, Key]) -> Table:
     kind = Key(Text(choices=(name,)), "The kind of trigger.")
-    return Table(f"{name} trigger", {"type": kind, **keys})
+    return Table(f"inner {name} trigger", {"type": kind, **keys})
 
 
 _EVENT = _trigger(
@@ -213,7 +212,7 @@ INNER_TRIGGERS["compound"] = _trigger(
 INNER_TRIGGERS["sequence"] = _trigger("sequence", _COMPOSITE_KEYS)
 TRIGGERS: dict[str, Table] = {
     name: Table(
-        table.name,
+        f"{name} trigger",
         {**table.keys, **_AUTOMATION_KEYS},
         moved={"expects": "write 'expect'", "actions": "the action is to run this deployment"},
     )
@@ -382,22 +381,3 @@ AROUND_DEPLOYMENTS = replace(
     },
 )
 """The file, whatever its deployments are: those are read one by one."""
-
-
-def tables(shape: Shape) -> list[Table]:
-    """Every table that can stand in a shape, directly."""
-    match shape:
-        case Table():
-            return [shape]
-        case ListOf(item=item):
-            return tables(item)
-        case Either():
-            return [
-                table
-                for part in (shape.plain, shape.mapping, shape.many)
-                if part is not None
-                for table in tables(part)
-            ]
-        case Choice():
-            return list(shape.tables().values())
-    return []
