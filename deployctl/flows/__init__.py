@@ -1,0 +1,1 @@
+"""What the code says of a flow: its name, description, version and parameters."""

@@ -1,0 +1,294 @@
+"""Values that stand in the text of a module: what they are, and how JSON Schema shows them.
+
+Expressions of constants are computed with the same few functions of the standard library that
+Python itself would call (`timedelta(hours=1)`, `Path("data")`), so that nothing has to imitate
+them. How a value becomes JSON follows pydantic, which writes the defaults of Prefect's schemas.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from deployctl.core.values import Json
+from deployctl.flows.names import Names, NotStatic
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A `SecretStr`, of which only this is kept."""
+
+    is_empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of an Enum."""
+
+    value: Any
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "builtins.dict": dict,
+    "builtins.frozenset": frozenset,
+    "builtins.list": list,
+    "builtins.set": set,
+    "builtins.tuple": tuple,
+    "datetime.date": date,
+    "datetime.datetime": datetime,
+    "datetime.time": time,
+    "datetime.timedelta": timedelta,
+    "datetime.timezone": timezone,
+    "decimal.Decimal": Decimal,
+    "pathlib.Path": PurePosixPath,
+    "pathlib.PurePath": PurePosixPath,
+    "pydantic.SecretStr": lambda text: Secret(not text),
+    "uuid.UUID": UUID,
+}
+_VALUES: dict[str, Any] = {"datetime.timezone.utc": timezone.utc, "datetime.UTC": timezone.utc}
+_NUMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+_UNCHANGING = (str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID)
+
+
+class Constants:
+    """Computes the constant expressions of a module as they stand at a line."""
+
+    def __init__(self, names: Names, line: int) -> None:
+        self._names = names
+        self._line = line
+
+    def value(self, node: ast.expr) -> Any:
+        """What an expression is worth; raises NotStatic if only running the code can tell."""
+        try:
+            return self._value(node)
+        except (ArithmeticError, ValueError, TypeError, InvalidOperation) as error:
+            raise self._not_constant(node) from error
+
+    def text(self, node: ast.expr) -> str:
+        """The text that an expression is; raises NotStatic if it is none for certain."""
+        if isinstance(text := self.value(node), str):
+            return text
+        raise self._not_constant(node)
+
+    def _value(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.List(elts=items):
+                return [self._value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self._value(item) for item in items)
+            case ast.Set(elts=items):
+                return {self._value(item) for item in items}
+            case ast.Dict(keys=keys, values=values) if None not in keys:
+                return {
+                    self._value(key): self._value(value)
+                    for key, value in zip(keys, values, strict=True)
+                    if key is not None
+                }
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+                number = self._number(operand)
+                return -number if isinstance(node.op, ast.USub) else +number
+            case ast.BinOp(op=ast.Add(), left=left, right=right) if self._is_text(left):
+                return self.text(left) + self.text(right)
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _NUMBERS:
+                return _NUMBERS[type(op)](self._number(left), self._number(right))
+            case ast.JoinedStr(values=parts):
+                return "".join(self._part(part) for part in parts)
+            case ast.Call(func=function, args=args, keywords=keywords):
+                return self._call(node, function, args, keywords)
+            case ast.Name() | ast.Attribute():
+                return self._named(node)
+        raise self._not_constant(node)
+
+    def _number(self, node: ast.expr) -> Any:
+        number = self._value(node)
+        if type(number) in (int, float, timedelta):
+            return number
+        raise self._not_constant(node)
+
+    def _is_text(self, node: ast.expr) -> bool:
+        return isinstance(self._value(node), str)
+
+    def _part(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
+                value = self._value(inner)
+                if type(value) in (str, int):
+                    return str(value)
+        raise self._not_constant(node)
+
+    def _call(
+        self, node: ast.expr, function: ast.expr, args: list[ast.expr], keywords: list[ast.keyword]
+    ) -> Any:
+        called = _FUNCTIONS.get(self._names.qualified(function, self._line) or "")
+        if called is None or any(keyword.arg is None for keyword in keywords):
+            raise self._not_constant(node)
+        named = {str(keyword.arg): self._value(keyword.value) for keyword in keywords}
+        return called(*(self._value(arg) for arg in args), **named)
+
+    def _named(self, node: ast.Name | ast.Attribute) -> Any:
+        full = self._names.qualified(node, self._line)
+        if full is not None and full in _VALUES:
+            return _VALUES[full]
+        if full is None and isinstance(node, ast.Name):
+            return self._assigned(node)
+        if full is None and isinstance(node, ast.Attribute):
+            if node.attr == "value" and isinstance(member := self._value(node.value), Member):
+                return member.value
+            if isinstance(node.value, ast.Name):
+                return self._member(node.value, node.attr)
+        raise self._not_constant(node)
+
+    def _assigned(self, node: ast.Name) -> Any:
+        """The value of a module-level name, if it can have no other by now."""
+        definition = self._names.definition(node.id, self._line)
+        if isinstance(definition, ast.Assign | ast.AnnAssign) and definition.value is not None:
+            value = Constants(self._names, definition.lineno)._value(definition.value)
+            if value is None or isinstance(value, (*_UNCHANGING, PurePosixPath, Secret, Member)):
+                return value
+        raise self._not_constant(node)
+
+    def _member(self, owner: ast.Name, name: str) -> Member:
+        definition = self._names.definition(owner.id, self._line)
+        if isinstance(definition, ast.ClassDef):
+            members = enum_members(definition, self._names)
+            if name in members:
+                return Member(members[name])
+        raise self._not_constant(owner)
+
+    @staticmethod
+    def _not_constant(node: ast.expr) -> NotStatic:
+        return NotStatic(f"the value of '{ast.unparse(node)}' is only known when the code runs")
+
+
+_ENUM_TYPES: dict[tuple[str, ...], type | None] = {
+    ("enum.Enum",): None,
+    ("enum.IntEnum",): int,
+    ("enum.StrEnum",): str,
+    ("builtins.str", "enum.Enum"): str,
+    ("builtins.int", "enum.Enum"): int,
+    ("builtins.float", "enum.Enum"): float,
+}
+_HARMLESS_METHODS = {"__str__", "__repr__", "__hash__", "_missing_"}
+
+
+def enum_members(definition: ast.ClassDef, names: Names) -> dict[str, Any]:
+    """The members of an Enum class and their values, in order.
+
+    Raises NotStatic if the class is no Enum, or one that may change its members on the way.
+    """
+    refusal = NotStatic(f"the class '{definition.name}' is only known when the code runs")
+    bases = tuple(names.qualified(base, definition.lineno) or "" for base in definition.bases)
+    plain = all(
+        names.qualified(decorator, definition.lineno) == "enum.unique"
+        for decorator in definition.decorator_list
+    )
+    if bases not in _ENUM_TYPES or definition.keywords or not plain:
+        raise refusal
+    kind = _ENUM_TYPES[bases]
+    inside = names.inside(definition.body)
+    members: dict[str, Any] = {}
+    for statement in definition.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=node) if name not in members:
+                automatic = _automatic(bases, name, members, node, inside)
+                value = (
+                    Constants(inside, definition.lineno).value(node)
+                    if automatic is None
+                    else automatic
+                )
+                usual = type(value) in (str, int, float, bool) if kind is None else None
+                if name.startswith("_") or not (usual or type(value) is kind):
+                    raise refusal
+                members[name] = value
+            case ast.FunctionDef(name=name) if name[0] != "_" or name in _HARMLESS_METHODS:
+                continue
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                continue
+            case _:
+                raise refusal
+    if not members:
+        raise refusal
+    return members
+
+
+def _automatic(
+    bases: tuple[str, ...], name: str, members: dict[str, Any], node: ast.expr, names: Names
+) -> str | int | None:
+    """What `auto()` gives; None for any other value."""
+    if not isinstance(node, ast.Call) or names.qualified(node.func, node.lineno) != "enum.auto":
+        return None
+    if bases == ("enum.StrEnum",):
+        return name.lower()
+    if bases[0].startswith("enum.") and all(type(value) is int for value in members.values()):
+        return max(members.values(), default=0) + 1
+    raise NotStatic(f"the value of '{name}' is only known when the code runs")
+
+
+def encode(value: Any) -> Json:  # noqa: PLR0911 - a table of types
+    """How pydantic shows a default in JSON Schema; raises NotStatic where that is not certain."""
+    match value:
+        case None | bool() | str() | int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                pass
+        case Member(value=inner):
+            return encode(inner)
+        case Secret(is_empty=is_empty):
+            return "" if is_empty else "**********"
+        case datetime() if value.tzinfo in (None, timezone.utc):
+            return value.isoformat().replace("+00:00", "Z")
+        case time() if value.tzinfo is None:
+            return value.isoformat()
+        case timedelta():
+            return _duration(value)
+        case list() | tuple():
+            return [encode(item) for item in value]
+        case set() | frozenset() if len(value) < 2:  # the order of more is not the same twice
+            return [encode(item) for item in value]
+        case dict() if all(type(key) in (str, int) for key in value):
+            return {str(key): encode(item) for key, item in value.items()}
+        case PurePosixPath() | UUID() | Decimal():
+            return str(value)
+    if type(value) is date:
+        return value.isoformat()
+    kind = type(value).__name__
+    raise NotStatic(f"how a default of type '{kind}' is written is only known when the code runs")
+
+
+def _duration(span: timedelta) -> str:
+    """ISO 8601 as pydantic writes it: years of 365 days, days, hours, minutes, seconds."""
+    sign, span = ("-", -span) if span < timedelta(0) else ("", span)
+    years, days = divmod(span.days, 365)
+    minutes, seconds = divmod(span.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{span.microseconds:06}".rstrip("0") if span.microseconds else ""
+    day = "".join(f"{count}{unit}" for count, unit in ((years, "Y"), (days, "D")) if count)
+    clock = "".join(f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M")) if count)
+    if seconds or fraction:
+        clock += f"{seconds}{fraction}S"
+    if not day and not clock:
+        return "PT0S"
+    return f"{sign}P{day}" + (f"T{clock}" if clock else "")

@@ -1,0 +1,138 @@
+"""Reads flows by importing them, in the project's own interpreter and only there.
+
+All flows that need it are loaded in one child process (`probe.py`), as it is the import of Prefect
+that takes the time. Unchanged flows are not loaded again: see `cache.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from deployctl.clients import process
+from deployctl.core.errors import ProgramError
+from deployctl.core.values import Json
+from deployctl.flows.facts import FlowFacts
+
+PROBE = Path(__file__).with_name("probe.py")
+_LOOK = """
+import importlib.metadata, json, os, sysconfig
+folder = sysconfig.get_paths()["purelib"]
+print(json.dumps([importlib.metadata.version("prefect"), folder, os.stat(folder).st_mtime_ns]))
+"""
+_SECONDS_TO_LOOK = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python in which Prefect is installed."""
+
+    path: str
+    identity: Json
+    """Changes with its version of Prefect and whenever something is installed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a flow could not be loaded."""
+
+    kinds: tuple[str, ...]
+    """The names of the exceptions, from Prefect's to the one that began it."""
+    message: str
+    file: str | None
+    line: int | None
+    """The last line of the user's own code that it went through."""
+
+    @classmethod
+    def of(cls, answer: Json) -> Self:
+        """Reads what the probe says of an error."""
+        file, line = answer["place"] or (None, None)
+        return cls(tuple(answer["kinds"]), answer["message"], file, line)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of loading one flow."""
+
+    facts: FlowFacts | None
+    failure: Failure | None
+    """With facts: what kept the file from running to its end, so that Prefect guessed the rest."""
+    files: tuple[str, ...] = ()
+    """The user's files that were read."""
+
+
+def find_interpreter(
+    folder: Path, environ: Mapping[str, str], python: str | None = None
+) -> Interpreter | None:
+    """The first interpreter that has Prefect; None if none does.
+
+    Looked at are `python` and nothing else if it is given, otherwise the project's `.venv`, the
+    active virtual environment, `python3` on PATH, and the one that runs deployctl.
+    """
+    for path in dict.fromkeys([python] if python else _candidates(folder, environ)):
+        try:
+            done = process.run([path, "-c", _LOOK], cwd=folder, env=None, timeout=_SECONDS_TO_LOOK)
+            if done.returncode == 0:
+                return Interpreter(path, json.loads(done.stdout))
+        except (ProgramError, ValueError):
+            continue
+    return None
+
+
+def _candidates(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    for environment in (folder / ".venv", environ.get("VIRTUAL_ENV")):
+        if environment and (path := Path(environment) / "bin" / "python").exists():
+            yield str(path)
+    if found := shutil.which("python3", path=environ.get("PATH")):
+        yield found
+    yield sys.executable
+
+
+def load_flows(
+    interpreter: Interpreter, tasks: Sequence[tuple[str, Path]], timeout: float
+) -> dict[str, Loaded]:
+    """Loads entrypoints, each from the folder that it is relative to, in one process.
+
+    Entrypoints that the process did not get to are missing from the result.
+    Raises ProgramError if it ended before the last one: the message says how.
+    """
+    results: dict[str, Loaded] = {}
+    with tempfile.TemporaryDirectory(prefix="deployctl-") as scratch:
+        answers = Path(scratch, "answers")
+        request = [{"entrypoint": text, "base": str(base)} for text, base in tasks]
+        try:
+            done = process.run(
+                [interpreter.path, str(PROBE), str(answers)],
+                cwd=Path(scratch),
+                env=_environment(os.environ),
+                timeout=timeout,
+                input=json.dumps(request),
+            )
+            ending = f"the interpreter ended with exit code {done.returncode}"
+        except ProgramError as error:
+            ending = error.message
+        if answers.exists():
+            for line in answers.read_text(encoding="utf-8").splitlines():
+                answer = json.loads(line)
+                results[answer["entrypoint"]] = _loaded(answer)
+    for text, _ in tasks:
+        results.setdefault(text, Loaded(None, Failure((), ending, None, None)))
+    return results
+
+
+def _loaded(answer: Json) -> Loaded:
+    facts = FlowFacts(**answer["facts"]) if "facts" in answer else None
+    problem = answer.get("error") or answer.get("incomplete")
+    return Loaded(facts, Failure.of(problem) if problem else None, tuple(answer["files"]))
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Ours, so that the code finds what it needs, without chance and without a server of its own."""
+    return {**environ, "PYTHONHASHSEED": "0", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}

@@ -1,0 +1,250 @@
+"""Reads a flow from the text of its module, without running any of it.
+
+Most flows say plainly what a deployment needs: a function, `@flow` above it, types of the standard
+library and constant defaults. For these the result equals what Prefect finds by importing the
+module; a test compares the two over a table of signatures. Everything whose meaning is not certain
+raises `NotStatic`, and the project's own interpreter is asked instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from deployctl.core.values import Json
+from deployctl.flows.annotations import Annotations, can_be_evaluated, parse_annotation
+from deployctl.flows.constants import Constants, encode
+from deployctl.flows.docstrings import parameter_descriptions
+from deployctl.flows.facts import FlowFacts
+from deployctl.flows.names import Names, NotStatic
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+_FLOW = ("prefect.flow", "prefect.flows.flow")
+_OPTIONS = frozenset(
+    "name version flow_run_name retries retry_delay_seconds task_runner description timeout_seconds"
+    " validate_parameters persist_result result_storage result_serializer cache_result_in_memory"
+    " log_prints on_completion on_failure on_cancellation on_crashed on_running".split()
+)
+_RESERVED = ("return_state", "wait_for")
+_NOT_IN_NAMES = frozenset("/%&<>")
+
+
+class FlowMissing(LookupError):
+    """The module has nothing of this name; `known` are the names of its functions and classes."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        super().__init__()
+        self.known = tuple(known)
+
+
+class NotAFlow(TypeError):
+    """The name is that of something else."""
+
+
+class Module:
+    """A Python file and what can be told about it before looking for any flow."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises OSError, SyntaxError or ValueError where the file cannot be read or parsed."""
+        self._content = file.read_bytes()
+        self.tree = ast.parse(self._content, str(file))
+        self.names = Names.of(self.tree, self._content.decode(errors="replace"))
+
+    @cached_property
+    def version(self) -> str:
+        """Prefect's version of a flow that gives none."""
+        return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def postpones_annotations(self) -> bool:
+        """Whether it begins with `from __future__ import annotations`."""
+        return any(
+            isinstance(node, ast.ImportFrom)
+            and node.module == "__future__"
+            and any(alias.name == "annotations" for alias in node.names)
+            for node in self.tree.body
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """A function and the keyword arguments of the `flow` that made a flow of it."""
+
+    function: Function
+    options: Sequence[ast.keyword]
+    line: int
+    """Where the flow is made: names have to have their meaning by then."""
+    names: Names
+
+
+def read_flow(module: Module, path: str) -> FlowFacts:
+    """The facts about the flow at a path, `function` or `Class.method`, of a module.
+
+    Raises FlowMissing, NotAFlow, or NotStatic where the text does not tell.
+    """
+    flow = _find(module, path.split("."))
+    constants = Constants(module.names, flow.line)
+    given = {
+        str(option.arg): constants.value(option.value)
+        for option in flow.options
+        if option.arg in ("name", "version", "description")
+    }
+    if any(not isinstance(value, str | None) for value in given.values()):
+        raise NotStatic("the decorator's name, version and description have to be texts")
+    name = given.get("name") or flow.function.name.replace("_", "-")
+    if _NOT_IN_NAMES & set(name):
+        raise NotStatic(f"'{name}' has characters that Prefect refuses in names")
+    docstring = ast.get_docstring(flow.function)
+    return FlowFacts(
+        name=name,
+        description=given.get("description") or docstring,
+        version=given.get("version") or module.version,
+        parameter_schema=_parameter_schema(module, flow, parameter_descriptions(docstring)),
+    )
+
+
+def _find(module: Module, path: Sequence[str]) -> _Flow:
+    names = module.names
+    if not names.is_bound(path[0]):
+        raise FlowMissing(_defined(module.tree.body))
+    match path, names.definition(path[0]):
+        case [_], ast.FunctionDef() | ast.AsyncFunctionDef() as function:
+            return _decorated(function, names)
+        case [_], ast.Assign(value=ast.Call() as call):
+            return _called(call, names)
+        case [_], ast.ClassDef():
+            raise NotAFlow
+        case [_, method], ast.ClassDef() as owner:
+            return _method(owner, method, names)
+    raise NotStatic(f"what '{'.'.join(path)}' is depends on how the module runs")
+
+
+def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def _decorated(function: Function, names: Names) -> _Flow:
+    match function.decorator_list:
+        case []:
+            raise NotAFlow
+        case [decorator]:
+            return _flow(function, decorator, names)
+        case _:
+            raise NotStatic(f"'{function.name}' has several decorators, which may change it")
+
+
+def _method(owner: ast.ClassDef, name: str, names: Names) -> _Flow:
+    if owner.decorator_list or owner.keywords:
+        raise NotStatic(f"the class '{owner.name}' may be changed by a decorator or metaclass")
+    found = [
+        node
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+    ]
+    if not found and not owner.bases:
+        raise FlowMissing(f"{owner.name}.{known}" for known in _defined(owner.body))
+    if len(found) != 1:
+        raise NotStatic(f"which '{name}' the class '{owner.name}' has depends on how it runs")
+    function, inside = found[0], names.inside(owner.body)
+    match [names.qualified(_without_call(node), node.lineno) for node in function.decorator_list]:
+        case ["builtins.staticmethod", _]:
+            return _flow(function, function.decorator_list[1], inside)
+        case [_, "builtins.staticmethod" | "builtins.classmethod"]:
+            return _flow(function, function.decorator_list[0], inside)
+    return _decorated(function, inside)
+
+
+def _called(call: ast.Call, names: Names) -> _Flow:
+    """`name = flow(function)` or `name = flow(…)(function)`."""
+    maker: ast.expr = call.func
+    match call:
+        case ast.Call(args=[ast.Name(id=wrapped)], keywords=[]):
+            function = names.definition(wrapped, call.lineno)
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                if function.decorator_list:
+                    raise NotStatic(f"'{wrapped}' has decorators, which may change it")
+                return _flow(function, maker, names, call.lineno)
+    raise NotStatic(f"what '{ast.unparse(call)}' makes is only known when the code runs")
+
+
+def _flow(function: Function, maker: ast.expr, names: Names, line: int | None = None) -> _Flow:
+    if names.qualified(_without_call(maker), maker.lineno) not in _FLOW:
+        raise NotStatic(f"what '{ast.unparse(maker)}' makes is only known when the code runs")
+    options: Sequence[ast.keyword] = ()
+    if isinstance(maker, ast.Call):
+        options = maker.keywords
+        if maker.args or not {option.arg for option in options} <= _OPTIONS:
+            raise NotStatic(f"the arguments of '{ast.unparse(maker)}' are not all known")
+    return _Flow(function, options, line or maker.lineno, names)
+
+
+def _without_call(node: ast.expr) -> ast.expr:
+    return node.func if isinstance(node, ast.Call) else node
+
+
+def _parameter_schema(
+    module: Module, flow: _Flow, descriptions: dict[str, str]
+) -> dict[str, Json]:
+    function, names, line = flow.function, flow.names, flow.function.lineno
+    annotations, constants = Annotations(names, line), Constants(names, line)
+    postponed = module.postpones_annotations
+    if getattr(function, "type_params", None):
+        raise NotStatic("generic functions are only known when the code runs")
+    if function.returns is not None and (postponed or isinstance(function.returns, ast.Constant)):
+        _check_result(function.returns, postponed, names, line)
+    properties: dict[str, Json] = {}
+    required = []
+    for position, (parameter, default) in enumerate(_parameters(function.args)):
+        name = parameter.arg
+        if name in _RESERVED or name.startswith(("_", "v__")):
+            raise NotStatic(f"a parameter named '{name}' is an error in Prefect")
+        if name in ("self", "cls"):
+            continue
+        schema: dict[str, Json] = {}
+        if parameter.annotation is not None:
+            schema = dict(annotations.schema(_plain(parameter.annotation, postponed)))
+        schema |= {"position": position, "title": name}
+        if name in descriptions:
+            schema["description"] = descriptions[name]
+        if default is None or (value := constants.value(default)) is ...:
+            required.append(name)
+        else:
+            schema["default"] = encode(value)
+        properties[name] = schema
+    whole: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": properties}
+    if required:
+        whole["required"] = required
+    if annotations.definitions:
+        whole["definitions"] = annotations.definitions
+    return whole
+
+
+def _plain(annotation: ast.expr, postponed: bool) -> ast.expr:
+    """The expression of an annotation that may be written as a text."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) and not postponed:
+        return parse_annotation(annotation.value)
+    return annotation
+
+
+def _check_result(returns: ast.expr, postponed: bool, names: Names, line: int) -> None:
+    if not can_be_evaluated(_plain(returns, postponed), names, line):
+        raise NotStatic(f"whether the result type '{ast.unparse(returns)}' exists is not certain")
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """All parameters in the order of a signature, each with its default."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    yield from zip(positional, [*missing, *arguments.defaults], strict=True)
+    if arguments.vararg:
+        yield arguments.vararg, None
+    yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    if arguments.kwarg:
+        yield arguments.kwarg, None
