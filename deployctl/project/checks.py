@@ -150,7 +150,9 @@ class _Reading:
 
     def list(self, value: Json, shape: ListOf, path: Path) -> Json:
         if shape.single and not isinstance(value, list | dict):
-            return [self.text(value, Text(), path)]
+            if shape.single_refused:
+                self.warn(path, "DC123", "is read as a list of one", f"write [{value}]")
+            return [self.value(value, shape.item, path)]
         if not isinstance(value, list):
             dashed = "put a dash in front of each item" if isinstance(value, dict) else None
             return self.wrong(value, "a list", path, dashed)

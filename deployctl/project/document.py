@@ -97,9 +97,9 @@ def read_document(path: FilePath, report: Report) -> Document | None:
         report.error("DC101", f"'{name}' cannot be read: {error.strerror}")
         return None
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode()
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode()
+        before = content[: error.start].decode("utf-8-sig")
         report.error(
             "DC102",
             f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8",

@@ -131,7 +131,7 @@ _AUTOMATION_KEYS: dict[str, Key] = {
     "job_variables": Key(Mapping_(), "Job variables of the run."),
     "schedule_after": Key(Duration(), "How long to wait before the run.", null_refused=True),
 }
-_EVENTS = ListOf(Text(), unique=True)
+_EVENTS = ListOf(Text(), single=True, single_refused=True, unique=True)
 
 
 def _trigger(name: str, keys: Mapping[str, Key]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -54,3 +55,11 @@ class Project:
     def folder(self) -> FilePath:
         """The folder that holds the file."""
         return self.file.absolute().parent
+
+
+def normal_entrypoint(entrypoint: str) -> str:
+    """One form for all ways to name a function: of `./a.py:f` and `a.py:f`, `m.n:f` and `m.n.f`."""
+    file, colon, function = entrypoint.rpartition(":")
+    if colon and file.endswith(".py"):
+        return f"{posixpath.normpath(file)}:{function}"
+    return entrypoint.replace(":", ".")

@@ -15,7 +15,7 @@ from deployctl.core.values import Json, Path
 from deployctl.project import keys
 from deployctl.project.checks import read
 from deployctl.project.document import Document
-from deployctl.project.model import DeploymentSpec, Project
+from deployctl.project.model import DeploymentSpec, Project, normal_entrypoint
 from deployctl.project.normal import fields
 from deployctl.project.shapes import ABSENT
 from deployctl.project.steps import check_outputs
@@ -49,7 +49,8 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
         tuple(_work_pools(document, top.get("work_pools") or (), folder, report)),
         top.get("prefect-version"),
     )
-    check_same_names(((spec, spec.entrypoint) for spec in project.deployments), report)
+    by_entrypoint = ((spec, normal_entrypoint(spec.entrypoint)) for spec in project.deployments)
+    check_same_names(by_entrypoint, report)
     return project
 
 

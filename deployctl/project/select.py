@@ -6,13 +6,13 @@ name, a name that matches nothing is an error, and `-n` never renames what the f
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployctl.core.errors import UsageError
 from deployctl.project.checks import did_you_mean
+from deployctl.project.model import normal_entrypoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,12 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> Selected:
     return Selected(tuple(range(len(candidates))))
 
 
-def same_entrypoint(one: str, other: str) -> bool:
-    """Whether two entrypoints name the same function: `./a.py:f` and `a.py:f`, `m.n:f`, `m.n.f`."""
-    return _normal(one) == _normal(other)
-
-
 def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Selected:
+    wanted = normal_entrypoint(selection.entrypoint)
     there = [
         index
         for index, candidate in enumerate(candidates)
-        if same_entrypoint(candidate.entrypoint, selection.entrypoint)
+        if normal_entrypoint(candidate.entrypoint) == wanted
     ]
     if not selection.names:
         if not there:
@@ -140,10 +136,3 @@ def _full(candidate: Candidate) -> str:
 def _shown(candidates: Sequence[Candidate]) -> str:
     names = [f"'{candidate.name}'" for candidate in candidates[:5]]
     return ", ".join(names) + (", …" if len(candidates) > 5 else "")
-
-
-def _normal(entrypoint: str) -> str:
-    file, colon, function = entrypoint.rpartition(":")
-    if colon and file.endswith(".py"):
-        return f"{posixpath.normpath(file)}:{function}"
-    return entrypoint.replace(":", ".")

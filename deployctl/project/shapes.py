@@ -68,6 +68,8 @@ class ListOf:
     item: Shape
     single: bool = False
     """Whether one text may stand for a list of one."""
+    single_refused: bool = False
+    """Whether Prefect refuses that, plain as it is."""
     unique: bool = False
 
 

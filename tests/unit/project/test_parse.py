@@ -1,0 +1,328 @@
+"""What a project is, and everything that is told about a file at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Json
+from deployctl.project.document import parse_document
+from deployctl.project.normal import normalise
+from deployctl.project.parse import check_same_names, load
+from tests.unit.project.reading import codes, deployment, only, project
+
+E, W = Severity.ERROR, Severity.WARNING
+
+FINDINGS = [
+    ("entry_point: a.py:g", "DC120", W, "did you mean 'entrypoint'?"),
+    ("job_variables: {}", "DC121", W, "under 'work_pool'"),
+    ("work_queue_name: q", "DC121", W, "under 'work_pool'"),
+    ("infra_overrides: {}", "DC121", W, "'job_variables' under 'work_pool'"),
+    ("is_paused: true", "DC121", W, "write 'paused'"),
+    ("is_schedule_active: true", "DC121", W, "'active' in the schedule"),
+    ("timezone: UTC", "DC121", W, "into the schedule"),
+    ("cron: '@daily'", "DC121", W, "under 'schedules'"),
+    ("slug: x", "DC120", W, "in a schedule"),
+    ("deployments: []", "DC120", W, "at the top of the file"),
+    ("work_pool: {name: p, job_variable: {}}", "DC121", W, "write 'job_variables'"),
+    ("work_pool: {name: p, infra_overrides: {}}", "DC121", W, "write 'job_variables'"),
+    ("schedule: {cron: '@daily', time_zone: UTC}", "DC121", W, "write 'timezone'"),
+    ("schedule: {cron: '@daily', schedules: []}", "DC121", W, "items of one list"),
+    ("schedule: {cron: '@daily', catchup: false}", "DC122", W, "remove it"),
+    ("schedule: {cron: '@daily', max_active_runs: 1}", "DC122", W, "remove it"),
+    ("schedule: {cron: '@daily', max_scheduled_runs: 1}", "DC122", W, "remove it"),
+    ("version: 1.0", "DC123", W, "quote it: '1.0'"),
+    ("description: 2024-01-01 10:00:00", None, W, ""),
+    ("work_pool: p", "DC123", W, "{name: p}"),
+    ("tags: [yes]", "DC123", W, "quote it: 'True'"),
+    ("parameters:", "DC126", W, "remove the key"),
+    ("tags:", "DC126", W, "remove the key"),
+    ("work_pool: {name: p, job_variables: }", "DC126", W, "remove the key"),
+    ("triggers: [null]", "DC126", W, "remove the dash"),
+    ("version_type: vcs:gti", "DC124", E, "did you mean 'vcs:git'?"),
+    ("concurrency_limit: 0", "DC124", E, ""),
+    ("concurrency_limit: {limit: 1, collision_strategy: enqueue}", "DC124", E, "'ENQUEUE'"),
+    ("concurrency_limit: {limit: 1, grace_period_seconds: 5}", "DC124", E, ""),
+    ("concurrency_limit: {collision_strategy: ENQUEUE}", "DC127", E, "at once"),
+    ("concurrency_limit: many", "DC128", E, ""),
+    ("parameters: [1]", "DC128", E, ""),
+    ("paused: maybe", "DC128", E, ""),
+    ("schedules: {cron: '@daily'}", "DC128", E, "dash"),
+    ("tags: {a: b}", "DC128", E, ""),
+    ("build: yes", "DC128", E, ""),
+    ("description: [a]", "DC128", E, ""),
+    ("schedule: {cron: '@daily'}\nschedules: []", "DC209", E, "all into 'schedules'"),
+    ("description: '{{ $NOT_SET }}'", "DC302", E, "NOT_SET"),
+    ("concurrency_limit: '{{ $WORD }}'", "DC128", E, ""),
+    ("description: '{{ a | b }}'", "DC301", W, "without filters"),
+    (
+        "build: [{f: {id: build-image}}]\ntags: ['{{ build_image.tag }}']",
+        "DC330",
+        E,
+        "did you mean 'build-image'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "severity", "help_"), FINDINGS)
+def test_a_finding(body: str, code: str | None, severity: Severity, help_: str) -> None:
+    _, report = deployment(body, {"WORD": "many"})
+    if code is None:
+        assert not report.items
+        return
+    found = only(report)
+    assert (found.code, found.severity) == (code, severity)
+    assert help_ in (found.help or "")
+    assert found.span is not None
+    assert found.span.line > 3
+
+
+ACCEPTED = [
+    ("build: {}", {"build": {}}),
+    ("build:", {"build": None}),
+    ("pull: []", {"pull": []}),
+    ("push: {f: {x: 1}}", {"push": {"f": {"x": 1}}}),
+    ("tags: a", {"tags": ["a"]}),
+    ("description:", {"description": None}),
+    ("paused: 'yes'", {"paused": True}),
+    ("paused: 0", {"paused": False}),
+    ("enforce_parameter_schema: 'off'", {"enforce_parameter_schema": False}),
+    ("concurrency_limit: '3'", {"concurrency_limit": 3, "concurrency_options": None}),
+    ("concurrency_limit:", {"concurrency_limit": None, "concurrency_options": None}),
+    (
+        "concurrency_limit: {limit: '3'}",
+        {"concurrency_limit": 3, "concurrency_options": {"collision_strategy": "ENQUEUE"}},
+    ),
+    (
+        "concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW, grace_period_seconds: 60}",
+        {
+            "concurrency_limit": 1,
+            "concurrency_options": {
+                "collision_strategy": "CANCEL_NEW",
+                "grace_period_seconds": 60,
+            },
+        },
+    ),
+    (
+        "work_pool: {name: p, work_queue_name: q, job_variables: {a: 1}}",
+        {"work_pool_name": "p", "work_queue_name": "q", "job_variables": {"a": 1}},
+    ),
+    ("parameters: {when: 2024-01-01}", {"parameters": {"when": "2024-01-01"}}),
+    ("schedules:", {"schedules": []}),
+    ("schedules: []", {"schedules": []}),
+    ("schedule: {}", {}),
+    ("schedule:", {}),
+    ("schedule: {cron: '@daily'}", {"schedules": [{"schedule": {"cron": "@daily"}}]}),
+    ("triggers:", {"triggers": []}),
+    ("paused: '{{ prefect.variables.p }}'", {"paused": "{{ prefect.variables.p }}"}),
+    ("paused: '{{ $WORD }}'", {"paused": True}),
+    ("schedules: '{{ prefect.variables.s }}'", {"schedules": "{{ prefect.variables.s }}"}),
+    ("tags: ['{{ prefect.variables.t }}']", {"tags": ["{{ prefect.variables.t }}"]}),
+    ("flow_name: x", {}),
+]
+
+
+@pytest.mark.parametrize(("body", "fields"), ACCEPTED)
+def test_what_is_accepted_without_a_word_and_becomes(body: str, fields: Json) -> None:
+    found, report = deployment(body, {"WORD": "on"})
+    assert not report.items
+    assert normalise(found.deployments[0].raw) == (fields, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "value"),
+    [
+        ("version: 1.10", "version", "1.10"),
+        ("version: 1.0", "version", "1.0"),
+        ("version: 010", "version", "010"),
+        ("description: 0x10", "description", "0x10"),
+        ("tags: [1.10, yes, a]", "tags", ["1.1", "True", "a"]),
+        ("parameters:", "parameters", {}),
+        ("tags:", "tags", []),
+        ("work_pool: p", "work_pool_name", "p"),
+    ],
+)
+def test_what_prefect_refuses_keeps_its_plain_meaning(body: str, field: str, value: Json) -> None:
+    found, report = deployment(body)
+    assert report.errors == 0
+    fields, problems = normalise(found.deployments[0].raw)
+    assert fields[field] == value
+    assert not problems
+
+
+def test_types_are_checked_again_when_templates_are_filled_in() -> None:
+    found, report = deployment("concurrency_limit: '{{ prefect.variables.n }}'")
+    raw = dict(found.deployments[0].raw)
+    assert not report.items
+    assert normalise({**raw, "concurrency_limit": "3"})[0]["concurrency_limit"] == 3
+    fields, (problem,) = normalise({**raw, "concurrency_limit": "three"})
+    assert "concurrency_limit" not in fields
+    assert (problem.path, problem.code) == (("concurrency_limit",), "DC128")
+
+
+def test_a_broken_item_does_not_move_the_places_of_the_next() -> None:
+    _, report = deployment("schedules:\n- interval: 0\n- cron: bad\n- null\n- {cron: worse}\n")
+    places = [(item.code, item.span.line if item.span else 0) for item in report]
+    assert places == [("DC124", 5), ("DC126", 7), ("DC201", 6), ("DC201", 8)]
+
+
+def test_what_is_wrong_with_merged_values_is_told_once() -> None:
+    _, report = project("""
+        definitions:
+          base: &base {entrypoint: a.py:f, is_paused: true, version: 1.0}
+        deployments:
+          - {<<: *base, name: one}
+          - {<<: *base, name: two}
+    """)
+    assert codes(report) == ["DC121", "DC123"]
+
+
+def test_a_project() -> None:
+    found, report = project(
+        """
+        name: shop
+        prefect-version: 3.4.0
+        build: [{f: {}}]
+        pull: null
+        x-anything: {a: 1}
+        definitions: {b: 2}
+        deployments:
+          - {name: one, entrypoint: "./a.py:f"}
+          - {name: "two-{{ $STAGE }}", entrypoint: "b:{{ $FLOW }}"}
+    """,
+        {"STAGE": "dev", "FLOW": "main"},
+    )
+    assert not report.items
+    assert (found.name, found.prefect_version) == ("shop", "3.4.0")
+    assert found.actions == {"build": [{"f": {}}], "pull": None}
+    assert [(spec.name, spec.entrypoint) for spec in found.deployments] == [
+        ("one", "./a.py:f"),
+        ("two-dev", "b:main"),
+    ]
+    assert str(found.deployments[1].where(("name",))) == "prefect.yaml:10:12"
+
+
+def test_a_project_without_a_name_has_that_of_its_folder(tmp_path: Path) -> None:
+    from deployctl.core.diagnostics import Report
+
+    file = str(tmp_path / "etl" / "prefect.yaml")
+    document = parse_document("deployments: []", file, Report())
+    assert document is not None
+    assert load(document, Report(), {}).name == "etl"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("deployments: [{entrypoint: a.py:f}]", "DC127"),
+        ("deployments: [{name: a}]", "DC127"),
+        ("deployments: [text]", "DC128"),
+        ("deployments: [null]", "DC126"),
+        ("deployments: {a: 1}", "DC128"),
+        ("deployments:", "DC126"),
+        ("deploymentss: []", "DC120"),
+        ("environments: {}", "DC131"),
+        ("variables: {}", "DC131"),
+        ("name: 1.0", "DC123"),
+        ("deployments: [{name: a/b, entrypoint: x}]", "DC125"),
+    ],
+)
+def test_a_finding_around_deployments(text: str, code: str) -> None:
+    assert only(project(text)[1]).code == code
+
+
+def test_the_same_deployment_twice_shows_both_places() -> None:
+    _, report = project("""
+        deployments:
+          - {name: a, entrypoint: a.py:f}
+          - {name: a, entrypoint: a.py:g}
+          - {name: a, entrypoint: ./a.py:f}
+    """)
+    found = only(report)
+    assert (found.code, str(found.span)) == ("DC129", "prefect.yaml:5:12")
+    assert [str(span) for span, _ in found.related] == ["prefect.yaml:3:12"]
+
+
+def test_names_are_compared_again_when_flows_are_known() -> None:
+    found, report = project("""
+        deployments:
+          - {name: a, entrypoint: a.py:f}
+          - {name: a, entrypoint: b.py:f}
+    """)
+    assert not report.items
+    check_same_names(((spec, "hello") for spec in found.deployments), report)
+    assert codes(report) == ["DC129"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ build-image.tag }}",
+        "{{ tag }}",
+        "{{ other.tag }}",
+        "{{ HOME.x }}",
+        "{{ clone.directory }}",
+        "{{ ctx.flow_run.id }}",
+    ],
+)
+def test_an_output_that_may_exist_is_left_to_the_render(template: str) -> None:
+    body = (
+        "build: [{f: {id: build-image}}]\npull: [{g: {id: clone}}]\n"
+        f"description: '{template}'\nwork_pool: {{name: p}}"
+    )
+    _, report = deployment(body, {"HOME": "/root"})
+    assert not report.items
+
+
+def test_work_pools() -> None:
+    found, report = project("""
+        work_pools:
+          - name: k8s
+            type: kubernetes
+            base_job_template: {variables: {}}
+            concurrency_limit: "5"
+            paused: no
+            queues: [{name: fast, priority: 1}, slow]
+          - {name: plain, type: process, description: null}
+    """)
+    assert codes(report) == ["DC123"]
+    assert [dict(pool) for pool in found.work_pools] == [
+        {
+            "name": "k8s",
+            "type": "kubernetes",
+            "base_job_template": {"variables": {}},
+            "concurrency_limit": 5,
+            "paused": False,
+            "queues": [{"name": "fast", "priority": 1}, {"name": "slow"}],
+        },
+        {"name": "plain", "type": "process", "description": None},
+    ]
+
+
+def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
+    from deployctl.core.diagnostics import Report
+
+    (tmp_path / "pool.json").write_text('{"variables": {}}')
+    (tmp_path / "bad.json").write_text("{")
+    text = "".join(
+        f"- {{name: {name}, type: process, base_job_template: {name}.json}}\n"
+        for name in ("pool", "bad", "none")
+    )
+    report = Report()
+    document = parse_document(f"work_pools:\n{text}", str(tmp_path / "prefect.yaml"), report)
+    assert document is not None
+    found = load(document, report, {})
+    assert [pool.get("base_job_template") for pool in found.work_pools] == [
+        {"variables": {}},
+        None,
+        None,
+    ]
+    assert codes(report) == ["DC130", "DC130"]
+    assert "not JSON" in report.items[0].message
+
+
+def test_a_work_pool_without_a_type_or_twice() -> None:
+    _, report = project("work_pools: [{name: a}, {name: b, type: t}, {name: b, type: t}]")
+    assert codes(report) == ["DC127", "DC129"]

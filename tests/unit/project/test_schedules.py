@@ -1,0 +1,190 @@
+"""Schedules as the API takes them, and what servers refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Json
+from deployctl.project.durations import seconds
+from deployctl.project.normal import normalise
+from tests.unit.project.reading import deployment, only
+
+
+def schedules_of(text: str) -> Json:
+    found, report = deployment(f"schedules: {text}")
+    assert not report.errors, report.items
+    return normalise(found.deployments[0].raw)[0]["schedules"]
+
+
+@pytest.mark.parametrize(
+    ("text", "schedule"),
+    [
+        (
+            "{cron: '0 7 * * *', timezone: Asia/Taipei, day_or: 'no'}",
+            {"cron": "0 7 * * *", "timezone": "Asia/Taipei", "day_or": False},
+        ),
+        ("{interval: 3600}", {"interval": 3600.0}),
+        ("{interval: PT1H}", {"interval": 3600.0}),
+        ("{interval: 01:30:00}", {"interval": 5400.0}),
+        ("{interval: 1:30:00}", {"interval": 5400.0}),
+        (
+            "{interval: 60, anchor_date: 2026-01-31T07:00:00+08:00}",
+            {"interval": 60.0, "anchor_date": "2026-01-31T07:00:00+08:00"},
+        ),
+        ("{rrule: FREQ=DAILY, timezone: UTC}", {"rrule": "FREQ=DAILY", "timezone": "UTC"}),
+        (
+            """{rrule: '{"rrule": "FREQ=DAILY", "timezone": "Asia/Tokyo"}'}""",
+            {"rrule": "FREQ=DAILY", "timezone": "Asia/Tokyo"},
+        ),
+        (
+            """{rrule: '{"rrule": "FREQ=DAILY", "timezone": "Asia/Tokyo"}', timezone: UTC}""",
+            {"rrule": "FREQ=DAILY", "timezone": "UTC"},
+        ),
+        ("{cron: '{{ prefect.variables.c }}'}", {"cron": "{{ prefect.variables.c }}"}),
+    ],
+)
+def test_a_schedule_becomes(text: str, schedule: Json) -> None:
+    assert schedules_of(f"[{text}]") == [{"schedule": schedule}]
+
+
+def test_what_goes_with_a_schedule_goes_beside_it_if_it_is_said() -> None:
+    text = "[{cron: '@daily', active: 'yes', parameters: {a: 1}, slug: s, replaces: r}]"
+    assert schedules_of(text) == [
+        {
+            "schedule": {"cron": "@daily"},
+            "active": True,
+            "parameters": {"a": 1},
+            "slug": "s",
+            "replaces": "r",
+        }
+    ]
+
+
+def test_a_saved_key_that_the_server_still_knows_is_kept() -> None:
+    found = schedules_of("[{cron: '@daily', max_scheduled_runs: 3}]")
+    assert found == [{"schedule": {"cron": "@daily"}, "max_scheduled_runs": 3}]
+
+
+CRON = [
+    ("* * * * *", None),
+    ("@hourly", None),
+    ("0 0 L * *", None),
+    ("0 0 * * 5#2", None),
+    ("0 0 29 2 *", None),
+    ("0 0 ? * mon-fri", None),
+    ("*/90 * * * *", None),
+    ("H * * * *", "DC201"),
+    ("R * * * *", "DC201"),
+    ("H/5 * * * *", "DC201"),
+    ("H(0-5) * * * *", "DC201"),
+    ("0 24 * * *", "DC201"),
+    ("* * * *", "DC201"),
+    ("@reboot", "DC201"),
+    ("nonsense", "DC201"),
+    ("0 0 31 2 *", "DC203"),
+    ("0 0 31 4,6 *", "DC203"),
+    ("*/5 * * * * *", "DC202"),
+    ("0 0 * * * 0 2030", "DC202"),
+    ("59/15 * * * *", "DC202"),
+    ("0 23/2 * * *", "DC202"),
+]
+
+
+@pytest.mark.parametrize(("line", "code"), CRON)
+def test_a_cron_line(line: str, code: str | None) -> None:
+    _, report = deployment(f"schedules: [{{cron: '{line}'}}]")
+    assert [item.code for item in report] == ([code] if code else [])
+    if code:
+        warning = code == "DC202"
+        assert only(report).severity is (Severity.WARNING if warning else Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("zone", "help_"),
+    [
+        ("asia/taipei", "did you mean 'Asia/Taipei'?"),
+        ("Asia/Tapei", "did you mean 'Asia/Taipei'?"),
+        ("+08:00", "IANA"),
+        ("posix/UTC", ""),
+        ("Factory", ""),
+        ("localtime", ""),
+        ("../etc/passwd", ""),
+    ],
+)
+def test_what_is_no_time_zone(zone: str, help_: str) -> None:
+    _, report = deployment(f"schedules: [{{cron: '@daily', timezone: '{zone}'}}]")
+    found = only(report)
+    assert found.code == "DC204"
+    assert help_ in (found.help or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{timezone: UTC}", "DC200"),
+        ("{cron: '@daily', interval: 60}", "DC200"),
+        ("{interval: 0}", "DC124"),
+        ("{interval: -5}", "DC124"),
+        ("{interval: soon}", "DC128"),
+        ("{interval: 60, anchor_date: yesterday}", "DC206"),
+        ("{rrule: FREQ=NOPE}", "DC207"),
+        ("{rrule: daily}", "DC207"),
+        ("{rrule: FREQ=DAILY;INTERVAL=0}", "DC207"),
+        ("{rrule: 'RDATE:" + "20300101T000000Z," * 400 + "20300101T000000Z'}", "DC207"),
+        ("{interval: 60, day_or: true}", "DC211"),
+        ("{cron: '@daily', anchor_date: 2026-01-01}", "DC211"),
+        ("{cron: '@daily'}, {cron: '@daily'}", "DC210"),
+        ("{cron: '@daily', slug: a}, {cron: '@hourly', slug: a}", "DC208"),
+    ],
+)
+def test_what_is_wrong_with_a_schedule(text: str, code: str) -> None:
+    _, report = deployment(f"schedules: [{text}]")
+    assert only(report).code == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{rrule: FREQ=DAILY;COUNT=3}",
+        "{rrule: FREQ=DAILY;INTERVAL=10}",
+        "{rrule: 'FREQ=DAILY;UNTIL=20300101T000000Z'}",
+        '{rrule: "DTSTART:20240101T000000\\nRRULE:FREQ=DAILY"}',
+        "{cron: '@daily', slug: a}, {cron: '@daily', slug: b}",
+        "{cron: '@daily'}, {cron: '@daily', parameters: {a: 1}}",
+        "{cron: '@daily', slug: '{{ prefect.variables.s }}'}",
+    ],
+)
+def test_what_is_right(text: str) -> None:
+    assert not deployment(f"schedules: [{text}]")[1].items
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (5, 5.0),
+        (0.5, 0.5),
+        ("5", 5.0),
+        ("-1.5", -1.5),
+        ("PT1H30M", 5400.0),
+        ("P1D", 86400.0),
+        ("P1W", 604800.0),
+        ("P1DT0.5S", 86400.5),
+        ("-PT1M", -60.0),
+        ("00:01:00", 60.0),
+        ("01:30", 5400.0),
+        ("1 day, 01:00:00", 90000.0),
+        ("2d 00:00:01", 172801.0),
+        ("P", None),
+        ("PT", None),
+        ("", None),
+        ("1:99", None),
+        ("nan", None),
+        ("1e", None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_time_spans(value: Json, expected: float | None) -> None:
+    assert seconds(value) == expected

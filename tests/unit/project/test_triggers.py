@@ -1,0 +1,181 @@
+"""Triggers: what is wrong with them, and the automations that `prefect deploy` makes of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deployctl.core.values import Json
+from deployctl.project.normal import normalise
+from deployctl.project.triggers import automations
+from tests.unit.project.reading import codes, deployment, only
+
+EVENT: Json = {
+    "type": "event",
+    "match": {},
+    "match_related": {},
+    "after": [],
+    "expect": ["a"],
+    "for_each": [],
+    "posture": "Reactive",
+    "threshold": 1,
+    "within": 0.0,
+}
+METRIC: Json = {
+    "type": "metric",
+    "match": {},
+    "match_related": {},
+    "posture": "Metric",
+    "metric": {
+        "name": "duration",
+        "threshold": 1.0,
+        "operator": ">",
+        "range": 300.0,
+        "firing_for": 300.0,
+    },
+}
+
+
+def bodies(triggers: list[Json]) -> list[dict[str, Json]]:
+    found, report = deployment(f"triggers: {json.dumps(triggers)}")
+    assert not report.errors, report.items
+    return automations("dep", normalise(found.deployments[0].raw)[0]["triggers"])
+
+
+SENT = [
+    ({"expect": ["a"]}, EVENT),
+    ({"expect": "a"}, EVENT),
+    ({"type": "event", "expect": ["a", "a"], "threshold": "3"}, {**EVENT, "threshold": 3}),
+    ({"posture": "Proactive", "expect": ["a"]}, {**EVENT, "posture": "Proactive", "within": 10.0}),
+    (
+        {
+            "expect": ["a"],
+            "match": {"x": "y"},
+            "match_related": {"q": ["1", "2"]},
+            "after": ["z"],
+            "for_each": ["l"],
+            "posture": "Proactive",
+            "within": "PT1M",
+        },
+        {
+            **EVENT,
+            "match": {"x": "y"},
+            "match_related": {"q": ["1", "2"]},
+            "after": ["z"],
+            "for_each": ["l"],
+            "posture": "Proactive",
+            "within": 60.0,
+        },
+    ),
+    (
+        {"expect": ["a"], "match_related": [{"a": "b"}, {"c": "d"}]},
+        {**EVENT, "match_related": [{"a": "b"}, {"c": "d"}]},
+    ),
+    (
+        {"posture": "Metric", "metric": {"name": "duration", "threshold": 1, "operator": ">"}},
+        METRIC,
+    ),
+    (
+        {"type": "compound", "require": "any", "within": 3600.5, "triggers": [{"expect": ["a"]}]},
+        {"type": "compound", "triggers": [EVENT], "within": 3600.5, "require": "any"},
+    ),
+    (
+        {"require": 1, "triggers": [{"type": "event", "expect": ["a"]}]},
+        {"type": "compound", "triggers": [EVENT], "within": None, "require": 1},
+    ),
+    (
+        {"triggers": [{"type": "event", "expect": ["a"]}]},
+        {"type": "sequence", "triggers": [EVENT], "within": None},
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "trigger"), SENT)
+def test_a_trigger_is_sent_as_prefect_deploy_sends_it(spec: Json, trigger: Json) -> None:
+    assert bodies([spec])[0]["trigger"] == trigger
+
+
+def test_an_automation_has_prefects_defaults() -> None:
+    first, second = bodies([{"expect": ["a"]}, {"expect": ["a"], "name": "n"}])
+    assert (first["name"], second["name"]) == ("dep__automation_1", "n")
+    assert first == {
+        "name": "dep__automation_1",
+        "description": "",
+        "enabled": True,
+        "tags": [],
+        "trigger": EVENT,
+        "actions": [
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": None,
+                "parameters": None,
+                "job_variables": None,
+                "schedule_after": 0.0,
+            }
+        ],
+        "actions_on_trigger": [],
+        "actions_on_resolve": [],
+    }
+
+
+def test_an_automation_says_what_the_trigger_says() -> None:
+    spec = {
+        "expect": ["a"],
+        "description": "d",
+        "enabled": "no",
+        "parameters": {"p": "{{ event.id }}"},
+        "job_variables": {"i": 1},
+        "schedule_after": "PT1H",
+    }
+    (body,) = bodies([spec])
+    (action,) = body["actions"]
+    assert (body["description"], body["enabled"]) == ("d", False)
+    assert action["parameters"] == {"p": "{{ event.id }}"}
+    assert action["job_variables"] == {"i": 1}
+    assert action["schedule_after"] == 3600.0
+
+
+WRONG = [
+    ("{type: event, expect: []}", "DC230"),
+    ("{type: event}", "DC230"),
+    ("{type: event, expect: }", "DC230"),
+    ("{require: any, triggers: [{match: {a: b}}]}", "DC230"),
+    ("{expect: [a], posture: Proactive, within: 5}", "DC231"),
+    ("{require: 2, triggers: [{expect: [a]}]}", "DC232"),
+    ("{require: some, triggers: [{expect: [a]}]}", "DC232"),
+    ("{type: compound, triggers: [{expect: [a]}]}", "DC127"),
+    ("{type: metric}", "DC127"),
+    ("{type: metric, metric: {name: x, threshold: 1, operator: '<'}}", "DC124"),
+    (
+        "{type: metric, metric: {name: duration, threshold: 1, operator: '<', range: 5}}",
+        "DC124",
+    ),
+    ("{type: evnt, expect: [a]}", "DC124"),
+    ("{expect: a}", "DC123"),
+    ("{expect: [a], within: soon}", "DC128"),
+    ("{expect: [a], name: n, thresold: 2}", "DC120"),
+    ("{require: any, triggers: [{expect: [a], name: n}]}", "DC120"),
+    ("{expect: [a], enabled: }", "DC126"),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), WRONG)
+def test_what_is_wrong_with_a_trigger(text: str, code: str) -> None:
+    assert only(deployment(f"triggers: [{text}]")[1]).code == code
+
+
+def test_a_misspelt_expect_is_told_with_what_it_would_do() -> None:
+    _, report = deployment("triggers: [{type: event, expct: [a]}]")
+    assert codes(report) == ["DC120", "DC230"]
+    assert report.errors == 1
+
+
+def test_every_event_can_be_meant() -> None:
+    assert not deployment("triggers: [{expect: ['*']}]")[1].items
+
+
+def test_a_template_is_taken_where_a_value_is() -> None:
+    text = "triggers: [{expect: [a], enabled: '{{ prefect.variables.on }}'}]"
+    assert not deployment(text)[1].items
