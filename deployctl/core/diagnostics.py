@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
-from deployctl.core.values import Path
+from deployctl.core.values import Path as ValuePath
 
 
 class Severity(StrEnum):
@@ -104,6 +105,11 @@ class Report:
         """Adds what the user should know and need not act on."""
         self._add(Diagnostic(code, Severity.NOTE, message, span, help))
 
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Adds what was found elsewhere."""
+        for diagnostic in diagnostics:
+            self._add(diagnostic)
+
     def _add(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self._known:
             self._known.add(diagnostic)
@@ -114,21 +120,34 @@ class Report:
 class Spans:
     """Where the values of one document stand, beside the document and not inside it."""
 
-    values: Mapping[Path, Span]
-    keys: Mapping[Path, Span]
+    values: Mapping[ValuePath, Span]
+    keys: Mapping[ValuePath, Span]
     """The span of the key that leads to a path, for paths that end in a mapping's key."""
 
-    def value(self, path: Path) -> Span | None:
+    def value(self, path: ValuePath) -> Span | None:
         """The place of the value at `path`, or of the nearest value around it."""
         return self._nearest(self.values, path)
 
-    def key(self, path: Path) -> Span | None:
+    def key(self, path: ValuePath) -> Span | None:
         """The place of the key that `path` ends in, or of the nearest value around it."""
         return self.keys.get(path) or self.value(path)
 
     @staticmethod
-    def _nearest(spans: Mapping[Path, Span], path: Path) -> Span | None:
+    def _nearest(spans: Mapping[ValuePath, Span], path: ValuePath) -> Span | None:
         for length in range(len(path), -1, -1):
             if (found := spans.get(path[:length])) is not None:
                 return found
         return None
+
+
+_PAGES = Path(__file__).with_name("pages")
+
+
+def codes() -> list[str]:
+    """All codes that have a page, in order."""
+    return sorted(path.stem for path in _PAGES.glob("DC*.md"))
+
+
+def page(code: str) -> str:
+    """The page of a code, in Markdown; raises FileNotFoundError for a code without one."""
+    return (_PAGES / f"{code}.md").read_text(encoding="utf-8")

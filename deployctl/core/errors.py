@@ -2,7 +2,6 @@
 
     DeployctlError
      ├── UsageError            the command line makes no sense             exit 64
-     ├── InvalidInput          a report with errors in it; nothing written yet
      ├── SettingsError         a profile, environment variable or settings file is unusable
      ├── ProgramError          a program that was called failed or is missing
      ├── StepFailed            a build or push step failed
@@ -22,15 +21,13 @@ a header or a credential.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from deployctl.core.diagnostics import Diagnostic
-
 
 class DeployctlError(Exception):
     """Anything that ends a command with a message of its own instead of a traceback."""
 
     exit_code: int = 1
+    code: str = "DC001"
+    """What `deployctl explain` knows it as."""
 
     def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
@@ -41,31 +38,32 @@ class DeployctlError(Exception):
 class UsageError(DeployctlError):
     """Flags or arguments that contradict each other or name nothing."""
 
+    code = "DC002"
     exit_code = 64
-
-
-class InvalidInput(DeployctlError):
-    """Errors were found in what the user wrote; they are in `diagnostics`."""
-
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__("the input has errors")
-        self.diagnostics = tuple(diagnostics)
 
 
 class SettingsError(DeployctlError):
     """A setting is missing or cannot be used; the message names where it came from."""
 
+    code = "DC003"
+
 
 class ProgramError(DeployctlError):
     """A program could not be started, failed, or took too long."""
+
+    code = "DC004"
 
 
 class StepFailed(DeployctlError):
     """A step of `build:` or `push:` failed; nothing was written to the server."""
 
+    code = "DC005"
+
 
 class Interrupted(DeployctlError):
     """A signal ended the command in an orderly way."""
+
+    code = "DC006"
 
     def __init__(self, message: str, *, signal: int) -> None:
         super().__init__(message)
@@ -74,6 +72,8 @@ class Interrupted(DeployctlError):
 
 class ApiError(DeployctlError):
     """A request to the Prefect API did not do what it should."""
+
+    code = "DC007"
 
     def __init__(
         self,
@@ -89,26 +89,40 @@ class ApiError(DeployctlError):
 class Unreachable(ApiError):
     """The server gave no answer."""
 
+    code = "DC010"
+
 
 class LostAnswer(ApiError):
     """A request that must not be sent twice was sent, and its answer never came."""
+
+    code = "DC011"
 
 
 class Unauthorized(ApiError):
     """The server wants other credentials (401) or refuses this to these (403)."""
 
+    code = "DC012"
+
 
 class NotFound(ApiError):
     """The server has no such object or no such route."""
+
+    code = "DC013"
 
 
 class Conflict(ApiError):
     """The object exists already or its state does not allow the change."""
 
+    code = "DC014"
+
 
 class Rejected(ApiError):
     """The server does not take what was sent; the message names the fields."""
 
+    code = "DC015"
+
 
 class ServerFault(ApiError):
     """The server failed, or stayed overloaded, through all retries."""
+
+    code = "DC016"

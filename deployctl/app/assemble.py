@@ -1,0 +1,158 @@
+"""From what the file says and the server knows to the items that should be there. Pure.
+
+Called twice by a deploy that has steps to run: with their outputs unknown, for the plan and every
+check that can be made before anything runs, and again with what the steps gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+
+from deployctl.api.dialect import Dialect
+from deployctl.app.load import Chosen
+from deployctl.clients.git import Checkout
+from deployctl.core.diagnostics import Report
+from deployctl.core.values import Json
+from deployctl.deploy import wanted
+from deployctl.deploy.model import Item
+from deployctl.flows.facts import for_2_20
+from deployctl.flows.parameters import check_parameters
+from deployctl.jobs.variables import PoolVariables
+from deployctl.project.normal import normalise
+from deployctl.project.triggers import automations
+from deployctl.steps.pull import default_pull
+from deployctl.steps.version import commit_info, version_of
+from deployctl.templating.deployment import rule_for
+from deployctl.templating.problems import Problem, tell
+from deployctl.templating.references import Library, dangling
+from deployctl.templating.render import Scope, render
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What has to be known of a work pool to deploy to it."""
+
+    type: str
+    variables: PoolVariables
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that was found out before items can be made."""
+
+    dialect: Dialect
+    environ: Mapping[str, str]
+    folder: FilePath
+    """Where deployctl runs."""
+    library: Library
+    pools: Mapping[str, Pool]
+    default_pool: str | None = None
+    checkout: Checkout | None = None
+    outputs: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Deployment → outputs of its steps."""
+    steps_left_out: bool = False
+
+
+def pool_name(chosen: Chosen, default: str | None) -> str | None:
+    """The work pool of a deployment: its own, else the one of the settings."""
+    name = chosen.fields.get("work_pool_name") or default
+    return str(name) if name else None
+
+
+def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
+    """The deployment as it should be; what is wrong with it is in the report."""
+    name = pool_name(chosen, known.default_pool)
+    pool = known.pools.get(name or "") or Pool("", PoolVariables(None))
+    rendered, problems = _rendered(chosen, known, pool)
+    fields, wrong = normalise(rendered)
+    problems += wrong
+    problems += _checked(fields, chosen, pool)
+    api, inferred = _api_fields(fields, chosen, known, name)
+    if "pull_steps" not in api:
+        api["pull_steps"], found = default_pull(
+            chosen.build, fields.get("job_variables") or {}, known.folder, pool.type
+        )
+        problems += found
+    bodies = _automations(chosen.key[1], fields)
+    item, left_out = wanted.fitted(
+        wanted.deployment(chosen.key, api, bodies, passive=inferred), known.dialect
+    )
+    tell(problems, report, chosen.spec.where)
+    _tell_left_out(left_out, chosen, known.dialect, report)
+    return item
+
+
+def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Problem]]:
+    """The entry with everything filled in that is not the worker's to fill in."""
+    scope = Scope(known.environ, known.outputs.get(chosen.name, {}), known.library)
+    rendered, problems = render(chosen.entry, scope, rule_for(pool.variables.allows_string))
+    if known.steps_left_out:
+        help_ = "--skip-build runs no steps: write the value into the file, or build"
+        problems = [
+            replace(problem, help=help_) if problem.code == "DC303" else problem
+            for problem in problems
+        ]
+    return rendered, [*problems, *dangling(rendered, known.library)]
+
+
+def _checked(fields: Mapping[str, Json], chosen: Chosen, pool: Pool) -> list[Problem]:
+    """What the flow says of the parameters, and the pool of the job variables."""
+    enforced = fields.get("enforce_parameter_schema", True)
+    problems = check_parameters(
+        fields.get("parameters") or {}, chosen.facts.parameter_schema, bool(enforced)
+    )
+    found = [problem.below(("parameters",)) for problem in problems]
+    for problem in pool.variables.check(fields.get("job_variables") or {}):
+        found.append(problem.below(("work_pool", "job_variables")))
+    return found
+
+
+def _api_fields(
+    fields: Mapping[str, Json], chosen: Chosen, known: Known, pool: str | None
+) -> tuple[dict[str, Json], frozenset[str]]:
+    """The fields by the API's names, and those of them that nobody wrote."""
+    facts = chosen.facts
+    version_type = fields.get("version_type")
+    commit = commit_info(known.environ, known.checkout, version_type)
+    version = version_of(fields.get("version"), facts.version, commit)
+    schema = facts.parameter_schema
+    api = {**fields, "entrypoint": chosen.spec.entrypoint, "version": version.text}
+    api["parameter_openapi_schema"] = schema if known.dialect.major >= 3 else for_2_20(schema)
+    api["version_info"] = dict(version.info)
+    if pool:
+        api["work_pool_name"] = pool
+    if "description" not in fields and facts.description:
+        api["description"] = facts.description
+    if fields.get("pull") is not None:
+        api["pull_steps"] = fields["pull"]
+    passive = {"version_info", "version"} if version.inferred else {"version_info"}
+    return api, frozenset(passive)
+
+
+def _automations(
+    deployment: str, fields: Mapping[str, Json]
+) -> Sequence[Mapping[str, Json]] | None:
+    """The bodies of the triggers; whether one is enabled belongs to the UI unless the file says."""
+    if "triggers" not in fields:
+        return None
+    triggers = fields["triggers"]
+    bodies = automations(deployment, triggers)
+    for body, trigger in zip(bodies, triggers, strict=True):
+        if "enabled" not in trigger:
+            body.pop("enabled", None)
+    return bodies
+
+
+def _tell_left_out(
+    left_out: Sequence[str], chosen: Chosen, dialect: Dialect, report: Report
+) -> None:
+    for name in left_out:
+        if name != "version_info":
+            report.warning(
+                "DC512",
+                f"{dialect} does not know '{name}', which is left out",
+                chosen.spec.where((name.partition(".")[0],)),
+                help="remove it from the file, or upgrade the server",
+            )

@@ -1,0 +1,35 @@
+"""`deployctl deploy`: makes the file true."""
+
+from __future__ import annotations
+
+from deployctl.cli.options import Choosing, Connecting, Deploying, Overriding, Telling
+
+
+def deploy(
+    choosing: Choosing,
+    overriding: Overriding,
+    deploying: Deploying,
+    connecting: Connecting,
+    telling: Telling,
+) -> None:
+    """Validate, plan, build, and make the server as the file says."""
+    from deployctl.app import deploy as use_case
+    from deployctl.cli.console import write
+    from deployctl.cli.loading import load_all, order_of, prepare_all, session, show_plan
+    from deployctl.cli.render import Format, human
+    from deployctl.cli.running import running
+
+    with running(
+        "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
+    ) as now:
+        loaded = load_all(now, order_of(choosing, overriding, deploying), choosing.prefect_file)
+        with session(now, connecting) as (opened, stop):
+            prepared = prepare_all(now, loaded, opened, deploying)
+            prepared = [use_case.build(each, opened, now.report, now.narrator) for each in prepared]
+            show_plan(now, prepared)
+            if telling.output is Format.HUMAN:
+                write(human.plan(now.outcome()))
+            for each in prepared:
+                now.results += use_case.deploy(each, opened, now.report, now.narrator)
+            if stop and any(result.reason for result in now.results):
+                now.error = stop.interrupted()

@@ -1,0 +1,123 @@
+"""From options to use cases: what `validate`, `plan` and `deploy` begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployctl.api.session import Session
+from deployctl.api.settings import load_settings
+from deployctl.app.load import Loaded, Order, load_project
+from deployctl.app.prepare import Prepared, prepare
+from deployctl.cli.main import Exit
+from deployctl.cli.options import Choosing, Connecting, Deploying, Overriding
+from deployctl.cli.running import Running
+from deployctl.cli.signals import stopping
+from deployctl.core.stop import Stop
+from deployctl.deploy.model import Plan
+from deployctl.project import overlay
+from deployctl.project.select import Selection
+
+DEFAULT_FILE = Path("prefect.yaml")
+
+
+def load_all(now: Running, order: Order, files: list[Path]) -> list[Loaded]:
+    """Reads every file. Ends the command if anything that was found forbids to go on."""
+    loaded = []
+    for path in files or [DEFAULT_FILE]:
+        found = load_project(path, order, now.report, os.environ)
+        if found is not None:
+            now.sources[found.document.file] = found.document.text
+            loaded.append(found)
+    count = sum(len(each.chosen) for each in loaded)
+    names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
+    now.subject = f"{count} deployment{'s' * (count != 1)} in {names}"
+    if now.hopeless:
+        raise Exit(1)
+    return loaded
+
+
+def order_of(choosing: Choosing, overriding: Overriding, deploying: Deploying) -> Order:
+    """What the options ask for. Raises UsageError."""
+    return Order(
+        Selection(choosing.everything, tuple(choosing.name), choosing.entrypoint or ""),
+        _overrides(overriding),
+        deploying.project,
+        deploying.skip_build,
+    )
+
+
+@contextmanager
+def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Stop]]:
+    """An open session; waits for the server if that was asked for."""
+    settings = load_settings(
+        os.environ,
+        Path.cwd(),
+        flags={"api_url": connecting.api_url},
+        profile=connecting.profile,
+    )
+    with (
+        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
+        Session(
+            settings, concurrency=connecting.concurrency, progress=now.narrator, stop=stop
+        ) as opened,
+    ):
+        if connecting.wait_for_api is not None:
+            opened.wait_for_api(connecting.wait_for_api)
+        now.target = settings.shown_url
+        yield opened, stop
+
+
+def prepare_all(
+    now: Running, loaded: list[Loaded], opened: Session, deploying: Deploying
+) -> list[Prepared]:
+    """Plans every project. Ends the command if anything that was found forbids to go on."""
+    now.narrator.phase("reading the server")
+    prepared = [
+        prepare(
+            each,
+            opened,
+            now.report,
+            os.environ,
+            Path.cwd(),
+            create_pools=deploying.create_pools,
+            skip_build=deploying.skip_build,
+        )
+        for each in loaded
+    ]
+    show_plan(now, prepared)
+    return prepared
+
+
+def show_plan(now: Running, prepared: list[Prepared]) -> None:
+    """Keeps the plan of all projects for the renderers; ends the command if it is of no use."""
+    if now.hopeless:
+        raise Exit(1)
+    now.plan = Plan(tuple(change for each in prepared for change in each.plan.changes))
+    now.target += f" ({prepared[0].dialect})" if prepared and "(" not in now.target else ""
+
+
+def _overrides(given: Overriding) -> overlay.Overrides:
+    parameters = overlay.assignments("--param", given.param)
+    if given.params:
+        parameters |= overlay.json_object("--params", given.params)
+    return overlay.Overrides(
+        description=given.description,
+        version=given.version,
+        version_type=given.version_type,
+        tags=tuple(given.tag),
+        concurrency_limit=given.concurrency_limit,
+        collision_strategy=given.collision_strategy,
+        work_pool=given.pool,
+        work_queue=given.work_queue,
+        job_variables=overlay.assignments("--job-variable", given.job_variable),
+        schedules=overlay.schedules(given.cron, given.interval, given.rrule),
+        timezone=given.timezone,
+        anchor_date=given.anchor_date,
+        triggers=overlay.definitions("--trigger", given.trigger, "triggers"),
+        parameters=parameters,
+        sla=overlay.definitions("--sla", given.sla, "sla"),
+        enforce_parameter_schema=given.enforce_parameter_schema,
+    )

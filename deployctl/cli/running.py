@@ -1,0 +1,128 @@
+"""One running command: what it found, how it is told, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployctl.cli.console import Narrator, write
+from deployctl.cli.main import Exit
+from deployctl.cli.render import Format, Outcome
+from deployctl.core.diagnostics import Diagnostic, Report, Severity
+from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.deploy.model import Plan, Result, Status
+
+
+@dataclass(slots=True)
+class Running:
+    """What a command has come to so far."""
+
+    command: str
+    format: Format
+    strict: bool
+    narrator: Narrator
+    report: Report = field(default_factory=Report)
+    sources: dict[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+    results: list[Result] = field(default_factory=list)
+    target: str = ""
+    subject: str = ""
+    error: DeployctlError | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether what was found forbids to go on."""
+        return bool(self.report.errors or (self.strict and self.report.warnings))
+
+    def exit_code(self) -> int:
+        """What the command has come to as an exit code."""
+        if self.error is not None:
+            return self.error.exit_code
+        failed = any(result.status is Status.FAILED for result in self.results)
+        return 1 if failed or self.hopeless else 0
+
+    def outcome(self) -> Outcome:
+        """All of it, for a renderer."""
+        found = list(self.report)
+        if self.error is not None:
+            found.append(
+                Diagnostic(
+                    self.error.code, Severity.ERROR, self.error.message, help=self.error.help
+                )
+            )
+        return Outcome(
+            self.command,
+            tuple(found),
+            self.sources,
+            self.plan,
+            tuple(self.results),
+            self.target,
+            self.subject,
+            isinstance(self.error, Interrupted),
+        )
+
+
+@contextmanager
+def running(
+    command: str, output: Format, *, strict: bool = False, show_traceback: bool = False
+) -> Iterator[Running]:
+    """Runs the block, tells what came of it, and ends the process with the exit code that fits.
+
+    A block that wants another exit code raises `Exit`; what it found is told all the same.
+    """
+    narrator = Narrator(quiet=output is not Format.HUMAN)
+    now = Running(command, output, strict, narrator)
+    code = None
+    try:
+        yield now
+    except Exit as ended:
+        code = ended.code
+    except DeployctlError as error:
+        if show_traceback:
+            traceback.print_exc()
+        now.error = error
+    except Exception as error:
+        if show_traceback:
+            raise
+        now.error = DeployctlError(
+            f"{type(error).__name__}: {error}",
+            help="this is a defect of deployctl; run it again with --traceback and report that",
+        )
+    finally:
+        narrator.close()
+    _TELL[output](now.outcome())
+    raise Exit(now.exit_code() if code is None else code)
+
+
+def _tell_human(outcome: Outcome) -> None:
+    from deployctl.cli.render import human
+
+    write(human.diagnostics(outcome.diagnostics, outcome.sources), stderr=True)
+    if outcome.results:
+        write(human.results(outcome))
+
+
+def _tell_json(outcome: Outcome) -> None:
+    from deployctl.cli.render import json
+
+    write([json.render(outcome)])
+
+
+def _tell_github(outcome: Outcome) -> None:
+    from deployctl.cli.render import github, human
+
+    if outcome.plan is not None:
+        write(human.plan(outcome))
+    if outcome.results:
+        write(human.results(outcome))
+    write(github.annotations(outcome))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(github.summary(outcome))
+
+
+_TELL = {Format.HUMAN: _tell_human, Format.JSON: _tell_json, Format.GITHUB: _tell_github}

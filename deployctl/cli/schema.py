@@ -1,0 +1,12 @@
+"""`deployctl schema`: the JSON Schema of prefect.yaml."""
+
+from __future__ import annotations
+
+
+def schema() -> None:
+    """Print the JSON Schema of prefect.yaml, for editors."""
+    import json
+
+    from deployctl.project.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,26 @@
+"""`deployctl validate`: what can be said of the file without a server."""
+
+from __future__ import annotations
+
+from deployctl.cli.options import Choosing, Telling
+
+
+def validate(choosing: Choosing, telling: Telling) -> None:
+    """Check the file, its schedules, entrypoints and parameters, offline."""
+    from dataclasses import replace
+
+    from deployctl.app.load import Order
+    from deployctl.cli.console import write
+    from deployctl.cli.loading import load_all
+    from deployctl.cli.render import Format
+    from deployctl.cli.running import running
+    from deployctl.project.select import Selection
+
+    some = bool(choosing.name or choosing.entrypoint)
+    selection = Selection(not some, tuple(choosing.name), choosing.entrypoint or "")
+    with running(
+        "validate", telling.output, strict=telling.strict, show_traceback=telling.traceback
+    ) as now:
+        load_all(now, replace(Order(), selection=selection), choosing.prefect_file)
+        if telling.output is Format.HUMAN:
+            write([f"{now.subject}: no errors."])

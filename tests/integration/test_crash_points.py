@@ -1,0 +1,131 @@
+"""Stopped before or after any request, the same command converges: shown at every request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Cli, FreshServer
+from tests.support.api import Api
+from tests.support.project import write_project
+from tests.support.proxy import Proxy
+from tests.support.servers import PREFECT_2, PREFECT_3, Server
+
+TRIGGER = {"type": "event", "expect": ["prefect.flow-run.Completed"]}
+
+
+def before(major: int) -> dict[str, Any]:
+    """Two deployments on a declared pool: the state that is deployed first."""
+    extras = {"triggers": [TRIGGER]} if major == 3 else {}
+    return {
+        "name": "crash",
+        "work_pools": [
+            {"name": "own", "type": "process", "queues": [{"name": "q", "priority": 2}]}
+        ],
+        "deployments": [
+            {
+                "name": "daily",
+                "entrypoint": "flows.py:hello",
+                "tags": ["a"],
+                "schedules": [{"cron": "0 7 * * *"}, {"interval": 3600}],
+                "work_pool": {"name": "own", "work_queue_name": "q"},
+                **extras,
+            },
+            {
+                "name": "weekly",
+                "entrypoint": "flows.py:hello",
+                "paused": True,
+                "work_pool": {"name": "own"},
+            },
+        ],
+    }
+
+
+def after(major: int) -> dict[str, Any]:
+    """The same with something of every sort changed, added and taken away."""
+    file = before(major)
+    file["work_pools"][0] |= {"description": "changed"}
+    daily, weekly = file["deployments"]
+    daily |= {"schedules": [{"cron": "0 8 * * *"}], "pull": []}
+    del daily["tags"], weekly["paused"]
+    if major == 3:
+        daily["triggers"] = [{**TRIGGER, "threshold": 2}, {**TRIGGER, "name": "second"}]
+    monthly = {**weekly, "name": "monthly", "schedules": [{"cron": "0 0 1 * *"}]}
+    file["deployments"].append(monthly)
+    return file
+
+
+@dataclass
+class Machine:
+    """The server, the proxy that dies on demand, and what a full apply takes."""
+
+    server: Server
+    proxy: Proxy
+    cli: Cli
+    folder: Path
+
+    def write(self, file: dict[str, Any]) -> None:
+        write_project(self.folder, json.dumps(file))
+
+    def deploy(self) -> int:
+        return self.cli(
+            "deploy",
+            "--all",
+            cwd=self.folder,
+            api_url=self.proxy.api_url,
+            PREFECT_CLIENT_MAX_RETRIES="0",
+        ).code
+
+    def is_converged(self) -> bool:
+        self.proxy.clear()
+        plan = ("plan", "--all", "--detailed-exitcode")
+        return self.cli(*plan, cwd=self.folder, api_url=self.proxy.api_url).code == 0
+
+
+@pytest.fixture(params=[PREFECT_3, PREFECT_2])
+def machine(
+    request: pytest.FixtureRequest, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> Iterator[Machine]:
+    server = fresh_server(request.param, scheduler=False)
+    with Proxy(server.api_url) as proxy:
+        yield Machine(server, proxy, cli, tmp_path)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("start", ["nothing", "before"])
+def test_a_deploy_that_dies_at_any_request_is_completed_by_the_next(
+    machine: Machine, start: str
+) -> None:
+    old, new = before(machine.server.major), after(machine.server.major)
+
+    def rewind() -> None:
+        machine.server.reset()
+        machine.proxy.clear()
+        if start == "before":
+            machine.write(old)
+            assert machine.deploy() == 0
+        machine.write(new)
+        machine.proxy.clear()
+
+    rewind()
+    assert machine.deploy() == 0
+    writes = [e.number for e in machine.proxy.exchanges if e.writes]
+    assert machine.is_converged()
+    for number in range(writes[0], writes[-1] + 1):
+        for answered in (True, False):
+            rewind()
+            machine.proxy.stop_after(number, answer_last=answered)
+            machine.deploy()
+            machine.proxy.clear()
+            assert machine.deploy() == 0, f"after request {number}, answered: {answered}"
+            assert machine.is_converged(), f"after request {number}, answered: {answered}"
+            with Api(machine.server.api_url) as api:
+                schedules = api.deployment("hello", "daily")["schedules"]
+                assert len(schedules) == 1, f"after request {number}, answered: {answered}"
+                if machine.server.major == 3:
+                    assert len(api.automations()) == 2
