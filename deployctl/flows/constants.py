@@ -12,7 +12,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
 from typing import Any
@@ -53,7 +53,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pydantic.SecretStr": lambda text: Secret(not text),
     "uuid.UUID": UUID,
 }
-_VALUES: dict[str, Any] = {"datetime.timezone.utc": timezone.utc, "datetime.UTC": timezone.utc}
+_VALUES: dict[str, Any] = {"datetime.timezone.utc": UTC, "datetime.UTC": UTC}
 _NUMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -242,7 +242,7 @@ def _automatic(
     raise NotStatic(f"the value of '{name}' is only known when the code runs")
 
 
-def encode(value: Any) -> Json:  # noqa: PLR0911 - a table of types
+def encode(value: Any) -> Json:
     """How pydantic shows a default in JSON Schema; raises NotStatic where that is not certain."""
     match value:
         case None | bool() | str() | int():
@@ -258,7 +258,7 @@ def encode(value: Any) -> Json:  # noqa: PLR0911 - a table of types
             return encode(inner)
         case Secret(is_empty=is_empty):
             return "" if is_empty else "**********"
-        case datetime() if value.tzinfo in (None, timezone.utc):
+        case datetime() if value.tzinfo in (None, UTC):
             return value.isoformat().replace("+00:00", "Z")
         case time() if value.tzinfo is None:
             return value.isoformat()

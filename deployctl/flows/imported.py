@@ -21,7 +21,7 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
 from deployctl.flows.facts import FlowFacts
 
-PROBE = Path(__file__).with_name("probe.py")
+_PROBE = Path(__file__).with_name("probe.py")
 _LOOK = """
 import importlib.metadata, json, os, sysconfig
 folder = sysconfig.get_paths()["purelib"]
@@ -100,16 +100,18 @@ def load_flows(
 ) -> dict[str, Loaded]:
     """Loads entrypoints, each from the folder that it is relative to, in one process.
 
-    Entrypoints that the process did not get to are missing from the result.
-    Raises ProgramError if it ended before the last one: the message says how.
+    Where the process crashes or has to be stopped, that is the failure of the entrypoint that it
+    was at and of those that it did not get to.
     """
     results: dict[str, Loaded] = {}
     with tempfile.TemporaryDirectory(prefix="deployctl-") as scratch:
+        # Not run where it is: its neighbours would shadow modules of the standard library.
+        probe = shutil.copy(_PROBE, scratch)
         answers = Path(scratch, "answers")
         request = [{"entrypoint": text, "base": str(base)} for text, base in tasks]
         try:
             done = process.run(
-                [interpreter.path, str(PROBE), str(answers)],
+                [interpreter.path, str(probe), str(answers)],
                 cwd=Path(scratch),
                 env=_environment(os.environ),
                 timeout=timeout,
@@ -122,17 +124,21 @@ def load_flows(
             for line in answers.read_text(encoding="utf-8").splitlines():
                 answer = json.loads(line)
                 results[answer["entrypoint"]] = _loaded(answer)
+    culprit = None
     for text, _ in tasks:
-        results.setdefault(text, Loaded(None, Failure((), ending, None, None)))
+        if text not in results:
+            culprit = culprit or text
+            message = ending if text == culprit else f"{ending} at '{culprit}'"
+            results[text] = Loaded(None, Failure((), message, None, None))
     return results
 
 
 def _loaded(answer: Json) -> Loaded:
     facts = FlowFacts(**answer["facts"]) if "facts" in answer else None
-    problem = answer.get("error") or answer.get("incomplete")
+    problem = answer.get("error")
     return Loaded(facts, Failure.of(problem) if problem else None, tuple(answer["files"]))
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ours, so that the code finds what it needs, without chance and without a server of its own."""
+    """Ours, but without chance in hashes and without a Prefect server that starts by itself."""
     return {**environ, "PYTHONHASHSEED": "0", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}

@@ -19,7 +19,7 @@ _BUILTINS = frozenset(dir(builtins))
 _REBINDS = re.compile(r"\bglobal\b|:=")
 
 
-class NotStatic(Exception):  # noqa: N818 - it is no error: there is another way
+class NotStatic(Exception):
     """The text alone does not say it; `str()` names what could not be understood."""
 
 
@@ -107,8 +107,10 @@ def _line(binding: Definition | Imported) -> int:
 
 def _same(one: Definition | Imported, other: Definition | Imported) -> bool:
     return (
-        isinstance(one, Imported) and isinstance(other, Imported) and one.name.rpartition(".")[0]
-        == other.name.rpartition(".")[0] and one.name == other.name
+        isinstance(one, Imported)
+        and isinstance(other, Imported)
+        and one.name.rpartition(".")[0] == other.name.rpartition(".")[0]
+        and one.name == other.name
     )
 
 

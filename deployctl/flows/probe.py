@@ -14,20 +14,20 @@ import os
 import sys
 import sysconfig
 import traceback
-from typing import Any, Dict, List, Optional, Set  # noqa: UP035 - Python 3.9 runs this, too
+from contextlib import suppress
+from typing import Any
 
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")})
 
 
 def main() -> None:
+    """Reads the tasks and answers them one by one."""
     tasks = json.load(sys.stdin)
-    path = list(sys.path[1:])  # without the folder of this file
-    opened: Set[str] = set()
+    path = sys.path[:] = sys.path[1:]  # without the folder of this file
+    with suppress(Exception):  # each flow will tell
+        import prefect.flows  # noqa: F401
+    opened: set[str] = set()
     sys.addaudithook(lambda event, args: _note_opened(opened, event, args))
-    from prefect.exceptions import ScriptError
-    from prefect.flows import load_flow_from_entrypoint
-    from prefect.utilities.callables import parameter_schema
-
     sys.dont_write_bytecode = True
     with open(sys.argv[1], "a", encoding="utf-8") as out:  # noqa: PTH123
         for task in tasks:
@@ -35,27 +35,38 @@ def main() -> None:
             opened.clear()
             os.chdir(task["base"])
             sys.path[:] = path
-            result: Dict[str, Any] = {"entrypoint": task["entrypoint"]}
-            try:
-                try:
-                    flow = load_flow_from_entrypoint(task["entrypoint"], use_placeholder_flow=False)
-                except ScriptError as error:
-                    result["incomplete"] = _explain(error)
-                    flow = load_flow_from_entrypoint(task["entrypoint"])
-                result["facts"] = {
-                    "name": flow.name,
-                    "description": flow.description,
-                    "version": flow.version,
-                    "parameter_schema": _dump(parameter_schema(flow)),
-                }
-                json.dumps(result, allow_nan=False)
-            except (Exception, SystemExit) as error:
-                result = {"entrypoint": task["entrypoint"], "error": _explain(error)}
+            result = _load(task["entrypoint"])
             new = set(sys.modules) - before
-            result["files"] = sorted(opened | _files(new))
+            result["files"] = sorted(filter(os.path.isfile, opened | _files(new)))
             out.write(json.dumps(result) + "\n")
             out.flush()
             _forget(new)
+
+
+def _load(entrypoint: str) -> dict[str, Any]:
+    """The facts about a flow, an error, or both: Prefect can do without running all of a file."""
+    result: dict[str, Any] = {"entrypoint": entrypoint}
+    try:
+        from prefect.exceptions import ScriptError
+        from prefect.flows import load_flow_from_entrypoint
+        from prefect.utilities.callables import parameter_schema
+
+        try:
+            flow = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+        except ScriptError as error:
+            result["error"] = _explain(error)
+            flow = load_flow_from_entrypoint(entrypoint)
+        facts = {
+            "name": flow.name,
+            "description": flow.description,
+            "version": flow.version,
+            "parameter_schema": _dump(parameter_schema(flow)),
+        }
+        json.dumps(facts, allow_nan=False)
+        result["facts"] = facts
+    except (Exception, SystemExit) as error:
+        result.setdefault("error", _explain(error))
+    return result
 
 
 def _dump(schema: Any) -> Any:
@@ -65,9 +76,9 @@ def _dump(schema: Any) -> Any:
     return schema.dict()
 
 
-def _explain(error: BaseException) -> Dict[str, Any]:
+def _explain(error: BaseException) -> dict[str, Any]:
     """The first cause of an error and the user's line that it comes from."""
-    chain: List[BaseException] = [error]
+    chain: list[BaseException] = [error]
     while True:
         last = chain[-1]
         inner = getattr(last, "user_exc", None) or last.__cause__
@@ -92,23 +103,23 @@ def _is_the_users(name: str) -> bool:
     )
 
 
-def _note_opened(opened: Set[str], event: str, args: Any) -> None:
+def _note_opened(opened: set[str], event: str, args: Any) -> None:
     if event == "open" and isinstance(args[0], str) and not args[0].endswith((".pyc", ".so")):
         name = os.path.abspath(args[0])  # noqa: PTH100
         if _is_the_users(name):
             opened.add(name)
 
 
-def _file(module: str) -> Optional[str]:
+def _file(module: str) -> str | None:
     name = getattr(sys.modules.get(module), "__file__", None)
     return os.path.abspath(name) if name and _is_the_users(name) else None  # noqa: PTH100
 
 
-def _files(modules: Set[str]) -> Set[str]:
+def _files(modules: set[str]) -> set[str]:
     return {name for name in map(_file, modules) if name}
 
 
-def _forget(modules: Set[str]) -> None:
+def _forget(modules: set[str]) -> None:
     """Drops the user's modules: another flow's folder may have others of these names."""
     for module in modules:
         if _file(module):

@@ -25,11 +25,12 @@ from deployctl.flows.names import Names, NotStatic
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 _FLOW = ("prefect.flow", "prefect.flows.flow")
-_OPTIONS = frozenset(
-    "name version flow_run_name retries retry_delay_seconds task_runner description timeout_seconds"
-    " validate_parameters persist_result result_storage result_serializer cache_result_in_memory"
-    " log_prints on_completion on_failure on_cancellation on_crashed on_running".split()
-)
+_OPTIONS = {
+    *("name", "version", "description", "flow_run_name", "task_runner", "validate_parameters"),
+    *("retries", "retry_delay_seconds", "timeout_seconds", "log_prints", "persist_result"),
+    *("result_storage", "result_serializer", "cache_result_in_memory"),
+    *("on_completion", "on_failure", "on_cancellation", "on_crashed", "on_running"),
+}
 _RESERVED = ("return_state", "wait_for")
 _NOT_IN_NAMES = frozenset("/%&<>")
 
@@ -189,9 +190,7 @@ def _without_call(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
 
 
-def _parameter_schema(
-    module: Module, flow: _Flow, descriptions: dict[str, str]
-) -> dict[str, Json]:
+def _parameter_schema(module: Module, flow: _Flow, descriptions: dict[str, str]) -> dict[str, Json]:
     function, names, line = flow.function, flow.names, flow.function.lineno
     annotations, constants = Annotations(names, line), Constants(names, line)
     postponed = module.postpones_annotations

@@ -1,0 +1,164 @@
+"""Whether a deployment's parameters fit its flow, judged as the server and the flow's runs do.
+
+The server checks types only, and only where the deployment enforces its schema; it does not insist
+on required parameters, as a run may bring them, and lets unknown names pass, with which every run
+then fails. Values that only the server or a step can know are taken to fit. Messages never hold a
+value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.values import Json, show_path
+from deployctl.templating.problems import Problem
+from deployctl.templating.values import Unknown
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+
+def check_parameters(
+    parameters: Mapping[str, Json],
+    schema: Mapping[str, Json],
+    enforce: bool,
+    *,
+    scheduled: bool = False,
+) -> list[Problem]:
+    """What is wrong with parameters for a flow of this schema; paths start at the parameters.
+
+    Wrong types (DC420) are errors where the schema is enforced, else warnings, as the flow may
+    convert them; unknown names (DC421) are errors. With `scheduled`, required parameters without
+    a value (DC422) are warnings: no one is there to give them.
+    """
+    return [
+        *_unknown(parameters, schema),
+        *_wrong(parameters, schema, Severity.ERROR if enforce else Severity.WARNING),
+        *(_missing(parameters, schema) if scheduled else ()),
+    ]
+
+
+def _unknown(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
+    known = schema.get("properties", {})
+    for name in parameters:
+        if name not in known:
+            message = f"the flow has no parameter '{name}', so every run would fail"
+            close = get_close_matches(name, known, 1)
+            listed = ", ".join(f"'{other}'" for other in known)
+            help_ = f"it has {listed}" if listed else "it has none"
+            help_ = f"did you mean '{close[0]}'?" if close else help_
+            yield Problem((name,), "DC421", message, help_)
+
+
+def _missing(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
+    for name in schema.get("required", ()):
+        if name not in parameters:
+            message = f"the flow needs the parameter '{name}', which its scheduled runs do not have"
+            help_ = "give it here, or a default in the code"
+            yield Problem((), "DC422", message, help_, Severity.WARNING)
+
+
+def _wrong(
+    parameters: Mapping[str, Json], schema: Mapping[str, Json], severity: Severity
+) -> Iterator[Problem]:
+    if not any(name in schema.get("properties", {}) for name in parameters):
+        return
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    # Without a registry of its own, jsonschema would fetch references from the network.
+    registry: Registry[Any] = Registry()
+    validator = Draft202012Validator(_as_the_server_reads(schema), registry=registry)
+    try:
+        for error in map(_deepest, validator.iter_errors(dict(parameters))):
+            if not _is_open(error.instance):
+                path = tuple(error.absolute_path)
+                message = f"'{show_path(path)}' must be {_expectation(error)}"
+                yield Problem(path, "DC420", message, _advice(error), severity)
+    except Unresolvable as error:
+        message = f"the flow's schema refers to '{error.ref}', which it does not define"
+        yield Problem((), "DC420", message, None, severity)
+
+
+def _as_the_server_reads(schema: Json) -> Json:
+    """The schema with null for optional values that show no default, and without `required`."""
+    if isinstance(schema, list):
+        return [_as_the_server_reads(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    read = {key: _as_the_server_reads(item) for key, item in schema.items() if key != "required"}
+    properties = read.get("properties")
+    if isinstance(properties, dict):
+        required = schema.get("required") or ()
+        for name, item in properties.items():
+            if name not in required and isinstance(item, dict) and "default" not in item:
+                properties[name] = _or_null(item)
+    if "block_type_slug" in schema:
+        return {"anyOf": [{"type": "object", "required": ["$ref"]}, read]}
+    return read
+
+
+def _or_null(schema: dict[str, Json]) -> dict[str, Json]:
+    kind = schema.get("type")
+    return {**schema, "type": [kind, "null"]} if isinstance(kind, str) else schema
+
+
+def _is_open(value: Json) -> bool:
+    """Whether a value, or a part of it, is one that only the server or a step will know."""
+    if isinstance(value, dict):
+        marked = "__prefect_kind" in value or "$ref" in value
+        return marked or any(map(_is_open, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_open, value))
+    return isinstance(value, Unknown) or (isinstance(value, str) and "{{" in value)
+
+
+def _deepest(error: ValidationError) -> ValidationError:
+    """The error that says most: of alternatives, the one that got furthest into the value."""
+    inner = max(map(_deepest, error.context or ()), key=_depth, default=error)
+    return inner if _depth(inner) > _depth(error) else error
+
+
+def _depth(error: ValidationError) -> int:
+    return len(error.absolute_path)
+
+
+_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a mapping",
+    "array": "a list",
+    "null": "null",
+}
+
+
+def _expectation(error: ValidationError) -> str:
+    """What the schema wants, in words."""
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            types = [wanted] if isinstance(wanted, str) else wanted
+            return " or ".join(_NAMES.get(name, name) for name in types)
+        case "const":
+            return f"'{wanted}'"
+        case "enum":
+            return "one of " + ", ".join(f"'{value}'" for value in wanted)
+        case "anyOf" | "oneOf" if error.context:
+            return " or ".join(dict.fromkeys(_expectation(inner) for inner in error.context))
+        case "minItems" | "maxItems":
+            side = "least" if error.validator == "minItems" else "most"
+            return f"a list of at {side} {wanted} items"
+    return f"as the flow's type says ({error.validator}: {wanted})"
+
+
+def _advice(error: ValidationError) -> str | None:
+    wants_text = _expectation(error).startswith("text")
+    return (
+        "put it between quotes" if wants_text and isinstance(error.instance, int | float) else None
+    )
