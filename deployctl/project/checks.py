@@ -1,7 +1,8 @@
 """Reads a value by its shape: what Prefect would make of it, and what is wrong with it.
 
 The result has Prefect's types (`"yes"` is true, `"3"` is 3, a single tag is a list) and only known
-keys. Text with a template in it is taken anywhere, since nobody knows yet what it will be.
+keys. Text with a template in it is taken anywhere, since nobody knows yet what it will be; so is
+what only a build step will know.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from deployctl.project.shapes import (
 )
 from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
+from deployctl.templating.values import Unknown
 
 Source: TypeAlias = Callable[[Path], str | None]
 """Gives the text of a scalar as it is written, at a path of the value that is read."""
@@ -54,6 +56,11 @@ def read(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, 
     return (None if result is ABSENT else result), reading.problems
 
 
+def is_open(value: Json) -> bool:
+    """Whether nothing can be said of a value yet: a template, or what only a step will know."""
+    return is_opaque(value) or isinstance(value, Unknown)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like this one, as a question; None if none is."""
     close = get_close_matches(name, [item for item in known if item != name], 1, 0.7)
@@ -67,7 +74,7 @@ class _Reading:
 
     def value(self, value: Json, shape: Shape, path: Path) -> Json:
         """What the shape makes of a value that is not null; ABSENT if it makes nothing of it."""
-        if isinstance(shape, Anything) or is_opaque(value):
+        if isinstance(shape, Anything) or is_open(value):
             return value
         match shape:
             case Text():
@@ -160,7 +167,7 @@ class _Reading:
         if not isinstance(shape.item, Text):
             return [None if item is ABSENT else item for item in items]
         texts = [item for item in items if item is not ABSENT]
-        return sorted(set(texts)) if shape.unique else texts
+        return sorted(set(texts), key=str) if shape.unique else texts
 
     def item(self, value: Json, shape: Shape, path: Path) -> Json:
         if value is not None:
@@ -193,7 +200,7 @@ class _Reading:
             return self.wrong(value, "a mapping", path)
         known = shape.tables()
         kind = shape.select(value)
-        if is_opaque(kind):
+        if is_open(kind):
             return value
         if kind not in known:
             help_ = did_you_mean(kind, known) or f"it can be {_listed(known)}"

@@ -56,6 +56,11 @@ class Project:
         """The folder that holds the file."""
         return self.file.absolute().parent
 
+    def ad_hoc(self, name: str, entrypoint: str) -> DeploymentSpec:
+        """A deployment that the command line names and the file does not have."""
+        raw = {"name": name, "entrypoint": entrypoint}
+        return DeploymentSpec(("deployments",), name, entrypoint, raw, self.document)
+
 
 def normal_entrypoint(entrypoint: str) -> str:
     """One form for all ways to name a function: of `./a.py:f` and `a.py:f`, `m.n:f` and `m.n.f`."""

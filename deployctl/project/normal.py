@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 from deployctl.core.values import Json
 from deployctl.project import keys
-from deployctl.project.checks import read
+from deployctl.project.checks import is_open, read
 from deployctl.project.schedules import normalise_schedules
 from deployctl.project.triggers import check_triggers
-from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
 
 _AS_THEY_ARE = (
@@ -87,7 +86,7 @@ def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem
         return {}, [Problem(("schedule",), "DC209", message, "put all into 'schedules'")]
     if "schedules" not in entry and not one:
         return {}, []
-    if is_opaque(one) or is_opaque(many):
+    if is_open(one) or is_open(many):
         return {"schedules": one or many}, []
     if one:
         found, problems = normalise_schedules([one])

@@ -13,14 +13,13 @@ from pathlib import Path as FilePath
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.values import Json, Path
 from deployctl.project import keys
-from deployctl.project.checks import read
+from deployctl.project.checks import is_open, read
 from deployctl.project.document import Document
 from deployctl.project.model import DeploymentSpec, Project, normal_entrypoint
 from deployctl.project.normal import fields
 from deployctl.project.shapes import ABSENT
 from deployctl.project.steps import check_outputs
 from deployctl.templating.deployment import malformed_placeholders, rule_for
-from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem, tell
 from deployctl.templating.render import Scope, render
 
@@ -62,7 +61,7 @@ def check_same_names(specs: Iterable[tuple[DeploymentSpec, str]], report: Report
     """
     groups: dict[tuple[str, str], list[DeploymentSpec]] = defaultdict(list)
     for spec, flow in specs:
-        if not is_opaque(spec.name):
+        if not is_open(spec.name):
             groups[(flow, spec.name)].append(spec)
     for (_, name), (first, *others) in groups.items():
         for other in others:

@@ -15,9 +15,9 @@ from functools import lru_cache
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.values import Json, Path, canonical
-from deployctl.project.checks import did_you_mean
-from deployctl.templating.grammar import is_opaque
+from deployctl.project.checks import did_you_mean, is_open
 from deployctl.templating.problems import Problem
+from deployctl.templating.values import contains_unknown
 
 KINDS = ("cron", "interval", "rrule")
 MAX_RRULE = 6500
@@ -35,7 +35,7 @@ def normalise_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem
     with the item's index. An item that is a template stays one.
     """
     given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict) and item]
-    found: list[Json] = [item for item in items if is_opaque(item)]
+    found: list[Json] = [item for item in items if is_open(item)]
     problems = list(_repeated(given))
     for index, item in given:
         schedule, wrong = _normalise(item)
@@ -68,7 +68,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
     problems += [
         problem
         for key, value in schedule.items()
-        if key in _CHECKS and not is_opaque(value)
+        if key in _CHECKS and not is_open(value)
         for problem in _CHECKS[key](value)
     ]
     extras = {key: item[key] for key in _EXTRAS if item.get(key) not in (None, "")}
@@ -195,13 +195,13 @@ def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Probl
     contents: dict[str, int] = {}
     for index, item in items:
         slug = item.get("slug")
-        if slug and not is_opaque(slug):
+        if slug and not is_open(slug):
             if slug in slugs:
                 message = f"the slug '{slug}' is that of schedule {slugs[slug] + 1}, too"
                 help_ = "the server takes each slug once per deployment"
                 yield Problem((index, "slug"), "DC208", message, help_)
             slugs.setdefault(slug, index)
-        elif not slug:
+        elif not slug and not contains_unknown(item):
             content = canonical(item)
             if content in contents:
                 message = f"this schedule says the same as schedule {contents[content] + 1}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from deployctl.core.values import Json
+from deployctl.project.checks import is_open
 from deployctl.project.keys import trigger_kind
-from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
 
 _SHORTEST_PROACTIVE = 10.0
@@ -73,7 +73,7 @@ def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
                 "triggers": [_trigger(inner) for inner in spec["triggers"]],
                 "within": spec.get("within"),
             }
-            return {**body, "require": spec["require"]} if kind == "compound" else body
+            return {**body, "require": _count(spec["require"])} if kind == "compound" else body
         case "metric":
             window = {"range": _METRIC_WINDOW, "firing_for": _METRIC_WINDOW}
             metric = {**window, **spec["metric"]}
@@ -82,6 +82,11 @@ def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
     if body["posture"] == "Proactive" and not body["within"]:
         body["within"] = _SHORTEST_PROACTIVE
     return body
+
+
+def _count(require: Json) -> Json:
+    """`any` and `all` as they are, and a number in text as a number."""
+    return int(require) if isinstance(require, str) and require.isdecimal() else require
 
 
 def _filled(defaults: Mapping[str, Json], spec: Mapping[str, Json]) -> dict[str, Json]:
@@ -115,12 +120,12 @@ def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem
     inner = trigger.get("triggers")
     if isinstance(inner, list):
         yield from (problem.below(("triggers",)) for problem in check_triggers(inner))
-    require = trigger.get("require")
-    if kind != "compound" or require is None or is_opaque(require):
+    require = _count(trigger.get("require"))
+    if kind != "compound" or require is None or is_open(require):
         return
     most = len(inner) if isinstance(inner, list) else 0
     counted = isinstance(require, int) and not isinstance(require, bool)
     if require not in ("any", "all") and not (counted and 1 <= require <= most):
-        message = f"'require' cannot be {require!r}"
+        message = f"'require' cannot be '{require}'"
         help_ = f"it can be any, all, or a number from 1 to {most}"
         yield Problem(("require",), "DC232", message, help_)

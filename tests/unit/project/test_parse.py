@@ -11,6 +11,7 @@ from deployctl.core.values import Json
 from deployctl.project.document import parse_document
 from deployctl.project.normal import normalise
 from deployctl.project.parse import check_same_names, load
+from deployctl.templating.values import Unknown
 from tests.unit.project.reading import codes, deployment, only, project
 
 E, W = Severity.ERROR, Severity.WARNING
@@ -160,6 +161,26 @@ def test_types_are_checked_again_when_templates_are_filled_in() -> None:
     fields, (problem,) = normalise({**raw, "concurrency_limit": "three"})
     assert "concurrency_limit" not in fields
     assert (problem.path, problem.code) == (("concurrency_limit",), "DC128")
+
+
+def test_what_only_a_step_will_know_is_taken_anywhere() -> None:
+    later = Unknown("build", "x")
+    raw = {
+        "name": "d",
+        "entrypoint": "a.py:f",
+        "version": later,
+        "tags": [later, "a"],
+        "concurrency_limit": later,
+        "paused": later,
+        "work_pool": {"name": "p", "job_variables": {"image": later}},
+        "schedules": [{"cron": later, "timezone": later}, {"interval": later}],
+        "triggers": [{"expect": [later, "a"], "within": later}],
+    }
+    fields, problems = normalise(raw)
+    assert not problems
+    assert fields["schedules"][0] == {"schedule": {"cron": later, "timezone": later}}
+    assert (fields["version"], fields["tags"]) == (later, [later, "a"])
+    assert fields["job_variables"] == {"image": later}
 
 
 def test_a_broken_item_does_not_move_the_places_of_the_next() -> None:

@@ -81,7 +81,7 @@ SENT = [
         {"type": "compound", "triggers": [EVENT], "within": 3600.5, "require": "any"},
     ),
     (
-        {"require": 1, "triggers": [{"type": "event", "expect": ["a"]}]},
+        {"require": "1", "triggers": [{"type": "event", "expect": ["a"]}]},
         {"type": "compound", "triggers": [EVENT], "within": None, "require": 1},
     ),
     (
