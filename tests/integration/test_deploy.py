@@ -17,8 +17,6 @@ from tests.support.project import write_project
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
 
-FAST = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
-
 
 @dataclass
 class Site:
@@ -38,7 +36,7 @@ class Site:
         """Runs deployctl through the proxy and gives what it says in JSON."""
         self.proxy.clear()
         ended = self.cli(
-            *args, "--output", "json", cwd=self.folder, api_url=self.proxy.api_url, **FAST, **env
+            *args, "--output", "json", cwd=self.folder, api_url=self.proxy.api_url, **env
         )
         assert ended.code == code, f"exit code {ended.code}\n{ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout)
@@ -363,7 +361,7 @@ def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
     site.proxy.clear()
     site.proxy.answer(422, method="POST", path="/deployments/$", times=1, body={"detail": "no"})
     ended = site.cli(
-        "deploy", "--all", "--output", "json", cwd=site.folder, api_url=site.proxy.api_url, **FAST
+        "deploy", "--all", "--output", "json", cwd=site.folder, api_url=site.proxy.api_url
     )
     assert ended.code == 1
     said = json.loads(ended.stdout)
@@ -385,9 +383,7 @@ def test_two_deploys_that_race_leave_no_mixture(site: Site) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(
-            site.cli, "deploy", "--all", cwd=site.folder, api_url=site.proxy.api_url, **FAST
-        )
+        slow = pool.submit(site.cli, "deploy", "--all", cwd=site.folder, api_url=site.proxy.api_url)
         while not site.proxy.seen("PATCH"):
             time.sleep(0.02)
         site.api.update("hello", "daily", tags=["c"], description="c")
