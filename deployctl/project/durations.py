@@ -13,8 +13,9 @@ _ISO = re.compile(
 )
 _ISO_SECONDS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
 """Of a year, a month, … as Prefect's parser counts them."""
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _CLOCK = re.compile(
-    r"([-+]?)(?:(\d+) ?d(?:ays?)?,? ?)?(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?",
+    r"([-+]?)(?=.)(?:(\d+) ?d(?:ays?)?)?(?:(?:,? ?)(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -36,7 +37,4 @@ def seconds(value: Json) -> float | None:
         days, hours, minutes, rest = (float(part or 0) for part in found.groups()[1:])
         total = days * 86400 + hours * 3600 + minutes * 60 + rest
         return -total if found[1] == "-" else total
-    try:
-        return float(text) if text[:1].isdigit() or text[:1] in "+-." else None
-    except ValueError:
-        return None
+    return float(text) if _NUMBER.fullmatch(text) else None

@@ -23,13 +23,17 @@ from deployctl.templating.deployment import malformed_placeholders, rule_for
 from deployctl.templating.problems import Problem, tell
 from deployctl.templating.render import Scope, render
 
+_RENDERED = ("name", "work_pools")
+"""What is filled in from the environment around deployments; steps are when they are run."""
 _KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
 
 
 def load(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
     """Reads all of a document; what is wrong is in `report`, and is left out of the project."""
-    top, problems = read(document.data, keys.AROUND_DEPLOYMENTS, document.source)
-    _tell(problems, report, document, ())
+    around = {name: value for name, value in document.data.items() if name in _RENDERED}
+    rendered, problems = render(around, Scope(environ=environ))
+    top, wrong = read({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
+    _tell(problems + wrong, report, document, ())
     _tell(_reserved(document.data), report, document, ())
     top = top or {}
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
@@ -102,6 +106,8 @@ def _work_pools(
     """The declared pools, each with the template that its file holds."""
     seen: set[str] = set()
     for index, pool in enumerate(pools):
+        if not isinstance(pool, dict):
+            continue
         here: Path = ("work_pools", index)
         name, template = pool.get("name"), pool.get("base_job_template")
         if not name or not pool.get("type"):
@@ -123,10 +129,10 @@ def _work_pools(
                     help="give the path of a JSON file, relative to this file's folder",
                 )
                 template = ABSENT
-        if template is ABSENT or template is None:
-            yield {key: value for key, value in pool.items() if key != "base_job_template"}
-        else:
-            yield {**pool, "base_job_template": template}
+        found = {**pool, "base_job_template": template}
+        if "queues" in pool:
+            found["queues"] = [queue for queue in pool["queues"] if isinstance(queue, dict)]
+        yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
 
 
 def _reserved(data: Mapping[str, Json]) -> Iterator[Problem]:

@@ -322,6 +322,15 @@ def test_work_pools() -> None:
     ]
 
 
+def test_work_pools_are_filled_from_the_environment_and_empty_items_left_out() -> None:
+    text = "work_pools: [null, {name: '{{ $POOL }}', type: t, queues: [null, 3, {name: q}]}]"
+    found, report = project(text, {"POOL": "p"})
+    assert [dict(pool) for pool in found.work_pools] == [
+        {"name": "p", "type": "t", "queues": [{"name": "q"}]}
+    ]
+    assert codes(report) == ["DC126", "DC126", "DC128"]
+
+
 def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
     from deployctl.core.diagnostics import Report
 
