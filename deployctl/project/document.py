@@ -227,7 +227,7 @@ class _Builder:
         if kind == "AliasEvent":
             return self.alias(event)
         if event.anchor:
-            self.anchors[event.anchor] = None
+            self.anchor(event)
         if depth > MAX_DEPTH:
             self.error("DC113", f"values are nested more than {MAX_DEPTH} deep", event)
             raise _Unusable
@@ -243,6 +243,16 @@ class _Builder:
             self.error("DC113", f"its aliases make more than {MAX_VALUES:,} values", event)
             raise _Unusable
         return node
+
+    def anchor(self, event: Any) -> None:
+        if event.anchor in self.anchors:
+            self.report.warning(
+                "DC106",
+                f"the anchor '&{event.anchor}' is set twice, which Prefect refuses",
+                _span(self.name, event.start_mark, event.end_mark),
+                help="aliases below repeat the second; give it another name",
+            )
+        self.anchors[event.anchor] = None
 
     def alias(self, event: Any) -> Node:
         if (node := self.anchors.get(event.anchor)) is not None:
@@ -441,7 +451,10 @@ def _not_yaml(error: Any, text: str, name: str, report: Report) -> None:
     place = Span(name, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
     lines = text.splitlines()
     near = [other.line for other in (error.context_mark, mark) if other is not None]
-    if any(line < len(lines) and _UNQUOTED_TEMPLATE.search(lines[line]) for line in near):
+    in_flow = "got '{'" in str(error.problem)
+    if in_flow or any(
+        line < len(lines) and _UNQUOTED_TEMPLATE.search(lines[line]) for line in near
+    ):
         if not any(item.code == "DC104" for item in report):
             message = "YAML reads an unquoted '{{' as two mappings"
             report.error("DC104", message, place, help=_QUOTE_IT)

@@ -63,6 +63,38 @@ def test_the_source_of_a_number_is_kept(written: str, read: float) -> None:
     assert found.source(("v",)) == written
 
 
+STRUCTURES = [
+    "a: b#c",
+    "a: [x:y]",
+    "a: {b:c}",
+    "a: {b: c, d}",
+    "a: 'it''s'",
+    'a: "x\\ty\\u540d\\/"',
+    "a: >\n  x\n  y\n\n  z\n",
+    "a: |+\n  x\n\n",
+    "a: |-\n  {{ x }}\n\n",
+    "a: |2\n    x\n",
+    "? k\n: v",
+    "a:\n- b\n- c: 1\n  d: 2\n-\n  e: 3",
+    "a: x\n  y\n  z",
+    'a: "x\n  y\n\n  z"',
+    "a: [1,\n 2,\n]",
+    "a: {b: http://x:80/y}",
+    "%YAML 1.2\n---\na: yes\n...\n",
+    "a: ?x\nb: [?x]",
+    "a: !!float 1",
+    "a: !!int '3'",
+    "a: x {{ y }}",
+    "a: {'<<': 1}",
+    "a: [a, [b, {c: d}]]",
+]
+
+
+@pytest.mark.parametrize("text", STRUCTURES)
+def test_a_structure_means_what_it_means_to_prefect(text: str) -> None:
+    assert document(text).data == yaml.safe_load(text)
+
+
 MERGES = """
 base: &base {a: 1, b: 2}
 more: &more {b: 3, c: 4}
@@ -146,6 +178,8 @@ WRONG = [
     ("a:\n  - {{ x }}", "DC104", "2:6"),
     ("a: {{ x }}/y", "DC104", "1:5"),
     ("a: {{ x.y }}:{{ z }}", "DC104", "1:5"),
+    ("a: {b: x {{ y }}}", "DC104", "1:10"),
+    ("a: &x 1\nb: &x 2", "DC106", "2:4"),
     ("a: 1\nb: 2\na: 3", "DC105", "3:1"),
     ("x: {a: 1, a: 2}", "DC105", "1:11"),
     ("a: *nobody", "DC106", "1:4"),
