@@ -1,8 +1,8 @@
 """A YAML file as values, and for every value the place where it is written.
 
 ruamel.yaml tells the events of the file (a mapping begins, a scalar, …), and `compose` makes a tree
-of values and marks of them. A `Span` is made only when somebody asks for it: most files have nothing
-wrong. The time goes to ruamel's scanner in Python, about a second for a thousand deployments.
+of values and marks of them. A `Span` is made only when somebody asks for it: most files have
+nothing wrong. The time goes to ruamel's scanner, about a second for a thousand deployments.
 """
 
 from __future__ import annotations
