@@ -8,7 +8,6 @@ else with a meaning of its own are left to the project's interpreter.
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Iterable, Sequence
 
 from deployctl.core.values import Json, canonical
@@ -214,7 +213,7 @@ def can_be_evaluated(node: ast.expr, names: Names, line: int) -> bool:
 def parse_annotation(text: str) -> ast.expr:
     """The expression in an annotation that is a text; raises NotStatic if there is none."""
     try:
-        return ast.parse(inspect.cleandoc(text), mode="eval").body
+        return ast.parse(text, mode="eval").body
     except SyntaxError as error:
         raise NotStatic(f"the annotation {text!r} is no expression") from error
 

@@ -61,7 +61,10 @@ _NUMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
-_UNCHANGING = (str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID)
+_UNCHANGING = (
+    *(str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID, PurePosixPath),
+    *(Secret, Member, type(None), type(...)),
+)
 
 
 class Constants:
@@ -161,7 +164,7 @@ class Constants:
         definition = self._names.definition(node.id, self._line)
         if isinstance(definition, ast.Assign | ast.AnnAssign) and definition.value is not None:
             value = Constants(self._names, definition.lineno)._value(definition.value)
-            if value is None or isinstance(value, (*_UNCHANGING, PurePosixPath, Secret, Member)):
+            if _is_unchanging(value):
                 return value
         raise self._not_constant(node)
 
@@ -176,6 +179,13 @@ class Constants:
     @staticmethod
     def _not_constant(node: ast.expr) -> NotStatic:
         return NotStatic(f"the value of '{ast.unparse(node)}' is only known when the code runs")
+
+
+def _is_unchanging(value: Any) -> bool:
+    """Whether nobody can have altered a value since it was assigned."""
+    if isinstance(value, tuple | frozenset):
+        return all(map(_is_unchanging, value))
+    return isinstance(value, _UNCHANGING)
 
 
 _ENUM_TYPES: dict[tuple[str, ...], type | None] = {

@@ -31,7 +31,8 @@ _OPTIONS = {
     *("result_storage", "result_serializer", "cache_result_in_memory"),
     *("on_completion", "on_failure", "on_cancellation", "on_crashed", "on_running"),
 }
-_RESERVED = ("return_state", "wait_for")
+_RESERVED = ("return_state", "wait_for", "Config")
+_RESERVED_BEGINNINGS = ("_", "v__", "model_")
 _NOT_IN_NAMES = frozenset("/%&<>")
 
 
@@ -202,8 +203,8 @@ def _parameter_schema(module: Module, flow: _Flow, descriptions: dict[str, str])
     required = []
     for position, (parameter, default) in enumerate(_parameters(function.args)):
         name = parameter.arg
-        if name in _RESERVED or name.startswith(("_", "v__")):
-            raise NotStatic(f"a parameter named '{name}' is an error in Prefect")
+        if name in _RESERVED or name.startswith(_RESERVED_BEGINNINGS):
+            raise NotStatic(f"Prefect may refuse a parameter named '{name}'")
         if name in ("self", "cls"):
             continue
         schema: dict[str, Json] = {}

@@ -1,0 +1,108 @@
+"""What the text of a flow tells equals what Prefect makes of the flow, in both majors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from deployctl.core.values import canonical
+from deployctl.flows.facts import FlowFacts, for_2_20
+from deployctl.flows.imported import Loaded, find_interpreter, load_flows
+from deployctl.flows.names import NotStatic
+from deployctl.flows.static import Module, read_flow
+from tests.support.flow_signatures import CASES, Case
+
+NUMBERED = [pytest.param(number, case, id=case.name) for number, case in enumerate(CASES)]
+NUMBERED_STATIC = [
+    pytest.param(number, case, id=case.name) for number, case in enumerate(CASES) if case.static
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module for each case."""
+    folder = tmp_path_factory.mktemp("signatures")
+    for number, case in enumerate(CASES):
+        (folder / f"case_{number}.py").write_text(case.source, encoding="utf-8")
+    return folder
+
+
+def load_all(python: Path, folder: Path) -> Mapping[str, Loaded]:
+    """Everything as Prefect sees it, loaded by one process."""
+    interpreter = find_interpreter(folder, {}, str(python))
+    assert interpreter is not None
+    tasks = [(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
+    return load_flows(interpreter, tasks, timeout=300)
+
+
+def entrypoint(number: int, case: Case) -> str:
+    return f"case_{number}.py:{case.path}"
+
+
+@pytest.fixture(scope="module")
+def in_prefect_3(prefect3_python: Path, folder: Path) -> Mapping[str, Loaded]:
+    return load_all(prefect3_python, folder)
+
+
+@pytest.fixture(scope="module")
+def in_prefect_2(prefect2_python: Path, folder: Path) -> Mapping[str, Loaded]:
+    return load_all(prefect2_python, folder)
+
+
+def read(folder: Path, number: int, case: Case) -> FlowFacts | None:
+    """What the text tells; None if it does not tell everything."""
+    try:
+        return read_flow(Module(folder / f"case_{number}.py"), case.path)
+    except NotStatic:
+        return None
+
+
+@pytest.mark.parametrize(("number", "case"), NUMBERED)
+def test_the_text_tells_what_prefect_3_finds(
+    folder: Path, in_prefect_3: Mapping[str, Loaded], number: int, case: Case
+) -> None:
+    real = in_prefect_3[entrypoint(number, case)]
+    assert real.failure is None
+    assert real.facts is not None
+    told = read(folder, number, case)
+    assert (told is not None) == case.static
+    if told is not None:
+        assert canonical(told.parameter_schema) == canonical(real.facts.parameter_schema)
+        assert told == real.facts
+
+
+@pytest.mark.parametrize(("number", "case"), NUMBERED_STATIC)
+def test_the_text_tells_what_prefect_2_finds(
+    folder: Path, in_prefect_2: Mapping[str, Loaded], number: int, case: Case
+) -> None:
+    real = in_prefect_2[entrypoint(number, case)].facts
+    told = read(folder, number, case)
+    assert told is not None
+    differs = real is None or canonical(for_2_20(told.parameter_schema)) != canonical(
+        without_decimal_pattern(real.parameter_schema)
+    )
+    assert differs == bool(case.prefect_2_differs)
+    if real is not None:
+        assert (told.name, told.description, told.version) == (
+            real.name,
+            real.description,
+            real.version,
+        )
+
+
+def without_decimal_pattern(schema: Mapping[str, object]) -> object:
+    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `for_2_20`."""
+
+    def strip(value: object) -> object:
+        if isinstance(value, list):
+            return [strip(item) for item in value]
+        if isinstance(value, dict):
+            kept = {key: strip(item) for key, item in value.items()}
+            if kept.get("type") == "string" and isinstance(kept.get("pattern"), str):
+                del kept["pattern"]
+            return kept
+        return value
+
+    return strip(schema)
