@@ -1,0 +1,122 @@
+"""Flows that are read from their text; what the schemas look like is compared with Prefect."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from deployctl.flows.facts import FlowFacts
+from deployctl.flows.names import NotStatic
+from deployctl.flows.static import FlowMissing, Module, NotAFlow, read_flow
+
+FLOW = '''
+from enum import Enum
+from prefect import flow
+
+class Color(Enum):
+    RED = "red"
+
+@flow(name="ETL")
+def run_all(color: Color = Color.RED, *days: int):
+    """Runs all.
+
+    Args:
+        color: Which one.
+    """
+'''
+
+
+def module(folder: Path, source: str) -> Module:
+    file = folder / "flows.py"
+    file.write_text(source, encoding="utf-8")
+    return Module(file)
+
+
+def test_a_flow_is_read_without_being_run(tmp_path: Path) -> None:
+    source = FLOW + "\nraise SystemExit\n"
+    assert read_flow(module(tmp_path, source), "run_all") == FlowFacts(
+        name="ETL",
+        description="Runs all.\n\nArgs:\n    color: Which one.",
+        version=hashlib.md5(source.encode()).hexdigest(),
+        parameter_schema={
+            "title": "Parameters",
+            "type": "object",
+            "properties": {
+                "color": {
+                    "$ref": "#/definitions/Color",
+                    "default": "red",
+                    "description": "Which one.",
+                    "position": 0,
+                    "title": "color",
+                },
+                "days": {"position": 1, "title": "days", "type": "integer"},
+            },
+            "required": ["days"],
+            "definitions": {"Color": {"enum": ["red"], "title": "Color", "type": "string"}},
+        },
+    )
+
+
+def test_a_default_that_is_secret_is_masked(tmp_path: Path) -> None:
+    source = (
+        "from prefect import flow\nfrom pydantic import SecretStr\n"
+        "@flow\ndef f(key: SecretStr = SecretStr('hunter2')): ...\n"
+    )
+    assert "hunter2" not in repr(read_flow(module(tmp_path, source), "f"))
+
+
+def test_a_byte_order_mark_and_another_encoding_are_read(tmp_path: Path) -> None:
+    for prefix, encoding in (("", "utf-8-sig"), ("# coding: latin-1\n", "latin-1")):
+        file = tmp_path / "flows.py"
+        text = f"{prefix}from prefect import flow\n@flow\ndef f(a='ä'): ...\n"
+        file.write_bytes(text.encode(encoding))
+        schema = read_flow(Module(file), "f").parameter_schema
+        assert schema["properties"]["a"]["default"] == "ä"
+
+
+def test_what_is_missing_names_what_there_is(tmp_path: Path) -> None:
+    source = "from prefect import flow\nclass C:\n    @flow\n    def m(self): ...\ndef g(): ...\n"
+    read = module(tmp_path, source)
+    with pytest.raises(FlowMissing) as caught:
+        read_flow(read, "f")
+    assert caught.value.known == ("C", "g")
+    with pytest.raises(FlowMissing) as caught:
+        read_flow(read, "C.n")
+    assert caught.value.known == ("C.m",)
+
+
+@pytest.mark.parametrize("path", ["g", "C", "C.plain"])
+def test_what_is_no_flow_is_told(tmp_path: Path, path: str) -> None:
+    source = "def g(): ...\nclass C:\n    def plain(self): ...\n"
+    with pytest.raises(NotAFlow):
+        read_flow(module(tmp_path, source), path)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("@flow\ndef f(a: pd.DataFrame): ...", "the name 'pd'"),
+        ("@flow\ndef f(a: Model): ...\nclass Model: ...", "'Model' is defined after its use"),
+        ("import os\n@flow\ndef f(a=os.getcwd()): ...", r"the value of 'os.getcwd\(\)'"),
+        ("@other\n@flow\ndef f(): ...", "several decorators"),
+        ("import other\n@other.thing\ndef f(): ...", "what 'other.thing' makes"),
+        ("@flow(retry=1)\ndef f(): ...", r"the arguments of 'flow\(retry=1\)'"),
+        ("@flow(name=3)\ndef f(): ...", "have to be texts"),
+        ("@flow(name='a/b')\ndef f(): ...", "characters that Prefect refuses"),
+        ("@flow\ndef f(_a): ...", "a parameter named '_a'"),
+        ("@flow\ndef f(model_dump): ...", "a parameter named 'model_dump'"),
+        ("@flow\ndef f(wait_for): ...", "a parameter named 'wait_for'"),
+        ("@flow\ndef f(a: 'list['): ...", "is no expression"),
+        ("try:\n    @flow\n    def f(): ...\nexcept: ...", "what 'f' is"),
+        ("from other import f", "what 'f' is"),
+        ("@flow\ndef f(a: list[1]): ...", "what the type '1' takes"),
+        ("@flow\ndef f(a=1 / 0): ...", "the value of '1 / 0'"),
+        ("@flow\ndef f(a=1e400): ...", "a default of type 'float'"),
+        ("class C:\n    @classmethod\n    @flow\n    def f(cls): ...\nf = C.f", "what 'f' is"),
+    ],
+)
+def test_what_the_text_does_not_tell_is_named(tmp_path: Path, source: str, reason: str) -> None:
+    with pytest.raises(NotStatic, match=reason):
+        read_flow(module(tmp_path, f"from prefect import flow\n{source}\n"), "f")
