@@ -48,6 +48,8 @@ def inspect(
 class _Pending:
     """An entrypoint that has to be loaded, the folder to do so from, and why."""
 
+    code: str
+    """Of the diagnostic if it cannot be: DC407, or DC406 where the reason is a syntax error."""
     entrypoint: Entrypoint
     base: Path
     reason: str
@@ -81,7 +83,7 @@ class _Reader:
             self._report_no_file(entrypoint, span)
         else:
             reason = f"the module '{entrypoint.location}' is not among the project's files"
-            self.pending.append(_Pending(entrypoint, self._bases[-1], reason, span))
+            self.pending.append(_Pending("DC407", entrypoint, self._bases[-1], reason, span))
 
     def _read(self, located: Located, span: Span | None) -> None:
         entrypoint = located.entrypoint
@@ -94,10 +96,10 @@ class _Reader:
         except NotAFlow:
             report_no_flow(entrypoint, span, self.report)
         except NotStatic as error:
-            self.pending.append(_Pending(entrypoint, located.base, str(error), span))
+            self.pending.append(_Pending("DC407", entrypoint, located.base, str(error), span))
         except SyntaxError as error:
             reason = f"{located.file.name}:{error.lineno}: {error.msg}"
-            self.pending.append(_Pending(entrypoint, located.base, reason, span))
+            self.pending.append(_Pending("DC406", entrypoint, located.base, reason, span))
         except (OSError, ValueError) as error:
             message = f"'{entrypoint.location}' cannot be read: {error}"
             self.report.error("DC403", message, span)
@@ -166,12 +168,15 @@ def _load(reader: _Reader, folder: Path, python: str | None, timeout: float) -> 
 
 def _report_no_interpreter(item: _Pending, python: str | None, report: Report) -> None:
     where = f"'{python}' has no Prefect" if python else "no Python here has Prefect"
-    report.error(
-        "DC407",
-        f"the flow of '{item.entrypoint.text}' has to be imported, and {where}: {item.reason}",
-        item.span,
-        help="name the interpreter of the project with '--python', or make that part simpler",
-    )
+    help_ = "name the interpreter of the project with '--python'"
+    if item.code == "DC406":
+        message = f"'{item.entrypoint.location}' is not valid Python: {item.reason}"
+        help_ += ", if it is one that knows newer syntax"
+    else:
+        text = item.entrypoint.text
+        message = f"the flow of '{text}' has to be imported, and {where}: {item.reason}"
+        help_ += ", or make that part simpler"
+    report.error(item.code, message, item.span, help=help_)
 
 
 def _report_failure(

@@ -1,0 +1,155 @@
+"""Flows that only the project's own interpreter can tell about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.core.diagnostics import Report, Severity
+from deployctl.flows.facts import FlowFacts
+from deployctl.flows.imported import Loaded, load_flows
+from deployctl.flows.inspect import inspect
+
+MODEL = """
+import sys
+from pydantic import BaseModel
+from prefect import flow
+from helper import HELP
+
+print("noise on stdout")
+print("noise on stderr", file=sys.stderr)
+open("data.txt").read()
+
+class Model(BaseModel):
+    x: int = 1
+
+@flow(description=HELP)
+def f(m: Model): ...
+
+def plain(m: Model): ...
+plain = plain
+"""
+HEAD = "from prefect import flow\nfrom pydantic import BaseModel\nclass M(BaseModel): ...\n"
+FLOW = "@flow\ndef f(m: M): ...\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    files = {
+        "model.py": MODEL,
+        "helper.py": "HELP = 'one'\n",
+        "data.txt": "x",
+        "missing.py": f"{HEAD}import gone_library\n{FLOW}",
+        "module.py": f"{HEAD}import gone_library\n{FLOW}",
+        "broken.py": "def f(:\n",
+        "raises.py": f"{HEAD}def fail():\n    raise RuntimeError('no luck')\nfail()\n{FLOW}",
+        "exits.py": f"{HEAD}import sys\nsys.exit('bye')\n{FLOW}",
+        "dies.py": f"{HEAD}import os\nos._exit(7)\n{FLOW}",
+        "hangs.py": f"{HEAD}import time\ntime.sleep(60)\n{FLOW}",
+        "one/etl.py": f"{HEAD}from side import NAME\nf = flow(name=NAME + '')(lambda m: m)\n",
+        "one/side.py": "NAME = 'first'\n",
+        "two/etl.py": f"{HEAD}from side import NAME\nf = flow(name=NAME + '')(lambda m: m)\n",
+        "two/side.py": "NAME = 'second'\n",
+    }
+    for name, text in files.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(text)
+    return project
+
+
+def look(
+    project: Path, python: Path, *texts: str, timeout: float = 60
+) -> tuple[dict[str, FlowFacts], list[tuple[str, Severity, str]]]:
+    report = Report()
+    entrypoints = dict.fromkeys(texts)
+    facts = inspect(entrypoints, project, report, python=str(python), timeout=timeout)
+    return facts, [(item.code, item.severity, item.message) for item in report]
+
+
+def test_a_model_is_described_by_the_projects_interpreter(
+    project: Path, prefect3_python: Path
+) -> None:
+    texts = ("model.py:f", "model:f", "model.f")
+    facts, found = look(project, prefect3_python, *texts)
+    assert found == []
+    for text in texts:
+        assert facts[text].description == "one"
+        assert facts[text].parameter_schema["definitions"]["Model"]["properties"] == {
+            "x": {"default": 1, "title": "X", "type": "integer"}
+        }
+
+
+def test_flows_with_modules_of_the_same_name_do_not_mix(
+    project: Path, prefect3_python: Path
+) -> None:
+    facts, _ = look(project, prefect3_python, "one/etl.py:f", "two/etl.py:f")
+    assert [fact.name for fact in facts.values()] == ["first", "second"]
+
+
+def test_what_was_loaded_is_remembered_until_an_import_changes(
+    project: Path, prefect3_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[object] = []
+
+    def load(*args: Any) -> dict[str, Loaded]:
+        loads.append(args)
+        return load_flows(*args)
+
+    monkeypatch.setattr("deployctl.flows.inspect.load_flows", load)
+    first, _ = look(project, prefect3_python, "model.py:f")
+    again, _ = look(project, prefect3_python, "model.py:f")
+    assert (again, len(loads)) == (first, 1)
+    (project / "helper.py").write_text("HELP = 'two'\n")
+    changed, _ = look(project, prefect3_python, "model.py:f")
+    assert (changed["model.py:f"].description, len(loads)) == ("two", 2)
+
+
+def test_why_a_flow_cannot_be_loaded(project: Path, prefect3_python: Path) -> None:
+    reasons = {
+        "model.py:plain": ("DC405", "'plain' in 'model.py' is not a flow"),
+        "broken.py:f": ("DC406", "'broken.py' is not valid Python"),
+        "module:f": ("DC408", "No module named 'gone_library'"),
+        "no_such_module.x:f": ("DC408", "No module named 'no_such_module'"),
+        "raises.py:f": ("DC410", f"RuntimeError: no luck ({project}/raises.py:5)"),
+        "raises:f": ("DC408", f"RuntimeError: no luck ({project}/raises.py:5)"),
+        "exits.py:f": ("DC408", "SystemExit: bye"),
+        "dies.py:f": ("DC409", "the interpreter ended with exit code 7"),
+    }
+    _, found = look(project, prefect3_python, *reasons)
+    assert [code for code, _, _ in found] == [code for code, _ in reasons.values()]
+    for (_, _, message), (_, reason) in zip(found, reasons.values(), strict=True):
+        assert reason in message
+
+
+def test_a_missing_library_costs_the_types_not_the_flow(
+    project: Path, prefect3_python: Path
+) -> None:
+    facts, [(code, severity, message)] = look(project, prefect3_python, "missing.py:f")
+    assert (code, severity) == ("DC410", Severity.WARNING)
+    assert "No module named 'gone_library'" in message
+    assert facts["missing.py:f"].version is None
+
+
+def test_a_crash_does_not_lose_the_flows_before_it(project: Path, prefect3_python: Path) -> None:
+    facts, found = look(project, prefect3_python, "model.py:f", "dies.py:f", "one/etl.py:f")
+    assert list(facts) == ["model.py:f"]
+    assert [code for code, _, _ in found] == ["DC409", "DC409"]
+    assert found[1][2].endswith("at 'dies.py:f'")
+
+
+def test_loading_ends_in_time(project: Path, prefect3_python: Path) -> None:
+    facts, [(code, _, message)] = look(project, prefect3_python, "hangs.py:f", timeout=2)
+    assert (facts, code) == ({}, "DC409")
+    assert "took longer than 2 seconds" in message
+
+
+def test_prefect_2_is_asked_in_the_same_way(project: Path, prefect2_python: Path) -> None:
+    facts, found = look(project, prefect2_python, "model.py:f")
+    assert found == []
+    assert facts["model.py:f"].parameter_schema["required"] == ["m"]
