@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -54,13 +54,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "uuid.UUID": UUID,
 }
 _VALUES: dict[str, Any] = {"datetime.timezone.utc": UTC, "datetime.UTC": UTC}
-_NUMBERS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
+_NUMBERS = (int, float, timedelta)
 _UNCHANGING = (
     *(str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID, PurePosixPath),
     *(Secret, Member, type(None), type(...)),
@@ -78,7 +79,7 @@ class Constants:
         """What an expression is worth; raises NotStatic if only running the code can tell."""
         try:
             return self._value(node)
-        except (ArithmeticError, ValueError, TypeError, InvalidOperation) as error:
+        except (ArithmeticError, ValueError, TypeError, AttributeError) as error:
             raise self._not_constant(node) from error
 
     def text(self, node: ast.expr) -> str:
@@ -106,10 +107,8 @@ class Constants:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
                 number = self._number(operand)
                 return -number if isinstance(node.op, ast.USub) else +number
-            case ast.BinOp(op=ast.Add(), left=left, right=right) if self._is_text(left):
-                return self.text(left) + self.text(right)
-            case ast.BinOp(op=op, left=left, right=right) if type(op) in _NUMBERS:
-                return _NUMBERS[type(op)](self._number(left), self._number(right))
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
+                return self._operation(node, op, self._value(left), self._value(right))
             case ast.JoinedStr(values=parts):
                 return "".join(self._part(part) for part in parts)
             case ast.Call(func=function, args=args, keywords=keywords):
@@ -119,13 +118,15 @@ class Constants:
         raise self._not_constant(node)
 
     def _number(self, node: ast.expr) -> Any:
-        number = self._value(node)
-        if type(number) in (int, float, timedelta):
+        if type(number := self._value(node)) in _NUMBERS:
             return number
         raise self._not_constant(node)
 
-    def _is_text(self, node: ast.expr) -> bool:
-        return isinstance(self._value(node), str)
+    def _operation(self, node: ast.expr, op: ast.operator, left: Any, right: Any) -> Any:
+        texts = isinstance(op, ast.Add) and isinstance(left, str) and isinstance(right, str)
+        if texts or (type(left) in _NUMBERS and type(right) in _NUMBERS):
+            return _OPERATORS[type(op)](left, right)
+        raise self._not_constant(node)
 
     def _part(self, node: ast.expr) -> str:
         match node:

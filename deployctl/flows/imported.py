@@ -76,6 +76,8 @@ def find_interpreter(
     Looked at are `python` and nothing else if it is given, otherwise the project's `.venv`, the
     active virtual environment, `python3` on PATH, and the one that runs deployctl.
     """
+    if python and os.sep in python:
+        python = str(Path(python).absolute())
     for path in dict.fromkeys([python] if python else _candidates(folder, environ)):
         try:
             done = process.run([path, "-c", _LOOK], cwd=folder, env=None, timeout=_SECONDS_TO_LOOK)

@@ -106,12 +106,8 @@ def _line(binding: Definition | Imported) -> int:
 
 
 def _same(one: Definition | Imported, other: Definition | Imported) -> bool:
-    return (
-        isinstance(one, Imported)
-        and isinstance(other, Imported)
-        and one.name.rpartition(".")[0] == other.name.rpartition(".")[0]
-        and one.name == other.name
-    )
+    """Whether a name that is bound twice is bound to the same import."""
+    return isinstance(one, Imported) and isinstance(other, Imported) and one.name == other.name
 
 
 def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | Imported | None]]:

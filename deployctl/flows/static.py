@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,7 +55,8 @@ class Module:
     def __init__(self, file: Path) -> None:
         """Raises OSError, SyntaxError or ValueError where the file cannot be read or parsed."""
         self._content = file.read_bytes()
-        self.tree = ast.parse(self._content, str(file))
+        with warnings.catch_warnings(action="ignore"):  # about the user's code, on our stderr
+            self.tree = ast.parse(self._content, str(file))
         self.names = Names.of(self.tree, self._content.decode(errors="replace"))
 
     @cached_property

@@ -120,3 +120,16 @@ def test_what_is_no_flow_is_told(tmp_path: Path, path: str) -> None:
 def test_what_the_text_does_not_tell_is_named(tmp_path: Path, source: str, reason: str) -> None:
     with pytest.raises(NotStatic, match=reason):
         read_flow(module(tmp_path, f"from prefect import flow\n{source}\n"), "f")
+
+
+def test_a_long_chain_of_constants_is_computed_in_no_time(tmp_path: Path) -> None:
+    source = f"from prefect import flow\n@flow\ndef f(a={' + '.join(['1'] * 90)}): ...\n"
+    schema = read_flow(module(tmp_path, source), "f").parameter_schema
+    assert schema["properties"]["a"]["default"] == 90
+
+
+def test_warnings_about_the_users_code_are_not_ours(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    module(tmp_path, "PATTERN = '\\d'\n")
+    assert list(recwarn) == []
