@@ -1,8 +1,7 @@
 """Finds out what the code says about each entrypoint, and reports what stands in the way.
 
 The text of a module is enough for most flows. The others are remembered from last time, or loaded
-together by the project's own interpreter. Nothing is loaded as long as an entrypoint that needs no
-loading is wrong, or no flow needs it.
+together by the project's own interpreter, which is not even looked for as long as no flow needs it.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class _Reader:
             guess = _guess(entrypoint.object, error.known)
             self.report.error("DC404", where, span, help=guess or _listed(error.known))
         except NotAFlow:
-            report_no_flow(entrypoint, span, self.report)
+            _report_no_flow(entrypoint, span, self.report)
         except NotStatic as error:
             self.pending.append(_Pending("DC407", entrypoint, located.base, str(error), span))
         except SyntaxError as error:
@@ -132,7 +131,7 @@ class _Reader:
         self.report.error("DC403", message, span, help=help_)
 
 
-def report_no_flow(entrypoint: Entrypoint, span: Span | None, report: Report) -> None:
+def _report_no_flow(entrypoint: Entrypoint, span: Span | None, report: Report) -> None:
     """Says that what an entrypoint names is no flow."""
     message = f"'{entrypoint.object}' in '{entrypoint.location}' is not a flow"
     report.error("DC405", message, span, help="put '@flow' above the function")
@@ -193,7 +192,7 @@ def _report_failure(
         message = f"'{entrypoint.text}' could not be loaded: {what}"
         report.error("DC409", message, span, help="keep long work out of the module's top level")
     elif failure.kinds[-1] == "MissingFlowError":
-        report_no_flow(entrypoint, span, report)
+        _report_no_flow(entrypoint, span, report)
     elif failure.kinds[0] == "MissingFlowError" and not place:
         message = f"'{entrypoint.location}' has no '{entrypoint.object}'"
         report.error("DC404", message, span)

@@ -67,25 +67,31 @@ def _wrong(
     if not any(name in schema.get("properties", {}) for name in parameters):
         return
     from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     # Without a registry of its own, jsonschema would fetch references from the network.
     registry: Registry[Any] = Registry()
-    validator = Draft202012Validator(_as_the_server_reads(schema), registry=registry)
+    read = _as_the_server_reads(schema)
+    validator = Draft202012Validator(read, registry=registry)
     try:
+        validator.check_schema(read)
         for error in map(_deepest, validator.iter_errors(dict(parameters))):
             if not _is_open(error.instance):
                 path = tuple(error.absolute_path)
                 message = f"'{show_path(path)}' must be {_expectation(error)}"
                 yield Problem(path, "DC420", message, _advice(error), severity)
-    except Unresolvable as error:
-        message = f"the flow's schema refers to '{error.ref}', which it does not define"
-        yield Problem((), "DC420", message, None, severity)
+    except (SchemaError, Unresolvable):
+        message = "the flow's types make no valid JSON Schema, so its parameters are not checked"
+        yield Problem((), "DC420", message, None, Severity.WARNING)
 
 
 def _as_the_server_reads(schema: Json) -> Json:
-    """The schema with null for optional values that show no default, and without `required`."""
+    """The schema with null for optional values that show no default, and without `required`.
+
+    Tuples of pydantic 1, which lists their `items`, are written as JSON Schema has them now.
+    """
     if isinstance(schema, list):
         return [_as_the_server_reads(item) for item in schema]
     if not isinstance(schema, dict):
@@ -97,6 +103,8 @@ def _as_the_server_reads(schema: Json) -> Json:
         for name, item in properties.items():
             if name not in required and isinstance(item, dict) and "default" not in item:
                 properties[name] = _or_null(item)
+    if isinstance(read.get("items"), list) and "prefixItems" not in read:
+        read["prefixItems"] = read.pop("items")
     if "block_type_slug" in schema:
         return {"anyOf": [{"type": "object", "required": ["$ref"]}, read]}
     return read

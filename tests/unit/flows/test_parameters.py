@@ -22,9 +22,12 @@ SCHEMA: dict[str, Any] = {
         "odd": {"type": "integer"},
         "model": {"$ref": "#/definitions/Model", "default": {}},
         "any": {},
+        "pair": {"type": "array", "items": [{"type": "integer"}, {"type": "string"}]},
+        "block": {"$ref": "#/definitions/Block", "default": None},
     },
     "required": ["name"],
     "definitions": {
+        "Block": {"block_type_slug": "secret", "type": "object", "required": ["x"]},
         "Color": {"enum": ["red", "blue"], "title": "Color", "type": "string"},
         "Model": {
             "type": "object",
@@ -46,6 +49,8 @@ SCHEMA: dict[str, Any] = {
         {"odd": None},
         {"model": {}},
         {"any": {"x": [1]}},
+        {"pair": [1, "a"]},
+        {"block": {"x": 1}},
         {"days": "{{ build.days }}", "tags": "{{ $TAGS }}"},
         {"days": Unknown("build", "days"), "tags": ["a", Unknown("build", "tag")]},
         {"days": {"__prefect_kind": "jinja", "template": "1"}},
@@ -66,6 +71,7 @@ def test_parameters_that_fit(parameters: dict[str, Any]) -> None:
         ({"tags": "daily"}, ("tags",), "'tags' must be a list or null"),
         ({"tags": ["a", 2]}, ("tags", 1), "'tags[1]' must be text"),
         ({"color": "green"}, ("color",), "'color' must be one of 'red', 'blue'"),
+        ({"pair": ["a", "b"]}, ("pair", 0), "'pair[0]' must be a whole number"),
         ({"model": {"x": "1"}}, ("model", "x"), "'model.x' must be a whole number"),
     ],
 )
@@ -105,3 +111,9 @@ def test_a_missing_value_matters_to_schedules_only() -> None:
     [problem] = check_parameters({}, SCHEMA, True, scheduled=True)
     assert (problem.code, problem.severity) == ("DC422", Severity.WARNING)
     assert check_parameters({"name": "n"}, SCHEMA, True, scheduled=True) == []
+
+
+@pytest.mark.parametrize("wrong", [{"type": "text"}, {"$ref": "#/definitions/Gone"}])
+def test_a_schema_that_is_none_is_no_reason_to_fail(wrong: dict[str, Any]) -> None:
+    [problem] = check_parameters({"a": 1}, {"properties": {"a": wrong}}, True)
+    assert (problem.code, problem.path, problem.severity) == ("DC420", (), Severity.WARNING)
