@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,17 @@ class Site:
         """Makes this the project's prefect.yaml; JSON is YAML."""
         write_project(self.folder, json.dumps({"name": "site", **top, "deployments": deployments}))
 
-    def run(self, *args: str, code: int = 0, **env: str) -> Any:
+    def run(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
         """Runs deployctl through the proxy and gives what it says in JSON."""
         self.proxy.clear()
         ended = self.cli(
-            *args, "--output", "json", cwd=self.folder, api_url=self.proxy.api_url, **env
+            *args, "--output", "json", cwd=self.folder, api_url=self.proxy.api_url, **(env or {})
         )
         assert ended.code == code, f"exit code {ended.code}\n{ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout)
 
-    def deploy(self, *args: str, code: int = 0, **env: str) -> Any:
-        return self.run("deploy", "--all", *args, code=code, **env)
+    def deploy(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
+        return self.run("deploy", "--all", *args, code=code, env=env)
 
     def ops(self) -> dict[str, int]:
         """What a plan would do: operation → number of roots."""
@@ -337,12 +337,12 @@ def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(site: 
 def test_a_version_from_git_goes_along_with_changes_and_is_never_one(site: Site) -> None:
     site.write([entry()])
     sha = {"GITHUB_SHA": "a" * 40, "GITHUB_REF_NAME": "main", "GITHUB_REPOSITORY": "o/r"}
-    site.deploy(**sha)
+    site.deploy(env=sha)
     assert site.live()["version"] == "aaaaaaaa"
-    site.deploy(**{**sha, "GITHUB_SHA": "b" * 40})
+    site.deploy(env={**sha, "GITHUB_SHA": "b" * 40})
     assert site.proxy.writes == []
     site.write([entry(tags=["x"])])
-    site.deploy(**{**sha, "GITHUB_SHA": "c" * 40})
+    site.deploy(env={**sha, "GITHUB_SHA": "c" * 40})
     assert site.live()["version"] == "cccccccc"
 
 

@@ -150,11 +150,18 @@ class Server:
         self.kill()
         self.start()
 
-    def reset(self) -> None:
-        """Puts the data of a fresh server back while the server runs."""
+    def snapshot(self) -> Path:
+        """Copies the data as it is now, for `reset`; gives the copy's path."""
+        path = self.home / "snapshot.db"
+        with closing(sqlite3.connect(self.database)) as db, closing(sqlite3.connect(path)) as copy:
+            db.backup(copy)
+        return path
+
+    def reset(self, data: Path | None = None) -> None:
+        """Puts the data of a fresh server back, or of a snapshot, while the server runs."""
         with closing(sqlite3.connect(self.database, timeout=30, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = OFF")
-            db.execute("ATTACH ? AS template", (str(template(self.version)),))
+            db.execute("ATTACH ? AS template", (str(data or template(self.version)),))
             names = "SELECT name FROM template.sqlite_master WHERE type = 'table'"
             tables = [name for (name,) in db.execute(names) if not name.startswith("sqlite_")]
             db.execute("BEGIN IMMEDIATE")

@@ -28,6 +28,8 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
             yield "schedule", old, schedules.show(part.new)
         else:
             for path, old, new in differences(part.old, part.new, (part.field,)):
+                if new is _ABSENT and change.kind == "automation":
+                    continue  # what the server adds to a trigger is no difference
                 yield show_path(path), _show(old, path), _show(new, path)
     for child in change.children:
         if child.needed:
