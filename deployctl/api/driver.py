@@ -72,7 +72,7 @@ def run_all(
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
         floor = _Floor(session, pool, on_done)
         for key, talk in talks.items():
-            if session.stop:
+            if session.stop.asked:
                 talk.close()
                 floor.end(key, NOT_STARTED)
             else:

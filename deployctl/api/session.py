@@ -62,7 +62,7 @@ class Session:
         """
         self.settings = settings
         self.concurrency = concurrency
-        self.stop = stop or Stop()
+        self.stop = Stop() if stop is None else stop
         self._progress = progress or Quiet()
         self._wait = wait or self.stop.wait
         self._clock = clock
@@ -119,8 +119,9 @@ class Session:
             seconds = None
             if verdict in (Verdict.BUSY, Verdict.AGAIN):
                 seconds = waits.next(result, reached=self._reached, crowded=crowded)
-            if seconds is None or self._pause(result, seconds):
+            if seconds is None:
                 raise self._error(request, result, verdict) from _cause(result)
+            self._pause(result, seconds)
 
     def wait_for_api(self, seconds: float) -> None:
         """Returns as soon as the server says that it is healthy.
@@ -164,8 +165,8 @@ class Session:
         gate.served()
         return result, False
 
-    def _pause(self, result: Answer | NoAnswer, seconds: float) -> bool:
-        """Waits, and tells why if it is not just for a moment; gives whether to give up."""
+    def _pause(self, result: Answer | NoAnswer, seconds: float) -> None:
+        """Waits, and tells why if it is not just for a moment. Raises Interrupted on a stop."""
         if isinstance(result, NoAnswer):
             why = result.reason
         else:
@@ -173,7 +174,8 @@ class Session:
         if seconds >= 1:
             text = f"{self.settings.shown_url}: {why}; trying again in {seconds:.0f} s"
             self._progress.output("server", text)
-        return bool(self.stop) or self._wait(seconds)
+        if self.stop.asked or self._wait(seconds):
+            raise self.stop.interrupted()
 
     def _error(self, request: Request, result: Answer | NoAnswer, verdict: Verdict) -> ApiError:
         if verdict is Verdict.LOST:

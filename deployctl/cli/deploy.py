@@ -31,5 +31,5 @@ def deploy(
                 write(human.plan(now.outcome()))
             for each in prepared:
                 now.results += use_case.deploy(each, opened, now.report, now.narrator)
-            if stop and any(result.reason for result in now.results):
+            if stop.asked and any(result.reason for result in now.results):
                 now.error = stop.interrupted()

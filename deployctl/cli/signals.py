@@ -20,7 +20,7 @@ def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
     stop = Stop()
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if stop:
+        if stop.asked:
             sys.stderr.flush()
             os._exit(128 + number)
         stop.request(number)

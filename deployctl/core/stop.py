@@ -20,7 +20,9 @@ class Stop:
         self._signal = number
         self._flag.set()
 
-    def __bool__(self) -> bool:
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked to end."""
         return self._flag.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -33,5 +35,5 @@ class Stop:
 
     def check(self) -> None:
         """Raises Interrupted if somebody asked to end."""
-        if self:
+        if self.asked:
             raise self.interrupted()

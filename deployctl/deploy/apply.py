@@ -22,6 +22,9 @@ from deployctl.deploy.model import Change, Item, Key, Op, Plan, Result, Status
 from deployctl.deploy.ownership import Record, read_record, write_record
 from deployctl.deploy.plan import compare
 
+_RECORD_RACES = 20
+"""How often a record is written again because somebody else wrote it at the same time."""
+
 
 def apply(
     plan: Plan,
@@ -94,7 +97,7 @@ def _write(
     missing = {
         result.change.key[0]
         for result in before
-        if result.change.op is Op.CREATE and result.status is not Status.APPLIED
+        if result.change.op is Op.CREATE and not result.done
     }
     by_key = {change.key: change for change in changes}
     done: dict[Key, list[str]] = {change.key: [] for change in changes}
@@ -166,7 +169,14 @@ def _checked(result: Result, there: Mapping[tuple[str, Key], Item], dialect: Dia
 
 
 def _update(project: str, change: Callable[[Record], Record]) -> Talk[Record]:
-    """Reads the record once more, so that what others put on it meanwhile stays, and writes it."""
-    record = change((yield from read_record(project)))
-    yield from write_record(project, record)
+    """Changes the record until the latest one on the server has the change.
+
+    Whoever writes at the same time does the same, so that nobody's part is lost.
+    """
+    for _ in range(_RECORD_RACES):
+        latest = yield from read_record(project)
+        record = change(latest)
+        if record == latest:
+            break
+        yield from write_record(project, record)
     return record

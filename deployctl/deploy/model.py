@@ -7,7 +7,7 @@ schedules) are its children and are planned and written with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -65,8 +65,6 @@ class Rule:
     """What the field goes back to when the file no longer declares it: what a create gives it."""
     clears: bool = True
     """Whether the API can empty the field on an existing object."""
-    fixed: bool = False
-    """Whether the field can only be given when the object is created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +104,6 @@ class Change:
     def effective(self) -> Op:
         """The operation to tell a user: a deployment whose schedule changes is an update."""
         return Op.UPDATE if self.op is Op.NONE and self.needed else self.op
-
-    def walk(self) -> Iterator[Change]:
-        """This change and all those below it."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
 
 
 @dataclass(frozen=True, slots=True)

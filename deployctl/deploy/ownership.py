@@ -51,12 +51,9 @@ class Record:
     def settle(self, applied: Iterable[Item]) -> Record:
         """This record with exactly what the applied roots declare, for them and all below them."""
         roots = tuple(applied)
+        known = {(root.kind, root.key) for root in roots}
         kept = {
-            kind: {
-                key: names
-                for key, names in entries.items()
-                if not any(_belongs(kind, key, root) for root in roots)
-            }
+            kind: {key: names for key, names in entries.items() if _root(kind, key) not in known}
             for kind, entries in self.items.items()
         }
         return Record({kind: entries for kind, entries in kept.items() if entries}).claim(roots)
@@ -65,7 +62,7 @@ class Record:
 def read_record(project: str) -> Talk[Record]:
     """The latest record of a project; an empty one where there is none."""
     answer = yield from _latest(project)
-    return _decode(answer["data"]) if answer else Record()
+    return _decode(answer["data"], project) if answer else Record()
 
 
 def write_record(project: str, record: Record) -> Talk[None]:
@@ -104,13 +101,15 @@ def _latest(project: str) -> Talk[Json]:
     return (yield from ask(Request("GET", path, about=about, missing_ok=True)))
 
 
-def _belongs(kind: str, key: Key, root: Item) -> bool:
-    return root.kind in (kind, KINDS[kind].parent) and key[: len(root.key)] == root.key
+def _root(kind: str, key: Key) -> tuple[str, Key]:
+    """The root that an object on record lives in; it may be one itself."""
+    parent = KINDS[kind].parent if kind in KINDS else ""
+    return (parent, key[: KINDS[parent].depth]) if parent else (kind, key)
 
 
 def _declarations(items: Iterable[Item]) -> Iterable[tuple[str, Key, frozenset[str]]]:
     for item in items:
-        yield item.kind, item.key, frozenset(item.fields) | item.owns
+        yield item.kind, item.key, frozenset(item.fields) - item.passive | item.owns
         yield from _declarations(item.children)
 
 
@@ -125,7 +124,12 @@ def _encode(record: Record) -> Json:
     }
 
 
-def _decode(data: Json) -> Record:
+def _decode(data: Json, project: str) -> Record:
+    if not isinstance(data, dict) or not isinstance(data.get("items"), dict):
+        raise DeployctlError(
+            f"the artifact '{key_for(project)}' is not a record of deployctl",
+            help="delete it, or choose another name with --project",
+        )
     if data["format"] != _FORMAT:
         raise DeployctlError(
             "this project was deployed by a newer deployctl, whose records this one cannot read",

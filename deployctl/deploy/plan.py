@@ -2,7 +2,8 @@
 
 Three-way, as `kubectl apply` does it: a field that the file declares is ours; a field that an
 earlier apply declared (`Declared`) and the file no longer does goes back to what a create would
-give it; a field that was never declared belongs to whoever set it.
+give it; a field that was never declared belongs to whoever set it. What only a step will know
+counts as a change.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from deployctl.core.values import Json
 from deployctl.deploy.kinds import KINDS
 from deployctl.deploy.kinds.base import Kind
 from deployctl.deploy.model import Change, FieldChange, Item, Key, Op, Plan
+from deployctl.templating.values import contains_unknown
 
 Declared: TypeAlias = Callable[[str, Key], frozenset[str]]
 """(kind, key) → the fields that an earlier apply of this project declared on that object."""
@@ -59,12 +61,10 @@ def _changed_fields(
     ours = {**want.fields, **reset_fields(want, have, declared, dialect)}
     for name, value in ours.items():
         rule, old = rules[name], have.fields.get(name)
-        if rule.same(value, old):
+        if not contains_unknown(value) and rule.same(value, old):
             continue
         if not value and value is not False and not rule.clears:
             notes.append(f"{name} cannot be cleared through this server's API and stays as it is")
-        elif rule.fixed:
-            notes.append(f"{name} is {old!r} and cannot be changed to {value!r}")
         else:
             changes.append(FieldChange(name, old, value))
     return tuple(changes), tuple(notes)

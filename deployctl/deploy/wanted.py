@@ -36,10 +36,14 @@ def deployment(
 
 
 def work_pool(spec: Mapping[str, Json]) -> Item:
-    """An entry of `work_pools:`; one that is only named by a deployment has no fields."""
+    """An entry of `work_pools:`.
+
+    Its queues come with the first priority first: the server moves the others back for each.
+    """
     fields = {_API_NAMES.get(name, name): value for name, value in spec.items()}
     name, queues = fields.pop("name"), fields.pop("queues", None) or ()
-    return Item("work_pool", (name,), fields, tuple(_queue(name, queue) for queue in queues))
+    in_order = sorted(queues, key=lambda queue: queue.get("priority", _LAST))
+    return Item("work_pool", (name,), fields, tuple(_queue(name, queue) for queue in in_order))
 
 
 def fitted(item: Item, dialect: Dialect) -> tuple[Item, list[str]]:
@@ -59,6 +63,7 @@ def fitted(item: Item, dialect: Dialect) -> tuple[Item, list[str]]:
 
 
 _API_NAMES = {"paused": "is_paused"}
+_LAST = 1_000_000
 
 
 def _queue(pool: str, spec: Mapping[str, Json]) -> Item:

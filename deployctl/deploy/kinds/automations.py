@@ -12,8 +12,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.talk import Request, Talk, ask
 from deployctl.core.errors import LostAnswer
 from deployctl.core.values import Json
-from deployctl.deploy.kinds.base import PAGE, Kind
-from deployctl.deploy.kinds.work_pools import same_text
+from deployctl.deploy.kinds.base import PAGE, Kind, same_text
 from deployctl.deploy.model import Change, Item, Key, Op, Rule
 
 _FIELDS = ("description", "enabled", "tags", "trigger", "actions")
@@ -23,6 +22,7 @@ class Automations(Kind):
     """Children of a deployment, keyed by flow, deployment and the automation's name."""
 
     name = "automation"
+    depth = 3
     rank = 4
     parent = "deployment"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from deployctl.api.dialect import Dialect
@@ -29,6 +29,8 @@ class Kind:
     """Kinds of lower rank are written first."""
     parent: str = ""
     """The kind of object that this one lives in; empty for roots."""
+    depth: int
+    """How many parts its key has."""
 
     def rules(self, dialect: Dialect) -> Mapping[str, Rule]:
         """The fields that this server knows, and how each behaves."""
@@ -36,9 +38,7 @@ class Kind:
 
     def pair(self, wanted: Sequence[Item], live: Sequence[Item]) -> list[Pair]:
         """Matches the wanted children of a parent with its live ones: by key."""
-        there = {item.key: item for item in live}
-        pairs: list[Pair] = [(item, there.pop(item.key, None)) for item in wanted]
-        return pairs + [(None, item) for item in there.values()]
+        return match(wanted, live, lambda want, have: want.key == have.key)
 
     def annotate(self, change: Change, dialect: Dialect) -> Change:  # noqa: ARG002
         """Adds to a change what the user should know about it."""
@@ -58,6 +58,37 @@ class Kind:
         `parent` is the id of the object around it, "" for roots.
         """
         raise NotImplementedError
+
+
+def match(
+    wanted: Sequence[Item], live: Sequence[Item], *tests: Callable[[Item, Item], bool]
+) -> list[Pair]:
+    """Pairs in the order of `wanted`, then the live ones that are left over.
+
+    The tests are tried one after the other: what the first one pairs is out of reach of the next.
+    """
+    partners: dict[int, Item] = {}
+    free = list(live)
+    for test in tests:
+        for index, want in enumerate(wanted):
+            if index in partners:
+                continue
+            found = next((have for have in free if test(want, have)), None)
+            if found is not None:
+                partners[index] = found
+                free.remove(found)
+    pairs: list[Pair] = [(want, partners.get(index)) for index, want in enumerate(wanted)]
+    return pairs + [(None, have) for have in free]
+
+
+def same_text(want: Json, have: Json) -> bool:
+    """Equality for descriptions: the server keeps no difference between "" and none."""
+    return (want or None) == (have or None)
+
+
+def same_mapping(want: Json, have: Json) -> bool:
+    """Equality for mappings: none is as good as an empty one."""
+    return (want or {}) == (have or {})
 
 
 def pages(path: str, body: Json, expected: int) -> Talk[list[Json]]:

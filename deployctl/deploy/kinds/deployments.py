@@ -21,8 +21,7 @@ from deployctl.api.talk import Request, Talk, ask, together
 from deployctl.core.values import Json
 from deployctl.deploy.kinds import schedules
 from deployctl.deploy.kinds.automations import live_automations, names_to_look_for
-from deployctl.deploy.kinds.base import Kind, pages
-from deployctl.deploy.kinds.work_pools import same_text
+from deployctl.deploy.kinds.base import Kind, pages, same_mapping, same_text
 from deployctl.deploy.model import Change, Item, Key, Op, Rule
 
 FIELDS = (
@@ -48,6 +47,7 @@ class Deployments(Kind):
     """Keyed by flow and deployment name; schedules and automations are its children."""
 
     name = "deployment"
+    depth = 2
     rank = 2
 
     def rules(self, dialect: Dialect) -> Mapping[str, Rule]:
@@ -57,15 +57,15 @@ class Deployments(Kind):
             "version_info": Rule(same=lambda _want, _have: True),
             "description": Rule(_same_description),
             "tags": Rule(_same_tags, default=[]),
-            "parameters": Rule(_same_mapping, default={}),
+            "parameters": Rule(same_mapping, default={}),
             "enforce_parameter_schema": Rule(default=dialect.major >= 3),
-            "parameter_openapi_schema": Rule(_same_mapping, default={}),
+            "parameter_openapi_schema": Rule(same_mapping, default={}),
             "entrypoint": Rule(),
             "pull_steps": Rule(),
             "paused": Rule(default=False),
             "work_pool_name": Rule(clears=dialect.major >= 3),
             "work_queue_name": Rule(default="default"),
-            "job_variables": Rule(_same_mapping, default={}),
+            "job_variables": Rule(same_mapping, default={}),
             "concurrency_limit": Rule(),
             "concurrency_options": Rule(_same_options),
         }
@@ -120,25 +120,21 @@ class Deployments(Kind):
         """Creates the flow if need be, then the deployment; or updates the deployment."""
         assert change.want is not None
         flow, name = change.key
-        about = f"deployment {change.name}"
         body = {**change.want.fields, **{part.field: part.new for part in change.fields}}
         if change.have is None:
             owner = yield from ask(Request("POST", "/flows/", {"name": flow}, about=f"flow {flow}"))
-            body |= {"name": name, "flow_id": owner["id"], "schedules": _schedules(change, dialect)}
-            request = Request("POST", "/deployments/", _sent(body, dialect, "create"), about=about)
-            return str((yield from ask(request))["id"])
+            return (
+                yield from _post(change, {**body, "name": name, "flow_id": owner["id"]}, dialect)
+            )
+        have = change.have.fields
+        if body.get("work_pool_name", have["work_pool_name"]) == have["work_pool_name"]:
+            body.setdefault("work_queue_name", have["work_queue_name"])
         if self.by_upsert(change, dialect):
-            body = {
-                **_live_body(change.have, dialect),
-                **body,
-                "schedules": _schedules(change, dialect),
-            }
-            yield [Request("POST", "/deployments/", _sent(body, dialect, "create"), about=about)]
-        else:
-            if body.get("work_pool_name") == change.have.fields["work_pool_name"]:
-                body.setdefault("work_queue_name", change.have.fields["work_queue_name"])
-            path = f"/deployments/{change.have.id}"
-            yield [Request("PATCH", path, _sent(body, dialect, "update"), about=about)]
+            return (yield from _post(change, {**_live_body(change.have, dialect), **body}, dialect))
+        if "work_pool_name" not in body:
+            body.pop("work_queue_name", None)
+        path, about = f"/deployments/{change.have.id}", f"deployment {change.name}"
+        yield [Request("PATCH", path, _sent(body, dialect, "update"), about=about)]
         return change.have.id
 
     @staticmethod
@@ -147,6 +143,16 @@ class Deployments(Kind):
         return change.op is Op.UPDATE and not all(
             _takes(dialect, part.field, "update") for part in change.fields
         )
+
+
+def _post(change: Change, body: Mapping[str, Json], dialect: Dialect) -> Talk[str]:
+    """Writes the deployment as a whole, with all the schedules that it is to have."""
+    listed = _schedules(change, dialect)
+    sent = _sent({**body, "schedules": listed}, dialect, "create")
+    request = Request("POST", "/deployments/", sent, about=f"deployment {change.name}")
+    answer = yield from ask(request)
+    yield from schedules.mend(answer["id"], listed, answer["schedules"])
+    return str(answer["id"])
 
 
 def _takes(dialect: Dialect, name: str, op: Operation) -> bool:
@@ -195,13 +201,13 @@ def _schedules(change: Change, dialect: Dialect) -> list[Json]:
 
 
 def _live_body(have: Item, dialect: Dialect) -> dict[str, Json]:
-    """The live values of every field that a POST may take, so that it changes none of them."""
-    raw = {name: value for name, value in have.raw.items() if name != dialect.job_variables}
-    return {**raw, **have.fields}
+    """The live values of every field that a POST may take, so that it changes none of them.
 
-
-def _same_mapping(want: Json, have: Json) -> bool:
-    return (want or {}) == (have or {})
+    Without the queue, which has to fit the pool.
+    """
+    left_out = (dialect.job_variables, "work_queue_name")
+    fields = {name: value for name, value in have.fields.items() if name != "work_queue_name"}
+    return {**{k: v for k, v in have.raw.items() if k not in left_out}, **fields}
 
 
 def _same_tags(want: Json, have: Json) -> bool:

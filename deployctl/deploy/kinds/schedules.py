@@ -14,8 +14,9 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.talk import Request, Talk
 from deployctl.core.errors import LostAnswer
 from deployctl.core.values import Json, canonical
-from deployctl.deploy.kinds.base import Kind, Pair
+from deployctl.deploy.kinds.base import Kind, Pair, match, same_mapping
 from deployctl.deploy.model import Change, Item, Key, Op, Rule
+from deployctl.templating.values import contains_unknown
 
 FIELDS = ("schedule", "active", "parameters", "slug", "max_scheduled_runs")
 
@@ -26,6 +27,7 @@ class Schedules(Kind):
     """Children of a deployment, keyed by flow, deployment and slug or content."""
 
     name = "schedule"
+    depth = 3
     rank = 3
     parent = "deployment"
 
@@ -34,25 +36,15 @@ class Schedules(Kind):
         rules = {
             "schedule": Rule(same_schedule),
             "active": Rule(default=True),
-            "parameters": Rule(_same_mapping, default={}),
+            "parameters": Rule(same_mapping, default={}),
             "slug": Rule(),
             "max_scheduled_runs": Rule(),
         }
         return {name: rule for name, rule in rules.items() if dialect.takes("schedule", name)}
 
     def pair(self, wanted: Sequence[Item], live: Sequence[Item]) -> list[Pair]:
-        """By key; then renamed ones by the slug they replace; then what is left, in order."""
-        pairs = super().pair(wanted, live)
-        free = [have for want, have in pairs if want is None and have is not None]
-        result: list[Pair] = []
-        for want, have in pairs:
-            if want is not None and have is None:
-                have = _stand_in(want, free)
-                if have is not None:
-                    free.remove(have)
-            if want is not None:
-                result.append((want, have))
-        return result + [(None, have) for have in free]
+        """By slug; by the slug that is replaced; by content; then those without slug in order."""
+        return match(wanted, live, _same_slug, _replaces, _same_content, _neither_has_slug)
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> Talk[str]:  # noqa: ARG002
         """One request for one schedule of the deployment with id `parent`."""
@@ -98,6 +90,26 @@ def body(change: Change) -> dict[str, Json]:
     return sent
 
 
+def mend(deployment: str, sent: Sequence[Json], made: Sequence[Json]) -> Talk[None]:
+    """Sends `max_scheduled_runs` once more: a POST of the deployment drops it (2.20 and 3.8)."""
+    free = list(made)
+    requests = []
+    for schedule in sent:
+        limit = schedule.get("max_scheduled_runs")
+        equal = (
+            item
+            for item in free
+            if item.get("slug") == schedule.get("slug")
+            and same_schedule(schedule["schedule"], item["schedule"])
+        )
+        if limit is not None and (found := next(equal, None)) is not None:
+            free.remove(found)
+            path = f"/deployments/{deployment}/schedules/{found['id']}"
+            requests.append(Request("PATCH", path, {"max_scheduled_runs": limit}))
+    if requests:
+        yield requests
+
+
 def show(schedule: Json) -> str:
     """A schedule in one line: `cron 0 7 * * * Asia/Taipei`."""
     zone = schedule.get("timezone")
@@ -105,7 +117,11 @@ def show(schedule: Json) -> str:
     for kind in ("cron", "interval", "rrule"):
         if schedule.get(kind) is not None:
             value = schedule[kind]
-            text = f"{value:g} s" if isinstance(value, float | int) else _DTSTART.sub("", value)
+            text = (
+                f"{value:.15g} s"
+                if isinstance(value, float | int)
+                else _DTSTART.sub("", str(value))
+            )
             anchor = f" from {schedule['anchor_date']}" if schedule.get("anchor_date") else ""
             return f"{kind} {text}{anchor}{suffix}"
     return canonical(schedule)
@@ -117,7 +133,9 @@ def same_schedule(want: Json, have: Json) -> bool:
     The server stores no timezone as UTC, fills in `day_or`, gives an interval without anchor the
     time of its creation, and an RRULE without DTSTART one of its own.
     """
-    return have is not None and _meaning(want, want) == _meaning(have, want)
+    if have is None or contains_unknown(want):
+        return False
+    return _meaning(want, want) == _meaning(have, want)
 
 
 def _meaning(schedule: Json, like: Json) -> dict[str, Json]:
@@ -154,10 +172,6 @@ def _keep_phase(want: Json, have: Json) -> Json:
     return want
 
 
-def _same_mapping(want: Json, have: Json) -> bool:
-    return (want or {}) == (have or {})
-
-
 def _identity(fields: Mapping[str, Json], ordinal: int) -> str:
     if fields.get("slug"):
         return f"slug {fields['slug']}"
@@ -166,15 +180,20 @@ def _identity(fields: Mapping[str, Json], ordinal: int) -> str:
     return show(schedule) + (f" #{ordinal + 1}" if ordinal else "")
 
 
-def _stand_in(want: Item, free: Sequence[Item]) -> Item | None:
-    replaced = (want.raw or {}).get("replaces")
-    if replaced:
-        return next((item for item in free if item.fields.get("slug") == replaced), None)
-    schedule = want.fields["schedule"]
-    unnamed = [item for item in free if not item.fields.get("slug")]
-    equal = [item for item in free if same_schedule(schedule, item.fields["schedule"])]
-    candidates = equal or ([] if want.fields.get("slug") else unnamed)
-    return candidates[0] if candidates else None
+def _same_slug(want: Item, have: Item) -> bool:
+    return bool(want.fields.get("slug")) and want.fields["slug"] == have.fields.get("slug")
+
+
+def _replaces(want: Item, have: Item) -> bool:
+    return bool(want.raw) and want.raw["replaces"] == have.fields.get("slug")
+
+
+def _same_content(want: Item, have: Item) -> bool:
+    return same_schedule(want.fields["schedule"], have.fields["schedule"])
+
+
+def _neither_has_slug(want: Item, have: Item) -> bool:
+    return not want.fields.get("slug") and not have.fields.get("slug")
 
 
 def _create(path: str, sent: Mapping[str, Json], about: str) -> Talk[str]:

@@ -9,28 +9,24 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.talk import Request, Talk, together
 from deployctl.core.errors import Conflict, LostAnswer
 from deployctl.core.values import Json
-from deployctl.deploy.kinds.base import Kind, pages
+from deployctl.deploy.kinds.base import Kind, pages, same_text
 from deployctl.deploy.model import Change, Item, Op, Rule
 
 _POOL_FIELDS = ("type", "base_job_template", "description", "concurrency_limit", "is_paused")
 _QUEUE_FIELDS = ("description", "concurrency_limit", "priority", "is_paused")
 
 
-def same_text(want: Json, have: Json) -> bool:
-    """Equality for descriptions: the server keeps no difference between "" and none."""
-    return (want or None) == (have or None)
-
-
 class WorkPools(Kind):
     """Keyed by name. The type is given at creation and stays."""
 
     name = "work_pool"
+    depth = 1
     rank = 0
 
     def rules(self, dialect: Dialect) -> Mapping[str, Rule]:  # noqa: ARG002
-        """A queue that the file does not name is left alone; so is an undeclared template."""
+        """The type is not compared: it cannot be changed, which is checked before any plan."""
         return {
-            "type": Rule(fixed=True),
+            "type": Rule(same=lambda _want, _have: True),
             "base_job_template": Rule(default={}, clears=False),
             "description": Rule(same_text),
             "concurrency_limit": Rule(),
@@ -71,6 +67,7 @@ class WorkQueues(Kind):
     """Children of a pool, keyed by pool and name."""
 
     name = "work_queue"
+    depth = 2
     rank = 1
     parent = "work_pool"
 
@@ -93,6 +90,17 @@ class WorkQueues(Kind):
         else:
             yield [Request("PATCH", f"{path}/{quote(name, safe='')}", body, about=about)]
         return name
+
+
+def read_pool_names() -> Talk[list[str]]:
+    """The names of all pools, for messages."""
+    return sorted(pool["name"] for pool in (yield from pages("/work_pools/filter", {}, 1)))
+
+
+def read_queue_names(pool: str) -> Talk[list[str]]:
+    """The names of a pool's queues."""
+    found = yield from pages(f"{_path(pool)}/queues/filter", {}, 1)
+    return [queue["name"] for queue in found]
 
 
 def create_once(path: str, body: Json, about: str) -> Talk[None]:

@@ -165,7 +165,7 @@ def test_after_a_stop_what_is_half_done_is_finished_but_not_waited_for() -> None
     on = bench(answer(200, 1), answer(500))
     on.session.stop.request()
     assert on.session.send(READ, finish=True) == 1
-    with pytest.raises(ServerFault):
+    with pytest.raises(Interrupted):
         on.session.send(READ, finish=True)
     assert on.waits == []
 

@@ -74,7 +74,7 @@ def test_a_record_of_another_format_is_refused() -> None:
     talk = read_record("etl")
     next(talk)
     with pytest.raises(DeployctlError, match="newer deployctl"):
-        talk.send([{"data": {"format": 99}}])
+        talk.send([{"data": {"format": 99, "items": {}}}])
 
 
 @pytest.mark.parametrize(("arrived", "sent"), [(True, 1), (False, 2)])

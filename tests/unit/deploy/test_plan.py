@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -254,11 +256,47 @@ def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedule
     assert any("recreated" in note for note in found.notes)
 
 
-def test_a_pool_type_cannot_be_changed_and_the_plan_says_so() -> None:
-    have = Item("work_pool", ("p",), {"type": "process"}, id="p-1")
-    found = compare(work_pool({"name": "p", "type": "kubernetes"}), have, lambda *_: NOTHING, V3)
-    assert not found.needed
-    assert "cannot be changed" in found.notes[0]
+def test_two_automations_of_one_name_are_both_removed() -> None:
+    twins = tuple(Item("automation", (*KEY, "a"), {}, id=f"a-{n}") for n in (1, 2))
+    want = deployment(KEY, CODE, [])
+    have = replace(live(), children=twins)
+    found = compare(want, have, lambda *_: NOTHING, V3)
+    assert [(child.op, child.have and child.have.id) for child in found.children] == [
+        (Op.DELETE, "a-1"),
+        (Op.DELETE, "a-2"),
+    ]
+
+
+def test_equal_intervals_with_different_anchors_are_told_apart() -> None:
+    def anchored(day: int) -> dict[str, Json]:
+        return {"interval": 3600.0, "anchor_date": f"2026-01-0{day}T00:00:00Z", "timezone": "UTC"}
+
+    there = [schedule("s1", schedule=anchored(1)), schedule("s2", schedule=anchored(2))]
+    found = change({"schedules": [{"schedule": anchored(2)}]}, live(schedules=there))
+    assert [(c.have and c.have.id, c.op) for c in found.children] == [
+        ("s2", Op.NONE),
+        ("s1", Op.DELETE),
+    ]
+
+
+def test_a_move_to_another_pool_does_not_take_the_queue_along() -> None:
+    have = live(V2, work_queue_name="fast")
+    want = deployment(KEY, {**CODE, "work_pool_name": "other", "pull_steps": []}, None)
+    found = compare(want, have, lambda *_: NOTHING, V2)
+    (request,) = next(KINDS["deployment"].write(found, "", V2))
+    assert request.body["work_pool_name"] == "other"
+    assert "work_queue_name" not in request.body
+
+
+def test_what_a_post_drops_of_a_schedule_is_sent_once_more() -> None:
+    fields = {**CODE, "schedules": [{"schedule": {"cron": "0 1 * * *"}, "max_scheduled_runs": 5}]}
+    found = compare(deployment(KEY, fields, None), None, lambda *_: NOTHING, V3)
+    talk = KINDS["deployment"].write(found, "", V3)
+    next(talk)
+    talk.send([{"id": "f-1"}])
+    (request,) = talk.send([{"id": "d-1", "schedules": [cron("s1", "0 1 * * *")]}])
+    assert (request.method, request.path) == ("PATCH", "/deployments/d-1/schedules/s1")
+    assert request.body == {"max_scheduled_runs": 5}
 
 
 def test_queues_that_the_file_does_not_name_are_left_alone() -> None:

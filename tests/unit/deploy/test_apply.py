@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.core.values import Json
+from deployctl.deploy.apply import verify
+from deployctl.deploy.model import Result, Status
+from deployctl.deploy.plan import compare
+from deployctl.deploy.wanted import deployment
+from tests.unit.deploy.answers import KEY, SCHEMA, V3, answer
+
+CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}
+
+
+def read_back(found: list[Json]) -> Result:
+    """What becomes of an applied deployment with tags ["ours"] when this is what is there."""
+    want = deployment(KEY, {**CODE, "tags": ["ours"]}, None)
+    change = compare(want, None, lambda *_: frozenset(), V3)
+    talk = verify([Result(change, Status.APPLIED, done=("written",))], V3)
+    next(talk)
+    flows = [{"id": "f-1", "name": "hello"}]
+    with pytest.raises(StopIteration) as stop:
+        talk.send([flows, found])
+    (result,) = stop.value.value
+    assert isinstance(result, Result)
+    return result
+
+
+def test_what_is_as_it_was_written_is_applied() -> None:
+    assert read_back([answer(tags=["ours"])]).status is Status.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("found", "named"), [([answer(tags=["theirs"])], "tags"), ([], "it is gone")]
+)
+def test_a_lost_race_is_a_failure_that_says_what_somebody_else_changed(
+    found: list[Json], named: str
+) -> None:
+    result = read_back(found)
+    assert result.status is Status.FAILED
+    assert result.error is not None
+    assert named in result.error.message
+    assert "run the same command again" in str(result.error.help)
