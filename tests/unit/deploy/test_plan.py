@@ -11,6 +11,7 @@ from deployctl.deploy.kinds import KINDS
 from deployctl.deploy.model import Change, Item, Op
 from deployctl.deploy.plan import compare, plan
 from deployctl.deploy.wanted import deployment, work_pool
+from deployctl.templating.values import Unknown
 from tests.unit.deploy.answers import KEY, SCHEMA, V2, V3, cron, live, schedule
 
 NOTHING = frozenset[str]()
@@ -109,6 +110,23 @@ def test_a_declared_field_that_differs_is_changed(
 ) -> None:
     found = change(fields, live(**live_values))
     assert [(part.field, part.old, part.new) for part in found.fields] == changed
+
+
+@pytest.mark.parametrize("field", ["tags", "description", "parameters", "job_variables"])
+def test_what_only_a_step_will_know_is_a_change(field: str) -> None:
+    (changed,) = change({field: Unknown("build", "tag")}, live()).fields
+    assert (changed.field, changed.new) == (field, Unknown("build", "tag"))
+
+
+def test_a_list_with_a_part_that_only_a_step_will_know_is_a_change() -> None:
+    tags: Json = ["a", Unknown("build", "tag")]
+    assert change({"tags": tags}, live(tags=["a", "b"])).op is Op.UPDATE
+
+
+def test_a_schedule_that_only_a_step_will_know_is_a_change() -> None:
+    unknown: Json = [{"schedule": {"cron": Unknown("build", "cron")}}]
+    found = change({"schedules": unknown}, live(schedules=[cron("s1", "0 1 * * *")]))
+    assert [child.op for child in found.children] == [Op.UPDATE]
 
 
 def test_a_field_that_the_file_never_declared_belongs_to_whoever_set_it() -> None:
