@@ -22,7 +22,7 @@ from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.normal import normalise
 from deployctl.project.triggers import automations
-from deployctl.steps.pull import default_pull
+from deployctl.steps.pull import default_pull, given_pull
 from deployctl.steps.version import commit_info, version_of
 from deployctl.templating.deployment import rule_for
 from deployctl.templating.problems import Problem, tell
@@ -126,7 +126,7 @@ def _api_fields(
     if "description" not in fields and facts.description:
         api["description"] = facts.description
     if fields.get("pull") is not None:
-        api["pull_steps"] = fields["pull"]
+        api["pull_steps"] = given_pull(fields["pull"], known.dialect.major)
     passive = {"version_info", "version"} if version.inferred else {"version_info"}
     return api, frozenset(passive)
 

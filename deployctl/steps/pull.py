@@ -1,4 +1,4 @@
-"""The pull steps of a deployment that names none: where the worker finds the code.
+"""The pull steps of a deployment, above all of one that names none: where the code is found.
 
 Prefect's rules, with one difference that we want: where an image is named, or built from the
 project's own Dockerfile, the code is in the image's own working directory. Prefect 3 assumes
@@ -46,6 +46,17 @@ def default_pull(
         return [_set_directory(".")], []
     problems = [_not_there(folder, pool_type)] if pool_type in _CONTAINERS else []
     return [_set_directory(str(folder.absolute()))], problems
+
+
+def given_pull(pull: Json, major: int) -> list[Json]:
+    """The pull steps that a file gives: a list, or the single step that stands for one.
+
+    `major` is the server's. Runs of Prefect 2 fail without any pull step; there, the step that
+    stays where the run starts means none.
+    """
+    steps = pull if isinstance(pull, list) else [pull]
+    steps = [step for step in steps if step]
+    return steps or ([_set_directory(".")] if major < 3 else [])
 
 
 def _set_directory(directory: str) -> Json:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployctl.steps.model import Step
-from deployctl.steps.pull import default_pull
+from deployctl.steps.pull import default_pull, given_pull
 from deployctl.templating.values import Unknown
 
 FOLDER = Path("/srv/projects/etl")
@@ -45,3 +45,24 @@ def test_the_code_is_looked_for_where_it_will_be(
     steps, problems = default_pull(build, job_variables, FOLDER, pool_type)
     assert steps == [{"prefect.deployments.steps.set_working_directory": {"directory": directory}}]
     assert [problem.code for problem in problems] == ["DC325"] * warned
+
+
+STAY = {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
+
+
+@pytest.mark.parametrize(
+    ("pull", "major", "steps"),
+    [
+        ([{"f.g": {}}], 3, [{"f.g": {}}]),
+        ({"f.g": {}}, 3, [{"f.g": {}}]),
+        ({"f.g": {}}, 2, [{"f.g": {}}]),
+        ([], 3, []),
+        ({}, 3, []),
+        ([None], 3, []),
+        ([], 2, [STAY]),
+    ],
+)
+def test_given_steps_are_a_list_and_prefect_2_gets_at_least_one(
+    pull: Any, major: int, steps: Any
+) -> None:
+    assert given_pull(pull, major) == steps
