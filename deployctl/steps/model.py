@@ -61,16 +61,13 @@ def parse_steps(value: Json, path: Path = ()) -> tuple[list[Step], list[Problem]
 def effective(kind: str, entry: Mapping[str, Json], top_level: Mapping[str, Json]) -> Json:
     """The `build`, `push` or `pull` that holds for a deployment: its own or the file's.
 
-    Prefect's rules: `build: null` and `[]` switch the file's off; `push: null` and `[]` do not;
-    `pull: null` does not but `pull: []` does. None means that nobody said anything.
+    `build: null` and `[]` switch the file's off, as in Prefect; of the others only `[]` does, where
+    Prefect runs the file's push steps nonetheless. None means that nobody said anything.
     """
     own, general = entry.get(kind), top_level.get(kind)
-    match kind:
-        case "build":
-            return own if kind in entry else general
-        case "pull":
-            return own if own is not None else general
-    return own or general
+    if kind == "build":
+        return own if kind in entry else general
+    return own if own is not None else general
 
 
 def _is_step(entry: Json) -> bool:

@@ -46,7 +46,7 @@ def test_what_is_no_step_is_told(entry: Any) -> None:
         ("build", {"build": ["d"]}, {"build": ["t"]}, ["d"]),
         ("push", {}, {"push": ["t"]}, ["t"]),
         ("push", {"push": None}, {"push": ["t"]}, ["t"]),
-        ("push", {"push": []}, {"push": ["t"]}, ["t"]),
+        ("push", {"push": []}, {"push": ["t"]}, []),
         ("pull", {}, {"pull": ["t"]}, ["t"]),
         ("pull", {"pull": None}, {"pull": ["t"]}, ["t"]),
         ("pull", {"pull": []}, {"pull": ["t"]}, []),
@@ -54,7 +54,7 @@ def test_what_is_no_step_is_told(entry: Any) -> None:
         ("pull", {}, {}, None),
     ],
 )
-def test_own_steps_and_those_of_the_file_hold_as_in_prefect(
+def test_own_steps_hold_else_those_of_the_file(
     kind: str, entry: Any, top_level: Any, expected: Any
 ) -> None:
     assert effective(kind, entry, top_level) == expected
