@@ -252,7 +252,7 @@ DEPLOYMENT = Table(
             Text(), "Where the flow stands: `path/to/file.py:function`.", required=True
         ),
         "flow_name": Key(Text(), "Not used: the flow's own name holds."),
-        "description": Key(Text(), "Shown in the UI. Default: the flow's own.", null=None),
+        "description": Key(Text(), "Shown in the UI. Default: the flow's own."),
         "version": Key(Text(), "Any text. Default: the commit, else the flow's own."),
         "version_type": Key(
             Text(

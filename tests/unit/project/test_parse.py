@@ -86,7 +86,7 @@ ACCEPTED = [
     ("pull: []", {"pull": []}),
     ("push: {f: {x: 1}}", {"push": {"f": {"x": 1}}}),
     ("tags: a", {"tags": ["a"]}),
-    ("description:", {"description": None}),
+    ("description:", {}),
     ("paused: 'yes'", {"paused": True}),
     ("paused: 0", {"paused": False}),
     ("enforce_parameter_schema: 'off'", {"enforce_parameter_schema": False}),
