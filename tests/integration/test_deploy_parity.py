@@ -1,0 +1,233 @@
+"""The same file leaves the same records, whichever of `prefect deploy` and deployctl deploys it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.jobs.pools import kubernetes_template
+from tests.integration.conftest import needs
+from tests.support.api import Api
+from tests.support.deployment_cases import (
+    BUILT,
+    CASES,
+    ENVIRON,
+    FILES,
+    SECRET,
+    TOP_LEVEL,
+    VARIABLES,
+    Case,
+)
+from tests.support.environment import isolated
+from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.project import write_project
+from tests.support.servers import PREFECT_2, PREFECT_3, Server, running
+
+PROJECTS = {"prefect.yaml": ("name: parity\n", CASES), "built.yaml": (TOP_LEVEL, BUILT)}
+VERSIONS = {2: PREFECT_2, 3: PREFECT_3}
+OF_THE_SERVER = {
+    "id",
+    "created",
+    "updated",
+    "created_by",
+    "updated_by",
+    "flow_id",
+    "deployment_id",
+    "owner_resource",
+    "version_id",
+    "version_info",
+    "work_queue_id",
+    "last_polled",
+    "status",
+    "labels",
+}
+"""What the server fills in. `version_info` is that of the last write, which nothing shows."""
+
+Record = Mapping[str, Any]
+Records = Mapping[str, Record]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What each tool left on an empty server, by deployment name, and what deployctl then plans."""
+
+    theirs: Records
+    ours: Records
+    after_prefect: Mapping[str, set[str]]
+    """Deployment → what deployctl changes after `prefect deploy`."""
+    after_deployctl: Mapping[str, set[str]]
+    """The same after its own deploy."""
+
+
+@pytest.fixture(scope="module", params=[3, 2], ids=["3.x", "2.20"])
+def major(request: pytest.FixtureRequest) -> int:
+    version: int = request.param
+    needs(VERSIONS[version])
+    return version
+
+
+@pytest.fixture(scope="module")
+def outcome(major: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+    """Both tools' work on all the cases at once: the same server, emptied in between."""
+    folder, home = tmp_path_factory.mktemp("parity"), tmp_path_factory.mktemp("home")
+    write_project(folder, _text("", []), FILES)
+    for file, (top, cases) in PROJECTS.items():
+        (folder / file).write_text(_text(top, [c for c in cases if major in c.majors]), "utf-8")
+    with running(VERSIONS[major], scheduler=False) as server, Api(server.api_url) as api:
+        _furnish(api, major)
+        for file in PROJECTS:
+            _prefect(server, home, folder, file)
+        theirs = _records(api)
+        after_prefect = _changes(server, home, folder)
+        server.reset()
+        _furnish(api, major)
+        for file in PROJECTS:
+            _deployctl(server, home, folder, "deploy", file)
+        ours = _records(api)
+        yield Outcome(theirs, ours, after_prefect, _changes(server, home, folder))
+
+
+def _text(top: str, cases: list[Case]) -> str:
+    return top + "\n".join(["deployments:", *(case.entry for case in cases)]) + "\n"
+
+
+def _furnish(api: Api, major: int) -> None:
+    """What the deployments need to be there."""
+    api.pool("pool")
+    api.pool("kubernetes", "kubernetes", kubernetes_template())
+    for name, value in VARIABLES.items():
+        text = value if isinstance(value, str) or major > 2 else json.dumps(value)
+        api.call("POST", "/variables/", {"name": name, "value": text})
+    api.call("POST", "/block_types/install_system_block_types")
+    kind = api.call("GET", "/block_types/slug/secret")["id"]
+    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+    schema = api.call("POST", "/block_schemas/filter", wanted)[0]["id"]
+    block = {"name": "tok", "block_type_id": kind, "block_schema_id": schema}
+    api.call("POST", "/block_documents/", {**block, "data": {"value": SECRET}})
+
+
+def _prefect(server: Server, home: Path, folder: Path, file: str) -> None:
+    arguments = ("--no-prompt", "deploy", "--all", "--prefect-file", file)
+    ended = PrefectCli(server, home).run(*arguments, cwd=folder, **ENVIRON)
+    assert ended.code == 0, f"prefect deploy failed:\n{_end(ended.stdout)}\n{_end(ended.stderr)}"
+
+
+def _deployctl(server: Server, home: Path, folder: Path, command: str, file: str) -> Ended:
+    program = str(Path(sys.executable).with_name("deployctl"))
+    env = isolated(home, PREFECT_API_URL=server.api_url, **ENVIRON)
+    arguments = [command, "--all", "--prefect-file", file, "--output", "json"]
+    ended = run_program([program, *arguments], cwd=folder, env=env)
+    assert ended.code == 0, (
+        f"deployctl {command} failed:\n{_end(ended.stdout)}\n{_end(ended.stderr)}"
+    )
+    return ended
+
+
+def _end(text: str) -> str:
+    return "\n".join(text.splitlines()[-40:])
+
+
+def _changes(server: Server, home: Path, folder: Path) -> Mapping[str, set[str]]:
+    """What a plan says; where steps run, what a deploy says that has run them."""
+    plain, built = PROJECTS
+    said = [
+        _deployctl(server, home, folder, "plan", plain),
+        _deployctl(server, home, folder, "deploy", built),
+    ]
+    return {
+        change["key"][-1]: {field["field"] for field in change["fields"]}
+        | {f"{child['kind']}s" for child in change["children"]}
+        for ended in said
+        for change in json.loads(ended.stdout)["changes"]
+    }
+
+
+def _records(api: Api) -> Records:
+    """Everything that is stored of each deployment, in a form that two servers can share."""
+    flows = {flow["id"]: flow for flow in api.call("POST", "/flows/filter", {})}
+    automations: list[Any] = []
+    with suppress(AssertionError):  # 2.20 has them switched off
+        automations = api.automations()
+    return {
+        stored["name"]: {
+            **_plain(stored),
+            "flow": _plain(flows[stored["flow_id"]]),
+            "automations": _plain([a for a in automations if stored["id"] in json.dumps(a)]),
+        }
+        for stored in api.call("POST", "/deployments/filter", {})
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A record without what the server makes up; lists of records in an order of their own."""
+    if isinstance(value, dict):
+        kept = {key: _plain(item) for key, item in value.items() if key not in OF_THE_SERVER}
+        if limit := kept.get("global_concurrency_limit"):
+            kept["global_concurrency_limit"] = limit["limit"]
+        if _is_recent(kept.get("anchor_date")):
+            kept["anchor_date"] = "the time of the deploy"
+        return kept
+    if isinstance(value, list):
+        plain = [_plain(item) for item in value]
+        records = any(isinstance(item, dict) and "created" in item for item in value)
+        return sorted(plain, key=_canonical) if records else plain
+    return value
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_recent(moment: Any) -> bool:
+    return isinstance(moment, str) and (
+        datetime.now(UTC) - datetime.fromisoformat(moment) < timedelta(hours=1)
+    )
+
+
+every_case = pytest.mark.parametrize("case", [*CASES, *BUILT], ids=lambda case: case.name)
+
+
+def _skip_refused(case: Case, major: int) -> None:
+    if major not in case.majors:
+        pytest.skip("`prefect deploy` of this version refuses the entry")
+
+
+@every_case
+def test_both_store_the_same_but_for_what_is_wanted(
+    outcome: Outcome, major: int, case: Case
+) -> None:
+    _skip_refused(case, major)
+    theirs, ours = outcome.theirs[case.stored_name], outcome.ours[case.stored_name]
+    wanted = {each.field: each.ours for each in case.wanted if major in each.majors}
+    if _has_no_version(theirs, major):
+        wanted["version"] = ours["version"]
+    different = {name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)}
+    assert {name: (theirs.get(name), ours.get(name)) for name in different - wanted.keys()} == {}
+    assert {name: ours[name] for name in different} == wanted
+
+
+@every_case
+def test_after_prefect_deploy_only_what_is_wanted_changes(
+    outcome: Outcome, major: int, case: Case
+) -> None:
+    _skip_refused(case, major)
+    wanted = {each.field for each in case.wanted if major in each.majors and each.planned}
+    changed = outcome.after_prefect[case.stored_name] - {"version", "version_info"}
+    assert changed == wanted
+
+
+def test_after_deployctl_deploy_nothing_changes(outcome: Outcome) -> None:
+    assert {name: fields for name, fields in outcome.after_deployctl.items() if fields} == {}
+
+
+def _has_no_version(theirs: Record, major: int) -> bool:
+    """2.20 gives none where the file says none; ours is the flow's, as 3.x gives it."""
+    return major == 2 and theirs["version"] is None
