@@ -218,6 +218,7 @@ def test_both_store_the_same_but_for_what_is_wanted(
 def test_after_prefect_deploy_only_what_is_wanted_changes(
     outcome: Outcome, major: int, case: Case
 ) -> None:
+    """A version that nobody wrote goes along with other changes and counts for none."""
     _skip_refused(case, major)
     wanted = {each.field for each in case.wanted if major in each.majors and each.planned}
     changed = outcome.after_prefect[case.stored_name] - {"version", "version_info"}

@@ -337,6 +337,18 @@ PULLS = [
               directory: '{{ clone.directory }}'
         """,
     ),
+    Case(
+        "pull with environment",
+        f"pull: [{{{SET_DIRECTORY}: {{directory: '/srv/{{{{ $STAGE }}}}'}}}}]",
+        BOTH,
+        (
+            Wanted(
+                "pull_steps",
+                [{SET_DIRECTORY: {"directory": "/srv/{{ $STAGE }}"}}],
+                "the environment of the run counts, not that of whoever deploys",
+            ),
+        ),
+    ),
     Case("pull single", f"pull: {{{SET_DIRECTORY}: {{directory: /srv}}}}", (3,)),
     Case("pull empty", "pull: []", BOTH, (NO_PULL,)),
     Case("pull null", "pull: null"),
@@ -391,6 +403,7 @@ TEMPLATES = [
           job_variables: {env: {A: '{{ $STAGE }}'}}
         """,
     ),
+    Case("environment without $", "tags: ['x-{{ STAGE }}']"),
     Case("environment in a number", "concurrency_limit: '{{ $COUNT }}'", (2,)),
     Case(
         "variables",
