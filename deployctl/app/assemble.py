@@ -14,7 +14,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.app.load import Chosen
 from deployctl.clients.git import Checkout
 from deployctl.core.diagnostics import Report
-from deployctl.core.values import Json
+from deployctl.core.values import Json, Path
 from deployctl.deploy import wanted
 from deployctl.deploy.model import Item
 from deployctl.flows.facts import for_2_20
@@ -79,6 +79,15 @@ def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
     item, left_out = wanted.fitted(
         wanted.deployment(chosen.key, api, bodies, passive=inferred), known.dialect
     )
+    if not known.dialect.cloud and any(each.get("type") == "metric" for each in _listed(fields)):
+        report.error(
+            "DC513",
+            "metric triggers work on Prefect Cloud only",
+            chosen.spec.where(("triggers",)),
+            help="remove the trigger; this server takes event, compound and sequence triggers",
+        )
+    if fields.get("sla"):
+        report.warning("DC514", "service levels are not deployed", chosen.spec.where(("sla",)))
     tell(problems, report, chosen.spec.where)
     _tell_left_out(left_out, chosen, known.dialect, report)
     return item
@@ -94,7 +103,9 @@ def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Prob
             replace(problem, help=help_) if problem.code == "DC303" else problem
             for problem in problems
         ]
-    return rendered, [*problems, *dangling(rendered, known.library)]
+    told = {problem.path for problem in problems}
+    missing = dangling(rendered, known.library)
+    return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
 
 
 def _checked(fields: Mapping[str, Json], chosen: Chosen, pool: Pool) -> list[Problem]:
@@ -131,6 +142,11 @@ def _api_fields(
     return api, frozenset(passive)
 
 
+def _listed(fields: Mapping[str, Json]) -> Sequence[Mapping[str, Json]]:
+    triggers = fields.get("triggers")
+    return [each for each in triggers if isinstance(each, Mapping)] if triggers else []
+
+
 def _automations(
     deployment: str, fields: Mapping[str, Json]
 ) -> Sequence[Mapping[str, Json]] | None:
@@ -148,11 +164,19 @@ def _automations(
 def _tell_left_out(
     left_out: Sequence[str], chosen: Chosen, dialect: Dialect, report: Report
 ) -> None:
+    """Warns of what the file says and the server has no field for."""
     for name in left_out:
-        if name != "version_info":
-            report.warning(
-                "DC512",
-                f"{dialect} does not know '{name}', which is left out",
-                chosen.spec.where((name.partition(".")[0],)),
-                help="remove it from the file, or upgrade the server",
-            )
+        kind, _, field_ = name.rpartition(".")
+        shown, place = _WRITTEN_AS.get(name, (field_, (_LISTS.get(kind, field_),)))
+        report.warning(
+            "DC512",
+            f"{dialect} does not know '{shown}', which is left out",
+            chosen.spec.where(place),
+            help="remove it from the file, or upgrade the server",
+        )
+
+
+_LISTS = {"schedule": "schedules", "automation": "triggers"}
+_WRITTEN_AS: Mapping[str, tuple[str, Path]] = {
+    "concurrency_options": ("collision_strategy", ("concurrency_limit",)),
+}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.prepare import Prepared, planned
+from deployctl.app.prepare import Prepared, planned, read_again
 from deployctl.core.diagnostics import Report
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
@@ -32,7 +33,8 @@ def build(prepared: Prepared, session: Session, report: Report, progress: Progre
     place = Workplace(known.folder, known.environ, "python3", progress.output)
     outputs = run_steps(steps, Scope(known.environ, references=library), place)
     known = replace(known, outputs=outputs)
-    return planned(replace(prepared, known=known), session, report)
+    again = read_again(replace(prepared, known=known), session)
+    return planned(again, session, report)
 
 
 def deploy(
@@ -40,11 +42,17 @@ def deploy(
     session: Session,
     report: Report,
     progress: Progress,
+    on_done: Callable[[Result], None],
 ) -> list[Result]:
     """Carries the plan out; see `apply` for what is raised and what becomes a result."""
     needed = len(prepared.plan.needed)
     if needed:
         progress.phase("deploying", needed)
+
+    def note(result: Result) -> None:
+        progress.advance(result.change.name)
+        on_done(result)
+
     return apply(
         prepared.plan,
         prepared.loaded.project,
@@ -52,5 +60,5 @@ def deploy(
         prepared.dialect,
         session,
         report,
-        lambda result: progress.advance(result.change.name),
+        note,
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from deployctl.core.diagnostics import Diagnostic, Report, Span
+from deployctl.core.errors import UsageError
 from deployctl.core.values import Json
 from deployctl.deploy.model import Key
 from deployctl.flows.facts import FlowFacts
@@ -72,6 +73,8 @@ class Loaded:
     document: Document
     chosen: tuple[Chosen, ...]
     work_pools: tuple[Mapping[str, Json], ...]
+    whole: bool
+    """Whether all deployments of the file are meant."""
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -94,16 +97,23 @@ def load_project(
         return None
     project = load(document, found, environ)
     facts = _inspect(project, order.selection, found)
-    specs = _selected(project, facts, order.selection)
+    try:
+        specs = _selected(project, facts, order.selection)
+    except UsageError:
+        _copy(found, report)
+        if report.errors:
+            return None
+        raise
     chosen = [
         _chosen(spec, facts[spec.entrypoint], project, order, found)
         for spec in specs
         if spec.entrypoint in facts
     ]
     check_same_names(((each.spec, each.facts.name) for each in chosen), found)
-    _copy(found, report, [spec for spec in project.deployments if spec not in specs])
+    _copy(found, report, _others(document, specs))
     name = order.project or project.name
-    return Loaded(name, document, tuple(chosen), project.work_pools)
+    whole = len(specs) == len(project.deployments)
+    return Loaded(name, document, tuple(chosen), project.work_pools, whole)
 
 
 def _document(path: FilePath, selection: Selection, report: Report) -> Document | None:
@@ -157,6 +167,8 @@ def _chosen(
     spec: DeploymentSpec, facts: FlowFacts, project: Project, order: Order, report: Report
 ) -> Chosen:
     raw = apply_overrides(spec.raw, order.overrides)
+    said = frozenset(name for name in raw if raw[name] != spec.raw.get(name))
+    spec = replace(spec, elsewhere=said)
     fields, problems = normalise(raw)
     tell(problems, report, spec.where)
     wrong = check_parameters(
@@ -190,9 +202,17 @@ def _steps(
     return tuple(steps)
 
 
-def _copy(found: Report, report: Report, left_out: Iterable[DeploymentSpec] = ()) -> None:
+def _others(document: Document, specs: Iterable[DeploymentSpec]) -> list[Span]:
+    """Where the entries stand that the command does not mean."""
+    meant = {spec.path for spec in specs}
+    entries = document.data.get("deployments")
+    paths = [("deployments", n) for n in range(len(entries if isinstance(entries, list) else ()))]
+    spans = (document.spans.value(path) for path in paths if path not in meant)
+    return [span for span in spans if span is not None]
+
+
+def _copy(found: Report, report: Report, others: Sequence[Span] = ()) -> None:
     """Adds what was found, without what concerns entries that the command does not mean."""
-    others = [span for spec in left_out if (span := spec.where())]
     report.extend(item for item in found if not any(_inside(item, span) for span in others))
 
 

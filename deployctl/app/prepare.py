@@ -8,36 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
 from deployctl.api.dialect import Dialect, check, detect, refined
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.api.talk import Talk, together
-from deployctl.app.assemble import Known, Pool, assemble, pool_name
+from deployctl.app.assemble import Known, Pool, assemble
 from deployctl.app.load import Chosen, Loaded
+from deployctl.app.pools import checked_pools, known_pools, wanted_pools
 from deployctl.clients.git import read_checkout
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import NotFound
 from deployctl.core.values import Json
-from deployctl.deploy import wanted
 from deployctl.deploy.apply import read_live
-from deployctl.deploy.kinds.base import pages
 from deployctl.deploy.kinds.deployments import Deployments
+from deployctl.deploy.kinds.work_pools import read_queue_names
 from deployctl.deploy.model import Change, Item, Key, Plan
 from deployctl.deploy.ownership import Record, read_record
 from deployctl.deploy.plan import plan
-from deployctl.jobs.pools import kubernetes_template
-from deployctl.jobs.variables import PoolVariables
 from deployctl.project.triggers import automations
 from deployctl.steps.engine import plan_steps
 from deployctl.steps.model import Step
 from deployctl.templating.problems import tell
 from deployctl.templating.references import Library, Reference, read_references, references
 from deployctl.templating.render import Scope
+
+NO_POOLS: Mapping[str, Pool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,12 @@ def prepare(
     *,
     create_pools: bool = False,
     skip_build: bool = False,
+    before: Mapping[str, Pool] = NO_POOLS,
 ) -> Prepared:
     """Reads the server and plans. What stands in the way is in the report: with errors in it the
     plan is of no use. Raises ApiError where the server does not answer.
+
+    `before`: pools that will be there because a file that comes before this one has them.
     """
     first: dict[str, Any] = run(
         together(
@@ -81,16 +83,20 @@ def prepare(
     dialect, record = first["dialect"], first["record"]
     check(dialect, report)
     default = session.settings.default_work_pool_name
-    pools = _wanted_pools(loaded, default)
+    pools = [
+        pool for pool in wanted_pools(loaded, default) if pool.fields or pool.name not in before
+    ]
     second: dict[str, Any] = _read(loaded, pools, record, dialect, session, report)
     live: list[Item] = second["live"]
-    pools = _existing_or_created(pools, live, loaded, session, report, create_pools, default)
+    pools = checked_pools(
+        pools, live, loaded, session, report, create=create_pools, default=default
+    )
     known = Known(
         dialect=dialect,
         environ=environ,
         folder=folder,
         library=second["library"],
-        pools=_known_pools(pools, live),
+        pools={**before, **known_pools(pools, live)},
         default_pool=default,
         checkout=read_checkout(folder),
         steps_left_out=skip_build,
@@ -117,6 +123,13 @@ def planned(prepared: Prepared, session: Session, report: Report) -> Prepared:
     made = Plan(tuple(change for change in made.changes if _shown(change)))
     made = _with_queue_notes(made, session)
     return replace(prepared, plan=made, dialect=dialect)
+
+
+def read_again(prepared: Prepared, session: Session) -> Prepared:
+    """The same with what is on the server now, after a build that took its time."""
+    sketches = [_sketch(chosen, prepared.record) for chosen in prepared.loaded.chosen]
+    live = run(read_live([*prepared.pools, *sketches], prepared.dialect), session)
+    return replace(prepared, live=tuple(live))
 
 
 def _read(
@@ -167,77 +180,6 @@ def _references(chosen: Iterable[Chosen]) -> list[Reference]:
     ]
 
 
-def _wanted_pools(loaded: Loaded, default: str | None) -> list[Item]:
-    """The declared pools that matter here, and those that deployments only name."""
-    declared = {spec["name"]: wanted.work_pool(spec) for spec in loaded.work_pools}
-    named = [name for chosen in loaded.chosen if (name := pool_name(chosen, default))]
-    others = {name: Item("work_pool", (name,), {}) for name in named if name not in declared}
-    return [*declared.values(), *others.values()]
-
-
-def _existing_or_created(
-    pools: Sequence[Item],
-    live: Sequence[Item],
-    loaded: Loaded,
-    session: Session,
-    report: Report,
-    create: bool,
-    default: str | None,
-) -> list[Item]:
-    """The pools as they should be; tells of those that are missing and that nobody declared."""
-    there = {item.key for item in live if item.kind == "work_pool"}
-    missing = [pool.key[0] for pool in pools if pool.key not in there and not pool.fields]
-    if missing and not create and not report.errors:
-        found = run(pages("/work_pools/filter", {}, 1), session)
-        _tell_missing(set(missing), sorted(pool["name"] for pool in found), loaded, report, default)
-    for chosen in loaded.chosen:
-        if pool_name(chosen, default) is None:
-            report.error(
-                "DC511",
-                f"the deployment '{chosen.name}' names no work pool, so nothing would run it",
-                chosen.spec.where(),
-                help="write 'work_pool: {name: …}', or give one with --pool",
-            )
-    return [_with_template(pool) if pool.key not in there else pool for pool in pools]
-
-
-def _with_template(pool: Item) -> Item:
-    """A pool to create; our template unless it has one or is of another type, whose worker has."""
-    fields = {"type": "kubernetes", **pool.fields}
-    if fields["type"] == "kubernetes":
-        fields.setdefault("base_job_template", kubernetes_template())
-    return replace(pool, fields=fields)
-
-
-def _tell_missing(
-    missing: set[str], there: Sequence[str], loaded: Loaded, report: Report, default: str | None
-) -> None:
-    for chosen in loaded.chosen:
-        name = pool_name(chosen, default)
-        if name in missing:
-            close = get_close_matches(name, there, 1)
-            guess = f"did you mean '{close[0]}'? " if close else ""
-            listed = ", ".join(there[:10]) or "none"
-            report.error(
-                "DC510",
-                f"the work pool '{name}' does not exist",
-                chosen.spec.where(("work_pool", "name")),
-                help=f"{guess}There are: {listed}. Declare it under 'work_pools:', or let "
-                "--create-pools make one of type kubernetes",
-            )
-
-
-def _known_pools(pools: Sequence[Item], live: Sequence[Item]) -> dict[str, Pool]:
-    """What is known of each pool: a declared template counts, else the one that is there."""
-    there = {item.key: item.fields for item in live if item.kind == "work_pool"}
-    known = {}
-    for pool in pools:
-        fields = {**there.get(pool.key, {}), **pool.fields}
-        template = fields.get("base_job_template")
-        known[pool.key[0]] = Pool(fields.get("type") or "", PoolVariables(template))
-    return known
-
-
 def _needs_upsert(change: Change, dialect: Dialect) -> bool:
     return change.kind == "deployment" and Deployments.by_upsert(change, dialect)
 
@@ -253,12 +195,9 @@ def _with_queue_notes(made: Plan, session: Session) -> Plan:
     pools = [change for change in made.changes if change.kind == "work_pool"]
     declared = {child.key for change in pools for child in change.children}
     created = {change.key[0] for change in pools if change.have is None}
-    listings = {
-        pool: pages(f"/work_pools/{quote(pool, safe='')}/queues/filter", {}, 1)
-        for pool in sorted({pool for pool, _ in asked} - created)
-    }
+    listings = {pool: read_queue_names(pool) for pool in {pool for pool, _ in asked} - created}
     found = run(together(listings), session)
-    there = {(pool, queue["name"]) for pool, queues in found.items() for queue in queues}
+    there = {(pool, queue) for pool, queues in found.items() for queue in queues}
     missing = asked - there - declared
     return Plan(
         tuple(

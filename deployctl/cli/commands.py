@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deployctl import __version__
 from deployctl.cli.deploy import deploy
 from deployctl.cli.explain import explain
 from deployctl.cli.options import flattened
@@ -15,17 +16,22 @@ from deployctl.cli.validate import validate
 
 app = typer.Typer(
     help="Makes what prefect.yaml says true on a Prefect server.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (deploy, plan, validate, schema, explain):
     app.command()(flattened(command))
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def common(
-    _version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     _prompt: Annotated[bool, typer.Option("--prompt/--no-prompt", hidden=True)] = False,
 ) -> None:
     """Accepts what `prefect` accepts before the name of a command."""
+    if version:
+        typer.echo(f"deployctl {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())

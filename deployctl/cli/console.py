@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+class OutputError(Exception):
+    """What was to be shown could not be written; there is no use in saying so there."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason.strerror)
+        self.reader_is_gone = isinstance(reason, BrokenPipeError)
+
+
 def console(*, stderr: bool) -> Console:
     """A console that colours on a terminal, or as NO_COLOR and FORCE_COLOR say, and never wraps."""
     from rich.console import Console
@@ -36,12 +44,17 @@ def write(lines: Iterable[Text | str], *, stderr: bool = False) -> None:
         for line in lines:
             out.print(line)
     stream = sys.stderr if stderr else sys.stdout
-    stream.write(held.get())
-    stream.flush()
+    if stream is None:
+        return
+    try:
+        stream.write(held.get())
+        stream.flush()
+    except OSError as error:
+        raise OutputError(error) from error
 
 
 class Narrator:
-    """Tells progress on stderr: one moving line on a terminal, elsewhere only what programs print."""
+    """Tells progress on stderr: one moving line on a terminal, elsewhere what programs print."""
 
     def __init__(self, *, quiet: bool) -> None:
         """`quiet`: only what programs print is shown."""
@@ -69,6 +82,14 @@ class Narrator:
         """One item of the phase is done."""
         self._count += 1
         self._show(text)
+
+    def write(self, lines: Iterable[Text | str]) -> None:
+        """Prints lines to stdout, out of the way of the moving line."""
+        if self._status is not None:
+            self._status.stop()
+        write(lines)
+        if self._status is not None:
+            self._status.start()
 
     def output(self, source: str, line: str) -> None:
         """A line that a program printed, marked with the step that it comes from."""

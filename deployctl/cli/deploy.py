@@ -30,6 +30,6 @@ def deploy(
             if telling.output is Format.HUMAN:
                 write(human.plan(now.outcome()))
             for each in prepared:
-                now.results += use_case.deploy(each, opened, now.report, now.narrator)
+                now.results += use_case.deploy(each, opened, now.report, now.narrator, now.tell)
             if stop.asked and any(result.reason for result in now.results):
                 now.error = stop.interrupted()

@@ -15,9 +15,11 @@ from deployctl.cli.main import Exit
 from deployctl.cli.options import Choosing, Connecting, Deploying, Overriding
 from deployctl.cli.running import Running
 from deployctl.cli.signals import stopping
+from deployctl.core import redact
 from deployctl.core.stop import Stop
 from deployctl.deploy.model import Plan
 from deployctl.project import overlay
+from deployctl.project.parse import check_same_names
 from deployctl.project.select import Selection
 
 DEFAULT_FILE = Path("prefect.yaml")
@@ -25,12 +27,16 @@ DEFAULT_FILE = Path("prefect.yaml")
 
 def load_all(now: Running, order: Order, files: list[Path]) -> list[Loaded]:
     """Reads every file. Ends the command if anything that was found forbids to go on."""
+    redact.remember(value for name, value in os.environ.items() if redact.is_secret_name(name))
     loaded = []
     for path in files or [DEFAULT_FILE]:
         found = load_project(path, order, now.report, os.environ)
         if found is not None:
             now.sources[found.document.file] = found.document.text
             loaded.append(found)
+    check_same_names(
+        [(chosen.spec, chosen.facts.name) for each in loaded for chosen in each.chosen], now.report
+    )
     count = sum(len(each.chosen) for each in loaded)
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
     now.subject = f"{count} deployment{'s' * (count != 1)} in {names}"
@@ -75,18 +81,21 @@ def prepare_all(
 ) -> list[Prepared]:
     """Plans every project. Ends the command if anything that was found forbids to go on."""
     now.narrator.phase("reading the server")
-    prepared = [
-        prepare(
-            each,
-            opened,
-            now.report,
-            os.environ,
-            Path.cwd(),
-            create_pools=deploying.create_pools,
-            skip_build=deploying.skip_build,
+    prepared: list[Prepared] = []
+    for each in loaded:
+        before = {name: pool for one in prepared for name, pool in one.known.pools.items()}
+        prepared.append(
+            prepare(
+                each,
+                opened,
+                now.report,
+                os.environ,
+                Path.cwd(),
+                create_pools=deploying.create_pools,
+                skip_build=deploying.skip_build,
+                before=before,
+            )
         )
-        for each in loaded
-    ]
     show_plan(now, prepared)
     return prepared
 

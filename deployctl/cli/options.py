@@ -129,6 +129,7 @@ class Connecting:
         _texts(
             "--wait-for-api",
             metavar="SECONDS",
+            min=0,
             help="Wait for a server that is starting.",
             rich_help_panel=_SERVER,
         ),

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployctl.cli.console import Narrator, write
+from deployctl.cli.console import Narrator, OutputError, write
 from deployctl.cli.main import Exit
 from deployctl.cli.render import Format, Outcome
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted
-from deployctl.deploy.model import Plan, Result, Status
+from deployctl.deploy.model import Key, Plan, Result, Status
 
 
 @dataclass(slots=True)
@@ -32,11 +32,21 @@ class Running:
     target: str = ""
     subject: str = ""
     error: DeployctlError | None = None
+    shown: set[tuple[str, Key, Status]] = field(default_factory=set)
+    """The results that a person has seen already."""
 
     @property
     def hopeless(self) -> bool:
         """Whether what was found forbids to go on."""
         return bool(self.report.errors or (self.strict and self.report.warnings))
+
+    def tell(self, result: Result) -> None:
+        """Shows a person a result as it comes."""
+        if self.format is Format.HUMAN:
+            from deployctl.cli.render import human
+
+            self.shown.add(result.identity)
+            self.narrator.write(human.result(result))
 
     def exit_code(self) -> int:
         """What the command has come to as an exit code."""
@@ -63,6 +73,7 @@ class Running:
             self.target,
             self.subject,
             isinstance(self.error, Interrupted),
+            frozenset(self.shown),
         )
 
 
@@ -85,6 +96,8 @@ def running(
         if show_traceback:
             traceback.print_exc()
         now.error = error
+    except OutputError:
+        raise
     except Exception as error:
         if show_traceback:
             raise
@@ -121,8 +134,11 @@ def _tell_github(outcome: Outcome) -> None:
         write(human.results(outcome))
     write(github.annotations(outcome))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(github.summary(outcome))
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(github.summary(outcome))
+        except OSError as error:
+            write([f"the job summary cannot be written: {error.strerror}"], stderr=True)
 
 
 _TELL = {Format.HUMAN: _tell_human, Format.JSON: _tell_json, Format.GITHUB: _tell_github}

@@ -7,8 +7,6 @@ from deployctl.cli.options import Choosing, Telling
 
 def validate(choosing: Choosing, telling: Telling) -> None:
     """Check the file, its schedules, entrypoints and parameters, offline."""
-    from dataclasses import replace
-
     from deployctl.app.load import Order
     from deployctl.cli.console import write
     from deployctl.cli.loading import load_all
@@ -21,6 +19,6 @@ def validate(choosing: Choosing, telling: Telling) -> None:
     with running(
         "validate", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
-        load_all(now, replace(Order(), selection=selection), choosing.prefect_file)
+        load_all(now, Order(selection=selection), choosing.prefect_file)
         if telling.output is Format.HUMAN:
             write([f"{now.subject}: no errors."])

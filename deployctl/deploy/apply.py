@@ -9,6 +9,7 @@ afterwards converges.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from deployctl.api.dialect import Dialect
@@ -16,7 +17,13 @@ from deployctl.api.driver import Outcome, run, run_all
 from deployctl.api.session import Session
 from deployctl.api.talk import Talk, together
 from deployctl.core.diagnostics import Report
-from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.errors import (
+    DeployctlError,
+    Interrupted,
+    LostAnswer,
+    ServerFault,
+    Unreachable,
+)
 from deployctl.deploy.kinds import KINDS
 from deployctl.deploy.model import Change, Item, Key, Op, Plan, Result, Status
 from deployctl.deploy.ownership import Record, read_record, write_record
@@ -79,8 +86,13 @@ def read_live(wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:
 
 
 def verify(results: Sequence[Result], dialect: Dialect) -> Talk[list[Result]]:
-    """Reads back what was applied; where it is not as it was written, somebody else wrote too."""
-    written = [r.change.want for r in results if r.status is Status.APPLIED and r.change.want]
+    """Reads back what was written, or may have been although the server answered with an error.
+
+    What is not as it was written, somebody else wrote too; what is as wanted is no failure.
+    """
+    written = [
+        result.change.want for result in results if result.change.want and _may_be_there(result)
+    ]
     live = yield from read_live(written, dialect)
     there = {(item.kind, item.key): item for item in live}
     return [_checked(result, there, dialect) for result in results]
@@ -154,10 +166,12 @@ def _result(change: Change, outcome: Outcome[None], done: Sequence[str]) -> Resu
 
 def _checked(result: Result, there: Mapping[tuple[str, Key], Item], dialect: Dialect) -> Result:
     want = result.change.want
-    if result.status is not Status.APPLIED or want is None:
+    if want is None or not _may_be_there(result):
         return result
     again = compare(want, there.get((want.kind, want.key)), lambda *_: frozenset(), dialect)
     if not again.needed:
+        return replace(result, status=Status.APPLIED, error=None)
+    if result.status is Status.FAILED:
         return result
     changed = [part.field for part in again.fields] if again.have else ["it is gone"]
     changed += [f"{child.kind} {child.key[-1]}" for child in again.children if child.needed]
@@ -166,6 +180,11 @@ def _checked(result: Result, there: Mapping[tuple[str, Key], Item], dialect: Dia
         help="somebody else changed it at the same time; run the same command again",
     )
     return Result(result.change, Status.FAILED, error, done=result.done)
+
+
+def _may_be_there(result: Result) -> bool:
+    lost = isinstance(result.error, ServerFault | LostAnswer | Unreachable)
+    return result.status is Status.APPLIED or lost
 
 
 def _update(project: str, change: Callable[[Record], Record]) -> Talk[Record]:

@@ -142,3 +142,8 @@ class Result:
     """Why it was skipped."""
     done: tuple[str, ...] = field(default=())
     """The writes that were carried out before a failure, as sentences."""
+
+    @property
+    def identity(self) -> tuple[str, Key, Status]:
+        """What it is about and how it ended."""
+        return (self.change.kind, self.change.key, self.status)

@@ -49,7 +49,11 @@ def work_pool(spec: Mapping[str, Json]) -> Item:
 def fitted(item: Item, dialect: Dialect) -> tuple[Item, list[str]]:
     """The item without what this server does not know, and the names of what was left out."""
     rules = KINDS[item.kind].rules(dialect)
-    left_out = [name for name in item.fields if name not in rules]
+    left_out = [
+        name
+        for name, value in item.fields.items()
+        if name not in rules and name not in item.passive and value not in (None, [], {}, "")
+    ]
     children, dropped = [], []
     for child in item.children:
         fit, names = fitted(child, dialect)

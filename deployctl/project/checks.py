@@ -248,16 +248,19 @@ class _Reading:
             return
         if name in table.saved:
             return
+        severity = Severity.ERROR if table.strict else Severity.WARNING
         if name in table.moved:
-            self.warn(path, "DC121", "is not read here", table.moved[name], key=True)
+            self.tell_key(path, "DC121", "is not read here", table.moved[name], severity)
         else:
             help_ = did_you_mean(name, table.keys) or _holder(name) or f"remove it, or see {_DOCS}"
-            message = f"is not a key of this {table.name}, and is ignored"
-            self.warn(path, "DC120", message, help_, key=True)
+            message = f"is not a key of this {table.name}"
+            message += "" if table.strict else ", and is ignored"
+            self.tell_key(path, "DC120", message, help_, severity)
 
     def saved(self, path: Path, *, read: bool) -> None:
         effect = "is refused by Prefect in a file" if read else "has no effect in a file"
-        self.warn(path, "DC122", effect, "Prefect once saved it there; remove it", key=True)
+        help_ = "Prefect once saved it there; remove it"
+        self.tell_key(path, "DC122", effect, help_, Severity.WARNING)
 
     def wrong(self, value: Json, expected: str, path: Path, help_: str | None = None) -> Json:
         self.error(path, "DC128", f"must be {expected}, not {_kind(value)}", help_)
@@ -269,12 +272,14 @@ class _Reading:
         where = subject or (f"'{show_path(path)}'" if path else "it")
         self.problems.append(Problem(path, code, f"{where} {message}", help_))
 
-    def warn(
-        self, path: Path, code: str, message: str, help_: str | None, *, key: bool = False
+    def warn(self, path: Path, code: str, message: str, help_: str | None) -> None:
+        message = f"'{show_path(path)}' {message}"
+        self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
+
+    def tell_key(
+        self, path: Path, code: str, message: str, help_: str | None, severity: Severity
     ) -> None:
-        where = f"'{path[-1]}'" if key else f"'{show_path(path)}'"
-        problem = Problem(path, code, f"{where} {message}", help_, Severity.WARNING)
-        self.problems.append(problem)
+        self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity))
 
 
 _DOCS = "`deployctl schema` for all keys"

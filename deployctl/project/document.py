@@ -101,7 +101,8 @@ def parse_document(text: str, name: str, report: Report) -> Document | None:
     except Unusable:
         return None
     if root is None or root.value is None:
-        report.error("DC108", "the file is empty", help="`deployctl init` writes a first one")
+        help_ = "begin with 'deployments:' and one entry below it"
+        report.error("DC108", "the file is empty", help=help_)
         return None
     if not isinstance(root.value, dict):
         report.error(

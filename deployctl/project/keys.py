@@ -62,6 +62,7 @@ SCHEDULE = Table(
         "schedules": "write the schedules as items of one list",
         "name": "write 'slug'",
     },
+    strict=True,
     saved=frozenset(
         {
             "max_scheduled_runs",
@@ -88,6 +89,7 @@ CONCURRENCY = Table(
             "Seconds until a slot is taken from a run that does not start.",
         ),
     },
+    strict=True,
     moved={"strategy": "write 'collision_strategy'", "concurrency_limit": "write 'limit'"},
 )
 
@@ -215,6 +217,7 @@ TRIGGERS: dict[str, Table] = {
         f"{name} trigger",
         {**table.keys, **_AUTOMATION_KEYS},
         moved={"expects": "write 'expect'", "actions": "the action is to run this deployment"},
+        strict=True,
     )
     for name, table in INNER_TRIGGERS.items()
 }

@@ -23,9 +23,16 @@ class DeploymentSpec:
     raw: Mapping[str, Json]
     """The entry's known keys in Prefect's types, templates of the environment filled in."""
     document: Document
+    elsewhere: frozenset[str] = frozenset()
+    """Keys whose values come from the command line."""
 
     def where(self, path: Path = ()) -> Span | None:
-        """The place of what stands at `path` in the entry, or of the nearest value around it."""
+        """The place of what stands at `path` in the entry, or of the nearest value around it.
+
+        None for what does not come from the file.
+        """
+        if not self.path or (path and path[0] in self.elsewhere):
+            return None
         return self.document.spans.value((*self.path, *path))
 
     def where_key(self, path: Path) -> Span | None:

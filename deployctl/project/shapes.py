@@ -88,6 +88,9 @@ class Table:
     """Whether `definitions` and `x-…` may stand here, for anchors."""
     text_is: str = ""
     """The key that a bare text in place of the table must mean."""
+    strict: bool = False
+    """Whether an unknown key is an error: without what it was meant to say, the rest would do
+    something else than what was wanted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployctl.core.diagnostics import Diagnostic
-from deployctl.deploy.model import Plan, Result
+from deployctl.deploy.model import Key, Plan, Result, Status
 
 
 class Format(StrEnum):
@@ -33,3 +33,5 @@ class Outcome:
     subject: str = ""
     """What was looked at: `12 deployments in prefect.yaml`."""
     interrupted: bool = False
+    shown: frozenset[tuple[str, Key, Status]] = frozenset()
+    """Results that were told as they came."""

@@ -17,7 +17,8 @@ def annotations(outcome: Outcome) -> Iterator[str]:
         yield _annotation(item)
     for result in outcome.results:
         if result.status is Status.FAILED and result.error:
-            yield f"::error title={result.change.name}::{_escape(redact(result.error.message))}"
+            title, text = result.change.name, redact(result.error.message)
+            yield f"::error title={_property(title)}::{_escape(text)}"
 
 
 def summary(outcome: Outcome) -> str:
@@ -39,7 +40,7 @@ def _annotation(item: Diagnostic) -> str:
     place = ""
     if item.span:
         span = item.span
-        place = f" file={span.file},line={span.line},endLine={span.end_line}"
+        place = f" file={_property(span.file)},line={span.line},endLine={span.end_line}"
         if span.line == span.end_line:
             place += f",col={span.column},endColumn={span.end_column}"
         place += f",title={item.code}"
@@ -49,6 +50,10 @@ def _annotation(item: Diagnostic) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escape(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _cell(text: str | None) -> str:

@@ -49,10 +49,10 @@ def plan(outcome: Outcome) -> Iterator[Text]:
 
 
 def results(outcome: Outcome) -> Iterator[Text]:
-    """One line per root, failures with what was and what was not done, and the sum."""
-    for result in outcome.results:
-        if result.status is not Status.UNCHANGED:
-            yield from _result(result)
+    """One line per root that was not told yet, and the sum."""
+    for each in outcome.results:
+        if each.status is not Status.UNCHANGED and each.identity not in outcome.shown:
+            yield from result(each)
     yield Text(_result_sum(outcome), style="bold")
 
 
@@ -115,7 +115,7 @@ def _change(change: Change) -> Iterator[Text]:
         text.append(redact(new) if new is not None else "none", style="green")
         yield text
     for note in change.notes:
-        yield Text(f"      note: {note}", style="dim")
+        yield Text(f"      note: {redact(note)}", style="dim")
 
 
 def _sum(plan: Plan) -> str:
@@ -129,7 +129,8 @@ def _sum(plan: Plan) -> str:
     return f"Plan: {', '.join(parts)}, {plan.count(Op.NONE)} unchanged."
 
 
-def _result(result: Result) -> Iterator[Text]:
+def result(result: Result) -> Iterator[Text]:
+    """What became of one root; of a failure also what was done before it."""
     change, title = result.change, _title(result.change)
     if result.status is Status.APPLIED:
         mark, style = _MARK[change.effective]
@@ -138,11 +139,13 @@ def _result(result: Result) -> Iterator[Text]:
         yield Text.assemble(("  ? ", "yellow"), f"{title} not done: {result.reason}")
     else:
         assert result.error is not None
-        yield Text.assemble(("  ! ", "red"), (f"{title} failed: ", "bold"), result.error.message)
+        yield Text.assemble(
+            ("  ! ", "red"), (f"{title} failed: ", "bold"), redact(result.error.message)
+        )
         if result.done:
             yield Text(f"      done before it failed: {', '.join(result.done)}")
         if result.error.help:
-            yield Text(f"      help: {result.error.help}")
+            yield Text(f"      help: {redact(result.error.help)}")
 
 
 def _result_sum(outcome: Outcome) -> str:

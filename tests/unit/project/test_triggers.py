@@ -169,7 +169,7 @@ def test_what_is_wrong_with_a_trigger(text: str, code: str) -> None:
 def test_a_misspelt_expect_is_told_with_what_it_would_do() -> None:
     _, report = deployment("triggers: [{type: event, expct: [a]}]")
     assert codes(report) == ["DC120", "DC230"]
-    assert report.errors == 1
+    assert report.errors == 2
 
 
 def test_every_event_can_be_meant() -> None:
