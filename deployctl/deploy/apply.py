@@ -49,7 +49,8 @@ def apply(
     written, and then nothing was; later trouble of that sort is reported (DC520).
     """
     wanted = [change.want for change in plan.changes if change.want is not None]
-    if record.claim(wanted) != record:
+    claims = record.claim(wanted) != record
+    if claims:
         record = run(_update(project, lambda latest: latest.claim(wanted)), session)
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: KINDS[change.kind].rank):
@@ -61,7 +62,7 @@ def apply(
             for result in results
             if result.change.want and result.status in (Status.APPLIED, Status.UNCHANGED)
         ]
-        if record.settle(settled) != record:
+        if claims or record.settle(settled) != record:
             run(_update(project, lambda latest: latest.settle(settled)), session)
     except Interrupted:
         return results
@@ -190,7 +191,8 @@ def _may_be_there(result: Result) -> bool:
 def _update(project: str, change: Callable[[Record], Record]) -> Talk[Record]:
     """Changes the record until the latest one on the server has the change.
 
-    Whoever writes at the same time does the same, so that nobody's part is lost.
+    Whoever writes at the same time does the same, at the beginning and at the end of an apply, so
+    that nobody's part is lost.
     """
     for _ in range(_RECORD_RACES):
         latest = yield from read_record(project)
