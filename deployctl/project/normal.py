@@ -60,7 +60,8 @@ def fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
     schedules, problems = _schedules(entry)
     found |= schedules
     if isinstance(triggers := entry.get("triggers"), list):
-        problems += [problem.below(("triggers",)) for problem in check_triggers(triggers)]
+        wrong = check_triggers(triggers, entry.get("name") or "")
+        problems += [problem.below(("triggers",)) for problem in wrong]
     return found, problems
 
 

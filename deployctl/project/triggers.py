@@ -28,11 +28,24 @@ _EVENT_DEFAULTS: Mapping[str, Json] = {
 _METRIC_DEFAULTS: Mapping[str, Json] = {"match": {}, "match_related": {}, "posture": "Metric"}
 
 
-def check_triggers(triggers: Sequence[Mapping[str, Json]]) -> Iterator[Problem]:
-    """What is wrong with triggers that were read by `keys.TRIGGERS`; paths begin with the index."""
+def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Problem]:
+    """What is wrong with the triggers of a deployment, which were read by `keys.TRIGGERS`.
+
+    Paths begin with the index. A deployment's automations are told apart by their names, given or
+    made up, so two of one name would be one automation that changes with every deploy (DC233).
+    """
+    yield from _check_each(triggers)
+    seen: set[str] = set()
+    number = 0
     for index, trigger in enumerate(triggers):
-        if isinstance(trigger, Mapping):
-            yield from (problem.below((index,)) for problem in _check(trigger))
+        number += trigger is not None
+        if not isinstance(trigger, Mapping):
+            continue
+        name = _name(deployment, number, trigger)
+        if name in seen and not is_open(name):
+            message = f"two triggers of this deployment are named '{name}'"
+            yield Problem((index, "name"), "DC233", message, "give each a name of its own")
+        seen.add(name)
 
 
 def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
@@ -42,7 +55,7 @@ def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list
     """
     return [
         {
-            "name": trigger.get("name") or f"{deployment}__automation_{number}",
+            "name": _name(deployment, number, trigger),
             "description": trigger.get("description") or "",
             "enabled": trigger.get("enabled", True),
             "tags": [],
@@ -62,6 +75,11 @@ def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list
         }
         for number, trigger in enumerate(triggers, start=1)
     ]
+
+
+def _name(deployment: str, number: int, trigger: Mapping[str, Json]) -> str:
+    """The automation's name; Prefect makes one up from the place among the triggers."""
+    return trigger.get("name") or f"{deployment}__automation_{number}"
 
 
 def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
@@ -93,6 +111,12 @@ def _filled(defaults: Mapping[str, Json], spec: Mapping[str, Json]) -> dict[str,
     return {name: spec.get(name, default) for name, default in defaults.items()}
 
 
+def _check_each(triggers: Sequence[Json]) -> Iterator[Problem]:
+    for index, trigger in enumerate(triggers):
+        if isinstance(trigger, Mapping):
+            yield from (problem.below((index,)) for problem in _check(trigger))
+
+
 def _check(trigger: Mapping[str, Json]) -> Iterator[Problem]:
     match trigger_kind(trigger):
         case "event":
@@ -119,7 +143,7 @@ def _check_event(trigger: Mapping[str, Json]) -> Iterator[Problem]:
 def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem]:
     inner = trigger.get("triggers")
     if isinstance(inner, list):
-        yield from (problem.below(("triggers",)) for problem in check_triggers(inner))
+        yield from (problem.below(("triggers",)) for problem in _check_each(inner))
     require = _count(trigger.get("require"))
     if kind != "compound" or require is None or is_open(require):
         return

@@ -8,7 +8,7 @@ import pytest
 
 from deployctl.core.values import Json
 from deployctl.project.normal import normalise
-from deployctl.project.triggers import automations
+from deployctl.project.triggers import automations, check_triggers
 from tests.unit.project.reading import codes, deployment, only
 
 EVENT: Json = {
@@ -179,3 +179,29 @@ def test_every_event_can_be_meant() -> None:
 def test_a_template_is_taken_where_a_value_is() -> None:
     text = "triggers: [{expect: [a], enabled: '{{ prefect.variables.on }}'}]"
     assert not deployment(text)[1].items
+
+
+@pytest.mark.parametrize(
+    ("triggers", "places"),
+    [
+        ([{"name": "x"}, {"name": "y"}], []),
+        ([{"name": "x"}, {"name": "x"}, {"name": "x"}], [(1, "name"), (2, "name")]),
+        ([{"name": "d__automation_2"}, {}], [(1, "name")]),
+        ([{}, {"name": "d__automation_1"}], [(1, "name")]),
+        ([{"name": "d__automation_2"}, None, {}], [(2, "name")]),
+        ([{"name": "{{ a }}"}, {"name": "{{ a }}"}], []),
+        (["{{ a }}", {"name": "d__automation_1"}], []),
+    ],
+)
+def test_names_of_automations_are_given_once(triggers: list[Json], places: list[Json]) -> None:
+    expecting = [{**t, "expect": ["a"]} if isinstance(t, dict) else t for t in triggers]
+    found = list(check_triggers(expecting, "d"))
+    assert [(problem.code, problem.path) for problem in found] == [("DC233", at) for at in places]
+
+
+def test_a_name_given_twice_is_told_at_the_second() -> None:
+    _, report = deployment("triggers:\n  - {name: x, expect: [a]}\n  - {name: x, expect: [b]}\n")
+    found = only(report)
+    assert found.code == "DC233"
+    assert found.span is not None
+    assert (found.span.line, found.span.column) == (6, 16)
