@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployctl.clients import process
+from deployctl.core import redact
 from deployctl.core.errors import ProgramError
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 _SECONDS = 10.0
 
 
@@ -38,7 +37,7 @@ def read_checkout(folder: Path) -> Checkout | None:
         return None
     sha, _, message = commit.partition("\n")
     first_line = message.strip().partition("\n")[0]
-    return Checkout(sha, first_line, branch, _CREDENTIALS.sub("", url))
+    return Checkout(sha, first_line, branch, redact.without_user(url))
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from deployctl.core.values import Json
+from deployctl.core.values import Json, leaves
 
 MASK = "********"
 """Eight asterisks: what the Prefect server itself shows in place of a secret."""
@@ -21,7 +21,11 @@ _SECRET_NAME = re.compile(
     r"connection_?(string|url)$|(database|db|redis|broker)_?(url|uri|dsn)$|\bdsn$",
     re.IGNORECASE,
 )
-_URL_USER = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]+(?=@)")
+_URL_USER = re.compile(
+    r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
+    r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a name alone is no secret of ssh://git@…
+)
+_USER = re.compile(r"(?<=://)[^/@]*@")
 
 _known: set[str] = set()
 _lock = threading.Lock()
@@ -37,10 +41,15 @@ def remember(secrets: Iterable[str | None]) -> None:
 
 
 def redact(text: str) -> str:
-    """`text` without any known secret and without passwords in URLs."""
+    """`text` without any known secret and without passwords and tokens in URLs."""
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return _URL_USER.sub(MASK, text)
+
+
+def without_user(url: str) -> str:
+    """A URL without the user and password that it may hold: for what is stored, not shown."""
+    return _USER.sub("", url)
 
 
 def is_secret_name(name: str) -> bool:
@@ -48,14 +57,29 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
-def masked(value: Json, name: str = "") -> Json:
-    """A copy of `value` to show: known secrets, and leaves under secret names, are masked."""
+def masked(value: Json, *names: str) -> Json:
+    """A copy of `value` to show: known secrets, and what stands below a secret name, are masked.
+
+    `names` lead to the value. Null, empty text, templates, and what is no JSON stay as they are.
+    """
+    return _masked(value, any(map(is_secret_name, names)))
+
+
+def secret_texts(value: Json) -> Iterator[str]:
+    """The texts and numbers that stand below a secret name anywhere in `value`, for `remember`."""
+    for path, leaf in leaves(value):
+        text = "" if leaf is None or isinstance(leaf, bool) else str(leaf)
+        if text and "{{" not in text and any(is_secret_name(str(part)) for part in path):
+            yield text
+
+
+def _masked(value: Json, below: bool) -> Json:
     if isinstance(value, dict):
-        return {key: masked(item, str(key)) for key, item in value.items()}
+        return {
+            key: _masked(item, below or is_secret_name(str(key))) for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [masked(item, name) for item in value]
+        return [_masked(item, below) for item in value]
     if isinstance(value, str):
-        if is_secret_name(name) and value and "{{" not in value:
-            return MASK
-        return redact(value)
-    return value
+        return MASK if below and value and "{{" not in value else redact(value)
+    return MASK if below and isinstance(value, int | float) else value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from deployctl.clients.git import Checkout
+from deployctl.core import redact
 from deployctl.core.values import Json
 
 SIMPLE = "prefect:simple"
@@ -72,8 +73,6 @@ _CI = {
         "{site}?version=GC{sha}",
     ),
 }
-TYPES = (SIMPLE, *_CI, GIT)
-"""What `version_type` may be."""
 _FILE_HASH = re.compile(r"[0-9a-f]{32}")
 
 
@@ -110,7 +109,7 @@ def _from_ci(environ: Mapping[str, str], checkout: Checkout | None) -> Iterator[
             environ.get(name, "") for name in (ci.sha, ci.branch, ci.repository)
         )
         if sha and branch and repository:
-            site = _without_credentials(environ.get(ci.site, ""))
+            site = redact.without_user(environ.get(ci.site, ""))
             url = ci.url.format(site=site, repository=repository, sha=sha)
             message = checkout.message if checkout and checkout.sha == sha else ""
             yield _info(type_, sha, message, branch, repository, url)
@@ -135,7 +134,3 @@ def _info(
         "repository": repository,
         "url": url,
     }
-
-
-def _without_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]*@", "", url)

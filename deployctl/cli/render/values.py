@@ -65,8 +65,7 @@ def _names(schema: Json) -> str:
 def _show(value: Json, path: Path) -> str | None:
     if value is _ABSENT or value is None:
         return None
-    name = next((part for part in reversed(path) if isinstance(part, str)), "")
-    shown = masked(value, name)
+    shown = masked(value, *map(str, path))
     text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
     text = " ".join(text.split()) or '""'
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -74,10 +73,14 @@ def _show(value: Json, path: Path) -> str | None:
 
 def jsonable(value: Json, name: str = "") -> Json:
     """A value for JSON output: masked, unknown parts as `{"unknown": "step.key"}`."""
+    return _known(masked(value, name))
+
+
+def _known(value: Json) -> Json:
     if isinstance(value, Unknown):
         return {"unknown": f"{value.step}.{value.key}"}
     if isinstance(value, dict):
-        return {key: jsonable(item, str(key)) for key, item in value.items()}
+        return {key: _known(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [jsonable(item, name) for item in value]
-    return masked(value, name)
+        return [_known(item) for item in value]
+    return value

@@ -27,9 +27,21 @@ def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
     assert redact.redact("abcdefgh") == MASK
 
 
-def test_passwords_in_urls_are_masked() -> None:
-    assert redact.redact("https://me:pw@host/api") == f"https://{MASK}@host/api"
-    assert redact.redact("http://127.0.0.1:4200/api") == "http://127.0.0.1:4200/api"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pw@host/api", f"https://{MASK}@host/api"),
+        ("https://me:p@w@host/api", f"https://{MASK}@host/api"),
+        ("http://token@host", f"http://{MASK}@host"),
+        ("postgresql+asyncpg://me:pw@host/db", f"postgresql+asyncpg://{MASK}@host/db"),
+        ("http://127.0.0.1:4200/api", "http://127.0.0.1:4200/api"),
+        ("https://host/a?mail=me@host", "https://host/a?mail=me@host"),
+        ("ssh://git@host/repo", "ssh://git@host/repo"),
+        ("'http://host:80' of me@host", "'http://host:80' of me@host"),
+    ],
+)
+def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
+    assert redact.redact(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -60,7 +72,26 @@ def test_names_that_promise_a_secret(name: str, secret: bool) -> None:
         ),
         ([{"password": ["a", "b"]}], [{"password": [MASK, MASK]}]),
         ({"password": None, "tries": 3}, {"password": None, "tries": 3}),
+        ({"password": 987654321, "token": ""}, {"password": MASK, "token": ""}),
+        ({"tokens": {"value": "x", "n": 1.5}}, {"tokens": {"value": MASK, "n": MASK}}),
+        (
+            {"credentials": [{"user": "u"}, {"key": {"id": True}}]},
+            {"credentials": [{"user": MASK}, {"key": {"id": MASK}}]},
+        ),
     ],
 )
 def test_values_are_shown_without_what_stands_under_secret_names(value: Json, shown: Json) -> None:
     assert masked(value) == shown
+
+
+def test_a_name_before_the_value_counts_too() -> None:
+    assert masked({"value": "x"}, "env", "TOKENS") == {"value": MASK}
+
+
+def test_texts_below_secret_names_are_found() -> None:
+    value = {
+        "password": 987654321,
+        "tokens": {"a": ["one", None, True, "{{ x }}"]},
+        "image": "app",
+    }
+    assert list(redact.secret_texts(value)) == ["987654321", "one"]
