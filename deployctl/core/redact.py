@@ -10,6 +10,7 @@ import base64
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from deployctl.core.values import Json, leaves
 
@@ -52,6 +53,7 @@ def without_user(url: str) -> str:
     return _USER.sub("", url)
 
 
+@cache
 def is_secret_name(name: str) -> bool:
     """Whether a value under this name should be masked: `DB_PASSWORD`, `api_key`, …"""
     return bool(_SECRET_NAME.search(name))

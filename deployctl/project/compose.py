@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployctl.core.diagnostics import Report, Span
+from deployctl.core.redact import is_secret_name
 from deployctl.core.values import Json, Path
 from deployctl.project.scalars import resolve
 
@@ -69,6 +70,8 @@ class Composer:
         self.name = name
         self.report = report
         self.anchors: dict[str, Node | None] = {}
+        self.secret: list[Node] = []
+        """What stands under a secret name, also where a later key of the same name replaces it."""
 
     def document(self) -> Node | None:
         """The value of the file's one document, None if there is none."""
@@ -195,6 +198,8 @@ class Composer:
             if name in own:
                 self._duplicate(name, keys[name], key)
             own[name], keys[name] = value, key
+            if is_secret_name(name):
+                self.secret.append(value)
         if unquoted:
             written = self.text[event.start_mark.index : first.end_mark.index]
             return Node(written, event.start_mark, first.end_mark, written)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span, Spans
 from deployctl.core.values import Json, Path
 from deployctl.project.compose import QUOTE_IT, Composer, Node, Unusable, span_between
+from deployctl.project.secrets import secrets_below, secrets_in_text
 
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-\[,{])\s*\{\{")
 
@@ -75,17 +77,26 @@ def parse_document(text: str, name: str, report: Report) -> Document | None:
     """The values of a text, which messages call `name`; None if it is no mapping in YAML.
 
     Whatever is wrong short of that is told and gets a value that later checks can go on with.
+    What stands under secret names is remembered, so that nothing shows it.
     """
+    found = _parse(text.removeprefix("\ufeff"), name, report)
+    if found is None:
+        redact.remember(secrets_in_text(text))
+    return found
+
+
+def _parse(text: str, name: str, report: Report) -> Document | None:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
-    text = text.removeprefix("\ufeff")
+    composer = Composer(yaml.parse(text), text, name, report)
     try:
         with _collector_at_rest():
-            root = Composer(yaml.parse(text), text, name, report).document()
+            root = composer.document()
+        redact.remember(each for node in composer.secret for each in secrets_below(node, text))
     except ReaderError as error:
         # Its positions are those of the reader's buffer; the text is all in one.
         place = _span_at(name, text, error.position)

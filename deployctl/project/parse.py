@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
+from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.values import Json, Path
 from deployctl.project import keys
@@ -90,6 +91,7 @@ def _deployment(
     here: Path = ("deployments", index)
     written = document.data["deployments"][index]
     rendered, problems = render(written, Scope(environ=environ), rule_for())
+    redact.remember(redact.secret_texts(rendered))
     raw, wrong = read(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
     raw = raw or {}
     problems += wrong

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from deployctl.core import redact
 from deployctl.core.errors import ProgramError, StepFailed
-from deployctl.core.values import Json, digest, leaves
+from deployctl.core.values import Json, digest
 from deployctl.steps.catalog import BUILTINS, builtin, check_steps
 from deployctl.steps.model import Step
 from deployctl.steps.shell import Workplace
@@ -89,11 +89,7 @@ class _Engine:
         inputs, problems = render(step.inputs, replace(self.scope, outputs=outputs))
         if problems:
             raise self._failed(step, problems[0].message, problems[0].help)
-        redact.remember(
-            leaf
-            for path, leaf in leaves(inputs)
-            if isinstance(leaf, str) and redact.is_secret_name(str(path[-1]))
-        )
+        redact.remember(redact.secret_texts(inputs))
         return dict(inputs)
 
     def _run(self, step: Step, inputs: dict[str, Json]) -> Outputs:
