@@ -2,8 +2,9 @@
 
 Both streams are captured, and handed on line by line while the program runs, by one loop in the
 calling thread; so a caller's `on_line` needs no lock. A program leads a process group of its own:
-when its time is over, or the caller is interrupted, all that it started ends with it. The price is
-that a Ctrl-C in the terminal does not reach it by itself. There is never a shell in between.
+when its time is over, or somebody asks to stop, all that it started ends with it. A Ctrl-C in the
+terminal does not reach it by itself; the `stop` that a caller hands in does, which is looked at ten
+times a second. There is never a shell in between.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployctl.core.errors import ProgramError
+from deployctl.core.stop import Stop
 
 OnLine = Callable[[str, str], None]
 """Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
+
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def run(
     env: Mapping[str, str] | None,
     timeout: float | None,
     on_line: OnLine | None = None,
+    stop: Stop | None = None,
     input: str | None = None,  # noqa: A002 - the standard library's own word
 ) -> Completed:
     """Runs a program to its end, whatever its exit code, and gives what it printed.
@@ -51,16 +56,16 @@ def run(
     on its standard input (None: nothing). It is over when it has ended and nobody holds its
     streams any more. Output that is not UTF-8 is decoded with replacement characters.
 
-    Raises ProgramError if it cannot be started or takes too long.
+    Raises ProgramError if it cannot be started or takes too long, Interrupted when `stop` is asked.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    patience = _Patience(None if timeout is None else time.monotonic() + timeout, stop)
     with ExitStack() as cleanup:
         child = cleanup.enter_context(_start(argv, cwd, env, input))
         cleanup.callback(_end_group, child)
         try:
-            stdout, stderr = _capture(child, deadline, on_line)
-            returncode = child.wait(_remaining(deadline))
-        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            stdout, stderr = _capture(child, patience, on_line)
+            returncode = _wait(child, patience)
+        except TimeoutError as error:
             message = f"'{argv[0]}' took longer than {timeout:g} seconds and was stopped"
             raise ProgramError(message) from error
         return Completed(returncode, stdout, stderr)
@@ -120,20 +125,40 @@ class _Stream:
             self.on_line(self.name, line.removesuffix("\r"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long a program is waited for."""
+
+    deadline: float | None
+    stop: Stop | None
+
+    def check(self) -> float | None:
+        """Seconds to wait until the next look, None for ever.
+
+        Raises TimeoutError at the deadline, Interrupted when the stop is asked.
+        """
+        if self.stop is not None:
+            self.stop.check()
+        pause = None if self.stop is None else _SECONDS_BETWEEN_LOOKS
+        if self.deadline is None:
+            return pause
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        return remaining if pause is None else min(remaining, pause)
+
+
 def _capture(
-    child: subprocess.Popen[bytes], deadline: float | None, on_line: OnLine | None
+    child: subprocess.Popen[bytes], patience: _Patience, on_line: OnLine | None
 ) -> tuple[str, str]:
-    """Reads both streams to their ends; raises TimeoutError at the deadline."""
+    """Reads both streams to their ends, as long as the patience lasts."""
     out, err = _Stream("stdout", on_line), _Stream("stderr", on_line)
     with selectors.DefaultSelector() as selector:
         for pipe, stream in ((child.stdout, out), (child.stderr, err)):
             assert pipe is not None
             selector.register(pipe, selectors.EVENT_READ, stream)
         while selector.get_map():
-            ready = selector.select(_remaining(deadline))
-            if not ready:
-                raise TimeoutError
-            for key, _ in ready:
+            for key, _ in selector.select(patience.check()):
                 chunk = os.read(key.fd, 65536)
                 key.data.take(chunk)
                 if not chunk:
@@ -141,9 +166,11 @@ def _capture(
     return "".join(out.text), "".join(err.text)
 
 
-def _remaining(deadline: float | None) -> float | None:
-    """Seconds until the deadline, for calls that take None as "for ever"."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+def _wait(child: subprocess.Popen[bytes], patience: _Patience) -> int:
+    """Waits for the end of a program that has closed its streams."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(patience.check())
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from deployctl.clients.process import Completed, run
-from deployctl.core.errors import ProgramError
+from deployctl.core.errors import Interrupted, ProgramError
+from deployctl.core.stop import Stop
 
 
 def python(code: str, folder: Path, **options: object) -> Completed:
@@ -94,6 +96,34 @@ def test_an_interrupted_caller_leaves_no_program_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         python(code, tmp_path, on_line=interrupt)
     assert ended(pids[0])
+
+
+@pytest.mark.parametrize("streams", ["open", "closed"])
+def test_a_stop_ends_a_program_and_all_that_it_started(tmp_path: Path, streams: str) -> None:
+    code = f"""
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+pathlib.Path("new").write_text(str(child.pid))
+pathlib.Path("new").rename("pid")
+if {streams == "closed"}:
+    child.kill()
+    os.close(1); os.close(2)
+time.sleep(60)
+"""
+    stop = Stop()
+    pid = tmp_path / "pid"
+
+    def ask() -> None:
+        while not pid.exists():
+            time.sleep(0.01)
+        stop.request()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(Interrupted):
+        python(code, tmp_path, stop=stop)
+    asking.join()
+    assert ended(int(pid.read_text()))
 
 
 @pytest.mark.parametrize(
