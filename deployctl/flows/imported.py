@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -68,17 +69,18 @@ class Loaded:
     """The user's files that were read."""
 
 
-def find_interpreter(
-    folder: Path, environ: Mapping[str, str], python: str | None = None
-) -> Interpreter | None:
-    """The first interpreter that has Prefect; None if none does.
+def project_python(folder: Path, environ: Mapping[str, str]) -> str:
+    """The interpreter that is most likely the project's, without starting any.
 
-    Looked at are `python` and nothing else if it is given, otherwise the project's `.venv`, the
-    active virtual environment, `python3` on PATH, and the one that runs deployctl.
+    In this order: the project's `.venv`, the active virtual environment, `python3` on PATH, and
+    the one that runs deployctl.
     """
-    if python and os.sep in python:
-        python = str(Path(python).absolute())
-    for path in dict.fromkeys([python] if python else _candidates(folder, environ)):
+    return next(_candidates(folder, environ))
+
+
+def find_interpreter(folder: Path, environ: Mapping[str, str]) -> Interpreter | None:
+    """The first interpreter that has Prefect, in the order of `project_python`; None if none."""
+    for path in dict.fromkeys(_candidates(folder, environ)):
         try:
             done = process.run([path, "-c", _LOOK], cwd=folder, env=None, timeout=_SECONDS_TO_LOOK)
             if done.returncode == 0:
@@ -123,8 +125,7 @@ def load_flows(
         except ProgramError as error:
             ending = error.message
         if answers.exists():
-            for line in answers.read_text(encoding="utf-8").splitlines():
-                answer = json.loads(line)
+            for answer in _answers(answers.read_bytes()):
                 results[answer["entrypoint"]] = _loaded(answer)
     culprit = None
     for text, _ in tasks:
@@ -133,6 +134,13 @@ def load_flows(
             message = ending if text == culprit else f"{ending} at '{culprit}'"
             results[text] = Loaded(None, Failure((), message, None, None))
     return results
+
+
+def _answers(content: bytes) -> Iterator[Json]:
+    """The answers that are whole: a probe can be ended in the middle of a line."""
+    for line in content.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _loaded(answer: Json) -> Loaded:

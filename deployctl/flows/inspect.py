@@ -20,26 +20,23 @@ from deployctl.flows.imported import Failure, find_interpreter, load_flows
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import FlowMissing, Module, NotAFlow, read_flow
 
+SECONDS_TO_LOAD = 60.0
+"""For all the flows of one command that have to be imported."""
+
 
 def inspect(
-    entrypoints: Mapping[str, Span | None],
-    folder: Path,
-    report: Report,
-    *,
-    python: str | None = None,
-    timeout: float = 60,
+    entrypoints: Mapping[str, Span | None], folder: Path, report: Report
 ) -> dict[str, FlowFacts]:
     """The facts about each entrypoint that could be read; the others are in the report.
 
-    `folder` is that of prefect.yaml; the working directory is looked into first. `python` is the
-    interpreter that loads flows (None: see `find_interpreter`), for `timeout` seconds in all.
+    `folder` is that of prefect.yaml; the working directory is looked into first.
     """
     folder = folder.resolve()
     reader = _Reader(list(dict.fromkeys([Path.cwd(), folder])), report)
     for text, span in entrypoints.items():
         reader.read(text, span)
     if reader.pending:
-        _load(reader, folder, python, timeout)
+        _load(reader, folder)
     return {text: reader.facts[text] for text in entrypoints if text in reader.facts}
 
 
@@ -137,12 +134,12 @@ def _report_no_flow(entrypoint: Entrypoint, span: Span | None, report: Report) -
     report.error("DC405", message, span, help="put '@flow' above the function")
 
 
-def _load(reader: _Reader, folder: Path, python: str | None, timeout: float) -> None:
+def _load(reader: _Reader, folder: Path) -> None:
     """Settles what is pending: from the cache where possible, else in the project's interpreter."""
-    interpreter = find_interpreter(folder, os.environ, python)
+    interpreter = find_interpreter(folder, os.environ)
     if interpreter is None:
         for item in reader.pending:
-            _report_no_interpreter(item, python, reader.report)
+            _report_no_interpreter(item, reader.report)
         return
     cache = FlowCache(cache_folder(os.environ), interpreter)
     rest = []
@@ -155,7 +152,7 @@ def _load(reader: _Reader, folder: Path, python: str | None, timeout: float) -> 
     if not rest:
         return
     tasks = [(item.entrypoint.text, item.base) for item in rest]
-    results = load_flows(interpreter, tasks, timeout)
+    results = load_flows(interpreter, tasks, SECONDS_TO_LOAD)
     for item in rest:
         loaded = results[item.entrypoint.text]
         if loaded.facts is not None:
@@ -165,15 +162,15 @@ def _load(reader: _Reader, folder: Path, python: str | None, timeout: float) -> 
             _report_failure(item, loaded.failure, loaded.facts, reader.report)
 
 
-def _report_no_interpreter(item: _Pending, python: str | None, report: Report) -> None:
-    where = f"'{python}' has no Prefect" if python else "no Python here has Prefect"
-    help_ = "name the interpreter of the project with '--python'"
+def _report_no_interpreter(item: _Pending, report: Report) -> None:
+    help_ = "install Prefect into the project's .venv, or run deployctl in an environment with it"
     if item.code == "DC406":
         message = f"'{item.entrypoint.location}' is not valid Python: {item.reason}"
-        help_ += ", if it is one that knows newer syntax"
+        help_ = f"correct it; if it is newer syntax, {help_}"
     else:
         text = item.entrypoint.text
-        message = f"the flow of '{text}' has to be imported, and {where}: {item.reason}"
+        why = f"and no Python here has Prefect: {item.reason}"
+        message = f"the flow of '{text}' has to be imported, {why}"
         help_ += ", or make that part simpler"
     report.error(item.code, message, item.span, help=help_)
 

@@ -64,11 +64,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def look(
-    project: Path, python: Path, *texts: str, timeout: float = 60
+    project: Path, python: Path, *texts: str
 ) -> tuple[dict[str, FlowFacts], list[tuple[str, Severity, str]]]:
     report = Report()
     entrypoints = dict.fromkeys(texts)
-    facts = inspect(entrypoints, project, report, python=str(python), timeout=timeout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIRTUAL_ENV", str(python.parent.parent))
+        facts = inspect(entrypoints, project, report)
     return facts, [(item.code, item.severity, item.message) for item in report]
 
 
@@ -143,8 +145,11 @@ def test_a_crash_does_not_lose_the_flows_before_it(project: Path, prefect3_pytho
     assert found[1][2].endswith("at 'dies.py:f'")
 
 
-def test_loading_ends_in_time(project: Path, prefect3_python: Path) -> None:
-    facts, [(code, _, message)] = look(project, prefect3_python, "hangs.py:f", timeout=2)
+def test_loading_ends_in_time(
+    project: Path, prefect3_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployctl.flows.inspect.SECONDS_TO_LOAD", 2)
+    facts, [(code, _, message)] = look(project, prefect3_python, "hangs.py:f")
     assert (facts, code) == ({}, "DC409")
     assert "took longer than 2 seconds" in message
 

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load_all(python: Path, folder: Path) -> Mapping[str, Loaded]:
     """Everything as Prefect sees it, loaded by one process."""
-    interpreter = find_interpreter(folder, {}, str(python))
+    interpreter = find_interpreter(folder, {"VIRTUAL_ENV": str(python.parent.parent)})
     assert interpreter is not None
     tasks = [(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
     return load_flows(interpreter, tasks, timeout=300)

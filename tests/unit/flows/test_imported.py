@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from deployctl.flows.imported import find_interpreter
+from deployctl.flows.imported import Interpreter, find_interpreter, load_flows, project_python
 
 WITH_PREFECT = """#!/bin/sh
 echo '["3.8.8", "/lib", 1]'
@@ -49,19 +50,20 @@ def test_the_first_interpreter_with_prefect_is_taken(tmp_path: Path) -> None:
     assert found() == in_active
 
 
-def test_a_named_interpreter_is_the_only_one(tmp_path: Path) -> None:
-    make_python(tmp_path / ".venv" / "bin" / "python")
-    named = make_python(tmp_path / "named", WITHOUT_PREFECT)
-    assert find_interpreter(tmp_path, {}, named) is None
-    assert find_interpreter(tmp_path, {}, "/nowhere/python") is None
+def test_the_projects_python_is_the_first_that_is_there(tmp_path: Path) -> None:
+    environ = {"VIRTUAL_ENV": str(tmp_path / "active"), "PATH": str(tmp_path / "path")}
+    assert project_python(tmp_path, environ) == sys.executable
+    for folder, name in [("path", "python3"), ("active/bin", "python"), (".venv/bin", "python")]:
+        python = make_python(tmp_path / folder / name, WITHOUT_PREFECT)
+        assert project_python(tmp_path, environ) == python
 
 
-def test_a_relative_path_starts_in_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    python = make_python(tmp_path / "here" / "python")
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path)
-    found = find_interpreter(tmp_path / "project", {}, "here/python")
-    assert found is not None
-    assert (found.path, found.identity) == (python, ["3.8.8", "/lib", 1])
+def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    whole = {"entrypoint": "a.py:f", "files": [], "error": {"kinds": [], "message": "", "place": 0}}
+    cut = b'{"entrypoint": "b.py:f", "files": ["\xc3'
+    (tmp_path / "answers").write_bytes(json.dumps(whole).encode() + b"\n" + cut)
+    text = f'#!/bin/sh\ncat {tmp_path}/answers > "$2"\n'
+    interpreter = Interpreter(make_python(tmp_path / "python", text), None)
+    loaded = load_flows(interpreter, [("a.py:f", tmp_path), ("b.py:f", tmp_path)], 30)
+    messages = {text: each.failure and each.failure.message for text, each in loaded.items()}
+    assert messages == {"a.py:f": "", "b.py:f": "the interpreter ended with exit code 0"}

@@ -17,7 +17,8 @@ SPAN = Span("prefect.yaml", 3, 17, 3, 30)
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory without files."""
+    """A working directory without files, and no Python with Prefect."""
+    monkeypatch.setattr("deployctl.flows.inspect.find_interpreter", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
@@ -39,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 def look(folder: Path, text: str) -> tuple[dict[str, FlowFacts], list[Diagnostic]]:
     report = Report()
-    facts = inspect({text: SPAN}, folder, report, python="/nowhere/python")
+    facts = inspect({text: SPAN}, folder, report)
     assert all(item.span == SPAN for item in report)
     return facts, list(report)
 
@@ -73,8 +74,8 @@ def test_an_absolute_path_is_read_with_a_warning(project: Path) -> None:
         ("flows.py:helo", "DC404", "'flows.py' has no 'helo'", "did you mean 'hello'?"),
         ("plain.py:run", "DC404", "'plain.py' has no 'run'", "it has 'extract'"),
         ("plain.py:extract", "DC405", "'extract' in 'plain.py' is not a flow", "put '@flow'"),
-        ("model.py:f", "DC407", "what the type 'Model' takes", "name the interpreter"),
-        ("library.mod:f", "DC407", "'library.mod' is not among the project's files", "name the"),
+        ("model.py:f", "DC407", "what the type 'Model' takes", "install Prefect"),
+        ("library.mod:f", "DC407", "'library.mod' is not among the project's files", "install"),
     ],
 )
 def test_what_is_wrong_is_an_error_with_a_way_out(
