@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path as FilePath
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
@@ -12,16 +13,24 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
-from deployctl.steps.engine import run_steps
+from deployctl.flows.imported import project_python
+from deployctl.steps.engine import Outputs, run_steps
 from deployctl.steps.shell import Workplace
 from deployctl.templating.references import read_references, references
 from deployctl.templating.render import Scope
 
 
-def build(prepared: Prepared, session: Session, report: Report, progress: Progress) -> Prepared:
+def build(
+    prepared: Prepared,
+    session: Session,
+    report: Report,
+    progress: Progress,
+    done: dict[str, Outputs] | None = None,
+) -> Prepared:
     """Runs the build and push steps and plans again with what they gave.
 
-    Raises StepFailed; nothing has been written to the server then.
+    `done`: the steps that ran for other files of the command, which do not run again; those that
+    run now are added. Raises StepFailed or Interrupted, before anything is written to the server.
     """
     steps = prepared.steps
     if not steps:
@@ -30,8 +39,12 @@ def build(prepared: Prepared, session: Session, report: Report, progress: Progre
     named = [ref for each in steps.values() for step in each for _, ref in references(step.inputs)]
     library = run(read_references(named, secrets=True), session)
     known = prepared.known
-    place = Workplace(known.folder, known.environ, "python3", progress.output)
-    outputs = run_steps(steps, Scope(known.environ, references=library), place)
+    python = project_python(
+        FilePath(prepared.loaded.document.file).absolute().parent, known.environ
+    )
+    place = Workplace(known.folder, known.environ, python, progress.output, session.stop)
+    scope = Scope(known.environ, references=library)
+    outputs = run_steps(steps, scope, place, {} if done is None else done)
     known = replace(known, outputs=outputs)
     again = read_again(replace(prepared, known=known), session)
     return planned(again, session, report)

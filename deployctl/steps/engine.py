@@ -50,31 +50,39 @@ def plan_steps(wanted: Wanted, scope: Scope) -> tuple[dict[str, Outputs], list[P
     return outputs, problems
 
 
-def run_steps(wanted: Wanted, scope: Scope, place: Workplace) -> dict[str, Outputs]:
+def run_steps(
+    wanted: Wanted, scope: Scope, place: Workplace, done: dict[str, Outputs]
+) -> dict[str, Outputs]:
     """Runs the steps of all deployments, one after the other; gives the outputs of each.
 
-    `scope` needs an environment, and a library read with secrets if inputs name blocks. Raises
-    StepFailed at the first step that fails, before later ones start.
+    `scope` needs an environment, and a library read with secrets if inputs name blocks. `done` are
+    the outputs of steps that this command has run already; those that run now are added.
+
+    Raises StepFailed at the first step that fails, before later ones start; Interrupted when
+    `place.stop` is asked, which ends the step that runs.
     """
     redact.remember(v for name, v in place.environ.items() if redact.is_secret_name(name))
-    engine = _Engine(wanted, scope, place)
+    engine = _Engine(wanted, scope, place, done)
     return {deployment: engine.run(steps) for deployment, steps in wanted.items()}
 
 
 class _Engine:
-    def __init__(self, wanted: Wanted, scope: Scope, place: Workplace) -> None:
+    def __init__(
+        self, wanted: Wanted, scope: Scope, place: Workplace, done: dict[str, Outputs]
+    ) -> None:
         self.wanted = wanted
         self.scope = scope
         self.place = replace(
             place, output=lambda name, line: place.output(name, redact.redact(line))
         )
-        self.done: dict[str, Outputs] = {}
+        self.done = done
 
     def run(self, steps: Sequence[Step]) -> Outputs:
         """Runs the steps of one deployment, except those that ran before for another."""
         outputs: Outputs = {}
         times: dict[str, int] = {}
         for step in steps:
+            self.place.stop.check()
             inputs = self._inputs(step, outputs)
             same = digest([step.short, inputs])
             times[same] = times.get(same, 0) + 1

@@ -10,11 +10,12 @@ from __future__ import annotations
 import shlex
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
+from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 
 
@@ -29,6 +30,8 @@ class Workplace:
     """The project's interpreter."""
     output: Callable[[str, str], None]
     """Is told every line that a program prints: the step's name, the line."""
+    stop: Stop = field(default_factory=Stop)
+    """Ends the program that runs, and begins no other."""
 
 
 def run_shell_script(
@@ -102,6 +105,7 @@ def _run(
         env=environ,
         timeout=None,
         on_line=(lambda _, line: place.output(name, line)) if stream else None,
+        stop=place.stop,
     )
     if done.returncode:
         last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])

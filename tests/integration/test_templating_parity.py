@@ -114,5 +114,5 @@ def test_scripts_give_the_same_outputs(prefect: Any, tmp_path: Path) -> None:
     environ = isolated(tmp_path, WHO="world")
     place = Workplace(tmp_path, environ, sys.executable, Quiet().output)
     steps = [Step("prefect.deployments.steps.run_shell_script", script) for script in SCRIPTS]
-    ours = [run_steps({"d": [step]}, Scope(), place)["d"] for step in steps]
+    ours = [run_steps({"d": [step]}, Scope(), place, {})["d"] for step in steps]
     assert ours == prefect["scripts"]

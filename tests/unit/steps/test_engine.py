@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from deployctl.core import redact
-from deployctl.core.errors import StepFailed
-from deployctl.steps.engine import plan_steps, run_steps
+from deployctl.core.errors import Interrupted, StepFailed
+from deployctl.core.stop import Stop
+from deployctl.steps.engine import Outputs, plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.shell import Workplace
 from deployctl.templating.grammar import Kind
@@ -58,13 +59,13 @@ def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
 def test_a_script_runs_line_by_line_as_in_prefect(
     place: Workplace, script: str, inputs: dict[str, Any], stdout: str, stderr: str
 ) -> None:
-    outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), place)
+    outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), place, {})
     assert outputs["d"] == {"stdout": stdout, "stderr": stderr}
 
 
 def test_a_directory_starts_from_the_folder(place: Workplace) -> None:
     (place.folder / "sub").mkdir()
-    outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), place)
+    outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), place, {})
     assert outputs["d"]["stdout"] == str((place.folder / "sub").resolve())
 
 
@@ -72,20 +73,39 @@ def test_lines_are_told_unless_the_step_is_quiet(
     place: Workplace, lines: list[tuple[str, str]]
 ) -> None:
     steps = [shell("echo loud", "a"), shell("echo quiet", "b", stream_output=False)]
-    run_steps({"d": steps}, Scope(ENVIRON), place)
+    run_steps({"d": steps}, Scope(ENVIRON), place, {})
     assert lines == [("a", "loud")]
 
 
 def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: Workplace) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'", "count")
-    outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), place)
+    outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), place, {})
     expected = {"stdout": "1", "stderr": ""}
     assert outputs == {name: {"count": expected, **expected} for name in "abc"}
 
 
+def test_what_ran_before_in_the_same_command_does_not_run_again(place: Workplace) -> None:
+    step = shell("sh -c 'echo x >> ran; wc -l < ran'")
+    done: dict[str, Outputs] = {}
+    first = run_steps({"a": [step]}, Scope(ENVIRON), place, done)["a"]
+    second = run_steps({"b": [step, step]}, Scope(ENVIRON), place, done)["b"]
+    assert (first["stdout"], second["stdout"]) == ("1", "2")
+
+
+def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: Workplace) -> None:
+    stop = Stop()
+    place = replace(place, stop=stop, output=lambda *_: stop.request())
+    steps = [shell("sh -c 'echo begun; sleep 60; touch first'"), shell("touch second")]
+    with pytest.raises(Interrupted):
+        run_steps({"d": steps}, Scope(ENVIRON), place, {})
+    with pytest.raises(Interrupted):
+        run_steps({"d": steps[1:]}, Scope(ENVIRON), place, {})
+    assert list(place.folder.iterdir()) == []
+
+
 def test_a_step_that_a_deployment_has_twice_runs_twice(place: Workplace) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
-    outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), place)
+    outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), place, {})
     assert [own["stdout"] for own in outputs.values()] == ["2", "2"]
 
 
@@ -94,13 +114,13 @@ def test_steps_that_become_different_by_rendering_run_for_each(place: Workplace)
         name: [shell(f"echo {name}", "first"), shell("echo got {{ first.stdout }}", "second")]
         for name in "ab"
     }
-    outputs = run_steps(wanted, Scope(ENVIRON), place)
+    outputs = run_steps(wanted, Scope(ENVIRON), place, {})
     assert [own["second"]["stdout"] for own in outputs.values()] == ["got a", "got b"]
 
 
 def test_flat_outputs_are_those_of_the_last_step(place: Workplace) -> None:
     steps = [shell("echo 1", "one"), shell("echo 2", "two"), shell("echo {{ stdout }}3")]
-    outputs = run_steps({"d": steps}, Scope(ENVIRON), place)["d"]
+    outputs = run_steps({"d": steps}, Scope(ENVIRON), place, {})["d"]
     assert (outputs["one"]["stdout"], outputs["two"]["stdout"]) == ("1", "2")
     assert outputs["stdout"] == "23"
 
@@ -108,7 +128,7 @@ def test_flat_outputs_are_those_of_the_last_step(place: Workplace) -> None:
 def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
     library = Library({(Kind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
     steps = [shell("echo {{ $WHO }} {{ prefect.variables.v }}")]
-    outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place)
+    outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place, {})
     assert outputs["d"]["stdout"] == "world 5"
 
 
@@ -130,7 +150,7 @@ def test_a_failure_names_step_deployments_and_reason(
     after = shell("touch after")
     wanted = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
     with pytest.raises(StepFailed) as raised:
-        run_steps(wanted, Scope(ENVIRON), place)
+        run_steps(wanted, Scope(ENVIRON), place, {})
     for text in [step.name, "f/a, f/b, f/c and 2 more", *said]:
         assert text in raised.value.message
     assert not (place.folder / "after").exists()
@@ -150,7 +170,7 @@ def test_secrets_are_masked_in_lines_and_failures(
     environ = {**ENVIRON, "API_TOKEN": "hunter2-the-second"}
     steps = [shell(script, "s", env=env), shell(f"{script}\nfalse", env=env)]
     with pytest.raises(StepFailed) as raised:
-        run_steps({"d": steps}, Scope(environ), replace(place, environ=environ))
+        run_steps({"d": steps}, Scope(environ), replace(place, environ=environ), {})
     assert lines[0] == ("s", redact.MASK)
     told = f"{raised.value.message} {lines}"
     assert "hunter2" not in told
@@ -181,5 +201,5 @@ def test_requirements_are_installed_by_the_projects_interpreter(place: Workplace
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
     step = Step("prefect.deployments.steps.pip_install_requirements", {"requirements_file": None})
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)))["d"]
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)), {})["d"]
     assert outputs["stdout"] == "-m pip install -r requirements.txt"
