@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import urllib.request
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.row import Row, seconds
+from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.project import write_project
@@ -20,14 +22,50 @@ COUNT = 100
 
 
 def rows() -> Iterator[Row]:
-    """Each of the three beside `prefect deploy --all`, on a server that starts out empty."""
+    """Each of the three beside `prefect deploy --all`, on a server that starts out empty.
+
+    Two more rows tell what the server itself takes: the same writes and the same read, sent by hand.
+    """
     with tempfile.TemporaryDirectory() as folder, running(PREFECT_3) as server:
         prefect = Deployer(server, Path(folder) / "prefect")
         deployctl = Deployctl(server, Path(folder) / "deployctl")
-        measured = [_measure(deployer) for deployer in (prefect, deployctl)]
-        names = ("create 100", "redeploy 100, no change", "redeploy 100, one change")
-        for what, theirs, ours, budget in zip(names, *measured, (1.0, 25.0, 20.0), strict=True):
-            yield Row(what, theirs, ours, budget)
+        theirs = _measure(prefect)
+        written, read = _raw(server)
+        ours = _measure(deployctl)
+        yield Row("create 100", theirs[0], ours[0], 1.0)
+        yield Row("create 100, beside raw requests", written, ours[0], 1 / 1.15)
+        yield Row("redeploy 100, no change", theirs[1], ours[1], 25.0)
+        yield Row("… beside the server's own read", read, ours[1], 0.5)
+        yield Row("redeploy 100, one change", theirs[2], ours[2], 20.0)
+
+
+def _raw(server: Server) -> tuple[float, float]:
+    """The seconds of writing a hundred deployments one by one, and of reading them once."""
+    server.reset()
+    _create_pool(server)
+    with Api(server.api_url) as api:
+        start = time.perf_counter()
+        for entry in _entries(changed=False):
+            flow = api.call("POST", "/flows/", {"name": "hello"})
+            schedules = [{"schedule": each} for each in entry["schedules"]]
+            body = {
+                "name": entry["name"],
+                "flow_id": flow["id"],
+                "entrypoint": entry["entrypoint"],
+                "tags": entry["tags"],
+                "parameters": entry["parameters"],
+                "schedules": schedules,
+                "work_pool_name": "bench",
+                "job_variables": entry["work_pool"]["job_variables"],
+            }
+            api.call("POST", "/deployments/", body)
+        written = time.perf_counter() - start
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            api.call("POST", "/deployments/filter", {"limit": 200})
+            times.append(time.perf_counter() - start)
+    return written, min(times)
 
 
 class Deployer:
@@ -63,7 +101,12 @@ def _measure(deployer: Deployer) -> list[float]:
 
 
 def _write(folder: Path, *, changed: bool) -> None:
-    entries = [
+    file = {"name": "bench", "deployments": _entries(changed=changed)}
+    write_project(folder, json.dumps(file))
+
+
+def _entries(*, changed: bool) -> list[dict[str, Any]]:
+    return [
         {
             "name": f"bench-{number}",
             "entrypoint": "flows.py:hello",
@@ -74,13 +117,8 @@ def _write(folder: Path, *, changed: bool) -> None:
         }
         for number in range(COUNT)
     ]
-    write_project(folder, json.dumps({"name": "bench", "deployments": entries}))
 
 
 def _create_pool(server: Server) -> None:
-    request = urllib.request.Request(
-        f"{server.api_url}/work_pools/",
-        data=json.dumps({"name": "bench", "type": "process"}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request, timeout=30).close()
+    with Api(server.api_url) as api:
+        api.pool("bench")

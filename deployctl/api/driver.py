@@ -58,6 +58,14 @@ def run(talk: Talk[T], session: Session) -> T:
             answers, error = _gather([pool.submit(session.send, each) for each in batch])
 
 
+def begin(talk: Talk[T], session: Session) -> Future[T]:
+    """Holds a talk beside whatever the caller does meanwhile; the future gives its result."""
+    with_one = ThreadPoolExecutor(1, "talk")
+    future = with_one.submit(run, talk, session)
+    with_one.shutdown(wait=False)
+    return future
+
+
 def run_all(
     talks: Mapping[K, Talk[T]],
     session: Session,

@@ -76,6 +76,17 @@ class Loaded:
     whole: bool
     """Whether all deployments of the file are meant."""
 
+    def check(self, report: Report) -> None:
+        """Tells what is wrong with the parameters, as far as their values are known."""
+        for each in self.chosen:
+            wrong = check_parameters(
+                each.fields.get("parameters") or {},
+                each.facts.parameter_schema,
+                each.fields.get("enforce_parameter_schema", True) is not False,
+            )
+            problems = (problem.below(("parameters",)) for problem in wrong)
+            tell(problems, report, each.spec.where)
+
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
         """The build and push steps of each deployment that has some, by its name."""
@@ -171,12 +182,6 @@ def _chosen(
     spec = replace(spec, elsewhere=said)
     fields, problems = normalise(raw)
     tell(problems, report, spec.where)
-    wrong = check_parameters(
-        fields.get("parameters") or {},
-        facts.parameter_schema,
-        fields.get("enforce_parameter_schema", True) is not False,
-    )
-    tell((problem.below(("parameters",)) for problem in wrong), report, spec.where)
     entry = {name: value for name, value in raw.items() if name not in ("build", "push")}
     if (pull := effective("pull", raw, project.actions)) is not None:
         entry["pull"] = pull

@@ -19,6 +19,8 @@ def validate(choosing: Choosing, telling: Telling) -> None:
     with running(
         "validate", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
-        load_all(now, Order(selection=selection), choosing.prefect_file)
-        if telling.output is Format.HUMAN:
+        loaded = load_all(now, Order(selection=selection), choosing.prefect_file)
+        for each in loaded:
+            each.check(now.report)
+        if telling.output is Format.HUMAN and not now.hopeless:
             write([f"{now.subject}: no errors."])

@@ -8,17 +8,20 @@ value: it may be a secret.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json, show_path
+from deployctl.core.schemas import advice, deepest, expectation
+from deployctl.core.values import Json, canonical, show_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+    from jsonschema import Draft202012Validator
 
 
 def check_parameters(
@@ -66,25 +69,36 @@ def _wrong(
 ) -> Iterator[Problem]:
     if not any(name in schema.get("properties", {}) for name in parameters):
         return
-    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
-    from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    # Without a registry of its own, jsonschema would fetch references from the network.
-    registry: Registry[Any] = Registry()
-    read = _as_the_server_reads(schema)
-    validator = Draft202012Validator(read, registry=registry)
     try:
-        validator.check_schema(read)
-        for error in map(_deepest, validator.iter_errors(dict(parameters))):
+        validator = _validator(canonical(schema))
+        for error in map(deepest, validator.iter_errors(dict(parameters))):
             if not _is_open(error.instance):
                 path = tuple(error.absolute_path)
-                message = f"'{show_path(path)}' must be {_expectation(error)}"
-                yield Problem(path, "DC420", message, _advice(error), severity)
+                wanted = expectation(error, "the flow's type")
+                message = f"'{show_path(path)}' must be {wanted}"
+                yield Problem(path, "DC420", message, advice(error), severity)
     except (SchemaError, Unresolvable):
         message = "the flow's types make no valid JSON Schema, so its parameters are not checked"
         yield Problem((), "DC420", message, None, Severity.WARNING)
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    """The validator of a schema's canonical text, checked: flows have many deployments each.
+
+    Raises SchemaError for what is no JSON Schema.
+    """
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    # Without a registry of its own, jsonschema would fetch references from the network.
+    registry: Registry[Any] = Registry()
+    read = _as_the_server_reads(json.loads(schema))
+    Draft202012Validator.check_schema(read)
+    return Draft202012Validator(read, registry=registry)
 
 
 def _as_the_server_reads(schema: Json) -> Json:
@@ -123,50 +137,3 @@ def _is_open(value: Json) -> bool:
     if isinstance(value, list):
         return any(map(_is_open, value))
     return isinstance(value, Unknown) or (isinstance(value, str) and "{{" in value)
-
-
-def _deepest(error: ValidationError) -> ValidationError:
-    """The error that says most: of alternatives, the one that got furthest into the value."""
-    inner = max(map(_deepest, error.context or ()), key=_depth, default=error)
-    return inner if _depth(inner) > _depth(error) else error
-
-
-def _depth(error: ValidationError) -> int:
-    return len(error.absolute_path)
-
-
-_NAMES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "a mapping",
-    "array": "a list",
-    "null": "null",
-}
-
-
-def _expectation(error: ValidationError) -> str:
-    """What the schema wants, in words."""
-    wanted: Any = error.validator_value
-    match error.validator:
-        case "type":
-            types = [wanted] if isinstance(wanted, str) else wanted
-            return " or ".join(_NAMES.get(name, name) for name in types)
-        case "const":
-            return f"'{wanted}'"
-        case "enum":
-            return "one of " + ", ".join(f"'{value}'" for value in wanted)
-        case "anyOf" | "oneOf" if error.context:
-            return " or ".join(dict.fromkeys(_expectation(inner) for inner in error.context))
-        case "minItems" | "maxItems":
-            side = "least" if error.validator == "minItems" else "most"
-            return f"a list of at {side} {wanted} items"
-    return f"as the flow's type says ({error.validator}: {wanted})"
-
-
-def _advice(error: ValidationError) -> str | None:
-    wants_text = _expectation(error).startswith("text")
-    return (
-        "put it between quotes" if wants_text and isinstance(error.instance, int | float) else None
-    )
