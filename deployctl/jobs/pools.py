@@ -11,6 +11,9 @@ cluster would refuse a container whose image is null.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 from deployctl.core.values import Json
 
 
@@ -25,8 +28,8 @@ def kubernetes_template() -> Json:
             "type": "object",
             "description": "What a deployment may set for its jobs on Kubernetes.",
             "properties": {
-                name: {"title": name.replace("_", " ").title(), **schema}
-                for name, schema in _variables().items()
+                name: {"title": name.replace("_", " ").title(), **deepcopy(schema)}
+                for name, schema in _VARIABLES.items()
             },
             "definitions": {"KubernetesClusterConfig": _cluster_config()},
         },
@@ -48,6 +51,81 @@ _CONFIGURATION = (
 _STRING = {"type": "string"}
 _CPU = "As Kubernetes counts it: '500m' is half a processor."
 _MEMORY = "As Kubernetes counts it: '512Mi', '2Gi'."
+
+
+_VARIABLES: Mapping[str, Json] = {
+    "name": {**_STRING, "description": "What the names of jobs begin with."},
+    "env": {
+        "type": "object",
+        "additionalProperties": {"anyOf": [_STRING, {"type": "null"}]},
+        "default": {},
+        "description": "Environment variables; null takes an inherited one away.",
+    },
+    "labels": {
+        "type": "object",
+        "additionalProperties": _STRING,
+        "default": {},
+        "description": "Labels of the job and its pod.",
+    },
+    "annotations": {
+        "type": "object",
+        "additionalProperties": _STRING,
+        "default": {},
+        "description": "Annotations of the job and its pod.",
+    },
+    "command": {
+        **_STRING,
+        "description": "What the container runs; by default, the flow run.",
+    },
+    "namespace": {
+        **_STRING,
+        "default": "default",
+        "description": "The namespace of the jobs.",
+    },
+    "image": {
+        **_STRING,
+        "description": "The container image; by default, Prefect's of the worker's version.",
+    },
+    "service_account_name": {**_STRING, "description": "The service account of the pods."},
+    "image_pull_policy": {
+        **_STRING,
+        "enum": ["IfNotPresent", "Always", "Never"],
+        "default": "IfNotPresent",
+        "description": "When the node pulls the image.",
+    },
+    "backoff_limit": {
+        "type": "integer",
+        "minimum": 0,
+        "default": 0,
+        "description": "How often Kubernetes starts a failed pod again.",
+    },
+    "finished_job_ttl": {
+        "type": "integer",
+        "description": "Seconds until a finished job is deleted; by default, it is kept.",
+    },
+    "job_watch_timeout_seconds": {
+        "type": "integer",
+        "description": "Seconds that a Prefect 2 worker waits for each event of a job.",
+    },
+    "pod_watch_timeout_seconds": {
+        "type": "integer",
+        "default": 60,
+        "description": "Seconds that a Prefect 2 worker waits for the pod to start.",
+    },
+    "stream_output": {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether the worker prints what the job prints.",
+    },
+    "cluster_config": {
+        "anyOf": [{"$ref": "#/definitions/KubernetesClusterConfig"}, {"type": "null"}],
+        "description": "The cluster, if it is not the worker's own.",
+    },
+    "cpu_request": {**_STRING, "description": f"Processors to reserve. {_CPU}"},
+    "cpu_limit": {**_STRING, "description": f"Processors to use at most. {_CPU}"},
+    "memory_request": {**_STRING, "description": f"Memory to reserve. {_MEMORY}"},
+    "memory_limit": {**_STRING, "description": f"Memory to use at most. {_MEMORY}"},
+}
 
 
 def _manifest() -> Json:
@@ -89,82 +167,6 @@ def _container() -> Json:
             "limits": {"cpu": "{{ cpu_limit }}", "memory": "{{ memory_limit }}"},
             "requests": {"cpu": "{{ cpu_request }}", "memory": "{{ memory_request }}"},
         },
-    }
-
-
-def _variables() -> dict[str, Json]:
-    return {
-        "name": {**_STRING, "description": "What the names of jobs begin with."},
-        "env": {
-            "type": "object",
-            "additionalProperties": {"anyOf": [_STRING, {"type": "null"}]},
-            "default": {},
-            "description": "Environment variables; null takes an inherited one away.",
-        },
-        "labels": {
-            "type": "object",
-            "additionalProperties": _STRING,
-            "default": {},
-            "description": "Labels of the job and its pod.",
-        },
-        "annotations": {
-            "type": "object",
-            "additionalProperties": _STRING,
-            "default": {},
-            "description": "Annotations of the job and its pod.",
-        },
-        "command": {
-            **_STRING,
-            "description": "What the container runs; by default, the flow run.",
-        },
-        "namespace": {
-            **_STRING,
-            "default": "default",
-            "description": "The namespace of the jobs.",
-        },
-        "image": {
-            **_STRING,
-            "description": "The container image; by default, Prefect's of the worker's version.",
-        },
-        "service_account_name": {**_STRING, "description": "The service account of the pods."},
-        "image_pull_policy": {
-            **_STRING,
-            "enum": ["IfNotPresent", "Always", "Never"],
-            "default": "IfNotPresent",
-            "description": "When the node pulls the image.",
-        },
-        "backoff_limit": {
-            "type": "integer",
-            "minimum": 0,
-            "default": 0,
-            "description": "How often Kubernetes starts a failed pod again.",
-        },
-        "finished_job_ttl": {
-            "type": "integer",
-            "description": "Seconds until a finished job is deleted; by default, it is kept.",
-        },
-        "job_watch_timeout_seconds": {
-            "type": "integer",
-            "description": "Seconds that a Prefect 2 worker waits for each event of a job.",
-        },
-        "pod_watch_timeout_seconds": {
-            "type": "integer",
-            "default": 60,
-            "description": "Seconds that a Prefect 2 worker waits for the pod to start.",
-        },
-        "stream_output": {
-            "type": "boolean",
-            "default": True,
-            "description": "Whether the worker prints what the job prints.",
-        },
-        "cluster_config": {
-            "anyOf": [{"$ref": "#/definitions/KubernetesClusterConfig"}, {"type": "null"}],
-            "description": "The cluster, if it is not the worker's own.",
-        },
-        "cpu_request": {**_STRING, "description": f"Processors to reserve. {_CPU}"},
-        "cpu_limit": {**_STRING, "description": f"Processors to use at most. {_CPU}"},
-        "memory_request": {**_STRING, "description": f"Memory to reserve. {_MEMORY}"},
-        "memory_limit": {**_STRING, "description": f"Memory to use at most. {_MEMORY}"},
     }
 
 

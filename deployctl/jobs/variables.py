@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
+from deployctl.core.schemas import advice, deepest, expectation
 from deployctl.core.values import Json, Path, show_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
@@ -84,12 +85,12 @@ class PoolVariables:
 
     def _wrong(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
         plain = {name: value for name, value in job_variables.items() if "." not in name}
-        for error in map(_deepest, self._errors(self._known(plain, ()))):
+        for error in map(deepest, self._errors(self._known(plain, ()))):
             yield _problem(error, tuple(error.absolute_path))
         for name in (name for name in job_variables if "." in name):
             parts = _split((name,))
             nested = self._known(_nested(parts, job_variables[name]), ())
-            for error in map(_deepest, self._errors(nested)):
+            for error in map(deepest, self._errors(nested)):
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
     def _known(self, value: Json, path: Path) -> Json:
@@ -182,24 +183,11 @@ def _nullable(schema: Json) -> Json:
     return schema
 
 
-def _deepest(error: ValidationError) -> ValidationError:
-    """The error that says most: of alternatives, the one that got furthest into the value."""
-    inner = max(map(_deepest, error.context or ()), key=_depth, default=error)
-    return inner if _depth(inner) > _depth(error) else error
-
-
-def _depth(error: ValidationError) -> int:
-    return len(error.absolute_path)
-
-
 def _problem(error: ValidationError, path: Path) -> Problem:
     name = show_path(path) or "job_variables"
-    expected = _expectation(error)
-    help_ = None
-    if expected.startswith("text") and isinstance(error.instance, int | float):
-        help_ = "put it between quotes"
+    expected = expectation(error, "the pool's schema")
     kind = _TYPES.get(type(error.instance), "value")
-    return Problem(path, "DC530", f"'{name}' must be {expected}, not this {kind}", help_)
+    return Problem(path, "DC530", f"'{name}' must be {expected}, not this {kind}", advice(error))
 
 
 _TYPES = {
@@ -211,30 +199,3 @@ _TYPES = {
     list: "list",
     type(None): "null",
 }
-_NAMES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "a mapping",
-    "array": "a list",
-    "null": "null",
-}
-
-
-def _expectation(error: ValidationError) -> str:
-    """What the schema wants, in words."""
-    wanted: Any = error.validator_value
-    match error.validator:
-        case "type":
-            types = [wanted] if isinstance(wanted, str) else list(wanted)
-            return " or ".join(_NAMES.get(name, name) for name in types)
-        case "enum":
-            return "one of " + ", ".join(f"'{value}'" for value in wanted)
-        case "minimum":
-            return f"at least {wanted}"
-        case "maximum":
-            return f"at most {wanted}"
-        case "anyOf" | "oneOf" if error.context:
-            return " or ".join(dict.fromkeys(_expectation(inner) for inner in error.context))
-    return f"as the pool's schema wants it ({error.validator}: {wanted})"
