@@ -24,7 +24,7 @@ COUNT = 100
 def rows() -> Iterator[Row]:
     """Each of the three beside `prefect deploy --all`, on a server that starts out empty.
 
-    Two more rows tell what the server itself takes: the same writes and the same read, sent by hand.
+    Two more rows tell the server's own share: the same writes and the same read, sent by hand.
     """
     with tempfile.TemporaryDirectory() as folder, running(PREFECT_3) as server:
         prefect = Deployer(server, Path(folder) / "prefect")
