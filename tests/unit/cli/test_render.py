@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deployctl.cli.render import Outcome, github, human
+from deployctl.cli.render import json as as_json
+from deployctl.core.diagnostics import Diagnostic, Severity, Span
+from deployctl.core.errors import Rejected
+from deployctl.core.values import Json
+from deployctl.deploy.model import Change, Op, Plan, Result, Status
+from deployctl.deploy.plan import compare
+from deployctl.deploy.wanted import deployment
+from tests.unit.deploy.answers import KEY, SCHEMA, V3, cron, live
+
+CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}
+
+
+def change(fields: Json, **there: Json) -> Change:
+    want = deployment(KEY, {**CODE, **fields}, None)
+    return compare(want, live(**there), lambda *_: frozenset(), V3)
+
+
+def plan_text(*changes: Change) -> str:
+    return "\n".join(line.plain for line in human.plan(Outcome("plan", plan=Plan(changes))))
+
+
+def test_a_plan_shows_each_field_that_changes_with_both_values() -> None:
+    found = change(
+        {"tags": ["b"], "job_variables": {"image": "x:2"}},
+        tags=["a"],
+        job_variables={"image": "x:1", "env": {}},
+    )
+    text = plan_text(found)
+    assert "~ deployment hello/daily" in text
+    assert '["a"] → ["b"]' in text
+    assert "job_variables.image" in text
+    assert "x:1 → x:2" in text
+    assert "scheduled anew" in text
+    assert "Plan: 1 to update, 0 unchanged." in text
+
+
+def test_an_edited_schedule_is_shown_as_one_line() -> None:
+    found = change(
+        {"schedules": [{"schedule": {"cron": "0 2 * * *", "timezone": "Asia/Taipei"}}]},
+        schedules=[cron("s1", "0 1 * * *")],
+    )
+    assert "cron 0 1 * * * → cron 0 2 * * * Asia/Taipei" in plan_text(found)
+
+
+def test_a_plan_without_changes_says_so() -> None:
+    assert plan_text(change({})) == "Nothing to do: 1 unchanged."
+
+
+def test_values_under_secret_names_are_masked_in_every_format() -> None:
+    found = change({"job_variables": {"env": {"DB_PASSWORD": "hunter22"}}})
+    outcome = Outcome("plan", plan=Plan((found,)))
+    for text in (plan_text(found), as_json.render(outcome), github.summary(outcome)):
+        assert "DB_PASSWORD" in text
+        assert "hunter22" not in text
+
+
+def test_a_failure_says_what_was_done_before_it() -> None:
+    result = Result(
+        change({"tags": ["b"]}),
+        Status.FAILED,
+        Rejected("the server does not take it", help="change it"),
+        done=("deployment daily updated",),
+    )
+    text = "\n".join(line.plain for line in human.results(Outcome("deploy", results=(result,))))
+    assert "! deployment hello/daily failed: the server does not take it" in text
+    assert "done before it failed: deployment daily updated" in text
+    assert "help: change it" in text
+    assert "Done: 1 failed." in text
+
+
+def test_json_has_the_version_the_changes_and_the_results() -> None:
+    found = change({"tags": ["b"]})
+    outcome = Outcome("deploy", plan=Plan((found,)), results=(Result(found, Status.APPLIED),))
+    said = json.loads(as_json.render(outcome))
+    assert said["version"] == 1
+    assert said["summary"] == {"create": 0, "update": 1, "delete": 0, "none": 0}
+    assert said["changes"][0]["fields"] == [{"field": "tags", "old": [], "new": ["b"]}]
+    assert said["results"][0]["status"] == "applied"
+
+
+SPAN = Span("prefect.yaml", 2, 3, 2, 7)
+FINDING = Diagnostic("DC120", Severity.WARNING, "'naem' is no key", SPAN, "did you mean 'name'?")
+
+
+def test_a_diagnostic_shows_the_line_with_a_caret_under_its_place() -> None:
+    source = {"prefect.yaml": "deployments:\n- naem: x\n"}
+    (text, count) = human.diagnostics((FINDING,), source)
+    assert text.plain.splitlines() == [
+        "warning[DC120]: 'naem' is no key",
+        " --> prefect.yaml:2:3",
+        "  |",
+        "2 | - naem: x",
+        "  |   ^^^^",
+        "  = help: did you mean 'name'?",
+    ]
+    assert count.plain == "1 warning"
+
+
+def test_carets_stand_under_wide_characters() -> None:
+    source = {"prefect.yaml": "a: 1\n資料: naem\n"}
+    span = Span("prefect.yaml", 2, 5, 2, 9)
+    found = Diagnostic("DC120", Severity.WARNING, "m", span)
+    (text, _) = human.diagnostics((found,), source)
+    assert "  |       ^^^^" in text.plain.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("span", "place"),
+    [
+        (SPAN, "file=prefect.yaml,line=2,endLine=2,col=3,endColumn=7,title=DC120"),
+        (Span("a,b.yaml", 1, 1, 3, 2), "file=a%2Cb.yaml,line=1,endLine=3,title=DC120"),
+    ],
+)
+def test_github_gets_annotations_at_the_place(span: Span, place: str) -> None:
+    found = Diagnostic("DC120", Severity.WARNING, "100%\nsure", span)
+    (line,) = github.annotations(Outcome("plan", (found,)))
+    assert line == f"::warning {place}::100%25%0Asure"
+
+
+def test_operations_of_roots_are_counted_as_a_person_sees_them() -> None:
+    only_schedules = change({"schedules": []}, schedules=[cron("s1", "0 1 * * *")])
+    assert (only_schedules.op, only_schedules.effective) == (Op.NONE, Op.UPDATE)
