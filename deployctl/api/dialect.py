@@ -134,16 +134,6 @@ class Dialect:
         """The key of a deployment's job variables, in what is sent and in what comes back."""
         return "infra_overrides" if self.major < 3 else "job_variables"
 
-    @property
-    def automations(self) -> bool:
-        """Whether the server has automations."""
-        return self.cloud or self.version >= (2, 20, 0)
-
-    @property
-    def patch_fields(self) -> frozenset[str]:
-        """What a PATCH of a deployment takes; an update of anything else is a POST."""
-        return self.fields("deployment", "update")
-
     def fields(self, kind: str, op: Operation = "create") -> frozenset[str]:
         """The fields that the server takes for an operation on a kind of object.
 

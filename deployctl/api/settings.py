@@ -40,7 +40,6 @@ class Settings:
     csrf_support: bool = True
     cloud_api_url: str = CLOUD_API_URL
     default_work_pool_name: str | None = None
-    default_docker_build_namespace: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     """Field → where its value came from; fields that have their default are not in it."""
 
@@ -276,12 +275,6 @@ NAMES: tuple[Name, ...] = (
         ("deployments", "default_work_pool_name"),
         _text,
         aliases=("PREFECT_DEFAULT_WORK_POOL_NAME",),
-    ),
-    Name(
-        "default_docker_build_namespace",
-        ("deployments", "default_docker_build_namespace"),
-        _text,
-        aliases=("PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE",),
     ),
 )
 """Every setting that is read."""

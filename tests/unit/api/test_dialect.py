@@ -85,14 +85,13 @@ def test_the_name_of_job_variables() -> None:
     old, new = Dialect((2, 20, 0)), Dialect((3, 0, 0))
     assert (old.job_variables, new.job_variables) == ("infra_overrides", "job_variables")
     for dialect in (old, new):
-        assert dialect.job_variables in dialect.patch_fields
+        assert dialect.takes("deployment", dialect.job_variables, "update")
 
 
 def test_unknown_newer_versions_and_cloud_speak_the_newest() -> None:
     newest = Dialect()
     for kind in ("deployment", "schedule", "automation"):
         assert Dialect((4, 0, 0)).fields(kind) == newest.fields(kind) == CLOUD.fields(kind)
-    assert CLOUD.automations
 
 
 @pytest.mark.parametrize(("version", "found"), [((2, 16, 4), 1), ((2, 20, 0), 0), ((3, 8, 8), 0)])
@@ -141,7 +140,7 @@ SCHEMA: Json = {
 
 def test_the_servers_own_schema_decides_where_it_was_read() -> None:
     dialect = refine(Dialect((2, 20, 0)), SCHEMA)
-    assert dialect.patch_fields == {"tags", "pull_steps"}
+    assert dialect.fields("deployment", "update") == {"tags", "pull_steps"}
     assert dialect.fields("schedule") == {"schedule"}
     assert dialect.takes("deployment", "name")
 
@@ -152,4 +151,5 @@ def test_a_server_that_hides_its_schema_changes_nothing() -> None:
     assert (request.path, request.missing_ok) == ("/openapi.json", True)
     with pytest.raises(StopIteration) as stop:
         talk.send([None])
-    assert stop.value.value.patch_fields == Dialect((3, 1, 0)).patch_fields
+    assert stop.value.value == Dialect((3, 1, 0))
+    assert not stop.value.value.own
