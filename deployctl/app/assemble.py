@@ -17,7 +17,6 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.values import Json, Path
 from deployctl.deploy import wanted
 from deployctl.deploy.model import Item
-from deployctl.flows.facts import for_2_20
 from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.normal import normalise
@@ -25,7 +24,7 @@ from deployctl.project.triggers import automations
 from deployctl.steps.pull import default_pull, given_pull
 from deployctl.steps.version import commit_info, version_of
 from deployctl.templating.deployment import rule_for
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem
 from deployctl.templating.references import Library, dangling
 from deployctl.templating.render import Scope, render
 
@@ -88,7 +87,7 @@ def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
         )
     if fields.get("sla"):
         report.warning("DC514", "service levels are not deployed", chosen.spec.where(("sla",)))
-    tell(problems, report, chosen.spec.where)
+    chosen.spec.tell(problems, report)
     _tell_left_out(left_out, chosen, known.dialect, report)
     return item
 
@@ -128,9 +127,8 @@ def _api_fields(
     version_type = fields.get("version_type")
     commit = commit_info(known.environ, known.checkout, version_type)
     version = version_of(fields.get("version"), facts.version, commit)
-    schema = facts.parameter_schema
     api = {**fields, "entrypoint": chosen.spec.entrypoint, "version": version.text}
-    api["parameter_openapi_schema"] = schema if known.dialect.major >= 3 else for_2_20(schema)
+    api["parameter_openapi_schema"] = facts.parameter_schema
     api["version_info"] = dict(version.info)
     if pool:
         api["work_pool_name"] = pool

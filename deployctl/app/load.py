@@ -85,7 +85,7 @@ class Loaded:
                 each.fields.get("enforce_parameter_schema", True) is not False,
             )
             problems = (problem.below(("parameters",)) for problem in wrong)
-            tell(problems, report, each.spec.where)
+            each.spec.tell(problems, report)
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -181,7 +181,7 @@ def _chosen(
     said = frozenset(name for name in raw if raw[name] != spec.raw.get(name))
     spec = replace(spec, elsewhere=said)
     fields, problems = normalise(raw)
-    tell(problems, report, spec.where)
+    spec.tell(problems, report)
     entry = {name: value for name, value in raw.items() if name not in ("build", "push")}
     if (pull := effective("pull", raw, project.actions)) is not None:
         entry["pull"] = pull

@@ -18,15 +18,10 @@ class FlowFacts:
     """The MD5 of the flow's file, unless the decorator gives one. None where Prefect cannot tell
     either: it had to read the flow without running its file to the end."""
     parameter_schema: Mapping[str, Json]
-    """As Prefect 3 sends it. `required` and `definitions` are absent where they are empty."""
+    """As Prefect 3 sends it. `required` and `definitions` are absent where they are empty.
 
-
-def for_2_20(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """The form in which Prefect 2.20 stores a parameter schema.
-
-    It is the same one, as both write it by the rules of pydantic 2, with two differences that are
-    left out on purpose: 2.20 makes `self` and `cls` required parameters, which nobody can give,
-    and its older pydantic adds a pattern to the text form of a Decimal, which only the flow's own
-    interpreter could tell from `float | str`.
+    Prefect 2.20 writes the same, by the rules of pydantic 2, with two differences that are left out
+    on purpose: it makes `self` and `cls` required parameters, which nobody can give, and its older
+    pydantic adds a pattern to the text form of a Decimal, which only the flow's own interpreter
+    could tell from `float | str`.
     """
-    return dict(schema)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -20,7 +20,9 @@ from deployctl.core.diagnostics import Report, Span, Spans
 from deployctl.core.values import Json, Path
 from deployctl.project.compose import QUOTE_IT, Composer, Node, Unusable, span_between
 from deployctl.project.secrets import secrets_below, secrets_in_text
+from deployctl.templating.problems import Problem, tell
 
+_KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-\[,{])\s*\{\{")
 
 
@@ -39,6 +41,12 @@ class Document:
         """The text of the scalar at `path` as it is written (`1.10`), None for anything else."""
         node = self.root.find(path)
         return node.text if node else None
+
+    def tell(self, problems: Iterable[Problem], report: Report) -> None:
+        """Adds problems to a report: what is wrong with a key at the key, all else at the value."""
+        for problem in problems:
+            at_key = problem.code in _KEY_CODES
+            tell([problem], report, self.spans.key if at_key else self.spans.value)
 
 
 def read_document(path: FilePath, report: Report) -> Document | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-from deployctl.core.diagnostics import Span
+from deployctl.core.diagnostics import Report, Span
 from deployctl.core.values import Json, Path
 from deployctl.project.document import Document
+from deployctl.templating.problems import Problem, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,14 @@ class DeploymentSpec:
             return None
         return self.document.spans.value((*self.path, *path))
 
-    def where_key(self, path: Path) -> Span | None:
-        """The place of the key that `path` ends in."""
-        return self.document.spans.key((*self.path, *path))
+    def tell(self, problems: Iterable[Problem], report: Report) -> None:
+        """Adds problems of the entry to a report, each where the file says what it is about."""
+        for problem in problems:
+            here = problem.below(self.path)
+            if self.where(problem.path) is None:
+                tell([here], report, lambda _: None)
+            else:
+                self.document.tell([here], report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,6 @@ class Project:
     actions: Mapping[str, Json]
     """The file's own `build`, `push` and `pull`, as far as it has them."""
     work_pools: tuple[Mapping[str, Json], ...]
-    prefect_version: str | None = None
 
     @property
     def file(self) -> FilePath:
@@ -62,11 +67,6 @@ class Project:
     def folder(self) -> FilePath:
         """The folder that holds the file."""
         return self.file.absolute().parent
-
-    def ad_hoc(self, name: str, entrypoint: str) -> DeploymentSpec:
-        """A deployment that the command line names and the file does not have."""
-        raw = {"name": name, "entrypoint": entrypoint}
-        return DeploymentSpec(("deployments",), name, entrypoint, raw, self.document)
 
 
 def normal_entrypoint(entrypoint: str) -> str:

@@ -21,12 +21,11 @@ from deployctl.project.normal import fields
 from deployctl.project.shapes import ABSENT
 from deployctl.project.steps import check_outputs
 from deployctl.templating.deployment import malformed_placeholders, rule_for
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 
 _RENDERED = ("name", "work_pools")
 """What is filled in from the environment around deployments; steps are when they are run."""
-_KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
 
 
 def load(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
@@ -34,8 +33,7 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
     around = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(around, Scope(environ=environ))
     top, wrong = read({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
-    _tell(problems + wrong, report, document, ())
-    _tell(_reserved(document.data), report, document, ())
+    document.tell([*problems, *wrong, *_reserved(document.data)], report)
     top = top or {}
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
     entries = document.data.get("deployments")
@@ -51,7 +49,6 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
         tuple(spec for spec in deployments if spec.name and spec.entrypoint),
         actions,
         tuple(_work_pools(document, top.get("work_pools") or (), folder, report)),
-        top.get("prefect-version"),
     )
     by_entrypoint = ((spec, normal_entrypoint(spec.entrypoint)) for spec in project.deployments)
     check_same_names(by_entrypoint, report)
@@ -98,8 +95,9 @@ def _deployment(
     problems += malformed_placeholders(written)
     problems += check_outputs(raw, actions, environ)
     problems += fields(raw)[1]
-    _tell(problems, report, document, here)
-    return DeploymentSpec(here, raw.get("name", ""), raw.get("entrypoint", ""), raw, document)
+    spec = DeploymentSpec(here, raw.get("name", ""), raw.get("entrypoint", ""), raw, document)
+    spec.tell(problems, report)
+    return spec
 
 
 def _work_pools(
@@ -143,11 +141,3 @@ def _reserved(data: Mapping[str, Json]) -> Iterator[Problem]:
             message = f"'{name}' is not supported yet, and is ignored"
             help_ = "it is kept free for deployctl; rename it to 'x-…' if it is an anchor of yours"
             yield Problem((name,), "DC131", message, help_, Severity.WARNING)
-
-
-def _tell(problems: Iterable[Problem], report: Report, document: Document, path: Path) -> None:
-    """Reports problems: what is wrong with a key at the key, all else at the value."""
-    known = [problem.below(path) for problem in problems]
-    for problem in known:
-        at_key = problem.code in _KEY_CODES
-        tell([problem], report, document.spans.key if at_key else document.spans.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.core.values import canonical
-from deployctl.flows.facts import FlowFacts, for_2_20
+from deployctl.flows.facts import FlowFacts
 from deployctl.flows.imported import Loaded, find_interpreter, load_flows
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import Module, read_flow
@@ -80,7 +80,7 @@ def test_the_text_tells_what_prefect_2_finds(
     real = in_prefect_2[entrypoint(number, case)].facts
     told = read(folder, number, case)
     assert told is not None
-    differs = real is None or canonical(for_2_20(told.parameter_schema)) != canonical(
+    differs = real is None or canonical(told.parameter_schema) != canonical(
         without_decimal_pattern(real.parameter_schema)
     )
     assert differs == bool(case.prefect_2_differs)
@@ -93,7 +93,7 @@ def test_the_text_tells_what_prefect_2_finds(
 
 
 def without_decimal_pattern(schema: Mapping[str, object]) -> object:
-    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `for_2_20`."""
+    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `FlowFacts`."""
 
     def strip(value: object) -> object:
         if isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from deployctl.core.values import Json
 from deployctl.project.document import parse_document
 from deployctl.project.normal import normalise
 from deployctl.project.parse import check_same_names, load
+from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 from tests.unit.project.reading import codes, deployment, only, project
 
@@ -216,7 +218,7 @@ def test_a_project() -> None:
         {"STAGE": "dev", "FLOW": "main"},
     )
     assert not report.items
-    assert (found.name, found.prefect_version) == ("shop", "3.4.0")
+    assert found.name == "shop"
     assert found.actions == {"build": [{"f": {}}], "pull": None}
     assert [(spec.name, spec.entrypoint) for spec in found.deployments] == [
         ("one", "./a.py:f"),
@@ -356,3 +358,23 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
 def test_a_work_pool_without_a_type_or_twice() -> None:
     _, report = project("work_pools: [{name: a}, {name: b, type: t}, {name: b, type: t}]")
     assert codes(report) == ["DC127", "DC129"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["schedule: {cron: '@daily', time_zone: UTC}", "entry_point: x", "tags: {a: b}"],
+)
+def test_what_is_found_again_in_the_entry_is_told_once(body: str) -> None:
+    found, report = deployment(body)
+    first = list(report)
+    spec = found.deployments[0]
+    written = found.document.data["deployments"][0]
+    spec.tell(normalise(written)[1], report)
+    assert list(report) == first
+
+
+def test_what_the_command_line_says_has_no_place_in_the_file() -> None:
+    found, report = deployment("version: 1a")
+    spec = replace(found.deployments[0], elsewhere=frozenset({"version"}))
+    spec.tell([Problem(("version",), "DC128", "no"), Problem(("name",), "DC128", "no")], report)
+    assert [str(item.span) for item in report] == ["None", "prefect.yaml:2:11"]
