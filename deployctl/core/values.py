@@ -23,13 +23,6 @@ def show_path(path: Path) -> str:
     return text
 
 
-def at(value: Json, path: Path) -> Json:
-    """The value at `path`; raises KeyError, IndexError or TypeError where there is none."""
-    for part in path:
-        value = value[part]
-    return value
-
-
 def leaves(value: Json, path: Path = ()) -> Iterator[tuple[Path, Json]]:
     """Every value that is neither a mapping nor a list, with its path, in document order."""
     if isinstance(value, dict):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from deployctl.core.values import at, leaves
+from deployctl.core.values import Path, leaves
 from deployctl.jobs.pools import kubernetes_template
 from deployctl.templating.grammar import placeholders
 
@@ -56,9 +58,9 @@ def test_no_default_is_null_and_all_of_them_fit_the_schema() -> None:
     ],
 )
 def test_the_manifest_has_what_kubernetes_and_prefects_workers_demand(
-    path: tuple[str | int, ...], value: object
+    path: Path, value: object
 ) -> None:
-    assert at(TEMPLATE["job_configuration"]["job_manifest"], path) == value
+    assert reduce(getitem, path, TEMPLATE["job_configuration"]["job_manifest"]) == value
 
 
 def test_each_call_gives_a_copy_of_its_own() -> None:
