@@ -293,3 +293,17 @@ def test_what_is_not_utf_8(tmp_path: Path, content: bytes, byte: str, place: str
     assert found.code == "DC102"
     assert found.message.startswith(byte)
     assert str(found.span) == f"{path}:{place}"
+
+
+def test_a_file_of_five_megabytes_is_read_whole() -> None:
+    line = "é" * 500
+    text = "a: |\n" + f"  {line}\n" * 5000 + 'b: "' + "x" * 10_000 + '"\nc: 1\nc: 2\n'
+    assert len(text.encode()) > 5_000_000
+    found, report = parsed(text)
+    assert found is not None
+    assert found.data == {"a": f"{line}\n" * 5000, "b": "x" * 10_000, "c": 2}
+    told = only(report)
+    assert told.code == "DC105"
+    assert told.span is not None
+    assert text_at(text, told.span) == "c"
+    assert told.span.line == 5004

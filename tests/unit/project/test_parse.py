@@ -378,3 +378,13 @@ def test_what_the_command_line_says_has_no_place_in_the_file() -> None:
     spec = replace(found.deployments[0], elsewhere=frozenset({"version"}))
     spec.tell([Problem(("version",), "DC128", "no"), Problem(("name",), "DC128", "no")], report)
     assert [str(item.span) for item in report] == ["None", "prefect.yaml:2:11"]
+
+
+def test_a_thousand_deployments_are_read_each_at_its_place() -> None:
+    entries = "".join(f"  - <<: *common\n    name: d{n}\n    tagz: [t{n}]\n" for n in range(1000))
+    text = f"x-common: &common\n  entrypoint: a.py:f\ndeployments:\n{entries}"
+    found, report = project(text)
+    assert [spec.name for spec in found.deployments] == [f"d{n}" for n in range(1000)]
+    assert [(item.code, item.span and item.span.line) for item in report] == [
+        ("DC120", 6 + 3 * n) for n in range(1000)
+    ]
