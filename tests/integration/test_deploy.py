@@ -330,6 +330,24 @@ def test_triggers_become_automations_that_are_updated_in_place(site: Site) -> No
     assert site.api.automations() == []
 
 
+def test_triggers_on_a_2_20_server_with_automations_switched_on(
+    fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> None:
+    switched_on = {
+        "PREFECT_EXPERIMENTAL_EVENTS": "true",
+        "PREFECT_API_SERVICES_TRIGGERS_ENABLED": "true",
+    }
+    server = fresh_server(PREFECT_2, env=switched_on)
+    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
+        api.pool("pool")
+        site = Site(tmp_path, api, proxy, cli, 2, server.api_url)
+        site.write([entry(triggers=[TRIGGER])])
+        said = site.deploy()
+        assert said["diagnostics"] == []
+        assert [each["name"] for each in api.automations()] == ["daily__automation_1"]
+        assert site.ops() == {}
+
+
 def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
     site: Site,
 ) -> None:
