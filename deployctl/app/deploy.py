@@ -25,7 +25,7 @@ def build(
     session: Session,
     report: Report,
     progress: Progress,
-    done: dict[str, Outputs] | None = None,
+    done: dict[str, Outputs],
 ) -> Prepared:
     """Runs the build and push steps and plans again with what they gave.
 
@@ -44,7 +44,7 @@ def build(
     )
     place = Workplace(known.folder, known.environ, python, progress.output, session.stop)
     scope = Scope(known.environ, references=library)
-    outputs = run_steps(steps, scope, place, {} if done is None else done)
+    outputs = run_steps(steps, scope, place, done)
     known = replace(known, outputs=outputs)
     again = read_again(replace(prepared, known=known), session)
     return planned(again, session, report)

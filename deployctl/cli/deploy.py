@@ -18,6 +18,7 @@ def deploy(
     from deployctl.cli.loading import load_all, order_of, prepare_all, session, show_plan
     from deployctl.cli.render import Format, human
     from deployctl.cli.running import running
+    from deployctl.steps.engine import Outputs
 
     with running(
         "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
@@ -25,7 +26,10 @@ def deploy(
         loaded = load_all(now, order_of(choosing, overriding, deploying), choosing.prefect_file)
         with session(now, connecting) as (opened, stop):
             prepared = prepare_all(now, loaded, opened, deploying)
-            prepared = [use_case.build(each, opened, now.report, now.narrator) for each in prepared]
+            ran: dict[str, Outputs] = {}
+            prepared = [
+                use_case.build(each, opened, now.report, now.narrator, ran) for each in prepared
+            ]
             show_plan(now, prepared)
             if telling.output is Format.HUMAN:
                 write(human.plan(now.outcome()))

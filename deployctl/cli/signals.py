@@ -24,7 +24,7 @@ def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
             sys.stderr.flush()
             os._exit(128 + number)
         stop.request(number)
-        notice("finishing what is under way; once more ends at once")
+        notice("stopping: no more is begun; once more ends at once")
 
     before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
