@@ -77,6 +77,7 @@ class Machine:
 
     def run(self, *args: str) -> int:
         """Runs deployctl in this process, which is quicker, and gives its exit code."""
+        self.patch.setenv("PREFECT_API_URL", self.proxy.api_url)
         try:
             app(["--no-prompt", *args], prog_name="deployctl")
         except Exit as ended:
@@ -111,7 +112,6 @@ def machine(
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("PREFECT_API_URL", proxy.api_url)
         (tmp_path / "project").mkdir()
         monkeypatch.chdir(tmp_path / "project")
         yield Machine(server, proxy, tmp_path / "project", monkeypatch)

@@ -76,6 +76,8 @@ class Proxy:
     def __init__(self, api_url: str) -> None:
         self._target = urlsplit(api_url)
         self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+        self._under_way = 0
         self._faults: list[Fault] = []
         self._last: int | None = None
         self._last_is_answered = True
@@ -99,11 +101,18 @@ class Proxy:
         ]
 
     def clear(self) -> None:
-        """Forgets what passed and every fault, counts from 1 again, and listens again."""
-        with self._lock:
+        """Forgets what passed and every fault, counts from 1 again, and listens again.
+
+        Before that it waits for what is on its way to the server: nobody's request arrives late.
+        """
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._under_way, timeout=60)
             self.exchanges, self._faults, self._last = [], [], None
         if self._stopped:
-            self._listen(self.port)
+            try:
+                self._listen(self.port)
+            except OSError:  # somebody has taken the port meanwhile
+                self._listen(0)
 
     # What to break; `path` is a regular expression, `times=None` means for ever
 
@@ -210,6 +219,7 @@ class Proxy:
         with self._lock:
             if self._last is not None and len(self.exchanges) >= self._last:
                 return None
+            self._under_way += 1
             self.exchanges.append(exchange)
             exchange.number = len(self.exchanges)
             faults = self._due(exchange)
@@ -291,6 +301,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             if is_last:
                 self.owner._vanish()
+            with self.owner._quiet:
+                self.owner._under_way -= 1
+                self.owner._quiet.notify_all()
 
     def answer(self, exchange: Exchange, raw: bytes, faults: list[Fault], *, lost: bool) -> None:
         for fault in faults:
