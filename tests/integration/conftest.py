@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
+from tests.support.site import Site
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -138,3 +140,13 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
         return run_program([program, *args], cwd=cwd, env=isolated(home, **url, **env))
 
     return run
+
+
+@pytest.fixture(params=[PREFECT_3, PREFECT_2])
+def site(
+    request: pytest.FixtureRequest, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> Iterator[Site]:
+    server = fresh_server(request.param)
+    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
+        api.pool("pool")
+        yield Site(tmp_path, api, proxy, cli, server.major, server.api_url)

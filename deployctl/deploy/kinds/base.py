@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ PAGE = 200
 """What the server gives at most for one filter request; more is answered with 422."""
 
 
-class Kind:
+class Kind(ABC):
     """One kind of object on the server. Subclasses say how it is compared, read and written.
 
     Everything here is pure: requests are yielded, never sent.
@@ -32,9 +33,9 @@ class Kind:
     depth: int
     """How many parts its key has."""
 
+    @abstractmethod
     def rules(self, dialect: Dialect) -> Mapping[str, Rule]:
         """The fields that this server knows, and how each behaves."""
-        raise NotImplementedError
 
     def pair(self, wanted: Sequence[Item], live: Sequence[Item]) -> list[Pair]:
         """Matches the wanted children of a parent with its live ones: by key."""
@@ -44,20 +45,24 @@ class Kind:
         """Adds to a change what the user should know about it."""
         return change
 
-    def read(self, wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:
-        """Reads the live objects that answer to roots, children included; only keys matter."""
-        raise NotImplementedError
+    def read(self, wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:  # noqa: ARG002
+        """Reads the live objects that answer to roots, children included; only keys matter.
+
+        A kind that lives in another is read with that one.
+        """
+        yield from ()
+        return []
 
     def inline(self, change: Change, dialect: Dialect) -> frozenset[str]:  # noqa: ARG002
         """The kinds of children that are written by the same request as the object itself."""
         return frozenset()
 
+    @abstractmethod
     def write(self, change: Change, parent: str, dialect: Dialect) -> Talk[str]:
         """Carries out a change of this object (not of its children); gives the object's id.
 
         `parent` is the id of the object around it, "" for roots.
         """
-        raise NotImplementedError
 
 
 def match(
