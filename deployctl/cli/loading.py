@@ -30,9 +30,9 @@ def load_all(now: Running, order: Order, files: list[Path]) -> list[Loaded]:
     redact.remember(value for name, value in os.environ.items() if redact.is_secret_name(name))
     loaded = []
     for path in files or [DEFAULT_FILE]:
+        now.sources[str(path)] = _text(path)
         found = load_project(path, order, now.report, os.environ)
         if found is not None:
-            now.sources[found.document.file] = found.document.text
             loaded.append(found)
     check_same_names(
         [(chosen.spec, chosen.facts.name) for each in loaded for chosen in each.chosen], now.report
@@ -106,6 +106,14 @@ def show_plan(now: Running, prepared: list[Prepared]) -> None:
         raise Exit(1)
     now.plan = Plan(tuple(change for each in prepared for change in each.plan.changes))
     now.target += f" ({prepared[0].dialect})" if prepared and "(" not in now.target else ""
+
+
+def _text(path: Path) -> str:
+    """What is in a file, as far as it is text: to show where something is wrong."""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
 
 
 def _overrides(given: Overriding) -> overlay.Overrides:

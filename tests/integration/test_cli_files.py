@@ -1,0 +1,76 @@
+"""What a person sees of files that are wrong, from the command itself; no server is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Cli
+from tests.support.project import write_project
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "shown"),
+    [
+        ("deployments: {a: 1}", 1, "1 | deployments: {a: 1}"),
+        ("deployment: []", 64, "1 | deployment: []"),
+        ("name: *nope", 1, "1 | name: *nope"),
+        ("a: [", 1, "prefect.yaml:"),
+        ("deployments:\n- nmae: a\n", 1, "did you mean 'name'?"),
+        ("a: 1\n---\nb: 2\n", 1, "more than one YAML document"),
+        ("", 1, "the file is empty"),
+        ("- a\n", 1, "prefect.yaml:1:1"),
+    ],
+)
+def test_a_wrong_file_is_shown_where_it_is_wrong(
+    text: str, code: int, shown: str, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "prefect.yaml").write_text(text)
+    ended = cli("validate", cwd=tmp_path)
+    assert ended.code == code
+    assert shown in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_missing_file_a_folder_and_bytes_that_are_no_text(cli: Cli, tmp_path: Path) -> None:
+    assert "prefect.yaml" in cli("validate", cwd=tmp_path).stderr
+    (tmp_path / "prefect.yaml").mkdir()
+    assert cli("validate", cwd=tmp_path).code == 1
+    (tmp_path / "bytes.yaml").write_bytes(b"name: \xff\n")
+    ended = cli("validate", "--prefect-file", "bytes.yaml", cwd=tmp_path)
+    assert ended.code == 1
+    assert "UTF-8" in ended.stderr
+
+
+def test_the_example_of_the_readme(cli: Cli, tmp_path: Path) -> None:
+    write_project(
+        tmp_path,
+        """
+        deployments:
+          - name: daily
+            entrypoint: flows.py:helo
+            job_variables: {image: x}
+            work_pool: {name: pool}
+        """,
+    )
+    ended = cli("validate", cwd=tmp_path)
+    assert ended.code == 1
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for line in ended.stderr.splitlines():
+        assert line in readme
+
+
+def test_without_a_server_set_the_error_says_how_to_set_one(cli: Cli, tmp_path: Path) -> None:
+    write_project(
+        tmp_path, "deployments: [{name: d, entrypoint: flows.py:hello, work_pool: {name: p}}]"
+    )
+    ended = cli("plan", cwd=tmp_path)
+    assert ended.code == 1
+    assert "PREFECT_API_URL" in ended.stderr
+
+
+def test_a_page_is_explained_and_an_unknown_code_is_a_usage_error(cli: Cli, tmp_path: Path) -> None:
+    assert "work pool" in cli("explain", "dc510", cwd=tmp_path).stdout
+    assert cli("explain", "DC999", cwd=tmp_path).code == 64
+    assert cli("deploy", "--no-such-option", cwd=tmp_path).code == 64
