@@ -23,6 +23,8 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
             continue
         if part.field == "parameter_openapi_schema":
             yield "parameters' schema", None if created else _names(part.old), _names(part.new)
+        elif part.field == "base_job_template" and created:
+            yield part.field, None, f"variables {_names(part.new.get('variables'))}"
         elif part.field == "schedule":
             old = schedules.show(part.old) if part.old else None
             yield "schedule", old, schedules.show(part.new)
