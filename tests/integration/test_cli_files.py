@@ -74,3 +74,30 @@ def test_a_page_is_explained_and_an_unknown_code_is_a_usage_error(cli: Cli, tmp_
     assert "work pool" in cli("explain", "dc510", cwd=tmp_path).stdout
     assert cli("explain", "DC999", cwd=tmp_path).code == 64
     assert cli("deploy", "--no-such-option", cwd=tmp_path).code == 64
+
+
+OPTIONS = [
+    *("--no-prompt", "--name", "d", "-d", "text", "--version", "1", "--version-type"),
+    *("prefect:simple", "-t", "a", "--tag", "b", "--concurrency-limit", "3"),
+    *("--collision-strategy", "ENQUEUE", "--pool", "p", "-q", "q", "--job-variable", "a=1"),
+    *("-jv", "b=2", "--jv", "c=3", "-v", "d=4", "--variable", '{"e": "x=y"}'),
+    *("--cron", "0 1 * * *", "--interval", "60", "--rrule", "FREQ=DAILY", "--timezone", "UTC"),
+    *("--anchor-date", "2026-01-01T00:00:00", "--param", "times=2", "--params", '{"name": "n"}'),
+    *("--trigger", '{"type": "event", "expect": ["x"]}', "--enforce-parameter-schema"),
+    *("--prefect-file", "prefect.yaml", "--profile", "none-of-this-name", "--empty-tag"),
+    *("--sla", '{"name": "s", "duration": 60}', "--no-all"),
+]
+
+
+def test_every_option_of_prefect_deploy_is_accepted(cli: Cli, tmp_path: Path) -> None:
+    write_project(
+        tmp_path, "deployments: [{name: d, entrypoint: flows.py:hello, work_pool: {name: p}}]"
+    )
+    ended = cli("--no-prompt", "deploy", "flows.py:hello", *OPTIONS, cwd=tmp_path)
+    assert ended.code == 1, ended.stderr
+    assert "none-of-this-name" in ended.stderr
+    options = [each for each in OPTIONS if each not in ("--profile", "none-of-this-name")]
+    url = ("--api-url", "http://127.0.0.1:1/api")
+    ended = cli("deploy", "flows.py:hello", *options, *url, cwd=tmp_path)
+    assert ended.code == 1, ended.stderr
+    assert "DC010" in ended.stderr

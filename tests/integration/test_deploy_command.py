@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import Cli, FreshServer
+from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.project import write_project
+from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.site import Site, entry, errors
 
 
@@ -220,3 +223,30 @@ def test_a_failing_step_writes_nothing_and_names_the_deployment(site: Site) -> N
     assert "hello/daily" in said["diagnostics"][0]["message"]
     assert site.proxy.writes == []
     site.deploy("--skip-build")
+
+
+@pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
+def test_a_server_that_is_killed_and_comes_back_is_made_true_by_the_next_deploy(
+    version: str, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> None:
+    server = fresh_server(version)
+    with Api(server.api_url) as api:
+        api.pool("pool")
+        file = {"name": "site", "deployments": [entry(name=f"d{n}") for n in range(20)]}
+        write_project(tmp_path, json.dumps(file))
+        impatient = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(
+                cli, "deploy", "--all", cwd=tmp_path, api_url=server.api_url, **impatient
+            )
+            while not api.call("POST", "/deployments/filter", {}):
+                time.sleep(0.02)
+            server.kill()
+            ended = first.result()
+        assert ended.code == 1
+        assert "failed" in ended.stdout
+        assert "Traceback" not in ended.stderr
+        server.start()
+        assert cli("deploy", "--all", cwd=tmp_path, api_url=server.api_url).code == 0
+        plan = ("plan", "--all", "--detailed-exitcode")
+        assert cli(*plan, cwd=tmp_path, api_url=server.api_url).code == 0
