@@ -17,7 +17,6 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.values import Json, Path
 from deployctl.deploy import wanted
 from deployctl.deploy.model import Item
-from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.normal import normalise
 from deployctl.project.triggers import automations
@@ -67,7 +66,9 @@ def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
     rendered, problems = _rendered(chosen, known, pool)
     fields, wrong = normalise(rendered)
     problems += wrong
-    problems += _checked(fields, chosen, pool)
+    problems += chosen.wrong_parameters(fields)
+    for problem in pool.variables.check(fields.get("job_variables") or {}):
+        problems.append(problem.below(("work_pool", "job_variables")))
     api, inferred = _api_fields(fields, chosen, known, name)
     if "pull_steps" not in api:
         api["pull_steps"], found = default_pull(
@@ -105,18 +106,6 @@ def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Prob
     told = {problem.path for problem in problems}
     missing = dangling(rendered, known.library)
     return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
-
-
-def _checked(fields: Mapping[str, Json], chosen: Chosen, pool: Pool) -> list[Problem]:
-    """What the flow says of the parameters, and the pool of the job variables."""
-    enforced = fields.get("enforce_parameter_schema", True)
-    problems = check_parameters(
-        fields.get("parameters") or {}, chosen.facts.parameter_schema, bool(enforced)
-    )
-    found = [problem.below(("parameters",)) for problem in problems]
-    for problem in pool.variables.check(fields.get("job_variables") or {}):
-        found.append(problem.below(("work_pool", "job_variables")))
-    return found
 
 
 def _api_fields(

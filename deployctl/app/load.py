@@ -27,7 +27,7 @@ from deployctl.project.parse import check_same_names, load
 from deployctl.project.select import Candidate, Selected, Selection, select
 from deployctl.steps.catalog import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
-from deployctl.templating.problems import tell
+from deployctl.templating.problems import Problem, tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,13 @@ class Chosen:
         """The key as people write it."""
         return "/".join(self.key)
 
+    def wrong_parameters(self, fields: Mapping[str, Json]) -> list[Problem]:
+        """What the flow says of the parameters in `fields`; paths start at the entry."""
+        enforced = fields.get("enforce_parameter_schema", True) is not False
+        schema = self.facts.parameter_schema
+        wrong = check_parameters(fields.get("parameters") or {}, schema, enforced)
+        return [problem.below(("parameters",)) for problem in wrong]
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -79,13 +86,7 @@ class Loaded:
     def check(self, report: Report) -> None:
         """Tells what is wrong with the parameters, as far as their values are known."""
         for each in self.chosen:
-            wrong = check_parameters(
-                each.fields.get("parameters") or {},
-                each.facts.parameter_schema,
-                each.fields.get("enforce_parameter_schema", True) is not False,
-            )
-            problems = (problem.below(("parameters",)) for problem in wrong)
-            each.spec.tell(problems, report)
+            each.spec.tell(each.wrong_parameters(each.fields), report)
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:

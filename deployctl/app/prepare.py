@@ -131,9 +131,8 @@ def planned(prepared: Prepared, session: Session, report: Report) -> Prepared:
 
 def read_again(prepared: Prepared, session: Session) -> Prepared:
     """The same with what is on the server now, after a build that took its time."""
-    sketches = [_sketch(chosen, prepared.record) for chosen in prepared.loaded.chosen]
-    live = run(read_live([*prepared.pools, *sketches], prepared.dialect), session)
-    return replace(prepared, live=tuple(live))
+    talk = _live(prepared.loaded, prepared.pools, prepared.record, prepared.dialect)
+    return replace(prepared, live=tuple(run(talk, session)))
 
 
 def _reading(
@@ -144,12 +143,18 @@ def _reading(
     The server takes ten times as long over it as all the rest of a plan, so what else there is to
     do is done meanwhile.
     """
-    sketches = [_sketch(chosen, record) for chosen in loaded.chosen]
     talks: dict[str, Talk[Any]] = {
-        "live": read_live([*pools, *sketches], dialect),
+        "live": _live(loaded, pools, record, dialect),
         "library": read_references(_references(loaded.chosen)),
     }
     return together(talks)
+
+
+def _live(
+    loaded: Loaded, pools: Sequence[Item], record: Record, dialect: Dialect
+) -> Talk[list[Item]]:
+    sketches = (_sketch(chosen, record) for chosen in loaded.chosen)
+    return read_live([*pools, *sketches], dialect)
 
 
 def _heard(reading: Future[dict[str, Any]], loaded: Loaded, report: Report) -> dict[str, Any]:
