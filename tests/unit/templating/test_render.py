@@ -32,8 +32,8 @@ OUTPUTS = {
         ("{{ tag }}-{{ tag }}", "1.2-1.2"),
         (["{{ tag }}", "x"], ["1.2", "x"]),
         ({"{{ tag }}": "{{ tag }}"}, {"{{ tag }}": "1.2"}),
-        ("{{ $HOME }}/x", "/root/x"),
-        ("{{ HOME }}", "/root"),
+        ("{{ $HOME }}/x", "/home/me/x"),
+        ("{{ HOME }}", "/home/me"),
         ("{{ stdout }}", "from the step"),
         ("{{ $stdout }}", "from the environment"),
         ("{{ ctx.flow.name }}", "{{ ctx.flow.name }}"),
@@ -43,7 +43,7 @@ OUTPUTS = {
     ],
 )
 def test_placeholders_become_values(template: Any, expected: Any) -> None:
-    scope = Scope({"HOME": "/root", "stdout": "from the environment"}, OUTPUTS)
+    scope = Scope({"HOME": "/home/me", "stdout": "from the environment"}, OUTPUTS)
     assert render(template, scope) == (expected, [])
 
 
@@ -113,7 +113,7 @@ def test_a_rule_decides_by_place_and_kind() -> None:
         "kept": "{{ tag }}",
         "offered": ["{{ tag }}", "{{ clone.directory }}", "{{ HOME }}"],
     }
-    value, problems = render(template, Scope({"HOME": "/root"}, {"tag": "1"}), rule)
+    value, problems = render(template, Scope({"HOME": "/home/me"}, {"tag": "1"}), rule)
     assert value == {
         "kept": "{{ tag }}",
         "offered": ["1", "{{ clone.directory }}", "{{ HOME }}"],
