@@ -1,0 +1,221 @@
+"""The two sides that a worker compares, and what it can do about a difference.
+
+All times are seconds of the epoch by the server's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from deployctl.core.errors import DeployctlError
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+from deployctl.jobs.model import Description, Limits
+
+
+class Phase(StrEnum):
+    """How far a job has come."""
+
+    WAITING = "waiting"
+    """Nothing of it runs yet, or not any more, and it is not over."""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it will run again."""
+        return self in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a job waits or failed, in words for the owner of the flow."""
+
+    code: str
+    """`ImagePull`, `OutOfMemory`, …: stable, for metrics and events."""
+    message: str
+    """One sentence, without a full stop at its end."""
+    help: str = ""
+    """The way out, as a sentence of its own."""
+    stuck: bool = False
+    """A job that waits for this will not start by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a worker keeps in memory of a job."""
+
+    run: str
+    attempt: str
+    name: str
+    place: str
+    """Where in its runtime: `namespace` or `cluster/namespace`; opaque outside the runtime."""
+    pid: str
+    """What the server is told as the run's infrastructure_pid."""
+    worker: str
+    """The name of the worker that created it."""
+    phase: Phase
+    since: float
+    """When it came into this phase."""
+    cause: Cause | None = None
+    limits: Limits = Limits()
+    ending: bool = False
+    """Its deletion is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that a worker keeps in memory of a flow run."""
+
+    id: str
+    name: str
+    state_id: str
+    type: str
+    """SCHEDULED, PENDING, RUNNING, CANCELLING, CANCELLED, COMPLETED, FAILED, CRASHED, PAUSED."""
+    state_name: str
+    since: float
+    """When it came into this state."""
+    deployment: str
+    flow: str
+    pid: str = ""
+    """infrastructure_pid."""
+    attempt: str = ""
+    """The claim of ours that it runs under; "" while that is unknown, or somebody else's."""
+    foreign: bool = False
+    """It is known that the claim is not ours."""
+
+
+class StartFailed(DeployctlError):
+    """A job could not be created, and trying again would not help: the reason is for the owner."""
+
+    code = "DC601"
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message, help=cause.help or None)
+        self.cause = cause
+
+
+class NotNow(DeployctlError):
+    """The runtime cannot be asked at the moment; the same question later may be answered."""
+
+    code = "DC602"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A job is there, or has changed."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The job of this attempt is not there any more."""
+
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All jobs of a place as they are now; what is not among them is gone."""
+
+    place: str
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A line that a job printed, for jobs whose `limits.stream` is set."""
+
+    attempt: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something about a job that the server keeps as an event (3.x): the body of `POST /events`."""
+
+    attempt: str
+    event: Mapping[str, Json] = field(hash=False)
+
+
+News: TypeAlias = Changed | Vanished | Listed | Printed | Noticed
+Tell: TypeAlias = Callable[[News], None]
+"""Takes news from any thread and returns at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How well a runtime hears of changes in one of its places."""
+
+    place: str
+    heard: float
+    """When the last list, event or bookmark came."""
+    problem: str = ""
+    """Why it hears nothing at the moment."""
+
+
+class Runtime(Protocol):
+    """Where jobs run. Every method may be called from any thread.
+
+    Each raises NotNow when the other side is down or overloaded.
+    """
+
+    owner: str
+    """Who answers for jobs here, without spaces: goes into each claim, so that nobody else touches
+    them. Two workers that see the same jobs have the same owner."""
+
+    def start(self, description: Description) -> Job:
+        """Creates the job, or gives the one of this attempt that is there already.
+
+        Raises StartFailed when the job cannot be created as described.
+        """
+
+    def stop(self, job: Job) -> None:
+        """Ends the job and all that belongs to it; a job that is gone is fine."""
+
+    def settle(self, job: Job) -> None:
+        """Completes what `start` may have left undone when its worker died."""
+
+    def log(self, job: Job, lines: int) -> Sequence[str]:
+        """The last lines that the job printed; empty where there are none to be had."""
+
+    def reach(self, description: Description) -> None:
+        """Makes sure that the place where this job would be is listed and watched."""
+
+    def watch(self, tell: Tell, stop: Stop) -> None:
+        """Tells of all jobs of the pool, then of every change, until asked to stop.
+
+        Never ends by itself and never raises for what the other side does: it lists again, with
+        patience.
+        """
+
+    def watches(self) -> Iterable[Watch]:
+        """How well `watch` is doing, a line for each place."""
+
+
+class Leadership(Protocol):
+    """Which of several workers with the same owner observes; all of them submit."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker observes at the moment."""
+
+    def campaign(self, stop: Stop) -> None:
+        """Tries to lead until asked to stop, and then gives the lead up."""
+
+
+class Alone:
+    """The leadership of a worker that has nobody beside it."""
+
+    @property
+    def leads(self) -> bool:
+        """Always."""
+        return True
+
+    def campaign(self, stop: Stop) -> None:
+        """There is nothing to win."""

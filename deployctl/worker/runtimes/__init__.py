@@ -1,0 +1,1 @@
+"""Where jobs run: Kubernetes, Docker, or processes of this machine."""
