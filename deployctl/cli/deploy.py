@@ -14,8 +14,9 @@ def deploy(
 ) -> None:
     """Validate, plan, build, and make the server as the file says."""
     from deployctl.app import deploy as use_case
+    from deployctl.cli.connecting import session
     from deployctl.cli.console import write
-    from deployctl.cli.loading import load_all, order_of, prepare_all, session, show_plan
+    from deployctl.cli.loading import load_all, order_of, prepare_all, show_plan
     from deployctl.cli.render import Format, human
     from deployctl.cli.running import running
     from deployctl.steps.engine import Outputs

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from deployctl.api.session import Session
-from deployctl.api.settings import load_settings
 from deployctl.app.load import Loaded, Order, load_project
 from deployctl.app.prepare import Prepared, prepare
 from deployctl.cli.main import Exit
-from deployctl.cli.options import Choosing, Connecting, Deploying, Overriding
+from deployctl.cli.options import Choosing, Deploying, Overriding
 from deployctl.cli.running import Running
-from deployctl.cli.signals import stopping
 from deployctl.core import redact
-from deployctl.core.stop import Stop
 from deployctl.deploy.model import Plan
 from deployctl.project import overlay
 from deployctl.project.parse import check_same_names
@@ -53,27 +48,6 @@ def order_of(choosing: Choosing, overriding: Overriding, deploying: Deploying) -
         deploying.project,
         deploying.skip_build,
     )
-
-
-@contextmanager
-def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Stop]]:
-    """An open session; waits for the server if that was asked for."""
-    settings = load_settings(
-        os.environ,
-        Path.cwd(),
-        flags={"api_url": connecting.api_url},
-        profile=connecting.profile,
-    )
-    with (
-        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
-        Session(
-            settings, concurrency=connecting.concurrency, progress=now.narrator, stop=stop
-        ) as opened,
-    ):
-        if connecting.wait_for_api is not None:
-            opened.wait_for_api(connecting.wait_for_api)
-        now.target = settings.shown_url
-        yield opened, stop
 
 
 def prepare_all(

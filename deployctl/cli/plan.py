@@ -20,8 +20,9 @@ def plan(
     ] = False,
 ) -> None:
     """Show what `deploy` would change, and change nothing."""
+    from deployctl.cli.connecting import session
     from deployctl.cli.console import write
-    from deployctl.cli.loading import load_all, order_of, prepare_all, session
+    from deployctl.cli.loading import load_all, order_of, prepare_all
     from deployctl.cli.main import Exit
     from deployctl.cli.render import Format, human
     from deployctl.cli.running import running

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployctl.cli.console import Narrator, OutputError, write
 from deployctl.cli.main import Exit
 from deployctl.cli.render import Format, Outcome
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.values import Json
 from deployctl.deploy.model import Key, Plan, Result, Status
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 @dataclass(slots=True)
@@ -32,6 +37,8 @@ class Running:
     target: str = ""
     subject: str = ""
     error: DeployctlError | None = None
+    data: dict[str, Json] = field(default_factory=dict)
+    """What the command was asked for, as keys of the JSON object."""
     shown: set[tuple[str, Key, Status]] = field(default_factory=set)
     """The results that a person has seen already."""
 
@@ -47,6 +54,11 @@ class Running:
 
             self.shown.add(result.identity)
             self.narrator.write(human.result(result))
+
+    def say(self, lines: Iterable[Text | str]) -> None:
+        """Prints lines as they come; in JSON there is one object, at the end."""
+        if self.format is not Format.JSON:
+            self.narrator.write(lines)
 
     def exit_code(self) -> int:
         """What the command has come to as an exit code."""
@@ -74,6 +86,7 @@ class Running:
             self.subject,
             isinstance(self.error, Interrupted),
             frozenset(self.shown),
+            self.data,
         )
 
 

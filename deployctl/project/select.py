@@ -83,7 +83,7 @@ def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Sel
                 help="give the new deployment a name with -n",
             )
         return Selected(tuple(there))
-    named = [set(_matching(candidates, name)) for name in selection.names]
+    named = [set(matching(candidates, name)) for name in selection.names]
     chosen = [index for index in there if any(index in indexes for indexes in named)]
     if chosen and all(indexes & set(there) for indexes in named):
         return Selected(tuple(chosen))
@@ -106,7 +106,7 @@ def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[in
     chosen: set[int] = set()
     unmatched = []
     for name in names:
-        found = _matching(candidates, name)
+        found = matching(candidates, name)
         chosen.update(found)
         if not found:
             unmatched.append(name)
@@ -119,7 +119,7 @@ def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[in
     return tuple(sorted(chosen))
 
 
-def _matching(candidates: Sequence[Candidate], name: str) -> list[int]:
+def matching(candidates: Sequence[Candidate], name: str) -> list[int]:
     """The candidates that a name or pattern means; only `*` is special."""
     pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
     return [

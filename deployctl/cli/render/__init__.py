@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployctl.core.diagnostics import Diagnostic
+from deployctl.core.values import Json
 from deployctl.deploy.model import Key, Plan, Result, Status
 
 
@@ -35,3 +36,5 @@ class Outcome:
     interrupted: bool = False
     shown: frozenset[tuple[str, Key, Status]] = frozenset()
     """Results that were told as they came."""
+    data: Mapping[str, Json] = field(default_factory=dict)
+    """What the command was asked for, ready to be shown: without secrets."""

@@ -21,6 +21,7 @@ def render(outcome: Outcome) -> str:
         "version": VERSION,
         "command": outcome.command,
         "diagnostics": [_diagnostic(item) for item in outcome.diagnostics],
+        **outcome.data,
     }
     if outcome.plan is not None:
         data["changes"] = [_change(change) for change in outcome.plan.changes]

@@ -1,0 +1,36 @@
+"""From options to a session with the server: what every command that asks one begins with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deployctl.api.session import Session
+from deployctl.api.settings import load_settings
+from deployctl.cli.options import Connecting
+from deployctl.cli.running import Running
+from deployctl.cli.signals import stopping
+from deployctl.core.stop import Stop
+
+
+@contextmanager
+def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Stop]]:
+    """An open session; waits for the server if that was asked for."""
+    settings = load_settings(
+        os.environ,
+        Path.cwd(),
+        flags={"api_url": connecting.api_url},
+        profile=connecting.profile,
+    )
+    with (
+        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
+        Session(
+            settings, concurrency=connecting.concurrency, progress=now.narrator, stop=stop
+        ) as opened,
+    ):
+        if connecting.wait_for_api is not None:
+            opened.wait_for_api(connecting.wait_for_api)
+        now.target = settings.shown_url
+        yield opened, stop
