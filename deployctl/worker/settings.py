@@ -1,0 +1,233 @@
+"""What a worker is told to do, and the settings that it shares with Prefect's worker.
+
+Options say what this worker is for and stand on the command line; settings say how it goes about it
+and come from where Prefect keeps them, under Prefect's names. Settings of Prefect's worker that
+have no meaning here (its observer's switch, its keep-alive, how it waits between tries) are not
+read: jobs are always observed, and tries go on until they succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from deployctl.api.names import Name, count, flag, number, read, seconds, text, words
+from deployctl.api.sources import sources
+from deployctl.core.errors import SettingsError, UsageError
+from deployctl.core.values import Json
+from deployctl.worker.journal import Level
+
+
+class RuntimeKind(StrEnum):
+    """Where jobs run."""
+
+    KUBERNETES = "kubernetes"
+    DOCKER = "docker"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """What the command line asks of a worker."""
+
+    pool: str
+    name: str
+    type: str | None = None
+    """The type of a pool that has to be made; one that is there has its own, which must be this."""
+    queues: tuple[str, ...] = ()
+    """The work queues to take runs from; none: all of the pool."""
+    limit: int | None = None
+    """Jobs of workers of this name that may be alive at once."""
+    run_once: bool = False
+    base_job_template: Json = None
+    """For a pool that has to be made; None: the default of its type."""
+    create_pool: bool = True
+    runtime: RuntimeKind | None = None
+    """None: the one that fits the pool's type."""
+    with_healthcheck: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a name that Prefect does not allow."""
+        for what, name in (("worker", self.name), ("work pool", self.pool)):
+            if not name.strip() or "/" in name or "%" in name:
+                raise UsageError(
+                    f"'{name}' cannot be the name of a {what}",
+                    help="A name has at least one letter, and neither '/' nor '%' in it.",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A value in a Secret of the cluster."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """How jobs are made in a cluster, and where they are looked for."""
+
+    cluster_uid: str | None = None
+    api_key_secret: SecretKey | None = None
+    """Where jobs get the API key from, instead of their manifest."""
+    auth_string_secret: SecretKey | None = None
+    create_secret_for_api_key: bool = False
+    store_env_as_secret: bool = False
+    namespaces: tuple[str, ...] = ()
+    """The namespaces in which jobs are looked for; none: the whole cluster."""
+    replicate_pod_events: bool = True
+    crash_log_lines: int = 500
+    """Lines of a crashed job's log that its flow run is given; 0: none."""
+    create_tries: int = 3
+    """Tries in a row to create a job, until the worker turns to others and comes back to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker works; times are in seconds."""
+
+    query_seconds: float = 10.0
+    prefetch_seconds: float = 10.0
+    heartbeat_seconds: float = 30.0
+    cancellation_poll_seconds: float = 10.0
+    """From one look at the active runs to the next. Prefect's 120 is for when its websocket is
+    gone; for us looking is the way to hear of a cancellation."""
+    webserver_host: str = "0.0.0.0"
+    webserver_port: int = 8080
+    logging_level: Level = Level.INFO
+    logging_to_api: bool = True
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Field → where its value came from; fields that have their default are not in it."""
+
+    def origin(self, name: str) -> str:
+        """Where the value of a field came from."""
+        return self.sources.get(name, "the defaults")
+
+
+def load_worker_settings(
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    flags: Mapping[str, Json] | None = None,
+    profile: str | None = None,
+) -> WorkerSettings:
+    """Reads the settings that hold in `folder`; the parameters are those of `load_settings`.
+
+    Raises SettingsError that names the source of what is wrong.
+    """
+    places = sources(environ, folder, profile)
+    found = read(NAMES, places, flags)
+    values = dict(found.values)
+    if values.pop("debug_mode", False) | values.pop("worker_debug_mode", False):
+        values["logging_level"] = Level.DEBUG
+    kubernetes = read(KUBERNETES_NAMES, places)
+    return WorkerSettings(
+        **values, kubernetes=_kubernetes(dict(kubernetes.values)), sources=found.sources
+    )
+
+
+def _kubernetes(values: dict[str, Any]) -> KubernetesSettings:
+    for secret in ("api_key_secret", "auth_string_secret"):
+        values[secret] = _secret(secret, values)
+    if not values.pop("forward_crash_logs", True):
+        values["crash_log_lines"] = 0
+    return KubernetesSettings(**values)
+
+
+def _secret(field_name: str, values: dict[str, Any]) -> SecretKey | None:
+    """Half of a Secret's address is refused: with Prefect's worker such a value silently stays in
+    plain text in every job."""
+    parts = (f"{field_name}_name", f"{field_name}_key")
+    name, key = (values.pop(part, None) for part in parts)
+    if name and key:
+        return SecretKey(name, key)
+    if name or key:
+        variables = {each.field: each.env[0] for each in KUBERNETES_NAMES}
+        given, missing = parts if name else parts[::-1]
+        raise SettingsError(
+            f"'{variables[given]}' is set, but '{variables[missing]}' is not",
+            help="A value in a Secret is found by the Secret's name and a key in it: set both.",
+        )
+    return None
+
+
+def _level(value: Json) -> Level:
+    """Python's names of levels, in any case."""
+    known = {level.value.upper(): level for level in Level}
+    known |= {"WARN": Level.WARNING, "CRITICAL": Level.ERROR}
+    try:
+        return known[str(value).strip().upper()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _tries(value: Json) -> int:
+    if (tries := count(value)) == 0:
+        raise ValueError
+    return tries
+
+
+def _port(value: Json) -> int:
+    if (port := count(value)) > 65535:
+        raise ValueError
+    return port
+
+
+_SECONDS = "a number of seconds above 0"
+_FLAG = "true or false"
+_COUNT = "a whole number from 0 on"
+_WORKER = ("integrations", "kubernetes", "worker")
+_OBSERVER = ("integrations", "kubernetes", "observer")
+
+NAMES: tuple[Name, ...] = (
+    Name("query_seconds", ("worker", "query_seconds"), seconds, _SECONDS),
+    Name(
+        "prefetch_seconds", ("worker", "prefetch_seconds"), number, "a number of seconds from 0 on"
+    ),
+    Name("heartbeat_seconds", ("worker", "heartbeat_seconds"), seconds, _SECONDS),
+    Name("cancellation_poll_seconds", ("worker", "cancellation_poll_seconds"), seconds, _SECONDS),
+    Name("webserver_host", ("worker", "webserver", "host"), text),
+    Name("webserver_port", ("worker", "webserver", "port"), _port, "a port from 0 to 65535"),
+    Name("logging_level", ("logging", "level"), _level, "DEBUG, INFO, WARNING or ERROR"),
+    Name("logging_to_api", ("logging", "to_api", "enabled"), flag, _FLAG),
+    Name("debug_mode", ("debug_mode",), flag, _FLAG),
+    Name("worker_debug_mode", ("worker", "debug_mode"), flag, _FLAG),
+)
+"""The settings of every worker."""
+
+KUBERNETES_NAMES: tuple[Name, ...] = (
+    Name(
+        "cluster_uid",
+        ("integrations", "kubernetes", "cluster_uid"),
+        text,
+        aliases=("PREFECT_KUBERNETES_CLUSTER_UID",),
+    ),
+    Name("api_key_secret_name", (*_WORKER, "api_key_secret_name"), text),
+    Name("api_key_secret_key", (*_WORKER, "api_key_secret_key"), text),
+    Name("auth_string_secret_name", (*_WORKER, "api_auth_string_secret_name"), text),
+    Name("auth_string_secret_key", (*_WORKER, "api_auth_string_secret_key"), text),
+    Name(
+        "create_secret_for_api_key",
+        (*_WORKER, "create_secret_for_api_key"),
+        flag,
+        _FLAG,
+        aliases=("PREFECT_KUBERNETES_WORKER_STORE_PREFECT_API_IN_SECRET",),
+    ),
+    Name("store_env_as_secret", (*_WORKER, "store_env_as_secret"), flag, _FLAG),
+    Name(
+        "create_tries",
+        (*_WORKER, "create_job_retry", "max_retries"),
+        _tries,
+        "a whole number from 1 on",
+    ),
+    Name("namespaces", (*_OBSERVER, "namespaces"), words, "names with commas between them"),
+    Name("replicate_pod_events", (*_OBSERVER, "replicate_pod_events"), flag, _FLAG),
+    Name("forward_crash_logs", (*_OBSERVER, "forward_crashed_run_logs"), flag, _FLAG),
+    Name("crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), count, _COUNT),
+)
+"""The settings of a worker whose jobs run in a cluster."""
