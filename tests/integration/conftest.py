@@ -2,12 +2,14 @@
 
 `server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
 and never emptied, so a test names its objects after itself; one that needs an empty server takes
-`fresh_server`.
+`fresh_server`. `control_plane` is a shared Kubernetes without nodes; a test that writes to it takes
+a `namespace` of its own.
 """
 
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +18,9 @@ from typing import Any, Protocol
 import pytest
 
 from tests.support.api import Api
+from tests.support.cluster import tools
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.pods import Kubelet
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
@@ -150,3 +155,39 @@ def site(
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
         yield Site(tmp_path, api, proxy, cli, server.major, server.api_url)
+
+
+def _control_plane() -> Iterator[ControlPlane]:
+    if tools.folder() is None:
+        pytest.skip("no Kubernetes control plane is built; `make cluster-tools` does it, with Go")
+    with ControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A Kubernetes control plane, shared by all tests."""
+    yield from _control_plane()
+
+
+@pytest.fixture(scope="session")
+def second_control_plane() -> Iterator[ControlPlane]:
+    """Another cluster."""
+    yield from _control_plane()
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A new namespace of `control_plane`; it and its pods are deleted after the test."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    control_plane.request("DELETE", f"/apis/batch/v1/namespaces/{name}/jobs")
+    control_plane.request("DELETE", f"/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0")
+    control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def kubelet(control_plane: ControlPlane, namespace: str) -> Kubelet:
+    """Moves the pods of `namespace`, which run nowhere."""
+    return Kubelet(control_plane.admin, namespace)

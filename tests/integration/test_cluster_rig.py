@@ -1,0 +1,144 @@
+"""The rig's Kubernetes itself: what the other tests take for granted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cluster.api import Refused
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.pods import Kubelet
+
+JOBS = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "create"]}]
+
+
+def job(name: str, **spec: Any) -> Any:
+    container = {"name": "prefect-job", "image": "example/flow:1"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    return {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template} | spec}
+
+
+def start(plane: ControlPlane, namespace: str, name: str, **spec: Any) -> None:
+    plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(name, **spec))
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happens():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_two_control_planes_are_two_clusters(
+    control_plane: ControlPlane, second_control_plane: ControlPlane
+) -> None:
+    assert control_plane.uid != second_control_plane.uid
+
+
+def test_an_account_has_the_rights_that_it_was_given_and_no_others(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    api = control_plane.account(JOBS, namespace)
+    api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job("allowed"))
+    for path in (
+        f"/api/v1/namespaces/{namespace}/pods",
+        "/apis/batch/v1/namespaces/default/jobs",
+        "/apis/batch/v1/jobs",
+    ):
+        with pytest.raises(Refused) as refused:
+            api.request("GET", path)
+        assert refused.value.status == 403
+
+    everywhere = control_plane.account([], namespace, everywhere=JOBS)
+    assert everywhere.items("/apis/batch/v1/jobs")
+
+
+@pytest.mark.parametrize(
+    ("end", "condition", "reason"),
+    [
+        (lambda kubelet, pod: kubelet.succeeded(pod), "Complete", "CompletionsReached"),
+        (lambda kubelet, pod: kubelet.failed(pod, 3), "Failed", "BackoffLimitExceeded"),
+        (lambda kubelet, pod: kubelet.evicted(pod), "Failed", "BackoffLimitExceeded"),
+        (lambda kubelet, pod: kubelet.preempted(pod), "Failed", "BackoffLimitExceeded"),
+        (lambda kubelet, pod: kubelet.node_lost(pod), "Failed", "BackoffLimitExceeded"),
+    ],
+    ids=["succeeded", "failed", "evicted", "preempted", "node-lost"],
+)
+def test_the_job_controller_takes_the_end_of_a_pod_for_the_end_of_its_job(
+    control_plane: ControlPlane,
+    namespace: str,
+    kubelet: Kubelet,
+    end: Callable[[Kubelet, str], None],
+    condition: str,
+    reason: str,
+) -> None:
+    start(control_plane, namespace, "job")
+    pod = kubelet.pod_of("job")
+    kubelet.unschedulable(pod)
+    kubelet.waiting(pod, "ImagePullBackOff", "Back-off pulling image")
+    kubelet.running(pod)
+    assert kubelet.get(pod)["status"]["phase"] == "Running"
+    end(kubelet, pod)
+    found = kubelet.wait_for_job("job", condition)["status"]["conditions"]
+    assert reason in {each.get("reason") for each in found}
+
+
+def test_a_job_with_tries_left_gets_another_pod(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    start(control_plane, namespace, "job", backoffLimit=1)
+    first = kubelet.pod_of("job")
+    kubelet.remove(first)
+    assert kubelet.pod_of("job", other_than=first)
+
+
+def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    start(control_plane, namespace, "job")
+    pod = kubelet.pod_of("job")
+    kubelet.running(pod)
+    kubelet.evict(pod)
+    assert "deletionTimestamp" in kubelet.get(pod)["metadata"]
+    assert kubelet.remove_terminating() == [pod]
+    assert within(20, lambda: kubelet.get(pod) is None)
+
+
+@pytest.mark.usefixtures("control_plane")
+def test_no_control_plane_outlives_the_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import time; from tests.support.cluster.control_plane import ControlPlane\n"
+        "plane = ControlPlane(); plane.start()\n"
+        "print(*[each.pid for each in plane._processes.values()], flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout
+        processes = [int(pid) for pid in owner.stdout.readline().split()]
+        assert len(processes) == 3
+        owner.send_signal(signal.SIGKILL)
+    assert within(20, lambda: not any(is_alive(pid) for pid in processes))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

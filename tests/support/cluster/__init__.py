@@ -1,0 +1,1 @@
+"""A real Kubernetes control plane for tests, with a test in the kubelet's place."""

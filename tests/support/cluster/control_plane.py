@@ -1,0 +1,249 @@
+"""A Kubernetes control plane: etcd, the API server and the controllers, without any node.
+
+Names, conflicts, validation, watches, access rights and the Job controller are the real ones; only
+pods don't run, and a test moves them itself (`pods.py`). A start takes about five seconds.
+
+Each control plane has a folder, an authority and ports of its own. It holds the ports with sockets
+that don't listen, and the parts share them, so that nobody else gets a port between its choice and
+its use, or while a part is down.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.cluster import tools
+from tests.support.cluster.api import KubeApi, Refused
+from tests.support.cluster.pki import Authority, new_key
+
+LOOPBACK = "127.0.0.1"
+SERVICES = "10.96.0.0/16"
+SERVICE = "10.96.0.1"
+START_SECONDS = 90.0
+CONTROLLERS = (
+    "job-controller",
+    "cronjob-controller",
+    "ttl-after-finished-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "resourcequota-controller",
+    "disruption-controller",
+    "root-ca-certificate-publisher-controller",
+)
+"""What a cluster without nodes needs; the others would delete pods whose node is not there."""
+ROLES = "/apis/rbac.authorization.k8s.io/v1"
+Rules = Sequence[dict[str, list[str]]]
+
+
+class NotStarted(Exception):
+    """A part ended, or did not answer in time; the message holds the end of its log."""
+
+
+class ControlPlane:
+    """A control plane; it does not run before `start`.
+
+    `address` is where the API server listens: nodes need one that is not a loopback address.
+    `controllers` are those to run, `("*",)` for all.
+    """
+
+    def __init__(self, address: str = LOOPBACK, controllers: Sequence[str] = CONTROLLERS) -> None:
+        programs = tools.folder()
+        if programs is None:
+            raise NotStarted("The cluster tools are not there; `make cluster-tools` builds them.")
+        self._programs = programs
+        self._controllers = controllers
+        self._address = address
+        self._ports = [_held(LOOPBACK), _held(LOOPBACK), _held(address)]
+        self._etcd, self._peer, self.port = [port.getsockname()[1] for port in self._ports]
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
+        self.authority = Authority(self.folder / "pki")
+        self._account_key = self.folder / "pki" / "accounts.key"
+        new_key(self._account_key)
+        self.url = f"https://{address}:{self.port}"
+        admin = self.authority.issue("admin", "admin", "system:masters")
+        self.admin = KubeApi(self.url, self.authority.own.certificate, admin)
+        self.kubeconfig = self.admin.write_kubeconfig(self.folder / "admin.kubeconfig")
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def uid(self) -> str:
+        """The uid of the namespace kube-system: what identifies a cluster."""
+        found: str = self.request("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"]
+        return found
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends a request as the administrator; see `KubeApi.request`."""
+        return self.admin.request(method, path, body)
+
+    def start(self) -> None:
+        """Starts all parts; returns when pods can be created. Raises `NotStarted`."""
+        self.run("etcd", *self._etcd_flags())
+        self.run("kube-apiserver", *self._api_flags())
+        self.wait("kube-apiserver", lambda: self.request("GET", "/readyz") == "ok")
+        self.run("kube-controller-manager", *self._controller_flags())
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.wait("kube-controller-manager", lambda: self.admin.find(account) is not None)
+
+    def close(self) -> None:
+        """Ends all parts and deletes the folder."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        for port in self._ports:
+            port.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, name: str, *flags: str) -> None:
+        """Starts a program of the cluster tools that dies with this process."""
+        leash = [sys.executable, "-IS", str(Path(__file__).with_name("leash.py"))]
+        with self._log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*leash, str(os.getpid()), str(self._programs / name), *flags],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self, name: str, happens: Callable[[], bool]) -> None:
+        """Returns when it happens; raises `NotStarted` when it does not, or the program ends."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._processes[name].poll() is not None:
+                break
+            try:
+                if happens():
+                    return
+            except (OSError, Refused):
+                pass
+            time.sleep(0.05)
+        lines = self._log(name).read_text(errors="replace").splitlines()
+        raise NotStarted("\n".join([f"{name} did not start:", *lines[-20:]]))
+
+    def account(self, rules: Rules, namespace: str = "default", everywhere: Rules = ()) -> KubeApi:
+        """A new service account with exactly these rights.
+
+        `rules` hold in its namespace, `everywhere` in the whole cluster; both are written as in a
+        Role: `[{"apiGroups": [...], "resources": [...], "verbs": [...]}]`.
+        """
+        name = f"account-{uuid.uuid4().hex[:8]}"
+        meta = {"metadata": {"name": name}}
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        self.request("POST", accounts, meta)
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+        for kind, where, granted in (
+            ("Role", f"{ROLES}/namespaces/{namespace}/", rules),
+            ("ClusterRole", f"{ROLES}/", everywhere),
+        ):
+            plural = kind.lower() + "s"
+            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
+            binding = meta | {"roleRef": role, "subjects": [subject]}
+            self.request("POST", f"{where}{plural}", meta | {"rules": list(granted)})
+            self.request("POST", f"{where}{plural.removesuffix('s')}bindings", binding)
+        token = self.request("POST", f"{accounts}/{name}/token", {"spec": {}})["status"]["token"]
+        return KubeApi(self.url, self.authority.own.certificate, token=token)
+
+    def kubeconfig_for(
+        self, rules: Rules, namespace: str = "default", everywhere: Rules = ()
+    ) -> Path:
+        """The kubeconfig of a new `account`."""
+        path = self.folder / f"{uuid.uuid4().hex}.kubeconfig"
+        return self.account(rules, namespace, everywhere).write_kubeconfig(path, namespace)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _etcd_flags(self) -> list[str]:
+        client, peer = f"http://{LOOPBACK}:{self._etcd}", f"http://{LOOPBACK}:{self._peer}"
+        return [
+            "--name=test",
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=test={peer}",
+            "--socket-reuse-port",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+            "--warning-unary-request-duration=5s",
+        ]
+
+    def _api_flags(self) -> list[str]:
+        hosts = [self._address, LOOPBACK, SERVICE, "localhost", "kubernetes.default.svc"]
+        own = self.authority.issue("kube-apiserver", "kube-apiserver", "system:masters", hosts)
+        authority = self.authority.own.certificate
+        reconciler = "none" if self._address == LOOPBACK else "lease"
+        return [
+            f"--etcd-servers=http://{LOOPBACK}:{self._etcd}",
+            f"--bind-address={self._address}",
+            f"--advertise-address={self._address}",
+            f"--endpoint-reconciler-type={reconciler}",
+            f"--secure-port={self.port}",
+            "--permit-port-sharing",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--authorization-mode=Node,RBAC",
+            "--allow-privileged",
+            f"--client-ca-file={authority}",
+            f"--tls-cert-file={own.certificate}",
+            f"--tls-private-key-file={own.key}",
+            f"--kubelet-certificate-authority={authority}",
+            f"--kubelet-client-certificate={own.certificate}",
+            f"--kubelet-client-key={own.key}",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._account_key}",
+            f"--service-account-signing-key-file={self._account_key}",
+            "--profiling=false",
+        ]
+
+    def _controller_flags(self) -> list[str]:
+        user = "system:kube-controller-manager"
+        own = KubeApi(
+            self.url,
+            self.authority.own.certificate,
+            self.authority.issue("kube-controller-manager", user),
+        )
+        config = own.write_kubeconfig(self.folder / "kube-controller-manager.kubeconfig")
+        return [
+            f"--kubeconfig={config}",
+            "--secure-port=0",
+            "--leader-elect=false",
+            "--use-service-account-credentials",
+            f"--controllers={','.join(self._controllers)}",
+            f"--root-ca-file={self.authority.own.certificate}",
+            f"--service-account-private-key-file={self._account_key}",
+            "--profiling=false",
+        ]
+
+
+def _held(address: str) -> socket.socket:
+    """A socket that holds a free port of the address for those who share it."""
+    port = socket.socket()
+    port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    port.bind((address, 0))
+    return port

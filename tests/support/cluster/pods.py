@@ -1,0 +1,188 @@
+"""The kubelet's part, played by a test: it moves the real pods that the Job controller makes.
+
+    kubelet = Kubelet(control_plane.admin, namespace)
+    pod = kubelet.pod_of("my-job")
+    kubelet.running(pod)
+    kubelet.failed(pod, 137, "OOMKilled")
+
+A pod is its name. Statuses are written as the kubelet of Kubernetes 1.36 writes them. Nothing moves
+by itself: a deleted pod that has a node stays, terminating, until `remove`.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.support.cluster.api import KubeApi, Refused
+
+NODE = "test-node"
+
+
+class Kubelet:
+    """The pods of one namespace."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self._api = api
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._job = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+    def pods(self, job: str = "") -> list[Any]:
+        """The pods of a job, or all, oldest first."""
+        selector = f"?labelSelector=batch.kubernetes.io/job-name%3D{job}" if job else ""
+        found = self._api.items(self._pods + selector)
+        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def pod_of(self, job: str, *, other_than: str = "", seconds: float = 30.0) -> str:
+        """The name of the job's newest pod, as soon as there is one that is not `other_than`."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            names = [pod["metadata"]["name"] for pod in self.pods(job)]
+            fresh = [name for name in names if name != other_than]
+            if fresh:
+                return str(fresh[-1])
+            time.sleep(0.02)
+        raise AssertionError(f"no pod of job {job} after {seconds:g} s")
+
+    def get(self, pod: str) -> Any:
+        """The pod as it is, or None."""
+        return self._api.find(f"{self._pods}/{pod}")
+
+    # Before it runs
+
+    def unschedulable(self, pod: str, message: str = "0/1 nodes are available.") -> None:
+        """No node has room, or fits."""
+        self._set(pod, "Pending", [_condition("PodScheduled", False, "Unschedulable", message)])
+
+    def schedule(self, pod: str, node: str = NODE) -> None:
+        """Gives the pod to a node; nothing where it has one."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        binding = {"metadata": {"name": pod}, "target": target}
+        try:
+            self._api.request("POST", f"{self._pods}/{pod}/binding", binding)
+        except Refused as refusal:
+            if refusal.status != 409:
+                raise
+
+    def waiting(self, pod: str, reason: str, message: str = "") -> None:
+        """A node has the pod, and its container can't start yet.
+
+        `reason` is the kubelet's: ContainerCreating, ErrImagePull, ImagePullBackOff,
+        CreateContainerConfigError, …
+        """
+        self.schedule(pod)
+        state = {"waiting": {"reason": reason, "message": message}}
+        self._set(pod, "Pending", [_condition("Ready", False)], state)
+
+    # Running and after
+
+    def running(self, pod: str) -> None:
+        """The container runs."""
+        self.schedule(pod)
+        self._set(pod, "Running", [_condition("Ready", True)], {"running": {"startedAt": _now()}})
+
+    def succeeded(self, pod: str) -> None:
+        """The container ended with exit code 0."""
+        self.schedule(pod)
+        self._set(pod, "Succeeded", [_condition("Ready", False)], _ended(0, "Completed"))
+
+    def failed(self, pod: str, exit_code: int = 1, reason: str = "Error") -> None:
+        """The container ended with an error: OOMKilled with 137, ContainerCannotRun with 128, …"""
+        self.schedule(pod)
+        self._set(pod, "Failed", [_condition("Ready", False)], _ended(exit_code, reason))
+
+    def evicted(self, pod: str, message: str = "The node was low on resource: memory.") -> None:
+        """The kubelet ended the pod because its node ran short of something."""
+        self._disrupted(pod, "Evicted", "TerminationByKubelet", message)
+
+    def preempted(self, pod: str, message: str = "Preempted in order to admit a pod.") -> None:
+        """The scheduler ended the pod in favour of another."""
+        self._disrupted(pod, "Preempting", "PreemptionByScheduler", message)
+
+    def node_lost(self, pod: str) -> None:
+        """The node does not answer any more; the controllers gave the pod up."""
+        self._disrupted(pod, "NodeLost", "DeletionByPodGC", "PodGC: node no longer exists")
+
+    def evict(self, pod: str) -> None:
+        """Asks for an eviction, as `kubectl drain` does; `remove` then ends the pod."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        self._api.request("POST", f"{self._pods}/{pod}/eviction", body)
+
+    def remove(self, pod: str) -> None:
+        """The pod is gone at once, as when a kubelet has ended its containers."""
+        try:
+            self._api.request("DELETE", f"{self._pods}/{pod}", {"gracePeriodSeconds": 0})
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+
+    def remove_terminating(self) -> list[str]:
+        """Removes the pods that were deleted and wait for a kubelet; gives their names."""
+        found = [pod["metadata"] for pod in self.pods() if "deletionTimestamp" in pod["metadata"]]
+        for meta in found:
+            self.remove(meta["name"])
+        return [meta["name"] for meta in found]
+
+    def wait_for_job(self, job: str, condition: str, seconds: float = 30.0) -> Any:
+        """The job, as soon as it has the condition: Complete, Failed, FailureTarget, …"""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = self._api.request("GET", f"{self._job}/{job}")
+            conditions = found.get("status", {}).get("conditions", [])
+            if any(c["type"] == condition and c["status"] == "True" for c in conditions):
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"job {job} is not {condition} after {seconds:g} s")
+
+    def _disrupted(self, pod: str, reason: str, target_reason: str, message: str) -> None:
+        self.schedule(pod)
+        target = _condition("DisruptionTarget", True, target_reason, message)
+        about = {"reason": reason, "message": message}
+        self._set(pod, "Failed", [target], _ended(137, "Error"), **about)
+
+    def _set(
+        self,
+        pod: str,
+        phase: str,
+        conditions: list[dict[str, Any]],
+        state: dict[str, Any] | None = None,
+        **more: str,
+    ) -> None:
+        found = self._api.request("GET", f"{self._pods}/{pod}")
+        kept = {c["type"]: c for c in found["status"].get("conditions", [])}
+        kept |= {c["type"]: c for c in conditions}
+        status: dict[str, Any] = {"phase": phase, "conditions": list(kept.values()), **more}
+        if phase != "Pending":
+            status["startTime"] = found["status"].get("startTime") or _now()
+        if state:
+            containers = found["spec"]["containers"]
+            status["containerStatuses"] = [_container(each, state) for each in containers]
+        self._api.request("PATCH", f"{self._pods}/{pod}/status", {"status": status})
+
+
+def _container(container: Any, state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "" if "waiting" in state else "sha256:0",
+        "ready": "running" in state,
+        "started": "running" in state,
+        "restartCount": 0,
+        "state": state,
+    }
+
+
+def _ended(exit_code: int, reason: str) -> dict[str, Any]:
+    now = _now()
+    about = {"exitCode": exit_code, "reason": reason, "startedAt": now, "finishedAt": now}
+    return {"terminated": about}
+
+
+def _condition(kind: str, holds: bool, reason: str = "", message: str = "") -> dict[str, Any]:
+    about = {"type": kind, "status": str(holds), "lastTransitionTime": _now()}
+    return about | ({"reason": reason, "message": message} if reason else {})
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
