@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from deployctl.core.values import Json
 from deployctl.worker.exit_codes import exit_cause
@@ -217,7 +218,8 @@ def _terminated(pod: Json, status: Json, ended: Json, who: str) -> Iterator[Caus
     elif reason == "ContainerStatusUnknown":
         yield _NODE_LOST
     elif code:
-        yield exit_cause(code, who)
+        cause = exit_cause(code)
+        yield replace(cause, message=f"{who}{cause.message.removeprefix('it')}")
 
 
 def _memory_limit(pod: Json, container: str) -> str:

@@ -71,6 +71,8 @@ class JobFacts:
     cause: Cause | None = None
     retries: bool = False
     """A pod of it that fails may be followed by another."""
+    started: bool = False
+    """A pod of it has run, even if that pod is not known (any more)."""
     ending: bool = False
 
 
@@ -121,16 +123,25 @@ def job_facts(job: Json) -> JobFacts:
         since=since or created,
         cause=cause,
         retries=spec.get("backoffLimit", 6) > 0 or bool(spec.get("podFailurePolicy")),
+        started=any(status.get(name) for name in ("ready", "succeeded", "failed")),
         ending=bool(meta.get("deletionTimestamp")),
     )
 
 
-def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) -> Job:
+def combine(
+    job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str, shift: float = 0.0
+) -> Job:
     """What a worker knows of a job, from the facts of its Job and of its pods in any order.
 
-    `place` and `pid` are those of `model.Job`. A Job that is to fail is FAILED from the moment on
-    at which the last of its pods has to have ended, which may lie ahead.
+    `place` and `pid` are those of `model.Job`; `shift` is how many seconds the cluster's clock is
+    behind the server's. A Job that is to fail is FAILED from the moment on at which the last of its
+    pods has to have ended, which may lie ahead.
     """
+    known = _combined(job, pods, place, pid)
+    return replace(known, since=known.since + shift)
+
+
+def _combined(job: JobFacts, pods: Sequence[PodFacts], place: str, pid: str) -> Job:
     pods = sorted(pods, key=lambda pod: (pod.since, pod.uid))
     known = Job(
         run=job.run,
@@ -141,6 +152,7 @@ def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) ->
         worker=job.worker,
         phase=Phase.WAITING,
         since=job.created,
+        started=job.started or any(_has_run(pod) for pod in pods),
         limits=job.limits,
         ending=job.ending,
     )
@@ -156,6 +168,10 @@ def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) ->
     if over := _over(job, pods):
         return replace(known, phase=over.phase, since=over.since, cause=over.cause)
     return _waiting(known, pods)
+
+
+def _has_run(pod: PodFacts) -> bool:
+    return pod.started is not None or pod.phase in (Phase.RUNNING, Phase.SUCCEEDED)
 
 
 def _over(job: JobFacts, pods: Sequence[PodFacts]) -> PodFacts | None:
