@@ -1,0 +1,314 @@
+"""Runs jobs as local processes, which go on when the worker dies and are found by the next one.
+
+Each attempt has a folder in the pool's state folder, and `clients.detached` keeps there what is
+needed to know about its program at any time. So the folder is the only memory: several workers may
+share it, and none has to be the program's parent. Changes are found by looking, twice a second,
+instead of by hearing of them: that costs a few system calls per job and works for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from errno import E2BIG
+from pathlib import Path
+
+from deployctl.clients import detached
+from deployctl.clients.detached import Sight
+from deployctl.core.stop import Stop
+from deployctl.core.values import digest
+from deployctl.jobs.model import Description
+from deployctl.worker.exit_codes import exit_cause
+from deployctl.worker.model import (
+    Cause,
+    Changed,
+    Job,
+    Listed,
+    News,
+    NotNow,
+    Phase,
+    Printed,
+    StartFailed,
+    Tell,
+    Vanished,
+    Watch,
+)
+from deployctl.worker.runtimes.note import read_note, write_note
+from deployctl.worker.runtimes.tail import Tail, last_lines
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_TRIES_TO_CLAIM = 20
+_SECONDS_BETWEEN_CLAIMS = 0.05
+_KEPT_SECONDS = 24 * 3600.0
+"""How long folders of programs that ended stay, for people who look for their output."""
+
+_UNKNOWN_END = Cause(
+    "Lost",
+    "it ended and nobody knows how",
+    "It was killed together with its shell, or the machine restarted.",
+)
+
+
+class ProcessRuntime:
+    """Local processes of one pool, by the folder that remembers them."""
+
+    def __init__(
+        self,
+        state: Path,
+        pool: str,
+        *,
+        major: int,
+        environ: Mapping[str, str],
+        python: Path | None = None,
+        grace: float = 30.0,
+    ) -> None:
+        """`state`: where all pools of this machine are remembered. `pool`: the pool's id.
+
+        `major`: the server's, which decides how a pid is written. `environ`: what every program
+        inherits. `python`: programs are first looked for beside this interpreter. `grace`: seconds
+        between SIGTERM and SIGKILL.
+        """
+        self._folder = (state / pool).resolve()
+        self._major = major
+        self._environ = environ
+        self._python = python
+        self._grace = grace
+        self._host = socket.gethostname()
+        self.owner = f"{self._host}/{digest(str(self._folder))[:8]}/{pool}"
+        self._children: set[int] = set()
+        self._tails: dict[str, Tail] = {}
+        self._over: dict[str, tuple[Job, float]] = {}
+        """Jobs that were seen to be over, and when (monotonic): they do not change any more."""
+        self._watch = Watch(str(self._folder), 0.0)
+
+    def start(self, description: Description) -> Job:
+        """Starts a program, or gives the one of this attempt that was started already.
+
+        Raises StartFailed where its command or folder is missing, NotNow where the state folder
+        cannot be written.
+        """
+        folder = self._folder / description.attempt
+        try:
+            for _ in range(_TRIES_TO_CLAIM):
+                job = self._read(folder)
+                if job is not None and job.started:
+                    return job
+                try:
+                    return self._start(folder, description)
+                except detached.Busy:
+                    time.sleep(_SECONDS_BETWEEN_CLAIMS)
+        except OSError as error:
+            raise NotNow(f"'{folder}' cannot be used: {error.strerror}") from error
+        raise NotNow(f"somebody else is starting '{description.name}'")
+
+    def _start(self, folder: Path, description: Description) -> Job:
+        """Raises Busy where somebody else starts or runs it."""
+        env = {**self._environ, **description.env}
+        argv = self._argv(description, env.get("PATH"))
+        wanted = description.configuration.get("working_dir")
+        if wanted and not Path(wanted).is_dir():
+            raise StartFailed(
+                Cause(
+                    "NoWorkingDirectory",
+                    f"there is no folder '{wanted}' on {self._host} to run in",
+                    "Create it, or correct `working_dir`.",
+                )
+            )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with detached.claimed(folder) as lock:
+            if detached.look(folder).pid is not None:
+                raise detached.Busy
+            pid = self._launch(lock, folder, argv, env, wanted, description)
+            return self._job(folder, Sight(pid, True, since=time.time()))
+
+    def _argv(self, description: Description, path: str | None) -> list[str]:
+        name, *arguments = description.command
+        program = detached.find(name, beside=self._python, path=path)
+        if program is None:
+            raise StartFailed(
+                Cause(
+                    "CommandNotFound",
+                    f"the program '{name}' was not found on {self._host}",
+                    "Install it where the worker runs, or add its folder to PATH.",
+                )
+            )
+        return [program, *arguments]
+
+    def _launch(
+        self,
+        lock: int,
+        folder: Path,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        wanted: str | None,
+        description: Description,
+    ) -> int:
+        cwd = Path(wanted or folder / "work")
+        if not wanted:
+            cwd.mkdir(exist_ok=True)
+        record = {
+            "run": description.run,
+            "name": description.name,
+            "note": write_note(description.worker, description.limits),
+        }
+        (folder / "job.json").write_text(json.dumps(record))
+        try:
+            pid = detached.launch(lock, folder, argv, cwd=cwd.resolve(), env=env)
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != E2BIG:
+                raise
+            raise StartFailed(
+                Cause(
+                    "StartError",
+                    "its command or environment cannot be given to a program",
+                    "They are too long together, or hold a NUL character.",
+                )
+            ) from error
+        self._children.add(pid)
+        return pid
+
+    def stop(self, job: Job) -> None:
+        """Asks a program and all that it started to end; `watch` insists, and then forgets it."""
+        folder = self._folder / job.attempt
+        try:
+            sight = detached.look(folder)
+            (folder / "stop").touch(exist_ok=False)
+        except (FileNotFoundError, FileExistsError):
+            return
+        if sight.alive and sight.pid is not None:
+            detached.signal_group(sight.pid, signal.SIGTERM)
+
+    def settle(self, job: Job) -> None:
+        """Nothing: a start leaves nothing undone."""
+
+    def log(self, job: Job, lines: int) -> Sequence[str]:
+        """The last lines that the program printed."""
+        return last_lines(self._folder / job.attempt / "output", lines)
+
+    def reach(self, description: Description) -> None:
+        """Nothing: there is only one place."""
+
+    def watches(self) -> Iterable[Watch]:
+        """How well `watch` is doing."""
+        return [self._watch]
+
+    def watch(self, tell: Tell, stop: Stop) -> None:
+        """Looks at all programs twice a second and tells what changed, until asked to stop."""
+        before: dict[str, Job] | None = None
+        while True:
+            try:
+                jobs = self._look_around()
+                for line in self._printed(jobs, first=before is None):
+                    tell(line)
+                for news in changes(before, jobs, str(self._folder)):
+                    tell(news)
+            except OSError as error:
+                problem = f"'{self._folder}' cannot be read: {error.strerror}"
+                self._watch = replace(self._watch, problem=problem)
+            else:
+                before = jobs
+                self._watch = replace(self._watch, heard=time.time(), problem="")
+            if stop.wait(_SECONDS_BETWEEN_LOOKS):
+                return
+
+    def _look_around(self) -> dict[str, Job]:
+        """All programs of the pool by attempt; those to be stopped are driven on."""
+        self._children.difference_update([pid for pid in [*self._children] if detached.reap(pid)])
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        jobs = {}
+        for folder in self._folder.iterdir():
+            over, seen = self._over.get(folder.name, (None, 0.0))
+            job = self._drive(folder, over or self._read(folder))
+            if job is not None and over and time.monotonic() - seen > _KEPT_SECONDS:
+                shutil.rmtree(folder)
+            elif job is not None:
+                jobs[job.attempt] = job
+                if job.phase.is_over and not over:
+                    shutil.rmtree(folder / "work", ignore_errors=True)
+                    self._over[job.attempt] = job, time.monotonic()
+        self._over = {attempt: entry for attempt, entry in self._over.items() if attempt in jobs}
+        return jobs
+
+    def _drive(self, folder: Path, job: Job | None) -> Job | None:
+        """Takes a program that is to end one step further; None where there is no job any more."""
+        asked = folder / "stop"
+        if job is None or not asked.exists():
+            return job
+        sight = detached.look(folder)
+        if not sight.alive:
+            shutil.rmtree(folder)
+            return None
+        if sight.pid is not None and time.time() - asked.stat().st_mtime > self._grace:
+            detached.signal_group(sight.pid, signal.SIGKILL)
+        return replace(job, ending=True)
+
+    def _read(self, folder: Path) -> Job | None:
+        """The job in this folder; None where nothing of it has run and nobody is starting it."""
+        try:
+            sight = detached.look(folder)
+            if sight.pid is None and not sight.alive:
+                return None
+            return self._job(folder, sight)
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            return None
+
+    def _job(self, folder: Path, sight: Sight) -> Job:
+        record = json.loads((folder / "job.json").read_text())
+        worker, limits = read_note(record["note"])
+        phase, cause = judge(sight)
+        pid = str(sight.pid or "")
+        return Job(
+            run=record["run"],
+            attempt=folder.name,
+            name=record["name"],
+            place=str(self._folder),
+            pid=f"{self._host}:{pid}" if self._major < 3 and pid else pid,
+            worker=worker,
+            phase=phase,
+            since=sight.since or (folder / "job.json").stat().st_mtime,
+            started=sight.pid is not None,
+            cause=cause,
+            limits=limits,
+        )
+
+    def _printed(self, jobs: Mapping[str, Job], *, first: bool) -> Iterator[Printed]:
+        """What programs printed since the look before.
+
+        At the first look nothing: another worker may have told what is there already.
+        """
+        for attempt, job in jobs.items():
+            if not job.limits.stream:
+                continue
+            output = self._folder / attempt / "output"
+            tail = self._tails.setdefault(attempt, Tail(output, at_end=first))
+            for line in tail.read(final=job.phase.is_over):
+                yield Printed(attempt, line)
+        self._tails = {attempt: tail for attempt, tail in self._tails.items() if attempt in jobs}
+
+
+def judge(sight: Sight) -> tuple[Phase, Cause | None]:
+    """How far a program has come, and why it failed if it did."""
+    if sight.exit_code == 0:
+        return Phase.SUCCEEDED, None
+    if sight.exit_code is not None:
+        return Phase.FAILED, exit_cause(sight.exit_code)
+    if sight.pid is None:
+        return Phase.WAITING, None
+    return (Phase.RUNNING, None) if sight.alive else (Phase.FAILED, _UNKNOWN_END)
+
+
+def changes(before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str) -> Iterator[News]:
+    """What to tell after a look, given the look before it (None: this is the first)."""
+    if before is None:
+        yield Listed(place, tuple(now.values()))
+        return
+    for attempt, job in now.items():
+        if before.get(attempt) != job:
+            yield Changed(job)
+    for attempt in before.keys() - now.keys():
+        yield Vanished(attempt)

@@ -1,0 +1,356 @@
+"""Jobs as real local processes, that go on when their worker dies."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients import detached
+from deployctl.core.stop import Stop
+from deployctl.jobs.model import Description, Limits
+from deployctl.worker.model import (
+    Changed,
+    Job,
+    Listed,
+    News,
+    Phase,
+    Printed,
+    StartFailed,
+    Vanished,
+)
+from deployctl.worker.runtimes.process import ProcessRuntime
+
+POOL = "pool-1"
+SECONDS = 30.0
+
+
+def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> Description:
+    values: dict[str, Any] = {
+        "run": "run-1",
+        "attempt": attempt,
+        "pool": POOL,
+        "name": "name-1",
+        "worker": "w",
+        "configuration": {},
+        "command": command,
+        "env": {},
+    }
+    return Description(**(values | changes))
+
+
+def python(code: str, **changes: Any) -> Description:
+    return described(sys.executable, "-c", code, **changes)
+
+
+def runtime(state: Path, **options: Any) -> ProcessRuntime:
+    settings: dict[str, Any] = {"major": 3, "environ": os.environ, "grace": 0.0}
+    return ProcessRuntime(state, POOL, **(settings | options))
+
+
+class Heard:
+    """What a runtime tells, until `until` is satisfied."""
+
+    def __init__(self) -> None:
+        self.news: queue.Queue[News] = queue.Queue()
+        self.all: list[News] = []
+
+    def until(self, wanted: Callable[[News], bool]) -> News:
+        """The next news that is wanted."""
+        while True:
+            news = self.news.get(timeout=SECONDS)
+            self.all.append(news)
+            if wanted(news):
+                return news
+
+    def job(self, phase: Phase) -> Job:
+        """The job that changed into this phase."""
+        news = self.until(lambda it: isinstance(it, Changed) and it.job.phase is phase)
+        assert isinstance(news, Changed)
+        return news.job
+
+    def listed(self) -> list[Job]:
+        news = self.until(lambda it: isinstance(it, Listed))
+        assert isinstance(news, Listed)
+        return list(news.jobs)
+
+
+@contextmanager
+def watching(watched: ProcessRuntime) -> Iterator[Heard]:
+    heard, stop = Heard(), Stop()
+    thread = threading.Thread(target=watched.watch, args=(heard.news.put, stop))
+    thread.start()
+    try:
+        yield heard
+    finally:
+        stop.request()
+        thread.join()
+
+
+def appears(path: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "state"
+    yield folder
+    for pid in folder.glob("*/*/pid"):
+        detached.signal_group(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_path: Path) -> None:
+    code = "import os; print(os.environ['A'], os.environ['B'], os.getcwd())"
+    local = runtime(state, environ={"A": "ours", "B": "ours"})
+    with watching(local) as heard:
+        description = python(code, env={"B": "its"}, configuration={"working_dir": str(tmp_path)})
+        started = local.start(description)
+        ended = heard.job(Phase.SUCCEEDED)
+    assert (started.phase, started.started) == (Phase.RUNNING, True)
+    assert (ended.run, ended.attempt, ended.name, ended.worker, ended.pid) == (
+        "run-1",
+        "attempt-1",
+        "name-1",
+        "w",
+        started.pid,
+    )
+    assert local.log(ended, 10) == [f"ours its {tmp_path}"]
+
+
+def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_ends(
+    state: Path,
+) -> None:
+    local = runtime(state)
+    with watching(local) as heard:
+        job = local.start(python("import os; open('x', 'w'); print(os.getcwd(), os.listdir())"))
+        heard.job(Phase.SUCCEEDED)
+        work, _, listing = local.log(job, 1)[0].partition(" ")
+        assert listing == "['x']"
+    assert not Path(work).exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("raise SystemExit(1)", "ExitCode"),
+        ("raise SystemExit(77)", "ExitCode"),
+        ("import os; os.kill(os.getpid(), 9)", "Killed"),
+        ("import os; os.kill(os.getpid(), 15)", "Terminated"),
+        ("import os; os.abort()", "Signal"),
+    ],
+)
+def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
+    local = runtime(state)
+    with watching(local) as heard:
+        local.start(python(code))
+        ended = heard.job(Phase.FAILED)
+    assert ended.cause
+    assert ended.cause.code == cause
+
+
+@pytest.mark.parametrize(
+    ("description", "cause"),
+    [
+        (described("no-such-program"), "CommandNotFound"),
+        (python("", configuration={"working_dir": "/no/such/folder"}), "NoWorkingDirectory"),
+        (python("", env={"A": "nul \0"}), "StartError"),
+        (python("", env={"A": "x" * 200_000}), "StartError"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_with_a_reason(
+    state: Path, description: Description, cause: str
+) -> None:
+    local = runtime(state)
+    with pytest.raises(StartFailed) as refused:
+        local.start(description)
+    assert refused.value.cause.code == cause
+    with watching(local) as heard:
+        assert heard.listed() == []
+
+
+def test_programs_are_found_beside_the_given_interpreter_first(state: Path, tmp_path: Path) -> None:
+    program = tmp_path / "prefect"
+    program.write_text("#!/bin/sh\necho ours $*\n")
+    program.chmod(0o755)
+    local = runtime(state, python=tmp_path / "python")
+    with watching(local) as heard:
+        job = local.start(described("prefect", "flow-run", "execute"))
+        heard.job(Phase.SUCCEEDED)
+    assert local.log(job, 1) == ["ours flow-run execute"]
+
+
+def test_pids_are_written_as_each_major_writes_them(state: Path) -> None:
+    new, old = runtime(state, major=3), runtime(state, major=2)
+    with watching(new) as heard:
+        job = new.start(python(""))
+        heard.job(Phase.SUCCEEDED)
+    host, _, pid = old.start(python("")).pid.partition(":")
+    assert (host, pid) == (os.uname().nodename, job.pid)
+    assert job.pid.isdigit()
+
+
+def test_an_attempt_is_started_once_however_many_try(state: Path, tmp_path: Path) -> None:
+    code = (
+        f"import os; os.write(os.open({str(tmp_path / 'n')!r}, os.O_CREAT | os.O_APPEND | 1), b'x')"
+    )
+    locals_ = [runtime(state) for _ in range(4)]
+    threads = [
+        threading.Thread(target=local.start, args=(python(code),))
+        for local in locals_
+        for _ in "ab"
+    ]
+    with watching(locals_[0]) as heard:
+        for thread in threads:
+            thread.start()
+        heard.job(Phase.SUCCEEDED)
+        for thread in threads:
+            thread.join()
+    for local in locals_:
+        assert local.start(python(code)).phase is Phase.SUCCEEDED
+        local._look_around()  # lets the system forget the ended shell
+    assert (tmp_path / "n").read_text() == "x"
+
+
+def test_a_stopped_job_ends_with_all_that_it_started_and_is_gone(state: Path) -> None:
+    code = """
+import subprocess, sys
+print("up", flush=True)
+subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
+"""
+    local = runtime(state, grace=60.0)
+    with watching(local) as heard:
+        job = local.start(python(code, limits=Limits(stream=True)))
+        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        local.stop(job)
+        heard.until(lambda news: news == Vanished("attempt-1"))
+        local.stop(job)
+    assert list((state / POOL).iterdir()) == []
+
+
+def test_a_job_that_does_not_end_when_asked_is_killed_after_its_grace(state: Path) -> None:
+    code = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+print("up", flush=True)
+while True: time.sleep(1)
+"""
+    local = runtime(state, grace=0.2)
+    with watching(local) as heard:
+        job = local.start(python(code, limits=Limits(stream=True)))
+        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        local.stop(job)
+        heard.until(lambda news: news == Printed("attempt-1", "no"))
+        heard.until(lambda news: isinstance(news, Changed) and news.job.ending)
+        heard.until(lambda news: news == Vanished("attempt-1"))
+
+
+def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None:
+    code = "import sys; [print(i) for i in range(30_000)]; sys.stdout.write('last')"
+    local = runtime(state)
+    with watching(local) as heard:
+        local.start(python(code, limits=Limits(stream=True)))
+        heard.job(Phase.SUCCEEDED)
+    lines = [news.line for news in heard.all if isinstance(news, Printed)]
+    assert lines == [*map(str, range(30_000)), "last"]
+
+
+STARTS_AND_DIES = """
+import os, signal, sys
+from pathlib import Path
+from deployctl.clients import detached
+from tests.integration.test_process_runtime import python, runtime
+
+spawn = os.posix_spawn
+def dying_spawn(*args, **options):
+    when = sys.argv[2]
+    pid = None if when == "before" else spawn(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.posix_spawn = dying_spawn
+runtime(Path(sys.argv[1])).start(python(sys.argv[3]))
+"""
+
+
+def dying_worker(state: Path, when: str, code: str) -> None:
+    """Starts a job in a worker that SIGKILL hits `before` or `after` the program is started."""
+    argv = [sys.executable, "-c", STARTS_AND_DIES, str(state), when, code]
+    root = Path(__file__).parents[2]
+    assert subprocess.run(argv, cwd=root, check=False).returncode == -signal.SIGKILL
+
+
+def test_a_worker_that_dies_before_the_start_leaves_nothing_that_runs(
+    state: Path, tmp_path: Path
+) -> None:
+    code = f"import os; os.mkdir({str(tmp_path / 'once')!r})"
+    dying_worker(state, "before", code)
+    local = runtime(state)
+    with watching(local) as heard:
+        assert heard.listed() == []
+        local.start(python(code))
+        heard.job(Phase.SUCCEEDED)
+
+
+def test_a_job_whose_worker_died_is_adopted_and_its_end_is_known(
+    state: Path, tmp_path: Path
+) -> None:
+    code = f"import os; os.mkdir({str(tmp_path / 'once')!r}); import time; time.sleep(60)"
+    dying_worker(state, "after", code)
+    appears(tmp_path / "once")
+    local = runtime(state)
+    with watching(local) as heard:
+        [found] = heard.listed()
+        assert (found.phase, found.worker) == (Phase.RUNNING, "w")
+        assert local.start(python(code)) == found
+        os.killpg(int(found.pid), signal.SIGTERM)
+        ended = heard.job(Phase.FAILED)
+    assert ended.cause
+    assert ended.cause.code == "Terminated"
+
+
+def test_a_job_that_ended_while_no_worker_lived_is_found_with_its_exit_code(state: Path) -> None:
+    dying_worker(state, "after", "raise SystemExit(3)")
+    appears(state / POOL / "attempt-1" / "exit")
+    with watching(runtime(state)) as heard:
+        [found] = heard.listed()
+    assert found.phase is Phase.FAILED
+    assert found.cause
+    assert "code 3" in found.cause.message
+
+
+def test_a_job_killed_with_its_shell_has_failed_for_an_unknown_reason(state: Path) -> None:
+    local = runtime(state)
+    with watching(local) as heard:
+        job = local.start(python("import time; time.sleep(60)"))
+        heard.until(lambda news: isinstance(news, Changed) and news.job.started)
+        os.killpg(int(job.pid), signal.SIGKILL)
+        ended = heard.job(Phase.FAILED)
+    assert ended.cause
+    assert ended.cause.code == "Lost"
+
+
+def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -> None:
+    local = runtime(state)
+    with watching(local) as heard:
+        job = local.start(
+            python(
+                "print('up', flush=True); import time; time.sleep(60)", limits=Limits(stream=True)
+            )
+        )
+        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        os.kill(int(job.pid), signal.SIGKILL)
+        os.waitpid(int(job.pid), 0)
+        assert local.start(python("")).phase is Phase.RUNNING
+        local.stop(job)
+        heard.until(lambda news: news == Vanished("attempt-1"))
