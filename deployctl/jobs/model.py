@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from deployctl.core.errors import DeployctlError
 from deployctl.core.values import Json
 
 EXECUTE = ("prefect", "flow-run", "execute")
@@ -59,12 +60,27 @@ class Description:
     name: str
     """Its name in every runtime, the same whenever this attempt is described: `slug-hash`."""
     worker: str
-    configuration: Mapping[str, Json]
+    configuration: Mapping[str, Json] = field(repr=False)
     """`job_configuration` of the pool, rendered."""
     command: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
+    env_from: Mapping[str, Json] = field(default_factory=dict)
+    """Variables whose values only the cluster knows: name → `{"valueFrom": …}`."""
     secret_env: frozenset[str] = frozenset()
     """Names of `env` whose values must not be seen: API key, auth string, Secret blocks."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
+    server_version: str = ""
+    """As in `Subject`."""
+
+
+class Undescribable(DeployctlError):
+    """A run, its deployment and its pool make no job that could work; a reason for its owner."""
+
+    code = "DC640"
+
+
+def major(server_version: str) -> int:
+    """2 or 3; Prefect Cloud, which says no version, is the newest."""
+    return int(server_version.partition(".")[0] or 3)

@@ -3,7 +3,8 @@
 All references of a command are read in one batch, each once, and without secrets: the server shows
 `********` in their place, and the block's schema names the fields. So a secret that would have to
 be stored in plain text is seen by nobody, and is reported instead. Only steps, which run here and
-store nothing, are given secrets; what they are given is masked in all that is shown from then on.
+store nothing, and the jobs of runs are given secrets; what they are given is masked in all that is
+shown from then on.
 """
 
 from __future__ import annotations
@@ -115,6 +116,13 @@ class Library:
             )
         return value
 
+    def is_secret(self, reference: Reference) -> bool:
+        """Whether the value of a reference is, holds, or is part of a secret."""
+        found = self.sources.get((reference.kind, reference.source))
+        if found is None or reference.kind is Kind.VARIABLE:
+            return False
+        return _touches_secret(found, _full_path(found["data"], reference.path))
+
 
 def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
     """References that were left in a rendered value for the worker, which will not find them.
@@ -130,7 +138,8 @@ def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
 def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Talk[Library]:
     """Reads the blocks and variables of these references in one batch, each once.
 
-    `secrets`: also read secret values, for steps; they are remembered as such and never shown.
+    `secrets`: also read secret values, for steps and jobs; they are remembered as such and never
+    shown.
     """
     sources = list(dict.fromkeys((item.kind, item.source) for item in wanted))
     readable = [(kind, name) for kind, name in sources if len(name) == 2 or kind is not Kind.BLOCK]

@@ -1,0 +1,41 @@
+"""How a job of ours is known again: by labels and one annotation, in every runtime.
+
+They are set last, so that no label of a user's stands in their place.
+"""
+
+from __future__ import annotations
+
+import json
+
+from deployctl.jobs.model import Description
+
+POOL = "deployctl.io/pool-id"
+RUN = "deployctl.io/run-id"
+ATTEMPT = "deployctl.io/attempt"
+
+MEMORY = "deployctl.io/job"
+"""The annotation that holds what a worker has to know of a job after a restart."""
+
+
+def labels(description: Description) -> dict[str, str]:
+    """The labels that say whose job it is."""
+    return {
+        POOL: description.pool,
+        RUN: description.run,
+        ATTEMPT: description.attempt,
+    }
+
+
+def memory(description: Description) -> str:
+    """The value of the annotation: JSON text of the worker's name and the job's limits."""
+    limits = description.limits
+    return json.dumps(
+        {
+            "worker": description.worker,
+            "start_within": limits.start_within,
+            "strict": limits.strict,
+            "run_within": limits.run_within,
+            "hears_cancel": limits.hears_cancel,
+            "stream": limits.stream,
+        }
+    )
