@@ -3,6 +3,9 @@
 The cluster says it in five places (the pod's reason, its conditions, and each container's waiting,
 running or terminated state), in the words of whoever noticed. Here they become one `Cause`, that of
 the widest reach first: an evicted pod has killed containers, and the eviction is the cause.
+
+Codes are those that Prefect 3's worker gives the label `kubernetes.diagnosis` of its pod events,
+where it has one, since automations select by them.
 """
 
 from __future__ import annotations
@@ -136,18 +139,21 @@ def unschedulable(message: str) -> Cause:
     """The cause of a pod that the scheduler has no node for; `message` is the scheduler's."""
     told = re.sub(r"^\d+/\d+ nodes are available: ", "", message)
     told = re.sub(r"[.,]? ?preemption: .*$", "", told).rstrip(". ")
+    kind = ""
     if short := re.findall(r"Insufficient ([\w./-]+)", told):
-        names = " and ".join(dict.fromkeys(short))
+        kind, names = ".InsufficientResources", " and ".join(dict.fromkeys(short))
         way = f"Ask for less {names} in the job's requests, or add a node with more of it."
     elif "taint" in told:
+        kind = ".Taint"
         way = "Add a toleration for that taint to the job manifest, or a node without it."
     elif "affinity" in told or "selector" in told:
+        kind = ".NodeAffinity"
         way = "Look at `nodeSelector` and `affinity` of the job manifest: no node has those labels."
     elif "persistentvolumeclaim" in told.lower() or "volume" in told:
         way = "Look at the volume claim that the job mounts: is it there, bound and in this zone?"
     else:
         way = "The run starts as soon as a node can take it."
-    return Cause("Unschedulable", _sentence("No node can take the pod", told), help=way)
+    return Cause(f"Unschedulable{kind}", _sentence("No node can take the pod", told), help=way)
 
 
 def _containers(pod: Json) -> Iterator[Cause]:
@@ -212,7 +218,7 @@ def _terminated(pod: Json, status: Json, ended: Json, who: str) -> Iterator[Caus
         if not limit:
             text = f"{who} was killed because its node ran out of memory"
             way = "Raise `memory_request` to what the flow needs, so that it gets a node with room."
-        yield Cause("OutOfMemory", text, help=way)
+        yield Cause("OOMKilled", text, help=way)
     elif reason in ("StartError", "ContainerCannotRun"):
         yield no_start(who, _one_line(ended.get("message")))
     elif reason == "ContainerStatusUnknown":
@@ -249,7 +255,7 @@ def image_pull(image: str, message: str) -> Cause:
     else:
         way = "Look at the image's name, and whether the nodes can reach its registry."
     text = f"The image '{image}' cannot be pulled" if image else "The image cannot be pulled"
-    return Cause("ImagePull", _sentence(text, told), help=way, stuck=stuck)
+    return Cause("ImagePullError", _sentence(text, told), help=way, stuck=stuck)
 
 
 _PULLS = frozenset(("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"))
@@ -302,7 +308,7 @@ def _bad_name(_who: str, message: str) -> Cause:
 def _never_pull(_who: str, message: str) -> Cause:
     text = _sentence("The image is not on the node, and must not be pulled", message)
     way = "Set `image_pull_policy` to IfNotPresent, or load the image on every node."
-    return Cause("ImagePull", text, help=way, stuck=True)
+    return Cause("ImagePullError", text, help=way, stuck=True)
 
 
 _WAITS: dict[str, Callable[[str, str], Cause]] = {

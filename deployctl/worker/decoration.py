@@ -1,0 +1,61 @@
+"""What makes a run nicer to look at and matters to nothing: no error of these talks is raised.
+
+Each gives the error, for whoever wants to tell of it, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployctl.api.dialect import Dialect, Version
+from deployctl.api.talk import Request, Talk, ask
+from deployctl.core.errors import ApiError
+from deployctl.worker.claims import Proposal, propose
+from deployctl.worker.mark import Mark, marked
+from deployctl.worker.model import Run
+
+_RENAMES: Version = (3, 6, 22)
+"""The first server that lets a PENDING run have another name; before, the change is aborted."""
+
+
+def label(run: Run, labels: Mapping[str, str], dialect: Dialect) -> Talk[ApiError | None]:
+    """Adds labels to a run, where the server knows labels (3.x)."""
+    if dialect.major < 3:
+        return None
+    return (yield from _patch(run, "/labels", labels))
+
+
+def tell_pid(run: Run, pid: str) -> Talk[ApiError | None]:
+    """Tells where the run's job is: its infrastructure_pid."""
+    return (yield from _patch(run, "", {"infrastructure_pid": pid}))
+
+
+def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Talk[ApiError | None]:
+    """Shows a run whose job is there and has not begun as InfrastructurePending.
+
+    The claim's mark goes along: should the run be SCHEDULED again by now, the server takes this as
+    a claim, and the mark tells whose it is. A run that has begun stays as it is.
+    """
+    if dialect.version < _RENAMES:
+        return None
+    message = marked("The job waits for its start.", Mark(owner, run.attempt))
+    try:
+        yield from propose(run, Proposal("PENDING", "InfrastructurePending", message), transition)
+    except ApiError as error:
+        return error
+    return None
+
+
+def _patch(run: Run, path: str, body: Mapping[str, str]) -> Talk[ApiError | None]:
+    request = Request(
+        "PATCH",
+        f"/flow_runs/{run.id}{path}",
+        dict(body),
+        about=f"flow run '{run.name}'",
+        missing_ok=True,
+    )
+    try:
+        yield from ask(request)
+    except ApiError as error:
+        return error
+    return None
