@@ -8,20 +8,26 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deployctl.core.values import Path, leaves
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.pools import TYPES, kubernetes_template, template_for
 from deployctl.templating.grammar import placeholders
 
 TEMPLATE: Any = kubernetes_template()
 
 
-def test_every_variable_is_used_and_every_placeholder_is_a_variable() -> None:
+@pytest.mark.parametrize("pool_type", TYPES)
+def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: str) -> None:
+    template = template_for(pool_type)
     used = {
         placeholder.name
-        for _, leaf in leaves(TEMPLATE["job_configuration"])
+        for _, leaf in leaves(template["job_configuration"])
         if isinstance(leaf, str)
         for placeholder in placeholders(leaf)
     }
-    assert used == TEMPLATE["variables"]["properties"].keys()
+    assert used == template["variables"]["properties"].keys()
+
+
+def test_a_type_that_is_not_ours_has_no_template() -> None:
+    assert template_for("ecs") is None
 
 
 def test_the_variables_of_both_majors_are_there() -> None:
@@ -33,15 +39,17 @@ def test_the_variables_of_both_majors_are_there() -> None:
     )
 
 
-def test_no_default_is_null_and_all_of_them_fit_the_schema() -> None:
-    Draft202012Validator.check_schema(TEMPLATE["variables"])
+@pytest.mark.parametrize("pool_type", TYPES)
+def test_no_default_is_null_and_all_of_them_fit_the_schema(pool_type: str) -> None:
+    variables = template_for(pool_type)["variables"]
+    Draft202012Validator.check_schema(variables)
     defaults = {
         name: schema["default"]
-        for name, schema in TEMPLATE["variables"]["properties"].items()
+        for name, schema in variables["properties"].items()
         if "default" in schema
     }
     assert None not in defaults.values()
-    Draft202012Validator(TEMPLATE["variables"]).validate(defaults)
+    Draft202012Validator(variables).validate(defaults)
 
 
 @pytest.mark.parametrize(
