@@ -17,7 +17,7 @@ from copy import deepcopy
 from deployctl.core.values import Json
 
 
-def template_for(pool_type: str) -> Json | None:
+def template_for(pool_type: str) -> Json:
     """A fresh template for pools of this type; None for a type that deployctl does not run."""
     make = _TEMPLATES.get(pool_type)
     return make() if make else None
