@@ -58,6 +58,24 @@ def run(talk: Talk[T], session: Session) -> T:
             answers, error = _gather([pool.submit(session.send, each) for each in batch])
 
 
+def follow(talk: Talk[T], session: Session) -> T:
+    """Holds one talk as `run` does, but sends its requests one by one from the calling thread: for
+    those who are one thread among many already.
+    """
+    answers: Sequence[Json] | None = None
+    error: DeployctlError | None = None
+    while True:
+        try:
+            batch = _advance(talk, answers, error)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        try:
+            answers, error = [session.send(request) for request in batch], None
+        except DeployctlError as failed:
+            answers, error = None, failed
+
+
 def begin(talk: Talk[T], session: Session) -> Future[T]:
     """Holds a talk beside whatever the caller does meanwhile; the future gives its result."""
     with_one = ThreadPoolExecutor(1, "talk")

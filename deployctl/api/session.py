@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from deployctl import __version__
 from deployctl.api.csrf import Csrf
@@ -36,6 +37,8 @@ _OWN_HEADERS = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-clie
 _FIRST_WRITES = 2
 _MAINTENANCE_WAIT = 5.0
 _TOKENS = 2
+_CLOCK_ERROR = 1.5
+"""Seconds that the clocks may seem apart because answers take their time."""
 
 _READ = re.compile(r"/(filter|count|paginate)$")
 
@@ -83,6 +86,7 @@ class Session:
         self._writes = Gate(_FIRST_WRITES, concurrency)
         self._reached = False
         self._greeted = False
+        self._ahead = 0.0
 
     def __enter__(self) -> Session:
         return self
@@ -93,6 +97,14 @@ class Session:
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+    def server_time(self) -> float:
+        """The time by the server's clock, in seconds of the epoch, as its last answer gave it.
+
+        Before the first answer, and for a server that is at most a second off, it is our own time:
+        the `Date` of an answer has no fractions.
+        """
+        return time.time() + self._ahead
 
     def send(self, request: Request, *, finish: bool = False) -> Json:
         """Sends a request until it is answered, and gives the answer's body.
@@ -160,6 +172,7 @@ class Session:
                     f"{request.about or request.path}: holds a value that JSON cannot say"
                 ) from error
         self._reached = True
+        self._ahead = _ahead(result, self._ahead)
         if judge(request, result) is Verdict.BUSY:
             return result, gate.refused(turn)
         gate.served()
@@ -254,3 +267,13 @@ def _is_read(request: Request) -> bool:
 
 def _cause(result: Answer | NoAnswer) -> NoAnswer | None:
     return result if isinstance(result, NoAnswer) else None
+
+
+def _ahead(answer: Answer, before: float) -> float:
+    """By how many seconds the server's clock is ahead of ours."""
+    try:
+        date = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+    except (KeyError, ValueError, TypeError):
+        return before
+    ahead = date - time.time()
+    return ahead if abs(ahead) > _CLOCK_ERROR else 0.0

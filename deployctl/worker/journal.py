@@ -24,4 +24,4 @@ class Journal(Protocol):
     """A listener; may be called from any thread and must return at once."""
 
     def tell(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
-        """Something happened. `event`: a stable name such as `run.claimed`; `facts`: run, name, …"""
+        """Something happened. `event`: a stable name (`run.claimed`); `facts`: run, name, …"""

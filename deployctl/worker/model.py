@@ -15,6 +15,8 @@ from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.jobs.model import Description, Limits
 
+NO_LIMITS = Limits()
+
 
 class Phase(StrEnum):
     """How far a job has come."""
@@ -61,8 +63,10 @@ class Job:
     phase: Phase
     since: float
     """When it came into this phase."""
+    started: bool = False
+    """Some of it has run, so that its run may have begun."""
     cause: Cause | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     ending: bool = False
     """Its deletion is under way."""
 

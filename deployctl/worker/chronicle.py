@@ -1,0 +1,88 @@
+"""Tells the server what the UI shows of a run beside its state: where its job is, whose it is, its
+log and its events. Nothing of it is needed to run a flow, and none of it ever fails a run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deployctl.api.dialect import Dialect
+from deployctl.api.driver import follow
+from deployctl.api.session import Session
+from deployctl.core.errors import ApiError, DeployctlError
+from deployctl.core.values import Json
+from deployctl.worker import decoration, events
+from deployctl.worker.flow_logs import FlowLogs
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.model import Cause, Job, Phase, Run
+
+_MOST_EVENTS = 2000
+"""Events that may wait for the server; the oldest are lost first."""
+
+
+@dataclass(slots=True)
+class Chronicle:
+    """What happened to runs, for their owners. Used by many threads; raises no ApiError."""
+
+    session: Session
+    dialect: Dialect
+    logs: FlowLogs
+    worker: events.Worker
+    owner: str
+    journal: Journal
+    clock: Callable[[], float]
+    _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
+
+    def say(self, run: Run, level: Level, text: str) -> None:
+        """A line in the run's log."""
+        self.logs.tell(run.id, level, text)
+
+    def submitted(self, run: Run, job: Job) -> bool:
+        """The job of a run exists; gives whether the server knows where."""
+        self.say(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
+        lost = follow(decoration.tell_pid(run, job.pid), self.session)
+        self._note(lost or follow(decoration.label(run, self._labels(), self.dialect), self.session))
+        self.notice(events.submitted(self.worker, run, self.clock()))
+        return lost is None
+
+    def waits(self, run: Run, cause: Cause) -> None:
+        """The job of a run cannot begin, and why."""
+        self.say(run, Level.WARNING, f"{cause.message}. {cause.help}".strip())
+        transition = str(uuid.uuid4())
+        talk = decoration.tell_waiting(run, self.owner, transition, self.dialect)
+        self._note(follow(talk, self.session))
+
+    def executed(self, run: Run, job: Job) -> None:
+        """The job of a run is over."""
+        code = 0 if job.phase is Phase.SUCCEEDED else -1
+        self.notice(events.executed(self.worker, run, job.since, pid=job.pid, code=code))
+
+    def notice(self, event: Json) -> None:
+        """An event for the server's log of events, which 2.20 does not have."""
+        if self.dialect.major >= 3:
+            self._events.append(event)
+
+    def flush(self) -> None:
+        """Sends what waits; what the server does not take now waits on, except events."""
+        batch = [self._events.popleft() for _ in range(len(self._events))]
+        if batch:
+            try:
+                self.session.send(events.send(batch), finish=True)
+            except DeployctlError as error:
+                self._note(error)
+        self.logs.flush()
+
+    def _labels(self) -> Mapping[str, str]:
+        return {
+            "prefect.worker.name": self.worker.name,
+            "prefect.worker.type": self.worker.type,
+            "prefect.work-pool.name": self.worker.pool_name,
+            "prefect.work-pool.id": self.worker.pool,
+        }
+
+    def _note(self, error: DeployctlError | None) -> None:
+        if isinstance(error, ApiError):
+            self.journal.tell(Level.DEBUG, "server.not-told", str(error))

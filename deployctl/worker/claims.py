@@ -1,0 +1,87 @@
+"""Moving a run from state to state: claims, and what became of their jobs.
+
+A proposal is answered with ACCEPT, REJECT, WAIT or ABORT. Each is sent with a transition id, by
+which the server knows a repeated one, so an answer that is lost on its way costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from deployctl.api.talk import Request, Talk, ask
+from deployctl.core.values import Json
+from deployctl.worker.mark import Mark, marked
+from deployctl.worker.model import Run
+
+
+class Answer(Enum):
+    """What the server made of a proposal."""
+
+    ACCEPTED = auto()
+    ELSEWHERE = auto()
+    """Somebody else has the run, or its state does not allow this (any more)."""
+    LATER = auto()
+    """The run has to wait, for a slot or for its time; the server will offer it again."""
+    GONE = auto()
+    """The run was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a proposal, and the state that the run is in now."""
+
+    answer: Answer
+    state: Json = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A state that a run should be in."""
+
+    type: str
+    name: str
+    message: str
+    force: bool = False
+
+
+def claim(run: Run, owner: str, worker: str, transition: str) -> Talk[Verdict]:
+    """Takes a scheduled run for this worker; the id of the new state is the attempt."""
+    message = marked(f"Claimed by worker '{worker}'.", Mark(owner))
+    return propose(run, Proposal("PENDING", "Pending", message), transition)
+
+
+def propose(run: Run, proposal: Proposal, transition: str) -> Talk[Verdict]:
+    """Asks the server to put the run into a state. `transition`: a UUID of this proposal alone."""
+    answer = yield from ask(
+        Request(
+            "POST",
+            f"/flow_runs/{run.id}/set_state",
+            {
+                "state": {
+                    "type": proposal.type,
+                    "name": proposal.name,
+                    "message": proposal.message,
+                    "state_details": {"transition_id": transition},
+                },
+                "force": proposal.force,
+            },
+            about=f"flow run '{run.name}'",
+            missing_ok=True,
+        )
+    )
+    return _verdict(answer, proposal, transition)
+
+
+def _verdict(answer: Json, proposal: Proposal, transition: str) -> Verdict:
+    if answer is None:
+        return Verdict(Answer.GONE)
+    state = answer.get("state") or {}
+    reason = (answer.get("details") or {}).get("reason") or ""
+    mine = (state.get("state_details") or {}).get("transition_id") == transition
+    if answer["status"] == "ACCEPT" or (mine and state.get("type") == proposal.type):
+        return Verdict(Answer.ACCEPTED, state, reason)
+    waits = answer["status"] == "WAIT" or state.get("type") == "SCHEDULED"
+    later = waits and answer["status"] != "ABORT"
+    return Verdict(Answer.LATER if later else Answer.ELSEWHERE, state, reason)

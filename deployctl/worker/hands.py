@@ -1,0 +1,229 @@
+"""Carries out what was decided, one action at a time, in any thread.
+
+Whatever an action finds out goes back as an update of the table, so only one thread changes that.
+An error belongs to its run alone: the run is left alone for a while and then decided on again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias, TypeVar
+
+from deployctl.api.driver import follow
+from deployctl.api.session import Session
+from deployctl.api.talk import Talk
+from deployctl.core.errors import DeployctlError, NotFound
+from deployctl.core.values import Json
+from deployctl.jobs.model import Description, Undescribable
+from deployctl.worker import decide
+from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.model import Changed, Job, Run, Runtime, StartFailed
+from deployctl.worker.outcomes import not_started
+from deployctl.worker.runs import claim_in_history, one, seconds
+from deployctl.worker.table import Table
+
+T = TypeVar("T")
+Update: TypeAlias = Callable[[Table], None]
+"""What an action found out, for the thread that owns the table."""
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+"""Seconds for which a run is left alone after a failure; they double with every further one."""
+
+ENDED_BY_NOBODY = 2
+"""Times that a deployment has to be missing before its run is given up: one 404 may be a server
+that is being rolled out."""
+
+
+class Descriptions(Protocol):
+    """Makes the description of a claimed run's job from what the server has."""
+
+    def __call__(self, run: Run) -> Description:
+        """Raises NotFound where its deployment is gone, and what `jobs` raises for a bad one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """All that is needed to carry actions out."""
+
+    session: Session
+    runtime: Runtime
+    describe: Descriptions
+    chronicle: Chronicle
+    journal: Journal
+    tell: Callable[[Update], None]
+    """Hands an update to the owner of the table; may be called before the action has ended."""
+    worker: str
+    crash_log_lines: int
+    salt: uuid.UUID = field(default_factory=uuid.uuid4)
+    """Makes the ids of this process's claims: a claim whose answer was lost for good is asked
+    again with the same id, and no other process has it."""
+
+    def do(self, action: decide.Action, failures: int) -> None:
+        """Carries an action out; `failures` is how often something about this run failed before.
+
+        Raises nothing: what goes wrong leaves the run alone for a while.
+        """
+        try:
+            self._act(action, failures)
+        except DeployctlError as error:
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2**failures)
+            self._leave_alone(action, error, wait)
+        except Exception as error:
+            self._leave_alone(action, error, LONGEST_WAIT)
+
+    def _act(self, action: decide.Action, failures: int) -> None:
+        match action:
+            case decide.Claim(run):
+                self._claim(run)
+            case decide.Start(run, fresh):
+                self._start(run, fresh, failures)
+            case decide.Trace(run):
+                self._trace(run)
+            case decide.Settle(run, job):
+                self.runtime.settle(job)
+                self._submitted(run, job)
+            case decide.Remove(job, run, fate):
+                self._remove(job, run, fate)
+            case decide.Report(run, proposal, job):
+                self._report(run, proposal, job)
+
+    def _leave_alone(self, action: decide.Action, error: Exception, wait: float) -> None:
+        run = action.run
+        run_id = run.id if run else action.job.run if isinstance(action, decide.Remove) else ""
+        defect = "" if isinstance(error, DeployctlError) else type(error).__name__
+        self.journal.tell(
+            Level.ERROR if defect else Level.WARNING,
+            f"run.{type(action).__name__.lower()}-failed",
+            f"{defect}: {error}" if defect else str(error),
+            run=run_id,
+            name=run.name if run else None,
+            wait=wait,
+        )
+        until = self.session.server_time() + wait
+        self.tell(lambda table: table.pause(run_id, until))
+
+    def _claim(self, run: Run) -> None:
+        transition = str(uuid.uuid5(self.salt, run.state_id))
+        verdict = self._hold(claim(run, self.runtime.owner, self.worker, transition))
+        if verdict.answer is Answer.ACCEPTED:
+            mine = _moved(replace(run, attempt=verdict.state["id"], pid=""), verdict)
+            self.journal.tell(Level.INFO, "run.claimed", run=run.id, name=run.name)
+            self.tell(lambda table: table.claimed(mine))
+        else:
+            self.journal.tell(
+                Level.INFO, "run.not-claimed", verdict.reason, run=run.id, name=run.name
+            )
+            self.tell(lambda table: table.withdraw(run.id))
+
+    def _start(self, run: Run, fresh: bool, failures: int) -> None:
+        if not fresh and not self._is_still(run):
+            return
+        try:
+            job = self.runtime.start(self.describe(run))
+        except Undescribable as failed:
+            self._propose(run, decide.crashed(f"The job cannot be described: {failed}."))
+        except StartFailed as failed:
+            self._propose(run, decide.crashed(not_started(failed.cause).message))
+        except NotFound as missing:
+            if failures + 1 < ENDED_BY_NOBODY:
+                raise
+            self._propose(run, decide.crashed(f"The run cannot be started: {missing}."))
+        else:
+            self.tell(lambda table: table.hear(Changed(job)))
+            self._submitted(run, job)
+
+    def _submitted(self, run: Run, job: Job) -> None:
+        self.journal.tell(Level.INFO, "run.submitted", run=run.id, name=run.name, job=job.name)
+        if self.chronicle.submitted(run, job):
+            self.tell(lambda table: table.settled(run.id, job))
+
+    def _trace(self, run: Run) -> None:
+        attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
+        if attempt:
+            known = replace(run, attempt=attempt)
+            self.runtime.reach(self.describe(known))
+        else:
+            known = replace(run, foreign=True)
+        self.tell(lambda table: table.know(known))
+
+    def _remove(self, job: Job, run: Run | None, fate: Proposal | None) -> None:
+        if run is not None and not self._is_still(run):
+            return
+        if run is not None and fate is not None:
+            self._send_log(run, job)
+        self.runtime.stop(job)
+        self.journal.tell(Level.INFO, "job.removed", run=job.run, job=job.name)
+        self.tell(lambda table: table.removed(job, fate))
+
+    def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:
+        if not self._is_still(run):
+            return
+        if self._propose(run, proposal) and job is not None:
+            self._send_log(run, job)
+
+    def _propose(self, run: Run, proposal: Proposal) -> bool:
+        verdict = self._hold(propose(run, proposal, str(uuid.uuid4())))
+        accepted = verdict.answer is Answer.ACCEPTED
+        if accepted:
+            level = Level.ERROR if proposal.type == "CRASHED" else Level.INFO
+            self.chronicle.say(run, level, proposal.message)
+            self.journal.tell(
+                level,
+                f"run.{proposal.type.lower()}",
+                proposal.message,
+                run=run.id,
+                name=run.name,
+            )
+        if verdict.answer is Answer.GONE:
+            self.tell(lambda table: table.forget(run.id))
+        else:
+            self.tell(lambda table: table.know(_moved(run, verdict)))
+        return accepted
+
+    def _send_log(self, run: Run, job: Job) -> None:
+        """The last lines of a job that could not end its run, in the run's log: best effort."""
+        if not self.crash_log_lines:
+            return
+        try:
+            lines: Sequence[str] = self.runtime.log(job, self.crash_log_lines)
+        except DeployctlError:
+            return
+        if lines:
+            text = "\n".join(lines)
+            self.chronicle.say(run, Level.ERROR, f"The last lines of job '{job.name}':\n{text}")
+
+    def _is_still(self, run: Run) -> bool:
+        """Reads the run again: whether it is in the state that was decided on, and the same claim.
+
+        What is decided for one attempt must never hit the next, and only a claim carries the mark.
+        """
+        now = self._hold(one(run.id, self.runtime.owner))
+        if now is None:
+            self.tell(lambda table: table.forget(run.id))
+            return False
+        if now.type == run.type != "PENDING":
+            attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
+            now = replace(now, attempt=attempt, foreign=not attempt)
+        self.tell(lambda table: table.know(now))
+        return now.type == run.type and now.attempt == run.attempt
+
+    def _hold(self, talk: Talk[T]) -> T:
+        return follow(talk, self.session)
+
+
+def _moved(run: Run, verdict: Verdict) -> Run:
+    """The run in the state that the server's answer gives it."""
+    state: Json = verdict.state
+    if not state:
+        return run
+    return replace(
+        run,
+        state_id=state.get("id") or run.state_id,
+        type=state["type"],
+        state_name=state.get("name") or "",
+        since=seconds(state.get("timestamp")),
+    )

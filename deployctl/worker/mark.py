@@ -1,0 +1,36 @@
+"""The sign by which a worker knows its own claims: text at the end of a state's message.
+
+A state's message is the one field that both majors keep as it was sent, give back in every list of
+runs, and keep in the history of states. So who answers for a run can be read by any replica, after
+any restart, and a Prefect worker or a worker of another cluster on the same pool is never touched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MARK = re.compile(r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Who claimed a run, and under which attempt."""
+
+    owner: str
+    attempt: str = ""
+    """The id of the claim's state; "" in the claim itself, which cannot know its own id."""
+
+    def __str__(self) -> str:
+        return f"[deployctl {' '.join(filter(None, (self.owner, self.attempt)))}]"
+
+
+def marked(message: str, mark: Mark) -> str:
+    """The message with the mark at its end."""
+    return f"{message} {mark}".lstrip()
+
+
+def read_mark(message: str | None) -> Mark | None:
+    """The mark of a state's message, if it has one."""
+    found = _MARK.search(message or "")
+    return Mark(found["owner"], found["attempt"] or "") if found else None

@@ -1,0 +1,139 @@
+"""Flow runs as the server tells of them, and the questions by which a worker learns of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from urllib.parse import quote
+
+from deployctl.api.talk import Request, Talk, ask
+from deployctl.core.values import Json
+from deployctl.worker.mark import read_mark
+from deployctl.worker.model import Run
+
+PAGE = 200
+"""The most that the server gives at once (PREFECT_SERVER_API_DEFAULT_LIMIT)."""
+
+ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
+"""The types of states in which a run ought to have a job, or had one a moment ago."""
+
+
+_CLAIMED = "Pending"
+"""The name of the state that a claim makes; workers of Prefect 3 rename it as the job proceeds."""
+
+
+def run_of(flow_run: Json, owner: str) -> Run:
+    """What a worker keeps of a flow run.
+
+    Of the scheduled runs of a work pool both majors give no `state`, only its id, type and name.
+    """
+    state = flow_run.get("state") or {}
+    attempt, foreign = "", False
+    if flow_run["state_type"] == "PENDING" and state:
+        mark = read_mark(state.get("message"))
+        if mark and mark.owner == owner:
+            attempt = mark.attempt or state["id"]
+        else:
+            foreign = mark is not None or state["name"] == _CLAIMED
+    return Run(
+        id=flow_run["id"],
+        name=flow_run["name"],
+        state_id=flow_run.get("state_id") or "",
+        type=flow_run.get("state_type") or "",
+        state_name=flow_run.get("state_name") or "",
+        since=seconds(state.get("timestamp")),
+        deployment=flow_run.get("deployment_id") or "",
+        flow=flow_run.get("flow_id") or "",
+        pid=flow_run.get("infrastructure_pid") or "",
+        attempt=attempt,
+        foreign=foreign,
+    )
+
+
+def seconds(timestamp: str | None) -> float:
+    """A timestamp of the server as seconds of the epoch; 0 where there is none."""
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+
+
+def due(pool: str, queues: Sequence[str], before: float) -> Talk[list[Json]]:
+    """The runs that should have begun by `before`, in the order in which the server wants them."""
+    moment = datetime.fromtimestamp(before, UTC).isoformat()
+    answer = yield from ask(
+        Request(
+            "POST",
+            f"/work_pools/{quote(pool, safe='')}/get_scheduled_flow_runs",
+            {"work_queue_names": list(queues), "scheduled_before": moment},
+            about=f"the scheduled runs of work pool '{pool}'",
+        )
+    )
+    return [row["flow_run"] for row in answer]
+
+
+def active(pool_id: str, owner: str) -> Talk[list[Run]]:
+    """All runs of the pool that are claimed or running or being cancelled."""
+    runs: dict[str, Run] = {}
+    offset = 0
+    while True:
+        page = yield from ask(
+            _filter(
+                {"state": {"type": {"any_": list(ACTIVE)}}},
+                work_pools={"id": {"any_": [pool_id]}},
+                offset=offset,
+            )
+        )
+        runs.update((row["id"], run_of(row, owner)) for row in page)
+        if len(page) < PAGE:
+            return list(runs.values())
+        offset += PAGE
+
+
+def by_ids(ids: Iterable[str], owner: str) -> Talk[list[Run]]:
+    """These runs, as many of them as exist."""
+    requests = [_filter({"id": {"any_": chunk}}) for chunk in _chunks(ids)]
+    answers = (yield requests) if requests else []
+    return [run_of(row, owner) for page in answers for row in page]
+
+
+def one(run_id: str, owner: str) -> Talk[Run | None]:
+    """A run as it is now; None if it was deleted."""
+    answer = yield from ask(
+        Request("GET", f"/flow_runs/{run_id}", about=f"flow run '{run_id}'", missing_ok=True)
+    )
+    return run_of(answer, owner) if answer else None
+
+
+def claim_in_history(run_id: str, owner: str) -> Talk[str]:
+    """The attempt under which a run was claimed last, if that was by us; else "".
+
+    Later states do not carry the mark, but the server keeps all states of a run.
+    """
+    states = yield from ask(
+        Request(
+            "GET",
+            f"/flow_run_states/?flow_run_id={run_id}",
+            about=f"the states of flow run '{run_id}'",
+            missing_ok=True,
+        )
+    )
+    claims = [s for s in states or () if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
+    if not claims:
+        return ""
+    last = max(claims, key=lambda state: seconds(state["timestamp"]))
+    mark = read_mark(last.get("message"))
+    return str(last["id"]) if mark and mark.owner == owner else ""
+
+
+def _filter(flow_runs: Json, **more: Json) -> Request:
+    return Request(
+        "POST",
+        "/flow_runs/filter",
+        {"flow_runs": flow_runs, "limit": PAGE, "sort": "ID_DESC", **more},
+        about="the flow runs of the work pool",
+    )
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, PAGE)):
+        yield chunk

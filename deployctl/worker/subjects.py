@@ -1,0 +1,93 @@
+"""Reads what the jobs of claimed runs are made of, and describes them.
+
+Deployments and flows are kept for a few seconds, because runs of one deployment come in swarms; the
+references of a job are read for each run anew, because what they hold may be a secret.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deployctl.api.driver import follow
+from deployctl.api.session import Session
+from deployctl.api.talk import Request, ask
+from deployctl.core.values import Json
+from deployctl.jobs.describing import describe, references_of
+from deployctl.jobs.model import Description, Subject
+from deployctl.templating.references import read_references
+from deployctl.worker.model import Run
+
+KEPT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Place:
+    value: Json = None
+    until: float = float("-inf")
+    reading: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Answers of the server by path, each kept for a short time; many threads may use it."""
+
+    session: Session
+    clock: Callable[[], float] = time.monotonic
+    _places: dict[str, _Place] = field(default_factory=dict)
+
+    def get(self, path: str, about: str) -> Json:
+        """The object at this path; threads that ask for the same at once cause one request.
+
+        Raises NotFound and other ApiErrors.
+        """
+        place = self._places.setdefault(path, _Place())
+        with place.reading:
+            if self.clock() >= place.until:
+                place.value = follow(ask(Request("GET", path, about=about)), self.session)
+                place.until = self.clock() + KEPT_SECONDS
+            return place.value
+
+
+@dataclass(slots=True)
+class Describer:
+    """Describes the job of a claimed run (`hands.Descriptions`)."""
+
+    session: Session
+    worker: str
+    server_version: str
+    environ: Mapping[str, str]
+    inherited: Mapping[str, str]
+    pool: Json
+    """Replaced whenever the pool is read again."""
+    shelf: Shelf
+    offered: dict[str, Json] = field(default_factory=dict)
+    """Runs as the last poll gave them: they need not be read again."""
+
+    def __call__(self, run: Run) -> Description:
+        """Raises NotFound where run, flow or deployment is gone; Undescribable; other ApiErrors."""
+        subject = self._subject(run)
+        wanted = references_of(subject, self.environ)
+        library = follow(read_references(wanted, secrets=True), self.session)
+        return describe(subject, library, environ=self.environ, inherited=self.inherited)
+
+    def _subject(self, run: Run) -> Subject:
+        flow_run = self.offered.get(run.id) or follow(
+            ask(Request("GET", f"/flow_runs/{run.id}", about=f"flow run '{run.name}'")),
+            self.session,
+        )
+        deployment = None
+        if run.deployment:
+            about = f"the deployment of flow run '{run.name}'"
+            deployment = self.shelf.get(f"/deployments/{run.deployment}", about)
+        return Subject(
+            flow_run=flow_run,
+            deployment=deployment,
+            flow=self.shelf.get(f"/flows/{run.flow}", f"the flow of flow run '{run.name}'"),
+            work_pool=self.pool,
+            attempt=run.attempt,
+            worker_name=self.worker,
+            server_version=self.server_version,
+        )

@@ -1,0 +1,159 @@
+"""What a worker knows, kept up to date by one thread and handed to `decide` as a `World`.
+
+Holds nothing that could not be read again: jobs come from the runtime, runs from the server. A job
+that is over leaves the table as soon as its run is final, so memory follows the jobs that live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from deployctl.worker.claims import Proposal
+from deployctl.worker.decide import FINAL, World
+from deployctl.worker.model import Changed, Job, Listed, News, Run, Vanished
+
+
+@dataclass(slots=True)
+class Table:
+    """Runs and jobs, and what this process has to do with them."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    due: list[Run] = field(default_factory=list)
+    fates: dict[str, Proposal] = field(default_factory=dict)
+    mine: dict[str, str] = field(default_factory=dict)
+    """Attempts that this process claimed and whose jobs it has not seen yet, and their runs."""
+    missing: dict[str, float] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+    busy: set[str] = field(default_factory=set)
+    waits: dict[str, float] = field(default_factory=dict)
+    """Runs that are left alone until a time, because something about them failed."""
+    failures: dict[str, int] = field(default_factory=dict)
+    synced: bool = False
+    """The server's runs have been read once."""
+
+    def hear(self, news: News) -> None:
+        """Takes what a runtime tells of its jobs."""
+        if isinstance(news, Changed):
+            self._put(news.job)
+        elif isinstance(news, Vanished):
+            self._drop(news.attempt)
+        elif isinstance(news, Listed):
+            there = {job.attempt for job in news.jobs}
+            gone = [a for a, job in self.jobs.items() if job.place == news.place and a not in there]
+            for attempt in gone:
+                self._drop(attempt)
+            for job in news.jobs:
+                self._put(job)
+
+    def offer(self, due: Iterable[Run]) -> None:
+        """Takes the runs that the server offers now; those of the last poll are forgotten."""
+        self.due = list(due)
+
+    def sync(self, asked: Iterable[str], runs: Sequence[Run]) -> None:
+        """Takes the runs as the server has them: all active ones, and those of jobs (`asked`)."""
+        found = {run.id: merged(self.runs.get(run.id), run) for run in runs}
+        kept = {key: self.runs[key] for key in {*self.busy, *self.mine.values()} & self.runs.keys()}
+        self.runs = kept | found
+        self.deleted = frozenset(asked) - found.keys()
+        self.synced = True
+        for attempt, job in list(self.jobs.items()):
+            run = self.runs.get(job.run)
+            if job.phase.is_over and (run.type in FINAL if run else job.run in self.deleted):
+                del self.jobs[attempt]
+        attempts = {run.attempt for run in self.runs.values()}
+        self.fates = {attempt: fate for attempt, fate in self.fates.items() if attempt in attempts}
+        self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
+        self.failures = {key: n for key, n in self.failures.items() if key in self.runs}
+
+    def know(self, run: Run) -> None:
+        """Takes a run as it was read a moment ago."""
+        self.runs[run.id] = merged(self.runs.get(run.id), run)
+
+    def forget(self, run_id: str) -> None:
+        """Drops a run of which nothing more is to be done."""
+        self.runs.pop(run_id, None)
+        self.mine = {attempt: run for attempt, run in self.mine.items() if run != run_id}
+
+    def claimed(self, run: Run) -> None:
+        """Takes a run that this process has just claimed."""
+        self.runs[run.id] = run
+        self.mine[run.attempt] = run.id
+        self.due = [each for each in self.due if each.id != run.id]
+
+    def withdraw(self, run_id: str) -> None:
+        """Forgets the offer of a run that could not be claimed."""
+        self.due = [run for run in self.due if run.id != run_id]
+
+    def settled(self, run_id: str, job: Job) -> None:
+        """The server knows where this job is."""
+        if run_id in self.runs:
+            self.runs[run_id] = replace(self.runs[run_id], pid=job.pid)
+
+    def removed(self, job: Job, fate: Proposal | None) -> None:
+        """The job will be gone soon; `fate` is what its run becomes then."""
+        if job.attempt in self.jobs:
+            self.jobs[job.attempt] = replace(self.jobs[job.attempt], ending=True)
+        if fate is not None:
+            self.fates[job.attempt] = fate
+
+    def pause(self, run_id: str, until: float) -> None:
+        """Leaves a run alone for a while."""
+        self.waits[run_id] = until
+        self.failures[run_id] = self.failures.get(run_id, 0) + 1
+
+    def live(self, worker: str) -> int:
+        """How many jobs of this worker there are or will be at once: what `--limit` counts."""
+        there = sum(job.worker == worker and not job.phase.is_over for job in self.jobs.values())
+        claiming = sum(run.id in self.busy for run in self.due)
+        return there + claiming + sum(attempt not in self.jobs for attempt in self.mine)
+
+    def world(
+        self, now: float, *, slots: int | None, claiming: bool, leads: bool, hears: bool
+    ) -> World:
+        """What is known at this moment, as one value."""
+        self.waits = {key: until for key, until in self.waits.items() if until > now}
+        complete = self.synced and hears
+        if complete:
+            with_job = {job.run for job in self.jobs.values()}
+            for key in self.runs:
+                if key in with_job:
+                    self.missing.pop(key, None)
+                else:
+                    self.missing.setdefault(key, now)
+        else:
+            self.missing.clear()
+        return World(
+            now=now,
+            due=self.due,
+            runs=self.runs,
+            jobs=self.jobs,
+            missing=self.missing,
+            fates=self.fates,
+            mine=frozenset(self.mine),
+            busy=frozenset(self.busy | self.waits.keys()),
+            slots=slots,
+            claiming=claiming,
+            leads=leads,
+            complete=complete,
+            deleted=self.deleted,
+        )
+
+    def _put(self, job: Job) -> None:
+        self.jobs[job.attempt] = job
+        self.mine.pop(job.attempt, None)
+
+    def _drop(self, attempt: str) -> None:
+        self.jobs.pop(attempt, None)
+
+
+def merged(old: Run | None, new: Run) -> Run:
+    """The new word of the server on a run, with what was found out before about its claim.
+
+    Only a claim carries the mark. Between two claims a run is SCHEDULED, so a run that was not, and
+    whose new state is no claim, is still under the claim of before.
+    """
+    if old is None or new.attempt or new.foreign or "SCHEDULED" in (old.type, new.type):
+        return new
+    return replace(new, attempt=old.attempt, foreign=old.foreign)
