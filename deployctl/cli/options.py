@@ -49,16 +49,22 @@ def _fields(group: Any) -> list[inspect.Parameter]:
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default
-            if field.default_factory is dataclasses.MISSING
-            else field.default_factory(),
+            default=_default(field),
             annotation=hints[field.name],
         )
         for field in dataclasses.fields(group)
     ]
 
 
-def _texts(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    required = field.default is dataclasses.MISSING
+    return inspect.Parameter.empty if required else field.default
+
+
+def texts(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
+    """An option whose default speaks for itself."""
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
@@ -90,7 +96,7 @@ class Choosing:
     ] = None
     name: Annotated[
         list[str],
-        _texts(
+        texts(
             "--name",
             "-n",
             help="A deployment: NAME, FLOW/NAME, or a pattern with *. May be repeated.",
@@ -102,7 +108,7 @@ class Choosing:
     ] = False
     prefect_file: Annotated[
         list[Path],
-        _texts(
+        texts(
             "--prefect-file",
             help="The file to read; may be repeated. Default: prefect.yaml",
             rich_help_panel=_PROJECT,
@@ -114,19 +120,25 @@ _SERVER = "The server"
 
 
 @dataclasses.dataclass(frozen=True)
-class Connecting:
-    """Which server, and how to talk to it."""
+class Locating:
+    """Which server."""
 
     api_url: Annotated[
-        str | None, _texts("--api-url", help="The Prefect API.", rich_help_panel=_SERVER)
+        str | None, texts("--api-url", help="The Prefect API.", rich_help_panel=_SERVER)
     ] = None
     profile: Annotated[
         str | None,
-        _texts("--profile", help="The profile of Prefect to use.", rich_help_panel=_SERVER),
+        texts("--profile", help="The profile of Prefect to use.", rich_help_panel=_SERVER),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Connecting(Locating):
+    """Which server, and how to talk to it."""
+
     wait_for_api: Annotated[
         float | None,
-        _texts(
+        texts(
             "--wait-for-api",
             metavar="SECONDS",
             min=0,
@@ -148,7 +160,7 @@ class Deploying:
 
     project: Annotated[
         str | None,
-        _texts("--project", help="The name to keep the record under. Default: the file's name."),
+        texts("--project", help="The name to keep the record under. Default: the file's name."),
     ] = None
     skip_build: Annotated[
         bool, typer.Option("--skip-build", help="Leave all build and push steps out.")
@@ -170,33 +182,33 @@ class Overriding:
     """The options of `prefect deploy` that say what a file could say, for all that are chosen."""
 
     description: Annotated[
-        str | None, _texts("--description", "-d", help="The description.", rich_help_panel=_OVER)
+        str | None, texts("--description", "-d", help="The description.", rich_help_panel=_OVER)
     ] = None
     version: Annotated[
-        str | None, _texts("--version", help="The version.", rich_help_panel=_OVER)
+        str | None, texts("--version", help="The version.", rich_help_panel=_OVER)
     ] = None
     version_type: Annotated[
-        str | None, _texts("--version-type", help="Its type.", rich_help_panel=_OVER)
+        str | None, texts("--version-type", help="Its type.", rich_help_panel=_OVER)
     ] = None
     tag: Annotated[
-        list[str], _texts("--tag", "-t", help="A tag; may be repeated.", rich_help_panel=_OVER)
+        list[str], texts("--tag", "-t", help="A tag; may be repeated.", rich_help_panel=_OVER)
     ] = dataclasses.field(default_factory=list)
     concurrency_limit: Annotated[
-        int | None, _texts("--concurrency-limit", help="Runs at once.", rich_help_panel=_OVER)
+        int | None, texts("--concurrency-limit", help="Runs at once.", rich_help_panel=_OVER)
     ] = None
     collision_strategy: Annotated[
         str | None,
-        _texts("--collision-strategy", help="ENQUEUE or CANCEL_NEW.", rich_help_panel=_OVER),
+        texts("--collision-strategy", help="ENQUEUE or CANCEL_NEW.", rich_help_panel=_OVER),
     ] = None
     pool: Annotated[
-        str | None, _texts("--pool", "-p", help="The work pool.", rich_help_panel=_OVER)
+        str | None, texts("--pool", "-p", help="The work pool.", rich_help_panel=_OVER)
     ] = None
     work_queue: Annotated[
-        str | None, _texts("--work-queue", "-q", help="The work queue.", rich_help_panel=_OVER)
+        str | None, texts("--work-queue", "-q", help="The work queue.", rich_help_panel=_OVER)
     ] = None
     job_variable: Annotated[
         list[str],
-        _texts(
+        texts(
             "--job-variable",
             "--jv",
             "-jv",
@@ -207,44 +219,44 @@ class Overriding:
         ),
     ] = dataclasses.field(default_factory=list)
     cron: Annotated[
-        list[str], _texts("--cron", help="One more schedule.", rich_help_panel=_OVER)
+        list[str], texts("--cron", help="One more schedule.", rich_help_panel=_OVER)
     ] = dataclasses.field(default_factory=list)
     interval: Annotated[
-        list[str], _texts("--interval", help="One more schedule.", rich_help_panel=_OVER)
+        list[str], texts("--interval", help="One more schedule.", rich_help_panel=_OVER)
     ] = dataclasses.field(default_factory=list)
     rrule: Annotated[
-        list[str], _texts("--rrule", help="One more schedule.", rich_help_panel=_OVER)
+        list[str], texts("--rrule", help="One more schedule.", rich_help_panel=_OVER)
     ] = dataclasses.field(default_factory=list)
     anchor_date: Annotated[
         str | None,
-        _texts("--anchor-date", help="From when intervals count.", rich_help_panel=_OVER),
+        texts("--anchor-date", help="From when intervals count.", rich_help_panel=_OVER),
     ] = None
     timezone: Annotated[
         str | None,
-        _texts("--timezone", help="The time zone of the schedules.", rich_help_panel=_OVER),
+        texts("--timezone", help="The time zone of the schedules.", rich_help_panel=_OVER),
     ] = None
     trigger: Annotated[
         list[str],
-        _texts("--trigger", help="A JSON object or a file of triggers.", rich_help_panel=_OVER),
+        texts("--trigger", help="A JSON object or a file of triggers.", rich_help_panel=_OVER),
     ] = dataclasses.field(default_factory=list)
     param: Annotated[
         list[str],
-        _texts("--param", help="KEY=VALUE, added to the file's.", rich_help_panel=_OVER),
+        texts("--param", help="KEY=VALUE, added to the file's.", rich_help_panel=_OVER),
     ] = dataclasses.field(default_factory=list)
     params: Annotated[
         str | None,
-        _texts("--params", help="A JSON object, added to the file's.", rich_help_panel=_OVER),
+        texts("--params", help="A JSON object, added to the file's.", rich_help_panel=_OVER),
     ] = None
     enforce_parameter_schema: Annotated[
         bool | None,
-        _texts(
+        texts(
             "--enforce-parameter-schema/--no-enforce-parameter-schema",
             help="Whether the server checks parameters.",
             rich_help_panel=_OVER,
         ),
     ] = None
     sla: Annotated[
-        list[str], _texts("--sla", help="Accepted; for Prefect Cloud.", rich_help_panel=_OVER)
+        list[str], texts("--sla", help="Accepted; for Prefect Cloud.", rich_help_panel=_OVER)
     ] = dataclasses.field(default_factory=list)
     empty: Annotated[
         bool,

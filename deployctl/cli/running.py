@@ -90,6 +90,14 @@ class Running:
         )
 
 
+def defect(error: Exception) -> DeployctlError:
+    """What a user is told of an error that nobody foresaw."""
+    return DeployctlError(
+        f"{type(error).__name__}: {error}",
+        help="this is a defect of deployctl; run it again with --traceback and report that",
+    )
+
+
 @contextmanager
 def running(
     command: str, output: Format, *, strict: bool = False, show_traceback: bool = False
@@ -114,10 +122,7 @@ def running(
     except Exception as error:
         if show_traceback:
             raise
-        now.error = DeployctlError(
-            f"{type(error).__name__}: {error}",
-            help="this is a defect of deployctl; run it again with --traceback and report that",
-        )
+        now.error = defect(error)
     finally:
         narrator.close()
     _TELL[output](now.outcome())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,7 @@ from deployctl.api.sources import sources
 from deployctl.core.errors import SettingsError, UsageError
 from deployctl.core.values import Json
 from deployctl.worker.journal import Level
-
-
-class RuntimeKind(StrEnum):
-    """Where jobs run."""
-
-    KUBERNETES = "kubernetes"
-    DOCKER = "docker"
-    PROCESS = "process"
+from deployctl.worker.runtimes import RuntimeKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+PROGRAM = """
+import time
+from deployctl.cli.signals import stopping
+with stopping(lambda text: print(text, flush=True)) as stop:
+    print("ready", flush=True)
+    while not stop.wait(0.1):
+        pass
+    print("asked", flush=True)
+    while True:
+        time.sleep(0.1)
+"""
+"""Its waits are short because a signal that comes just before one is heard only after it."""
+
+
+@contextmanager
+def started(ignored: int) -> Iterator[subprocess.Popen[str]]:
+    """A process whose parent had it ignore a signal, ready to be sent others."""
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(ignored, before)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip()
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_asks_and_the_second_ends(ignored: int, sent: int) -> None:
+    with started(ignored) as process:
+        process.send_signal(sent)
+        assert next_line(process).startswith("stopping")
+        assert next_line(process) == "asked"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    with started(signal.SIGHUP) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert next_line(process).startswith("stopping")
+        assert next_line(process) == "asked"
+        assert process.poll() is None
+
+
+def test_a_hang_up_does_not_end_what_is_stopping() -> None:
+    with started(signal.SIGUSR1) as process:
+        process.send_signal(signal.SIGTERM)
+        assert next_line(process).startswith("stopping")
+        assert next_line(process) == "asked"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM

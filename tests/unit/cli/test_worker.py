@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deployctl.api.settings import Settings
+from deployctl.cli import main
+from deployctl.core.errors import SettingsError
+from deployctl.core.stop import Stop
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.runtimes import RuntimeKind
+from deployctl.worker.settings import WorkerSettings, WorkOptions
+
+
+class Work:
+    """What the command hands to its use case."""
+
+    options: WorkOptions
+    settings: Settings
+    worker_settings: WorkerSettings
+
+    def __init__(self) -> None:
+        self.result: Callable[[Journal, Stop], int] = lambda _journal, _stop: 0
+
+    def __call__(
+        self,
+        options: WorkOptions,
+        settings: Settings,
+        worker_settings: WorkerSettings,
+        journal: Journal,
+        stop: Stop,
+    ) -> int:
+        self.options, self.settings, self.worker_settings = options, settings, worker_settings
+        return self.result(journal, stop)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Work:
+    fake = Work()
+    monkeypatch.setitem(sys.modules, "deployctl.app.work", SimpleNamespace(work=fake))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    return fake
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    def run(*args: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["deployctl", "worker", *args])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().err.splitlines()[-1])
+
+
+CHART = (
+    "start --type kubernetes --pool p --work-queue a --work-queue b --install-policy prompt"
+    " --limit 3 --name w --with-healthcheck"
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "options"),
+    [
+        ("-p p -n w", {}),
+        ("start --pool p -n w", {}),
+        ("--pool p start --name w", {}),
+        (
+            CHART,
+            {"type": "kubernetes", "queues": ("a", "b"), "limit": 3, "with_healthcheck": True},
+        ),
+        ("-p p -n w -t process -q a -q a -l 1", {"type": "process", "queues": ("a",), "limit": 1}),
+        ("-p p -n w --run-once --runtime process", {"run_once": True, "runtime": "process"}),
+        ("-p p -n w --no-create-pool", {"create_pool": False}),
+        ("-p p -n w --no-create-pool-if-not-found", {"create_pool": False}),
+        ("-p p -n w --create-pool-if-not-found", {}),
+    ],
+)
+def test_options(args: str, options: dict[str, Any], work: Work, run: Callable[..., int]) -> None:
+    assert run(*args.split()) == 0
+    assert work.options == WorkOptions(pool="p", name="w", **options)
+
+
+def test_settings_come_from_options_and_the_environment(
+    work: Work, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_WORKER_PREFETCH_SECONDS", "20")
+    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "5")
+    assert run("-p", "p", "--prefetch-seconds", "3", "--api-url", "http://a/api") == 0
+    assert work.settings.api_url == "http://a/api"
+    assert work.worker_settings.prefetch_seconds == 3.0
+    assert work.worker_settings.query_seconds == 5.0
+
+
+def test_a_worker_has_the_same_name_at_every_start(work: Work, run: Callable[..., int]) -> None:
+    run("-p", "p")
+    first = work.options.name
+    run("-p", "p")
+    assert work.options.name == first
+    assert first.startswith("deployctl ")
+
+
+def test_a_template_is_read_from_a_file(work: Work, run: Callable[..., int]) -> None:
+    template = {"job_configuration": {"image": "{{ image }}"}, "variables": {"properties": {}}}
+    Path("t.json").write_text(json.dumps(template), encoding="utf-8")
+    assert run("-p", "p", "--base-job-template", "t.json") == 0
+    assert work.options.base_job_template == template
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read 't.json': No such file or directory"),
+        (b"\xff\xfe", "cannot read 't.json': not UTF-8"),
+        (b'{\n  "a": 1,\n}', "t.json:3:1: not valid JSON"),
+        (b"[]", "'t.json' is no base job template: 'job_configuration' has to be an object"),
+        (b'{"job_configuration": {}, "variables": 1}', "'variables' has to be an object"),
+    ],
+)
+def test_a_bad_template_is_refused_with_its_place(
+    text: bytes | None,
+    message: str,
+    work: Work,
+    run: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if text is not None:
+        Path("t.json").write_bytes(text)
+    assert run("-p", "p", "--base-job-template", "t.json") == 1
+    line = last_line(capsys)
+    assert (line["event"], line["facts"]["code"]) == ("worker.failed", "DC681")
+    assert message in line["message"]
+    assert not hasattr(work, "options")
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["", "-p p -n a/b", "-p p%q", "stop -p p", "-p p --limit 0", "-p p --runtime cloud"],
+)
+def test_a_command_line_that_makes_no_sense(args: str, work: Work, run: Callable[..., int]) -> None:
+    assert run(*args.split()) == 64
+    assert not hasattr(work, "options")
+
+
+def fails(error: Exception) -> Callable[[Journal, Stop], int]:
+    def work(_journal: Journal, _stop: Stop) -> int:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (SettingsError("no server", help="Set one."), "DC003", "no server"),
+        (ValueError("oops"), "DC001", "ValueError: oops"),
+    ],
+)
+def test_an_error_is_the_last_line(
+    error: Exception,
+    code: str,
+    message: str,
+    work: Work,
+    run: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    work.result = fails(error)
+    assert run("-p", "p") == 1
+    line = last_line(capsys)
+    assert (line["level"], line["facts"]["code"], line["message"]) == ("error", code, message)
+    assert line["facts"]["help"]
+
+
+def test_what_the_work_came_to_is_the_exit_code(work: Work, run: Callable[..., int]) -> None:
+    work.result = lambda _journal, _stop: 7
+    assert run("-p", "p") == 7
+
+
+def test_the_journal_has_the_level_of_the_settings(
+    work: Work,
+    run: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
+
+    def talk(journal: Journal, _stop: Stop) -> int:
+        journal.tell(Level.INFO, "quiet")
+        journal.tell(Level.WARNING, "loud")
+        return 0
+
+    work.result = talk
+    run("-p", "p", "--log-format", "json")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+
+
+def test_runtimes_are_called_as_the_types_of_pools() -> None:
+    assert {kind.value for kind in RuntimeKind} == {"kubernetes", "docker", "process"}
