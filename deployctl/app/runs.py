@@ -1,0 +1,232 @@
+"""Flow runs on request: checked before anything is sent, created once, followed to their end.
+
+The key that makes the creation safe to repeat is the caller's, so a lost answer leads to the run
+that exists already. Following is a finite step (`look`), which reads what is new, and an endless
+shell around it (`follow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from deployctl.api.driver import run
+from deployctl.api.session import Session
+from deployctl.api.talk import Request, Talk, ask, together
+from deployctl.app.finding import find_deployment, find_pool
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import Interrupted, NotFound
+from deployctl.core.values import Json
+from deployctl.deploy.kinds.base import PAGE, pages
+from deployctl.flows.parameters import check_parameters
+from deployctl.jobs.variables import PoolVariables
+from deployctl.templating.problems import Problem, tell
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+"""The types of state that nothing follows."""
+
+_EVERY = 1.0
+"""Seconds between two looks."""
+_QUIET = 3
+"""Looks without news after the end: programs send their logs every two seconds."""
+_OVERLAP = timedelta(seconds=10)
+"""Logs come from several programs, whose clocks and buffers differ: so far back is looked again."""
+
+
+class Gone(NotFound):
+    """The run was deleted while somebody looked at it."""
+
+    code = "DC664"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What the command line says of a run."""
+
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    job_variables: Mapping[str, Json] = field(default_factory=dict)
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    start: datetime | None = None
+    """When it is to begin; None: now."""
+
+
+def start_run(
+    name: str, wanted: NewRun, key: str, session: Session, report: Report
+) -> tuple[Json, Json] | None:
+    """Creates a run of the deployment called `name`; gives the deployment and the run.
+
+    None where the report says why it would fail; raises NotThere, Ambiguous and ApiError. `key`:
+    new for each run that is wanted; with the same key the same run is given again.
+    """
+    deployment, pool = run(_subject(name, wanted), session)
+    tell(problems(deployment, pool, wanted), report, lambda _path: None)
+    if report.errors:
+        return None
+    path, about = f"/deployments/{deployment['id']}/create_flow_run", f"a run of {name}"
+    created = run(ask(Request("POST", path, body(wanted, key), about=about)), session)
+    return deployment, created
+
+
+def problems(deployment: Json, pool: Json, wanted: NewRun) -> list[Problem]:
+    """What would make the run fail, as far as the schemas of flow and pool say.
+
+    `pool`: None where it need not be looked at.
+    """
+    schema = deployment.get("parameter_openapi_schema") or {}
+    given = {**(deployment.get("parameters") or {}), **wanted.parameters}
+    enforced = deployment.get("enforce_parameter_schema") is not False
+    found = check_parameters(given, schema, enforced)
+    for name in schema.get("required") or ():
+        if name not in given:
+            message, help_ = f"the flow needs the parameter '{name}'", f"give it: --param {name}=…"
+            found.append(Problem((name,), "DC662", message, help_))
+    if pool is not None:
+        there = deployment.get("job_variables") or deployment.get("infra_overrides") or {}
+        variables = {**there, **wanted.job_variables}
+        found += PoolVariables(pool.get("base_job_template")).check(variables)
+    return found
+
+
+def body(wanted: NewRun, key: str) -> Json:
+    """What the server is sent; it adds what the deployment says."""
+    sent: dict[str, Json] = {"parameters": dict(wanted.parameters), "idempotency_key": key}
+    if wanted.job_variables:
+        sent["job_variables"] = dict(wanted.job_variables)
+    if wanted.name:
+        sent["name"] = wanted.name
+    if wanted.tags:
+        sent["tags"] = list(wanted.tags)
+    if wanted.start:
+        details = {"scheduled_time": wanted.start.isoformat()}
+        sent["state"] = {"type": "SCHEDULED", "state_details": details}
+    return sent
+
+
+def _subject(name: str, wanted: NewRun) -> Talk[tuple[Json, Json]]:
+    deployment = yield from find_deployment(name)
+    pool = None
+    if wanted.job_variables and deployment.get("work_pool_name"):
+        pool = yield from find_pool(deployment["work_pool_name"])
+    return deployment, pool
+
+
+@dataclass(slots=True)
+class Watched:
+    """A run that is being looked at, and what was seen of it."""
+
+    run: str
+    """Its id."""
+    level: int = 0
+    """The least that is looked for, as Python's logging counts."""
+    tail: int | None = None
+    """How many logs the first look gives, at most; None: all."""
+    seen: set[str] = field(default_factory=set)
+    """The ids of logs and states."""
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    """Of the logs that were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What one look found."""
+
+    run: Json
+    logs: tuple[Json, ...]
+    """Those that no look before had, oldest first."""
+    states: tuple[Json, ...]
+    """Likewise."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further state will come."""
+        return self.run.get("state_type") in FINAL
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to tell."""
+        return bool(self.logs or self.states)
+
+
+def look(watched: Watched) -> Talk[News]:
+    """Reads what is new, and takes note of it in `watched`. Raises Gone."""
+    talks: dict[str, Talk[Json]] = {
+        "run": ask(Request("GET", f"/flow_runs/{watched.run}", missing_ok=True)),
+        "states": ask(Request("GET", f"/flow_run_states/?flow_run_id={watched.run}")),
+        "logs": _logs(watched),
+    }
+    found = yield from together(talks)
+    run_ = found["run"]
+    if run_ is None:
+        raise Gone("the run was deleted", help="Whoever did it knows why; its logs went with it.")
+    logs, states = (_unseen(found[kind], watched.seen) for kind in ("logs", "states"))
+    times = [moment(log["timestamp"]) for log in logs]
+    if times:
+        watched.oldest = watched.oldest or min(times)
+        watched.newest = max(times) if watched.newest is None else max(*times, watched.newest)
+    watched.tail = None
+    return News(run_, logs, states)
+
+
+def follow(watched: Watched, session: Session, listen: Callable[[News], None]) -> Json:
+    """Looks until the run has ended and its logs are quiet; gives the run as it is then.
+
+    Raises Gone, ApiError, and Interrupted when a stop was asked for: of the watching, not the run.
+    """
+    quiet = 0
+    try:
+        while True:
+            news = run(look(watched), session)
+            listen(news)
+            quiet = quiet + 1 if news.ended and not news.any else 0
+            if quiet >= _QUIET:
+                return news.run
+            session.stop.wait(_EVERY)
+    except Interrupted as stopped:
+        number = stopped.exit_code - 128
+        raise Interrupted("stopped watching; the run goes on", signal=number) from None
+
+
+def moment(text: str) -> datetime:
+    """A time as the server writes it."""
+    return datetime.fromisoformat(text)
+
+
+def run_url(run: Json, session: Session, major: int) -> str | None:
+    """Where a browser shows the run; None where the API's address does not tell."""
+    api = session.settings.shown_url
+    if session.settings.is_cloud or not api.endswith("/api"):
+        return None
+    place = "runs" if major >= 3 else "flow-runs"
+    return f"{api.removesuffix('/api')}/{place}/flow-run/{run['id']}"
+
+
+def _unseen(items: list[Json], seen: set[str]) -> tuple[Json, ...]:
+    """Those that were not seen before, oldest first; they are seen now."""
+    fresh = [item for item in items if item["id"] not in seen]
+    seen.update(item["id"] for item in fresh)
+    return tuple(sorted(fresh, key=lambda item: moment(item["timestamp"])))
+
+
+def _logs(watched: Watched) -> Talk[list[Json]]:
+    filters: dict[str, Json] = {"flow_run_id": {"any_": [watched.run]}}
+    if watched.level:
+        filters["level"] = {"ge_": watched.level}
+    if watched.tail is not None:
+        return _last({"logs": filters}, watched.tail)
+    if watched.newest is not None and watched.oldest is not None:
+        since = max(watched.newest - _OVERLAP, watched.oldest)
+        filters["timestamp"] = {"after_": since.isoformat()}
+    return pages("/logs/filter", {"logs": filters, "sort": "TIMESTAMP_ASC"}, 1)
+
+
+def _last(filters: Json, count: int) -> Talk[list[Json]]:
+    """The last `count` logs, oldest first."""
+    body = {**filters, "sort": "TIMESTAMP_DESC"}
+    answers = yield [
+        Request("POST", "/logs/filter", {**body, "limit": min(PAGE, count - at), "offset": at})
+        for at in range(0, count, PAGE)
+    ]
+    return [log for answer in answers for log in answer][::-1]

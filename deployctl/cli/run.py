@@ -1,0 +1,134 @@
+"""`deployctl run`: starts a flow run and, if asked to, follows it to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployctl.cli.options import Connecting, Telling
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from deployctl.app.runs import NewRun, News
+
+
+@dataclass(frozen=True)
+class Starting:
+    """What the run is given; the options are those of `prefect deployment run`."""
+
+    param: Annotated[
+        list[str],
+        typer.Option("--param", "-p", help="KEY=VALUE, the value as JSON or text; repeatable."),
+    ] = field(default_factory=list)
+    params: Annotated[
+        str | None,
+        typer.Option("--params", help="A JSON object; '-' reads it from stdin."),
+    ] = None
+    job_variable: Annotated[
+        list[str],
+        typer.Option("--job-variable", "--jv", "-jv", help="KEY=VALUE; repeatable."),
+    ] = field(default_factory=list)
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "--flow-run-name", help="The run's name."),
+    ] = None
+    tag: Annotated[list[str], typer.Option("--tag", help="A tag; repeatable.")] = field(
+        default_factory=list
+    )
+    start_in: Annotated[
+        str | None,
+        typer.Option("--start-in", help="When: seconds, PT1H30M, or [D days, ]HH:MM[:SS]."),
+    ] = None
+    start_at: Annotated[
+        str | None,
+        typer.Option("--start-at", help="When: ISO 8601, in the zone of this machine."),
+    ] = None
+
+
+def run(
+    deployment: Annotated[str, typer.Argument(help="FLOW/DEPLOYMENT, its name alone, or its id.")],
+    starting: Starting,
+    connecting: Connecting,
+    telling: Telling,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+) -> None:
+    """Start a run of a deployment; with --watch, exit with 0 only if it completes."""
+    import uuid
+
+    from deployctl.api.dialect import detect
+    from deployctl.api.driver import run as hold
+    from deployctl.app import runs
+    from deployctl.cli.connecting import session
+    from deployctl.cli.main import Exit
+    from deployctl.cli.render import runs as render
+    from deployctl.cli.running import running
+
+    with running(
+        "run", telling.output, strict=telling.strict, show_traceback=telling.traceback
+    ) as now:
+        wanted = _wanted(starting)
+        with session(now, connecting) as (opened, _):
+            dialect = hold(detect(opened.settings.is_cloud), opened)
+            key = str(uuid.uuid4())
+            started = runs.start_run(deployment, wanted, key, opened, now.report)
+            if started is None or now.hopeless:
+                raise Exit(1)
+            whole, made = started
+            url = runs.run_url(made, opened, dialect.major)
+            now.data["run"] = {**render.run_json(made), "url": url}
+            now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
+            now.say([url] if url else [])
+            if watch:
+
+                def show(news: News) -> None:
+                    now.data["run"] = {**render.run_json(news.run), "url": url}
+                    now.say(render.news(news))
+
+                end = runs.follow(runs.Watched(made["id"]), opened, show)
+                raise Exit(0 if end["state_type"] == "COMPLETED" else 1)
+
+
+def _wanted(given: Starting) -> NewRun:
+    """The options, read. Raises UsageError."""
+    import sys
+
+    from deployctl.app.runs import NewRun
+    from deployctl.project import overlay
+
+    parameters = overlay.assignments("--param", given.param)
+    if given.params is not None:
+        text = sys.stdin.read() if given.params == "-" else given.params
+        parameters = overlay.json_object("--params", text) | parameters
+    return NewRun(
+        parameters,
+        overlay.assignments("--job-variable", given.job_variable),
+        given.name,
+        tuple(given.tag),
+        _start(given),
+    )
+
+
+def _start(given: Starting) -> datetime | None:
+    from datetime import UTC, datetime, timedelta
+
+    from deployctl.core.errors import UsageError
+    from deployctl.project.durations import seconds
+
+    if given.start_in is not None and given.start_at is not None:
+        raise UsageError("--start-in and --start-at exclude each other", help="leave one out")
+    if given.start_at is not None:
+        try:
+            return datetime.fromisoformat(given.start_at).astimezone()
+        except ValueError:
+            raise UsageError(
+                "--start-at is no time", help="as in --start-at 2030-01-31T08:00"
+            ) from None
+    if given.start_in is None:
+        return None
+    delay = seconds(given.start_in)
+    if delay is None:
+        raise UsageError("--start-in is no span of time", help="as in --start-in 90, or PT1H30M")
+    return datetime.now(UTC) + timedelta(seconds=delay)
