@@ -9,10 +9,15 @@ import typer
 from deployctl import __version__
 from deployctl.cli.deploy import deploy
 from deployctl.cli.explain import explain
+from deployctl.cli.logs import logs
 from deployctl.cli.options import flattened
 from deployctl.cli.plan import plan
+from deployctl.cli.run import run
 from deployctl.cli.schema import schema
+from deployctl.cli.status import status
 from deployctl.cli.validate import validate
+from deployctl.cli.work_pool import app as work_pool
+from deployctl.cli.worker import worker
 
 app = typer.Typer(
     help="Makes what prefect.yaml says true on a Prefect server.",
@@ -20,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (deploy, plan, validate, schema, explain):
+for command in (deploy, plan, worker, run, status, logs, validate, schema, explain):
     app.command()(flattened(command))
+app.add_typer(work_pool, name="work-pool")
 
 
 @app.callback(invoke_without_command=True)

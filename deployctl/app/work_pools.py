@@ -1,0 +1,61 @@
+"""Work pools by hand: looked at, made, changed and deleted without a file that declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployctl.api.talk import Request, Talk
+from deployctl.app.finding import find_pool, no_pool, pool_path
+from deployctl.core.errors import LostAnswer, NotFound
+from deployctl.core.redact import masked
+from deployctl.core.values import Json
+from deployctl.deploy.kinds.base import pages
+from deployctl.deploy.kinds.work_pools import create_once, read_pool_names
+
+
+def list_pools() -> Talk[list[Json]]:
+    """All work pools, by name."""
+    found = yield from pages("/work_pools/filter", {}, 1)
+    return sorted(found, key=lambda pool: str(pool["name"]))
+
+
+def create_pool(name: str, fields: Mapping[str, Json]) -> Talk[Json]:
+    """Creates a work pool and gives it. Raises Conflict where there is one of that name."""
+    yield from create_once("/work_pools/", {"name": name, **fields}, f"work pool {name}")
+    return (yield from find_pool(name))
+
+
+def update_pool(name: str, fields: Mapping[str, Json]) -> Talk[Json]:
+    """Changes the given fields and gives the work pool. Raises NotThere."""
+    try:
+        yield [Request("PATCH", pool_path(name), dict(fields), about=f"work pool {name}")]
+    except NotFound:
+        raise no_pool(name, (yield from read_pool_names())) from None
+    return (yield from find_pool(name))
+
+
+def delete_pool(name: str) -> Talk[None]:
+    """Deletes a work pool with its queues. Raises NotThere."""
+    path, about = pool_path(name), f"work pool {name}"
+    try:
+        yield [Request("DELETE", path, repeat=False, about=about)]
+    except LostAnswer:
+        yield [Request("DELETE", path, about=about, missing_ok=True)]
+    except NotFound:
+        raise no_pool(name, (yield from read_pool_names())) from None
+
+
+def without_secrets(pool: Json) -> Json:
+    """A pool to show: of the variables' schemas, only a default can be a secret."""
+    template = pool.get("base_job_template") or {}
+    variables = template.get("variables") or {}
+    properties = {
+        name: {**schema, "default": masked(schema["default"], name)}
+        if isinstance(schema, dict) and "default" in schema
+        else schema
+        for name, schema in (variables.get("properties") or {}).items()
+    }
+    shown = masked({key: value for key, value in template.items() if key != "variables"})
+    if "variables" in template:
+        shown["variables"] = {**variables, "properties": properties}
+    return {**pool, "base_job_template": shown}

@@ -1,0 +1,205 @@
+"""`deployctl work-pool …`: work pools without a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from deployctl.cli.options import Connecting, Telling, flattened
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from deployctl.cli.running import Running
+
+Name: TypeAlias = Annotated[str, typer.Argument(help="The name of the work pool.")]
+Template: TypeAlias = Annotated[
+    Path | None, typer.Option("--base-job-template", help="A JSON file.", metavar="FILE")
+]
+Limit: TypeAlias = Annotated[
+    int | None, typer.Option("--concurrency-limit", min=0, help="Runs at once.")
+]
+Description: TypeAlias = Annotated[
+    str | None, typer.Option("--description", "-d", help="The description.")
+]
+Paused: TypeAlias = Annotated[
+    bool | None, typer.Option("--paused/--no-paused", help="Whether runs wait.")
+]
+
+
+def ls(connecting: Connecting, telling: Telling) -> None:
+    """List the work pools."""
+    from deployctl.api.driver import run
+    from deployctl.app.work_pools import list_pools
+    from deployctl.cli.connecting import session
+    from deployctl.cli.render import work_pools as render
+
+    with _running("ls", telling) as now:
+        with session(now, connecting) as (opened, _):
+            found = run(list_pools(), opened)
+        now.data["work_pools"] = [render.pool_json(pool) for pool in found]
+        now.say(render.pools(found))
+
+
+def inspect(name: Name, connecting: Connecting, telling: Telling) -> None:
+    """Show a work pool and its base job template."""
+    from deployctl.api.driver import run
+    from deployctl.app.finding import find_pool
+    from deployctl.cli.connecting import session
+    from deployctl.cli.render import work_pools as render
+
+    with _running("inspect", telling) as now:
+        with session(now, connecting) as (opened, _):
+            found = run(find_pool(name), opened)
+        now.data["work_pool"] = render.pool_json(found)
+        now.say(render.pool(found))
+
+
+def create(
+    name: Name,
+    connecting: Connecting,
+    telling: Telling,
+    type_: Annotated[str, typer.Option("--type", "-t", help="Its type.")] = "kubernetes",
+    base_job_template: Template = None,
+    concurrency_limit: Limit = None,
+    description: Description = None,
+    paused: Paused = None,
+) -> None:
+    """Create a work pool."""
+    from deployctl.api.driver import run
+    from deployctl.app.work_pools import create_pool
+    from deployctl.cli.connecting import session
+    from deployctl.cli.render import work_pools as render
+    from deployctl.jobs.pools import template_for
+
+    with _running("create", telling) as now:
+        fields = _fields(base_job_template, concurrency_limit, description, paused)
+        default = {"base_job_template": template} if (template := template_for(type_)) else {}
+        with session(now, connecting) as (opened, _):
+            made = run(create_pool(name, {"type": type_, **default, **fields}), opened)
+        now.data["work_pool"] = render.pool_json(made)
+        now.say([f"work pool {name} of type {type_} created"])
+
+
+def update(
+    name: Name,
+    connecting: Connecting,
+    telling: Telling,
+    base_job_template: Template = None,
+    concurrency_limit: Limit = None,
+    description: Description = None,
+    paused: Paused = None,
+) -> None:
+    """Change what is given of a work pool, and nothing else."""
+    from deployctl.api.driver import run
+    from deployctl.app.work_pools import update_pool
+    from deployctl.cli.connecting import session
+    from deployctl.cli.render import work_pools as render
+    from deployctl.core.errors import UsageError
+
+    with _running("update", telling) as now:
+        fields = _fields(base_job_template, concurrency_limit, description, paused)
+        if not fields:
+            raise UsageError("there is nothing to change", help="give an option: see --help")
+        with session(now, connecting) as (opened, _):
+            changed = run(update_pool(name, fields), opened)
+        now.data["work_pool"] = render.pool_json(changed)
+        now.say([f"work pool {name} updated"])
+
+
+def delete(
+    name: Name,
+    connecting: Connecting,
+    telling: Telling,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a work pool with its queues; asks on a terminal, and needs --yes elsewhere."""
+    from deployctl.api.driver import run
+    from deployctl.app.work_pools import delete_pool
+    from deployctl.cli.connecting import session
+
+    with _running("delete", telling) as now:
+        if not yes:
+            _ask(name)
+        with session(now, connecting) as (opened, _):
+            run(delete_pool(name), opened)
+        now.data["deleted"] = name
+        now.say([f"work pool {name} deleted"])
+
+
+def get_default_base_job_template(
+    type_: Annotated[str, typer.Option("--type", "-t", help="The type of the work pool.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Write it there.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print the template that `create` gives a work pool of a type, as JSON."""
+    import json
+
+    from deployctl.cli.render import Format
+    from deployctl.cli.running import running
+    from deployctl.core.errors import UsageError
+    from deployctl.jobs.pools import template_for
+
+    with running("work-pool get-default-base-job-template", Format.HUMAN) as now:
+        template = template_for(type_)
+        if template is None:
+            raise UsageError(
+                f"no template is known for '{type_}'",
+                help="there are some for kubernetes, docker and process",
+            )
+        text = json.dumps(template, indent=2, ensure_ascii=False)
+        if file is None:
+            now.say([text])
+            return
+        try:
+            file.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"'{file}' cannot be written: {error.strerror}") from error
+
+
+def _running(command: str, telling: Telling) -> AbstractContextManager[Running]:
+    from deployctl.cli.running import running
+
+    return running(
+        f"work-pool {command}",
+        telling.output,
+        strict=telling.strict,
+        show_traceback=telling.traceback,
+    )
+
+
+def _fields(
+    template: Path | None, limit: int | None, description: str | None, paused: bool | None
+) -> dict[str, Any]:
+    """What the options say, by the API's names. Raises TemplateError."""
+    from deployctl.app.templates import read_template
+
+    given = {
+        "base_job_template": read_template(template) if template else None,
+        "concurrency_limit": limit,
+        "description": description,
+        "is_paused": paused,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _ask(name: str) -> None:
+    """Asks on a terminal. Raises UsageError where there is none, or the answer is no."""
+    import sys
+
+    from deployctl.core.errors import UsageError
+
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise UsageError(
+            f"the work pool '{name}' is not deleted without being asked for", help="add --yes"
+        )
+    if not typer.confirm(f"Delete the work pool '{name}' and its queues?", err=True):
+        raise UsageError(f"the work pool '{name}' is left as it is")
+
+
+app = typer.Typer(help="Look at work pools, make, change and delete them.", no_args_is_help=True)
+for command in (ls, inspect, create, update, delete, get_default_base_job_template):
+    app.command()(flattened(command))
