@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from deployctl.jobs.model import Description
+from deployctl.jobs.model import Description, Limits
 
 POOL = "deployctl.io/pool-id"
 RUN = "deployctl.io/run-id"
@@ -39,3 +39,13 @@ def memory(description: Description) -> str:
             "stream": limits.stream,
         }
     )
+
+
+def recall(text: str | None) -> tuple[str, Limits]:
+    """The worker's name and the job's limits from such a text; one that is unreadable limits
+    nothing."""
+    try:
+        values = json.loads(text or "")
+        return str(values.pop("worker")), Limits(**values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "", Limits()

@@ -22,6 +22,7 @@ from deployctl.clients import detached
 from deployctl.clients.detached import Sight
 from deployctl.core.stop import Stop
 from deployctl.core.values import digest
+from deployctl.jobs import marks
 from deployctl.jobs.model import Description
 from deployctl.worker.exit_codes import exit_cause
 from deployctl.worker.model import (
@@ -38,7 +39,6 @@ from deployctl.worker.model import (
     Vanished,
     Watch,
 )
-from deployctl.worker.runtimes.note import read_note, write_note
 from deployctl.worker.runtimes.tail import Tail, last_lines
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -154,7 +154,7 @@ class ProcessRuntime:
         record = {
             "run": description.run,
             "name": description.name,
-            "note": write_note(description.worker, description.limits),
+            "memory": marks.memory(description),
         }
         (folder / "job.json").write_text(json.dumps(record))
         try:
@@ -259,7 +259,7 @@ class ProcessRuntime:
 
     def _job(self, folder: Path, sight: Sight) -> Job:
         record = json.loads((folder / "job.json").read_text())
-        worker, limits = read_note(record["note"])
+        worker, limits = marks.recall(record["memory"])
         phase, cause = judge(sight)
         pid = str(sight.pid or "")
         return Job(
