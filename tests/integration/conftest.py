@@ -19,8 +19,10 @@ import pytest
 
 from tests.support.api import Api
 from tests.support.cluster import tools
+from tests.support.cluster.api import KubeApi
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.pods import Kubelet
+from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
@@ -191,3 +193,25 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 def kubelet(control_plane: ControlPlane, namespace: str) -> Kubelet:
     """Moves the pods of `namespace`, which run nowhere."""
     return Kubelet(control_plane.admin, namespace)
+
+
+class MakeKubeProxy(Protocol):
+    def __call__(self, api: KubeApi | None = None) -> KubeProxy: ...
+
+
+@pytest.fixture
+def kube_proxy(
+    control_plane: ControlPlane, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeKubeProxy]:
+    """`kube_proxy(api)` gives a `KubeProxy` that acts as `api`, or as the administrator.
+
+    Its kubeconfig has `namespace` for its own.
+    """
+    with ExitStack() as open_proxies:
+
+        def make(api: KubeApi | None = None) -> KubeProxy:
+            path = tmp_path_factory.mktemp("kube-proxy") / "kubeconfig"
+            made = KubeProxy(api or control_plane.admin, path, namespace)
+            return open_proxies.enter_context(made)
+
+        yield make

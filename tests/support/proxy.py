@@ -3,6 +3,7 @@
 It stands between deployctl and a Prefect server: `with Proxy(server.api_url) as proxy` listens on
 `proxy.api_url`. Each request gets a number from 1 on in the order of arrival. Each takes a
 connection of its own to the server, which is slower than reuse but never sends anything twice.
+`cluster/proxy.py` makes one for Kubernetes out of it.
 """
 
 from __future__ import annotations
@@ -13,61 +14,18 @@ import re
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 from urllib.parse import urlsplit
+
+from tests.support.exchanges import Exchange, Fault, Where
 
 # Not passed on: they concern one connection only (RFC 9110, 7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"}
-READING_POST = re.compile(r"/(filter|filter-minimal|count|count_by_state|paginate|history)$")
-
-
-@dataclass
-class Exchange:
-    """A request as it came in, and what was answered."""
-
-    number: int
-    method: str
-    path: str
-    """Below the API URL, without the query: `/deployments/filter`."""
-    query: str
-    headers: dict[str, str]
-    """Names in lower case."""
-    body: Any
-    """Parsed JSON; None where there was none."""
-    status: int | None = None
-    """None when no answer was given."""
-    forwarded: bool = False
-    """Whether the server got it."""
-
-    @property
-    def writes(self) -> bool:
-        """Whether it can have changed something on the server."""
-        reads = self.method == "POST" and READING_POST.search(self.path)
-        return self.method != "GET" and not reads
-
-
-@dataclass
-class Fault:
-    """What to do instead of passing a request on and its answer back."""
-
-    act: Literal["answer", "drop", "refuse", "delay"]
-    method: str | None
-    path: re.Pattern[str]
-    times: int | None
-    status: int = 500
-    headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    seconds: float = 0.0
-
-    def matches(self, exchange: Exchange) -> bool:
-        return (
-            self.times != 0
-            and self.method in {None, exchange.method}
-            and self.path.search(exchange.path) is not None
-        )
 
 
 class Proxy:
@@ -114,36 +72,34 @@ class Proxy:
             except OSError:  # somebody has taken the port meanwhile
                 self._listen(0)
 
-    # What to break; `path` is a regular expression, `times=None` means for ever
+    # What to break
 
     def answer(
         self,
         status: int,
         *,
-        method: str | None = None,
-        path: str = "",
-        times: int | None = 1,
         headers: dict[str, str] | None = None,
         body: Any = None,
+        **where: Unpack[Where],
     ) -> None:
         """Answers with `status` without asking the server."""
-        self._break("answer", method, path, times, status=status, headers=headers or {}, body=body)
+        self._break(Fault("answer", where, status=status, headers=headers or {}, body=body))
 
-    def drop_answer(
-        self, *, method: str | None = None, path: str = "", times: int | None = 1
-    ) -> None:
+    def drop_answer(self, **where: Unpack[Where]) -> None:
         """Lets the server carry the request out and closes the connection instead of answering."""
-        self._break("drop", method, path, times)
+        self._break(Fault("drop", where))
 
-    def refuse(self, *, method: str | None = None, path: str = "", times: int | None = 1) -> None:
+    def refuse(self, **where: Unpack[Where]) -> None:
         """Closes the connection; the server never gets the request."""
-        self._break("refuse", method, path, times)
+        self._break(Fault("refuse", where))
 
-    def delay(
-        self, seconds: float, *, method: str | None = None, path: str = "", times: int | None = 1
-    ) -> None:
+    def hang(self, **where: Unpack[Where]) -> None:
+        """Keeps the connection open and never answers; the server never gets the request."""
+        self._break(Fault("hang", where))
+
+    def delay(self, seconds: float, **where: Unpack[Where]) -> None:
         """Waits before the request is passed on."""
-        self._break("delay", method, path, times, seconds=seconds)
+        self._break(Fault("delay", where, seconds=seconds))
 
     def stop_after(self, number: int, *, answer_last: bool = True) -> None:
         """Passes on `number` requests counted from the first or the last `clear`, then is gone.
@@ -157,16 +113,9 @@ class Proxy:
         if number <= len(self.exchanges):
             self._vanish()
 
-    def _break(
-        self,
-        act: Literal["answer", "drop", "refuse", "delay"],
-        method: str | None,
-        path: str,
-        times: int | None,
-        **details: Any,
-    ) -> None:
+    def _break(self, fault: Fault) -> None:
         with self._lock:
-            self._faults.append(Fault(act, method, re.compile(path), times, **details))
+            self._faults.append(fault)
 
     # Listening
 
@@ -184,10 +133,10 @@ class Proxy:
     def _listen(self, port: int) -> None:
         proxy = self
 
-        class Handler(_Handler):
+        class Own(Handler):
             owner = proxy
 
-        self._server = _Server(("127.0.0.1", port), Handler)
+        self._server = _Server(("127.0.0.1", port), Own)
         self._stopped = False
         self.port: int = self._server.server_address[1]
         self.api_url = f"http://127.0.0.1:{self.port}{self._target.path}"
@@ -207,7 +156,7 @@ class Proxy:
         self._server.server_close()
         self._thread.join()
         for connection in connections:
-            _hang_up(connection)
+            hang_up(connection)
 
     # One request
 
@@ -229,33 +178,70 @@ class Proxy:
         """The delays that match and the first other fault; uses each up by one."""
         due: list[Fault] = []
         for fault in self._faults:
-            if not fault.matches(exchange):
-                continue
-            if fault.times is not None:
-                fault.times -= 1
-            due.append(fault)
-            if fault.act != "delay":
-                break
+            if fault.take(exchange):
+                due.append(fault)
+                if fault.act != "delay":
+                    break
         return due
 
-    def _forward(
-        self, exchange: Exchange, raw: bytes, headers: list[tuple[str, str]]
-    ) -> tuple[int, list[tuple[str, str]], bytes]:
-        target = self._target
-        upstream = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
+    def _under_way_no_more(self) -> None:
+        with self._quiet:
+            self._under_way -= 1
+            self._quiet.notify_all()
+
+    # What another kind of server needs otherwise
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A new connection to the server."""
+        return http.client.HTTPConnection(
+            self._target.hostname or "", self._target.port, timeout=60
+        )
+
+    def credentials(self) -> list[tuple[str, str]]:
+        """The headers that the client does not send itself."""
+        return []
+
+    def method(self, command: str, query: str) -> str:  # noqa: ARG002
+        """What kind of request it is, as faults and `seen` name it."""
+        return command
+
+    def pass_on(self, handler: Handler, exchange: Exchange, answer: Answer) -> None:
+        """Gives the server's answer to the client."""
+        handler.reply(exchange, answer.status, answer.headers, answer.response.read())
+
+    @contextmanager
+    def _forward(self, handler: Handler, exchange: Exchange, raw: bytes) -> Iterator[Answer]:
+        upstream = self.connect()
         try:
-            path = f"{target.path}{exchange.path}"
-            url = f"{path}?{exchange.query}" if exchange.query else path
-            upstream.putrequest(exchange.method, url, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers:
+            upstream.putrequest(
+                handler.command, handler.path, skip_host=True, skip_accept_encoding=True
+            )
+            kept = [(n, v) for n, v in handler.headers.items() if n.lower() not in HOP_BY_HOP]
+            for name, value in [*kept, *self.credentials(), ("Connection", "close")]:
                 upstream.putheader(name, value)
-            upstream.putheader("Connection", "close")
             upstream.endheaders(raw)
             exchange.forwarded = True
-            answer = upstream.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            connection = upstream.sock
+            with upstream.getresponse() as response:
+                yield Answer(response, connection)
         finally:
             upstream.close()
+
+
+@dataclass
+class Answer:
+    """What the server answers, as far as it has come."""
+
+    response: http.client.HTTPResponse
+    connection: socket.socket
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return self.response.getheaders()
 
 
 class _Server(ThreadingHTTPServer):
@@ -267,7 +253,9 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is part of what is tested."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection as its owner wants it."""
+
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
@@ -290,20 +278,28 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.removeprefix(self.owner._target.path).partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        exchange = Exchange(0, self.command, path, query, headers, _parsed(raw))
+        method = self.owner.method(self.command, query)
+        exchange = Exchange(0, method, path, query, headers, _parsed(raw))
         admitted = self.owner._admit(exchange)
         self.close_connection = True
         if admitted is None:
             return
         faults, is_last = admitted
+        self._is_under_way = True
         try:
             self.answer(exchange, raw, faults, lost=is_last and not self.owner._last_is_answered)
+        except (OSError, http.client.HTTPException):
+            return
         finally:
             if is_last:
                 self.owner._vanish()
-            with self.owner._quiet:
-                self.owner._under_way -= 1
-                self.owner._quiet.notify_all()
+            self.decided()
+
+    def decided(self) -> None:
+        """Nothing more will reach the server, even where the answer lasts longer."""
+        if self._is_under_way:
+            self._is_under_way = False
+            self.owner._under_way_no_more()
 
     def answer(self, exchange: Exchange, raw: bytes, faults: list[Fault], *, lost: bool) -> None:
         for fault in faults:
@@ -311,30 +307,43 @@ class _Handler(BaseHTTPRequestHandler):
         act = faults[-1].act if faults else None
         if act == "refuse":
             return
+        if act == "hang":
+            self.decided()
+            self.wait_until_gone()
+            return
         if act == "answer":
             body = json.dumps(faults[-1].body).encode()
             typed = {"Content-Type": "application/json"} | faults[-1].headers
             self.reply(exchange, faults[-1].status, list(typed.items()), body)
             return
-        kept = [(n, v) for n, v in self.headers.items() if n.lower() not in HOP_BY_HOP]
-        try:
-            status, headers, body = self.owner._forward(exchange, raw, kept)
-        except (OSError, http.client.HTTPException):
-            return
-        if act != "drop" and not lost:
-            self.reply(exchange, status, headers, body)
+        with self.owner._forward(self, exchange, raw) as answer:
+            if act == "drop" or lost:
+                answer.response.read()
+            else:
+                self.owner.pass_on(self, exchange, answer)
 
-    def reply(
-        self, exchange: Exchange, status: int, headers: list[tuple[str, str]], body: bytes
+    def wait_until_gone(self) -> None:
+        """Returns when the client, or this proxy, has closed the connection."""
+        self.connection.recv(1)
+
+    def reply_head(
+        self, exchange: Exchange, status: int, headers: list[tuple[str, str]], framing: str
     ) -> None:
+        """Sends the head of an answer whose `framing` header says where its body ends."""
         exchange.status = status
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in HOP_BY_HOP | {"content-length"}:
                 self.send_header(name, value)
-        if status != 204:
-            self.send_header("Content-Length", str(len(body)))
+        if framing:
+            self.send_header(*framing.split(": "))
         self.end_headers()
+
+    def reply(
+        self, exchange: Exchange, status: int, headers: list[tuple[str, str]], body: bytes
+    ) -> None:
+        framing = "" if status == 204 else f"Content-Length: {len(body)}"
+        self.reply_head(exchange, status, headers, framing)
         self.wfile.write(body)
         self.wfile.flush()
         self.close_connection = False
@@ -349,8 +358,9 @@ def _parsed(raw: bytes) -> Any:
         return raw.decode(errors="replace")
 
 
-def _hang_up(connection: socket.socket) -> None:
+def hang_up(connection: socket.socket) -> None:
+    """Ends a connection, encrypted or not, under the hands of whoever reads from it or writes."""
     try:
-        connection.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         return

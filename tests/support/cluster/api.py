@@ -7,6 +7,7 @@ import http.client
 import json
 import ssl
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,15 +36,19 @@ class KubeApi:
     certificate: Pair | None = None
     token: str = ""
 
-    def connect(self, timeout: float = 60.0) -> http.client.HTTPSConnection:
+    def connect(self, timeout: float | None = 60.0) -> http.client.HTTPSConnection:
         """A new connection; whoever asks for it closes it."""
+        target = urlsplit(self.url)
+        return http.client.HTTPSConnection(
+            target.hostname or "", target.port, timeout=timeout, context=self._context
+        )
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.authority))
         if self.certificate:
             context.load_cert_chain(self.certificate.certificate, self.certificate.key)
-        target = urlsplit(self.url)
-        return http.client.HTTPSConnection(
-            target.hostname or "", target.port, timeout=timeout, context=context
-        )
+        return context
 
     @property
     def headers(self) -> dict[str, str]:
