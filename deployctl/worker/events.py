@@ -7,7 +7,6 @@ this worker or another, is the same event to the server.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,7 +101,9 @@ def executed(
 
 def worker_id(type: str, name: str) -> str:  # noqa: A002
     """The resource id of a worker below `prefect.worker.`: `kubernetes.my-worker`."""
-    return f"{type}.{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+    from slugify import slugify
+
+    return f"{type}.{slugify(name)}"
 
 
 def _of_worker(

@@ -14,16 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from deployctl.core.values import Json
+from deployctl.jobs import marks
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.kubernetes.causes import main_container, pod_cause
-
-POOL = "deployctl.io/pool-id"
-RUN = "deployctl.io/run-id"
-ATTEMPT = "deployctl.io/attempt"
-"""Labels of every Job and pod of ours."""
-MEMORY = "deployctl.io/job"
-"""The annotation of a Job that holds what its worker has to know after a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ def pod_facts(pod: Json) -> PodFacts:
         name=str(meta.get("name", "")),
         namespace=str(meta.get("namespace", "")),
         uid=str(meta.get("uid", "")),
-        attempt=str((meta.get("labels") or {}).get(ATTEMPT, "")),
+        attempt=str((meta.get("labels") or {}).get(marks.ATTEMPT, "")),
         phase=phase,
         since=_pod_since(pod, phase, running, ended),
         cause=None if phase is Phase.SUCCEEDED else pod_cause(pod),
@@ -107,15 +101,15 @@ def job_facts(job: Json) -> JobFacts:
     """The facts of a Job, from its JSON. An annotation that makes no sense counts as none."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
-    worker, limits = _memory((meta.get("annotations") or {}).get(MEMORY))
+    worker, limits = _memory((meta.get("annotations") or {}).get(marks.MEMORY))
     created = _time(meta.get("creationTimestamp")) or 0.0
     phase, since, cause = _job_phase(spec, status)
     return JobFacts(
         name=str(meta.get("name", "")),
         namespace=str(meta.get("namespace", "")),
         uid=str(meta.get("uid", "")),
-        run=str(labels.get(RUN, "")),
-        attempt=str(labels.get(ATTEMPT, "")),
+        run=str(labels.get(marks.RUN, "")),
+        attempt=str(labels.get(marks.ATTEMPT, "")),
         worker=worker,
         limits=limits,
         created=created,
@@ -186,12 +180,12 @@ def _over(job: JobFacts, pods: Sequence[PodFacts]) -> PodFacts | None:
 
 def _waiting(known: Job, pods: Sequence[PodFacts]) -> Job:
     """A wait that does not end by itself begins when its pod got a node, any other with the Job
-    or with the end of the pod before."""
+    or with the end of the try before."""
     waiting = [pod for pod in pods if pod.phase is Phase.WAITING]
     if not pods:
         return known
     told = next((pod for pod in waiting if pod.cause), (waiting or pods)[-1])
-    tried = [pod.since for pod in pods if pod.phase is Phase.FAILED]
+    tried = [pod.since for pod in pods if pod.phase.is_over or pod.started is not None]
     since = max([known.since, *tried])
     if told.cause and told.cause.stuck:
         since = max(since, told.since)
