@@ -1,5 +1,6 @@
 # demo, test, lint and bench each set up what they need; only Python 3.11 with venv, make and git
-# must be there. Test servers live in .cache, or in DEPLOYCTL_TEST_CACHE.
+# must be there, and Go for the tests that need a Kubernetes cluster. Test servers live in .cache, the
+# cluster's programs in ~/.cache/deployctl, or both in DEPLOYCTL_TEST_CACHE.
 
 PYTHON ?= python3
 CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
@@ -7,12 +8,12 @@ PREFECT_3 := $(CACHE)/prefect-3.8.8
 PREFECT_2 := $(CACHE)/prefect-2.20.26
 BIN := .venv/bin
 
-.PHONY: help demo test lint bench servers clean
+.PHONY: help demo test lint bench servers cluster-tools clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    deploy examples/etl to a real Prefect server and show the result"
-	@echo "make test    run all tests, against real servers of Prefect 2.20 and 3.x"
+	@echo "make test    run all tests, against real servers of Prefect 2.20 and 3.x and a Kubernetes"
 	@echo "make lint    check style, format and types"
 	@echo "make bench   measure deployctl beside the real prefect"
 	@echo "make clean   delete what make has made"
@@ -21,6 +22,7 @@ demo: .venv/.ready $(PREFECT_3)/.ready
 	@$(BIN)/python -m scripts.demo
 
 test: .venv/.ready servers
+	$(BIN)/python -m scripts.cluster_tools --if-possible
 	$(BIN)/python -m pytest
 
 lint: .venv/.ready
@@ -32,6 +34,9 @@ bench: .venv/.ready servers
 	$(BIN)/python -m benchmarks
 
 servers: $(PREFECT_3)/.ready $(PREFECT_2)/.ready
+
+cluster-tools: .venv/.ready
+	$(BIN)/python -m scripts.cluster_tools
 
 clean:
 	rm -rf .venv $(PREFECT_3) $(PREFECT_2) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -66,10 +66,11 @@ def build(tell: Callable[[str], None]) -> None:
     """
     BUILT.mkdir(parents=True, exist_ok=True)
     with _alone(BUILT.parent / ".lock", tell):
-        todo = missing(BUILT)
-        if not todo:
-            tell(f"The cluster tools are in {BUILT}.")
+        there = folder(NODE)
+        if there:
+            tell(f"The cluster tools are in {there}.")
             return
+        todo = missing(BUILT)
         if not shutil.which("go"):
             raise NotBuilt(f"Go is not installed; it would build {', '.join(todo)}.")
         tell(f"Building the cluster tools in {BUILT}; the first one takes some minutes.")
