@@ -50,8 +50,10 @@ def events_cause(events: Sequence[Json]) -> Cause | None:
     anything counts. None where none does."""
     for event in sorted(events, key=_event_time, reverse=True):
         explain = _EVENTS.get(str(event.get("reason")))
-        if explain is not None and event.get("type") == "Warning":
-            return explain(_one_line(event.get("message")))
+        if explain is None or event.get("type") != "Warning":
+            continue
+        if cause := explain(_one_line(event.get("message"))):
+            return cause
     return None
 
 
