@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+
+from deployctl.api.dialect import Dialect
+from deployctl.api.talk import Request, Talk
+from deployctl.core.errors import ApiError, ServerFault, Unauthorized, Unreachable
+from deployctl.core.values import Json
+from deployctl.worker.decoration import label, tell_pid, tell_waiting
+from deployctl.worker.mark import Mark, read_mark
+from deployctl.worker.model import Run
+
+T = TypeVar("T")
+NEW, MIDDLE, OLD = Dialect((3, 8, 8)), Dialect((3, 4, 0)), Dialect((2, 20, 26))
+ATTEMPT = "0b7bd7a5-2f1c-4b7e-9a64-1d4f2f6f8a01"
+RUN = Run("r1", "fast-fox", "s", "PENDING", "Pending", 0.0, "d", "f", attempt=ATTEMPT)
+
+
+def hold(talk: Talk[T], answer: Json = None) -> tuple[list[Request], T]:
+    """Holds a talk in which every request gets `answer`, or fails with it."""
+    asked: list[Request] = []
+    try:
+        batch: Sequence[Request] = next(talk)
+        while True:
+            asked += batch
+            if isinstance(answer, Exception):
+                batch = talk.throw(answer)
+            else:
+                batch = talk.send([answer] * len(batch))
+    except StopIteration as stop:
+        return asked, stop.value
+
+
+def test_labels_are_added_to_a_run() -> None:
+    (request,), problem = hold(label(RUN, {"prefect.worker.name": "w"}, NEW))
+    assert (request.method, request.path) == ("PATCH", "/flow_runs/r1/labels")
+    assert request.body == {"prefect.worker.name": "w"}
+    assert problem is None
+
+
+def test_a_run_is_told_where_its_job_is() -> None:
+    (request,), problem = hold(tell_pid(RUN, "flows:hello"))
+    assert (request.method, request.path) == ("PATCH", "/flow_runs/r1")
+    assert request.body == {"infrastructure_pid": "flows:hello"}
+    assert problem is None
+
+
+def test_a_run_that_waits_keeps_the_mark_of_its_claim() -> None:
+    (request,), problem = hold(tell_waiting(RUN, "o", "t", NEW), {"status": "ABORT"})
+    state = request.body["state"]
+    assert (state["type"], state["name"]) == ("PENDING", "InfrastructurePending")
+    assert read_mark(state["message"]) == Mark("o", ATTEMPT)
+    assert problem is None
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [label(RUN, {}, OLD), tell_waiting(RUN, "o", "t", MIDDLE), tell_waiting(RUN, "o", "t", OLD)],
+    ids=["labels", "a name that 3.4 aborts", "a name that 2.20 aborts"],
+)
+def test_a_server_is_not_asked_for_what_it_does_not_know(talk: Talk[ApiError | None]) -> None:
+    assert hold(talk) == ([], None)
+
+
+@pytest.mark.parametrize("error", [ServerFault("500"), Unreachable("gone"), Unauthorized("403")])
+@pytest.mark.parametrize("which", ["labels", "pid", "waiting"])
+def test_an_error_is_given_and_not_raised(error: ApiError, which: str) -> None:
+    talks = {
+        "labels": label(RUN, {}, NEW),
+        "pid": tell_pid(RUN, "p"),
+        "waiting": tell_waiting(RUN, "o", "t", NEW),
+    }
+    _, problem = hold(talks[which], error)
+    assert problem is error
+
+
+def test_a_run_that_was_deleted_meanwhile_is_no_error() -> None:
+    (request,), problem = hold(tell_pid(RUN, "p"), None)
+    assert request.missing_ok
+    assert problem is None
