@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
+from deployctl.api.settings import Settings
 from deployctl.api.talk import Request, Talk, ask, together
 from deployctl.app.finding import find_deployment, find_pool
 from deployctl.core.diagnostics import Report
@@ -22,9 +23,7 @@ from deployctl.deploy.kinds.base import PAGE, pages
 from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.templating.problems import Problem, tell
-
-FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
-"""The types of state that nothing follows."""
+from deployctl.worker.decide import FINAL
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -52,21 +51,25 @@ class NewRun:
     """When it is to begin; None: now."""
 
 
-def start_run(
-    name: str, wanted: NewRun, key: str, session: Session, report: Report
-) -> tuple[Json, Json] | None:
-    """Creates a run of the deployment called `name`; gives the deployment and the run.
+def check_run(name: str, wanted: NewRun, session: Session, report: Report) -> Json:
+    """The deployment called `name`; the report says what would make the run fail.
 
-    None where the report says why it would fail; raises NotThere, Ambiguous and ApiError. `key`:
-    new for each run that is wanted; with the same key the same run is given again.
+    Raises NotThere, Ambiguous and ApiError.
     """
     deployment, pool = run(_subject(name, wanted), session)
     tell(problems(deployment, pool, wanted), report, lambda _path: None)
-    if report.errors:
-        return None
-    path, about = f"/deployments/{deployment['id']}/create_flow_run", f"a run of {name}"
-    created = run(ask(Request("POST", path, body(wanted, key), about=about)), session)
-    return deployment, created
+    return deployment
+
+
+def create_run(deployment: Json, wanted: NewRun, key: str) -> Talk[Json]:
+    """Creates a run of a deployment and gives it.
+
+    `key`: new for each run that is wanted; with the same key the same run is given again.
+    """
+    path = f"/deployments/{deployment['id']}/create_flow_run"
+    about = f"a run of {deployment['full_name']}"
+    created = yield from ask(Request("POST", path, body(wanted, key), about=about))
+    return created
 
 
 def problems(deployment: Json, pool: Json, wanted: NewRun) -> list[Problem]:
@@ -194,10 +197,10 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def run_url(run: Json, session: Session, major: int) -> str | None:
+def run_url(run: Json, settings: Settings, major: int) -> str | None:
     """Where a browser shows the run; None where the API's address does not tell."""
-    api = session.settings.shown_url
-    if session.settings.is_cloud or not api.endswith("/api"):
+    api = settings.shown_url
+    if settings.is_cloud or not api.endswith("/api"):
         return None
     place = "runs" if major >= 3 else "flow-runs"
     return f"{api.removesuffix('/api')}/{place}/flow-run/{run['id']}"

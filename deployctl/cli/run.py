@@ -72,12 +72,11 @@ def run(
         wanted = _wanted(starting)
         with session(now, connecting) as (opened, _):
             dialect = hold(detect(opened.settings.is_cloud), opened)
-            key = str(uuid.uuid4())
-            started = runs.start_run(deployment, wanted, key, opened, now.report)
-            if started is None or now.hopeless:
+            whole = runs.check_run(deployment, wanted, opened, now.report)
+            if now.hopeless:
                 raise Exit(1)
-            whole, made = started
-            url = runs.run_url(made, opened, dialect.major)
+            made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), opened)
+            url = runs.run_url(made, opened.settings, dialect.major)
             now.data["run"] = {**render.run_json(made), "url": url}
             now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
             now.say([url] if url else [])

@@ -1,0 +1,28 @@
+"""Holds a talk with a function in place of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from deployctl.api.talk import Request, Talk
+from deployctl.core.errors import DeployctlError
+from deployctl.core.values import Json
+
+T = TypeVar("T")
+
+
+def held(talk: Talk[T], server: Callable[[Request], Json]) -> T:
+    """What the talk comes to; an error of the server is thrown into it, as a driver does."""
+    try:
+        batch = next(talk)
+        while True:
+            try:
+                answers = [server(request) for request in batch]
+            except DeployctlError as error:
+                batch = talk.throw(error)
+            else:
+                batch = talk.send(answers)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

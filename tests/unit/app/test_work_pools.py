@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.api.talk import Request
+from deployctl.app.finding import NotThere
+from deployctl.app.work_pools import create_pool, delete_pool, update_pool, without_secrets
+from deployctl.core.errors import Conflict, LostAnswer, NotFound
+from deployctl.core.redact import MASK
+from deployctl.core.values import Json
+from tests.unit.app.held import held
+
+
+class Server:
+    """Pools by name; the answer to the first write is lost once it was carried out."""
+
+    def __init__(self, *names: str, loses: bool = False) -> None:
+        self.pools = {name: {"name": name} for name in names}
+        self.loses = loses
+
+    def __call__(self, request: Request) -> Json:
+        name = request.path.strip("/").partition("/")[2]
+        if name == "filter":
+            return list(self.pools.values())
+        if request.method == "GET":
+            return self.pools.get(name)
+        done = self._write(request, name)
+        if self.loses and not request.repeat:
+            self.loses = False
+            raise LostAnswer("lost")
+        return done
+
+    def _write(self, request: Request, name: str) -> Json:
+        if request.method == "POST":
+            if request.body["name"] in self.pools:
+                raise Conflict("there")
+            self.pools[request.body["name"]] = request.body
+            return request.body
+        if name not in self.pools:
+            if request.missing_ok:
+                return None
+            raise NotFound("not there")
+        if request.method == "DELETE":
+            del self.pools[name]
+        else:
+            self.pools[name] |= request.body
+        return None
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_pool_is_created_once(loses: bool) -> None:
+    server = Server(loses=loses)
+    assert held(create_pool("p", {"type": "process"}), server) == {"name": "p", "type": "process"}
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_pool_is_deleted(loses: bool) -> None:
+    server = Server("p", loses=loses)
+    held(delete_pool("p"), server)
+    assert server.pools == {}
+
+
+def test_a_pool_of_that_name_is_not_overwritten() -> None:
+    with pytest.raises(Conflict):
+        held(create_pool("p", {"type": "process"}), Server("p"))
+
+
+def test_an_update_changes_what_is_given() -> None:
+    server = Server("p")
+    assert held(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
+
+
+def test_what_is_not_there_is_neither_updated_nor_deleted() -> None:
+    for talk in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
+        with pytest.raises(NotThere) as error:
+            held(talk, Server("pool"))
+        assert error.value.help == "did you mean 'pool'?"
+
+
+def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
+    schema = {"type": "string", "title": "Token"}
+    template = {
+        "job_configuration": {"token": "{{ token }}", "password": "hunter2"},
+        "variables": {
+            "type": "object",
+            "properties": {"token": {**schema, "default": "s3cr3t"}, "api_key": schema},
+        },
+    }
+    shown = without_secrets({"name": "p", "base_job_template": template})["base_job_template"]
+    assert shown["job_configuration"] == {"token": "{{ token }}", "password": MASK}
+    assert shown["variables"]["properties"] == {
+        "token": {**schema, "default": MASK},
+        "api_key": schema,
+    }

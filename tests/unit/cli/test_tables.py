@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from deployctl.app.runs import News
+from deployctl.cli.render.runs import news
+from deployctl.cli.render.table import ago, table
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, ""),
+        ("2030-01-01T12:00:00Z", "0 s ago"),
+        ("2030-01-01T11:59:01+00:00", "59 s ago"),
+        ("2030-01-01T11:00:30Z", "59 min ago"),
+        ("2030-01-01T15:00:00.5Z", "in 3 h"),
+        ("2029-12-30T00:00:00Z", "2 d ago"),
+    ],
+)
+def test_a_time_is_told_in_its_greatest_unit(text: str | None, said: str) -> None:
+    assert ago(text, NOW) == said
+
+
+def test_columns_are_as_wide_as_their_widest_cell_and_cells_are_one_line() -> None:
+    lines = [line.plain for line in table(("a", "b", "c"), [("1", "", "z"), ("世界", "x\ny", "")])]
+    assert lines == ["a     b    c", "1     -    z", "世界  x y  -"]
+
+
+def test_logs_and_states_come_in_order_of_time() -> None:
+    def at(second: int, **more: object) -> dict[str, object]:
+        return {"timestamp": f"2030-01-01T00:00:0{second}Z", **more}
+
+    found = News(
+        {"name": "r"},
+        (at(1, level=20, name="n", message="one"), at(3, level=40, name="n", message="two")),
+        (at(2, type="FAILED", name="Failed", message="why"),),
+    )
+    shown = [line.plain.partition(" | ")[2] for line in news(found)]
+    assert shown == ["INFO    | n | one", "r is Failed: why", "ERROR   | n | two"]
+    assert len(list(news(found, states=False))) == 2
