@@ -3,7 +3,7 @@
 `server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
 and never emptied, so a test names its objects after itself; one that needs an empty server takes
 `fresh_server`. `control_plane` is a shared Kubernetes without nodes; a test that writes to it takes
-a `namespace` of its own.
+a `namespace` of its own. `node` is one where pods run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tests.support.api import Api
 from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.images import flow_image
+from tests.support.cluster.node import Node, lacks
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
@@ -215,3 +217,14 @@ def kube_proxy(
             return open_proxies.enter_context(made)
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A node with a control plane of its own, and the images `flow:VERSION` of both majors."""
+    if reason := lacks():
+        pytest.skip(reason)
+    images = [flow_image(version) for version in (PREFECT_3, PREFECT_2)]
+    with ControlPlane(controllers=["*"]) as plane, Node(plane) as made:
+        made.add(*images)
+        yield made

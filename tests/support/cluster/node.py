@@ -1,0 +1,235 @@
+"""A whole node beside a control plane: pods really run, from images made on this machine.
+
+The node lives in namespaces of its own (mounts, processes); only a bridge, with an address that
+nobody else has, joins it to the machine, so two test runs can each have one. It cannot reach other
+machines: pods have no route but the bridge's, and every image pull goes to a port where nobody
+listens. A node needs root and some packages of Debian; `lacks` says what is missing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.cluster import tools
+from tests.support.cluster.api import KubeApi
+from tests.support.cluster.control_plane import ControlPlane, NotStarted
+from tests.support.cluster.images import PAUSE, SOURCES, Image, pause_image, write_archive
+
+PACKAGES = {
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "debootstrap": "debootstrap",
+    "gcc": "gcc",
+    "ip": "iproute2",
+    "runc": "runc",
+    "unshare": "util-linux",
+}
+"""Programs that a node or its images need, and the Debian packages that have them."""
+PLUGINS = Path("/usr/lib/cni")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NETWORKS = ipaddress.IPv4Network("10.88.0.0/16")
+START_SECONDS = 90.0
+
+
+def lacks() -> str:
+    """Why this machine cannot have a node; "" if it can."""
+    if os.geteuid():
+        return "a Kubernetes node needs root"
+    if packages := missing_packages():
+        return f"a Kubernetes node needs the Debian packages {' '.join(packages)}"
+    if tools.folder(tools.NODE) is None:
+        return "a Kubernetes node needs a kubelet; `make cluster-tools` builds it, with Go"
+    return ""
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that a node needs and this machine does not have."""
+    missing = {pack for name, pack in PACKAGES.items() if not shutil.which(name, path=PATH)}
+    if not (PLUGINS / "bridge").exists():
+        missing.add("containernetworking-plugins")
+    return sorted(missing)
+
+
+def install_packages() -> None:
+    """Installs what a node needs where apt and root allow it; otherwise leaves all as it is."""
+    if not os.geteuid() and shutil.which("apt-get") and (packages := missing_packages()):
+        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            subprocess.run(["apt-get", "--quiet", *command], env=env, check=False)
+
+
+class Node:
+    """A node that joins the control plane; a context manager.
+
+    The control plane has to run all controllers. A program on this machine that pods should reach
+    listens on `address`.
+    """
+
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self.control_plane = control_plane
+        self.kubeconfig = control_plane.kubeconfig
+        network = _free_network()
+        self.address = str(network[1])
+        self.folder = Path(tempfile.mkdtemp(prefix="node-", dir="/var/tmp"))
+        self.bridge = f"node{os.getpid():x}{random.randrange(256):02x}"
+        self._configure(network)
+
+    def __enter__(self) -> Self:
+        programs = tools.folder(tools.NODE)
+        assert programs, lacks()
+        self._process = subprocess.Popen(
+            [SOURCES / "hold.sh", self.folder, self.bridge, self.address, programs],
+            env={"PATH": PATH},
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the node with all its pods, and gives back what it had of this machine."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def add(self, *images: Image) -> None:
+        """Puts images into the node."""
+        with subprocess.Popen(
+            ["ctr", "-a", self._socket, "-n", "k8s.io", "images", "import", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as importing:
+            assert importing.stdin
+            assert importing.stdout
+            write_archive(images, importing.stdin)
+            importing.stdin.close()
+            said = importing.stdout.read().decode()
+        if importing.returncode:
+            raise NotStarted(f"containerd did not take the images:\n{said}")
+
+    def registry(self, host: str, url: str) -> None:
+        """From now on images of this host, `host/name:tag`, are pulled from `url`."""
+        folder = self.folder / "registries" / host
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(f'server = "{url}"\n')
+
+    @property
+    def _socket(self) -> str:
+        return str(self.folder / "containerd.sock")
+
+    def _start(self) -> None:
+        self._wait("containerd", self._hears)
+        self.add(pause_image())
+        self._wait("kubelet", self._is_ready)
+
+    def _hears(self) -> bool:
+        command = ["ctr", "-a", self._socket, "version"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def _is_ready(self) -> bool:
+        nodes = self.control_plane.admin.items("/api/v1/nodes")
+        conditions: list[Any] = nodes[0].get("status", {}).get("conditions", []) if nodes else []
+        return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+    def _wait(self, name: str, happens: Callable[[], bool]) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self._process.poll() is None:
+            if happens():
+                return
+            time.sleep(0.1)
+        log = self.folder / f"{name}.log"
+        lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+        raise NotStarted("\n".join([f"{name} did not start:", *lines]))
+
+    # What the parts are told
+
+    def _configure(self, network: ipaddress.IPv4Network) -> None:
+        kubelet = ("kubelet", "system:node:node", "system:nodes", ["node", self.address])
+        self._kubelet = self.control_plane.authority.issue(*kubelet)
+        self._user("kubelet", "system:node:node", "system:nodes")
+        self._user("kube-scheduler", "system:kube-scheduler")
+        (self.folder / "network").mkdir()
+        self._write("network/bridge.conflist", _network(self.bridge, network))
+        self._write("kubelet.json", self._kubelet_settings())
+        self.registry("_default", "http://127.0.0.1:1")
+        (self.folder / "resolv.conf").touch()
+        text = (SOURCES / "containerd.toml").read_text()
+        values = {"FOLDER": str(self.folder), "PAUSE": PAUSE, "PLUGINS": str(PLUGINS)}
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
+        (self.folder / "containerd.toml").write_text(text)
+
+    def _write(self, name: str, content: Any) -> None:
+        (self.folder / name).write_text(json.dumps(content))
+
+    def _user(self, file: str, name: str, group: str = "") -> None:
+        authority = self.control_plane.authority
+        pair = authority.issue(f"{file}-client", name, group)
+        api = KubeApi(self.control_plane.url, authority.own.certificate, pair)
+        api.write_kubeconfig(self.folder / f"{file}.kubeconfig")
+
+    def _kubelet_settings(self) -> Any:
+        authority = str(self.control_plane.authority.own.certificate)
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "address": self.address,
+            "healthzPort": 0,
+            "readOnlyPort": 0,
+            "authentication": {"x509": {"clientCAFile": authority}},
+            "tlsCertFile": str(self._kubelet.certificate),
+            "tlsPrivateKeyFile": str(self._kubelet.key),
+            "containerRuntimeEndpoint": f"unix://{self._socket}",
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{self.bridge}",
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "makeIPTablesUtilChains": False,
+            "resolvConf": str(self.folder / "resolv.conf"),
+            "clusterDNS": [self.address],
+            "imageGCHighThresholdPercent": 100,
+            # Imported images were never pulled, which from 1.35 on is a reason to pull them.
+            "imagePullCredentialsVerificationPolicy": "NeverVerify",
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+            "serializeImagePulls": False,
+            "volumePluginDir": str(self.folder / "plugins"),
+            "podLogsDir": str(self.folder / "logs"),
+        }
+
+
+def _network(bridge: str, network: ipaddress.IPv4Network) -> Any:
+    ranges = [[{"subnet": str(network), "rangeStart": str(network[10])}]]
+    return {
+        "cniVersion": "0.4.0",
+        "name": "node",
+        "plugins": [
+            {"type": "bridge", "bridge": bridge, "ipam": {"type": "host-local", "ranges": ranges}}
+        ],
+    }
+
+
+def _free_network() -> ipaddress.IPv4Network:
+    """A network of 256 addresses that no interface of this machine has."""
+    command = ["ip", "-json", "-4", "address"]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    taken = {info["local"].rpartition(".")[0] for link in found for info in link["addr_info"]}
+    free = [net for net in NETWORKS.subnets(new_prefix=24) if str(net[0])[:-2] not in taken]
+    return random.choice(free)
