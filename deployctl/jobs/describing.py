@@ -15,7 +15,7 @@ from deployctl.core.redact import is_secret_name
 from deployctl.core.values import Json, digest
 from deployctl.jobs import environment
 from deployctl.jobs.manifest import main_container
-from deployctl.jobs.model import EXECUTE, Description, Limits, Subject, Undescribable
+from deployctl.jobs.model import EXECUTE, Description, Limits, Subject, Undescribable, major
 from deployctl.jobs.names import name_slug
 from deployctl.jobs.rendering import given_variables, populate, resolve
 from deployctl.templating.references import Library, Reference, references
@@ -144,13 +144,17 @@ def _labels(subject: Subject) -> dict[str, str]:
         "prefect.io/flow-name": flow.get("name"),
         "prefect.io/deployment-id": deployment.get("id"),
         "prefect.io/deployment-name": deployment.get("name"),
-        "prefect.io/deployment-updated": _moment(deployment.get("updated")),
+        "prefect.io/deployment-updated": _moment(deployment.get("updated"), subject),
     }
     return {name: text for name, text in found.items() if text}
 
 
-def _moment(text: str | None) -> str:
-    return datetime.fromisoformat(text).astimezone(UTC).isoformat() if text else ""
+def _moment(text: str | None, subject: Subject) -> str:
+    """A time as the worker of the server's major writes it."""
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    return moment if major(subject.server_version) >= 3 else moment.replace("+00:00", "Z")
 
 
 def _texts(value: Json, where: str) -> dict[str, str]:

@@ -1,0 +1,287 @@
+"""Job variables and base job templates, to compare what becomes of them here and in Prefect.
+
+Each case is tried on Prefect's own template and on ours. `SAME` ones must give the same Job, apart
+from what all Jobs of ours have; `DIFFERENT` ones say what we do instead of what Prefect does, and
+why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployctl.core.values import Json, Path
+
+RUN = "6f7f6a6e-0d5e-4f0e-9a3c-0d7a3f1b2c4d"
+BLOCK = "0f5b1c1e-6d3a-4a34-9d3c-0d7a3f1b2c4d"
+
+BLOCKS: dict[str, Json] = {
+    "secret/token": {"value": "s3cret-token"},
+    "json/settings": {"value": {"deep": {"list": [1, {"key": "found"}]}, "name": "n"}},
+    "docker-registry/main": {"url": "registry.example.com", "user": "u"},
+    BLOCK: {"config": {"apiVersion": "v1"}, "context_name": "ctx"},
+}
+VARIABLES: dict[str, Json] = {"image": "python:3.12", "number": 7}
+
+CONTAINER: Path = (
+    "job_configuration",
+    "job_manifest",
+    "spec",
+    "template",
+    "spec",
+    "containers",
+    0,
+)
+POD: Path = CONTAINER[:5]
+JOB: Path = CONTAINER[:2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is changed from a plain deployment on a plain pool."""
+
+    id: str
+    deployment: dict[str, Json] = field(default_factory=dict)
+    run: dict[str, Json] = field(default_factory=dict)
+    edits: tuple[tuple[Path, Json], ...] = ()
+    """Places in the template and what stands there instead."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Other names of run, flow and deployment."""
+    majors: tuple[int, ...] = (2, 3)
+
+
+@dataclass(frozen=True)
+class Different:
+    """A case where we want something else, at a place in the manifest."""
+
+    case: Case
+    reason: str
+    path: Path
+    ours: Any
+    """What stands there; None: nothing. Variables of the container by name: {"A": "1"}."""
+
+
+def default(name: str, value: Json) -> tuple[Path, Json]:
+    """The edit that gives a variable of the template another default."""
+    return ("variables", "properties", name, "default"), value
+
+
+SAME = [
+    Case("nothing is set"),
+    Case("image", {"image": "registry.example.com/app:1"}),
+    Case("command", {"command": "python -m app 'two words'"}),
+    Case("namespace", {"namespace": "etl"}),
+    Case("service account", {"service_account_name": "runner"}),
+    Case("pull policy", {"image_pull_policy": "Always"}),
+    Case("ttl", {"finished_job_ttl": 300}),
+    Case("ttl of the run wins", {"finished_job_ttl": 300}, {"finished_job_ttl": 5}),
+    Case("no backoff: reschedule", {"backoff_limit": 0}, majors=(3,)),
+    Case("backoff: relinquish", {"backoff_limit": 3}, majors=(3,)),
+    Case(
+        "sigterm behaviour that is set stays",
+        {"env": {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "crash"}},
+        majors=(3,),
+    ),
+    Case("resources", {"cpu_request": "100m", "memory_limit": "1Gi"}, majors=(3,)),
+    Case("env", {"env": {"A": "1", "PREFECT_LOGGING_LEVEL": "ERROR"}}),
+    Case("env is merged", {"env": {"A": "1", "B": "2"}}, {"env": {"B": "3", "C": "4"}}),
+    Case(
+        "env under that of the pool",
+        {"env": {"A": "1"}},
+        edits=(default("env", {"A": "0", "P": "p"}),),
+    ),
+    Case(
+        "null deletes an inherited variable", {"env": {"PREFECT_LOGGING_LEVEL": None}}, majors=(3,)
+    ),
+    Case(
+        "null deletes a variable of the pool",
+        {"env": {"P": None}},
+        edits=(default("env", {"P": "p"}),),
+        majors=(3,),
+    ),
+    Case("dots", {"env.A": "1", "env.B": "2"}, majors=(3,)),
+    Case("dots under a mapping", {"env.A": "1", "env.B": "2", "env": {"B": "3"}}, majors=(3,)),
+    Case("dots of the run", {"env.A": "1"}, {"env.A": "2"}, majors=(3,)),
+    Case(
+        "literal env in the configuration",
+        {"env": {"A": "1"}},
+        edits=((("job_configuration", "env"), {"A": "0", "L": "l"}),),
+    ),
+    Case("labels", {"labels": {"team": "Data Eng/µ", "My Key/na me!": "x", "empty": ""}}),
+    Case("a label in place of Prefect's", {"labels": {"prefect.io/flow-name": "mine"}}),
+    Case("a label that cannot be", {"labels": {"a": "---"}}),
+    Case("a long label", {"labels": {"a" * 70: "b" * 62 + "-" + "c" * 9}}),
+    Case("labels in the manifest", edits=(((*JOB, "metadata", "labels"), {"own": "Own One"}),)),
+    Case(
+        "labels and annotations of the pod",
+        {"annotations": {"note": "n"}},
+        edits=(((*POD[:-1], "metadata"), {"labels": {"p": "q"}, "annotations": {"r": "s"}}),),
+        majors=(3,),
+    ),
+    Case("annotations", {"annotations": {"Weird Key/näme": "any value, é too"}}, majors=(3,)),
+    Case("env as a list of names and values", {"env": [{"name": "A", "value": "1"}]}, majors=(3,)),
+    Case(
+        "env with valueFrom",
+        {"env": [{"name": "P", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]},
+        majors=(3,),
+    ),
+    Case(
+        "env that the template writes",
+        {"env": {"A": "1"}},
+        edits=(
+            (
+                (*CONTAINER, "env"),
+                [
+                    {"name": "H", "value": "hard"},
+                    {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                ],
+            ),
+        ),
+    ),
+    Case("arguments that the template writes", edits=(((*CONTAINER, "args"), ["sh", "-c", "x"]),)),
+    Case("a missing variable within text", edits=(((*CONTAINER, "image"), "reg/{{ nope }}:1"),)),
+    Case("a missing variable alone", edits=(((*CONTAINER, "workingDir"), "{{ nope }}"),)),
+    Case(
+        "a missing list item",
+        edits=(((*POD, "tolerations"), ["{{ nope }}", {"key": "{{ namespace }}"}]),),
+    ),
+    Case(
+        "a path into a variable",
+        {"labels": {"team": "x"}},
+        edits=(((*CONTAINER, "workingDir"), "/{{ labels.team }}"),),
+    ),
+    Case(
+        "a variable of the environment",
+        edits=(((*CONTAINER, "workingDir"), "/srv/{{ $WORKER_SAYS }}{{ $NOT_SET }}"),),
+    ),
+    Case(
+        "a value is not looked at again",
+        {"image": "{{ namespace }}:1", "env": {"A": "{{ image }}"}},
+    ),
+    Case("a variable of the server", {"image": "{{ prefect.variables.image }}"}),
+    Case("a variable of the server within text", {"image": "r/{{ prefect.variables.image }}"}),
+    Case(
+        "a variable of the server with its type",
+        {"finished_job_ttl": "{{ prefect.variables.number }}"},
+    ),
+    Case(
+        "a variable that the server does not have", {"env": {"A": "[{{ prefect.variables.nope }}]"}}
+    ),
+    Case("a block", {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}"}}),
+    Case(
+        "a block in the template",
+        edits=(((*CONTAINER, "workingDir"), "{{ prefect.blocks.json.settings.name }}"),),
+    ),
+    Case(
+        "a path into a block", {"env": {"K": "{{ prefect.blocks.json.settings.deep.list[1].key }}"}}
+    ),
+    Case("a block of several fields", {"image": "{{ prefect.blocks.docker-registry.main.url }}"}),
+    Case(
+        "a sidecar after the flow",
+        edits=(((*CONTAINER[:-1],), [{"name": "prefect-job"}, {"name": "log"}]),),
+    ),
+    Case(
+        "names that are no labels",
+        names={"flow": "日本 flow!", "run": "Weird_Name! é #1", "deployment": "Ünï"},
+    ),
+]
+
+DIFFERENT = [
+    Different(
+        Case("null is no value", {"image": None}, majors=(3,)),
+        "Kubernetes would refuse a container whose image is null",
+        (*CONTAINER[2:], "image"),
+        "prefecthq/prefect:{version}-python3.11",
+    ),
+    Different(
+        Case("dots on Prefect 2", {"env.A": "1"}, majors=(2,)),
+        "Prefect 2 ignores them",
+        (*CONTAINER[2:], "env"),
+        {"A": "1"},
+    ),
+    Different(
+        Case("dots of the run over a mapping", {"env": {"A": "1"}}, {"env.A": "2"}, majors=(3,)),
+        "what the run says wins",
+        (*CONTAINER[2:], "env"),
+        {"A": "2"},
+    ),
+    Different(
+        Case(
+            "a setting that the template writes",
+            edits=(((*CONTAINER, "env"), [{"name": "PREFECT_API_URL", "value": "http://in"}]),),
+            majors=(3,),
+        ),
+        "who writes a setting into the container means it; as in Prefect 2",
+        (*CONTAINER[2:], "env"),
+        {"PREFECT_API_URL": "http://in"},
+    ),
+    Different(
+        Case("ctx in the template", edits=(((*CONTAINER, "workingDir"), "/{{ ctx.flow.name }}"),)),
+        "Prefect erases it",
+        (*CONTAINER[2:], "workingDir"),
+        "/hello",
+    ),
+    Different(
+        Case("ctx in a variable", {"env": {"RUN": "{{ ctx.flow_run.id }}"}}),
+        "Prefect fills it in only in the name",
+        (*CONTAINER[2:], "env"),
+        {"RUN": RUN},
+    ),
+    Different(
+        Case("the environment alone", edits=(((*CONTAINER, "workingDir"), "{{ $NOT_SET }}"),)),
+        "as with any placeholder that stands alone and has no value",
+        (*CONTAINER[2:], "workingDir"),
+        None,
+    ),
+    Different(
+        Case("a renamed container", edits=(((*CONTAINER, "name"), "flow"),)),
+        "Prefect refuses it",
+        (*CONTAINER[2:], "name"),
+        "flow",
+    ),
+    Different(
+        Case(
+            "a sidecar before the flow",
+            edits=((CONTAINER[:-1], [{"name": "log", "image": "l"}, {"name": "prefect-job"}]),),
+        ),
+        "Prefect refuses it",
+        (*CONTAINER[2:-1], 1, "args"),
+        ["prefect", "flow-run", "execute"],
+    ),
+    Different(
+        Case("restarted by the kubelet", edits=(((*POD, "restartPolicy"), "OnFailure"),)),
+        "Prefect refuses it",
+        (*POD[2:], "restartPolicy"),
+        "OnFailure",
+    ),
+    Different(
+        Case(
+            "no misplaced fields",
+            edits=(
+                (
+                    (*JOB, "spec"),
+                    {
+                        "template": {
+                            "spec": {
+                                "restartPolicy": "Never",
+                                "containers": [{"name": "prefect-job"}],
+                            }
+                        }
+                    },
+                ),
+            ),
+        ),
+        "Prefect refuses it",
+        (*POD[2:], "restartPolicy"),
+        "Never",
+    ),
+    Different(
+        Case(
+            "a short manifest",
+            edits=((JOB, {"spec": {"template": {"spec": {"containers": [{}]}}}}),),
+        ),
+        "Prefect refuses it",
+        ("kind",),
+        "Job",
+    ),
+]
