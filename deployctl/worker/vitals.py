@@ -1,0 +1,127 @@
+"""How a worker is doing: which of its loops live, and what keeps runs from being started.
+
+The two are kept apart because a restart cures only the first. A server that is down, a wrong key, a
+deleted pool or a queue that does not exist are faults: they make a worker not ready, and never
+make Kubernetes restart it again and again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from deployctl.worker.model import Watch
+
+FROZEN_AFTER = 300.0
+"""Seconds by which a beat may be late: requests have a timeout of a minute, Prefect's worker counts
+as dead after 30 polls that did not come, by default as long."""
+
+_WATCH = "watch "
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The last sign of life of a loop; times are seconds of the clock of its `Vitals`."""
+
+    at: float
+    due: float
+    """When the next one is expected."""
+    death: str = ""
+    """Why the loop ended, where it was not meant to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What is known of a worker at one moment."""
+
+    beats: Mapping[str, Beat]
+    """By the name of the loop."""
+    faults: Mapping[str, str]
+    """What is wrong (`api`, `pool`, `watch jobs`) → the reason."""
+
+
+def illness(vitals: Vitals, now: float, patience: float = FROZEN_AFTER) -> str:
+    """Why a restart would help: a loop that is dead, or frozen for `patience` seconds; else ""."""
+    for loop, beat in vitals.beats.items():
+        if beat.death:
+            return f"the loop '{loop}' died: {beat.death}"
+        if now > beat.due + patience:
+            return f"the loop '{loop}' has been silent for {now - beat.at:.0f} s"
+    return ""
+
+
+def obstacles(vitals: Vitals, now: float, patience: float = FROZEN_AFTER) -> dict[str, str]:
+    """All that keeps runs from being started, by name; empty for a worker that is ready."""
+    ill = illness(vitals, now, patience)
+    return {**vitals.faults, **({"loops": ill} if ill else {})}
+
+
+class Monitor:
+    """Where the loops report. Every method may be called from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self.clock = clock
+        self._beats: dict[str, Beat] = {}
+        self._faults: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._here = threading.local()
+
+    def beat(self, loop: str, pause: float = 0.0) -> None:
+        """The loop, which the calling thread runs, is alive and will sleep for `pause` seconds."""
+        self._here.loop = loop
+        now = self.clock()
+        with self._lock:
+            self._beats[loop] = Beat(now, now + pause)
+
+    def patient(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
+        """`wait`, as a sign of life of the loop in which somebody waits.
+
+        For a session: a server under maintenance is waited for without end, and that is healthy.
+        """
+
+        def waiting(seconds: float) -> bool:
+            loop = getattr(self._here, "loop", None)
+            if loop is None:
+                return wait(seconds)
+            self.beat(loop, seconds)
+            asked = wait(seconds)
+            self.beat(loop)
+            return asked
+
+        return waiting
+
+    def ended(self, loop: str) -> None:
+        """The loop is over, as it should be."""
+        with self._lock:
+            self._beats.pop(loop, None)
+
+    def died(self, loop: str, reason: str) -> None:
+        """The loop is over and should not be; a beat of its successor makes up for it."""
+        now = self.clock()
+        with self._lock:
+            self._beats[loop] = Beat(now, now, reason)
+
+    def fault(self, name: str, reason: str) -> None:
+        """Something is wrong that a restart would not cure."""
+        with self._lock:
+            self._faults[name] = reason
+
+    def well(self, name: str) -> None:
+        """It is not wrong any more."""
+        with self._lock:
+            self._faults.pop(name, None)
+
+    def watched(self, watches: Iterable[Watch]) -> None:
+        """Makes faults of the watches that have a problem, instead of those that had one before."""
+        problems = {f"{_WATCH}{watch.place}": watch.problem for watch in watches if watch.problem}
+        with self._lock:
+            others = {k: v for k, v in self._faults.items() if not k.startswith(_WATCH)}
+            self._faults = {**others, **problems}
+
+    def vitals(self) -> Vitals:
+        """How the worker is doing now."""
+        with self._lock:
+            return Vitals(dict(self._beats), dict(self._faults))

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deployctl.core import redact
+from deployctl.worker.health import HealthServer, NoPort
+from deployctl.worker.metrics import Metrics
+from deployctl.worker.vitals import Monitor
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def monitor(clock: Clock) -> Monitor:
+    return Monitor(clock)
+
+
+@pytest.fixture
+def server(monitor: Monitor) -> Iterator[HealthServer]:
+    with HealthServer("127.0.0.1", 0, monitor, Metrics(monitor, lambda: 0.0).text) as server:
+        yield server
+
+
+def get(server: HealthServer, path: str, host: str = "127.0.0.1") -> tuple[int, str, bytes]:
+    connection = http.client.HTTPConnection(host, server.port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["content-type"], answer.read()
+    finally:
+        connection.close()
+
+
+def page(server: HealthServer, path: str) -> tuple[int, Any]:
+    status, kind, body = get(server, path)
+    assert kind == "application/json"
+    return status, json.loads(body)
+
+
+OK = (200, {"message": "OK"})
+
+
+def test_a_healthy_worker_says_so_as_prefects_does(server: HealthServer, monitor: Monitor) -> None:
+    monitor.beat("poll")
+    assert page(server, "/health") == OK
+    assert page(server, "/ready") == OK
+
+
+def test_a_frozen_loop_is_the_only_reason_for_a_restart(
+    server: HealthServer, monitor: Monitor, clock: Clock
+) -> None:
+    monitor.beat("poll", 10)
+    monitor.fault("authentication", "the server does not accept these credentials")
+    assert page(server, "/health") == OK
+    clock.now += 311
+    silent = "the loop 'poll' has been silent for 311 s"
+    assert page(server, "/health") == (503, {"message": silent})
+    monitor.beat("poll", 10)
+    assert page(server, "/health") == OK
+
+
+def test_faults_are_told_by_name_and_without_secrets(
+    server: HealthServer, monitor: Monitor
+) -> None:
+    redact.remember(["swordfish-7"])
+    monitor.fault("api", "http://user:pw@host does not take swordfish-7")
+    monitor.fault("pool", "it was deleted")
+    assert page(server, "/ready") == (
+        503,
+        {
+            "message": "not ready: api, pool",
+            "faults": {
+                "api": f"http://{redact.MASK}@host does not take {redact.MASK}",
+                "pool": "it was deleted",
+            },
+        },
+    )
+
+
+def test_metrics_are_there(server: HealthServer) -> None:
+    status, kind, body = get(server, "/metrics?x=1")
+    assert status == 200
+    assert kind.startswith("text/plain; version=0.0.4")
+    assert b"deployctl_worker_up 1.0" in body
+
+
+def test_other_pages_say_which_there_are(server: HealthServer) -> None:
+    assert page(server, "/") == (404, {"message": "there are /health, /ready, /metrics"})
+
+
+def test_a_defect_of_a_page_is_an_answer(monitor: Monitor) -> None:
+    def broken() -> bytes:
+        raise ZeroDivisionError
+
+    with HealthServer("127.0.0.1", 0, monitor, broken) as server:
+        assert page(server, "/metrics")[0] == 500
+        assert page(server, "/health") == OK
+
+
+def test_a_reader_that_says_nothing_keeps_nobody_waiting(server: HealthServer) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as silent,
+        socket.create_connection(("127.0.0.1", server.port)) as broken,
+    ):
+        broken.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        broken.close()
+        silent.sendall(b"GET /hea")
+        assert page(server, "/health") == OK
+
+
+def test_a_port_in_use_is_a_clear_error(server: HealthServer, monitor: Monitor) -> None:
+    with pytest.raises(NoPort, match=rf"'127.0.0.1', port {server.port}: Address already in use"):
+        HealthServer("127.0.0.1", server.port, monitor, bytes)
+
+
+def test_an_address_of_another_machine_is_a_clear_error(monitor: Monitor) -> None:
+    with pytest.raises(NoPort, match="Cannot assign requested address"):
+        HealthServer("192.0.2.1", 0, monitor, bytes)
+
+
+def test_the_port_is_free_again_afterwards(monitor: Monitor) -> None:
+    with HealthServer("127.0.0.1", 0, monitor, bytes) as first:
+        port = first.port
+    with HealthServer("127.0.0.1", port, monitor, bytes) as second:
+        assert page(second, "/health") == OK
+    with pytest.raises(OSError, match="refused"):
+        get(second, "/health")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_it_listens_on_ipv6(monitor: Monitor) -> None:
+    with HealthServer("::1", 0, monitor, bytes) as server:
+        assert get(server, "/health", "::1")[0] == 200

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from deployctl.worker.model import Watch
+from deployctl.worker.vitals import Beat, Monitor, Vitals, illness, obstacles
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("beats", "said"),
+    [
+        ({}, ""),
+        ({"poll": Beat(1000, 1010)}, ""),
+        ({"poll": Beat(700, 710)}, ""),
+        ({"poll": Beat(600, 699)}, "the loop 'poll' has been silent for 400 s"),
+        ({"poll": Beat(600, 5000)}, ""),
+        ({"a": Beat(1000, 1000), "b": Beat(1000, 1000, "oops")}, "the loop 'b' died: oops"),
+    ],
+)
+def test_only_a_loop_that_is_dead_or_frozen_is_an_illness(
+    beats: dict[str, Beat], said: str
+) -> None:
+    faults = {"api": "it is down", "authentication": "401", "pool": "it was deleted"}
+    assert illness(Vitals(beats, faults), 1000, patience=300) == said
+
+
+@pytest.mark.parametrize(
+    ("vitals", "names"),
+    [
+        (Vitals({}, {}), []),
+        (Vitals({}, {"api": "down", "queue": "unknown"}), ["api", "queue"]),
+        (Vitals({"poll": Beat(0, 0)}, {"api": "down"}), ["api", "loops"]),
+    ],
+)
+def test_every_fault_is_an_obstacle(vitals: Vitals, names: list[str]) -> None:
+    assert list(obstacles(vitals, 1000, patience=300)) == names
+
+
+def test_a_loop_that_ended_as_it_should_is_not_missed() -> None:
+    clock = Clock()
+    monitor = Monitor(clock)
+    monitor.beat("poll", 10)
+    monitor.beat("sync", 10)
+    monitor.ended("poll")
+    clock.now += 1000
+    assert list(monitor.vitals().beats) == ["sync"]
+    assert "'sync'" in illness(monitor.vitals(), clock())
+
+
+def test_the_successor_of_a_dead_loop_makes_up_for_it() -> None:
+    monitor = Monitor(Clock())
+    monitor.died("poll", "oops")
+    assert illness(monitor.vitals(), 1000) == "the loop 'poll' died: oops"
+    monitor.beat("poll")
+    assert illness(monitor.vitals(), 1000) == ""
+
+
+def test_a_fault_lasts_until_it_is_well() -> None:
+    monitor = Monitor(Clock())
+    monitor.fault("api", "refused")
+    monitor.fault("api", "timed out")
+    assert monitor.vitals().faults == {"api": "timed out"}
+    monitor.well("api")
+    monitor.well("api")
+    assert monitor.vitals().faults == {}
+
+
+def test_watches_with_a_problem_are_faults_until_they_have_none() -> None:
+    monitor = Monitor(Clock())
+    monitor.fault("api", "down")
+    monitor.watched([Watch("a", 1.0, "403"), Watch("b", 2.0)])
+    assert monitor.vitals().faults == {"api": "down", "watch a": "403"}
+    monitor.watched([Watch("a", 3.0), Watch("b", 2.0, "gone")])
+    assert monitor.vitals().faults == {"api": "down", "watch b": "gone"}
+    monitor.watched([])
+    assert monitor.vitals().faults == {"api": "down"}
+
+
+def test_waiting_for_a_server_without_end_is_a_sign_of_life() -> None:
+    clock = Clock()
+    monitor = Monitor(clock)
+
+    def wait(seconds: float) -> bool:
+        assert illness(monitor.vitals(), clock.now + seconds) == ""
+        clock.now += seconds
+        return False
+
+    waiting = monitor.patient(wait)
+    monitor.beat("poll")
+    for _ in range(200):
+        assert waiting(3600.0) is False
+        assert illness(monitor.vitals(), clock.now) == ""
+    clock.now += 301
+    assert "'poll'" in illness(monitor.vitals(), clock.now)
+
+
+def test_waiting_says_nothing_of_loops_in_other_threads() -> None:
+    clock = Clock()
+    monitor = Monitor(clock)
+    thread = threading.Thread(target=lambda: monitor.beat("poll"))
+    thread.start()
+    thread.join()
+    clock.now += 1000
+    assert monitor.patient(lambda _seconds: True)(1.0) is True
+    assert "'poll'" in illness(monitor.vitals(), clock.now)
