@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from deployctl.core.values import Json
-from deployctl.jobs import marks
+from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.kubernetes.causes import main_container, pod_cause
@@ -84,7 +84,7 @@ def pod_facts(pod: Json) -> PodFacts:
         name=str(meta.get("name", "")),
         namespace=str(meta.get("namespace", "")),
         uid=str(meta.get("uid", "")),
-        attempt=str((meta.get("labels") or {}).get(marks.ATTEMPT, "")),
+        attempt=str((meta.get("labels") or {}).get(ATTEMPT, "")),
         phase=phase,
         since=_pod_since(pod, phase, running, ended),
         cause=None if phase is Phase.SUCCEEDED else pod_cause(pod),
@@ -101,15 +101,15 @@ def job_facts(job: Json) -> JobFacts:
     """The facts of a Job, from its JSON. An annotation that makes no sense counts as none."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
-    worker, limits = _memory((meta.get("annotations") or {}).get(marks.MEMORY))
+    worker, limits = _memory((meta.get("annotations") or {}).get(MEMORY))
     created = _time(meta.get("creationTimestamp")) or 0.0
     phase, since, cause = _job_phase(spec, status)
     return JobFacts(
         name=str(meta.get("name", "")),
         namespace=str(meta.get("namespace", "")),
         uid=str(meta.get("uid", "")),
-        run=str(labels.get(marks.RUN, "")),
-        attempt=str(labels.get(marks.ATTEMPT, "")),
+        run=str(labels.get(RUN, "")),
+        attempt=str(labels.get(ATTEMPT, "")),
         worker=worker,
         limits=limits,
         created=created,
