@@ -1,4 +1,4 @@
-"""Runs the Prefect server of the interpreter that runs this file: `python serve.py PORT`.
+"""Runs the Prefect server of the interpreter that runs this file: `python serve.py HOST PORT`.
 
 It replaces `prefect server start`, which loads the whole command line first and runs the server in
 another process. Standard input is a leash: the server ends as soon as whoever holds the other end
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
+        host=sys.argv[1],
+        port=int(sys.argv[2]),
         log_level="warning",
     )

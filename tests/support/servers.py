@@ -51,7 +51,7 @@ class Server:
     """One Prefect server and its data.
 
     `csrf`, `auth` ("user:password"; 2.20 has no such thing) and `scheduler` switch the server's own
-    settings; `env` adds others. The server does not run before `start`.
+    settings; `env` adds others; it listens on `host`. The server does not run before `start`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Server:
         csrf: bool = False,
         auth: str | None = None,
         scheduler: bool = True,
+        host: str = "127.0.0.1",
         env: dict[str, str] | None = None,
     ) -> None:
         self.version = version
@@ -68,8 +69,9 @@ class Server:
         self.home = Path(tempfile.mkdtemp(prefix=f"prefect-{version}-"))
         self.database = self.home / "prefect.db"
         self.log = self.home / "server.log"
+        self.host = host
         self.port = free_port()
-        self.api_url = f"http://127.0.0.1:{self.port}/api"
+        self.api_url = f"http://{host}:{self.port}/api"
         self.auth = auth
         self._env = isolated(
             self.home,
@@ -108,7 +110,7 @@ class Server:
     def _launch(self, env: dict[str, str]) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, Path(__file__).with_name("serve.py"), str(self.port)],
+                [self.python, Path(__file__).with_name("serve.py"), self.host, str(self.port)],
                 cwd=self.home,
                 env=env,
                 stdin=subprocess.PIPE,
