@@ -319,11 +319,12 @@ def _unreachable(error: Exception) -> KubeUnreachable:
 
     if isinstance(error, known.ReadTimeoutError):
         return KubeUnreachable("it was silent for too long", sent=True)
-    if isinstance(error, known.ConnectTimeoutError):
+    refused = isinstance(error, known.NewConnectionError)  # which is a ConnectTimeoutError, too
+    if isinstance(error, known.ConnectTimeoutError) and not refused:
         return KubeUnreachable("it does not answer (timeout while connecting)", sent=False)
     text = redact(str(error.args[-1] if error.args else error) or type(error).__name__)
-    before = (known.NewConnectionError, known.ProxyError, known.SSLError, known.LocationValueError)
-    return KubeUnreachable(text, sent=not isinstance(error, before))
+    before = (known.ProxyError, known.SSLError, known.LocationValueError)
+    return KubeUnreachable(text, sent=not (refused or isinstance(error, before)))
 
 
 def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = None) -> KubeRefused:

@@ -1,0 +1,121 @@
+"""The clusters that jobs run in: the worker's own, and those that a job's `cluster_config` names.
+
+A place is `namespace` in the worker's own cluster and `cluster/namespace` in another, where the
+cluster is a digest of its address and authority: other credentials are no other cluster, and the
+first that were given stay in use. A worker that is started again knows a foreign cluster only from
+the next description that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.core.values import Json, canonical
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.model import Job, NotNow
+
+Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
+"""Opens a cluster: the one of a `cluster_config`, or the worker's own for None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster, and how its jobs are called outside of it."""
+
+    kube: Kube
+    uid: str
+    key: str = ""
+    """The part of its places before the slash; "" for the worker's own."""
+    pid_has_uid: bool = False
+    """Prefect 2 calls a job `uid:namespace:name`, Prefect 3 `namespace:name`."""
+
+    def place(self, namespace: str) -> str:
+        """What the worker calls a namespace of it."""
+        return f"{self.key}/{namespace}" if self.key else namespace
+
+    def pid(self, namespace: str, name: str) -> str:
+        """What the server is told as the infrastructure_pid of a job."""
+        return f"{self.uid}:{namespace}:{name}" if self.pid_has_uid else f"{namespace}:{name}"
+
+
+class Clusters:
+    """All clusters that were needed so far; may be used by many threads."""
+
+    def __init__(
+        self, connect: Connect, journal: Journal, *, uid: str = "", pid_has_uid: bool = False
+    ) -> None:
+        """`uid` is what the worker's own cluster is to be called, instead of asking it.
+
+        Raises NotNow when the cluster does not say what it is, and what `connect` raises.
+        """
+        self._connect = connect
+        self._journal = journal
+        self._pid_has_uid = pid_has_uid
+        self._lock = threading.Lock()
+        kube = connect(None)
+        self.own = Cluster(kube, uid or self._identify(kube), "", pid_has_uid)
+        self._known = {"": self.own}
+        self._keys: dict[str, str] = {}
+        """The cluster of each `cluster_config` that was seen, by a hash of the latter."""
+
+    def all(self) -> list[Cluster]:
+        """Those that were needed so far, the worker's own first."""
+        with self._lock:
+            return list(self._known.values())
+
+    def of(self, configuration: Mapping[str, Json]) -> Cluster:
+        """The cluster that a job's rendered configuration asks for.
+
+        Raises NotNow, and what `connect` raises for a configuration that cannot be used.
+        """
+        config = configuration.get("cluster_config")
+        if not config:
+            return self.own
+        seen = _short_hash(canonical(config).encode())
+        with self._lock:
+            if seen not in self._keys:
+                kube = self._connect(config)
+                key = _short_hash(kube.host.encode() + kube.authority())
+                if key not in self._known:
+                    self._known[key] = Cluster(kube, self._identify(kube), key, self._pid_has_uid)
+                self._keys[seen] = key
+            return self._known[self._keys[seen]]
+
+    def at(self, job: Job) -> tuple[Cluster, str]:
+        """The cluster and the namespace of a job; raises NotNow for a cluster not known yet."""
+        key, _, namespace = job.place.rpartition("/")
+        if not key:
+            return self.own, namespace
+        with self._lock:
+            if key not in self._known:
+                raise NotNow(f"the cluster of job '{job.name}' is not connected yet")
+            return self._known[key], namespace
+
+    def _identify(self, kube: Kube) -> str:
+        """The uid of kube-system, as Prefect does it; where that may not be read, of the CA."""
+        try:
+            found = kube.request("GET", "/api/v1/namespaces/kube-system")
+            return str(found["metadata"]["uid"])
+        except KubeUnreachable as error:
+            raise NotNow(str(error)) from error
+        except KubeRefused as error:
+            if error.passes:
+                raise NotNow(str(error)) from error
+        uid = _short_hash(kube.authority())
+        self._journal.tell(
+            Level.WARNING,
+            "cluster.unnamed",
+            "the worker may not get the namespace kube-system, so it knows its cluster by the "
+            "certificate of its authority; PREFECT_KUBERNETES_CLUSTER_UID gives it a name",
+            cluster=uid,
+        )
+        return uid
+
+
+def _short_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,192 @@
+"""Looks after all that is heard of all clusters, and adds what Jobs and pods don't say themselves.
+
+That is: why a job gets no pod or a pod no start (their Events, where the worker may read them),
+what a pod prints, and the events that a Prefect 3 server keeps of pods.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.model import Job, Noticed, Tell, Watch
+from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters
+from deployctl.worker.runtimes.kubernetes.facts import JobFacts, PodFacts
+from deployctl.worker.runtimes.kubernetes.output import Followers
+from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
+from deployctl.worker.runtimes.kubernetes.refusals import events_cause
+from deployctl.worker.runtimes.kubernetes.watching import Lookout
+
+_LOOK_SECONDS = 0.5
+_END_SECONDS = 2.0
+"""How long a thread may take to end; it is a daemon and holds nothing."""
+
+PUZZLED_AFTER = 10.0
+"""Seconds that a job waits without a reason before its Events are read."""
+
+_ASK_AGAIN = 30.0
+_MOST_ASKED = 10
+"""Jobs whose Events are read in one look: the API server has other things to do."""
+
+
+class Observer:
+    """Hears of the jobs in all clusters. `run` does it; everything else may be called any time."""
+
+    def __init__(
+        self,
+        clusters: Clusters,
+        selector: str,
+        journal: Journal,
+        *,
+        clock: Callable[[], float],
+        silence: float,
+        only: tuple[str, ...],
+        pod_events: bool,
+    ) -> None:
+        """`only`: the namespaces to look into at first, of the worker's own cluster; none: all."""
+        self._clusters = clusters
+        self._selector = selector
+        self._journal = journal
+        self._clock = clock
+        self._silence = silence
+        self._only = only
+        self._pod_events = pod_events
+        self._lock = threading.Lock()
+        self._wanted: dict[str, set[str]] = {}
+        self._lookouts: dict[str, Lookout] = {}
+        self._asked: dict[str, float] = {}
+        self._blind: set[str] = set()
+        """Clusters whose Events may not be read."""
+
+    def look_into(self, cluster: Cluster, namespace: str) -> None:
+        """Hears of this namespace, too, whenever it hears at all."""
+        with self._lock:
+            self._wanted.setdefault(cluster.key, set()).add(namespace)
+            lookout = self._lookouts.get(cluster.key)
+        if lookout is not None:
+            lookout.add(namespace)
+
+    def is_listed(self, cluster: Cluster, namespace: str) -> bool:
+        """Whether all jobs of the namespace have been told."""
+        lookout = self._lookouts.get(cluster.key)
+        return lookout is not None and lookout.ask(lambda p: p.is_listed(namespace))
+
+    def told(self, cluster: Cluster, attempt: str) -> Job | None:
+        """What was told last of a job."""
+        lookout = self._lookouts.get(cluster.key)
+        return lookout.ask(lambda picture: picture.told(attempt)) if lookout else None
+
+    def watches(self) -> list[Watch]:
+        """How well it hears."""
+        with self._lock:
+            lookouts = list(self._lookouts.values())
+        if not lookouts:
+            return [Watch(self._clusters.own.place("*"), 0.0, "not begun")]
+        return [watch for lookout in lookouts for watch in lookout.watches()]
+
+    def run(self, tell: Tell, stop: Stop) -> None:
+        """Hears until asked to stop."""
+        followers = Followers(tell, self._clock())
+        try:
+            while not stop.asked:
+                for lookout in self._posted(tell):
+                    lookout.look(stop)
+                    self._follow(lookout, followers)
+                    self._explain(lookout)
+                stop.wait(_LOOK_SECONDS)
+        finally:
+            with self._lock:
+                lookouts = list(self._lookouts.values())
+                self._lookouts = {}
+            followers.end()
+            for lookout in lookouts:
+                lookout.end(_END_SECONDS)
+
+    def _posted(self, tell: Tell) -> list[Lookout]:
+        """A lookout for every cluster that is known by now."""
+        with self._lock:
+            for cluster in self._clusters.all():
+                if cluster.key not in self._lookouts:
+                    lookout = Lookout(
+                        cluster,
+                        self._selector,
+                        tell=tell,
+                        pod_heard=_PodEvents(tell, self._clock) if self._pod_events else _deaf,
+                        journal=self._journal,
+                        clock=self._clock,
+                        only=() if cluster.key else self._only,
+                        silence=self._silence,
+                    )
+                    self._lookouts[cluster.key] = lookout
+                    for namespace in self._wanted.get(cluster.key, ()):
+                        lookout.add(namespace)
+            return list(self._lookouts.values())
+
+    @staticmethod
+    def _follow(lookout: Lookout, followers: Followers) -> None:
+        pods = lookout.ask(lambda picture: list(picture.streaming()))
+        for pod in pods:
+            followers.follow(lookout.cluster.kube, pod)
+        followers.keep(pod.uid for pod in pods)
+
+    def _explain(self, lookout: Lookout) -> None:
+        """Reads the Events of jobs that wait, nobody knows what for."""
+        now = self._clock()
+        if lookout.cluster.key in self._blind:
+            return
+        puzzling = lookout.ask(lambda picture: list(picture.puzzling(now - PUZZLED_AFTER)))
+        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > _ASK_AGAIN]
+        self._asked = {a: at for a, at in self._asked.items() if now - at <= _ASK_AGAIN}
+        for job, pods in fresh[:_MOST_ASKED]:
+            self._asked[job.attempt] = now
+            try:
+                cause = events_cause(list(_events(lookout.cluster, job, pods)))
+            except KubeUnreachable:
+                return
+            except KubeRefused as error:
+                if error.status == 403:
+                    self._stay_blind(lookout.cluster)
+                return
+            lookout.explain(job.attempt, cause)
+
+    def _stay_blind(self, cluster: Cluster) -> None:
+        self._blind.add(cluster.key)
+        self._journal.tell(
+            Level.INFO,
+            "events.forbidden",
+            "the worker may not list events, so it cannot say why a job gets no pod",
+        )
+
+
+class _PodEvents:
+    """Tells of each phase of a pod once."""
+
+    def __init__(self, tell: Tell, clock: Callable[[], float]) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._last: dict[str, Json] = {}
+        """By pod uid: id and time of the event before."""
+
+    def __call__(self, what: str, pod: PodFacts, item: Json) -> None:
+        before = self._last.get(pod.uid)
+        event = None if what == "DELETED" else pod_event(item, self._clock(), before)
+        if event is not None and event["id"] != (before or {}).get("id"):
+            self._last[pod.uid] = {name: event[name] for name in ("id", "occurred")}
+            self._tell(Noticed(pod.attempt, event))
+        if what == "DELETED":
+            self._last.pop(pod.uid, None)
+
+
+def _deaf(_what: str, _pod: PodFacts, _item: Json) -> None:
+    """For servers that keep no events."""
+
+
+def _events(cluster: Cluster, job: JobFacts, pods: tuple[PodFacts, ...]) -> Iterator[Json]:
+    path = f"/api/v1/namespaces/{job.namespace}/events"
+    for uid in [pod.uid for pod in pods] or [job.uid]:
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": "50"}
+        yield from cluster.kube.request("GET", path, query=query).get("items") or ()

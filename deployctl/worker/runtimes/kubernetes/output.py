@@ -1,0 +1,116 @@
+"""What jobs print: the last lines of one that ended, and every line of those that ask for it.
+
+At most MOST_FOLLOWED jobs are followed at once, each by a thread that mostly sleeps; the output of
+further ones is not repeated by the worker until one of these ends. It is in the cluster all the
+same, and what Prefect's loggers print reaches the server by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream
+from deployctl.worker.model import NotNow, Phase, Printed, Tell
+from deployctl.worker.runtimes.kubernetes.facts import PodFacts, pod_facts
+
+MOST_FOLLOWED = 16
+
+
+def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequence[str]:
+    """The last lines that the pods of a job printed, a failed pod's before any other's.
+
+    Of a container that was started again, what it printed before comes first. Raises NotNow.
+    """
+    try:
+        listing = kube.listing(f"/api/v1/namespaces/{namespace}/pods", selector, pod_facts)
+        kept: deque[str] = deque(maxlen=lines)
+        for pod in sorted(listing.items, key=_interest):
+            for previous in (True, False) if pod.restarts else (False,):
+                kept.extend(_tail(kube, pod, lines, previous))
+            if kept:
+                break
+        return list(kept)
+    except KubeUnreachable as error:
+        raise NotNow(str(error)) from error
+    except KubeRefused as error:
+        if error.passes:
+            raise NotNow(str(error)) from error
+        return []
+
+
+def _interest(pod: PodFacts) -> tuple[bool, bool, float]:
+    return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
+
+
+def _tail(kube: Kube, pod: PodFacts, lines: int, previous: bool) -> list[str]:
+    query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+    try:
+        return kube.text(_path(pod), _of(pod) | query).splitlines()
+    except KubeRefused as error:
+        if error.passes:
+            raise
+        return []
+
+
+class Followers:
+    """Repeats what pods print, each line as `Printed`. What a pod printed before is left out."""
+
+    def __init__(self, tell: Tell, since: float) -> None:
+        """`since`: from when on lines are repeated, in seconds of the epoch."""
+        self._tell = tell
+        self._since = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._lock = threading.Lock()
+        self._streams: dict[str, Stream] = {}
+        self._met: set[str] = set()
+        """Pods that are, or were, followed, by uid."""
+        self._running = 0
+        self._over = False
+
+    def follow(self, kube: Kube, pod: PodFacts) -> None:
+        """Follows a pod, once, unless too many are followed at the moment."""
+        with self._lock:
+            if self._over or pod.uid in self._met or self._running >= MOST_FOLLOWED:
+                return
+            self._met.add(pod.uid)
+            self._running += 1
+        thread = threading.Thread(target=self._run, args=(kube, pod), name="follow", daemon=True)
+        thread.start()
+
+    def keep(self, pods: Iterable[str]) -> None:
+        """Forgets all pods but these (uids)."""
+        with self._lock:
+            self._met &= {*pods, *self._streams}
+
+    def end(self) -> None:
+        """Ends all."""
+        with self._lock:
+            self._over = True
+            for stream in self._streams.values():
+                stream.cut()
+
+    def _run(self, kube: Kube, pod: PodFacts) -> None:
+        query = {**_of(pod), "sinceTime": self._since}
+        try:
+            with suppress(KubeRefused, KubeUnreachable), kube.follow(_path(pod), query) as stream:
+                with self._lock:
+                    self._streams[pod.uid] = stream
+                    if self._over:
+                        return
+                for line in stream:
+                    self._tell(Printed(pod.attempt, line.decode(errors="replace")))
+        finally:
+            with self._lock:
+                self._streams.pop(pod.uid, None)
+                self._running -= 1
+
+
+def _path(pod: PodFacts) -> str:
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
+
+
+def _of(pod: PodFacts) -> dict[str, str]:
+    return {"container": pod.container} if pod.container else {}

@@ -1,0 +1,191 @@
+"""Kubernetes as a place where jobs run.
+
+Everything that is known of a job stands in its Job and its pods, so any replica, started at any
+time, sees the same. This module puts the parts together: `creating` for a job that exists once,
+`secrets` for what must not be seen, `observing` for what changes, `output` for what is printed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from deployctl.clients.kubeconfig import NoCluster
+from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
+from deployctl.core.errors import DeployctlError
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+from deployctl.jobs.manifest import Manifest, Secrecy, build
+from deployctl.jobs.marks import ATTEMPT, POOL
+from deployctl.jobs.model import Description, Undescribable
+from deployctl.worker.journal import Journal
+from deployctl.worker.model import Cause, Job, NotNow, StartFailed, Tell, Watch
+from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
+from deployctl.worker.runtimes.kubernetes.creating import create, patiently
+from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts
+from deployctl.worker.runtimes.kubernetes.observing import Observer
+from deployctl.worker.runtimes.kubernetes.output import last_lines
+from deployctl.worker.runtimes.kubernetes.secrets import Secrets
+from deployctl.worker.runtimes.kubernetes.watching import SILENCE
+from deployctl.worker.settings import KubernetesSettings
+
+T = TypeVar("T")
+
+REACH_SECONDS = 20.0
+"""How long `reach` waits for the first list of a place."""
+_REACH_LOOK = 0.1
+
+
+class KubernetesRuntime:
+    """Jobs of one work pool in the worker's cluster, and in those that its jobs name."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        pool_id: str,
+        settings: KubernetesSettings,
+        journal: Journal,
+        *,
+        major: int,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
+        silence: float = SILENCE,
+    ) -> None:
+        """Asks the cluster who it is.
+
+        `major` is that of the Prefect server; `clock` gives seconds of the epoch by the server;
+        `sleep` waits between tries; `silence` is after how many seconds without a word a watch is
+        opened anew.
+
+        Raises NotNow when the cluster cannot be asked, and NoCluster where there is none.
+        """
+        uid = settings.cluster_uid or ""
+        self._clusters = Clusters(connect, journal, uid=uid, pid_has_uid=major < 3)
+        own = self._clusters.own
+        self.owner = f"{own.uid}/{own.kube.namespace}/{pool_id}"
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._secrets = Secrets(settings, journal)
+        self._observer = Observer(
+            self._clusters,
+            f"{POOL}={pool_id},{ATTEMPT}",
+            journal,
+            clock=clock,
+            silence=silence,
+            only=settings.namespaces,
+            pod_events=settings.replicate_pod_events and major >= 3,
+        )
+
+    def start(self, description: Description) -> Job:
+        """Creates the job, or gives the one of this attempt that is there already.
+
+        Raises StartFailed when the cluster refuses it for good, NotNow when it may take it later.
+        """
+        cluster = self._cluster_of(description)
+        manifest = _manifest(description, self._secrets.secrecy())
+        self._observer.look_into(cluster, manifest.namespace)
+        try:
+            if not self._patiently(lambda: self._secrets.create(cluster.kube, manifest)):
+                manifest = _manifest(description, self._secrets.open())
+            job = self._patiently(lambda: create(cluster.kube, manifest))
+        except StartFailed:
+            self._secrets.drop(cluster.kube, manifest)
+            raise
+        self._patiently(lambda: self._secrets.give(cluster.kube, job))
+        return self._observer.told(cluster, description.attempt) or _job(cluster, job)
+
+    def stop(self, job: Job) -> None:
+        """Deletes the Job and its pods, which get the time to end that they ask for."""
+        cluster, namespace = self._clusters.at(job)
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+        }
+        _now_or_later(lambda: cluster.kube.request("DELETE", _path(namespace, job.name), body=body))
+
+    def settle(self, job: Job) -> None:
+        """Gives the job its Secret, which goes with it from then on."""
+        cluster, namespace = self._clusters.at(job)
+
+        def give() -> None:
+            found = cluster.kube.request("GET", _path(namespace, job.name))
+            self._secrets.give(cluster.kube, found)
+
+        _now_or_later(give)
+
+    def log(self, job: Job, lines: int) -> Sequence[str]:
+        """The last lines of the job's pods, a failed one's before any other's."""
+        cluster, namespace = self._clusters.at(job)
+        return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
+
+    def reach(self, description: Description) -> None:
+        """Makes sure that all jobs of the place have been told, and what changes will be.
+
+        Raises NotNow when that takes too long.
+        """
+        cluster = self._cluster_of(description)
+        namespace = _manifest(description, self._secrets.open()).namespace
+        self._observer.look_into(cluster, namespace)
+        end = self._clock() + REACH_SECONDS
+        while not self._observer.is_listed(cluster, namespace):
+            if self._clock() > end:
+                raise NotNow(f"the jobs in '{cluster.place(namespace)}' are not listed yet")
+            self._sleep(_REACH_LOOK)
+
+    def watch(self, tell: Tell, stop: Stop) -> None:
+        """Tells of all jobs, then of every change, until asked to stop."""
+        self._observer.run(tell, stop)
+
+    def watches(self) -> Iterable[Watch]:
+        """How well `watch` is doing, a line for each place, or one for all of a cluster (`*`)."""
+        return self._observer.watches()
+
+    def _cluster_of(self, description: Description) -> Cluster:
+        try:
+            return self._clusters.of(description.configuration)
+        except NoCluster as error:
+            raise _hopeless("NoCluster", error) from error
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return patiently(ask, self._settings.create_tries, self._sleep)
+
+
+def _job(cluster: Cluster, job: Json) -> Job:
+    facts = job_facts(job)
+    return combine(
+        facts,
+        (),
+        place=cluster.place(facts.namespace),
+        pid=cluster.pid(facts.namespace, facts.name),
+    )
+
+
+def _manifest(description: Description, secrecy: Secrecy) -> Manifest:
+    try:
+        return build(description, secrecy=secrecy)
+    except Undescribable as error:
+        raise _hopeless("Undescribable", error) from error
+
+
+def _hopeless(code: str, error: DeployctlError) -> StartFailed:
+    message = error.message[:1].upper() + error.message[1:]
+    return StartFailed(Cause(code, message, help=error.help or ""))
+
+
+def _now_or_later(ask: Callable[[], object]) -> None:
+    """Does it; what is not there is done. Raises NotNow for every other refusal: rights come back,
+    and nobody but the worker would do it."""
+    try:
+        ask()
+    except KubeUnreachable as error:
+        raise NotNow(str(error)) from error
+    except KubeRefused as error:
+        if error.status != 404:
+            raise NotNow(str(error)) from error
+
+
+def _path(namespace: str, job: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{job}"
