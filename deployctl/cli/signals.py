@@ -6,6 +6,7 @@ background); it counts all the same. An ignored SIGHUP is a wish (`nohup`) and s
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -23,27 +24,27 @@ def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
     """Gives a stop flag that signals set; `notice` is told so in a sentence.
 
     `notice` is called in the midst of whatever the main thread does: it must not need a lock that
-    this thread may hold already.
+    this thread may hold already. The flag has such a lock, so another thread sets it, and begins
+    without `threading`, which has one as well.
     """
     stop = Stop()
+    asked = False
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if stop.asked and number == signal.SIGHUP:
-            return
-        if stop.asked:
+        nonlocal asked
+        if asked and number != signal.SIGHUP:
             sys.stderr.flush()
             os._exit(128 + number)
-        stop.request(number)
-        notice("stopping: no more is begun; once more ends at once")
+        if not asked:
+            asked = True
+            _thread.start_new_thread(stop.request, (number,))
+            notice("stopping: no more is begun; once more ends at once")
 
-    wanted = [each for each in _SIGNALS if each != signal.SIGHUP or _hangs_up()]
-    before = {number: signal.signal(number, ask) for number in wanted}
+    hears_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    heard = [number for number in _SIGNALS if number != signal.SIGHUP or hears_hangup]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _hangs_up() -> bool:
-    return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN

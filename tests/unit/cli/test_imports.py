@@ -32,17 +32,20 @@ def loaded_by(*args: str, cwd: Path) -> set[str]:
     return set(json.loads(done.stdout.rpartition("loaded:")[2]))
 
 
-@pytest.mark.parametrize("flag", ["--version", "--help"])
-def test_version_and_help_load_no_heavy_library(flag: str, tmp_path: Path) -> None:
-    heavy = {"httpx", "docker", "kubernetes", "ruamel.yaml", "jsonschema", "croniter"}
-    assert not heavy & loaded_by(flag, cwd=tmp_path)
+OF_THE_WORKER = {"docker", "kubernetes", "http.server", "prometheus_client"}
 
 
-def test_a_plan_loads_neither_docker_nor_kubernetes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["--version", "--help", "worker --help"])
+def test_version_and_help_load_no_heavy_library(line: str, tmp_path: Path) -> None:
+    heavy = {"httpx", "ruamel.yaml", "jsonschema", "croniter"} | OF_THE_WORKER
+    assert not heavy & loaded_by(*line.split(), cwd=tmp_path)
+
+
+def test_a_plan_loads_nothing_of_the_worker(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("from prefect import flow\n@flow\ndef f(): ...\n")
     (tmp_path / "prefect.yaml").write_text(
         "deployments: [{name: d, entrypoint: a.py:f, work_pool: {name: p}}]\n"
     )
     loaded = loaded_by("plan", "--api-url", "http://127.0.0.1:1/api", cwd=tmp_path)
     assert "httpx" in loaded
-    assert not {"docker", "kubernetes"} & loaded
+    assert not OF_THE_WORKER & loaded

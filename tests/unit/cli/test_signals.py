@@ -5,8 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+
+from deployctl.cli.signals import stopping
 
 PROGRAM = """
 import time
@@ -76,3 +79,13 @@ def test_a_hang_up_does_not_end_what_is_stopping() -> None:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
+
+
+@pytest.mark.timeout(30)
+def test_a_signal_in_the_midst_of_a_wait_does_not_hang() -> None:
+    with stopping(lambda _text: None) as stop:
+        event: Any = vars(stop)["_flag"]
+        with event._cond:
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.wait(20)
+        assert stop.interrupted().exit_code == 128 + signal.SIGTERM
