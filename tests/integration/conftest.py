@@ -9,7 +9,6 @@ a `namespace` of its own. `node` is one where pods run.
 from __future__ import annotations
 
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -182,13 +181,9 @@ def second_control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A new namespace of `control_plane`; it and its pods are deleted after the test."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    yield name
-    control_plane.request("DELETE", f"/apis/batch/v1/namespaces/{name}/jobs")
-    control_plane.request("DELETE", f"/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0")
-    control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
+    """A new namespace of `control_plane` for one test."""
+    with control_plane.namespace() as name:
+        yield name
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -173,6 +174,18 @@ class ControlPlane:
         """The kubeconfig of a new `account`."""
         path = self.folder / f"{uuid.uuid4().hex}.kubeconfig"
         return self.account(rules, namespace, everywhere).write_kubeconfig(path, namespace)
+
+    @contextmanager
+    def namespace(self) -> Iterator[str]:
+        """A new namespace for the length of a block; it and its pods are deleted afterwards."""
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        try:
+            yield name
+        finally:
+            self.request("DELETE", f"/apis/batch/v1/namespaces/{name}/jobs")
+            self.request("DELETE", f"/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0")
+            self.request("DELETE", f"/api/v1/namespaces/{name}")
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
