@@ -122,7 +122,12 @@ class Dialect:
     """What the server's own schema says, where it was read."""
 
     def __str__(self) -> str:
-        return "Prefect Cloud" if self.cloud else "Prefect " + ".".join(map(str, self.version))
+        return f"Prefect {self.release or 'Cloud'}"
+
+    @property
+    def release(self) -> str:
+        """The server's version, `3.8.8`; "" for Prefect Cloud, which does not say."""
+        return "" if self.cloud else _show(self.version)
 
     @property
     def major(self) -> int:

@@ -111,9 +111,9 @@ def worker(
 ) -> None:
     """Run what a work pool schedules, until it is asked to stop."""
     from deployctl.api.settings import load_settings
-    from deployctl.app.work import work
+    from deployctl.api.sources import sources
+    from deployctl.app.work import Surroundings, work
     from deployctl.cli.journal import open_journal
-    from deployctl.cli.main import Exit
     from deployctl.cli.signals import stopping
     from deployctl.worker.settings import load_worker_settings
 
@@ -127,7 +127,8 @@ def worker(
         flags = {"prefetch_seconds": working.prefetch_seconds}
         settings = load_worker_settings(os.environ, here, flags=flags, profile=profile)
         journal.level = settings.logging_level
-        raise Exit(work(options, server, settings, journal, stop))
+        places = sources(os.environ, here, profile)
+        work(options, Surroundings(server, settings, os.environ, places), journal, stop)
 
 
 def options_of(working: Working) -> WorkOptions:

@@ -44,7 +44,9 @@ class Chronicle:
         """The job of a run exists; gives whether the server knows where."""
         self.say(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
         lost = follow(decoration.tell_pid(run, job.pid), self.session)
-        self._note(lost or follow(decoration.label(run, self._labels(), self.dialect), self.session))
+        self._note(
+            lost or follow(decoration.label(run, self._labels(), self.dialect), self.session)
+        )
         self.notice(events.submitted(self.worker, run, self.clock()))
         return lost is None
 

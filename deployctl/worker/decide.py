@@ -28,7 +28,7 @@ from typing import TypeAlias
 
 from deployctl.worker.claims import Proposal
 from deployctl.worker.model import Job, Run
-from deployctl.worker.outcomes import VANISHED, outcome
+from deployctl.worker.outcomes import outcome
 
 ORPHANED_AFTER = 15.0
 """Seconds after which a claim without a job is taken up by another worker. Taking it up too early
@@ -88,6 +88,13 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """Look for the job of a run where it would be, and report that it vanished if it has."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Tell the server how a run ended."""
 
@@ -97,7 +104,7 @@ class Report:
     """Where its last lines are to be had."""
 
 
-Action: TypeAlias = Claim | Start | Trace | Settle | Remove | Report
+Action: TypeAlias = Claim | Start | Trace | Settle | Remove | Search | Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,7 @@ def _without_job(world: World, run: Run) -> Iterator[Action]:
         if min(missing, world.now - run.since) >= ORPHANED_AFTER:
             yield Start(run, fresh=False)
     elif missing >= VANISHED_AFTER:
-        yield Report(run, crashed(VANISHED))
+        yield Search(run)
 
 
 def _cancelling(world: World, run: Run, job: Job) -> Iterator[Action]:

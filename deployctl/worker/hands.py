@@ -22,7 +22,7 @@ from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Changed, Job, Run, Runtime, StartFailed
-from deployctl.worker.outcomes import not_started
+from deployctl.worker.outcomes import VANISHED, not_started
 from deployctl.worker.runs import claim_in_history, one, seconds
 from deployctl.worker.table import Table
 
@@ -88,6 +88,8 @@ class Hands:
                 self._submitted(run, job)
             case decide.Remove(job, run, fate):
                 self._remove(job, run, fate)
+            case decide.Search(run):
+                self._search(run)
             case decide.Report(run, proposal, job):
                 self._report(run, proposal, job)
 
@@ -145,10 +147,18 @@ class Hands:
         attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
         if attempt:
             known = replace(run, attempt=attempt)
-            self.runtime.reach(self.describe(known))
+            self.runtime.find(self.describe(known))
         else:
             known = replace(run, foreign=True)
         self.tell(lambda table: table.know(known))
+
+    def _search(self, run: Run) -> None:
+        if not self._is_still(run):
+            return
+        if job := self.runtime.find(self.describe(run)):
+            self.tell(lambda table: table.hear(Changed(job)))
+        else:
+            self._propose(run, decide.crashed(VANISHED))
 
     def _remove(self, job: Job, run: Run | None, fate: Proposal | None) -> None:
         if run is not None and not self._is_still(run):

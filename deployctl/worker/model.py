@@ -188,8 +188,11 @@ class Runtime(Protocol):
     def log(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the job printed; empty where there are none to be had."""
 
-    def reach(self, description: Description) -> None:
-        """Makes sure that the place where this job would be is listed and watched."""
+    def find(self, description: Description) -> Job | None:
+        """Looks for the job where it would be, not into memory; from then on, the place is watched.
+
+        None: there is no such job, or none any more.
+        """
 
     def watch(self, tell: Tell, stop: Stop) -> None:
         """Tells of all jobs of the pool, then of every change, until asked to stop.

@@ -30,6 +30,8 @@ class PoolState:
     is_paused: bool = False
     paused_queues: tuple[str, ...] = ()
     unknown_queues: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    """All that there are."""
 
 
 def read_pool(name: str) -> Talk[Json]:
@@ -101,20 +103,36 @@ def look(name: str, queues: Sequence[str]) -> Talk[tuple[Json, PoolState]]:
         is_paused=bool(pool.get("is_paused")),
         paused_queues=tuple(queue for queue in wanted if known.get(queue)),
         unknown_queues=tuple(queue for queue in queues if queue not in known),
+        queues=tuple(known),
     )
 
 
-def check_queues(pool: str, known: Sequence[str], wanted: Sequence[str]) -> None:
+def problems(name: str, state: PoolState) -> dict[str, str]:
+    """What keeps runs from coming, as sentences, by the part that is to blame: pool or queue."""
+    found = {}
+    if state.is_gone:
+        found["pool"] = f"the work pool '{name}' was deleted; it is not made anew"
+    elif state.is_paused:
+        found["pool"] = f"the work pool '{name}' is paused"
+    if state.unknown_queues:
+        found["queue"] = f"the work pool '{name}' has no queue {_names(state.unknown_queues)}"
+    elif state.paused_queues:
+        found["queue"] = f"paused in the work pool '{name}': {_names(state.paused_queues)}"
+    return found
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def check_queues(name: str, state: PoolState) -> None:
     """Raises PoolError for a queue that the pool does not have: nothing would ever come from it."""
-    for queue in wanted:
-        if queue not in known:
-            close = get_close_matches(queue, known, 1)
-            raise PoolError(
-                f"the work pool '{pool}' has no queue '{queue}'",
-                help=f"Did you mean '{close[0]}'?"
-                if close
-                else "It has " + ", ".join(f"'{name}'" for name in known) + ".",
-            )
+    for queue in state.unknown_queues:
+        close = get_close_matches(queue, state.queues, 1)
+        raise PoolError(
+            f"the work pool '{name}' has no queue '{queue}'",
+            help=f"Did you mean '{close[0]}'?" if close else f"It has {_names(state.queues)}.",
+        )
 
 
 def heartbeat(pool: str, worker: str, interval: float) -> Talk[None]:

@@ -6,12 +6,14 @@ that is over leaves the table as soon as its run is final, so memory follows the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployctl.worker.claims import Proposal
-from deployctl.worker.decide import FINAL, World
+from deployctl.worker.decide import World
 from deployctl.worker.model import Changed, Job, Listed, News, Run, Vanished
+from deployctl.worker.runs import ACTIVE
 
 
 @dataclass(slots=True)
@@ -32,6 +34,9 @@ class Table:
     failures: dict[str, int] = field(default_factory=dict)
     synced: bool = False
     """The server's runs have been read once."""
+    touched: dict[str, float] = field(default_factory=dict)
+    """When a run was heard of by itself: a list that was begun before that knows less."""
+    clock: Callable[[], float] = time.monotonic
 
     def hear(self, news: News) -> None:
         """Takes what a runtime tells of its jobs."""
@@ -47,39 +52,61 @@ class Table:
             for job in news.jobs:
                 self._put(job)
 
-    def offer(self, due: Iterable[Run]) -> None:
-        """Takes the runs that the server offers now; those of the last poll are forgotten."""
-        self.due = list(due)
+    def offer(self, due: Iterable[Run], begun: float) -> None:
+        """Takes the runs that the server offers now; those of the last poll are forgotten.
 
-    def sync(self, asked: Iterable[str], runs: Sequence[Run]) -> None:
-        """Takes the runs as the server has them: all active ones, and those of jobs (`asked`)."""
-        found = {run.id: merged(self.runs.get(run.id), run) for run in runs}
-        kept = {key: self.runs[key] for key in {*self.busy, *self.mine.values()} & self.runs.keys()}
+        `begun`: when asking began, by `clock`: what was claimed since is no offer any more.
+        """
+        self.due = [run for run in due if self.touched.get(run.id, begun) <= begun]
+
+    def sync(self, asked: Iterable[str], runs: Sequence[Run], begun: float) -> None:
+        """Takes the runs as the server has them: all active ones, and those of jobs (`asked`).
+
+        `begun`: when reading them began, by `clock`.
+        """
+        newer = {key for key, when in self.touched.items() if when >= begun}
+        found = {run.id: merged(self.runs.get(run.id), run) for run in runs if run.id not in newer}
+        kept = {
+            key: self.runs[key]
+            for key in {*self.busy, *self.mine.values(), *newer} & self.runs.keys()
+        }
         self.runs = kept | found
         self.deleted = frozenset(asked) - found.keys()
         self.synced = True
         for attempt, job in list(self.jobs.items()):
             run = self.runs.get(job.run)
-            if job.phase.is_over and (run.type in FINAL if run else job.run in self.deleted):
+            if job.phase.is_over and (run.type not in ACTIVE if run else job.run in self.deleted):
                 del self.jobs[attempt]
+        self._forget_touches()
         attempts = {run.attempt for run in self.runs.values()}
         self.fates = {attempt: fate for attempt, fate in self.fates.items() if attempt in attempts}
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
         self.failures = {key: n for key, n in self.failures.items() if key in self.runs}
 
+    def trim(self) -> None:
+        """Forgets the runs that this worker has nothing to do with, because another one leads."""
+        kept = {*self.busy, *self.mine.values()} & self.runs.keys()
+        self.runs = {key: self.runs[key] for key in kept}
+        self.synced = False
+        self._forget_touches()
+
     def know(self, run: Run) -> None:
         """Takes a run as it was read a moment ago."""
         self.runs[run.id] = merged(self.runs.get(run.id), run)
+        self.touched[run.id] = self.clock()
+        if run.type != "PENDING":
+            self._disown(run.id)
 
     def forget(self, run_id: str) -> None:
         """Drops a run of which nothing more is to be done."""
         self.runs.pop(run_id, None)
-        self.mine = {attempt: run for attempt, run in self.mine.items() if run != run_id}
+        self._disown(run_id)
 
     def claimed(self, run: Run) -> None:
         """Takes a run that this process has just claimed."""
         self.runs[run.id] = run
         self.mine[run.attempt] = run.id
+        self.touched[run.id] = self.clock()
         self.due = [each for each in self.due if each.id != run.id]
 
     def withdraw(self, run_id: str) -> None:
@@ -143,6 +170,14 @@ class Table:
     def _put(self, job: Job) -> None:
         self.jobs[job.attempt] = job
         self.mine.pop(job.attempt, None)
+
+    def _forget_touches(self) -> None:
+        """No list takes as long as this to be read."""
+        old = self.clock() - 300.0
+        self.touched = {key: when for key, when in self.touched.items() if when > old}
+
+    def _disown(self, run_id: str) -> None:
+        self.mine = {attempt: run for attempt, run in self.mine.items() if run != run_id}
 
     def _drop(self, attempt: str) -> None:
         self.jobs.pop(attempt, None)

@@ -1,0 +1,97 @@
+"""Opens the place where a pool's jobs run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deployctl.core.values import Json
+from deployctl.worker.journal import Journal
+from deployctl.worker.model import Alone, Leadership, Runtime
+from deployctl.worker.pool import PoolError
+from deployctl.worker.runtimes import RuntimeKind
+from deployctl.worker.settings import KubernetesSettings
+
+
+def kind_for(pool: Json, wanted: RuntimeKind | None) -> RuntimeKind:
+    """The runtime for a pool: that of its type, or processes if they are asked for.
+
+    Raises PoolError for a type that deployctl does not run, and for jobs that would not fit.
+    """
+    known = pool["type"] in list(RuntimeKind)
+    if wanted is RuntimeKind.PROCESS or (wanted is not None and wanted == pool["type"]):
+        return wanted
+    if wanted is None and known:
+        return RuntimeKind(pool["type"])
+    kinds = ", ".join(f"'{kind}'" for kind in RuntimeKind)
+    raise PoolError(
+        f"the work pool '{pool['name']}' is of type '{pool['type']}', whose jobs "
+        + (f"cannot run in '{wanted}'" if wanted else "deployctl does not run"),
+        help=f"deployctl runs pools of the types {kinds}, and any of them with --runtime process.",
+    )
+
+
+def open_runtime(
+    kind: RuntimeKind,
+    pool: Json,
+    worker: str,
+    settings: KubernetesSettings,
+    journal: Journal,
+    *,
+    major: int,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+) -> tuple[Runtime, Leadership]:
+    """The runtime of a pool, and who of its workers observes.
+
+    `major`: the server's; `clock`: its time. Raises NotNow when the other side is down, NoCluster
+    where there is none.
+    """
+    match kind:
+        case RuntimeKind.KUBERNETES:
+            return _kubernetes(
+                pool, worker, settings, journal, major=major, environ=environ, clock=clock
+            )
+        case RuntimeKind.DOCKER:
+            from deployctl.clients.docker import Engine
+            from deployctl.worker.runtimes.docker import DockerRuntime
+
+            linux = sys.platform.startswith("linux")
+            return DockerRuntime(Engine(), pool["id"], folder=Path.cwd(), linux=linux), Alone()
+        case RuntimeKind.PROCESS:
+            from deployctl.worker.runtimes.process import ProcessRuntime
+
+            python = Path(sys.executable)
+            state = _state_folder(environ)
+            process = ProcessRuntime(state, pool["id"], major=major, environ=environ, python=python)
+            return process, Alone()
+
+
+def _kubernetes(
+    pool: Json,
+    worker: str,
+    settings: KubernetesSettings,
+    journal: Journal,
+    *,
+    major: int,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+) -> tuple[Runtime, Leadership]:
+    from deployctl.clients.kubeconfig import connect, connect_to
+    from deployctl.clients.kubernetes import Kube
+    from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+
+    def reach(config: Mapping[str, Json] | None) -> Kube:
+        if config is None:
+            return connect(environ.get("KUBECONFIG", ""))
+        return connect_to(config.get("config"), config.get("context_name"))
+
+    runtime = KubernetesRuntime(reach, pool["id"], settings, journal, major=major, clock=clock)
+    return runtime, runtime.leadership(worker)
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    """Where processes are remembered: the folder for state of the XDG base directories."""
+    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "deployctl" / "jobs"

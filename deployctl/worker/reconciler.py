@@ -1,0 +1,180 @@
+"""The one thread that knows: it hears of runs and jobs, decides, and hands the work out.
+
+Everybody else talks to it through its inbox. At most as many actions are under way as there are
+hands, and the next ones are decided when one ends: so jobs of runs that are claimed are created
+before more runs are claimed, however many are due.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from deployctl.core.stop import Stop
+from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.decide import Action, Remove, decide
+from deployctl.worker.hands import Hands, Update
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.metrics import Metrics, Sample
+from deployctl.worker.model import (
+    Cause,
+    Changed,
+    Job,
+    Leadership,
+    Listed,
+    News,
+    Noticed,
+    Phase,
+    Printed,
+    Run,
+    Runtime,
+    Vanished,
+)
+from deployctl.worker.table import Table
+
+HANDS = 16
+TICK = 1.0
+"""Seconds after which time alone may have made something due."""
+_BREATH = 0.02
+"""Seconds in which news gather, so that a storm of it is decided on once."""
+
+Message: TypeAlias = News | Update
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Owns the table. Only `tell` may be called from other threads."""
+
+    runtime: Runtime
+    leadership: Leadership
+    chronicle: Chronicle
+    journal: Journal
+    metrics: Metrics
+    now: Callable[[], float]
+    """The time by the server's clock."""
+    worker: str
+    limit: int | None
+    stop: Stop
+    """Once it is asked for, nothing more is claimed."""
+    table: Table = field(default_factory=Table)
+    _inbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(HANDS, "hand"))
+    hands: Hands = field(init=False)
+    """Set before the first step: they tell what they find out to this."""
+    _explained: dict[str, str] = field(default_factory=dict)
+    """The code of the cause that an attempt's owner was told last."""
+
+    def tell(self, message: Message) -> None:
+        """Takes news of the runtime, or an update of the table, from any thread."""
+        self._inbox.put(message)
+
+    def step(self) -> None:
+        """Hears what there is to hear, for a second at most, and does what follows."""
+        for message in self._messages():
+            self._hear(message)
+        slots = None if self.limit is None else max(0, self.limit - self.table.live(self.worker))
+        world = self.table.world(
+            self.now(),
+            slots=slots,
+            claiming=not self.stop.asked,
+            leads=self.leadership.leads,
+            hears=all(watch.heard for watch in self.runtime.watches()),
+        )
+        for action in decide(world)[: HANDS - len(self.table.busy)]:
+            self._hand_out(action)
+        self.metrics.sample = self._sample()
+
+    def _sample(self) -> Sample:
+        table = self.table
+        return Sample(
+            jobs=Counter(job.phase for job in table.jobs.values()),
+            due=len(table.due),
+            claims=len(table.mine),
+            queue=self._inbox.qsize(),
+            leads=self.leadership.leads,
+            watches=tuple(self.runtime.watches()),
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing that was claimed waits for its job."""
+        return not self.table.busy and not self.table.mine and self._inbox.empty()
+
+    def close(self) -> None:
+        """Lets hands that are at work end by themselves, and begins nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _messages(self) -> Iterator[Message]:
+        try:
+            yield self._inbox.get(timeout=TICK)
+            time.sleep(_BREATH)
+            while True:
+                yield self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case Printed(attempt, line):
+                job = self.table.jobs.get(attempt)
+                self.journal.tell(Level.INFO, "job.printed", line, run=job.run if job else None)
+            case Noticed(_, event):
+                if self.leadership.leads:
+                    self.chronicle.notice(event)
+            case Changed() | Listed() | Vanished():
+                for before, job in self._changes(message):
+                    self._narrate(before, job)
+                self.table.hear(message)
+            case _:
+                message(self.table)
+
+    def _changes(self, news: News) -> Iterator[tuple[Job | None, Job]]:
+        jobs = (news.job,) if isinstance(news, Changed) else getattr(news, "jobs", ())
+        for job in jobs:
+            before = self.table.jobs.get(job.attempt)
+            if before is None or (before.phase, before.cause) != (job.phase, job.cause):
+                yield before, job
+
+    def _narrate(self, before: Job | None, job: Job) -> None:
+        """Tells of a job that came into another phase, or waits for something."""
+        run = self.table.runs.get(job.run)
+        if before is None or before.phase is not job.phase:
+            self.journal.tell(
+                Level.INFO, f"job.{job.phase}", run=job.run, job=job.name, place=job.place
+            )
+        if run is None or not self.leadership.leads:
+            return
+        if job.phase.is_over and before is not None and not before.phase.is_over:
+            self._explained.pop(job.attempt, None)
+            self.chronicle.executed(run, job)
+        elif job.phase is Phase.WAITING and job.cause:
+            self._explain(run, job, job.cause)
+
+    def _explain(self, run: Run, job: Job, cause: Cause) -> None:
+        if self._explained.get(job.attempt) == cause.code:
+            return
+        self._explained[job.attempt] = cause.code
+        self.journal.tell(
+            Level.WARNING, "job.waits", cause.message, run=run.id, job=job.name, cause=cause.code
+        )
+        self._pool.submit(self.chronicle.waits, run, cause)
+
+    def _hand_out(self, action: Action) -> None:
+        run_id = _run_of(action)
+        self.table.busy.add(run_id)
+
+        def work() -> None:
+            self.hands.do(action, failures)
+            self.tell(lambda table: table.busy.discard(run_id))
+
+        failures = self.table.failures.get(run_id, 0)
+        self._pool.submit(work)
+
+
+def _run_of(action: Action) -> str:
+    return action.job.run if isinstance(action, Remove) else action.run.id

@@ -1,0 +1,207 @@
+"""The worker: loops that ask and tell, around the one that decides.
+
+Each loop is an endless shell around a step that a test can take by itself. Whatever a step raises
+is told, and the loop goes on: what ends a worker is a signal, never an error of a server.
+
+Stopping: nothing new is claimed, what is under way is finished, the server hears of the worker
+until the end. Jobs stay: the next worker finds them.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deployctl.api.driver import follow
+from deployctl.api.session import Session
+from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.stop import Stop
+from deployctl.worker import pool as pools
+from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.flow_logs import EVERY
+from deployctl.worker.journal import Journal, Level
+from deployctl.worker.model import Leadership, Runtime
+from deployctl.worker.pool import PoolState
+from deployctl.worker.reconciler import TICK, Reconciler
+from deployctl.worker.runs import PAGE, active, by_ids, due, run_of
+from deployctl.worker.settings import WorkerSettings, WorkOptions
+from deployctl.worker.subjects import Describer
+from deployctl.worker.table import Table
+from deployctl.worker.vitals import Monitor
+
+PATIENCE = 25.0
+"""Seconds that work under way has after a signal: a pod gets 30 s to end."""
+
+
+@dataclass(slots=True)
+class Service:
+    """One running worker."""
+
+    options: WorkOptions
+    settings: WorkerSettings
+    session: Session
+    """Of polls and of the look at active runs."""
+    pulse: Session
+    """Of heartbeats alone, so that no crowd holds them up."""
+    runtime: Runtime
+    leadership: Leadership
+    describer: Describer
+    chronicle: Chronicle
+    reconciler: Reconciler
+    monitor: Monitor
+    journal: Journal
+    stop: Stop
+    """A signal: claim nothing more, and end."""
+    halt: Stop
+    """Ends the loops and whatever the sessions wait for."""
+    draw: random.Random = field(default_factory=random.Random)
+    _state: PoolState = field(default_factory=PoolState)
+    _led: bool = False
+    _crowded: bool = False
+    _polls: int = 0
+    _synced: float = 0.0
+
+    def run(self) -> None:
+        """Works until `stop` is asked for, or, with `run_once`, until what was due is done."""
+        threads = [
+            self._begin("reconcile", self._reconcile, lambda: 0.0),
+            self._begin("heartbeat", self.heartbeat, lambda: self.settings.heartbeat_seconds),
+            self._begin("poll", self.poll, self._until_poll),
+            self._begin("sync", self.sync, lambda: self.settings.cancellation_poll_seconds),
+            self._begin("chronicle", self.chronicle.flush, lambda: EVERY),
+            self._begin("watch", lambda: self.runtime.watch(self.reconciler.tell, self.halt)),
+            self._begin("lease", lambda: self.leadership.campaign(self.halt)),
+        ]
+        while not (self.stop.wait(TICK) or self._is_done()):
+            pass
+        self.stop.request()
+        self.journal.tell(Level.INFO, "worker.stopping")
+        end = time.monotonic() + PATIENCE
+        while not self.reconciler.is_idle and time.monotonic() < end:
+            time.sleep(0.05)
+        self.halt.request()
+        self.reconciler.close()
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()) + TICK)
+        self.chronicle.flush()
+
+    def _reconcile(self) -> None:
+        self.monitor.watched(self.runtime.watches())
+        self.reconciler.step()
+
+    def poll(self) -> None:
+        """Asks which runs are due, in the order in which they should be claimed."""
+        if self.stop.asked or (self.options.run_once and self._polls):
+            return
+        begun = time.monotonic()
+        before = self.session.server_time() + self.settings.prefetch_seconds
+        offered = follow(due(self.options.pool, self.options.queues, before), self.session)
+        self._crowded = len(offered) >= PAGE
+        self.describer.offered = {each["id"]: each for each in offered}
+        runs = [run_of(each, self.runtime.owner) for each in offered]
+
+        def offer(table: Table) -> None:
+            table.offer(runs, begun)
+            self._polls += 1
+
+        self.reconciler.tell(offer)
+
+    def heartbeat(self) -> None:
+        """Reads the pool again, and tells the server that this worker is alive."""
+        pool, state = follow(pools.look(self.options.pool, self.options.queues), self.pulse)
+        self._judge(state)
+        if pool is not None:
+            self.describer.pool = pool
+            beat = pools.heartbeat(
+                self.options.pool, self.options.name, self.settings.heartbeat_seconds
+            )
+            follow(beat, self.pulse)
+
+    def sync(self) -> None:
+        """Reads the runs that have, or should have, a job; only the leader needs to."""
+        leads, led = self.leadership.leads, self._led
+        self._led = leads
+        if not leads:
+            self.reconciler.tell(Table.trim)
+            return
+        if not led:
+            self.journal.tell(Level.INFO, "worker.leads")
+        begun = time.monotonic()
+        runs = follow(active(self.describer.pool["id"], self.runtime.owner), self.session)
+        found = {run.id for run in runs}
+        others = {job.run for job in tuple(self.reconciler.table.jobs.values())} - found
+        runs += follow(by_ids(others, self.runtime.owner), self.session)
+
+        def take(table: Table) -> None:
+            table.sync(others, runs, begun)
+            self._synced = begun
+
+        self.reconciler.tell(take)
+
+    def _judge(self, state: PoolState) -> None:
+        """Tells of what keeps runs from coming, once, and of its end."""
+        problems = pools.problems(self.options.pool, state)
+        for part in ("pool", "queue"):
+            if problem := problems.get(part):
+                self.monitor.fault(part, problem)
+            else:
+                self.monitor.well(part)
+        if state != self._state:
+            for problem in problems.values() or ("all work queues deliver",):
+                self.journal.tell(Level.WARNING if problems else Level.INFO, "pool", problem)
+        self._state = state
+
+    def _until_poll(self) -> float:
+        if self._crowded:
+            return TICK
+        return self.settings.query_seconds * self.draw.uniform(0.7, 1.3)
+
+    def _is_done(self) -> bool:
+        """With `run_once`: whether everything that was due at the first poll has ended."""
+        table = self.reconciler.table
+        return (
+            self.options.run_once
+            and self._polls > 0
+            and not table.due
+            and self.reconciler.is_idle
+            and not any(job.worker == self.options.name for job in tuple(table.jobs.values()))
+        )
+
+    def _begin(
+        self, name: str, step: Callable[[], None], pause: Callable[[], float] | None = None
+    ) -> threading.Thread:
+        """Starts a loop that takes steps until `halt`, with pauses of so many seconds.
+
+        Without `pause`, one step lasts until `halt`, and the loop lives as long as that does.
+        """
+
+        def loop() -> None:
+            while not self.halt.asked:
+                self.monitor.beat(name, 0.0 if pause else float("inf"))
+                self._take(name, step)
+                seconds = pause() if pause else TICK
+                self.monitor.beat(name, seconds)
+                self.halt.wait(seconds)
+            self.monitor.ended(name)
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _take(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Interrupted:
+            return
+        except DeployctlError as error:
+            self.monitor.fault(name, error.message)
+            self.journal.tell(Level.WARNING, f"{name}.failed", error.message, help=error.help)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self.monitor.died(name, reason)
+            self.journal.tell(Level.ERROR, f"{name}.failed", reason)
+        else:
+            self.monitor.well(name)
