@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from deployctl.core.redact import is_secret_name
-from deployctl.core.values import Json, digest
+from deployctl.core.redact import is_secret_name, without_user
+from deployctl.core.values import Json, digest, leaves
 from deployctl.jobs import environment
 from deployctl.jobs.manifest import main_container
 from deployctl.jobs.model import EXECUTE, Description, Limits, Subject, Undescribable, major
@@ -20,6 +20,7 @@ from deployctl.jobs.names import name_slug
 from deployctl.jobs.rendering import given_variables, populate, resolve
 from deployctl.templating.references import Library, Reference, references
 
+_HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
 _START_WITHIN = 60.0
 """Seconds: the default of `pod_watch_timeout_seconds` in Prefect's templates."""
 
@@ -48,11 +49,13 @@ def describe(
     populated = populate(subject, environ)
     configuration = resolve(populated, subject, library)
     container = main_container(configuration.get("job_manifest"))
+    given = environment.entries(configuration.get("env"), "env")
+    written = environment.entries(container.get("env"), "env of the job manifest's container")
     env = {
         **inherited,
         **environment.attribution(subject),
-        **environment.entries(container.get("env"), "job_manifest: env of the container"),
-        **environment.entries(configuration.get("env"), "env"),
+        **given,
+        **{name: value for name, value in written.items() if name not in given},
     }
     command = _command(container.get("args"), configuration.get("command"))
     texts = environment.texts(env)
@@ -92,7 +95,8 @@ def _command(args: Json, command: Json) -> tuple[str, ...]:
 def _name(subject: Subject, configuration: Mapping[str, Json]) -> str:
     """The job's name: at most 56 letters, digits and dashes, and another one for each attempt."""
     manifest = configuration.get("job_manifest") or {}
-    metadata = manifest.get("metadata") or {}
+    metadata = manifest.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     wishes = (
         metadata.get("name"),
         metadata.get("generateName"),
@@ -110,24 +114,23 @@ def _secret_names(
     populated: Mapping[str, Json],
     library: Library,
 ) -> frozenset[str]:
-    """The variables that hold a secret of the worker's, or one that came out of a block."""
-    own = {
+    """The variables that hold a secret of the worker's, or one that came out of a block.
+
+    Found by their values, wherever the template put those; a secret of fewer than four letters is
+    not looked for within longer texts.
+    """
+    whole = {
         text
         for name, text in inherited.items()
-        if is_secret_name(name) or name == "PREFECT_CLIENT_CUSTOM_HEADERS"
+        if is_secret_name(name) or name == _HEADERS or without_user(text) != text
     }
-    container = main_container(populated.get("job_manifest"))
-    written = [container.get("env"), populated.get("env")]
-
-    def is_secret(value: Json) -> bool:
-        return any(library.is_secret(reference) for _, reference in references(value))
-
-    if any(isinstance(part, str) and is_secret(part) for part in written):
-        return frozenset(env)
-    raw: dict[str, Json] = {}
-    for part in written:
-        raw |= environment.entries(part, "env") if not isinstance(part, str) else {}
-    return frozenset(name for name, text in env.items() if text in own or is_secret(raw.get(name)))
+    for _, reference in references(populated):
+        if library.is_secret(reference):
+            whole |= {str(leaf) for _, leaf in leaves(library(reference)) if leaf is not None}
+    parts = [text for text in whole if len(text) >= 4]
+    return frozenset(
+        name for name, text in env.items() if text in whole or any(part in text for part in parts)
+    )
 
 
 def _labels(subject: Subject) -> dict[str, str]:
@@ -184,6 +187,7 @@ def _seconds(configuration: Mapping[str, Json], name: str) -> float | None:
     """A number of seconds; None where there is none, and for 0, which waits for nothing."""
     value = configuration.get(name)
     try:
-        return float(value) or None if value is not None else None
+        seconds = float(0 if value is None else value)
     except (TypeError, ValueError) as error:
         raise Undescribable(f"'{name}' is no number of seconds") from error
+    return seconds if seconds > 0 else None

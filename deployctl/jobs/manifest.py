@@ -169,28 +169,28 @@ def _on_sigterm(description: Description, spec: Mapping[str, Json]) -> dict[str,
 def _environment(
     description: Description, texts: Mapping[str, str], secrecy: Secrecy, container: dict[str, Json]
 ) -> dict[str, str]:
-    """Writes the container's variables; gives those that have to stand in the job's Secret."""
-    existing = {name: place for name, place in secrecy.existing.items() if name in texts}
-    rest = {name: text for name, text in texts.items() if name not in existing}
-    hidden = {name: text for name, text in rest.items() if _is_hidden(name, description, secrecy)}
-    referred = {name: item for name, item in description.env_from.items() if name not in texts}
-    if secrecy.hide is Hide.ALL and hidden:
+    """Writes the container's variables; gives those that have to stand in the job's Secret.
+
+    What comes from elsewhere stands first, so that `$(NAME)` in the others can mean it.
+    """
+    elsewhere = description.env_from.items()
+    env = [{"name": name, **item} for name, item in elsewhere if name not in texts]
+    hidden: dict[str, str] = {}
+    for name, text in texts.items():
+        if place := secrecy.existing.get(name):
+            env.append(_from_secret(name, *place))
+        elif secrecy.hide is Hide.ALL:
+            hidden[name] = text
+        elif secrecy.hide is Hide.SECRETS and name in description.secret_env:
+            hidden[name] = text
+            env.append(_from_secret(name, description.name, name))
+        else:
+            env.append({"name": name, "value": text})
+    if secrecy.hide is Hide.ALL:
         source = {"secretRef": {"name": description.name}}
         container["envFrom"] = [*container.get("envFrom", ()), source]
-        rest = {}
-    places = {name: (description.name, name) for name in hidden} | existing
-    container["env"] = [
-        _from_secret(name, *places[name]) if name in places else {"name": name, "value": text}
-        for name, text in texts.items()
-        if name in rest or name in existing
-    ] + [{"name": name, **item} for name, item in referred.items()]
+    container["env"] = env
     return hidden
-
-
-def _is_hidden(name: str, description: Description, secrecy: Secrecy) -> bool:
-    if secrecy.hide is Hide.SECRETS:
-        return name in description.secret_env
-    return secrecy.hide is Hide.ALL
 
 
 def _from_secret(name: str, secret: str, key: str) -> Json:
