@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.api import Refused
+from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.pods import Kubelet
 
@@ -112,6 +113,27 @@ def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
     assert "deletionTimestamp" in kubelet.get(pod)["metadata"]
     assert kubelet.remove_terminating() == [pod]
     assert within(20, lambda: kubelet.get(pod) is None)
+
+
+def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    names = [f"job-{number}" for number in range(6)]
+
+    def ends(pod: Any) -> int | None:
+        number = int(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"][4:])
+        return None if number == 0 else number % 2
+
+    with BusyKubelet(control_plane.admin, namespace, ends) as busy:
+        for name in names:
+            start(control_plane, namespace, name)
+        for number, name in enumerate(names[1:], 1):
+            kubelet.wait_for_job(name, "Failed" if number % 2 else "Complete")
+        assert sorted(busy.ended.values()) == [0, 0, 1, 1, 1]
+        kept = kubelet.pod_of(names[0])
+        assert within(20, lambda: kubelet.get(kept)["status"]["phase"] == "Running")
+        kubelet.evict(kept)
+        assert within(20, lambda: kubelet.get(kept) is None)
 
 
 @pytest.mark.usefixtures("control_plane")

@@ -1,0 +1,69 @@
+"""A kubelet that plays by itself: it runs each pod of a namespace to its end, as fast as it can.
+
+For tests of many Jobs at once, where what counts is that there are pods that come and go. Pods that
+were deleted are ended as well. `ends` says how a pod ends: it is given the pod and gives an exit
+code, or None for a pod that is to run on for now and is asked about again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+from tests.support.cluster.api import KubeApi, Refused
+from tests.support.cluster.pods import Kubelet
+
+PAUSE_SECONDS = 0.1
+ENDED = ("Succeeded", "Failed")
+
+
+class BusyKubelet:
+    """Moves all pods of a namespace, for the length of a block."""
+
+    def __init__(
+        self, api: KubeApi, namespace: str, ends: Callable[[Any], int | None] = lambda _: 0
+    ) -> None:
+        self._kubelet = Kubelet(api, namespace)
+        self._ends = ends
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.ended: dict[str, int] = {}
+        """The pods that it has ended, and their exit codes."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            while not self._stop.wait(PAUSE_SECONDS):
+                list(pool.map(self._move, self._kubelet.pods()))
+
+    def _move(self, pod: Any) -> None:
+        """Takes the pod one step further; one that somebody else deletes meanwhile is left."""
+        name, phase = pod["metadata"]["name"], pod["status"]["phase"]
+        try:
+            if "deletionTimestamp" in pod["metadata"]:
+                self._kubelet.remove(name)
+            elif phase == "Pending":
+                self._kubelet.running(name)
+            elif phase not in ENDED:
+                self._end(name, self._ends(pod))
+        except Refused as refusal:
+            if refusal.status not in {404, 409}:
+                raise
+
+    def _end(self, name: str, code: int | None) -> None:
+        if code is None:
+            return
+        if code:
+            self._kubelet.failed(name, code)
+        else:
+            self._kubelet.succeeded(name)
+        self.ended[name] = code
