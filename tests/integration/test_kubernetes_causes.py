@@ -1,0 +1,262 @@
+"""The words of a real API server and a real Job controller, and what a worker makes of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from deployctl.core.values import Json
+from deployctl.worker.model import Cause, Job, Phase
+from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts, pod_facts
+from deployctl.worker.runtimes.kubernetes.refusals import events_cause, refusal
+from tests.support.cluster.api import KubeApi, Refused
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.pods import Kubelet
+
+DEADLINE = 2
+
+
+def job(name: str = "hello", container: Json = None, pod: Json = None, **spec: Any) -> Json:
+    own = {"name": "prefect-job", "image": "example/flow:1"} | (container or {})
+    inner = {"restartPolicy": "Never", "containers": [own]} | (pod or {})
+    template = {"spec": inner}
+    return {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template} | spec}
+
+
+def refused(api: KubeApi, namespace: str, manifest: Json) -> Cause:
+    """The cause with which the Job is not taken."""
+    with pytest.raises(Refused) as answer:
+        api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
+    told = answer.value
+    return refusal(told.status, told.reason, told.message)
+
+
+MANIFESTS = {
+    "a field is missing": (
+        job(container={"image": ""}),
+        "spec.template.spec.containers[0].image: Required value",
+    ),
+    "a number is a text": (
+        job(backoffLimit="many"),
+        "backoffLimit is a string, and has to be a int32",
+    ),
+    "a value that a Job can't have": (
+        job(pod={"restartPolicy": "Always"}),
+        'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"',
+    ),
+    "a quantity that is none": (
+        job(container={"resources": {"limits": {"memory": "lots"}}}),
+        "quantities must match the regular expression",
+    ),
+}
+
+
+@pytest.mark.parametrize(("manifest", "text"), MANIFESTS.values(), ids=MANIFESTS)
+def test_a_manifest_that_is_not_valid_names_the_field(
+    control_plane: ControlPlane, namespace: str, manifest: Json, text: str
+) -> None:
+    cause = refused(control_plane.admin, namespace, manifest)
+    assert cause.code == "BadManifest"
+    assert text in cause.message
+
+
+def test_a_right_that_is_missing_is_named(control_plane: ControlPlane, namespace: str) -> None:
+    cause = refused(control_plane.account([], namespace), namespace, job())
+    assert cause.code == "Forbidden"
+    assert cause.message.endswith(f"may not create jobs in the namespace '{namespace}'")
+    assert "'create' on 'jobs' of the API group 'batch'" in cause.help
+
+
+def test_a_namespace_that_is_not_there(control_plane: ControlPlane) -> None:
+    cause = refused(control_plane.admin, "nowhere", job())
+    assert (cause.code, cause.message) == ("NoNamespace", "There is no namespace 'nowhere'")
+
+
+def quota(control_plane: ControlPlane, namespace: str, hard: Json) -> None:
+    """A quota that the cluster has counted, so that it holds."""
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    control_plane.request("POST", path, {"metadata": {"name": "small"}, "spec": {"hard": hard}})
+    for _ in range(300):
+        if control_plane.request("GET", f"{path}/small").get("status", {}).get("hard") == hard:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the quota is not counted")
+
+
+def test_a_quota_of_jobs_that_is_used_up(control_plane: ControlPlane, namespace: str) -> None:
+    quota(control_plane, namespace, {"count/jobs.batch": "0"})
+    cause = refused(control_plane.admin, namespace, job())
+    assert cause.code == "Quota"
+    assert cause.message.startswith("The quota 'small' of the namespace is used up")
+
+
+def without_pod(control_plane: ControlPlane, namespace: str, manifest: Json) -> Cause:
+    """The cause for which a Job gets no pod."""
+    control_plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
+    for _ in range(300):
+        events = control_plane.admin.items(f"/api/v1/namespaces/{namespace}/events")
+        if cause := events_cause(events):
+            return cause
+        time.sleep(0.05)
+    raise AssertionError("no event explains it")
+
+
+def test_a_quota_of_pods_that_is_used_up(control_plane: ControlPlane, namespace: str) -> None:
+    quota(control_plane, namespace, {"pods": "0"})
+    cause = without_pod(control_plane, namespace, job())
+    assert (cause.code, cause.stuck) == ("Quota", False)
+    assert "pods=1 more of pods=0" in cause.message
+
+
+def test_a_quota_that_wants_limits(control_plane: ControlPlane, namespace: str) -> None:
+    quota(control_plane, namespace, {"limits.memory": "1Gi"})
+    cause = without_pod(control_plane, namespace, job())
+    assert (cause.code, cause.stuck) == ("Quota", True)
+    assert "limits.memory" in cause.message
+
+
+def test_limits_of_a_namespace(control_plane: ControlPlane, namespace: str) -> None:
+    spec = {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}
+    body = {"metadata": {"name": "small"}, "spec": spec}
+    control_plane.request("POST", f"/api/v1/namespaces/{namespace}/limitranges", body)
+    manifest = job(container={"resources": {"limits": {"memory": "2Gi"}}})
+    cause = without_pod(control_plane, namespace, manifest)
+    assert cause.code == "LimitRange"
+    assert "maximum memory usage per Container is 1Gi" in cause.message
+
+
+def test_pod_security_of_a_namespace(control_plane: ControlPlane, namespace: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    body = {"metadata": {"labels": labels}}
+    control_plane.request("PATCH", f"/api/v1/namespaces/{namespace}", body)
+    cause = without_pod(control_plane, namespace, job())
+    assert cause.code == "PodSecurity"
+    assert "runAsNonRoot" in cause.message
+
+
+def test_a_service_account_that_is_not_there(control_plane: ControlPlane, namespace: str) -> None:
+    cause = without_pod(control_plane, namespace, job(pod={"serviceAccountName": "nobody"}))
+    assert (cause.code, cause.message) == (
+        "NoServiceAccount",
+        "There is no service account 'nobody'",
+    )
+
+
+class Watched:
+    """A Job on the real controller, and what a worker knows of it."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, **spec: Any) -> None:
+        self._plane = plane
+        self._place = namespace
+        plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(**spec))
+
+    def known(self) -> Job:
+        path = f"/apis/batch/v1/namespaces/{self._place}/jobs/hello"
+        pods = self._plane.admin.items(f"/api/v1/namespaces/{self._place}/pods")
+        facts = [pod_facts(pod) for pod in pods]
+        return combine(job_facts(self._plane.request("GET", path)), facts, place="", pid="")
+
+    def ended(self) -> Job:
+        for _ in range(600):
+            if (known := self.known()).phase.is_over:
+                return known
+            time.sleep(0.05)
+        raise AssertionError(f"the job is not over: {self.known()}")
+
+
+def test_a_job_from_its_start_to_its_good_end(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    watched = Watched(control_plane, namespace)
+    pod = kubelet.pod_of("hello")
+    assert (watched.known().phase, watched.known().started) == (Phase.WAITING, False)
+    kubelet.running(pod)
+    assert (watched.known().phase, watched.known().started) == (Phase.RUNNING, True)
+    kubelet.succeeded(pod)
+    assert watched.ended().phase is Phase.SUCCEEDED
+    kubelet.remove_terminating()
+
+
+def test_a_job_whose_image_does_not_exist(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    watched = Watched(control_plane, namespace)
+    kubelet.waiting(kubelet.pod_of("hello"), "ErrImagePull", "example/flow:1: not found")
+    known = watched.known()
+    assert known.cause is not None
+    assert (known.phase, known.cause.code, known.cause.stuck) == (
+        Phase.WAITING,
+        "ImagePullError",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("failed", "ExitCode"),
+        ("evicted", "Evicted"),
+        ("preempted", "Preempted"),
+        ("node_lost", "NodeLost"),
+    ],
+)
+def test_a_job_fails_with_the_cause_of_its_pod(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet, how: str, code: str
+) -> None:
+    watched = Watched(control_plane, namespace)
+    pod = kubelet.pod_of("hello")
+    kubelet.running(pod)
+    getattr(kubelet, how)(pod)
+    known = watched.ended()
+    assert known.cause is not None
+    assert (known.phase, known.cause.code) == (Phase.FAILED, code)
+
+
+def test_crash_detection_from_conditions(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    """A deadline fails a Job that has tries left, and whose count of failures is 0."""
+    watched = Watched(control_plane, namespace, activeDeadlineSeconds=DEADLINE, backoffLimit=3)
+    kubelet.running(kubelet.pod_of("hello"))
+    known = watched.ended()
+    assert known.cause is not None
+    assert (known.phase, known.cause.code) == (Phase.FAILED, "DeadlineExceeded")
+    assert f"deadline of {DEADLINE} seconds" in known.cause.message
+    assert known.since >= time.time(), "its pod still has time to report"
+
+
+def test_a_failure_policy_ends_a_job_with_tries_left(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    rule = {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": "prefect-job", "operator": "In", "values": [42]},
+    }
+    policy = {"rules": [rule]}
+    watched = Watched(control_plane, namespace, backoffLimit=3, podFailurePolicy=policy)
+    pod = kubelet.pod_of("hello")
+    kubelet.failed(pod, 42)
+    known = watched.ended()
+    assert known.cause is not None
+    assert (known.phase, known.cause.code) == (Phase.FAILED, "ExitCode")
+
+
+def test_a_job_with_tries_left_waits_for_the_next(
+    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+) -> None:
+    watched = Watched(control_plane, namespace, backoffLimit=1)
+    pod = kubelet.pod_of("hello")
+    kubelet.running(pod)
+    kubelet.failed(pod)
+    known = watched.known()
+    assert (known.phase, known.started) == (Phase.WAITING, True)
+    kubelet.running(kubelet.pod_of("hello", other_than=pod))
+    assert watched.known().phase is Phase.RUNNING
+
+
+def test_a_job_that_is_suspended(control_plane: ControlPlane, namespace: str) -> None:
+    known = Watched(control_plane, namespace, suspend=True).known()
+    assert known.cause is not None
+    assert (known.phase, known.cause.code) == (Phase.WAITING, "Suspended")
