@@ -193,6 +193,13 @@ def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
     assert found.ending
 
 
+def test_between_two_tries_nothing_is_stuck() -> None:
+    failed = pod("Failed", ended(128, "StartError", message="no such file"))
+    found = known(job(spec={"backoffLimit": 3}), failed)
+    assert found.cause is not None
+    assert (found.phase, found.cause.code, found.cause.stuck) == (Phase.WAITING, "NoStart", False)
+
+
 @pytest.mark.parametrize("text", [None, "", "no JSON", "[]", '{"worker": null}', "7"])
 def test_an_annotation_without_sense_counts_as_none(text: str | None) -> None:
     facts = job_facts(job(meta={"annotations": {"deployctl.io/job": text}}))

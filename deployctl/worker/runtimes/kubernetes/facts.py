@@ -180,16 +180,19 @@ def _over(job: JobFacts, pods: Sequence[PodFacts]) -> PodFacts | None:
 
 def _waiting(known: Job, pods: Sequence[PodFacts]) -> Job:
     """A wait that does not end by itself begins when its pod got a node, any other with the Job
-    or with the end of the try before."""
+    or with the end of the try before. Between two tries nothing is stuck, whatever ended the first.
+    """
     waiting = [pod for pod in pods if pod.phase is Phase.WAITING]
     if not pods:
         return known
     told = next((pod for pod in waiting if pod.cause), (waiting or pods)[-1])
     tried = [pod.since for pod in pods if pod.phase.is_over or pod.started is not None]
     since = max([known.since, *tried])
-    if told.cause and told.cause.stuck:
-        since = max(since, told.since)
-    return replace(known, since=since, cause=told.cause)
+    if told.cause is None or not told.cause.stuck:
+        return replace(known, since=since, cause=told.cause)
+    if told not in waiting:
+        return replace(known, since=since, cause=replace(told.cause, stuck=False))
+    return replace(known, since=max(since, told.since), cause=told.cause)
 
 
 def _end_cause(job: JobFacts, pods: Sequence[PodFacts]) -> Cause | None:
