@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployctl.clients import detached
-from deployctl.core.stop import Stop
 from deployctl.jobs.model import Description, Limits
 from deployctl.worker.model import (
     Changed,
-    Job,
-    Listed,
-    News,
     Phase,
     Printed,
     StartFailed,
     Vanished,
 )
 from deployctl.worker.runtimes.process import ProcessRuntime
+from tests.support.runtime_news import SECONDS, watching
 
 POOL = "pool-1"
-SECONDS = 30.0
 
 
 def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> Description:
@@ -56,45 +50,6 @@ def python(code: str, **changes: Any) -> Description:
 def runtime(state: Path, **options: Any) -> ProcessRuntime:
     settings: dict[str, Any] = {"major": 3, "environ": os.environ, "grace": 0.0}
     return ProcessRuntime(state, POOL, **(settings | options))
-
-
-class Heard:
-    """What a runtime tells, until `until` is satisfied."""
-
-    def __init__(self) -> None:
-        self.news: queue.Queue[News] = queue.Queue()
-        self.all: list[News] = []
-
-    def until(self, wanted: Callable[[News], bool]) -> News:
-        """The next news that is wanted."""
-        while True:
-            news = self.news.get(timeout=SECONDS)
-            self.all.append(news)
-            if wanted(news):
-                return news
-
-    def job(self, phase: Phase) -> Job:
-        """The job that changed into this phase."""
-        news = self.until(lambda it: isinstance(it, Changed) and it.job.phase is phase)
-        assert isinstance(news, Changed)
-        return news.job
-
-    def listed(self) -> list[Job]:
-        news = self.until(lambda it: isinstance(it, Listed))
-        assert isinstance(news, Listed)
-        return list(news.jobs)
-
-
-@contextmanager
-def watching(watched: ProcessRuntime) -> Iterator[Heard]:
-    heard, stop = Heard(), Stop()
-    thread = threading.Thread(target=watched.watch, args=(heard.news.put, stop))
-    thread.start()
-    try:
-        yield heard
-    finally:
-        stop.request()
-        thread.join()
 
 
 def appears(path: Path) -> None:
@@ -263,8 +218,7 @@ def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None
     with watching(local) as heard:
         local.start(python(code, limits=Limits(stream=True)))
         heard.job(Phase.SUCCEEDED)
-    lines = [news.line for news in heard.all if isinstance(news, Printed)]
-    assert lines == [*map(str, range(30_000)), "last"]
+    assert heard.lines == [*map(str, range(30_000)), "last"]
 
 
 STARTS_AND_DIES = """

@@ -1,0 +1,227 @@
+"""The container engine, JSON in and JSON out, and the only place that knows the docker library.
+
+Whatever goes wrong becomes `EngineRefused` for an answer or `EngineUnreachable` for none. The
+library's low-level client is used wherever it will do, because it gives the engine's own JSON;
+containers are created through its high-level one, whose arguments are what pools hold in
+`container_create_kwargs`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deployctl.core.errors import DeployctlError
+from deployctl.core.redact import redact
+from deployctl.core.values import Json
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 60
+_CONNECTIONS = 24
+
+
+class EngineRefused(DeployctlError):
+    """The engine answered, and not with what was asked for."""
+
+    code = "DC650"
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"the container engine refused ({status}): {redact(detail)}")
+        self.status = status
+        self.detail = redact(detail)
+
+
+class EngineUnreachable(DeployctlError):
+    """The engine gave no answer, or none that is one."""
+
+    code = "DC651"
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(
+            f"the container engine does not answer: {redact(str(reason))}",
+            help="see that it runs, and that DOCKER_HOST or the Docker context names it",
+        )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Whatever the library and those below it raise becomes one of ours."""
+    from docker.errors import APIError, DockerException
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except APIError as error:
+        detail = str(error.explanation or error)
+        raise EngineRefused(error.status_code or 0, detail) from error
+    except (DockerException, RequestException, HTTPError, OSError) as error:
+        raise EngineUnreachable(error) from error
+
+
+class Engine:
+    """One container engine: that of DOCKER_HOST, of the Docker context, or this machine's own.
+
+    It is connected to when it is first needed. Every method may be called from any thread, and
+    raises EngineRefused and EngineUnreachable.
+    """
+
+    def __init__(self, host: str | None = None) -> None:
+        """`host`: a URL as in DOCKER_HOST, instead of what the environment says."""
+        self._host = host
+        self._connecting = threading.Lock()
+        self._connected: DockerClient | None = None
+
+    def _client(self) -> DockerClient:
+        with self._connecting:
+            if self._connected is None:
+                import docker
+
+                settings = {
+                    "version": "auto",
+                    "timeout": _ANSWER_SECONDS,
+                    "max_pool_size": _CONNECTIONS,
+                }
+                if self._host:
+                    self._connected = docker.DockerClient(base_url=self._host, **settings)
+                else:
+                    self._connected = docker.from_env(**settings)
+            return self._connected
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        """Asks through the low-level client."""
+        with _translated():
+            return question(self._client().api)
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        if self._connected is not None:
+            self._connected.close()
+
+    @property
+    def url(self) -> str:
+        """Where the engine is, as the library writes it."""
+        return str(self._ask(lambda api: api.base_url))
+
+    def info(self) -> Json:
+        """What the engine says of itself: `ID`, `SystemTime`, `Name`, …"""
+        return self._ask(lambda api: api.info())
+
+    def containers(self, labels: Sequence[str]) -> Sequence[Json]:
+        """All containers, also ended ones, that have these labels (`name` or `name=value`)."""
+        return self._ask(lambda api: api.containers(all=True, filters={"label": list(labels)}))
+
+    def inspect(self, container: str) -> Json:
+        """A container by its id or name."""
+        return self._ask(lambda api: api.inspect_container(container))
+
+    def create(self, **settings: Json) -> str:
+        """Creates a container, which does not run yet, and gives its id.
+
+        `settings` are those of docker-py's `containers.create`. Raises EngineRefused (400) also for
+        a setting that it does not know.
+        """
+        from docker.errors import APIError, DockerException
+
+        with _translated():
+            create = self._client().containers.create
+            try:
+                return str(create(**settings).id)
+            except APIError:
+                raise
+            except (DockerException, TypeError, ValueError, AttributeError) as error:
+                detail = f"a setting of the container is unusable: {error}"
+                raise EngineRefused(400, detail) from error
+
+    def connect(self, container: str, network: str) -> None:
+        """Connects a container with one more network; one that it is in already is fine."""
+        try:
+            self._ask(lambda api: api.connect_container_to_network(container, network))
+        except EngineRefused as error:
+            if "already exists" not in error.detail:
+                raise
+
+    def start(self, container: str) -> None:
+        """Starts a container; one that runs already is fine."""
+        self._ask(lambda api: api.start(container))
+
+    def remove(self, container: str, *, grace: float) -> None:
+        """Ends a container and deletes it with its anonymous volumes; one that is gone is fine.
+
+        Between SIGTERM and SIGKILL it has `grace` seconds, for which this waits.
+        """
+        try:
+            self._ask(lambda api: api.stop(container, timeout=round(grace)))
+            self._ask(lambda api: api.remove_container(container, v=True, force=True))
+        except EngineRefused as error:
+            if error.status not in (404, 409):
+                raise
+
+    def log(
+        self, container: str, *, since: float | None = None, lines: int | None = None
+    ) -> Sequence[str]:
+        """What a container printed: lines that begin with their time, in UTC with nanoseconds.
+
+        `since`: seconds of the epoch, `lines`: how many of the last ones. Empty where the engine
+        does not keep what is printed.
+        """
+        tail = "all" if lines is None else lines
+        try:
+            text: bytes = self._ask(
+                lambda api: api.logs(container, timestamps=True, since=since, tail=tail)
+            )
+        except EngineRefused as error:
+            if error.status in (404, 409, 501):
+                return []
+            raise
+        return text.decode(errors="replace").split("\n")[:-1]
+
+    def events(self, labels: Sequence[str], since: float, until: float) -> Iterator[Json]:
+        """What happened to containers with these labels between two times of the engine's clock.
+
+        `until` may be in the future: this waits for it, and gives events as they happen.
+        """
+        filters = {"type": "container", "label": list(labels)}
+        with _translated():
+            stream = self._client().api.events(
+                since=f"{since:.6f}", until=f"{until:.6f}", filters=filters, decode=True
+            )
+            try:
+                yield from stream
+            finally:
+                stream.close()
+
+    def has_image(self, image: str) -> bool:
+        """Whether the engine has this image."""
+        try:
+            self._ask(lambda api: api.inspect_image(image))
+        except EngineRefused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def pull(self, image: str, login: Mapping[str, str] | None) -> None:
+        """Fetches an image; `login` has `username` and `password`, None: the machine's own.
+
+        Raises EngineRefused with the registry's reason.
+        """
+        from docker.utils import parse_repository_tag
+
+        repository, tag = parse_repository_tag(image)
+        auth = dict(login) if login else None
+        answers = self._ask(
+            lambda api: api.pull(
+                repository, tag=tag or "latest", auth_config=auth, stream=True, decode=True
+            )
+        )
+        with _translated():
+            for answer in answers:
+                if "error" in answer:
+                    raise EngineRefused(404, str(answer["error"]))

@@ -1,0 +1,162 @@
+"""A Docker Engine of the tests' own: nothing of it is shared with one that the machine may run.
+
+It has no bridge and no firewall rules, so that the machine's network stays as it is; containers use
+the machine's own network or none. Its one image, `box:1`, holds a static program of a few lines.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+START_SECONDS = 60.0
+IMAGE = "box:1"
+_LEASH = Path(__file__).with_name("cluster") / "leash.py"
+
+_PROGRAM = r"""
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void deaf(int number) { (void)number; }
+
+/* Each argument is a deed: print=TEXT, env=NAME, exit=CODE, sleep=SECONDS, eat=MIB, deaf. */
+int main(int count, char **deeds) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (int i = 1; i < count; i++) {
+        char *name = strtok(deeds[i], "="), *value = strtok(NULL, "");
+        if (!strcmp(name, "print")) puts(value);
+        if (!strcmp(name, "env")) puts(getenv(value) ? getenv(value) : "");
+        if (!strcmp(name, "exit")) return atoi(value);
+        if (!strcmp(name, "deaf")) signal(SIGTERM, deaf);
+        if (!strcmp(name, "sleep")) for (int left = atoi(value); left;) left = sleep(left);
+        if (!strcmp(name, "eat")) for (int mib = atoi(value); mib--;) {
+            char *page = malloc(1 << 20);
+            if (page) memset(page, 1, 1 << 20);
+        }
+    }
+    return 0;
+}
+"""
+
+
+def lacks() -> str:
+    """Why this machine cannot have an engine; "" if it can."""
+    if os.geteuid():
+        return "a Docker Engine needs root"
+    missing = [name for name in ("dockerd", "containerd", "runc", "gcc") if not _program(name)]
+    return f"a Docker Engine for tests needs {', '.join(missing)}" if missing else ""
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
+
+
+class NotStarted(Exception):
+    """The engine ended, or did not answer in time; the message holds the end of its log."""
+
+
+class DockerEngine:
+    """A context manager; inside it the engine runs and has the image, unless it was stopped."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="docker-"))
+        self.url = f"unix://{self.folder}/socket"
+        self.log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: Any = None
+
+    def __enter__(self) -> DockerEngine:
+        try:
+            self.start()
+            self._client.api.import_image_from_data(_rootfs(self.folder), *IMAGE.split(":"))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def client(self) -> Any:
+        """A docker-py client of the engine."""
+        return self._client
+
+    def start(self) -> None:
+        """Starts the engine on the data that it has. Raises NotStarted."""
+        import docker
+
+        flags = {
+            "data-root": self.folder / "data",
+            "exec-root": self.folder / "exec",
+            "pidfile": self.folder / "pid",
+            "host": self.url,
+            "storage-driver": "vfs",
+            "iptables": "false",
+            "ip6tables": "false",
+            "bridge": "none",
+        }
+        dockerd = [str(_program("dockerd")), *(f"--{name}={flags[name]}" for name in flags)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *dockerd],
+                env=os.environ | {"PATH": PATH},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise NotStarted(self.log.read_text()[-2000:])
+            time.sleep(0.1)
+        self._client = docker.DockerClient(base_url=self.url, version="auto")
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.url.removeprefix("unix://")) == 0
+
+    def stop(self) -> None:
+        """Ends the engine; its containers end with it, its data stay."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def close(self) -> None:
+        """Removes all containers, ends the engine and deletes its data."""
+        if self._client is not None:
+            for container in self._client.containers.list(all=True):
+                container.remove(force=True)
+        self.stop()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+
+
+def _rootfs(folder: Path) -> bytes:
+    """A tar archive with the program as `/box`."""
+    source, program = folder / "box.c", folder / "box"
+    source.write_text(_PROGRAM)
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(program, "box")
+    return archive.getvalue()

@@ -1,0 +1,59 @@
+"""What a runtime tells while a test goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from deployctl.core.stop import Stop
+from deployctl.worker.model import Changed, Job, Listed, News, Phase, Printed, Runtime
+
+SECONDS = 30.0
+
+
+class Heard:
+    """All that was told, in order; a test waits for what it wants."""
+
+    def __init__(self) -> None:
+        self.news: queue.Queue[News] = queue.Queue()
+        self.all: list[News] = []
+
+    def until(self, wanted: Callable[[News], bool]) -> News:
+        """The next news that is wanted."""
+        while True:
+            news = self.news.get(timeout=SECONDS)
+            self.all.append(news)
+            if wanted(news):
+                return news
+
+    def job(self, phase: Phase) -> Job:
+        """The next job that changed into this phase."""
+        news = self.until(lambda it: isinstance(it, Changed) and it.job.phase is phase)
+        assert isinstance(news, Changed)
+        return news.job
+
+    def listed(self) -> list[Job]:
+        """The jobs of the next list."""
+        news = self.until(lambda it: isinstance(it, Listed))
+        assert isinstance(news, Listed)
+        return list(news.jobs)
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that were told so far."""
+        return [news.line for news in self.all if isinstance(news, Printed)]
+
+
+@contextmanager
+def watching(watched: Runtime) -> Iterator[Heard]:
+    """Runs the runtime's `watch` in a thread."""
+    heard, stop = Heard(), Stop()
+    thread = threading.Thread(target=watched.watch, args=(heard.news.put, stop))
+    thread.start()
+    try:
+        yield heard
+    finally:
+        stop.request()
+        thread.join()
