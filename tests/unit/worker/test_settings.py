@@ -10,6 +10,7 @@ from deployctl.worker.journal import Level
 from deployctl.worker.settings import (
     KUBERNETES_NAMES,
     NAMES,
+    KubernetesSettings,
     SecretKey,
     WorkerSettings,
     WorkOptions,
@@ -152,3 +153,28 @@ def test_names_that_prefect_does_not_allow_are_refused(name: str) -> None:
         WorkOptions(pool="pool", name=name)
     with pytest.raises(UsageError, match="work pool"):
         WorkOptions(pool=name, name="worker")
+
+
+def test_the_environment_that_the_official_chart_sets(tmp_path: Path) -> None:
+    environ = {
+        "PREFECT_API_URL": "http://prefect-server.prefect.svc.cluster.local:4200/api",
+        "PREFECT_WORKER_QUERY_SECONDS": "5",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "10",
+        "PREFECT_API_ENABLE_HTTP2": "true",
+        "PREFECT_KUBERNETES_CLUSTER_UID": "",
+        "PREFECT_DEBUG_MODE": "false",
+        f"{KUBERNETES}OBSERVER_NAMESPACES": "prefect",
+        f"{KUBERNETES}WORKER_API_KEY_SECRET_NAME": "prefect-api-key",
+        f"{KUBERNETES}WORKER_API_KEY_SECRET_KEY": "key",
+        f"{KUBERNETES}WORKER_API_AUTH_STRING_SECRET_NAME": "prefect-auth",
+        f"{KUBERNETES}WORKER_API_AUTH_STRING_SECRET_KEY": "auth-string",
+    }
+    assert load(tmp_path, environ) == WorkerSettings(
+        query_seconds=5.0,
+        kubernetes=KubernetesSettings(
+            namespaces=("prefect",),
+            api_key_secret=SecretKey("prefect-api-key", "key"),
+            auth_string_secret=SecretKey("prefect-auth", "auth-string"),
+        ),
+        sources=load(tmp_path, environ).sources,
+    )

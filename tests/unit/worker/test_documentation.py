@@ -1,0 +1,52 @@
+"""docs/worker.md names every setting and every metric, and none that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer.main
+
+from deployctl.cli.commands import app
+from deployctl.worker.metrics import Counts, Sample, families
+from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
+from deployctl.worker.vitals import Vitals
+
+PAGE = (Path(__file__).parents[3] / "docs" / "worker.md").read_text(encoding="utf-8")
+PREFIX = "PREFECT_INTEGRATIONS_KUBERNETES_"
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_column(text: str) -> set[str]:
+    """What stands in backquotes in the first column of the tables of a text."""
+    cells = re.findall(r"^\| *(`[^|]*`[^|]*) *\|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_setting_is_described() -> None:
+    described = first_column(section("Settings"))
+    common = {name.env[0] for name in NAMES}
+    of_clusters = {name.env[0].removeprefix(PREFIX) for name in KUBERNETES_NAMES}
+    assert described == common | of_clusters
+    aliases = {alias for name in (*NAMES, *KUBERNETES_NAMES) for alias in name.aliases}
+    assert {alias for alias in aliases if f"`{alias}`" not in PAGE} == set()
+
+
+def test_every_metric_is_described() -> None:
+    metrics = families(Counts({}, {}), Sample(), Vitals({}, {}), 0.0, 0.0)
+    there = {each.name + ("_total" if each.type == "counter" else "") for each in metrics}
+    assert first_column(section("Metrics")) == there
+
+
+def test_every_option_is_described() -> None:
+    command = typer.main.get_command(app).commands["worker"]  # type: ignore[attr-defined]
+    options = {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--") and name not in ("--help", "--traceback")
+    }
+    assert {name for name in options if f"`{name}`" not in section("Options")} == set()
