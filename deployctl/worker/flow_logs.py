@@ -1,8 +1,8 @@
 """Lines of the worker in the logs of flow runs, under the logger that Prefect's worker uses.
 
-A log is decoration: it never holds up a run, so a line is put into a buffer of bounded size and
-sent from there by a thread of its own. While the server is away lines wait; when the buffer is full
-new ones are lost, and counted. A batch whose answer is lost is sent again: a line that stands there
+A log is decoration: it never holds up a run, so a line is put into a buffer of bounded size, and
+sent when somebody calls `flush`. While the server is away lines wait; when the buffer is full new
+ones are lost, and counted. A batch whose answer is lost is sent again: a line that stands there
 twice is better than one that is missing.
 """
 
@@ -23,7 +23,6 @@ from deployctl.core.errors import (
     Unreachable,
 )
 from deployctl.core.redact import redact
-from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.worker.journal import Level
 
@@ -151,12 +150,6 @@ class FlowLogs:
             except DeployctlError:
                 self._buffer.lose(len(batch))
         return True
-
-    def ship(self, stop: Stop) -> None:
-        """Sends lines until asked to stop, and then those that are left, once."""
-        while not stop.wait(EVERY):
-            self.flush()
-        self.flush()
 
 
 def _size(item: Json) -> int:

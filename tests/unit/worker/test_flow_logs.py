@@ -14,7 +14,6 @@ from deployctl.core.errors import (
     Unauthorized,
     Unreachable,
 )
-from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.worker.flow_logs import LINE_SIZE, Buffer, FlowLogs, Line, entry
 from deployctl.worker.journal import Level
@@ -112,14 +111,6 @@ def test_nothing_is_sent_where_logs_are_switched_off(server: Server) -> None:
     logs.tell("r1", Level.INFO, "one")
     assert logs.flush()
     assert server.messages == []
-
-
-def test_what_is_left_is_sent_when_the_worker_stops(logs: FlowLogs, server: Server) -> None:
-    stop = Stop()
-    stop.request()
-    logs.tell("r1", Level.INFO, "last words")
-    logs.ship(stop)
-    assert server.messages == ["last words"]
 
 
 def item(size: int) -> Json:

@@ -200,12 +200,6 @@ def test_between_two_tries_nothing_is_stuck() -> None:
     assert (found.phase, found.cause.code, found.cause.stuck) == (Phase.WAITING, "NoStart", False)
 
 
-@pytest.mark.parametrize("text", [None, "", "no JSON", "[]", '{"worker": null}', "7"])
-def test_an_annotation_without_sense_counts_as_none(text: str | None) -> None:
-    facts = job_facts(job(meta={"annotations": {"deployctl.io/job": text}}))
-    assert (facts.worker, facts.limits) == ("", Limits())
-
-
 @pytest.mark.parametrize(
     ("of_job", "pods", "started"),
     [

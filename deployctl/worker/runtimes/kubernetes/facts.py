@@ -8,13 +8,12 @@ Job fails that has tries left (and whose count of failures says nothing).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from deployctl.core.values import Json
-from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN
+from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN, recall
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.kubernetes.causes import main_container, pod_cause
@@ -98,10 +97,10 @@ def pod_facts(pod: Json) -> PodFacts:
 
 
 def job_facts(job: Json) -> JobFacts:
-    """The facts of a Job, from its JSON. An annotation that makes no sense counts as none."""
+    """The facts of a Job, from its JSON."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
-    worker, limits = _memory((meta.get("annotations") or {}).get(MEMORY))
+    worker, limits = recall((meta.get("annotations") or {}).get(MEMORY))
     created = _time(meta.get("creationTimestamp")) or 0.0
     phase, since, cause = _job_phase(spec, status)
     return JobFacts(
@@ -301,16 +300,6 @@ def _job_cause(spec: Json, condition: Json) -> Cause:
     if reason == "PodFailurePolicy":
         return Cause(reason, f"The Job's failure policy ended it: {message}".rstrip(". :"))
     return Cause("JobFailed", f"The Job failed: {message or reason}".rstrip(". :"))
-
-
-def _memory(text: Json) -> tuple[str, Limits]:
-    try:
-        kept = json.loads(text)
-        names = ("start_within", "strict", "run_within", "hears_cancel", "stream")
-        known = {name: kept[name] for name in names if name in kept}
-        return str(kept.get("worker") or ""), Limits(**known)
-    except (ValueError, TypeError, AttributeError):
-        return "", Limits()
 
 
 def _time(text: Json) -> float | None:
