@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def _kubernetes(
         return connect_to(config.get("config"), config.get("context_name"))
 
     runtime = KubernetesRuntime(reach, pool["id"], settings, journal, major=major, clock=clock)
-    return runtime, runtime.leadership(worker)
+    return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
 
 
 def _state_folder(environ: Mapping[str, str]) -> Path:

@@ -21,14 +21,14 @@ from deployctl.worker import decide
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
 from deployctl.worker.journal import Journal, Level
-from deployctl.worker.model import Changed, Job, Run, Runtime, StartFailed
+from deployctl.worker.model import Changed, Job, News, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, not_started
 from deployctl.worker.runs import claim_in_history, one, seconds
 from deployctl.worker.table import Table
 
 T = TypeVar("T")
-Update: TypeAlias = Callable[[Table], None]
-"""What an action found out, for the thread that owns the table."""
+Message: TypeAlias = News | Callable[[Table], None]
+"""What was found out: news of a job, or an update of the table by the thread that owns it."""
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds for which a run is left alone after a failure; they double with every further one."""
@@ -54,8 +54,8 @@ class Hands:
     describe: Descriptions
     chronicle: Chronicle
     journal: Journal
-    tell: Callable[[Update], None]
-    """Hands an update to the owner of the table; may be called before the action has ended."""
+    tell: Callable[[Message], None]
+    """Tells the owner of the table what was found out; also before the action has ended."""
     worker: str
     crash_log_lines: int
     salt: uuid.UUID = field(default_factory=uuid.uuid4)
@@ -135,7 +135,7 @@ class Hands:
                 raise
             self._propose(run, decide.crashed(f"The run cannot be started: {missing}."))
         else:
-            self.tell(lambda table: table.hear(Changed(job)))
+            self.tell(Changed(job))
             self._submitted(run, job)
 
     def _submitted(self, run: Run, job: Job) -> None:
@@ -147,7 +147,8 @@ class Hands:
         attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
         if attempt:
             known = replace(run, attempt=attempt)
-            self.runtime.find(self.describe(known))
+            if job := self.runtime.find(self.describe(known)):
+                self.tell(Changed(job))
         else:
             known = replace(run, foreign=True)
         self.tell(lambda table: table.know(known))
@@ -156,7 +157,7 @@ class Hands:
         if not self._is_still(run):
             return
         if job := self.runtime.find(self.describe(run)):
-            self.tell(lambda table: table.hear(Changed(job)))
+            self.tell(Changed(job))
         else:
             self._propose(run, decide.crashed(VANISHED))
 

@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from deployctl.core.stop import Stop
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.decide import Action, Remove, decide
-from deployctl.worker.hands import Hands, Update
+from deployctl.worker.hands import Hands, Message
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.metrics import Metrics, Sample
 from deployctl.worker.model import (
@@ -42,8 +41,6 @@ TICK = 1.0
 """Seconds after which time alone may have made something due."""
 _BREATH = 0.02
 """Seconds in which news gather, so that a storm of it is decided on once."""
-
-Message: TypeAlias = News | Update
 
 
 @dataclass(slots=True)

@@ -59,7 +59,6 @@ class Service:
     """Ends the loops and whatever the sessions wait for."""
     draw: random.Random = field(default_factory=random.Random)
     _state: PoolState = field(default_factory=PoolState)
-    _led: bool = False
     _crowded: bool = False
     _polls: int = 0
     _synced: float = 0.0
@@ -70,7 +69,7 @@ class Service:
             self._begin("reconcile", self._reconcile, lambda: 0.0),
             self._begin("heartbeat", self.heartbeat, lambda: self.settings.heartbeat_seconds),
             self._begin("poll", self.poll, self._until_poll),
-            self._begin("sync", self.sync, lambda: self.settings.cancellation_poll_seconds),
+            self._begin("sync", self.sync, self._until_sync),
             self._begin("chronicle", self.chronicle.flush, lambda: EVERY),
             self._begin("watch", lambda: self.runtime.watch(self.reconciler.tell, self.halt)),
             self._begin("lease", lambda: self.leadership.campaign(self.halt)),
@@ -122,13 +121,9 @@ class Service:
 
     def sync(self) -> None:
         """Reads the runs that have, or should have, a job; only the leader needs to."""
-        leads, led = self.leadership.leads, self._led
-        self._led = leads
-        if not leads:
+        if not self.leadership.leads:
             self.reconciler.tell(Table.trim)
             return
-        if not led:
-            self.journal.tell(Level.INFO, "worker.leads")
         begun = time.monotonic()
         runs = follow(active(self.describer.pool["id"], self.runtime.owner), self.session)
         found = {run.id for run in runs}
@@ -158,6 +153,10 @@ class Service:
         if self._crowded:
             return TICK
         return self.settings.query_seconds * self.draw.uniform(0.7, 1.3)
+
+    def _until_sync(self) -> float:
+        """Who does not lead looks often whether that has changed."""
+        return self.settings.cancellation_poll_seconds if self.leadership.leads else TICK
 
     def _is_done(self) -> bool:
         """With `run_once`: whether everything that was due at the first poll has ended."""

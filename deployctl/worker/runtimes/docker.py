@@ -78,17 +78,17 @@ class DockerRuntime:
         NotNow where it is down.
         """
         with _patiently():
-            container = self._find(description)
+            container = self._existing(description)
             if container is None:
                 self._provide_image(description)
                 container = self._create(description)
             return self._begin(container)
 
-    def _find(self, description: Description) -> Json | None:
+    def _existing(self, description: Description) -> Json | None:
         container = self._inspect(description.name)
         if container is None:
             return None
-        if container["Config"]["Labels"].get(marks.ATTEMPT) != description.attempt:
+        if not _is_of(container, description):
             raise StartFailed(
                 Cause(
                     "NameTaken",
@@ -132,7 +132,7 @@ class DockerRuntime:
         try:
             return self._engine.inspect(self._engine.create(**settings))
         except EngineRefused as error:
-            found = self._find(description) if error.status == 409 else None
+            found = self._existing(description) if error.status == 409 else None
             if found is not None:
                 return found
             raise StartFailed(_refusal(error, settings["image"])) from error
@@ -169,8 +169,13 @@ class DockerRuntime:
         with _patiently():
             return [_text(line) for line in self._engine.log(_id(job), lines=lines)]
 
-    def reach(self, description: Description) -> None:
-        """Nothing: there is only one place."""
+    def find(self, description: Description) -> Job | None:
+        """The container of this attempt, if there is one."""
+        with _patiently():
+            container = self._inspect(description.name)
+            if container is None or not _is_of(container, description):
+                return None
+            return containers.container_job(container, self._url)
 
     def watches(self) -> Iterable[Watch]:
         """How well `watch` is doing."""
@@ -264,6 +269,12 @@ def _patiently() -> Iterator[None]:
         yield
     except (EngineRefused, EngineUnreachable) as error:
         raise NotNow(error.message, help=error.help) from error
+
+
+def _is_of(container: Json, description: Description) -> bool:
+    """Whether a container of the description's name is of its attempt."""
+    attempt: str | None = container["Config"]["Labels"].get(marks.ATTEMPT)
+    return attempt == description.attempt
 
 
 def _refusal(error: EngineRefused, image: str) -> Cause:

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from errno import E2BIG
 from pathlib import Path
@@ -92,8 +93,7 @@ class ProcessRuntime:
         Raises StartFailed where its command or folder is missing, NotNow where the state folder
         cannot be written.
         """
-        folder = self._folder / description.attempt
-        try:
+        with self._usable(description.attempt) as folder:
             for _ in range(_TRIES_TO_CLAIM):
                 job = self._read(folder)
                 if job is not None and job.started:
@@ -102,9 +102,16 @@ class ProcessRuntime:
                     return self._start(folder, description)
                 except detached.Busy:
                     time.sleep(_SECONDS_BETWEEN_CLAIMS)
+        raise NotNow(f"somebody else is starting '{description.name}'")
+
+    @contextmanager
+    def _usable(self, attempt: str) -> Iterator[Path]:
+        """An attempt's folder; what the file system refuses may be asked for again later."""
+        folder = self._folder / attempt
+        try:
+            yield folder
         except OSError as error:
             raise NotNow(f"'{folder}' cannot be used: {error.strerror}") from error
-        raise NotNow(f"somebody else is starting '{description.name}'")
 
     def _start(self, folder: Path, description: Description) -> Job:
         """Raises Busy where somebody else starts or runs it."""
@@ -174,24 +181,26 @@ class ProcessRuntime:
 
     def stop(self, job: Job) -> None:
         """Asks a program and all that it started to end; `watch` insists, and then forgets it."""
-        folder = self._folder / job.attempt
-        try:
+        with (
+            self._usable(job.attempt) as folder,
+            suppress(FileNotFoundError, FileExistsError),
+        ):
             sight = detached.look(folder)
             (folder / "stop").touch(exist_ok=False)
-        except (FileNotFoundError, FileExistsError):
-            return
-        if sight.alive and sight.pid is not None:
-            detached.signal_group(sight.pid, signal.SIGTERM)
+            if sight.alive and sight.pid is not None:
+                detached.signal_group(sight.pid, signal.SIGTERM)
 
     def settle(self, job: Job) -> None:
         """Nothing: a start leaves nothing undone."""
 
     def log(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the program printed."""
-        return last_lines(self._folder / job.attempt / "output", lines)
+        with self._usable(job.attempt) as folder:
+            return last_lines(folder / "output", lines)
 
-    def reach(self, description: Description) -> None:
-        """Nothing: there is only one place."""
+    def find(self, description: Description) -> Job | None:
+        """Looks into the attempt's folder."""
+        return self._read(self._folder / description.attempt)
 
     def watches(self) -> Iterable[Watch]:
         """How well `watch` is doing."""

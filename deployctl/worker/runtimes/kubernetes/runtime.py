@@ -20,10 +20,11 @@ from deployctl.jobs.manifest import Manifest, Secrecy, build
 from deployctl.jobs.marks import ATTEMPT, POOL
 from deployctl.jobs.model import Description, Undescribable
 from deployctl.worker.journal import Journal
-from deployctl.worker.model import Cause, Job, NotNow, StartFailed, Tell, Watch
+from deployctl.worker.model import Cause, Job, Leadership, NotNow, StartFailed, Tell, Watch
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
 from deployctl.worker.runtimes.kubernetes.creating import create, patiently
 from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts
+from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.observing import Observer
 from deployctl.worker.runtimes.kubernetes.output import last_lines
 from deployctl.worker.runtimes.kubernetes.secrets import Secrets
@@ -31,10 +32,6 @@ from deployctl.worker.runtimes.kubernetes.watching import SILENCE
 from deployctl.worker.settings import KubernetesSettings
 
 T = TypeVar("T")
-
-REACH_SECONDS = 20.0
-"""How long `reach` waits for the first list of a place."""
-_REACH_LOOK = 0.1
 
 
 class KubernetesRuntime:
@@ -64,8 +61,9 @@ class KubernetesRuntime:
         self._clusters = Clusters(connect, journal, uid=uid, pid_has_uid=major < 3)
         own = self._clusters.own
         self.owner = f"{own.uid}/{own.kube.namespace}/{pool_id}"
+        self._pool = pool_id
+        self._journal = journal
         self._settings = settings
-        self._clock = clock
         self._sleep = sleep
         self._secrets = Secrets(settings, journal)
         self._observer = Observer(
@@ -77,6 +75,11 @@ class KubernetesRuntime:
             only=settings.namespaces,
             pod_events=settings.replicate_pod_events and major >= 3,
         )
+
+    def leadership(self, identity: str) -> Leadership:
+        """The campaign of this process among all workers with the same owner."""
+        name = f"deployctl-{self._pool}"
+        return LeaseLeadership(self._clusters.own.kube, name, identity, self._journal)
 
     def start(self, description: Description) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.
@@ -121,19 +124,18 @@ class KubernetesRuntime:
         cluster, namespace = self._clusters.at(job)
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
-    def reach(self, description: Description) -> None:
-        """Makes sure that all jobs of the place have been told, and what changes will be.
-
-        Raises NotNow when that takes too long.
-        """
+    def find(self, description: Description) -> Job | None:
+        """Asks for the job by its name, and watches where it would be from then on."""
         cluster = self._cluster_of(description)
-        namespace = _manifest(description, self._secrets.open()).namespace
-        self._observer.look_into(cluster, namespace)
-        end = self._clock() + REACH_SECONDS
-        while not self._observer.is_listed(cluster, namespace):
-            if self._clock() > end:
-                raise NotNow(f"the jobs in '{cluster.place(namespace)}' are not listed yet")
-            self._sleep(_REACH_LOOK)
+        manifest = _manifest(description, self._secrets.open())
+        self._observer.look_into(cluster, manifest.namespace)
+        try:
+            found = cluster.kube.request("GET", _path(manifest.namespace, manifest.name))
+        except (KubeRefused, KubeUnreachable) as error:
+            if isinstance(error, KubeRefused) and error.status == 404:
+                return None
+            raise NotNow(str(error)) from error
+        return self._observer.told(cluster, description.attempt) or _job(cluster, found)
 
     def watch(self, tell: Tell, stop: Stop) -> None:
         """Tells of all jobs, then of every change, until asked to stop."""
