@@ -1,0 +1,238 @@
+"""`run` and `logs`, with a test in the place of the worker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Cli
+from tests.support.environment import isolated
+from tests.support.site import Site, entry, errors
+
+
+@pytest.fixture
+def deployed(site: Site) -> Site:
+    """Two deployments of `hello(name, times)`, without schedules."""
+    site.write([entry(), entry(name="weekly")])
+    site.deploy()
+    return site
+
+
+moment = datetime.fromisoformat
+
+
+def runs(site: Site) -> list[Any]:
+    found: list[Any] = site.api.call("POST", "/flow_runs/filter", {})
+    return found
+
+
+def set_state(site: Site, run: str, type_: str, message: str | None = None) -> None:
+    state = {"type": type_, "message": message}
+    site.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+
+def add_logs(site: Site, run: str, count: int, level: int = 20, first: int = 0) -> None:
+    numbers = range(first, first + count)
+    logs = [
+        {
+            "name": "prefect.flow_runs",
+            "level": level,
+            "message": f"line {number}",
+            "timestamp": f"2030-01-01T00:{number // 60:02}:{number % 60:02}Z",
+            "flow_run_id": run,
+        }
+        for number in numbers
+    ]
+    site.api.call("POST", "/logs/", logs)
+
+
+def messages(said: Any) -> list[str]:
+    return [log["message"] for log in said["logs"]]
+
+
+@contextmanager
+def started(site: Site, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`deployctl ARGS` once it shows its first state, and the id of the run that is there then."""
+    program = Path(sys.executable).with_name("deployctl")
+    env = isolated(site.folder / "home", PREFECT_API_URL=site.api_url)
+    with subprocess.Popen(
+        [program, *args], cwd=site.folder, env=env, stdout=-1, stderr=-1, text=True
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if " is Scheduled" in line:
+                break
+        yield running, runs(site)[0]["id"]
+        running.kill()
+
+
+def ended(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    said, complaints = running.communicate(timeout=60)
+    assert "Traceback" not in complaints
+    return running.returncode, said, complaints
+
+
+def test_a_run_gets_what_it_is_given(deployed: Site) -> None:
+    options = ("--param", "times=3", "--params", '{"name": "x"}', "--name", "mine", "--tag", "a")
+    said = deployed.run("run", "daily", *options, "--start-in", "PT1H", "--job-variable", "env={}")
+    (run,) = runs(deployed)
+    assert said["run"]["id"] == run["id"]
+    assert said["run"]["url"].endswith(f"/flow-run/{run['id']}")
+    assert run["parameters"] == {"name": "x", "times": 3}
+    assert (run["name"], run["tags"], run["job_variables"]) == ("mine", ["a"], {"env": {}})
+    assert run["state_type"] == "SCHEDULED"
+    begin, made = (moment(run[key]) for key in ("expected_start_time", "created"))
+    assert timedelta(minutes=59) < begin - made < timedelta(minutes=61)
+
+
+def test_a_lost_answer_never_makes_two_runs(deployed: Site) -> None:
+    deployed.proxy.clear()
+    deployed.proxy.drop_answer(method="POST", path="/create_flow_run$")
+    program = ("run", "hello/daily", "--output", "json")
+    done = deployed.cli(*program, cwd=deployed.folder, api_url=deployed.proxy.api_url)
+    assert done.code == 0
+    assert len(deployed.proxy.seen("POST", "/create_flow_run$")) == 2
+    assert [run["id"] for run in runs(deployed)] == [json.loads(done.stdout)["run"]["id"]]
+
+
+@pytest.mark.parametrize(
+    ("args", "exit_code", "diagnostic", "said"),
+    [
+        (("hello/dayly",), 1, "DC660", "did you mean 'hello/daily'?"),
+        (("daily", "--param", "nope=1"), 1, "DC421", "it has 'name', 'times'"),
+        (("daily", "--params", "{"), 64, "DC002", "--params is not JSON"),
+        (("daily", "--param", "times"), 64, "DC002", "KEY=VALUE"),
+        (("daily", "--start-in", "soon"), 64, "DC002", "--start-in"),
+        (("daily", "--start-at", "soon"), 64, "DC002", "--start-at"),
+        (("daily", "--start-at", "2030-01-01", "--start-in", "1"), 64, "DC002", "exclude"),
+    ],
+)
+def test_a_mistake_is_told_before_a_run_is_created(
+    deployed: Site, args: tuple[str, ...], exit_code: int, diagnostic: str, said: str
+) -> None:
+    (error,) = errors(deployed.run("run", *args, code=exit_code))
+    assert error["code"] == diagnostic
+    assert said in error["message"] + (error["help"] or "")
+    assert deployed.proxy.writes == []
+
+
+def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(site: Site) -> None:
+    site.write([entry(enforce_parameter_schema=True)])
+    site.deploy()
+    (error,) = errors(site.run("run", "daily", "--param", "times=many", code=1))
+    assert error["code"] == "DC420"
+    assert error["message"] == "'times' must be a whole number"
+    assert runs(site) == []
+
+
+def test_with_strict_a_warning_keeps_the_run_from_being_created(site: Site) -> None:
+    site.write([entry(enforce_parameter_schema=False)])
+    site.deploy()
+    site.run("run", "daily", "--param", "times=many", "--strict", code=1)
+    assert runs(site) == []
+    site.run("run", "daily", "--param", "times=many")
+    assert len(runs(site)) == 1
+
+
+@pytest.mark.parametrize(("end", "code"), [("COMPLETED", 0), ("CRASHED", 1)])
+def test_watching_shows_states_and_logs_and_ends_as_the_run_did(
+    deployed: Site, end: str, code: int
+) -> None:
+    with started(deployed, "run", "daily", "--watch") as (running, run):
+        for state in ("PENDING", "RUNNING"):
+            set_state(deployed, run, state)
+        add_logs(deployed, run, 3)
+        set_state(deployed, run, end, "the reason")
+        done, said, _ = ended(running)
+    assert done == code
+    lines = [line.partition(" | ")[2] for line in said.splitlines()]
+    states = [line.split(" is ")[1] for line in lines if " is " in line]
+    assert states == ["Pending", "Running", f"{end.capitalize()}: the reason"]
+    assert [line for line in lines if "line" in line] == [
+        f"INFO    | prefect.flow_runs | line {number}" for number in range(3)
+    ]
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: Site) -> None:
+    with started(deployed, "run", "daily", "--watch") as (running, run):
+        running.send_signal(signal.SIGINT)
+        code, _, complaints = ended(running)
+    assert code == 130
+    assert "stopped watching; the run goes on" in complaints
+    assert [(each["id"], each["state_type"]) for each in runs(deployed)] == [(run, "SCHEDULED")]
+
+
+def test_a_run_that_is_deleted_in_the_middle_ends_the_watching(deployed: Site) -> None:
+    with started(deployed, "run", "daily", "--watch") as (running, run):
+        deployed.api.call("DELETE", f"/flow_runs/{run}")
+        code, _, complaints = ended(running)
+    assert code == 1
+    assert "error[DC664]: the run was deleted" in complaints
+
+
+def test_logs_are_found_by_id_name_and_deployment(deployed: Site) -> None:
+    old = deployed.run("run", "daily", "--name", "same")["run"]["id"]
+    new = deployed.run("run", "daily", "--name", "same")["run"]["id"]
+    for run, lines in ((old, 1), (new, 2)):
+        set_state(deployed, run, "PENDING")
+        set_state(deployed, run, "RUNNING")
+        add_logs(deployed, run, lines)
+    assert messages(deployed.run("logs", old)) == ["line 0"]
+    for name in ("same", "hello/daily"):
+        said = deployed.run("logs", name)
+        assert said["run"]["id"] == new
+        assert messages(said) == ["line 0", "line 1"]
+        notes = [each["code"] for each in said["diagnostics"]]
+        assert notes == (["DC665"] if name == "same" else [])
+    (error,) = errors(deployed.run("logs", "hello/weekly", code=1))
+    assert error["code"] == "DC663"
+    (error,) = errors(deployed.run("logs", "nobody", code=1))
+    assert error["code"] == "DC660"
+
+
+def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: Site) -> None:
+    run = deployed.run("run", "daily")["run"]["id"]
+    assert [each["code"] for each in deployed.run("logs", run)["diagnostics"]] == ["DC666"]
+    add_logs(deployed, run, 450)
+    add_logs(deployed, run, 2, level=40, first=450)
+    every = [f"line {number}" for number in range(452)]
+    assert messages(deployed.run("logs", run)) == every
+    assert messages(deployed.run("logs", run, "--tail", "210")) == every[-210:]
+    assert messages(deployed.run("logs", run, "--level", "error")) == every[-2:]
+    shown = deployed.cli(
+        "logs", run, "--tail", "1", cwd=deployed.folder, api_url=deployed.api_url, TZ="UTC"
+    )
+    assert shown.stdout == "00:07:31 | ERROR   | prefect.flow_runs | line 451\n"
+
+
+def test_following_logs_ends_with_the_run(deployed: Site) -> None:
+    run = deployed.run("run", "daily")["run"]["id"]
+    add_logs(deployed, run, 1)
+    with started(deployed, "logs", run, "--follow") as (running, _):
+        add_logs(deployed, run, 1, first=1)
+        set_state(deployed, run, "COMPLETED")
+        code, said, _ = ended(running)
+    assert code == 0
+    assert said.count("line 1") == 1
+    assert "is Completed" in said
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "a/b"), ("logs", "a/b"), ("status",), ("work-pool", "ls")]
+)
+def test_without_a_server_the_error_names_the_address(
+    command: tuple[str, ...], cli: Cli, tmp_path: Path
+) -> None:
+    done = cli(*command, cwd=tmp_path, api_url="http://127.0.0.1:1/api")
+    assert done.code == 1
+    assert "error[DC010]" in done.stderr
+    assert "127.0.0.1:1" in done.stderr
