@@ -85,18 +85,13 @@ def submitted(worker: Worker, run: Run, now: float) -> Json:
     return _of_worker("submitted-flow-run", worker, _of_run(run), now, run.attempt)
 
 
-def executed(
-    worker: Worker, run: Run, now: float, *, pid: str, code: int, submission: Json = None
-) -> Json:
-    """The job of the run's attempt has ended, with this exit code (-1 where it is not known).
-
-    `submission`: the event of its submission, where this process has sent it.
-    """
+def executed(worker: Worker, run: Run, now: float, *, pid: str, code: int) -> Json:
+    """The job of the run's attempt has ended, with this exit code (-1 where it is not known)."""
     flow_run, *others = _of_run(run)
     flow_run["prefect.infrastructure.identifier"] = pid
     flow_run["prefect.infrastructure.status-code"] = str(code)
     about = (flow_run, *others)
-    return _of_worker("executed-flow-run", worker, about, now, run.attempt, submission)
+    return _of_worker("executed-flow-run", worker, about, now, run.attempt)
 
 
 def worker_id(type: str, name: str) -> str:  # noqa: A002

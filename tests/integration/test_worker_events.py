@@ -97,7 +97,7 @@ def test_the_server_keeps_what_a_worker_does(prefect3: Server) -> None:
         flow_run = claimed(api, session, "events")
         now = time.time()
         begin, job = started(worker, now - 4), submitted(worker, flow_run, now - 3)
-        end = executed(worker, flow_run, now - 2, pid="flows:hello", code=0, submission=job)
+        end = executed(worker, flow_run, now - 2, pid="flows:hello", code=0)
         session.send(send([begin, job, end, stopped(worker, now - 1, begin)]))
         found = stored(api, begin["resource"]["prefect.resource.id"], 4)
     names = {each["event"].removeprefix("prefect.worker.") for each in found}

@@ -32,8 +32,6 @@ class PodFacts:
     since: float
     """When it came into this phase; of a pod that waits: when it got a node, else was made."""
     cause: Cause | None = None
-    exit_code: int | None = None
-    """Of the main container; None while it runs."""
     restarts: int = 0
     """How often its main container was started again."""
     started: float | None = None
@@ -87,7 +85,6 @@ def pod_facts(pod: Json) -> PodFacts:
         phase=phase,
         since=_pod_since(pod, phase, running, ended),
         cause=None if phase is Phase.SUCCEEDED else pod_cause(pod),
-        exit_code=None if running else ended.get("exitCode"),
         restarts=int(main.get("restartCount") or 0),
         started=_time(first.get("startedAt")),
         ending_at=_time(meta.get("deletionTimestamp")),
@@ -121,20 +118,13 @@ def job_facts(job: Json) -> JobFacts:
     )
 
 
-def combine(
-    job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str, shift: float = 0.0
-) -> Job:
+def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) -> Job:
     """What a worker knows of a job, from the facts of its Job and of its pods in any order.
 
-    `place` and `pid` are those of `model.Job`; `shift` is how many seconds the cluster's clock is
-    behind the server's. A Job that is to fail is FAILED from the moment on at which the last of its
-    pods has to have ended, which may lie ahead.
+    `place` and `pid` are those of `model.Job`. Times are taken as the cluster's clock gives them. A
+    Job that is to fail is FAILED from the moment on at which the last of its pods has to have
+    ended, which may lie ahead.
     """
-    known = _combined(job, pods, place, pid)
-    return replace(known, since=known.since + shift)
-
-
-def _combined(job: JobFacts, pods: Sequence[PodFacts], place: str, pid: str) -> Job:
     pods = sorted(pods, key=lambda pod: (pod.since, pod.uid))
     known = Job(
         run=job.run,
