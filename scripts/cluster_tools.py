@@ -1,5 +1,7 @@
 """`make cluster-tools`: builds the programs of a Kubernetes cluster for the tests.
 
+Root on Debian or Ubuntu also gets the packages that a node needs.
+
 With `--if-possible` a machine that cannot build them is told so, and it is no failure: the tests
 that need a cluster are then left out.
 """
@@ -8,11 +10,13 @@ from __future__ import annotations
 
 import sys
 
+from tests.support.cluster.node import install_packages
 from tests.support.cluster.tools import NotBuilt, build
 
 
 def main() -> int:
-    """Builds; gives the exit code."""
+    """Installs and builds; gives the exit code."""
+    install_packages()
     try:
         build(lambda line: print(line, flush=True))
     except NotBuilt as problem:
