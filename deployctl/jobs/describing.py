@@ -126,7 +126,7 @@ def _secret_names(
     }
     for _, reference in references(populated):
         if library.is_secret(reference):
-            whole |= {str(leaf) for _, leaf in leaves(library(reference)) if leaf is not None}
+            whole |= {str(leaf) for _, leaf in leaves(library(reference)) if leaf}
     parts = [text for text in whole if len(text) >= 4]
     return frozenset(
         name for name, text in env.items() if text in whole or any(part in text for part in parts)

@@ -1,0 +1,73 @@
+"""A claimed run to describe, with whatever a test wants changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployctl.core.values import Json
+from deployctl.jobs.describing import describe
+from deployctl.jobs.model import Description, Subject
+from deployctl.jobs.pools import kubernetes_template
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
+
+INHERITED = {"PREFECT_API_URL": "http://prefect/api", "PREFECT_API_KEY": "the-key"}
+SECRET = {"fields": {"secret_fields": ["value"]}}
+LIBRARY = Library(
+    {
+        (Kind.BLOCK, ("secret", "token")): {"data": {"value": "s3cret"}, "block_schema": SECRET},
+        (Kind.BLOCK, ("json", "plain")): {"data": {"value": {"a": "1", "b": {"c": 2}}}},
+        (Kind.DOCUMENT, ("id-1",)): {"data": {"config": {"x": 1}, "context_name": "c"}},
+        (Kind.VARIABLE, ("image",)): {"value": "python:3.12"},
+        (Kind.VARIABLE, ("nope",)): None,
+    },
+    secrets=True,
+)
+
+
+def subject(
+    deployment: dict[str, Json] | None = None,
+    run: dict[str, Json] | None = None,
+    *,
+    template: Json = None,
+    version: str = "3.8.8",
+    attempt: str = "attempt-1",
+    name: str = "comical-skink",
+) -> Subject:
+    """A run of `hello/daily` on a Kubernetes pool."""
+    return Subject(
+        flow_run={
+            "id": "run-1",
+            "name": name,
+            "flow_id": "flow-1",
+            "deployment_id": "deployment-1",
+            "job_variables": run or {},
+        },
+        deployment={"id": "deployment-1", "name": "daily", "job_variables": deployment or {}},
+        flow={"id": "flow-1", "name": "hello"},
+        work_pool={
+            "id": "pool-1",
+            "name": "main",
+            "base_job_template": template or kubernetes_template(),
+        },
+        attempt=attempt,
+        worker_name="worker",
+        server_version=version,
+    )
+
+
+def described(*args: Any, **changes: Any) -> Description:
+    """The description of `subject(…)`."""
+    return describe(
+        subject(*args, **changes), LIBRARY, environ={"HOME": "/home/me"}, inherited=INHERITED
+    )
+
+
+def manifest_template(manifest: Json, **configuration: Json) -> Json:
+    """A template with this job manifest and nothing to set."""
+    return {"job_configuration": {"job_manifest": manifest, **configuration}, "variables": {}}
+
+
+def pod_of(**container: Json) -> Json:
+    """The least manifest, with this container."""
+    return {"spec": {"template": {"spec": {"containers": [container]}}}}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.api.settings import Settings
+from deployctl.api.sources import Source
+from deployctl.core.values import Json
+from deployctl.jobs.environment import attribution, entries, inherited, merged, texts
+from deployctl.jobs.model import Undescribable
+from tests.unit.jobs.subjects import subject
+
+
+def test_jobs_inherit_every_setting_that_is_not_about_the_worker_its_machine_or_a_server() -> None:
+    passed_on = {
+        "PREFECT_API_REQUEST_TIMEOUT": "90",
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+        "PREFECT_CLIENT_CUSTOM_HEADERS": '{"a": "b"}',
+    }
+    kept = dict.fromkeys(
+        [
+            "PREFECT_HOME",
+            "PREFECT_PROFILE",
+            "PREFECT_PROFILES_PATH",
+            "PREFECT_WORKER_QUERY_SECONDS",
+            "PREFECT_SERVER_EPHEMERAL_ENABLED",
+            "PREFECT_INTEGRATIONS_KUBERNETES_CLUSTER_UID",
+            "PREFECT_KUBERNETES_CLUSTER_UID",
+            "PREFECT_DEPLOYCTL_X",
+            "PREFECT__FLOW_RUN_ID",
+            "HOME",
+        ],
+        "x",
+    )
+    environ = Source("the environment", {**passed_on, **kept, "PREFECT_DEBUG_MODE": ""})
+    assert inherited([environ], Settings()) == passed_on
+
+
+def test_the_strongest_place_wins_and_files_are_understood() -> None:
+    environ = Source("the environment", {"PREFECT_LOGGING_LEVEL": "INFO"})
+    tables = {
+        "logging": {"level": "DEBUG", "to_api": {"enabled": False}},
+        "client": {"custom_headers": {"a": "b"}},
+        "worker": {"query_seconds": 5},
+    }
+    file = Source("'prefect.toml'", tables, tables=True)
+    found = inherited([environ, file], Settings())
+    assert found["PREFECT_LOGGING_LEVEL"] == "INFO"
+    assert found["PREFECT_LOGGING_TO_API_ENABLED"] == "false"
+    assert found["PREFECT_CLIENT_CUSTOM_HEADERS"] == '{"a": "b"}'
+    assert "PREFECT_WORKER_QUERY_SECONDS" not in found
+
+
+def test_the_servers_address_and_credentials_are_those_in_use() -> None:
+    environ = Source("the environment", {"PREFECT_API_URL": "http://other/api"})
+    settings = Settings(api_url="http://flag/api", api_key="k", auth_string="u:p")
+    assert inherited([environ], settings) == {
+        "PREFECT_API_URL": "http://flag/api",
+        "PREFECT_API_KEY": "k",
+        "PREFECT_API_AUTH_STRING": "u:p",
+    }
+
+
+def test_a_job_knows_its_run_and_on_prefect_3_its_origin() -> None:
+    run = {"PREFECT__FLOW_RUN_ID": "run-1"}
+    assert attribution(subject(version="2.20.26")) == run
+    assert attribution(subject()) == run | {
+        "PREFECT__WORKER_NAME": "worker",
+        "PREFECT__FLOW_ID": "flow-1",
+        "PREFECT__FLOW_NAME": "hello",
+        "PREFECT__DEPLOYMENT_ID": "deployment-1",
+        "PREFECT__DEPLOYMENT_NAME": "daily",
+    }
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (None, {}),
+        ({"A": 1, "B": None}, {"A": 1, "B": None}),
+        ([{"name": "A", "value": "1"}, {"name": "B"}], {"A": "1", "B": ""}),
+        (
+            [{"name": "A", "valueFrom": {"fieldRef": {}}}],
+            {"A": {"valueFrom": {"fieldRef": {}}}},
+        ),
+    ],
+)
+def test_both_forms_of_an_environment_are_understood(env: Json, expected: Json) -> None:
+    assert entries(env, "env") == expected
+
+
+@pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}], 5])
+def test_what_is_no_environment_is_named(env: Json) -> None:
+    with pytest.raises(Undescribable, match="'env'"):
+        entries(env, "env")
+
+
+def test_an_environment_that_is_a_reference_stands_alone() -> None:
+    reference = "{{ prefect.blocks.json.env }}"
+    assert merged({"A": "1"}, reference) == reference
+    assert merged(reference, {}) == reference
+    assert merged(reference, {"A": "1"}) == {"A": "1"}
+
+
+def test_only_what_is_known_becomes_text() -> None:
+    env: dict[str, Json] = {"A": 1, "B": True, "C": None, "D": {"valueFrom": {}}, "E": ""}
+    assert texts(env) == {"A": "1", "B": "True", "E": ""}

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deployctl.core.values import Json, leaves
+from deployctl.jobs.manifest import Hide, Manifest, Secrecy, build
+from deployctl.jobs.model import EXECUTE, Undescribable
+from tests.unit.jobs.subjects import described, manifest_template, pod_of
+
+OURS = {
+    "deployctl.io/pool-id": "pool-1",
+    "deployctl.io/run-id": "run-1",
+    "deployctl.io/attempt": "attempt-1",
+}
+
+
+def of(manifest: Json, deployment: Json = None, **changes: Any) -> Manifest:
+    """What becomes of a pool's job manifest."""
+    configuration = {"env": "{{ env }}", "labels": "{{ labels }}", "annotations": "{{ notes }}"}
+    template = manifest_template(manifest, **configuration)
+    return build(described(deployment or {}, template=template, **changes))
+
+
+def container(manifest: Manifest, index: int = 0) -> Json:
+    return manifest.job["spec"]["template"]["spec"]["containers"][index]
+
+
+def variables(manifest: Manifest) -> dict[str, Json]:
+    """The container's variables: their text, or where it comes from."""
+    return {
+        item["name"]: item.get("value", item.get("valueFrom"))
+        for item in container(manifest)["env"]
+    }
+
+
+def test_the_least_manifest_is_completed() -> None:
+    made = of(pod_of(image=None))
+    assert made.job["apiVersion"] == "batch/v1"
+    assert made.job["kind"] == "Job"
+    assert made.job["metadata"]["name"] == made.name
+    assert made.job["metadata"]["namespace"] == made.namespace == "default"
+    assert made.job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert container(made)["name"] == "prefect-job"
+    assert container(made)["image"] == "prefecthq/prefect:3.8.8-python3.11"
+    assert container(made)["args"] == list(EXECUTE)
+    assert made.secret is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "configuration", "namespace"),
+    [
+        ({"namespace": "a"}, {"namespace": "b"}, "a"),
+        ({}, {"namespace": "b"}, "b"),
+        ({}, {}, "default"),
+    ],
+)
+def test_the_namespace(metadata: Json, configuration: Json, namespace: str) -> None:
+    template = manifest_template({"metadata": metadata, **pod_of()}, **configuration)
+    made = build(described(template=template))
+    assert made.namespace == made.job["metadata"]["namespace"] == namespace
+
+
+def test_a_fixed_name_is_only_a_beginning() -> None:
+    made = of({"metadata": {"name": "fixed", "generateName": "x-"}, **pod_of()})
+    assert made.job["metadata"]["name"].startswith("fixed-")
+    assert "generateName" not in made.job["metadata"]
+
+
+def test_no_null_reaches_the_cluster() -> None:
+    manifest = pod_of(image=None, resources={"limits": {"cpu": None}}, ports=[None])
+    manifest["spec"] |= {"ttlSecondsAfterFinished": None, "suspend": False}
+    made = of(manifest)
+    assert all(leaf is not None for _, leaf in leaves(made.job))
+    assert made.job["spec"]["suspend"] is False
+
+
+def test_misplaced_fields_are_taken_away() -> None:
+    manifest = pod_of()
+    manifest["spec"]["template"]["spec"] |= {"parallelism": 1, "completions": 1}
+    pod = of(manifest).job["spec"]["template"]["spec"]
+    assert not pod.keys() & {"parallelism", "completions"}
+
+
+def test_the_container_of_the_flow_is_found_beside_others() -> None:
+    manifest = pod_of(name="log", image="l")
+    manifest["spec"]["template"]["spec"]["containers"].append({"name": "prefect-job"})
+    made = of(manifest)
+    assert container(made) == {"name": "log", "image": "l"}
+    assert container(made, 1)["args"] == list(EXECUTE)
+    assert container(of(pod_of(name="renamed")))["name"] == "renamed"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "where"),
+    [
+        (None, "job_manifest"),
+        ([], "job_manifest"),
+        ({}, "job_manifest.spec"),
+        ({"spec": {"template": {"spec": {}}}}, "containers"),
+        ({"spec": {"template": {"spec": {"containers": []}}}}, "containers"),
+        ({"spec": {"template": {"spec": {"containers": ["x"]}}}}, r"containers\[0\]"),
+        ({"kind": "CronJob", **pod_of()}, "job_manifest.kind"),
+        ({"apiVersion": "v1", **pod_of()}, "job_manifest.apiVersion"),
+        ({"metadata": "x", **pod_of()}, "job_manifest.metadata"),
+        ({"metadata": {"labels": ["x"]}, **pod_of()}, "job_manifest.metadata.labels"),
+    ],
+)
+def test_what_cannot_work_is_named(manifest: Json, where: str) -> None:
+    with pytest.raises(Undescribable, match=where):
+        of(manifest)
+
+
+@pytest.mark.parametrize("field", ["parallelism", "completions"])
+def test_a_job_of_several_pods_would_run_the_flow_several_times(field: str) -> None:
+    manifest = pod_of()
+    manifest["spec"][field] = 2
+    with pytest.raises(Undescribable, match=f"job_manifest.spec.{field}"):
+        of(manifest)
+    manifest["spec"][field] = 1
+    assert of(manifest).job["spec"][field] == 1
+
+
+def test_labels_of_ours_win_and_stand_on_job_and_pod() -> None:
+    made = of(pod_of(), {"labels": {"deployctl.io/pool-id": "stolen", "Team A": "Ünï"}})
+    for meta in (made.job["metadata"], made.job["spec"]["template"]["metadata"]):
+        assert meta["labels"].items() >= {**OURS, "Team-A": "Uni"}.items()
+        assert meta["labels"]["prefect.io/flow-run-id"] == "run-1"
+
+
+def test_labels_are_in_lower_case_on_prefect_2() -> None:
+    made = of(pod_of(), {"labels": {"Team A": "Ünï"}}, version="2.20.26")
+    assert made.job["metadata"]["labels"]["team-a"] == "uni"
+
+
+def test_the_annotation_keeps_what_a_worker_has_to_know() -> None:
+    made = of(pod_of(), {"notes": {"deployctl.io/job": "x", "mine": 1}})
+    annotations = made.job["metadata"]["annotations"]
+    assert json.loads(annotations["deployctl.io/job"]) == {
+        "worker": "worker",
+        "start_within": 60,
+        "strict": False,
+        "run_within": None,
+        "hears_cancel": True,
+        "stream": True,
+    }
+    assert annotations["mine"] == "1"
+    assert made.job["spec"]["template"]["metadata"]["annotations"]["mine"] == "1"
+
+
+SIGTERM = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
+
+
+@pytest.mark.parametrize(
+    ("backoff", "given", "version", "expected"),
+    [
+        (0, None, "3.8.8", "reschedule"),
+        (0, "crash", "3.8.8", "crash"),
+        (3, None, "3.8.8", "relinquish"),
+        (3, "crash", "3.8.8", "relinquish"),
+        (None, None, "3.8.8", "relinquish"),
+        (0, None, "", "reschedule"),
+        (0, None, "2.20.26", None),
+    ],
+)
+def test_what_a_run_does_on_sigterm(
+    backoff: int | None, given: str | None, version: str, expected: str | None
+) -> None:
+    manifest = pod_of()
+    manifest["spec"]["backoffLimit"] = backoff
+    made = of(manifest, {"env": {SIGTERM: given}}, version=version)
+    assert variables(made).get(SIGTERM) == expected
+
+
+def test_a_variable_can_mean_one_that_comes_from_elsewhere() -> None:
+    source = {"fieldRef": {"fieldPath": "status.podIP"}}
+    env = [{"name": "URL", "value": "http://$(IP)"}, {"name": "IP", "valueFrom": source}]
+    names = list(variables(of(pod_of(env=env), {"env": {"IP2": "$(IP)"}})))
+    assert names.index("IP") < names.index("IP2") < names.index("URL")
+
+
+def hidden(secrecy: Secrecy) -> Manifest:
+    token = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}", "A": "1"}}
+    return build(described(token), secrecy=secrecy)
+
+
+def ref(name: str, key: str) -> Json:
+    return {"secretKeyRef": {"name": name, "key": key}}
+
+
+def test_nothing_is_hidden_where_that_was_asked_for() -> None:
+    made = hidden(Secrecy())
+    assert variables(made)["TOKEN"] == "s3cret"
+    assert made.secret is None
+
+
+def test_secrets_stand_in_the_jobs_own_secret() -> None:
+    made = hidden(Secrecy(Hide.SECRETS))
+    assert variables(made)["TOKEN"] == ref(made.name, "TOKEN")
+    assert variables(made)["A"] == "1"
+    assert made.secret is not None
+    assert made.secret["metadata"]["name"] == made.name
+    assert made.secret["metadata"]["namespace"] == made.namespace
+    assert made.secret["metadata"]["labels"].items() >= OURS.items()
+    assert made.secret["stringData"] == {"TOKEN": "s3cret", "PREFECT_API_KEY": "the-key"}
+    assert "s3cret" not in json.dumps(made.job)
+
+
+def test_the_whole_environment_stands_in_the_jobs_own_secret() -> None:
+    made = hidden(Secrecy(Hide.ALL))
+    assert container(made)["env"] == []
+    assert container(made)["envFrom"] == [{"secretRef": {"name": made.name}}]
+    assert made.secret is not None
+    assert made.secret["stringData"].items() >= {"A": "1", "TOKEN": "s3cret"}.items()
+
+
+@pytest.mark.parametrize("hide", Hide)
+def test_a_secret_that_is_there_is_used(hide: Hide) -> None:
+    existing = {"PREFECT_API_KEY": ("keys", "prefect"), "PREFECT_API_AUTH_STRING": ("keys", "auth")}
+    made = hidden(Secrecy(hide, existing))
+    assert variables(made)["PREFECT_API_KEY"] == ref("keys", "prefect")
+    assert "PREFECT_API_AUTH_STRING" not in variables(made)
+    assert "the-key" not in json.dumps([made.job, made.secret])
+
+
+def test_building_changes_nothing_of_the_description() -> None:
+    description = described({"env": {"A": "1"}})
+    before = json.dumps(description.configuration)
+    assert build(description) == build(description)
+    assert json.dumps(description.configuration) == before

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.jobs.names import default_image, label_key, label_value, name_slug
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("Hello World! é", "hello-world-e"),
+        ("日本", "ri-ben"),
+        ("--a__b--", "a-b"),
+        ("!!!", ""),
+        ("", ""),
+        ("x" * 44 + "-y", "x" * 44),
+    ],
+)
+def test_names_are_slugged_as_prefect_does(text: str, slug: str) -> None:
+    assert name_slug(text) == slug
+
+
+@given(st.text())
+def test_a_slug_can_begin_a_dns_label(text: str) -> None:
+    assert re.fullmatch(r"|[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?", name_slug(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "three", "two"),
+    [
+        ("Data Eng/µ", "Data-Eng-m", "data-eng-m"),
+        ("---", "---", "---"),
+        ("_a.b_", "a.b", "a.b"),
+        ("b" * 62 + "-c", "b" * 62, "b" * 62),
+        ("2026-11-21T15:00:00+00:00", "2026-11-21T15-00-00-00-00", "2026-11-21t15-00-00-00-00"),
+    ],
+)
+def test_label_values(text: str, three: str, two: str) -> None:
+    assert label_value(text, keep_case=True) == three
+    assert label_value(text, keep_case=False) == two
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("My Key/na me!", "My-Key/na-me"),
+        ("plain key", "plain-key"),
+        ("a/b/c", "a/b-c"),
+        ("/x", "x"),
+        ("prefect.io/flow-run-id", "prefect.io/flow-run-id"),
+        ("x" * 300 + "/" + "y" * 70, "x" * 253 + "/" + "y" * 63),
+    ],
+)
+def test_label_keys(text: str, key: str) -> None:
+    assert label_key(text, keep_case=True) == key
+
+
+@pytest.mark.parametrize(
+    ("version", "image"),
+    [
+        ("3.8.8", "prefecthq/prefect:3.8.8-python3.11"),
+        ("2.20.26+1.gabc", "prefecthq/prefect:2.20.26-python3.11"),
+        ("", "prefecthq/prefect:3-latest"),
+    ],
+)
+def test_the_default_image_is_that_of_the_server(version: str, image: str) -> None:
+    assert default_image(version) == image

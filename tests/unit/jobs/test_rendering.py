@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.core.values import Json, leaves
+from deployctl.jobs.model import Undescribable
+from deployctl.jobs.rendering import populate, resolve
+from tests.unit.jobs.subjects import LIBRARY, subject
+
+ENVIRON = {"HOME": "/home/me"}
+VARIABLES = {
+    "text": "t",
+    "number": 5,
+    "none": None,
+    "tree": {"list": [{"key": "deep"}], "b": True},
+    "braces": "{{ text }}",
+    "block": "{{ prefect.blocks.secret.token }}",
+    "run": "{{ ctx.flow_run.name }}",
+}
+
+
+def rendered(value: Json, variables: Json = VARIABLES, name: str = "comical-skink") -> Json:
+    """What becomes of a value in a template; `"<gone>"` where its key disappears."""
+    template = {"job_configuration": {"x": value}, "variables": {}}
+    claimed = subject(variables, template=template, name=name)
+    return resolve(populate(claimed, ENVIRON), claimed, LIBRARY).get("x", "<gone>")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", "plain"),
+        (5, 5),
+        (None, None),
+        ("{{ text }}", "t"),
+        ("{{text}}", "t"),
+        ("{{ number }}", 5),
+        ("{{ tree }}", {"list": [{"key": "deep"}], "b": True}),
+        ("{{ tree.list[0].key }}", "deep"),
+        ("{{ tree.nope }}", "<gone>"),
+        ("{{ nope }}", "<gone>"),
+        ("{{ none }}", "<gone>"),
+        ("a {{ number }} b {{ text }}", "a 5 b t"),
+        ("reg/{{ nope }}:1", "reg/:1"),
+        ("{{ none }}-", "-"),
+        ("{{ text }}{{ text }}", "tt"),
+        ({"keep": 1, "drop": "{{ nope }}"}, {"keep": 1}),
+        (["{{ nope }}", "a", ["{{ nope }}"]], ["a", []]),
+        ("{{ $HOME }}", "/home/me"),
+        ("{{ $HOME }}/x{{ $NOPE }}", "/home/me/x"),
+        ("{{ $NOPE }}", "<gone>"),
+        ("{{ braces }}", "{{ text }}"),
+        ("a {{ braces }}", "a {{ text }}"),
+        ("{{ text | upper }}", "{{ text | upper }}"),
+        ("{{ block }}", "s3cret"),
+        ("Bearer {{ block }}", "Bearer s3cret"),
+        ("{{ prefect.blocks.json.plain.b.c }}", 2),
+        ("{{ prefect.blocks.json.plain }}", {"a": "1", "b": {"c": 2}}),
+        ("{{ prefect.variables.image }}", "python:3.12"),
+        ("r/{{ prefect.variables.image }}", "r/python:3.12"),
+        ("{{ prefect.variables.nope }}", ""),
+        ({"$ref": {"block_document_id": "id-1"}}, {"config": {"x": 1}, "context_name": "c"}),
+        ("{{ ctx.flow_run.name }}", "comical-skink"),
+        ("{{ ctx.flow.name }}/{{ ctx.flow_run.nope }}", "hello/"),
+        ("{{ ctx.flow_run.nope }}", "<gone>"),
+        ("{{ run }}-x", "comical-skink-x"),
+    ],
+)
+def test_the_template_language(value: Json, expected: Json) -> None:
+    assert rendered(value) == expected
+
+
+def test_the_name_of_a_run_cannot_ask_for_a_secret() -> None:
+    name = "{{ prefect.blocks.secret.token }}"
+    assert rendered("{{ ctx.flow_run.name }}", name=name) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("{{ prefect.blocks.secret.other }}", "no block 'secret/other'"),
+        ("{{ prefect.blocks.json.plain.nope }}", "no 'nope'"),
+        ("{{ prefect.blocks.secret }}", "no block 'secret'"),
+        ("x {{ prefect.blocks.json.plain }}", "cannot be part of a longer text"),
+        ({"$ref": {"block_document_id": "id-2"}}, "no block with the id 'id-2'"),
+    ],
+)
+def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None:
+    with pytest.raises(Undescribable, match=reason):
+        rendered(value)
+
+
+@pytest.mark.parametrize(
+    ("template", "where"),
+    [
+        ({"variables": {}}, "job_configuration"),
+        ({"job_configuration": []}, "job_configuration"),
+        ({"job_configuration": {}, "variables": ["x"]}, "variables"),
+        ("text", "base_job_template"),
+    ],
+)
+def test_a_template_without_its_parts_is_a_reason(template: Json, where: str) -> None:
+    with pytest.raises(Undescribable, match=where):
+        populate(subject(template=template), {})
+
+
+@pytest.mark.parametrize("missing", ["variables", "properties"])
+def test_a_template_needs_no_schema(missing: str) -> None:
+    schema: dict[str, Any] = {"job_configuration": {"x": "{{ x }}"}}
+    if missing == "properties":
+        schema["variables"] = {}
+    assert populate(subject({"x": 1}, template=schema), {})["x"] == 1
+
+
+TREES = st.recursive(
+    st.one_of(st.integers(), st.booleans(), st.text().filter(lambda text: "{{" not in text)),
+    lambda inner: st.one_of(
+        st.lists(inner), st.dictionaries(st.text().filter(lambda key: key != "$ref"), inner)
+    ),
+    max_leaves=10,
+)
+
+
+@given(TREES)
+def test_what_holds_no_placeholder_stays_as_it_is(tree: Json) -> None:
+    assert rendered(tree, {}) == tree
+
+
+@given(TREES)
+def test_a_placeholder_alone_gives_the_very_value(tree: Json) -> None:
+    assert rendered(["{{ value }}"], {"value": tree}) == [tree]
+
+
+@given(st.lists(st.sampled_from(["{{ text }}", "{{ none }}", "{{ nope }}", "{{ $NOPE }}", "x"])))
+def test_no_null_comes_out_of_a_placeholder(parts: list[str]) -> None:
+    found = rendered({"all": "".join(parts), "each": parts})
+    assert all(leaf is not None for _, leaf in leaves(found))
