@@ -208,14 +208,14 @@ class Engine:
         return True
 
     def pull(self, image: str, login: Mapping[str, str] | None) -> None:
-        """Fetches an image; `login` has `username` and `password`, None: the machine's own.
+        """Fetches an image; `login` has `username` and `password`. None: the machine's own login.
 
         Raises EngineRefused with the registry's reason.
         """
         from docker.utils import parse_repository_tag
 
         repository, tag = parse_repository_tag(image)
-        auth = dict(login) if login else None
+        auth = {name: login[name] for name in ("username", "password")} if login else None
         answers = self._ask(
             lambda api: api.pull(
                 repository, tag=tag or "latest", auth_config=auth, stream=True, decode=True
