@@ -70,13 +70,21 @@ def _at(tables: Json, path: tuple[str, ...]) -> Json:
 
 
 def _profiles_file(above: tuple[Source, ...], environ: Mapping[str, Json], folder: Path) -> Path:
-    home = Path(environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    home = _expanded(environ.get("PREFECT_HOME") or "~/.prefect")
     for source in above:
         hit = source.get(("profiles_path",), ("PREFECT_PROFILES_PATH",))
         if hit is not None and hit[1]:
             text = str(hit[1]).replace("$PREFECT_HOME", str(home))
-            return folder / Path(text).expanduser()
+            return folder / _expanded(text)
     return home / "profiles.toml"
+
+
+def _expanded(path: str) -> Path:
+    """With the home folder for `~`, if there is one: in a container, a user may have none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _profile(file: Path, asked: str | None) -> Source:

@@ -2,6 +2,9 @@
 
 Whoever started the process may have had SIGINT ignored (a shell does so for what it runs in the
 background); it counts all the same. An ignored SIGHUP is a wish (`nohup`) and stays ignored.
+
+One wish may come as two signals, because programs such as `timeout` and `uv run` send what they get
+to a process that got it already, with its group. So what follows within a second is no second one.
 """
 
 from __future__ import annotations
@@ -10,11 +13,15 @@ import _thread
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from deployctl.core.stop import Stop
+
+ECHO = 1.0
+"""Seconds within which a signal is the echo of the first."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,17 +35,18 @@ def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
     without `threading`, which has one as well.
     """
     stop = Stop()
-    asked = False
+    asked: float | None = None
 
     def ask(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if asked and number != signal.SIGHUP:
-            sys.stderr.flush()
-            os._exit(128 + number)
-        if not asked:
-            asked = True
+        now = time.monotonic()
+        if asked is None:
+            asked = now
             _thread.start_new_thread(stop.request, (number,))
             notice("stopping: no more is begun; once more ends at once")
+        elif number != signal.SIGHUP and now - asked >= ECHO:
+            sys.stderr.flush()
+            os._exit(128 + number)
 
     hears_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     heard = [number for number in _SIGNALS if number != signal.SIGHUP or hears_hangup]

@@ -171,8 +171,6 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
 
     try:
         yield
-    except Exit:
-        raise
     except Interrupted as stopped:
         raise Exit(stopped.exit_code) from None
     except Exception as error:

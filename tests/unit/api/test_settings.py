@@ -35,6 +35,16 @@ def test_nothing_is_set_and_no_server_is_made_up(folder: Path) -> None:
         settings.server_url()
 
 
+def test_a_user_without_a_home_has_no_profiles(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert load_settings({}, folder) == Settings()
+
+
 def test_the_first_place_that_has_a_setting_wins(folder: Path) -> None:
     places = {
         "profile": (

@@ -12,9 +12,10 @@ import pytest
 from deployctl.cli.signals import stopping
 
 PROGRAM = """
-import time
-from deployctl.cli.signals import stopping
-with stopping(lambda text: print(text, flush=True)) as stop:
+import sys, time
+from deployctl.cli import signals
+signals.ECHO = float(sys.argv[1])
+with signals.stopping(lambda text: print(text, flush=True)) as stop:
     print("ready", flush=True)
     while not stop.wait(0.1):
         pass
@@ -26,12 +27,12 @@ with stopping(lambda text: print(text, flush=True)) as stop:
 
 
 @contextmanager
-def started(ignored: int) -> Iterator[subprocess.Popen[str]]:
+def started(ignored: int, echo: float = 0.0) -> Iterator[subprocess.Popen[str]]:
     """A process whose parent had it ignore a signal, ready to be sent others."""
     before = signal.signal(ignored, signal.SIG_IGN)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, "-c", PROGRAM, str(echo)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -60,6 +61,15 @@ def test_the_first_signal_asks_and_the_second_ends(ignored: int, sent: int) -> N
         assert next_line(process) == "asked"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
+
+
+def test_an_echo_of_the_first_signal_is_no_second_one() -> None:
+    with started(signal.SIGUSR1, echo=3600.0) as process:
+        process.send_signal(signal.SIGTERM)
+        assert next_line(process).startswith("stopping")
+        process.send_signal(signal.SIGTERM)
+        assert next_line(process) == "asked"
+        assert process.poll() is None
 
 
 def test_a_hang_up_that_is_ignored_stays_ignored() -> None:

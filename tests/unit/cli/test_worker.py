@@ -1,49 +1,43 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deployctl.api.settings import Settings
+from deployctl.app.work import Surroundings
 from deployctl.cli import main
-from deployctl.core.errors import SettingsError
+from deployctl.core.errors import Interrupted, SettingsError
 from deployctl.core.stop import Stop
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.runtimes import RuntimeKind
-from deployctl.worker.settings import WorkerSettings, WorkOptions
+from deployctl.worker.settings import WorkOptions
 
 
 class Work:
     """What the command hands to its use case."""
 
     options: WorkOptions
-    settings: Settings
-    worker_settings: WorkerSettings
+    around: Surroundings
 
     def __init__(self) -> None:
-        self.result: Callable[[Journal, Stop], int] = lambda _journal, _stop: 0
+        self.then: Callable[[Journal], None] = lambda _journal: None
 
     def __call__(
-        self,
-        options: WorkOptions,
-        settings: Settings,
-        worker_settings: WorkerSettings,
-        journal: Journal,
-        stop: Stop,
-    ) -> int:
-        self.options, self.settings, self.worker_settings = options, settings, worker_settings
-        return self.result(journal, stop)
+        self, options: WorkOptions, around: Surroundings, journal: Journal, _stop: Stop
+    ) -> None:
+        self.options, self.around = options, around
+        self.then(journal)
 
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Work:
     fake = Work()
-    monkeypatch.setitem(sys.modules, "deployctl.app.work", SimpleNamespace(work=fake))
+    monkeypatch.setattr("deployctl.app.work.work", fake)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     return fake
@@ -99,9 +93,9 @@ def test_settings_come_from_options_and_the_environment(
     monkeypatch.setenv("PREFECT_WORKER_PREFETCH_SECONDS", "20")
     monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "5")
     assert run("-p", "p", "--prefetch-seconds", "3", "--api-url", "http://a/api") == 0
-    assert work.settings.api_url == "http://a/api"
-    assert work.worker_settings.prefetch_seconds == 3.0
-    assert work.worker_settings.query_seconds == 5.0
+    assert work.around.settings.api_url == "http://a/api"
+    assert work.around.worker.prefetch_seconds == 3.0
+    assert work.around.worker.query_seconds == 5.0
 
 
 def test_a_worker_has_the_same_name_at_every_start(work: Work, run: Callable[..., int]) -> None:
@@ -154,8 +148,8 @@ def test_a_command_line_that_makes_no_sense(args: str, work: Work, run: Callable
     assert not hasattr(work, "options")
 
 
-def fails(error: Exception) -> Callable[[Journal, Stop], int]:
-    def work(_journal: Journal, _stop: Stop) -> int:
+def fails(error: Exception) -> Callable[[Journal], None]:
+    def work(_journal: Journal) -> None:
         raise error
 
     return work
@@ -176,16 +170,19 @@ def test_an_error_is_the_last_line(
     run: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    work.result = fails(error)
+    work.then = fails(error)
     assert run("-p", "p") == 1
     line = last_line(capsys)
     assert (line["level"], line["facts"]["code"], line["message"]) == ("error", code, message)
     assert line["facts"]["help"]
 
 
-def test_what_the_work_came_to_is_the_exit_code(work: Work, run: Callable[..., int]) -> None:
-    work.result = lambda _journal, _stop: 7
-    assert run("-p", "p") == 7
+def test_a_worker_that_is_stopped_before_it_could_begin_says_so_by_its_exit_code(
+    work: Work, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work.then = fails(Interrupted("stopped on request", signal=signal.SIGTERM))
+    assert run("-p", "p") == 143
+    assert capsys.readouterr().err == ""
 
 
 def test_the_journal_has_the_level_of_the_settings(
@@ -196,12 +193,11 @@ def test_the_journal_has_the_level_of_the_settings(
 ) -> None:
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
 
-    def talk(journal: Journal, _stop: Stop) -> int:
+    def talk(journal: Journal) -> None:
         journal.tell(Level.INFO, "quiet")
         journal.tell(Level.WARNING, "loud")
-        return 0
 
-    work.result = talk
+    work.then = talk
     run("-p", "p", "--log-format", "json")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
 
