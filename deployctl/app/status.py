@@ -33,6 +33,8 @@ from deployctl.project.select import Candidate, matching
 STUCK_AFTER = timedelta(minutes=5)
 """How long a claimed run may take to begin."""
 
+_ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -56,6 +58,8 @@ class PoolStatus:
     paused: bool
     concurrency_limit: int | None
     workers_online: int
+    active_runs: int
+    """Those that take a slot of the limit."""
     late_runs: int
 
 
@@ -115,7 +119,8 @@ def read_status(scope: Scope, now: datetime) -> Talk[Status]:
         talks[f"next {each['id']}"] = _next(each["id"])
     for pool in pools:
         talks[f"workers {pool['name']}"] = _workers(pool["name"])
-        talks[f"late {pool['name']}"] = _late(pool["name"])
+        talks[f"active {pool['name']}"] = _count(pool["name"], {"type": {"any_": [*_ACTIVE]}})
+        talks[f"late {pool['name']}"] = _count(pool["name"], {"name": {"any_": ["Late"]}})
         talks[f"queues {pool['name']}"] = pages(f"{pool_path(pool['name'])}/queues/filter", {}, 1)
     chunks = [deployments[at : at + PAGE] for at in range(0, len(deployments), PAGE)]
     for index, chunk in enumerate(chunks):
@@ -162,10 +167,10 @@ def reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
         return f"the work queue '{queue['name']}' is paused"
     if not pool.workers_online:
         return f"no worker of the work pool '{pool.name}' is online"
-    if pool.concurrency_limit == 0:
-        return f"the work pool '{pool.name}' has a concurrency limit of 0"
+    if pool.concurrency_limit is not None and pool.active_runs >= pool.concurrency_limit:
+        return f"the work pool '{pool.name}' has reached its limit of {pool.concurrency_limit}"
     if queue is not None and queue.get("concurrency_limit") == 0:
-        return f"the work queue '{queue['name']}' has a concurrency limit of 0"
+        return f"the work queue '{queue['name']}' has a limit of 0"
     return None
 
 
@@ -226,11 +231,8 @@ def _workers(pool: str) -> Talk[int]:
     return len((yield from pages(f"{pool_path(pool)}/workers/filter", body, 1)))
 
 
-def _late(pool: str) -> Talk[int]:
-    body = {
-        "flow_runs": {"state": {"name": {"any_": ["Late"]}}},
-        "work_pools": {"name": {"any_": [pool]}},
-    }
+def _count(pool: str, state: Json) -> Talk[int]:
+    body = {"flow_runs": {"state": state}, "work_pools": {"name": {"any_": [pool]}}}
     count: int = yield from ask(Request("POST", "/flow_runs/count", body))
     return count
 
@@ -260,6 +262,7 @@ def _pool(pool: Json, found: Mapping[str, Any]) -> PoolStatus:
         bool(pool.get("is_paused")),
         pool.get("concurrency_limit"),
         found[f"workers {name}"],
+        found[f"active {name}"],
         found[f"late {name}"],
     )
 

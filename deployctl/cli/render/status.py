@@ -15,7 +15,7 @@ def status(found: Status, now: datetime) -> Iterator[Text]:
     """Three tables; a sentence where there is nothing to put into one."""
     if found.pools:
         yield from table(
-            ("work pool", "type", "status", "workers online", "limit", "late runs"),
+            ("work pool", "type", "status", "workers", "limit", "active", "late"),
             [_pool(each) for each in found.pools],
         )
         yield Text()
@@ -37,7 +37,8 @@ def status(found: Status, now: datetime) -> Iterator[Text]:
 def _pool(pool: PoolStatus) -> tuple[str, ...]:
     limit = "" if pool.concurrency_limit is None else str(pool.concurrency_limit)
     state = "PAUSED" if pool.paused else pool.status
-    return pool.name, pool.type, state, str(pool.workers_online), limit, str(pool.late_runs)
+    counts = (str(pool.workers_online), limit, str(pool.active_runs), str(pool.late_runs))
+    return pool.name, pool.type, state, *counts
 
 
 def _deployment(each: DeploymentStatus, now: datetime) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ def server(request: Request) -> Json:
         case ["work_pools", _, "queues", "filter"]:
             return []
         case ["flow_runs", "count"]:
-            return 1 if body["work_pools"]["name"]["any_"] == ["kube"] else 0
+            late = "name" in body["flow_runs"]["state"]
+            return 1 if late and body["work_pools"]["name"]["any_"] == ["kube"] else 0
         case ["flow_runs", "filter"]:
             return runs(body)
     raise AssertionError(request)
@@ -144,7 +145,9 @@ def test_what_is_late_or_claimed_for_five_minutes_is_stuck(
 
 def pool(**fields: Json) -> PoolStatus:
     base = {"type": "kubernetes", "status": "READY", "paused": False, "concurrency_limit": None}
-    return PoolStatus(name="p", **{**base, "workers_online": 1, "late_runs": 0, **fields})
+    return PoolStatus(
+        name="p", **{**base, "workers_online": 1, "active_runs": 3, "late_runs": 0, **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,12 +158,13 @@ def pool(**fields: Json) -> PoolStatus:
         ({}, pool(paused=True, workers_online=0), None, "the work pool 'p' is paused"),
         ({}, pool(), {"name": "q", "is_paused": True}, "the work queue 'q' is paused"),
         ({}, pool(workers_online=0), None, "no worker of the work pool 'p' is online"),
-        ({}, pool(concurrency_limit=0), None, "the work pool 'p' has a concurrency limit of 0"),
+        ({}, pool(concurrency_limit=3), None, "the work pool 'p' has reached its limit of 3"),
+        ({}, pool(concurrency_limit=4), None, None),
         (
             {},
             pool(),
             {"name": "q", "concurrency_limit": 0},
-            "the work queue 'q' has a concurrency limit of 0",
+            "the work queue 'q' has a limit of 0",
         ),
         ({}, pool(), {"name": "q", "concurrency_limit": 3}, None),
         ({"state_type": "PENDING"}, pool(paused=True), None, None),
