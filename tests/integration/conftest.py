@@ -29,6 +29,7 @@ from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
 from tests.support.site import Site
+from tests.support.worker import Bench
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -212,6 +213,19 @@ def kube_proxy(
             return open_proxies.enter_context(made)
 
         yield make
+
+
+@pytest.fixture
+def bench(
+    server: Server,
+    control_plane: ControlPlane,
+    namespace: str,
+    kube_proxy: MakeKubeProxy,
+    tmp_path: Path,
+) -> Iterator[Bench]:
+    """A pool of its own on each server in turn, and a namespace, with a proxy before both."""
+    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
+        yield Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
 
 
 @pytest.fixture(scope="session")

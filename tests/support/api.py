@@ -11,7 +11,7 @@ class Api:
     """Plain requests that must succeed."""
 
     def __init__(self, api_url: str) -> None:
-        self._client = httpx.Client(timeout=60, transport=httpx.HTTPTransport(retries=3))
+        self._client = httpx.Client(timeout=20, transport=httpx.HTTPTransport(retries=3))
         self._url = api_url
 
     def __enter__(self) -> Self:
@@ -21,9 +21,15 @@ class Api:
         self._client.close()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends a request, again where a SQLite server is busy; gives the answer's JSON."""
+        """Sends a request, again where a SQLite server is busy; gives the answer's JSON.
+
+        Such a server may also say nothing for a minute, when two writes meet.
+        """
         for _ in range(20):
-            answer = self._client.request(method, self._url + path, json=body)
+            try:
+                answer = self._client.request(method, self._url + path, json=body)
+            except httpx.ReadTimeout:
+                continue
             if answer.status_code != 503:
                 break
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
