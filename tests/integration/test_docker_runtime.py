@@ -121,6 +121,30 @@ def test_what_the_engine_refuses_fails_at_once_with_its_reason(
     assert docker_engine.client.containers.list(all=True) == []
 
 
+def test_where_pulling_is_only_tried_an_image_that_is_there_will_do(
+    docker_engine: DockerEngine, pool: str
+) -> None:
+    docker_engine.client.images.get(IMAGE).tag("nowhere.invalid/box", "1")
+    wanted = {"image": "nowhere.invalid/box:1", "image_pull_policy": "IfPossible"}
+    with runtime(docker_engine, pool) as local, watching(local) as heard:
+        local.start(described(pool, **wanted))
+        heard.job(Phase.SUCCEEDED)
+
+
+def test_a_container_is_in_all_its_networks_before_it_starts(
+    docker_engine: DockerEngine, pool: str
+) -> None:
+    names = ["first", "second"]
+    networks = [docker_engine.client.networks.create(name, internal=True) for name in names]
+    with runtime(docker_engine, pool) as local:
+        job = local.start(described(pool, "sleep=60", networks=names, network_mode=None))
+        container = docker_engine.client.containers.get(job.name)
+        assert sorted(container.attrs["NetworkSettings"]["Networks"]) == names
+        container.remove(force=True)
+    for network in networks:
+        network.remove()
+
+
 def test_a_command_that_the_image_does_not_have_fails_and_leaves_no_container(
     docker_engine: DockerEngine, pool: str
 ) -> None:

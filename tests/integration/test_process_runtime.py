@@ -134,6 +134,7 @@ def test_what_cannot_be_started_is_refused_with_a_reason(
     assert refused.value.cause.code == cause
     with watching(local) as heard:
         assert heard.listed() == []
+    assert list((state / POOL).iterdir()) == []
 
 
 def test_programs_are_found_beside_the_given_interpreter_first(state: Path, tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ class DockerEngine:
             "storage-driver": "vfs",
             "iptables": "false",
             "ip6tables": "false",
+            "ip-forward": "false",
             "bridge": "none",
         }
         dockerd = [str(_program("dockerd")), *(f"--{name}={flags[name]}" for name in flags)]

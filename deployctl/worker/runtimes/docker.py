@@ -61,7 +61,7 @@ class DockerRuntime:
         self._folder = folder
         self._linux = linux
         self._grace = grace
-        self._labels = (f"{marks.POOL}={pool}", marks.ATTEMPT)
+        self._labels = (f"{marks.POOL}={pool}", marks.RUN, marks.ATTEMPT)
         with _patiently():
             self._url = engine.url
             self.owner = f"{engine.info()['ID']}/{pool}"

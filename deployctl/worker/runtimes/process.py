@@ -169,6 +169,7 @@ class ProcessRuntime:
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno != E2BIG:
                 raise
+            shutil.rmtree(folder)
             raise StartFailed(
                 Cause(
                     "StartError",
@@ -199,8 +200,9 @@ class ProcessRuntime:
             return last_lines(folder / "output", lines)
 
     def find(self, description: Description) -> Job | None:
-        """Looks into the attempt's folder."""
-        return self._read(self._folder / description.attempt)
+        """The program of this attempt, if it was ever started and is not forgotten."""
+        with self._usable(description.attempt) as folder:
+            return self._read(folder)
 
     def watches(self) -> Iterable[Watch]:
         """How well `watch` is doing."""
