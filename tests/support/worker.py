@@ -1,4 +1,4 @@
-"""A worker between two proxies: a real Prefect server on one side, a real control plane on the other.
+"""A worker between two proxies: a real Prefect server on one side, a real cluster on the other.
 
 Nothing runs in the pods: a test plays the kubelet (`bench.kubelet`) and the flow's process
 (`bench.report`). Everything else is real: deployctl is a process of its own, killed as it would be.
@@ -40,7 +40,7 @@ QUICK = {
 
 
 class WorkerProcess:
-    """`deployctl worker`, a context manager: started on entering, stopped with SIGTERM on leaving."""
+    """`deployctl worker`, a context manager: starts on entering, is stopped on leaving."""
 
     def __init__(self, folder: Path, env: dict[str, str], *args: str) -> None:
         self.port = free_port()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,21 +32,21 @@ NOW = 1_000_000.0
 PULL = Cause("ImagePull", "The image is not there", stuck=True)
 
 
-def a_run(type: str = "PENDING", **more: object) -> Run:  # noqa: A002
+def a_run(type: str = "PENDING", **more: Any) -> Run:  # noqa: A002
     run = Run("r1", "red-fox", "s1", type, type.title(), NOW - 5, "d1", "f1", attempt="a1")
-    return replace(run, **more)  # type: ignore[arg-type]
+    return replace(run, **more)
 
 
-def a_job(phase: Phase = Phase.WAITING, **more: object) -> Job:
+def a_job(phase: Phase = Phase.WAITING, **more: Any) -> Job:
     started = phase is not Phase.WAITING
     job = Job("r1", "a1", "red-fox-1", "ns", "ns:red-fox-1", "w", phase, NOW - 1, started)
-    return replace(job, **more)  # type: ignore[arg-type]
+    return replace(job, **more)
 
 
-def world(run: Run | None, job: Job | None = None, **more: object) -> World:
+def world(run: Run | None, job: Job | None = None, **more: Any) -> World:
     runs: Mapping[str, Run] = {run.id: run} if run else {}
     jobs: Mapping[str, Job] = {job.attempt: job} if job else {}
-    return replace(World(NOW, runs=runs, jobs=jobs), **more)  # type: ignore[arg-type]
+    return replace(World(NOW, runs=runs, jobs=jobs), **more)
 
 
 def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
@@ -63,7 +64,7 @@ def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
         ({"leads": False, "complete": False}, 3),
     ],
 )
-def test_what_keeps_runs_from_being_claimed(more: dict[str, object], claimed: int) -> None:
+def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
     assert len(decide(world(None, due=due, **more))) == claimed
 
@@ -75,8 +76,8 @@ def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
 
 
 LONG_AGO = NOW - 1000
-MISSING = {"missing": {"r1": NOW - VANISHED_AFTER}}
-OLD = {"since": NOW - max(CANCEL_GRACE, ORPHANED_AFTER)}
+MISSING: dict[str, Any] = {"missing": {"r1": NOW - VANISHED_AFTER}}
+OLD: dict[str, Any] = {"since": NOW - max(CANCEL_GRACE, ORPHANED_AFTER)}
 DEAF = Limits(hears_cancel=False)
 
 
@@ -136,7 +137,7 @@ DEAF = Limits(hears_cancel=False)
     ],
 )
 def test_a_leader_does_what_a_run_and_its_job_ask_for(
-    run: Run | None, job: Job | None, more: dict[str, object], action: type | None
+    run: Run | None, job: Job | None, more: dict[str, Any], action: type | None
 ) -> None:
     done = [type(each) for each in decide(world(run, job, **more))]
     assert done == ([action] if action else [])
@@ -146,7 +147,7 @@ def test_a_leader_does_what_a_run_and_its_job_ask_for(
 @pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "CANCELLED", "CRASHED"])
 @pytest.mark.parametrize("phase", [None, *Phase])
 def test_nobody_but_an_informed_leader_touches_what_is_there(
-    more: dict[str, object], type_: str, phase: Phase | None
+    more: dict[str, Any], type_: str, phase: Phase | None
 ) -> None:
     job = a_job(phase, since=LONG_AGO) if phase else None
     assert decide(world(a_run(type_, **OLD), job, **MISSING, **more)) == []
