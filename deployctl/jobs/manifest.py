@@ -15,7 +15,7 @@ from enum import StrEnum
 from deployctl.core.values import Json
 from deployctl.jobs import marks
 from deployctl.jobs.model import Description, Undescribable, major
-from deployctl.jobs.names import default_image, label_key, label_value
+from deployctl.jobs.names import annotation_key, default_image, label_key, label_value
 
 CONTAINER = "prefect-job"
 """The container that runs the flow, in Prefect's templates."""
@@ -129,7 +129,7 @@ def _mark(description: Description, metadata: dict[str, Json], pod: dict[str, Js
     pod["labels"] = {**pod_labels, **slugged(given), **marks.labels(description)}
 
     annotations = {
-        label_key(key, keep_case=keep_case): str(value)
+        annotation_key(key, keep_case=keep_case): str(value)
         for key, value in {
             **_part(metadata, "annotations", where),
             **description.annotations,

@@ -27,14 +27,23 @@ def label_value(text: str, *, keep_case: bool) -> str:
     return _label(text, r"[^a-zA-Z0-9-_.]+", _LONGEST_LABEL, keep_case)
 
 
-def label_key(text: str, *, keep_case: bool) -> str:
-    """The text as the key of a label or annotation: `My Key/na me!` is `My-Key/na-me`."""
+def annotation_key(text: str, *, keep_case: bool) -> str:
+    """The text as the key of an annotation: `My Key/na me!` is `My-Key/na-me`."""
     prefix, slash, name = text.partition("/")
     if not slash:
         return label_value(text, keep_case=keep_case)
     name = label_value(name, keep_case=keep_case)
     prefix = prefix and _label(prefix, r"[^a-zA-Z0-9-.]+", _LONGEST_PREFIX, keep_case)
     return f"{prefix}/{name}" if prefix else name
+
+
+def label_key(text: str, *, keep_case: bool) -> str:
+    """The text as the key of a label: `My Key/na me!` is `my-key/na-me`.
+
+    Prefect 3 keeps capitals in the prefix as well, and Kubernetes refuses them.
+    """
+    prefix, slash, name = annotation_key(text, keep_case=keep_case).rpartition("/")
+    return f"{prefix.lower()}{slash}{name}"
 
 
 def default_image(server_version: str) -> str:

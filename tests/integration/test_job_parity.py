@@ -14,64 +14,25 @@ from typing import Any
 import pytest
 
 from deployctl.core.values import Json, leaves, show_path
-from deployctl.jobs.describing import describe, references_of
-from deployctl.jobs.manifest import build
-from deployctl.jobs.model import Subject
 from deployctl.jobs.pools import kubernetes_template
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
 from tests.support.job_cases import (
-    BLOCK,
     BLOCKS,
     DIFFERENT,
-    RUN,
+    ENVIRON,
     SAME,
+    SETTINGS,
     VARIABLES,
+    VERSIONS,
     Case,
     Different,
+    facts,
+    job_of,
 )
-from tests.support.servers import PREFECT_2, PREFECT_3
 
 SCRIPT = Path(__file__).parents[1] / "support" / "prefect_job.py"
-SETTINGS = {
-    "PREFECT_API_URL": "http://prefect.example.com/api",
-    "PREFECT_API_KEY": "the-key",
-    "PREFECT_LOGGING_LEVEL": "DEBUG",
-}
-WORKER = "Worker 1"
-VERSIONS = {2: PREFECT_2, 3: PREFECT_3}
 BASES = {"ours": kubernetes_template(), "prefect's": None}
 
 Answers = dict[tuple[str, str], Any]
-
-
-def _facts(case: Case) -> dict[str, Json]:
-    """The run and all that belongs to it, in the words that both majors share."""
-    flow, deployment, pool = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
-    return {
-        "flow_run": {
-            "id": RUN,
-            "name": case.names.get("run", "comical-skink"),
-            "flow_id": flow,
-            "deployment_id": deployment,
-            "job_variables": case.run,
-        },
-        "flow": {"id": flow, "name": case.names.get("flow", "hello")},
-        "deployment": {
-            "id": deployment,
-            "name": case.names.get("deployment", "daily"),
-            "flow_id": flow,
-            "updated": "2026-11-21T15:00:00.123456+00:00",
-            "job_variables": case.deployment,
-        },
-        "work_pool": {
-            "id": pool,
-            "name": "pool",
-            "type": "kubernetes",
-            "default_queue_id": flow,
-        },
-        "worker_name": WORKER,
-    }
 
 
 def _ask(python: Path, home: Path, major: int) -> Answers:
@@ -79,7 +40,7 @@ def _ask(python: Path, home: Path, major: int) -> Answers:
     asked = [(base, case) for base in BASES for case in cases]
     questions = [
         {
-            **_facts(case),
+            **facts(case),
             "template": BASES[base],
             "edits": case.edits,
             "blocks": BLOCKS,
@@ -93,7 +54,7 @@ def _ask(python: Path, home: Path, major: int) -> Answers:
         env={
             "PATH": os.environ["PATH"],
             "PREFECT_HOME": str(home),
-            "WORKER_SAYS": "here",
+            **ENVIRON,
             **SETTINGS,
         },
         capture_output=True,
@@ -117,26 +78,6 @@ def answers(
         for major, python in pythons.items()
     }
     return known.__getitem__
-
-
-def _ours(case: Case, major: int, template: Json) -> Json:
-    facts = _facts(case)
-    facts["work_pool"]["base_job_template"] = template
-    subject = Subject(**facts, attempt="a1", server_version=VERSIONS[major])
-    environ = {"WORKER_SAYS": "here"}
-    secret = {"fields": {"secret_fields": ["value"]}}
-    sources: dict[tuple[Kind, tuple[str, ...]], Json] = {
-        **{
-            (Kind.BLOCK, tuple(name.split("/"))): {"data": data, "block_schema": secret}
-            for name, data in BLOCKS.items()
-        },
-        (Kind.DOCUMENT, (BLOCK,)): {"data": BLOCKS[BLOCK]},
-        **{(Kind.VARIABLE, (name,)): {"value": value} for name, value in VARIABLES.items()},
-    }
-    library = Library(sources, secrets=True)
-    assert all(reference.name for reference in references_of(subject, environ))
-    description = describe(subject, library, environ=environ, inherited=SETTINGS)
-    return build(description).job
 
 
 def _comparable(job: Json, major: int) -> dict[str, Json]:
@@ -172,7 +113,7 @@ def test_the_job_is_prefects(
     answers: Callable[[int], Answers], case: Case, major: int, base: str
 ) -> None:
     theirs = answers(major)[base, case.id]
-    ours = _ours(case, major, theirs["template"])
+    ours = job_of(case, major, theirs["template"]).job
     assert "manifest" in theirs, theirs
     here, there = _comparable(ours, major), _comparable(theirs["manifest"], major)
     assert {
@@ -195,7 +136,7 @@ def test_the_job_differs_where_we_want_it_to(
     answers: Callable[[int], Answers], different: Different, major: int, base: str
 ) -> None:
     theirs = answers(major)[base, different.case.id]
-    ours = _ours(different.case, major, theirs["template"])
+    ours = job_of(different.case, major, theirs["template"]).job
     wanted = different.ours
     if isinstance(wanted, str):
         wanted = wanted.replace("{version}", VERSIONS[major])

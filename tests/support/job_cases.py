@@ -7,19 +7,34 @@ why.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from deployctl.core.values import Json, Path
+from deployctl.jobs.describing import describe
+from deployctl.jobs.manifest import Manifest, build
+from deployctl.jobs.model import Subject
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
+from tests.support.servers import PREFECT_2, PREFECT_3
 
+VERSIONS = {2: PREFECT_2, 3: PREFECT_3}
+SETTINGS = {
+    "PREFECT_API_URL": "http://prefect.example.com/api",
+    "PREFECT_API_KEY": "the-key",
+    "PREFECT_LOGGING_LEVEL": "DEBUG",
+}
+ENVIRON = {"WORKER_SAYS": "here"}
+"""What else stands in the environment of both workers."""
 RUN = "6f7f6a6e-0d5e-4f0e-9a3c-0d7a3f1b2c4d"
-BLOCK = "0f5b1c1e-6d3a-4a34-9d3c-0d7a3f1b2c4d"
 
 BLOCKS: dict[str, Json] = {
     "secret/token": {"value": "s3cret-token"},
     "json/settings": {"value": {"deep": {"list": [1, {"key": "found"}]}, "name": "n"}},
     "docker-registry/main": {"url": "registry.example.com", "user": "u"},
-    BLOCK: {"config": {"apiVersion": "v1"}, "context_name": "ctx"},
 }
 VARIABLES: dict[str, Json] = {"image": "python:3.12", "number": 7}
 
@@ -59,6 +74,60 @@ class Different:
     path: Path
     ours: Any
     """What stands there; None: nothing. Variables of the container by name: {"A": "1"}."""
+
+
+def facts(case: Case) -> dict[str, Json]:
+    """The run and all that belongs to it, in the words that both majors share."""
+    flow, deployment, pool = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
+    return {
+        "flow_run": {
+            "id": RUN,
+            "name": case.names.get("run", "comical-skink"),
+            "flow_id": flow,
+            "deployment_id": deployment,
+            "job_variables": case.run,
+        },
+        "flow": {"id": flow, "name": case.names.get("flow", "hello")},
+        "deployment": {
+            "id": deployment,
+            "name": case.names.get("deployment", "daily"),
+            "flow_id": flow,
+            "updated": "2026-11-21T15:00:00.123456+00:00",
+            "job_variables": case.deployment,
+        },
+        "work_pool": {
+            "id": pool,
+            "name": "pool",
+            "type": "kubernetes",
+            "default_queue_id": flow,
+        },
+        "worker_name": "Worker 1",
+    }
+
+
+def edited(template: Json, case: Case) -> Json:
+    """A copy of a template with the case's edits."""
+    template = copy.deepcopy(template)
+    for path, value in case.edits:
+        reduce(getitem, path[:-1], template)[path[-1]] = value
+    return template
+
+
+def job_of(case: Case, major: int, template: Json) -> Manifest:
+    """What we make of a case on a pool with this template."""
+    known = facts(case)
+    known["work_pool"]["base_job_template"] = template
+    subject = Subject(**known, attempt="a1", server_version=VERSIONS[major])
+    secret = {"fields": {"secret_fields": ["value"]}}
+    sources: dict[tuple[Kind, tuple[str, ...]], Json] = {
+        **{
+            (Kind.BLOCK, tuple(name.split("/"))): {"data": data, "block_schema": secret}
+            for name, data in BLOCKS.items()
+        },
+        **{(Kind.VARIABLE, (name,)): {"value": value} for name, value in VARIABLES.items()},
+    }
+    library = Library(sources, secrets=True)
+    return build(describe(subject, library, environ=ENVIRON, inherited=SETTINGS))
 
 
 def default(name: str, value: Json) -> tuple[Path, Json]:
@@ -107,7 +176,7 @@ SAME = [
         {"env": {"A": "1"}},
         edits=((("job_configuration", "env"), {"A": "0", "L": "l"}),),
     ),
-    Case("labels", {"labels": {"team": "Data Eng/µ", "My Key/na me!": "x", "empty": ""}}),
+    Case("labels", {"labels": {"team": "Data Eng/µ", "my key/Na me!": "x", "empty": ""}}),
     Case("a label in place of Prefect's", {"labels": {"prefect.io/flow-name": "mine"}}),
     Case("a label that cannot be", {"labels": {"a": "---"}}),
     Case("a long label", {"labels": {"a" * 70: "b" * 62 + "-" + "c" * 9}}),
@@ -178,7 +247,7 @@ SAME = [
     Case("a block of several fields", {"image": "{{ prefect.blocks.docker-registry.main.url }}"}),
     Case(
         "a sidecar after the flow",
-        edits=(((*CONTAINER[:-1],), [{"name": "prefect-job"}, {"name": "log"}]),),
+        edits=(((*CONTAINER[:-1],), [{"name": "prefect-job"}, {"name": "log", "image": "l"}]),),
     ),
     Case(
         "names that are no labels",
@@ -214,6 +283,14 @@ DIFFERENT = [
         "who writes a setting into the container means it; as in Prefect 2",
         (*CONTAINER[2:], "env"),
         {"PREFECT_API_URL": "http://in"},
+    ),
+    Different(
+        Case(
+            "capitals in the prefix of a label", {"labels": {"Example.com/Team": "x"}}, majors=(3,)
+        ),
+        "Kubernetes would refuse them",
+        ("metadata", "labels", "example.com/Team"),
+        "x",
     ),
     Different(
         Case("ctx in the template", edits=(((*CONTAINER, "workingDir"), "/{{ ctx.flow.name }}"),)),

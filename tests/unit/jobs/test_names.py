@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.jobs.names import default_image, label_key, label_value, name_slug
+from deployctl.jobs.names import annotation_key, default_image, label_key, label_value, name_slug
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_label_values(text: str, three: str, two: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("My Key/na me!", "My-Key/na-me"),
+        ("My Key/na me!", "my-key/na-me"),
         ("plain key", "plain-key"),
-        ("a/b/c", "a/b-c"),
+        ("a/B/c", "a/B-c"),
         ("/x", "x"),
         ("prefect.io/flow-run-id", "prefect.io/flow-run-id"),
         ("x" * 300 + "/" + "y" * 70, "x" * 253 + "/" + "y" * 63),
@@ -57,6 +57,11 @@ def test_label_values(text: str, three: str, two: str) -> None:
 )
 def test_label_keys(text: str, key: str) -> None:
     assert label_key(text, keep_case=True) == key
+
+
+def test_the_prefix_of_an_annotation_may_have_capitals() -> None:
+    assert annotation_key("My Key/na me!", keep_case=True) == "My-Key/na-me"
+    assert annotation_key("My Key/na me!", keep_case=False) == "my-key/na-me"
 
 
 @pytest.mark.parametrize(
