@@ -29,7 +29,8 @@ from tests.support.servers import free_port
 
 T = TypeVar("T")
 
-DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
+COMMAND = [sys.executable, "-m", "tests.support.quick_worker", "worker"]
+ROOT = Path(__file__).parents[2]
 PATIENCE = 45.0
 """Seconds that a busy machine may need for what takes one."""
 QUICK = {
@@ -44,10 +45,11 @@ class WorkerProcess:
 
     def __init__(self, folder: Path, env: dict[str, str], *args: str) -> None:
         self.port = free_port()
-        self._command = [DEPLOYCTL, "worker", "--with-healthcheck", "--log-format", "json", *args]
+        self._command = [*COMMAND, "--with-healthcheck", "--log-format", "json", *args]
         self._folder = folder
         self._env = isolated(folder / "home", **QUICK, **env)
         self._env["PREFECT_WORKER_WEBSERVER_PORT"] = str(self.port)
+        self._env["PYTHONPATH"] = str(ROOT)
         self._log = folder / f"worker-{uuid.uuid4().hex[:6]}.log"
 
     def __enter__(self) -> Self:
@@ -217,7 +219,7 @@ class Bench:
         return name
 
     def await_no_job(self, run: str) -> None:
-        """Waits until the run has no Job, removing pods that are asked to end as a kubelet would."""
+        """Waits until the run has no Job; pods that are asked to end do, as a kubelet has it."""
 
         def gone() -> bool:
             self.kubelet.remove_terminating()
