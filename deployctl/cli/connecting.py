@@ -9,8 +9,8 @@ from pathlib import Path
 
 from deployctl.api.session import Session
 from deployctl.api.settings import load_settings
-from deployctl.cli.options import Connecting
-from deployctl.cli.running import Running
+from deployctl.cli.options import Connecting, Telling
+from deployctl.cli.running import Running, running
 from deployctl.cli.signals import stopping
 from deployctl.core.stop import Stop
 
@@ -34,3 +34,17 @@ def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Sto
             opened.wait_for_api(connecting.wait_for_api)
         now.target = settings.shown_url
         yield opened, stop
+
+
+@contextmanager
+def asking(
+    command: str, connecting: Connecting, telling: Telling
+) -> Iterator[tuple[Running, Session]]:
+    """A command that needs nothing but the server; ends the process as `running` does."""
+    with (
+        running(
+            command, telling.output, strict=telling.strict, show_traceback=telling.traceback
+        ) as now,
+        session(now, connecting) as (opened, _),
+    ):
+        yield now, opened

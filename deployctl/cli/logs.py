@@ -46,13 +46,10 @@ def logs(
     from deployctl.api.driver import run as hold
     from deployctl.app import runs
     from deployctl.app.finding import find_run
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import runs as render
-    from deployctl.cli.running import running
 
-    with running(
-        "logs", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
+    with asking("logs", connecting, telling) as (now, opened):
         found: list[Json] = []
 
         def show(news: News) -> None:
@@ -60,20 +57,19 @@ def logs(
             now.data |= {"run": render.run_json(news.run), "logs": found}
             now.say(render.news(news, states=follow))
 
-        with session(now, connecting) as (opened, _):
-            meant, one_of_several = hold(find_run(run), opened)
-            if one_of_several:
-                now.report.note(
-                    "DC665",
-                    f"several runs are called '{run}'; this is the newest, {meant['id']}",
-                    help="give the id of another",
-                )
-            least = logging.getLevelNamesMapping()[level.name]
-            watched = runs.Watched(meant["id"], least, tail)
-            if follow:
-                runs.follow(watched, opened, show)
-            else:
-                show(hold(runs.look(watched), opened))
+        meant, one_of_several = hold(find_run(run), opened)
+        if one_of_several:
+            now.report.note(
+                "DC665",
+                f"several runs are called '{run}'; this is the newest, {meant['id']}",
+                help="give the id of another",
+            )
+        least = logging.getLevelNamesMapping()[level.name]
+        watched = runs.Watched(meant["id"], least, tail)
+        if follow:
+            runs.follow(watched, opened, show)
+        else:
+            show(hold(runs.look(watched), opened))
         if not found:
             name, state = meant["name"], now.data["run"]["state_name"]
             now.report.note(

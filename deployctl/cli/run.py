@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from deployctl.app.runs import NewRun, News
+    from deployctl.core.values import Json
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,32 @@ def run(
     from deployctl.api.dialect import detect
     from deployctl.api.driver import run as hold
     from deployctl.app import runs
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.main import Exit
     from deployctl.cli.render import runs as render
-    from deployctl.cli.running import running
 
-    with running(
-        "run", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
+    with asking("run", connecting, telling) as (now, opened):
         wanted = _wanted(starting)
-        with session(now, connecting) as (opened, _):
-            dialect = hold(detect(opened.settings.is_cloud), opened)
-            whole = runs.check_run(deployment, wanted, opened, now.report)
-            if now.hopeless:
-                raise Exit(1)
-            made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), opened)
-            url = runs.run_url(made, opened.settings, dialect.major)
-            now.data["run"] = {**render.run_json(made), "url": url}
-            now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
-            now.say([url] if url else [])
-            if watch:
+        dialect = hold(detect(opened.settings.is_cloud), opened)
+        whole = runs.check_run(deployment, wanted, opened, now.report)
+        if now.hopeless:
+            raise Exit(1)
+        made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), opened)
+        url = runs.run_url(made, opened.settings, dialect.major)
 
-                def show(news: News) -> None:
-                    now.data["run"] = {**render.run_json(news.run), "url": url}
-                    now.say(render.news(news))
+        def note(run: Json) -> None:
+            now.data["run"] = {**render.run_json(run), "url": url}
 
-                end = runs.follow(runs.Watched(made["id"]), opened, show)
-                raise Exit(0 if end["state_type"] == "COMPLETED" else 1)
+        def show(news: News) -> None:
+            note(news.run)
+            now.say(render.news(news))
+
+        note(made)
+        now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
+        now.say([url] if url else [])
+        if watch:
+            end = runs.follow(runs.Watched(made["id"]), opened, show)
+            raise Exit(0 if end["state_type"] == "COMPLETED" else 1)
 
 
 def _wanted(given: Starting) -> NewRun:

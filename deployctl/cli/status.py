@@ -47,18 +47,14 @@ def status(
 
     from deployctl.api.driver import run as hold
     from deployctl.app.status import read_status
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import status as render
-    from deployctl.cli.running import running
 
-    with running(
-        "status", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
+    with asking("status", connecting, telling) as (now, opened):
         given = bool(names or pool or everything)
         scope = _scope(now, tuple(names or ()), pool, prefect_file or [], in_file=not given)
-        with session(now, connecting) as (opened, _):
-            clock = datetime.now(UTC)
-            found = hold(read_status(scope, clock), opened)
+        clock = datetime.now(UTC)
+        found = hold(read_status(scope, clock), opened)
         now.data |= asdict(found)
         now.say(render.status(found, clock))
 

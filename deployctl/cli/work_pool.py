@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from deployctl.cli.options import Connecting, Telling, flattened
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from deployctl.cli.running import Running
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="The name of the work pool.")]
 Template: TypeAlias = Annotated[
@@ -33,12 +28,11 @@ def ls(connecting: Connecting, telling: Telling) -> None:
     """List the work pools."""
     from deployctl.api.driver import run
     from deployctl.app.work_pools import list_pools
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import work_pools as render
 
-    with _running("ls", telling) as now:
-        with session(now, connecting) as (opened, _):
-            found = run(list_pools(), opened)
+    with asking("work-pool ls", connecting, telling) as (now, opened):
+        found = run(list_pools(), opened)
         now.data["work_pools"] = [render.pool_json(pool) for pool in found]
         now.say(render.pools(found))
 
@@ -47,12 +41,11 @@ def inspect(name: Name, connecting: Connecting, telling: Telling) -> None:
     """Show a work pool and its base job template."""
     from deployctl.api.driver import run
     from deployctl.app.finding import find_pool
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import work_pools as render
 
-    with _running("inspect", telling) as now:
-        with session(now, connecting) as (opened, _):
-            found = run(find_pool(name), opened)
+    with asking("work-pool inspect", connecting, telling) as (now, opened):
+        found = run(find_pool(name), opened)
         now.data["work_pool"] = render.pool_json(found)
         now.say(render.pool(found))
 
@@ -70,15 +63,14 @@ def create(
     """Create a work pool."""
     from deployctl.api.driver import run
     from deployctl.app.work_pools import create_pool
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import work_pools as render
     from deployctl.jobs.pools import template_for
 
-    with _running("create", telling) as now:
+    with asking("work-pool create", connecting, telling) as (now, opened):
         fields = _fields(base_job_template, concurrency_limit, description, paused)
         default = {"base_job_template": template} if (template := template_for(type_)) else {}
-        with session(now, connecting) as (opened, _):
-            made = run(create_pool(name, {"type": type_, **default, **fields}), opened)
+        made = run(create_pool(name, {"type": type_, **default, **fields}), opened)
         now.data["work_pool"] = render.pool_json(made)
         now.say([f"work pool {name} of type {type_} created"])
 
@@ -95,16 +87,15 @@ def update(
     """Change what is given of a work pool, and nothing else."""
     from deployctl.api.driver import run
     from deployctl.app.work_pools import update_pool
-    from deployctl.cli.connecting import session
+    from deployctl.cli.connecting import asking
     from deployctl.cli.render import work_pools as render
     from deployctl.core.errors import UsageError
 
-    with _running("update", telling) as now:
+    with asking("work-pool update", connecting, telling) as (now, opened):
         fields = _fields(base_job_template, concurrency_limit, description, paused)
         if not fields:
             raise UsageError("there is nothing to change", help="give an option: see --help")
-        with session(now, connecting) as (opened, _):
-            changed = run(update_pool(name, fields), opened)
+        changed = run(update_pool(name, fields), opened)
         now.data["work_pool"] = render.pool_json(changed)
         now.say([f"work pool {name} updated"])
 
@@ -119,8 +110,14 @@ def delete(
     from deployctl.api.driver import run
     from deployctl.app.work_pools import delete_pool
     from deployctl.cli.connecting import session
+    from deployctl.cli.running import running
 
-    with _running("delete", telling) as now:
+    with running(
+        "work-pool delete",
+        telling.output,
+        strict=telling.strict,
+        show_traceback=telling.traceback,
+    ) as now:
         if not yes:
             _ask(name)
         with session(now, connecting) as (opened, _):
@@ -158,17 +155,6 @@ def get_default_base_job_template(
             file.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"'{file}' cannot be written: {error.strerror}") from error
-
-
-def _running(command: str, telling: Telling) -> AbstractContextManager[Running]:
-    from deployctl.cli.running import running
-
-    return running(
-        f"work-pool {command}",
-        telling.output,
-        strict=telling.strict,
-        show_traceback=telling.traceback,
-    )
 
 
 def _fields(
