@@ -3,6 +3,9 @@
 A worker reads the references that `references_of` names, secrets included, and `describe` does the
 rest without asking anybody: the same subject and library give the same description on every worker,
 which is why a job that was created twice is one.
+
+A job's name begins with words that people gave, and they may change them (or the namespace) within
+an attempt: whoever creates a job again looks for it by its labels first.
 """
 
 from __future__ import annotations

@@ -144,3 +144,21 @@ def test_what_the_worker_will_not_find_is_a_warning() -> None:
     (problem,) = dangling(rendered, LIBRARY)
     assert (problem.code, problem.severity) == ("DC304", Severity.WARNING)
     assert problem.path == ("env", "B")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "secret"),
+    [
+        (Kind.BLOCK, "secret.tok", True),
+        (Kind.BLOCK, "secret.tok.value", True),
+        (Kind.BLOCK, "registry.hub", True),
+        (Kind.BLOCK, "registry.hub.user", True),
+        (Kind.BLOCK, "registry.hub.url", False),
+        (Kind.BLOCK, "json.a", False),
+        (Kind.BLOCK, "secret.gone", False),
+        (Kind.DOCUMENT, "id-1", False),
+        (Kind.VARIABLE, "team", False),
+    ],
+)
+def test_what_is_secret_is_known_before_it_is_used(kind: Kind, name: str, secret: bool) -> None:
+    assert LIBRARY.is_secret(Reference(kind, name)) is secret
