@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -310,3 +311,48 @@ def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -
         assert local.start(python("")).phase is Phase.RUNNING
         local.stop(job)
         heard.until(lambda news: news == Vanished("attempt-1"))
+
+
+STARTS_MANY = """
+import sys
+from pathlib import Path
+from tests.integration.test_process_runtime import noted, runtime
+
+print("ready", flush=True)
+local = runtime(Path(sys.argv[1]))
+for number in range(30):
+    local.start(noted(Path(sys.argv[2]), number))
+"""
+
+
+def noted(folder: Path, number: int) -> Description:
+    """A job that leaves a line in a file of its own."""
+    command = ("/bin/sh", "-c", f"echo ran >>{folder / str(number)}")
+    return described(*command, attempt=f"attempt-{number}")
+
+
+def test_whenever_workers_die_each_attempt_is_started_exactly_once(
+    state: Path, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-c", STARTS_MANY, str(state), str(tmp_path)]
+    draw = random.Random(4)
+    for _ in range(4):
+        workers = [
+            subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        for worker in workers:
+            assert worker.stdout
+            assert worker.stdout.readline() == b"ready\n"
+        time.sleep(draw.uniform(0, 0.03))
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    last = runtime(state)
+    for number in range(30):
+        last.start(noted(tmp_path, number))
+    for number in range(30):
+        appears(state / POOL / f"attempt-{number}" / "exit")
+    runs = [(tmp_path / str(number)).read_text() for number in range(30)]
+    assert runs == ["ran\n"] * 30
+    last._look_around()  # lets the system forget the ended shells
