@@ -1,4 +1,4 @@
-"""docs/worker.md names every setting and every metric, and none that is not there."""
+"""docs/worker.md names every option, setting, metric and right, and none that is not there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer.main
 
 from deployctl.cli.commands import app
 from deployctl.worker.metrics import Counts, Sample, families
+from deployctl.worker.runtimes.kubernetes import rights
 from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
 from deployctl.worker.vitals import Vitals
 
@@ -50,3 +51,10 @@ def test_every_option_is_described() -> None:
         if name.startswith("--") and name not in ("--help", "--traceback")
     }
     assert {name for name in options if f"`{name}`" not in section("Options")} == set()
+
+
+def test_every_right_is_described() -> None:
+    wanted = (*rights.JOBS, *rights.SECRETS, *rights.LEASES, *rights.EVENTS, *rights.IDENTITY)
+    rows = re.findall(r"^\| (.*?) ?\| `(.+?)` \| (.+?) \|", section("Rights in the cluster"), re.M)
+    described = {(group.strip("`"), resource, verbs) for group, resource, verbs in rows}
+    assert described == {(each.group, each.resource, ", ".join(each.verbs)) for each in wanted}

@@ -1,0 +1,83 @@
+"""`deployctl worker` as a process: how it starts, what its probes say, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.worker import WorkerProcess, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pool() -> str:
+    return f"pool-{uuid.uuid4().hex[:8]}"
+
+
+def faults(worker: WorkerProcess) -> dict[str, str]:
+    status, body = worker.page("/ready")
+    found: dict[str, str] = json.loads(body).get("faults", {}) if status == 503 else {}
+    return found
+
+
+def test_the_charts_arguments_start_it_and_sigterm_ends_it_though_sigint_is_ignored(
+    server: Server, tmp_path: Path, pool: str
+) -> None:
+    args = f"--type process --pool {pool} --install-policy prompt --limit 3 --name w"
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGINT, before)
+        env = {"PREFECT_API_URL": server.api_url}
+        worker = stack.enter_context(WorkerProcess(tmp_path, env, *args.split()))
+        worker.await_told("worker.started")
+        until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
+        assert worker.page("/health") == (200, '{"message": "OK"}')
+        assert "deployctl_worker_up 1.0" in worker.page("/metrics")[1]
+        assert worker.stop() == 0
+    assert worker.told("worker.stopped")
+
+
+def test_a_server_that_is_down_makes_it_unready_and_nothing_else(
+    prefect3: Server, proxy: Callable[[Server], Proxy], tmp_path: Path, pool: str
+) -> None:
+    between = proxy(prefect3)
+    env = {"PREFECT_API_URL": between.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    with WorkerProcess(tmp_path, env, "--type", "process", "--pool", pool) as worker:
+        worker.await_told("worker.started")
+        until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
+        between.answer(500, times=None)
+        until(lambda: {"poll", "heartbeat"} <= faults(worker).keys(), lambda: worker.output)
+        assert worker.page("/health")[0] == 200
+        between.clear()
+        until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
+        assert worker.is_alive
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--work-queue", "nope"], "DC603", "has no queue 'nope'"),
+        (["--type", "kubernetes"], "DC603", "is of type 'process', not 'kubernetes'"),
+        (["--runtime", "docker"], "DC603", "cannot run in 'docker'"),
+    ],
+)
+def test_what_no_waiting_cures_ends_the_start(
+    prefect3: Server, tmp_path: Path, pool: str, args: list[str], code: str, message: str
+) -> None:
+    env = {"PREFECT_API_URL": prefect3.api_url}
+    with WorkerProcess(tmp_path, env, "--type", "process", "--pool", pool, "--run-once") as maker:
+        assert maker.process.wait(60) == 0
+    with WorkerProcess(tmp_path, env, "--pool", pool, *args) as worker:
+        assert worker.process.wait(60) == 1
+    line = worker.told("worker.failed")[-1]
+    assert line["facts"]["code"] == code
+    assert message in line["message"]
