@@ -19,4 +19,6 @@ ENV PATH=/opt/deployctl/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 1001:1001
 WORKDIR /project
+# deployctl worker --with-healthcheck: /health, /ready, /metrics
+EXPOSE 8080
 ENTRYPOINT ["deployctl"]
