@@ -148,6 +148,8 @@ class DockerEngine:
             for container in self._client.containers.list(all=True):
                 container.remove(force=True)
         self.stop()
+        for left in self.folder.glob("exec/netns/*"):  # of containers in the machine's network
+            subprocess.run(["umount", left], check=False, stderr=subprocess.DEVNULL)
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
 
