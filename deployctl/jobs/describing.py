@@ -23,7 +23,6 @@ from deployctl.jobs.names import name_slug
 from deployctl.jobs.rendering import given_variables, populate, resolve
 from deployctl.templating.references import Library, Reference, references
 
-_HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
 _START_WITHIN = 60.0
 """Seconds: the default of `pod_watch_timeout_seconds` in Prefect's templates."""
 
@@ -125,7 +124,7 @@ def _secret_names(
     whole = {
         text
         for name, text in inherited.items()
-        if is_secret_name(name) or name == _HEADERS or without_user(text) != text
+        if is_secret_name(name) or name == environment.HEADERS or without_user(text) != text
     }
     for _, reference in references(populated):
         if library.is_secret(reference):

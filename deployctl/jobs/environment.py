@@ -23,6 +23,7 @@ from deployctl.jobs.model import Subject, Undescribable, major
 
 API_KEY = "PREFECT_API_KEY"
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
+HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
 
 _NOT_FOR_JOBS = re.compile(
     r"PREFECT_(_|HOME$|PROFILE|(WORKER|SERVER|INTEGRATIONS|KUBERNETES|DEPLOYCTL)_)"
@@ -114,9 +115,10 @@ def _flat(tables: Mapping[str, Json], name: str = "PREFECT") -> Iterator[tuple[s
     """The settings of a TOML file by their variables' names: `api.url` is `PREFECT_API_URL`."""
     for key, value in tables.items():
         full = f"{name}_{key}".upper()
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and full != HEADERS:
             yield from _flat(value, full)
-        yield full, value
+        else:
+            yield full, value
 
 
 def _text(value: Json) -> str:
