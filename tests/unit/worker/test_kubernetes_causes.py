@@ -5,6 +5,7 @@ import pytest
 from deployctl.core.values import Json
 from deployctl.worker.runtimes.kubernetes.causes import main_container, pod_cause
 from tests.unit.worker.kubernetes_objects import (
+    LAST,
     condition,
     ended,
     pod,
@@ -246,6 +247,16 @@ ENDS = {
         "(OutOfcpu): Node didn't have enough resource: cpu",
     ),
     "a disruption of another kind": (failed(target="ByMoon"), "Disrupted", "The pod was ended"),
+    "a container that nobody found when its pod was deleted": (
+        pod("Failed", ended(137, "ContainerStatusUnknown"), meta={"deletionTimestamp": LAST}),
+        "PodDeleted",
+        "The pod was deleted",
+    ),
+    "a container that nobody finds": (
+        failed(ended(137, "ContainerStatusUnknown")),
+        "NodeLost",
+        "does not answer",
+    ),
     "nobody says why": (failed(message="odd"), "PodFailed", "The pod failed: odd"),
 }
 

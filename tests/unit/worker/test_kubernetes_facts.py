@@ -141,7 +141,14 @@ PHASES = {
         LATER,
         "ExitCode",
     ),
-    "the same with tries left": (
+    "the flow failed, and its pod is about to say so": (
+        job(),
+        (pod("Running", ended(1)),),
+        Phase.WAITING,
+        LATER,
+        "ExitCode",
+    ),
+    "a sidecar keeps the pod, with tries left": (
         job(spec={"backoffLimit": 2}),
         (pod("Running", running(name="proxy"), ended(1)),),
         Phase.WAITING,

@@ -73,6 +73,7 @@ def pod_reason(pod: Json) -> Cause | None:
 
 _AGAIN = "Such a run can be tried again; `retries` of the flow does not cover it."
 _NODE_LOST = Cause("NodeLost", "The node of the pod does not answer any more", help=_AGAIN)
+_DELETED = Cause("PodDeleted", "The pod was deleted", help=_AGAIN)
 _DISRUPTIONS = {
     "PreemptionByScheduler": Cause(
         "Preempted",
@@ -222,7 +223,8 @@ def _terminated(pod: Json, status: Json, ended: Json, who: str) -> Iterator[Caus
     elif reason in ("StartError", "ContainerCannotRun"):
         yield no_start(who, _one_line(ended.get("message")))
     elif reason == "ContainerStatusUnknown":
-        yield _NODE_LOST
+        deleted = (pod.get("metadata") or {}).get("deletionTimestamp")
+        yield _DELETED if deleted else _NODE_LOST
     elif code:
         cause = exit_cause(code)
         yield replace(cause, message=f"{who}{cause.message.removeprefix('it')}")

@@ -212,11 +212,13 @@ def _pod_phase(pod: Json, main: Json) -> tuple[Phase, bool]:
     ended = main.get("terminated")
     if not ended:
         return Phase.RUNNING, False
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    lingers = any((each.get("state") or {}).get("running") for each in containers)
     if ended.get("exitCode") == 0:
-        return Phase.SUCCEEDED, True
+        return Phase.SUCCEEDED, lingers
     if (pod.get("spec") or {}).get("restartPolicy") == "OnFailure":
         return Phase.WAITING, False
-    return Phase.FAILED, True
+    return Phase.FAILED, lingers
 
 
 def _pod_since(pod: Json, phase: Phase, running: Json, ended: Json) -> float:
