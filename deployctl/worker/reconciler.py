@@ -149,7 +149,7 @@ class Reconciler:
         if job.phase.is_over and before is not None and not before.phase.is_over:
             self._explained.pop(job.attempt, None)
             self.chronicle.executed(run, job)
-        elif job.phase is Phase.WAITING and job.cause:
+        elif job.phase is Phase.WAITING and job.cause and not job.ending:
             self._explain(run, job, job.cause)
 
     def _explain(self, run: Run, job: Job, cause: Cause) -> None:
