@@ -85,9 +85,9 @@ class Proxy:
         """Answers with `status` without asking the server."""
         self._break(Fault("answer", where, status=status, headers=headers or {}, body=body))
 
-    def drop_answer(self, **where: Unpack[Where]) -> None:
-        """Lets the server carry the request out and closes the connection instead of answering."""
-        self._break(Fault("drop", where))
+    def drop_answer(self, status: int = 0, **where: Unpack[Where]) -> None:
+        """Lets the server carry the request out; the answer is `status`, or none at all."""
+        self._break(Fault("drop", where, status=status))
 
     def refuse(self, **where: Unpack[Where]) -> None:
         """Closes the connection; the server never gets the request."""
@@ -319,6 +319,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.owner._forward(self, exchange, raw) as answer:
             if act == "drop" or lost:
                 answer.response.read()
+                if faults and faults[-1].status and not lost:
+                    self.reply(exchange, faults[-1].status, [], b"null")
             else:
                 self.owner.pass_on(self, exchange, answer)
 

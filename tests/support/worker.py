@@ -231,6 +231,19 @@ class Bench:
         """The name of the pod of the run's Job, once there is one."""
         return self.kubelet.pod_of(self.await_job(run))
 
+    def finish(self, run: str) -> None:
+        """Plays the flow's process and the kubelet until the run is completed."""
+        pod = self.begin(run)
+        self.report(run, "COMPLETED")
+        self.kubelet.succeeded(pod)
+
+    def begin(self, run: str) -> str:
+        """Plays them until the run is running; gives the name of its pod."""
+        pod = self.await_pod(run)
+        self.kubelet.running(pod)
+        self.report(run, "RUNNING")
+        return pod
+
     # Workers
 
     def worker(self, *args: str, **env: str) -> WorkerProcess:
