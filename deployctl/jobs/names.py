@@ -17,9 +17,7 @@ _EDGES = "_-."
 
 def name_slug(text: str) -> str:
     """The text as the beginning of a job's name: `Hello World!` is `hello-world`; may be empty."""
-    from slugify import slugify
-
-    return slugify(text, max_length=_LONGEST_NAME, regex_pattern=r"[^a-zA-Z0-9-]+").strip("-")
+    return _slug(text, r"[^a-zA-Z0-9-]+", _LONGEST_NAME, keep_case=False).strip("-")
 
 
 def label_value(text: str, *, keep_case: bool) -> str:
@@ -56,7 +54,17 @@ def default_image(server_version: str) -> str:
 
 
 def _label(text: str, forbidden: str, longest: int, keep_case: bool) -> str:
+    return _slug(text, forbidden, longest, keep_case).strip(_EDGES) or text
+
+
+def _slug(text: str, forbidden: str, longest: int, keep_case: bool) -> str:
+    """The table of transliterations takes 5 MB: it is loaded only for text that it may change."""
     from slugify import slugify
 
-    slug = slugify(text, lowercase=not keep_case, max_length=longest, regex_pattern=forbidden)
-    return slug.strip(_EDGES) or text
+    return slugify(
+        text,
+        lowercase=not keep_case,
+        max_length=longest,
+        regex_pattern=forbidden,
+        allow_unicode=text.isascii() and "&" not in text,
+    )

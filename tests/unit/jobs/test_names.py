@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slugify import slugify
 
 from deployctl.jobs.names import annotation_key, default_image, label_key, label_value, name_slug
 
@@ -16,6 +17,7 @@ from deployctl.jobs.names import annotation_key, default_image, label_key, label
         ("日本", "ri-ben"),
         ("--a__b--", "a-b"),
         ("!!!", ""),
+        ("caf&eacute;", "cafe"),
         ("", ""),
         ("x" * 44 + "-y", "x" * 44),
     ],
@@ -27,6 +29,13 @@ def test_names_are_slugged_as_prefect_does(text: str, slug: str) -> None:
 @given(st.text())
 def test_a_slug_can_begin_a_dns_label(text: str) -> None:
     assert re.fullmatch(r"|[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?", name_slug(text))
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_text_that_needs_no_transliteration_is_slugged_alike(text: str) -> None:
+    pattern = r"[^a-zA-Z0-9-_.]+"
+    slug = slugify(text, lowercase=False, max_length=63, regex_pattern=pattern)
+    assert label_value(text, keep_case=True) == (slug.strip("_-.") or text)
 
 
 @pytest.mark.parametrize(
