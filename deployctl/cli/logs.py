@@ -67,6 +67,7 @@ def logs(
         least = logging.getLevelNamesMapping()[level.name]
         watched = runs.Watched(meant["id"], least, tail)
         if follow:
+            now.narrator.phase(f"following {meant['name']}")
             runs.follow(watched, opened, show)
         else:
             show(hold(runs.look(watched), opened))

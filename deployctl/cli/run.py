@@ -86,6 +86,7 @@ def run(
         now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
         now.say([url] if url else [])
         if watch:
+            now.narrator.phase(f"watching {made['name']}")
             end = runs.follow(runs.Watched(made["id"]), opened, show)
             raise Exit(0 if end["state_type"] == "COMPLETED" else 1)
 

@@ -110,6 +110,7 @@ def delete(
     from deployctl.api.driver import run
     from deployctl.app.work_pools import delete_pool
     from deployctl.cli.connecting import session
+    from deployctl.cli.main import Exit
     from deployctl.cli.running import running
 
     with running(
@@ -118,8 +119,10 @@ def delete(
         strict=telling.strict,
         show_traceback=telling.traceback,
     ) as now:
-        if not yes:
-            _ask(name)
+        now.narrator.close()
+        if not yes and not _agreed(name):
+            now.say([f"work pool {name} is left as it is"])
+            raise Exit(1)
         with session(now, connecting) as (opened, _):
             run(delete_pool(name), opened)
         now.data["deleted"] = name
@@ -172,8 +175,8 @@ def _fields(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _ask(name: str) -> None:
-    """Asks on a terminal. Raises UsageError where there is none, or the answer is no."""
+def _agreed(name: str) -> bool:
+    """What the person at the terminal says. Raises UsageError where there is none."""
     import sys
 
     from deployctl.core.errors import UsageError
@@ -182,8 +185,10 @@ def _ask(name: str) -> None:
         raise UsageError(
             f"the work pool '{name}' is not deleted without being asked for", help="add --yes"
         )
-    if not typer.confirm(f"Delete the work pool '{name}' and its queues?", err=True):
-        raise UsageError(f"the work pool '{name}' is left as it is")
+    try:
+        return typer.confirm(f"Delete the work pool '{name}' and its queues?", err=True)
+    except typer.Abort:
+        return False
 
 
 app = typer.Typer(help="Look at work pools, make, change and delete them.", no_args_is_help=True)

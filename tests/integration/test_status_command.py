@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.test_runs_command import set_state
+from tests.support.environment import isolated
 from tests.support.site import Site, entry, errors
 
 
@@ -116,6 +121,30 @@ def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
             "work-pool", verb, "lost", *more, cwd=site.folder, api_url=site.proxy.api_url
         )
         assert done.code == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"), [("n", 1, True), ("\4", 1, True), ("y", 0, False)]
+)
+def test_on_a_terminal_a_deletion_is_asked_for(
+    typed: str, code: int, left: bool, site: Site
+) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
+        keyboard.write(typed.encode() + b"\n" * (typed != "\4"))
+        done = subprocess.run(
+            [Path(sys.executable).with_name("deployctl"), "work-pool", "delete", "pool"],
+            env=isolated(site.folder / "home", PREFECT_API_URL=site.api_url),
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "Delete the work pool 'pool'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+    pools = site.api.call("POST", "/work_pools/filter", {})
+    assert ("pool" in [pool["name"] for pool in pools]) is left
 
 
 def test_a_default_template_is_one_that_create_takes(site: Site) -> None:
