@@ -190,7 +190,7 @@ def wait_for_watches(proxy: KubeProxy, number: int) -> None:
 
 def test_a_watch_whose_client_has_left_is_closed(through: KubeProxy, secrets: str) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", through.port)) as connection:
-        connection.request("GET", f"{secrets}?watch=true")
+        connection.request("GET", f"{secrets}?watch=True")
         with connection.getresponse():
             through.await_watch()
     wait_for_watches(through, 0)

@@ -77,7 +77,7 @@ class KubeProxy(Proxy):
         return list(self._api.headers.items())
 
     def method(self, command: str, query: str) -> str:
-        asked = parse_qs(query)
+        asked = parse_qs(query.lower())  # some clients write True
         lasts = {"1", "true"} & {*asked.get("watch", ()), *asked.get("follow", ())}
         return "WATCH" if command == "GET" and lasts else command
 

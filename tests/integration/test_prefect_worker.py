@@ -1,0 +1,50 @@
+"""The real Prefect worker on the rig's Kubernetes: what other tests set beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.busy import BusyKubelet
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.prefect_cli import PrefectCli
+from tests.support.project import write_project
+from tests.support.servers import Server
+
+
+def test_the_real_worker_makes_a_job_of_a_run(
+    server: Server,
+    prefect_cli: Callable[[Server], PrefectCli],
+    control_plane: ControlPlane,
+    kube_proxy: MakeKubeProxy,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    through = kube_proxy()
+    pool = f"real-{namespace}"
+    variables = f"{{namespace: {namespace}, stream_output: false}}"  # no kubelet, no output
+    folder = write_project(
+        tmp_path / "project",
+        f"""
+        deployments:
+          - name: {namespace}
+            entrypoint: flows.py:hello
+            work_pool: {{name: {pool}, job_variables: {variables}}}
+        """,
+    )
+    prefect = prefect_cli(server)
+    prefect.run("work-pool", "create", pool, "-t", "kubernetes", cwd=folder)
+    prefect.deploy(folder, "--all")
+    prefect.run("deployment", "run", f"hello/{namespace}", cwd=folder)
+    with BusyKubelet(control_plane.admin, namespace) as busy:
+        ended = prefect.run(
+            *("worker", "start", "--pool", pool, "--type", "kubernetes", "--run-once"),
+            cwd=folder,
+            KUBECONFIG=str(through.kubeconfig),
+        )
+    assert ended.code == 0, ended.stderr
+    assert [e.path for e in through.seen("POST", "/jobs$")] == [
+        f"/apis/batch/v1/namespaces/{namespace}/jobs"
+    ]
+    assert list(busy.ended.values()) == [0]
