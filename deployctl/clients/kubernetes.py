@@ -331,7 +331,7 @@ def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = No
     """The error of an answer: in the words of its `Status` object, if it is one."""
     reason = ""
     message = content[:200].decode(errors="replace")
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
         body = json.loads(content)
         body = body.get("object", body)
         message, reason = str(body["message"]), str(body.get("reason") or "")

@@ -28,7 +28,9 @@ _END_SECONDS = 2.0
 PUZZLED_AFTER = 10.0
 """Seconds that a job waits without a reason before its Events are read."""
 
-_ASK_AGAIN = 30.0
+ASK_AGAIN = 30.0
+"""Seconds until they are read once more."""
+
 _MOST_ASKED = 10
 """Jobs whose Events are read in one look: the API server has other things to do."""
 
@@ -69,11 +71,6 @@ class Observer:
             lookout = self._lookouts.get(cluster.key)
         if lookout is not None:
             lookout.add(namespace)
-
-    def is_listed(self, cluster: Cluster, namespace: str) -> bool:
-        """Whether all jobs of the namespace have been told."""
-        lookout = self._lookouts.get(cluster.key)
-        return lookout is not None and lookout.ask(lambda p: p.is_listed(namespace))
 
     def told(self, cluster: Cluster, attempt: str) -> Job | None:
         """What was told last of a job."""
@@ -139,8 +136,8 @@ class Observer:
         if lookout.cluster.key in self._blind:
             return
         puzzling = lookout.ask(lambda picture: list(picture.puzzling(now - PUZZLED_AFTER)))
-        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > _ASK_AGAIN]
-        self._asked = {a: at for a, at in self._asked.items() if now - at <= _ASK_AGAIN}
+        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > ASK_AGAIN]
+        self._asked = {a: at for a, at in self._asked.items() if now - at <= ASK_AGAIN}
         for job, pods in fresh[:_MOST_ASKED]:
             self._asked[job.attempt] = now
             try:
