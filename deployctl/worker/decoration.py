@@ -34,9 +34,10 @@ def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Tal
     """Shows a run whose job is there and has not begun as InfrastructurePending.
 
     The claim's mark goes along: should the run be SCHEDULED again by now, the server takes this as
-    a claim, and the mark tells whose it is. A run that has begun stays as it is.
+    a claim, and the mark tells whose it is. A run that has begun stays as it is; one that has ended
+    the server would take back to PENDING, so only a run that is known as PENDING is shown.
     """
-    if dialect.version < _RENAMES:
+    if run.type != "PENDING" or dialect.version < _RENAMES:
         return None
     message = marked("The job waits for its start.", Mark(owner, run.attempt))
     try:

@@ -34,6 +34,7 @@ from deployctl.worker.model import (
     Runtime,
     Vanished,
 )
+from deployctl.worker.runs import ACTIVE
 from deployctl.worker.table import Table
 
 HANDS = 16
@@ -149,7 +150,7 @@ class Reconciler:
         if job.phase.is_over and before is not None and not before.phase.is_over:
             self._explained.pop(job.attempt, None)
             self.chronicle.executed(run, job)
-        elif job.phase is Phase.WAITING and job.cause and not job.ending:
+        elif job.phase is Phase.WAITING and job.cause and not job.ending and run.type in ACTIVE:
             self._explain(run, job, job.cause)
 
     def _explain(self, run: Run, job: Job, cause: Cause) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -54,6 +55,11 @@ def test_a_run_that_waits_keeps_the_mark_of_its_claim() -> None:
     assert (state["type"], state["name"]) == ("PENDING", "InfrastructurePending")
     assert read_mark(state["message"]) == Mark("o", ATTEMPT)
     assert problem is None
+
+
+@pytest.mark.parametrize("type_", ["RUNNING", "CRASHED", "COMPLETED"])
+def test_a_run_that_is_known_to_have_begun_is_not_shown_to_wait(type_: str) -> None:
+    assert hold(tell_waiting(replace(RUN, type=type_), "o", "t", NEW)) == ([], None)
 
 
 @pytest.mark.parametrize(
