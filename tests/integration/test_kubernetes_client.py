@@ -1,0 +1,155 @@
+"""The Kubernetes client against a real API server."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients import kubeconfig
+from deployctl.clients.kubeconfig import NoCluster
+from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, events
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.proxy import KubeProxy
+
+MAPS = "/api/v1/namespaces/{}/configmaps"
+
+
+@pytest.fixture
+def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
+    return kube_proxy()
+
+
+@pytest.fixture
+def kube(proxy: KubeProxy) -> Iterator[Kube]:
+    opened = kubeconfig.connect(str(proxy.kubeconfig))
+    yield opened
+    opened.close()
+
+
+def make_maps(kube: Kube, namespace: str, count: int) -> None:
+    for number in range(count):
+        body = {"metadata": {"name": f"map-{number}", "labels": {"of": "test"}}}
+        kube.request("POST", MAPS.format(namespace), body=body)
+
+
+def test_a_list_in_pages_holds_all_and_begins_anew_when_its_pages_expire(
+    kube: Kube, proxy: KubeProxy, namespace: str
+) -> None:
+    make_maps(kube, namespace, 5)
+    proxy.answer(410, query="continue=.", path="maps$")
+    listing = kube.listing(
+        MAPS.format(namespace), "of=test", lambda item: item["metadata"]["name"], limit=2
+    )
+
+    assert sorted(listing.items) == [f"map-{number}" for number in range(5)]
+    assert len(proxy.seen("GET", "maps$")) == 2 + 3
+
+
+def test_a_watch_goes_on_from_a_list_and_ends_at_once_when_it_is_cut(
+    kube: Kube, namespace: str
+) -> None:
+    path = MAPS.format(namespace)
+    listing = kube.listing(path, "of=test", dict)
+    heard: queue.Queue[str] = queue.Queue()
+    with kube.watch(path, "of=test", listing.version, 30.0) as stream:
+
+        def listen() -> None:
+            for kind, item in events(stream):
+                heard.put(f"{kind} {item['metadata']['name']}")
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        make_maps(kube, namespace, 1)
+        assert heard.get(timeout=30) == "ADDED map-0"
+        stream.cut()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent"), [("refuse", True), ("drop_answer", True), ("gone", False)]
+)
+def test_no_answer_says_whether_the_request_was_sent(
+    kube: Kube, proxy: KubeProxy, fault: str, sent: bool
+) -> None:
+    if fault == "gone":
+        proxy.stop_after(len(proxy.exchanges))
+    else:
+        getattr(proxy, fault)()
+    with pytest.raises(KubeUnreachable) as lost:
+        kube.request("GET", "/version")
+    assert lost.value.sent is sent
+
+
+def test_a_server_that_is_silent_is_left(kube: Kube, proxy: KubeProxy) -> None:
+    proxy.hang()
+    with pytest.raises(KubeUnreachable, match="silent"):
+        kube.request("GET", "/version", timeout=0.2)
+
+
+def test_a_refusal_is_in_the_words_of_the_server(kube: Kube, namespace: str) -> None:
+    with pytest.raises(KubeRefused) as refused:
+        kube.request("GET", MAPS.format(namespace) + "/none")
+    assert (refused.value.status, refused.value.reason) == (404, "NotFound")
+    assert 'configmaps "none" not found' in str(refused.value)
+
+
+def test_a_refusal_says_how_long_to_wait(kube: Kube, proxy: KubeProxy) -> None:
+    proxy.answer(429, headers={"Retry-After": "7"})
+    with pytest.raises(KubeRefused) as refused:
+        kube.request("GET", "/version")
+    assert refused.value.wait == 7
+    assert refused.value.passes
+
+
+def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    reads = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    token = control_plane.kubeconfig_for(reads, namespace)
+    for opened in (
+        kubeconfig.connect(str(control_plane.kubeconfig)),
+        kubeconfig.connect(str(token)),
+        kubeconfig.connect_to(token.read_text(), None),
+        kubeconfig.connect_to(json.loads(token.read_text()), "test"),
+    ):
+        assert opened.request("GET", MAPS.format(namespace))["kind"] == "ConfigMapList"
+        opened.close()
+
+
+@pytest.mark.parametrize("context", [None, "another"])
+def test_a_configuration_that_cannot_be_used_says_so(context: str | None) -> None:
+    with pytest.raises(NoCluster, match="cluster_config"):
+        kubeconfig.connect_to({"contexts": []}, context)
+
+
+def test_without_a_cluster_the_way_out_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NoCluster) as none:
+        kubeconfig.connect(str(tmp_path / "none"))
+    assert "KUBECONFIG" in (none.value.help or "")
+
+
+@pytest.mark.skipif(
+    int(version("kubernetes").partition(".")[0]) < 37, reason="older releases load all models"
+)
+def test_no_model_of_the_library_is_loaded(control_plane: ControlPlane) -> None:
+    code = (
+        "import sys\n"
+        "from deployctl.clients import kubeconfig\n"
+        "import deployctl.worker.runtimes.kubernetes.runtime\n"
+        f"kube = kubeconfig.connect({str(control_plane.kubeconfig)!r})\n"
+        "kube.listing('/api/v1/namespaces', '', dict)\n"
+        "print([m for m in sys.modules if m.startswith("
+        "('kubernetes.client.models.', 'kubernetes.client.api.'))])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
