@@ -81,9 +81,8 @@ def find_run(name: str) -> Talk[tuple[Json, bool]]:
     """
     if is_id(name):
         run = yield from ask(Request("GET", f"/flow_runs/{name}", missing_ok=True))
-        if run is None:
-            raise NotThere(f"there is no flow run '{name}'")
-        return run, False
+        if run is not None:
+            return run, False
     runs = yield from newest({"flow_runs": _named(name)}, 2)
     if runs:
         return runs[0], len(runs) > 1
