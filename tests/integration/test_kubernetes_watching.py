@@ -1,0 +1,344 @@
+"""What a Kubernetes runtime hears, whatever fails between it and a real API server (6, 18)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deployctl.jobs.model import Limits
+from deployctl.worker.model import Changed, Listed, News, Noticed, Phase, Printed
+from deployctl.worker.runtimes.kubernetes import observing
+from deployctl.worker.runtimes.kubernetes.rights import EVENTS, JOBS, SECRETS
+from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.pods import Kubelet
+from tests.support.cluster.proxy import KubeProxy, error
+from tests.support.kubernetes_jobs import Notes, described, rules, runtime
+from tests.support.runtime_news import Heard, watching
+
+SILENCE = 1.5
+WATCHES = ("/jobs$", "/pods$")
+
+
+@pytest.fixture
+def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
+    return kube_proxy()
+
+
+@pytest.fixture
+def own(proxy: KubeProxy, namespace: str) -> Iterator[KubernetesRuntime]:
+    with runtime(proxy.kubeconfig, namespace) as made:
+        yield made
+
+
+@pytest.fixture
+def heard(own: KubernetesRuntime, proxy: KubeProxy) -> Iterator[Heard]:
+    with watching(own) as ear:
+        for path in WATCHES:
+            proxy.await_watch(path)
+        assert ear.listed() == []
+        yield ear
+
+
+def fails(own: KubernetesRuntime, heard: Heard, kubelet: Kubelet, namespace: str) -> None:
+    """A job that fails from now on is told, and why."""
+    job = own.start(described(namespace, "later"))
+    kubelet.failed(kubelet.pod_of(job.name), 137, "OOMKilled")
+
+    def is_told(news: News) -> bool:
+        told = news.jobs if isinstance(news, Listed) else (getattr(news, "job", None),)
+        causes = [each.cause for each in told if each and each.phase is Phase.FAILED]
+        return any(cause and cause.code == "OOMKilled" for cause in causes)
+
+    heard.until(is_told)
+
+
+def await_health(own: KubernetesRuntime, problem: str) -> None:
+    """Waits until one of the watches has this problem, or none where it is ''."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        problems = [watch.problem for watch in own.watches()]
+        if any(problem in each for each in problems) if problem else not any(problems):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{problem!r} is not among {problems}")
+
+
+class TestNoWatchDiesInSilence:
+    """Guarantee 6."""
+
+    @pytest.mark.parametrize("code", [410, 500, 403])
+    def test_an_error_frame(
+        self,
+        own: KubernetesRuntime,
+        heard: Heard,
+        proxy: KubeProxy,
+        kubelet: Kubelet,
+        namespace: str,
+        code: int,
+    ) -> None:
+        lists = len(proxy.seen("GET", "s$"))
+        assert proxy.say(error(code, "Because")) == 2
+        for _ in WATCHES:
+            heard.listed()
+        assert len(proxy.seen("GET", "s$")) == lists + 2
+        fails(own, heard, kubelet, namespace)
+
+    def test_a_line_that_is_cut_off(
+        self,
+        own: KubernetesRuntime,
+        heard: Heard,
+        proxy: KubeProxy,
+        kubelet: Kubelet,
+        namespace: str,
+    ) -> None:
+        proxy.cut()
+        fails(own, heard, kubelet, namespace)
+
+    def test_a_connection_that_is_half_open(
+        self, proxy: KubeProxy, kubelet: Kubelet, namespace: str
+    ) -> None:
+        with (
+            runtime(proxy.kubeconfig, namespace, silence=SILENCE) as own,
+            watching(own) as heard,
+        ):
+            for path in WATCHES:
+                proxy.await_watch(path)
+            assert proxy.freeze() == 2
+            fails(own, heard, kubelet, namespace)
+
+    @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+    def test_refusals_for_a_while(
+        self,
+        own: KubernetesRuntime,
+        heard: Heard,
+        proxy: KubeProxy,
+        kubelet: Kubelet,
+        namespace: str,
+        status: int,
+    ) -> None:
+        proxy.answer(status, path="s$", times=None)
+        proxy.say(error(500, "InternalError"))
+        await_health(own, f"({status})")
+        proxy.clear()
+        await_health(own, "")
+        fails(own, heard, kubelet, namespace)
+
+    def test_connections_that_are_refused(
+        self,
+        own: KubernetesRuntime,
+        heard: Heard,
+        proxy: KubeProxy,
+        kubelet: Kubelet,
+        namespace: str,
+    ) -> None:
+        proxy.stop_after(len(proxy.exchanges))
+        await_health(own, "no answer")
+        proxy.clear()
+        await_health(own, "")
+        fails(own, heard, kubelet, namespace)
+
+    def test_a_cluster_that_is_down_at_the_start(
+        self, own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
+    ) -> None:
+        proxy.stop_after(len(proxy.exchanges))
+        with watching(own) as heard:
+            await_health(own, "no answer")
+            proxy.clear()
+            heard.listed()
+            fails(own, heard, kubelet, namespace)
+
+
+def test_what_happened_between_two_watches_is_told(
+    control_plane: ControlPlane,
+    own: KubernetesRuntime,
+    heard: Heard,
+    proxy: KubeProxy,
+    namespace: str,
+) -> None:
+    job = own.start(described(namespace, "gone"))
+    heard.until(lambda news: news == Changed(job))
+    proxy.answer(500, path="s$", times=None)
+    proxy.say(error(500, "InternalError"))
+    await_health(own, "(500)")
+    with runtime(control_plane.kubeconfig, namespace) as other:
+        other.stop(job)
+        there = other.start(described(namespace, "new"))
+    Kubelet(control_plane.admin, namespace).remove_terminating()
+    proxy.clear()
+
+    assert heard.until(lambda news: news == Listed(namespace, (there,)))
+
+
+def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
+    control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
+) -> None:
+    with control_plane.namespace() as second:
+        proxy = kube_proxy(control_plane.account(rules(*JOBS, *SECRETS), namespace))
+        admit(control_plane, namespace, second)
+        notes = Notes()
+        with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
+            assert heard.listed() == []
+            own.start(described(namespace, "there", configuration={"namespace": second}))
+            heard.until(lambda news: isinstance(news, Listed) and news.place == second)
+            pod = Kubelet(control_plane.admin, second).pod_of("job-there")
+            Kubelet(control_plane.admin, second).running(pod)
+            heard.job(Phase.RUNNING)
+            fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
+            assert {watch.place for watch in own.watches()} == {namespace, second}
+        assert notes.warnings.count("watch.narrow") == 1
+
+
+def test_the_namespaces_of_the_settings_are_watched_and_no_others(
+    control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+) -> None:
+    with control_plane.namespace() as second:
+        settings = {"namespaces": (second,)}
+        with (
+            runtime(proxy.kubeconfig, namespace, settings=settings) as own,
+            watching(own) as heard,
+        ):
+            assert heard.until(lambda news: isinstance(news, Listed)) == Listed(second, ())
+            for path in WATCHES:
+                proxy.await_watch(path)
+            watched = {exchange.path for exchange in proxy.seen("WATCH")}
+    assert watched == {
+        f"/apis/batch/v1/namespaces/{second}/jobs",
+        f"/api/v1/namespaces/{second}/pods",
+    }
+
+
+def test_two_connections_carry_all_jobs_of_a_cluster(
+    control_plane: ControlPlane,
+    own: KubernetesRuntime,
+    heard: Heard,
+    proxy: KubeProxy,
+    namespace: str,
+) -> None:
+    with control_plane.namespace() as second:
+        for place in (namespace, second):
+            for number in range(5):
+                attempt = f"{place}-{number}"
+                own.start(described(namespace, attempt, configuration={"namespace": place}))
+                heard.job(Phase.WAITING)
+        assert len(proxy.watches()) == 2
+    assert len(proxy.seen("WATCH")) == 2
+
+
+def test_jobs_of_other_pools_are_not_heard_of(
+    own: KubernetesRuntime, heard: Heard, namespace: str
+) -> None:
+    own.start(described(namespace, "foreign", pool="another"))
+    job = own.start(described(namespace, "own"))
+
+    heard.until(lambda news: news == Changed(job))
+    assert all("foreign" not in str(news) for news in heard.all)
+
+
+def test_a_job_that_gets_no_pod_is_explained(
+    control_plane: ControlPlane,
+    namespace: str,
+    own: KubernetesRuntime,
+    heard: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observing, "PUZZLED_AFTER", 0.0)
+    monkeypatch.setattr(observing, "ASK_AGAIN", 0.5)
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    control_plane.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    control_plane.wait("kube-controller-manager", lambda: has_status(control_plane, namespace))
+    own.start(described(namespace))
+
+    news = heard.until(lambda it: isinstance(it, Changed) and it.job.cause is not None)
+    assert isinstance(news, Changed)
+    assert news.job.cause is not None
+    assert news.job.cause.code == "Quota"
+
+
+def test_without_the_right_to_events_a_job_is_heard_of_all_the_same(
+    control_plane: ControlPlane,
+    namespace: str,
+    kube_proxy: MakeKubeProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observing, "PUZZLED_AFTER", 0.0)
+    proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
+    notes = Notes()
+    with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
+        own.start(described(namespace, "first"))
+        control_plane.wait(
+            "kube-apiserver", lambda: "events.forbidden" in [event for _, event, _ in notes.told]
+        )
+        fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
+
+
+def test_each_phase_of_a_pod_is_noticed_once(
+    own: KubernetesRuntime, heard: Heard, kubelet: Kubelet, namespace: str
+) -> None:
+    job = own.start(described(namespace))
+    pod = kubelet.pod_of(job.name)
+    kubelet.running(pod)
+    kubelet.succeeded(pod)
+    own_end = heard.job(Phase.SUCCEEDED)
+    heard.until(lambda it: isinstance(it, Noticed) and it.event["event"].endswith("succeeded"))
+
+    noticed = [it.event["event"] for it in heard.all if isinstance(it, Noticed)]
+    phases = ("pending", "running", "succeeded")
+    assert noticed == [f"prefect.kubernetes.pod.{phase}" for phase in phases]
+    assert own_end.attempt == job.attempt
+
+
+def test_what_a_pod_prints_is_told_where_its_job_asks_for_it(
+    own: KubernetesRuntime, heard: Heard, proxy: KubeProxy, kubelet: Kubelet, namespace: str
+) -> None:
+    proxy.answer(200, method="WATCH", path="/log$", body="hello", times=None)
+    own.start(described(namespace, "quiet"))
+    loud = own.start(described(namespace, "loud", limits=Limits(stream=True)))
+    for attempt in ("quiet", "loud"):
+        kubelet.running(kubelet.pod_of(f"job-{attempt}"))
+
+    told = heard.until(lambda it: isinstance(it, Printed))
+    assert told == Printed(loud.attempt, '"hello"')
+    assert len(proxy.seen("WATCH", "/log$")) == 1
+
+
+def test_the_log_of_a_job_begins_with_the_pod_that_failed(
+    own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
+) -> None:
+    job = own.start(described(namespace, manifest=RETRIED))
+    assert own.log(job, 5) == []
+    first = kubelet.pod_of(job.name)
+    kubelet.failed(first)
+    second = kubelet.pod_of(job.name, other_than=first)
+    kubelet.running(second)
+    proxy.answer(200, path=f"{second}/log$", body="of the second", times=None)
+    proxy.answer(200, path=f"{first}/log$", body="of the first", times=None)
+
+    assert own.log(job, 5) == ['"of the first"']
+
+
+RETRIED = {
+    "spec": {
+        "backoffLimit": 1,
+        "template": {"spec": {"containers": [{"name": "prefect-job", "image": "flow"}]}},
+    }
+}
+
+
+def admit(plane: ControlPlane, of: str, into: str) -> None:
+    """Gives the accounts of one namespace a worker's rights in another."""
+    roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{into}"
+    meta = {"metadata": {"name": "worker"}}
+    plane.request("POST", f"{roles}/roles", meta | {"rules": rules(*JOBS, *SECRETS, *EVENTS)})
+    subject = {"kind": "Group", "name": f"system:serviceaccounts:{of}"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "worker"}
+    plane.request("POST", f"{roles}/rolebindings", meta | {"roleRef": role, "subjects": [subject]})
+
+
+def has_status(plane: ControlPlane, namespace: str) -> bool:
+    """Whether the quota of a namespace holds by now."""
+    found = plane.admin.items(f"/api/v1/namespaces/{namespace}/resourcequotas")
+    return all(each.get("status", {}).get("hard") for each in found)
