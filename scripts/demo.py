@@ -1,4 +1,4 @@
-"""`make demo`: deploys examples/etl twice to a real Prefect server of its own.
+"""`make demo`: deploys examples/etl to a real Prefect server of its own, and runs it.
 
 The server runs on SQLite on a free loopback port and is gone, with its data, when the demo ends.
 """
@@ -6,10 +6,13 @@ The server runs on SQLite on a free loopback port and is gone, with its data, wh
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,13 @@ def main() -> int:
                 return code
         say("What the server holds now")
         show(server)
+        say(
+            "A worker runs what the pool schedules, here as processes; one run, followed to its end"
+        )
+        with worker(server):
+            code = deployctl(server, "run", "repo-info/demo", "--watch")
+        if code:
+            return code
     say("The server is stopped and its data deleted.")
     return 0
 
@@ -46,6 +56,27 @@ def deployctl(server: Server, *args: str) -> int:
     print(f"$ deployctl {' '.join(args)}", flush=True)
     env = isolated(server.home, PREFECT_API_URL=server.api_url)
     return subprocess.run([DEPLOYCTL, *args], cwd=PROJECT, env=env, check=False).returncode
+
+
+@contextmanager
+def worker(server: Server) -> Iterator[None]:
+    """A worker during the block, which runs the flows with the server's own Python."""
+    command = [str(DEPLOYCTL), "worker", "--pool", "worker-pool", "--runtime", "process"]
+    print(f"$ deployctl {' '.join(command[1:])} &", flush=True)
+    env = isolated(
+        server.home,
+        PREFECT_API_URL=server.api_url,
+        PREFECT_WORKER_QUERY_SECONDS="1",
+        PATH=os.pathsep.join([str(server.python.parent), os.environ["PATH"]]),
+    )
+    log = server.home / "worker.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=PROJECT, env=env, stderr=output)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
 
 def show(server: Server) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployctl.core.values import Json
+from deployctl.flows.imported import project_python
 from deployctl.worker.journal import Journal
 from deployctl.worker.model import Alone, Leadership, Runtime
 from deployctl.worker.pool import PoolError
@@ -63,9 +64,14 @@ def open_runtime(
         case RuntimeKind.PROCESS:
             from deployctl.worker.runtimes.process import ProcessRuntime
 
-            python = Path(sys.executable)
-            state = _state_folder(environ)
-            process = ProcessRuntime(state, pool["id"], major=major, environ=environ, python=python)
+            process = ProcessRuntime(
+                state_folder(environ) / "jobs",
+                pool["id"],
+                major=major,
+                environ=environ,
+                python=Path(project_python(Path.cwd(), environ)),
+                home=None if pool["type"] == RuntimeKind.PROCESS else Path.cwd(),
+            )
             return process, Alone()
 
 
@@ -92,7 +98,7 @@ def _kubernetes(
     return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
-    """Where processes are remembered: the folder for state of the XDG base directories."""
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where deployctl remembers things on this machine, as the XDG base directories have it."""
     home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "deployctl" / "jobs"
+    return Path(home) / "deployctl"

@@ -8,6 +8,7 @@ import typer
 
 from deployctl import __version__
 from deployctl.cli.deploy import deploy
+from deployctl.cli.dev import dev
 from deployctl.cli.explain import explain
 from deployctl.cli.logs import logs
 from deployctl.cli.options import flattened
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (deploy, plan, worker, run, status, logs, validate, schema, explain):
+for command in (deploy, plan, worker, dev, run, status, logs, validate, schema, explain):
     app.command()(flattened(command))
 app.add_typer(work_pool, name="work-pool")
 

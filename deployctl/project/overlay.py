@@ -39,6 +39,8 @@ class Overrides:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     sla: tuple[Json, ...] = ()
     enforce_parameter_schema: bool | None = None
+    pull: tuple[Json, ...] = ()
+    """No flag: where `dev` runs the code that lies before it."""
 
 
 def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, Json]:
@@ -47,7 +49,7 @@ def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, 
     for name in ("description", "version", "version_type", "enforce_parameter_schema"):
         if (value := getattr(overrides, name)) is not None:
             entry[name] = value
-    for name in ("tags", "triggers", "sla"):
+    for name in ("tags", "triggers", "sla", "pull"):
         if value := getattr(overrides, name):
             entry[name] = list(value)
     if overrides.parameters:

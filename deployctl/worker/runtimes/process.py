@@ -66,18 +66,21 @@ class ProcessRuntime:
         major: int,
         environ: Mapping[str, str],
         python: Path | None = None,
+        home: Path | None = None,
         grace: float = 30.0,
     ) -> None:
         """`state`: where all pools of this machine are remembered. `pool`: the pool's id.
 
         `major`: the server's, which decides how a pid is written. `environ`: what every program
-        inherits. `python`: programs are first looked for beside this interpreter. `grace`: seconds
+        inherits. `python`: programs are first looked for beside this interpreter. `home`: the
+        folder that programs run in whose job names none; None: a new one each. `grace`: seconds
         between SIGTERM and SIGKILL.
         """
         self._folder = (state / pool).resolve()
         self._major = major
         self._environ = environ
         self._python = python
+        self._home = home
         self._grace = grace
         self._host = socket.gethostname()
         self.owner = f"{self._host}/{digest(str(self._folder))[:8]}/{pool}"
@@ -117,7 +120,7 @@ class ProcessRuntime:
         """Raises Busy where somebody else starts or runs it."""
         env = {**self._environ, **description.env}
         argv = self._argv(description, env.get("PATH"))
-        wanted = description.configuration.get("working_dir")
+        wanted = description.configuration.get("working_dir") or self._home
         if wanted and not Path(wanted).is_dir():
             raise StartFailed(
                 Cause(
@@ -152,7 +155,7 @@ class ProcessRuntime:
         folder: Path,
         argv: Sequence[str],
         env: Mapping[str, str],
-        wanted: str | None,
+        wanted: str | Path | None,
         description: Description,
     ) -> int:
         cwd = Path(wanted or folder / "work")

@@ -1,0 +1,143 @@
+"""`deployctl dev`: a whole Prefect on one machine, with the project deployed and running."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployctl.cli.options import Choosing, Deploying, Overriding, Telling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from deployctl.api.session import Session
+    from deployctl.api.settings import Settings
+    from deployctl.cli.running import Running
+    from deployctl.core.stop import Stop
+
+
+def dev(
+    choosing: Choosing,
+    telling: Telling,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="Start this FLOW/DEPLOYMENT, follow it to its end, and exit."),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", help="The server's port.")] = 4200,
+) -> None:
+    """Start a server, deploy the project, and run its flows as processes of this machine."""
+    import os
+    from dataclasses import replace
+    from pathlib import Path
+
+    from deployctl.api.session import Session
+    from deployctl.api.settings import Settings
+    from deployctl.app.deploy import deploy
+    from deployctl.app.local_server import local_server, prefect_program
+    from deployctl.cli.loading import load_all, order_of, prepare_all
+    from deployctl.cli.main import Exit
+    from deployctl.cli.running import running
+    from deployctl.cli.signals import stopping
+    from deployctl.flows.imported import project_python
+
+    with (
+        running(
+            "dev", telling.output, strict=telling.strict, show_traceback=telling.traceback
+        ) as now,
+        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
+    ):
+        here = Path.cwd()
+        deploying = Deploying(skip_build=True, create_pools=True)
+        every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
+        order = order_of(every, Overriding(), deploying)
+        local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
+        loaded = load_all(now, replace(order, overrides=local), choosing.prefect_file)
+        program = prefect_program(project_python(here, os.environ), os.environ)
+        now.narrator.phase("starting a Prefect server")
+        with local_server(program, port, _home(os.environ, here), os.environ, stop) as url:
+            settings = Settings(api_url=url)
+            now.target = url
+            with Session(settings, progress=now.narrator, stop=stop) as opened:
+                prepared = prepare_all(now, loaded, opened, deploying)
+                for each in prepared:
+                    now.results += deploy(each, opened, now.report, now.narrator, now.tell)
+                if now.exit_code():
+                    return
+                pools = {name for each in prepared for name in each.known.pools}
+                with _workers(sorted(pools), settings, stop, quiet=run is not None):
+                    now.say([f"The server and its UI are at {url.removesuffix('/api')}"])
+                    code = _follow(now, opened, run) if run else _wait(stop)
+        raise Exit(code)
+
+
+_SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+
+
+def _home(environ: Mapping[str, str], project: Path) -> Path:
+    """Where the project's server keeps its data."""
+    from deployctl.app.runtimes import state_folder
+    from deployctl.core.values import digest
+
+    return state_folder(environ) / "dev" / f"{project.name}-{digest(str(project))[:8]}"
+
+
+@contextmanager
+def _workers(
+    pools: Sequence[str], settings: Settings, stop: Stop, *, quiet: bool
+) -> Iterator[None]:
+    """A worker for each pool during the block; errors of theirs end it."""
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+
+    from deployctl.app.work import Surroundings, work
+    from deployctl.cli.journal import LogFormat, open_journal
+    from deployctl.worker.journal import Level
+    from deployctl.worker.runtimes import RuntimeKind
+    from deployctl.worker.settings import WorkerSettings, WorkOptions
+
+    journal = open_journal(LogFormat.HUMAN)
+    journal.level = Level.WARNING if quiet else Level.INFO
+    around = Surroundings(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
+    with ThreadPoolExecutor(len(pools), "worker") as threads:
+        working = [
+            threads.submit(
+                work,
+                WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS),
+                around,
+                journal,
+                stop,
+            )
+            for pool in pools
+        ]
+        try:
+            yield
+        finally:
+            stop.request()
+            for each in working:
+                each.result()
+
+
+def _follow(now: Running, session: Session, deployment: str) -> int:
+    """Starts a run, shows its states and log, and gives the exit code that fits its end."""
+    import uuid
+
+    from deployctl.api.driver import run as hold
+    from deployctl.app import runs
+    from deployctl.cli.render import runs as render
+
+    wanted = runs.NewRun()
+    whole = runs.check_run(deployment, wanted, session, now.report)
+    made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), session)
+    now.say([f"flow run {made['name']} of {whole['full_name']}"])
+    end = runs.follow(runs.Watched(made["id"]), session, lambda news: now.say(render.news(news)))
+    return 0 if end["state_type"] == "COMPLETED" else 1
+
+
+def _wait(stop: Stop) -> int:
+    """Until somebody ends it, which is how it is meant to end."""
+    while not stop.wait(60.0):
+        pass
+    return 0
