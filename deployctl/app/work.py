@@ -153,6 +153,7 @@ def _patiently(
     """Tries until server and cluster have answered. A key that is refused is waited for, too: the
     Secret that it comes from can be mended, and a restart would not do it.
     """
+    monitor.fault("start", "the worker is starting")
     waits = Backoff(10**9, _FIRST_WAIT, _LONGEST_WAIT).waits(random.Random())
     for wait in waits:
         monitor.beat("start")

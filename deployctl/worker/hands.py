@@ -125,7 +125,9 @@ class Hands:
         if not fresh and not self._is_still(run):
             return
         try:
-            job = self.runtime.start(self.describe(run))
+            description = self.describe(run)
+            job = self._adopted(description) if failures or not fresh else None
+            job = job or self.runtime.start(description)
         except Undescribable as failed:
             self._propose(run, decide.crashed(f"The job cannot be described: {failed}."))
         except StartFailed as failed:
@@ -137,6 +139,13 @@ class Hands:
         else:
             self.tell(Changed(job))
             self._submitted(run, job)
+
+    def _adopted(self, description: Description) -> Job | None:
+        """The job that somebody else, or an earlier try, has created already."""
+        job = self.runtime.find(description)
+        if job is not None:
+            self.runtime.settle(job)
+        return job
 
     def _submitted(self, run: Run, job: Job) -> None:
         self.journal.tell(Level.INFO, "run.submitted", run=run.id, name=run.name, job=job.name)

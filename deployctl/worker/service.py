@@ -200,7 +200,7 @@ class Service:
             self.journal.tell(Level.WARNING, f"{name}.failed", error.message, help=error.help)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            self.monitor.died(name, reason)
+            self.monitor.fault(name, reason)
             self.journal.tell(Level.ERROR, f"{name}.failed", reason)
         else:
             self.monitor.well(name)

@@ -72,6 +72,13 @@ class Observer:
         if lookout is not None:
             lookout.add(namespace)
 
+    def scopes(self, cluster: Cluster) -> list[str]:
+        """Where in a cluster it looks, or is going to: namespaces, or EVERYWHERE."""
+        with self._lock:
+            lookout = self._lookouts.get(cluster.key)
+            wanted = self._wanted.get(cluster.key, set())
+        return sorted(wanted if lookout is None else lookout.scopes())
+
     def told(self, cluster: Cluster, attempt: str) -> Job | None:
         """What was told last of a job."""
         lookout = self._lookouts.get(cluster.key)

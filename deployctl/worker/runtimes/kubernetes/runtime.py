@@ -27,8 +27,9 @@ from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.observing import Observer
 from deployctl.worker.runtimes.kubernetes.output import last_lines
+from deployctl.worker.runtimes.kubernetes.picture import Kind
 from deployctl.worker.runtimes.kubernetes.secrets import Secrets
-from deployctl.worker.runtimes.kubernetes.watching import SILENCE
+from deployctl.worker.runtimes.kubernetes.watching import SILENCE, path_of
 from deployctl.worker.settings import KubernetesSettings
 
 T = TypeVar("T")
@@ -125,17 +126,20 @@ class KubernetesRuntime:
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
     def find(self, description: Description) -> Job | None:
-        """Asks for the job by its name, and watches where it would be from then on."""
+        """Asks the cluster for the job of this attempt, wherever it looks, and whatever its name:
+        a run's name and the variables that name and place a job can be changed meanwhile.
+        """
         cluster = self._cluster_of(description)
-        manifest = _manifest(description, self._secrets.open())
-        self._observer.look_into(cluster, manifest.namespace)
+        namespace = _manifest(description, self._secrets.open()).namespace
+        self._observer.look_into(cluster, namespace)
+        label = f"{ATTEMPT}={description.attempt}"
         try:
-            found = cluster.kube.request("GET", _path(manifest.namespace, manifest.name))
+            for scope in self._observer.scopes(cluster):
+                for job in cluster.kube.listing(path_of(Kind.JOBS, scope), label, dict).items:
+                    return self._observer.told(cluster, description.attempt) or _job(cluster, job)
         except (KubeRefused, KubeUnreachable) as error:
-            if isinstance(error, KubeRefused) and error.status == 404:
-                return None
             raise NotNow(str(error)) from error
-        return self._observer.told(cluster, description.attempt) or _job(cluster, found)
+        return None
 
     def watch(self, tell: Tell, stop: Stop) -> None:
         """Tells of all jobs, then of every change, until asked to stop."""

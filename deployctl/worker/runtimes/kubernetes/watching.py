@@ -180,13 +180,16 @@ class Lookout:
             if namespace not in self.picture.namespaces:
                 self._publish(self.picture.add(namespace))
 
+    def scopes(self) -> set[str]:
+        """Where it looks: namespaces, or EVERYWHERE."""
+        with self._lock:
+            return {EVERYWHERE} if self._everywhere else set(self.picture.namespaces)
+
     def look(self, stop: Stop) -> None:
         """Sees to it that every feed that should be there runs; to be called again and again."""
         if self._everywhere and any(feed.forbidden for feed in self._feeds):
             self._go_narrow()
-        with self._lock:
-            scopes = {EVERYWHERE} if self._everywhere else set(self.picture.namespaces)
-        for scope in sorted(scopes - {feed.scope for feed in self._feeds}):
+        for scope in sorted(self.scopes() - {feed.scope for feed in self._feeds}):
             self._feeds += [self._feed(kind, scope) for kind in Kind]
         for feed in self._feeds:
             thread = self._threads.get(feed)
