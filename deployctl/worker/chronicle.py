@@ -34,7 +34,22 @@ class Chronicle:
     owner: str
     journal: Journal
     clock: Callable[[], float]
+    _start: Json = None
     _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
+
+    def begins(self) -> None:
+        """The worker has begun."""
+        self._start = events.started(self.worker, self.clock())
+        self.notice(self._start)
+
+    def ends(self) -> None:
+        """The worker ends: the last that it says."""
+        self.notice(events.stopped(self.worker, self.clock(), self._start))
+        self.flush()
+        if self.logs.lost:
+            self.journal.tell(
+                Level.WARNING, "logs.lost", f"{self.logs.lost} lines did not reach the server"
+            )
 
     def say(self, run: Run, level: Level, text: str) -> None:
         """A line in the run's log."""

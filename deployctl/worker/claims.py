@@ -44,6 +44,8 @@ class Proposal:
     name: str
     message: str
     force: bool = False
+    cause: str = ""
+    """The code of what led to it, for metrics."""
 
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> Talk[Verdict]:

@@ -28,7 +28,7 @@ from typing import TypeAlias
 
 from deployctl.worker.claims import Proposal
 from deployctl.worker.model import Job, Run
-from deployctl.worker.outcomes import outcome
+from deployctl.worker.outcomes import Outcome, outcome
 
 ORPHANED_AFTER = 15.0
 """Seconds after which a claim without a job is taken up by another worker. Taking it up too early
@@ -190,7 +190,7 @@ def _observe(world: World, run: Run, newest: Job | None) -> Iterator[Action]:
     elif run.type == "CANCELLING":
         yield from _cancelling(world, run, job)
     elif ended := outcome(job, run, world.now):
-        proposal = crashed(ended.message)
+        proposal = crashed(ended)
         yield Remove(job, run, proposal) if ended.remove else Report(run, proposal, job)
     elif run.type == "PENDING" and not run.pid:
         yield Settle(run, job)
@@ -235,6 +235,6 @@ def _strays(world: World) -> Iterator[Action]:
             yield Remove(job, run)
 
 
-def crashed(message: str) -> Proposal:
+def crashed(ended: Outcome) -> Proposal:
     """The state of a run whose job could not carry it to an end."""
-    return Proposal("CRASHED", "Crashed", message)
+    return Proposal("CRASHED", "Crashed", ended.message, cause=ended.code)

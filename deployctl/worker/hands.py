@@ -22,7 +22,7 @@ from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Changed, Job, News, Run, Runtime, StartFailed
-from deployctl.worker.outcomes import VANISHED, not_started
+from deployctl.worker.outcomes import VANISHED, Outcome, not_started
 from deployctl.worker.runs import claim_in_history, one, seconds
 from deployctl.worker.table import Table
 
@@ -96,7 +96,8 @@ class Hands:
     def _leave_alone(self, action: decide.Action, error: Exception, wait: float) -> None:
         run = action.run
         run_id = run.id if run else action.job.run if isinstance(action, decide.Remove) else ""
-        defect = "" if isinstance(error, DeployctlError) else type(error).__name__
+        kind = type(error).__name__
+        defect = "" if isinstance(error, DeployctlError) else kind
         self.journal.tell(
             Level.ERROR if defect else Level.WARNING,
             f"run.{type(action).__name__.lower()}-failed",
@@ -104,6 +105,7 @@ class Hands:
             run=run_id,
             name=run.name if run else None,
             wait=wait,
+            error=kind,
         )
         until = self.session.server_time() + wait
         self.tell(lambda table: table.pause(run_id, until))
@@ -113,12 +115,10 @@ class Hands:
         verdict = self._hold(claim(run, self.runtime.owner, self.worker, transition))
         if verdict.answer is Answer.ACCEPTED:
             mine = _moved(replace(run, attempt=verdict.state["id"], pid=""), verdict)
-            self.journal.tell(Level.INFO, "run.claimed", run=run.id, name=run.name)
+            self._say("run.claimed", f"claimed '{run.name}'", run)
             self.tell(lambda table: table.claimed(mine))
         else:
-            self.journal.tell(
-                Level.INFO, "run.not-claimed", verdict.reason, run=run.id, name=run.name
-            )
+            self._say("run.not-claimed", f"'{run.name}' is not ours: {verdict.reason}", run)
             self.tell(lambda table: table.withdraw(run.id))
 
     def _start(self, run: Run, fresh: bool, failures: int) -> None:
@@ -129,13 +129,13 @@ class Hands:
             job = self._adopted(description) if failures or not fresh else None
             job = job or self.runtime.start(description)
         except Undescribable as failed:
-            self._propose(run, decide.crashed(f"The job cannot be described: {failed}."))
+            self._propose(run, _crashed("Undescribable", f"The job cannot be described: {failed}."))
         except StartFailed as failed:
-            self._propose(run, decide.crashed(not_started(failed.cause).message))
+            self._propose(run, decide.crashed(not_started(failed.cause)))
         except NotFound as missing:
             if failures + 1 < ENDED_BY_NOBODY:
                 raise
-            self._propose(run, decide.crashed(f"The run cannot be started: {missing}."))
+            self._propose(run, _crashed("Missing", f"The run cannot be started: {missing}."))
         else:
             self.tell(Changed(job))
             self._submitted(run, job)
@@ -148,7 +148,7 @@ class Hands:
         return job
 
     def _submitted(self, run: Run, job: Job) -> None:
-        self.journal.tell(Level.INFO, "run.submitted", run=run.id, name=run.name, job=job.name)
+        self._say("run.submitted", f"'{run.name}' has the job '{job.name}'", run, job=job.name)
         if self.chronicle.submitted(run, job):
             self.tell(lambda table: table.settled(run.id, job))
 
@@ -168,7 +168,7 @@ class Hands:
         if job := self.runtime.find(self.describe(run)):
             self.tell(Changed(job))
         else:
-            self._propose(run, decide.crashed(VANISHED))
+            self._propose(run, _crashed("Vanished", VANISHED))
 
     def _remove(self, job: Job, run: Run | None, fate: Proposal | None) -> None:
         if run is not None and not self._is_still(run):
@@ -176,7 +176,8 @@ class Hands:
         if run is not None and fate is not None:
             self._send_log(run, job)
         self.runtime.stop(job)
-        self.journal.tell(Level.INFO, "job.removed", run=job.run, job=job.name)
+        text = f"deleting job '{job.name}'"
+        self.journal.tell(Level.INFO, "job.removed", text, run=job.run, job=job.name)
         self.tell(lambda table: table.removed(job, fate))
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:
@@ -197,6 +198,7 @@ class Hands:
                 proposal.message,
                 run=run.id,
                 name=run.name,
+                cause=proposal.cause,
             )
         if verdict.answer is Answer.GONE:
             self.tell(lambda table: table.forget(run.id))
@@ -231,8 +233,15 @@ class Hands:
         self.tell(lambda table: table.know(now))
         return now.type == run.type and now.attempt == run.attempt
 
+    def _say(self, event: str, message: str, run: Run, **facts: Json) -> None:
+        self.journal.tell(Level.INFO, event, message, run=run.id, name=run.name, **facts)
+
     def _hold(self, talk: Talk[T]) -> T:
         return follow(talk, self.session)
+
+
+def _crashed(code: str, message: str) -> Proposal:
+    return decide.crashed(Outcome(code, message))
 
 
 def _moved(run: Run, verdict: Verdict) -> Run:

@@ -106,10 +106,10 @@ class Metrics(Collector):
         with self._lock:
             self._runs[event, cause] += 1
 
-    def failed(self, error: Exception) -> None:
-        """Something could not be done; the kind of error is what is counted."""
+    def failed(self, kind: str) -> None:
+        """Something could not be done because of an error of this kind."""
         with self._lock:
-            self._errors[type(error).__name__,] += 1
+            self._errors[kind,] += 1
 
     def collect(self) -> Iterator[Metric]:
         """All metrics now, for the library."""
@@ -124,17 +124,19 @@ class Metrics(Collector):
 
 
 class CountingJournal:
-    """A journal that counts what it is told about runs before it passes it on."""
+    """A journal that counts what it is told of runs and errors before it passes it on."""
 
     def __init__(self, journal: Journal, metrics: Metrics) -> None:
         self._journal = journal
         self._metrics = metrics
 
     def tell(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
-        """Something happened; `run.crashed` may have a fact `cause`."""
+        """Something happened; `cause` and `error` are the facts that are counted by."""
         subject, _, what = event.partition(".")
         if subject == "run":
             self._metrics.happened(what, str(facts.get("cause") or ""))
+        if kind := facts.get("error"):
+            self._metrics.failed(str(kind))
         self._journal.tell(level, event, message, **facts)
 
 

@@ -43,6 +43,13 @@ TICK = 1.0
 _BREATH = 0.02
 """Seconds in which news gather, so that a storm of it is decided on once."""
 
+_WORDS = {
+    Phase.WAITING: "waits for its start",
+    Phase.RUNNING: "runs",
+    Phase.SUCCEEDED: "has ended well",
+    Phase.FAILED: "has failed",
+}
+
 
 @dataclass(slots=True)
 class Reconciler:
@@ -142,8 +149,9 @@ class Reconciler:
         """Tells of a job that came into another phase, or waits for something."""
         run = self.table.runs.get(job.run)
         if before is None or before.phase is not job.phase:
+            text = f"job '{job.name}' {_WORDS[job.phase]}"
             self.journal.tell(
-                Level.INFO, f"job.{job.phase}", run=job.run, job=job.name, place=job.place
+                Level.INFO, f"job.{job.phase}", text, run=job.run, job=job.name, place=job.place
             )
         if run is None or not self.leadership.leads:
             return

@@ -65,6 +65,7 @@ class Service:
 
     def run(self) -> None:
         """Works until `stop` is asked for, or, with `run_once`, until what was due is done."""
+        self.chronicle.begins()
         threads = [
             self._begin("reconcile", self._reconcile, lambda: 0.0),
             self._begin("heartbeat", self.heartbeat, lambda: self.settings.heartbeat_seconds),
@@ -85,7 +86,7 @@ class Service:
         self.reconciler.close()
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()) + TICK)
-        self.chronicle.flush()
+        self.chronicle.ends()
 
     def _reconcile(self) -> None:
         self.monitor.watched(self.runtime.watches())
@@ -197,10 +198,16 @@ class Service:
             return
         except DeployctlError as error:
             self.monitor.fault(name, error.message)
-            self.journal.tell(Level.WARNING, f"{name}.failed", error.message, help=error.help)
+            self.journal.tell(
+                Level.WARNING,
+                f"{name}.failed",
+                error.message,
+                help=error.help,
+                error=type(error).__name__,
+            )
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self.monitor.fault(name, reason)
-            self.journal.tell(Level.ERROR, f"{name}.failed", reason)
+            self.journal.tell(Level.ERROR, f"{name}.failed", reason, error=type(error).__name__)
         else:
             self.monitor.well(name)
