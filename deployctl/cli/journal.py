@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from deployctl.cli.console import OutputError, write
 from deployctl.core.redact import masked, redact
 from deployctl.core.values import Json
-from deployctl.worker.journal import Level
+from deployctl.worker.journal import PRINTED, Level
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -107,6 +107,9 @@ def as_line(entry: Entry) -> Text:
         " ",
         _printable(entry.message or entry.event),
     )
+    if entry.event == PRINTED:
+        line.append(f"  {entry.facts.get('job', '')}", "dim")
+        return line
     for name, value in entry.facts.items():
         if name != _HELP and value not in (None, ""):
             line.append(f"  {name}={_printable(str(value))}", "dim")

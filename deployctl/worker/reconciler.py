@@ -18,7 +18,7 @@ from deployctl.core.stop import Stop
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.decide import Action, Remove, decide
 from deployctl.worker.hands import Hands, Message
-from deployctl.worker.journal import Journal, Level
+from deployctl.worker.journal import PRINTED, Journal, Level
 from deployctl.worker.metrics import Metrics, Sample
 from deployctl.worker.model import (
     Cause,
@@ -127,7 +127,8 @@ class Reconciler:
         match message:
             case Printed(attempt, line):
                 job = self.table.jobs.get(attempt)
-                self.journal.tell(Level.INFO, "job.printed", line, run=job.run if job else None)
+                facts = {"run": job.run, "job": job.name} if job else {}
+                self.journal.tell(Level.INFO, PRINTED, line, **facts)
             case Noticed(_, event):
                 if self.leadership.leads:
                     self.chronicle.notice(event)
@@ -148,7 +149,8 @@ class Reconciler:
     def _narrate(self, before: Job | None, job: Job) -> None:
         """Tells of a job that came into another phase, or waits for something."""
         run = self.table.runs.get(job.run)
-        if before is None or before.phase is not job.phase:
+        is_old = before is None and job.phase.is_over
+        if not is_old and (before is None or before.phase is not job.phase):
             text = f"job '{job.name}' {_WORDS[job.phase]}"
             self.journal.tell(
                 Level.INFO, f"job.{job.phase}", text, run=job.run, job=job.name, place=job.place

@@ -58,7 +58,7 @@ class Service:
     halt: Stop
     """Ends the loops and whatever the sessions wait for."""
     draw: random.Random = field(default_factory=random.Random)
-    _state: PoolState = field(default_factory=PoolState)
+    _problems: dict[str, str] = field(default_factory=dict)
     _crowded: bool = False
     _polls: int = 0
     _synced: float = 0.0
@@ -145,10 +145,10 @@ class Service:
                 self.monitor.fault(part, problem)
             else:
                 self.monitor.well(part)
-        if state != self._state:
-            for problem in problems.values() or ("all work queues deliver",):
+        if problems != self._problems:
+            for problem in problems.values() or ("runs come again",):
                 self.journal.tell(Level.WARNING if problems else Level.INFO, "pool", problem)
-        self._state = state
+        self._problems = problems
 
     def _until_poll(self) -> float:
         if self._crowded:
