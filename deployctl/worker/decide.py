@@ -15,7 +15,7 @@ again first, and does nothing if it has moved on. So a world that is seconds old
 | any active    | over, and nothing was said   | CRASHED: it ended without a word                |
 | RUNNING       | none                         | CRASHED: it vanished                            |
 | CANCELLING    | not begun, deaf, or too slow | remove it, then CANCELLED                       |
-| CANCELLING    | over or none                 | CANCELLED                                       |
+| CANCELLING    | over, none, never to begin   | CANCELLED                                       |
 | CANCELLED     | not begun, or running on     | remove it                                       |
 | final         | not begun                    | remove it: it would bring the run back to life  |
 """
@@ -186,7 +186,9 @@ def _observe(world: World, run: Run, newest: Job | None) -> Iterator[Action]:
     elif job is None:
         yield from _without_job(world, run)
     elif job.ending:
-        return
+        # A pod that is deleted while it pulls its image is there until the pull has ended.
+        if run.type == "CANCELLING" and not job.started:
+            yield Report(run, CANCELLED)
     elif run.type == "CANCELLING":
         yield from _cancelling(world, run, job)
     elif ended := outcome(job, run, world.now):

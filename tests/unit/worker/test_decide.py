@@ -114,6 +114,8 @@ DEAF = Limits(hears_cancel=False)
         (a_run("CANCELLING", **OLD), a_job(Phase.RUNNING), {}, Remove),
         (a_run("CANCELLING"), a_job(Phase.FAILED), {}, Report),
         (a_run("CANCELLING"), None, {}, Report),
+        (a_run("CANCELLING"), a_job(ending=True), {}, Report),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING, ending=True), {}, None),
         (a_run("CANCELLED"), a_job(), {}, Remove),
         (a_run("CANCELLED"), a_job(Phase.RUNNING), {}, None),
         (a_run("CANCELLED", **OLD), a_job(Phase.RUNNING), {}, Remove),
