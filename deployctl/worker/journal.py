@@ -10,7 +10,6 @@ from typing import Protocol
 
 from deployctl.core.values import Json
 
-
 PRINTED = "job.printed"
 """The event of a line that a job printed; its fact `job` says which."""
 
