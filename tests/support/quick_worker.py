@@ -1,17 +1,20 @@
 """The program `deployctl` with a worker that has less patience: what takes a minute takes a second.
 
-    python -m tests.support.quick_worker worker --pool pool
+    python -m tests.support.quick_worker 0 worker --pool pool
 
 Graces are constants of the worker, not settings, because nobody should have to choose them; only a
-test is in a hurry.
+test is in a hurry. The number says by how many seconds this process takes the time to be later than
+it is, as on a machine whose clock is wrong.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from functools import partial
 
 from deployctl.cli.main import main
-from deployctl.worker import decide, hands, outcomes
+from deployctl.worker import decide, hands, outcomes, service
 from deployctl.worker.runtimes.kubernetes import runtime, watching
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 
@@ -29,12 +32,20 @@ def hurry() -> None:
     outcomes.SILENT_AFTER = 1.0
     hands.LONGEST_WAIT = 2.0
     watching.LONGEST_WAIT = 1.0
+    service.PATIENCE = 10.0
     vars(runtime).update(
         LeaseLeadership=partial(LeaseLeadership, duration=LEASE),
         KubernetesRuntime=partial(runtime.KubernetesRuntime, silence=SILENCE),
     )
 
 
+def set_clock(ahead: float) -> None:
+    """Makes the clock of this process wrong by so many seconds."""
+    right = time.time
+    time.time = lambda: right() + ahead
+
+
 if __name__ == "__main__":
+    set_clock(float(sys.argv.pop(1)))
     hurry()
     main()

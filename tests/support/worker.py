@@ -29,7 +29,8 @@ from tests.support.servers import free_port
 
 T = TypeVar("T")
 
-COMMAND = [sys.executable, "-m", "tests.support.quick_worker", "worker"]
+PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
+COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 45.0
 """Seconds that a busy machine may need for what takes one."""
@@ -43,9 +44,10 @@ QUICK = {
 class WorkerProcess:
     """`deployctl worker`, a context manager: starts on entering, is stopped on leaving."""
 
-    def __init__(self, folder: Path, env: dict[str, str], *args: str) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], *args: str, ahead: float = 0.0) -> None:
+        """`ahead`: by how many seconds its clock is wrong."""
         self.port = free_port()
-        self._command = [*COMMAND, "--with-healthcheck", "--log-format", "json", *args]
+        self._command = [*PROGRAM, str(ahead), *COMMAND, *args]
         self._folder = folder
         self._env = isolated(folder / "home", **QUICK, **env)
         self._env["PREFECT_WORKER_WEBSERVER_PORT"] = str(self.port)
@@ -246,13 +248,14 @@ class Bench:
 
     # Workers
 
-    def worker(self, *args: str, **env: str) -> WorkerProcess:
-        """A worker of the pool, not started yet."""
+    def worker(self, *args: str, ahead: float = 0.0, **env: str) -> WorkerProcess:
+        """A worker of the pool, not started yet, whose clock is `ahead` seconds wrong."""
         sides = {
             "PREFECT_API_URL": self.proxy.api_url,
             "KUBECONFIG": str(self.kube_proxy.kubeconfig),
         }
-        made = WorkerProcess(self.folder, sides | env, "--pool", self.pool, *args)
+        args = ("--pool", self.pool, *args)
+        made = WorkerProcess(self.folder, sides | env, *args, ahead=ahead)
         self._workers.append(made)
         return made
 
