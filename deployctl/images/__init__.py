@@ -1,0 +1,1 @@
+"""What gets built: recipes, contexts and the images that come of them."""
