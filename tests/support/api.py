@@ -8,10 +8,14 @@ import httpx
 
 
 class Api:
-    """Plain requests that must succeed."""
+    """Plain requests that must succeed, each on a connection of its own: a busy server may close an
+    idle one at the very moment when it is used again."""
 
     def __init__(self, api_url: str) -> None:
-        self._client = httpx.Client(timeout=20, transport=httpx.HTTPTransport(retries=3))
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(
+            timeout=20, transport=httpx.HTTPTransport(retries=3, limits=fresh)
+        )
         self._url = api_url
 
     def __enter__(self) -> Self:

@@ -86,7 +86,7 @@ class WorkerProcess:
     def told(self, event: str, **facts: Any) -> list[Any]:
         """The lines of the journal with this event and these facts."""
         lines = [line for line in self.journal if line["event"] == event]
-        return [line for line in lines if facts.items() <= line.items()]
+        return [line for line in lines if facts.items() <= line["facts"].items()]
 
     def await_told(self, event: str, **facts: Any) -> Any:
         """The first such line, once it is there."""
