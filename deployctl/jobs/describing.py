@@ -23,7 +23,7 @@ from deployctl.jobs.names import name_slug
 from deployctl.jobs.rendering import given_variables, populate, resolve
 from deployctl.templating.references import Library, Reference, references
 
-_START_WITHIN = 60.0
+START_WITHIN = 60.0
 """Seconds: the default of `pod_watch_timeout_seconds` in Prefect's templates."""
 
 
@@ -177,8 +177,8 @@ def _limits(
         for owner in (subject.deployment, subject.flow_run)
     )
     return Limits(
-        start_within=_START_WITHIN if start is None else start,
-        strict=start is not None and (chosen or start != _START_WITHIN),
+        start_within=START_WITHIN if start is None else start,
+        strict=start is not None and (chosen or start != START_WITHIN),
         run_within=_seconds(configuration, "job_watch_timeout_seconds"),
         hears_cancel="flow-run execute" in " ".join(command),
         stream=str(configuration.get("stream_output", True)).lower() != "false",

@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 from deployctl.cli.main import main
+from deployctl.jobs import describing
 from deployctl.worker import decide, hands, outcomes, service
 from deployctl.worker.runtimes.kubernetes import runtime, watching
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
@@ -26,6 +27,7 @@ LEASE = 3.0
 
 def hurry() -> None:
     """Shortens the graces of this process."""
+    describing.START_WITHIN = 2.0
     decide.ORPHANED_AFTER = 1.0
     decide.VANISHED_AFTER = 2.0
     decide.CANCEL_GRACE = 3.0
