@@ -14,9 +14,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from deployctl import __version__
+from deployctl.api.clock import ServerClock
 from deployctl.api.csrf import Csrf
 from deployctl.api.faults import fault, lost_answer, silence
 from deployctl.api.gate import Gate
@@ -37,8 +37,6 @@ _OWN_HEADERS = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-clie
 _FIRST_WRITES = 2
 _MAINTENANCE_WAIT = 5.0
 _TOKENS = 2
-_CLOCK_ERROR = 1.5
-"""Seconds that the clocks may seem apart because answers take their time."""
 
 _READ = re.compile(r"/(filter|count|paginate)$")
 
@@ -54,13 +52,15 @@ class Session:
         progress: Progress | None = None,
         stop: Stop | None = None,
         wait: Callable[[float], bool] | None = None,
+        server_clock: ServerClock | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
         network: Callable[[Connection], Http] = Http,
     ) -> None:
         """Connects to nothing yet; raises SettingsError where no server is set.
 
-        `stop` ends waits and begins nothing new; `wait`, `clock` and `draw` are time and chance,
+        `stop` ends waits and begins nothing new; `server_clock` is set by every answer, and may be
+        shared by sessions with the same server; `wait`, `clock` and `draw` are time and chance,
         and `network` opens the way to the server: all for tests.
         """
         self.settings = settings
@@ -86,7 +86,8 @@ class Session:
         self._writes = Gate(_FIRST_WRITES, concurrency)
         self._reached = False
         self._greeted = False
-        self._ahead = 0.0
+        self.server_time = server_clock or ServerClock()
+        """The time by the server's clock, as far as its answers have told."""
 
     def __enter__(self) -> Session:
         return self
@@ -98,14 +99,6 @@ class Session:
         """Closes the connections."""
         self._http.close()
 
-    def server_time(self) -> float:
-        """The time by the server's clock, in seconds of the epoch, as its last answer gave it.
-
-        Before the first answer, and for a server that is at most a second off, it is our own time:
-        the `Date` of an answer has no fractions.
-        """
-        return time.time() + self._ahead
-
     def send(self, request: Request, *, finish: bool = False) -> Json:
         """Sends a request until it is answered, and gives the answer's body.
 
@@ -116,7 +109,7 @@ class Session:
         """
         if not finish:
             self.stop.check()
-        waits = _Waits(self.settings, self._draw)
+        waits = _Waits(self.settings, self._draw, self.server_time)
         tokens = 0
         while True:
             token = {} if request.method == "GET" else self._csrf.headers()
@@ -172,7 +165,7 @@ class Session:
                     f"{request.about or request.path}: holds a value that JSON cannot say"
                 ) from error
         self._reached = True
-        self._ahead = _ahead(result, self._ahead)
+        self.server_time.hear(result.headers.get("date", ""))
         if judge(request, result) is Verdict.BUSY:
             return result, gate.refused(turn)
         gate.served()
@@ -231,8 +224,9 @@ def headers(settings: Settings) -> dict[str, str]:
 class _Waits:
     """How long one request waits before each further try."""
 
-    def __init__(self, settings: Settings, draw: random.Random) -> None:
+    def __init__(self, settings: Settings, draw: random.Random, now: Callable[[], float]) -> None:
         self._draw = draw
+        self._now = now
         self._jitter = settings.retry_jitter_factor
         tries = settings.max_retries + 1
         self._failing = Backoff(tries, jitter=min(1.0, self._jitter)).waits(draw)
@@ -245,7 +239,8 @@ class _Waits:
         A server that has never answered in this process is given up within seconds: its address is
         probably wrong. Maintenance, and refusals that are our own crowd's doing, cost no try.
         """
-        asked = retry_after(result, datetime.now(UTC)) if isinstance(result, Answer) else None
+        now = datetime.fromtimestamp(self._now(), UTC)
+        asked = retry_after(result, now) if isinstance(result, Answer) else None
         if asked is not None:
             asked *= self._draw.uniform(1, 1 + self._jitter)
         if isinstance(result, Answer) and under_maintenance(result):
@@ -267,13 +262,3 @@ def _is_read(request: Request) -> bool:
 
 def _cause(result: Answer | NoAnswer) -> NoAnswer | None:
     return result if isinstance(result, NoAnswer) else None
-
-
-def _ahead(answer: Answer, before: float) -> float:
-    """By how many seconds the server's clock is ahead of ours."""
-    try:
-        date = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
-    except (KeyError, ValueError, TypeError):
-        return before
-    ahead = date - time.time()
-    return ahead if abs(ahead) > _CLOCK_ERROR else 0.0

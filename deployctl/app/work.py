@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
+from deployctl.api.clock import ServerClock
 from deployctl.api.dialect import Dialect, detect
 from deployctl.api.driver import follow
 from deployctl.api.session import Session
@@ -76,13 +77,13 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
     `run_once` also the ApiError or NotNow that keeps the work from beginning; Interrupted when the
     stop comes before that.
     """
-    monitor, halt = Monitor(), Stop()
+    monitor, halt, now = Monitor(), Stop(), ServerClock()
     with ExitStack() as stack:
         session, pulse, first = (
-            stack.enter_context(_session(around.settings, width, ending, monitor))
+            stack.enter_context(_session(around.settings, width, ending, monitor, now))
             for width, ending in ((HANDS + 4, halt), (_PULSES, halt), (_PULSES, stop))
         )
-        metrics = Metrics(monitor, session.server_time)
+        metrics = Metrics(monitor, now)
         journal = CountingJournal(journal, metrics)
         if options.with_healthcheck:
             host, port = around.worker.webserver_host, around.worker.webserver_port
@@ -110,7 +111,7 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
             chronicle=chronicle,
             journal=journal,
             metrics=metrics,
-            now=session.server_time,
+            now=now,
             worker=options.name,
             limit=options.limit,
             stop=stop,
@@ -143,8 +144,16 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
         journal.tell(Level.INFO, "worker.stopped", worker=options.name)
 
 
-def _session(settings: Settings, width: int, ending: Stop, monitor: Monitor) -> Session:
-    return Session(settings, concurrency=width, stop=ending, wait=monitor.patient(ending.wait))
+def _session(
+    settings: Settings, width: int, ending: Stop, monitor: Monitor, server_clock: ServerClock
+) -> Session:
+    return Session(
+        settings,
+        concurrency=width,
+        stop=ending,
+        wait=monitor.patient(ending.wait),
+        server_clock=server_clock,
+    )
 
 
 def _patiently(
