@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +30,37 @@ class PrefectCli:
 
     def run(self, *args: str, cwd: Path, **env: str) -> Ended:
         """Runs `prefect ARGS` without a terminal, so that it never asks."""
+        return run_program([self._program, *args], cwd=cwd, env=self._environment(env))
+
+    @contextmanager
+    def running(self, *args: str, cwd: Path, **env: str) -> Iterator[Path]:
+        """Has `prefect ARGS` run for the length of a block; gives the file that it writes to."""
+        log = self.home / "running.log"
+        environment = self._environment(env)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [self._program, *args],
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield log
+        finally:
+            process.kill()
+            process.wait()
+
+    @property
+    def _program(self) -> str:
+        return str(self.server.python.with_name("prefect"))
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
         settings = {"PREFECT_API_URL": self.server.api_url, "COLUMNS": "200", "NO_COLOR": "1"}
         if self.server.auth:
             settings["PREFECT_API_AUTH_STRING"] = self.server.auth
-        return run_program(
-            [str(self.server.python.with_name("prefect")), *args],
-            cwd=cwd,
-            env=isolated(self.home, **settings | env),
-        )
+        return isolated(self.home, **settings | more)
 
     def deploy(self, folder: Path, *args: str) -> Ended:
         """Runs `prefect --no-prompt deploy ARGS` in `folder`; fails the test when it fails."""
