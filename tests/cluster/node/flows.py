@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 
 @flow(log_prints=True)
@@ -32,3 +33,11 @@ def lasts() -> None:
     print("here to stay")
     while True:
         time.sleep(0.2)
+
+
+@flow(log_prints=True)
+def recovers() -> None:
+    """Ends well only when it is tried again."""
+    if flow_run.run_count == 1:
+        lasts.fn()
+    print("up again")

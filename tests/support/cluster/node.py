@@ -125,11 +125,12 @@ class Node:
         if importing.returncode:
             raise NotStarted(f"containerd did not take the images:\n{said}")
 
-    def registry(self, host: str, url: str) -> None:
-        """From now on images of this host, `host/name:tag`, are pulled from `url`."""
-        folder = self.folder / "registries" / host
+    def registry(self, name: str, url: str) -> None:
+        """From now on images of this registry, `NAME/image:tag`, are pulled from `url`."""
+        folder = self.folder / "registries" / name
         folder.mkdir(parents=True)
-        (folder / "hosts.toml").write_text(f'server = "{url}"\n')
+        host = f'[host."{url}"]\ncapabilities = ["pull", "resolve"]\n'
+        (folder / "hosts.toml").write_text(f'server = "{url}"\n{host}')
 
     @property
     def _socket(self) -> str:

@@ -1,0 +1,177 @@
+"""From prefect.yaml to the end of a run: servers, cluster, images and commands are the real ones.
+
+All runs of a server are started together, and each test follows its own: what takes time is pods
+that start, and they start beside each other.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import needs
+from tests.support.cluster.node import Node
+from tests.support.servers import PREFECT_2, PREFECT_3
+from tests.support.stage import Stage
+
+pytestmark = pytest.mark.timeout(600)
+
+RELINQUISH = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "relinquish"}
+
+
+def deployments() -> list[dict[str, Any]]:
+    soon = datetime.now(UTC) + timedelta(seconds=25)
+    daily = {"interval": timedelta(days=1).total_seconds(), "anchor_date": soon.isoformat()}
+    return [
+        entry("succeeds", "on-schedule", schedules=[daily]),
+        entry("fails", "fails"),
+        entry(
+            "devours", "out-of-memory", memory_limit="300Mi", command="python3 -m prefect.engine"
+        ),
+        entry(
+            "succeeds", "no-image", image="empty.test/nobody/has:this", pod_watch_timeout_seconds=3
+        ),
+        entry("succeeds", "cancelled-pulling", image="slow.test/never/comes:1"),
+        entry("lasts", "cancelled-running"),
+        entry("lasts", "evicted", env=RELINQUISH),
+        entry("recovers", "put-back"),
+    ]
+
+
+def entry(flow: str, name: str, schedules: Any = (), **job_variables: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "entrypoint": flow,
+        "schedules": list(schedules),
+        "work_pool": {"job_variables": job_variables},
+    }
+
+
+@pytest.fixture(scope="module")
+def equipped(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """The node, with two registries: `empty.test` has no images, and `slow.test` never answers."""
+    folder = tmp_path_factory.mktemp("registry")
+    handler = partial(Silent, directory=str(folder))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as slow,
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as empty,
+    ):
+        node.registry("slow.test", f"http://127.0.0.1:{slow.getsockname()[1]}")
+        node.registry("empty.test", f"http://127.0.0.1:{empty.server_address[1]}")
+        thread = threading.Thread(target=empty.serve_forever, args=(0.05,))
+        thread.start()
+        yield node
+        empty.shutdown()
+        thread.join()
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nobody reads it."""
+
+
+@pytest.fixture(scope="module", params=[PREFECT_3, PREFECT_2])
+def stage(
+    request: pytest.FixtureRequest,
+    equipped: Node,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    needs(request.param)
+    folder: Path = tmp_path_factory.mktemp("stage")
+    with Stage(request.param, equipped, folder, deployments()) as stage:
+        for each in stage.deployments:
+            if not each["schedules"]:
+                stage.start(each["entrypoint"], each["name"])
+        yield stage
+
+
+def test_a_run_is_cancelled_while_its_image_is_pulled(stage: Stage) -> None:
+    stage.pulls("cancelled-pulling")
+    stage.cancel("cancelled-pulling")
+    stage.state("cancelled-pulling", "CANCELLED")
+    assert all(job["metadata"]["deletionTimestamp"] for job in stage.jobs("cancelled-pulling"))
+    assert "RUNNING" not in stage.states("cancelled-pulling")
+
+
+def test_a_running_run_is_cancelled(stage: Stage) -> None:
+    stage.state("cancelled-running", "RUNNING")
+    stage.log("cancelled-running", "here to stay")
+    stage.cancel("cancelled-running")
+    stage.state("cancelled-running", "CANCELLED")
+    stage.pod_is_over("cancelled-running")
+
+
+def test_a_run_whose_pod_is_evicted_has_crashed(stage: Stage) -> None:
+    stage.state("evicted", "RUNNING")
+    stage.log("evicted", "here to stay")
+    stage.evict("evicted")
+    state = stage.state("evicted", "CRASHED", "COMPLETED", "FAILED")
+    assert state["type"] == "CRASHED"
+    if stage.server.major == 3:
+        assert "The job failed: the pod was evicted" in state["message"]
+    else:
+        assert state["message"] == "Execution was aborted by a termination signal."
+    assert "here to stay" in stage.log("evicted", "he pod was evicted")
+
+
+def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: Stage) -> None:
+    stage.state("put-back", "RUNNING")
+    stage.log("put-back", "here to stay")
+    stage.evict("put-back")
+    state = stage.state("put-back", "COMPLETED", "CRASHED")
+    if stage.server.major == 3:
+        assert state["type"] == "COMPLETED"
+        assert stage.states("put-back").count("RUNNING") == 2
+        assert "up again" in stage.log("put-back", "up again")
+    else:
+        assert state["type"] == "CRASHED"
+
+
+def test_a_scheduled_run_completes(stage: Stage) -> None:
+    stage.scheduled("succeeds", "on-schedule")
+    stage.state("on-schedule", "COMPLETED")
+    (job,) = stage.jobs("on-schedule")
+    assert stage.run("on-schedule")["infrastructure_pid"].endswith(f":{job['metadata']['name']}")
+    assert job["status"]["succeeded"] == 1
+    log = stage.log("on-schedule", "all is well")
+    assert f"created job '{job['metadata']['name']}'" in log
+
+
+def test_a_flow_that_fails_is_not_the_workers_affair(stage: Stage) -> None:
+    state = stage.state("fails", "FAILED", "CRASHED", "COMPLETED")
+    assert state["type"] == "FAILED"
+    assert "the flow gave up by itself" in state["message"]
+    pod = stage.pod("fails", "Succeeded")
+    (container,) = pod["status"]["containerStatuses"]
+    assert container["state"]["terminated"]["exitCode"] == 0
+    assert "ValueError: the flow gave up by itself" in stage.log("fails", "ValueError")
+
+
+def test_a_run_that_takes_too_much_memory_has_crashed(stage: Stage) -> None:
+    state = stage.state("out-of-memory", "CRASHED", "FAILED", "COMPLETED")
+    assert state["type"] == "CRASHED"
+    assert "it used more memory than its limit of 300Mi" in state["message"]
+    assert "still hungry" in stage.log("out-of-memory", "The last lines of job")
+    assert stage.states("out-of-memory").count("CRASHED") == 1
+
+
+def test_a_run_whose_image_does_not_exist_has_crashed(stage: Stage) -> None:
+    state = stage.state("no-image", "CRASHED", "COMPLETED")
+    assert "the image 'empty.test/nobody/has:this' cannot be pulled: not found" in state["message"]
+    assert "There is no such image or tag" in state["message"]
+    assert stage.jobs("no-image") == []
+    assert "RUNNING" not in stage.states("no-image")
+
+
+def test_no_run_had_more_jobs_than_attempts(stage: Stage) -> None:
+    for each in stage.deployments:
+        made = stage.log(each["name"], "created job").count("created job")
+        assert made == stage.states(each["name"]).count("SCHEDULED"), each["name"]
