@@ -113,6 +113,12 @@ class Proxy:
         if number <= len(self.exchanges):
             self._vanish()
 
+    @property
+    def pending(self) -> int:
+        """How many faults have not met all the requests that they are for."""
+        with self._lock:
+            return sum(fault.where.get("times", 1) != 0 for fault in self._faults)
+
     def _break(self, fault: Fault) -> None:
         with self._lock:
             self._faults.append(fault)

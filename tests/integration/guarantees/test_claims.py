@@ -2,24 +2,130 @@
 
 from __future__ import annotations
 
-from tests.support.worker import Bench
+from collections.abc import Callable
 
-JOBS = r"/jobs$"
+import pytest
 
+from tests.support.worker import Bench, until
 
-def finish(bench: Bench, run: str) -> None:
-    """Plays the flow's process and the kubelet until the run is completed."""
-    pod = bench.await_pod(run)
-    bench.kubelet.running(pod)
-    bench.report(run, "RUNNING")
-    bench.report(run, "COMPLETED")
-    bench.kubelet.succeeded(pod)
+JOBS = "/jobs$"
+CLAIM = "/set_state$"
+PID = "/flow_runs/[^/]+$"
 
 
-def test_exactly_one_job_per_attempt_although_the_answer_is_lost(bench: Bench) -> None:
-    bench.kube_proxy.drop_answer(method="POST", path=JOBS)
-    run = bench.run()
-    with bench.worker():
-        finish(bench, run)
-        bench.await_state(run, "COMPLETED")
-        assert len(bench.jobs(run)) == 1
+def finished_once(bench: Bench, run: str) -> None:
+    """The run is brought to its end, and has had one claim, one Job and one pod."""
+    bench.finish(run)
+    bench.await_state(run, "COMPLETED")
+    assert bench.types(run).count("PENDING") == 1
+    [job] = bench.jobs(run)
+    assert len(bench.kubelet.pods(job["metadata"]["name"])) == 1
+
+
+class TestExactlyOneJobPerAttempt:
+    """Guarantee 1."""
+
+    @pytest.mark.parametrize("status", [0, 500, 504])
+    def test_when_the_cluster_creates_it_and_the_answer_is_lost(
+        self, bench: Bench, status: int
+    ) -> None:
+        bench.kube_proxy.drop_answer(status, method="POST", path=JOBS, times=2)
+        run = bench.run()
+        with bench.worker():
+            finished_once(bench, run)
+        assert len(bench.kube_proxy.seen("POST", JOBS)) >= 3
+
+    def test_when_two_workers_race(self, bench: Bench) -> None:
+        """The one that leads takes up the claims of the other, whose requests are slow."""
+        runs = [bench.run() for _ in range(8)]
+        bench.kube_proxy.delay(3, method="POST", path=JOBS, times=4)
+        with bench.worker("--name", "one"), bench.worker("--name", "two"):
+            for run in runs:
+                finished_once(bench, run)
+        assert len(bench.jobs()) == len(runs)
+
+
+class TestAClaimSurvivesLostAnswers:
+    """Guarantee 2."""
+
+    @pytest.mark.parametrize("status", [0, 500, 504])
+    def test_when_the_server_commits_it(self, bench: Bench, status: int) -> None:
+        bench.proxy.drop_answer(status, method="POST", path=CLAIM, times=3)
+        run = bench.run()
+        with bench.worker() as worker:
+            finished_once(bench, run)
+            assert len(worker.told("run.submitted", run=run)) == 1
+        claims = [each.body["state"] for each in bench.proxy.seen("POST", f"{run}{CLAIM}")]
+        assert len({claim["state_details"]["transition_id"] for claim in claims}) == 1
+
+
+def dies_before_the_claim(bench: Bench, run: str) -> None:
+    bench.proxy.hang(method="POST", path=CLAIM, times=None)
+    with bench.worker() as worker:
+        until(lambda: bench.proxy.seen("POST", f"{run}{CLAIM}"), bench.workers_said)
+        worker.kill()
+
+
+def dies_after_the_claim(bench: Bench, run: str) -> None:
+    bench.proxy.drop_answer(method="POST", path=CLAIM, times=None)
+    with bench.worker() as worker:
+        bench.await_state(run, "PENDING")
+        worker.kill()
+
+
+def dies_before_the_post(bench: Bench, run: str) -> None:
+    bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
+    with bench.worker() as worker:
+        until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+        worker.kill()
+    assert bench.read(run)["state_type"] == "PENDING"
+
+
+def dies_after_the_post(bench: Bench, run: str) -> None:
+    bench.kube_proxy.drop_answer(method="POST", path=JOBS, times=None)
+    with bench.worker() as worker:
+        bench.await_job(run)
+        worker.kill()
+
+
+def dies_before_the_pid(bench: Bench, run: str) -> None:
+    bench.proxy.hang(method="PATCH", path=PID, times=None)
+    with bench.worker() as worker:
+        until(lambda: bench.proxy.seen("PATCH", f"{run}$"), bench.workers_said)
+        worker.kill()
+    assert bench.jobs(run)
+
+
+class TestNoOrphanedClaim:
+    """Guarantee 3."""
+
+    @pytest.mark.parametrize(
+        "dies",
+        [
+            dies_before_the_claim,
+            dies_after_the_claim,
+            dies_before_the_post,
+            dies_after_the_post,
+            dies_before_the_pid,
+        ],
+    )
+    def test_after_a_kill(self, bench: Bench, dies: Callable[[Bench, str], None]) -> None:
+        run = bench.run()
+        dies(bench, run)
+        assert not bench.read(run)["infrastructure_pid"]
+        bench.proxy.clear()
+        bench.kube_proxy.clear()
+        with bench.worker():
+            job = bench.await_job(run)
+            until(lambda: job in (bench.read(run)["infrastructure_pid"] or ""), bench.workers_said)
+            finished_once(bench, run)
+
+    def test_none_that_somebody_else_made(self, bench: Bench) -> None:
+        theirs, ours = bench.run(), bench.run()
+        bench.report(theirs, "PENDING")
+        dies_before_the_post(bench, ours)
+        bench.kube_proxy.clear()
+        with bench.worker():
+            finished_once(bench, ours)
+        assert bench.types(theirs) == ["SCHEDULED", "PENDING"]
+        assert not bench.jobs(theirs)
