@@ -134,6 +134,7 @@ class Bench:
         self.namespace, self.folder = namespace, folder
         self._workers: list[WorkerProcess] = []
         self.kubelet = Kubelet(kube, namespace)
+        self.jobs_path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self.major = int(api.call("GET", "/admin/version").partition(".")[0])
         self.pool = f"pool-{uuid.uuid4().hex[:8]}"
         template = kubernetes_template()
@@ -207,7 +208,7 @@ class Bench:
 
     def jobs(self, run: str = "") -> list[Any]:
         """The Jobs of the namespace, or those of one run."""
-        found = self.kube.items(f"/apis/batch/v1/namespaces/{self.namespace}/jobs")
+        found = self.kube.items(self.jobs_path)
         return [
             job
             for job in found
