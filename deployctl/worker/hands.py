@@ -21,7 +21,7 @@ from deployctl.worker import decide
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
 from deployctl.worker.journal import Journal, Level
-from deployctl.worker.model import Changed, Job, News, Run, Runtime, StartFailed
+from deployctl.worker.model import Job, News, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, Outcome, not_started
 from deployctl.worker.runs import claim_in_history, one, seconds
 from deployctl.worker.table import Table
@@ -137,7 +137,7 @@ class Hands:
                 raise
             self._propose(run, _crashed("Missing", f"The run cannot be started: {missing}."))
         else:
-            self.tell(Changed(job))
+            self.tell(lambda table: table.created(job))
             self._submitted(run, job)
 
     def _adopted(self, description: Description) -> Job | None:
@@ -157,7 +157,7 @@ class Hands:
         if attempt:
             known = replace(run, attempt=attempt)
             if job := self.runtime.find(self.describe(known)):
-                self.tell(Changed(job))
+                self.tell(lambda table: table.created(job))
         else:
             known = replace(run, foreign=True)
         self.tell(lambda table: table.know(known))
@@ -166,7 +166,7 @@ class Hands:
         if not self._is_still(run):
             return
         if job := self.runtime.find(self.describe(run)):
-            self.tell(Changed(job))
+            self.tell(lambda table: table.created(job))
         else:
             self._propose(run, _crashed("Vanished", VANISHED))
 

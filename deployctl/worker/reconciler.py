@@ -88,11 +88,20 @@ class Reconciler:
             slots=slots,
             claiming=not self.stop.asked,
             leads=self.leadership.leads,
-            hears=all(watch.heard for watch in self.runtime.watches()),
+            hears=self._hears(),
         )
         for action in decide(world)[: HANDS - len(self.table.busy)]:
             self._hand_out(action)
         self.metrics.sample = self._sample()
+
+    def _hears(self) -> bool:
+        """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody
+        up: before a job counts as gone, its place is asked, and that question fails there.
+        """
+        watches = tuple(self.runtime.watches())
+        return any(watch.heard for watch in watches) and all(
+            watch.heard or watch.problem for watch in watches
+        )
 
     def _sample(self) -> Sample:
         table = self.table

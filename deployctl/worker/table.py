@@ -102,6 +102,10 @@ class Table:
         self.runs.pop(run_id, None)
         self._disown(run_id)
 
+    def created(self, job: Job) -> None:
+        """Takes a job that was created or found, unless newer word of it has come already."""
+        self._put(self.jobs.get(job.attempt, job))
+
     def claimed(self, run: Run) -> None:
         """Takes a run that this process has just claimed."""
         self.runs[run.id] = run
