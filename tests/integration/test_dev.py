@@ -1,0 +1,98 @@
+"""`deployctl dev`: a whole Prefect on one machine, from nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Cli
+from tests.support.environment import isolated
+from tests.support.servers import ROOT, free_port
+
+DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "etl"
+    shutil.copytree(ROOT / "examples" / "etl", folder)
+    return folder
+
+
+def path_with(python: Path) -> str:
+    return os.pathsep.join([str(python.parent), os.environ["PATH"]])
+
+
+def test_a_run_is_followed_to_its_end(project: Path, cli: Cli, prefect3_python: Path) -> None:
+    ended = cli(
+        "dev",
+        "--run",
+        "repo-info/demo",
+        "--port",
+        str(free_port()),
+        cwd=project,
+        PATH=path_with(prefect3_python),
+    )
+    assert ended.code == 0, ended.stderr
+    assert "115000 stars" in ended.stdout
+    assert "is Completed" in ended.stdout
+
+
+def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) -> None:
+    port = free_port()
+    env = isolated(project.parent / "home", PATH=path_with(prefect2_python))
+    process = subprocess.Popen(
+        [DEPLOYCTL, "dev", "--port", str(port)],
+        cwd=project,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if "worker.started" in line:
+                break
+        else:
+            pytest.fail("".join(seen))
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(60) == 0
+    end = time.monotonic() + 10
+    while _listens(port):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_without_prefect_the_way_out_is_named(project: Path, cli: Cli) -> None:
+    ended = cli("dev", cwd=project, PATH="/usr/bin:/bin")
+    assert ended.code == 1
+    assert "there is no 'prefect'" in ended.stderr
+    assert "pip install prefect" in ended.stderr
+
+
+def test_a_port_in_use_is_named(project: Path, cli: Cli, prefect3_python: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = cli("dev", "--port", port, cwd=project, PATH=path_with(prefect3_python))
+    assert ended.code == 1
+    assert f"Is port {port} in use?" in ended.stderr
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
