@@ -26,15 +26,24 @@ PATIENCE = 150.0
 
 
 class Stage:
-    """A context manager; `deployments` are entries of prefect.yaml, without what they share."""
+    """A context manager; `entries` gives those of prefect.yaml, without what they share.
+
+    It is asked, for a version of Prefect, when the server runs: a schedule can begin soon after.
+    """
+
+    deployments: list[dict[str, Any]]
 
     def __init__(
-        self, version: str, node: Node, folder: Path, deployments: list[dict[str, Any]]
+        self,
+        version: str,
+        node: Node,
+        folder: Path,
+        entries: Callable[[str], list[dict[str, Any]]],
     ) -> None:
         self.version, self.node, self.folder = version, node, folder
         self.kube = node.control_plane.admin
         self.journal = folder / "worker.log"
-        self.deployments = deployments
+        self._entries = entries
         self._runs: dict[str, str] = {}
         self._open = ExitStack()
 
@@ -44,6 +53,7 @@ class Stage:
                 running(self.version, host=self.node.address)
             )
             self.api = opening.enter_context(Api(self.server.api_url))
+            self.deployments = self._entries(self.version)
             self._write_project()
             self.deployctl("deploy", "--all")
             self.worker = self._start_worker()

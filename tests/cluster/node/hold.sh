@@ -3,7 +3,7 @@
 #
 # Standard input is a leash. When the other end is gone, however that happened, the first process of
 # the node's PID namespace ends; the kernel then ends all the others and drops their mounts and
-# network interfaces. What is left to clear away here: the bridge, cgroups, kernel settings, files.
+# network interfaces. What is left to clear away here: the bridge, cgroups and files.
 set -eu
 
 here=$(dirname "$0")
@@ -16,17 +16,10 @@ ip link set "$bridge" up
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then trees=/sys/fs/cgroup; else trees=/sys/fs/cgroup/*; fi
 for tree in $trees; do mkdir "$tree/$bridge"; done
 
-tunables='vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops
-          kernel/keys/root_maxkeys kernel/keys/root_maxbytes net/ipv4/ip_forward'
-kept=$(cd /proc/sys && grep -H . $tunables 2>/dev/null || true)
-
 trap : INT TERM HUP
 unshare --mount --pid --fork --mount-proc "$here/inside.sh" "$folder" "$address" "$programs" || true
 
 ip link delete "$bridge"
-echo "$kept" | while IFS=: read -r name value; do
-    [ -z "$name" ] || echo "$value" >"/proc/sys/$name"
-done
 for _ in 1 2 3 4 5; do
     for tree in $trees; do
         find "$tree/$bridge" -depth -type d -exec rmdir {} + 2>/dev/null || true

@@ -11,6 +11,15 @@ for place in /run/containerd /var/lib/cni /var/log/containers "$folder/container
     mount -t tmpfs node "$place"
 done
 
+# Settings of the whole machine that the kubelet changes: it gets files that look like them.
+mkdir "$folder/kernel"
+for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
+    kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+    shown=$folder/kernel/${setting##*/}
+    cat "/proc/sys/$setting" >"$shown"
+    mount --bind "$shown" "/proc/sys/$setting"
+done
+
 containerd --config "$folder/containerd.toml" >"$folder/containerd.log" 2>&1 &
 
 "$programs/kube-scheduler" --kubeconfig="$folder/kube-scheduler.kubeconfig" \
