@@ -80,23 +80,32 @@ class Reconciler:
 
     def step(self) -> None:
         """Hears what there is to hear, for a second at most, and does what follows."""
+        hears = self._hears()
         for message in self._messages():
             self._hear(message)
-        slots = None if self.limit is None else max(0, self.limit - self.table.live(self.worker))
         world = self.table.world(
             self.now(),
-            slots=slots,
+            slots=self._slots(hears),
             claiming=not self.stop.asked,
             leads=self.leadership.leads,
-            hears=self._hears(),
+            hears=hears,
         )
         for action in decide(world)[: HANDS - len(self.table.busy)]:
             self._hand_out(action)
         self.metrics.sample = self._sample()
 
+    def _slots(self, hears: bool) -> int | None:
+        """How many more runs may be claimed. Only who hears of all jobs can count them: a worker
+        that has just begun may have left some behind when it died.
+        """
+        if self.limit is None:
+            return None
+        return max(0, self.limit - self.table.live(self.worker)) if hears else 0
+
     def _hears(self) -> bool:
         """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody
-        up: before a job counts as gone, its place is asked, and that question fails there.
+        up: before a job counts as gone, its place is asked, and that question fails there. To be
+        asked before messages are taken: what was listed is among them.
         """
         watches = tuple(self.runtime.watches())
         return any(watch.heard for watch in watches) and all(
