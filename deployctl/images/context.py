@@ -1,0 +1,202 @@
+"""The files that a build sees: what is in a folder and not left out, always in the same order.
+
+Two machines with the same files get the same entries and the same archive, byte by byte: owners
+and times do not count, permissions do. Symbolic links stay links, wherever they point; sockets and
+devices are no part of a context. Files are read when they are needed, never all into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from deployctl.core.errors import DeployctlError
+from deployctl.images.ignore import Ignore
+
+
+class Unreadable(DeployctlError):
+    """A file or folder of the context cannot be read, or changed while it was."""
+
+    code = "DC702"
+
+
+class Kind(StrEnum):
+    """What an entry is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    PIPE = "pipe"
+
+
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.FOLDER,
+    stat.S_IFLNK: Kind.LINK,
+    stat.S_IFIFO: Kind.PIPE,
+}
+_TAR_TYPES = {
+    Kind.FILE: tarfile.REGTYPE,
+    Kind.FOLDER: tarfile.DIRTYPE,
+    Kind.LINK: tarfile.SYMTYPE,
+    Kind.PIPE: tarfile.FIFOTYPE,
+}
+
+
+_CHUNK = 1 << 20
+
+
+class _File:
+    """A file of which exactly so much is read as it had when it was found."""
+
+    def __init__(self, path: str, file: BinaryIO, size: int) -> None:
+        self._path, self._file, self._left = path, file, size
+
+    def read(self, size: int = _CHUNK, /) -> bytes:
+        """At most `size` bytes more, and none at the end. Raises Unreadable."""
+        with _reading(self._path):
+            data = self._file.read(min(size, self._left))
+        if self._left and not data:
+            raise self._changed()
+        self._left -= len(data)
+        return data
+
+    def expect_end(self) -> None:
+        """Raises Unreadable if there is more than there was."""
+        with _reading(self._path):
+            if self._file.read(1):
+                raise self._changed()
+
+    def _changed(self) -> Unreadable:
+        return Unreadable(
+            f"'{self._path}' changed while it was read",
+            help="leave out what is written during the build, in .dockerignore",
+        )
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unreadable(
+            f"'{path}' of the build context cannot be read: {error.strerror}",
+            help="give yourself the right to read it, or leave it out in .dockerignore",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, folder or link of a context."""
+
+    path: str
+    """Relative to the context, with `/` between its parts."""
+    kind: Kind
+    mode: int
+    """The permission bits."""
+    size: int
+    """In bytes; 0 for all but files."""
+    target: str
+    """Where a link points; "" for all else."""
+    source: Path
+    """Where it lies on this machine."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of a file's content, in hexadecimal; "" for all else. Raises Unreadable."""
+        if self.kind is not Kind.FILE:
+            return ""
+        hashed = hashlib.sha256()
+        with self.open() as file:
+            while data := file.read(_CHUNK):
+                hashed.update(data)
+        return hashed.hexdigest()
+
+    @contextmanager
+    def open(self) -> Iterator[_File]:
+        """The file's content, for reading. Raises Unreadable, also from its `read`."""
+        with _reading(self.path):
+            file = self.source.open("rb")
+        with file:
+            yield _File(self.path, file, self.size)
+
+
+def entries(folder: Path, ignore: Ignore) -> list[Entry]:
+    """All entries of a context, folders before what is in them, sorted. Raises Unreadable.
+
+    A folder that is left out is there all the same if something in it is not.
+    """
+    return list(_walk(folder, "", ignore, ignore.at_root))
+
+
+def sent(seen: Iterable[Entry], folder: Path, *always: str) -> list[Entry]:
+    """What an engine is sent: all that the build sees, and files that the engine itself reads.
+
+    `always`: paths like `Dockerfile` and `.dockerignore`; one that is not there is left out.
+    """
+    found = {entry.path: entry for entry in seen}
+    for path in always:
+        for part in [*reversed(Path(path).parents), Path(path)][1:]:
+            if part.as_posix() not in found and (entry := _entry(folder / part, part.as_posix())):
+                found[entry.path] = entry
+    return sorted(found.values(), key=lambda entry: entry.path.split("/"))
+
+
+def tar(content: Iterable[Entry], out: BinaryIO, *, time: int = 0, root: str = "") -> None:
+    """Writes a tar archive of the entries to `out`, which need not be seekable.
+
+    All belongs to user and group 0 and is of `time`, in seconds of the epoch; `root` is put before
+    the paths. Raises Unreadable.
+    """
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for entry in content:
+            info = tarfile.TarInfo(f"{root}{entry.path}")
+            info.type = _TAR_TYPES[entry.kind]
+            info.mode, info.size, info.linkname = entry.mode, entry.size, entry.target
+            info.mtime = time
+            if entry.kind is Kind.FILE:
+                with entry.open() as file:
+                    archive.addfile(info, file)
+                    file.expect_end()
+            else:
+                archive.addfile(info)
+
+
+def _walk(folder: Path, parent: str, ignore: Ignore, matches: tuple[bool, ...]) -> Iterator[Entry]:
+    """The entries below one folder, which is called `parent` in the context."""
+    with _reading(parent or str(folder)):
+        names = sorted(os.listdir(folder / parent))  # noqa: PTH208 - names, without a Path each
+    for name in names:
+        path = f"{parent}/{name}" if parent else name
+        excluded, inner = ignore.step(path, matches)
+        if (excluded and ignore.closes(path)) or not (entry := _entry(folder / path, path)):
+            continue
+        below = _walk(folder, path, ignore, inner) if entry.kind is Kind.FOLDER else iter(())
+        first = next(below, None) if excluded else None
+        if first or not excluded:
+            yield entry
+        if first:
+            yield first
+        yield from below
+
+
+def _entry(source: Path, path: str) -> Entry | None:
+    """What lies there; None for nothing, and for what no context has."""
+    with _reading(path):
+        try:
+            found = source.lstat()
+            kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+            target = os.readlink(source) if kind is Kind.LINK else ""  # noqa: PTH115 - as written
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    size = found.st_size if kind is Kind.FILE else 0
+    return Entry(path, kind, stat.S_IMODE(found.st_mode), size, target, source) if kind else None
