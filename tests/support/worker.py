@@ -139,8 +139,9 @@ class Bench:
         self.major = int(api.call("GET", "/admin/version").partition(".")[0])
         self.pool = f"pool-{uuid.uuid4().hex[:8]}"
         template = kubernetes_template()
-        template["variables"]["properties"]["namespace"]["default"] = namespace
-        template["variables"]["properties"]["image"]["default"] = "flow:1"
+        defaults = {"namespace": namespace, "image": "flow:1", "pod_watch_timeout_seconds": 600}
+        for name, default in defaults.items():
+            template["variables"]["properties"][name]["default"] = default
         self.pool_id = api.pool(self.pool, "kubernetes", template)["id"]
         self.flow_id = api.call("POST", "/flows/", {"name": f"flow-{self.pool}"})["id"]
         self.deployment_id = self.deployment("main")
