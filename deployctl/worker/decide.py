@@ -18,6 +18,7 @@ again first, and does nothing if it has moved on. So a world that is seconds old
 | CANCELLING    | over, none, never to begin   | CANCELLED                                       |
 | CANCELLED     | not begun, or running on     | remove it                                       |
 | final         | not begun                    | remove it: it would bring the run back to life  |
+| claimed anew  | not begun, of an old attempt | remove it, also where the claim is not ours     |
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ a flow get 30 s to end."""
 CANCELLED = Proposal("CANCELLED", "Cancelled", "The job of this run was stopped.", force=True)
 """Forced, because a run that is CANCELLING takes no other state, and 2.20 not even this one."""
 
+FRESH_FOR = 2.0
+"""Seconds for which an offer is believed: no run is claimed elsewhere and ends within them, and a
+server lets a run that has ended be claimed."""
+
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -52,6 +57,8 @@ class Claim:
     """Take a scheduled run."""
 
     run: Run
+    fresh: bool
+    """The server offered it a moment ago, and it never had a job; else it is looked at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,8 @@ class World:
     now: float
     due: Sequence[Run] = ()
     """Scheduled runs that the server offers, in its order."""
+    age: float = 0.0
+    """Seconds since the server was asked for them."""
     runs: Mapping[str, Run] = field(default_factory=dict)
     """Active runs of the pool, and those of known jobs, by id."""
     jobs: Mapping[str, Job] = field(default_factory=dict)
@@ -150,9 +159,16 @@ def decide(world: World) -> list[Action]:
             actions += _observe(world, run, newest.get(run.id))
         actions += _strays(world)
     if world.claiming:
-        due = [run for run in world.due if run.id not in world.busy]
-        actions += [Claim(run) for run in due[: world.slots]]
+        waiting = {job.run for job in world.jobs.values() if _could_begin(job)}
+        due = [run for run in world.due if run.id not in world.busy | waiting]
+        young = world.age < FRESH_FOR
+        actions += [Claim(run, fresh=young and not run.pid) for run in due[: world.slots]]
     return actions
+
+
+def _could_begin(job: Job) -> bool:
+    """Whether a job could begin its run beside another one of that run."""
+    return not job.started and not job.phase.is_over
 
 
 def _waits_for_us(world: World, run: Run) -> bool:
@@ -230,9 +246,7 @@ def _strays(world: World) -> Iterator[Action]:
             if world.now - run.since >= CANCEL_GRACE:
                 yield Remove(job, run)
         elif not job.started and (
-            run.type in FINAL
-            or run.type == "SCHEDULED"
-            or (run.type == "PENDING" and run.attempt not in ("", attempt))
+            run.type in (*FINAL, "SCHEDULED") or run.foreign or run.attempt not in ("", attempt)
         ):
             yield Remove(job, run)
 

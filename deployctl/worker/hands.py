@@ -20,6 +20,7 @@ from deployctl.jobs.model import Description, Undescribable
 from deployctl.worker import decide
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
+from deployctl.worker.decoration import tell_pid
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Job, News, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, Outcome, not_started
@@ -77,8 +78,8 @@ class Hands:
 
     def _act(self, action: decide.Action, failures: int) -> None:
         match action:
-            case decide.Claim(run):
-                self._claim(run)
+            case decide.Claim(run, fresh):
+                self._claim(run, fresh)
             case decide.Start(run, fresh):
                 self._start(run, fresh, failures)
             case decide.Trace(run):
@@ -110,7 +111,10 @@ class Hands:
         until = self.session.server_time() + wait
         self.tell(lambda table: table.pause(run_id, until))
 
-    def _claim(self, run: Run) -> None:
+    def _claim(self, run: Run, fresh: bool) -> None:
+        if not fresh and not self._may_be_claimed(run):
+            self.tell(lambda table: table.withdraw(run.id))
+            return
         transition = str(uuid.uuid5(self.salt, run.state_id))
         verdict = self._hold(claim(run, self.runtime.owner, self.worker, transition))
         if verdict.answer is Answer.ACCEPTED:
@@ -120,6 +124,16 @@ class Hands:
         else:
             self._say("run.not-claimed", f"'{run.name}' is not ours: {verdict.reason}", run)
             self.tell(lambda table: table.withdraw(run.id))
+
+    def _may_be_claimed(self, run: Run) -> bool:
+        """Looks at a run that may have ended since it was offered, and lets the server forget the
+        job of an earlier attempt: whoever finds this claim must not take that job for its own."""
+        now = self._hold(one(run.id, self.runtime.owner))
+        if now is None or now.type in decide.FINAL:
+            return False
+        if now.pid and now.type == "SCHEDULED" and (error := self._hold(tell_pid(now, ""))):
+            raise error
+        return True
 
     def _start(self, run: Run, fresh: bool, failures: int) -> None:
         if not fresh and not self._is_still(run):
@@ -227,11 +241,12 @@ class Hands:
         if now is None:
             self.tell(lambda table: table.forget(run.id))
             return False
-        if now.type == run.type != "PENDING":
+        if now.type == run.type and not now.attempt and not now.foreign:
             attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
             now = replace(now, attempt=attempt, foreign=not attempt)
         self.tell(lambda table: table.know(now))
-        return now.type == run.type and now.attempt == run.attempt
+        kept = (run.type, run.attempt, run.foreign)
+        return (now.type, now.attempt, now.foreign) == kept
 
     def _say(self, event: str, message: str, run: Run, **facts: Json) -> None:
         self.journal.tell(Level.INFO, event, message, run=run.id, name=run.name, **facts)

@@ -113,10 +113,9 @@ def claim_in_history(run_id: str, owner: str) -> Talk[str]:
             "GET",
             f"/flow_run_states/?flow_run_id={run_id}",
             about=f"the states of flow run '{run_id}'",
-            missing_ok=True,
         )
     )
-    claims = [s for s in states or () if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
+    claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
     if not claims:
         return ""
     last = max(claims, key=lambda state: seconds(state["timestamp"]))

@@ -23,6 +23,8 @@ class Table:
     runs: dict[str, Run] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     due: list[Run] = field(default_factory=list)
+    offered: float = 0.0
+    """When `due` was asked for, by `clock`."""
     fates: dict[str, Proposal] = field(default_factory=dict)
     mine: dict[str, str] = field(default_factory=dict)
     """Attempts that this process claimed and whose jobs it has not seen yet, and their runs."""
@@ -58,6 +60,7 @@ class Table:
         `begun`: when asking began, by `clock`: what was claimed since is no offer any more.
         """
         self.due = [run for run in due if self.touched.get(run.id, begun) <= begun]
+        self.offered = begun
 
     def sync(self, asked: Iterable[str], runs: Sequence[Run], begun: float) -> None:
         """Takes the runs as the server has them: all active ones, and those of jobs (`asked`).
@@ -148,8 +151,8 @@ class Table:
         complete = self.synced and hears
         if complete:
             with_job = {job.run for job in self.jobs.values()}
-            for key in self.runs:
-                if key in with_job:
+            for key, run in self.runs.items():
+                if run.attempt in self.jobs or (not run.attempt and key in with_job):
                     self.missing.pop(key, None)
                 else:
                     self.missing.setdefault(key, now)
@@ -158,6 +161,7 @@ class Table:
         return World(
             now=now,
             due=self.due,
+            age=self.clock() - self.offered,
             runs=self.runs,
             jobs=self.jobs,
             missing=self.missing,

@@ -13,6 +13,7 @@ from deployctl.worker.claims import Proposal
 from deployctl.worker.decide import (
     CANCEL_GRACE,
     CANCELLED,
+    FRESH_FOR,
     ORPHANED_AFTER,
     VANISHED_AFTER,
     Claim,
@@ -51,7 +52,7 @@ def world(run: Run | None, job: Job | None = None, **more: Any) -> World:
 
 def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
-    assert decide(world(None, due=due)) == [Claim(run) for run in due]
+    assert decide(world(None, due=due)) == [Claim(run, fresh=True) for run in due]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,26 @@ def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
 def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
     assert len(decide(world(None, due=due, **more))) == claimed
+
+
+@pytest.mark.parametrize(
+    ("job", "claimed"),
+    [(a_job(), 0), (a_job(ending=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
+)
+def test_a_run_is_not_claimed_while_an_old_job_could_begin_it(job: Job, claimed: int) -> None:
+    due = a_run("SCHEDULED", attempt="")
+    assert len(decide(world(None, job, due=[due], leads=False))) == claimed
+
+
+@pytest.mark.parametrize(
+    ("run", "age", "fresh"),
+    [({}, 0, True), ({}, FRESH_FOR, False), ({"pid": "ns:red-fox-0"}, 0, False)],
+)
+def test_an_offer_is_believed_for_a_moment_and_not_after_an_earlier_attempt(
+    run: dict[str, str], age: float, fresh: bool
+) -> None:
+    due = a_run("SCHEDULED", attempt="", **run)
+    assert decide(world(None, due=[due], age=age)) == [Claim(due, fresh)]
 
 
 def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
@@ -127,6 +148,9 @@ DEAF = Limits(hears_cancel=False)
         (a_run("SCHEDULED", attempt=""), a_job(Phase.FAILED), {}, None),
         (a_run("PAUSED"), a_job(Phase.RUNNING), {}, None),
         (a_run("PENDING", attempt="a2", pid="x"), a_job(), {}, Remove),
+        (a_run("PENDING", attempt="", foreign=True), a_job(), {}, Remove),
+        (a_run("RUNNING", attempt="", foreign=True), a_job(), {}, Remove),
+        (a_run("RUNNING", attempt="", foreign=True), a_job(Phase.RUNNING), {}, None),
         (None, a_job(), {"deleted": frozenset({"r1"})}, Remove),
         (None, a_job(Phase.RUNNING), {"deleted": frozenset({"r1"})}, None),
         (None, a_job(), {}, None),

@@ -1,0 +1,99 @@
+"""The rules by which the simulated server of the unit tests moves runs are those of real ones."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.servers import Server
+from tests.unit.worker.simulated_server import STATES, Proposed, judge
+
+
+@pytest.fixture(scope="module")
+def api(server: Server) -> Iterator[Api]:
+    with Api(server.api_url) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def deployment(api: Api) -> str:
+    name = f"rules-{uuid.uuid4().hex[:8]}"
+    api.pool(name)
+    flow = api.call("POST", "/flows/", {"name": name})["id"]
+    body = {"name": name, "flow_id": flow, "work_pool_name": name, "entrypoint": "flows.py:main"}
+    found: str = api.call("POST", "/deployments/", body)["id"]
+    return found
+
+
+def a_run(api: Api, deployment: str, state: str, pid: str) -> str:
+    """A run in this state, whatever the rules say."""
+    run: str = api.call("POST", f"/deployments/{deployment}/create_flow_run", {})["id"]
+    if pid:
+        api.call("PATCH", f"/flow_runs/{run}", {"infrastructure_pid": pid})
+    set_state(api, run, Proposed("RUNNING", "Running", force=True))
+    set_state(api, run, Proposed(state, state.title(), "first", force=True))
+    return run
+
+
+def set_state(api: Api, run: str, proposed: Proposed) -> Any:
+    transition = str(uuid.uuid5(uuid.UUID(run), proposed.transition))
+    state = {
+        "type": proposed.type,
+        "name": proposed.name,
+        "message": "why",
+        "state_details": {"transition_id": transition},
+    }
+    body = {"state": state, "force": proposed.force}
+    return api.call("POST", f"/flow_runs/{run}/set_state", body)
+
+
+@pytest.mark.parametrize("before", STATES)
+def test_each_proposal_is_answered_as_the_simulation_says(
+    api: Api, server: Server, deployment: str, before: str
+) -> None:
+    proposals = [Proposed(after, after.title(), "second") for after in STATES]
+    proposals += [Proposed(before, before.title(), "first")]
+    proposals += [
+        Proposed("PENDING", "InfrastructurePending", "second"),
+        Proposed("CANCELLED", "Cancelled", "second", force=True),
+    ]
+    for pid in ("", "ns:job"):
+        for proposed in proposals:
+            run = a_run(api, deployment, before, pid)
+            simulated = {"transition_id": "first"}
+            current = {"type": before, "name": before.title(), "state_details": simulated}
+            expected = judge(current, pid, proposed, server.major)
+            answer = set_state(api, run, proposed)
+            now = api.call("GET", f"/flow_runs/{run}")["state_type"]
+            assert (answer["status"], now) == expected, f"{before}, {pid}: {proposed}"
+
+
+def test_the_scheduled_runs_of_a_pool_come_without_their_state(api: Api, deployment: str) -> None:
+    run = a_run(api, deployment, "SCHEDULED", "")
+    pool = api.call("GET", f"/deployments/{deployment}")["work_pool_name"]
+    rows = api.call("POST", f"/work_pools/{pool}/get_scheduled_flow_runs", {})
+    [found] = [row["flow_run"] for row in rows if row["flow_run"]["id"] == run]
+    assert (found["state"], found["state_type"]) == (None, "SCHEDULED")
+    assert found["state_id"]
+
+
+def test_a_run_that_is_scheduled_again_keeps_the_place_of_its_last_job(
+    api: Api, deployment: str
+) -> None:
+    run = a_run(api, deployment, "CRASHED", "ns:job")
+    set_state(api, run, Proposed("SCHEDULED", "AwaitingRetry", "second"))
+    set_state(api, run, Proposed("PENDING", "Pending", "third"))
+    assert api.call("GET", f"/flow_runs/{run}")["infrastructure_pid"] == "ns:job"
+
+
+def test_a_claim_can_be_read_after_the_run_has_moved_on(api: Api, deployment: str) -> None:
+    run = a_run(api, deployment, "SCHEDULED", "")
+    claim = set_state(api, run, Proposed("PENDING", "Pending", "second"))["state"]["id"]
+    set_state(api, run, Proposed("RUNNING", "Running", "third"))
+    states = api.call("GET", f"/flow_run_states/?flow_run_id={run}")
+    [found] = [state for state in states if state["id"] == claim]
+    assert (found["type"], found["name"], found["message"]) == ("PENDING", "Pending", "why")

@@ -1,0 +1,198 @@
+"""As much of a Prefect server as a worker needs to know runs, claim them and tell of their ends.
+
+Its rules are those of both majors; `tests/integration/test_state_rules.py` holds them against real
+servers. Nothing takes time: the clock moves a little with every state, so that states are ordered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from deployctl.api.talk import Request
+from deployctl.core.values import Json
+from deployctl.worker.decide import FINAL
+
+POOL = "pool"
+FLOW = "flow"
+DEPLOYMENT = "deployment"
+
+STATES = (
+    "SCHEDULED",
+    "PENDING",
+    "RUNNING",
+    "CANCELLING",
+    "CANCELLED",
+    "COMPLETED",
+    "FAILED",
+    "CRASHED",
+)
+"""All types of states but PAUSED."""
+
+
+class Missing(Exception):
+    """The server answers 404."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time of everybody, in seconds of the epoch."""
+
+    now: float = 1_000_000.0
+
+
+class Proposed(NamedTuple):
+    """A state that somebody asks for."""
+
+    type: str
+    name: str
+    transition: str = ""
+    force: bool = False
+
+
+def judge(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[str, str]:
+    """What a server answers to a proposal, and the type of state that the run is in then.
+
+    `current`: the state that the run is in; `pid`: its infrastructure_pid; `major`: 2 or 3.
+    """
+    kind, new = current["type"], proposed.type
+    if (kind, new) == ("SCHEDULED", "CANCELLING") and not pid:
+        return "REJECT", "CANCELLED"
+    if proposed.force:
+        return "ACCEPT", new
+    if proposed.transition and current["state_details"].get("transition_id") == proposed.transition:
+        return "REJECT", kind
+    if kind in FINAL and new in ("CANCELLING", "CRASHED"):
+        return "ABORT", kind
+    closed = ("CANCELLING",) if major >= 3 else ("CANCELLING", "CANCELLED")
+    if kind in closed and new != "CANCELLED":
+        return "REJECT", kind
+    if new == "PENDING" and kind in ("PENDING", "RUNNING", "CANCELLED"):
+        renames = kind == "PENDING" and proposed.name not in ("Pending", current["name"])
+        return ("ACCEPT", new) if renames and major >= 3 else ("ABORT", kind)
+    return "ACCEPT", new
+
+
+@dataclass(slots=True)
+class Server:
+    """Flow runs of one deployment on one pool."""
+
+    clock: Clock
+    major: int
+    rows: dict[str, Json] = field(default_factory=dict)
+    states: dict[str, list[Json]] = field(default_factory=dict)
+    """All states of a run, in order; kept when it is deleted."""
+    _ids: int = 0
+
+    def new_id(self) -> str:
+        """An id that nothing else has."""
+        self._ids += 1
+        return str(UUID(int=self._ids))
+
+    def add_run(self) -> str:
+        """A run that is due now; gives its id."""
+        run = self.new_id()
+        self.rows[run] = {
+            "id": run,
+            "name": f"run-{self._ids}",
+            "deployment_id": DEPLOYMENT,
+            "flow_id": FLOW,
+            "infrastructure_pid": None,
+        }
+        self.states[run] = []
+        self._write(run, "SCHEDULED", "Scheduled")
+        return run
+
+    def answer(self, request: Request) -> Json:
+        """What the server makes of a request. Raises Missing for what is not there."""
+        url = urlsplit(request.path)
+        for method, pattern, reply in self._routes():
+            found = re.fullmatch(pattern, url.path)
+            if method == request.method and found:
+                return reply(*found.groups(), *parse_qs(url.query).values(), request.body)
+        raise AssertionError(f"no route for {request.method} {request.path}")
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., Json]]]:
+        return [
+            ("POST", "/work_pools/[^/]+/get_scheduled_flow_runs", self._due),
+            ("POST", "/flow_runs/filter", self._filter),
+            ("GET", "/flow_runs/([^/]+)", lambda run, _: dict(self._row(run))),
+            ("GET", "/flow_run_states/", lambda runs, _: list(self.states.get(runs[0], ()))),
+            ("POST", "/flow_runs/([^/]+)/set_state", self._set_state),
+            ("PATCH", "/flow_runs/([^/]+)", lambda run, body: self._row(run).update(body)),
+            ("PATCH", "/flow_runs/([^/]+)/labels", lambda run, _: self._row(run) and None),
+            ("GET", "/deployments/([^/]+)", lambda name, _: {"id": name}),
+            ("POST", "/logs/", lambda _: None),
+            ("POST", "/events", lambda _: None),
+        ]
+
+    def propose(self, run: str, proposed: Proposed, message: str = "") -> Json:
+        """Asks for a state; gives the server's answer. Raises Missing for a run that is gone."""
+        row = self._row(run)
+        status, kind = judge(row["state"], row["infrastructure_pid"] or "", proposed, self.major)
+        if status == "ACCEPT":
+            self._write(run, kind, proposed.name, message, proposed.transition)
+        elif kind != row["state_type"]:
+            self._write(run, kind, kind.title())
+        return {"status": status, "state": dict(self._row(run)["state"]), "details": {}}
+
+    def delete(self, run: str) -> None:
+        """Deletes a run, if it is there."""
+        self.rows.pop(run, None)
+
+    def type_of(self, run: str) -> str:
+        """The type of a run's state; "" if it is gone."""
+        return str(self.rows[run]["state_type"]) if run in self.rows else ""
+
+    def _row(self, run: str) -> dict[str, Any]:
+        if run not in self.rows:
+            raise Missing(run)
+        row: dict[str, Any] = self.rows[run]
+        return row
+
+    def _write(
+        self, run: str, kind: str, name: str, message: str = "", transition: str = ""
+    ) -> None:
+        self.clock.now += 0.001
+        state = {
+            "id": self.new_id(),
+            "type": kind,
+            "name": name,
+            "message": message,
+            "timestamp": datetime.fromtimestamp(self.clock.now, UTC).isoformat(),
+            "state_details": {"transition_id": transition or None},
+        }
+        self.states[run].append(state)
+        self.rows[run] |= {
+            "state": state,
+            "state_id": state["id"],
+            "state_type": kind,
+            "state_name": name,
+        }
+
+    def _due(self, _: Json) -> Json:
+        scheduled = (row for row in self.rows.values() if row["state_type"] == "SCHEDULED")
+        return [{"flow_run": row | {"state": None}} for row in scheduled]
+
+    def _filter(self, body: Json) -> Json:
+        wanted = body["flow_runs"]
+        ids = wanted.get("id", {}).get("any_")
+        types = wanted.get("state", {}).get("type", {}).get("any_", STATES)
+        found = [
+            dict(row)
+            for key, row in self.rows.items()
+            if (ids is None or key in ids) and row["state_type"] in types
+        ]
+        start = body.get("offset", 0)
+        return found[start : start + body["limit"]]
+
+    def _set_state(self, run: str, body: Json) -> Json:
+        state = body["state"]
+        transition = state["state_details"]["transition_id"]
+        proposed = Proposed(state["type"], state["name"], transition, body["force"])
+        return self.propose(run, proposed, state["message"])
