@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployctl.api.driver import follow
@@ -32,8 +32,10 @@ from deployctl.worker.subjects import Describer
 from deployctl.worker.table import Table
 from deployctl.worker.vitals import Monitor
 
-PATIENCE = 25.0
+PATIENCE = 20.0
 """Seconds that work under way has after a signal: a pod gets 30 s to end."""
+PARTING = 3.0
+"""Seconds that the loops have to end after that, and as many for the last words to the server."""
 
 
 @dataclass(slots=True)
@@ -84,9 +86,10 @@ class Service:
             time.sleep(0.05)
         self.halt.request()
         self.reconciler.close()
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()) + TICK)
-        self.chronicle.ends()
+        _await(threads, PARTING)
+        last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
+        last_words.start()
+        _await([last_words], PARTING)
 
     def _reconcile(self) -> None:
         self.monitor.watched(self.runtime.watches())
@@ -211,3 +214,11 @@ class Service:
             self.journal.tell(Level.ERROR, f"{name}.failed", reason, error=type(error).__name__)
         else:
             self.monitor.well(name)
+
+
+def _await(threads: Sequence[threading.Thread], seconds: float) -> None:
+    """Waits for the ends of threads, all together as long as is said: some may wait for a server
+    that never answers."""
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))

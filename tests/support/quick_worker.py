@@ -34,7 +34,7 @@ def hurry() -> None:
     outcomes.SILENT_AFTER = 1.0
     hands.LONGEST_WAIT = 2.0
     watching.LONGEST_WAIT = 1.0
-    service.PATIENCE = 10.0
+    service.PATIENCE = 5.0
     vars(runtime).update(
         LeaseLeadership=partial(LeaseLeadership, duration=LEASE),
         KubernetesRuntime=partial(runtime.KubernetesRuntime, silence=SILENCE),

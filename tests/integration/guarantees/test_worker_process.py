@@ -1,0 +1,123 @@
+"""Guarantees 22, 27 and 28: the worker as a process, whatever its clock says, when it is asked to
+end, and how much it weighs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.worker import Bench, WorkerProcess, until
+
+JOBS = "/jobs$"
+CLAIM = "/set_state$"
+DUE = "/get_scheduled_flow_runs$"
+TEN_MINUTES = 600.0
+PREFECTS_IDLE = 154_752
+"""Kilobytes of memory that the worker of Prefect 3 has in use while there is nothing to do."""
+
+
+class TestClockIndependence:
+    """Guarantee 22."""
+
+    @pytest.mark.parametrize("ahead", [TEN_MINUTES, -TEN_MINUTES])
+    def test_runs_start_when_the_server_says(self, bench: Bench, ahead: float) -> None:
+        soon = datetime.now(UTC) + timedelta(minutes=5)
+        later = bench.run(
+            state={
+                "type": "SCHEDULED",
+                "name": "Scheduled",
+                "state_details": {"scheduled_time": soon.isoformat()},
+            }
+        )
+        due = bench.run()
+        with bench.worker(ahead=ahead):
+            bench.finish(due)
+            until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.workers_said)
+        assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+        assert bench.types(later) == ["SCHEDULED"]
+        for poll in bench.proxy.seen("POST", DUE):
+            asked = datetime.fromisoformat(poll.body["scheduled_before"]).timestamp()
+            assert abs(asked - time.time()) < TEN_MINUTES / 2
+
+
+@contextmanager
+def sigint_ignored() -> Iterator[None]:
+    """Programs that are started now ignore SIGINT, as those in the background of a script do."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class TestFastCleanStop:
+    """Guarantee 27."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_what_is_being_created_is_finished_and_nothing_more_is_claimed(
+        self, bench: Bench, number: signal.Signals
+    ) -> None:
+        bench.kube_proxy.delay(2, method="POST", path=JOBS)
+        under_way = bench.run()
+        with sigint_ignored(), bench.worker() as worker:
+            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+            worker.process.send_signal(number)
+            worker.await_told("worker.stopping")
+            left = bench.run()
+            assert worker.process.wait(timeout=30) == 0
+        [job] = bench.jobs()
+        assert bench.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
+        assert bench.types(left) == ["SCHEDULED"]
+
+    def test_what_cannot_be_finished_is_left_to_the_next_worker(self, bench: Bench) -> None:
+        bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
+        run = bench.run()
+        with bench.worker() as worker:
+            worker.await_told("run.start-failed", run=run)
+            assert worker.stop() == 0
+        assert bench.types(run) == ["SCHEDULED", "PENDING"]
+        bench.kube_proxy.clear()
+        with bench.worker():
+            bench.finish(run)
+        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+
+    def test_a_server_and_a_cluster_that_hang_do_not_hold_it_up(self, bench: Bench) -> None:
+        bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
+        bench.run()
+        with bench.worker() as worker:
+            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+            seen = len(bench.proxy.exchanges)
+            bench.proxy.hang(times=None)
+            until(lambda: len(bench.proxy.exchanges) > seen, bench.workers_said)
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.process.wait(timeout=25) == 0
+        assert worker.told("worker.stopped")
+
+
+class TestLight:
+    """Guarantee 28."""
+
+    def test_no_server_is_imported(self, bench: Bench) -> None:
+        with bench.worker(PYTHONPROFILEIMPORTTIME="1") as worker:
+            bench.finish(bench.run())
+            assert resident(worker) < PREFECTS_IDLE
+        imported = {
+            line.rpartition("|")[2].strip().partition(".")[0]
+            for line in worker.output.splitlines()
+            if line.startswith("import time:")
+        }
+        assert {"httpx", "kubernetes"} <= imported
+        heavy = {"prefect", "sqlalchemy", "pydantic", "fastapi", "uvicorn", "asyncio", "docker"}
+        assert not heavy & imported
+
+
+def resident(worker: WorkerProcess) -> int:
+    """Kilobytes of memory that the worker has in use."""
+    status = Path(f"/proc/{worker.process.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
