@@ -16,14 +16,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import Enum, auto
 
 from deployctl.api.talk import Request
 from deployctl.clients.http import Answer, NoAnswer
-
-_LONGEST_WAIT = 300.0
+from deployctl.core.retry import asked_wait
 
 
 class Verdict(Enum):
@@ -70,17 +68,4 @@ def under_maintenance(answer: Answer) -> bool:
 
 def retry_after(answer: Answer, now: datetime) -> float | None:
     """Seconds that the server wants us to wait: `Retry-After` as a number or as a date."""
-    text = answer.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - now).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None
+    return asked_wait(answer.headers.get("retry-after", ""), now)

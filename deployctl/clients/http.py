@@ -10,6 +10,7 @@ httpx is imported by the first request, and a plain http:// address gets an empt
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,10 @@ class Connection:
     http2: bool = False
     limit: int = 16
     """How many connections may be open."""
+    direct: tuple[str, ...] = ()
+    """Hosts that no proxy stands before, whatever the environment says."""
+    ca_setting: str = "PREFECT_API_SSL_CERT_FILE"
+    """How a user names such a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Http:
             with self._borrowed() as client:
                 response = client.request(method, url, content=content, headers=sent)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise _translate(error, self._connection) from error
+            raise translate(error, self._connection) from error
         if response.history and response.request.method != method:
             raise _redirected(str(response.url))
         lower = {name.lower(): value for name, value in response.headers.items()}
@@ -149,33 +154,48 @@ class Http:
                     self._idle.append(client)
 
     def _new(self) -> httpx.Client:
-        import httpx
-
-        wanted = self._connection
-        self._tls = self._tls or _tls(wanted)
-        try:
-            client = httpx.Client(
-                headers=dict(wanted.headers),
-                verify=self._tls,
-                http2=wanted.http2,
-                timeout=httpx.Timeout(
-                    wanted.timeout, connect=min(wanted.timeout, _CONNECT_SECONDS)
-                ),
-                limits=httpx.Limits(
-                    max_connections=wanted.limit,
-                    max_keepalive_connections=wanted.limit,
-                    keepalive_expiry=_KEEPALIVE_SECONDS,
-                ),
-                follow_redirects=True,
-                transport=self._transport,
-            )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
-            raise SettingsError(
-                f"the proxy that the environment names cannot be used: {redact(str(error))}",
-                help="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
-            ) from error
+        self._tls = self._tls or _tls(self._connection)
+        client = open_client(
+            self._connection, self._tls, follow_redirects=True, transport=self._transport
+        )
         self._open.append(client)
         return client
+
+
+def open_client(
+    wanted: Connection,
+    tls: ssl.SSLContext | None = None,
+    *,
+    follow_redirects: bool = False,
+    transport: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """A client of httpx, for talks that are not JSON: errors of its go through `translate`.
+
+    Raises SettingsError where certificates or a proxy that the environment names cannot be used.
+    """
+    import httpx
+
+    tls = tls or _tls(wanted)
+    try:
+        return httpx.Client(
+            headers=dict(wanted.headers),
+            verify=tls,
+            http2=wanted.http2,
+            timeout=httpx.Timeout(wanted.timeout, connect=min(wanted.timeout, _CONNECT_SECONDS)),
+            limits=httpx.Limits(
+                max_connections=wanted.limit,
+                max_keepalive_connections=wanted.limit,
+                keepalive_expiry=_KEEPALIVE_SECONDS,
+            ),
+            follow_redirects=follow_redirects,
+            transport=transport,
+            mounts={f"all://{host}": None for host in wanted.direct},
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        raise SettingsError(
+            f"the proxy that the environment names cannot be used: {redact(str(error))}",
+            help="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+        ) from error
 
 
 def _encode(body: Json) -> bytes:
@@ -202,16 +222,17 @@ def _tls(wanted: Connection) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    if wanted.ca_file is None:
-        import httpx
+    import httpx
 
-        return httpx.create_ssl_context()
     try:
+        if wanted.ca_file is None:
+            return httpx.create_ssl_context()
         return ssl.create_default_context(cafile=wanted.ca_file)
     except OSError as error:  # ssl.SSLError is one
+        name = wanted.ca_file or os.environ.get("SSL_CERT_FILE", "")
         raise SettingsError(
-            f"the certificate file '{wanted.ca_file}' cannot be used: {error.strerror or error}",
-            help="Set PREFECT_API_SSL_CERT_FILE to a file of certificates in PEM form.",
+            f"the certificate file '{name}' cannot be used: {error.strerror or error}",
+            help=f"Set {wanted.ca_setting} to a file of certificates in PEM form.",
         ) from error
 
 
@@ -224,7 +245,8 @@ def _redirected(target: str) -> NoAnswer:
     )
 
 
-def _translate(error: Exception, wanted: Connection) -> NoAnswer:
+def translate(error: Exception, wanted: Connection) -> NoAnswer:
+    """What a client's error means: HTTPError, InvalidURL or StreamError of httpx."""
     import httpx
 
     if isinstance(error, httpx.RequestError) and _left_for_https(error, wanted):
@@ -236,7 +258,7 @@ def _translate(error: Exception, wanted: Connection) -> NoAnswer:
     if isinstance(error, httpx.ProxyError):
         return NoAnswer(f"the proxy refused: {redact(str(error))}", sent=False)
     if isinstance(error, httpx.ConnectError):
-        return _not_connected(error)
+        return _not_connected(error, wanted)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
         return NoAnswer(f"its address cannot be used: {error}", sent=False, hopeless=True)
     if isinstance(error, httpx.TooManyRedirects):
@@ -253,7 +275,7 @@ def _left_for_https(error: httpx.RequestError, wanted: Connection) -> bool:
     return wanted.url.startswith("http://") and error.request.url.scheme == "https"
 
 
-def _not_connected(error: Exception) -> NoAnswer:
+def _not_connected(error: Exception, wanted: Connection) -> NoAnswer:
     import socket
 
     cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)
@@ -262,7 +284,7 @@ def _not_connected(error: Exception) -> NoAnswer:
             f"its certificate is not trusted: {cause.verify_message}",
             sent=False,
             hopeless=True,
-            help="Set PREFECT_API_SSL_CERT_FILE to the certificate of its authority.",
+            help=f"Set {wanted.ca_setting} to the certificate of its authority.",
         )
     if isinstance(cause, ssl.SSLError):
         return NoAnswer(

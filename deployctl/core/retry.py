@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_LONGEST_WAIT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,21 @@ class Backoff:
         for attempt in range(self.tries - 1):
             wait = min(self.longest, self.first * 2**attempt)
             yield wait * draw.uniform(1 - self.jitter, 1 + self.jitter)
+
+
+def asked_wait(text: str, now: datetime) -> float | None:
+    """The seconds that `Retry-After` asks for, as a number or as a date; None where it does not.
+
+    Never more than five minutes.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - now).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None
