@@ -1,0 +1,105 @@
+"""Guarantees 11, 12 and 13: how a job ended is known from the cluster, and reaches the server."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from tests.support.worker import Bench, WorkerProcess, until
+
+LOST = "exited without reporting"
+
+
+def crashed_once(bench: Bench, run: str, reason: str) -> None:
+    """The run is CRASHED for this reason, and was never said to be so before."""
+    state = bench.await_state(run, "CRASHED")
+    assert reason in state["message"]
+    assert bench.types(run).count("CRASHED") == 1
+
+
+def was_read(bench: Bench) -> bool:
+    """Whether a worker has read which runs are active."""
+    return any(each.status == 200 for each in bench.proxy.seen("POST", "/flow_runs/filter$"))
+
+
+def try_again(bench: Bench, run: str, *, hours: float) -> None:
+    """What the flow's process does before it ends with 0, when the run has tries left."""
+    when = datetime.now(UTC) + timedelta(hours=hours)
+    details = {"scheduled_time": when.isoformat(), "transition_id": str(uuid.uuid4())}
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details}
+    bench.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+
+class TestCrashDetectionFromConditions:
+    """Guarantee 11."""
+
+    def test_a_deadline_with_tries_left(self, bench: Bench) -> None:
+        """Its pods say that one of four tries failed; only the Job says that there is no other."""
+        run = bench.run(job_variables={"backoff_limit": 3})
+        with bench.worker() as worker:
+            pod = bench.begin(run)
+            worker.await_told("job.running", run=run)
+            bench.kubelet.failed(pod)
+            worker.await_told("job.waits", run=run)
+            assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING"]
+            job = f"/apis/batch/v1/namespaces/{bench.namespace}/jobs/{bench.await_job(run)}"
+            bench.kube.request("PATCH", job, {"spec": {"activeDeadlineSeconds": 1}})
+            crashed_once(bench, run, "ran longer than its deadline")
+        assert bench.kube.request("GET", job)["status"]["failed"] <= 2
+
+
+class TestExit0WithoutAFinalStateIsResolved:
+    """Guarantee 12."""
+
+    def test_only_for_runs_that_their_job_left_behind(self, bench: Bench) -> None:
+        running, pending, later, paused, again = (bench.run() for _ in range(5))
+        with bench.worker() as worker:
+            pods = {run: bench.begin(run) for run in (running, later, paused, again)}
+            try_again(bench, later, hours=1)
+            bench.report(paused, "PAUSED", "Suspended", force=True)
+            try_again(bench, again, hours=0)
+            until(lambda: len(bench.jobs(again)) == 2, bench.workers_said)
+            for run in (later, paused, again):
+                bench.kubelet.succeeded(pods[run])
+                worker.await_told("job.succeeded", run=run)
+            pods[pending] = bench.await_pod(pending)
+            bench.kubelet.running(pods[pending])
+            for run in (running, pending):
+                bench.kubelet.succeeded(pods[run])
+            for run in (running, pending):
+                crashed_once(bench, run, LOST)
+            assert bench.types(later)[-1] == "SCHEDULED"
+            assert bench.types(paused)[-1] == "PAUSED"
+            assert bench.types(again)[-3:] == ["RUNNING", "SCHEDULED", "PENDING"]
+
+
+class TestAnApiOutageDuringFailureIsRetried:
+    """Guarantee 13."""
+
+    def fail_in_an_outage(self, bench: Bench, worker: WorkerProcess) -> str:
+        """Gives a run whose job fails while the server answers nothing but 500."""
+        run = bench.run()
+        pod = bench.begin(run)
+        worker.await_told("job.running", run=run)
+        until(lambda: was_read(bench), bench.workers_said)
+        bench.proxy.answer(500, times=None)
+        bench.kubelet.failed(pod)
+        until(lambda: len(bench.proxy.seen("GET", f"{run}$")) > 2, bench.workers_said)
+        return run
+
+    def test_by_the_same_worker(self, bench: Bench) -> None:
+        with bench.worker() as worker:
+            run = self.fail_in_an_outage(bench, worker)
+            bench.proxy.clear()
+            bench.proxy.drop_answer(500, method="POST", path=f"{run}/set_state$", times=2)
+            crashed_once(bench, run, "The job failed")
+            worker.await_told("run.crashed", run=run)
+            assert len(worker.told("run.crashed", run=run)) == 1
+
+    def test_by_the_next_one(self, bench: Bench) -> None:
+        with bench.worker() as worker:
+            run = self.fail_in_an_outage(bench, worker)
+            worker.kill()
+        bench.proxy.clear()
+        with bench.worker():
+            crashed_once(bench, run, "The job failed")
