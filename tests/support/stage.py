@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.support.prefect_cli import run_program
 from tests.support.servers import Server, running
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
+LEASH = (sys.executable, "-IS", str(Path(__file__).with_name("cluster") / "leash.py"))
 PATIENCE = 150.0
 """Seconds that a busy machine may need for what takes ten."""
 
@@ -208,7 +210,7 @@ class Stage:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         with self.journal.open("wb") as journal:
             return subprocess.Popen(
-                [DEPLOYCTL, "worker", "--pool", "node"],
+                [*LEASH, str(os.getpid()), DEPLOYCTL, "worker", "--pool", "node"],
                 cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
