@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from deployctl.jobs.pools import kubernetes_template
+from deployctl.worker.vitals import FROZEN_AFTER
 from tests.support.api import Api
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.pods import Kubelet
@@ -45,10 +46,18 @@ QUICK = {
 class WorkerProcess:
     """`deployctl worker`, a context manager: starts on entering, is stopped on leaving."""
 
-    def __init__(self, folder: Path, env: dict[str, str], *args: str, ahead: float = 0.0) -> None:
-        """`ahead`: by how many seconds its clock is wrong."""
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str],
+        *args: str,
+        ahead: float = 0.0,
+        frozen_after: float = FROZEN_AFTER,
+    ) -> None:
+        """`ahead`: by how many seconds its clock is wrong; `frozen_after`: after how many without a
+        sign of life one of its loops counts as frozen."""
         self.port = free_port()
-        self._command = [*PROGRAM, str(ahead), *COMMAND, *args]
+        self._command = [*PROGRAM, str(ahead), str(frozen_after), *COMMAND, *args]
         self._folder = folder
         self._env = isolated(folder / "home", **QUICK | env)
         self._env["PREFECT_WORKER_WEBSERVER_PORT"] = str(self.port)
@@ -58,7 +67,7 @@ class WorkerProcess:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                self._command,
+                [*PROGRAM, str(self.ahead), *self._command],
                 cwd=self._folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -251,14 +260,22 @@ class Bench:
 
     # Workers
 
-    def worker(self, *args: str, ahead: float = 0.0, **env: str) -> WorkerProcess:
-        """A worker of the pool, not started yet, whose clock is `ahead` seconds wrong."""
+    def worker(
+        self,
+        *args: str,
+        ahead: float = 0.0,
+        frozen_after: float = FROZEN_AFTER,
+        **env: str,
+    ) -> WorkerProcess:
+        """A worker of the pool, not started yet; see `WorkerProcess`."""
         sides = {
             "PREFECT_API_URL": self.proxy.api_url,
             "KUBECONFIG": str(self.kube_proxy.kubeconfig),
         }
         args = ("--pool", self.pool, *args)
-        made = WorkerProcess(self.folder, sides | env, *args, ahead=ahead)
+        made = WorkerProcess(
+            self.folder, sides | env, *args, ahead=ahead, frozen_after=frozen_after
+        )
         self._workers.append(made)
         return made
 

@@ -1,0 +1,80 @@
+"""Guarantees 4 and 5: what a worker finds when it starts, and what it does not find."""
+
+from __future__ import annotations
+
+from tests.support.worker import Bench, until
+
+MANY = {3: 200, 2: 60}
+"""Jobs by major: a server of Prefect 2 takes its time, and the cluster's side is the same."""
+REPORTED = "/set_state$"
+
+
+def states(bench: Bench) -> dict[str, str]:
+    """The id of the state of every run of the pool."""
+    asked = {
+        "work_pools": {"name": {"any_": [bench.pool]}},
+        "sort": "ID_DESC",
+        "limit": 200,
+    }
+    found = bench.api.call("POST", "/flow_runs/filter", asked)
+    return {run["id"]: run["state_id"] for run in found}
+
+
+def has_pid(bench: Bench, run: str) -> bool:
+    """Whether the server knows where the run's Job is."""
+    return bool(bench.read(run)["infrastructure_pid"])
+
+
+def test_jobs_are_adopted_after_a_restart(bench: Bench) -> None:
+    """Guarantee 4: from two lists, whatever their number; what happens later is reported."""
+    many = MANY[bench.major]
+    runs = [bench.run() for _ in range(many)]
+    with bench.worker() as worker:
+        until(lambda: len(worker.told("run.submitted")) == many, bench.workers_said, 200)
+        pods = {run: bench.begin(run) for run in runs[:3]}
+        worker.kill()
+    before = states(bench)
+    meanwhile, later, fine = runs[:3]
+    bench.kubelet.failed(pods[meanwhile], 137, "OOMKilled")
+    bench.report(fine, "COMPLETED")
+    bench.kubelet.succeeded(pods[fine])
+    bench.proxy.clear()
+    bench.kube_proxy.clear()
+
+    with bench.worker() as worker:
+        assert "memory" in bench.await_state(meanwhile, "CRASHED")["message"]
+        bench.kubelet.failed(pods[later], 3)
+        assert "exit code 3" in bench.await_state(later, "CRASHED")["message"]
+
+    assert {len(worker.told(event)) for event in ("run.claimed", "run.submitted")} == {0}
+    assert len(bench.jobs()) == many
+    after = states(bench)
+    assert {run for run in runs if after[run] != before[run]} == {meanwhile, later, fine}
+    assert len(bench.proxy.seen("POST", REPORTED)) == 2
+    assert not bench.proxy.seen(path="events/filter")
+    assert len(bench.kube_proxy.seen("GET", "/(jobs|pods)")) <= 2 * many / 50 + 4
+
+
+def test_a_job_that_disappeared_is_noticed(bench: Bench) -> None:
+    """Guarantee 5: a claim of somebody else has no Job of ours either, and is left alone."""
+    foreign = bench.run()
+    bench.report(foreign, "PENDING")
+    pending, running, there = (bench.run() for _ in range(3))
+    with bench.worker() as worker:
+        bench.begin(running)
+        until(lambda: len(worker.told("run.submitted")) == 3, bench.workers_said)
+        until(lambda: all(has_pid(bench, run) for run in (pending, there)), bench.workers_said)
+        worker.kill()
+    for run in (pending, running):
+        job = bench.await_job(run)
+        bench.kube.request("DELETE", f"{bench.jobs_path}/{job}?propagationPolicy=Background")
+        bench.await_no_job(run)
+
+    with bench.worker():
+        for run in (pending, running):
+            assert "is gone" in bench.await_state(run, "CRASHED")["message"]
+        assert bench.types(there) == ["SCHEDULED", "PENDING"]
+        assert bench.types(foreign) == ["SCHEDULED", "PENDING"]
+        bench.finish(there)
+        bench.await_state(there, "COMPLETED")
+    assert not bench.jobs(pending)
