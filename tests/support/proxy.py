@@ -352,11 +352,12 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         framing = "" if status == 204 else f"Content-Length: {len(body)}"
         self.reply_head(exchange, status, headers, framing)
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
         self.close_connection = False
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any  # noqa: N815
 
 
 def _parsed(raw: bytes) -> Any:
