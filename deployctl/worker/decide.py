@@ -195,7 +195,7 @@ def _observe(world: World, run: Run, newest: Job | None) -> Iterator[Action]:
         return
     job = world.jobs.get(run.attempt) if run.attempt else newest
     fate = world.fates.get(run.attempt)
-    if job is None and not run.attempt:
+    if not run.attempt and (job is None or _could_begin(job)):
         yield Trace(run)
     elif job is None and fate is not None:
         yield Report(run, fate)

@@ -217,7 +217,8 @@ class Hands:
         if verdict.answer is Answer.GONE:
             self.tell(lambda table: table.forget(run.id))
         else:
-            self.tell(lambda table: table.know(_moved(run, verdict)))
+            known = run if accepted else replace(run, attempt="")
+            self.tell(lambda table: table.know(_moved(known, verdict)))
         return accepted
 
     def _send_log(self, run: Run, job: Job) -> None:

@@ -194,9 +194,9 @@ class Table:
 def merged(old: Run | None, new: Run) -> Run:
     """The new word of the server on a run, with what was found out before about its claim.
 
-    Only a claim carries the mark. Between two claims a run is SCHEDULED, so a run that was not, and
-    whose new state is no claim, is still under the claim of before.
+    Only a claim carries the mark, and between two looks a run may have been claimed anew: so what
+    was found out is true of that state alone.
     """
-    if old is None or new.attempt or new.foreign or "SCHEDULED" in (old.type, new.type):
+    if old is None or new.attempt or new.foreign or old.state_id != new.state_id:
         return new
     return replace(new, attempt=old.attempt, foreign=old.foreign)

@@ -328,6 +328,11 @@ class Process:
             self.inbox.append(Listed(PLACE, tuple(cluster.jobs.values())))
         self.heard = len(cluster.news) + 1
 
+    def relist(self) -> None:
+        """Lists all jobs again, as a watch does that was cut off."""
+        self.heard = 0
+        self.listen()
+
     def step(self) -> None:
         """As `Reconciler.step`: hears, decides, and hands out."""
         while self.inbox:

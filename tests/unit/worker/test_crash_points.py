@@ -23,7 +23,7 @@ thorough = settings(
 )
 
 small = st.integers(0, 2)
-DEEDS = st.sampled_from(["turn", "turn", "poll", "sync", "listen", "step", "act", "act"])
+DEEDS = st.sampled_from(["turn", "turn", "poll", "sync", "listen", "step", "act", "act", "relist"])
 
 
 def an(deed: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:

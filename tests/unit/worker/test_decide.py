@@ -126,6 +126,8 @@ DEAF = Limits(hears_cancel=False)
         (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_within=1)), {}, Remove),
         (a_run("RUNNING", attempt=""), None, {}, Trace),
         (a_run("RUNNING", attempt=""), a_job(Phase.RUNNING), {}, None),
+        (a_run("PENDING", attempt=""), a_job(), {}, Trace),
+        (a_run("CANCELLING", attempt=""), a_job(), {}, Trace),
         (a_run("RUNNING", attempt="a2"), a_job(Phase.FAILED), {}, None),
         (a_run("RUNNING", attempt="", foreign=True), None, MISSING, None),
         (a_run("PENDING", attempt="", foreign=True), None, MISSING, None),
