@@ -22,7 +22,7 @@ from tests.support.cluster.node import Node
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.stage import Stage
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 RELINQUISH = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "relinquish"}
 

@@ -14,6 +14,9 @@ from tests.integration.test_cluster_rig import within
 from tests.support.cluster.node import Node, lacks
 from tests.support.servers import PREFECT_2, PREFECT_3
 
+# The first test may have to make the images.
+pytestmark = pytest.mark.timeout(900)
+
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"
 NODE_WITH_A_POD = """

@@ -82,10 +82,10 @@ def pause_image() -> Image:
 def flow_image(version: str) -> Image:
     """`docker.io/library/flow:VERSION`: Python, Prefect, and the flows in `/opt/app`."""
     pins = ROOT / "tests" / "servers" / f"prefect-{version}.txt"
-    debian = _kept("debian", " ".join((DEBIAN, *UNUSED)).encode(), _debian)
+    debian = _kept("debian", b"", _debian)
     prefect = _kept(
         f"prefect-{version}",
-        pins.read_bytes() + PREFECT.encode(),
+        pins.read_bytes(),
         lambda folder: _prefect(folder, version, pins),
     )
     flows = _kept("flows", FLOWS.read_bytes(), _flows)
@@ -122,10 +122,14 @@ def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _kept(name: str, recipe: bytes, fill: Callable[[Path], None]) -> Layer:
-    """The layer of files that `fill` puts into a folder, made when the cache does not have it."""
+    """The layer of files that `fill` puts into a folder, made when the cache does not have it.
+
+    `recipe`: what they depend on beside this module.
+    """
     cache = tools.CACHE / "layers"
     cache.mkdir(parents=True, exist_ok=True)
-    stem = f"{name}-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    made_from = hashlib.sha256(Path(__file__).read_bytes() + recipe)
+    stem = f"{name}-{made_from.hexdigest()[:16]}"
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = next(cache.glob(f"{stem}.*.tar"), None)
