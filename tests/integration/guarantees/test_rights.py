@@ -1,0 +1,68 @@
+"""What the official chart's Role grants suffices to run, and so does Prefect's ClusterRole for
+workers that look into all namespaces. What is lost without more is said once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.cluster.control_plane import ControlPlane, Rules
+from tests.support.worker import Bench, WorkerProcess
+
+READ = ["get", "list", "watch"]
+CHARTS_ROLE: Rules = [
+    {
+        "apiGroups": [""],
+        "resources": ["events", "pods", "pods/log", "pods/status"],
+        "verbs": READ,
+    },
+    {
+        "apiGroups": ["batch"],
+        "resources": ["jobs"],
+        "verbs": [*READ, "create", "update", "patch", "delete"],
+    },
+]
+"""`role.yaml` of the chart prefect-worker, with its default values."""
+
+BASE_ROLE: Rules = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": [*READ, "create", "delete"]},
+]
+CLUSTER_ROLE: Rules = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": READ},
+]
+"""What Prefect's guide asks for: the Role where jobs are made, the ClusterRole to observe them."""
+
+LOST = ["cluster.unnamed", "lease.forbidden", "secrets.no-create"]
+
+
+def warnings(worker: WorkerProcess) -> list[str]:
+    """The events of all warnings about rights, in alphabetical order."""
+    return sorted(
+        line["event"]
+        for line in worker.journal
+        if line["level"] == "warning" and not line["event"].startswith("job.")
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "cluster_role", "lost"),
+    [(CHARTS_ROLE, (), [*LOST, "watch.narrow"]), (BASE_ROLE, CLUSTER_ROLE, LOST)],
+    ids=["the chart's Role", "the guide's ClusterRole"],
+)
+def test_runs_are_run_and_observed(
+    bench: Bench, control_plane: ControlPlane, role: Rules, cluster_role: Rules, lost: list[str]
+) -> None:
+    kubeconfig = control_plane.kubeconfig_for(role, bench.namespace, cluster_role)
+    with bench.worker(KUBECONFIG=str(kubeconfig), PREFECT_API_KEY="pnu_0123456789") as worker:
+        bench.finish(bench.run())
+        failing, cancelled = bench.run(), bench.run()
+        bench.kubelet.failed(bench.begin(failing), 137, "OOMKilled")
+        assert "memory" in bench.await_state(failing, "CRASHED")["message"]
+        bench.await_pod(cancelled)
+        bench.report(cancelled, "CANCELLING")
+        bench.await_state(cancelled, "CANCELLED")
+        assert worker.page("/ready")[0] == 200
+    assert warnings(worker) == lost

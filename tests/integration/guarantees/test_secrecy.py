@@ -1,0 +1,156 @@
+"""Guarantees 23 and 24: what a job is given of its worker's environment, and where secrets are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.worker import Bench, until
+
+KEY = "pnu_swordfish_0123456789"
+AUTH = "admin:marlin-9876"
+INTEGRATION = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER"
+JOBS_RIGHTS = [
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
+    {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "watch"]},
+]
+
+
+def container(bench: Bench, run: str) -> Any:
+    """The container of the run's Job."""
+    bench.await_job(run)
+    return bench.jobs(run)[0]["spec"]["template"]["spec"]["containers"][0]
+
+
+def environment(bench: Bench, run: str) -> dict[str, Any]:
+    """The variables of the run's Job: their values, or where those come from."""
+    return {
+        each["name"]: each.get("value", each.get("valueFrom"))
+        for each in container(bench, run)["env"]
+    }
+
+
+def secrets(bench: Bench) -> list[Any]:
+    return bench.kube.items(f"/api/v1/namespaces/{bench.namespace}/secrets")
+
+
+class TestEnvHygiene:
+    """Guarantee 23."""
+
+    def test_what_a_job_is_given(self, bench: Bench) -> None:
+        deployment = bench.deployment("env", job_variables={"env": {"MINE": "1"}})
+        run = bench.run(deployment)
+        given: dict[str, Any] = {
+            "PREFECT_CLIENT_MAX_RETRIES": "7",
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "flows",
+        }
+        kept: dict[str, Any] = {
+            "PREFECT_HOME": "/srv/worker",
+            "PREFECT_PROFILES_PATH": "/srv/profiles.toml",
+            "PREFECT_WORKER_PREFETCH_SECONDS": "11",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql://u:p@db/x",
+            "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": bench.namespace,
+            "AWS_SECRET_ACCESS_KEY": "not for jobs",
+        }
+        with bench.worker("--name", "w", **given, **kept):
+            found = environment(bench, run)
+        flow_run = bench.read(run)
+        expected = given | {
+            "MINE": "1",
+            "PREFECT_API_URL": bench.proxy.api_url,
+            "PREFECT__FLOW_RUN_ID": run,
+        }
+        if bench.major >= 3:
+            expected |= {
+                "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+                "PREFECT__WORKER_NAME": "w",
+                "PREFECT__FLOW_ID": flow_run["flow_id"],
+                "PREFECT__FLOW_NAME": f"flow-{bench.pool}",
+                "PREFECT__DEPLOYMENT_ID": deployment,
+                "PREFECT__DEPLOYMENT_NAME": "env",
+            }
+        assert found == expected
+
+
+class TestSecretSafety:
+    """Guarantee 24."""
+
+    @pytest.mark.parametrize("half", ["API_KEY_SECRET_NAME", "API_AUTH_STRING_SECRET_NAME"])
+    def test_half_of_a_secrets_address_is_an_error_at_the_start(
+        self, bench: Bench, half: str
+    ) -> None:
+        variable = f"{INTEGRATION}_{half}"
+        name: dict[str, Any] = {variable: "prefect"}
+        with bench.worker(PREFECT_API_KEY=KEY, **name) as worker:
+            assert worker.process.wait(timeout=60) == 1
+        [line] = worker.told("worker.failed")
+        assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
+        assert not bench.kube_proxy.writes
+
+    def test_a_job_refers_to_the_secret_that_is_there(self, bench: Bench) -> None:
+        run = bench.run()
+        address: dict[str, Any] = {
+            f"{INTEGRATION}_API_KEY_SECRET_NAME": "prefect",
+            f"{INTEGRATION}_API_KEY_SECRET_KEY": "key",
+        }
+        with bench.worker(PREFECT_API_KEY=KEY, **address):
+            found = environment(bench, run)
+        assert found["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "prefect", "key": "key"}}
+        assert not secrets(bench)
+
+    def test_values_are_nowhere_but_in_the_secret_of_their_job(self, bench: Bench) -> None:
+        run = bench.run()
+        env: dict[str, Any] = {"PREFECT_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
+        if bench.major >= 3:
+            env["PREFECT_API_AUTH_STRING"] = AUTH
+        with bench.worker(**env) as worker:
+            bench.await_job(run)
+            bench.kubelet.failed(bench.begin(run), 1)
+            bench.await_state(run, "CRASHED")
+        [secret] = secrets(bench)
+        assert {"PREFECT_API_KEY"} <= secret["data"].keys()
+        [job] = bench.jobs(run)
+        told = [worker.output, str(job), bench.log(run), str(bench.states(run))]
+        for words in (KEY, AUTH.partition(":")[2]):
+            assert not [text for text in told if words in text]
+
+    def test_a_secret_stays_under_a_pod_that_is_pulling_whatever_becomes_of_the_worker(
+        self, bench: Bench
+    ) -> None:
+        run = bench.run()
+        with bench.worker(PREFECT_API_KEY=KEY) as worker:
+            bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
+            until(lambda: bench.read(run)["infrastructure_pid"], bench.workers_said)
+            [before] = secrets(bench)
+            worker.kill()
+        with bench.worker(PREFECT_API_KEY=KEY) as worker:
+            worker.await_told("job.waiting", run=run)
+            [meanwhile] = secrets(bench)
+            worker.stop()
+        [after] = secrets(bench)
+        [job] = bench.jobs(run)
+        name = before["metadata"]["name"]
+        reference = environment(bench, run)["PREFECT_API_KEY"]["secretKeyRef"]
+        assert reference == {"name": name, "key": "PREFECT_API_KEY"}
+        assert before["metadata"]["uid"] == meanwhile["metadata"]["uid"] == after["metadata"]["uid"]
+        [owner] = after["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"]) == ("Job", job["metadata"]["uid"])
+
+    def test_without_the_right_to_one_that_is_asked_for_no_job_shows_the_value(
+        self,
+        bench: Bench,
+        control_plane: ControlPlane,
+        kube_proxy: MakeKubeProxy,
+    ) -> None:
+        bench.kube_proxy = kube_proxy(control_plane.account(JOBS_RIGHTS, bench.namespace))
+        run = bench.run()
+        asked: dict[str, Any] = {f"{INTEGRATION}_CREATE_SECRET_FOR_API_KEY": "true"}
+        with bench.worker(PREFECT_API_KEY=KEY, **asked):
+            state = bench.await_state(run, "CRASHED")
+        assert "secrets" in state["message"]
+        assert KEY not in state["message"]
+        assert not bench.jobs()
