@@ -18,6 +18,7 @@ from deployctl.worker import decoration, events
 from deployctl.worker.flow_logs import FlowLogs
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Cause, Job, Phase, Run
+from deployctl.worker.runs import one
 
 _MOST_EVENTS = 2000
 """Events that may wait for the server; the oldest are lost first."""
@@ -67,10 +68,20 @@ class Chronicle:
 
     def waits(self, run: Run, cause: Cause) -> None:
         """The job of a run cannot begin, and why."""
+        self.explain(run, cause)
+        try:
+            now = follow(one(run.id, self.owner), self.session)
+        except ApiError as error:
+            self._note(error)
+            return
+        if now is not None and now.state_id == run.state_id:
+            transition = str(uuid.uuid4())
+            talk = decoration.tell_waiting(run, self.owner, transition, self.dialect)
+            self._note(follow(talk, self.session))
+
+    def explain(self, run: Run, cause: Cause) -> None:
+        """What is wrong with the job of a run."""
         self.say(run, Level.WARNING, f"{cause.message}. {cause.help}".strip())
-        transition = str(uuid.uuid4())
-        talk = decoration.tell_waiting(run, self.owner, transition, self.dialect)
-        self._note(follow(talk, self.session))
 
     def executed(self, run: Run, job: Job) -> None:
         """The job of a run is over."""

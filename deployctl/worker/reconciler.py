@@ -176,7 +176,9 @@ class Reconciler:
         if run is None or not self.leadership.leads:
             return
         if job.phase.is_over and before is not None and not before.phase.is_over:
-            self._explained.pop(job.attempt, None)
+            told = self._explained.pop(job.attempt, "")
+            if job.phase is Phase.FAILED and job.cause and job.cause.code != told:
+                self.chronicle.explain(run, job.cause)
             self.chronicle.executed(run, job)
         elif job.phase is Phase.WAITING and job.cause and not job.ending and run.type in ACTIVE:
             self._explain(run, job, job.cause)
