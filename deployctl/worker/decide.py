@@ -23,7 +23,7 @@ again first, and does nothing if it has moved on. So a world that is seconds old
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -136,7 +136,7 @@ class World:
     busy: frozenset[str] = frozenset()
     """Runs that a hand is at, or that have to wait before the next try."""
     slots: int | None = None
-    """How many more runs may be claimed; None: any number."""
+    """How many more jobs there may be; None: any number."""
     claiming: bool = True
     leads: bool = True
     complete: bool = True
@@ -162,8 +162,20 @@ def decide(world: World) -> list[Action]:
         waiting = {job.run for job in world.jobs.values() if _could_begin(job)}
         due = [run for run in world.due if run.id not in world.busy | waiting]
         young = world.age < FRESH_FOR
-        actions += [Claim(run, fresh=young and not run.pid) for run in due[: world.slots]]
-    return actions
+        actions += [Claim(run, fresh=young and not run.pid) for run in due]
+    return list(_within(actions, world.slots))
+
+
+def _within(actions: Iterable[Action], slots: int | None) -> Iterator[Action]:
+    """The actions without those that would make for more new jobs than `slots`: claims, and the
+    jobs of claims that another process left behind. One's own claims have their slots already.
+    """
+    for action in actions:
+        if isinstance(action, Claim) or (isinstance(action, Start) and not action.fresh):
+            if slots == 0:
+                continue
+            slots = None if slots is None else slots - 1
+        yield action
 
 
 def _could_begin(job: Job) -> bool:

@@ -141,7 +141,9 @@ class Table:
         """How many jobs of this worker there are or will be at once: what `--limit` counts."""
         there = sum(job.worker == worker and not job.phase.is_over for job in self.jobs.values())
         claiming = sum(run.id in self.busy for run in self.due)
-        return there + claiming + sum(attempt not in self.jobs for attempt in self.mine)
+        starting = {run.attempt for key in self.busy if (run := self.runs.get(key))}
+        unseen = (self.mine.keys() | starting) - self.jobs.keys()
+        return there + claiming + len(unseen)
 
     def world(
         self, now: float, *, slots: int | None, claiming: bool, leads: bool, hears: bool

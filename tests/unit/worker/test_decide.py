@@ -70,6 +70,12 @@ def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) 
     assert len(decide(world(None, due=due, **more))) == claimed
 
 
+def test_claims_that_were_left_behind_get_their_jobs_before_more_is_claimed() -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "ca"]
+    actions = decide(world(a_run(**OLD), due=due, slots=2, **MISSING))
+    assert [type(action) for action in actions] == [Start, Claim]
+
+
 @pytest.mark.parametrize(
     ("job", "claimed"),
     [(a_job(), 0), (a_job(ending=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
@@ -106,6 +112,7 @@ DEAF = Limits(hears_cancel=False)
     ("run", "job", "more", "action"),
     [
         (a_run(**OLD), None, MISSING, Start),
+        (a_run(**OLD), None, MISSING | {"slots": 0}, None),
         (a_run(since=NOW - ORPHANED_AFTER + 1), None, MISSING, None),
         (a_run(**OLD), None, {"missing": {"r1": NOW - 1}}, None),
         (a_run(**OLD, pid="ns:red-fox-1"), None, MISSING, Search),

@@ -1,0 +1,51 @@
+"""What a worker knows, and how many jobs it counts as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deployctl.worker.model import Changed, Job, Phase, Run
+from deployctl.worker.table import Table
+
+
+def a_run(name: str, type: str = "PENDING", attempt: str = "") -> Run:  # noqa: A002
+    return Run(name, name, f"state-{name}", type, type.title(), 0.0, "d1", "f1", attempt=attempt)
+
+
+def a_job(name: str, phase: Phase = Phase.WAITING, worker: str = "w") -> Changed:
+    return Changed(Job(name, f"claim-{name}", name, "ns", f"ns:{name}", worker, phase, 0.0))
+
+
+def test_a_job_counts_from_its_claim_to_its_end() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.offer([a_run("a", "SCHEDULED")], 0.0)
+    counts = [table.live("w")]
+    steps: list[Callable[[], None]] = [
+        lambda: table.busy.add("a"),
+        lambda: table.claimed(a_run("a", attempt="claim-a")),
+        lambda: table.hear(a_job("a")),
+        lambda: table.hear(a_job("a", Phase.RUNNING)),
+        lambda: table.busy.discard("a"),
+        lambda: table.hear(a_job("a", Phase.SUCCEEDED)),
+    ]
+    for step in steps:
+        step()
+        counts.append(table.live("w"))
+    assert counts == [0, 1, 1, 1, 1, 1, 0]
+
+
+def test_a_claim_of_another_process_counts_while_its_job_is_made() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.know(a_run("a", attempt="claim-a"))
+    counts = [table.live("w")]
+    table.busy.add("a")
+    counts.append(table.live("w"))
+    table.hear(a_job("a"))
+    counts.append(table.live("w"))
+    assert counts == [0, 1, 1]
+
+
+def test_the_jobs_of_other_workers_do_not_count() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.hear(a_job("a", worker="other"))
+    assert table.live("w") == 0
