@@ -8,12 +8,13 @@ PREFECT_3 := $(CACHE)/prefect-3.8.8
 PREFECT_2 := $(CACHE)/prefect-2.20.26
 BIN := .venv/bin
 
-.PHONY: help demo test lint bench servers cluster-tools clean
+.PHONY: help demo test soak lint bench servers cluster-tools clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    deploy examples/etl to a real Prefect server and show the result"
 	@echo "make test    run all tests, against real servers of Prefect 2.20 and 3.x and a Kubernetes"
+	@echo "make soak    run 500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
 	@echo "make lint    check style, format and types"
 	@echo "make bench   measure deployctl beside the real prefect"
 	@echo "make clean   delete what make has made"
@@ -24,6 +25,9 @@ demo: .venv/.ready $(PREFECT_3)/.ready
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
 	$(BIN)/python -m pytest
+
+soak: .venv/.ready servers cluster-tools
+	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

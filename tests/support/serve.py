@@ -1,8 +1,11 @@
-"""Runs the Prefect server of the interpreter that runs this file: `python serve.py HOST PORT`.
+"""Runs the Prefect server of the interpreter that runs this file: `python serve.py HOST PORT BUSY`.
 
 It replaces `prefect server start`, which loads the whole command line first and runs the server in
 another process. Standard input is a leash: the server ends as soon as whoever holds the other end
 is gone, however that happened, so that no test run leaves servers behind.
+
+BUSY is for how many seconds a write waits for others on SQLite. With Prefect's own 60, a write that
+blocks itself keeps everybody waiting for a minute; a crowd that is to get ahead wants less.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import Any
 
 
 def end_with_parent() -> None:
@@ -18,8 +22,22 @@ def end_with_parent() -> None:
     os._exit(0)
 
 
+def wait_for_others(seconds: float) -> None:
+    """Sets how long any connection to the database waits."""
+    from sqlalchemy import event  # type: ignore[import-not-found,unused-ignore]
+    from sqlalchemy.pool import Pool  # type: ignore[import-not-found,unused-ignore]
+
+    def set_up(connection: Any, *_: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        cursor.close()
+
+    event.listen(Pool, "checkout", set_up)
+
+
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True).start()
+    wait_for_others(float(sys.argv[3]))
     import uvicorn  # type: ignore[import-not-found,unused-ignore]
 
     uvicorn.run(

@@ -51,7 +51,8 @@ class Server:
     """One Prefect server and its data.
 
     `csrf`, `auth` ("user:password"; 2.20 has no such thing) and `scheduler` switch the server's own
-    settings; `env` adds others; it listens on `host`. The server does not run before `start`.
+    settings; `env` adds others; it listens on `host`; `busy` is for how many seconds a write waits
+    for others. The server does not run before `start`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Server:
         auth: str | None = None,
         scheduler: bool = True,
         host: str = "127.0.0.1",
+        busy: float = 60.0,
         env: dict[str, str] | None = None,
     ) -> None:
         self.version = version
@@ -73,6 +75,7 @@ class Server:
         self.port = free_port()
         self.api_url = f"http://{host}:{self.port}/api"
         self.auth = auth
+        self.busy = busy
         self._env = isolated(
             self.home,
             PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{self.database}",
@@ -108,9 +111,10 @@ class Server:
         self._launch(self._env | ready)
 
     def _launch(self, env: dict[str, str]) -> None:
+        serve = Path(__file__).with_name("serve.py")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, Path(__file__).with_name("serve.py"), self.host, str(self.port)],
+                [self.python, serve, self.host, str(self.port), str(self.busy)],
                 cwd=self.home,
                 env=env,
                 stdin=subprocess.PIPE,

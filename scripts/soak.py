@@ -1,0 +1,54 @@
+"""`make soak`: hundreds of runs while workers die and both APIs fail, on servers of both majors.
+
+python -m scripts.soak --runs 500 --seed 7 --prefect 3.8.8
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.support.api import Api
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.proxy import KubeProxy
+from tests.support.proxy import Proxy
+from tests.support.servers import PREFECT_2, PREFECT_3, running
+from tests.support.soak import BUSY, QUIET, Figures, Plan, soak
+from tests.support.worker import Bench
+
+
+def main() -> None:
+    """Soaks, prints what came of it, and ends with 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--prefect", action="append", choices=[PREFECT_3, PREFECT_2])
+    asked = parser.parse_args()
+    plan = Plan(asked.runs, asked.seed)
+    print(f"seed {plan.seed}", flush=True)
+    good = True
+    for version in asked.prefect or [PREFECT_3, PREFECT_2]:
+        figures = _on(version, plan)
+        print(figures, flush=True)
+        good = good and not figures.wrong
+    raise SystemExit(0 if good else 1)
+
+
+def _on(version: str, plan: Plan) -> Figures:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running(version, scheduler=False, busy=BUSY, env=QUIET))
+        plane = stack.enter_context(ControlPlane())
+        namespace = stack.enter_context(plane.namespace())
+        kube_proxy = KubeProxy(plane.admin, folder / "kubeconfig", namespace)
+        api = stack.enter_context(Api(server.api_url))
+        proxy = stack.enter_context(Proxy(server.api_url))
+        stack.enter_context(kube_proxy)
+        return soak(Bench(api, proxy, kube_proxy, plane.admin, namespace, folder), plan)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A small soak, so that the suite holds one; `make soak` runs the large one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import FreshServer, MakeKubeProxy
+from tests.support.api import Api
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.proxy import Proxy
+from tests.support.servers import PREFECT_2, PREFECT_3
+from tests.support.soak import BUSY, QUIET, Plan, soak
+from tests.support.worker import Bench
+
+PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(1.5, 4.0), patience=240.0)
+
+
+@pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
+def test_no_run_is_lost_or_doubled_whatever_fails(
+    version: str,
+    fresh_server: FreshServer,
+    control_plane: ControlPlane,
+    namespace: str,
+    kube_proxy: MakeKubeProxy,
+    tmp_path: Path,
+) -> None:
+    server = fresh_server(version, scheduler=False, busy=BUSY, env=QUIET)
+    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
+        bench = Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
+        figures = soak(bench, PLAN)
+    assert not figures.wrong, str(figures)
+    assert figures.jobs == figures.attempts == figures.starts
+    assert figures.kills
+    assert figures.faults.total() > PLAN.runs
