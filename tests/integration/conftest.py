@@ -27,6 +27,8 @@ from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
+from tests.support.registry import LocalRegistry
+from tests.support.registry import lacks as lacks_registry
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
 from tests.support.site import Site
 from tests.support.worker import Bench
@@ -236,4 +238,22 @@ def node() -> Iterator[Node]:
     images = [flow_image(version) for version in (PREFECT_3, PREFECT_2)]
     with ControlPlane(controllers=["*"]) as plane, Node(plane) as made:
         made.add(*images)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[LocalRegistry]:
+    """A registry that wants no login, shared by all tests: repositories are named after them."""
+    if reason := lacks_registry():
+        pytest.skip(reason)
+    with LocalRegistry() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def closed_registry() -> Iterator[LocalRegistry]:
+    """A registry that wants a name and a password."""
+    if reason := lacks_registry():
+        pytest.skip(reason)
+    with LocalRegistry(basic=True) as made:
         yield made

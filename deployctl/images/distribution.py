@@ -1,0 +1,206 @@
+"""Images in registries: what lies under a name, and moving it from one name to another.
+
+A name leads to a manifest, or to an index with a manifest per platform; a manifest lists the layers
+and the configuration. All these are known by their digests, so what is in a registry already is
+never sent to it again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
+from deployctl.clients.registry_errors import RegistryError
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+from deployctl.images.credentials import Logins
+from deployctl.images.platform import Platform, best, described
+from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
+
+_HUB_API = f"registry-1.{DOCKER_HUB}"
+
+
+class NoImage(RegistryError):
+    """What lies under a name is not an image, or none of a kind that is still in use."""
+
+    code = "DC718"
+
+
+class NoSuchPlatform(RegistryError):
+    """There is an image, and not for this platform."""
+
+    code = "DC719"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of an image, as it lies in a registry."""
+
+    digest: str
+    size: int
+    """In bytes, packed."""
+    type: str
+    """Its media type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An image for one platform, found in a registry."""
+
+    reference: Reference
+    """As it was asked for."""
+    digest: str
+    """Of the manifest for the platform."""
+    index: str | None
+    """The digest of the index that it was found by; None where there is none."""
+    type: str
+    """The media type of the manifest."""
+    manifest: Json
+    config: Json
+    """The image's configuration."""
+    config_digest: str
+    layers: tuple[Layer, ...]
+    platform: Platform
+
+
+class Registries:
+    """The registries that a command speaks to, each logged in to once; for many threads."""
+
+    def __init__(self, logins: Logins, stop: Stop | None = None) -> None:
+        self._logins, self._stop = logins, stop or Stop()
+        self._open: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def at(self, registry: str) -> Registry:
+        """The registry of this name, as in a reference. Raises LoginUnusable."""
+        login = self._logins.of(registry)
+        with self._lock:
+            if registry not in self._open:
+                host = _HUB_API if registry == DOCKER_HUB else registry
+                self._open[registry] = Registry(host, login, stop=self._stop)
+            return self._open[registry]
+
+    def close(self) -> None:
+        """Closes every connection."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+    # All these raise RegistryError, LoginUnusable and Interrupted.
+
+    def resolve(self, reference: Reference, platform: Platform | None = None) -> Resolved:
+        """What is to be run on a platform (None: one like this machine) under a name.
+
+        Raises NotInRegistry, NoImage, NoSuchPlatform.
+        """
+        wanted = platform or Platform.here()
+        found = self._manifest(reference, reference.digest or reference.tag or LATEST)
+        index = None
+        if found.type in INDEXES:
+            index = found.digest
+            found = self._manifest(reference, _pick(reference, _parsed(found, reference), wanted))
+        if found.type not in MANIFESTS:
+            raise NoImage(
+                f"'{reference.familiar()}' cannot be run: it is of type '{found.type}'",
+                help="push the image anew with a Docker of version 1.10 or later",
+            )
+        manifest = _parsed(found, reference)
+        config = self._config(reference, manifest)
+        there = described(config)
+        if best(wanted, [there]) is None:
+            raise _no_platform(reference, wanted, [there])
+        layers = tuple(
+            Layer(str(each["digest"]), int(each["size"]), str(each["mediaType"]))
+            for each in manifest["layers"]
+        )
+        config_digest = str(manifest["config"]["digest"])
+        return Resolved(
+            reference,
+            found.digest,
+            index,
+            found.type,
+            manifest,
+            config,
+            config_digest,
+            layers,
+            cast(Platform, there),
+        )
+
+    def exists(self, reference: Reference) -> str | None:
+        """The digest of what a name leads to, index or manifest; None if it leads nowhere."""
+        registry = self.at(reference.registry)
+        named = reference.digest or reference.tag or LATEST
+        return registry.head_manifest(reference.repository, named)
+
+    def copy(self, layer: Layer, source: Reference, target: Reference) -> Pushed:
+        """Sees that a layer of `source` is in the repository of `target`.
+
+        Within a registry it is mounted where that is allowed; else it is read and sent.
+        """
+        of, to = self.at(source.registry), self.at(target.registry)
+        return to.push_blob(
+            target.repository,
+            layer.digest,
+            layer.size,
+            lambda start: of.pull_blob(source.repository, layer.digest, start),
+            mount_from=source.repository if source.registry == target.registry else "",
+        )
+
+    def tag(self, source: Reference, tags: Iterable[str]) -> str:
+        """Gives what a name leads to more tags in its repository, and gives its digest."""
+        found = self._manifest(source, source.digest or source.tag or LATEST)
+        registry = self.at(source.registry)
+        for tag in tags:
+            registry.put_manifest(source.repository, tag, found.content, found.type)
+        return found.digest
+
+    def _manifest(self, reference: Reference, named: str) -> Manifest:
+        return self.at(reference.registry).manifest(reference.repository, named)
+
+    def _config(self, reference: Reference, manifest: Json) -> Json:
+        registry = self.at(reference.registry)
+        try:
+            pieces = registry.pull_blob(reference.repository, str(manifest["config"]["digest"]))
+            config = json.loads(b"".join(pieces))
+            assert isinstance(config, dict)
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise _no_image(reference) from error
+        return config
+
+
+def _parsed(found: Manifest, reference: Reference) -> Json:
+    """A manifest or index as a value that has what it must have."""
+    try:
+        value = json.loads(found.content)
+        for each in value["manifests" if found.type in INDEXES else "layers"]:
+            each["digest"], each["size"], each["mediaType"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_image(reference) from error
+    return value
+
+
+def _pick(reference: Reference, index: Json, wanted: Platform) -> str:
+    """The digest of the manifest in an index that fits best. Raises NoSuchPlatform."""
+    offered = [described(each.get("platform")) for each in index["manifests"]]
+    place = best(wanted, offered)
+    if place is None:
+        raise _no_platform(reference, wanted, offered)
+    return str(index["manifests"][place]["digest"])
+
+
+def _no_platform(
+    reference: Reference, wanted: Platform, offered: Iterable[Platform | None]
+) -> NoSuchPlatform:
+    there = ", ".join(dict.fromkeys(str(each) for each in offered if each)) or "no platform"
+    return NoSuchPlatform(
+        f"'{reference.familiar()}' is not there for {wanted}, but for {there}",
+        help="name one of these as `platform` of the build step, or take another base image",
+    )
+
+
+def _no_image(reference: Reference) -> NoImage:
+    return NoImage(f"what '{reference.familiar()}' leads to is not the description of an image")
