@@ -1,0 +1,92 @@
+"""Guarantee 25: what a cluster refuses for good is said at once, what may pass is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.worker import Bench, until
+
+JOBS = "/jobs$"
+
+
+def forbid(bench: Bench) -> None:
+    """A quota without room for one more Job."""
+    quota = {
+        "metadata": {"name": "full"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    path = f"/api/v1/namespaces/{bench.namespace}/resourcequotas"
+    bench.kube.request("POST", path, quota)
+    until(lambda: bench.kube.request("GET", f"{path}/full").get("status", {}).get("hard"), str)
+
+
+def no_namespace(bench: Bench) -> dict[str, Any]:
+    return {"namespace": f"{bench.namespace}-nope"}
+
+
+def bad_manifest(_: Bench) -> dict[str, Any]:
+    return {"service_account_name": "not a name!"}
+
+
+class TestWhatIsRefusedForGoodFailsFast:
+    @pytest.mark.parametrize(
+        ("variables", "reason"),
+        [
+            (no_namespace, "there is no namespace"),
+            (bad_manifest, "serviceAccountName"),
+        ],
+    )
+    def test_a_job_that_cannot_be(
+        self, bench: Bench, variables: Callable[[Bench], dict[str, Any]], reason: str
+    ) -> None:
+        run = bench.run(bench.deployment("bad", job_variables=variables(bench)))
+        with bench.worker() as worker:
+            state = bench.await_state(run, "CRASHED")
+            assert reason in state["message"]
+            until(lambda: reason in bench.log(run), bench.workers_said)
+            assert not worker.told("run.start-failed")
+            bench.finish(bench.run())
+        assert bench.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
+        assert len(bench.kube_proxy.seen("POST", JOBS)) == 2
+
+    def test_a_quota_without_room(self, bench: Bench) -> None:
+        forbid(bench)
+        run = bench.run()
+        with bench.worker():
+            state = bench.await_state(run, "CRASHED")
+        assert "quota" in state["message"]
+        assert len(bench.kube_proxy.seen("POST", JOBS)) == 1
+
+
+class TestWhatMayPassIsWaitedFor:
+    """With the claim kept: the run starts when the cluster is back, in the same attempt."""
+
+    @pytest.mark.parametrize("status", [0, 429, 500, 503])
+    def test_a_cluster_that_is_down_at_submit(self, bench: Bench, status: int) -> None:
+        if status:
+            bench.kube_proxy.answer(status, method="POST", path=JOBS, times=None)
+        else:
+            bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
+        run = bench.run()
+        with bench.worker() as worker:
+            until(lambda: len(worker.told("run.start-failed", run=run)) > 1, bench.workers_said)
+            assert not bench.jobs()
+            assert worker.is_alive
+            bench.kube_proxy.clear()
+            bench.finish(run)
+        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+
+    def test_a_cluster_that_is_gone_before_the_start(self, bench: Bench) -> None:
+        bench.kube_proxy.stop_after(0)
+        run = bench.run()
+        with bench.worker() as worker:
+            worker.await_told("worker.waits")
+            assert worker.page("/health")[0] == 200
+            assert worker.page("/ready")[0] == 503
+            assert bench.types(run) == ["SCHEDULED"]
+            bench.kube_proxy.clear()
+            bench.finish(run)
+            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
