@@ -39,9 +39,11 @@ progress = st.one_of(
 befalls = st.one_of(
     st.none(), st.sampled_from(Fault), st.lists(progress, min_size=1, max_size=3).map(Meanwhile)
 )
+one_request = st.builds(lambda number, what: (None,) * number + (what,), st.integers(0, 5), befalls)
 anything = st.one_of(
     progress,
     an("calm"),
+    an("worker", small, st.just("turn"), one_request),
     an("worker", small, DEEDS, st.lists(befalls, max_size=6)),
     an("user", small, st.just("SCHEDULED"), st.just("AwaitingRetry")),
     an("user", small, st.just("CANCELLED"), st.just("Cancelled")),
@@ -51,7 +53,7 @@ anything = st.one_of(
     an("rename", small),
     an("delete", small),
 )
-events = st.lists(anything, max_size=40)
+events = st.lists(anything, min_size=3, max_size=40)
 
 
 def play(world: World, events: list[Event]) -> None:
