@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from deployctl.core.errors import DeployctlError
 from deployctl.images.ignore import Ignore
@@ -63,9 +63,10 @@ class _File:
 
     def read(self, size: int = _CHUNK, /) -> bytes:
         """At most `size` bytes more, and none at the end. Raises Unreadable."""
+        wanted = min(size, self._left)
         with _reading(self._path):
-            data = self._file.read(min(size, self._left))
-        if self._left and not data:
+            data = self._file.read(wanted)
+        if len(data) < wanted:
             raise self._changed()
         self._left -= len(data)
         return data
@@ -157,7 +158,8 @@ def tar(content: Iterable[Entry], out: BinaryIO, *, time: int = 0, root: str = "
     All belongs to user and group 0 and is of `time`, in seconds of the epoch; `root` is put before
     the paths. Raises Unreadable.
     """
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    buffers: dict[str, Any] = {"bufsize": _CHUNK, "copybufsize": _CHUNK}
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, **buffers) as archive:
         for entry in content:
             info = tarfile.TarInfo(f"{root}{entry.path}")
             info.type = _TAR_TYPES[entry.kind]

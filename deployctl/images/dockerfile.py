@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from deployctl.core.diagnostics import Diagnostic, Report, Span
 from deployctl.images.words import flags_and_rest, heredoc_words, quoted_words
@@ -100,7 +101,7 @@ class Dockerfile:
 
 def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
     """Reads a Dockerfile; `name` is what its problems call it (DC703). Raises nothing."""
-    lines = text.removeprefix("\ufeff").split("\n")
+    lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
     reader = _Reader(name, [line.rstrip("\r") for line in lines])
     instructions = list(reader.instructions())
     arguments, stages = _stages(instructions, reader)
@@ -256,7 +257,7 @@ def _stages(
             reader.problem(f"{found.keyword} stands before the first FROM", found.line)
     stages = [
         _stage(instructions[at], tuple(instructions[at + 1 : end]), reader)
-        for at, end in zip(starts, [*starts[1:], len(instructions)], strict=True)
+        for at, end in pairwise([*starts, len(instructions)])
     ]
     return tuple(found for found in before if found.keyword == "ARG"), tuple(stages)
 

@@ -52,7 +52,8 @@ class Reference:
             name, colon, tag = rest, "", ""
         registry, repository = _split(name)
         problem = (
-            _bad_name(registry, repository)
+            (_IMAGE_ID.fullmatch(text) and "this is the id of an image")
+            or _bad_name(registry, repository)
             or (colon and not _TAG.fullmatch(tag) and f"'{tag}' cannot be a tag")
             or (at and not _DIGEST.fullmatch(digest) and f"'{digest}' cannot be a digest")
         )
@@ -101,8 +102,6 @@ def _bad_name(registry: str, repository: str) -> str:
     short = repository.removeprefix("library/")
     if not short:
         return "it is empty"
-    if registry == DOCKER_HUB and _IMAGE_ID.fullmatch(short):
-        return "this is the id of an image"
     if repository != repository.lower():
         return "the repository must be in lower case"
     if not _REGISTRY.fullmatch(registry):

@@ -1,0 +1,177 @@
+"""The files that a build sees, and the archive of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import socket
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deployctl.images import context
+from deployctl.images.context import Kind, Unreadable, entries, sent
+from deployctl.images.ignore import Ignore
+
+NOBODY = 65534
+
+
+def archived(folder: Path, **options: str | int) -> bytes:
+    out = io.BytesIO()
+    context.tar(entries(folder, Ignore()), out, **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def read_back(archive: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {member.name: member for member in tar}
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, which may read everything."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_entries_are_sorted_and_folders_come_before_what_is_in_them(tmp_path: Path) -> None:
+    for path in ("b", "a/z", "a/b/c", "a.txt", "A"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    found = [entry.path for entry in entries(tmp_path, Ignore())]
+    assert found == ["A", "a", "a/b", "a/b/c", "a/z", "a.txt", "b"]
+
+
+def test_files_folders_links_and_pipes_are_there_and_sockets_are_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "folder").mkdir(mode=0o750)
+    (tmp_path / "inside").symlink_to("folder")
+    (tmp_path / "outside").symlink_to("../../etc/passwd")
+    (tmp_path / "broken").symlink_to("/nowhere")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with socket.socket(socket.AF_UNIX) as bound:
+        at = os.open(tmp_path, os.O_PATH)
+        try:
+            bound.bind(f"/proc/self/fd/{at}/socket")
+        finally:
+            os.close(at)
+        found = {entry.path: entry for entry in entries(tmp_path, Ignore())}
+    assert {path: (e.kind, e.size, e.target) for path, e in found.items()} == {
+        "broken": (Kind.LINK, 0, "/nowhere"),
+        "file": (Kind.FILE, 5, ""),
+        "folder": (Kind.FOLDER, 0, ""),
+        "inside": (Kind.LINK, 0, "folder"),
+        "outside": (Kind.LINK, 0, "../../etc/passwd"),
+        "pipe": (Kind.PIPE, 0, ""),
+    }
+    assert found["file"].mode == 0o640
+    assert found["file"].digest == hashlib.sha256(b"12345").hexdigest()
+    assert found["inside"].digest == ""
+    members = read_back(archived(tmp_path))
+    assert {name: member.type for name, member in members.items()} == {
+        "broken": tarfile.SYMTYPE,
+        "file": tarfile.REGTYPE,
+        "folder": tarfile.DIRTYPE,
+        "inside": tarfile.SYMTYPE,
+        "outside": tarfile.SYMTYPE,
+        "pipe": tarfile.FIFOTYPE,
+    }
+
+
+def test_a_folder_that_is_left_out_is_there_for_what_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/kept").touch()
+    (tmp_path / "a/left").touch()
+    found = entries(tmp_path, Ignore(["a", "!**/kept"]))
+    assert [entry.path for entry in found] == ["a", "a/b", "a/b/kept"]
+
+
+def test_an_engine_is_also_sent_what_it_reads_itself(tmp_path: Path) -> None:
+    for path in ("ci/Dockerfile", "ci/other", "z", ".dockerignore"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    seen = entries(tmp_path, Ignore(["ci", ".dockerignore"]))
+    assert [entry.path for entry in seen] == ["z"]
+    paths = [e.path for e in sent(seen, tmp_path, "ci/Dockerfile", ".dockerignore", "absent")]
+    assert paths == [".dockerignore", "ci", "ci/Dockerfile", "z"]
+
+
+def test_the_archive_depends_on_nothing_but_the_files(tmp_path: Path) -> None:
+    for name, time in (("one", 1_000), ("two", 2_000_000_000)):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "файл").write_text("x")
+        os.utime(tmp_path / name / "sub" / "файл", (time, time))
+    first, second = archived(tmp_path / "one"), archived(tmp_path / "two")
+    assert first == second
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in read_back(first).values()} == {
+        (0, 0, "", "", 0)
+    }
+
+
+def test_the_archive_can_have_a_time_and_a_root(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    members = read_back(archived(tmp_path, time=7, root="app/"))
+    assert [(name, member.mtime) for name, member in members.items()] == [("app/a", 7)]
+
+
+@pytest.mark.parametrize("name", ["文件", "a b", "x" * 200, b"\xff\xfe", "new\nline", "*?[", "é"])
+def test_any_name_survives(tmp_path: Path, name: str | bytes) -> None:
+    text = os.fsdecode(name)
+    (tmp_path / text).write_text("content")
+    (tmp_path / "link").symlink_to(text)
+    members = read_back(archived(tmp_path))
+    assert set(members) == {"link", text}
+    assert members["link"].linkname == text
+
+
+class TestBadFiles:
+    def test_one_without_the_right_to_read_it_is_named(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o755)
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub/secret").touch(mode=0o000)
+        (found,) = [e for e in entries(tmp_path, Ignore()) if e.kind is Kind.FILE]
+        for parent in tmp_path.parents[:2]:
+            parent.chmod(parent.stat().st_mode | 0o055)
+        with as_nobody(), pytest.raises(Unreadable, match=r"'sub/secret'.*Permission denied"):
+            _ = found.digest
+        with as_nobody(), pytest.raises(Unreadable, match=r"'sub/secret'.*Permission denied"):
+            context.tar([found], io.BytesIO())
+
+    def test_a_folder_without_it_is_named_unless_it_is_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / "closed").mkdir(mode=0o000)
+        for parent in (tmp_path, *tmp_path.parents[:2]):
+            parent.chmod(parent.stat().st_mode | 0o055)
+        with as_nobody():
+            with pytest.raises(Unreadable, match=r"'closed'.*Permission denied"):
+                entries(tmp_path, Ignore())
+            assert entries(tmp_path, Ignore(["closed"])) == []
+
+    def test_a_context_that_is_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(Unreadable, match="No such file"):
+            entries(tmp_path / "absent", Ignore())
+
+    @pytest.mark.parametrize("content", [b"12", b"12345678"])
+    def test_one_that_changes_while_it_is_read(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "log").write_bytes(b"12345")
+        found = entries(tmp_path, Ignore())
+        (tmp_path / "log").write_bytes(content)
+        with pytest.raises(Unreadable, match="'log' changed"):
+            context.tar(found, io.BytesIO())
+
+    def test_one_that_vanishes(self, tmp_path: Path) -> None:
+        (tmp_path / "gone").touch()
+        found = entries(tmp_path, Ignore())
+        (tmp_path / "gone").unlink()
+        with pytest.raises(Unreadable, match="'gone'"):
+            context.tar(found, io.BytesIO())

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.registry_auth import Login
+from deployctl.images.credentials import Logins, LoginUnusable, host_of, inline
+
+HUB = "https://index.docker.io/v1/"
+ALI = Login("ali", "open:sesame")
+
+
+def packed(text: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(text.encode()).decode()}
+
+
+AUTH = packed("ali:open:sesame")
+
+
+def logins(folder: Path, config: Any, **given: Any) -> Logins:
+    text = config if isinstance(config, str) else json.dumps(config)
+    (folder / "config.json").write_text(text)
+    return Logins({"DOCKER_CONFIG": str(folder), "PATH": f"{folder}:/usr/bin:/bin"}, **given)
+
+
+@pytest.mark.parametrize(
+    ("key", "registry"),
+    [
+        ("r.example.com", "r.example.com"),
+        ("r.example.com:5000", "r.example.com:5000"),
+        ("https://r.example.com", "r.example.com"),
+        ("http://r.example.com/v1/", "r.example.com"),
+        ("r.example.com/team/app", "r.example.com"),
+        (HUB, "docker.io"),
+        ("index.docker.io", "docker.io"),
+        ("docker.io", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+    ],
+)
+def test_the_registry_that_a_key_stands_for(tmp_path: Path, key: str, registry: str) -> None:
+    assert host_of(key) == registry
+    assert logins(tmp_path, {"auths": {key: AUTH}}).of(registry) == ALI
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (AUTH, ALI),
+        ({"username": "ali", "password": "open:sesame"}, ALI),
+        (packed("ali:open:sesame\0\0"), ALI),
+        (
+            packed("<token>:") | {"identitytoken": "given"},
+            Login("<token>", "", "given"),
+        ),
+        ({}, None),
+        (None, None),
+        ({"auth": ""}, None),
+    ],
+)
+def test_the_forms_of_an_entry(tmp_path: Path, entry: Any, expected: Login | None) -> None:
+    assert logins(tmp_path, {"auths": {"r.example.com": entry}}).of("r.example.com") == expected
+
+
+def test_the_exact_key_comes_first(tmp_path: Path) -> None:
+    config = {"auths": {"https://r.example.com/v1/": packed("bob:other"), "r.example.com": AUTH}}
+    assert logins(tmp_path, config).of("r.example.com") == ALI
+
+
+@pytest.mark.parametrize("config", [{}, {"auths": {"r.example.com:5000": AUTH}}, {"auths": None}])
+def test_nobody_is_logged_in(tmp_path: Path, config: Any) -> None:
+    assert logins(tmp_path, config).of("r.example.com") is None
+
+
+def test_without_a_file_nobody_is_logged_in(tmp_path: Path) -> None:
+    assert Logins({"HOME": str(tmp_path)}).of("r.example.com") is None
+
+
+def test_what_a_step_gives_comes_first(tmp_path: Path) -> None:
+    given = {"r.example.com": Login("bob", "secret")}
+    found = logins(tmp_path, {"auths": {"r.example.com": AUTH, HUB: AUTH}}, given=given)
+    assert found.of("r.example.com") == given["r.example.com"]
+    assert found.of("docker.io") == ALI
+
+
+def helper(folder: Path, name: str, script: str) -> None:
+    program = folder / f"docker-credential-{name}"
+    program.write_text(f"#!/bin/sh\nread -r server\n{script}\n")
+    program.chmod(0o755)
+
+
+ECHO = """printf '{"ServerURL":"%s","Username":"ali","Secret":"of %s"}' "$server" "$server" """
+
+
+@pytest.mark.parametrize(
+    ("config", "registry", "secret"),
+    [
+        ({"credsStore": "all"}, "r.example.com", "of r.example.com"),
+        ({"credsStore": "all"}, "docker.io", f"of {HUB}"),
+        ({"credHelpers": {"r.example.com": "all"}}, "r.example.com", "of r.example.com"),
+        ({"credHelpers": {"docker.io": "all"}, "credsStore": "no"}, "docker.io", f"of {HUB}"),
+    ],
+)
+def test_a_program_keeps_the_login(tmp_path: Path, config: Any, registry: str, secret: str) -> None:
+    helper(tmp_path, "all", ECHO)
+    assert logins(tmp_path, config).of(registry) == Login("ali", secret)
+
+
+def test_a_program_that_gives_an_identity_token(tmp_path: Path) -> None:
+    helper(tmp_path, "all", """echo '{"Username":"<token>","Secret":"given"}'""")
+    found = logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
+    assert found == Login(identity_token="given")
+
+
+def test_what_a_program_does_not_keep_may_be_in_the_file(tmp_path: Path) -> None:
+    helper(tmp_path, "all", "echo credentials not found in native keychain; exit 1")
+    config = {"credsStore": "all", "auths": {"r.example.com": AUTH}}
+    assert logins(tmp_path, config).of("r.example.com") == ALI
+    assert logins(tmp_path, config).of("docker.io") is None
+
+
+def test_a_program_is_asked_once(tmp_path: Path) -> None:
+    helper(tmp_path, "all", f"echo >>{tmp_path}/asked; {ECHO}")
+    found = logins(tmp_path, {"credsStore": "all"})
+    assert found.of("r.example.com") is found.of("r.example.com")
+    assert (tmp_path / "asked").read_text() == "\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo locked >&2; exit 1", "failed: locked"),
+        ("echo open sesame", "printed something that is no JSON"),
+        (None, "'docker-credential-all' was not found"),
+    ],
+)
+def test_a_program_that_is_of_no_use(tmp_path: Path, script: str | None, message: str) -> None:
+    if script:
+        helper(tmp_path, "all", script)
+    with pytest.raises(LoginUnusable, match=message) as caught:
+        logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
+    assert "sesame" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{\n"auths": {]}', r"line 2 of '.*/config\.json' is not JSON"),
+        ("[]", "does not hold a JSON object"),
+        ({"auths": {"r.example.com": {"auth": "c2VzYW1l"}}}, "is not base64 of `name:password`"),
+        ({"auths": {"r.example.com": {"auth": "sesame!"}}}, "is not base64 of `name:password`"),
+    ],
+)
+def test_a_file_that_is_of_no_use(tmp_path: Path, config: Any, message: str) -> None:
+    with pytest.raises(LoginUnusable, match=message) as caught:
+        logins(tmp_path, config).of("r.example.com")
+    assert "sesame" not in caught.value.message
+
+
+def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(LoginUnusable, match="cannot be read"):
+        Logins({"DOCKER_CONFIG": str(tmp_path)}).of("r.example.com")
+
+
+@pytest.mark.parametrize(
+    ("url", "registry"),
+    [(None, "docker.io"), ("", "docker.io"), ("https://r.example.com/", "r.example.com")],
+)
+def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
+    given = {"username": "ali", "password": "open:sesame", "registry_url": url, "reauth": True}
+    assert inline(given) == (registry, ALI)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [({"username": "ali"}, "password"), ({"password": "sesame"}, "username"), ({}, "username")],
+)
+def test_half_the_credentials_of_a_step(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(LoginUnusable, match=f"have no {missing}"):
+        inline(given)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.core.errors import UsageError
+from deployctl.images.platform import Platform, best, described
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("linux/amd64", "linux/amd64"),
+        ("linux/x86_64", "linux/amd64"),
+        ("Linux/AMD64", "linux/amd64"),
+        ("linux/amd64/v1", "linux/amd64"),
+        ("linux/amd64/v3", "linux/amd64/v3"),
+        ("linux/aarch64", "linux/arm64"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("linux/arm64/8", "linux/arm64"),
+        ("linux/arm", "linux/arm/v7"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armel", "linux/arm/v6"),
+        ("linux/arm/6", "linux/arm/v6"),
+        ("linux/i386", "linux/386"),
+    ],
+)
+def test_the_names_of_a_platform(text: str, expected: str) -> None:
+    assert str(Platform.parse(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "linux", "linux/", "a/b/c/d", "linux/am d64", "linux//v7"])
+def test_what_is_no_platform(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a platform"):
+        Platform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "expected"),
+    [
+        ("linux/amd64", ["linux/arm64", "linux/amd64"], "linux/amd64"),
+        ("linux/amd64", ["linux/amd64/v2"], None),
+        ("linux/amd64/v3", ["linux/amd64", "linux/amd64/v2", "linux/amd64/v4"], "linux/amd64/v2"),
+        ("linux/arm", ["linux/arm/v5", "linux/arm/v6"], "linux/arm/v6"),
+        ("linux/arm/v6", ["linux/arm/v7", "linux/arm/v5"], "linux/arm/v5"),
+        ("linux/arm64", ["linux/arm/v7", "linux/arm64"], "linux/arm64"),
+        ("linux/arm64", ["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7"),
+        ("linux/s390x", ["linux/amd64"], None),
+        ("windows/amd64", ["linux/amd64"], None),
+        ("linux/amd64", [], None),
+    ],
+)
+def test_the_best_fit(wanted: str, offered: list[str], expected: str | None) -> None:
+    place = best(Platform.parse(wanted), map(Platform.parse, offered))
+    assert (None if place is None else offered[place]) == expected
+
+
+@pytest.mark.parametrize(
+    "about", [None, {}, {"os": "linux"}, {"os": "unknown", "architecture": "unknown"}]
+)
+def test_what_names_no_platform(about: dict[str, str] | None) -> None:
+    assert described(about) is None
+
+
+def test_a_platform_in_an_index() -> None:
+    about = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    assert described(about) == Platform("linux", "arm64")

@@ -1,0 +1,68 @@
+"""The names of images."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployctl.images.model import Image
+from deployctl.images.reference import BadReference, Reference
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "familiar"),
+    [
+        ("python", "docker.io/library/python", "python"),
+        ("python:3.11", "docker.io/library/python:3.11", "python:3.11"),
+        ("team/app", "docker.io/team/app", "team/app"),
+        ("library/a/b", "docker.io/library/a/b", "library/a/b"),
+        ("docker.io/python", "docker.io/library/python", "python"),
+        ("index.docker.io/team/app:1", "docker.io/team/app:1", "team/app:1"),
+        ("localhost/app", "localhost/app", "localhost/app"),
+        ("localhost:5000/app", "localhost:5000/app", "localhost:5000/app"),
+        ("host:5000/team/app:1", "host:5000/team/app:1", "host:5000/team/app:1"),
+        ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"),
+        ("Registry/app", "Registry/app", "Registry/app"),
+        ("ghcr.io/a/b_c/d--e:X_y.z-1", "ghcr.io/a/b_c/d--e:X_y.z-1", "ghcr.io/a/b_c/d--e:X_y.z-1"),
+        ("app@" + DIGEST, "docker.io/library/app@" + DIGEST, "app@" + DIGEST),
+        ("app:1@" + DIGEST, "docker.io/library/app:1@" + DIGEST, "app:1@" + DIGEST),
+        ("a" * 64 + ":1", "docker.io/library/" + "a" * 64 + ":1", "a" * 64 + ":1"),
+    ],
+)
+def test_a_name_is_read_as_docker_reads_it(text: str, whole: str, familiar: str) -> None:
+    reference = Reference.parse(text)
+    assert (str(reference), reference.familiar()) == (whole, familiar)
+    assert Reference.parse(whole) == Reference.parse(familiar) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("a" * 64, "id of an image"),
+        ("team/App", "lower case"),
+        ("App", "lower case"),
+        ("a/b/", "'a/b/' cannot be a repository"),
+        ("a//b", "cannot be a repository"),
+        ("a___b", "cannot be a repository"),
+        ("é", "cannot be a repository"),
+        ("-host.io/app", "'-host.io' cannot be a registry"),
+        ("host:port/app", "cannot be a registry"),
+        ("app:", "'' cannot be a tag"),
+        ("app:-1", "'-1' cannot be a tag"),
+        ("app:" + "1" * 129, "cannot be a tag"),
+        ("app@sha256:12", "cannot be a digest"),
+        ("app@", "'' cannot be a digest"),
+        ("x.io/" + "a" * 256, "255 characters"),
+        ("https://x.io/app", "cannot be a"),
+    ],
+)
+def test_what_is_no_name_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(BadReference, match=reason):
+        Reference.parse(text)
+
+
+def test_an_image_is_pinned_once_it_has_a_digest() -> None:
+    assert Image("x.io/app", "1").pinned == "x.io/app:1"
+    assert Image("x.io/app", "1", DIGEST).pinned == f"x.io/app:1@{DIGEST}"
