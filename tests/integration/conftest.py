@@ -49,7 +49,7 @@ def needs(version: str) -> None:
 
 def _shared(version: str) -> Iterator[Server]:
     needs(version)
-    with running(version) as server:
+    with running(version, busy=2.0) as server:
         yield server
 
 
