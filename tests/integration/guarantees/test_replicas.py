@@ -1,0 +1,91 @@
+"""Guarantee 19: replicas share the work of starting jobs, and one of them observes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from deployctl.worker.runtimes.kubernetes.rights import JOBS
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.kubernetes_jobs import rules
+from tests.support.worker import Bench, WorkerProcess, until
+
+POD_EVENT = "prefect.kubernetes.pod."
+
+
+def pod_events(bench: Bench) -> list[str]:
+    """The ids of all events of pods that were sent, as often as they were."""
+    sent = [event for each in bench.proxy.seen("POST", "/events$") for event in each.body]
+    return [event["id"] for event in sent if event["event"].startswith(POD_EVENT)]
+
+
+def leaders(workers: list[WorkerProcess]) -> list[WorkerProcess]:
+    """Those that have led at some time."""
+    return [worker for worker in workers if worker.told("lease.taken")]
+
+
+def crashed_by(workers: list[WorkerProcess], run: str) -> list[WorkerProcess]:
+    """Those that say that they reported the end of the run."""
+    return [worker for worker in workers if worker.told("run.crashed", run=run)]
+
+
+def crashes(bench: Bench, run: str) -> None:
+    """The job of the run fails."""
+    bench.kubelet.failed(bench.begin(run))
+    bench.await_state(run, "CRASHED")
+
+
+def was_told_once(bench: Bench, run: str) -> None:
+    """The run's states and its log say once how it ended."""
+    message = bench.read(run)["state"]["message"]
+    until(lambda: message in bench.log(run), bench.workers_said)
+    assert bench.log(run).count(message) == 1
+    assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "CRASHED"]
+
+
+class TestReplicasDoNotMultiplyLoad:
+    """Guarantee 19."""
+
+    def test_one_of_three_observes_until_it_dies(self, bench: Bench) -> None:
+        with ExitStack() as stack:
+            workers = [stack.enter_context(bench.worker("--name", name)) for name in "abc"]
+            for worker in workers:
+                worker.await_told("worker.started")
+            [leader] = until(lambda: leaders(workers), bench.workers_said)
+            run, orphan = bench.run(), bench.run()
+            crashes(bench, run)
+            was_told_once(bench, run)
+            pod = bench.begin(orphan)
+            leader.kill()
+            bench.kubelet.failed(pod)
+            bench.await_state(orphan, "CRASHED")
+            was_told_once(bench, orphan)
+            assert crashed_by(workers, run) == [leader]
+            [successor] = crashed_by(workers, orphan)
+            assert successor is not leader
+            assert len(leaders(workers)) == 2
+            assert len(bench.jobs()) == 2
+            sent = pod_events(bench)
+            assert len(sent) == len(set(sent))
+            assert bool(sent) is (bench.major >= 3)
+
+    def test_without_rights_on_leases_all_observe(
+        self, bench: Bench, control_plane: ControlPlane, kube_proxy: MakeKubeProxy
+    ) -> None:
+        """With nothing but the Role of the official chart."""
+        account = control_plane.account(rules(*JOBS), bench.namespace)
+        config = str(kube_proxy(account).kubeconfig)
+        with ExitStack() as stack:
+            workers = [
+                stack.enter_context(bench.worker("--name", name, KUBECONFIG=config))
+                for name in "ab"
+            ]
+            for worker in workers:
+                worker.await_told("lease.forbidden")
+            runs = [bench.run() for _ in range(4)]
+            for run in runs:
+                crashes(bench, run)
+            for run in runs:
+                was_told_once(bench, run)
+            assert len(bench.jobs()) == len(runs)
+            assert all(len(worker.told("lease.forbidden")) == 1 for worker in workers)
