@@ -79,13 +79,17 @@ def unreachable(host: str, lost: NoAnswer) -> RegistryUnreachable:
     return RegistryUnreachable(f"the registry '{host}' cannot be used: {lost.reason}", help=help_)
 
 
-def refused(host: str, about: str, status: int, body: bytes, user: str | None) -> RegistryError:
+def refused(
+    host: str, about: str, status: int, body: bytes, user: str | None, *, by: str = ""
+) -> RegistryError:
     """The error of an answer with a status of 400 or more.
 
-    `about`: what was wanted, as in `cannot ABOUT`; `user`: who is logged in, None for nobody.
+    `about`: what was wanted, as in `cannot ABOUT`; `user`: who is logged in, None for nobody;
+    `by`: who answered, if not the registry itself.
     """
     codes, says = _explanation(body)
-    message = f"cannot {about}: the registry '{host}' answers {status}" + (says and f": {says}")
+    by = by or f"the registry '{host}'"
+    message = f"cannot {about}: {by} answers {status}" + (says and f": {says}")
     if status in (413, 507) or "quota" in says.lower():
         return TooLarge(message, help="make the image smaller, or ask who runs the registry")
     if status in (401, 403) or codes & {"UNAUTHORIZED", "DENIED"}:

@@ -245,6 +245,6 @@ class Wire:
                 continue
             if status < 400:
                 return answer
-            about = f"get a token for '{self.host}'"
-            problem = refused(host, about, status, answer, self._authority.user)
+            about, by = f"log in to '{self.host}'", f"its token server '{host}'"
+            problem = refused(self.host, about, status, answer, self._authority.user, by=by)
             self.pause(waits, problem, again=status in _AGAIN)
