@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Self
 
 import httpx
@@ -29,13 +30,14 @@ class Api:
 
         Such a server may also say nothing for a minute, when two writes meet.
         """
-        for _ in range(20):
+        for _ in range(50):
             try:
                 answer = self._client.request(method, self._url + path, json=body)
             except httpx.ReadTimeout:
                 continue
             if answer.status_code != 503:
                 break
+            time.sleep(0.1)
         assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
