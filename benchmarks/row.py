@@ -11,17 +11,46 @@ from tests.support.prefect_cli import Ended
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: the seconds of both, and how much faster deployctl has to be."""
+    """One measurement of both, in seconds or megabytes, and how much less deployctl has to take."""
 
     what: str
     prefect: float
     deployctl: float
     budget: float
+    unit: str = "s"
 
     @property
     def faster(self) -> float:
-        """How many times the seconds of deployctl go into those of prefect."""
+        """How many times what deployctl takes goes into what prefect takes."""
         return self.prefect / self.deployctl
+
+    @property
+    def kept(self) -> bool:
+        """Whether the budget is."""
+        return self.faster >= self.budget
+
+    def __str__(self) -> str:
+        both = f"{self.prefect:>9.2f}{self.unit:<2}{self.deployctl:>10.2f}{self.unit:<2}"
+        return f"{self.what:<34}{both}{self.faster:>7.1f}×   ≥ {self.budget:.1f}×"
+
+
+@dataclass(frozen=True)
+class Most:
+    """One measurement of deployctl alone, and the most that it may be."""
+
+    what: str
+    deployctl: float
+    budget: float
+    unit: str = "s"
+
+    @property
+    def kept(self) -> bool:
+        """Whether the budget is."""
+        return self.deployctl <= self.budget
+
+    def __str__(self) -> str:
+        own = f"{self.deployctl:>21.2f}{self.unit:<2}"
+        return f"{self.what:<34}{own}{'':>8}   ≤ {self.budget:.0f} {self.unit}"
 
 
 def seconds(program: Callable[[], Ended], *, best_of: int = 1) -> float:
