@@ -135,6 +135,14 @@ def check_queues(name: str, state: PoolState) -> None:
         )
 
 
+def replaced(name: str) -> PoolError:
+    """The error for a pool that was deleted and made anew: another one, with runs of its own."""
+    return PoolError(
+        f"the work pool '{name}' was deleted, and there is another of that name",
+        help="Start the worker again for the new one. Jobs of the old one run on.",
+    )
+
+
 def heartbeat(pool: str, worker: str, interval: float) -> Talk[None]:
     """Tells the server that the worker is alive; it counts as offline after three intervals."""
     yield from ask(

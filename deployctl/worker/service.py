@@ -64,9 +64,14 @@ class Service:
     _crowded: bool = False
     _polls: int = 0
     _synced: float = 0.0
+    _failure: DeployctlError | None = None
+    """What no waiting cures, and a restart may."""
 
     def run(self) -> None:
-        """Works until `stop` is asked for, or, with `run_once`, until what was due is done."""
+        """Works until `stop` is asked for, or, with `run_once`, until what was due is done.
+
+        Raises PoolError when another pool has taken the place of its own.
+        """
         self.chronicle.begins()
         threads = [
             self._begin("reconcile", self._reconcile, lambda: 0.0),
@@ -90,6 +95,8 @@ class Service:
         last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
         last_words.start()
         _await([last_words], PARTING)
+        if self._failure is not None:
+            raise self._failure
 
     def _reconcile(self) -> None:
         self.monitor.watched(self.runtime.watches())
@@ -116,7 +123,10 @@ class Service:
         """Reads the pool again, and tells the server that this worker is alive."""
         pool, state = follow(pools.look(self.options.pool, self.options.queues), self.pulse)
         self._judge(state)
-        if pool is not None:
+        if pool is not None and pool["id"] != self.describer.pool["id"]:
+            self._failure = pools.replaced(self.options.pool)
+            self.stop.request()
+        elif pool is not None:
             self.describer.pool = pool
             beat = pools.heartbeat(
                 self.options.pool, self.options.name, self.settings.heartbeat_seconds
