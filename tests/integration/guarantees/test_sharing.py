@@ -1,0 +1,102 @@
+"""Workers of two clusters and a real Prefect worker on one pool never touch each other's runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import MakeKubeProxy
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.pods import Kubelet
+from tests.support.prefect_cli import PrefectCli
+from tests.support.servers import Server
+from tests.support.worker import Bench, until
+
+JOBS = "/jobs$"
+NOW = {"propagationPolicy": "Background"}
+
+
+@pytest.fixture
+def elsewhere(
+    bench: Bench, second_control_plane: ControlPlane, kube_proxy: MakeKubeProxy
+) -> Iterator[Bench]:
+    """The same pool, seen from another cluster, where the namespace has the same name."""
+    there = copy.copy(bench)
+    there.kube = second_control_plane.admin
+    there.kube_proxy = kube_proxy(there.kube)
+    there.kubelet = Kubelet(there.kube, bench.namespace)
+    namespace = {"metadata": {"name": bench.namespace}}
+    there.kube.request("POST", "/api/v1/namespaces", namespace)
+    yield there
+    there.kube.request("DELETE", f"/api/v1/namespaces/{bench.namespace}")
+
+
+def test_each_looks_after_its_own_runs(
+    bench: Bench,
+    elsewhere: Bench,
+    server: Server,
+    prefect_cli: Callable[[Server], PrefectCli],
+    tmp_path: Path,
+) -> None:
+    """Each has one run, and no place for more. Two lose their jobs and report that; had they missed
+    the jobs of the others, they would have reported those before."""
+    with ExitStack() as workers:
+        workers.enter_context(bench.worker("--limit", "1", "--name", "here"))
+        bench.begin(first := bench.run())
+        workers.enter_context(elsewhere.worker("--limit", "1", "--name", "there"))
+        elsewhere.begin(second := bench.run())
+        silent = {"stream_output": False}  # no kubelet, no output
+        third = bench.run(bench.deployment("silent", job_variables=silent))
+        log = workers.enter_context(
+            prefect_cli(server).running(
+                *("worker", "start", "--pool", bench.pool, "--type", "kubernetes"),
+                cwd=tmp_path,
+                KUBECONFIG=str(bench.kube_proxy.kubeconfig),
+            )
+        )
+        pod = bench.kubelet.pod_of(until(lambda: prefects_job(bench, third), log.read_text))
+        bench.kubelet.running(pod)
+        bench.report(third, "RUNNING")
+        for side, run in ((bench, first), (elsewhere, second)):
+            side.kube.request("DELETE", f"{side.jobs_path}/{side.await_job(run)}", NOW)
+            bench.await_state(run, "CRASHED")
+        bench.report(third, "COMPLETED")
+        bench.kubelet.succeeded(pod)
+    for run in (first, second):
+        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "CRASHED"]
+    assert set(bench.types(third)) == {"SCHEDULED", "PENDING", "RUNNING", "COMPLETED"}
+    assert len(bench.jobs()) == 1
+
+
+def prefects_job(bench: Bench, run: str) -> str:
+    """The name of the Job that Prefect's worker made of the run; "" while there is none."""
+    found = [
+        job["metadata"]
+        for job in bench.jobs()
+        if job["metadata"]["labels"]["prefect.io/flow-run-id"] == run
+    ]
+    return str(found[0]["name"]) if found else ""
+
+
+def test_a_claim_is_taken_up_by_its_own_cluster_alone(bench: Bench, elsewhere: Bench) -> None:
+    runs = []
+    for side in (elsewhere, bench):
+        side.kube_proxy.hang(method="POST", path=JOBS, times=None)
+        with side.worker() as worker:
+            runs.append(bench.run())
+            until(lambda: side.kube_proxy.seen("POST", JOBS), bench.workers_said)  # noqa: B023
+            worker.kill()
+        side.kube_proxy.clear()
+    theirs, ours = runs
+    with bench.worker():
+        bench.finish(ours)
+        assert bench.types(theirs) == ["SCHEDULED", "PENDING"]
+    with elsewhere.worker():
+        elsewhere.finish(theirs)
+    for run in runs:
+        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+    assert len(bench.jobs() + elsewhere.jobs()) == 2
