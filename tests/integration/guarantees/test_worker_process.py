@@ -113,7 +113,7 @@ class TestLight:
             if line.startswith("import time:")
         }
         assert {"httpx", "kubernetes"} <= imported
-        heavy = {"prefect", "sqlalchemy", "pydantic", "fastapi", "uvicorn", "asyncio", "docker"}
+        heavy = {"prefect", "sqlalchemy", "fastapi", "uvicorn", "asyncio", "docker"}
         assert not heavy & imported
 
 
