@@ -1,69 +1,130 @@
-"""What the build of a recipe starts from: its Dockerfile, read or made up, and its context."""
+"""What a recipe's build is given: the Dockerfile's text, and the files of the folder that it sees.
+
+The text can lie outside the folder, or be made up (`dockerfile: auto`); nothing is ever written
+into the folder. An engine wants to find it in the context all the same: there it has a name of its
+own, and a last line of `.dockerignore` keeps it out of the image, as the docker command does it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from deployctl.core.errors import DeployctlError
 from deployctl.images import auto
-from deployctl.images.context import Entry, entries
+from deployctl.images.context import Entry, Kind, entries, sent, tar
 from deployctl.images.dockerfile import Dockerfile, parse
 from deployctl.images.ignore import Ignore
 from deployctl.images.model import AUTO, Recipe
+from deployctl.images.stages import BadDockerfile
 
-
-class NoDockerfile(DeployctlError):
-    """The Dockerfile of a recipe is not there or cannot be read."""
-
-    code = "DC705"
+_IGNORE = ".dockerignore"
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What a made-up Dockerfile is for."""
+    """What the project runs with; the base image of `dockerfile: auto` is chosen by them."""
 
     prefect: str
-    """`3.8.8`."""
+    """Like `3.8.8`."""
     python: str
-    """`3.11`."""
+    """Like `3.11`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """All that a build sees of this machine."""
+    """The input of one build."""
 
+    folder: Path
     text: str
     """The Dockerfile's."""
-    dockerfile: Dockerfile
-    entries: tuple[Entry, ...]
-    """The context, without what .dockerignore leaves out."""
+    path: str | None
+    """Where the Dockerfile lies in the folder; None if it does not, or not as a plain file."""
+    name: str
+    """What messages call the Dockerfile."""
+    entries: Sequence[Entry]
+    """The files that the build sees."""
+
+    @cached_property
+    def dockerfile(self) -> Dockerfile:
+        """The Dockerfile, read; what is wrong with it stands in its `problems`."""
+        return parse(self.text, self.name)
+
+    def archive(self, out: BinaryIO) -> str:
+        """Writes the context as engines want it, a tar archive, and gives the Dockerfile's name
+        in it. Raises Unreadable."""
+        if self.path is not None:
+            tar(sent(self.entries, self.folder, self.path, _IGNORE), out)
+            return self.path
+        name = f".dockerfile.{hashlib.sha256(self.text.encode()).hexdigest()[:20]}"
+        with tempfile.TemporaryDirectory() as folder:
+            tar(self._with_dockerfile(name, Path(folder)), out)
+        return name
+
+    def _with_dockerfile(self, name: str, folder: Path) -> list[Entry]:
+        """All entries, and the Dockerfile under a name that is kept out of the image."""
+        seen = {entry.path: entry for entry in self.entries}
+        ignore = seen.get(_IGNORE)
+        lines = f"{name}\n"
+        if ignore is None:
+            lines = f"{_IGNORE}\n{lines}"
+        else:
+            lines = f"{ignore.source.read_bytes().decode(errors='surrogateescape')}\n{lines}"
+        for path, text in ((name, self.text), (_IGNORE, lines)):
+            source = folder / path
+            source.write_bytes(text.encode(errors="surrogateescape"))
+            found = seen.get(path) or Entry(path, Kind.FILE, 0o644, 0, "", source)
+            size = source.stat().st_size
+            seen[path] = replace(found, kind=Kind.FILE, size=size, target="", source=source)
+        return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
 
 
-def read_source(recipe: Recipe, versions: Versions) -> Source:
-    """Reads Dockerfile and context. Raises NoDockerfile, Unreadable and BadPattern."""
-    ignore = Ignore.read(recipe.folder, recipe.dockerfile)
-    text = _text(recipe, versions)
-    name = recipe.dockerfile if recipe.dockerfile != AUTO else "the Dockerfile of 'auto'"
-    return Source(text, parse(text, name), tuple(entries(recipe.folder, ignore)))
+def read_source(recipe: Recipe, versions: Callable[[], Versions]) -> Source:
+    """Finds out what a recipe's build is given; `versions` is asked only where that is needed.
 
-
-def _text(recipe: Recipe, versions: Versions) -> str:
+    Raises BadDockerfile if there is no Dockerfile, BadPattern and Unreadable.
+    """
+    folder = recipe.folder
+    if not folder.is_dir():
+        raise BadDockerfile(f"there is no folder '{folder}' to build '{recipe.name}' from")
     if recipe.dockerfile == AUTO:
-        return auto.dockerfile(
-            recipe.folder.resolve().name,
-            prefect=versions.prefect,
-            python=versions.python,
-            requirements=(recipe.folder / auto.REQUIREMENTS).is_file(),
+        project = versions()
+        text = auto.dockerfile(
+            folder.resolve().name,
+            prefect=project.prefect,
+            python=project.python,
+            requirements=(folder / auto.REQUIREMENTS).is_file(),
         )
-    path: Path = recipe.folder / recipe.dockerfile
+        seen = entries(folder, Ignore.read(folder))
+        return Source(folder, text, None, "the Dockerfile of `auto`", seen)
+    text = _text(recipe)
+    path = _path_inside(folder, recipe.dockerfile)
+    seen = entries(folder, Ignore.read(folder, recipe.dockerfile))
+    return Source(folder, text, path, recipe.dockerfile, seen)
+
+
+def _text(recipe: Recipe) -> str:
+    path = recipe.folder / recipe.dockerfile
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise NoDockerfile(
-            f"there is no Dockerfile '{path}'",
-            help="Name another with 'dockerfile:', or let one be made up with 'dockerfile: auto'.",
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise BadDockerfile(
+            f"the Dockerfile '{path}' cannot be read: {error.strerror}",
+            help="name it as `dockerfile` of the step, or write `auto` to have one made",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise NoDockerfile(f"the Dockerfile '{path}' cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise BadDockerfile(f"the Dockerfile '{path}' is not a text in UTF-8") from error
+
+
+def _path_inside(folder: Path, dockerfile: str) -> str | None:
+    """Where an engine finds the Dockerfile in the context; None where it would not, or where
+    other patterns than those of `.dockerignore`, which it reads too, are for this Dockerfile."""
+    path = os.path.relpath(folder / dockerfile, folder)
+    plain = not path.startswith("..") and not (folder / path).is_symlink()
+    own_patterns = (folder / f"{dockerfile}{_IGNORE}").exists()
+    return Path(path).as_posix() if plain and not own_patterns else None
