@@ -87,12 +87,16 @@ class Registry:
         host: str,
         login: Login | None = None,
         *,
+        address: str = "",
         stop: Stop | None = None,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
-        """`host` may have a port; `login` None is anybody. Opens nothing yet."""
+        """`host` may have a port; `login` None is anybody. Opens nothing yet.
+
+        `address`: the host that answers for it, if it is another one.
+        """
         self.host = host
-        self._wire = Wire(host, login, stop or Stop(), backoff)
+        self._wire = Wire(host, address or host, login, stop or Stop(), backoff)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -105,12 +109,14 @@ class Registry:
         about = f"read '{_named(repository, reference)}'"
         path = f"/v2/{repository}/manifests/{reference}"
         reply = self._wire.ask(Request("GET", path, about, _may_pull(repository), _ACCEPT))
-        found = digest_of(reply.content)
-        if _DIGEST.fullmatch(reference):
-            _verify(hashlib.new(reference.partition(":")[0], reply.content), reference, self.host)
-            found = reference
         kind = reply.headers.get("content-type", "").partition(";")[0].strip()
-        return Manifest(reply.content, kind, found)
+        digest = reference
+        if not _DIGEST.fullmatch(reference):
+            digest = reply.headers.get("docker-content-digest", "")
+            if kind not in INDEXES | MANIFESTS or not _DIGEST.fullmatch(digest):
+                digest = digest_of(reply.content)
+        _verify(hashlib.new(digest.partition(":")[0], reply.content), digest, self.host)
+        return Manifest(reply.content, kind, digest)
 
     def head_manifest(self, repository: str, reference: str) -> str | None:
         """The digest of a manifest or index; None if there is none."""

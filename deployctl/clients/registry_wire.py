@@ -31,6 +31,8 @@ _ANSWER_SECONDS = 300.0
 """A registry says nothing while it checks and moves what was sent, and that may be gigabytes."""
 _CONNECTIONS = 24
 _REDIRECTS = 5
+_PATIENCE = 60.0
+"""Seconds: a registry that asks for more is given up at once, and not waited for in silence."""
 _NOT_BEGUN = frozenset({429, 503})
 _AGAIN = _NOT_BEGUN | {408, 500, 502, 504}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -68,14 +70,18 @@ class Reply:
 class Wire:
     """The way to one registry, for many threads; opened when it is first used."""
 
-    def __init__(self, host: str, login: Login | None, stop: Stop, backoff: Backoff) -> None:
+    def __init__(
+        self, host: str, address: str, login: Login | None, stop: Stop, backoff: Backoff
+    ) -> None:
+        """`host` is the registry's name, and `address` where it is."""
         self.host = host
+        self._address = address
         self.stop = stop
         self.backoff = backoff
         self._authority = Authority(host, login, self._fetch_token)
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
-        self._scheme = "" if is_loopback(host) else "https"
+        self._scheme = "" if is_loopback(address) else "https"
 
     def close(self) -> None:
         """Closes every connection."""
@@ -132,10 +138,11 @@ class Wire:
         asked: float | None = None,
     ) -> None:
         """Waits before another try; raises the problem where there is none left, Interrupted."""
-        wait = next(waits, None) if again else None
+        asked = asked or 0.0
+        wait = next(waits, None) if again and asked <= _PATIENCE else None
         if wait is None:
             raise problem
-        self.stop.wait(max(wait, asked or 0.0))
+        self.stop.wait(max(wait, asked))
         self.stop.check()
 
     @contextmanager
@@ -166,7 +173,7 @@ class Wire:
         url = self._url(request.target)
         for _ in range(_REDIRECTS):
             headers = dict(request.headers)
-            if authorization and urlsplit(url).netloc == self.host:
+            if authorization and urlsplit(url).netloc == self._address:
                 headers["Authorization"] = authorization
             response = self._send_one(request.method, url, headers, request.body)
             target = response.headers.get("Location")
@@ -191,14 +198,16 @@ class Wire:
 
         Registries behind a proxy that does the TLS for them often name themselves by http://.
         """
-        url = urljoin(f"{self._speaks()}://{self.host}", target)
+        url = urljoin(f"{self._speaks()}://{self._address}", target)
         parts = urlsplit(url)
-        return parts._replace(scheme=self._speaks()).geturl() if parts.netloc == self.host else url
+        return (
+            parts._replace(scheme=self._speaks()).geturl() if parts.netloc == self._address else url
+        )
 
     def _speaks(self) -> str:
         """The scheme of the registry's URLs. Raises NoAnswer."""
         if not self._scheme:
-            with closing(self._send_one("GET", f"http://{self.host}/v2/", {}, None)) as said:
+            with closing(self._send_one("GET", f"http://{self._address}/v2/", {}, None)) as said:
                 self._scheme = "https" if said.status_code == 400 else "http"
         return self._scheme
 
@@ -210,7 +219,7 @@ class Wire:
 
     def _connection(self, scheme: str) -> Connection:
         return Connection(
-            f"{scheme}://{self.host}",
+            f"{scheme}://{self._address}",
             # Blobs are taken as they lie there: their digests are of that.
             headers={"User-Agent": f"{CLIENT}/{__version__}", "Accept-Encoding": "identity"},
             timeout=_ANSWER_SECONDS,

@@ -80,8 +80,8 @@ class Registries:
         login = self._logins.of(registry)
         with self._lock:
             if registry not in self._open:
-                host = _HUB_API if registry == DOCKER_HUB else registry
-                self._open[registry] = Registry(host, login, stop=self._stop)
+                address = _HUB_API if registry == DOCKER_HUB else registry
+                self._open[registry] = Registry(registry, login, address=address, stop=self._stop)
             return self._open[registry]
 
     def close(self) -> None:

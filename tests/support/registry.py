@@ -8,6 +8,7 @@ tokens; a plain `Proxy` breaks requests, and a `Line` breaks in the middle of th
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import secrets
@@ -18,15 +19,21 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from deployctl.clients.registry import OCI_MANIFEST, Registry, digest_of
+from deployctl.clients.registry_upload import Source
 from tests.support.cluster.tools import CACHE
 from tests.support.exchanges import Exchange, Fault
 from tests.support.proxy import Proxy, hang_up
 
 PACKAGE = "docker-registry"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 USER, PASSWORD = "ali", "open sesame"
 START_SECONDS = 30.0
 _HTPASSWD = "ali:$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy"
@@ -94,10 +101,10 @@ class LocalRegistry:
 
     def __enter__(self) -> Self:
         log = self.folder / "log"
-        leashed = [sys.executable, "-IS", _LEASH, str(os.getpid())]
+        leashed = [sys.executable, "-IS", str(_LEASH), str(os.getpid())]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [*leashed, str(program()), "serve", self.folder / "config.yml"],
+                [*leashed, str(program()), "serve", str(self.folder / "config.yml")],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -143,18 +150,22 @@ class TokenGate(Proxy):
             return faults
         if exchange.path == "/token":
             return [*faults, self._token(exchange)]
-        return faults if self._may(exchange) else [*faults, self._challenge()]
+        return faults if self._may(exchange) else [*faults, self._refusal()]
 
     def _may(self, exchange: Exchange) -> bool:
         token = exchange.headers.get("authorization", "").removeprefix("Bearer ")
         named = re.match(r"/v2/(.+)/(?:blobs|manifests|tags)/", exchange.path)
-        action = "push" if exchange.writes else "pull"
-        return bool(named) and f"{named[1]}:{action}" in self._tokens.get(token, ())
+        action = "pull" if exchange.method in ("GET", "HEAD") else "push"
+        return named is not None and f"{named[1]}:{action}" in self._tokens.get(token, ())
 
-    def _challenge(self) -> Fault:
-        wanted = f'Bearer realm="http://{self.host}/token",service="tests"'
+    @property
+    def challenge(self) -> str:
+        """What it says to who has no token."""
+        return f'Bearer realm="http://{self.host}/token",service="tests"'
+
+    def _refusal(self) -> Fault:
         body = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
-        return Fault("answer", {}, 401, {"WWW-Authenticate": wanted}, body)
+        return Fault("answer", {}, 401, {"WWW-Authenticate": self.challenge}, body)
 
     def _token(self, exchange: Exchange) -> Fault:
         if exchange.method == "POST":
@@ -184,11 +195,18 @@ class Line:
 
     def __init__(self, registry: LocalRegistry) -> None:
         self._target = urlsplit(registry.url)
-        self._cuts: list[int] = []
+        self._of_answers = False
+        self.cuts: list[int] = []
+        self.carried = 0
+        """Bytes that came from the registry."""
 
     def cut(self, *after: int) -> None:
         """The next connections that carry so many bytes to the registry break there."""
-        self._cuts = list(after)
+        self.cuts, self._of_answers = list(after), False
+
+    def cut_answer(self, *after: int) -> None:
+        """The next connections that carry so many bytes from the registry break there."""
+        self.cuts, self._of_answers = list(after), True
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -216,28 +234,49 @@ class Line:
 
     def _relay(self, client: socket.socket) -> None:
         server = socket.create_connection((self._target.hostname, self._target.port))
-        back = threading.Thread(target=_copy, args=[server, client])
+        back = threading.Thread(target=self._copy, args=[server, client, True])
         back.start()
-        _copy(client, server, self._limit)
+        self._copy(client, server, False)
         back.join()
         client.close()
         server.close()
 
-    def _limit(self, sent: int) -> bool:
+    def _copy(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        done = 0
+        with suppress(OSError):
+            while not self._breaks(done, answers) and (data := source.recv(65536)):
+                target.sendall(data)
+                done += len(data)
+                self.carried += len(data) * answers
+        hang_up(source)
+        hang_up(target)
+
+    def _breaks(self, done: int, answers: bool) -> bool:
         """Whether a connection that has carried so much breaks now."""
-        if self._cuts and sent >= self._cuts[0]:
-            self._cuts.pop(0)
+        if self.cuts and answers is self._of_answers and done >= self.cuts[0]:
+            self.cuts.pop(0)
             return True
         return False
 
 
-def _copy(source: socket.socket, target: socket.socket, ends: Any = lambda _: False) -> None:
-    sent = 0
-    try:
-        while not ends(sent) and (data := source.recv(65536)):
-            target.sendall(data)
-            sent += len(data)
-    except OSError:
-        pass
-    hang_up(source)
-    hang_up(target)
+def add_image(
+    to: Registry, repository: str, tag: str, layers: Sequence[bytes], platform: str = "linux/amd64"
+) -> str:
+    """Pushes an image of layers that need not be any, and gives the digest of its manifest."""
+    os_, _, architecture = platform.partition("/")
+    config = json.dumps({"os": os_, "architecture": architecture, "rootfs": {}}).encode()
+    blobs = [(OCI_CONFIG, config), *((OCI_LAYER, layer) for layer in layers)]
+    for _, blob in blobs:
+        to.push_blob(repository, digest_of(blob), len(blob), _from(blob))
+    about, *parts = [
+        {"mediaType": kind, "digest": digest_of(blob), "size": len(blob)} for kind, blob in blobs
+    ]
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": about, "layers": parts}
+    return to.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
+
+
+def _from(data: bytes) -> Source:
+    def read(start: int) -> Generator[bytes, None, None]:
+        yield data[start:]
+
+    return read

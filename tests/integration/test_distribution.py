@@ -1,0 +1,156 @@
+"""Finding and moving images, on Debian's registry."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deployctl.clients.registry import (
+    DOCKER_INDEX,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Pushed,
+    Registry,
+    digest_of,
+)
+from deployctl.clients.registry_auth import Login
+from deployctl.clients.registry_errors import NotInRegistry
+from deployctl.images.credentials import Logins
+from deployctl.images.distribution import NoImage, NoSuchPlatform, Registries
+from deployctl.images.platform import Platform
+from deployctl.images.reference import Reference
+from tests.support.registry import PASSWORD, USER, LocalRegistry, add_image
+
+AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
+
+
+@pytest.fixture
+def registries(closed_registry: LocalRegistry) -> Iterator[Registries]:
+    """Logged in where that is needed."""
+    opened = Registries(Logins({}, {closed_registry.host: Login(USER, PASSWORD)}))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(registries: Registries, registry: LocalRegistry) -> Registry:
+    return registries.at(registry.host)
+
+
+@pytest.fixture
+def image(registry: LocalRegistry, request: pytest.FixtureRequest) -> Reference:
+    """The name of an image that is not there yet."""
+    name = f"tests/{zlib.crc32(request.node.name.encode()):x}"
+    return Reference.parse(f"{registry.host}/{name}:1")
+
+
+def add_index(client: Registry, image: Reference, kind: str = OCI_INDEX) -> dict[str, str]:
+    """Pushes an index of two images and something that is none; gives the images' digests."""
+    digests = {
+        platform: add_image(client, image.repository, f"of-{platform[6:]}", [b"x"], platform)
+        for platform in ("linux/arm64", "linux/amd64")
+    }
+    entries = [described(digests["linux/amd64"], "unknown/unknown")]
+    entries += [described(digest, platform) for platform, digest in digests.items()]
+    index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
+    client.put_manifest(image.repository, "1", json.dumps(index).encode(), kind)
+    return digests
+
+
+def described(digest: str, platform: str) -> Any:
+    name, _, architecture = platform.partition("/")
+    about = {"os": name, "architecture": architecture}
+    return {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "platform": about}
+
+
+def test_an_image_is_resolved(registries: Registries, client: Registry, image: Reference) -> None:
+    digest = add_image(client, image.repository, "1", [b"one", b"two"])
+    found = registries.resolve(image, AMD64)
+    assert (found.digest, found.index, found.type) == (digest, None, OCI_MANIFEST)
+    assert [(each.digest, each.size) for each in found.layers] == [
+        (digest_of(b"one"), 3),
+        (digest_of(b"two"), 3),
+    ]
+    assert found.config["architecture"] == "amd64"
+    assert found.config_digest == found.manifest["config"]["digest"]
+    assert registries.exists(image) == digest
+
+
+@pytest.mark.parametrize("kind", [OCI_INDEX, DOCKER_INDEX])
+def test_an_index_leads_to_the_image_for_the_platform(
+    registries: Registries, client: Registry, image: Reference, kind: str
+) -> None:
+    digests = add_index(client, image, kind)
+    for platform, digest in digests.items():
+        found = registries.resolve(image, Platform.parse(platform))
+        assert (found.digest, str(found.platform)) == (digest, platform)
+        assert found.index == registries.exists(image)
+
+
+def test_an_image_is_resolved_by_its_digest(
+    registries: Registries, client: Registry, image: Reference
+) -> None:
+    digest = add_index(client, image)["linux/arm64"]
+    pinned = Reference(image.registry, image.repository, "other", digest)
+    assert registries.resolve(pinned, ARM64).digest == digest
+
+
+def test_a_platform_that_is_not_there(
+    registries: Registries, client: Registry, image: Reference
+) -> None:
+    add_index(client, image)
+    with pytest.raises(NoSuchPlatform, match=r"for linux/s390x, but for linux/arm64, linux/amd64$"):
+        registries.resolve(image, Platform("linux", "s390x"))
+    add_image(client, image.repository, "1", [b"x"])
+    with pytest.raises(NoSuchPlatform, match=r"for linux/arm64, but for linux/amd64$"):
+        registries.resolve(image, ARM64)
+
+
+def test_what_is_not_there(registries: Registries, image: Reference) -> None:
+    assert registries.exists(image) is None
+    with pytest.raises(NotInRegistry):
+        registries.resolve(image, AMD64)
+
+
+@pytest.mark.parametrize("config", [b"no JSON", b"[]"])
+def test_what_is_no_image(
+    registries: Registries, client: Registry, image: Reference, config: bytes
+) -> None:
+    about = {"mediaType": "text/plain", "digest": digest_of(config), "size": len(config)}
+    client.push_blob(image.repository, digest_of(config), len(config), lambda at: _all(config[at:]))
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": about, "layers": []}
+    client.put_manifest(image.repository, "1", json.dumps(manifest).encode(), OCI_MANIFEST)
+    with pytest.raises(NoImage):
+        registries.resolve(image, AMD64)
+
+
+def _all(data: bytes) -> Any:
+    yield data
+
+
+def test_a_layer_moves_within_a_registry_and_to_another(
+    registries: Registries,
+    client: Registry,
+    image: Reference,
+    closed_registry: LocalRegistry,
+) -> None:
+    add_image(client, image.repository, "1", [b"one" * 1000])
+    (layer,) = registries.resolve(image, AMD64).layers
+    beside = Reference(image.registry, f"{image.repository}/beside")
+    far = Reference(closed_registry.host, image.repository)
+    ways = [registries.copy(layer, image, target) for target in (beside, far, far, image)]
+    assert ways == [Pushed.MOUNTED, Pushed.UPLOADED, Pushed.THERE, Pushed.THERE]
+    there = registries.at(far.registry).pull_blob(far.repository, layer.digest)
+    assert b"".join(there) == b"one" * 1000
+
+
+def test_tags_move_to_an_image(registries: Registries, client: Registry, image: Reference) -> None:
+    digest = add_image(client, image.repository, "1", [b"one"])
+    add_image(client, image.repository, "latest", [b"two"])
+    assert registries.tag(image, ["latest", "2"]) == digest
+    for tag in ("latest", "2"):
+        assert client.head_manifest(image.repository, tag) == digest
