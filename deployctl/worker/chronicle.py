@@ -56,15 +56,17 @@ class Chronicle:
         """A line in the run's log."""
         self.logs.tell(run.id, level, text)
 
-    def submitted(self, run: Run, job: Job) -> bool:
-        """The job of a run exists; gives whether the server knows where."""
+    def submitted(self, run: Run, job: Job) -> None:
+        """The job of a run exists."""
         self.say(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
-        lost = follow(decoration.tell_pid(run, job.pid), self.session)
-        self._note(
-            lost or follow(decoration.label(run, self._labels(), self.dialect), self.session)
-        )
+        self._note(follow(decoration.label(run, self._labels(), self.dialect), self.session))
         self.notice(events.submitted(self.worker, run, self.clock()))
-        return lost is None
+
+    def located(self, run: Run, job: Job) -> bool:
+        """Tells where the job of a run is; gives whether the server took it."""
+        error = follow(decoration.tell_pid(run, job.pid), self.session)
+        self._note(error)
+        return error is None
 
     def waits(self, run: Run, cause: Cause) -> None:
         """The job of a run cannot begin, and why."""

@@ -34,10 +34,6 @@ Message: TypeAlias = News | Callable[[Table], None]
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds for which a run is left alone after a failure; they double with every further one."""
 
-ENDED_BY_NOBODY = 2
-"""Times that a deployment has to be missing before its run is given up: one 404 may be a server
-that is being rolled out."""
-
 
 class Descriptions(Protocol):
     """Makes the description of a claimed run's job from what the server has."""
@@ -62,6 +58,9 @@ class Hands:
     salt: uuid.UUID = field(default_factory=uuid.uuid4)
     """Makes the ids of this process's claims: a claim whose answer was lost for good is asked
     again with the same id, and no other process has it."""
+    _missed: dict[str, str] = field(default_factory=dict)
+    """By run, what was not there when its job was described last: said twice in a row, it ends the
+    run; once, it may come from a server that is being rolled out."""
 
     def do(self, action: decide.Action, failures: int) -> None:
         """Carries an action out; `failures` is how often something about this run failed before.
@@ -71,8 +70,7 @@ class Hands:
         try:
             self._act(action, failures)
         except DeployctlError as error:
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2**failures)
-            self._leave_alone(action, error, wait)
+            self._leave_alone(action, error, _patience(failures))
         except Exception as error:
             self._leave_alone(action, error, LONGEST_WAIT)
 
@@ -86,7 +84,9 @@ class Hands:
                 self._trace(run)
             case decide.Settle(run, job):
                 self.runtime.settle(job)
-                self._submitted(run, job)
+                self._tell_place(run, job, failures)
+                if not failures:
+                    self._tell_submitted(run, job)
             case decide.Remove(job, run, fate):
                 self._remove(job, run, fate)
             case decide.Search(run):
@@ -147,12 +147,15 @@ class Hands:
         except StartFailed as failed:
             self._propose(run, decide.crashed(not_started(failed.cause)))
         except NotFound as missing:
-            if failures + 1 < ENDED_BY_NOBODY:
+            if self._missed.pop(run.id, "") != str(missing):
+                self._missed[run.id] = str(missing)
                 raise
             self._propose(run, _crashed("Missing", f"The run cannot be started: {missing}."))
         else:
+            self._missed.pop(run.id, None)
             self.tell(lambda table: table.created(job))
-            self._submitted(run, job)
+            self._tell_place(run, job, failures)
+            self._tell_submitted(run, job)
 
     def _adopted(self, description: Description) -> Job | None:
         """The job that somebody else, or an earlier try, has created already."""
@@ -161,10 +164,17 @@ class Hands:
             self.runtime.settle(job)
         return job
 
-    def _submitted(self, run: Run, job: Job) -> None:
+    def _tell_submitted(self, run: Run, job: Job) -> None:
         self._say("run.submitted", f"'{run.name}' has the job '{job.name}'", run, job=job.name)
-        if self.chronicle.submitted(run, job):
+        self.chronicle.submitted(run, job)
+
+    def _tell_place(self, run: Run, job: Job, failures: int) -> None:
+        """Tells the server where the job is; that can wait, and is said again with patience."""
+        if self.chronicle.located(run, job):
             self.tell(lambda table: table.settled(run.id, job))
+        else:
+            until = self.session.server_time() + _patience(failures)
+            self.tell(lambda table: table.pause(run.id, until))
 
     def _trace(self, run: Run) -> None:
         attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
@@ -258,6 +268,11 @@ class Hands:
 
 def _crashed(code: str, message: str) -> Proposal:
     return decide.crashed(Outcome(code, message))
+
+
+def _patience(failures: int) -> float:
+    """Seconds until the next try; a failure of days must not become a number without end."""
+    return min(LONGEST_WAIT, FIRST_WAIT * (1 << min(failures, 10)))
 
 
 def _moved(run: Run, verdict: Verdict) -> Run:

@@ -1,0 +1,103 @@
+"""Guarantees 8, 9 and 10: no error of the server ends a worker, and none costs a run."""
+
+from __future__ import annotations
+
+from tests.support.worker import Bench, WorkerProcess, until
+
+CODES = (401, 403, 404, 409, 422, 429, 500, 503)
+SHARED = {
+    "POST": ("/get_scheduled_flow_runs$", "/workers/heartbeat$", "/queues/filter$", "runs/filter$"),
+    "GET": ("/work_pools/[^/]+$",),
+}
+"""The routes that all runs share, by method."""
+
+
+def impatient(bench: Bench) -> WorkerProcess:
+    """A worker whose requests are not repeated for long: errors are its own affair soon."""
+    return bench.worker(PREFECT_CLIENT_MAX_RETRIES="1")
+
+
+def own_deployment(bench: Bench, name: str) -> tuple[str, str]:
+    """A deployment of its own and a run of it: their ids."""
+    deployment = bench.deployment(name)
+    return deployment, bench.run(deployment)
+
+
+def awaits_all(bench: Bench, worker: WorkerProcess, runs: list[str]) -> None:
+    """All runs come to their end, by one claim that led to one Job each."""
+    for run in runs:
+        bench.finish(run)
+        bench.await_state(run, "COMPLETED")
+        assert len(bench.jobs(run)) == 1
+    assert worker.is_alive
+
+
+class TestNoErrorOfTheServerEndsAWorker:
+    """Guarantee 8."""
+
+    def test_each_code_once_on_each_route_of_a_run(self, bench: Bench) -> None:
+        runs = []
+        for code in CODES:
+            deployment, run = own_deployment(bench, f"code-{code}")
+            runs.append(run)
+            bench.proxy.answer(code, method="GET", path=f"/deployments/{deployment}$")
+            bench.proxy.answer(code, method="POST", path=f"/flow_runs/{run}/set_state$")
+            bench.proxy.answer(code, method="PATCH", path=f"/flow_runs/{run}$")
+            bench.proxy.answer(code, method="GET", path=f"/flow_runs/{run}$")
+        bench.proxy.answer(500, method="GET", path=f"/flows/{bench.flow_id}$")
+        with bench.worker() as worker:
+            awaits_all(bench, worker, runs)
+
+    def test_every_code_on_the_routes_that_all_runs_share(self, bench: Bench) -> None:
+        """One after the other, twice each, on all of them at once."""
+        with impatient(bench) as worker:
+            worker.await_told("worker.started")
+            for method, paths in SHARED.items():
+                for path in paths:
+                    for code in CODES:
+                        bench.proxy.answer(code, method=method, path=path, times=2)
+            run = bench.run()
+            awaits_all(bench, worker, [run])
+            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
+
+    def test_runs_that_always_meet_an_error_leave_others_alone(self, bench: Bench) -> None:
+        claims, deployments = [], []
+        for code in CODES:
+            deployment, described = own_deployment(bench, f"deployment-{code}")
+            bench.proxy.answer(code, path=f"/deployments/{deployment}$", times=None)
+            deployments.append(described)
+            claims.append(bench.run())
+            bench.proxy.answer(code, path=f"/flow_runs/{claims[-1]}/set_state$", times=None)
+        well = bench.run()
+        with impatient(bench) as worker:
+            awaits_all(bench, worker, [well])
+            gone = deployments.pop(CODES.index(404))
+            message = bench.await_state(gone, "CRASHED")["message"]
+            assert "cannot be started: the deployment" in message
+            assert worker.page("/health")[0] == 200
+            bench.proxy.clear()
+            awaits_all(bench, worker, [*claims, *deployments])
+
+
+def test_decoration_never_fails_a_run(bench: Bench) -> None:
+    """Guarantee 9: labels, events, logs and where the job is; nothing is repeated without end."""
+    for method, path in (("PATCH", "/labels$"), ("POST", "/events"), ("POST", "/logs/$")):
+        bench.proxy.answer(500, method=method, path=path, times=None)
+    run = bench.run()
+    place = f"/flow_runs/{run}$"
+    bench.proxy.answer(403, method="PATCH", path=place, times=None)
+    with impatient(bench) as worker:
+        until(lambda: len(bench.proxy.seen("PATCH", place)) == 3, bench.workers_said)
+        awaits_all(bench, worker, [run])
+        assert len(worker.told("run.submitted", run=run)) == 1
+        bench.proxy.clear()
+        until(lambda: bench.log(run).count("created job") == 1, lambda: bench.log(run))
+
+
+def test_a_single_404_never_ends_a_run(bench: Bench) -> None:
+    """Guarantee 10: a server that is being rolled out says that once."""
+    run = bench.run()
+    bench.proxy.answer(404, method="GET", path=f"/deployments/{bench.deployment_id}$")
+    with bench.worker() as worker:
+        awaits_all(bench, worker, [run])
+    assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
