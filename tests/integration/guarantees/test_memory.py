@@ -1,0 +1,87 @@
+"""Guarantee 18: two streams tell of all jobs of a cluster, and what is over is forgotten."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.worker import Bench, WorkerProcess, until
+
+WATCHED = "/(jobs|pods)$"
+WARM, MANY = 500, 2_000
+GROWTH = 3_000_000
+"""Bytes, for what the allocator likes to keep: less than the facts of MANY jobs, and a tenth of
+their JSON."""
+
+
+def memory(worker: WorkerProcess) -> int:
+    """Bytes that the process has in memory."""
+    found = worker.page("/metrics")[1].splitlines()
+    line = next(each for each in found if each.startswith("process_resident_memory_bytes"))
+    return int(float(line.split()[1]))
+
+
+def life(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
+    """What a watch tells of one more job like this and its pod: event, path, object."""
+    known = [each["metadata"]["uid"] for each in (job, pod)]
+    labels = job["metadata"]["labels"]
+    known += [labels[f"deployctl.io/{name}"] for name in ("run-id", "attempt")]
+    text = json.dumps([job, pod])
+    for each in known:
+        text = text.replace(each, str(uuid.uuid4()))
+    job, pod = json.loads(text)
+    yield "ADDED", "/jobs$", job
+    yield "ADDED", "/pods$", pod
+    yield "MODIFIED", "/pods$", pod
+    yield "DELETED", "/pods$", pod
+    yield "DELETED", "/jobs$", job
+
+
+def churn(bench: Bench, job: Any, pod: Any, times: int) -> None:
+    """The watches tell of so many jobs that come and go."""
+    for _ in range(times):
+        for event, path, item in life(job, pod):
+            assert bench.kube_proxy.say({"type": event, "object": item}, path) == 1
+
+
+@pytest.mark.parametrize("server", ["prefect2"], indirect=True)
+class TestSharedWatchAndBoundedMemory:
+    """Guarantee 18. With 2.20, because events of pods that wait for a 3.x server take memory until
+    their number has reached its bound, which says nothing about the table."""
+
+    def test_however_many_jobs_come_and_go(self, bench: Bench) -> None:
+        run = bench.run(job_variables={"stream_output": False})
+        with bench.worker() as worker:
+            pod = bench.begin(run)
+            worker.await_told("job.running", run=run)
+            [job], one = bench.jobs(run), bench.kubelet.get(pod)
+            churn(bench, job, one, WARM)
+            settled(worker)
+            before = memory(worker)
+            churn(bench, job, one, MANY)
+            settled(worker)
+            assert memory(worker) < before + GROWTH
+            assert len(bench.kube_proxy.watches(WATCHED)) == 2
+            bench.finish(run)
+            worker.await_told("job.succeeded", run=run)
+
+
+def settled(worker: WorkerProcess) -> None:
+    """The worker has heard everything, and knows of the one job that lives."""
+
+    def quiet() -> bool:
+        text = worker.page("/metrics")[1]
+        return all(
+            line in text
+            for line in (
+                "deployctl_worker_queue 0.0",
+                'deployctl_worker_jobs{phase="running"} 1.0',
+                'deployctl_worker_jobs{phase="waiting"} 0.0',
+            )
+        )
+
+    until(quiet, lambda: worker.page("/metrics")[1])
