@@ -8,7 +8,7 @@ import pytest
 
 from deployctl.images.context import entries
 from deployctl.images.ignore import BadPattern, Ignore
-from tests.support.ignore_cases import KEPT, LEFT_OUT, TREE, plant
+from tests.support.ignore_cases import KEPT, LEFT_OUT, NEWER_KEPT, NEWER_LEFT_OUT, TREE, plant
 
 
 def seen(folder: Path, lines: str) -> list[str]:
@@ -17,17 +17,17 @@ def seen(folder: Path, lines: str) -> list[str]:
     return [path for path in TREE if path.rstrip("/") in found]
 
 
-@pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT)
+@pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT + NEWER_LEFT_OUT)
 def test_a_pattern_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
     assert sorted(set(TREE) - set(seen(plant(tmp_path), lines))) == sorted(left_out)
 
 
-@pytest.mark.parametrize(("lines", "kept"), KEPT)
+@pytest.mark.parametrize(("lines", "kept"), KEPT + NEWER_KEPT)
 def test_a_pattern_leaves_all_out_but(tmp_path: Path, lines: str, kept: list[str]) -> None:
     assert sorted(seen(plant(tmp_path), lines)) == sorted(kept)
 
 
-@pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT)
+@pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT + NEWER_LEFT_OUT)
 def test_a_single_path_is_judged_as_a_walk_judges_it(lines: str, left_out: list[str]) -> None:
     ignore = Ignore(lines.split("\n"))
     assert [path for path in TREE if ignore.excludes(path.rstrip("/"))] == [

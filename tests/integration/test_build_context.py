@@ -1,0 +1,327 @@
+"""Contexts, `.dockerignore` and Dockerfiles beside what a real Docker Engine makes of them.
+
+Debian's `docker` speaks to BuildKit without a plugin; where another one cannot, only the engine's
+own builder is compared with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deployctl.images import context
+from deployctl.images.context import Entry, entries, sent
+from deployctl.images.dockerfile import parse
+from deployctl.images.ignore import Ignore
+from deployctl.images.stages import Given, pairs, resolve
+from tests.support.docker_engine import PATH, DockerEngine, lacks
+from tests.support.ignore_cases import KEPT, LEFT_OUT, TREE, plant
+
+pytestmark = pytest.mark.integration
+
+File = tuple[str, int, str, str]
+"""The kind of a file, its mode, where it points, and the digest of its content."""
+_KINDS = {
+    tarfile.REGTYPE: "file",
+    tarfile.DIRTYPE: "folder",
+    tarfile.SYMTYPE: "link",
+    tarfile.FIFOTYPE: "pipe",
+}
+COPY_ALL = "FROM scratch\nCOPY . /\n"
+NAMES = ["a", "b", "ab", "a.py", ".x", "é", "a b"]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[DockerEngine]:
+    """A running engine, shared by the tests of this file."""
+    if reason := lacks():
+        pytest.skip(reason)
+    with DockerEngine() as running:
+        yield running
+
+
+class BuildKit:
+    """Builds with the `docker` program, that of Debian if there are several."""
+
+    def __init__(self, engine: DockerEngine, scratch: Path) -> None:
+        self._engine, self._scratch = engine, scratch
+
+    def build(self, folder: Path) -> dict[str, File]:
+        """The files of the image that a folder's Dockerfile makes."""
+        out = self._scratch / "built.tar"
+        done = self.run(folder, "--output", f"type=tar,dest={out}")
+        assert done.returncode == 0, done.stderr
+        with tarfile.open(out) as tar:
+            return files_of(tar)
+
+    def run(self, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+        """`docker build` of a folder, with whatever comes of it."""
+        return subprocess.run(
+            ["docker", "build", *flags, "."],
+            cwd=folder,
+            env=os.environ
+            | {"PATH": f"/usr/bin:{PATH}", "DOCKER_HOST": self._engine.url, "DOCKER_BUILDKIT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def buildkit(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> BuildKit:
+    """BuildKit in the engine; skips without a `docker` that speaks to it."""
+    folder, scratch = tmp_path_factory.mktemp("probe"), tmp_path_factory.mktemp("out")
+    (folder / "Dockerfile").write_text(COPY_ALL)
+    found = BuildKit(engine, scratch)
+    tried = found.run(folder)
+    if "buildx" in tried.stderr:
+        pytest.skip("this docker needs the plugin buildx to speak to BuildKit")
+    return found
+
+
+def files_of(tar: tarfile.TarFile) -> dict[str, File]:
+    found = {}
+    for member in tar:
+        content = tar.extractfile(member) if member.isreg() else None
+        digest = hashlib.sha256(content.read()).hexdigest() if content else ""
+        kind, target = _KINDS[member.type], member.linkname if member.issym() else ""
+        found[member.name.strip("/")] = (kind, member.mode & 0o7777, target, digest)
+    return found
+
+
+def engine_build(engine: DockerEngine, archive: io.BytesIO, **options: Any) -> str:
+    """The id of the image that the engine's own builder makes of a context."""
+    answers = engine.client.api.build(
+        fileobj=archive, custom_context=True, decode=True, rm=True, **options
+    )
+    said = list(answers)
+    ids = [answer["aux"]["ID"] for answer in said if "aux" in answer]
+    assert ids, said[-1]
+    return str(ids[-1])
+
+
+def layers_of(engine: DockerEngine, image: str) -> dict[str, File]:
+    found: dict[str, File] = {}
+    with tarfile.open(fileobj=io.BytesIO(b"".join(engine.client.api.get_image(image)))) as saved:
+        manifest = saved.extractfile("manifest.json")
+        assert manifest
+        for layer in json.load(manifest)[0]["Layers"]:
+            with tarfile.open(fileobj=saved.extractfile(layer)) as tar:
+                found |= files_of(tar)
+    return found
+
+
+def ours(seen: list[Entry]) -> dict[str, File]:
+    return {e.path: (str(e.kind), e.mode, e.target, e.digest) for e in seen}
+
+
+def planted(folder: Path) -> Path:
+    """A folder with all that a context can hold."""
+    (folder / "Dockerfile").write_text(COPY_ALL)
+    (folder / "sub/deeper").mkdir(parents=True)
+    (folder / "sub").chmod(0o750)
+    (folder / "sub/deeper" / ("x" * 180)).write_text("long")
+    for name in ("文件", "a b", "new\nline", "*?[", "\udcff\udcfe", "файл"):
+        (folder / name).write_text(name.encode(errors="surrogateescape").hex())
+    (folder / "script").write_text("#!/bin/sh\n")
+    (folder / "script").chmod(0o755)
+    (folder / "secret").touch(0o600)
+    (folder / "inside").symlink_to("sub/deeper")
+    (folder / "outside").symlink_to("../../etc/passwd")
+    (folder / "broken").symlink_to("/nowhere/файл")
+    return folder
+
+
+def archived(folder: Path, ignore: Ignore) -> io.BytesIO:
+    out = io.BytesIO()
+    seen = entries(folder, ignore)
+    context.tar(sent(seen, folder, "Dockerfile", ".dockerignore"), out)
+    out.seek(0)
+    return out
+
+
+def test_the_engine_unpacks_our_archive_to_the_same_files(
+    engine: DockerEngine, tmp_path: Path
+) -> None:
+    ignore = Ignore()
+    image = engine_build(engine, archived(planted(tmp_path), ignore))
+    assert layers_of(engine, image) == ours(entries(tmp_path, ignore))
+
+
+def test_what_the_engine_reads_itself_is_in_no_image(engine: DockerEngine, tmp_path: Path) -> None:
+    planted(tmp_path)
+    (tmp_path / ".dockerignore").write_text("Dockerfile\n.dockerignore\nsub")
+    ignore = Ignore.read(tmp_path)
+    image = engine_build(engine, archived(tmp_path, ignore))
+    assert layers_of(engine, image) == ours(entries(tmp_path, ignore))
+
+
+def test_buildkit_sees_the_same_files(buildkit: BuildKit, tmp_path: Path) -> None:
+    (planted(tmp_path) / "\udcff\udcfe").unlink()  # BuildKit takes no names but UTF-8
+    (tmp_path / "script").chmod(0o4755)  # of which the engine's own builder keeps 755
+    assert buildkit.build(tmp_path) == ours(entries(tmp_path, Ignore()))
+
+
+def test_buildkit_prefers_the_dockerfiles_own_ignore_file(
+    buildkit: BuildKit, tmp_path: Path
+) -> None:
+    planted(tmp_path)
+    (tmp_path / "\udcff\udcfe").unlink()
+    (tmp_path / ".dockerignore").write_text("secret")
+    (tmp_path / "Dockerfile.dockerignore").write_text("script")
+    assert buildkit.build(tmp_path) == ours(entries(tmp_path, Ignore.read(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [(lines, [path for path in TREE if path not in out]) for lines, out in LEFT_OUT[::2]] + KEPT,
+)
+def test_the_cases_of_dockerignore_are_dockers(
+    buildkit: BuildKit, tmp_path: Path, lines: str, kept: list[str]
+) -> None:
+    (plant(tmp_path) / "Dockerfile").write_text(COPY_ALL)
+    (tmp_path / ".dockerignore").write_text(lines)
+    built = buildkit.build(tmp_path)
+    assert [path for path in TREE if path.rstrip("/") in built] == [p for p in TREE if p in kept]
+
+
+def trees() -> st.SearchStrategy[list[str]]:
+    path = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+    return st.lists(path, min_size=3, max_size=12)
+
+
+def patterns() -> st.SearchStrategy[list[str]]:
+    plain = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+    part = st.sampled_from([*NAMES, "*", "?", "*.py", "a*", "[ab]", "[^a]"])
+    globs = st.lists(part, min_size=1, max_size=3).map("/".join)
+    deep = st.builds("**/{}".format, st.sampled_from(NAMES))
+    line = st.one_of(plain, globs, deep, st.builds("!{}".format, plain))
+    return st.lists(line, max_size=4)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(tree=trees(), lines=patterns())
+def test_any_tree_with_any_patterns(
+    buildkit: BuildKit,
+    tmp_path_factory: pytest.TempPathFactory,
+    tree: list[str],
+    lines: list[str],
+) -> None:
+    folder = tmp_path_factory.mktemp("tree")
+    for path in tree:
+        place = folder / path
+        if not place.exists() and all(p.is_dir() or not p.exists() for p in place.parents):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(path)
+    (folder / "Dockerfile").write_text(COPY_ALL)
+    (folder / ".dockerignore").write_text("\n".join(lines))
+    assert buildkit.build(folder) == ours(entries(folder, Ignore.read(folder)))
+
+
+SUBSTITUTED = r"""
+ARG GLOBAL=outer
+ARG USED=1
+FROM scratch AS first
+ARG USED
+ARG GLOBAL
+ARG DEFAULT=d UNSET
+ARG QUOTED="it's $USED"
+ENV HOME_=/srv/$USED EMPTY=
+ENV OLD the old  "form" $USED
+ENV OLD=new BEFORE=$OLD
+ENV USED_TWICE=$USED/${USED}_${USED}x
+FROM first
+ARG LAST=${DEFAULT}/$GLOBAL
+LABEL a=$USED b="$GLOBAL" c='$GLOBAL' d=\$USED e="\$USED\\" f=a\ b "g h"=i
+LABEL j=${UNSET:-none} k=${EMPTY:-none} l=${EMPTY:+some} m=${USED:+some} n=${UNSET:-$USED}
+LABEL o=$OLD p=$BEFORE q=$LAST r=$QUOTED s=$ t=$UNSET. \
+  # a comment
+  u=${UNSET:-${EMPTY:-nested}}
+WORKDIR $HOME_/deep
+USER ${UNSET:-me}
+EXPOSE ${UNSET:-80}
+VOLUME $HOME_
+STOPSIGNAL ${UNSET:-SIGINT}
+CMD ["$USED"]
+ENTRYPOINT echo $USED
+"""
+
+
+def test_buildkit_replaces_variables_alike(
+    engine: DockerEngine, buildkit: BuildKit, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(SUBSTITUTED)
+    flags = ["--build-arg", "USED=given", "--build-arg", "NOT_DECLARED=1"]
+    done = buildkit.run(tmp_path, "-q", *flags)
+    assert done.returncode == 0, done.stderr
+    assert_alike(engine, done.stdout.strip(), SUBSTITUTED)
+
+
+def test_the_engine_replaces_variables_alike(engine: DockerEngine, tmp_path: Path) -> None:
+    text = SUBSTITUTED.replace("FROM first\n", "")  # it forgets the arguments of that stage
+    (tmp_path / "Dockerfile").write_text(text)
+    image = engine_build(engine, archived(tmp_path, Ignore()), buildargs={"USED": "given"})
+    assert_alike(engine, image, text)
+
+
+def assert_alike(engine: DockerEngine, image: str, text: str) -> None:
+    """The image's configuration is what we make of its Dockerfile."""
+    config = engine.client.api.inspect_image(image)["Config"]
+    parsed = parse(text)
+    assert parsed.problems == ()
+    told = Given({"USED": "given", "NOT_DECLARED": "1"}, "linux/amd64", "linux/amd64")
+    env: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    last = {}
+    for instruction in resolve(parsed, parsed.stages, told, {}):
+        last[instruction.keyword] = list(instruction.words)
+        if instruction.keyword == "ENV":
+            env |= pairs(instruction.words)
+        elif instruction.keyword == "LABEL":
+            labels |= pairs(instruction.words)
+    theirs = pairs(config["Env"])
+    theirs.pop("PATH", None)  # the builder's own
+    assert theirs == env
+    assert config["Labels"] == labels
+    assert [config["WorkingDir"]] == last["WORKDIR"]
+    assert [config["User"]] == last["USER"]
+    assert list(config["ExposedPorts"]) == [f"{port}/tcp" for port in last["EXPOSE"]]
+    assert list(config["Volumes"]) == last["VOLUME"]
+    assert [config["StopSignal"]] == last["STOPSIGNAL"]
+    assert config["Cmd"] == last["CMD"]
+    assert config["Entrypoint"] == ["/bin/sh", "-c", *last["ENTRYPOINT"]]
+
+
+def test_a_file_of_more_than_two_gigabytes_is_written(tmp_path: Path) -> None:
+    size = (2 << 30) + 1
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(size)
+
+    class Sink(io.RawIOBase):
+        written = 0
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            self.written += len(data)
+            return len(data)
+
+    sink = Sink()
+    context.tar(entries(tmp_path, Ignore()), sink)  # type: ignore[arg-type]
+    assert sink.written > size
