@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from deployctl.clients.registry import OCI_MANIFEST, Registry, digest_of
 from deployctl.clients.registry_upload import Source
+from tests.support.cluster.pki import Pair
 from tests.support.cluster.tools import CACHE
 from tests.support.exchanges import Exchange, Fault
 from tests.support.proxy import Proxy, hang_up
@@ -48,7 +49,11 @@ storage:
 http:
   addr: 127.0.0.1:0
   secret: tests
+{tls}
 {auth}
+"""
+_TLS = """\
+  tls: {{certificate: {certificate}, key: {key}}}
 """
 _BASIC = """\
 auth:
@@ -84,13 +89,14 @@ def lacks() -> str:
 class LocalRegistry:
     """A context manager; inside it the registry runs, empty at first.
 
-    `basic`: it wants the name `USER` and the password `PASSWORD`.
+    `basic`: it wants the name `USER` and the password `PASSWORD`; `tls`: what it shows.
     """
 
-    def __init__(self, *, basic: bool = False) -> None:
+    def __init__(self, *, basic: bool = False, tls: Pair | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="registry-"))
         auth = _BASIC.format(folder=self.folder) if basic else ""
-        text = _CONFIGURATION.format(folder=self.folder, auth=auth)
+        pair = _TLS.format(certificate=tls.certificate, key=tls.key) if tls else ""
+        text = _CONFIGURATION.format(folder=self.folder, auth=auth, tls=pair)
         (self.folder / "config.yml").write_text(text)
         (self.folder / "htpasswd").write_text(_HTPASSWD)
         self.host = ""

@@ -1,0 +1,77 @@
+"""Blobs and manifests go to a registry and come back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients.registry import OCI_MANIFEST, Pushed
+from tests.support.blobs import ALI, MIB, Blob, Opened, host
+from tests.support.proxy import Proxy
+from tests.support.registry import LocalRegistry, TokenGate, add_image
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 5 * MIB + 1])
+def test_a_blob_comes_back_as_it_was(
+    registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path, size: int
+) -> None:
+    client, blob = opened(registry.host), Blob(tmp_path / "blob", size)
+    assert not client.has_blob(name, blob.digest)
+    assert blob.push(client, name) is Pushed.UPLOADED
+    assert blob.push(client, name) is Pushed.THERE
+    assert blob.is_in(client, name)
+    assert b"".join(client.pull_blob(name, blob.digest, size // 2)) == blob.data[size // 2 :]
+
+
+def test_a_blob_of_another_repository_is_mounted(
+    proxied: Proxy, opened: Opened, name: str, blob: Blob
+) -> None:
+    client = opened(host(proxied))
+    blob.push(client, f"{name}/base")
+    proxied.clear()
+    assert blob.push(client, name, mount_from=f"{name}/base") is Pushed.MOUNTED
+    assert [each.method for each in proxied.exchanges] == ["HEAD", "POST"]
+    assert blob.is_in(client, name)
+
+
+def test_a_blob_that_cannot_be_mounted_is_sent(
+    proxied: Proxy, opened: Opened, name: str, blob: Blob
+) -> None:
+    client = opened(host(proxied))
+    assert blob.push(client, name, mount_from=f"{name}/base") is Pushed.UPLOADED
+    assert [each.method for each in proxied.exchanges[-3:]] == ["HEAD", "POST", "PUT"]
+    assert blob.is_in(client, name)
+
+
+def test_a_manifest_comes_back_as_it_was(
+    registry: LocalRegistry, opened: Opened, name: str
+) -> None:
+    client = opened(registry.host)
+    digest = add_image(client, name, "1", [b"layer"])
+    found = client.manifest(name, "1")
+    assert (found.digest, found.type) == (digest, OCI_MANIFEST)
+    assert client.manifest(name, digest) == found
+    assert client.head_manifest(name, "1") == client.head_manifest(name, digest) == digest
+    assert client.head_manifest(name, "2") is None
+
+
+def test_all_tags_are_listed(proxied: Proxy, opened: Opened, name: str) -> None:
+    client = opened(host(proxied))
+    add_image(client, name, "1", [b"layer"])
+    more = f'</v2/{name}/tags/list?last=0>; rel="next"'
+    proxied.answer(200, path="/tags/", headers={"Link": more}, body={"tags": ["0"]})
+    assert client.tags(name) == ["0", "1"]
+
+
+def test_many_threads_push_at_once(
+    gate: TokenGate, opened: Opened, name: str, tmp_path: Path
+) -> None:
+    client = opened(gate.host, ALI)
+    blobs = [Blob(tmp_path / str(seed), 100_000, seed) for seed in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        ways = list(pool.map(lambda blob: blob.push(client, name), blobs))
+    assert ways == [Pushed.UPLOADED] * 12
+    assert all(blob.is_in(client, name) for blob in blobs)
+    assert len(gate.seen(path="/token")) == 2, "one to push, one to pull"
