@@ -27,7 +27,6 @@ _PREFIX = "content-"
 _LETTERS = 20
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 _OUR_FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
-_NO_CACHE = frozenset({"nocache", "no_cache", "ignore_cache"})
 _OF_THE_BUILDER = ("BUILDKIT_", "SOURCE_DATE_EPOCH")
 """Build arguments that are orders to the builder, which no ARG declares."""
 _WITHOUT_EFFECT = frozenset(
@@ -50,9 +49,7 @@ def content_tag(
     the recipe names none. Raises BadDockerfile, BadSubstitution and Unreadable, and what
     `digest_of` raises.
     """
-    if recipe.ignore_cache or any(recipe.options.get(name) for name in _NO_CACHE):
-        return None
-    if _fetches(dockerfile) or _foreign(dockerfile):
+    if _always_builds(recipe) or _fetches(dockerfile) or _foreign(dockerfile):
         return None
     given = Given(recipe.build_args, recipe.platform or machine, machine)
     bases = needed(checked(dockerfile), recipe.target, given)
@@ -77,6 +74,13 @@ def content_tag(
         "options": options,
     }
     return _PREFIX + digest(content)[:_LETTERS]
+
+
+def _always_builds(recipe: Recipe) -> bool:
+    """Whether a build is asked for in any case, or takes in what is not in the context."""
+    options = recipe.options
+    no_cache = recipe.ignore_cache or options.get("nocache") or options.get("cache") is False
+    return bool(no_cache or options.get("build_contexts"))
 
 
 def _files(entries: Iterable[Entry]) -> str:

@@ -139,9 +139,20 @@ def test_what_is_at_hand_can_be_known(recipe: Recipe, text: str) -> None:
     assert tag(recipe, text) is not None
 
 
-def test_no_tag_without_cache_or_without_a_base(recipe: Recipe) -> None:
-    assert tag(replace(recipe, ignore_cache=True)) is None
-    assert tag(replace(recipe, options={"nocache": True})) is None
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ignore_cache": True},
+        {"options": {"nocache": True}},
+        {"options": {"cache": False}},
+        {"options": {"build_contexts": {"other": "../other"}}},
+    ],
+)
+def test_some_recipes_are_built_in_any_case(recipe: Recipe, change: dict[str, object]) -> None:
+    assert tag(replace(recipe, **change)) is None  # type: ignore[arg-type]
+
+
+def test_a_base_without_a_digest_leaves_the_content_unknown(recipe: Recipe) -> None:
     assert tag(recipe, digest_of=lambda _: None) is None
 
 
