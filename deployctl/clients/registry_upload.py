@@ -113,12 +113,9 @@ class Upload:
 
     def _start(self) -> int:
         """The byte from which to go on."""
-        if self._location and self._begun:
-            self._at = self._where()
-        else:
-            self._at = 0
-        if not self._at and (self._begun or not self._location):
-            self._follow(self._ask("POST", f"{self._blobs}uploads/", {"Content-Length": "0"}))
+        self._at = self._where() if self._begun and self._location else 0
+        if not self._location or (self._begun and not self._at):
+            self._follow(self._ask("POST", f"{self._blobs}uploads/"))
         self._begun = True
         return self._at
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
 from deployctl.clients.registry_errors import RegistryError
@@ -22,6 +21,7 @@ from deployctl.images.platform import Platform, best, described
 from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
 
 _HUB_API = f"registry-1.{DOCKER_HUB}"
+_OF_A_PART = {"digest", "size", "mediaType"}
 
 
 class NoImage(RegistryError):
@@ -102,32 +102,31 @@ class Registries:
         index = None
         if found.type in INDEXES:
             index = found.digest
-            found = self._manifest(reference, _pick(reference, _parsed(found, reference), wanted))
+            _, offered = _parsed(found, reference)
+            found = self._manifest(reference, _pick(reference, offered, wanted))
         if found.type not in MANIFESTS:
             raise NoImage(
                 f"'{reference.familiar()}' cannot be run: it is of type '{found.type}'",
                 help="push the image anew with a Docker of version 1.10 or later",
             )
-        manifest = _parsed(found, reference)
+        manifest, parts = _parsed(found, reference)
         config = self._config(reference, manifest)
         there = described(config)
-        if best(wanted, [there]) is None:
+        if there is None or best(wanted, [there]) is None:
             raise _no_platform(reference, wanted, [there])
-        layers = tuple(
-            Layer(str(each["digest"]), int(each["size"]), str(each["mediaType"]))
-            for each in manifest["layers"]
-        )
-        config_digest = str(manifest["config"]["digest"])
         return Resolved(
-            reference,
-            found.digest,
-            index,
-            found.type,
-            manifest,
-            config,
-            config_digest,
-            layers,
-            cast(Platform, there),
+            reference=reference,
+            digest=found.digest,
+            index=index,
+            type=found.type,
+            manifest=manifest,
+            config=config,
+            config_digest=str(manifest["config"]["digest"]),
+            layers=tuple(
+                Layer(str(each["digest"]), int(each["size"]), str(each["mediaType"]))
+                for each in parts
+            ),
+            platform=there,
         )
 
     def exists(self, reference: Reference) -> str | None:
@@ -166,30 +165,33 @@ class Registries:
         try:
             pieces = registry.pull_blob(reference.repository, str(manifest["config"]["digest"]))
             config = json.loads(b"".join(pieces))
-            assert isinstance(config, dict)
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise _no_image(reference) from error
+        if not isinstance(config, dict):
+            raise _no_image(reference)
         return config
 
 
-def _parsed(found: Manifest, reference: Reference) -> Json:
-    """A manifest or index as a value that has what it must have."""
+def _parsed(found: Manifest, reference: Reference) -> tuple[Json, Sequence[Json]]:
+    """A manifest and its layers, or an index and its manifests. Raises NoImage."""
     try:
         value = json.loads(found.content)
-        for each in value["manifests" if found.type in INDEXES else "layers"]:
-            each["digest"], each["size"], each["mediaType"]
-    except (ValueError, KeyError, TypeError) as error:
+        parts = value["manifests" if found.type in INDEXES else "layers"]
+        complete = all(each.keys() >= _OF_A_PART for each in parts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_image(reference) from error
-    return value
+    if not complete:
+        raise _no_image(reference)
+    return value, parts
 
 
-def _pick(reference: Reference, index: Json, wanted: Platform) -> str:
+def _pick(reference: Reference, manifests: Sequence[Json], wanted: Platform) -> str:
     """The digest of the manifest in an index that fits best. Raises NoSuchPlatform."""
-    offered = [described(each.get("platform")) for each in index["manifests"]]
+    offered = [described(each.get("platform")) for each in manifests]
     place = best(wanted, offered)
     if place is None:
         raise _no_platform(reference, wanted, offered)
-    return str(index["manifests"][place]["digest"])
+    return str(manifests[place]["digest"])
 
 
 def _no_platform(
