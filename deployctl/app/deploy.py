@@ -15,7 +15,7 @@ from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
 from deployctl.flows.imported import project_python
 from deployctl.steps.engine import Outputs, run_steps
-from deployctl.steps.shell import Workplace
+from deployctl.steps.place import Workplace
 from deployctl.templating.references import read_references, references
 from deployctl.templating.render import Scope
 

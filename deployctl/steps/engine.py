@@ -18,7 +18,7 @@ from deployctl.core.errors import ProgramError, StepFailed
 from deployctl.core.values import Json, digest
 from deployctl.steps.catalog import BUILTINS, builtin, check_steps
 from deployctl.steps.model import Step
-from deployctl.steps.shell import Workplace
+from deployctl.steps.place import Workplace
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 from deployctl.templating.values import Unknown

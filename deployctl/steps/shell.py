@@ -9,29 +9,12 @@ from __future__ import annotations
 
 import shlex
 import string
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
-from deployctl.core.stop import Stop
 from deployctl.core.values import Json
-
-
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """Where and with what steps run."""
-
-    folder: Path
-    """What relative directories start from."""
-    environ: Mapping[str, str]
-    python: str
-    """The project's interpreter."""
-    output: Callable[[str, str], None]
-    """Is told every line that a program prints: the step's name, the line."""
-    stop: Stop = field(default_factory=Stop)
-    """Ends the program that runs, and begins no other."""
+from deployctl.steps.place import Workplace
 
 
 def run_shell_script(

@@ -13,7 +13,7 @@ import pytest
 from deployctl.core.progress import Quiet
 from deployctl.steps.engine import run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.shell import Workplace
+from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.render import Scope, render
 from tests.support.environment import isolated

@@ -12,7 +12,7 @@ from deployctl.core.errors import Interrupted, StepFailed
 from deployctl.core.stop import Stop
 from deployctl.steps.engine import Outputs, plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.shell import Workplace
+from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope

@@ -1,0 +1,131 @@
+"""The steps of prefect_docker: `build_docker_image` and `push_docker_image`.
+
+They take what Prefect's functions of these names take, and give what those give. Three things
+differ: nothing is built that is there already; a step without a tag gets one that says what is in
+the image, where Prefect writes the time; and a made-up Dockerfile is never written into the project
+unless `persist_dockerfile` asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deployctl.core.errors import ProgramError
+from deployctl.core.values import Json
+from deployctl.images.building import Login
+from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.source import read
+from deployctl.steps.place import Workplace
+
+NAMESPACE = "PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE"
+"""Is put before the name of an image that names no registry and no owner."""
+
+OUTPUTS = ("image_name", "tag", "image", "image_id", "additional_tags")
+PUSH_OUTPUTS = ("image_name", "tag", "image", "additional_tags")
+
+_ARGUMENTS = ("buildargs", "build_args")
+"""What docker-py and buildx call the build arguments."""
+_PLATFORMS = ("platform", "platforms")
+
+
+def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
+    """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
+    recipe = recipe_of(inputs, place.folder, place.environ)
+    image = place.images.make(recipe)
+    if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
+        path = place.folder / str(inputs.get("dockerfile_output_path") or "Dockerfile.generated")
+        path.write_text(read(recipe, place.images.versions()).text, encoding="utf-8")
+    return {**_told(image, recipe.additional_tags), "image_id": image.id}
+
+
+def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
+    """Puts an image into its registry. Raises ProgramError and what the builder raises."""
+    name = full_name(str(inputs["image_name"]), place.environ)
+    more = tuple(map(str, inputs.get("additional_tags") or ()))
+    tag = str(inputs.get("tag") or "latest")
+    image = place.images.publish(name, tag, more, _login(inputs.get("credentials")))
+    return _told(image, more)
+
+
+def recipe_of(inputs: Mapping[str, Json], folder: Path, environ: Mapping[str, str]) -> Recipe:
+    """What the inputs of a build step ask for. Raises ProgramError for what cannot be meant."""
+    rest = {key: value for key, value in inputs.items() if key not in _OWN}
+    arguments = _first(rest, _ARGUMENTS)
+    platform = _first(rest, _PLATFORMS)
+    labels = rest.pop("labels", None)
+    if isinstance(platform, Sequence) and not isinstance(platform, str):
+        if len(platform) > 1:
+            raise ProgramError(
+                "an image for several platforms cannot be built here",
+                help="build one platform, or the image outside of deployctl, and name it with "
+                "--image",
+            )
+        platform = platform[0] if platform else None
+    target = rest.pop("target", None)
+    return Recipe(
+        name=full_name(str(inputs["image_name"]), environ),
+        folder=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
+        dockerfile=str(inputs.get("dockerfile") or "Dockerfile"),
+        tag=str(inputs["tag"]) if inputs.get("tag") else None,
+        additional_tags=tuple(map(str, inputs.get("additional_tags") or ())),
+        build_args={key: str(value) for key, value in dict(arguments or {}).items()},
+        target=str(target) if target else None,
+        platform=str(platform) if platform else None,
+        labels={key: str(value) for key, value in dict(labels or {}).items()},
+        ignore_cache=bool(inputs.get("ignore_cache")),
+        backend="buildx" if inputs.get("build_backend") == "buildx" else "docker-py",
+        options=rest,
+    )
+
+
+def full_name(name: str, environ: Mapping[str, str]) -> str:
+    """The name of an image with the namespace of the environment, where it has none."""
+    namespace = environ.get(NAMESPACE)
+    return f"{namespace.rstrip('/')}/{name}" if namespace and "/" not in name else name
+
+
+_OWN = frozenset(
+    {
+        "image_name",
+        "dockerfile",
+        "tag",
+        "additional_tags",
+        "ignore_cache",
+        "persist_dockerfile",
+        "dockerfile_output_path",
+        "build_backend",
+    }
+)
+
+
+def _first(rest: dict[str, Json], names: Sequence[str]) -> Json:
+    """The value under one of several names for the same; none of them stays in `rest`."""
+    found = [rest.pop(name, None) for name in names]
+    return next((value for value in found if value), None)
+
+
+def _login(credentials: Json) -> Login | None:
+    if not credentials:
+        return None
+    try:
+        return Login(
+            str(credentials["username"]),
+            str(credentials["password"]),
+            str(credentials.get("registry_url") or ""),
+        )
+    except (KeyError, TypeError) as error:
+        raise ProgramError(
+            "'credentials' need a username and a password",
+            help="name a block: '{{ prefect.blocks.docker-registry-credentials.NAME }}'",
+        ) from error
+
+
+def _told(image: Image, more: Sequence[str]) -> dict[str, Json]:
+    return {
+        "image_name": image.name,
+        "tag": image.tag,
+        "image": f"{image.name}:{image.tag}",
+        "additional_tags": list(more),
+    }

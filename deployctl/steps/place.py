@@ -1,0 +1,35 @@
+"""Where and with what steps run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployctl.core.errors import ProgramError
+from deployctl.core.stop import Stop
+from deployctl.images.making import Images
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What steps are given beside their inputs."""
+
+    folder: Path
+    """What relative directories start from."""
+    environ: Mapping[str, str]
+    python: str
+    """The project's interpreter."""
+    output: Callable[[str, str], None]
+    """Is told every line that a program prints: the step's name, the line."""
+    stop: Stop = field(default_factory=Stop)
+    """Ends the program that runs, and begins no other."""
+    maker: Images | None = None
+    """What makes images; None where nothing does."""
+
+    @property
+    def images(self) -> Images:
+        """What makes images. Raises ProgramError."""
+        if self.maker is None:
+            raise ProgramError("images are not made here")
+        return self.maker
