@@ -161,6 +161,8 @@ class Watch:
     """When the last list, event or bookmark came."""
     problem: str = ""
     """Why it hears nothing at the moment."""
+    refused: bool = False
+    """The other side does not let the worker look there."""
 
 
 class Runtime(Protocol):

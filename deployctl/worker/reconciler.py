@@ -109,7 +109,7 @@ class Reconciler:
         """
         watches = tuple(self.runtime.watches())
         return any(watch.heard for watch in watches) and all(
-            watch.heard or watch.problem for watch in watches
+            watch.heard or watch.refused for watch in watches
         )
 
     def _sample(self) -> Sample:

@@ -211,7 +211,9 @@ class Lookout:
             feeds = [feed for feed in self._feeds if feed.scope == scope]
             heard = min((feed.heard for feed in feeds), default=0.0)
             problems = [feed.problem for feed in feeds if feed.problem] if feeds else ["not begun"]
-            yield Watch(self.cluster.place(scope or "*"), heard, "; ".join(dict.fromkeys(problems)))
+            problem = "; ".join(dict.fromkeys(problems))
+            refused = any(feed.forbidden for feed in feeds)
+            yield Watch(self.cluster.place(scope or "*"), heard, problem, refused)
 
     def explain(self, attempt: str, cause: Cause | None) -> None:
         """Takes what Events say of a job that waits."""
