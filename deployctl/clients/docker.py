@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
@@ -197,15 +197,26 @@ class Engine:
             finally:
                 stream.close()
 
-    def has_image(self, image: str) -> bool:
-        """Whether the engine has this image."""
+    def image(self, image: str) -> Json | None:
+        """What the engine knows of an image by its name or id; None if it has none."""
         try:
-            self._ask(lambda api: api.inspect_image(image))
+            return self._ask(lambda api: api.inspect_image(image))
         except EngineRefused as error:
             if error.status == 404:
-                return False
+                return None
             raise
-        return True
+
+    def has_image(self, image: str) -> bool:
+        """Whether the engine has this image."""
+        return self.image(image) is not None
+
+    def images(self, labels: Sequence[str]) -> Sequence[Json]:
+        """All images that have these labels (`name` or `name=value`)."""
+        return self._ask(lambda api: api.images(filters={"label": list(labels)}))
+
+    def tag(self, image: str, name: str, tag: str) -> None:
+        """Gives an image one more name; another image loses it."""
+        self._ask(lambda api: api.tag(image, name, tag))
 
     def pull(self, image: str, login: Mapping[str, str] | None) -> None:
         """Fetches an image; `login` has `username` and `password`. None: the machine's own login.
@@ -225,3 +236,31 @@ class Engine:
             for answer in answers:
                 if "error" in answer:
                     raise EngineRefused(404, str(answer["error"]))
+
+    def build(self, context: BinaryIO, **options: Json) -> Iterator[Json]:
+        """Builds an image from a tar archive; gives what the engine tells of it, as it comes.
+
+        `options` are those of docker-py's `build`. A failure is the last that is told (`error`);
+        EngineRefused is raised for what the engine does not even begin.
+        """
+        from docker.errors import APIError, DockerException
+
+        with _translated():
+            build = self._client().api.build
+            try:
+                told = build(fileobj=context, custom_context=True, decode=True, **options)
+            except APIError:
+                raise
+            except (DockerException, TypeError, ValueError, AttributeError) as error:
+                raise EngineRefused(400, f"the build cannot begin: {error}") from error
+            yield from told
+
+    def push(self, name: str, tag: str, login: Mapping[str, str]) -> Iterator[Json]:
+        """Puts an image into its registry; gives what the engine tells of it, as it comes.
+
+        `login` has `username` and `password`, or `identitytoken`, or nothing. A failure is the last
+        that is told (`error`).
+        """
+        with _translated():
+            api = self._client().api
+            yield from api.push(name, tag=tag, auth_config=dict(login), stream=True, decode=True)

@@ -1,0 +1,225 @@
+"""Images by a container engine: found, built and pushed by Docker, or what speaks its language.
+
+The engine keeps every image that it built, and a label says what is in it; so an image that was
+never pushed is found again. What is in the registry only, as on a fresh CI machine, is found there
+by its tag. A push goes through the engine, which knows the layers; where it ended is held against
+the registry's own word, as far as that can be reached from here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from deployctl.clients.docker import Engine, EngineRefused
+from deployctl.clients.registry_auth import Login as RegistryLogin
+from deployctl.clients.registry_errors import RegistryError, WrongContent
+from deployctl.core.stop import Stop
+from deployctl.core.values import Json
+from deployctl.images import buildx
+from deployctl.images.building import Login, Tell
+from deployctl.images.credentials import Logins, host_of
+from deployctl.images.distribution import Registries
+from deployctl.images.engine_errors import (
+    BadOption,
+    NoSuchImage,
+    PushFailed,
+    build_failed,
+    push_failed,
+)
+from deployctl.images.model import Image, Recipe
+from deployctl.images.output import Output, interruptible, place
+from deployctl.images.reference import Reference
+from deployctl.images.source import Source
+
+CONTENT_LABEL = "io.deployctl.content"
+"""The label of an image whose value is its content tag."""
+_OPTIONS = frozenset(
+    {"cache_from", "container_limits", "extra_hosts", "forcerm", "isolation", "network_mode"}
+    | {"nocache", "pull", "rm", "shmsize", "squash", "timeout", "use_config_proxy"}
+)
+"""The options of docker-py's `build` that a step may give; the recipe holds some by itself."""
+_WITHOUT_EFFECT = frozenset({"decode", "encoding", "gzip", "quiet"})
+"""Options about the way of speaking to the engine, which is the same in any case."""
+_DEFAULTS = {"pull": True, "rm": True, "forcerm": True}
+
+
+class DockerBuilder:
+    """The builder of recipes by an engine: with its own builder, or buildx where they say so."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        env: Mapping[str, str],
+        tell: Tell,
+        stop: Stop | None = None,
+    ) -> None:
+        """`env` says where Docker's logins are, and is that of the docker command, which buildx
+        needs. Connects to nothing yet."""
+        self._engine, self._env, self._tell = engine, env, tell
+        self._stop = stop or Stop()
+        self._registries = Registries(Logins(env), self._stop)
+
+    def close(self) -> None:
+        """Closes every connection to registries."""
+        self._registries.close()
+
+    def find(self, recipe: Recipe, content_tag: str) -> Image | None:
+        """The image with this content, from the engine, which then has the recipe's tags too, or
+        from the registry. A registry that does not say has none."""
+        for found in self._engine.images([f"{CONTENT_LABEL}={content_tag}"]):
+            return self._named(recipe, content_tag, str(found["Id"]), built=False)
+        name = Reference.parse(recipe.name)
+        with suppress(RegistryError):
+            if digest := self._registries.exists(replace(name, tag=content_tag)):
+                return Image(recipe.name, recipe.tag or content_tag, digest, built=False)
+        return None
+
+    def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
+        """Builds the image, which gets the recipe's tags, or `content_tag` if it names none; if
+        there is none either, one by its id. Raises BuildFailed, BadOption, NoBuildx, Unreadable,
+        EngineUnreachable, Interrupted."""
+        Reference.parse(recipe.name)
+        labels = dict(recipe.labels) | ({CONTENT_LABEL: content_tag} if content_tag else {})
+        labelled = replace(recipe, labels=labels)
+        if recipe.backend == "buildx":
+            tag = recipe.tag or content_tag
+            built = buildx.build(labelled, source, tag, self._env, self._told(recipe), self._stop)
+            if built.digest and tag:
+                return Image(recipe.name, tag, built.digest)
+            known = [found for each in built.ids if (found := self._engine.image(each))]
+            if not known:
+                raise build_failed(recipe.name, "the engine does not have the image", "", [])
+            return self._named(recipe, content_tag, str(known[0]["Id"]))
+        return self._named(recipe, content_tag, self._built(labelled, source))
+
+    def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:
+        """Puts the image into its registry under these tags, and that of its content.
+
+        Raises NoSuchImage, and RegistryErrors also for what the engine says of the registry.
+        """
+        name = Reference.parse(image.name)
+        logins = Logins(self._env, _given(name, login))
+        registries = Registries(logins, self._stop)
+        try:
+            if image.digest:
+                registries.tag(replace(name, digest=image.digest), tags)
+                return image
+            found = self._engine.image(image.id or f"{image.name}:{image.tag}")
+            if found is None:
+                raise NoSuchImage(
+                    f"the engine has no image '{image.name}:{image.tag}' to push",
+                    help="build it in a step before, or name the one that was built",
+                )
+            content = (found["Config"].get("Labels") or {}).get(CONTENT_LABEL)
+            auth = _auth(logins.of(name.registry))
+            digest = ""
+            for tag in dict.fromkeys([*tags, *filter(None, [content])]):
+                self._engine.tag(found["Id"], image.name, tag)
+                digest = self._pushed(image.name, tag, auth)
+                _verify(registries, replace(name, tag=tag), digest)
+            return replace(image, id=str(found["Id"]), digest=digest)
+        finally:
+            registries.close()
+
+    def _named(
+        self, recipe: Recipe, content_tag: str | None, id_: str, built: bool = True
+    ) -> Image:
+        """An image of the engine, with the recipe's tags."""
+        tag = recipe.tag or content_tag or id_.removeprefix("sha256:")[:12]
+        for each in (tag, *recipe.additional_tags):
+            self._engine.tag(id_, recipe.name, each)
+        return Image(recipe.name, tag, id=id_, built=built)
+
+    def _built(self, recipe: Recipe, source: Source) -> str:
+        """The id of the image that the engine's own builder makes."""
+        options = _options(recipe)
+        output = Output(self._told(recipe))
+        with tempfile.TemporaryFile() as context:
+            dockerfile = source.archive(context)
+            context.seek(0)
+            records = self._engine.build(context, dockerfile=dockerfile, **options)
+            try:
+                self._follow(records, output)
+            except EngineRefused as error:
+                output.failure = error.detail
+        if output.failure or not output.id:
+            reason = output.failure or "the engine gave no image"
+            at = place(source.dockerfile, output)
+            raise build_failed(recipe.name, reason, at, output.lines)
+        return output.id
+
+    def _pushed(self, name: str, tag: str, auth: Mapping[str, str]) -> str:
+        """Pushes one tag and gives its digest."""
+        output = Output(lambda line: self._tell(name, line))
+        try:
+            self._follow(self._engine.push(name, tag, auth), output)
+        except EngineRefused as error:
+            output.failure = error.detail
+        reference = replace(Reference.parse(name), tag=tag)
+        if output.failure:
+            raise push_failed(reference, output.failure)
+        if not output.digest:
+            raise PushFailed(f"the engine gave no digest of '{reference.familiar()}'")
+        return output.digest
+
+    def _follow(self, records: Iterator[Json], output: Output) -> None:
+        for record in interruptible(records, self._stop):
+            output.take(record)
+        output.end()
+
+    def _told(self, recipe: Recipe) -> Callable[[str], None]:
+        return lambda line: self._tell(recipe.name, line)
+
+
+def _given(name: Reference, login: Login | None) -> dict[str, RegistryLogin]:
+    """The step's own login, if it is for the registry of this image."""
+    if login and (not login.registry or host_of(login.registry) == name.registry):
+        return {name.registry: RegistryLogin(login.username, login.password)}
+    return {}
+
+
+def _options(recipe: Recipe) -> dict[str, Json]:
+    """The arguments of docker-py's `build` for a recipe. Raises BadOption."""
+    options = {k: v for k, v in recipe.options.items() if k not in _WITHOUT_EFFECT}
+    for unknown in options.keys() - _OPTIONS:
+        raise BadOption(
+            f"the build step of '{recipe.name}' has an option that Docker's builder does not know:"
+            f" {unknown}",
+            help=f"it knows {', '.join(sorted(_OPTIONS))}; buildx knows others",
+        )
+    arguments = {str(name): str(value) for name, value in recipe.build_args.items()}
+    return {
+        **_DEFAULTS,
+        **({"nocache": True} if recipe.ignore_cache else {}),
+        **options,
+        "buildargs": arguments,
+        "labels": dict(recipe.labels),
+        "target": recipe.target,
+        "platform": recipe.platform,
+    }
+
+
+def _auth(login: RegistryLogin | None) -> dict[str, str]:
+    """A login as engines are told it."""
+    if login is None:
+        return {}
+    if login.identity_token:
+        return {"identitytoken": login.identity_token}
+    return {"username": login.username, "password": login.password}
+
+
+def _verify(registries: Registries, name: Reference, digest: str) -> None:
+    """Holds the digest that an engine gave against the registry, if it can be asked from here."""
+    try:
+        there = registries.exists(name)
+    except RegistryError:
+        return
+    if there != digest:
+        raise WrongContent(
+            f"'{name.familiar()}' is not what the engine has pushed: {there} and not {digest}",
+            help="push it again; somebody else may have pushed the same tag meanwhile",
+        )

@@ -1,0 +1,298 @@
+"""Images that a real Docker Engine builds, and pushes to a real registry."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.docker import Engine
+from deployctl.clients.registry import Registry
+from deployctl.clients.registry_auth import Login as RegistryLogin
+from deployctl.clients.registry_errors import Denied, RegistryUnreachable
+from deployctl.core.errors import Interrupted
+from deployctl.core.stop import Stop
+from deployctl.images.building import Login
+from deployctl.images.engine import CONTENT_LABEL, DockerBuilder
+from deployctl.images.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
+from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.source import Versions, read
+from tests.support import docker_engine as engines
+from tests.support import registry as registries
+from tests.support.docker_engine import IMAGE, DockerEngine
+from tests.support.registry import PASSWORD, USER, LocalRegistry
+
+VERSIONS = Versions("3.8.8", "3.11")
+LOCAL: Mapping[str, Any] = {"pull": False, "network_mode": "host"}
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A running engine, shared by the tests of this file."""
+    if reason := engines.lacks():
+        pytest.skip(reason)
+    with DockerEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[LocalRegistry]:
+    """A registry that wants a password."""
+    if reason := registries.lacks():
+        pytest.skip(reason)
+    with LocalRegistry(basic=True) as running:
+        yield running
+
+
+class Stage:
+    """A builder, and the folder that it builds from."""
+
+    def __init__(self, docker_engine: DockerEngine, folder: Path) -> None:
+        self.engine = Engine(docker_engine.url)
+        self.client = docker_engine.client
+        self.folder = folder / "project"
+        self.folder.mkdir()
+        self.lines: list[str] = []
+        self.stop = Stop()
+        env = {"HOME": str(folder), "DOCKER_HOST": docker_engine.url}
+        self.builder = DockerBuilder(
+            self.engine, env=env, tell=lambda _, line: self.lines.append(line), stop=self.stop
+        )
+
+    def close(self) -> None:
+        self.builder.close()
+        self.engine.close()
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            (self.folder / name.replace("__", ".")).write_text(text)
+
+    def build(self, content: str | None = None, **recipe: Any) -> Image:
+        wanted = self.recipe(**recipe)
+        return self.builder.build(wanted, read(wanted, VERSIONS), content)
+
+    def recipe(self, name: str = "team/app", **recipe: Any) -> Recipe:
+        return Recipe(name, self.folder, **{"options": LOCAL, **recipe})
+
+    def files(self, image: Image) -> list[str]:
+        """The files of the image's last layer."""
+        return sorted(self.layer(image).getnames())
+
+    def layer(self, image: Image) -> tarfile.TarFile:
+        saved = io.BytesIO(b"".join(self.client.images.get(image.id).save()))
+        with tarfile.open(fileobj=saved) as archive:
+            manifest = archive.extractfile("manifest.json")
+            assert manifest is not None
+            last = archive.extractfile(json.load(manifest)[0]["Layers"][-1])
+            assert last is not None
+            return tarfile.open(fileobj=io.BytesIO(last.read()))
+
+
+@pytest.fixture
+def stage(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Stage]:
+    """A builder with a folder of the test's own; its images are removed at the end."""
+    made = Stage(docker_engine, tmp_path)
+    yield made
+    made.close()
+    for image in docker_engine.client.images.list():
+        if IMAGE not in image.tags:
+            docker_engine.client.images.remove(image.id, force=True)
+
+
+def test_an_image_is_built_as_its_recipe_says(stage: Stage) -> None:
+    stage.write(
+        Dockerfile='FROM box:1 AS one\nARG V\nLABEL v=$V\nCOPY . /p/\nFROM one\nCMD ["x"]\n',
+        __dockerignore="*.log\n",
+        a__txt="a",
+        b__log="b",
+    )
+    image = stage.build(
+        "content-1",
+        tag="3",
+        additional_tags=("latest",),
+        build_args={"V": "9"},
+        target="one",
+        labels={"team": "x"},
+        platform="linux/amd64",
+    )
+    about = stage.client.images.get(image.id).attrs
+    assert about["Config"]["Labels"] == {"v": "9", "team": "x", CONTENT_LABEL: "content-1"}
+    assert not about["Config"]["Cmd"]
+    assert sorted(about["RepoTags"]) == ["team/app:3", "team/app:latest"]
+    assert (image.tag, image.digest, image.built) == ("3", None, True)
+    assert stage.files(image) == ["p", "p/.dockerignore", "p/Dockerfile", "p/a.txt"]
+    assert any("COPY . /p/" in line for line in stage.lines)
+
+
+def test_an_image_without_a_tag_gets_one_of_its_content_or_of_its_id(stage: Stage) -> None:
+    stage.write(Dockerfile="FROM box:1\nLABEL a=b\n")
+    assert stage.build("content-2").tag == "content-2"
+    image = stage.build(None)
+    assert image.id == f"sha256:{image.tag}{image.id[19:]}"
+
+
+def test_what_is_in_the_engine_is_found_by_its_content_and_tagged_anew(stage: Stage) -> None:
+    stage.write(Dockerfile="FROM box:1\n")
+    built = stage.build("content-3", tag="1")
+    found = stage.builder.find(stage.recipe(name="team/two", tag="2"), "content-3")
+    assert found == Image("team/two", "2", None, built.id, built=False)
+    assert "team/two:2" in stage.client.images.get(built.id).tags
+
+
+@pytest.mark.parametrize("ignore", [None, "junk\n", "junk\n.dockerignore\n", "junk"])
+def test_a_dockerfile_outside_of_the_context_is_no_file_of_the_image(
+    stage: Stage, ignore: str | None
+) -> None:
+    (stage.folder.parent / "Else").write_text("FROM box:1\nCOPY . /p/\n")
+    stage.write(a="a", junk="j", **({"__dockerignore": ignore} if ignore else {}))
+    image = stage.build(dockerfile="../Else")
+    seen = {"p", "p/a"} | (set() if ignore else {"p/junk"})
+    seen |= {"p/.dockerignore"} if ignore in ("junk\n", "junk") else set()
+    assert set(stage.files(image)) == seen
+    assert {path.name for path in stage.folder.iterdir()} == {"a", "junk"} | (
+        {".dockerignore"} if ignore else set()
+    )
+
+
+def test_patterns_of_the_dockerfiles_own_are_followed(stage: Stage) -> None:
+    stage.write(
+        Dockerfile="FROM box:1\nCOPY . /p/\n",
+        a="a",
+        b="b",
+        __dockerignore="a\n",
+        Dockerfile__dockerignore="b\nDockerfile*\n",
+    )
+    assert stage.files(stage.build()) == ["p", "p/.dockerignore", "p/a"]
+
+
+def test_a_made_up_dockerfile_is_built_beside_one_that_is_there(stage: Stage) -> None:
+    stage.client.images.get(IMAGE).tag("prefecthq/prefect", "3.8.8-python3.11")
+    stage.write(Dockerfile="FROM nothing\n", flow__py="")
+    image = stage.build(dockerfile=AUTO)
+    home = "opt/prefect/project"
+    assert stage.files(image)[2:] == [home, f"{home}/Dockerfile", f"{home}/flow.py"]
+    config = stage.client.images.get(image.id).attrs["Config"]
+    assert config["WorkingDir"] == f"/{home}"
+
+
+def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> None:
+    stage.write(
+        Dockerfile='# a\nARG A=1\nFROM box:1\n\nRUN ["/box", "print=so far", \\\n "exit=3"]\n'
+    )
+    with pytest.raises(BuildFailed) as failed:
+        stage.build()
+    assert "'team/app' failed at Dockerfile:5 (RUN" in failed.value.message
+    assert "non-zero code: 3" in failed.value.message
+    assert "so far" in str(failed.value.help)
+    assert "so far" in stage.lines
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "options", "kind", "message"),
+    [
+        ("FROM box:1\nCPOY . /\n", LOCAL, BuildFailed, "Dockerfile:2: .*CPOY"),
+        ("FROM box:1\nCOPY gone /\n", LOCAL, BuildFailed, r"Dockerfile:2 \(COPY gone /\)"),
+        ("FROM box:1\nRUN --mount=type=cache,target=/c x\n", LOCAL, NeedsBuildKit, "BuildKit"),
+        ("FROM box:1\nCOPY --chmod=600 . /\n", LOCAL, NeedsBuildKit, "BuildKit"),
+        ("FROM box:1\n", {**LOCAL, "secrets": []}, BadOption, "secrets"),
+        ("FROM box:1\n", {**LOCAL, "shmsize": "x"}, BuildFailed, "shmsize"),
+        ("FROM 127.0.0.1:1/base\n", {}, BuildFailed, r"Dockerfile:1 .*refused"),
+    ],
+)
+def test_what_cannot_be_built_is_said(
+    stage: Stage, dockerfile: str, options: Any, kind: type[Exception], message: str
+) -> None:
+    stage.write(Dockerfile=dockerfile)
+    with pytest.raises(kind, match=message) as failed:
+        stage.build(options=options)
+    assert type(failed.value) is kind
+
+
+def test_a_silent_build_ends_when_a_stop_is_asked(stage: Stage) -> None:
+    stage.write(Dockerfile='FROM box:1\nRUN ["/box", "print=begun", "sleep=30"]\n')
+    told = stage.lines.append
+
+    def tell(_: str, line: str) -> None:
+        told(line)
+        if line == "begun":
+            stage.stop.request()
+
+    stage.builder._tell = tell
+    with pytest.raises(Interrupted):
+        stage.build()
+
+
+def digests(registry: LocalRegistry, repository: str, *tags: str) -> set[str | None]:
+    """What the tags lead to."""
+    asked = Registry(registry.host, RegistryLogin(USER, PASSWORD))
+    try:
+        return {asked.head_manifest(repository, tag) for tag in tags}
+    finally:
+        asked.close()
+
+
+def logged_in(stage: Stage, registry: LocalRegistry) -> None:
+    """Docker's own login for the registry, in its file."""
+    pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    folder = stage.folder.parent / ".docker"
+    folder.mkdir()
+    config = {"auths": {registry.host: {"auth": pair}}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_an_image_is_pushed_under_all_tags_and_that_of_its_content(
+    stage: Stage, registry: LocalRegistry
+) -> None:
+    name = f"{registry.host}/team/app"
+    stage.write(Dockerfile="FROM box:1\nCOPY a /\n", a="pushed")
+    built = stage.build("content-4", name=name, tag="1")
+    pushed = stage.builder.push(built, ["1", "latest"], Login(USER, PASSWORD, registry.url))
+    assert pushed.digest
+    assert pushed.pinned == f"{name}:1@{pushed.digest}"
+    assert digests(registry, "team/app", "1", "latest", "content-4") == {pushed.digest}
+
+
+def test_what_only_the_registry_has_is_found_there_and_tagged_anew(
+    stage: Stage, registry: LocalRegistry
+) -> None:
+    name = f"{registry.host}/team/found"
+    logged_in(stage, registry)
+    stage.write(Dockerfile="FROM box:1\nLABEL only=registry\n")
+    built = stage.build("content-5", name=name)
+    pushed = stage.builder.push(built, ["content-5"], None)
+    stage.client.images.remove(built.id, force=True)
+    found = stage.builder.find(stage.recipe(name=name, tag="new"), "content-5")
+    assert found == Image(name, "new", pushed.digest, built=False)
+    assert stage.builder.push(found, ["new"], None) == found
+    assert digests(registry, "team/found", "new") == {pushed.digest}
+    assert stage.builder.find(stage.recipe(name=name), "content-none") is None
+
+
+@pytest.mark.parametrize("login", [None, Login(USER, "wrong")])
+def test_a_push_without_the_right_login_is_denied(
+    stage: Stage, registry: LocalRegistry, login: Login | None
+) -> None:
+    stage.write(Dockerfile="FROM box:1\n")
+    built = stage.build("content-6", name=f"{registry.host}/team/denied")
+    with pytest.raises(Denied, match=f"{registry.host}/team/denied:x") as denied:
+        stage.builder.push(built, ["x"], login)
+    assert "docker login" in str(denied.value.help)
+    assert "wrong" not in denied.value.message
+
+
+def test_a_registry_that_is_down_is_named(stage: Stage) -> None:
+    stage.write(Dockerfile="FROM box:1\n")
+    built = stage.build("content-7", name="127.0.0.1:1/app")
+    with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:1/app:x"):
+        stage.builder.push(built, ["x"], None)
+
+
+def test_what_was_never_built_cannot_be_pushed(stage: Stage, registry: LocalRegistry) -> None:
+    with pytest.raises(NoSuchImage, match="team/none:1"):
+        stage.builder.push(Image(f"{registry.host}/team/none", "1"), ["1"], None)
