@@ -56,18 +56,21 @@ def seconds(timestamp: str | None) -> float:
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
-def due(pool: str, queues: Sequence[str], before: float) -> Talk[list[Json]]:
-    """The runs that should have begun by `before`, in the order in which the server wants them."""
+def due(pool: Json, queues: Sequence[str], before: float) -> Talk[list[Json]]:
+    """The runs that should have begun by `before`, in the order in which the server wants them.
+
+    Of a pool that has taken the name of `pool` meanwhile, nothing is taken.
+    """
     moment = datetime.fromtimestamp(before, UTC).isoformat()
     answer = yield from ask(
         Request(
             "POST",
-            f"/work_pools/{quote(pool, safe='')}/get_scheduled_flow_runs",
+            f"/work_pools/{quote(pool['name'], safe='')}/get_scheduled_flow_runs",
             {"work_queue_names": list(queues), "scheduled_before": moment},
-            about=f"the scheduled runs of work pool '{pool}'",
+            about=f"the scheduled runs of work pool '{pool['name']}'",
         )
     )
-    return [row["flow_run"] for row in answer]
+    return [row["flow_run"] for row in answer if row["work_pool_id"] == pool["id"]]
 
 
 def active(pool_id: str, owner: str) -> Talk[list[Run]]:

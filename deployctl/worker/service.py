@@ -108,7 +108,7 @@ class Service:
             return
         begun = time.monotonic()
         before = self.session.server_time() + self.settings.prefetch_seconds
-        offered = follow(due(self.options.pool, self.options.queues, before), self.session)
+        offered = follow(due(self.describer.pool, self.options.queues, before), self.session)
         self._crowded = len(offered) >= PAGE
         self.describer.offered = {each["id"]: each for each in offered}
         runs = [run_of(each, self.runtime.owner) for each in offered]

@@ -177,7 +177,7 @@ class Server:
 
     def _due(self, _: Json) -> Json:
         scheduled = (row for row in self.rows.values() if row["state_type"] == "SCHEDULED")
-        return [{"flow_run": row | {"state": None}} for row in scheduled]
+        return [{"work_pool_id": POOL, "flow_run": row | {"state": None}} for row in scheduled]
 
     def _filter(self, body: Json) -> Json:
         wanted = body["flow_runs"]

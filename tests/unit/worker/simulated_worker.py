@@ -305,7 +305,7 @@ class Process:
 
     def poll(self) -> None:
         begun = self.world.clock.now
-        rows = follow(due(POOL, [], begun), self.session)
+        rows = follow(due({"name": POOL, "id": POOL}, [], begun), self.session)
         offered = [run_of(row, OWNER) for row in rows]
         self.inbox.append(lambda table: table.offer(offered, begun))
 
