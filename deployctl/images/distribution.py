@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
 from deployctl.clients.registry_errors import RegistryError
+from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.images.credentials import Logins
@@ -70,8 +71,14 @@ class Resolved:
 class Registries:
     """The registries that a command speaks to, each logged in to once; for many threads."""
 
-    def __init__(self, logins: Logins, stop: Stop | None = None) -> None:
-        self._logins, self._stop = logins, stop or Stop()
+    def __init__(
+        self,
+        logins: Logins,
+        stop: Stop | None = None,
+        *,
+        backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._logins, self._stop, self._backoff = logins, stop or Stop(), backoff
         self._open: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -81,7 +88,9 @@ class Registries:
         with self._lock:
             if registry not in self._open:
                 address = _HUB_API if registry == DOCKER_HUB else registry
-                self._open[registry] = Registry(registry, login, address=address, stop=self._stop)
+                self._open[registry] = Registry(
+                    registry, login, address=address, stop=self._stop, backoff=self._backoff
+                )
             return self._open[registry]
 
     def close(self) -> None:

@@ -257,9 +257,21 @@ def test_a_certificate_file_that_cannot_be_used(tmp_path: Path, text: str | None
         http.send("GET", "/x")
 
 
+def test_a_certificate_file_of_the_environment_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with (
+        opened("https://prefect.test") as http,
+        pytest.raises(SettingsError, match=r"the certificate file '.*ca.pem' cannot be used"),
+    ):
+        http.send("GET", "/x")
+
+
 def test_httpx_is_loaded_by_the_first_request_only() -> None:
     code = (
-        "import sys, deployctl.api.session, deployctl.api.driver, deployctl.api.dialect;"
+        "import sys, deployctl.api.session, deployctl.api.driver, deployctl.api.dialect,"
+        " deployctl.images.distribution;"
         "sys.exit('httpx' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
