@@ -55,11 +55,14 @@ class Table:
                 self._put(job)
 
     def offer(self, due: Iterable[Run], begun: float) -> None:
-        """Takes the runs that the server offers now; those of the last poll are forgotten.
+        """Takes the runs that the server offers now; of the last offer those stay that are being
+        claimed, which the server may know already and nobody here.
 
         `begun`: when asking began, by `clock`: what was claimed since is no offer any more.
         """
-        self.due = [run for run in due if self.touched.get(run.id, begun) <= begun]
+        offered = {run.id: run for run in due if self.touched.get(run.id, begun) <= begun}
+        claiming = [run for run in self.due if run.id in self.busy and run.id not in offered]
+        self.due = [*claiming, *offered.values()]
         self.offered = begun
 
     def sync(self, asked: Iterable[str], runs: Sequence[Run], begun: float) -> None:
@@ -124,6 +127,7 @@ class Table:
         """The server knows where this job is."""
         if run_id in self.runs:
             self.runs[run_id] = replace(self.runs[run_id], pid=job.pid)
+            self.touched[run_id] = self.clock()
 
     def removed(self, job: Job, fate: Proposal | None) -> None:
         """The job will be gone soon; `fate` is what its run becomes then."""

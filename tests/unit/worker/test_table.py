@@ -34,6 +34,15 @@ def test_a_job_counts_from_its_claim_to_its_end() -> None:
     assert counts == [0, 1, 1, 1, 1, 1, 0]
 
 
+def test_a_run_counts_while_it_is_claimed_though_the_server_offers_it_no_more() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.offer([a_run("a", "SCHEDULED"), a_run("b", "SCHEDULED")], 0.0)
+    table.busy.add("a")
+    table.offer([a_run("c", "SCHEDULED")], 0.0)
+    assert table.live("w") == 1
+    assert [run.id for run in table.due] == ["a", "c"]
+
+
 def test_a_claim_of_another_process_counts_while_its_job_is_made() -> None:
     table = Table(clock=lambda: 0.0)
     table.know(a_run("a", attempt="claim-a"))
