@@ -47,21 +47,17 @@ def run(talk: Talk[T], session: Session) -> T:
     request.
     """
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
-        answers: Sequence[Json] | None = None
-        error: DeployctlError | None = None
-        while True:
-            try:
-                batch = _advance(talk, answers, error)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            answers, error = _gather([pool.submit(session.send, each) for each in batch])
+        return _hold(talk, lambda batch: [pool.submit(session.send, each) for each in batch])
 
 
 def follow(talk: Talk[T], session: Session) -> T:
     """Holds one talk as `run` does, but sends its requests one by one from the calling thread: for
     those who are one thread among many already.
     """
+    return _hold(talk, lambda batch: [_sent(session, each) for each in batch])
+
+
+def _hold(talk: Talk[T], ask: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
     answers: Sequence[Json] | None = None
     error: DeployctlError | None = None
     while True:
@@ -70,10 +66,17 @@ def follow(talk: Talk[T], session: Session) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
-        try:
-            answers, error = [session.send(request) for request in batch], None
-        except DeployctlError as failed:
-            answers, error = None, failed
+        answers, error = _gather(ask(batch))
+
+
+def _sent(session: Session, request: Request) -> Future[Json]:
+    """A request that has ended already."""
+    future: Future[Json] = Future()
+    try:
+        future.set_result(session.send(request))
+    except DeployctlError as failed:
+        future.set_exception(failed)
+    return future
 
 
 def begin(talk: Talk[T], session: Session) -> Future[T]:

@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deployctl.core.values import Json
 from deployctl.flows.imported import project_python
@@ -14,6 +15,10 @@ from deployctl.worker.model import Alone, Leadership, Runtime
 from deployctl.worker.pool import PoolError
 from deployctl.worker.runtimes import RuntimeKind
 from deployctl.worker.settings import KubernetesSettings
+
+if TYPE_CHECKING:
+    from deployctl.clients.kubernetes import Kube
+    from deployctl.worker.runtimes.kubernetes.clusters import Connect
 
 
 def kind_for(pool: Json, wanted: RuntimeKind | None) -> RuntimeKind:
@@ -52,9 +57,13 @@ def open_runtime(
     """
     match kind:
         case RuntimeKind.KUBERNETES:
-            return _kubernetes(
-                pool, worker, settings, journal, major=major, environ=environ, clock=clock
+            from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+
+            connect = _clusters(environ.get("KUBECONFIG", ""))
+            runtime = KubernetesRuntime(
+                connect, pool["id"], settings, journal, major=major, clock=clock
             )
+            return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
         case RuntimeKind.DOCKER:
             from deployctl.clients.docker import Engine
             from deployctl.worker.runtimes.docker import DockerRuntime
@@ -75,27 +84,16 @@ def open_runtime(
             return process, Alone()
 
 
-def _kubernetes(
-    pool: Json,
-    worker: str,
-    settings: KubernetesSettings,
-    journal: Journal,
-    *,
-    major: int,
-    environ: Mapping[str, str],
-    clock: Callable[[], float],
-) -> tuple[Runtime, Leadership]:
+def _clusters(kubeconfig: str) -> Connect:
+    """The way to a cluster: the worker's own, or the one of a `cluster_config`."""
     from deployctl.clients.kubeconfig import connect, connect_to
-    from deployctl.clients.kubernetes import Kube
-    from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 
     def reach(config: Mapping[str, Json] | None) -> Kube:
         if config is None:
-            return connect(environ.get("KUBECONFIG", ""))
+            return connect(kubeconfig)
         return connect_to(config.get("config"), config.get("context_name"))
 
-    runtime = KubernetesRuntime(reach, pool["id"], settings, journal, major=major, clock=clock)
-    return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
+    return reach
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
