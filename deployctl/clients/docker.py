@@ -8,9 +8,11 @@ containers are created through its high-level one, whose arguments are what pool
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from deployctl.core.errors import DeployctlError
@@ -65,6 +67,28 @@ def _translated() -> Iterator[None]:
         raise EngineUnreachable(error) from error
 
 
+def _unnamed() -> str | None:
+    """The engine of this machine, where neither environment nor Docker context name one."""
+    from docker.context import ContextAPI
+
+    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
+        return None
+    if ContextAPI.get_current_context() is not ContextAPI.DEFAULT_CONTEXT:
+        return None
+    return own_engine(os.environ, Path.exists)
+
+
+def own_engine(env: Mapping[str, str], exists: Callable[[Path], bool]) -> str:
+    """The URL of the first engine of a machine that is there: Docker, Podman of this user, Podman.
+
+    Docker's if there is none, so that it is what an error names.
+    """
+    podman = "podman/podman.sock"
+    mine = [Path(folder) / podman] if (folder := env.get("XDG_RUNTIME_DIR")) else []
+    sockets = [Path("/var/run/docker.sock"), *mine, Path("/run") / podman]
+    return f"unix://{next(filter(exists, sockets), sockets[0])}"
+
+
 class Engine:
     """One container engine: that of DOCKER_HOST, of the Docker context, or this machine's own.
 
@@ -72,9 +96,11 @@ class Engine:
     raises EngineRefused and EngineUnreachable.
     """
 
-    def __init__(self, host: str | None = None) -> None:
-        """`host`: a URL as in DOCKER_HOST, instead of what the environment says."""
+    def __init__(self, host: str | None = None, *, patience: float = _ANSWER_SECONDS) -> None:
+        """`host`: a URL as in DOCKER_HOST, instead of what the environment says; `patience`:
+        how many seconds the engine may be silent while it is asked for something."""
         self._host = host
+        self._patience = patience
         self._connecting = threading.Lock()
         self._connected: DockerClient | None = None
 
@@ -85,11 +111,11 @@ class Engine:
 
                 settings = {
                     "version": "auto",
-                    "timeout": _ANSWER_SECONDS,
+                    "timeout": self._patience,
                     "max_pool_size": _CONNECTIONS,
                 }
-                if self._host:
-                    self._connected = docker.DockerClient(base_url=self._host, **settings)
+                if host := self._host or _unnamed():
+                    self._connected = docker.DockerClient(base_url=host, **settings)
                 else:
                     self._connected = docker.from_env(**settings)
             return self._connected

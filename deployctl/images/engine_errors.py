@@ -59,12 +59,12 @@ class NoSuchImage(DeployctlError):
 
 
 _CAUSES: Sequence[tuple[str, type[RegistryError], str]] = (
+    (r"too large|\b413\b|quota", TooLarge, "make the image smaller, or ask who runs the registry"),
     (
         r"denied|unauthorized|authentication required|no basic auth|insufficient_scope|40[13] ",
         Denied,
         "log in with `docker login {registry}`, or give the push step `credentials`",
     ),
-    (r"too large|\b413\b|quota", TooLarge, "make the image smaller, or ask who runs the registry"),
     (r"toomanyrequests|\b429\b|rate limit", RegistryBusy, "try again later, or log in"),
     (
         r"dial tcp|connection refused|no such host|timeout|HTTP response to HTTPS|x509|tls:|: EOF",

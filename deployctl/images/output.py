@@ -23,6 +23,8 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_LOOKS = 0.1
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
+_FAILURES = {"error", "errorDetail", "message"}
+"""Keys of a failure: on the way, or instead of all that should have come."""
 _AT_LINE = re.compile(r"(?:parse error (?:on )?line|Dockerfile:) ?(\d+)", re.IGNORECASE)
 
 
@@ -49,8 +51,8 @@ class Output:
             *lines, self._rest = (self._rest + str(record["stream"])).split("\n")
             for line in lines:
                 self._line(line)
-        elif "error" in record or "errorDetail" in record:
-            detail = record.get("errorDetail") or {}
+        elif _FAILURES & record.keys():
+            detail = record.get("errorDetail") or record
             self.failure = str(detail.get("message") or record.get("error"))
         elif "status" in record and not record.get("progressDetail"):
             layer = record.get("id")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,8 +84,8 @@ class Source:
         return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
 
 
-def read(recipe: Recipe, versions: Versions) -> Source:
-    """Finds out what a recipe's build is given; `versions` counts for `dockerfile: auto` alone.
+def read(recipe: Recipe, versions: Callable[[], Versions]) -> Source:
+    """Finds out what a recipe's build is given; `versions` is asked only for `dockerfile: auto`.
 
     Raises BadDockerfile if there is no Dockerfile, BadPattern and Unreadable.
     """
@@ -93,10 +93,11 @@ def read(recipe: Recipe, versions: Versions) -> Source:
     if not folder.is_dir():
         raise BadDockerfile(f"there is no folder '{folder}' to build '{recipe.name}' from")
     if recipe.dockerfile == AUTO:
+        project = versions()
         text = auto.dockerfile(
             folder.resolve().name,
-            prefect=versions.prefect,
-            python=versions.python,
+            prefect=project.prefect,
+            python=project.python,
             requirements=(folder / auto.REQUIREMENTS).is_file(),
         )
         seen = entries(folder, Ignore.read(folder))
