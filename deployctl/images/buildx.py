@@ -20,6 +20,7 @@ from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.images.engine_errors import BadOption, NoBuildx, build_failed
 from deployctl.images.model import Recipe
+from deployctl.images.output import AT_LINE
 from deployctl.images.source import Source
 
 _ONE = {"builder": "--builder", "network": "--network"}
@@ -40,7 +41,6 @@ _OPTIONS = (
 )
 
 _NO_PLUGIN = re.compile(r"unknown (?:command|flag|shorthand)|is not a docker command")
-_AT_LINE = re.compile(r"[^\s:]+:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _failed(recipe: Recipe, source: Source, stderr: str) -> Exception:
         return _no_buildx(lines[0])
     errors = [line.partition("ERROR:")[2] for line in lines if line.startswith("ERROR:")]
     reason = (errors[-1:] or lines[-1:] or ["no reason was given"])[0]
-    places = [found[1] for line in lines if (found := _AT_LINE.fullmatch(line.strip()))]
+    places = AT_LINE.findall(stderr)
     place = f"{source.name}:{places[-1]}" if places else ""
     return build_failed(recipe.name, reason, place, lines, buildx=True)
 

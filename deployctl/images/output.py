@@ -25,7 +25,8 @@ _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _FAILURES = {"error", "errorDetail", "message"}
 """Keys of a failure: on the way, or instead of all that should have come."""
-_AT_LINE = re.compile(r"(?:parse error (?:on )?line|Dockerfile:) ?(\d+)", re.IGNORECASE)
+AT_LINE = re.compile(r"(?:parse error (?:on )?line |Dockerfile:)(\d+)")
+"""How engines name a line, where they do: before they build, and BuildKit also after it."""
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Output:
 
 def place(dockerfile: Dockerfile, output: Output) -> str:
     """The line of the Dockerfile that failed, as `FILE:LINE (INSTRUCTION)`; "" if unknown."""
-    if output.failure and (said := _AT_LINE.search(output.failure)):
+    if output.failure and (said := AT_LINE.search(output.failure)):
         return f"{dockerfile.name}:{said[1]}"
     steps = list(dockerfile.arguments)
     for stage in dockerfile.stages:

@@ -1,0 +1,122 @@
+"""Images that BuildKit builds through the docker command, and pushes to a real registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.docker import Engine
+from deployctl.images.building import Login
+from deployctl.images.engine import CONTENT_LABEL, DockerBuilder
+from deployctl.images.engine_errors import BuildFailed
+from deployctl.images.model import Image, Recipe
+from deployctl.images.source import Versions, read
+from tests.support import docker_engine as engines
+from tests.support import registry as registries
+from tests.support.cluster.tools import CACHE
+from tests.support.docker_engine import DockerEngine
+from tests.support.registry import LocalRegistry
+
+PLUGINS = CACHE / "cli-plugins"
+"""Where a `docker-buildx` is looked for, besides the docker command's own folders."""
+LOCAL = {"pull": False, "network": "none"}
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A running engine, shared by the tests of this file."""
+    if reason := engines.lacks():
+        pytest.skip(reason)
+    with DockerEngine() as engine:
+        yield engine
+
+
+class Stage:
+    """A builder, and the folder that it builds from."""
+
+    def __init__(self, docker_engine: DockerEngine, folder: Path) -> None:
+        self.engine = Engine(docker_engine.url)
+        self.client = docker_engine.client
+        self.folder = folder / "project"
+        self.folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"cliPluginsExtraDirs": [str(PLUGINS)]}))
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "DOCKER_CONFIG": str(folder),
+            "DOCKER_HOST": docker_engine.url,
+        }
+        self.lines: list[str] = []
+        self.builder = DockerBuilder(
+            self.engine, env=self.env, tell=lambda _, line: self.lines.append(line)
+        )
+
+    def build(self, dockerfile: str, **recipe: Any) -> Image:
+        (self.folder / "Dockerfile").write_text(dockerfile)
+        named = {"name": "team/app", "options": LOCAL, **recipe}
+        wanted = Recipe(folder=self.folder, backend="buildx", **named)
+        source = read(wanted, lambda: Versions("3.8.8", "3.11"))
+        return self.builder.build(wanted, source, "content-1")
+
+
+@pytest.fixture
+def stage(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Stage]:
+    """A builder with a folder of the test's own."""
+    made = Stage(docker_engine, tmp_path)
+    try:
+        version = ["docker", "buildx", "version"]
+        if subprocess.run(version, env=made.env, check=False, capture_output=True).returncode:
+            pytest.skip(f"needs the docker command's plugin buildx, also found in {PLUGINS}")
+        yield made
+    finally:
+        made.builder.close()
+        made.engine.close()
+
+
+def test_what_only_buildkit_can_do_is_built(stage: Stage) -> None:
+    (stage.folder / "a").write_text("a")
+    (stage.folder / "token").write_text("s3cret")
+    image = stage.build(
+        "FROM box:1\nCOPY --chmod=600 a /a\n"
+        'RUN --mount=type=secret,id=t,required ["/box", "print=ran"]\n',
+        tag="1",
+        additional_tags=("2",),
+        options={**LOCAL, "secrets": ["id=t,src=token"]},
+    )
+    about = stage.client.images.get(image.id).attrs
+    assert sorted(about["RepoTags"]) == ["team/app:1", "team/app:2"]
+    assert about["Config"]["Labels"] == {CONTENT_LABEL: "content-1"}
+    assert any("ran" in line for line in stage.lines)
+    found = stage.builder.find(Recipe("team/app", stage.folder), "content-1")
+    assert found == Image("team/app", "content-1", None, image.id, built=False)
+
+
+def test_the_instruction_that_fails_is_shown(stage: Stage) -> None:
+    with pytest.raises(BuildFailed, match="exit code: 3") as failed:
+        stage.build('FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
+    assert '[2/2] RUN ["/box", "print=so far", "exit=3"]' in str(failed.value.help)
+
+
+def test_the_line_that_cannot_be_read_is_named(stage: Stage) -> None:
+    with pytest.raises(BuildFailed, match=r"Dockerfile:2: .*CPOY"):
+        stage.build("FROM box:1\nCPOY . /\n")
+
+
+def test_an_image_is_pushed_while_it_is_built_or_after(stage: Stage) -> None:
+    if reason := registries.lacks():
+        pytest.skip(reason)
+    with LocalRegistry() as registry:
+        name = f"{registry.host}/team/app"
+        built = stage.build("FROM scratch\nCOPY . /\n", name=name)
+        after = stage.builder.push(built, ["1"], Login("any", "body"))
+        assert after.digest
+        pushing = {**LOCAL, "push": True, "provenance": False}
+        during = stage.build("FROM scratch\nCOPY . /\n", name=name, options=pushing)
+        assert (during.tag, bool(during.digest)) == ("content-1", True)
+        assert stage.builder.push(during, ["2"], None) == during
