@@ -31,6 +31,10 @@ T = TypeVar("T")
 Message: TypeAlias = News | Callable[[Table], None]
 """What was found out: news of a job, or an update of the table by the thread that owns it."""
 
+PLACE_WAIT = 5.0
+"""Seconds at most between two tries to tell where a job is: nothing else is done about its run
+meanwhile, and it may crash or be cancelled."""
+
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds for which a run is left alone after a failure; they double with every further one."""
 
@@ -173,7 +177,7 @@ class Hands:
         if self.chronicle.located(run, job):
             self.tell(lambda table: table.settled(run.id, job))
         else:
-            until = self.session.server_time() + _patience(failures)
+            until = self.session.server_time() + min(_patience(failures), PLACE_WAIT)
             self.tell(lambda table: table.pause(run.id, until))
 
     def _trace(self, run: Run) -> None:
