@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.row import Most, Row
-from deployctl.jobs.marks import ATTEMPT, POOL, RUN
+from deployctl.jobs.marks import ATTEMPT, POOL, RUN, owned
 from deployctl.jobs.pools import kubernetes_template
 from tests.support.api import Api
 from tests.support.cluster.control_plane import ControlPlane
@@ -154,6 +154,7 @@ class Lab:
         """A Job with a pod that runs, as large as real ones are."""
         name, kube = f"job-{uuid.uuid4().hex}", self._plane.admin
         labels = {POOL: pool, RUN: str(uuid.uuid4()), ATTEMPT: str(uuid.uuid4())}
+        labels |= owned(f"{self._plane.uid}/default/{pool}")
         env = [{"name": f"PREFECT_SETTING_{number}", "value": "x" * 40} for number in range(20)]
         main = {"name": "prefect-job", "image": "flow:1", "env": env}
         pod = {

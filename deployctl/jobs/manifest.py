@@ -52,10 +52,11 @@ class Manifest:
     """The Secret without its owner: the Job, which is created after it."""
 
 
-def build(description: Description, *, secrecy: Secrecy = Secrecy()) -> Manifest:
+def build(description: Description, *, owner: str = "", secrecy: Secrecy = Secrecy()) -> Manifest:
     """The manifest of a job.
 
-    Raises Undescribable with the path of what cannot work.
+    `owner`: who answers for it, and hears of it. Raises Undescribable with the path of what cannot
+    work.
     """
     job = _without_nulls(_mapping(description.configuration.get("job_manifest"), "job_manifest"))
     _require(job, "apiVersion", "batch/v1")
@@ -69,7 +70,9 @@ def build(description: Description, *, secrecy: Secrecy = Secrecy()) -> Manifest
     template = _part(spec, "template", "job_manifest.spec")
     pod = _part(template, "spec", "job_manifest.spec.template")
     _one_pod(spec, pod)
-    _mark(description, metadata, _part(template, "metadata", "job_manifest.spec.template"))
+    ours = {**marks.labels(description), **marks.owned(owner)}
+    pod_metadata = _part(template, "metadata", "job_manifest.spec.template")
+    _mark(description, ours, metadata, pod_metadata)
     pod.setdefault("restartPolicy", "Never")
     container = main_container(job)
     container.setdefault("name", CONTAINER)
@@ -111,7 +114,12 @@ def _one_pod(spec: dict[str, Json], pod: dict[str, Json]) -> None:
             )
 
 
-def _mark(description: Description, metadata: dict[str, Json], pod: dict[str, Json]) -> None:
+def _mark(
+    description: Description,
+    ours: Mapping[str, str],
+    metadata: dict[str, Json],
+    pod: dict[str, Json],
+) -> None:
     """Labels and annotations of the Job, all of which its pod has as well."""
     keep_case = major(description.server_version) >= 3
     given = {**_kubernetes_labels(description.labels), **description.labels}
@@ -124,9 +132,9 @@ def _mark(description: Description, metadata: dict[str, Json], pod: dict[str, Js
 
     where = "job_manifest.metadata"
     labels = slugged({**_part(metadata, "labels", where), **given})
-    metadata["labels"] = {**labels, **marks.labels(description)}
+    metadata["labels"] = {**labels, **ours}
     pod_labels = slugged(_part(pod, "labels", "job_manifest.spec.template.metadata"))
-    pod["labels"] = {**pod_labels, **slugged(given), **marks.labels(description)}
+    pod["labels"] = {**pod_labels, **slugged(given), **ours}
 
     annotations = {
         annotation_key(key, keep_case=keep_case): str(value)

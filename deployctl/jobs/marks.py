@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 
+from deployctl.core.values import digest
 from deployctl.jobs.model import Description, Limits
 
 POOL = "deployctl.io/pool-id"
 RUN = "deployctl.io/run-id"
 ATTEMPT = "deployctl.io/attempt"
+OWNER = "deployctl.io/owner"
+"""Tells the jobs of a worker from those of one that serves the same pool from another namespace."""
 
 MEMORY = "deployctl.io/job"
 """The annotation that holds what a worker has to know of a job after a restart."""
@@ -24,6 +27,11 @@ def labels(description: Description) -> dict[str, str]:
         RUN: description.run,
         ATTEMPT: description.attempt,
     }
+
+
+def owned(owner: str) -> dict[str, str]:
+    """The label that says who answers for a job (`Runtime.owner`), who may be longer than it."""
+    return {OWNER: digest(owner)[:16]}
 
 
 def memory(description: Description) -> str:

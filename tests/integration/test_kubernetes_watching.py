@@ -238,6 +238,19 @@ def test_jobs_of_other_pools_are_not_heard_of(
     assert all("foreign" not in str(news) for news in heard.all)
 
 
+def test_jobs_of_another_owner_are_not_heard_of(
+    own: KubernetesRuntime, heard: Heard, namespace: str, proxy: KubeProxy
+) -> None:
+    """A worker in another namespace may serve the same pool: its jobs are no strays."""
+    elsewhere = {"cluster_uid": "elsewhere"}
+    with runtime(proxy.kubeconfig, namespace, settings=elsewhere) as other:
+        other.start(described(namespace, "foreign"))
+    job = own.start(described(namespace, "own"))
+
+    heard.until(lambda news: news == Changed(job))
+    assert all("foreign" not in str(news) for news in heard.all)
+
+
 def test_a_job_that_gets_no_pod_is_explained(
     control_plane: ControlPlane,
     namespace: str,

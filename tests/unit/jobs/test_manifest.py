@@ -130,6 +130,17 @@ def test_labels_of_ours_win_and_stand_on_job_and_pod() -> None:
         assert meta["labels"]["prefect.io/flow-run-id"] == "run-1"
 
 
+def test_job_and_pod_say_who_answers_for_them() -> None:
+    def labels(owner: str) -> list[str]:
+        job = build(described(template=manifest_template(pod_of())), owner=owner).job
+        metas = (job["metadata"], job["spec"]["template"]["metadata"])
+        return [meta["labels"]["deployctl.io/owner"] for meta in metas]
+
+    one, another = f"{'c' * 80}/team-a/pool", f"{'c' * 80}/team-b/pool"
+    assert labels(one) == labels(one)[:1] * 2 != labels(another)
+    assert len(labels(one)[0]) <= 63
+
+
 def test_labels_are_in_lower_case_on_prefect_2() -> None:
     made = of(pod_of(), {"labels": {"Team A": "Ünï"}}, version="2.20.26")
     assert made.job["metadata"]["labels"]["team-a"] == "uni"

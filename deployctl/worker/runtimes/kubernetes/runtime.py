@@ -17,7 +17,7 @@ from deployctl.core.errors import DeployctlError
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.jobs.manifest import Manifest, Secrecy, build
-from deployctl.jobs.marks import ATTEMPT, POOL
+from deployctl.jobs.marks import ATTEMPT, OWNER, POOL, owned
 from deployctl.jobs.model import Description, Undescribable
 from deployctl.worker.journal import Journal
 from deployctl.worker.model import Cause, Job, Leadership, NotNow, StartFailed, Tell, Watch
@@ -69,7 +69,7 @@ class KubernetesRuntime:
         self._secrets = Secrets(settings, journal)
         self._observer = Observer(
             self._clusters,
-            f"{POOL}={pool_id},{ATTEMPT}",
+            f"{POOL}={pool_id},{OWNER}={owned(self.owner)[OWNER]},{ATTEMPT}",
             journal,
             clock=clock,
             silence=silence,
@@ -88,11 +88,11 @@ class KubernetesRuntime:
         Raises StartFailed when the cluster refuses it for good, NotNow when it may take it later.
         """
         cluster = self._cluster_of(description)
-        manifest = _manifest(description, self._secrets.secrecy())
+        manifest = self._manifest(description, self._secrets.secrecy())
         self._observer.look_into(cluster, manifest.namespace)
         try:
             if not self._patiently(lambda: self._secrets.create(cluster.kube, manifest)):
-                manifest = _manifest(description, self._secrets.open())
+                manifest = self._manifest(description, self._secrets.open())
             job = self._patiently(lambda: create(cluster.kube, manifest))
         except StartFailed:
             self._secrets.drop(cluster.kube, manifest)
@@ -130,7 +130,7 @@ class KubernetesRuntime:
         a run's name and the variables that name and place a job can be changed meanwhile.
         """
         cluster = self._cluster_of(description)
-        namespace = _manifest(description, self._secrets.open()).namespace
+        namespace = self._manifest(description, self._secrets.open()).namespace
         self._observer.look_into(cluster, namespace)
         label = f"{ATTEMPT}={description.attempt}"
         try:
@@ -155,6 +155,12 @@ class KubernetesRuntime:
         except NoCluster as error:
             raise _hopeless("NoCluster", error) from error
 
+    def _manifest(self, description: Description, secrecy: Secrecy) -> Manifest:
+        try:
+            return build(description, owner=self.owner, secrecy=secrecy)
+        except Undescribable as error:
+            raise _hopeless("Undescribable", error) from error
+
     def _patiently(self, ask: Callable[[], T]) -> T:
         return patiently(ask, self._settings.create_tries, self._sleep)
 
@@ -167,13 +173,6 @@ def _job(cluster: Cluster, job: Json) -> Job:
         place=cluster.place(facts.namespace),
         pid=cluster.pid(facts.namespace, facts.name),
     )
-
-
-def _manifest(description: Description, secrecy: Secrecy) -> Manifest:
-    try:
-        return build(description, secrecy=secrecy)
-    except Undescribable as error:
-        raise _hopeless("Undescribable", error) from error
 
 
 def _hopeless(code: str, error: DeployctlError) -> StartFailed:
