@@ -56,18 +56,20 @@ class Built:
 def build(
     recipe: Recipe,
     source: Source,
-    tag: str | None,
+    tags: Sequence[str],
     env: Mapping[str, str],
     tell: Callable[[str], None],
     stop: Stop,
 ) -> Built:
-    """Builds an image, under `tag` and the recipe's further tags; `env` is that of the docker
-    command. Raises BadOption, NoBuildx, BuildFailed, Interrupted."""
+    """Builds an image under these tags; `env` is that of the docker command.
+
+    Raises BadOption, NoBuildx, BuildFailed, Interrupted.
+    """
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "metadata.json"
         try:
             done = process.run(
-                command(recipe, tag, told),
+                command(recipe, tags, told),
                 cwd=recipe.folder,
                 env=env,
                 timeout=None,
@@ -86,7 +88,7 @@ def build(
     return Built(tuple(str(each) for each in digests if each), None)
 
 
-def command(recipe: Recipe, tag: str | None, metadata: Path) -> list[str]:
+def command(recipe: Recipe, tags: Sequence[str], metadata: Path) -> list[str]:
     """The command line that builds a recipe and leaves word of it in a file. Raises BadOption."""
     options = {"pull": True} | dict(recipe.options)
     for unknown in options.keys() - _OPTIONS - _WITHOUT_EFFECT:
@@ -94,14 +96,14 @@ def command(recipe: Recipe, tag: str | None, metadata: Path) -> list[str]:
             f"the build step of '{recipe.name}' has an option that buildx does not know: {unknown}",
             help=f"it knows {', '.join(sorted(_OPTIONS))}",
         )
-    if options.get("push") and not tag:
+    if options.get("push") and not tags:
         raise BadOption(
             f"'{recipe.name}' is pushed while it is built, and has no tag", help="give it a `tag`"
         )
     if not any(options.get(name) for name in ("push", "load", "output")):
         options["load"] = True
     argv = ["docker", "buildx", "build", "--progress=plain", f"--metadata-file={metadata}"]
-    argv += [f"--tag={recipe.name}:{each}" for each in (tag, *recipe.additional_tags) if each]
+    argv += [f"--tag={recipe.name}:{each}" for each in tags]
     argv += [f"--build-arg={name}={value}" for name, value in recipe.build_args.items()]
     argv += [f"--label={name}={value}" for name, value in recipe.labels.items()]
     argv += [f"--target={recipe.target}"] if recipe.target else []

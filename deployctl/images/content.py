@@ -23,7 +23,8 @@ DigestOf = Callable[[Base], str | None]
 
 _FORMAT = 1
 """Another number makes all keys new: to be raised whenever builds change what they make."""
-_PREFIX = "content-"
+PREFIX = "content-"
+"""What all tags of contents begin with."""
 _LETTERS = 20
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 _OUR_FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
@@ -73,7 +74,7 @@ def content_tag(
         "labels": dict(recipe.labels),
         "options": options,
     }
-    return _PREFIX + digest(content)[:_LETTERS]
+    return PREFIX + digest(content)[:_LETTERS]
 
 
 def _always_builds(recipe: Recipe) -> bool:

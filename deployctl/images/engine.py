@@ -1,9 +1,10 @@
 """Images by a container engine: found, built and pushed by Docker, or what speaks its language.
 
-The engine keeps every image that it built, and a label says what is in it; so an image that was
-never pushed is found again. What is in the registry only, as on a fresh CI machine, is found there
-by its tag. A push goes through the engine, which knows the layers; where it ended is held against
-the registry's own word, as far as that can be reached from here.
+Every image also has the tag of its content, in the engine and in the registry; so it is found again
+where it was never pushed, and on a fresh CI machine, whose engine has nothing. A label would do
+too, and leave fewer tags behind, but images that others build on top would inherit it. A push goes
+through the engine, which knows the layers; where it ended is held against the registry's own word,
+as far as that can be reached from here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.images import buildx
 from deployctl.images.building import Login, Tell
+from deployctl.images.content import PREFIX
 from deployctl.images.credentials import Logins, host_of
 from deployctl.images.distribution import Registries
 from deployctl.images.engine_errors import (
@@ -34,8 +36,6 @@ from deployctl.images.output import Output, interruptible, place
 from deployctl.images.reference import Reference
 from deployctl.images.source import Source
 
-CONTENT_LABEL = "io.deployctl.content"
-"""The label of an image whose value is its content tag."""
 _OPTIONS = frozenset(
     {"cache_from", "container_limits", "extra_hosts", "forcerm", "isolation", "network_mode"}
     | {"nocache", "pull", "rm", "shmsize", "squash", "timeout", "use_config_proxy"}
@@ -70,7 +70,7 @@ class DockerBuilder:
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, from the engine, which then has the recipe's tags too, or
         from the registry. A registry that does not say has none."""
-        for found in self._engine.images([f"{CONTENT_LABEL}={content_tag}"]):
+        if found := self._engine.image(f"{recipe.name}:{content_tag}"):
             return self._named(recipe, content_tag, str(found["Id"]), built=False)
         name = Reference.parse(recipe.name)
         with suppress(RegistryError):
@@ -79,22 +79,20 @@ class DockerBuilder:
         return None
 
     def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
-        """Builds the image, which gets the recipe's tags, or `content_tag` if it names none; if
-        there is none either, one by its id. Raises BuildFailed, BadOption, NoBuildx, Unreadable,
+        """Builds the image, which gets the recipe's tags and that of its content; one by its id
+        if there is none. Raises BuildFailed, BadOption, NoBuildx, BadReference, Unreadable,
         EngineUnreachable, Interrupted."""
         Reference.parse(recipe.name)
-        labels = dict(recipe.labels) | ({CONTENT_LABEL: content_tag} if content_tag else {})
-        labelled = replace(recipe, labels=labels)
-        if recipe.backend == "buildx":
-            tag = recipe.tag or content_tag
-            built = buildx.build(labelled, source, tag, self._env, self._told(recipe), self._stop)
-            if built.digest and tag:
-                return Image(recipe.name, tag, built.digest)
-            known = [found for each in built.ids if (found := self._engine.image(each))]
-            if not known:
-                raise build_failed(recipe.name, "the engine does not have the image", "", [])
-            return self._named(recipe, content_tag, str(known[0]["Id"]))
-        return self._named(recipe, content_tag, self._built(labelled, source))
+        if recipe.backend == "docker-py":
+            return self._named(recipe, content_tag, self._built(recipe, source))
+        tags = list(dict.fromkeys(filter(None, [recipe.tag, content_tag, *recipe.additional_tags])))
+        built = buildx.build(recipe, source, tags, self._env, self._told(recipe), self._stop)
+        if built.digest:
+            return Image(recipe.name, tags[0], built.digest)
+        for each in built.ids:
+            if found := self._engine.image(each):
+                return self._named(recipe, content_tag, str(found["Id"]))
+        raise build_failed(recipe.name, "it is not in the engine now", "", [])
 
     def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:
         """Puts the image into its registry under these tags, and that of its content.
@@ -114,10 +112,11 @@ class DockerBuilder:
                     f"the engine has no image '{image.name}:{image.tag}' to push",
                     help="build it in a step before, or name the one that was built",
                 )
-            content = (found["Config"].get("Labels") or {}).get(CONTENT_LABEL)
+            of_content = f"{name.familiar()}:{PREFIX}"
+            known = [each for each in found["RepoTags"] or () if each.startswith(of_content)]
             auth = _auth(logins.of(name.registry))
             digest = ""
-            for tag in dict.fromkeys([*tags, *filter(None, [content])]):
+            for tag in dict.fromkeys([*tags, *(each.rpartition(":")[2] for each in known)]):
                 self._engine.tag(found["Id"], image.name, tag)
                 digest = self._pushed(image.name, tag, auth)
                 _verify(registries, replace(name, tag=tag), digest)
@@ -130,7 +129,7 @@ class DockerBuilder:
     ) -> Image:
         """An image of the engine, with the recipe's tags."""
         tag = recipe.tag or content_tag or id_.removeprefix("sha256:")[:12]
-        for each in (tag, *recipe.additional_tags):
+        for each in dict.fromkeys([tag, *recipe.additional_tags, content_tag or tag]):
             self._engine.tag(id_, recipe.name, each)
         return Image(recipe.name, tag, id=id_, built=built)
 

@@ -7,7 +7,7 @@ same causes have the same classes, and pages, as where deployctl speaks to a reg
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployctl.clients.registry_errors import (
     Denied,
@@ -58,21 +58,33 @@ class NoSuchImage(DeployctlError):
     code = "DC735"
 
 
-_CAUSES: Sequence[tuple[str, type[RegistryError], str]] = (
-    (r"too large|\b413\b|quota", TooLarge, "make the image smaller, or ask who runs the registry"),
+_CAUSES: Sequence[tuple[str, type[RegistryError]]] = (
+    (r"too large|\b413\b|quota", TooLarge),
     (
         r"denied|unauthorized|authentication required|no basic auth|insufficient_scope|40[13] ",
         Denied,
-        "log in with `docker login {registry}`, or give the push step `credentials`",
     ),
-    (r"toomanyrequests|\b429\b|rate limit", RegistryBusy, "try again later, or log in"),
+    (r"toomanyrequests|\b429\b|rate limit", RegistryBusy),
     (
         r"dial tcp|connection refused|no such host|timeout|HTTP response to HTTPS|x509|tls:|: EOF",
         RegistryUnreachable,
-        "see that the engine, from where it runs, reaches '{registry}' and trusts it",
     ),
-    (r"not found|manifest unknown", NotInRegistry, "look for a misspelt name or tag"),
+    (r"not found|manifest unknown", NotInRegistry),
 )
+"""What is in the words of each cause, the clearest first."""
+_PUSH_HINTS: Mapping[type[RegistryError], str] = {
+    TooLarge: "make the image smaller, or ask who runs the registry",
+    Denied: "log in with `docker login {registry}`, or give the push step `credentials`",
+    RegistryBusy: "try again later, or log in with `docker login {registry}`",
+    RegistryUnreachable: "see that the engine, where it runs, reaches '{registry}' and trusts it",
+    NotInRegistry: "some registries want a repository to be made before the first push",
+}
+_BUILD_HINTS: Mapping[type[RegistryError], str] = {
+    Denied: "log in to the registry of the base image with `docker login`",
+    RegistryBusy: "try again later, or log in with `docker login`",
+    RegistryUnreachable: "see that the engine, where it runs, reaches that registry",
+    NotInRegistry: "look for a misspelt name or tag of the base image",
+}
 _BY_COMMAND = re.compile(r"returned a non-zero code|did not complete successfully|exit status")
 _BUILDKIT = re.compile(r"requires? BuildKit|unknown flag: (?:mount|chmod|link|checksum|exclude)")
 _SHOWN_LINES = 10
@@ -89,22 +101,23 @@ def build_failed(
     message = f"the build of '{name}' failed{place and f' at {place}'}: {redact(detail).strip()}"
     if _BUILDKIT.search(detail) and not buildx:
         return NeedsBuildKit(message, help="say `build_backend: buildx` in the build step")
-    cause = None if _BY_COMMAND.search(detail) else _cause(detail)
-    hint = [cause[1].replace("{registry}", "its registry")] if cause else []
+    own_fault = bool(_BY_COMMAND.search(detail))
+    hint = [] if own_fault else [_BUILD_HINTS.get(_cause(detail), "")]
     last = [redact(line) for line in output if line.strip()][-_SHOWN_LINES:]
     said = ["the last lines of its output:", *(f"  {line}" for line in last)] if last else []
-    return BuildFailed(message, help="\n".join(hint + said) or None)
+    return BuildFailed(message, help="\n".join(filter(None, hint + said)) or None)
 
 
 def push_failed(image: Reference, detail: str) -> RegistryError:
     """The error of a push that an engine gave up."""
-    kind, hint = _cause(detail) or (PushFailed, None)
+    kind = _cause(detail)
     message = f"the engine cannot push '{image.familiar()}': {redact(detail).strip()}"
+    hint = _PUSH_HINTS.get(kind)
     return kind(message, help=hint and hint.replace("{registry}", image.registry))
 
 
-def _cause(detail: str) -> tuple[type[RegistryError], str] | None:
-    for pattern, kind, hint in _CAUSES:
+def _cause(detail: str) -> type[RegistryError]:
+    for pattern, kind in _CAUSES:
         if re.search(pattern, detail, re.IGNORECASE):
-            return kind, hint
-    return None
+            return kind
+    return PushFailed

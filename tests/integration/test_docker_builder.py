@@ -19,7 +19,7 @@ from deployctl.clients.registry_errors import Denied, RegistryUnreachable
 from deployctl.core.errors import Interrupted
 from deployctl.core.stop import Stop
 from deployctl.images.building import Login
-from deployctl.images.engine import CONTENT_LABEL, DockerBuilder
+from deployctl.images.engine import DockerBuilder
 from deployctl.images.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
 from deployctl.images.model import AUTO, Image, Recipe
 from deployctl.images.source import Versions, read
@@ -28,6 +28,7 @@ from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 
+WRONG = "not-the-password"
 VERSIONS = Versions("3.8.8", "3.11")
 LOCAL: Mapping[str, Any] = {"pull": False, "network_mode": "host"}
 
@@ -122,9 +123,9 @@ def test_an_image_is_built_as_its_recipe_says(stage: Stage) -> None:
         platform="linux/amd64",
     )
     about = stage.client.images.get(image.id).attrs
-    assert about["Config"]["Labels"] == {"v": "9", "team": "x", CONTENT_LABEL: "content-1"}
+    assert about["Config"]["Labels"] == {"v": "9", "team": "x"}
     assert not about["Config"]["Cmd"]
-    assert sorted(about["RepoTags"]) == ["team/app:3", "team/app:latest"]
+    assert sorted(about["RepoTags"]) == [f"team/app:{tag}" for tag in ("3", "content-1", "latest")]
     assert (image.tag, image.digest, image.built) == ("3", None, True)
     assert stage.files(image) == ["p", "p/.dockerignore", "p/Dockerfile", "p/a.txt"]
     assert any("COPY . /p/" in line for line in stage.lines)
@@ -141,9 +142,19 @@ def test_an_image_without_a_tag_gets_one_of_its_content_or_of_its_id(stage: Stag
 def test_what_is_in_the_engine_is_found_by_its_content_and_tagged_anew(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\n")
     built = stage.build("content-3", tag="1")
-    found = stage.builder.find(stage.recipe(name="team/two", tag="2"), "content-3")
-    assert found == Image("team/two", "2", None, built.id, built=False)
-    assert "team/two:2" in stage.client.images.get(built.id).tags
+    found = stage.builder.find(stage.recipe(tag="2", additional_tags=("new",)), "content-3")
+    assert found == Image("team/app", "2", None, built.id, built=False)
+    assert {"team/app:2", "team/app:new"} <= set(stage.client.images.get(built.id).tags)
+
+
+def test_an_image_on_top_of_another_is_not_taken_for_that(stage: Stage) -> None:
+    stage.write(Dockerfile="FROM box:1\nLABEL below=1\n")
+    below = stage.build("content-8")
+    stage.client.images.get(below.id).tag("below", "1")
+    stage.write(Dockerfile="FROM below:1\nLABEL above=1\n")
+    stage.build(tag="above")
+    stage.client.images.remove("team/app:content-8")
+    assert stage.builder.find(stage.recipe(name="127.0.0.1:1/team/app"), "content-8") is None
 
 
 @pytest.mark.parametrize("ignore", [None, "junk\n", "junk\n.dockerignore\n", "junk"])
@@ -276,7 +287,7 @@ def test_what_only_the_registry_has_is_found_there_and_tagged_anew(
     assert stage.builder.find(stage.recipe(name=name), "content-none") is None
 
 
-@pytest.mark.parametrize("login", [None, Login(USER, "wrong")])
+@pytest.mark.parametrize("login", [None, Login(USER, WRONG)])
 def test_a_push_without_the_right_login_is_denied(
     stage: Stage, registry: LocalRegistry, login: Login | None
 ) -> None:
@@ -285,7 +296,7 @@ def test_a_push_without_the_right_login_is_denied(
     with pytest.raises(Denied, match=f"{registry.host}/team/denied:x") as denied:
         stage.builder.push(built, ["x"], login)
     assert "docker login" in str(denied.value.help)
-    assert "wrong" not in denied.value.message
+    assert WRONG not in denied.value.message
 
 
 def test_a_registry_that_is_down_is_named(stage: Stage) -> None:

@@ -16,9 +16,9 @@ from deployctl.images.source import Source
 ALWAYS = ["docker", "buildx", "build", "--progress=plain", "--metadata-file=m"]
 
 
-def flags(tag: str | None = None, **recipe: Any) -> list[str]:
+def flags(*tags: str, **recipe: Any) -> list[str]:
     """All that this recipe adds to the command line."""
-    argv = buildx.command(Recipe("r/app", Path(), backend="buildx", **recipe), tag, Path("m"))
+    argv = buildx.command(Recipe("r/app", Path(), backend="buildx", **recipe), tags, Path("m"))
     assert (argv[:5], argv[-2:]) == (ALWAYS, ["--file=-", "."])
     return argv[5:-2]
 
@@ -51,7 +51,7 @@ def test_each_option_has_its_flag(options: Any, expected: list[str]) -> None:
 def test_the_recipe_has_its_flags() -> None:
     assert flags(
         "1",
-        additional_tags=("2",),
+        "2",
         build_args={"A": "x y"},
         labels={"l": "v"},
         target="t",
@@ -116,7 +116,7 @@ def docker(folder: Path, stderr: str, code: int, metadata: str = "{}") -> dict[s
 def built(folder: Path, env: dict[str, str], **options: Any) -> buildx.Built:
     source = Source(folder, "FROM made-up\n", None, "Dockerfile", [])
     recipe = Recipe("r/app", folder, backend="buildx", options=options)
-    return buildx.build(recipe, source, "1", env, lambda _: None, Stop())
+    return buildx.build(recipe, source, ["1"], env, lambda _: None, Stop())
 
 
 METADATA = '{"containerimage.config.digest": "sha256:c", "containerimage.digest": "sha256:m"}'

@@ -71,8 +71,8 @@ def test_a_failed_build_has_the_hint_of_its_cause(
 def test_a_failed_build_shows_the_place_and_the_last_lines_without_secrets() -> None:
     remember(["hunter2hunter2"])
     lines = [f"line {number} hunter2hunter2" for number in range(30)]
-    error = build_failed("app", "hunter2hunter2 is wrong", "Dockerfile:3 (RUN x)", lines)
-    assert error.message == "the build of 'app' failed at Dockerfile:3 (RUN x): ******** is wrong"
+    error = build_failed("app", "hunter2hunter2 it is", "Dockerfile:3 (RUN x)", lines)
+    assert error.message == "the build of 'app' failed at Dockerfile:3 (RUN x): ******** it is"
     shown = str(error.help).splitlines()
     assert len(shown) == 11
     assert shown[-1] == "  line 29 ********"
