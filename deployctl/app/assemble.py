@@ -51,6 +51,8 @@ class Known:
     outputs: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Deployment → outputs of its steps."""
     steps_left_out: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """`name:tag` → what job variables say instead, to name exactly the image that was pushed."""
 
 
 def pool_name(chosen: Chosen, default: str | None) -> str | None:
@@ -65,6 +67,8 @@ def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
     pool = known.pools.get(name or "") or Pool("", PoolVariables(None))
     rendered, problems = _rendered(chosen, known, pool)
     fields, wrong = normalise(rendered)
+    if known.pins and "job_variables" in fields:
+        fields = {**fields, "job_variables": _pinned(fields["job_variables"], known.pins)}
     problems += wrong
     problems += chosen.wrong_parameters(fields)
     for problem in pool.variables.check(fields.get("job_variables") or {}):
@@ -98,7 +102,7 @@ def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Prob
     scope = Scope(known.environ, known.outputs.get(chosen.name, {}), known.library)
     rendered, problems = render(chosen.entry, scope, rule_for(pool.variables.allows_string))
     if known.steps_left_out:
-        help_ = "--skip-build runs no steps: write the value into the file, or build"
+        help_ = "no steps are run: write the value into the file, or build"
         problems = [
             replace(problem, help=help_) if problem.code == "DC303" else problem
             for problem in problems
@@ -106,6 +110,15 @@ def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Prob
     told = {problem.path for problem in problems}
     missing = dangling(rendered, known.library)
     return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
+
+
+def _pinned(value: Json, pins: Mapping[str, str]) -> Json:
+    """A value in which each text that is the name of an image names exactly that image."""
+    if isinstance(value, dict):
+        return {key: _pinned(item, pins) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_pinned(item, pins) for item in value]
+    return pins.get(value, value) if isinstance(value, str) else value
 
 
 def _api_fields(

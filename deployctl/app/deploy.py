@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path as FilePath
 
-from deployctl.api.driver import run
 from deployctl.api.session import Session
+from deployctl.app.building import run_all, workplace
 from deployctl.app.prepare import Prepared, planned, read_again
 from deployctl.core.diagnostics import Report
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
-from deployctl.flows.imported import project_python
-from deployctl.steps.engine import Outputs, run_steps
-from deployctl.steps.place import Workplace
-from deployctl.templating.references import read_references, references
-from deployctl.templating.render import Scope
+from deployctl.steps.engine import Done
 
 
 def build(
@@ -25,29 +20,23 @@ def build(
     session: Session,
     report: Report,
     progress: Progress,
-    done: dict[str, Outputs],
+    done: Done,
 ) -> Prepared:
     """Runs the build and push steps and plans again with what they gave.
 
     `done`: the steps that ran for other files of the command, which do not run again; those that
     run now are added. Raises StepFailed or Interrupted, before anything is written to the server.
     """
-    steps = prepared.steps
-    if not steps:
+    if not prepared.steps:
         return prepared
     progress.phase("building")
-    named = [ref for each in steps.values() for step in each for _, ref in references(step.inputs)]
-    library = run(read_references(named, secrets=True), session)
-    known = prepared.known
-    python = project_python(
-        FilePath(prepared.loaded.document.file).absolute().parent, known.environ
+    known, building = prepared.known, prepared.building
+    place = workplace(
+        prepared.loaded, known.folder, known.environ, building.maker, progress, session.stop
     )
-    place = Workplace(known.folder, known.environ, python, progress.output, session.stop)
-    scope = Scope(known.environ, references=library)
-    outputs = run_steps(steps, scope, place, done)
-    known = replace(known, outputs=outputs)
-    again = read_again(replace(prepared, known=known), session)
-    return planned(again, session, report)
+    outputs = run_all(prepared.loaded, place, lambda: session, done)
+    prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
+    return planned(read_again(prepared, session), session, report)
 
 
 def deploy(

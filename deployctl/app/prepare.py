@@ -18,6 +18,7 @@ from deployctl.api.driver import begin, run
 from deployctl.api.session import Session
 from deployctl.api.talk import Talk, together
 from deployctl.app.assemble import Known, Pool, assemble
+from deployctl.app.building import Building, with_expected
 from deployctl.app.load import Chosen, Loaded
 from deployctl.app.pools import checked_pools, known_pools, wanted_pools
 from deployctl.clients.git import read_checkout
@@ -31,11 +32,8 @@ from deployctl.deploy.model import Change, Item, Key, Plan
 from deployctl.deploy.ownership import Record, read_record
 from deployctl.deploy.plan import plan
 from deployctl.project.triggers import automations
-from deployctl.steps.engine import plan_steps
 from deployctl.steps.model import Step
-from deployctl.templating.problems import tell
 from deployctl.templating.references import Library, Reference, read_references, references
-from deployctl.templating.render import Scope
 
 NO_POOLS: Mapping[str, Pool] = MappingProxyType({})
 
@@ -52,11 +50,12 @@ class Prepared:
     pools: tuple[Item, ...]
     """The work pools that should be there."""
     live: tuple[Item, ...]
+    building: Building
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
         """The build and push steps of each deployment that has some."""
-        return {} if self.known.steps_left_out else self.loaded.steps
+        return self.loaded.steps if self.building.runs else {}
 
 
 def prepare(
@@ -65,9 +64,9 @@ def prepare(
     report: Report,
     environ: Mapping[str, str],
     folder: FilePath,
+    building: Building,
     *,
     create_pools: bool = False,
-    skip_build: bool = False,
     before: Mapping[str, Pool] = NO_POOLS,
 ) -> Prepared:
     """Reads the server and plans. What stands in the way is in the report: with errors in it the
@@ -103,13 +102,10 @@ def prepare(
         pools={**before, **known_pools(pools, live)},
         default_pool=default,
         checkout=checkout,
-        steps_left_out=skip_build,
+        steps_left_out=not building.runs,
     )
-    if loaded.steps and not skip_build:
-        outputs, problems = plan_steps(loaded.steps, Scope(environ))
-        tell(problems, report, loaded.document.spans.value)
-        known = replace(known, outputs=outputs)
-    made = Prepared(loaded, Plan(()), record, dialect, known, tuple(pools), tuple(live))
+    known = with_expected(known, loaded, building, report, session.stop)
+    made = Prepared(loaded, Plan(()), record, dialect, known, tuple(pools), tuple(live), building)
     return planned(made, session, report)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deployctl import __version__
+from deployctl.cli.build import build
 from deployctl.cli.deploy import deploy
 from deployctl.cli.dev import dev
 from deployctl.cli.explain import explain
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (deploy, plan, worker, dev, run, status, logs, validate, schema, explain):
+for command in (deploy, plan, build, worker, dev, run, status, logs, validate, schema, explain):
     app.command()(flattened(command))
 app.add_typer(work_pool, name="work-pool")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from deployctl.api.session import Session
@@ -15,9 +15,19 @@ from deployctl.cli.signals import stopping
 from deployctl.core.stop import Stop
 
 
+def signals(now: Running) -> AbstractContextManager[Stop]:
+    """A stop flag that signals set, and say so."""
+    return stopping(lambda text: now.narrator.output("deployctl", text))
+
+
 @contextmanager
-def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Stop]]:
-    """An open session; waits for the server if that was asked for."""
+def session(
+    now: Running, connecting: Connecting, heard: Stop | None = None
+) -> Iterator[tuple[Session, Stop]]:
+    """An open session; waits for the server if that was asked for.
+
+    `heard`: what signals set already; without it they are listened to here.
+    """
     settings = load_settings(
         os.environ,
         Path.cwd(),
@@ -25,7 +35,7 @@ def session(now: Running, connecting: Connecting) -> Iterator[tuple[Session, Sto
         profile=connecting.profile,
     )
     with (
-        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
+        nullcontext(heard) if heard else signals(now) as stop,
         Session(
             settings, concurrency=connecting.concurrency, progress=now.narrator, stop=stop
         ) as opened,

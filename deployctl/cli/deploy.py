@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from deployctl.cli.options import Choosing, Connecting, Deploying, Overriding, Telling
+from deployctl.cli.options import Choosing, Connecting, Deploying, Imaging, Overriding, Telling
 
 
 def deploy(
     choosing: Choosing,
     overriding: Overriding,
     deploying: Deploying,
+    imaging: Imaging,
     connecting: Connecting,
     telling: Telling,
 ) -> None:
@@ -16,21 +17,24 @@ def deploy(
     from deployctl.app import deploy as use_case
     from deployctl.cli.connecting import session
     from deployctl.cli.console import write
-    from deployctl.cli.loading import load_all, order_of, prepare_all, show_plan
+    from deployctl.cli.loading import building, load_all, order_of, prepare_all, show_plan
     from deployctl.cli.render import Format, human
     from deployctl.cli.running import running
-    from deployctl.steps.engine import Outputs
+    from deployctl.steps.engine import Done
 
     with running(
         "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
-        loaded = load_all(now, order_of(choosing, overriding, deploying), choosing.prefect_file)
+        order = order_of(choosing, overriding, deploying, imaging)
+        loaded = load_all(now, order, choosing.prefect_file)
         with session(now, connecting) as (opened, stop):
-            prepared = prepare_all(now, loaded, opened, deploying)
-            ran: dict[str, Outputs] = {}
-            prepared = [
-                use_case.build(each, opened, now.report, now.narrator, ran) for each in prepared
-            ]
+            with building(now, opened, imaging) as steps:
+                prepared = prepare_all(now, loaded, opened, deploying, steps)
+                done: Done = {}
+                prepared = [
+                    use_case.build(each, opened, now.report, now.narrator, done)
+                    for each in prepared
+                ]
             show_plan(now, prepared)
             if telling.output is Format.HUMAN:
                 write(human.plan(now.outcome()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import Choosing, Deploying, Overriding, Telling
+from deployctl.cli.options import Choosing, Deploying, Imaging, Overriding, Telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +35,7 @@ def dev(
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
+    from deployctl.app.building import Building
     from deployctl.app.deploy import deploy
     from deployctl.app.local_server import local_server, prefect_program
     from deployctl.cli.loading import load_all, order_of, prepare_all
@@ -50,9 +51,9 @@ def dev(
         stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
     ):
         here = Path.cwd()
-        deploying = Deploying(skip_build=True, create_pools=True)
+        deploying, no_steps = Deploying(create_pools=True), Imaging(skip_build=True)
         every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
-        order = order_of(every, Overriding(), deploying)
+        order = order_of(every, Overriding(), deploying, no_steps)
         local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
         loaded = load_all(now, replace(order, overrides=local), choosing.prefect_file)
         program = prefect_program(project_python(here, os.environ), os.environ)
@@ -61,7 +62,7 @@ def dev(
             settings = Settings(api_url=url)
             now.target = url
             with Session(settings, progress=now.narrator, stop=stop) as opened:
-                prepared = prepare_all(now, loaded, opened, deploying)
+                prepared = prepare_all(now, loaded, opened, deploying, Building(skip=True))
                 for each in prepared:
                     now.results += deploy(each, opened, now.report, now.narrator, now.tell)
                 if now.exit_code():

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from deployctl.api.dialect import detect
+from deployctl.api.driver import run
 from deployctl.api.session import Session
+from deployctl.app.building import Building
+from deployctl.app.built import read_built
+from deployctl.app.images import making
 from deployctl.app.load import Loaded, Order, load_project
 from deployctl.app.prepare import Prepared, prepare
 from deployctl.cli.main import Exit
-from deployctl.cli.options import Choosing, Deploying, Overriding
+from deployctl.cli.options import Choosing, Deploying, Imaging, Making, Overriding
 from deployctl.cli.running import Running
 from deployctl.core import redact
+from deployctl.core.errors import UsageError
+from deployctl.core.stop import Stop
 from deployctl.deploy.model import Plan
+from deployctl.images.making import Images, Named
 from deployctl.project import overlay
 from deployctl.project.parse import check_same_names
 from deployctl.project.select import Selection
@@ -40,18 +51,67 @@ def load_all(now: Running, order: Order, files: list[Path]) -> list[Loaded]:
     return loaded
 
 
-def order_of(choosing: Choosing, overriding: Overriding, deploying: Deploying) -> Order:
+def order_of(
+    choosing: Choosing, overriding: Overriding, deploying: Deploying, imaging: Imaging
+) -> Order:
     """What the options ask for. Raises UsageError."""
+    overrides = _overrides(overriding)
+    if imaging.image:
+        variables = {**overrides.job_variables, "image": imaging.image}
+        overrides = replace(overrides, job_variables=variables)
     return Order(
         Selection(choosing.everything, tuple(choosing.name), choosing.entrypoint or ""),
-        _overrides(overriding),
+        overrides,
         deploying.project,
-        deploying.skip_build,
+        imaging.skip_build or imaging.images is not None,
     )
 
 
+def every_or(choosing: Choosing) -> Selection:
+    """All deployments, or those that are named. Raises UsageError."""
+    some = bool(choosing.name or choosing.entrypoint)
+    return Selection(not some, tuple(choosing.name), choosing.entrypoint or "")
+
+
+@contextmanager
+def building(
+    now: Running, opened: Session, imaging: Imaging, *, look: bool = False
+) -> Iterator[Building]:
+    """What is to be done about build and push steps. Raises UsageError, BadReference.
+
+    `look`: for a plan that nothing follows, images are looked for that are there already.
+    """
+    if imaging.images and (imaging.skip_build or imaging.image):
+        raise UsageError("--images excludes --skip-build and --image", help="leave one of them out")
+    if imaging.images:
+        yield Building(built=read_built(imaging.images), pin=imaging.pin)
+    elif imaging.skip_build:
+        yield Building(skip=True)
+    elif imaging.image:
+        yield Building(maker=Named(imaging.image), look=look, pin=imaging.pin)
+    else:
+        with making_of(now, imaging, lambda: opened, opened.stop) as images:
+            yield Building(maker=images, look=look, pin=imaging.pin)
+
+
+def making_of(
+    now: Running, making_: Making, session: Callable[[], Session], stop: Stop
+) -> AbstractContextManager[Images]:
+    """What makes images; `session` is asked for only where the server's version is needed."""
+
+    def release() -> str:
+        opened = session()
+        return run(detect(opened.settings.is_cloud), opened).release
+
+    return making(making_.builder, Path.cwd(), os.environ, release, now.narrator.output, stop)
+
+
 def prepare_all(
-    now: Running, loaded: list[Loaded], opened: Session, deploying: Deploying
+    now: Running,
+    loaded: list[Loaded],
+    opened: Session,
+    deploying: Deploying,
+    building: Building,
 ) -> list[Prepared]:
     """Plans every project. Ends the command if anything that was found forbids to go on."""
     now.narrator.phase("reading the server")
@@ -65,8 +125,8 @@ def prepare_all(
                 now.report,
                 os.environ,
                 Path.cwd(),
+                building,
                 create_pools=deploying.create_pools,
-                skip_build=deploying.skip_build,
                 before=before,
             )
         )

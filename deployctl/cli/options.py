@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from deployctl.cli.render import Format
+from deployctl.images.model import BuilderKind
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
@@ -162,9 +163,6 @@ class Deploying:
         str | None,
         texts("--project", help="The name to keep the record under. Default: the file's name."),
     ] = None
-    skip_build: Annotated[
-        bool, typer.Option("--skip-build", help="Leave all build and push steps out.")
-    ] = False
     create_pools: Annotated[
         bool,
         typer.Option("--create-pools", help="Create missing work pools, of type kubernetes."),
@@ -172,6 +170,64 @@ class Deploying:
     prompt: Annotated[
         bool, typer.Option("--prompt/--no-prompt", hidden=True, help="Accepted; never prompts.")
     ] = False
+
+
+_IMAGES = "Images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """How images are made."""
+
+    builder: Annotated[
+        BuilderKind,
+        typer.Option(
+            "--builder",
+            envvar="DEPLOYCTL_BUILDER",
+            help="Docker, or without: assemble. auto: Docker if an engine answers.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = BuilderKind.AUTO
+
+
+@dataclasses.dataclass(frozen=True)
+class Imaging(Making):
+    """Which images deployments get."""
+
+    skip_build: Annotated[
+        bool,
+        typer.Option(
+            "--skip-build",
+            help="Leave all build and push steps out.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = False
+    images: Annotated[
+        Path | None,
+        texts(
+            "--images",
+            metavar="FILE",
+            help="Run no steps: FILE is what `build --output json` printed.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None
+    image: Annotated[
+        str | None,
+        texts(
+            "--image",
+            metavar="REF",
+            help="Build no image: this one is for all that are chosen.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None
+    pin: Annotated[
+        bool,
+        typer.Option(
+            "--pin/--no-pin",
+            help="Name pushed images by digest.",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = True
 
 
 _OVER = "Instead of what the file says"

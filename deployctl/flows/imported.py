@@ -24,9 +24,10 @@ from deployctl.flows.facts import FlowFacts
 
 _PROBE = Path(__file__).with_name("probe.py")
 _LOOK = """
-import importlib.metadata, json, os, sysconfig
+import importlib.metadata, json, os, sys, sysconfig
 folder = sysconfig.get_paths()["purelib"]
-print(json.dumps([importlib.metadata.version("prefect"), folder, os.stat(folder).st_mtime_ns]))
+versions = [importlib.metadata.version("prefect"), "%d.%d" % sys.version_info[:2]]
+print(json.dumps([*versions, folder, os.stat(folder).st_mtime_ns]))
 """
 _SECONDS_TO_LOOK = 20.0
 
@@ -38,6 +39,16 @@ class Interpreter:
     path: str
     identity: Json
     """Changes with its version of Prefect and whenever something is installed there."""
+
+    @property
+    def prefect(self) -> str:
+        """The version of its Prefect, like `3.8.8`."""
+        return str(self.identity[0])
+
+    @property
+    def python(self) -> str:
+        """Its own version, like `3.11`."""
+        return str(self.identity[1])
 
 
 @dataclass(frozen=True, slots=True)

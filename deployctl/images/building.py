@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from deployctl.images.model import Image, Recipe
+from deployctl.images.source import Source
 
 Tell: TypeAlias = Callable[[str, str], None]
 """Is told what a build prints: the image's name and a line."""
@@ -32,7 +33,7 @@ class Builder(Protocol):
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, if it was built before; nothing is built or pushed."""
 
-    def build(self, recipe: Recipe, content_tag: str | None) -> Image:
+    def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
         """Builds the image and gives it the recipe's tag, or `content_tag` if it names none."""
 
     def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:

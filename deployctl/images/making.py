@@ -7,38 +7,60 @@ what is in the image: a deploy without changes finds everything as it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeAlias
 
 from deployctl.images.building import Builder, Login
 from deployctl.images.content import DigestOf, content_tag
 from deployctl.images.model import Image, Recipe
+from deployctl.images.reference import LATEST, Reference
 from deployctl.images.source import Source, Versions, read
+from deployctl.images.stages import Base
 
 Choose: TypeAlias = Callable[[Recipe | None], Builder]
 """Who makes an image; for None, who pushes one that this command has not made."""
 
 
+class Maker(Protocol):
+    """What build and push steps ask for images. May be used by many threads; every method raises
+    DeployctlErrors."""
+
+    def find(self, recipe: Recipe) -> Image | None:
+        """The image that building the recipe would give, if it is there already."""
+
+    def make(self, recipe: Recipe) -> Image:
+        """Builds an image, or finds it."""
+
+    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
+        """Puts an image into its registry, under `tag` and the tags `more`."""
+
+    def dockerfile(self, recipe: Recipe) -> str:
+        """The text of the Dockerfile that the recipe is built by."""
+
+    @property
+    def pins(self) -> Mapping[str, str]:
+        """`name:tag` of what was published → how to name exactly that."""
+
+
 @dataclass(slots=True)
 class Images:
-    """Makes and publishes images. May be used by many threads; raises DeployctlErrors."""
+    """Makes and publishes images."""
 
     choose: Choose
     digest_of: DigestOf
+    """Is asked for images with their platform."""
     versions: Callable[[], Versions]
     """Of Prefect and Python in the project, for a Dockerfile that is made up."""
-    machine: str
-    """The platform that builds where a recipe names none."""
+    machine: Callable[[], str]
+    """The platform that builds, which images are for whose recipe names none."""
     pins: dict[str, str] = field(default_factory=dict)
-    """`name:tag` of what was pushed → the same with its digest."""
     _made: dict[str, tuple[Builder, Image]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, recipe: Recipe) -> Image | None:
         """The image that building the recipe would give, if it is there already."""
-        source = self._source(recipe)
-        content = self._content(recipe, source)
+        content = self._content(recipe, self._source(recipe))
         return self.choose(recipe).find(recipe, content) if content else None
 
     def make(self, recipe: Recipe) -> Image:
@@ -48,9 +70,8 @@ class Images:
         builder = self.choose(recipe)
         image = builder.find(recipe, content) if content else None
         if image is None:
-            image = builder.build(recipe, content)
-        with self._lock:
-            self._made[f"{image.name}:{image.tag}"] = (builder, image)
+            image = builder.build(recipe, source, content)
+        self._keep(builder, image)
         return image
 
     def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
@@ -59,15 +80,65 @@ class Images:
             made = self._made.get(f"{name}:{tag}")
         builder, image = made or (self.choose(None), Image(name, tag, built=False))
         pushed = builder.push(image, (tag, *more), login)
+        self._keep(builder, pushed)
         with self._lock:
             for each in (tag, *more):
                 self.pins[f"{name}:{each}"] = f"{name}:{each}@{pushed.digest}"
         return pushed
 
+    def dockerfile(self, recipe: Recipe) -> str:
+        """The text of the Dockerfile that the recipe is built by."""
+        return self._source(recipe).text
+
+    @property
+    def made(self) -> list[Image]:
+        """All images that were made or published, as they are now."""
+        with self._lock:
+            return [image for _, image in self._made.values()]
+
+    def _keep(self, builder: Builder, image: Image) -> None:
+        with self._lock:
+            self._made[f"{image.name}:{image.tag}"] = (builder, image)
+
     def _source(self, recipe: Recipe) -> Source:
-        return read(recipe, self.versions())
+        return read(recipe, self.versions)
 
     def _content(self, recipe: Recipe, source: Source) -> str | None:
+        machine = self.machine()
+
+        def digest_of(base: Base) -> str | None:
+            wanted = base.platform or recipe.platform or machine
+            return self.digest_of(replace(base, platform=wanted))
+
         return content_tag(
-            recipe, source.dockerfile, source.text, source.entries, self.digest_of, self.machine
+            recipe, source.dockerfile, source.text, source.entries, digest_of, machine
         )
+
+
+class Named:
+    """A maker that makes nothing: there is one image, made elsewhere, and all steps give that."""
+
+    def __init__(self, reference: str) -> None:
+        """`reference`: the image as jobs are to name it. Raises BadReference."""
+        parsed = Reference.parse(reference)
+        digest = f"@{parsed.digest}" if parsed.digest else ""
+        tag = f":{parsed.tag}" if parsed.tag else ""
+        name = reference.removesuffix(digest).removesuffix(tag)
+        self._image = Image(name, parsed.tag or LATEST, parsed.digest, built=False)
+        self.pins: Mapping[str, str] = {f"{name}:{self._image.tag}": reference}
+
+    def find(self, recipe: Recipe) -> Image | None:  # noqa: ARG002
+        """The image."""
+        return self._image
+
+    def make(self, recipe: Recipe) -> Image:  # noqa: ARG002
+        """The image."""
+        return self._image
+
+    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:  # noqa: ARG002
+        """The image."""
+        return self._image
+
+    def dockerfile(self, recipe: Recipe) -> str:  # noqa: ARG002
+        """None is needed."""
+        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,15 @@ from deployctl.core.values import Json
 
 Backend = Literal["docker-py", "buildx"]
 """The two values of `build_backend` in the step that builds an image."""
+
+
+class BuilderKind(StrEnum):
+    """Who builds: the values of `--builder`."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    ASSEMBLE = "assemble"
+
 
 AUTO = "auto"
 """Written instead of a Dockerfile's path: the Dockerfile is made up."""

@@ -1,15 +1,20 @@
-"""The steps that deployctl can run, by the names that Prefect gives them in both its majors."""
+"""The steps that run here, by the names that Prefect gives them in both its majors.
+
+Whatever else has the name of a function is run by the project's own interpreter, see `custom`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import NoneType
 
 from deployctl.core.values import Json
-from deployctl.steps import shell
+from deployctl.steps import docker, shell
 from deployctl.steps.model import Step
+from deployctl.steps.place import Workplace, set_working_directory
 from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
 
@@ -19,14 +24,20 @@ class Builtin:
     """A step that runs here, without Prefect."""
 
     run: Callable[..., dict[str, Json]]
-    """Takes a `Workplace`, the step's name and the inputs as keywords; raises ProgramError."""
+    """Takes a `Workplace`, the step's name and the inputs as keywords; raises DeployctlErrors."""
     inputs: Mapping[str, type]
     """What may stand below the function's name, and of which type; `object` is any."""
     required: frozenset[str] = frozenset()
     outputs: tuple[str, ...] = ("stdout", "stderr")
+    more_inputs: bool = False
+    """Whether other inputs are taken as well."""
+    find: Callable[[Workplace, Mapping[str, Json]], dict[str, Json] | None] | None = None
+    """Gives the outputs of a run with these inputs, if they are known without one."""
+    moves: bool = False
+    """Whether later steps start from the folder that is the output `directory`."""
 
 
-BUILTINS: Mapping[str, Builtin] = {
+_OF_PREFECT: Mapping[str, Builtin] = {
     "run_shell_script": Builtin(
         shell.run_shell_script,
         {
@@ -43,19 +54,48 @@ BUILTINS: Mapping[str, Builtin] = {
         shell.pip_install_requirements,
         {"directory": str, "requirements_file": str, "stream_output": object},
     ),
+    "set_working_directory": Builtin(
+        set_working_directory,
+        {"directory": str},
+        frozenset({"directory"}),
+        outputs=("directory",),
+        find=lambda _, inputs: {"directory": inputs["directory"]},
+        moves=True,
+    ),
+}
+_OF_DOCKER: Mapping[str, Builtin] = {
+    "build_docker_image": Builtin(
+        docker.build_docker_image,
+        {"image_name": str, "dockerfile": str, "additional_tags": list, "build_backend": str},
+        frozenset({"image_name"}),
+        outputs=docker.OUTPUTS,
+        more_inputs=True,
+        find=docker.find_docker_image,
+    ),
+    "push_docker_image": Builtin(
+        docker.push_docker_image,
+        {"image_name": str, "additional_tags": list, "credentials": dict},
+        frozenset({"image_name"}),
+        outputs=docker.PUSH_OUTPUTS,
+        more_inputs=True,
+    ),
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")
 _DOCKER = ("prefect_docker.deployments.steps.", "prefect_docker.projects.steps.")
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_CALLED: Mapping[type, str] = {str: "text", dict: "a mapping", list: "a list"}
 
 
 def builtin(step: Step) -> Builtin | None:
-    """What runs a step; None for one that deployctl does not run."""
-    return BUILTINS.get(step.short) if step.function.startswith(_PREFECT) else None
+    """What runs a step; None for a function that is somebody else's."""
+    if step.function.startswith(_PREFECT):
+        return _OF_PREFECT.get(step.short)
+    return _OF_DOCKER.get(step.short) if step.function.startswith(_DOCKER) else None
 
 
 def is_docker_build(step: Step) -> bool:
     """Whether the step builds an image with prefect_docker."""
-    return step.function.startswith(_DOCKER) and step.short == "build_docker_image"
+    return step.short == "build_docker_image" and builtin(step) is not None
 
 
 def check_steps(steps: Iterable[Step]) -> list[Problem]:
@@ -66,21 +106,30 @@ def check_steps(steps: Iterable[Step]) -> list[Problem]:
 def _check(step: Step) -> Iterator[Problem]:
     if (found := builtin(step)) is not None:
         yield from _check_inputs(step, found)
-        return
-    yield Problem(
-        step.path,
-        "DC321",
-        f"deployctl does not run '{step.function}' yet",
-        "do by other means what it does, and deploy with --skip-build, which leaves all build and "
-        "push steps out",
-    )
+    elif not _FUNCTION.fullmatch(step.function):
+        yield Problem(
+            step.path,
+            "DC321",
+            f"'{step.function}' is not the name of a function",
+            "write its whole name, with its module: "
+            + _close(step.short, "prefect.deployments.steps.run_shell_script"),
+        )
+
+
+def _close(short: str, otherwise: str) -> str:
+    """The whole name of the step that is most likely meant."""
+    known = {name: _PREFECT[0] + name for name in _OF_PREFECT}
+    known |= {name: _DOCKER[0] + name for name in _OF_DOCKER}
+    close = get_close_matches(short, known, 1)
+    return known[close[0]] if close else otherwise
 
 
 def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
     """What is wrong with the inputs of one step (DC322); text with templates in it may be any."""
     for name, value in step.inputs.items():
         place = (*step.path, step.function, name)
-        if name not in found.inputs:
+        wanted = found.inputs.get(name, object)
+        if name not in found.inputs and not found.more_inputs:
             close = get_close_matches(name, found.inputs, 1)
             yield Problem(
                 place,
@@ -88,9 +137,8 @@ def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
                 f"the step '{step.short}' has no input '{name}'",
                 f"did you mean '{close[0]}'?" if close else f"it has {', '.join(found.inputs)}",
             )
-        elif not isinstance(value, (found.inputs[name], NoneType)) and not is_opaque(value):
-            wanted = "text" if found.inputs[name] is str else "a mapping"
-            message = f"the input '{name}' of the step '{step.short}' must be {wanted}"
+        elif not isinstance(value, (wanted, NoneType)) and not is_opaque(value):
+            message = f"the input '{name}' of the step '{step.short}' must be {_CALLED[wanted]}"
             yield Problem(place, "DC322", message)
     for name in sorted(found.required):
         if step.inputs.get(name) is None:

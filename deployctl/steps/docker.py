@@ -16,7 +16,6 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
 from deployctl.images.building import Login
 from deployctl.images.model import AUTO, Image, Recipe
-from deployctl.images.source import read
 from deployctl.steps.place import Workplace
 
 NAMESPACE = "PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE"
@@ -30,13 +29,20 @@ _ARGUMENTS = ("buildargs", "build_args")
 _PLATFORMS = ("platform", "platforms")
 
 
+def find_docker_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+    """What `build_docker_image` will give, if the image is there already; raises as that does."""
+    recipe = recipe_of(inputs, place.folder, place.environ)
+    image = place.images.find(recipe)
+    return {**_told(image, recipe.additional_tags), "image_id": image.id} if image else None
+
+
 def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
     recipe = recipe_of(inputs, place.folder, place.environ)
     image = place.images.make(recipe)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
         path = place.folder / str(inputs.get("dockerfile_output_path") or "Dockerfile.generated")
-        path.write_text(read(recipe, place.images.versions()).text, encoding="utf-8")
+        path.write_text(place.images.dockerfile(recipe), encoding="utf-8")
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 

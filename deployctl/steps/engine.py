@@ -1,6 +1,7 @@
 """Runs the build and push steps of deployments, and says before what they will give.
 
-Equal steps (same function, same inputs after rendering) run once per command, however many
+The steps of one deployment run in order, those of different deployments at the same time. Equal
+steps (same function, folder, and inputs after rendering) run once per command, however many
 deployments have them; so a step that depends on what another left behind should say so in its
 inputs, by an output of that step. A step that a deployment has twice runs twice.
 
@@ -9,28 +10,38 @@ Outputs belong to the deployment: by the step's id, and flat, where later steps 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeAlias
 
 from deployctl.core import redact
-from deployctl.core.errors import ProgramError, StepFailed
+from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.values import Json, digest
-from deployctl.steps.catalog import BUILTINS, builtin, check_steps
+from deployctl.steps.catalog import builtin, check_steps
+from deployctl.steps.custom import run_function
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
-from deployctl.templating.values import Unknown
+from deployctl.templating.values import ANY, Unknown, contains_unknown
 
 Wanted: TypeAlias = Mapping[str, Sequence[Step]]
 """The build and push steps of each deployment, in order, by a name to call it in messages."""
 Outputs: TypeAlias = dict[str, Json]
 """What the steps of one deployment gave: the `outputs` of a templating scope."""
+Done: TypeAlias = dict[str, Future[Outputs]]
+"""The steps that a command has run or is running, by what makes them equal."""
+
+_AT_ONCE = 4
 
 
-def plan_steps(wanted: Wanted, scope: Scope) -> tuple[dict[str, Outputs], list[Problem]]:
-    """The outputs that the steps of each deployment will give, as `Unknown`, without running any.
+def plan_steps(
+    wanted: Wanted, scope: Scope, place: Workplace | None = None
+) -> tuple[dict[str, Outputs], list[Problem]]:
+    """The outputs that the steps of each deployment will give, without running any: `Unknown`, but
+    for images that are there already. Those are looked for if there is a `place` to do it.
 
     Problems are placeholders in inputs that no earlier step and no environment variable fills, at
     the paths of their steps. Blocks and variables are left for the run.
@@ -38,59 +49,96 @@ def plan_steps(wanted: Wanted, scope: Scope) -> tuple[dict[str, Outputs], list[P
     outputs: dict[str, Outputs] = {}
     problems: list[Problem] = []
     for deployment, steps in wanted.items():
-        own: Outputs = {}
+        own, here = Outputs(), place
         for step in steps:
-            here = replace(scope, outputs=own, references=None)
-            _, found = render(step.inputs, here)
+            known_now = replace(scope, outputs=own, references=None)
+            inputs, found = render(step.inputs, known_now)
             problems += [problem.below((*step.path, step.function)) for problem in found]
-            known = builtin(step)
-            keys = known.outputs if known else ()
-            own = _with(own, step, {key: Unknown(step.name, key) for key in keys})
+            given = _expected(step, inputs, here)
+            here = _moved(here, step, given) if here else None
+            own = _with(own, step, given)
         outputs[deployment] = own
     return outputs, problems
 
 
-def run_steps(
-    wanted: Wanted, scope: Scope, place: Workplace, done: dict[str, Outputs]
-) -> dict[str, Outputs]:
-    """Runs the steps of all deployments, one after the other; gives the outputs of each.
+def _expected(step: Step, inputs: Mapping[str, Json], place: Workplace | None) -> Outputs:
+    """What a step will give, as far as that can be known. Raises what looking raises."""
+    known = builtin(step)
+    if known is None:
+        return {ANY: Unknown(step.name, ANY)}
+    if place and known.find and not contains_unknown(inputs):
+        found = known.find(place, inputs)
+        if found is not None:
+            return found
+    return {key: Unknown(step.name, key) for key in known.outputs}
+
+
+def run_steps(wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> dict[str, Outputs]:
+    """Runs the steps of all deployments; gives the outputs of each.
 
     `scope` needs an environment, and a library read with secrets if inputs name blocks. `done` are
-    the outputs of steps that this command has run already; those that run now are added.
+    the steps that this command has run already; those that run now are added.
 
-    Raises StepFailed at the first step that fails, before later ones start; Interrupted when
-    `place.stop` is asked, which ends the step that runs.
+    Raises StepFailed for the first step that fails, after which no other starts; Interrupted when
+    `place.stop` is asked, which ends the steps that run.
     """
     redact.remember(v for name, v in place.environ.items() if redact.is_secret_name(name))
     engine = _Engine(wanted, scope, place, done)
-    return {deployment: engine.run(steps) for deployment, steps in wanted.items()}
+    with ThreadPoolExecutor(_AT_ONCE, "steps") as threads:
+        running = {name: threads.submit(engine.run, steps) for name, steps in wanted.items()}
+    if engine.failure:
+        raise engine.failure
+    return {name: outputs.result() for name, outputs in running.items()}
 
 
 class _Engine:
-    def __init__(
-        self, wanted: Wanted, scope: Scope, place: Workplace, done: dict[str, Outputs]
-    ) -> None:
+    def __init__(self, wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> None:
         self.wanted = wanted
         self.scope = scope
         self.place = replace(
             place, output=lambda name, line: place.output(name, redact.redact(line))
         )
         self.done = done
+        self.failure: Exception | None = None
+        """What ended the first deployment whose steps could not all be run."""
+        self._lock = threading.Lock()
 
     def run(self, steps: Sequence[Step]) -> Outputs:
-        """Runs the steps of one deployment, except those that ran before for another."""
-        outputs: Outputs = {}
+        """Runs the steps of one deployment, except those that run for another."""
+        try:
+            return self._in_order(steps)
+        except Exception as error:
+            with self._lock:
+                self.failure = self.failure or error
+            raise
+
+    def _in_order(self, steps: Sequence[Step]) -> Outputs:
+        place, outputs = self.place, Outputs()
         times: dict[str, int] = {}
         for step in steps:
-            self.place.stop.check()
+            if self.failure:
+                raise self.failure
+            place.stop.check()
             inputs = self._inputs(step, outputs)
-            same = digest([step.short, inputs])
+            function = step.short if builtin(step) else step.function
+            same = digest([function, str(place.folder), inputs])
             times[same] = times.get(same, 0) + 1
-            key = f"{same} {times[same]}"
-            if key not in self.done:
-                self.done[key] = self._run(step, inputs)
-            outputs = _with(outputs, step, self.done[key])
+            given = self._once(f"{same} {times[same]}", step, inputs, place)
+            place = _moved(place, step, given)
+            outputs = _with(outputs, step, given)
         return outputs
+
+    def _once(self, key: str, step: Step, inputs: dict[str, Json], place: Workplace) -> Outputs:
+        """What a step gives; it is run here unless somebody runs it already."""
+        with self._lock:
+            is_ours = key not in self.done
+            future = self.done.setdefault(key, Future())
+        if is_ours:
+            try:
+                future.set_result(self._run(step, inputs, place))
+            except Exception as error:
+                future.set_exception(error)
+        return future.result()
 
     def _inputs(self, step: Step, outputs: Outputs) -> dict[str, Json]:
         """The rendered inputs; values under names such as `TOKEN` are secrets from here on."""
@@ -100,25 +148,44 @@ class _Engine:
         redact.remember(redact.secret_texts(inputs))
         return dict(inputs)
 
-    def _run(self, step: Step, inputs: dict[str, Json]) -> Outputs:
-        rendered = replace(step, inputs=inputs)
-        for problem in check_steps([rendered]):
+    def _run(self, step: Step, inputs: dict[str, Json], place: Workplace) -> Outputs:
+        for problem in check_steps([replace(step, inputs=inputs)]):
             raise self._failed(step, problem.message, problem.help)
-        given = {name: value for name, value in inputs.items() if value is not None}
+        known = builtin(step)
         try:
-            return BUILTINS[step.short].run(self.place, step.name, **given)
-        except ProgramError as error:
-            raise self._failed(step, error.message, error.help) from error
+            if known is None:
+                return run_function(place, step.name, step.function, inputs, step.requires)
+            given = {name: value for name, value in inputs.items() if value is not None}
+            return known.run(place, step.name, **given)
+        except Interrupted:
+            raise
+        except DeployctlError as error:
+            raise self._failed(step, error.message, error.help, error.code) from error
 
-    def _failed(self, step: Step, message: str, help_: str | None) -> StepFailed:
-        """The error of a step; it names all deployments that have it."""
+    def _failed(
+        self, step: Step, message: str, help_: str | None, code: str = ProgramError.code
+    ) -> StepFailed:
+        """The error of a step; it names all deployments that have it.
+
+        `code` is that of the cause, which explains more than that a step failed.
+        """
         names = [
             deployment
             for deployment, steps in self.wanted.items()
             if any((s.function, s.inputs) == (step.function, step.inputs) for s in steps)
         ]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        return StepFailed(redact.redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
+        failed = StepFailed(redact.redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
+        if code != ProgramError.code:
+            failed.code = code
+        return failed
+
+
+def _moved(place: Workplace, step: Step, given: Outputs) -> Workplace:
+    """Where the steps after one that gave these outputs run."""
+    known = builtin(step)
+    moves = known and known.moves and isinstance(given["directory"], str)
+    return replace(place, folder=place.folder / given["directory"]) if moves else place
 
 
 def _with(outputs: Outputs, step: Step, given: Outputs) -> Outputs:

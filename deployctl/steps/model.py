@@ -19,6 +19,8 @@ class Step:
     id: str = ""
     path: Path = ()
     """Where the entry stands, in the value that its caller looks at."""
+    requires: Json = None
+    """The packages that the function needs: one or a list of names, or nothing."""
 
     @property
     def short(self) -> str:
@@ -79,5 +81,6 @@ def _is_step(entry: Json) -> bool:
 
 def _step(entry: Mapping[str, Json], path: Path) -> Step:
     ((function, given),) = entry.items()
-    inputs = {key: value for key, value in (given or {}).items() if key not in ("id", "requires")}
-    return Step(function, inputs, str((given or {}).get("id") or ""), path)
+    inputs = dict(given or {})
+    id_, requires = str(inputs.pop("id", None) or ""), inputs.pop("requires", None)
+    return Step(function, inputs, id_, path, requires)

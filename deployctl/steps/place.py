@@ -8,7 +8,8 @@ from pathlib import Path
 
 from deployctl.core.errors import ProgramError
 from deployctl.core.stop import Stop
-from deployctl.images.making import Images
+from deployctl.core.values import Json
+from deployctl.images.making import Maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,20 @@ class Workplace:
     """Is told every line that a program prints: the step's name, the line."""
     stop: Stop = field(default_factory=Stop)
     """Ends the program that runs, and begins no other."""
-    maker: Images | None = None
+    maker: Maker | None = None
     """What makes images; None where nothing does."""
 
     @property
-    def images(self) -> Images:
+    def images(self) -> Maker:
         """What makes images. Raises ProgramError."""
         if self.maker is None:
             raise ProgramError("images are not made here")
         return self.maker
+
+
+def set_working_directory(place: Workplace, _name: str, *, directory: str) -> dict[str, Json]:
+    """The folder that later steps of the same deployment start from. Raises ProgramError."""
+    folder = place.folder / directory
+    if not folder.is_dir():
+        raise ProgramError(f"there is no folder '{folder}'")
+    return {"directory": directory}

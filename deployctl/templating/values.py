@@ -19,6 +19,11 @@ class Unknown:
         return "(known after build)"
 
 
+ANY = "*"
+"""The key of a mapping that stands for all keys which it does not have, and no placeholder names:
+what will be there is known, but not what it is called."""
+
+
 def contains_unknown(value: Json) -> bool:
     """Whether a rendered value, or any part of it, is still `Unknown`."""
     if isinstance(value, dict):
@@ -37,6 +42,8 @@ def lookup(value: Json, path: str) -> Json:
         if isinstance(value, Unknown):
             return value
         if isinstance(value, dict):
+            if part not in value and ANY in value:
+                part = ANY
             value = value[part] if part in value or not part.isdecimal() else value[int(part)]
         elif isinstance(value, list) and part.lstrip("-").isdecimal():
             value = value[int(part)]

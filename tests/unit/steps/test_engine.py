@@ -10,7 +10,7 @@ import pytest
 from deployctl.core import redact
 from deployctl.core.errors import Interrupted, StepFailed
 from deployctl.core.stop import Stop
-from deployctl.steps.engine import Outputs, plan_steps, run_steps
+from deployctl.steps.engine import Done, plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind
@@ -86,7 +86,7 @@ def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: Workp
 
 def test_what_ran_before_in_the_same_command_does_not_run_again(place: Workplace) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
-    done: dict[str, Outputs] = {}
+    done: Done = {}
     first = run_steps({"a": [step]}, Scope(ENVIRON), place, done)["a"]
     second = run_steps({"b": [step, step]}, Scope(ENVIRON), place, done)["b"]
     assert (first["stdout"], second["stdout"]) == ("1", "2")
@@ -141,7 +141,8 @@ def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
         (shell("echo 'open"), ["cannot be taken apart"]),
         (shell("echo {{ nope }}"), ["no step gives 'nope'"]),
         (shell("ls", directory="{{ $WHO }}", env="{{ $WHO }}"), ["'env'", "must be a mapping"]),
-        (Step("my.own.step", {}), ["does not run"]),
+        (Step("my.own.step", {}), ["no function 'my.own.step'"]),
+        (Step("my_step", {}), ["is not the name of a function"]),
     ],
 )
 def test_a_failure_names_step_deployments_and_reason(

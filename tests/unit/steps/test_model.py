@@ -8,13 +8,18 @@ from deployctl.core.values import Path
 from deployctl.steps.catalog import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
 
+BUILD = "prefect_docker.deployments.steps.build_docker_image"
+PUSH = "prefect_docker.projects.steps.push_docker_image"
 SHELL = "prefect.deployments.steps.run_shell_script"
 
 
 def test_a_step_is_a_function_with_inputs_and_an_id() -> None:
     value = [{SHELL: {"id": "a", "requires": "x", "script": "ls"}}, None, {"f.g": None}]
     assert parse_steps(value, ("build",)) == (
-        [Step(SHELL, {"script": "ls"}, "a", ("build", 0)), Step("f.g", {}, "", ("build", 2))],
+        [
+            Step(SHELL, {"script": "ls"}, "a", ("build", 0), "x"),
+            Step("f.g", {}, "", ("build", 2)),
+        ],
         [],
     )
 
@@ -72,6 +77,20 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
     assert check_steps([Step(function, {"script": "ls"})]) == []
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("my.own.step", {"any": 1}),
+        Step("prefect_aws.deployments.steps.push_to_s3", {"bucket": "b"}),
+        Step("prefect.deployments.steps.git_clone", {"repository": "r"}),
+        Step(BUILD, {"image_name": "a", "tag": 3.1, "network_mode": "host"}),
+        Step(PUSH, {"image_name": "a", "credentials": "{{ prefect.blocks.a.b }}"}),
+    ],
+)
+def test_functions_of_others_and_options_of_engines_are_left_to_them(step: Step) -> None:
+    assert check_steps([step]) == []
+
+
 def test_a_template_may_become_what_is_needed() -> None:
     inputs = {"script": "ls", "directory": None, "env": "{{ prefect.variables.env }}"}
     assert check_steps([Step(SHELL, inputs)]) == []
@@ -81,12 +100,19 @@ def test_a_template_may_become_what_is_needed() -> None:
     ("step", "path", "code", "said"),
     [
         (
-            Step("prefect_docker.deployments.steps.build_docker_image", {}, "", ("build", 0)),
+            Step("build_docker_image", {}, "", ("build", 0)),
             ("build", 0),
             "DC321",
-            "--skip-build",
+            "prefect_docker.deployments.steps.build_docker_image",
         ),
-        (Step("my.own.step", {}, "", ("push", 1)), ("push", 1), "DC321", "--skip-build"),
+        (Step("my step", {}, "", ("push", 1)), ("push", 1), "DC321", "with its module"),
+        (Step(BUILD, {"tag": "x"}, "", ("build", 0)), ("build", 0), "DC322", "add 'image_name:'"),
+        (
+            Step(PUSH, {"image_name": "a", "additional_tags": "b"}, "", ("push", 0)),
+            ("push", 0, PUSH, "additional_tags"),
+            "DC322",
+            "must be a list",
+        ),
         (
             Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),
             ("build", 0, SHELL, "dirctory"),

@@ -1,0 +1,97 @@
+"""What a command does about build and push steps: run them, say before what they will give, take
+what they gave elsewhere, or leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+
+from deployctl.api.driver import run
+from deployctl.api.session import Session
+from deployctl.app.assemble import Known
+from deployctl.app.built import Built, check_built
+from deployctl.app.load import Loaded
+from deployctl.core.diagnostics import Report
+from deployctl.core.progress import Progress, Quiet
+from deployctl.core.stop import Stop
+from deployctl.flows.imported import project_python
+from deployctl.images.making import Maker
+from deployctl.steps.engine import Done, Outputs, plan_steps, run_steps
+from deployctl.steps.place import Workplace
+from deployctl.templating.problems import tell
+from deployctl.templating.references import read_references, references
+from deployctl.templating.render import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """What a command does about build and push steps."""
+
+    skip: bool = False
+    """They are left out."""
+    built: Built | None = None
+    """They ran elsewhere, and this is what they gave."""
+    maker: Maker | None = None
+    """Makes images."""
+    look: bool = False
+    """Whether it is asked, for a plan, which images are there already."""
+    pin: bool = True
+    """Whether job variables name pushed images by digest."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether steps are run."""
+        return not self.skip and self.built is None
+
+    @property
+    def pins(self) -> Mapping[str, str]:
+        """What job variables say instead of names of images, as far as it is known by now."""
+        made = self.built or self.maker
+        return made.pins if made and self.pin else {}
+
+
+def with_expected(
+    known: Known, loaded: Loaded, building: Building, report: Report, stop: Stop
+) -> Known:
+    """The same with what the steps gave elsewhere, or what can be said of it before they run."""
+    if building.built is not None:
+        check_built(loaded.chosen, building.built, report)
+        return replace(known, outputs=building.built.outputs, pins=building.pins)
+    if building.skip or not loaded.steps:
+        return known
+    place = None
+    if building.look:
+        place = workplace(loaded, known.folder, known.environ, building.maker, Quiet(), stop)
+    outputs, problems = plan_steps(loaded.steps, Scope(known.environ), place)
+    tell(problems, report, loaded.document.spans.value)
+    return replace(known, outputs=outputs, pins=building.pins)
+
+
+def workplace(
+    loaded: Loaded,
+    folder: FilePath,
+    environ: Mapping[str, str],
+    maker: Maker | None,
+    progress: Progress,
+    stop: Stop,
+) -> Workplace:
+    """Where the steps of a file run, if deployctl runs in `folder`."""
+    python = project_python(FilePath(loaded.document.file).absolute().parent, environ)
+    return Workplace(folder, environ, python, progress.output, stop, maker)
+
+
+def run_all(
+    loaded: Loaded, place: Workplace, session: Callable[[], Session], done: Done
+) -> dict[str, Outputs]:
+    """Runs the build and push steps of a file; `session` is asked for only where they name blocks
+    or variables.
+
+    `done`: the steps that ran for other files of the command, which do not run again; those that
+    run now are added. Raises StepFailed and Interrupted, and ApiError where the server is needed.
+    """
+    steps = [step for each in loaded.steps.values() for step in each]
+    named = [ref for step in steps for _, ref in references(step.inputs)]
+    library = run(read_references(named, secrets=True), session()) if named else None
+    return run_steps(loaded.steps, Scope(place.environ, references=library), place, done)

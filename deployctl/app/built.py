@@ -1,0 +1,100 @@
+"""What a build gave, as a file: written by one stage of a CI pipeline, read by the next.
+
+`deployctl build --output json` writes it, `deployctl deploy --images FILE` reads it. Secrets are
+masked in it; a deployment that would get one is not deployed from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployctl.app.load import Chosen
+from deployctl.core import redact
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import UsageError
+from deployctl.core.values import Json, leaves
+from deployctl.images.model import Image
+from deployctl.steps.engine import Outputs
+
+
+class BadImagesFile(UsageError):
+    """The file of `--images` is not what `deployctl build` has written."""
+
+    code = "DC340"
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What the steps of a command gave."""
+
+    outputs: Mapping[str, Outputs]
+    """Deployment → outputs of its steps."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """`name:tag` of what was pushed → the same with its digest."""
+
+    def as_json(self, images: Sequence[Image]) -> dict[str, Json]:
+        """The keys of the file, beside its version."""
+        return {
+            "images": [
+                {
+                    "name": image.name,
+                    "tag": image.tag,
+                    "digest": image.digest,
+                    "image": image.pinned,
+                    "built": image.built,
+                }
+                for image in images
+            ],
+            "outputs": redact.masked(dict(self.outputs)),
+            "pins": dict(self.pins),
+        }
+
+
+def read_built(path: Path) -> Built:
+    """Reads the file. Raises BadImagesFile."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadImagesFile(f"'{path}' cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadImagesFile(f"'{path}' is not JSON: {error}", help=_HOW) from error
+    try:
+        return Built(_mapping_of(data["outputs"], dict), _mapping_of(data["pins"], str))
+    except (KeyError, TypeError) as error:
+        raise BadImagesFile(f"'{path}' does not say what was built", help=_HOW) from error
+
+
+def check_built(chosen: Iterable[Chosen], built: Built, report: Report) -> None:
+    """Tells which deployments cannot be deployed from the file (DC341, DC342)."""
+    for each in chosen:
+        if not (each.build or each.push):
+            continue
+        place, outputs = each.spec.where(), built.outputs.get(each.name)
+        if outputs is None:
+            report.error(
+                "DC341",
+                f"'{each.name}' has build or push steps, and nothing says what they gave",
+                place,
+                help="build this deployment too: deployctl build --output json > FILE",
+            )
+        elif any(isinstance(leaf, str) and redact.MASK in leaf for _, leaf in leaves(outputs)):
+            report.error(
+                "DC342",
+                f"a step of '{each.name}' gave a secret, which is not kept in the file",
+                place,
+                help="deploy it with its steps, or let them print no secret",
+            )
+
+
+_HOW = "write it with: deployctl build --output json > FILE"
+
+
+def _mapping_of(value: Json, kind: type) -> dict[str, Json]:
+    """The value. Raises TypeError if it is no mapping of values of this kind."""
+    if not isinstance(value, dict) or not all(isinstance(item, kind) for item in value.values()):
+        raise TypeError
+    return value

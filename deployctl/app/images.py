@@ -1,0 +1,118 @@
+"""Who makes the images of a command, and what is known of the world for that.
+
+`auto` is Docker where an engine answers, and else the builder that needs none. Nothing here looks
+for an engine, a registry or an interpreter before a step needs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
+from deployctl.clients.registry_errors import RegistryError
+from deployctl.core.stop import Stop
+from deployctl.flows.imported import find_interpreter
+from deployctl.images.assemble import AssembleBuilder
+from deployctl.images.building import Builder, Tell
+from deployctl.images.credentials import Logins
+from deployctl.images.distribution import Registries
+from deployctl.images.engine import DockerBuilder
+from deployctl.images.making import Images
+from deployctl.images.model import BuilderKind, Recipe
+from deployctl.images.platform import Platform
+from deployctl.images.reference import Reference
+from deployctl.images.source import Versions
+from deployctl.images.stages import Base
+
+_LOOK_SECONDS = 3.0
+_PYTHON = "3.11"
+"""Of the base image, where the project has no interpreter with Prefect to go by."""
+
+
+@contextmanager
+def making(
+    builder: BuilderKind,
+    folder: Path,
+    environ: Mapping[str, str],
+    release: Callable[[], str],
+    tell: Tell,
+    stop: Stop,
+) -> Iterator[Images]:
+    """What makes the images of a command that runs in `folder`.
+
+    `release`: gives the server's version, like `3.8.8`; asked for only where the project has no
+    Prefect of its own, for a Dockerfile that is made up.
+    """
+    with ExitStack() as closing:
+        builders = _Builders(builder, environ, tell, stop, closing)
+        registries = Registries(Logins(environ), stop)
+        closing.callback(registries.close)
+
+        @cache
+        def digest_of(base: Base) -> str | None:
+            platform = Platform.parse(base.platform) if base.platform else None
+            try:
+                return registries.resolve(Reference.parse(base.image), platform).digest
+            except RegistryError:
+                return None
+
+        @cache
+        def versions() -> Versions:
+            found = find_interpreter(folder, environ)
+            return Versions(found.prefect, found.python) if found else Versions(release(), _PYTHON)
+
+        yield Images(builders.choose, digest_of, versions, builders.machine)
+
+
+class _Builders:
+    """Opens an engine when it is first needed."""
+
+    def __init__(
+        self,
+        wanted: BuilderKind,
+        environ: Mapping[str, str],
+        tell: Tell,
+        stop: Stop,
+        closing: ExitStack,
+    ) -> None:
+        self._wanted = wanted
+        self._engine = Engine()
+        closing.callback(self._engine.close)
+        self._docker = DockerBuilder(self._engine, env=environ, tell=tell, stop=stop)
+        closing.callback(self._docker.close)
+        self._assemble = AssembleBuilder(env=environ, tell=tell, stop=stop)
+        closing.callback(self._assemble.close)
+        self._info = cache(self._engine.info)
+        self._answers = cache(_answers)
+
+    def choose(self, _: Recipe | None) -> Builder:
+        """The builder of an image."""
+        return self._docker if self._with_docker() else self._assemble
+
+    def machine(self) -> str:
+        """The platform of the machine that builds. Raises what asking an engine raises."""
+        if not self._with_docker():
+            return str(Platform.here())
+        info = self._info()
+        return str(Platform.of(str(info["OSType"]), str(info["Architecture"])))
+
+    def _with_docker(self) -> bool:
+        return self._wanted is BuilderKind.DOCKER or (
+            self._wanted is BuilderKind.AUTO and self._answers()
+        )
+
+
+def _answers() -> bool:
+    """Whether there is an engine."""
+    engine = Engine(patience=_LOOK_SECONDS)
+    try:
+        engine.info()
+    except (EngineRefused, EngineUnreachable):
+        return False
+    else:
+        return True
+    finally:
+        engine.close()
