@@ -78,13 +78,17 @@ class Clusters:
             return self.own
         seen = _short_hash(canonical(config).encode())
         with self._lock:
-            if seen not in self._keys:
-                kube = self._connect(config)
-                key = _short_hash(kube.host.encode() + kube.authority())
-                if key not in self._known:
-                    self._known[key] = Cluster(kube, self._identify(kube), key, self._pid_has_uid)
-                self._keys[seen] = key
-            return self._known[self._keys[seen]]
+            if seen in self._keys:
+                return self._known[self._keys[seen]]
+        kube = self._connect(config)
+        key = _short_hash(kube.host.encode() + kube.authority())
+        with self._lock:
+            found = self._known.get(key)
+        # Not under the lock: a cluster that does not answer must hold nobody else up.
+        found = found or Cluster(kube, self._identify(kube), key, self._pid_has_uid)
+        with self._lock:
+            self._keys[seen] = key
+            return self._known.setdefault(key, found)
 
     def at(self, job: Job) -> tuple[Cluster, str]:
         """The cluster and the namespace of a job; raises NotNow for a cluster not known yet."""

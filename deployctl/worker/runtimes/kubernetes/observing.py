@@ -7,7 +7,7 @@ what a pod prints, and the events that a Prefect 3 server keeps of pods.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
 from deployctl.core.stop import Stop
@@ -97,10 +97,11 @@ class Observer:
         followers = Followers(tell, self._clock())
         try:
             while not stop.asked:
-                for lookout in self._posted(tell):
+                lookouts = self._posted(tell)
+                for lookout in lookouts:
                     lookout.look(stop)
-                    self._follow(lookout, followers)
                     self._explain(lookout)
+                self._follow(lookouts, followers)
                 stop.wait(_LOOK_SECONDS)
         finally:
             with self._lock:
@@ -131,11 +132,14 @@ class Observer:
             return list(self._lookouts.values())
 
     @staticmethod
-    def _follow(lookout: Lookout, followers: Followers) -> None:
-        pods = lookout.ask(lambda picture: list(picture.streaming()))
-        for pod in pods:
-            followers.follow(lookout.cluster.kube, pod)
-        followers.keep(pod.uid for pod in pods)
+    def _follow(lookouts: Sequence[Lookout], followers: Followers) -> None:
+        """Pods of all clusters at once: what is not among them is forgotten."""
+        met: list[str] = []
+        for lookout in lookouts:
+            for pod in lookout.ask(lambda picture: list(picture.streaming())):
+                followers.follow(lookout.cluster.kube, pod)
+                met.append(pod.uid)
+        followers.keep(met)
 
     def _explain(self, lookout: Lookout) -> None:
         """Reads the Events of jobs that wait, nobody knows what for."""
