@@ -190,6 +190,17 @@ class TestSecrets:
         (secret,) = secrets(control_plane, namespace)
         assert len(secret["metadata"]["ownerReferences"]) == 1
 
+    def test_a_cluster_that_lets_no_secret_be_changed_ends_no_run(
+        self, namespace: str, proxy: KubeProxy
+    ) -> None:
+        notes = Notes()
+        proxy.answer(403, method="PATCH", times=None)
+        with runtime(proxy.kubeconfig, namespace, notes=notes) as own:
+            job = own.start(described(namespace))
+            own.settle(job)
+
+        assert notes.warnings == ["secrets.no-patch"]
+
     def test_without_the_right_values_stand_in_the_manifest_and_one_warning_says_so(
         self, control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
     ) -> None:
@@ -283,7 +294,7 @@ def test_a_job_is_found_where_it_would_be(namespace: str, proxy: KubeProxy) -> N
         assert own.find(described(namespace)) is None
         job = own.start(described(namespace))
         assert own.find(described(namespace)) == job
-        proxy.answer(500, method="GET", path="/jobs/")
+        proxy.answer(500, method="GET", path=JOBS_PATH)
         with pytest.raises(NotNow):
             own.find(described(namespace))
 

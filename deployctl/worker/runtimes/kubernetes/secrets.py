@@ -68,7 +68,11 @@ class Secrets:
         return True
 
     def give(self, kube: Kube, job: Json) -> None:
-        """Makes the Job the owner of its Secret, if it has one. Raises as `Kube.request` does."""
+        """Makes the Job the owner of its Secret, if it has one.
+
+        A cluster that refuses this for good is no reason to end a run whose job is there. Raises as
+        `Kube.request` does where it may agree later.
+        """
         meta = job["metadata"]
         if not _refers_to_own(job):
             return
@@ -82,10 +86,10 @@ class Secrets:
         try:
             kube.request("PATCH", _path(meta["namespace"], meta["name"]), body=body)
         except KubeRefused as error:
-            if _is_right_missing(error):
-                self._warn("patch", meta["namespace"])
-            elif error.status != 404:
+            if error.passes or error.status == 409:
                 raise
+            if error.status != 404:
+                self._warn("patch", meta["namespace"])
 
     def drop(self, kube: Kube, manifest: Manifest) -> None:
         """Takes back the Secret of a job that cannot be created: best effort."""
