@@ -26,9 +26,10 @@ class Backoff:
 
     def waits(self, draw: random.Random) -> Iterator[float]:
         """Seconds to wait before the second try, the third, …"""
-        for attempt in range(self.tries - 1):
-            wait = min(self.longest, self.first * 2**attempt)
+        wait = min(self.longest, self.first)
+        for _ in range(self.tries - 1):
             yield wait * draw.uniform(1 - self.jitter, 1 + self.jitter)
+            wait = min(self.longest, wait * 2)
 
 
 def asked_wait(text: str, now: datetime) -> float | None:
