@@ -133,6 +133,22 @@ def test_without_the_right_to_leases_all_lead_and_one_warning_says_so(
     assert notes.warnings == ["lease.forbidden"]
 
 
+def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
+    control_plane: ControlPlane, clock: Clock
+) -> None:
+    """A kubeconfig may name a namespace that is not there, while jobs are in others."""
+    notes = Notes()
+    nowhere = control_plane.admin.write_kubeconfig(control_plane.folder / "nowhere", "nowhere")
+    kube = kubeconfig.connect(str(nowhere))
+    try:
+        only = LeaseLeadership(kube, "pool", "a", notes, clock)
+        only.step()
+        assert only.leads
+    finally:
+        kube.close()
+    assert notes.warnings == ["lease.forbidden"]
+
+
 def test_a_campaign_without_rights_ends_in_silence(
     control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:

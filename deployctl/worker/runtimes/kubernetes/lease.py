@@ -3,8 +3,8 @@
 Clocks are never compared: a Lease counts as abandoned when it has not changed for its whole
 duration while this process looked on, by this process's own clock. A holder that cannot renew stops
 leading before anybody else may begin, even if its thread hangs. Where the worker has no right to
-Leases every replica leads: all that they report is refused the second time, so nothing is told
-twice.
+Leases, or there is no place for them, every replica leads: all that they report is refused the
+second time, so nothing is told twice.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LeaseLeadership:
             held = False
         except KubeRefused as error:
             held = False
-            self._everyone = error.status == 403
+            self._everyone = error.status in (403, 404)
         if held:
             self._until = began + self.duration * (1 - _MARGIN)
         self._say()
