@@ -35,9 +35,10 @@ def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Tal
 
     The claim's mark goes along: should the run be SCHEDULED again by now, the server takes this as
     a claim, and the mark tells whose it is. A run that has begun stays as it is; one that has ended
-    the server would take back to PENDING, so only a run that is known as PENDING is shown.
+    the server would take back to PENDING; and the mark would take over a claim of somebody else. So
+    only a run that is known as PENDING under a claim of ours is shown.
     """
-    if run.type != "PENDING" or dialect.version < _RENAMES:
+    if run.type != "PENDING" or not run.attempt or dialect.version < _RENAMES:
         return None
     message = marked("The job waits for its start.", Mark(owner, run.attempt))
     try:

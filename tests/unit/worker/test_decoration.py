@@ -62,6 +62,11 @@ def test_a_run_that_is_known_to_have_begun_is_not_shown_to_wait(type_: str) -> N
     assert hold(tell_waiting(replace(RUN, type=type_), "o", "t", NEW)) == ([], None)
 
 
+def test_a_run_of_somebody_else_is_not_shown_to_wait() -> None:
+    theirs = replace(RUN, attempt="", foreign=True)
+    assert hold(tell_waiting(theirs, "o", "t", NEW)) == ([], None)
+
+
 @pytest.mark.parametrize(
     "talk",
     [label(RUN, {}, OLD), tell_waiting(RUN, "o", "t", MIDDLE), tell_waiting(RUN, "o", "t", OLD)],
