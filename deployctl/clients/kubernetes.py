@@ -171,7 +171,11 @@ class Kube:
 
         Raises KubeRefused or KubeUnreachable.
         """
-        return json.loads(self._read(self._open(method, path, query, body, timeout)) or b"null")
+        content = self._read(self._open(method, path, query, body, timeout))
+        try:
+            return json.loads(content or b"null")
+        except ValueError as error:
+            raise KubeUnreachable("what came is no JSON", sent=True) from error
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
         """The answer of a GET that is not JSON: a log. Raises as `request` does."""

@@ -96,6 +96,12 @@ def test_a_server_that_is_silent_is_left(kube: Kube, proxy: KubeProxy) -> None:
         kube.request("GET", "/version", timeout=0.2)
 
 
+def test_an_answer_that_is_no_json_is_none(kube: Kube) -> None:
+    assert kube.text("/healthz", {}) == "ok"
+    with pytest.raises(KubeUnreachable, match="no JSON"):
+        kube.request("GET", "/healthz")
+
+
 def test_a_refusal_is_in_the_words_of_the_server(kube: Kube, namespace: str) -> None:
     with pytest.raises(KubeRefused) as refused:
         kube.request("GET", MAPS.format(namespace) + "/none")
