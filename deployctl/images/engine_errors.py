@@ -66,7 +66,7 @@ _CAUSES: Sequence[tuple[str, type[RegistryError]]] = (
     ),
     (r"toomanyrequests|\b429\b|rate limit", RegistryBusy),
     (
-        r"dial tcp|connection refused|no such host|timeout|HTTP response to HTTPS|x509|tls:|: EOF",
+        r"dial tcp|write tcp|read tcp|no such host|timeout|HTTP response to HTTPS|x509|tls:|: EOF",
         RegistryUnreachable,
     ),
     (r"not found|manifest unknown", NotInRegistry),

@@ -15,7 +15,7 @@ import pytest
 from deployctl.clients.docker import Engine
 from deployctl.clients.registry import Registry
 from deployctl.clients.registry_auth import Login as RegistryLogin
-from deployctl.clients.registry_errors import Denied, RegistryUnreachable
+from deployctl.clients.registry_errors import Denied, RegistryUnreachable, WrongContent
 from deployctl.core.errors import Interrupted
 from deployctl.core.stop import Stop
 from deployctl.images.building import Login
@@ -26,6 +26,7 @@ from deployctl.images.source import Versions, read
 from tests.support import docker_engine as engines
 from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
+from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 
 WRONG = "not-the-password"
@@ -297,6 +298,18 @@ def test_a_push_without_the_right_login_is_denied(
         stage.builder.push(built, ["x"], login)
     assert "docker login" in str(denied.value.help)
     assert WRONG not in denied.value.message
+
+
+def test_a_registry_that_ends_up_with_something_else_is_found_out(stage: Stage) -> None:
+    if reason := registries.lacks():
+        pytest.skip(reason)
+    stage.write(Dockerfile="FROM box:1\n")
+    with LocalRegistry() as registry, Proxy(registry.url) as proxy:
+        other = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
+        built = stage.build(name=f"127.0.0.1:{proxy.port}/team/app")
+        proxy.answer(200, headers=other, method="HEAD", path="/manifests/", times=None)
+        with pytest.raises(WrongContent, match="team/app:x"):
+            stage.builder.push(built, ["x"], None)
 
 
 def test_a_registry_that_is_down_is_named(stage: Stage) -> None:
