@@ -1,0 +1,248 @@
+"""Images that a project builds and pushes, with Docker and without, for its deployments."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deployctl.clients.registry import Registry
+from tests.integration.conftest import Cli
+from tests.support import docker_engine as engines
+from tests.support.docker_engine import DockerEngine
+from tests.support.registry import LocalRegistry, add_image
+from tests.support.site import Site, entry, errors, job_variables
+
+BUILD = "prefect_docker.deployments.steps.build_docker_image"
+PUSH = "prefect_docker.deployments.steps.push_docker_image"
+SHELL = "prefect.deployments.steps.run_shell_script"
+NOWHERE = "unix:///nonexistent/docker.sock"
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A running engine, shared by the tests of this file."""
+    if reason := engines.lacks():
+        pytest.skip(reason)
+    with DockerEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def base(docker_engine: DockerEngine, registry: LocalRegistry) -> str:
+    """An image in the registry that Docker can build on."""
+    name = f"{registry.host}/build/base"
+    text = b"FROM box:1\nENV A=b\n"
+    docker_engine.client.images.build(fileobj=io.BytesIO(text), tag=f"{name}:1")
+    docker_engine.client.images.push(name, "1")
+    return f"{name}:1"
+
+
+@pytest.fixture
+def plain_base(registry: LocalRegistry) -> str:
+    """An image in the registry that nobody has to unpack."""
+    client = Registry(registry.host)
+    add_image(client, "build/plain", "1", [b"a layer"])
+    client.close()
+    return f"{registry.host}/build/plain:1"
+
+
+def steps(name: str, **build: Any) -> dict[str, Any]:
+    """`build` and `push` of an image; its tag says what is in it."""
+    pushed = {"image_name": "{{ build-image.image_name }}", "tag": "{{ build-image.tag }}"}
+    return {
+        "build": [{BUILD: {"id": "build-image", "requires": "x", "image_name": name, **build}}],
+        "push": [{PUSH: pushed}],
+    }
+
+
+def imaged(**fields: Any) -> dict[str, Any]:
+    """A deployment that runs in the image of the build step."""
+    variables = {"image": "{{ build-image.image }}", "env": {"KEPT": "{{ build-image.tag }}"}}
+    return entry(work_pool={"name": "pool", "job_variables": variables}, **fields)
+
+
+class Repository:
+    """What a registry has under one name."""
+
+    def __init__(self, registry: LocalRegistry, path: str) -> None:
+        self.name = f"{registry.host}/{path}"
+        self._path = path
+        self._client = Registry(registry.host)
+
+    @property
+    def tags(self) -> list[str]:
+        return self._client.tags(self._path)
+
+    def digest(self, tag: str) -> str | None:
+        return self._client.head_manifest(self._path, tag)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture
+def repository(registry: LocalRegistry, request: pytest.FixtureRequest) -> Iterator[Repository]:
+    """A repository of the test's own."""
+    path = "".join(each if each.isalnum() else "-" for each in request.node.name.lower())
+    made = Repository(registry, f"build/{path.strip('-')}")
+    yield made
+    made.close()
+
+
+def image_of(site: Site, name: str = "daily") -> str:
+    return str(job_variables(site.live(name))["image"])
+
+
+def write(site: Site, base: str, *deployments: Any, **top: Any) -> None:
+    """A project with a Dockerfile of the simple kind."""
+    (site.folder / "Dockerfile").write_text(f"FROM {base}\nWORKDIR /app\nCOPY *.py .\n")
+    (site.folder / ".dockerignore").write_text("prefect.yaml\n")
+    site.write(list(deployments), **top)
+
+
+@pytest.mark.parametrize("builder", ["docker", "assemble"])
+def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_code_changes(
+    site: Site, base: str, docker_engine: DockerEngine, repository: Repository, builder: str
+) -> None:
+    env = {"DOCKER_HOST": docker_engine.url if builder == "docker" else NOWHERE}
+    write(site, base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    site.deploy(env=env)
+    first = image_of(site)
+    (tag,) = repository.tags
+    assert first == f"{repository.name}:{tag}@{repository.digest(tag)}"
+    assert image_of(site, "weekly") == first
+    assert job_variables(site.live())["env"] == {"KEPT": tag}
+
+    said = site.deploy(env=env)
+    assert said["summary"]["none"] == 2
+    assert site.proxy.writes == []
+    assert repository.tags == [tag]
+
+    flows = site.folder / "flows.py"
+    flows.write_text(flows.read_text() + "\n# changed\n")
+    site.deploy(env=env)
+    assert image_of(site) != first
+    assert len(repository.tags) == 2
+
+
+def test_an_image_that_is_not_pushed_keeps_its_plain_name(
+    site: Site, base: str, docker_engine: DockerEngine, repository: Repository
+) -> None:
+    env = {"DOCKER_HOST": docker_engine.url}
+    write(site, base, imaged(), build=steps(repository.name, tag="local")["build"])
+    site.deploy(env=env)
+    assert image_of(site) == f"{repository.name}:local"
+    assert docker_engine.client.images.get(f"{repository.name}:local")
+    said = site.deploy(env=env)
+    assert said["summary"]["none"] == 1
+
+
+def test_without_pins_the_plain_name_is_deployed(
+    site: Site, plain_base: str, repository: Repository
+) -> None:
+    env = {"DEPLOYCTL_BUILDER": "assemble"}
+    write(site, plain_base, imaged(), **steps(repository.name, tag=3.1))
+    site.deploy("--no-pin", env=env)
+    assert image_of(site) == f"{repository.name}:3.1"
+    site.deploy(env=env)
+    assert image_of(site) == f"{repository.name}:3.1@{repository.digest('3.1')}"
+
+
+def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
+    site: Site, cli: Cli, plain_base: str, repository: Repository
+) -> None:
+    write(
+        site, plain_base, imaged(), entry(name="plain", build=[], push=[]), **steps(repository.name)
+    )
+    ended = cli("build", "--output", "json", cwd=site.folder, DOCKER_HOST=NOWHERE)
+    assert ended.code == 0, ended.stderr
+    built = json.loads(ended.stdout)
+    (tag,) = [each for each in repository.tags if each.startswith("content-")]
+    pinned = f"{repository.name}:{tag}@{repository.digest(tag)}"
+    assert built["version"] == 1
+    assert [image["image"] for image in built["images"]] == [pinned]
+    assert built["outputs"]["hello/daily"]["build-image"]["tag"] == tag
+    assert built["pins"] == {f"{repository.name}:{tag}": pinned}
+
+    (site.folder / "images.json").write_text(ended.stdout)
+    (site.folder / "Dockerfile").unlink()
+    site.deploy("--images", "images.json", env={"DOCKER_HOST": NOWHERE})
+    assert image_of(site) == pinned
+
+
+def test_what_was_not_built_is_not_deployed_from_the_file(
+    site: Site, plain_base: str, repository: Repository
+) -> None:
+    write(site, plain_base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    env = {"DEPLOYCTL_BUILDER": "assemble"}
+    built = site.run("build", "-n", "daily", env=env)
+    (site.folder / "images.json").write_text(json.dumps(built))
+    said = site.deploy("--images", "images.json", code=1)
+    assert [(each["code"], "weekly" in each["message"]) for each in errors(said)] == [
+        ("DC341", True)
+    ]
+    assert site.proxy.writes == []
+    (site.folder / "images.json").write_text("{}")
+    said = site.deploy("--images", "images.json", code=1)
+    assert [each["code"] for each in errors(said)] == ["DC340"]
+
+
+@pytest.mark.parametrize("command", ["deploy", "plan"])
+@pytest.mark.parametrize("option", [["--skip-build"], ["--image", "registry.test/team/app:2"]])
+def test_no_engine_is_looked_for_where_nothing_is_built(
+    site: Site, repository: Repository, command: str, option: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        host = f"tcp://127.0.0.1:{engine.getsockname()[1]}"
+        site.write(
+            [imaged() if "--image" in option else entry()], **steps(repository.name, tag="1")
+        )
+        site.run(command, "--all", *option, env={"DOCKER_HOST": host})
+        engine.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            engine.accept()
+    if command == "deploy" and "--image" in option:
+        assert image_of(site) == "registry.test/team/app:2"
+        assert job_variables(site.live())["env"] == {"KEPT": "2"}
+
+
+def test_a_function_of_the_project_is_a_step(site: Site) -> None:
+    (site.folder / "tools.py").write_text(
+        "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
+    )
+    step = {"tools.named": {"id": "own", "prefix": "a", "count": 3}}
+    site.write([entry(description="{{ own.name }} {{ name }}")], build=[step])
+    assert site.ops() == {"create": 1}
+    site.deploy()
+    assert site.live()["description"] == "aaa aaa"
+
+
+def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
+    site: Site, plain_base: str, repository: Repository
+) -> None:
+    write(site, plain_base, imaged(), **steps(repository.name))
+    with (site.folder / "Dockerfile").open("a") as file:
+        file.write("RUN true\n")
+    said = site.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    (problem,) = errors(said)
+    assert "step 'build-image' of hello/daily" in problem["message"]
+    assert "Dockerfile:4" in problem["message"]
+    assert site.proxy.writes == []
+    assert repository.tags == []
+
+
+def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
+    site: Site, plain_base: str, repository: Repository
+) -> None:
+    write(site, plain_base, imaged(), **steps(repository.name))
+    env = {"DOCKER_HOST": NOWHERE}
+    said = site.deploy("--builder", "docker", code=1, env=env)
+    (problem,) = errors(said)
+    assert problem["code"] == "DC651"
+    site.deploy(env=env)
+    assert image_of(site).startswith(f"{repository.name}:content-")
