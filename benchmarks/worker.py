@@ -34,6 +34,9 @@ from tests.support.servers import PREFECT_3, Server, free_port, running
 DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 CONTROLLERS = ("namespace-controller", "serviceaccount-controller")
 RUNS = 50
+BUSY = 2.0
+"""Seconds after which the server gives up a write: with Prefect's 60, a single hang of SQLite
+decides the figures of either worker."""
 PATIENCE = 300.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -52,7 +55,7 @@ def rows() -> Iterator[Row | Most]:
     """Time, CPU and memory of both, and then our memory with many Jobs."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(PREFECT_3, scheduler=False) as server,
+        running(PREFECT_3, scheduler=False, busy=BUSY) as server,
         ControlPlane(controllers=CONTROLLERS) as plane,
     ):
         lab = Lab(server, plane, Path(folder))
