@@ -26,7 +26,6 @@ from deployctl.images.source import Versions, read
 from tests.support import docker_engine as engines
 from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
-from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 
 WRONG = "not-the-password"
@@ -300,16 +299,22 @@ def test_a_push_without_the_right_login_is_denied(
     assert WRONG not in denied.value.message
 
 
-def test_a_registry_that_ends_up_with_something_else_is_found_out(stage: Stage) -> None:
-    if reason := registries.lacks():
-        pytest.skip(reason)
-    stage.write(Dockerfile="FROM box:1\n")
-    with LocalRegistry() as registry, Proxy(registry.url) as proxy:
-        other = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
-        built = stage.build(name=f"127.0.0.1:{proxy.port}/team/app")
-        proxy.answer(200, headers=other, method="HEAD", path="/manifests/", times=None)
-        with pytest.raises(WrongContent, match="team/app:x"):
-            stage.builder.push(built, ["x"], None)
+def test_a_tag_that_somebody_else_moves_meanwhile_is_found_out(
+    stage: Stage, registry: LocalRegistry
+) -> None:
+    name, login = f"{registry.host}/team/moved", Login(USER, PASSWORD)
+    stage.write(Dockerfile="FROM box:1\nLABEL whose=theirs\n")
+    theirs = stage.builder.push(stage.build(name=name), ["theirs"], login)
+    stage.write(Dockerfile="FROM box:1\nLABEL whose=ours\n")
+    ours = stage.build(name=name)
+
+    def move(_: str, line: str) -> None:
+        if line.startswith("x: digest:"):
+            stage.builder.push(theirs, ["x"], login)
+
+    stage.builder._tell = move
+    with pytest.raises(WrongContent, match=f"team/moved:x.*{theirs.digest}"):
+        stage.builder.push(ours, ["x"], login)
 
 
 def test_a_registry_that_is_down_is_named(stage: Stage) -> None:
