@@ -37,18 +37,30 @@ class Shelf:
     session: Session
     clock: Callable[[], float] = time.monotonic
     _places: dict[str, _Place] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, path: str, about: str) -> Json:
         """The object at this path; threads that ask for the same at once cause one request.
 
         Raises NotFound and other ApiErrors.
         """
-        place = self._places.setdefault(path, _Place())
+        place = self._place(path)
         with place.reading:
             if self.clock() >= place.until:
                 place.value = follow(ask(Request("GET", path, about=about)), self.session)
                 place.until = self.clock() + KEPT_SECONDS
             return place.value
+
+    def _place(self, path: str) -> _Place:
+        """Where the answer is, or is going to be; what is out of date elsewhere is forgotten."""
+        now = self.clock()
+        with self._lock:
+            self._places = {
+                other: place
+                for other, place in self._places.items()
+                if other == path or now < place.until or place.reading.locked()
+            }
+            return self._places.setdefault(path, _Place())
 
 
 @dataclass(slots=True)

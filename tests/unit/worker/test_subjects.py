@@ -1,0 +1,60 @@
+"""Answers of the server that are kept for a moment."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from deployctl.api.session import Session
+from deployctl.api.talk import Request
+from deployctl.core.values import Json
+from deployctl.worker.subjects import KEPT_SECONDS, Shelf
+
+
+class Answers:
+    """A session that gives paths back, and counts."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def send(self, request: Request) -> Json:
+        self.asked.append(request.path)
+        return {"path": request.path}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shelf(answers: Answers, clock: Clock) -> Shelf:
+    return Shelf(cast(Session, answers), clock)
+
+
+def test_an_answer_is_asked_for_again_when_it_is_out_of_date(
+    shelf: Shelf, answers: Answers, clock: Clock
+) -> None:
+    for clock.now in (0.0, KEPT_SECONDS - 0.1, KEPT_SECONDS, KEPT_SECONDS + 0.1):
+        assert shelf.get("/a", "a") == {"path": "/a"}
+    assert answers.asked == ["/a", "/a"]
+
+
+def test_what_is_out_of_date_takes_no_memory(shelf: Shelf, clock: Clock) -> None:
+    for number in range(100):
+        shelf.get(f"/{number}", "it")
+        clock.now += 1.0
+    assert len(shelf._places) <= KEPT_SECONDS + 1
