@@ -186,6 +186,8 @@ class Reconciler:
     def _explain(self, run: Run, job: Job, cause: Cause) -> None:
         if self._explained.get(job.attempt) == cause.code:
             return
+        there = self.table.jobs
+        self._explained = {a: code for a, code in self._explained.items() if a in there}
         self._explained[job.attempt] = cause.code
         self.journal.tell(
             Level.WARNING, "job.waits", cause.message, run=run.id, job=job.name, cause=cause.code

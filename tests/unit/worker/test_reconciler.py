@@ -1,0 +1,83 @@
+"""What the thread that decides tells of jobs, and what it keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from deployctl.core.stop import Stop
+from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.metrics import Metrics
+from deployctl.worker.model import Alone, Cause, Changed, Job, Phase, Run, Runtime, Vanished, Watch
+from deployctl.worker.reconciler import Reconciler
+from deployctl.worker.vitals import Monitor
+from tests.support.kubernetes_jobs import Notes
+
+FULL = Cause("Unschedulable", "No node can take the pod")
+PULL = Cause("ImagePullError", "The image cannot be pulled")
+
+
+class Deaf:
+    """A runtime of which nothing was listed yet, so that nothing is done."""
+
+    def watches(self) -> list[Watch]:
+        return [Watch("flows", 0.0)]
+
+
+class Silent:
+    """A chronicle that nobody reads."""
+
+    def waits(self, run: Run, cause: Cause) -> None:
+        pass
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def reconciler(notes: Notes) -> Iterator[Reconciler]:
+    made = Reconciler(
+        runtime=cast(Runtime, Deaf()),
+        leadership=Alone(),
+        chronicle=cast(Chronicle, Silent()),
+        journal=notes,
+        metrics=Metrics(Monitor(), lambda: 0.0),
+        now=lambda: 0.0,
+        worker="w",
+        limit=None,
+        stop=Stop(),
+    )
+    yield made
+    made.close()
+
+
+def waiting(name: str, cause: Cause) -> Changed:
+    job = Job(name, f"claim-{name}", name, "flows", f"flows:{name}", "w", Phase.WAITING, 0.0)
+    return Changed(replace(job, cause=cause))
+
+
+def hears(reconciler: Reconciler, news: Changed) -> None:
+    run = Run(news.job.run, "fox", "s", "PENDING", "Pending", 0.0, "", "f", attempt="a")
+    reconciler.tell(lambda table: table.know(run))
+    reconciler.tell(news)
+    reconciler.step()
+
+
+def test_a_cause_is_told_once_for_as_long_as_it_lasts(reconciler: Reconciler, notes: Notes) -> None:
+    for cause in (FULL, FULL, PULL, PULL):
+        hears(reconciler, waiting("one", cause))
+    told = [message for _, event, message in notes.told if event == "job.waits"]
+    assert told == [FULL.message, PULL.message]
+
+
+def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler) -> None:
+    for name in "abc":
+        hears(reconciler, waiting(name, FULL))
+        reconciler.tell(Vanished(f"claim-{name}"))
+    hears(reconciler, waiting("last", FULL))
+    assert [*reconciler._explained] == ["claim-last"]
