@@ -63,7 +63,6 @@ class Service:
     _problems: dict[str, str] = field(default_factory=dict)
     _crowded: bool = False
     _polls: int = 0
-    _synced: float = 0.0
     _failure: DeployctlError | None = None
     """What no waiting cures, and a restart may."""
 
@@ -90,8 +89,8 @@ class Service:
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)
         self.halt.request()
-        self.reconciler.close()
         _await(threads, PARTING)
+        self.reconciler.close()
         last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
         last_words.start()
         _await([last_words], PARTING)
@@ -144,11 +143,7 @@ class Service:
         others = {job.run for job in tuple(self.reconciler.table.jobs.values())} - found
         runs += follow(by_ids(others, self.runtime.owner), self.session)
 
-        def take(table: Table) -> None:
-            table.sync(others, runs, begun)
-            self._synced = begun
-
-        self.reconciler.tell(take)
+        self.reconciler.tell(lambda table: table.sync(others, runs, begun))
 
     def _judge(self, state: PoolState) -> None:
         """Tells of what keeps runs from coming, once, and of its end."""

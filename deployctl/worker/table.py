@@ -83,18 +83,17 @@ class Table:
             run = self.runs.get(job.run)
             if job.phase.is_over and (run.type not in ACTIVE if run else job.run in self.deleted):
                 del self.jobs[attempt]
-        self._forget_touches()
+        self._forget_old()
         attempts = {run.attempt for run in self.runs.values()}
         self.fates = {attempt: fate for attempt, fate in self.fates.items() if attempt in attempts}
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
-        self.failures = {key: n for key, n in self.failures.items() if key in self.runs}
 
     def trim(self) -> None:
         """Forgets the runs that this worker has nothing to do with, because another one leads."""
         kept = {*self.busy, *self.mine.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
         self.synced = False
-        self._forget_touches()
+        self._forget_old()
 
     def know(self, run: Run) -> None:
         """Takes a run as it was read a moment ago."""
@@ -185,8 +184,11 @@ class Table:
         self.jobs[job.attempt] = job
         self.mine.pop(job.attempt, None)
 
-    def _forget_touches(self) -> None:
-        """No list takes as long as this to be read."""
+    def _forget_old(self) -> None:
+        """Failures of runs that are not known any more, and touches: no list takes as long as this
+        to be read."""
+        known = self.runs.keys() | {run.id for run in self.due}
+        self.failures = {key: n for key, n in self.failures.items() if key in known}
         old = self.clock() - 300.0
         self.touched = {key: when for key, when in self.touched.items() if when > old}
 

@@ -54,6 +54,16 @@ def test_a_claim_of_another_process_counts_while_its_job_is_made() -> None:
     assert counts == [0, 1, 1]
 
 
+def test_a_worker_that_does_not_lead_remembers_failures_only_of_what_it_has_to_do() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.offer([a_run("due", "SCHEDULED")], 0.0)
+    table.claimed(a_run("mine", attempt="claim-mine"))
+    for run in ("due", "mine", "past"):
+        table.pause(run, until=1.0)
+    table.trim()
+    assert table.failures == {"due": 1, "mine": 1}
+
+
 def test_the_jobs_of_other_workers_do_not_count() -> None:
     table = Table(clock=lambda: 0.0)
     table.hear(a_job("a", worker="other"))
