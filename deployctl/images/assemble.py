@@ -10,9 +10,10 @@ A build leaves the image in a temporary folder until it is pushed; nothing else 
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,8 +33,11 @@ from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json, canonical
+from deployctl.images import wheels
+from deployctl.images.auto import REQUIREMENTS
 from deployctl.images.building import Login, Tell
-from deployctl.images.config import Configuration
+from deployctl.images.config import Configuration, layers_told
+from deployctl.images.content import foreign
 from deployctl.images.copying import Files
 from deployctl.images.credentials import Logins, host_of
 from deployctl.images.distribution import Registries, Resolved
@@ -93,19 +97,37 @@ class _Assembled:
     manifest: bytes
     type: str
     """The media type of the manifest."""
-    content_tag: str | None
+    tags: tuple[str, ...]
+    """By which it, or a layer of it, is found again."""
 
     @property
     def id(self) -> str:
         return digest_of(self.config)
 
 
+@dataclass(frozen=True, slots=True)
+class _Requirements:
+    """What a project requires, as a layer, and the tag by which that is found."""
+
+    layer: Blob
+    key: str | None
+
+
 class AssembleBuilder:
     """The builder that needs registries only; a context manager, for many threads."""
 
-    def __init__(self, *, env: Mapping[str, str], tell: Tell, stop: Stop | None = None) -> None:
-        """`env` says where Docker's logins are. Connects to nothing yet."""
-        self._env, self._tell, self._stop = env, tell, stop or Stop()
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str],
+        tell: Tell,
+        stop: Stop | None = None,
+        python: Callable[[], str] = lambda: sys.executable,
+    ) -> None:
+        """`env` says where Docker's logins are; `python` gives the path of an interpreter that has
+        pip, and is asked only where requirements are to be installed and there is no uv.
+        Connects to nothing yet."""
+        self._env, self._tell, self._stop, self._python = env, tell, stop or Stop(), python
         self._registries = Registries(Logins(env), self._stop)
         self._folder = tempfile.TemporaryDirectory(prefix="deployctl-")
         self._made: dict[tuple[str, str], _Assembled] = {}
@@ -147,12 +169,15 @@ class AssembleBuilder:
             self._tell(recipe.name, f"FROM {described.image}@{base.digest}")
         config = Configuration(base.config if base else _nothing(wanted))
         placed = Placed(config.folder if base else None)
-        instructions = resolve(source.dockerfile, stages, given, config.env)
-        _follow(instructions, source, config, placed, made_up=recipe.dockerfile == AUTO)
+        instructions = list(resolve(source.dockerfile, stages, given, config.env))
+        requirements = None
+        if recipe.dockerfile == AUTO and base:
+            installs = [each for each in instructions if each.keyword == "RUN"]
+            instructions = [each for each in instructions if each not in installs]
+            requirements = self._installed(recipe, base, config) if installs else None
+        _follow(instructions, source, config, placed)
         config.label(recipe.labels)
-        made = self._assembled(base, config, placed, content_tag)
-        for each in made.layers:
-            self._tell(recipe.name, f"a layer of {len(placed.items)} files, {each.size} bytes")
+        made = self._assembled(base, config, placed, requirements, content_tag)
         with self._lock:
             self._made[recipe.name, made.id] = made
         tag = recipe.tag or content_tag or made.id.removeprefix("sha256:")[:12]
@@ -176,10 +201,10 @@ class AssembleBuilder:
                     f"'{image.name}:{image.tag}' is to be pushed, and was not built before",
                     help="without Docker, only what the same command builds can be pushed",
                 )
-            how = self._send(made, registries, name)
+            how = _send(made, registries, name)
             self._tell(image.name, f"{how.count(Pushed.UPLOADED)} of {len(how)} blobs uploaded")
             digest = ""
-            for tag in dict.fromkeys([*tags, *filter(None, [made.content_tag])]):
+            for tag in dict.fromkeys([*tags, *made.tags]):
                 registry = registries.at(name.registry)
                 digest = registry.put_manifest(name.repository, tag, made.manifest, made.type)
                 self._tell(image.name, f"{tag}: {digest}")
@@ -187,46 +212,89 @@ class AssembleBuilder:
         finally:
             registries.close()
 
+    def _installed(self, recipe: Recipe, base: Resolved, config: Configuration) -> _Requirements:
+        """The layer of a project's requirements, made or found; `config` gets what it needs."""
+        image = base.reference.familiar()
+        path = recipe.folder / REQUIREMENTS
+        wanted = wheels.wanted(path, image, config.env, base.platform)
+        found = None if recipe.ignore_cache else self._found(recipe, wanted.key, base.platform)
+        blob = found or wheels.install(
+            wanted,
+            self._new_file(),
+            env=self._env,
+            python=self._python(),
+            stop=self._stop,
+            tell=lambda _, line: self._tell(recipe.name, line),
+        )
+        config.add_env(wheels.variables(config.env))
+        config.told(_told(wanted.key), layer=True)
+        return _Requirements(blob, wanted.key)
+
+    def _found(self, recipe: Recipe, key: str | None, platform: Platform) -> Blob | None:
+        """The layer that a tag of the image's repository leads to."""
+        if key is None:
+            return None
+        with suppress(RegistryError):
+            name = replace(Reference.parse(recipe.name), tag=key)
+            found = self._registries.resolve(name, platform)
+            for at, text in enumerate(layers_told(found.config)):
+                if text == _told(key):
+                    layer, diff_id = found.layers[at], found.config["rootfs"]["diff_ids"][at]
+                    self._tell(recipe.name, f"{text}: {layer.digest} is there")
+                    return Blob(None, layer.digest, str(diff_id), layer.size)
+        return None
+
+    def _new_file(self) -> Path:
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
+            return Path(file.name)
+
     def _assembled(
-        self, base: Resolved | None, config: Configuration, placed: Placed, tag: str | None
+        self,
+        base: Resolved | None,
+        config: Configuration,
+        placed: Placed,
+        requirements: _Requirements | None,
+        content_tag: str | None,
     ) -> _Assembled:
         """Writes what an image is made of."""
-        layers = []
+        layers = [requirements.layer] if requirements else []
         if placed.items:
-            file = tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False)  # noqa: SIM115
-            file.close()
-            layers.append(write(placed.items, Path(file.name)))
-        content = canonical(config.finished(each.diff_id for each in layers)).encode()
+            layers.append(write(placed.items, self._new_file()))
         kind = base.type if base else OCI_MANIFEST
-        config_type, layer_type = _TYPES[kind]
-        below = list(base.manifest["layers"]) if base else []
-        above = [
-            {"mediaType": layer_type, "size": each.size, "digest": each.digest} for each in layers
-        ]
-        manifest: Json = {
-            "schemaVersion": 2,
-            "mediaType": kind,
-            "config": {
-                "mediaType": config_type,
-                "size": len(content),
-                "digest": digest_of(content),
-            },
-            "layers": [*below, *above],
-        }
-        return _Assembled(base, tuple(layers), content, canonical(manifest).encode(), kind, tag)
+        content = canonical(config.finished(each.diff_id for each in layers)).encode()
+        below = base.manifest["layers"] if base else []
+        manifest = _manifest(kind, content, below, layers)
+        more = [content_tag, requirements.key if requirements else None]
+        tags = tuple(filter(None, more))
+        return _Assembled(base, tuple(layers), content, manifest, kind, tags)
 
-    def _send(self, made: _Assembled, registries: Registries, name: Reference) -> list[Pushed]:
-        """Sees that all blobs of an image are in its repository; tells how each came there."""
-        registry, base = registries.at(name.registry), made.base
-        with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
-            own = [pool.submit(_send_file, registry, name, each) for each in made.layers]
-            config = pool.submit(_send_config, registry, name, made.config)
-            below = [
-                pool.submit(registries.copy, layer, base.reference, name)
-                for layer in dict.fromkeys(base.layers if base else ())
-                if base
-            ]
-            return [sent.result() for sent in [*own, config, *below]]
+
+def _told(key: str | None) -> str:
+    """What an image's history says of the layer of requirements."""
+    return f"{REQUIREMENTS} from wheels ({key or 'and what it names'})"
+
+
+def _manifest(kind: str, config: bytes, below: Sequence[Json], layers: Sequence[Blob]) -> bytes:
+    """A manifest of the media type `kind`."""
+    config_type, layer_type = _TYPES[kind]
+    own = [{"mediaType": layer_type, "size": each.size, "digest": each.digest} for each in layers]
+    about = {"mediaType": config_type, "size": len(config), "digest": digest_of(config)}
+    whole: Json = {"schemaVersion": 2, "mediaType": kind, "config": about, "layers": [*below, *own]}
+    return canonical(whole).encode()
+
+
+def _send(made: _Assembled, registries: Registries, name: Reference) -> list[Pushed]:
+    """Sees that all blobs of an image are in its repository; tells how each came there."""
+    registry, base = registries.at(name.registry), made.base
+    with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+        own = [pool.submit(_send_file, registry, name, each) for each in made.layers]
+        config = pool.submit(_send_config, registry, name, made.config)
+        below = [
+            pool.submit(registries.copy, layer, base.reference, name)
+            for layer in dict.fromkeys(base.layers if base else ())
+            if base
+        ]
+        return [sent.result() for sent in [*own, config, *below]]
 
 
 def _given(name: Reference, login: Login | None) -> dict[str, RegistryLogin]:
@@ -237,6 +305,8 @@ def _given(name: Reference, login: Login | None) -> dict[str, RegistryLogin]:
 
 
 def _send_file(registry: Registry, name: Reference, blob: Blob) -> Pushed:
+    if blob.path is None:
+        return Pushed.THERE
     return registry.push_blob(name.repository, blob.digest, blob.size, from_file(blob.path))
 
 
@@ -258,19 +328,16 @@ def _follow(
     source: Source,
     config: Configuration,
     placed: Placed,
-    *,
-    made_up: bool,
 ) -> None:
     """Does what each instruction says, to `config` and `placed`. Raises CannotAssemble."""
     report, files, copied = Report(), Files(source.entries), []
+    opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
+    if foreign(source.dockerfile):
+        report.error("DC736", "the Dockerfile is for a builder of its own", opening)
     if config.run.get("OnBuild"):
-        opening = source.dockerfile.stages[-1].opening
-        message = "the base image has ONBUILD instructions, which are not known here"
-        report.error("DC736", message, source.dockerfile.span(opening))
+        report.error("DC736", "the base image has ONBUILD instructions", opening)
     for each in instructions:
         text = " ".join([each.keyword, *each.words])
-        if made_up and each.keyword == "RUN":
-            continue
         try:
             if each.keyword in ("COPY", "ADD"):
                 placed.copy(each, files, config.folder)
@@ -287,4 +354,4 @@ def _follow(
     if report.errors:
         raise CannotAssemble(report.items)
     if placed.items:
-        config.told("; ".join(copied) or "WORKDIR", layer=True)
+        config.told("; ".join(copied) or "working folder", layer=True)

@@ -42,6 +42,14 @@ class BadValue(DeployctlError):
     code = "DC736"
 
 
+def layers_told(config: Mapping[str, Json]) -> list[str]:
+    """What the history in an image's configuration says of each layer; nothing if it does not fit
+    the layers."""
+    below = (config.get("rootfs") or {}).get("diff_ids") or []
+    told = [each for each in config.get("history") or [] if not each.get("empty_layer")]
+    return [str(each.get("created_by")) for each in told] if len(told) == len(below) else []
+
+
 def working_folder(now: str, words: str) -> str:
     """The working folder after a WORKDIR, absolute and without a slash at its end."""
     return posixpath.normpath("/" + posixpath.join("/", now, words).lstrip("/"))
@@ -57,7 +65,7 @@ class Configuration:
         self._command_is_ours = False
         self._history: list[Json] = []
         if "PATH" not in self.env:
-            self._set_env({"PATH": _PATH})
+            self.add_env({"PATH": _PATH})
 
     @property
     def env(self) -> dict[str, str]:
@@ -84,6 +92,10 @@ class Configuration:
             act(self, instruction)
         return act is not None
 
+    def add_env(self, values: Mapping[str, str]) -> None:
+        """Adds variables, or gives them other values."""
+        self._run["Env"] = [f"{name}={value}" for name, value in {**self.env, **values}.items()]
+
     def label(self, labels: Mapping[str, str]) -> None:
         """Adds labels."""
         if labels:
@@ -100,9 +112,8 @@ class Configuration:
         rootfs = self._whole.get("rootfs") or {}
         below = list(rootfs.get("diff_ids") or [])
         whole["rootfs"] = {"type": "layers", "diff_ids": [*below, *diff_ids]}
-        told = list(self._whole.get("history") or [])
-        if len(below) == sum(not each.get("empty_layer") for each in told):
-            whole["history"] = [*told, *self._history]
+        if len(layers_told(self._whole)) == len(below):
+            whole["history"] = [*(self._whole.get("history") or []), *self._history]
         else:  # it does not fit the base's layers, and a history that is wrong is refused
             whole.pop("history", None)
         return whole
@@ -110,9 +121,6 @@ class Configuration:
     @property
     def _created(self) -> str:
         return str(self._whole.get("created") or _EPOCH)
-
-    def _set_env(self, values: Mapping[str, str]) -> None:
-        self._run["Env"] = [f"{name}={value}" for name, value in {**self.env, **values}.items()]
 
     def _command(self, instruction: Instruction) -> list[str]:
         """CMD and ENTRYPOINT: a list as it is, a text for the shell."""
@@ -123,7 +131,7 @@ class Configuration:
     # What each instruction does
 
     def _do_env(self, found: Instruction) -> None:
-        self._set_env(pairs(found.words))
+        self.add_env(pairs(found.words))
 
     def _do_label(self, found: Instruction) -> None:
         self.label(pairs(found.words))

@@ -50,7 +50,7 @@ def content_tag(
     the recipe names none. Raises BadDockerfile, BadSubstitution and Unreadable, and what
     `digest_of` raises.
     """
-    if _always_builds(recipe) or _fetches(dockerfile) or _foreign(dockerfile):
+    if _always_builds(recipe) or _fetches(dockerfile) or foreign(dockerfile):
         return None
     given = Given(recipe.build_args, recipe.platform or machine, machine)
     bases = needed(checked(dockerfile), recipe.target, given)
@@ -96,18 +96,19 @@ def _files(entries: Iterable[Entry]) -> str:
 def _fetches(dockerfile: Dockerfile) -> bool:
     """Whether an ADD takes something from the network that no checksum is given for."""
     return any(
-        found.keyword == "ADD" and not found.flag("checksum") and _is_remote(word)
+        found.keyword == "ADD" and not found.flag("checksum") and is_remote(word)
         for stage in dockerfile.stages
         for found in stage.instructions
         for word in found.words[:-1]
     )
 
 
-def _is_remote(source: str) -> bool:
+def is_remote(source: str) -> bool:
+    """Whether a source of ADD is fetched from somewhere."""
     return source.strip("\"'").startswith((*_REMOTE, "$"))
 
 
-def _foreign(dockerfile: Dockerfile) -> bool:
+def foreign(dockerfile: Dockerfile) -> bool:
     """Whether the file is in a language of somebody else's, by its `# syntax=` directive."""
     name = dockerfile.directives.get("syntax", _OUR_FRONTENDS[0]).partition(":")[0]
     return name not in _OUR_FRONTENDS

@@ -67,7 +67,8 @@ class Item:
 class Blob:
     """A layer that was written."""
 
-    path: Path
+    path: Path | None
+    """None: it is in the image's repository already."""
     digest: str
     """`sha256:…` of the file."""
     diff_id: str

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from deployctl.core.errors import DeployctlError
+from deployctl.images.content import is_remote
 from deployctl.images.context import Entry, Kind
 from deployctl.images.copying import Files, NothingToCopy
 from deployctl.images.dockerfile import Instruction
@@ -78,6 +79,11 @@ class Placed:
         *sources, last = instruction.words
         is_folder = last in (".", "..") or last.endswith(("/", "/.", "/.."))
         destination = posixpath.normpath("/" + posixpath.join(folder, last).lstrip("/"))
+        for source in sources:
+            if instruction.keyword == "ADD" and is_remote(source):
+                raise NeedsEngine(
+                    f"ADD would fetch '{source}'", help="fetch it before, and COPY it"
+                )
         found = [each for source in sources for each in files.named(source)]
         if not found:
             raise NothingToCopy(f"nothing in the build context is called {' or '.join(sources)}")

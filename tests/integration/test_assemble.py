@@ -32,7 +32,7 @@ FILES = {
     "flow.py": "print(1)\n",
     "requirements.txt": "",
     "conf/app.yaml": "a: 1\n",
-    "conf/deep/er/x.txt": "x",
+    "conf/deep/er/x.txt": "x\n",
     "data/ünïcode ☃.txt": "snow",
     "a.txt": "a",
     "b.txt": "longer",  # a layer of Docker's has no change that keeps size and time
