@@ -23,7 +23,7 @@ from deployctl.worker import pool as pools
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.flow_logs import EVERY
 from deployctl.worker.journal import Journal, Level
-from deployctl.worker.model import Leadership, Runtime
+from deployctl.worker.model import Job, Leadership, Runtime
 from deployctl.worker.pool import PoolState
 from deployctl.worker.reconciler import TICK, Reconciler
 from deployctl.worker.runs import PAGE, active, by_ids, due, run_of
@@ -175,8 +175,13 @@ class Service:
             and self._polls > 0
             and not table.due
             and self.reconciler.is_idle
-            and not any(job.worker == self.options.name for job in tuple(table.jobs.values()))
+            and not any(map(self._is_awaited, tuple(table.jobs.values())))
         )
+
+    def _is_awaited(self, job: Job) -> bool:
+        """A job of ours is awaited to its end, and by the leader until that is reported."""
+        is_ours = job.worker == self.options.name
+        return is_ours and (self.leadership.leads or not job.phase.is_over)
 
     def _begin(
         self, name: str, step: Callable[[], None], pause: Callable[[], float] | None = None

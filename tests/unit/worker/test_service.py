@@ -1,0 +1,78 @@
+"""When a worker that runs once has done its work."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from deployctl.core.stop import Stop
+from deployctl.worker.metrics import Metrics
+from deployctl.worker.model import Job, Phase
+from deployctl.worker.reconciler import Reconciler
+from deployctl.worker.service import Service
+from deployctl.worker.settings import WorkerSettings, WorkOptions
+from deployctl.worker.table import Table
+from deployctl.worker.vitals import Monitor
+from tests.support.kubernetes_jobs import Notes
+
+NOBODY = cast(Any, None)
+
+
+class Lead:
+    def __init__(self, leads: bool) -> None:
+        self.leads = leads
+
+    def campaign(self, stop: Stop) -> None:
+        """Nothing changes."""
+
+
+def service(table: Table, *, leads: bool) -> Service:
+    """A worker that has polled once."""
+    stop, notes, lead = Stop(), Notes(), Lead(leads)
+    reconciler = Reconciler(
+        runtime=NOBODY,
+        leadership=lead,
+        chronicle=NOBODY,
+        journal=notes,
+        metrics=Metrics(Monitor(), lambda: 0.0),
+        now=lambda: 0.0,
+        worker="w",
+        limit=None,
+        stop=stop,
+        table=table,
+    )
+    return Service(
+        options=WorkOptions("pool", "w", run_once=True),
+        settings=WorkerSettings(),
+        session=NOBODY,
+        pulse=NOBODY,
+        runtime=NOBODY,
+        leadership=lead,
+        describer=NOBODY,
+        chronicle=NOBODY,
+        reconciler=reconciler,
+        monitor=Monitor(),
+        journal=notes,
+        stop=stop,
+        halt=Stop(),
+        _polls=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "worker", "leads", "done"),
+    [
+        (Phase.RUNNING, "w", True, False),
+        (Phase.RUNNING, "w", False, False),
+        (Phase.RUNNING, "another", True, True),
+        (Phase.FAILED, "w", True, False),
+        (Phase.FAILED, "w", False, True),
+    ],
+    ids=["it runs", "it runs, and another leads", "not its own", "to report", "another reports"],
+)
+def test_it_waits_for_what_is_its_own_to_do(
+    phase: Phase, worker: str, leads: bool, done: bool
+) -> None:
+    job = Job("run", "claim", "job", "flows", "flows:job", worker, phase, 0.0)
+    assert service(Table(jobs={"claim": job}), leads=leads)._is_done() is done
