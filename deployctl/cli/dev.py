@@ -102,17 +102,16 @@ def _workers(
     journal = open_journal(LogFormat.HUMAN)
     journal.level = Level.WARNING if quiet else Level.INFO
     around = Surroundings(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
-    with ThreadPoolExecutor(len(pools), "worker") as threads:
-        working = [
-            threads.submit(
-                work,
-                WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS),
-                around,
-                journal,
-                stop,
-            )
-            for pool in pools
-        ]
+
+    def serve(pool: str) -> None:
+        options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS)
+        try:
+            work(options, around, journal, stop)
+        finally:
+            stop.request()
+
+    with ThreadPoolExecutor(max(1, len(pools)), "worker") as threads:
+        working = [threads.submit(serve, pool) for pool in pools]
         try:
             yield
         finally:
