@@ -1,0 +1,81 @@
+"""Layers that are the same on any machine."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from deployctl.images.context import Kind, Unreadable, entries
+from deployctl.images.ignore import Ignore
+from deployctl.images.layer import Item, Owner, write
+
+ITEMS = {
+    "b.txt": Item(Kind.FILE, 0o644, content=b"b"),
+    "a": Item(Kind.FOLDER, 0o755),
+    "a/link": Item(Kind.LINK, 0o777, target="../b.txt"),
+    "a/ünïcode ☃": Item(Kind.FILE, 0o600, Owner(1000, 2000), content=b"snow"),
+    "a-b": Item(Kind.FILE, 0o644, content=b""),
+}
+
+
+def test_a_layer_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    """The digest is the same wherever this runs, with whatever compressor Python has."""
+    blob = write(ITEMS, tmp_path / "layer")
+    again = write(dict(reversed(ITEMS.items())), tmp_path / "again")
+    assert blob.digest == again.digest == GOLDEN
+
+
+GOLDEN = "sha256:6a77499c9bd5cb1941ab8a4fa5d1e122b84dff8b107957e2a056a029baf6ff4e"
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    blob = write(ITEMS, tmp_path / "layer")
+    packed = (tmp_path / "layer").read_bytes()
+    plain = gzip.decompress(packed)
+    assert blob.size == len(packed)
+    assert blob.digest == f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    assert blob.diff_id == f"sha256:{hashlib.sha256(plain).hexdigest()}"
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        found = {each.name: each for each in tar}
+        snow = found["a/ünïcode ☃"]
+        assert list(found) == ["a", "a/link", "a/ünïcode ☃", "a-b", "b.txt"]
+        assert (snow.mode, snow.uid, snow.gid, snow.mtime) == (0o600, 1000, 2000, 0)
+        assert found["a/link"].linkname == "../b.txt"
+        content = tar.extractfile(snow)
+        assert content is not None
+        assert content.read() == b"snow"
+
+
+@pytest.mark.parametrize("size", [0, 1, 0xFFFE, 0xFFFF, 0x10000, 0x1FFFE, 3_000_000])
+def test_content_of_any_size_is_packed_whole(tmp_path: Path, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    write({"file": Item(Kind.FILE, 0o644, content=content)}, tmp_path / "layer")
+    with tarfile.open(tmp_path / "layer", "r:gz") as tar:
+        file = tar.extractfile("file")
+        assert file is not None
+        assert file.read() == content
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    file = tmp_path / "context" / "log"
+    file.write_text("1")
+    items = {each.path: Item.of(each) for each in entries(tmp_path / "context", Ignore())}
+    file.write_text("12")
+    with pytest.raises(Unreadable, match="'log' changed while it was read"):
+        write(items, tmp_path / "layer")
+
+
+def test_an_entry_keeps_its_rights_unless_others_are_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    (tmp_path / "run").chmod(0o751)
+    (tmp_path / "link").symlink_to("run")
+    link, run = entries(tmp_path, Ignore())
+    assert Item.of(run).mode == 0o751
+    assert Item.of(run, Owner(5, 6), 0o640) == Item(Kind.FILE, 0o640, Owner(5, 6), content=run)
+    assert Item.of(link, mode=0o640) == Item(Kind.LINK, 0o777, target="run")
