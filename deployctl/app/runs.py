@@ -23,7 +23,7 @@ from deployctl.deploy.kinds.base import PAGE, pages
 from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.templating.problems import Problem, tell
-from deployctl.worker.decide import FINAL
+from deployctl.worker.runs import FINAL
 
 _EVERY = 1.0
 """Seconds between two looks."""

@@ -44,8 +44,17 @@ class Proposal:
     name: str
     message: str
     force: bool = False
+    data: Json = None
     cause: str = ""
     """The code of what led to it, for metrics."""
+
+
+def hand_back(run: Run, end: Json, transition: str) -> Talk[Verdict]:
+    """Puts a run that was claimed after its end back into the state that it had ended in."""
+    proposal = Proposal(
+        end["type"], end["name"], end.get("message") or "", force=True, data=end.get("data")
+    )
+    return propose(run, proposal, transition)
 
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> Talk[Verdict]:
@@ -65,6 +74,7 @@ def propose(run: Run, proposal: Proposal, transition: str) -> Talk[Verdict]:
                     "type": proposal.type,
                     "name": proposal.name,
                     "message": proposal.message,
+                    "data": proposal.data,
                     "state_details": {"transition_id": transition},
                 },
                 "force": proposal.force,

@@ -30,6 +30,7 @@ from typing import TypeAlias
 from deployctl.worker.claims import Proposal
 from deployctl.worker.model import Job, Run
 from deployctl.worker.outcomes import Outcome, outcome
+from deployctl.worker.runs import FINAL
 
 ORPHANED_AFTER = 15.0
 """Seconds after which a claim without a job is taken up by another worker. Taking it up too early
@@ -48,8 +49,6 @@ CANCELLED = Proposal("CANCELLED", "Cancelled", "The job of this run was stopped.
 FRESH_FOR = 2.0
 """Seconds for which an offer is believed: no run is claimed elsewhere and ends within them, and a
 server lets a run that has ended be claimed."""
-
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True, slots=True)

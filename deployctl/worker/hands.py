@@ -19,12 +19,12 @@ from deployctl.core.values import Json
 from deployctl.jobs.model import Description, Undescribable
 from deployctl.worker import decide
 from deployctl.worker.chronicle import Chronicle
-from deployctl.worker.claims import Answer, Proposal, Verdict, claim, propose
+from deployctl.worker.claims import Answer, Proposal, Verdict, claim, hand_back, propose
 from deployctl.worker.decoration import tell_pid
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Job, News, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, Outcome, not_started
-from deployctl.worker.runs import claim_in_history, one, seconds
+from deployctl.worker.runs import FINAL, claim_in_history, end_before_claim, one, seconds
 from deployctl.worker.table import Table
 
 T = TypeVar("T")
@@ -123,24 +123,36 @@ class Hands:
         verdict = self._hold(claim(run, self.runtime.owner, self.worker, transition))
         if verdict.answer is Answer.ACCEPTED:
             mine = _moved(replace(run, attempt=verdict.state["id"], pid=""), verdict)
+            if self._was_over(mine):
+                self.tell(lambda table: table.withdraw(run.id))
+                return
             self._say("run.claimed", f"claimed '{run.name}'", run)
             self.tell(lambda table: table.claimed(mine))
         else:
             self._say("run.not-claimed", f"'{run.name}' is not ours: {verdict.reason}", run)
             self.tell(lambda table: table.withdraw(run.id))
 
+    def _was_over(self, run: Run) -> bool:
+        """Whether a claim has hit a run that had ended; such a run is handed back."""
+        end = self._hold(end_before_claim(run))
+        if end is None:
+            return False
+        self._hold(hand_back(run, end, str(uuid.uuid4())))
+        self._say("run.handed-back", f"'{run.name}' had ended before it was claimed", run)
+        return True
+
     def _may_be_claimed(self, run: Run) -> bool:
         """Looks at a run that may have ended since it was offered, and lets the server forget the
         job of an earlier attempt: whoever finds this claim must not take that job for its own."""
         now = self._hold(one(run.id, self.runtime.owner))
-        if now is None or now.type in decide.FINAL:
+        if now is None or now.type in FINAL:
             return False
         if now.pid and now.type == "SCHEDULED" and (error := self._hold(tell_pid(now, ""))):
             raise error
         return True
 
     def _start(self, run: Run, fresh: bool, failures: int) -> None:
-        if not fresh and not self._is_still(run):
+        if not fresh and (not self._is_still(run) or self._was_over(run)):
             return
         try:
             description = self.describe(run)

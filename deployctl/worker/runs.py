@@ -15,6 +15,8 @@ from deployctl.worker.model import Run
 PAGE = 200
 """The most that the server gives at once (PREFECT_SERVER_API_DEFAULT_LIMIT)."""
 
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
 ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
 """The types of states in which a run ought to have a job, or had one a moment ago."""
 
@@ -106,11 +108,8 @@ def one(run_id: str, owner: str) -> Talk[Run | None]:
     return run_of(answer, owner) if answer else None
 
 
-def claim_in_history(run_id: str, owner: str) -> Talk[str]:
-    """The attempt under which a run was claimed last, if that was by us; else "".
-
-    Later states do not carry the mark, but the server keeps all states of a run.
-    """
+def history(run_id: str) -> Talk[list[Json]]:
+    """All states that a run has been in, oldest first."""
     states = yield from ask(
         Request(
             "GET",
@@ -118,12 +117,35 @@ def claim_in_history(run_id: str, owner: str) -> Talk[str]:
             about=f"the states of flow run '{run_id}'",
         )
     )
+    return sorted(states, key=lambda state: seconds(state["timestamp"]))
+
+
+def claim_in_history(run_id: str, owner: str) -> Talk[str]:
+    """The attempt under which a run was claimed last, if that was by us; else "".
+
+    Later states do not carry the mark, but the server keeps all states of a run.
+    """
+    states = yield from history(run_id)
     claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
     if not claims:
         return ""
-    last = max(claims, key=lambda state: seconds(state["timestamp"]))
-    mark = read_mark(last.get("message"))
-    return str(last["id"]) if mark and mark.owner == owner else ""
+    mark = read_mark(claims[-1].get("message"))
+    return str(claims[-1]["id"]) if mark and mark.owner == owner else ""
+
+
+def end_before_claim(run: Run) -> Talk[Json]:
+    """The final state that a run was in when it was claimed; None where it was scheduled.
+
+    A server lets a run that has ended be claimed (both majors), and a claim may come late: another
+    worker had the same offer, and its job was quick.
+    """
+    states = yield from history(run.id)
+    before = None
+    for state in states:
+        if state["id"] == run.attempt:
+            return before if before and before["type"] in FINAL else None
+        before = state
+    return None
 
 
 def _filter(flow_runs: Json, **more: Json) -> Request:

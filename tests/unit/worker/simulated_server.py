@@ -16,7 +16,7 @@ from uuid import UUID
 
 from deployctl.api.talk import Request
 from deployctl.core.values import Json
-from deployctl.worker.decide import FINAL
+from deployctl.worker.runs import FINAL
 
 POOL = "pool"
 FLOW = "flow"

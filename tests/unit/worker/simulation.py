@@ -13,9 +13,9 @@ from uuid import UUID
 
 from deployctl.api.talk import Request
 from deployctl.core.errors import DeployctlError
-from deployctl.worker.decide import FINAL
 from deployctl.worker.mark import Mark, marked, read_mark
 from deployctl.worker.model import Job, Phase
+from deployctl.worker.runs import FINAL
 from tests.unit.worker.simulated_server import Clock, Missing, Proposed, Server, judge
 from tests.unit.worker.simulated_worker import OWNER, Befalls, Cluster, Death, Event, Process
 

@@ -10,7 +10,7 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployctl.worker.decide import FINAL
+from deployctl.worker.runs import FINAL
 from tests.unit.worker.simulated_worker import Event, Fault, Meanwhile
 from tests.unit.worker.simulation import World
 
