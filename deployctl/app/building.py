@@ -23,6 +23,7 @@ from deployctl.steps.place import Workplace
 from deployctl.templating.problems import tell
 from deployctl.templating.references import read_references, references
 from deployctl.templating.render import Scope
+from deployctl.templating.values import ANY, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def with_expected(
     """The same with what the steps gave elsewhere, or what can be said of it before they run."""
     if building.built is not None:
         check_built(loaded.chosen, building.built, report)
-        return replace(known, outputs=building.built.outputs, pins=building.pins)
+        nothing_said = {each.name: {ANY: Unknown(each.name, ANY)} for each in loaded.chosen}
+        outputs = {**nothing_said, **building.built.outputs}
+        return replace(known, outputs=outputs, pins=building.pins)
     if building.skip or not loaded.steps:
         return known
     place = None

@@ -29,6 +29,9 @@ class Maker(Protocol):
     def find(self, recipe: Recipe) -> Image | None:
         """The image that building the recipe would give, if it is there already."""
 
+    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:
+        """The image that publishing an image which was found would give, if it is published."""
+
     def make(self, recipe: Recipe) -> Image:
         """Builds an image, or finds it."""
 
@@ -56,12 +59,38 @@ class Images:
     """The platform that builds, which images are for whose recipe names none."""
     pins: dict[str, str] = field(default_factory=dict)
     _made: dict[str, tuple[Builder, Image]] = field(default_factory=dict)
+    _found: dict[str, tuple[Image, Base]] = field(default_factory=dict)
+    """`name:tag` of images that were found → the same, and where it is if it is published."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, recipe: Recipe) -> Image | None:
-        """The image that building the recipe would give, if it is there already."""
+        """The image that building the recipe would give, if it is there already.
+
+        No tag of the recipe moves to it.
+        """
         content = self._content(recipe, self._source(recipe))
-        return self.choose(recipe).find(recipe, content) if content else None
+        if content is None:
+            return None
+        untagged = replace(recipe, tag=None, additional_tags=())
+        image = self.choose(recipe).find(untagged, content)
+        if image is None:
+            return None
+        published = Base(f"{recipe.name}:{content}", recipe.platform or self.machine())
+        image = replace(image, tag=recipe.tag or content)
+        with self._lock:
+            self._found[f"{image.name}:{image.tag}"] = (image, published)
+        return image
+
+    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:
+        """The image that publishing an image which was found would give, if it is published."""
+        with self._lock:
+            image, published = self._found.get(f"{name}:{tag}", (None, None))
+        if image is None or published is None:
+            return None
+        digest = image.digest or self.digest_of(published)
+        if digest:
+            self._pin(name, (tag, *more), digest)
+        return replace(image, digest=digest) if digest else None
 
     def make(self, recipe: Recipe) -> Image:
         """Builds an image, or finds it."""
@@ -81,9 +110,8 @@ class Images:
         builder, image = made or (self.choose(None), Image(name, tag, built=False))
         pushed = builder.push(image, (tag, *more), login)
         self._keep(builder, pushed)
-        with self._lock:
-            for each in (tag, *more):
-                self.pins[f"{name}:{each}"] = f"{name}:{each}@{pushed.digest}"
+        if pushed.digest:
+            self._pin(name, (tag, *more), pushed.digest)
         return pushed
 
     def dockerfile(self, recipe: Recipe) -> str:
@@ -95,6 +123,11 @@ class Images:
         """All images that were made or published, as they are now."""
         with self._lock:
             return [image for _, image in self._made.values()]
+
+    def _pin(self, name: str, tags: Sequence[str], digest: str) -> None:
+        with self._lock:
+            for each in tags:
+                self.pins[f"{name}:{each}"] = f"{name}:{each}@{digest}"
 
     def _keep(self, builder: Builder, image: Image) -> None:
         with self._lock:
@@ -128,6 +161,10 @@ class Named:
         self.pins: Mapping[str, str] = {f"{name}:{self._image.tag}": reference}
 
     def find(self, recipe: Recipe) -> Image | None:  # noqa: ARG002
+        """The image."""
+        return self._image
+
+    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         """The image."""
         return self._image
 

@@ -77,6 +77,7 @@ _OF_DOCKER: Mapping[str, Builtin] = {
         {"image_name": str, "additional_tags": list, "credentials": dict},
         frozenset({"image_name"}),
         outputs=docker.PUSH_OUTPUTS,
+        find=docker.find_pushed_image,
         more_inputs=True,
     ),
 }

@@ -46,13 +46,26 @@ def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str,
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 
+def find_pushed_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+    """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
+    name, tag, more = _published(inputs, place.environ)
+    image = place.images.find_published(name, tag, more)
+    return _told(image, more) if image else None
+
+
 def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Puts an image into its registry. Raises ProgramError and what the builder raises."""
-    name = full_name(str(inputs["image_name"]), place.environ)
-    more = tuple(map(str, inputs.get("additional_tags") or ()))
-    tag = str(inputs.get("tag") or "latest")
+    name, tag, more = _published(inputs, place.environ)
     image = place.images.publish(name, tag, more, _login(inputs.get("credentials")))
     return _told(image, more)
+
+
+def _published(
+    inputs: Mapping[str, Json], environ: Mapping[str, str]
+) -> tuple[str, str, tuple[str, ...]]:
+    """Name, tag and further tags of what a push step pushes."""
+    more = tuple(map(str, inputs.get("additional_tags") or ()))
+    return full_name(str(inputs["image_name"]), environ), str(inputs.get("tag") or "latest"), more
 
 
 def recipe_of(inputs: Mapping[str, Json], folder: Path, environ: Mapping[str, str]) -> Recipe:

@@ -24,6 +24,7 @@ from deployctl.steps.custom import run_function
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.problems import Problem
+from deployctl.templating.references import references
 from deployctl.templating.render import Scope, render
 from deployctl.templating.values import ANY, Unknown, contains_unknown
 
@@ -35,42 +36,57 @@ Done: TypeAlias = dict[str, Future[Outputs]]
 """The steps that a command has run or is running, by what makes them equal."""
 
 _AT_ONCE = 4
+_LOGIN = "credentials"
+"""The input that changes nothing about what a step gives."""
 
 
 def plan_steps(
     wanted: Wanted, scope: Scope, place: Workplace | None = None
 ) -> tuple[dict[str, Outputs], list[Problem]]:
     """The outputs that the steps of each deployment will give, without running any: `Unknown`, but
-    for images that are there already. Those are looked for if there is a `place` to do it.
+    for images that are there already, which are looked for if there is a `place` to do it.
 
-    Problems are placeholders in inputs that no earlier step and no environment variable fills, at
-    the paths of their steps. Blocks and variables are left for the run.
+    Problems are placeholders in inputs that no earlier step and no environment variable fills, and
+    what keeps an image from being looked for, at the paths of their steps. Blocks and variables are
+    left for the run.
     """
     outputs: dict[str, Outputs] = {}
     problems: list[Problem] = []
     for deployment, steps in wanted.items():
         own, here = Outputs(), place
         for step in steps:
-            known_now = replace(scope, outputs=own, references=None)
-            inputs, found = render(step.inputs, known_now)
+            inputs, found = render(step.inputs, replace(scope, outputs=own, references=None))
             problems += [problem.below((*step.path, step.function)) for problem in found]
-            given = _expected(step, inputs, here)
-            here = _moved(here, step, given) if here else None
-            own = _with(own, step, given)
+            given, wrong = _found(step, inputs, here)
+            problems += wrong
+            # What a step that has to be run leaves behind for later ones is unknown as well.
+            here = _moved(here, step, given) if here and given else None
+            own = _with(own, step, given or _unknown(step))
         outputs[deployment] = own
     return outputs, problems
 
 
-def _expected(step: Step, inputs: Mapping[str, Json], place: Workplace | None) -> Outputs:
-    """What a step will give, as far as that can be known. Raises what looking raises."""
+def _unknown(step: Step) -> Outputs:
+    """What a step will give, of which nothing is known yet but some names."""
     known = builtin(step)
-    if known is None:
-        return {ANY: Unknown(step.name, ANY)}
-    if place and known.find and not contains_unknown(inputs):
-        found = known.find(place, inputs)
-        if found is not None:
-            return found
-    return {key: Unknown(step.name, key) for key in known.outputs}
+    return {key: Unknown(step.name, key) for key in (known.outputs if known else (ANY,))}
+
+
+def _found(
+    step: Step, inputs: Mapping[str, Json], place: Workplace | None
+) -> tuple[Outputs | None, list[Problem]]:
+    """What a step will give, if that is known although it has not run, and what keeps it so."""
+    known = builtin(step)
+    counting = {name: value for name, value in inputs.items() if name != _LOGIN}
+    is_known = not contains_unknown(counting) and not any(references(counting))
+    if not (place and known and known.find and is_known):
+        return None, []
+    try:
+        return known.find(place, counting), []
+    except Interrupted:
+        raise
+    except DeployctlError as error:
+        return None, [Problem(step.path, error.code, error.message, error.help)]
 
 
 def run_steps(wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> dict[str, Outputs]:

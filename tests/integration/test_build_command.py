@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deployctl.clients.registry import Registry
+from deployctl.clients.registry_errors import NotInRegistry
 from tests.integration.conftest import Cli
 from tests.support import docker_engine as engines
 from tests.support.docker_engine import DockerEngine
@@ -76,7 +77,10 @@ class Repository:
 
     @property
     def tags(self) -> list[str]:
-        return self._client.tags(self._path)
+        try:
+            return self._client.tags(self._path)
+        except NotInRegistry:
+            return []
 
     def digest(self, tag: str) -> str | None:
         return self._client.head_manifest(self._path, tag)
@@ -122,9 +126,13 @@ def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_
     assert said["summary"]["none"] == 2
     assert site.proxy.writes == []
     assert repository.tags == [tag]
+    assert site.run("plan", "--all", env=env)["summary"]["none"] == 2
 
     flows = site.folder / "flows.py"
     flows.write_text(flows.read_text() + "\n# changed\n")
+    (change, _) = site.run("plan", "--all", env=env)["changes"]
+    assert change["op"] == "update"
+    assert len(repository.tags) == 1
     site.deploy(env=env)
     assert image_of(site) != first
     assert len(repository.tags) == 2
