@@ -136,6 +136,8 @@ class World:
     """Runs that a hand is at, or that have to wait before the next try."""
     slots: int | None = None
     """How many more jobs there may be; None: any number."""
+    owed: int = 0
+    """Jobs that claims of other processes still want: they come before new claims."""
     claiming: bool = True
     leads: bool = True
     complete: bool = True
@@ -162,18 +164,23 @@ def decide(world: World) -> list[Action]:
         due = [run for run in world.due if run.id not in world.busy | waiting]
         young = world.age < FRESH_FOR
         actions += [Claim(run, fresh=young and not run.pid) for run in due]
-    return list(_within(actions, world.slots))
+    return list(_within(actions, world.slots, world.owed))
 
 
-def _within(actions: Iterable[Action], slots: int | None) -> Iterator[Action]:
+def _within(actions: Iterable[Action], slots: int | None, owed: int) -> Iterator[Action]:
     """The actions without those that would make for more new jobs than `slots`: claims, and the
     jobs of claims that another process left behind. One's own claims have their slots already.
     """
+    left = float("inf") if slots is None else slots
     for action in actions:
-        if isinstance(action, Claim) or (isinstance(action, Start) and not action.fresh):
-            if slots == 0:
+        if isinstance(action, Start) and not action.fresh:
+            if left <= 0:
                 continue
-            slots = None if slots is None else slots - 1
+            left, owed = left - 1, owed - 1
+        elif isinstance(action, Claim):
+            if left <= owed:
+                continue
+            left -= 1
         yield action
 
 

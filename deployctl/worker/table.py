@@ -148,6 +148,19 @@ class Table:
         unseen = (self.mine.keys() | starting) - self.jobs.keys()
         return there + claiming + len(unseen)
 
+    def _owed(self) -> int:
+        """How many claims there are without a job that are neither this process's nor being seen
+        to; a start that failed may have made one all the same.
+        """
+        return sum(
+            run.type == "PENDING"
+            and bool(run.attempt)
+            and run.attempt not in self.jobs
+            and run.attempt not in self.mine
+            and run.id not in self.busy
+            for run in self.runs.values()
+        )
+
     def world(
         self, now: float, *, slots: int | None, claiming: bool, leads: bool, hears: bool
     ) -> World:
@@ -174,6 +187,7 @@ class Table:
             mine=frozenset(self.mine),
             busy=frozenset(self.busy | self.waits.keys()),
             slots=slots,
+            owed=self._owed(),
             claiming=claiming,
             leads=leads,
             complete=complete,

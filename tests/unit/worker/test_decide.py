@@ -209,3 +209,13 @@ def test_a_removed_job_decides_its_run_once_it_is_gone() -> None:
 def test_a_cancelled_run_is_cancelled_once_its_job_is_gone() -> None:
     run, job = a_run("CANCELLING"), a_job()
     assert decide(world(run, job)) == [Remove(job, run, CANCELLED)]
+
+
+@pytest.mark.parametrize(
+    ("slots", "owed", "claimed"), [(3, 0, 3), (3, 2, 1), (2, 2, 0), (None, 9, 3)]
+)
+def test_claims_that_others_left_without_a_job_come_before_new_ones(
+    slots: int | None, owed: int, claimed: int
+) -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
+    assert len(decide(world(None, due=due, slots=slots, owed=owed))) == claimed

@@ -68,3 +68,23 @@ def test_the_jobs_of_other_workers_do_not_count() -> None:
     table = Table(clock=lambda: 0.0)
     table.hear(a_job("a", worker="other"))
     assert table.live("w") == 0
+
+
+def test_claims_that_others_left_without_a_job_are_owed_one() -> None:
+    table = Table(clock=lambda: 0.0)
+    table.know(a_run("left", attempt="claim-left"))
+    table.know(a_run("foreign"))
+    table.claimed(a_run("mine", attempt="claim-mine"))
+    table.know(a_run("there", attempt="claim-there"))
+    table.hear(a_job("there"))
+
+    def owed() -> int:
+        return table.world(0.0, slots=None, claiming=True, leads=True, hears=True).owed
+
+    counts = [owed()]
+    table.busy.add("left")
+    counts.append(owed())
+    table.busy.discard("left")
+    table.pause("left", 9.0)
+    counts.append(owed())
+    assert counts == [1, 0, 1]
