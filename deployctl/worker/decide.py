@@ -176,7 +176,7 @@ def _within(actions: Iterable[Action], slots: int | None, owed: int) -> Iterator
         if isinstance(action, Start) and not action.fresh:
             if left <= 0:
                 continue
-            left, owed = left - 1, owed - 1
+            left, owed = left - 1, max(0, owed - 1)
         elif isinstance(action, Claim):
             if left <= owed:
                 continue
