@@ -14,7 +14,6 @@ from deployctl.images.assemble import AssembleBuilder
 from deployctl.images.model import Image, Recipe
 from deployctl.images.source import Versions, read
 from tests.support import docker_engine as engines
-from tests.support import registry as registries
 from tests.support.docker_engine import DockerEngine
 from tests.support.registry import LocalRegistry
 
@@ -48,14 +47,6 @@ def docker_engine() -> Iterator[DockerEngine]:
         pytest.skip(reason)
     with DockerEngine() as engine:
         yield engine
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[LocalRegistry]:
-    if reason := registries.lacks():
-        pytest.skip(reason)
-    with LocalRegistry() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +159,20 @@ SIMPLE = [
 ]
 
 
-@pytest.mark.parametrize("text", SIMPLE)
+ON_NOTHING = [
+    "COPY flow.py /app",
+    "COPY flow.py /bin/sub/",
+    "COPY --chown=1000:2000 flow.py /a/b/",
+    "COPY --chown=1000:2000 conf /a/b/",
+    "WORKDIR /a\nCOPY --chown=7 conf /a/b/c",
+    "ENV A=1\nCOPY . /",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*(f"FROM BASE\n{text}" for text in SIMPLE), *(f"FROM scratch\n{text}" for text in ON_NOTHING)],
+)
 def test_the_image_is_the_one_that_an_engine_builds(
     docker_engine: DockerEngine,
     registry: LocalRegistry,
@@ -177,7 +181,7 @@ def test_the_image_is_the_one_that_an_engine_builds(
     builder: AssembleBuilder,
     text: str,
 ) -> None:
-    (folder / "Dockerfile").write_text(f"FROM {base}\n{text}\n")
+    (folder / "Dockerfile").write_text(text.replace("BASE", base, 1))
     client = docker_engine.client
     theirs, _ = client.images.build(
         path=str(folder), network_mode="none", labels={"from": "outside"}

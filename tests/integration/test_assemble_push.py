@@ -1,0 +1,219 @@
+"""Images that are made without an engine, on their way into a real registry."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.registry import DOCKER_MANIFEST, Registry
+from deployctl.clients.registry_auth import Login as RegistryLogin
+from deployctl.clients.registry_errors import Denied, NotInRegistry
+from deployctl.images.assemble import AssembleBuilder, CannotAssemble, NotBuilt
+from deployctl.images.building import Login
+from deployctl.images.credentials import Logins
+from deployctl.images.distribution import NoSuchPlatform, Registries, Resolved
+from deployctl.images.model import Image, Recipe
+from deployctl.images.reference import Reference
+from deployctl.images.source import Source, Versions, read
+from tests.support.blobs import host
+from tests.support.proxy import Proxy
+from tests.support.registry import PASSWORD, USER, LocalRegistry, add_image
+
+FLOW = "COPY . /app/\n"
+
+
+class Project:
+    """A folder, a builder, and a base image in the registry that is behind the proxy."""
+
+    def __init__(self, folder: Path, proxy: Proxy, name: str) -> None:
+        self.folder, self.proxy, self.repository = folder, proxy, name
+        self.host = host(proxy)
+        self.base = f"{self.host}/{name}/base:1"
+        self.lines: list[str] = []
+        self.builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda _, s: self.lines.append(s))
+        (folder / "flow.py").write_text("1\n")
+        self.write(FLOW)
+        client = Registry(self.host)
+        add_image(client, f"{name}/base", "1", [b"one layer", b"another"], platform="linux/amd64")
+        client.close()
+        proxy.clear()
+
+    def write(self, text: str) -> None:
+        (self.folder / "Dockerfile").write_text(f"FROM {self.base}\n{text}")
+
+    def recipe(self, **more: Any) -> Recipe:
+        fields = {"name": f"{self.host}/{self.repository}/app", "platform": "linux/amd64"}
+        return Recipe(**{**fields, "folder": self.folder, "tag": "1", **more})
+
+    def source(self, recipe: Recipe) -> Source:
+        return read(recipe, lambda: Versions("3.8.8", "3.11"))
+
+    def build(self, content: str | None = None, **more: Any) -> Image:
+        recipe = self.recipe(**more)
+        return self.builder.build(recipe, self.source(recipe), content)
+
+    def push(self, *tags: str, login: Login | None = None, **more: Any) -> Image:
+        return self.builder.push(self.build(**more), tags or ("1",), login)
+
+    @property
+    def uploads(self) -> int:
+        """How many blobs were sent through the proxy."""
+        return len(self.proxy.seen("PUT", "/blobs/uploads/"))
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, registry: LocalRegistry, request: pytest.FixtureRequest
+) -> Iterator[Project]:
+    (tmp_path / "project").mkdir()
+    with Proxy(registry.url) as proxy:
+        name = f"tests/{zlib.crc32(request.node.name.encode()):x}"
+        made = Project(tmp_path / "project", proxy, name)
+        yield made
+        made.builder.close()
+
+
+def resolved(image: Image, logins: Logins | None = None) -> Resolved:
+    registries = Registries(logins or Logins({"HOME": "/"}))
+    try:
+        return registries.resolve(Reference.parse(image.pinned))
+    finally:
+        registries.close()
+
+
+def test_the_same_files_are_the_same_image(project: Project) -> None:
+    first = project.push()
+    os.utime(project.folder / "flow.py", (1, 1))
+    (project.folder / "Dockerfile").touch()
+    project.builder.close()
+    project.builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda *_: None)
+    assert project.push() == first
+
+
+def test_after_a_change_of_one_line_only_that_layer_is_sent(project: Project) -> None:
+    project.push()
+    assert project.uploads == 2  # the layer and the configuration; those of the base are mounted
+    project.proxy.clear()
+    (project.folder / "flow.py").write_text("2\n")
+    project.push()
+    assert project.uploads == 2
+    assert len(project.proxy.seen("PUT", "/manifests/1")) == 1
+    project.proxy.clear()
+    project.push()
+    assert project.uploads == 0
+
+
+def test_the_layers_of_the_base_lie_below(project: Project) -> None:
+    image = project.push()
+    base = resolved(Image(project.base.rpartition(":")[0], "1"))
+    made = resolved(image)
+    assert made.layers[:-1] == base.layers
+    assert made.config_digest == image.id
+    assert len(made.config["rootfs"]["diff_ids"]) == 1
+
+
+def test_media_types_are_those_of_the_base(project: Project) -> None:
+    base = resolved(Image(project.base.rpartition(":")[0], "1"))
+    client = Registry(project.host)
+    content = client.manifest(base.reference.repository, base.digest).content
+    as_docker = content.replace(b"oci.image.manifest.v1", b"docker.distribution.manifest.v2")
+    client.put_manifest(base.reference.repository, "1", as_docker, DOCKER_MANIFEST)
+    client.close()
+    made = resolved(project.push())
+    assert made.type == DOCKER_MANIFEST
+    assert made.layers[-1].type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+
+def test_a_base_of_another_registry_is_sent_along(
+    project: Project, closed_registry: LocalRegistry
+) -> None:
+    name = f"{closed_registry.host}/{project.repository}"
+    login = Login(USER, PASSWORD, closed_registry.host)
+    image = project.push(name=name, login=login)
+    logins = Logins({}, {closed_registry.host: RegistryLogin(USER, PASSWORD)})
+    assert resolved(image, logins).digest == image.digest
+
+
+def test_a_wrong_password_is_said(project: Project, closed_registry: LocalRegistry) -> None:
+    name = f"{closed_registry.host}/{project.repository}"
+    with pytest.raises(Denied, match=closed_registry.host):
+        project.push(name=name, login=Login(USER, "wrong"))
+
+
+def test_it_is_found_by_its_content_and_gets_other_tags(project: Project) -> None:
+    assert project.builder.find(project.recipe(), "content-1") is None
+    pushed = project.push(content="content-1")
+    project.proxy.clear()
+    found = project.builder.find(project.recipe(tag="2"), "content-1")
+    assert found == Image(pushed.name, "2", pushed.digest, built=False)
+    project.builder.push(found, ["2", "3"], None)
+    assert project.uploads == 0
+    assert resolved(Image(pushed.name, "3")).digest == pushed.digest
+
+
+def test_it_has_a_tag_also_where_nothing_names_one(project: Project) -> None:
+    image = project.build(tag=None)
+    assert str(image.id).startswith(f"sha256:{image.tag}")
+    assert len(image.tag) == 12
+    assert project.build(tag=None, content="content-1").tag == "content-1"
+
+
+def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
+    """The process dies when all blobs are there and the manifest is not."""
+    program = "\n".join(
+        [
+            "import sys",
+            "from pathlib import Path",
+            "from deployctl.images.assemble import AssembleBuilder",
+            "from deployctl.images.model import Recipe",
+            "from deployctl.images.source import read",
+            "name, folder = sys.argv[1:]",
+            "recipe = Recipe(name, Path(folder), tag='1', platform='linux/amd64')",
+            "builder = AssembleBuilder(env={'HOME': '/'}, tell=print)",
+            "builder.push(builder.build(recipe, read(recipe, None), None), ['1'], None)",
+        ]
+    )
+    project.proxy.hang(method="PUT", path="/manifests/1")
+    name = f"{project.host}/{project.repository}/app"
+    with subprocess.Popen([sys.executable, "-c", program, name, project.folder]) as child:
+        while not project.proxy.seen("PUT", "/manifests/1"):
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.kill()
+    assert project.uploads == 2
+    image = project.push()
+    assert project.uploads == 2
+    assert resolved(image).digest == image.digest
+
+
+def test_all_that_needs_an_engine_is_named_at_once(project: Project) -> None:
+    project.write("RUN one\nCOPY . /app/\nCOPY --chown=me . .\nRUN two\nCOPY nothing .\n")
+    with pytest.raises(CannotAssemble, match=r"^Dockerfile:2:1: RUN .*[(]and 3 more[)]$") as caught:
+        project.build()
+    assert [each.span.line for each in caught.value.diagnostics if each.span] == [2, 4, 5, 6]
+    assert [each.code for each in caught.value.diagnostics] == ["DC736"] * 3 + ["DC737"]
+
+
+def test_a_base_that_is_not_there_is_said(project: Project) -> None:
+    project.base = f"{project.host}/{project.repository}/nothing:1"
+    project.write(FLOW)
+    with pytest.raises(NotInRegistry, match="nothing:1"):
+        project.build()
+
+
+def test_a_platform_that_is_not_there_is_said(project: Project) -> None:
+    with pytest.raises(NoSuchPlatform, match="linux/s390x"):
+        project.build(platform="linux/s390x")
+
+
+def test_what_was_not_built_is_not_pushed(project: Project) -> None:
+    with pytest.raises(NotBuilt, match="app:1"):
+        project.builder.push(Image(f"{project.host}/app", "1", built=False), ["1"], None)
