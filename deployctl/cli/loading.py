@@ -13,7 +13,6 @@ from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.building import Building
 from deployctl.app.built import read_built
-from deployctl.app.images import making
 from deployctl.app.load import Loaded, Order, load_project
 from deployctl.app.prepare import Prepared, prepare
 from deployctl.cli.main import Exit
@@ -98,6 +97,8 @@ def making_of(
     now: Running, making_: Making, session: Callable[[], Session], stop: Stop
 ) -> AbstractContextManager[Images]:
     """What makes images; `session` is asked for only where the server's version is needed."""
+
+    from deployctl.app.images import making
 
     def release() -> str:
         opened = session()

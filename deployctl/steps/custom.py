@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,8 +54,10 @@ def _call(
 ) -> tuple[process.Completed, dict[str, Json]]:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outputs.json"
+        # Not run where it is: its neighbours would shadow the project's packages.
+        runner = shutil.copy(_RUNNER, folder)
         done = process.run(
-            [place.python, str(_RUNNER), function, str(answer)],
+            [place.python, str(runner), function, str(answer)],
             cwd=place.folder,
             env=dict(place.environ),
             timeout=None,

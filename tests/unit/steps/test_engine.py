@@ -16,7 +16,7 @@ from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope
-from deployctl.templating.values import Unknown
+from deployctl.templating.values import Unknown, lookup
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
 
@@ -176,6 +176,111 @@ def test_secrets_are_masked_in_lines_and_failures(
     told = f"{raised.value.message} {lines}"
     assert "hunter2" not in told
     assert "swordfish" not in told
+
+
+def test_steps_of_different_deployments_run_at_the_same_time(place: Workplace) -> None:
+    """Each waits for what the other leaves behind."""
+    wait = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done'"
+    wanted = {"a": [shell(wait.format("a", "b"))], "b": [shell(wait.format("b", "a"))]}
+    run_steps(wanted, Scope(ENVIRON), place, {})
+
+
+def test_a_working_directory_is_that_of_the_steps_after_it(place: Workplace) -> None:
+    (place.folder / "sub" / "below").mkdir(parents=True)
+    function = "prefect.deployments.steps.set_working_directory"
+    moves = [Step(function, {"directory": each}) for each in ("sub", "below")]
+    wanted = {"a": [*moves, shell("pwd")], "b": [shell("pwd")]}
+    outputs = run_steps(wanted, Scope(ENVIRON), place, {})
+    assert Path(outputs["a"]["stdout"]) == (place.folder / "sub" / "below").resolve()
+    assert Path(outputs["b"]["stdout"]) == place.folder.resolve()
+
+
+OWN = """
+import os
+
+def plain(a, b=2):
+    print("told")
+    return {"sum": a + b, "here": os.getcwd()}
+
+async def waits(a):
+    return {"sum": a}
+
+def fails():
+    raise ValueError("the reason")
+
+def nothing():
+    return None
+
+def imports():
+    import docker
+    return {"is_ours": "deployctl" in docker.__file__.split(os.sep)[-4:]}
+"""
+
+
+def own(name: str, **inputs: Any) -> Step:
+    return Step(f"own_steps.{name}", inputs, "own")
+
+
+@pytest.mark.parametrize(
+    ("step", "given"),
+    [
+        (own("plain", a=1), {"sum": 3, "here": "."}),
+        (own("waits", a=[1]), {"sum": [1]}),
+        (own("nothing"), {}),
+        (own("imports"), {"is_ours": False}),
+    ],
+)
+def test_a_function_of_the_project_is_run_where_the_project_is(
+    place: Workplace, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    given = {key: str(place.folder) if key == "here" else value for key, value in given.items()}
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
+    assert outputs == {"own": given, **given}
+    assert lines == ([("own", "told")] if step.short == "plain" else [])
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (own("fails"), "ValueError: the reason"),
+        (own("plain", c=1), "unexpected keyword argument 'c'"),
+        (own("missing"), "no function 'own_steps.missing'"),
+    ],
+)
+def test_a_function_that_fails_says_why(place: Workplace, step: Step, said: str) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    with pytest.raises(StepFailed, match="step 'own' of d") as raised:
+        run_steps({"d": [step]}, Scope(ENVIRON), place, {})
+    assert said in raised.value.message
+
+
+def test_what_a_function_needs_is_installed_where_it_cannot_be_imported(place: Workplace) -> None:
+    """The interpreter is one that finds the module once pip has been asked for it."""
+    python = place.folder / "python"
+    real, package = sys.executable, place.folder / "site" / "own_steps.py"
+    package.parent.mkdir()
+    (place.folder / "source").write_text(OWN)
+    python.write_text(
+        "#!/bin/sh\n"
+        f'[ "$*" = "-m pip install own-steps>=1" ] && exec cp source {package}\n'
+        f'PYTHONPATH={package.parent} exec {real} "$@"\n'
+    )
+    python.chmod(0o755)
+    step = replace(own("waits", a=1), requires="own-steps>=1")
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)), {})["d"]
+    assert outputs["sum"] == 1
+    other = replace(own("waits", a=2), requires=["--index-url=x"], function="nowhere.at_all")
+    with pytest.raises(StepFailed, match="names no package"):
+        run_steps({"d": [other]}, Scope(ENVIRON), place, {})
+
+
+def test_a_plan_expects_anything_of_a_function_of_the_project() -> None:
+    steps = [own("plain", a=1), shell("echo {{ own.sum }} {{ here }}")]
+    outputs, problems = plan_steps({"d": steps}, Scope(ENVIRON))
+    assert problems == []
+    assert lookup(outputs["d"], "own.sum.deeper") == lookup(outputs["d"], "whatever")
+    assert str(lookup(outputs["d"], "whatever")) == "(known after build)"
 
 
 def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: Workplace) -> None:

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.core.errors import ProgramError, StepFailed
+from deployctl.images.building import Login
+from deployctl.images.engine_errors import BuildFailed
+from deployctl.images.making import Named
+from deployctl.images.model import Image, Recipe
+from deployctl.steps.docker import NAMESPACE, recipe_of
+from deployctl.steps.engine import plan_steps, run_steps
+from deployctl.steps.model import Step
+from deployctl.steps.place import Workplace
+from deployctl.templating.render import Scope
+from deployctl.templating.values import Unknown
+
+BUILD = "prefect_docker.deployments.steps.build_docker_image"
+PUSH = "prefect_docker.projects.steps.push_docker_image"
+HERE = Path("/project")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "changed"),
+    [
+        ({}, {}),
+        ({"tag": 3.1, "additional_tags": [1, "b"]}, {"tag": "3.1", "additional_tags": ("1", "b")}),
+        ({"path": "sub", "dockerfile": "x/D"}, {"folder": HERE / "sub", "dockerfile": "x/D"}),
+        ({"context_path": "/else"}, {"folder": Path("/else")}),
+        ({"buildargs": {"A": 1}}, {"build_args": {"A": "1"}}),
+        ({"build_args": {"A": "b"}}, {"build_args": {"A": "b"}}),
+        ({"platform": "linux/arm64"}, {"platform": "linux/arm64"}),
+        ({"platforms": ["linux/arm64"]}, {"platform": "linux/arm64"}),
+        ({"target": "t", "labels": {"n": 1}}, {"target": "t", "labels": {"n": "1"}}),
+        (
+            {"ignore_cache": True, "dockerfile": "auto"},
+            {"ignore_cache": True, "dockerfile": "auto"},
+        ),
+        (
+            {"build_backend": "buildx", "cache_to": {}},
+            {"backend": "buildx", "options": {"cache_to": {}}},
+        ),
+        (
+            {"network_mode": "host", "pull": False},
+            {"options": {"network_mode": "host", "pull": False}},
+        ),
+        ({"persist_dockerfile": True, "dockerfile_output_path": "x"}, {}),
+    ],
+)
+def test_the_inputs_of_a_build_step_are_a_recipe(
+    inputs: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    plain = Recipe("team/app", HERE)
+    assert recipe_of({"image_name": "team/app", **inputs}, HERE, {}) == replace(plain, **changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [("app", "reg.test/team/app"), ("other/app", "other/app"), ("reg:5000/app", "reg:5000/app")],
+)
+def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> None:
+    environ = {NAMESPACE: "reg.test/team/"}
+    assert recipe_of({"image_name": name}, HERE, environ).name == full
+    assert recipe_of({"image_name": name}, HERE, {}).name == name
+
+
+def test_several_platforms_are_refused() -> None:
+    inputs = {"image_name": "app", "platforms": ["linux/arm64", "linux/amd64"]}
+    with pytest.raises(ProgramError, match="several platforms"):
+        recipe_of(inputs, HERE, {})
+
+
+class Recorded:
+    """A maker that notes what is asked of it."""
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.fails = fails
+        self.there: dict[str, Image] = {}
+        self.made: list[Recipe] = []
+        self.published: list[tuple[Any, ...]] = []
+        self.pins: dict[str, str] = {}
+
+    def find(self, recipe: Recipe) -> Image | None:
+        if self.fails:
+            raise self.fails
+        return self.there.get(recipe.name)
+
+    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:  # noqa: ARG002
+        return self.there.get(name)
+
+    def make(self, recipe: Recipe) -> Image:
+        if self.fails:
+            raise self.fails
+        self.made.append(recipe)
+        return Image(recipe.name, recipe.tag or "content-1", id="sha256:1")
+
+    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
+        self.published.append((name, tag, more, login))
+        return Image(name, tag, "sha256:2")
+
+    def dockerfile(self, recipe: Recipe) -> str:
+        return f"FROM {recipe.name}\n"
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Callable[[Any], Workplace]:
+    return lambda maker: Workplace(tmp_path, {}, "python", lambda *_: None, maker=maker)
+
+
+def steps(**build: Any) -> list[Step]:
+    pushed = {
+        "image_name": "{{ image_name }}",
+        "tag": "{{ tag }}",
+        "additional_tags": "{{ b.additional_tags }}",
+        "credentials": {"username": "u", "password": "hidden-one", "registry_url": "r.test"},
+    }
+    return [Step(BUILD, {"image_name": "team/app", **build}, "b"), Step(PUSH, pushed, "p")]
+
+
+def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
+    at: Callable[[Any], Workplace],
+) -> None:
+    maker = Recorded()
+    wanted = {name: steps(additional_tags=["latest"]) for name in "ab"}
+    outputs = run_steps(wanted, Scope({}), at(maker), {})
+    assert len(maker.made) == 1
+    login = Login("u", "hidden-one", "r.test")
+    assert maker.published == [("team/app", "content-1", ("latest",), login)]
+    told = {
+        "image_name": "team/app",
+        "tag": "content-1",
+        "image": "team/app:content-1",
+        "additional_tags": ["latest"],
+    }
+    assert outputs["a"] == outputs["b"]
+    assert outputs["a"]["b"] == {**told, "image_id": "sha256:1"}
+    assert outputs["a"]["p"] == told
+
+
+@pytest.mark.parametrize("login", [{"username": "u"}, ["u", "p"], {"password": "p"}])
+def test_half_a_login_is_refused(at: Callable[[Any], Workplace], login: Any) -> None:
+    step = Step(PUSH, {"image_name": "a", "credentials": login})
+    with pytest.raises(StepFailed, match="credentials"):
+        run_steps({"d": [step]}, Scope({}), at(Recorded()), {})
+
+
+def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
+    at: Callable[[Any], Workplace],
+) -> None:
+    place = at(Recorded())
+    run_steps({"d": steps(dockerfile="auto")[:1]}, Scope({}), place, {})
+    assert list(place.folder.iterdir()) == []
+    inputs = {"persist_dockerfile": True, "dockerfile_output_path": "Kept"}
+    run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), place, {})
+    assert (place.folder / "Kept").read_text() == "FROM team/app\n"
+
+
+def test_the_code_of_what_made_a_build_fail_stays(at: Callable[[Any], Workplace]) -> None:
+    maker = Recorded(BuildFailed("no such file", help="look"))
+    with pytest.raises(StepFailed, match="step 'b' of d: no such file") as raised:
+        run_steps({"d": steps()}, Scope({}), at(maker), {})
+    assert (raised.value.code, raised.value.help) == (BuildFailed.code, "look")
+
+
+def test_a_plan_knows_images_that_are_there(at: Callable[[Any], Workplace]) -> None:
+    maker = Recorded()
+    maker.there["team/app"] = Image("team/app", "content-9", id="sha256:3")
+    planned, problems = plan_steps({"d": steps()}, Scope({}), at(maker))
+    assert problems == []
+    assert planned["d"]["b"]["image_id"] == "sha256:3"
+    assert planned["d"]["p"]["image"] == "team/app:content-9"
+    assert (maker.made, maker.published) == ([], [])
+
+
+def test_after_a_step_that_has_to_run_a_plan_knows_nothing(at: Callable[[Any], Workplace]) -> None:
+    maker = Recorded()
+    maker.there["team/app"] = Image("team/app", "content-9")
+    script = Step("prefect.deployments.steps.run_shell_script", {"script": "make"})
+    planned, _ = plan_steps({"d": [script, *steps()]}, Scope({}), at(maker))
+    assert planned["d"]["b"]["tag"] == Unknown("b", "tag")
+
+
+def test_what_keeps_a_plan_from_looking_is_told_at_the_step(at: Callable[[Any], Workplace]) -> None:
+    step = replace(steps()[0], path=("build", 0))
+    planned, (problem,) = plan_steps({"d": [step]}, Scope({}), at(Recorded(BuildFailed("no"))))
+    assert (problem.path, problem.code) == (("build", 0), BuildFailed.code)
+    assert planned["d"]["tag"] == Unknown("b", "tag")
+
+
+@pytest.mark.parametrize(
+    ("reference", "image", "tag"),
+    [
+        ("reg.test:5000/team/app:2", "reg.test:5000/team/app:2", "2"),
+        ("team/app", "team/app:latest", "latest"),
+        (f"team/app@sha256:{'a' * 64}", "team/app:latest", "latest"),
+        (f"team/app:3@sha256:{'a' * 64}", "team/app:3", "3"),
+    ],
+)
+def test_an_image_that_is_named_is_what_all_steps_give(
+    at: Callable[[Any], Workplace], reference: str, image: str, tag: str
+) -> None:
+    maker = Named(reference)
+    outputs = run_steps({"d": steps()}, Scope({}), at(maker), {})["d"]
+    assert (outputs["b"]["image"], outputs["p"]["tag"]) == (image, tag)
+    assert maker.pins == {image: reference}
