@@ -222,7 +222,7 @@ class AssembleBuilder:
             wanted,
             self._new_file(),
             env=self._env,
-            python=self._python(),
+            python=self._python,
             stop=self._stop,
             tell=lambda _, line: self._tell(recipe.name, line),
         )

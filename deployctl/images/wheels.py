@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,20 +110,22 @@ def install(
     path: Path,
     *,
     env: Mapping[str, str],
-    python: str,
+    python: Callable[[], str],
     stop: Stop,
     tell: process.OnLine,
 ) -> Blob:
-    """Writes the layer to `path`; `python` is an interpreter that has pip, if there is no uv.
+    """Writes the layer to `path`; `python` gives an interpreter that has pip, if there is no uv.
 
     Raises NoWheels, ProgramError, Interrupted.
     """
     with tempfile.TemporaryDirectory(prefix="deployctl-") as folder:
         target = Path(folder)
-        uv = shutil.which("uv", path=env.get("PATH"))
-        if not uv:
-            _expect_same(python, what, env, stop)
-        command = _uv(uv, what, target) if uv else _pip(python, what, target)
+        if uv := shutil.which("uv", path=env.get("PATH")):
+            command = _uv(uv, what, target)
+        else:
+            interpreter = python()
+            _expect_same(interpreter, what, env, stop)
+            command = _pip(interpreter, what, target)
         done = process.run(
             command,
             cwd=what.requirements.parent,

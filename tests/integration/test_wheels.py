@@ -1,0 +1,214 @@
+"""Requirements that pip, or uv, unpacks into a layer; from wheels of the tests' own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployctl.core.stop import Stop
+from deployctl.images.assemble import AssembleBuilder
+from deployctl.images.credentials import Logins
+from deployctl.images.distribution import Registries, Resolved
+from deployctl.images.layer import Blob
+from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.reference import Reference
+from deployctl.images.source import Versions, read
+from deployctl.images.wheels import NoWheels, Wanted, install
+from tests.support.registry import LocalRegistry
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+ARCHITECTURE = platform.machine()
+
+
+def add_wheel(folder: Path, name: str, *, tag: str = "py3-none-any", extra: str = "") -> None:
+    """Makes a wheel with a module, a program, and a file called `extra`."""
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}/__init__.py": f"def main():\n    print('{name} runs')\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
+        **({extra: "import nothing\n"} if extra else {}),
+    }
+    hashes = {
+        path: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        for path, text in files.items()
+    }
+    record = "".join(f"{path},sha256={hashes[path]},{len(files[path])}\n" for path in files)
+    with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as wheel:
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            wheel.writestr(path, text)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder of wheels, for a file of requirements that is beside it."""
+    made = tmp_path / "wheels"
+    made.mkdir()
+    (tmp_path / "requirements.txt").write_text("parrot\n")
+    return made
+
+
+Install = Callable[..., Blob]
+
+
+@pytest.fixture
+def env(wheels: Path, tmp_path: Path) -> dict[str, str]:
+    """Variables by which nothing but the folder of wheels is asked, and no program is found."""
+    return {
+        "HOME": str(tmp_path),
+        "PATH": str(tmp_path / "tools"),
+        **dict.fromkeys(("PIP_NO_INDEX", "UV_NO_INDEX", "UV_OFFLINE"), "1"),
+        **dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(wheels)),
+        "PIP_CONFIG_FILE": os.devnull,
+        "UV_NO_CONFIG": "1",
+        "UV_PYTHON": sys.executable,
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+
+@pytest.fixture(params=["pip", "uv"])
+def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Path) -> Install:
+    """`installed()` makes the layer."""
+    if request.param == "uv":
+        if not (uv := shutil.which("uv")):
+            pytest.skip("uv is not installed")
+        Path(env["PATH"]).mkdir()
+        (Path(env["PATH"]) / "uv").symlink_to(uv)
+
+    def make(python: str = PYTHON) -> Blob:
+        what = Wanted(tmp_path / "requirements.txt", python, ARCHITECTURE, None)
+        return install(
+            what,
+            tmp_path / "layer",
+            env=env,
+            python=lambda: sys.executable,
+            stop=Stop(),
+            tell=lambda *_: None,
+        )
+
+    return make
+
+
+def unpacked(layer: Blob, folder: Path) -> Path:
+    """The folder that is `/opt/deployctl` in an image."""
+    assert layer.path
+    with tarfile.open(layer.path, "r:gz") as tar:
+        tar.extractall(folder, filter="tar")
+    return folder / "opt" / "deployctl"
+
+
+def test_the_packages_can_be_imported_and_their_programs_run(
+    wheels: Path, installed: Install, tmp_path: Path
+) -> None:
+    add_wheel(
+        wheels, "parrot", tag=f"cp{PYTHON.replace('.', '')}-none-manylinux_2_17_{ARCHITECTURE}"
+    )
+    home = unpacked(installed(), tmp_path / "image")
+    packages = home / "site-packages"
+    program = (home / "bin" / "parrot").read_text()
+    assert program.startswith(f"#!/usr/local/bin/python{PYTHON}\n")
+    assert os.access(home / "bin" / "parrot", os.X_OK)
+    ran = subprocess.run(
+        [sys.executable, home / "bin" / "parrot"],
+        env={"PYTHONPATH": str(packages)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "parrot runs\n"
+    record = (packages / "parrot-1.0.dist-info" / "RECORD").read_text()
+    assert "bin/" not in record
+
+
+def test_the_same_wheels_are_the_same_layer(wheels: Path, installed: Install) -> None:
+    add_wheel(wheels, "parrot")
+    first = installed()
+    before = os.umask(0o077)
+    try:
+        assert installed().digest == first.digest
+    finally:
+        os.umask(before)
+
+
+def test_what_has_no_wheel_is_said(wheels: Path, installed: Install) -> None:
+    add_wheel(wheels, "parrot", tag="py3-none-win_amd64")
+    with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be installed") as caught:
+        installed()
+    assert "parrot" in str(caught.value.help)
+
+
+def test_a_file_that_changes_how_python_starts_is_refused(wheels: Path, installed: Install) -> None:
+    add_wheel(wheels, "parrot", extra="parrot.pth")
+    with pytest.raises(NoWheels, match=r"'parrot.pth' of a requirement"):
+        installed()
+
+
+def test_pip_installs_for_its_own_python_only(
+    wheels: Path, installed: Install, request: pytest.FixtureRequest
+) -> None:
+    add_wheel(wheels, "parrot")
+    if request.node.callspec.params["installed"] == "uv":
+        installed(python="3.13")
+    else:
+        with pytest.raises(NoWheels, match=f"installs for '{PYTHON} linux {ARCHITECTURE}'"):
+            installed(python="3.13")
+
+
+def test_an_automatic_image_has_its_requirements_below_the_project(
+    registry: LocalRegistry, env: dict[str, str], wheels: Path, tmp_path: Path
+) -> None:
+    """They are installed once, and found when only the project has changed."""
+    add_wheel(wheels, "parrot")
+    project, base = tmp_path / "flows", f"{registry.host}/tests/python-{tmp_path.name}"
+    project.mkdir()
+    (project / "requirements.txt").write_text("parrot\n")
+    (project / "Dockerfile").write_text(
+        f"FROM scratch\nENV PYTHON_VERSION={PYTHON}.1 PATH=/usr/local/bin\nWORKDIR /opt/prefect\n"
+    )
+    pythons = iter([sys.executable])
+    with AssembleBuilder(env=env, tell=lambda *_: None, python=lambda: next(pythons)) as builder:
+
+        def pushed(name: str, dockerfile: str) -> Image:
+            recipe = Recipe(name, project, dockerfile, tag="1")
+            source = read(recipe, lambda: Versions("3.8.8+dev", PYTHON))
+            text = re.sub("FROM prefecthq.*", f"FROM {base}:1", source.text)
+            built = builder.build(recipe, replace(source, text=text), None)
+            return builder.push(built, ["1"], None)
+
+        pushed(base, "Dockerfile")
+        first = resolved(pushed(f"{base}-app", AUTO))
+        (project / "flow.py").write_text("")
+        second = resolved(pushed(f"{base}-app", AUTO))
+    assert len(first.layers) == 3
+    assert first.layers[:2] == second.layers[:2]
+    assert first.layers[2] != second.layers[2]
+    assert second.config["config"] == {
+        "Env": [
+            "PATH=/opt/deployctl/bin:/usr/local/bin",
+            f"PYTHON_VERSION={PYTHON}.1",
+            "PYTHONPATH=/opt/deployctl/site-packages",
+        ],
+        "WorkingDir": "/opt/prefect/flows",
+    }
+
+
+def resolved(image: Image) -> Resolved:
+    registries = Registries(Logins({}))
+    try:
+        return registries.resolve(Reference.parse(image.pinned))
+    finally:
+        registries.close()
