@@ -91,7 +91,7 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, environ: Mapping[str, st
         additional_tags=tuple(map(str, inputs.get("additional_tags") or ())),
         build_args={key: str(value) for key, value in dict(arguments or {}).items()},
         target=str(target) if target else None,
-        platform=str(platform) if platform else None,
+        platform=_platform(str(platform)) if platform else None,
         labels={key: str(value) for key, value in dict(labels or {}).items()},
         ignore_cache=bool(inputs.get("ignore_cache")),
         backend="buildx" if inputs.get("build_backend") == "buildx" else "docker-py",
@@ -117,6 +117,11 @@ _OWN = frozenset(
         "build_backend",
     }
 )
+
+
+def _platform(text: str) -> str:
+    """A platform as Docker reads it: of Linux, if it is an architecture alone."""
+    return text if "/" in text else f"linux/{text}"
 
 
 def _first(rest: dict[str, Json], names: Sequence[str]) -> Json:

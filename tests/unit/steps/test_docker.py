@@ -34,6 +34,7 @@ HERE = Path("/project")
         ({"buildargs": {"A": 1}}, {"build_args": {"A": "1"}}),
         ({"build_args": {"A": "b"}}, {"build_args": {"A": "b"}}),
         ({"platform": "linux/arm64"}, {"platform": "linux/arm64"}),
+        ({"platform": "amd64"}, {"platform": "linux/amd64"}),
         ({"platforms": ["linux/arm64"]}, {"platform": "linux/arm64"}),
         ({"target": "t", "labels": {"n": 1}}, {"target": "t", "labels": {"n": "1"}}),
         (
