@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from deployctl.images.building import Builder, Login
+from deployctl.images.making import Images
+from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.source import Source, Versions
+from deployctl.images.stages import Base
+
+NAME = "reg.test/team/app"
+VERSIONS = Versions("3.8.8", "3.12")
+
+
+@dataclass
+class Shelf:
+    """A builder that keeps what it builds, by content."""
+
+    there: dict[str, Image] = field(default_factory=dict)
+    built: list[str | None] = field(default_factory=list)
+    pushed: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+    digest: str = "sha256:pushed"
+
+    def find(self, recipe: Recipe, content_tag: str) -> Image | None:
+        found = self.there.get(content_tag)
+        return found and replace(found, tag=recipe.tag or content_tag, built=False)
+
+    def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:  # noqa: ARG002
+        self.built.append(content_tag)
+        image = Image(recipe.name, recipe.tag or content_tag or "some", id="sha256:id")
+        if content_tag:
+            self.there[content_tag] = image
+        return image
+
+    def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:  # noqa: ARG002
+        self.pushed.append((f"{image.name}:{image.tag}", tuple(tags)))
+        return replace(image, digest=self.digest)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text("FROM base:1\nCOPY . .\n")
+    return tmp_path
+
+
+def images(
+    shelf: Builder,
+    digests: Mapping[str, str] | None = None,
+    machine: str = "linux/amd64",
+    asked: Callable[[Base], None] = lambda _: None,
+) -> Images:
+    """Images whose bases have these digests, by name."""
+
+    def digest_of(base: Base) -> str | None:
+        asked(base)
+        return ({"base:1": "sha256:base"} | dict(digests or {})).get(base.image)
+
+    return Images(lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine)
+
+
+def changed_folder(folder: Path) -> Path:
+    (folder / "new").touch()
+    return folder
+
+
+def test_the_same_content_is_built_once_and_any_change_builds_anew(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder)
+    first, second = images(shelf).make(recipe), images(shelf).make(recipe)
+    assert (first.tag, first.built, second.built) == (second.tag, True, False)
+    changes: list[Callable[[], tuple[Images, Recipe]]] = [
+        lambda: (images(shelf, {"base:1": "sha256:newer"}), recipe),
+        lambda: (images(shelf, machine="linux/arm64"), recipe),
+        lambda: (images(shelf), replace(recipe, labels={"a": "b"})),
+        lambda: (images(shelf), replace(recipe, folder=changed_folder(folder))),
+    ]
+    for change in changes:
+        before = len(shelf.built)
+        made, changed = change()
+        made.make(changed)
+        assert len(shelf.built) == before + 1
+
+
+def test_bases_are_asked_for_by_the_platform_of_the_image(folder: Path) -> None:
+    asked: list[str | None] = []
+    made = images(Shelf(), asked=lambda base: asked.append(base.platform))
+    made.make(Recipe(NAME, folder))
+    made.make(Recipe(NAME, folder, platform="linux/arm64"))
+    assert asked == ["linux/amd64", "linux/arm64"]
+
+
+def test_an_image_whose_content_nobody_knows_is_always_built(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder, ignore_cache=True)
+    for _ in range(2):
+        images(shelf).make(recipe)
+    assert shelf.built == [None, None]
+
+
+def test_what_is_pushed_is_pinned_under_all_its_tags(folder: Path) -> None:
+    shelf = Shelf()
+    made = images(shelf)
+    image = made.make(Recipe(NAME, folder, tag="2"))
+    assert made.pins == {}
+    assert made.made == [image]
+    pushed = made.publish(NAME, "2", ["latest"], None)
+    assert shelf.pushed == [(f"{NAME}:2", ("2", "latest"))]
+    assert made.pins == {f"{NAME}:{tag}": f"{NAME}:{tag}@{shelf.digest}" for tag in ("2", "latest")}
+    assert made.made == [pushed]
+    assert pushed.pinned == f"{NAME}:2@{shelf.digest}"
+
+
+def test_an_image_that_was_made_elsewhere_can_be_pushed() -> None:
+    made = images(Shelf())
+    assert not made.publish(NAME, "2", [], None).built
+    assert list(made.pins) == [f"{NAME}:2"]
+
+
+def test_looking_builds_nothing_and_moves_no_tag(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2")
+    assert images(shelf).find(recipe) is None
+    assert images(shelf).find_published(NAME, "2", []) is None
+    content = images(shelf).make(recipe) and shelf.built[0]
+    made = images(shelf, {f"{NAME}:{content}": "sha256:there"})
+    found = made.find(recipe)
+    assert found
+    assert (found.tag, found.built) == ("2", False)
+    assert made.pins == {}
+    published = made.find_published(NAME, "2", ["latest"])
+    assert published
+    assert published.digest == "sha256:there"
+    assert made.pins[f"{NAME}:latest"] == f"{NAME}:latest@sha256:there"
+    assert len(shelf.built) == 1
+    assert shelf.pushed == []
+
+
+def test_an_image_that_was_found_and_is_not_published_has_no_pin(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2")
+    images(shelf).make(recipe)
+    made = images(shelf)
+    assert made.find(recipe)
+    assert made.find_published(NAME, "2", []) is None
+    assert made.pins == {}
+
+
+def test_versions_are_asked_for_where_a_dockerfile_is_made_up(folder: Path) -> None:
+    def versions() -> Versions:
+        raise AssertionError
+
+    made = images(Shelf())
+    assert "python3.12" in made.dockerfile(Recipe(NAME, folder, dockerfile=AUTO))
+    made.versions = versions
+    assert made.dockerfile(Recipe(NAME, folder)).startswith("FROM base:1")
