@@ -68,10 +68,12 @@ class CannotAssemble(DeployctlError):
     """A Dockerfile needs a container engine, or has mistakes that only show when it is followed."""
 
     code = "DC736"
+    """Where nothing more special was found first."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         """`diagnostics`: all that was found, at least one."""
         first, *others = diagnostics
+        self.code = first.code
         more = f" (and {len(others)} more)" if others else ""
         super().__init__(f"{first.span}: {first.message}{more}", help=first.help or _USE_DOCKER)
         self.diagnostics = tuple(diagnostics)

@@ -22,6 +22,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = ("/bin/sh", "-c")
 _EPOCH = "1970-01-01T00:00:00Z"
 _OF_ANOTHER_BUILD = frozenset({"container", "container_config", "docker_version", "id", "parent"})
+_WITH_ONE_WORD = frozenset({"MAINTAINER", "ONBUILD", "STOPSIGNAL", "USER", "WORKDIR"})
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {
@@ -39,7 +40,7 @@ _INTERVALS = {
 class BadValue(DeployctlError):
     """An instruction has a value that Docker would not take either."""
 
-    code = "DC736"
+    code = "DC703"
 
 
 def layers_told(config: Mapping[str, Json]) -> list[str]:
@@ -88,6 +89,8 @@ class Configuration:
         Raises BadValue.
         """
         act = _ACTS.get(instruction.keyword)
+        if instruction.keyword in _WITH_ONE_WORD and not "".join(instruction.words).strip():
+            raise BadValue(f"{instruction.keyword} has no value")
         if act is not None:
             act(self, instruction)
         return act is not None

@@ -202,6 +202,29 @@ def test_all_that_needs_an_engine_is_named_at_once(project: Project) -> None:
     assert [each.code for each in caught.value.diagnostics] == ["DC736"] * 3 + ["DC737"]
 
 
+def test_onbuild_of_the_base_is_refused(project: Project) -> None:
+    project.write("ONBUILD RUN x\n")
+    pushed = project.push()
+    project.base = f"{pushed.name}:1"
+    project.write(FLOW)
+    with pytest.raises(CannotAssemble, match="Dockerfile:1:1: the base image has ONBUILD"):
+        project.build()
+
+
+def test_a_dockerfile_in_another_language_is_refused(project: Project) -> None:
+    text = (project.folder / "Dockerfile").read_text()
+    (project.folder / "Dockerfile").write_text(f"# syntax=example.com/mine\n{text}")
+    with pytest.raises(CannotAssemble, match="is for a builder of its own"):
+        project.build()
+
+
+def test_the_code_of_the_first_problem_is_that_of_all(project: Project) -> None:
+    project.write("COPY nothing .\nRUN x\n")
+    with pytest.raises(CannotAssemble) as caught:
+        project.build()
+    assert caught.value.code == "DC737"
+
+
 def test_a_base_that_is_not_there_is_said(project: Project) -> None:
     project.base = f"{project.host}/{project.repository}/nothing:1"
     project.write(FLOW)

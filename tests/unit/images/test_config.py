@@ -25,6 +25,8 @@ def configured(text: str, base: Json | None = None) -> Configuration:
         ("HEALTHCHECK x", "HEALTHCHECK has the form"),
         ("HEALTHCHECK --interval=5 CMD x", "'5' is not a duration"),
         ("HEALTHCHECK --retries=a CMD x", "'a' is not a number"),
+        ("STOPSIGNAL", "STOPSIGNAL has no value"),
+        ("MAINTAINER", "MAINTAINER has no value"),
         ("SHELL x", "SHELL is a list"),
         ('VOLUME [""]', "VOLUME has an empty path"),
     ],
