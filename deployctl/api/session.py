@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from deployctl import __version__
-from deployctl.api.clock import ServerClock
 from deployctl.api.csrf import Csrf
 from deployctl.api.faults import fault, lost_answer, silence
 from deployctl.api.gate import Gate
@@ -24,6 +23,7 @@ from deployctl.api.settings import Settings
 from deployctl.api.talk import Request
 from deployctl.api.verdict import Verdict, judge, retry_after, under_maintenance
 from deployctl.clients.http import Answer, Connection, Http, NoAnswer, NotJson
+from deployctl.core.clock import ServerClock
 from deployctl.core.errors import ApiError, Rejected, Unreachable
 from deployctl.core.progress import Progress, Quiet
 from deployctl.core.retry import Backoff

@@ -69,7 +69,10 @@ def open_runtime(
             from deployctl.worker.runtimes.docker import DockerRuntime
 
             linux = sys.platform.startswith("linux")
-            return DockerRuntime(Engine(), pool["id"], folder=Path.cwd(), linux=linux), Alone()
+            docker = DockerRuntime(
+                Engine(), pool["id"], folder=Path.cwd(), linux=linux, clock=clock
+            )
+            return docker, Alone()
         case RuntimeKind.PROCESS:
             from deployctl.worker.runtimes.process import ProcessRuntime
 
@@ -78,6 +81,7 @@ def open_runtime(
                 pool["id"],
                 major=major,
                 environ=environ,
+                clock=clock,
                 python=Path(project_python(Path.cwd(), environ)),
                 home=None if pool["type"] == RuntimeKind.PROCESS else Path.cwd(),
             )

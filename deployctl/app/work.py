@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from deployctl.api.clock import ServerClock
 from deployctl.api.dialect import Dialect, detect
 from deployctl.api.driver import follow
 from deployctl.api.session import Session
@@ -21,6 +20,7 @@ from deployctl.api.settings import Settings
 from deployctl.api.sources import Source
 from deployctl.api.talk import Request
 from deployctl.app.runtimes import kind_for, open_runtime
+from deployctl.core.clock import ServerClock
 from deployctl.core.errors import ApiError
 from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop

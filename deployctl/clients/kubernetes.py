@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from deployctl import __version__
+from deployctl.core.clock import ServerClock
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
 from deployctl.core.values import Json
@@ -138,6 +139,8 @@ class Kube:
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()
+        self.clock = ServerClock()
+        """The cluster's time."""
 
     @property
     def host(self) -> str:
@@ -251,6 +254,7 @@ class Kube:
             )
         except _network_errors() as error:
             raise _unreachable(error) from error
+        self.clock.hear(response.headers.get("Date", ""))
         if response.status >= 300:
             raise _refused(response.status, self._read(response), response.headers)
         return response

@@ -86,6 +86,16 @@ def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_
     assert local.log(ended, 10) == [f"ours its {tmp_path}"]
 
 
+@pytest.mark.parametrize("ahead", [600.0, -600.0])
+def test_times_are_those_of_the_server(state: Path, ahead: float) -> None:
+    local = runtime(state, clock=lambda: time.time() + ahead)
+    began = time.time() + ahead
+    with watching(local) as heard:
+        started = local.start(python(""))
+        ended = heard.job(Phase.SUCCEEDED)
+    assert all(abs(job.since - began) < SECONDS for job in (started, ended))
+
+
 def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_ends(
     state: Path,
 ) -> None:

@@ -11,7 +11,7 @@ is time for what containers printed. Once a minute all containers are listed ane
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,11 +51,19 @@ class DockerRuntime:
     """The containers of one pool on one engine."""
 
     def __init__(
-        self, engine: Engine, pool: str, *, folder: Path, linux: bool, grace: float = 30.0
+        self,
+        engine: Engine,
+        pool: str,
+        *,
+        folder: Path,
+        linux: bool,
+        clock: Callable[[], float] = time.time,
+        grace: float = 30.0,
     ) -> None:
         """`pool`: the pool's id. `folder`, `linux`: as in `containers.container_settings`.
 
-        `grace`: seconds between SIGTERM and SIGKILL. Raises NotNow when the engine is down.
+        `clock`: gives the server's time. `grace`: seconds between SIGTERM and SIGKILL. Raises
+        NotNow when the engine is down.
         """
         self._engine = engine
         self._folder = folder
@@ -64,7 +72,11 @@ class DockerRuntime:
         self._labels = (f"{marks.POOL}={pool}", marks.RUN, marks.ATTEMPT)
         with _patiently():
             self._url = engine.url
-            self.owner = f"{engine.info()['ID']}/{pool}"
+            info = engine.info()
+        self.owner = f"{info['ID']}/{pool}"
+        self._clock = clock
+        self._ahead = round(clock() - seconds(info["SystemTime"]))
+        """Seconds by which the server's clock is ahead of the engine's."""
         self._watch = Watch(self._url, 0.0)
         self._over: dict[str, tuple[Job, float]] = {}
         """Containers that were seen to be over, and when (monotonic): they change no more."""
@@ -150,7 +162,7 @@ class DockerRuntime:
                 self._engine.remove(id_, grace=0.0)
                 raise StartFailed(_refusal(error, container["Config"]["Image"])) from error
             container = self._engine.inspect(id_)
-        return containers.container_job(container, self._url)
+        return self._job(container)
 
     def stop(self, job: Job) -> None:
         """Ends a container and removes it; waits for both."""
@@ -175,7 +187,11 @@ class DockerRuntime:
             container = self._inspect(description.name)
             if container is None or not _is_of(container, description):
                 return None
-            return containers.container_job(container, self._url)
+            return self._job(container)
+
+    def _job(self, container: Json) -> Job:
+        job = containers.container_job(container, self._url)
+        return replace(job, since=job.since + self._ahead)
 
     def watches(self) -> Iterable[Watch]:
         """How well `watch` is doing."""
@@ -211,7 +227,7 @@ class DockerRuntime:
             since = until
 
     def _heard(self) -> None:
-        self._watch = Watch(self._url, time.time())
+        self._watch = Watch(self._url, self._clock())
 
     def _list(self) -> Iterator[Job]:
         """All jobs; those of `auto_remove` that have been over for long are removed."""
@@ -222,7 +238,7 @@ class DockerRuntime:
             if known is None:
                 container = self._inspect(id_)
                 if container is not None:
-                    yield containers.container_job(container, self._url)
+                    yield self._job(container)
             elif containers.REMOVED in labels and time.monotonic() - seen > _KEPT_SECONDS:
                 self._engine.remove(id_, grace=0.0)
             else:
@@ -237,7 +253,7 @@ class DockerRuntime:
         elif event["Action"] in _TELLING:
             container = self._inspect(event["Actor"]["ID"])
             if container is not None:
-                job = containers.container_job(container, self._url)
+                job = self._job(container)
                 jobs[job.attempt] = job
                 self._print(tell, job)
                 tell(Changed(job))

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from errno import E2BIG
@@ -65,6 +65,7 @@ class ProcessRuntime:
         *,
         major: int,
         environ: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
         python: Path | None = None,
         home: Path | None = None,
         grace: float = 30.0,
@@ -72,13 +73,15 @@ class ProcessRuntime:
         """`state`: where all pools of this machine are remembered. `pool`: the pool's id.
 
         `major`: the server's, which decides how a pid is written. `environ`: what every program
-        inherits. `python`: programs are first looked for beside this interpreter. `home`: the
-        folder that programs run in whose job names none; None: a new one each. `grace`: seconds
-        between SIGTERM and SIGKILL.
+        inherits. `clock`: gives the server's time. `python`: programs are first looked for beside
+        this interpreter. `home`: the folder that programs run in whose job names none; None: a new
+        one each. `grace`: seconds between SIGTERM and SIGKILL.
         """
         self._folder = (state / pool).resolve()
         self._major = major
         self._environ = environ
+        self._ahead = round(clock() - time.time())
+        """Seconds by which the server's clock is ahead of this machine's."""
         self._python = python
         self._home = home
         self._grace = grace
@@ -226,7 +229,7 @@ class ProcessRuntime:
                 self._watch = replace(self._watch, problem=problem)
             else:
                 before = jobs
-                self._watch = replace(self._watch, heard=time.time(), problem="")
+                self._watch = replace(self._watch, heard=time.time() + self._ahead, problem="")
             if stop.wait(_SECONDS_BETWEEN_LOOKS):
                 return
 
@@ -284,7 +287,7 @@ class ProcessRuntime:
             pid=f"{self._host}:{pid}" if self._major < 3 and pid else pid,
             worker=worker,
             phase=phase,
-            since=sight.since or (folder / "job.json").stat().st_mtime,
+            since=self._ahead + (sight.since or (folder / "job.json").stat().st_mtime),
             started=sight.pid is not None,
             cause=cause,
             limits=limits,

@@ -48,6 +48,7 @@ class Still:
     """A cluster with one job, whose pod has ended and printed its cluster's name."""
 
     namespace = "flows"
+    clock = staticmethod(lambda: 0.0)
 
     def __init__(self, name: str) -> None:
         self.host = f"https://{name}"
@@ -97,6 +98,17 @@ def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
         answered.set()
         thread.join()
     assert [cluster.uid for cluster in clusters.all()] == ["own", "slow"]
+
+
+@pytest.mark.parametrize("ahead", [0.0, 600.0, -600.0])
+def test_how_far_clocks_are_apart_is_the_same_from_moment_to_moment(ahead: float) -> None:
+    ticks = count()
+
+    def clock() -> float:
+        return ahead + next(ticks) * 1e-6
+
+    clusters = Clusters(lambda _: cast(Kube, Still("own")), Notes(), clock=clock)
+    assert {clusters.own.ahead() for _ in range(10)} == {ahead}
 
 
 def test_a_pod_is_repeated_once_however_many_clusters_there_are(

@@ -51,6 +51,15 @@ def known(news: Iterable[News]) -> dict[str, Job]:
     return table
 
 
+def test_times_are_those_of_the_server() -> None:
+    ahead = 600.0
+    made = Picture(str, lambda namespace, name: f"{namespace}:{name}", lambda: ahead)
+    made.pods_listed("ns", [pod()])
+    (news,) = made.jobs_listed("ns", [job()])
+    assert isinstance(news, Listed)
+    assert [each.since for each in news.jobs] == [2.0 + ahead]
+
+
 def test_nothing_is_told_before_both_kinds_are_listed() -> None:
     made = picture()
     assert made.pods_listed("ns", [pod()]) == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -33,6 +34,8 @@ class Cluster:
     """The part of its places before the slash; "" for the worker's own."""
     pid_has_uid: bool = False
     """Prefect 2 calls a job `uid:namespace:name`, Prefect 3 `namespace:name`."""
+    clock: Callable[[], float] = time.time
+    """The time by the Prefect server."""
 
     def place(self, namespace: str) -> str:
         """What the worker calls a namespace of it."""
@@ -42,23 +45,37 @@ class Cluster:
         """What the server is told as the infrastructure_pid of a job."""
         return f"{self.uid}:{namespace}:{name}" if self.pid_has_uid else f"{namespace}:{name}"
 
+    def ahead(self) -> float:
+        """Whole seconds by which the Prefect server's clock is ahead of the cluster's: they are the
+        same from one moment to the next, so that a job which has not changed looks the same.
+        """
+        return round(self.clock() - self.kube.clock())
+
 
 class Clusters:
     """All clusters that were needed so far; may be used by many threads."""
 
     def __init__(
-        self, connect: Connect, journal: Journal, *, uid: str = "", pid_has_uid: bool = False
+        self,
+        connect: Connect,
+        journal: Journal,
+        *,
+        uid: str = "",
+        pid_has_uid: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`uid` is what the worker's own cluster is to be called, instead of asking it.
+        """`uid` is what the worker's own cluster is to be called, instead of asking it; `clock`
+        gives the time by the Prefect server.
 
         Raises NotNow when the cluster does not say what it is, and what `connect` raises.
         """
         self._connect = connect
         self._journal = journal
         self._pid_has_uid = pid_has_uid
+        self._clock = clock
         self._lock = threading.Lock()
         kube = connect(None)
-        self.own = Cluster(kube, uid or self._identify(kube), "", pid_has_uid)
+        self.own = self._cluster(kube, "", uid)
         self._known = {"": self.own}
         self._keys: dict[str, str] = {}
         """The cluster of each `cluster_config` that was seen, by a hash of the latter."""
@@ -85,7 +102,7 @@ class Clusters:
         with self._lock:
             found = self._known.get(key)
         # Not under the lock: a cluster that does not answer must hold nobody else up.
-        found = found or Cluster(kube, self._identify(kube), key, self._pid_has_uid)
+        found = found or self._cluster(kube, key)
         with self._lock:
             self._keys[seen] = key
             return self._known.setdefault(key, found)
@@ -99,6 +116,9 @@ class Clusters:
             if key not in self._known:
                 raise NotNow(f"the cluster of job '{job.name}' is not connected yet")
             return self._known[key], namespace
+
+    def _cluster(self, kube: Kube, key: str, uid: str = "") -> Cluster:
+        return Cluster(kube, uid or self._identify(kube), key, self._pid_has_uid, self._clock)
 
     def _identify(self, kube: Kube) -> str:
         """The uid of kube-system, as Prefect does it; where that may not be read, of the CA."""

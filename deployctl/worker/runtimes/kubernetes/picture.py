@@ -33,6 +33,8 @@ class Picture:
 
     place: Callable[[str], str]
     pid: Callable[[str, str], str]
+    ahead: Callable[[], float] = lambda: 0.0
+    """Seconds by which the clock of Prefect's server is ahead of the cluster's."""
     namespaces: set[str] = field(default_factory=set)
     """Those that have, had or may get jobs: each is a place of its own for the worker."""
     _jobs: dict[str, JobFacts] = field(default_factory=dict)
@@ -166,6 +168,7 @@ class Picture:
             place=self.place(facts.namespace),
             pid=self.pid(facts.namespace, facts.name),
         )
+        job = replace(job, since=job.since + self.ahead())
         if job.phase is Phase.WAITING and job.cause is None:
             return replace(job, cause=self._events.get(facts.attempt))
         self._events.pop(facts.attempt, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from deployctl.clients.kubeconfig import NoCluster
@@ -59,7 +60,7 @@ class KubernetesRuntime:
         Raises NotNow when the cluster cannot be asked, and NoCluster where there is none.
         """
         uid = settings.cluster_uid or ""
-        self._clusters = Clusters(connect, journal, uid=uid, pid_has_uid=major < 3)
+        self._clusters = Clusters(connect, journal, uid=uid, pid_has_uid=major < 3, clock=clock)
         own = self._clusters.own
         self.owner = f"{own.uid}/{own.kube.namespace}/{pool_id}"
         self._pool = pool_id
@@ -167,12 +168,13 @@ class KubernetesRuntime:
 
 def _job(cluster: Cluster, job: Json) -> Job:
     facts = job_facts(job)
-    return combine(
+    made = combine(
         facts,
         (),
         place=cluster.place(facts.namespace),
         pid=cluster.pid(facts.namespace, facts.name),
     )
+    return replace(made, since=made.since + cluster.ahead())
 
 
 def _hopeless(code: str, error: DeployctlError) -> StartFailed:

@@ -161,7 +161,7 @@ class Lookout:
     ) -> None:
         """`only`: the namespaces to look into at first; none means everywhere."""
         self.cluster = cluster
-        self.picture = Picture(cluster.place, cluster.pid)
+        self.picture = Picture(cluster.place, cluster.pid, cluster.ahead)
         self._selector = selector
         self._tell = tell
         self._pod_heard = pod_heard

@@ -1,4 +1,4 @@
-"""The time by the server's clock: ours may be minutes off, and the server's is what runs go by.
+"""The time by a server's clock: ours may be minutes off, and its times are what we are told.
 
 Every answer says when it was sent, in whole seconds and some time ago. So clocks that seem to be
 only a moment apart are taken to be the same.
