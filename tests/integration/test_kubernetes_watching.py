@@ -157,6 +157,7 @@ def test_what_happened_between_two_watches_is_told(
     own: KubernetesRuntime,
     heard: Heard,
     proxy: KubeProxy,
+    kube_proxy: MakeKubeProxy,
     namespace: str,
 ) -> None:
     job = own.start(described(namespace, "gone"))
@@ -164,7 +165,7 @@ def test_what_happened_between_two_watches_is_told(
     proxy.answer(500, path="s$", times=None)
     proxy.say(error(500, "InternalError"))
     await_health(own, "(500)")
-    with runtime(control_plane.kubeconfig, namespace) as other:
+    with runtime(kube_proxy().kubeconfig, namespace) as other:
         other.stop(job)
         there = other.start(described(namespace, "new"))
     Kubelet(control_plane.admin, namespace).remove_terminating()
