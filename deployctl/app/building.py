@@ -67,9 +67,18 @@ def with_expected(
     place = None
     if building.look:
         place = workplace(loaded, known.folder, known.environ, building.maker, Quiet(), stop)
-    outputs, problems = plan_steps(loaded.steps, Scope(known.environ), place)
-    tell(problems, report, loaded.document.spans.value)
+    outputs = expected(loaded, known.environ, report, place)
     return replace(known, outputs=outputs, pins=building.pins)
+
+
+def expected(
+    loaded: Loaded, environ: Mapping[str, str], report: Report, place: Workplace | None = None
+) -> dict[str, Outputs]:
+    """What the steps of a file will give; what is wrong with them is in the report. Images that are
+    there already are looked for if there is a `place` to do it."""
+    outputs, problems = plan_steps(loaded.steps, Scope(environ), place)
+    tell(problems, report, loaded.document.spans.value)
+    return outputs
 
 
 def workplace(

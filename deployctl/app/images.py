@@ -43,8 +43,8 @@ def making(
 ) -> Iterator[Images]:
     """What makes the images of a command that runs in `folder`.
 
-    `release`: gives the server's version, like `3.8.8`; asked for only where the project has no
-    Prefect of its own, for a Dockerfile that is made up.
+    `release`: gives the server's version, like `3.8.8` (the newest for Prefect Cloud); asked for
+    only where the project has no Prefect of its own, for a Dockerfile that is made up.
     """
     with ExitStack() as closing:
         builders = _Builders(builder, environ, tell, stop, closing)

@@ -17,11 +17,12 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
     from functools import cache
     from pathlib import Path
 
-    from deployctl.app.building import run_all, workplace
+    from deployctl.app.building import expected, run_all, workplace
     from deployctl.app.built import Built
     from deployctl.app.load import Order
     from deployctl.cli.connecting import session, signals
     from deployctl.cli.loading import every_or, load_all, making_of
+    from deployctl.cli.main import Exit
     from deployctl.cli.render.images import listed
     from deployctl.cli.running import running
     from deployctl.steps.engine import Done, Outputs
@@ -33,6 +34,10 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
         ExitStack() as closing,
     ):
         loaded = load_all(now, Order(every_or(choosing)), choosing.prefect_file)
+        for each in loaded:
+            expected(each, os.environ, now.report)
+        if now.hopeless:
+            raise Exit(1)
         stop = closing.enter_context(signals(now))
 
         @cache

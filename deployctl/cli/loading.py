@@ -54,6 +54,8 @@ def order_of(
     choosing: Choosing, overriding: Overriding, deploying: Deploying, imaging: Imaging
 ) -> Order:
     """What the options ask for. Raises UsageError."""
+    if imaging.images and (imaging.skip_build or imaging.image):
+        raise UsageError("--images excludes --skip-build and --image", help="leave one of them out")
     overrides = _overrides(overriding)
     if imaging.image:
         variables = {**overrides.job_variables, "image": imaging.image}
@@ -76,12 +78,10 @@ def every_or(choosing: Choosing) -> Selection:
 def building(
     now: Running, opened: Session, imaging: Imaging, *, look: bool = False
 ) -> Iterator[Building]:
-    """What is to be done about build and push steps. Raises UsageError, BadReference.
+    """What is to be done about build and push steps. Raises BadImagesFile, BadReference.
 
     `look`: for a plan that nothing follows, images are looked for that are there already.
     """
-    if imaging.images and (imaging.skip_build or imaging.image):
-        raise UsageError("--images excludes --skip-build and --image", help="leave one of them out")
     if imaging.images:
         yield Building(built=read_built(imaging.images), pin=imaging.pin)
     elif imaging.skip_build:
@@ -97,12 +97,12 @@ def making_of(
     now: Running, making_: Making, session: Callable[[], Session], stop: Stop
 ) -> AbstractContextManager[Images]:
     """What makes images; `session` is asked for only where the server's version is needed."""
-
     from deployctl.app.images import making
 
     def release() -> str:
         opened = session()
-        return run(detect(opened.settings.is_cloud), opened).release
+        dialect = run(detect(opened.settings.is_cloud), opened)
+        return ".".join(map(str, dialect.version))
 
     return making(making_.builder, Path.cwd(), os.environ, release, now.narrator.output, stop)
 
