@@ -147,7 +147,11 @@ class World:
 
 
 def decide(world: World) -> list[Action]:
-    """What to do now: at most one action for each run, claims in the order of the server."""
+    """What to do now, the most urgent first and claims in the order of the server.
+
+    Where there are several actions for a run, as for a claim and a job of an earlier attempt, each
+    waits for the one before.
+    """
     free = {
         key: run for key, run in world.runs.items() if key not in world.busy and not run.foreign
     }

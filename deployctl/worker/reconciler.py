@@ -91,7 +91,8 @@ class Reconciler:
             hears=hears,
         )
         for action in decide(world)[: HANDS - len(self.table.busy)]:
-            self._hand_out(action)
+            if _run_of(action) not in self.table.busy:
+                self._hand_out(action)
         self.metrics.sample = self._sample()
 
     def _slots(self, hears: bool) -> int | None:

@@ -345,8 +345,9 @@ class Process:
         seen = self.table.world(now, slots=None, claiming=True, leads=self.leads, hears=hears)
         for action in decide(seen):
             run = run_of_action(action)
-            self.table.busy.add(run)
-            self.at_work.append((action, self.table.failures.get(run, 0)))
+            if run not in self.table.busy:
+                self.table.busy.add(run)
+                self.at_work.append((action, self.table.failures.get(run, 0)))
 
     def act(self) -> None:
         """A hand does the action that was handed out first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
@@ -10,6 +12,8 @@ import pytest
 
 from deployctl.core.stop import Stop
 from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.decide import Action, Remove, Start
+from deployctl.worker.hands import Hands
 from deployctl.worker.metrics import Metrics
 from deployctl.worker.model import Alone, Cause, Changed, Job, Phase, Run, Runtime, Vanished, Watch
 from deployctl.worker.reconciler import Reconciler
@@ -21,10 +25,24 @@ PULL = Cause("ImagePullError", "The image cannot be pulled")
 
 
 class Deaf:
-    """A runtime of which nothing was listed yet, so that nothing is done."""
+    """A runtime of which nothing was listed until `heard`, so that nothing is done."""
+
+    heard = 0.0
 
     def watches(self) -> list[Watch]:
-        return [Watch("flows", 0.0)]
+        return [Watch("flows", self.heard)]
+
+
+class Held:
+    """Hands that end an action when they are told to."""
+
+    def __init__(self) -> None:
+        self.actions: queue.Queue[Action] = queue.Queue()
+        self.go_on = threading.Event()
+
+    def do(self, action: Action, _failures: int) -> None:
+        self.actions.put(action)
+        self.go_on.wait(30.0)
 
 
 class Silent:
@@ -81,3 +99,23 @@ def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler
         reconciler.tell(Vanished(f"claim-{name}"))
     hears(reconciler, waiting("last", FULL))
     assert [*reconciler._explained] == ["claim-last"]
+
+
+def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None:
+    run = Run("run", "fox", "s", "PENDING", "Pending", 0.0, "", "f", "pid", "new")
+    old = Job("run", "old", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
+    held = Held()
+    reconciler.hands = cast(Hands, held)
+    reconciler.runtime = cast(Runtime, type("Heard", (Deaf,), {"heard": 1.0})())
+    reconciler.table.claimed(run)
+    reconciler.table.synced = True
+    reconciler.tell(Changed(old))
+    reconciler.step()
+    assert isinstance(held.actions.get(timeout=30.0), Start)
+    reconciler.tell(Changed(old))
+    reconciler.step()
+    assert held.actions.empty()
+    held.go_on.set()
+    reconciler.tell(lambda table: table.created(replace(old, attempt="new")))
+    reconciler.step()
+    assert isinstance(held.actions.get(timeout=30.0), Remove)
