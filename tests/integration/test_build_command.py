@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from deployctl.clients.registry_errors import NotInRegistry
 from tests.integration.conftest import Cli
 from tests.support import docker_engine as engines
 from tests.support.docker_engine import DockerEngine
+from tests.support.project import write_project
 from tests.support.registry import LocalRegistry, add_image
 from tests.support.site import Site, entry, errors, job_variables
 
@@ -230,6 +233,28 @@ def test_a_function_of_the_project_is_a_step(site: Site) -> None:
     assert site.live()["description"] == "aaa aaa"
 
 
+@pytest.mark.parametrize("installed", ["prefect3_python", "prefect2_python"])
+def test_prefects_own_functions_are_run_by_the_projects_prefect(
+    installed: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
+) -> None:
+    python: Path = request.getfixturevalue(installed)
+    origin, project = tmp_path / "origin", tmp_path / "project"
+    origin.mkdir()
+    write_project(project, "")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.test"]
+    for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *command], cwd=origin, check=True)
+    clone = {"repository": origin.as_uri(), "branch": "trunk", "id": "cloned"}
+    build = [{"prefect.deployments.steps.git_clone": clone}]
+    (project / "prefect.yaml").write_text(json.dumps({"deployments": [entry()], "build": build}))
+    env = {"VIRTUAL_ENV": str(python.parent.parent)}
+    ended = cli("build", "--output", "json", cwd=project, **env)
+    assert ended.code == 0, ended.stdout + ended.stderr
+    folder = json.loads(ended.stdout)["outputs"]["hello/daily"]["cloned"]["directory"]
+    assert folder == "origin-trunk"
+    assert (project / folder / ".git").is_dir()
+
+
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
     site: Site, plain_base: str, repository: Repository
 ) -> None:
@@ -254,3 +279,17 @@ def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
     assert problem["code"] == "DC651"
     site.deploy(env=env)
     assert image_of(site).startswith(f"{repository.name}:content-")
+
+
+def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: Site) -> None:
+    scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
+    site.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
+    said = site.run("build", code=1)
+    assert [problem["code"] for problem in errors(said)] == ["DC303"]
+    assert not (site.folder / "ran").exists()
+
+
+def test_options_that_exclude_each_other_are_told_at_once(site: Site) -> None:
+    site.write([entry()])
+    said = site.deploy("--images", "images.json", "--image", "a:1", code=64)
+    assert [problem["code"] for problem in errors(said)] == ["DC002"]
