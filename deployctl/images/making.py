@@ -77,6 +77,7 @@ class Images:
             return None
         published = Base(f"{recipe.name}:{content}", recipe.platform or self.machine())
         image = replace(image, tag=recipe.tag or content)
+        self._pin(image, recipe.additional_tags)
         with self._lock:
             self._found[f"{image.name}:{image.tag}"] = (image, published)
         return image
@@ -87,10 +88,9 @@ class Images:
             image, published = self._found.get(f"{name}:{tag}", (None, None))
         if image is None or published is None:
             return None
-        digest = image.digest or self.digest_of(published)
-        if digest:
-            self._pin(name, (tag, *more), digest)
-        return replace(image, digest=digest) if digest else None
+        image = replace(image, digest=image.digest or self.digest_of(published))
+        self._pin(image, more)
+        return image if image.digest else None
 
     def make(self, recipe: Recipe) -> Image:
         """Builds an image, or finds it."""
@@ -101,6 +101,7 @@ class Images:
         if image is None:
             image = builder.build(recipe, source, content)
         self._keep(builder, image)
+        self._pin(image, recipe.additional_tags)
         return image
 
     def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
@@ -110,8 +111,7 @@ class Images:
         builder, image = made or (self.choose(None), Image(name, tag, built=False))
         pushed = builder.push(image, (tag, *more), login)
         self._keep(builder, pushed)
-        if pushed.digest:
-            self._pin(name, (tag, *more), pushed.digest)
+        self._pin(pushed, more)
         return pushed
 
     def dockerfile(self, recipe: Recipe) -> str:
@@ -124,10 +124,13 @@ class Images:
         with self._lock:
             return [image for _, image in self._made.values()]
 
-    def _pin(self, name: str, tags: Sequence[str], digest: str) -> None:
+    def _pin(self, image: Image, more: Sequence[str]) -> None:
+        """Notes under which names an image is to be deployed by digest, if a registry has it."""
+        if image.digest is None:
+            return
         with self._lock:
-            for each in tags:
-                self.pins[f"{name}:{each}"] = f"{name}:{each}@{digest}"
+            for tag in (image.tag, *more):
+                self.pins[f"{image.name}:{tag}"] = replace(image, tag=tag).pinned
 
     def _keep(self, builder: Builder, image: Image) -> None:
         with self._lock:

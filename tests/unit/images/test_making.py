@@ -145,6 +145,15 @@ def test_an_image_that_was_found_and_is_not_published_has_no_pin(folder: Path) -
     assert made.pins == {}
 
 
+def test_an_image_that_only_its_registry_has_is_pinned_without_a_push(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2")
+    images(shelf).make(recipe)
+    shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
+    built, looked = images(shelf), images(shelf)
+    assert built.make(recipe) == looked.find(recipe)
+    assert built.pins == looked.pins == {f"{NAME}:2": f"{NAME}:2@sha256:there"}
+
+
 def test_versions_are_asked_for_where_a_dockerfile_is_made_up(folder: Path) -> None:
     def versions() -> Versions:
         raise AssertionError
