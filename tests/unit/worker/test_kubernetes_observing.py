@@ -13,7 +13,7 @@ import pytest
 from deployctl.clients.kubernetes import Kube, Listing
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
-from deployctl.worker.model import News, Printed
+from deployctl.worker.model import Listed, News, Printed
 from deployctl.worker.runtimes.kubernetes import observing
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.observing import Observer
@@ -71,6 +71,32 @@ class Still:
     @contextmanager
     def follow(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
         yield iter([self._name.encode()])
+
+
+def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
+    stop, heard, tries = Stop(), threading.Event(), count()
+
+    class Odd(Still):
+        def listing(self, path: str, selector: str, keep: Callable[[Json], Any]) -> Listing:
+            if path.endswith("jobs") and next(tries) == 0:
+                return Listing([keep({"metadata": {"creationTimestamp": "soon"}})], "1")
+            return super().listing(path, selector, keep)
+
+    def tell(news: News) -> None:
+        if isinstance(news, Listed) and news.jobs:
+            heard.set()
+
+    clusters = Clusters(lambda _: cast(Kube, Odd("own")), Notes())
+    observer = Observer(
+        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+    )
+    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread.start()
+    try:
+        assert heard.wait(SECONDS)
+    finally:
+        stop.request()
+        thread.join()
 
 
 def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:

@@ -84,7 +84,7 @@ class Feed:
         self._over = False
 
     def run(self, stop: Stop) -> None:
-        """Hears until it is cut or a stop is asked for."""
+        """Hears until it is cut or a stop is asked for, whatever it hears."""
         waits = _patience()
         while not (stop.asked or self._over):
             began = self._clock()
@@ -92,6 +92,9 @@ class Feed:
                 self.hear()
             except (KubeRefused, KubeUnreachable) as error:
                 self._note_failure(error, began)
+            except Exception as error:
+                self._version = ""
+                self.problem = f"{type(error).__name__}: {error}"
             if self.heard >= began and self._clock() - began > _CALM:
                 waits = _patience()
             stop.wait(next(waits))
@@ -192,10 +195,7 @@ class Lookout:
         for scope in sorted(self.scopes() - {feed.scope for feed in self._feeds}):
             self._feeds += [self._feed(kind, scope) for kind in Kind]
         for feed in self._feeds:
-            thread = self._threads.get(feed)
-            if thread is None or not thread.is_alive():
-                if thread is not None:
-                    self._journal.tell(Level.ERROR, "watch.died", scope=feed.scope, kind=feed.kind)
+            if feed not in self._threads:
                 self._threads[feed] = _thread(feed, stop)
 
     def end(self, seconds: float) -> None:
