@@ -25,7 +25,7 @@ from deployctl.project.normal import normalise
 from deployctl.project.overlay import Overrides, apply_overrides
 from deployctl.project.parse import check_same_names, load
 from deployctl.project.select import Candidate, Selected, Selection, select
-from deployctl.steps.catalog import check_steps
+from deployctl.steps.catalog import check_steps, is_of_docker
 from deployctl.steps.model import Step, effective, parse_steps
 from deployctl.templating.problems import Problem, tell
 
@@ -87,6 +87,11 @@ class Loaded:
         """Tells what is wrong with the parameters, as far as their values are known."""
         for each in self.chosen:
             each.spec.tell(each.wrong_parameters(each.fields), report)
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether there are steps that build or push images."""
+        return any(is_of_docker(step) for steps in self.steps.values() for step in steps)
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:

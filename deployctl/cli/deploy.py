@@ -28,7 +28,7 @@ def deploy(
         order = order_of(choosing, overriding, deploying, imaging)
         loaded = load_all(now, order, choosing.prefect_file)
         with session(now, connecting) as (opened, stop):
-            with building(now, opened, imaging) as steps:
+            with building(now, loaded, opened, imaging) as steps:
                 prepared = prepare_all(now, loaded, opened, deploying, steps)
                 done: Done = {}
                 prepared = [

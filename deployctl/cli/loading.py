@@ -76,7 +76,12 @@ def every_or(choosing: Choosing) -> Selection:
 
 @contextmanager
 def building(
-    now: Running, opened: Session, imaging: Imaging, *, look: bool = False
+    now: Running,
+    loaded: list[Loaded],
+    opened: Session,
+    imaging: Imaging,
+    *,
+    look: bool = False,
 ) -> Iterator[Building]:
     """What is to be done about build and push steps. Raises BadImagesFile, BadReference.
 
@@ -88,6 +93,8 @@ def building(
         yield Building(skip=True)
     elif imaging.image:
         yield Building(maker=Named(imaging.image), look=look, pin=imaging.pin)
+    elif not any(each.makes_images for each in loaded):
+        yield Building()
     else:
         with making_of(now, imaging, lambda: opened, opened.stop) as images:
             yield Building(maker=images, look=look, pin=imaging.pin)

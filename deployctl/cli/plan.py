@@ -35,7 +35,7 @@ def plan(
         loaded = load_all(now, order, choosing.prefect_file)
         with (
             session(now, connecting) as (opened, _),
-            building(now, opened, imaging, look=True) as steps,
+            building(now, loaded, opened, imaging, look=True) as steps,
         ):
             prepare_all(now, loaded, opened, deploying, steps)
         if telling.output is Format.HUMAN:

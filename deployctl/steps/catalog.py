@@ -94,6 +94,11 @@ def builtin(step: Step) -> Builtin | None:
     return _OF_DOCKER.get(step.short) if step.function.startswith(_DOCKER) else None
 
 
+def is_of_docker(step: Step) -> bool:
+    """Whether the step builds or pushes an image with prefect_docker."""
+    return step.short in _OF_DOCKER and builtin(step) is not None
+
+
 def is_docker_build(step: Step) -> bool:
     """Whether the step builds an image with prefect_docker."""
     return step.short == "build_docker_image" and builtin(step) is not None
