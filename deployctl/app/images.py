@@ -86,7 +86,7 @@ class _Builders:
         self._assemble = AssembleBuilder(env=environ, tell=tell, stop=stop)
         closing.callback(self._assemble.close)
         self._info = cache(self._engine.info)
-        self._answers = cache(_answers)
+        self._answers = cache(lambda: _answers(tell))
 
     def choose(self, _: Recipe | None) -> Builder:
         """The builder of an image."""
@@ -105,12 +105,13 @@ class _Builders:
         )
 
 
-def _answers() -> bool:
-    """Whether there is an engine."""
+def _answers(tell: Tell) -> bool:
+    """Whether there is an engine; that there is none is told."""
     engine = Engine(patience=_LOOK_SECONDS)
     try:
         engine.info()
     except (EngineRefused, EngineUnreachable):
+        tell("images", "no container engine answers, so they are assembled without one")
         return False
     else:
         return True
