@@ -14,7 +14,7 @@ from pathlib import Path
 from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
 from deployctl.clients.registry_errors import RegistryError
 from deployctl.core.stop import Stop
-from deployctl.flows.imported import find_interpreter
+from deployctl.flows.imported import find_interpreter, project_python
 from deployctl.images.assemble import AssembleBuilder
 from deployctl.images.building import Builder, Tell
 from deployctl.images.credentials import Logins
@@ -28,6 +28,8 @@ from deployctl.images.source import Versions
 from deployctl.images.stages import Base
 
 _LOOK_SECONDS = 3.0
+_BUILD_SECONDS = 600.0
+"""For which an engine may say nothing: a registry that it pushes to may take its time."""
 _PYTHON = "3.11"
 """Of the base image, where the project has no interpreter with Prefect to go by."""
 
@@ -47,7 +49,7 @@ def making(
     only where the project has no Prefect of its own, for a Dockerfile that is made up.
     """
     with ExitStack() as closing:
-        builders = _Builders(builder, environ, tell, stop, closing)
+        builders = _Builders(builder, folder, environ, tell, stop, closing)
         registries = Registries(Logins(environ), stop)
         closing.callback(registries.close)
 
@@ -73,17 +75,20 @@ class _Builders:
     def __init__(
         self,
         wanted: BuilderKind,
+        folder: Path,
         environ: Mapping[str, str],
         tell: Tell,
         stop: Stop,
         closing: ExitStack,
     ) -> None:
         self._wanted = wanted
-        self._engine = Engine()
+        self._engine = Engine(patience=_BUILD_SECONDS)
         closing.callback(self._engine.close)
         self._docker = DockerBuilder(self._engine, env=environ, tell=tell, stop=stop)
         closing.callback(self._docker.close)
-        self._assemble = AssembleBuilder(env=environ, tell=tell, stop=stop)
+        self._assemble = AssembleBuilder(
+            env=environ, tell=tell, stop=stop, python=lambda: project_python(folder, environ)
+        )
         closing.callback(self._assemble.close)
         self._info = cache(self._engine.info)
         self._answers = cache(lambda: _answers(tell))

@@ -27,7 +27,6 @@ from deployctl.clients.registry import (
     digest_of,
     from_file,
 )
-from deployctl.clients.registry_auth import Login as RegistryLogin
 from deployctl.clients.registry_errors import RegistryError
 from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError
@@ -39,7 +38,7 @@ from deployctl.images.building import Login, Tell
 from deployctl.images.config import Configuration, layers_told
 from deployctl.images.content import foreign
 from deployctl.images.copying import Files
-from deployctl.images.credentials import Logins, host_of
+from deployctl.images.credentials import Logins, given_login
 from deployctl.images.distribution import Registries, Resolved
 from deployctl.images.dockerfile import Instruction
 from deployctl.images.layer import Blob, write
@@ -191,7 +190,7 @@ class AssembleBuilder:
         Raises NotBuilt, RegistryErrors, LoginUnusable, Interrupted.
         """
         name = Reference.parse(image.name)
-        registries = Registries(Logins(self._env, _given(name, login)), self._stop)
+        registries = Registries(Logins(self._env, given_login(name, login)), self._stop)
         try:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
@@ -297,13 +296,6 @@ def _send(made: _Assembled, registries: Registries, name: Reference) -> list[Pus
             if base
         ]
         return [sent.result() for sent in [*own, config, *below]]
-
-
-def _given(name: Reference, login: Login | None) -> dict[str, RegistryLogin]:
-    """The step's own login, if it is for the registry of this image."""
-    if login and (not login.registry or host_of(login.registry) == name.registry):
-        return {name.registry: RegistryLogin(login.username, login.password)}
-    return {}
 
 
 def _send_file(registry: Registry, name: Reference, blob: Blob) -> Pushed:

@@ -19,7 +19,8 @@ from deployctl.clients.registry_auth import Login
 from deployctl.core.errors import DeployctlError, ProgramError
 from deployctl.core.redact import redact
 from deployctl.core.values import Json
-from deployctl.images.reference import DOCKER_HUB
+from deployctl.images import building
+from deployctl.images.reference import DOCKER_HUB, Reference
 
 _HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"
 """What Docker calls Docker Hub in its file, and to the programs that keep its logins."""
@@ -162,3 +163,10 @@ class Logins:
 def _mapping(config: Json, key: str) -> Mapping[str, Json]:
     found = config.get(key)
     return found if isinstance(found, dict) else {}
+
+
+def given_login(name: Reference, login: building.Login | None) -> dict[str, Login]:
+    """The login that a step names itself, if it is for the registry of this image."""
+    if login and (not login.registry or host_of(login.registry) == name.registry):
+        return {name.registry: Login(login.username, login.password)}
+    return {}

@@ -22,7 +22,7 @@ from deployctl.core.values import Json
 from deployctl.images import buildx
 from deployctl.images.building import Login, Tell
 from deployctl.images.content import PREFIX
-from deployctl.images.credentials import Logins, host_of
+from deployctl.images.credentials import Logins, given_login
 from deployctl.images.distribution import Registries
 from deployctl.images.engine_errors import (
     BadOption,
@@ -100,7 +100,7 @@ class DockerBuilder:
         Raises NoSuchImage, and RegistryErrors also for what the engine says of the registry.
         """
         name = Reference.parse(image.name)
-        logins = Logins(self._env, _given(name, login))
+        logins = Logins(self._env, given_login(name, login))
         registries = Registries(logins, self._stop)
         try:
             if image.digest:
@@ -172,13 +172,6 @@ class DockerBuilder:
 
     def _told(self, recipe: Recipe) -> Callable[[str], None]:
         return lambda line: self._tell(recipe.name, line)
-
-
-def _given(name: Reference, login: Login | None) -> dict[str, RegistryLogin]:
-    """The step's own login, if it is for the registry of this image."""
-    if login and (not login.registry or host_of(login.registry) == name.registry):
-        return {name.registry: RegistryLogin(login.username, login.password)}
-    return {}
 
 
 def _options(recipe: Recipe) -> dict[str, Json]:
