@@ -95,36 +95,9 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
         ground = begin() if options.run_once else _patiently(begin, monitor, journal, stop)
         facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
         journal.tell(Level.INFO, "worker.started", pool=options.pool, worker=options.name, **facts)
-        chronicle = _chronicle(options, around, ground, journal, session)
-        describer = Describer(
-            session=session,
-            worker=options.name,
-            server_version=ground.dialect.release,
-            environ=around.environ,
-            inherited=inherited(around.places, around.settings),
-            pool=ground.pool,
-            shelf=Shelf(session),
-        )
-        reconciler = Reconciler(
-            runtime=ground.runtime,
-            leadership=ground.leadership,
-            chronicle=chronicle,
-            journal=journal,
-            metrics=metrics,
-            now=now,
-            worker=options.name,
-            limit=options.limit,
-            stop=stop,
-        )
-        reconciler.hands = Hands(
-            session=session,
-            runtime=ground.runtime,
-            describe=describer,
-            chronicle=chronicle,
-            journal=journal,
-            tell=reconciler.tell,
-            worker=options.name,
-            crash_log_lines=around.worker.kubernetes.crash_log_lines,
+        describer = _describer(options, around, ground, session)
+        reconciler = _reconciler(
+            options, around, ground, journal, session, describer, metrics, now, stop
         )
         Service(
             options=options,
@@ -134,7 +107,7 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
             runtime=ground.runtime,
             leadership=ground.leadership,
             describer=describer,
-            chronicle=chronicle,
+            chronicle=reconciler.chronicle,
             reconciler=reconciler,
             monitor=monitor,
             journal=journal,
@@ -142,6 +115,57 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
             halt=halt,
         ).run()
         journal.tell(Level.INFO, "worker.stopped", worker=options.name)
+
+
+def _describer(
+    options: WorkOptions, around: Surroundings, ground: Ground, session: Session
+) -> Describer:
+    return Describer(
+        session=session,
+        worker=options.name,
+        server_version=ground.dialect.release,
+        environ=around.environ,
+        inherited=inherited(around.places, around.settings),
+        pool=ground.pool,
+        shelf=Shelf(session),
+    )
+
+
+def _reconciler(
+    options: WorkOptions,
+    around: Surroundings,
+    ground: Ground,
+    journal: Journal,
+    session: Session,
+    describer: Describer,
+    metrics: Metrics,
+    now: ServerClock,
+    stop: Stop,
+) -> Reconciler:
+    """The one that decides, with its hands."""
+    chronicle = _chronicle(options, around, ground, journal, session)
+    reconciler = Reconciler(
+        runtime=ground.runtime,
+        leadership=ground.leadership,
+        chronicle=chronicle,
+        journal=journal,
+        metrics=metrics,
+        now=now,
+        worker=options.name,
+        limit=options.limit,
+        stop=stop,
+    )
+    reconciler.hands = Hands(
+        session=session,
+        runtime=ground.runtime,
+        describe=describer,
+        chronicle=chronicle,
+        journal=journal,
+        tell=reconciler.tell,
+        worker=options.name,
+        crash_log_lines=around.worker.kubernetes.crash_log_lines,
+    )
+    return reconciler
 
 
 def _session(
