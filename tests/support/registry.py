@@ -273,7 +273,7 @@ def add_image(
     config = json.dumps({"os": os_, "architecture": architecture, "rootfs": {}}).encode()
     blobs = [(OCI_CONFIG, config), *((OCI_LAYER, layer) for layer in layers)]
     for _, blob in blobs:
-        to.push_blob(repository, digest_of(blob), len(blob), _from(blob))
+        to.push_blob(repository, digest_of(blob), len(blob), from_bytes(blob))
     about, *parts = [
         {"mediaType": kind, "digest": digest_of(blob), "size": len(blob)} for kind, blob in blobs
     ]
@@ -281,7 +281,9 @@ def add_image(
     return to.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
 
 
-def _from(data: bytes) -> Source:
+def from_bytes(data: bytes) -> Source:
+    """Bytes as what a blob is sent from."""
+
     def read(start: int) -> Generator[bytes, None, None]:
         yield data[start:]
 

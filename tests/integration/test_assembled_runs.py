@@ -1,0 +1,106 @@
+"""Images that were made without an engine, and with one, run by a node that pulls them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients.docker import Engine
+from deployctl.images.assemble import AssembleBuilder
+from deployctl.images.building import Builder
+from deployctl.images.engine import DockerBuilder
+from deployctl.images.model import Image, Recipe
+from deployctl.images.source import Versions, read
+from tests.integration.test_cluster_rig import within
+from tests.integration.test_node_rig import PODS, ended, pod, start
+from tests.support import docker_engine as engines
+from tests.support.cluster.images import Image as RigImage
+from tests.support.cluster.images import flow_image
+from tests.support.cluster.node import Node
+from tests.support.docker_engine import DockerEngine
+from tests.support.pushed import push
+from tests.support.registry import LocalRegistry
+from tests.support.servers import PREFECT_3
+
+# The first test may have to make the layers of the base image.
+pytestmark = pytest.mark.timeout(900)
+
+DOCKERFILE = """\
+FROM {base}
+ENV GREETING="hello from"
+WORKDIR /opt/app
+COPY --chown=1000:1000 . ./
+USER 1000:1000
+CMD ["python3", "flow.py"]
+"""
+FLOW = """\
+import os
+from pathlib import Path
+
+import helper
+
+print(os.environ["GREETING"], helper.NAME, Path.cwd(), os.getuid())
+"""
+
+
+@pytest.fixture(scope="module")
+def base(node: Node, registry: LocalRegistry) -> str:
+    """Debian with Python in the registry, from which the node pulls from now on."""
+    node.registry(registry.host, registry.url)
+    python = RigImage("python", flow_image(PREFECT_3).layers[:1], ())
+    return push(python, registry, "runs/base", "1")
+
+
+@pytest.fixture
+def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> Recipe:
+    """A flow of two files."""
+    files = {
+        "Dockerfile": DOCKERFILE.format(base=base),
+        ".dockerignore": "Dockerfile\n",
+        "flow.py": FLOW,
+        "helper.py": "NAME = 'the image'\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return Recipe(f"{registry.host}/runs/app", tmp_path)
+
+
+@pytest.fixture
+def assemble(tmp_path: Path) -> Iterator[AssembleBuilder]:
+    with AssembleBuilder(env={"HOME": str(tmp_path)}, tell=lambda *_: None) as builder:
+        yield builder
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[DockerBuilder]:
+    if reason := engines.lacks():
+        pytest.skip(reason)
+    with DockerEngine() as running:
+        engine = Engine(running.url)
+        builder = DockerBuilder(engine, env={"HOME": str(tmp_path)}, tell=lambda *_: None)
+        yield builder
+        builder.close()
+        engine.close()
+
+
+def published(builder: Builder, recipe: Recipe, tag: str) -> Image:
+    source = read(recipe, lambda: Versions("3.8.8", "3.11"))
+    return builder.push(builder.build(recipe, source, tag), [tag], None)
+
+
+@pytest.mark.parametrize("made_by", ["assemble", "docker"])
+def test_an_image_is_pulled_from_the_registry_and_runs(
+    node: Node, recipe: Recipe, made_by: str, request: pytest.FixtureRequest
+) -> None:
+    image = published(request.getfixturevalue(made_by), recipe, made_by)
+    assert image.digest
+    start(node, f"runs-{made_by}", image=image.pinned)
+    assert within(120, lambda: ended(node, f"runs-{made_by}") != "")
+    name = pod(node, f"runs-{made_by}")["metadata"]["name"]
+    log = node.control_plane.request("GET", f"{PODS}/{name}/log")
+    assert (ended(node, f"runs-{made_by}"), log) == (
+        "Complete",
+        "hello from the image /opt/app 1000\n",
+    )

@@ -1,0 +1,49 @@
+"""Images of the cluster rig in a registry, compressed as those of real registries are."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from deployctl.clients.registry import OCI_MANIFEST, Registry, digest_of, from_file
+from tests.support.cluster.images import Image, Layer
+from tests.support.registry import OCI_CONFIG, OCI_LAYER, LocalRegistry, from_bytes
+
+LEVEL = 6
+"""Of compression: what engines take by default."""
+
+
+def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
+    """Puts an image into a registry, and gives how it is named there."""
+    registry = Registry(to.host)
+    try:
+        config = image.config
+        registry.push_blob(repository, digest_of(config), len(config), from_bytes(config))
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": _described(OCI_CONFIG, digest_of(config), len(config)),
+            "layers": [_layer(each, registry, repository) for each in image.layers],
+        }
+        registry.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
+    finally:
+        registry.close()
+    return f"{to.host}/{repository}:{tag}"
+
+
+def _layer(layer: Layer, to: Registry, repository: str) -> dict[str, object]:
+    """Pushes a layer and gives its line of the manifest."""
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder, "layer.tar.gz")
+        with layer.path.open("rb") as plain, gzip.open(packed, "wb", LEVEL) as out:
+            shutil.copyfileobj(plain, out, 2**20)
+        digest, size = digest_of(packed.read_bytes()), packed.stat().st_size
+        to.push_blob(repository, digest, size, from_file(packed))
+    return _described(OCI_LAYER, digest, size)
+
+
+def _described(kind: str, digest: str, size: int) -> dict[str, object]:
+    return {"mediaType": kind, "digest": digest, "size": size}
