@@ -1,4 +1,4 @@
-"""`make bench`: deployctl beside the real `prefect` in one run, as ratios.
+"""`make bench`: deployctl beside the real `prefect`, or docker, in one run, as ratios.
 
 Both talk to the same server, one after the other, on the same machine; only the ratio means
 something elsewhere. `python -m benchmarks startup` runs one of the files.
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import deploys, startup, worker
+from benchmarks import deploys, images, startup, worker
 
-FILES = {"startup": startup.rows, "deploys": deploys.rows, "worker": worker.rows}
+FILES = {
+    "startup": startup.rows,
+    "deploys": deploys.rows,
+    "worker": worker.rows,
+    "images": images.rows,
+}
 
 
 def main(names: list[str]) -> None:

@@ -71,9 +71,13 @@ class NotStarted(Exception):
 
 
 class DockerEngine:
-    """A context manager; inside it the engine runs and has the image, unless it was stopped."""
+    """A context manager; inside it the engine runs and has the image, unless it was stopped.
 
-    def __init__(self) -> None:
+    `storage`: its driver. `vfs` works everywhere, `overlay2` is what engines really have.
+    """
+
+    def __init__(self, storage: str = "vfs") -> None:
+        self._storage = storage
         self.folder = Path(tempfile.mkdtemp(prefix="docker-"))
         self.url = f"unix://{self.folder}/socket"
         self.log = self.folder / "log"
@@ -106,7 +110,7 @@ class DockerEngine:
             "exec-root": self.folder / "exec",
             "pidfile": self.folder / "pid",
             "host": self.url,
-            "storage-driver": "vfs",
+            "storage-driver": self._storage,
             "iptables": "false",
             "ip6tables": "false",
             "ip-forward": "false",
