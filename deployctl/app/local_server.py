@@ -6,6 +6,7 @@ other Prefect. It ends with the command that started it.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import deque
@@ -52,6 +53,12 @@ def local_server(
 
     Raises NoServer; Interrupted when `stop` is asked for before it is up.
     """
+    if _is_taken(port):
+        raise NoServer(
+            f"port {port} is in use, perhaps by a Prefect server that is not this project's",
+            help="Choose another with --port; a server that runs already is used with "
+            "`deployctl deploy` and `deployctl worker`.",
+        )
     home.mkdir(parents=True, exist_ok=True)
     url = f"http://{HOST}:{port}/api"
     ending, ended = Stop(), Stop()
@@ -83,6 +90,12 @@ def local_server(
     finally:
         ending.request()
         thread.join()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(_LOOK_SECONDS)
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _is_up(url: str, ended: Stop, stop: Stop) -> bool:

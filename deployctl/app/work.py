@@ -213,7 +213,7 @@ def _ground(
     """One try to learn what there is to work with."""
 
     def template(pool_type: str) -> Json:
-        return options.base_job_template or template_for(pool_type) or {}
+        return options.base_job_template or template_for(pool_type)
 
     dialect = follow(detect(around.settings.is_cloud), session)
     found = follow(

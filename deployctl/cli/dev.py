@@ -26,7 +26,9 @@ def dev(
         str | None,
         typer.Option("--run", help="Start this FLOW/DEPLOYMENT, follow it to its end, and exit."),
     ] = None,
-    port: Annotated[int, typer.Option("--port", help="The server's port.")] = 4200,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="The server's port.")
+    ] = 4200,
 ) -> None:
     """Start a server, deploy the project, and run its flows as processes of this machine."""
     import os
@@ -56,9 +58,10 @@ def dev(
         order = order_of(every, Overriding(), deploying, no_steps)
         local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
         loaded = load_all(now, replace(order, overrides=local), choosing.prefect_file)
+        home = _home(os.environ, here)
         program = prefect_program(project_python(here, os.environ), os.environ)
-        now.narrator.phase("starting a Prefect server")
-        with local_server(program, port, _home(os.environ, here), os.environ, stop) as url:
+        now.say([f"Starting a Prefect server on port {port}; its data is in {home}"])
+        with local_server(program, port, home, os.environ, stop) as url:
             settings = Settings(api_url=url)
             now.target = url
             with Session(settings, progress=now.narrator, stop=stop) as opened:

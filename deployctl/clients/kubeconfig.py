@@ -106,4 +106,7 @@ def _own_namespace() -> str:
 
 def _unusable() -> tuple[type[Exception], ...]:
     """What the library raises for a configuration that lacks something, or has it wrong."""
-    return (_library().ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError)
+    library = _library()
+    wrong_yaml = library.kube_config.yaml.YAMLError
+    mistakes = (OSError, ValueError, KeyError, TypeError, AttributeError)
+    return (library.ConfigException, wrong_yaml, *mistakes)

@@ -44,9 +44,9 @@ def find_or_create(
 ) -> Talk[Json]:
     """The pool that a worker is to serve.
 
-    `template` gives the base job template for a type: of a pool that is made (of type kubernetes
-    unless `wanted_type` says otherwise), and of one that is there without any, as Prefect's workers
-    fill it in. Raises PoolError.
+    `template` gives the base job template for a type, None for one that nobody here runs: of a pool
+    that is made (of type kubernetes unless `wanted_type` says otherwise), and of one that is there
+    without any, as Prefect's workers fill it in. Raises PoolError.
     """
     pool = yield from read_pool(name)
     if pool is None:
@@ -56,7 +56,13 @@ def find_or_create(
                 help="Create it with `deployctl work-pool create`, or leave out "
                 "--no-create-pool-if-not-found.",
             )
-        pool = yield from _create(name, wanted_type or "kubernetes", template)
+        made = template(wanted_type or "kubernetes")
+        if made is None:
+            raise PoolError(
+                f"there is no work pool '{name}', and none of type '{wanted_type}' can be made",
+                help="Take one of the types 'kubernetes', 'docker' and 'process'.",
+            )
+        pool = yield from _create(name, wanted_type or "kubernetes", made)
     if wanted_type is not None and wanted_type != pool["type"]:
         raise PoolError(
             f"the work pool '{name}' is of type '{pool['type']}', not '{wanted_type}'",
@@ -68,15 +74,15 @@ def find_or_create(
             help="The server of Prefect runs its flows by itself.",
         )
     if not pool.get("base_job_template"):
-        filled = template(pool["type"])
+        filled = template(pool["type"]) or {}
         body = {"base_job_template": filled}
         yield from ask(_of(name, "PATCH", body))
         pool = {**pool, "base_job_template": filled}
     return pool
 
 
-def _create(name: str, type_: str, template: Callable[[str], Json]) -> Talk[Json]:
-    body = {"name": name, "type": type_, "base_job_template": template(type_)}
+def _create(name: str, type_: str, template: Json) -> Talk[Json]:
+    body = {"name": name, "type": type_, "base_job_template": template}
     try:
         return (yield from ask(Request("POST", "/work_pools/", body, about=f"work pool '{name}'")))
     except Conflict:

@@ -69,7 +69,8 @@ class Service:
     def run(self) -> None:
         """Works until `stop` is asked for, or, with `run_once`, until what was due is done.
 
-        Raises PoolError when another pool has taken the place of its own.
+        Raises PoolError when another pool has taken the place of its own; Interrupted when a stop
+        comes before `run_once` has seen the end of its runs, which go on.
         """
         self.chronicle.begins()
         threads = [
@@ -83,6 +84,8 @@ class Service:
         ]
         while not (self.stop.wait(TICK) or self._is_done()):
             pass
+        cut_short = self.options.run_once and not self._is_done()
+        interrupted = self.stop.interrupted()
         self.stop.request()
         self.journal.tell(Level.INFO, "worker.stopping")
         end = time.monotonic() + PATIENCE
@@ -96,6 +99,8 @@ class Service:
         _await([last_words], PARTING)
         if self._failure is not None:
             raise self._failure
+        if cut_short:
+            raise interrupted
 
     def _reconcile(self) -> None:
         self.monitor.watched(self.runtime.watches())

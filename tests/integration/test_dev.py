@@ -83,14 +83,16 @@ def test_without_prefect_the_way_out_is_named(project: Path, cli: Cli) -> None:
     assert "pip install prefect" in ended.stderr
 
 
-def test_a_port_in_use_is_named(project: Path, cli: Cli, prefect3_python: Path) -> None:
+def test_a_port_in_use_is_named_whoever_uses_it(
+    project: Path, cli: Cli, prefect3_python: Path
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         ended = cli("dev", "--port", port, cwd=project, PATH=path_with(prefect3_python))
     assert ended.code == 1
-    assert f"Is port {port} in use?" in ended.stderr
+    assert f"port {port} is in use" in ended.stderr
 
 
 def _listens(port: int) -> bool:

@@ -138,9 +138,13 @@ def test_a_configuration_that_cannot_be_used_says_so(context: str | None) -> Non
         kubeconfig.connect_to({"contexts": []}, context)
 
 
-def test_without_a_cluster_the_way_out_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [None, "a: [", "- 1", "contexts: 5"])
+def test_without_a_cluster_the_way_out_is_said(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "config"
+    if text is not None:
+        file.write_text(text)
     with pytest.raises(NoCluster) as none:
-        kubeconfig.connect(str(tmp_path / "none"))
+        kubeconfig.connect(str(file))
     assert "KUBECONFIG" in (none.value.help or "")
 
 
