@@ -206,8 +206,8 @@ def patterns() -> st.SearchStrategy[list[str]]:
     part = st.sampled_from([*NAMES, "*", "?", "*.py", "a*", "[ab]", "[^a]"])
     globs = st.lists(part, min_size=1, max_size=3).map("/".join)
     deep = st.builds("**/{}".format, st.sampled_from(NAMES))
-    line = st.one_of(plain, globs, deep, st.builds("!{}".format, plain))
-    return st.lists(line, max_size=4)
+    # Exceptions are tried by the table: engines of 2021 take some of them in another way.
+    return st.lists(st.one_of(plain, globs, deep), max_size=4)
 
 
 @settings(
