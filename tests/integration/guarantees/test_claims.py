@@ -37,8 +37,8 @@ class TestExactlyOneJobPerAttempt:
 
     def test_when_two_workers_race(self, bench: Bench) -> None:
         """The one that leads takes up the claims of the other, whose requests are slow."""
-        runs = [bench.run() for _ in range(8)]
-        bench.kube_proxy.delay(3, method="POST", path=JOBS, times=4)
+        runs = [bench.run() for _ in range(4)]
+        bench.kube_proxy.delay(3, method="POST", path=JOBS, times=2)
         with bench.worker("--name", "one"), bench.worker("--name", "two"):
             for run in runs:
                 finished_once(bench, run)
