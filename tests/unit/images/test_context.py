@@ -141,7 +141,7 @@ class TestBadFiles:
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub/secret").touch(mode=0o000)
         (found,) = [e for e in entries(tmp_path, Ignore()) if e.kind is Kind.FILE]
-        for parent in tmp_path.parents[:2]:
+        for parent in tmp_path.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o055)
         with as_nobody(), pytest.raises(Unreadable, match=r"'sub/secret'.*Permission denied"):
             _ = found.digest
@@ -150,7 +150,7 @@ class TestBadFiles:
 
     def test_a_folder_without_it_is_named_unless_it_is_left_out(self, tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o000)
-        for parent in (tmp_path, *tmp_path.parents[:2]):
+        for parent in (tmp_path, *tmp_path.parents[:3]):
             parent.chmod(parent.stat().st_mode | 0o055)
         with as_nobody():
             with pytest.raises(Unreadable, match=r"'closed'.*Permission denied"):
