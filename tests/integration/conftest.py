@@ -24,6 +24,8 @@ from tests.support.cluster.images import flow_image
 from tests.support.cluster.node import Node, lacks
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
+from tests.support.docker_engine import DockerEngine
+from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
@@ -239,6 +241,15 @@ def node() -> Iterator[Node]:
     with ControlPlane(controllers=["*"]) as plane, Node(plane) as made:
         made.add(*images)
         yield made
+
+
+@pytest.fixture(scope="module")
+def docker_engine() -> Iterator[DockerEngine]:
+    """A running engine, shared by the tests of a file: they look at all its images."""
+    if reason := lacks_engine():
+        pytest.skip(reason)
+    with DockerEngine() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

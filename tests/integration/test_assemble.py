@@ -13,7 +13,6 @@ import pytest
 from deployctl.images.assemble import AssembleBuilder
 from deployctl.images.model import Image, Recipe
 from deployctl.images.source import Versions, read
-from tests.support import docker_engine as engines
 from tests.support.docker_engine import DockerEngine
 from tests.support.registry import LocalRegistry
 
@@ -38,15 +37,6 @@ FILES = {
     "notes/skip.md": "no",
     ".dockerignore": "notes\n",
 }
-
-
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of this file."""
-    if reason := engines.lacks():
-        pytest.skip(reason)
-    with DockerEngine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

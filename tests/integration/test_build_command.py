@@ -15,7 +15,6 @@ import pytest
 from deployctl.clients.registry import Registry
 from deployctl.clients.registry_errors import NotInRegistry
 from tests.integration.conftest import Cli
-from tests.support import docker_engine as engines
 from tests.support.docker_engine import DockerEngine
 from tests.support.project import write_project
 from tests.support.registry import LocalRegistry, add_image
@@ -25,15 +24,6 @@ BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.deployments.steps.push_docker_image"
 SHELL = "prefect.deployments.steps.run_shell_script"
 NOWHERE = "unix:///nonexistent/docker.sock"
-
-
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of this file."""
-    if reason := engines.lacks():
-        pytest.skip(reason)
-    with DockerEngine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from deployctl.images.engine import DockerBuilder
 from deployctl.images.engine_errors import BuildFailed
 from deployctl.images.model import Image, Recipe
 from deployctl.images.source import Versions, read
-from tests.support import docker_engine as engines
 from tests.support import registry as registries
 from tests.support.cluster.tools import CACHE
 from tests.support.docker_engine import DockerEngine
@@ -26,15 +25,6 @@ from tests.support.registry import LocalRegistry
 PLUGINS = CACHE / "cli-plugins"
 """Where a `docker-buildx` is looked for, besides the docker command's own folders."""
 LOCAL = {"pull": False, "network": "none"}
-
-
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of this file."""
-    if reason := engines.lacks():
-        pytest.skip(reason)
-    with DockerEngine() as engine:
-        yield engine
 
 
 class Stage:

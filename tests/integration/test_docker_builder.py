@@ -25,7 +25,6 @@ from deployctl.images.engine import DockerBuilder
 from deployctl.images.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
 from deployctl.images.model import AUTO, Image, Recipe
 from deployctl.images.source import Versions, read
-from tests.support import docker_engine as engines
 from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.registry import PASSWORD, USER, LocalRegistry
@@ -33,15 +32,6 @@ from tests.support.registry import PASSWORD, USER, LocalRegistry
 WRONG = "not-the-password"
 VERSIONS = Versions("3.8.8", "3.11")
 LOCAL: Mapping[str, Any] = {"pull": False, "network_mode": "host"}
-
-
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of this file."""
-    if reason := engines.lacks():
-        pytest.skip(reason)
-    with DockerEngine() as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,8 @@ from deployctl.jobs.model import Description, Limits
 from deployctl.worker.model import Changed, Job, NotNow, Phase, Printed, StartFailed, Vanished
 from deployctl.worker.runtimes import containers
 from deployctl.worker.runtimes.docker import DockerRuntime
-from tests.support.docker_engine import IMAGE, DockerEngine, lacks
+from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.runtime_news import watching
-
-
-@pytest.fixture(scope="module")
-def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of this file."""
-    if reason := lacks():
-        pytest.skip(reason)
-    with DockerEngine() as engine:
-        yield engine
 
 
 @pytest.fixture
