@@ -15,17 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from deployctl.core.values import Json
+from deployctl.jobs.manifest import CONTAINER
 from deployctl.worker.exit_codes import exit_cause
 from deployctl.worker.model import Cause
 
-MAIN = "prefect-job"
-"""The container that runs the flow, where one has this name; else it is the first."""
-
 
 def main_container(pod: Json) -> str:
-    """The name of the container that runs the flow."""
+    """The name of the container that runs the flow: CONTAINER, else the first."""
     names = [str(each.get("name", "")) for each in _spec(pod).get("containers") or ()]
-    return MAIN if MAIN in names or not names else names[0]
+    return CONTAINER if CONTAINER in names or not names else names[0]
 
 
 def pod_cause(pod: Json) -> Cause | None:
