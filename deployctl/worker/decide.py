@@ -15,7 +15,8 @@ again first, and does nothing if it has moved on. So a world that is seconds old
 | any active    | over, and nothing was said   | CRASHED: it ended without a word                |
 | RUNNING       | none                         | CRASHED: it vanished                            |
 | CANCELLING    | not begun, deaf, or too slow | remove it, then CANCELLED                       |
-| CANCELLING    | over, none, never to begin   | CANCELLED                                       |
+| CANCELLING    | over, gone, never to begin   | CANCELLED                                       |
+| CANCELLING    | none, and there never was    | abandon its start, then CANCELLED               |
 | CANCELLED     | not begun, or running on     | remove it                                       |
 | final         | not begun                    | remove it: it would bring the run back to life  |
 | claimed anew  | not begun, of an old attempt | remove it, also where the claim is not ours     |
@@ -101,6 +102,13 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """Remove what a start may have left of the job of a cancelled run, and report that."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Tell the server how a run ended."""
 
@@ -110,7 +118,7 @@ class Report:
     """Where its last lines are to be had."""
 
 
-Action: TypeAlias = Claim | Start | Trace | Settle | Remove | Search | Report
+Action: TypeAlias = Claim | Start | Trace | Settle | Remove | Search | Abandon | Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +248,7 @@ def _without_job(world: World, run: Run) -> Iterator[Action]:
     """A run of ours whose job is not to be seen. `pid` tells whether there ever was one."""
     missing = world.now - world.missing.get(run.id, world.now)
     if run.type == "CANCELLING":
-        yield Report(run, CANCELLED)
+        yield Report(run, CANCELLED) if run.pid else Abandon(run)
     elif run.type == "PENDING" and not run.pid:
         if min(missing, world.now - run.since) >= ORPHANED_AFTER:
             yield Start(run, fresh=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -95,6 +96,8 @@ class Hands:
                 self._remove(job, run, fate)
             case decide.Search(run):
                 self._search(run)
+            case decide.Abandon(run):
+                self._abandon(run)
             case decide.Report(run, proposal, job):
                 self._report(run, proposal, job)
 
@@ -219,6 +222,18 @@ class Hands:
         text = f"deleting job '{job.name}'"
         self.journal.tell(Level.INFO, "job.removed", text, run=job.run, job=job.name)
         self.tell(lambda table: table.removed(job, fate))
+
+    def _abandon(self, run: Run) -> None:
+        """What cannot be described cannot be looked for, and the run is cancelled all the same."""
+        if not self._is_still(run):
+            return
+        with suppress(Undescribable, StartFailed, NotFound):
+            description = self.describe(run)
+            if job := self.runtime.find(description):
+                self.tell(lambda table: table.created(job))
+                return
+            self.runtime.abandon(description)
+        self._propose(run, decide.CANCELLED)
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:
         if not self._is_still(run):

@@ -184,6 +184,9 @@ class Runtime(Protocol):
     def stop(self, job: Job) -> None:
         """Ends the job and all that belongs to it; a job that is gone is fine."""
 
+    def abandon(self, description: Description) -> None:
+        """Removes what `start` may have left of a job that is not there and is not to come."""
+
     def settle(self, job: Job) -> None:
         """Completes what `start` may have left undone when its worker died."""
 

@@ -169,6 +169,9 @@ class DockerRuntime:
         with _patiently():
             self._engine.remove(_id(job), grace=self._grace)
 
+    def abandon(self, description: Description) -> None:
+        """Nothing: nothing is made before the container."""
+
     def settle(self, job: Job) -> None:
         """Starts a container whose worker died between creating and starting it."""
         with _patiently():

@@ -197,6 +197,9 @@ class ProcessRuntime:
             if sight.alive and sight.pid is not None:
                 detached.signal_group(sight.pid, signal.SIGTERM)
 
+    def abandon(self, description: Description) -> None:
+        """Nothing: nothing is made before the program."""
+
     def settle(self, job: Job) -> None:
         """Nothing: a start leaves nothing undone."""
 

@@ -161,12 +161,20 @@ class Cluster:
     """The attempts whose flow has begun."""
     doubled: list[str] = field(default_factory=list)
     """The attempts that had a job, or had begun, when a job was created."""
+    leftovers: set[str] = field(default_factory=set)
+    """What was made for jobs, by name, that have not come."""
+
+    def prepare(self, name: str) -> None:
+        """Makes what a job needs, as its Secret: it goes with the job, once there is one."""
+        if name not in self.jobs:
+            self.leftovers.add(name)
 
     def create(self, name: str, description: Description) -> Job:
         if name not in self.jobs:
             if description.attempt in self.begun or self.of(description.attempt):
                 self.doubled.append(description.attempt)
             self.created.append(description.attempt)
+            self.leftovers.discard(name)
             self.put(
                 Job(
                     run=description.run,
@@ -207,6 +215,7 @@ class SimulatedRuntime:
     owner: str = OWNER
 
     def start(self, description: Description) -> Job:
+        self._carry(lambda: self.cluster.prepare(description.name))
         return self._carry(lambda: self.cluster.create(description.name, description))
 
     def stop(self, job: Job) -> None:
@@ -217,6 +226,9 @@ class SimulatedRuntime:
 
     def find(self, description: Description) -> Job | None:
         return self._carry(lambda: next(iter(self.cluster.of(description.attempt)), None))
+
+    def abandon(self, description: Description) -> None:
+        self._carry(lambda: self.cluster.leftovers.discard(description.name))
 
     def log(self, job: Job, lines: int) -> Sequence[str]:
         return self._carry(lambda: [f"{lines} lines of {job.name}"])

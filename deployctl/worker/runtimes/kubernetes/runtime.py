@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -96,7 +97,8 @@ class KubernetesRuntime:
                 manifest = self._manifest(description, self._secrets.open())
             job = self._patiently(lambda: create(cluster.kube, manifest))
         except StartFailed:
-            self._secrets.drop(cluster.kube, manifest)
+            with suppress(KubeRefused, KubeUnreachable):
+                self._secrets.drop(cluster.kube, manifest)
             raise
         self._patiently(lambda: self._secrets.give(cluster.kube, job))
         return self._observer.told(cluster, description.attempt) or _job(cluster, job)
@@ -110,6 +112,12 @@ class KubernetesRuntime:
             "propagationPolicy": "Foreground",
         }
         _now_or_later(lambda: cluster.kube.request("DELETE", _path(namespace, job.name), body=body))
+
+    def abandon(self, description: Description) -> None:
+        """Deletes the Secret that was made for the job; who may not do that, leaves it."""
+        cluster = self._cluster_of(description)
+        manifest = self._manifest(description, self._secrets.secrecy())
+        _now_or_later(lambda: self._secrets.drop(cluster.kube, manifest))
 
     def settle(self, job: Job) -> None:
         """Gives the job its Secret, which goes with it from then on."""

@@ -2,16 +2,15 @@
 
 The Secret is made before the Job, so that no pod waits for it, and is given to the Job afterwards:
 Kubernetes deletes it with the Job, and nothing has to be cleaned up. A worker that dies in between
-leaves it without an owner until the job is settled.
+leaves it without an owner until the job is settled, or given up because its run is cancelled.
 """
 
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import Kube, KubeRefused
 from deployctl.core.values import Json, leaves
 from deployctl.jobs.manifest import Hide, Manifest, Secrecy
 from deployctl.worker.journal import Journal, Level
@@ -92,10 +91,17 @@ class Secrets:
                 self._warn("patch", meta["namespace"])
 
     def drop(self, kube: Kube, manifest: Manifest) -> None:
-        """Takes back the Secret of a job that cannot be created: best effort."""
-        if manifest.secret is not None:
-            with suppress(KubeRefused, KubeUnreachable):
-                kube.request("DELETE", _path(manifest.namespace, manifest.name))
+        """Takes back the Secret of a job that there will not be, if the worker may.
+
+        Raises as `Kube.request` does where it may agree later.
+        """
+        if manifest.secret is None:
+            return
+        try:
+            kube.request("DELETE", _path(manifest.namespace, manifest.name))
+        except KubeRefused as error:
+            if error.passes:
+                raise
 
     def _warn(self, verb: str, namespace: str) -> None:
         with self._lock:
