@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from deployctl.clients.kubernetes import Kube, Listing
+from deployctl.clients.kubernetes import Kube, KubeRefused, Listing
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
-from deployctl.worker.model import Listed, News, Printed
+from deployctl.worker.model import Listed, News, NotNow, Printed
 from deployctl.worker.runtimes.kubernetes import observing
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.observing import Observer
@@ -67,6 +68,9 @@ class Still:
 
     def watch(self, *_which: object) -> Silence:
         return Silence()
+
+    def close(self) -> None:
+        """There are no connections."""
 
     @contextmanager
     def follow(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
@@ -124,6 +128,72 @@ def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
         answered.set()
         thread.join()
     assert [cluster.uid for cluster in clusters.all()] == ["own", "slow"]
+
+
+def renewed(token: str) -> Mapping[str, Json]:
+    """The configuration of a job in one and the same cluster, with a token."""
+    return {"cluster_config": {"config": "other", "token": token}}
+
+
+class Guarded(Still):
+    """A cluster that takes any token but `expired`."""
+
+    def __init__(self, config: Mapping[str, Json]) -> None:
+        super().__init__(config["config"])
+        self.token = config["token"]
+
+    def request(self, _method: str, _path: str, **more: Any) -> Json:
+        if self.token == "expired":
+            raise KubeRefused(401, "Unauthorized", "Unauthorized")
+        return super().request(_method, _path, **more)
+
+
+def guarded(config: Mapping[str, Json] | None) -> Kube:
+    return cast(Kube, Guarded(config) if config else Still("own"))
+
+
+def tokens(clusters: Clusters) -> list[str]:
+    return [str(getattr(each.kube, "token", "")) for each in clusters.all()]
+
+
+def test_credentials_that_were_renewed_are_used_from_then_on() -> None:
+    clusters = Clusters(guarded, Notes())
+    for token in ("old", "new", "old", "new"):
+        clusters.of(renewed(token))
+    assert tokens(clusters) == ["", "new"]
+
+
+def test_credentials_that_a_cluster_does_not_take_leave_those_in_use_that_it_took() -> None:
+    clusters = Clusters(guarded, Notes())
+    clusters.of(renewed("old"))
+    with pytest.raises(NotNow):
+        clusters.of(renewed("expired"))
+    assert tokens(clusters) == ["", "old"]
+
+
+def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
+    watched: queue.Queue[str] = queue.Queue()
+
+    class Watched(Guarded):
+        def watch(self, *which: object) -> Silence:
+            watched.put(self.token)
+            return super().watch(*which)
+
+    clusters = Clusters(lambda c: cast(Kube, Watched(c) if c else Still("own")), Notes())
+    clusters.of(renewed("old"))
+    observer = Observer(
+        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+    )
+    stop = Stop()
+    thread = threading.Thread(target=observer.run, args=(lambda _: None, stop))
+    thread.start()
+    try:
+        assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"old"}
+        clusters.of(renewed("new"))
+        assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"new"}
+    finally:
+        stop.request()
+        thread.join()
 
 
 @pytest.mark.parametrize("ahead", [0.0, 600.0, -600.0])

@@ -1,9 +1,9 @@
 """The clusters that jobs run in: the worker's own, and those that a job's `cluster_config` names.
 
 A place is `namespace` in the worker's own cluster and `cluster/namespace` in another, where the
-cluster is a digest of its address and authority: other credentials are no other cluster, and the
-first that were given stay in use. A worker that is started again knows a foreign cluster only from
-the next description that names it.
+cluster is a digest of its address and authority: other credentials are no other cluster. Those that
+came up last are in use, if the cluster took them. A worker that is started again knows a foreign
+cluster only from the next description that names it.
 """
 
 from __future__ import annotations
@@ -99,13 +99,12 @@ class Clusters:
                 return self._known[self._keys[seen]]
         kube = self._connect(config)
         key = _short_hash(kube.host.encode() + kube.authority())
-        with self._lock:
-            found = self._known.get(key)
         # Not under the lock: a cluster that does not answer must hold nobody else up.
-        found = found or self._cluster(kube, key)
+        found = self._cluster(kube, key)
         with self._lock:
-            self._keys[seen] = key
-            return self._known.setdefault(key, found)
+            if seen not in self._keys:
+                self._keys[seen], self._known[key] = key, found
+            return self._known[key]
 
     def at(self, job: Job) -> tuple[Cluster, str]:
         """The cluster and the namespace of a job; raises NotNow for a cluster not known yet."""

@@ -112,24 +112,34 @@ class Observer:
                 lookout.end(_END_SECONDS)
 
     def _posted(self, tell: Tell) -> list[Lookout]:
-        """A lookout for every cluster that is known by now."""
-        with self._lock:
-            for cluster in self._clusters.all():
-                if cluster.key not in self._lookouts:
-                    lookout = Lookout(
-                        cluster,
-                        self._selector,
-                        tell=tell,
-                        pod_heard=_PodEvents(tell, self._clock) if self._pod_events else _deaf,
-                        journal=self._journal,
-                        clock=self._clock,
-                        only=() if cluster.key else self._only,
-                        silence=self._silence,
-                    )
-                    self._lookouts[cluster.key] = lookout
-                    for namespace in self._wanted.get(cluster.key, ()):
-                        lookout.add(namespace)
-            return list(self._lookouts.values())
+        """A lookout for every cluster that is known by now, with the credentials that are in use
+        now."""
+        for cluster in self._clusters.all():
+            before = self._lookouts.get(cluster.key)
+            if before is not None and before.cluster is cluster:
+                continue
+            if before is not None:
+                before.end(_END_SECONDS)
+                before.cluster.kube.close()
+            with self._lock:
+                lookout = self._lookout(cluster, tell)
+                seen = before.picture.namespaces if before else set()
+                for namespace in self._wanted.get(cluster.key, set()) | seen:
+                    lookout.add(namespace)
+                self._lookouts[cluster.key] = lookout
+        return list(self._lookouts.values())
+
+    def _lookout(self, cluster: Cluster, tell: Tell) -> Lookout:
+        return Lookout(
+            cluster,
+            self._selector,
+            tell=tell,
+            pod_heard=_PodEvents(tell, self._clock) if self._pod_events else _deaf,
+            journal=self._journal,
+            clock=self._clock,
+            only=() if cluster.key else self._only,
+            silence=self._silence,
+        )
 
     @staticmethod
     def _follow(lookouts: Sequence[Lookout], followers: Followers) -> None:
