@@ -1,15 +1,26 @@
-"""What git knows about a folder."""
+"""What git knows about a folder, and repositories that it fetches.
+
+A password goes to git by a credential helper of one line, which reads it from the environment: so
+it stands in no process's arguments, and in no file that git leaves behind or another helper keeps.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployctl.clients import process
 from deployctl.core import redact
 from deployctl.core.errors import ProgramError
+from deployctl.core.stop import Stop
 
 _SECONDS = 10.0
+_HELPER = """!f() { [ "$1" != get ] || printf 'username=%s\\npassword=%s\\n' \
+"$DEPLOYCTL_GIT_USER" "$DEPLOYCTL_GIT_PASSWORD"; }; f"""
+_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+"""Variables that git sets for what it starts, and that would lead it to another repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +54,102 @@ def read_checkout(folder: Path) -> Checkout | None:
 def _git(folder: Path, *arguments: str) -> str:
     done = process.run(["git", *arguments], cwd=folder, env=None, timeout=_SECONDS)
     return "" if done.returncode else done.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What is fetched of a repository."""
+
+    url: str
+    """Without a password."""
+    branch: str | None = None
+    """Or a tag; neither this nor a commit is the repository's own branch."""
+    commit: str | None = None
+    """All digits of its name."""
+    directories: Sequence[str] = ()
+    """Only these, and the files above them; empty: all."""
+    submodules: bool = False
+    site: str = ""
+    """`https://host`, for which user and password are; "" if they are for nothing."""
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+def fetch(remote: Remote, folder: Path, env: Mapping[str, str], stop: Stop) -> None:
+    """Makes `folder` a checkout of the newest there is, without history.
+
+    A checkout that is there already is brought up to date, unless changes in it would be lost.
+    Raises ProgramError, also where the folder is something else, and Interrupted.
+    """
+    git = _Git(remote, env, stop)
+    if (folder / ".git").exists():
+        there = git.run(folder, "config", "--local", "--get", "remote.origin.url").strip()
+        if redact.without_user(there) != redact.without_user(remote.url):
+            raise ProgramError(
+                f"'{folder}' is a checkout of '{redact.without_user(there)}'",
+                help="name another folder: 'clone_directory_name'",
+            )
+        git.fetch(folder, remote.commit or remote.branch or "HEAD")
+        git.check_out(folder, "--detach", "FETCH_HEAD")
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".git-clone-") as beside:
+            new = Path(beside) / folder.name
+            git.clone(new)
+            new.rename(folder)
+    except OSError as error:
+        raise ProgramError(f"'{folder}' cannot be made: {error.strerror}") from error
+
+
+class _Git:
+    def __init__(self, remote: Remote, env: Mapping[str, str], stop: Stop) -> None:
+        self._remote, self._stop = remote, stop
+        self._env = {
+            **{name: value for name, value in env.items() if name not in _OF_A_HOOK},
+            "GIT_TERMINAL_PROMPT": "0",
+            "DEPLOYCTL_GIT_USER": remote.username,
+            "DEPLOYCTL_GIT_PASSWORD": remote.password,
+        }
+        helper = f"credential.{remote.site}.helper"
+        self._options = ["-c", f"{helper}=", "-c", f"{helper}={_HELPER}"] if remote.site else []
+
+    def run(self, folder: Path, *arguments: str) -> str:
+        """What git prints in a folder, which is a repository of its own or none at all."""
+        done = process.run(
+            ["git", *self._options, *arguments],
+            cwd=folder,
+            env={**self._env, "GIT_CEILING_DIRECTORIES": str(folder.parent)},
+            timeout=None,
+            stop=self._stop,
+        )
+        if done.returncode:
+            last = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise ProgramError(f"'git {arguments[0]}' of '{self._remote.url}' failed:\n{last}")
+        return done.stdout
+
+    def clone(self, folder: Path) -> None:
+        """Makes a checkout where there is none."""
+        commit, branch = self._remote.commit, self._remote.branch
+        options = [
+            "--quiet",
+            "--no-checkout",
+            "--depth=1",
+            *([f"--branch={branch}"] * bool(branch)),
+        ]
+        self.run(folder.parent, "clone", *options, "--", self._remote.url, str(folder))
+        if commit:
+            self.fetch(folder, commit)
+        self.check_out(folder, *(["--detach", "FETCH_HEAD"] if commit else []))
+
+    def fetch(self, folder: Path, what: str) -> None:
+        """Gets a branch, tag or commit, which is `FETCH_HEAD` then."""
+        self.run(folder, "fetch", "--quiet", "--depth=1", "--", self._remote.url, what)
+
+    def check_out(self, folder: Path, *what: str) -> None:
+        """Writes the files that are wanted."""
+        if self._remote.directories:
+            self.run(folder, "sparse-checkout", "set", "--", *self._remote.directories)
+        self.run(folder, "checkout", "--quiet", *what)
+        if self._remote.submodules:
+            self.run(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from types import NoneType
 
 from deployctl.core.values import Json
-from deployctl.steps import docker, shell
+from deployctl.steps import docker, git, shell
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace, set_working_directory
 from deployctl.templating.grammar import is_opaque
@@ -37,7 +37,25 @@ class Builtin:
     """Whether later steps start from the folder that is the output `directory`."""
 
 
+_GIT_CLONE = Builtin(
+    git.git_clone,
+    {
+        "repository": str,
+        "branch": str,
+        "commit_sha": str,
+        "include_submodules": object,
+        "access_token": str,
+        "credentials": dict,
+        "directories": list,
+        "clone_directory_name": str,
+    },
+    frozenset({"repository"}),
+    outputs=("directory",),
+)
 _OF_PREFECT: Mapping[str, Builtin] = {
+    "git_clone": _GIT_CLONE,
+    "agit_clone": _GIT_CLONE,
+    "git_clone_project": _GIT_CLONE,
     "run_shell_script": Builtin(
         shell.run_shell_script,
         {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -229,21 +228,18 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     installed: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
 ) -> None:
     python: Path = request.getfixturevalue(installed)
-    origin, project = tmp_path / "origin", tmp_path / "project"
-    origin.mkdir()
+    stored, project = tmp_path / "stored", tmp_path / "project"
+    stored.mkdir()
+    (stored / "code.py").touch()
     write_project(project, "")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.test"]
-    for command in (["init", "-q", "-b", "trunk"], ["commit", "-q", "--allow-empty", "-m", "one"]):
-        subprocess.run([*git, *command], cwd=origin, check=True)
-    clone = {"repository": origin.as_uri(), "branch": "trunk", "id": "cloned"}
-    build = [{"prefect.deployments.steps.git_clone": clone}]
+    pull = {"url": stored.as_uri(), "id": "pulled"}
+    build = [{"prefect.deployments.steps.pull_from_remote_storage": pull}]
     (project / "prefect.yaml").write_text(json.dumps({"deployments": [entry()], "build": build}))
     env = {"VIRTUAL_ENV": str(python.parent.parent)}
     ended = cli("build", "--output", "json", cwd=project, **env)
     assert ended.code == 0, ended.stdout + ended.stderr
-    folder = json.loads(ended.stdout)["outputs"]["hello/daily"]["cloned"]["directory"]
-    assert folder == "origin-trunk"
-    assert (project / folder / ".git").is_dir()
+    folder = json.loads(ended.stdout)["outputs"]["hello/daily"]["pulled"]["directory"]
+    assert [path.name for path in (project / folder).rglob("*.py")] == ["code.py"]
 
 
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(

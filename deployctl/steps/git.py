@@ -1,0 +1,95 @@
+"""The step `git_clone`: code of another repository, beside what the project has.
+
+It gives what Prefect's function of this name gives. Two things differ: a password is never part of
+the repository's URL, also where the file writes it so; and a checkout that is there already is not
+deleted where it cannot be brought up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote, urlsplit
+
+from deployctl.clients.git import Remote, fetch
+from deployctl.core.errors import ProgramError
+from deployctl.core.values import Json
+from deployctl.steps.place import Workplace
+
+_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
+
+
+def git_clone(
+    place: Workplace,
+    _name: str,
+    *,
+    repository: str,
+    branch: str | None = None,
+    commit_sha: str | None = None,
+    include_submodules: bool = False,
+    access_token: str | None = None,
+    credentials: Mapping[str, Json] | None = None,
+    directories: Sequence[str] = (),
+    clone_directory_name: str | None = None,
+) -> dict[str, Json]:
+    """Fetches a repository and gives its `directory`, from where steps start. Raises ProgramError.
+
+    `credentials`: a block of GitHub, GitLab or BitBucket, or what is in one.
+    """
+    if access_token and credentials:
+        raise ProgramError("'access_token' and 'credentials' exclude each other")
+    if branch and commit_sha:
+        raise ProgramError("'branch' and 'commit_sha' exclude each other")
+    if branch and branch.startswith("-"):
+        raise ProgramError(f"no branch is called '{branch}'")
+    if commit_sha and not _COMMIT.fullmatch(commit_sha):
+        raise ProgramError(
+            f"'{commit_sha}' is not the name of a commit", help="a branch or tag goes into 'branch'"
+        )
+    url, site, login = _access(repository, credentials or {"token": access_token})
+    folder = place.folder / (clone_directory_name or _folder_name(repository, branch))
+    remote = Remote(
+        url, branch, commit_sha, tuple(directories), bool(include_submodules), site, *login
+    )
+    fetch(remote, folder, place.environ, place.stop)
+    return {"directory": os.path.relpath(folder, place.folder)}
+
+
+def _folder_name(repository: str, branch: str | None) -> str:
+    """What Prefect calls the folder."""
+    last = urlsplit(repository).path.rstrip("/").rpartition("/")[2].replace(".git", "")
+    return "-".join(filter(None, [last, (branch or "").replace("/", "-")]))
+
+
+def _access(
+    repository: str, credentials: Mapping[str, Json]
+) -> tuple[str, str, tuple[str, str] | tuple[()]]:
+    """The URL without a password, the site that wants one, and the user and password for it."""
+    parts = urlsplit(repository)
+    host = parts.netloc.rpartition("@")[2]
+    tokens = [credentials.get(key) for key in ("access_token", "token", "password")]
+    token = next((str(each).strip() for each in tokens if each), "")
+    if parts.scheme == "https" and token:
+        login = _login(host, str(credentials.get("username") or ""), token)
+    elif parts.scheme in ("http", "https") and parts.password:
+        login = unquote(parts.username or ""), unquote(parts.password)
+    elif credentials.get("username") and not token:
+        raise ProgramError("the credentials have a username, and no token or password")
+    else:
+        return repository, "", ()
+    return parts._replace(netloc=host).geturl(), f"{parts.scheme}://{host}", login
+
+
+def _login(host: str, username: str, token: str) -> tuple[str, str]:
+    """User and password as the site wants them, by rules of Prefect's that go by its name."""
+    if username:
+        return username, token
+    if "bitbucketserver" in host and ":" not in token:
+        raise ProgramError("BitBucket Server wants a username besides the token")
+    if ":" in token and ("bitbucket" in host or "gitlab" in host):
+        user, _, password = token.partition(":")
+        return user, password
+    if "bitbucket" in host:
+        return "x-token-auth", token
+    return ("oauth2", token) if "gitlab" in host else (token, "")
