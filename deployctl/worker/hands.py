@@ -178,10 +178,17 @@ class Hands:
 
     def _adopted(self, description: Description) -> Job | None:
         """The job that somebody else, or an earlier try, has created already."""
-        job = self.runtime.find(description)
+        job = self.runtime.find(description.attempt, description)
         if job is not None:
             self.runtime.settle(job)
         return job
+
+    def _found(self, run: Run) -> Job | None:
+        """The job of a run, also if its pool or deployment has changed so that it cannot be
+        described any more."""
+        with suppress(Undescribable, StartFailed, NotFound):
+            return self.runtime.find(run.attempt, self.describe(run))
+        return self.runtime.find(run.attempt, pid=run.pid)
 
     def _tell_submitted(self, run: Run, job: Job) -> None:
         self._say("run.submitted", f"'{run.name}' has the job '{job.name}'", run, job=job.name)
@@ -199,7 +206,7 @@ class Hands:
         attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
         if attempt:
             known = replace(run, attempt=attempt)
-            if job := self.runtime.find(self.describe(known)):
+            if job := self._found(known):
                 self.tell(lambda table: table.created(job))
         else:
             known = replace(run, foreign=True)
@@ -208,7 +215,7 @@ class Hands:
     def _search(self, run: Run) -> None:
         if not self._is_still(run):
             return
-        if job := self.runtime.find(self.describe(run)):
+        if job := self._found(run):
             self.tell(lambda table: table.created(job))
         else:
             self._propose(run, _crashed("Vanished", VANISHED))
@@ -229,7 +236,7 @@ class Hands:
             return
         with suppress(Undescribable, StartFailed, NotFound):
             description = self.describe(run)
-            if job := self.runtime.find(description):
+            if job := self.runtime.find(run.attempt, description):
                 self.tell(lambda table: table.created(job))
                 return
             self.runtime.abandon(description)

@@ -193,10 +193,14 @@ class Runtime(Protocol):
     def log(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the job printed; empty where there are none to be had."""
 
-    def find(self, description: Description) -> Job | None:
-        """Looks for the job where it would be, not into memory; from then on, the place is watched.
+    def find(
+        self, attempt: str, description: Description | None = None, pid: str = ""
+    ) -> Job | None:
+        """Looks for a job where it would be, not into memory; from then on, the place is watched.
 
-        None: there is no such job, or none any more.
+        Without a description, that is where the server was told (`pid`), and wherever there are
+        jobs. None: there is no such job, or none any more. Raises StartFailed where the description
+        names no place.
         """
 
     def watch(self, tell: Tell, stop: Stop) -> None:

@@ -150,8 +150,8 @@ def test_an_attempt_is_started_once(docker_engine: DockerEngine, pool: str) -> N
         local.start(described(pool, "print=ran"))
         ended = heard.job(Phase.SUCCEEDED)
         assert local.start(described(pool, "print=ran")) == ended
-        assert local.find(described(pool)) == ended
-        assert local.find(described(pool, attempt="attempt-2")) is None
+        assert local.find("attempt-1") == ended
+        assert local.find("attempt-2") is None
         local.settle(ended)
         assert local.log(ended, 10) == ["ran"]
     assert len(docker_engine.client.containers.list(all=True)) == 1
@@ -162,7 +162,7 @@ def test_a_container_of_the_same_name_that_is_not_ours_is_left_alone(
 ) -> None:
     docker_engine.client.containers.create(IMAGE, "/box", name="job-attempt-1", network_mode="none")
     with runtime(docker_engine, pool) as local:
-        assert local.find(described(pool)) is None
+        assert local.find("attempt-1") is None
         with pytest.raises(StartFailed, match="not of this run"):
             local.start(described(pool))
 

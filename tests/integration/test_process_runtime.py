@@ -278,8 +278,8 @@ def test_a_job_whose_worker_died_is_adopted_and_its_end_is_known(
     with watching(local) as heard:
         [found] = heard.listed()
         assert (found.phase, found.worker) == (Phase.RUNNING, "w")
-        assert local.start(python(code)) == found == local.find(python(code))
-        assert local.find(python(code, attempt="attempt-2")) is None
+        assert local.start(python(code)) == found == local.find("attempt-1")
+        assert local.find("attempt-2") is None
         os.killpg(int(found.pid), signal.SIGTERM)
         ended = heard.job(Phase.FAILED)
     assert ended.cause

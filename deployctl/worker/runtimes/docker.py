@@ -184,13 +184,18 @@ class DockerRuntime:
         with _patiently():
             return [_text(line) for line in self._engine.log(_id(job), lines=lines)]
 
-    def find(self, description: Description) -> Job | None:
+    def find(
+        self,
+        attempt: str,
+        description: Description | None = None,  # noqa: ARG002
+        pid: str = "",  # noqa: ARG002
+    ) -> Job | None:
         """The container of this attempt, if there is one."""
         with _patiently():
-            container = self._inspect(description.name)
-            if container is None or not _is_of(container, description):
-                return None
-            return self._job(container)
+            for each in self._engine.containers((self._labels[0], f"{marks.ATTEMPT}={attempt}")):
+                if container := self._inspect(each["Id"]):
+                    return self._job(container)
+        return None
 
     def _job(self, container: Json) -> Job:
         job = containers.container_job(container, self._url)

@@ -208,9 +208,14 @@ class ProcessRuntime:
         with self._usable(job.attempt) as folder:
             return last_lines(folder / "output", lines)
 
-    def find(self, description: Description) -> Job | None:
+    def find(
+        self,
+        attempt: str,
+        description: Description | None = None,  # noqa: ARG002
+        pid: str = "",  # noqa: ARG002
+    ) -> Job | None:
         """The program of this attempt, if it was ever started and is not forgotten."""
-        with self._usable(description.attempt) as folder:
+        with self._usable(attempt) as folder:
             return self._read(folder)
 
     def watches(self) -> Iterable[Watch]:

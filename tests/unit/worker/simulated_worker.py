@@ -224,8 +224,13 @@ class SimulatedRuntime:
     def settle(self, job: Job) -> None:  # noqa: ARG002
         self._carry(lambda: None)
 
-    def find(self, description: Description) -> Job | None:
-        return self._carry(lambda: next(iter(self.cluster.of(description.attempt)), None))
+    def find(
+        self,
+        attempt: str,
+        description: Description | None = None,  # noqa: ARG002
+        pid: str = "",  # noqa: ARG002
+    ) -> Job | None:
+        return self._carry(lambda: next(iter(self.cluster.of(attempt)), None))
 
     def abandon(self, description: Description) -> None:
         self._carry(lambda: self.cluster.leftovers.discard(description.name))

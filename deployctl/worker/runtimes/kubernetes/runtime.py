@@ -134,18 +134,26 @@ class KubernetesRuntime:
         cluster, namespace = self._clusters.at(job)
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
-    def find(self, description: Description) -> Job | None:
+    def find(
+        self, attempt: str, description: Description | None = None, pid: str = ""
+    ) -> Job | None:
         """Asks the cluster for the job of this attempt, wherever it looks, and whatever its name:
-        a run's name and the variables that name and place a job can be changed meanwhile.
+        a run's name and the variables that name and place a job can be changed meanwhile. Without a
+        description, all clusters that are known are asked.
         """
-        cluster = self._cluster_of(description)
-        namespace = self._manifest(description, self._secrets.open()).namespace
-        self._observer.look_into(cluster, namespace)
-        label = f"{ATTEMPT}={description.attempt}"
+        if description is None:
+            clusters, namespace = self._clusters.all(), pid.rpartition(":")[0].rpartition(":")[2]
+        else:
+            clusters = [self._cluster_of(description)]
+            namespace = self._manifest(description, self._secrets.open()).namespace
+        if namespace:
+            self._observer.look_into(clusters[0], namespace)
         try:
-            for scope in self._observer.scopes(cluster):
-                for job in cluster.kube.listing(path_of(Kind.JOBS, scope), label, dict).items:
-                    return self._observer.told(cluster, description.attempt) or _job(cluster, job)
+            for cluster in clusters:
+                for scope in self._observer.scopes(cluster):
+                    path = path_of(Kind.JOBS, scope)
+                    for job in cluster.kube.listing(path, f"{ATTEMPT}={attempt}", dict).items:
+                        return self._observer.told(cluster, attempt) or _job(cluster, job)
         except (KubeRefused, KubeUnreachable) as error:
             raise NotNow(str(error)) from error
         return None
