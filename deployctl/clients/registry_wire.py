@@ -9,6 +9,7 @@ speak plain HTTP, which is tried first there; all others are spoken to by TLS.
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -21,6 +22,7 @@ from deployctl import __version__
 from deployctl.clients.http import Connection, NoAnswer, open_client, translate
 from deployctl.clients.registry_auth import CLIENT, Authority, Login, is_loopback
 from deployctl.clients.registry_errors import RegistryError, refused, unreachable
+from deployctl.core.redact import redact
 from deployctl.core.retry import Backoff, asked_wait
 from deployctl.core.stop import Stop
 
@@ -159,7 +161,7 @@ class Wire:
         """The answer, after a second try with what the first one said is wanted."""
         used = self._authority.header(request.scopes)
         response = self._send(request, used)
-        if response.status_code != 401:
+        if response.status_code != 401 or self._elsewhere(str(response.url)):
             return response
         said = response.headers.get_list("WWW-Authenticate")
         better = self._authority.learn(said, request.scopes, used)
@@ -173,13 +175,26 @@ class Wire:
         url = self._url(request.target)
         for _ in range(_REDIRECTS):
             headers = dict(request.headers)
-            if authorization and urlsplit(url).netloc == self._address:
+            elsewhere = self._elsewhere(url)
+            if authorization and not elsewhere:
                 headers["Authorization"] = authorization
-            response = self._send_one(request.method, url, headers, request.body)
-            target = response.headers.get("Location")
-            if request.method not in ("GET", "HEAD") or not response.is_redirect or not target:
+            try:
+                response = self._send_one(request.method, url, headers, request.body)
+            except NoAnswer as lost:
+                lost.reason = f"{elsewhere}: {lost.reason}" if elsewhere else lost.reason
+                raise
+            if not response.is_redirect:
                 return response
             response.close()
+            target = response.headers.get("Location", "")
+            if request.method not in ("GET", "HEAD") or not target:
+                shown = redact(target.partition("?")[0])
+                raise NoAnswer(
+                    f"it redirects to '{shown}', also what is sent to it",
+                    sent=False,
+                    hopeless=True,
+                    help="name the image by the address where its registry really is",
+                )
             url = self._url(urljoin(url, target))
         raise NoAnswer("it redirects in circles", sent=False, hopeless=True)
 
@@ -199,10 +214,15 @@ class Wire:
         Registries behind a proxy that does the TLS for them often name themselves by http://.
         """
         url = urljoin(f"{self._speaks()}://{self._address}", target)
-        parts = urlsplit(url)
-        return (
-            parts._replace(scheme=self._speaks()).geturl() if parts.netloc == self._address else url
-        )
+        if self._elsewhere(url):
+            return url
+        return urlsplit(url)._replace(scheme=self._speaks(), netloc=self._address).geturl()
+
+    def _elsewhere(self, url: str) -> str:
+        """Where a URL leads to, for messages, if that is not the registry itself; else ""."""
+        netloc = urlsplit(url).netloc
+        itself = _without_usual_port(netloc) == _without_usual_port(self._address)
+        return "" if itself else f"'{netloc.rpartition('@')[2]}' behind it"
 
     def _speaks(self) -> str:
         """The scheme of the registry's URLs. Raises NoAnswer."""
@@ -234,8 +254,8 @@ class Wire:
                 content = response.read()
         except NoAnswer:
             content = b""
-        user = self._authority.user
-        return refused(self.host, request.about, response.status_code, content, user)
+        user, by = self._authority.user, self._elsewhere(str(response.url))
+        return refused(self.host, request.about, response.status_code, content, user, by=by)
 
     def _fetch_token(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
@@ -257,3 +277,7 @@ class Wire:
             about, by = f"log in to '{self.host}'", f"its token server '{host}'"
             problem = refused(self.host, about, status, answer, self._authority.user, by=by)
             self.pause(waits, problem, again=status in _AGAIN)
+
+
+def _without_usual_port(netloc: str) -> str:
+    return re.sub(r":(80|443)$", "", netloc.lower())
