@@ -328,12 +328,14 @@ def _follow(
     opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
     if foreign(source.dockerfile):
         report.error("DC736", "the Dockerfile is for a builder of its own", opening)
-    if config.run.get("OnBuild"):
-        report.error("DC736", "the base image has ONBUILD instructions", opening)
     for each in instructions:
         text = " ".join([each.keyword, *each.words])
         try:
-            if each.keyword in ("COPY", "ADD"):
+            if each.keyword == "FROM":
+                if config.run.get("OnBuild"):
+                    raise NeedsEngine("what it begins from has ONBUILD instructions")
+                config.begin_stage()
+            elif each.keyword in ("COPY", "ADD"):
                 placed.copy(each, files, config.folder)
                 copied.append(text)
             elif config.apply(each):

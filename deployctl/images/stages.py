@@ -16,8 +16,8 @@ from deployctl.images.dockerfile import Dockerfile, Instruction, Stage
 from deployctl.images.words import BadSubstitution, substitute
 
 SCRATCH = "scratch"
-_AS_WRITTEN = frozenset({"RUN", "CMD", "ENTRYPOINT", "SHELL", "HEALTHCHECK", "ONBUILD"})
-"""Their variables are replaced when they run, or never."""
+_AS_WRITTEN = frozenset({"FROM", "RUN", "CMD", "ENTRYPOINT", "SHELL", "HEALTHCHECK", "ONBUILD"})
+"""Their variables are replaced when they run, or never; those of FROM by `base_of`."""
 
 
 class BadDockerfile(DeployctlError):
@@ -184,7 +184,8 @@ def chain(dockerfile: Dockerfile, target: str | None, given: Given) -> tuple[Bas
 def resolve(
     dockerfile: Dockerfile, stages: Iterable[Stage], given: Given, env: Mapping[str, str]
 ) -> Iterator[Instruction]:
-    """The instructions of a chain with all variables replaced and quotes gone.
+    """The instructions of a chain with all variables replaced and quotes gone, and each FROM as it
+    is written.
 
     `env`: the variables of the image that the chain begins from. ENV, LABEL and ARG keep the form
     `name=value`. Raises BadSubstitution.
@@ -192,7 +193,7 @@ def resolve(
     outside = global_arguments(dockerfile, given)
     arguments: dict[str, str] = {}
     variables = dict(env)
-    for written in (found for stage in stages for found in stage.instructions):
+    for written in (found for each in stages for found in (each.opening, *each.instructions)):
         instruction = _expanded(written, {**arguments, **variables}, dockerfile.escape)
         if instruction.keyword == "ENV":
             variables |= pairs(instruction.words)

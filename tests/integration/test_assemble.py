@@ -135,6 +135,7 @@ SIMPLE = [
     "ENTRYPOINT /box print=1",
     'CMD ["a"]\nENTRYPOINT ["/box"]',
     "CMD /box print=1",
+    'CMD ["a"]\nFROM first\nENTRYPOINT ["/box"]',
     'SHELL ["/box", "-x"]\nCMD a b',
     "VOLUME /a /b",
     'VOLUME ["/c d"]',
@@ -161,7 +162,10 @@ ON_NOTHING = [
 
 @pytest.mark.parametrize(
     "text",
-    [*(f"FROM BASE\n{text}" for text in SIMPLE), *(f"FROM scratch\n{text}" for text in ON_NOTHING)],
+    [
+        *(f"FROM BASE AS first\n{text}" for text in SIMPLE),
+        *(f"FROM scratch\n{text}" for text in ON_NOTHING),
+    ],
 )
 def test_the_image_is_the_one_that_an_engine_builds(
     docker_engine: DockerEngine,

@@ -207,7 +207,14 @@ def test_onbuild_of_the_base_is_refused(project: Project) -> None:
     pushed = project.push()
     project.base = f"{pushed.name}:1"
     project.write(FLOW)
-    with pytest.raises(CannotAssemble, match="Dockerfile:1:1: the base image has ONBUILD"):
+    with pytest.raises(CannotAssemble, match="Dockerfile:1:1: what it begins from has ONBUILD"):
+        project.build()
+
+
+def test_onbuild_of_a_stage_is_refused(project: Project) -> None:
+    project.base += " AS first"
+    project.write("ONBUILD RUN x\nFROM first\n")
+    with pytest.raises(CannotAssemble, match="Dockerfile:3:1: what it begins from has ONBUILD"):
         project.build()
 
 

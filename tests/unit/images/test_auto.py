@@ -35,7 +35,7 @@ def test_a_folder_may_be_called_anything(name: str) -> None:
     parsed = parse(text)
     assert parsed.problems == ()
     given = Given({}, "linux/amd64", "linux/amd64")
-    found = list(resolve(parsed, parsed.stages, given, {"HOME": "/root"}))
+    _, *found = resolve(parsed, parsed.stages, given, {"HOME": "/root"})
     home = f"/opt/prefect/{name}"
     assert [each.words for each in found] == [
         ("requirements.txt", f"{home}/requirements.txt"),

@@ -104,7 +104,8 @@ def test_the_first_mistake_is_raised_with_its_place() -> None:
 def test_variables_are_replaced_in_their_order(text: str, words: list[str]) -> None:
     parsed = parse(f"ARG GLOBAL=outer\nFROM a\n{text}")
     env = {"BASE": "of the image", "PORT": "80"}
-    resolved = resolve(parsed, parsed.stages, GIVEN, env)
+    opening, *resolved = resolve(parsed, parsed.stages, GIVEN, env)
+    assert opening.keyword == "FROM"
     assert [" ".join(found.words) for found in resolved] == words
 
 
@@ -119,7 +120,9 @@ def test_a_stage_has_the_variables_of_the_one_that_it_begins_from() -> None:
     parsed = parse("FROM a AS x\nARG V\nENV E=1\nFROM b AS y\nFROM x\nUSER $V$E")
     base, stages = chain(parsed, None, GIVEN)
     assert (base.image, len(stages)) == ("a", 2)
-    assert list(resolve(parsed, stages, GIVEN, {}))[-1].words == ("91",)
+    resolved = list(resolve(parsed, stages, GIVEN, {}))
+    assert [found.keyword for found in resolved] == ["FROM", "ARG", "ENV", "FROM", "USER"]
+    assert resolved[-1].words == ("91",)
 
 
 def test_the_arguments_that_count() -> None:
