@@ -41,7 +41,11 @@ _GLIBC = range(28, 16, -1)
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 _SECONDS = 1800.0
 _LINES_SHOWN = 10
-_ELSEWHERE = re.compile(r"\s*(?:-r|-c|-e|--requirement|--constraint|--editable|\.|/)|.*file:")
+_ELSEWHERE = re.compile(
+    r"\s*(?:-[rcef]|--(?:requirement|constraint|editable|find-links)|\."
+    r"|[^\s:#;@]*/|[^\s:#;@]+\.(?:whl|zip|tar)\b)|.*file:"
+)
+"""A line by which something is installed that is known by its path only."""
 _NAMES_PREFECT = re.compile(r"^\s*prefect(?![\w-])", re.MULTILINE | re.IGNORECASE)
 _RELEASE = re.compile(r"(\d+(?:\.\d+)+(?:(?:a|b|rc)\d+)?)-python")
 _SHEBANG = re.compile(rb"\A(?:#!/bin/sh\n'''exec' .*\n' '''\n|#!.*python.*\n)")
@@ -73,7 +77,7 @@ class Wanted:
     @property
     def key(self) -> str | None:
         """A tag for the layer; None if what is installed does not stand in the file alone."""
-        text = self.requirements.read_text(encoding="utf-8")
+        text = _text(self.requirements)
         if any(_ELSEWHERE.match(line) for line in text.splitlines()):
             return None
         named = [_FORMAT, text, self.python, self.architecture, self.prefect]
@@ -94,9 +98,21 @@ def wanted(requirements: Path, image: str, env: Mapping[str, str], platform: Pla
     if platform.os != "linux" or platform.architecture not in _ARCHITECTURES:
         raise NoWheels(f"requirements for {platform} cannot be installed without Docker")
     release = _RELEASE.search(image)
-    named = _NAMES_PREFECT.search(requirements.read_text(encoding="utf-8"))
+    named = _NAMES_PREFECT.search(_text(requirements))
     prefect = release[1] if release and not named else None
     return Wanted(requirements, python, _ARCHITECTURES[platform.architecture], prefect)
+
+
+def _text(requirements: Path) -> str:
+    try:
+        return requirements.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise NoWheels(f"'{requirements.name}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise NoWheels(
+            f"'{requirements.name}' is not a text in UTF-8",
+            help="save it as UTF-8; `pip freeze >` of PowerShell writes UTF-16",
+        ) from error
 
 
 def variables(env: Mapping[str, str]) -> dict[str, str]:

@@ -62,13 +62,47 @@ def test_an_unknown_kind_of_base_is_refused(
 
 
 @pytest.mark.parametrize(
-    "line", ["-r more.txt", " -c pins.txt", "-e .", "./here", "/there", "x @ file:///x.whl"]
+    "line",
+    [
+        *("-r more.txt", " -c pins.txt", "-e .", "./here", "/there", "x @ file:///x.whl"),
+        *("-f wheels", "--find-links=wheels", "wheels/x-1-py3-none-any.whl", "libs/x", "x.tar.gz"),
+    ],
 )
 def test_a_layer_that_is_of_more_than_the_file_is_not_found_again(
     requirements: Path, line: str
 ) -> None:
     requirements.write_text(f"pandas\n{line}\n")
     assert wanted(requirements, IMAGE, ENV, AMD64).key is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("pandas[a]==2 # a/b", "-i https://x.example/simple", "--index-url=https://x.example/"),
+        *("x @ https://x.example/x.whl", "https://x.example/x.whl", 'x.y; os_name == "a/b"'),
+    ],
+)
+def test_what_has_an_address_is_known_by_it(requirements: Path, line: str) -> None:
+    requirements.write_text(line)
+    assert wanted(requirements, IMAGE, ENV, AMD64).key
+
+
+def test_requirements_that_begin_with_a_mark_of_utf_8(requirements: Path) -> None:
+    requirements.write_text("\ufeffprefect\n", encoding="utf-8")
+    assert wanted(requirements, IMAGE, ENV, AMD64).prefect is None
+
+
+def test_requirements_in_another_encoding_are_refused(requirements: Path) -> None:
+    requirements.write_text("pandas\n", encoding="utf-16")
+    with pytest.raises(NoWheels, match=r"'requirements.txt' is not a text in UTF-8"):
+        wanted(requirements, IMAGE, ENV, AMD64)
+
+
+def test_requirements_that_cannot_be_read_are_refused(requirements: Path) -> None:
+    requirements.unlink()
+    requirements.mkdir()
+    with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be read: Is a directory"):
+        wanted(requirements, IMAGE, ENV, AMD64)
 
 
 def test_the_key_is_of_all_that_decides(requirements: Path) -> None:
