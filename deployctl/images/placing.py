@@ -9,7 +9,7 @@ base image has there, is refused, with the line and the reason:
 - a user is to own the destination, which is so only if the base image does not have that folder.
 
 A folder on the way is written as Docker makes it, of user 0 and with mode 755, unless the base
-image is known to have it, being the working folder or a volume. That another folder of a base
+image is known to have it, being the working folder or above it. That another folder of a base
 image has other rights, or is a link, is the one thing that is taken not to be so. On `scratch` all
 is known, and nothing of this is refused.
 """
@@ -34,6 +34,7 @@ _LINKS = frozenset(
 )
 _OWN_RIGHTS = frozenset({"/home", "/root", "/tmp", "/var/tmp"})
 _MOUNTED = frozenset({"/dev", "/proc", "/sys"})
+_DELETES = ".wh."
 _FOLDER = Item(Kind.FOLDER, 0o755)
 _NUMBERS = re.compile(r"([0-9]+)(?::([0-9]+))?")
 _OCTAL = re.compile(r"0?[0-7]{3,4}")
@@ -177,6 +178,11 @@ class Placed:
 
     def _put(self, path: str, item: Item) -> None:
         """Puts something in the place of whatever was copied there before."""
+        if posixpath.basename(path).startswith(_DELETES):
+            raise NeedsEngine(
+                f"'{path}' cannot be in an image: in a layer such a name deletes what is below",
+                help="leave it out in .dockerignore",
+            )
         here = self._item(path)
         if here and (here.kind is Kind.FOLDER) != (item.kind is Kind.FOLDER):
             raise NeedsEngine(f"'{path}' was copied before, as {_a(here.kind)}")
@@ -226,4 +232,7 @@ def _is_archive(entry: Entry) -> bool:
     with entry.source.open("rb") as file:
         if file.read(4) == b"\x28\xb5\x2f\xfd":  # zstd, which this Python may not know
             return True
-    return tarfile.is_tarfile(entry.source)
+    try:
+        return tarfile.is_tarfile(entry.source)
+    except EOFError:  # it begins as one that is packed, and breaks off
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -27,6 +28,8 @@ FILES = Files(
         entry("src/link", 0o777, Kind.LINK),
         entry("bin", 0o755, Kind.FOLDER),
         entry("bin/tool"),
+        entry("deleted", 0o755, Kind.FOLDER),
+        entry("deleted/.wh.tool"),
     ]
 )
 
@@ -117,6 +120,7 @@ def test_on_an_empty_base_all_is_known(text: str, found: list[str]) -> None:
         ("ADD https://example.com/x.py ./", "ADD would fetch"),
         ("COPY src /app\nCOPY flow.py /app/link", "'/app/link' is a link that was copied before"),
         ("COPY src /app\nCOPY flow.py /app/link/", "the way leads through '/app/link'"),
+        ("COPY deleted /app/", "'/app/.wh.tool' cannot be in an image"),
         ("COPY flow.py /app/\nCOPY src /app/flow.py", "the way leads through '/app/flow.py'"),
     ],
 )
@@ -136,6 +140,16 @@ def test_what_cannot_be_known_is_refused(text: str, reason: str) -> None:
 def test_what_docker_would_not_take_either(text: str, reason: str) -> None:
     with pytest.raises(NothingToCopy, match=reason):
         placed(text)
+
+
+def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "x.gz"
+    file.write_bytes(gzip.compress(bytes(10_000))[:-20])
+    files = Files([Entry("x.gz", Kind.FILE, 0o644, file.stat().st_size, "", file)])
+    (add,) = parse("FROM x\nADD x.gz .").stages[0].instructions
+    result = Placed("/app")
+    result.copy(add, files, "/app")
+    assert listed(result) == ["app/x.gz 644 0:0"]
 
 
 @pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz"])
