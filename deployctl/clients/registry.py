@@ -7,7 +7,6 @@ there. `registry_upload` sends blobs, `registry_wire` every single request.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from deployctl.clients.http import NoAnswer
 from deployctl.clients.registry_auth import Login
-from deployctl.clients.registry_errors import RegistryError, WrongContent, unreachable
+from deployctl.clients.registry_errors import WrongContent, unreachable
 from deployctl.clients.registry_upload import Source, Upload, may_push
 from deployctl.clients.registry_wire import Request, Wire
 from deployctl.core.retry import Backoff
@@ -36,7 +35,6 @@ MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _ACCEPT = {"Accept": ", ".join([OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST])}
 _PIECE = 1 << 20
 _DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]+")
-_NEXT_PAGE = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +146,6 @@ class Registry:
                 f" {said} and not {digest}"
             )
         return digest
-
-    def tags(self, repository: str) -> list[str]:
-        """All tags of a repository, as the registry sorts them. Raises NotInRegistry."""
-        found: list[str] = []
-        target: str | None = f"/v2/{repository}/tags/list"
-        while target:
-            about = f"list the tags of '{repository}'"
-            reply = self._wire.ask(Request("GET", target, about, _may_pull(repository)))
-            try:
-                found += json.loads(reply.content).get("tags") or []
-            except (ValueError, AttributeError, TypeError) as error:
-                raise RegistryError(f"the registry '{self.host}' lists tags in no JSON") from error
-            link = _NEXT_PAGE.search(reply.headers.get("link", ""))
-            target = link[1] if link else None
-        return found
 
     # Blobs
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deployctl.clients.registry import Registry
-from deployctl.clients.registry_errors import NotInRegistry
 from tests.integration.conftest import Cli
 from tests.support.docker_engine import DockerEngine
 from tests.support.project import write_project
@@ -65,14 +65,12 @@ class Repository:
     def __init__(self, registry: LocalRegistry, path: str) -> None:
         self.name = f"{registry.host}/{path}"
         self._path = path
+        self._list = f"{registry.url}/v2/{path}/tags/list"
         self._client = Registry(registry.host)
 
     @property
     def tags(self) -> list[str]:
-        try:
-            return self._client.tags(self._path)
-        except NotInRegistry:
-            return []
+        return httpx.get(self._list).json().get("tags") or []
 
     def digest(self, tag: str) -> str | None:
         return self._client.head_manifest(self._path, tag)

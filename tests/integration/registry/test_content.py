@@ -57,14 +57,6 @@ def test_a_manifest_comes_back_as_it_was(
     assert client.head_manifest(name, "2") is None
 
 
-def test_all_tags_are_listed(proxied: Proxy, opened: Opened, name: str) -> None:
-    client = opened(host(proxied))
-    add_image(client, name, "1", [b"layer"])
-    more = f'</v2/{name}/tags/list?last=0>; rel="next"'
-    proxied.answer(200, path="/tags/", headers={"Link": more}, body={"tags": ["0"]})
-    assert client.tags(name) == ["0", "1"]
-
-
 def test_many_threads_push_at_once(
     gate: TokenGate, opened: Opened, name: str, tmp_path: Path
 ) -> None:
