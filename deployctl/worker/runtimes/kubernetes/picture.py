@@ -119,6 +119,16 @@ class Picture:
                 if own.cause is None and not own.ending:
                     yield job, self.pods(attempt)
 
+    def is_unexplained(self, job: JobFacts) -> bool:
+        """Whether a Job is news that failed, and whose pods may know more of it than was heard."""
+        told = self._told.get(job.attempt)
+        return (
+            job.phase is Phase.FAILED
+            and told is not None
+            and told.phase is not Phase.FAILED
+            and not any(pod.phase.is_over and pod.cause for pod in self.pods(job.attempt))
+        )
+
     def streaming(self) -> Iterator[PodFacts]:
         """The pods that print something, or have, of jobs whose output is to be repeated."""
         for attempt, job in self._jobs.items():

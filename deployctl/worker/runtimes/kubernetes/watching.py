@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,10 +21,16 @@ from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Str
 from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
+from deployctl.jobs.marks import ATTEMPT
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Cause, News, Tell, Watch
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster
-from deployctl.worker.runtimes.kubernetes.facts import PodFacts, job_facts, pod_facts
+from deployctl.worker.runtimes.kubernetes.facts import (
+    JobFacts,
+    PodFacts,
+    job_facts,
+    pod_facts,
+)
 from deployctl.worker.runtimes.kubernetes.picture import EVERYWHERE, Kind, Picture
 
 T = TypeVar("T")
@@ -229,13 +236,30 @@ class Lookout:
         for each in news:
             self._tell(each)
 
+    def _ask_pods(self, scope: str, jobs: Sequence[JobFacts]) -> None:
+        """Reads the pods of Jobs that failed before it is told: the pods' watch may be late, and
+        the cause is reported once."""
+        unexplained = self.ask(lambda picture: [*filter(picture.is_unexplained, jobs)])
+        if not unexplained:
+            return
+        only = f"{ATTEMPT}={unexplained[0].attempt}" if len(unexplained) == 1 else self._selector
+        with suppress(KubeRefused, KubeUnreachable):
+            pods = self.cluster.kube.listing(path_of(Kind.PODS, scope), only, pod_facts).items
+            with self._lock:
+                for pod in pods:
+                    self._publish(self.picture.pod_seen(pod))
+
     def _listed(self, kind: Kind, scope: str, facts: list[Any]) -> None:
+        if kind is Kind.JOBS:
+            self._ask_pods(scope, facts)
         with self._lock:
             take = self.picture.jobs_listed if kind is Kind.JOBS else self.picture.pods_listed
             self._publish(take(scope, facts))
 
     def _changed(self, kind: Kind, event: str, facts: Any, item: Json) -> None:
         picture, gone = self.picture, event == "DELETED"
+        if kind is Kind.JOBS and not gone:
+            self._ask_pods(facts.namespace, [facts])
         with self._lock:
             if kind is Kind.JOBS:
                 news = (picture.job_gone if gone else picture.job_seen)(facts)
