@@ -15,6 +15,7 @@ from deployctl.cli.main import Exit
 from deployctl.cli.render import Format, Outcome
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.redact import redact
 from deployctl.core.values import Json
 from deployctl.deploy.model import Key, Plan, Result, Status
 
@@ -113,16 +114,12 @@ def running(
         yield now
     except Exit as ended:
         code = ended.code
-    except DeployctlError as error:
-        if show_traceback:
-            traceback.print_exc()
-        now.error = error
     except OutputError:
         raise
     except Exception as error:
         if show_traceback:
-            raise
-        now.error = defect(error)
+            write([redact(traceback.format_exc())], stderr=True)
+        now.error = error if isinstance(error, DeployctlError) else defect(error)
     finally:
         narrator.close()
     _TELL[output](now.outcome())
