@@ -52,6 +52,8 @@ class Settings:
     csrf_support: bool = True
     cloud_api_url: str = CLOUD_API_URL
     default_work_pool_name: str | None = None
+    docker_build_namespace: str = ""
+    """Before the names of images that name no registry and no owner."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Field → where its value came from; fields that have their default are not in it."""
 
@@ -159,6 +161,12 @@ NAMES: tuple[Name, ...] = (
         ("deployments", "default_work_pool_name"),
         text,
         aliases=("PREFECT_DEFAULT_WORK_POOL_NAME",),
+    ),
+    Name(
+        "docker_build_namespace",
+        ("deployments", "default_docker_build_namespace"),
+        text,
+        aliases=("PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE",),
     ),
 )
 """Every setting that is read."""

@@ -54,7 +54,7 @@ class Building:
 
 
 def with_expected(
-    known: Known, loaded: Loaded, building: Building, report: Report, stop: Stop
+    known: Known, loaded: Loaded, building: Building, report: Report, session: Session
 ) -> Known:
     """The same with what the steps gave elsewhere, or what can be said of it before they run."""
     if building.built is not None:
@@ -66,7 +66,15 @@ def with_expected(
         return known
     place = None
     if building.look:
-        place = workplace(loaded, known.folder, known.environ, building.maker, Quiet(), stop)
+        place = workplace(
+            loaded,
+            known.folder,
+            known.environ,
+            building.maker,
+            Quiet(),
+            session.stop,
+            session.settings.docker_build_namespace,
+        )
     outputs = expected(loaded, known.environ, report, place)
     return replace(known, outputs=outputs, pins=building.pins)
 
@@ -88,10 +96,11 @@ def workplace(
     maker: Maker | None,
     progress: Progress,
     stop: Stop,
+    namespace: str,
 ) -> Workplace:
-    """Where the steps of a file run, if deployctl runs in `folder`."""
+    """Where the steps of a file run, if deployctl runs in `folder`; `namespace` is for images."""
     python = project_python(FilePath(loaded.document.file).absolute().parent, environ)
-    return Workplace(folder, environ, python, progress.output, stop, maker)
+    return Workplace(folder, environ, python, progress.output, stop, maker, namespace)
 
 
 def run_all(

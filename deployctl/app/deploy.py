@@ -32,7 +32,13 @@ def build(
     progress.phase("building")
     known, building = prepared.known, prepared.building
     place = workplace(
-        prepared.loaded, known.folder, known.environ, building.maker, progress, session.stop
+        prepared.loaded,
+        known.folder,
+        known.environ,
+        building.maker,
+        progress,
+        session.stop,
+        session.settings.docker_build_namespace,
     )
     outputs = run_all(prepared.loaded, place, lambda: session, done)
     prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))

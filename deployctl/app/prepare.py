@@ -104,7 +104,7 @@ def prepare(
         checkout=checkout,
         steps_left_out=not building.runs,
     )
-    known = with_expected(known, loaded, building, report, session.stop)
+    known = with_expected(known, loaded, building, report, session)
     made = Prepared(loaded, Plan(()), record, dialect, known, tuple(pools), tuple(live), building)
     return planned(made, session, report)
 

@@ -17,6 +17,7 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
     from functools import cache
     from pathlib import Path
 
+    from deployctl.api.settings import load_settings
     from deployctl.app.building import expected, run_all, workplace
     from deployctl.app.built import Built
     from deployctl.app.load import Order
@@ -38,6 +39,7 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
             expected(each, os.environ, now.report)
         if now.hopeless:
             raise Exit(1)
+        settings = load_settings(os.environ, Path.cwd(), profile=connecting.profile)
         stop = closing.enter_context(signals(now))
 
         @cache
@@ -49,7 +51,15 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
         done: Done = {}
         outputs: dict[str, Outputs] = {}
         for each in loaded:
-            place = workplace(each, Path.cwd(), os.environ, images, now.narrator, stop)
+            place = workplace(
+                each,
+                Path.cwd(),
+                os.environ,
+                images,
+                now.narrator,
+                stop,
+                settings.docker_build_namespace,
+            )
             outputs |= run_all(each, place, opened, done)
         now.data |= Built(outputs, images.pins).as_json(images.made)
         now.say(listed(images.made))

@@ -29,14 +29,17 @@ class Maker(Protocol):
     def find(self, recipe: Recipe) -> Image | None:
         """The image that building the recipe would give, if it is there already."""
 
-    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:
+    def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:
         """The image that publishing an image which was found would give, if it is published."""
 
     def make(self, recipe: Recipe) -> Image:
         """Builds an image, or finds it."""
 
-    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
-        """Puts an image into its registry, under `tag` and the tags `more`."""
+    def publish(
+        self, name: str, tag: str | None, more: Sequence[str], login: Login | None
+    ) -> Image:
+        """Puts an image into its registry, under `tag` and the tags `more`; without a tag all that
+        were made under this name, with the tags that they have."""
 
     def dockerfile(self, recipe: Recipe) -> str:
         """The text of the Dockerfile that the recipe is built by."""
@@ -44,6 +47,14 @@ class Maker(Protocol):
     @property
     def pins(self) -> Mapping[str, str]:
         """`name:tag` of what was published → how to name exactly that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    builder: Builder
+    image: Image
+    tags: tuple[str, ...]
+    """All that the image has."""
 
 
 @dataclass(slots=True)
@@ -58,9 +69,10 @@ class Images:
     machine: Callable[[], str]
     """The platform that builds, which images are for whose recipe names none."""
     pins: dict[str, str] = field(default_factory=dict)
-    _made: dict[str, tuple[Builder, Image]] = field(default_factory=dict)
+    _made: dict[str, _Made] = field(default_factory=dict)
+    """`name:tag`, with every tag of an image."""
     _found: dict[str, tuple[Image, Base]] = field(default_factory=dict)
-    """`name:tag` of images that were found → the same, and where it is if it is published."""
+    """The same of images that were found, with where they are if they are published."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, recipe: Recipe) -> Image | None:
@@ -79,16 +91,23 @@ class Images:
         image = replace(image, tag=recipe.tag or content)
         self._pin(image, recipe.additional_tags)
         with self._lock:
-            self._found[f"{image.name}:{image.tag}"] = (image, published)
+            for tag in (image.tag, *recipe.additional_tags):
+                self._found[f"{image.name}:{tag}"] = (image, published)
         return image
 
-    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:
+    def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:
         """The image that publishing an image which was found would give, if it is published."""
         with self._lock:
-            image, published = self._found.get(f"{name}:{tag}", (None, None))
-        if image is None or published is None:
+            found = {
+                each
+                for key, each in self._found.items()
+                if (each[0].name == name if tag is None else key == f"{name}:{tag}")
+            }
+        if len(found) != 1:
             return None
-        image = replace(image, digest=image.digest or self.digest_of(published))
+        ((image, published),) = found
+        digest = image.digest or self.digest_of(published)
+        image = replace(image, tag=tag or image.tag, digest=digest)
         self._pin(image, more)
         return image if image.digest else None
 
@@ -100,18 +119,22 @@ class Images:
         image = builder.find(recipe, content) if content else None
         if image is None:
             image = builder.build(recipe, source, content)
-        self._keep(builder, image)
-        self._pin(image, recipe.additional_tags)
+        self._keep(builder, image, (image.tag, *recipe.additional_tags))
         return image
 
-    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
-        """Puts an image into its registry, under `tag` and the tags `more`."""
-        with self._lock:
-            made = self._made.get(f"{name}:{tag}")
-        builder, image = made or (self.choose(None), Image(name, tag, built=False))
-        pushed = builder.push(image, (tag, *more), login)
-        self._keep(builder, pushed)
-        self._pin(pushed, more)
+    def publish(
+        self, name: str, tag: str | None, more: Sequence[str], login: Login | None
+    ) -> Image:
+        """Puts an image into its registry, under `tag` and the tags `more`; without a tag all that
+        were made under this name, with the tags that they have."""
+        found = self._made_as(name, tag)
+        if not found:
+            image = Image(name, tag or LATEST, built=False)
+            found = [_Made(self.choose(None), image, (image.tag,))]
+        for made in found:
+            tags = tuple(dict.fromkeys([*([tag] if tag else made.tags), *more]))
+            pushed = made.builder.push(replace(made.image, tag=tags[0]), tags, login)
+            self._keep(made.builder, pushed, tags)
         return pushed
 
     def dockerfile(self, recipe: Recipe) -> str:
@@ -122,7 +145,21 @@ class Images:
     def made(self) -> list[Image]:
         """All images that were made or published, as they are now."""
         with self._lock:
-            return [image for _, image in self._made.values()]
+            return [
+                made.image
+                for key, made in self._made.items()
+                if key == f"{made.image.name}:{made.image.tag}"
+            ]
+
+    def _made_as(self, name: str, tag: str | None) -> list[_Made]:
+        """What was made under a name; with a tag the one that has it."""
+        with self._lock:
+            every = {
+                id(made): made
+                for key, made in self._made.items()
+                if (made.image.name == name if tag is None else key == f"{name}:{tag}")
+            }
+        return list(every.values())
 
     def _pin(self, image: Image, more: Sequence[str]) -> None:
         """Notes under which names an image is to be deployed by digest, if a registry has it."""
@@ -132,9 +169,11 @@ class Images:
             for tag in (image.tag, *more):
                 self.pins[f"{image.name}:{tag}"] = replace(image, tag=tag).pinned
 
-    def _keep(self, builder: Builder, image: Image) -> None:
+    def _keep(self, builder: Builder, image: Image, tags: Sequence[str]) -> None:
+        made = _Made(builder, image, tuple(dict.fromkeys(tags)))
         with self._lock:
-            self._made[f"{image.name}:{image.tag}"] = (builder, image)
+            self._made |= {f"{image.name}:{tag}": made for tag in made.tags}
+        self._pin(image, tags)
 
     def _source(self, recipe: Recipe) -> Source:
         return read(recipe, self.versions)
@@ -167,7 +206,7 @@ class Named:
         """The image."""
         return self._image
 
-    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:  # noqa: ARG002
+    def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         """The image."""
         return self._image
 
@@ -175,7 +214,13 @@ class Named:
         """The image."""
         return self._image
 
-    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:  # noqa: ARG002
+    def publish(
+        self,
+        name: str,  # noqa: ARG002
+        tag: str | None,  # noqa: ARG002
+        more: Sequence[str],  # noqa: ARG002
+        login: Login | None,  # noqa: ARG002
+    ) -> Image:
         """The image."""
         return self._image
 

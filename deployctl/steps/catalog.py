@@ -84,7 +84,15 @@ _OF_PREFECT: Mapping[str, Builtin] = {
 _OF_DOCKER: Mapping[str, Builtin] = {
     "build_docker_image": Builtin(
         docker.build_docker_image,
-        {"image_name": str, "dockerfile": str, "additional_tags": list, "build_backend": str},
+        {
+            "image_name": str,
+            "dockerfile": str,
+            "additional_tags": list,
+            "build_backend": str,
+            "buildargs": dict,
+            "build_args": dict,
+            "labels": dict,
+        },
         frozenset({"image_name"}),
         outputs=docker.OUTPUTS,
         more_inputs=True,

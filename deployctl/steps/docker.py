@@ -16,10 +16,8 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
 from deployctl.images.building import Login
 from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.reference import LATEST, Reference
 from deployctl.steps.place import Workplace
-
-NAMESPACE = "PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE"
-"""Is put before the name of an image that names no registry and no owner."""
 
 OUTPUTS = ("image_name", "tag", "image", "image_id", "additional_tags")
 PUSH_OUTPUTS = ("image_name", "tag", "image", "additional_tags")
@@ -31,14 +29,14 @@ _PLATFORMS = ("platform", "platforms")
 
 def find_docker_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `build_docker_image` will give, if the image is there already; raises as that does."""
-    recipe = recipe_of(inputs, place.folder, place.environ)
+    recipe = recipe_of(inputs, place.folder, place.namespace)
     image = place.images.find(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id} if image else None
 
 
 def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
-    recipe = recipe_of(inputs, place.folder, place.environ)
+    recipe = recipe_of(inputs, place.folder, place.namespace)
     image = place.images.make(recipe)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
         path = place.folder / str(inputs.get("dockerfile_output_path") or "Dockerfile.generated")
@@ -48,32 +46,43 @@ def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str,
 
 def find_pushed_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
-    name, tag, more = _published(inputs, place.environ)
+    name, tag, more = _published(inputs, place.namespace)
     image = place.images.find_published(name, tag, more)
     return _told(image, more) if image else None
 
 
 def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Puts an image into its registry. Raises ProgramError and what the builder raises."""
-    name, tag, more = _published(inputs, place.environ)
+    name, tag, more = _published(inputs, place.namespace)
     image = place.images.publish(name, tag, more, _login(inputs.get("credentials")))
     return _told(image, more)
 
 
 def _published(
-    inputs: Mapping[str, Json], environ: Mapping[str, str]
-) -> tuple[str, str, tuple[str, ...]]:
-    """Name, tag and further tags of what a push step pushes."""
-    more = tuple(map(str, inputs.get("additional_tags") or ()))
-    return full_name(str(inputs["image_name"]), environ), str(inputs.get("tag") or "latest"), more
+    inputs: Mapping[str, Json], namespace: str
+) -> tuple[str, str | None, tuple[str, ...]]:
+    """Name, tag and further tags of what a push step pushes. Raises BadReference."""
+    name, tag = full_name(str(inputs["image_name"]), namespace), str(inputs.get("tag") or "")
+    if not tag and (tag := Reference.parse(name).tag or ""):
+        name = name.removesuffix(f":{tag}")
+    return name, tag or None, _tags(name, tag, inputs.get("additional_tags"))
 
 
-def recipe_of(inputs: Mapping[str, Json], folder: Path, environ: Mapping[str, str]) -> Recipe:
-    """What the inputs of a build step ask for. Raises ProgramError for what cannot be meant."""
+def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
+    """The further tags of an image. Raises BadReference for whatever Docker would refuse."""
+    further = tuple(map(str, more or ()))
+    for each in (str(tag or LATEST), *further):
+        Reference.parse(f"{name}:{each}")
+    return further
+
+
+def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recipe:
+    """What the inputs of a build step ask for. Raises BadReference, and ProgramError for what
+    cannot be meant."""
+    name = full_name(str(inputs["image_name"]), namespace)
     rest = {key: value for key, value in inputs.items() if key not in _OWN}
     arguments = _first(rest, _ARGUMENTS)
     platform = _first(rest, _PLATFORMS)
-    labels = rest.pop("labels", None)
     if isinstance(platform, Sequence) and not isinstance(platform, str):
         if len(platform) > 1:
             raise ProgramError(
@@ -84,24 +93,28 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, environ: Mapping[str, st
         platform = platform[0] if platform else None
     target = rest.pop("target", None)
     return Recipe(
-        name=full_name(str(inputs["image_name"]), environ),
+        name=name,
         folder=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
         dockerfile=str(inputs.get("dockerfile") or "Dockerfile"),
         tag=str(inputs["tag"]) if inputs.get("tag") else None,
-        additional_tags=tuple(map(str, inputs.get("additional_tags") or ())),
-        build_args={key: str(value) for key, value in dict(arguments or {}).items()},
+        additional_tags=_tags(name, inputs.get("tag"), inputs.get("additional_tags")),
+        build_args=_texts(arguments),
         target=str(target) if target else None,
         platform=_platform(str(platform)) if platform else None,
-        labels={key: str(value) for key, value in dict(labels or {}).items()},
+        labels=_texts(rest.pop("labels", None)),
         ignore_cache=bool(inputs.get("ignore_cache")),
         backend="buildx" if inputs.get("build_backend") == "buildx" else "docker-py",
         options=rest,
     )
 
 
-def full_name(name: str, environ: Mapping[str, str]) -> str:
-    """The name of an image with the namespace of the environment, where it has none."""
-    namespace = environ.get(NAMESPACE)
+def _texts(values: Json) -> dict[str, str]:
+    """Names and values of arguments or labels, without those that are null."""
+    return {name: str(value) for name, value in (values or {}).items() if value is not None}
+
+
+def full_name(name: str, namespace: str) -> str:
+    """The name of an image, with the namespace in front if it has neither registry nor owner."""
     return f"{namespace.rstrip('/')}/{name}" if namespace and "/" not in name else name
 
 

@@ -27,6 +27,8 @@ class Workplace:
     """Ends the program that runs, and begins no other."""
     maker: Maker | None = None
     """What makes images; None where nothing does."""
+    namespace: str = ""
+    """Stands before the names of images that name no registry and no owner."""
 
     @property
     def images(self) -> Maker:

@@ -101,6 +101,13 @@ def test_each_value_remembers_where_it_came_from(folder: Path) -> None:
         ("PREFECT_CLOUD_API_URL", "https://cloud/api/", "cloud_api_url", "https://cloud/api"),
         ("PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME", "p", "default_work_pool_name", "p"),
         ("PREFECT_DEFAULT_WORK_POOL_NAME", "p", "default_work_pool_name", "p"),
+        ("PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE", "r/o", "docker_build_namespace", "r/o"),
+        (
+            "PREFECT_DEPLOYMENTS_DEFAULT_DOCKER_BUILD_NAMESPACE",
+            "r/o",
+            "docker_build_namespace",
+            "r/o",
+        ),
     ],
 )
 def test_variables(folder: Path, variable: str, text: str, field: str, value: Any) -> None:

@@ -112,6 +112,46 @@ def test_what_is_pushed_is_pinned_under_all_its_tags(folder: Path) -> None:
     assert pushed.pinned == f"{NAME}:2@{shelf.digest}"
 
 
+def test_any_tag_of_an_image_leads_to_it_when_it_is_pushed(folder: Path) -> None:
+    """Also where only its registry has it, and the engine knows nothing of it."""
+    shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2", additional_tags=("latest",))
+    images(shelf).make(recipe)
+    shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
+    shelf.digest = "sha256:there"
+    made = images(shelf, asked=lambda _: None)
+    assert made.make(recipe).digest == "sha256:there"
+    pushed = made.publish(NAME, "latest", [], None)
+    assert (pushed.tag, pushed.digest, pushed.built) == ("latest", "sha256:there", False)
+    looked = images(shelf)
+    looked.find(recipe)
+    found = looked.find_published(NAME, "latest", [])
+    assert found
+    assert (found.tag, found.digest) == ("latest", "sha256:there")
+
+
+def test_without_a_tag_all_that_was_made_under_a_name_is_pushed(folder: Path) -> None:
+    shelf = Shelf()
+    made = images(shelf)
+    made.make(Recipe(NAME, folder, tag="2", additional_tags=("latest",)))
+    made.make(Recipe("other/name", folder, tag="4", labels={"a": "b"}))
+    assert made.publish(NAME, None, ["more"], None).tag == "2"
+    assert shelf.pushed == [(f"{NAME}:2", ("2", "latest", "more"))]
+    made.make(Recipe(NAME, changed_folder(folder), tag="3"))
+    assert made.publish(NAME, None, [], None).tag == "3"
+    assert shelf.pushed[2:] == [(f"{NAME}:3", ("3",))]
+    assert made.publish("third/name", None, [], None).tag == "latest"
+
+
+def test_without_a_tag_a_plan_knows_what_is_pushed(folder: Path) -> None:
+    shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2", additional_tags=("latest",))
+    content = images(shelf).make(recipe) and shelf.built[0]
+    looked = images(shelf, {f"{NAME}:{content}": "sha256:there"})
+    looked.find(recipe)
+    found = looked.find_published(NAME, None, [])
+    assert found
+    assert (found.tag, found.digest) == ("2", "sha256:there")
+
+
 def test_an_image_that_was_made_elsewhere_can_be_pushed() -> None:
     made = images(Shelf())
     assert not made.publish(NAME, "2", [], None).built

@@ -12,7 +12,7 @@ from deployctl.images.building import Login
 from deployctl.images.engine_errors import BuildFailed
 from deployctl.images.making import Named
 from deployctl.images.model import Image, Recipe
-from deployctl.steps.docker import NAMESPACE, recipe_of
+from deployctl.steps.docker import recipe_of
 from deployctl.steps.engine import plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
@@ -31,7 +31,7 @@ HERE = Path("/project")
         ({"tag": 3.1, "additional_tags": [1, "b"]}, {"tag": "3.1", "additional_tags": ("1", "b")}),
         ({"path": "sub", "dockerfile": "x/D"}, {"folder": HERE / "sub", "dockerfile": "x/D"}),
         ({"context_path": "/else"}, {"folder": Path("/else")}),
-        ({"buildargs": {"A": 1}}, {"build_args": {"A": "1"}}),
+        ({"buildargs": {"A": 1, "UNSET": None}}, {"build_args": {"A": "1"}}),
         ({"build_args": {"A": "b"}}, {"build_args": {"A": "b"}}),
         ({"platform": "linux/arm64"}, {"platform": "linux/arm64"}),
         ({"platform": "amd64"}, {"platform": "linux/amd64"}),
@@ -56,7 +56,7 @@ def test_the_inputs_of_a_build_step_are_a_recipe(
     inputs: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     plain = Recipe("team/app", HERE)
-    assert recipe_of({"image_name": "team/app", **inputs}, HERE, {}) == replace(plain, **changed)
+    assert recipe_of({"image_name": "team/app", **inputs}, HERE, "") == replace(plain, **changed)
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,35 @@ def test_the_inputs_of_a_build_step_are_a_recipe(
     [("app", "reg.test/team/app"), ("other/app", "other/app"), ("reg:5000/app", "reg:5000/app")],
 )
 def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> None:
-    environ = {NAMESPACE: "reg.test/team/"}
-    assert recipe_of({"image_name": name}, HERE, environ).name == full
-    assert recipe_of({"image_name": name}, HERE, {}).name == name
+    assert recipe_of({"image_name": name}, HERE, "reg.test/team/").name == full
+    assert recipe_of({"image_name": name}, HERE, "").name == name
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"buildargs": ["A=1"]}, "'buildargs' .* must be a mapping"),
+        ({"build_args": "A=1"}, "'build_args' .* must be a mapping"),
+        ({"labels": ["a=1"]}, "'labels' .* must be a mapping"),
+        ({"tag": "feature/x"}, "team/app:feature/x' is not the name"),
+        ({"additional_tags": ["ok", "not ok"]}, "'not ok' cannot be a tag"),
+        ({"image_name": "team/App"}, "lower case"),
+        ({"image_name": "team/app:1"}, "cannot be"),
+    ],
+)
+def test_what_docker_would_refuse_is_refused_before_anything_is_built(
+    at: Callable[[Any], Workplace], inputs: dict[str, Any], said: str
+) -> None:
+    maker = Recorded()
+    with pytest.raises(StepFailed, match=said):
+        run_steps({"d": steps(**inputs)[:1]}, Scope({}), at(maker), {})
+    assert maker.made == []
 
 
 def test_several_platforms_are_refused() -> None:
     inputs = {"image_name": "app", "platforms": ["linux/arm64", "linux/amd64"]}
     with pytest.raises(ProgramError, match="several platforms"):
-        recipe_of(inputs, HERE, {})
+        recipe_of(inputs, HERE, "")
 
 
 class Recorded:
@@ -90,7 +110,7 @@ class Recorded:
             raise self.fails
         return self.there.get(recipe.name)
 
-    def find_published(self, name: str, tag: str, more: Sequence[str]) -> Image | None:  # noqa: ARG002
+    def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         return self.there.get(name)
 
     def make(self, recipe: Recipe) -> Image:
@@ -99,9 +119,11 @@ class Recorded:
         self.made.append(recipe)
         return Image(recipe.name, recipe.tag or "content-1", id="sha256:1")
 
-    def publish(self, name: str, tag: str, more: Sequence[str], login: Login | None) -> Image:
+    def publish(
+        self, name: str, tag: str | None, more: Sequence[str], login: Login | None
+    ) -> Image:
         self.published.append((name, tag, more, login))
-        return Image(name, tag, "sha256:2")
+        return Image(name, tag or "made", "sha256:2")
 
     def dockerfile(self, recipe: Recipe) -> str:
         return f"FROM {recipe.name}\n"
@@ -140,6 +162,27 @@ def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
     assert outputs["a"] == outputs["b"]
     assert outputs["a"]["b"] == {**told, "image_id": "sha256:1"}
     assert outputs["a"]["p"] == told
+
+
+@pytest.mark.parametrize(
+    ("inputs", "asked", "image"),
+    [
+        ({"image_name": "team/app"}, ("team/app", None), "team/app:made"),
+        ({"image_name": "team/app:7"}, ("team/app", "7"), "team/app:7"),
+        (
+            {"image_name": "r.test:5000/app", "tag": 7},
+            ("r.test:5000/app", "7"),
+            "r.test:5000/app:7",
+        ),
+    ],
+)
+def test_a_push_step_may_leave_the_tag_to_the_name_or_to_what_was_made(
+    at: Callable[[Any], Workplace], inputs: dict[str, Any], asked: tuple[Any, ...], image: str
+) -> None:
+    maker = Recorded()
+    outputs = run_steps({"d": [Step(PUSH, inputs)]}, Scope({}), at(maker), {})["d"]
+    assert maker.published == [(*asked, (), None)]
+    assert outputs["image"] == image
 
 
 @pytest.mark.parametrize("login", [{"username": "u"}, ["u", "p"], {"password": "p"}])
