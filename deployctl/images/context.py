@@ -44,14 +44,16 @@ _KINDS = {
     stat.S_IFLNK: Kind.LINK,
     stat.S_IFIFO: Kind.PIPE,
 }
-_TAR_TYPES = {
+TAR_TYPES = {
     Kind.FILE: tarfile.REGTYPE,
     Kind.FOLDER: tarfile.DIRTYPE,
     Kind.LINK: tarfile.SYMTYPE,
     Kind.PIPE: tarfile.FIFOTYPE,
 }
 
-
+TIME = 315_619_200
+"""When everything in an image was changed last, in seconds of the epoch: on 2 January 1980. What
+packs its own files as ZIP, which knows no time before 1980 in any zone, fails on older ones."""
 _CHUNK = 1 << 20
 
 
@@ -152,19 +154,18 @@ def sent(seen: Iterable[Entry], folder: Path, *always: str) -> list[Entry]:
     return sorted(found.values(), key=lambda entry: entry.path.split("/"))
 
 
-def tar(content: Iterable[Entry], out: BinaryIO, *, time: int = 0, root: str = "") -> None:
+def tar(content: Iterable[Entry], out: BinaryIO) -> None:
     """Writes a tar archive of the entries to `out`, which need not be seekable.
 
-    All belongs to user and group 0 and is of `time`, in seconds of the epoch; `root` is put before
-    the paths. Raises Unreadable.
+    All belongs to user and group 0 and is of the same TIME. Raises Unreadable.
     """
     buffers: dict[str, Any] = {"bufsize": _CHUNK, "copybufsize": _CHUNK}
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, **buffers) as archive:
         for entry in content:
-            info = tarfile.TarInfo(f"{root}{entry.path}")
-            info.type = _TAR_TYPES[entry.kind]
+            info = tarfile.TarInfo(entry.path)
+            info.type = TAR_TYPES[entry.kind]
             info.mode, info.size, info.linkname = entry.mode, entry.size, entry.target
-            info.mtime = time
+            info.mtime = TIME
             if entry.kind is Kind.FILE:
                 with entry.open() as file:
                     archive.addfile(info, file)

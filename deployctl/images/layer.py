@@ -1,9 +1,9 @@
 """One layer of an image: files as a tar archive that is the same, byte by byte, on any machine.
 
-What could differ is fixed: all times are 0, names are sorted, owners are numbers. The archive is
-packed as gzip without being made smaller, because what a compressor gives depends on its version
-and maker, and the digest with it. That is quick, and for the source code of a project the bytes
-that it costs hardly count; a base image keeps the layers that it has, packed as they are.
+What could differ is fixed: all is of the same time, names are sorted, owners are numbers. The
+archive is packed as gzip without being made smaller, because what a compressor gives depends on its
+version and maker, and the digest with it. That is quick, and for the source code of a project the
+bytes that it costs hardly count; a base image keeps the layers that it has, packed as they are.
 """
 
 from __future__ import annotations
@@ -18,14 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from deployctl.images.context import Entry, Kind
+from deployctl.images.context import TAR_TYPES, TIME, Entry, Kind
 
-_TAR_TYPES = {
-    Kind.FILE: tarfile.REGTYPE,
-    Kind.FOLDER: tarfile.DIRTYPE,
-    Kind.LINK: tarfile.SYMTYPE,
-    Kind.PIPE: tarfile.FIFOTYPE,
-}
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # RFC 1952: deflate, no name, no time, no system
 _BLOCK = 0xFFFF  # RFC 1951, 3.2.4: the most that a block which is not compressed can hold
 _RECORD = 1 << 20
@@ -92,7 +86,8 @@ def write(items: Mapping[str, Item], path: Path) -> Blob:
 
 def _add(archive: tarfile.TarFile, name: str, item: Item) -> None:
     info = tarfile.TarInfo(name)
-    info.type, info.mode, info.linkname = _TAR_TYPES[item.kind], item.mode, item.target
+    info.type, info.mode, info.linkname = TAR_TYPES[item.kind], item.mode, item.target
+    info.mtime = TIME
     info.uid, info.gid = item.owner.user, item.owner.group
     if isinstance(item.content, bytes):
         info.size = len(item.content)

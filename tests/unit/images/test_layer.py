@@ -6,11 +6,12 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import Kind, Unreadable, entries
+from deployctl.images.context import TIME, Kind, Unreadable, entries
 from deployctl.images.ignore import Ignore
 from deployctl.images.layer import Item, Owner, write
 
@@ -30,7 +31,7 @@ def test_a_layer_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     assert blob.digest == again.digest == GOLDEN
 
 
-GOLDEN = "sha256:6a77499c9bd5cb1941ab8a4fa5d1e122b84dff8b107957e2a056a029baf6ff4e"
+GOLDEN = "sha256:49088a2ff8166cde09b9674ac5be7922c878957c725a342206d92ce56ea26ba9"
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -44,11 +45,20 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         found = {each.name: each for each in tar}
         snow = found["a/ünïcode ☃"]
         assert list(found) == ["a", "a/link", "a/ünïcode ☃", "a-b", "b.txt"]
-        assert (snow.mode, snow.uid, snow.gid, snow.mtime) == (0o600, 1000, 2000, 0)
+        assert (snow.mode, snow.uid, snow.gid, snow.mtime) == (0o600, 1000, 2000, TIME)
         assert found["a/link"].linkname == "../b.txt"
         content = tar.extractfile(snow)
         assert content is not None
         assert content.read() == b"snow"
+
+
+def test_programs_can_pack_what_came_from_a_layer(tmp_path: Path) -> None:
+    """Also as ZIP, which knows no time before 1980."""
+    write({"flow.py": Item(Kind.FILE, 0o644, content=b"1")}, tmp_path / "layer")
+    with tarfile.open(tmp_path / "layer", "r:gz") as tar:
+        tar.extract("flow.py", tmp_path, filter="tar")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        packed.write(tmp_path / "flow.py")
 
 
 @pytest.mark.parametrize("size", [0, 1, 0xFFFE, 0xFFFF, 0x10000, 0x1FFFE, 3_000_000])
