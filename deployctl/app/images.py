@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
-from deployctl.clients.registry_errors import RegistryError
+from deployctl.clients.registry_errors import RegistryError, RegistryUnreachable
+from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
 from deployctl.flows.imported import find_interpreter, project_python
 from deployctl.images.assemble import AssembleBuilder
@@ -28,6 +29,8 @@ from deployctl.images.source import Versions
 from deployctl.images.stages import Base
 
 _LOOK_SECONDS = 3.0
+_LOOK = Backoff(tries=3)
+"""A look for what is there already is only worth a second of waiting."""
 _BUILD_SECONDS = 600.0
 """For which an engine may say nothing: a registry that it pushes to may take its time."""
 _PYTHON = "3.11"
@@ -50,16 +53,24 @@ def making(
     """
     with ExitStack() as closing:
         builders = _Builders(builder, folder, environ, tell, stop, closing)
-        registries = Registries(Logins(environ), stop)
+        registries = Registries(Logins(environ), stop, backoff=_LOOK)
         closing.callback(registries.close)
+        silent: set[str] = set()
 
         @cache
         def digest_of(base: Base) -> str | None:
             platform = Platform.parse(base.platform) if base.platform else None
-            try:
-                return registries.resolve(Reference.parse(base.image), platform).digest
-            except RegistryError:
+            reference = Reference.parse(base.image)
+            if reference.registry in silent:
                 return None
+            try:
+                return registries.resolve(reference, platform).digest
+            except RegistryUnreachable as error:
+                silent.add(reference.registry)
+                tell("images", f"{error.message}; what begins from its images is built anew")
+            except RegistryError:
+                pass
+            return None
 
         @cache
         def versions() -> Versions:

@@ -1,0 +1,62 @@
+"""What is known of the images that others begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployctl.app.images import making
+from deployctl.clients.registry_errors import NotInRegistry, RegistryError, RegistryUnreachable
+from deployctl.core.stop import Stop
+from deployctl.images.distribution import Registries
+from deployctl.images.making import Images
+from deployctl.images.model import BuilderKind
+from deployctl.images.reference import Reference
+from deployctl.images.stages import Base
+
+
+class Looked:
+    """What registries were asked for, and what was told."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.told: list[str] = []
+        self.error: RegistryError = RegistryUnreachable("nobody is there")
+
+    def resolve(self, _: Registries, reference: Reference, platform: object) -> None:  # noqa: ARG002
+        self.asked.append(str(reference))
+        raise self.error
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
+    made = Looked()
+    monkeypatch.setattr(Registries, "resolve", lambda *arguments: Looked.resolve(made, *arguments))
+    return made
+
+
+@pytest.fixture
+def images(looked: Looked, tmp_path: Path) -> Iterator[Images]:
+    def tell(_: str, line: str) -> None:
+        looked.told.append(line)
+
+    environ = {"HOME": str(tmp_path)}
+    with making(BuilderKind.ASSEMBLE, tmp_path, environ, str, tell, Stop()) as made:
+        yield made
+
+
+def test_a_registry_that_does_not_answer_is_asked_once(images: Images, looked: Looked) -> None:
+    for name in ("r.example/a:1", "r.example/b:1", "other.example/c:1"):
+        assert images.digest_of(Base(name, None)) is None
+    assert looked.asked == ["r.example/a:1", "other.example/c:1"]
+    assert looked.told == ["nobody is there; what begins from its images is built anew"] * 2
+
+
+def test_an_image_that_is_not_there_says_nothing_of_others(images: Images, looked: Looked) -> None:
+    looked.error = NotInRegistry("not there")
+    for name in ("r.example/a:1", "r.example/b:1"):
+        assert images.digest_of(Base(name, None)) is None
+    assert len(looked.asked) == 2
+    assert looked.told == []
