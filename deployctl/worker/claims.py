@@ -59,7 +59,7 @@ def hand_back(run: Run, end: Json, transition: str) -> Talk[Verdict]:
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> Talk[Verdict]:
     """Takes a scheduled run for this worker; the id of the new state is the attempt."""
-    message = marked(f"Claimed by worker '{worker}'.", Mark(owner))
+    message = marked(f"Claimed by worker '{worker}'.", Mark(owner, name=run.name))
     return propose(run, Proposal("PENDING", "Pending", message), transition)
 
 

@@ -40,7 +40,7 @@ def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Tal
     """
     if run.type != "PENDING" or not run.attempt or dialect.version < _RENAMES:
         return None
-    message = marked("The job waits for its start.", Mark(owner, run.attempt))
+    message = marked("The job waits for its start.", Mark(owner, run.attempt, run.name))
     try:
         yield from propose(run, Proposal("PENDING", "InfrastructurePending", message), transition)
     except ApiError as error:

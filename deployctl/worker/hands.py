@@ -25,7 +25,7 @@ from deployctl.worker.decoration import tell_pid
 from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Job, News, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, Outcome, not_started
-from deployctl.worker.runs import FINAL, claim_in_history, end_before_claim, one, seconds
+from deployctl.worker.runs import FINAL, end_before_claim, one, seconds, traced
 from deployctl.worker.table import Table
 
 T = TypeVar("T")
@@ -203,13 +203,9 @@ class Hands:
             self.tell(lambda table: table.pause(run.id, until))
 
     def _trace(self, run: Run) -> None:
-        attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
-        if attempt:
-            known = replace(run, attempt=attempt)
-            if job := self._found(known):
-                self.tell(lambda table: table.created(job))
-        else:
-            known = replace(run, foreign=True)
+        known = self._hold(traced(run, self.runtime.owner))
+        if not known.foreign and (job := self._found(known)):
+            self.tell(lambda table: table.created(job))
         self.tell(lambda table: table.know(known))
 
     def _search(self, run: Run) -> None:
@@ -291,8 +287,7 @@ class Hands:
             self.tell(lambda table: table.forget(run.id))
             return False
         if now.type == run.type and not now.attempt and not now.foreign:
-            attempt = self._hold(claim_in_history(run.id, self.runtime.owner))
-            now = replace(now, attempt=attempt, foreign=not attempt)
+            now = self._hold(traced(now, self.runtime.owner))
         self.tell(lambda table: table.know(now))
         kept = (run.type, run.attempt, run.foreign)
         return (now.type, now.attempt, now.foreign) == kept

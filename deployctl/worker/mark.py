@@ -3,14 +3,20 @@
 A state's message is the one field that both majors keep as it was sent, give back in every list of
 runs, and keep in the history of states. So who answers for a run can be read by any replica, after
 any restart, and a Prefect worker or a worker of another cluster on the same pool is never touched.
+
+A claim also tells what its run was called then: the job's name is made of that, and a run that is
+renamed while two workers create its job must not get two.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
-_MARK = re.compile(r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?\]$")
+_MARK = re.compile(
+    r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?(?: as=(?P<name>\S+))?\]$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +26,12 @@ class Mark:
     owner: str
     attempt: str = ""
     """The id of the claim's state; "" in the claim itself, which cannot know its own id."""
+    name: str = ""
+    """What the run was called when it was claimed; "" where that is not said."""
 
     def __str__(self) -> str:
-        return f"[deployctl {' '.join(filter(None, (self.owner, self.attempt)))}]"
+        name = self.name and f"as={quote(self.name, safe='')}"
+        return f"[deployctl {' '.join(filter(None, (self.owner, self.attempt, name)))}]"
 
 
 def marked(message: str, mark: Mark) -> str:
@@ -33,4 +42,6 @@ def marked(message: str, mark: Mark) -> str:
 def read_mark(message: str | None) -> Mark | None:
     """The mark of a state's message, if it has one."""
     found = _MARK.search(message or "")
-    return Mark(found["owner"], found["attempt"] or "") if found else None
+    if found is None:
+        return None
+    return Mark(found["owner"], found["attempt"] or "", unquote(found["name"] or ""))

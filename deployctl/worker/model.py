@@ -77,6 +77,7 @@ class Run:
 
     id: str
     name: str
+    """Of a run with an attempt: what it was called when it was claimed."""
     state_id: str
     type: str
     """SCHEDULED, PENDING, RUNNING, CANCELLING, CANCELLED, COMPLETED, FAILED, CRASHED, PAUSED."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from urllib.parse import quote
@@ -31,16 +32,16 @@ def run_of(flow_run: Json, owner: str) -> Run:
     Of the scheduled runs of a work pool both majors give no `state`, only its id, type and name.
     """
     state = flow_run.get("state") or {}
-    attempt, foreign = "", False
+    attempt, foreign, name = "", False, flow_run["name"]
     if flow_run["state_type"] == "PENDING" and state:
         mark = read_mark(state.get("message"))
         if mark and mark.owner == owner:
-            attempt = mark.attempt or state["id"]
+            attempt, name = mark.attempt or state["id"], mark.name or name
         else:
             foreign = mark is not None or state["name"] == _CLAIMED
     return Run(
         id=flow_run["id"],
-        name=flow_run["name"],
+        name=name,
         state_id=flow_run.get("state_id") or "",
         type=flow_run.get("state_type") or "",
         state_name=flow_run.get("state_name") or "",
@@ -120,17 +121,18 @@ def history(run_id: str) -> Talk[list[Json]]:
     return sorted(states, key=lambda state: seconds(state["timestamp"]))
 
 
-def claim_in_history(run_id: str, owner: str) -> Talk[str]:
-    """The attempt under which a run was claimed last, if that was by us; else "".
+def traced(run: Run, owner: str) -> Talk[Run]:
+    """The run with the attempt under which it was claimed last, and the name that it had then; or
+    as a foreign one, if that claim was not ours.
 
     Later states do not carry the mark, but the server keeps all states of a run.
     """
-    states = yield from history(run_id)
+    states = yield from history(run.id)
     claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
-    if not claims:
-        return ""
-    mark = read_mark(claims[-1].get("message"))
-    return str(claims[-1]["id"]) if mark and mark.owner == owner else ""
+    mark = read_mark(claims[-1].get("message")) if claims else None
+    if mark is None or mark.owner != owner:
+        return replace(run, foreign=True)
+    return replace(run, attempt=str(claims[-1]["id"]), name=mark.name or run.name)
 
 
 def end_before_claim(run: Run) -> Talk[Json]:

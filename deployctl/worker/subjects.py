@@ -95,7 +95,7 @@ class Describer:
             about = f"the deployment of flow run '{run.name}'"
             deployment = self.shelf.get(f"/deployments/{run.deployment}", about)
         return Subject(
-            flow_run=flow_run,
+            flow_run={**flow_run, "name": run.name},
             deployment=deployment,
             flow=self.shelf.get(f"/flows/{run.flow}", f"the flow of flow run '{run.name}'"),
             work_pool=self.pool,

@@ -221,4 +221,4 @@ def merged(old: Run | None, new: Run) -> Run:
     """
     if old is None or new.attempt or new.foreign or old.state_id != new.state_id:
         return new
-    return replace(new, attempt=old.attempt, foreign=old.foreign)
+    return replace(new, attempt=old.attempt, foreign=old.foreign, name=old.name)

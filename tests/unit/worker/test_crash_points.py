@@ -34,6 +34,7 @@ progress = st.one_of(
     an("worker", small, DEEDS, st.just(())),
     an("job", small, st.sampled_from(["begin", "finish", "exit", "fail", "vanish"])),
     an("wait", st.sampled_from([1, 20, 70])),
+    an("rename", small),
     an("user", small, st.just("CANCELLING"), st.just("Cancelling")),
 )
 befalls = st.one_of(

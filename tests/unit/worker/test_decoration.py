@@ -53,7 +53,7 @@ def test_a_run_that_waits_keeps_the_mark_of_its_claim() -> None:
     (request,), problem = hold(tell_waiting(RUN, "o", "t", NEW), {"status": "ABORT"})
     state = request.body["state"]
     assert (state["type"], state["name"]) == ("PENDING", "InfrastructurePending")
-    assert read_mark(state["message"]) == Mark("o", ATTEMPT)
+    assert read_mark(state["message"]) == Mark("o", ATTEMPT, "fast-fox")
     assert problem is None
 
 

@@ -9,7 +9,8 @@ import pytest
 from deployctl.api.session import Session
 from deployctl.api.talk import Request
 from deployctl.core.values import Json
-from deployctl.worker.subjects import KEPT_SECONDS, Shelf
+from deployctl.worker.model import Run
+from deployctl.worker.subjects import KEPT_SECONDS, Describer, Shelf
 
 
 class Answers:
@@ -58,3 +59,11 @@ def test_what_is_out_of_date_takes_no_memory(shelf: Shelf, clock: Clock) -> None
         shelf.get(f"/{number}", "it")
         clock.now += 1.0
     assert len(shelf._places) <= KEPT_SECONDS + 1
+
+
+def test_a_run_has_the_name_that_it_was_claimed_under(shelf: Shelf, answers: Answers) -> None:
+    describer = Describer(
+        cast(Session, answers), "w", "3.8.8", {}, {}, {}, shelf, {"r": {"name": "renamed"}}
+    )
+    run = Run("r", "claimed", "s", "PENDING", "Pending", 0.0, "d", "f", attempt="a")
+    assert describer._subject(run).flow_run["name"] == "claimed"
