@@ -4,9 +4,9 @@ A worker reads the references that `references_of` names, secrets included, and 
 rest without asking anybody: the same subject and library give the same description on every worker,
 which is why a job that was created twice is one.
 
-A job's name begins with words that people gave. The run's name is the one that it was claimed under;
-other words (or the namespace) may change within an attempt: whoever creates a job again looks for
-it by its labels first.
+A job's name begins with words that people gave. The run's name is the one that it was claimed
+under; other words (or the namespace) may change within an attempt: whoever creates a job again
+looks for it by its labels first.
 """
 
 from __future__ import annotations
