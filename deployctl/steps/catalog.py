@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from types import NoneType
 
 from deployctl.core.values import Json
-from deployctl.steps import docker, git, shell
+from deployctl.steps import docker, git, packages, shell
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace, set_working_directory
 from deployctl.templating.grammar import is_opaque
@@ -33,6 +33,8 @@ class Builtin:
     """Whether other inputs are taken as well."""
     find: Callable[[Workplace, Mapping[str, Json]], dict[str, Json] | None] | None = None
     """Gives the outputs of a run with these inputs, if they are known without one."""
+    by_python: bool = False
+    """Whether it is another step with another interpreter of the project."""
     moves: bool = False
     """Whether later steps start from the folder that is the output `directory`."""
 
@@ -69,15 +71,16 @@ _OF_PREFECT: Mapping[str, Builtin] = {
         frozenset({"script"}),
     ),
     "pip_install_requirements": Builtin(
-        shell.pip_install_requirements,
+        packages.pip_install_requirements,
         {"directory": str, "requirements_file": str, "stream_output": object},
+        by_python=True,
     ),
     "set_working_directory": Builtin(
         set_working_directory,
         {"directory": str},
         frozenset({"directory"}),
         outputs=("directory",),
-        find=lambda _, inputs: {"directory": inputs["directory"]},
+        find=lambda place, inputs: set_working_directory(place, "", **inputs),
         moves=True,
     ),
 }

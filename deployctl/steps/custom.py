@@ -7,22 +7,21 @@ block among the inputs comes as what it holds, in a mapping. What the function p
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
-from deployctl.steps.place import Workplace
+from deployctl.steps.packages import install
+from deployctl.steps.place import Workplace, last_words
 
 _RUNNER = Path(__file__).with_name("runner.py")
 _NOT_FOUND = 3
 """The runner's exit code where there is no such function; 1 is that of a function that raises."""
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.\-\[\],<>=!~ ]*")
 
 
 def run_function(
@@ -30,17 +29,20 @@ def run_function(
 ) -> dict[str, Json]:
     """Calls an importable function with the inputs and gives what it returns, if that is a mapping.
 
-    `requires`: packages that are installed where the function cannot be imported, as Prefect does.
-    Raises ProgramError with the function's last words.
+    `requires`: packages that are installed where one of them, or the function, is not there; as in
+    Prefect, any version of a package is it. Raises ProgramError with the function's last words.
     """
-    done, outputs = _call(place, name, function, inputs)
-    packages = [requires] if isinstance(requires, str) else list(requires or ())
+    listed = [requires] if isinstance(requires, str) else requires or ()
+    packages = [str(each) for each in listed if each]
+    done, outputs = _call(place, name, function, inputs, packages)
     if done.returncode == _NOT_FOUND and packages:
-        _install(place, name, packages)
+        installed = _install(place, name, packages)
         done, outputs = _call(place, name, function, inputs)
+        if done.returncode == _NOT_FOUND and installed.returncode:
+            raise ProgramError(f"'requires' cannot be installed:\n{last_words(installed)}")
     if done.returncode:
         raise ProgramError(
-            f"'{function}' failed:\n{_end(done)}",
+            f"'{function}' failed:\n{last_words(done)}",
             help="It is run by the project's interpreter, "
             f"'{place.python}': install there what it needs, or name it in 'requires'."
             if done.returncode == _NOT_FOUND
@@ -50,14 +52,18 @@ def run_function(
 
 
 def _call(
-    place: Workplace, name: str, function: str, inputs: Mapping[str, Any]
+    place: Workplace,
+    name: str,
+    function: str,
+    inputs: Mapping[str, Any],
+    packages: Sequence[str] = (),
 ) -> tuple[process.Completed, dict[str, Json]]:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outputs.json"
         # Not run where it is: its neighbours would shadow the project's packages.
         runner = shutil.copy(_RUNNER, folder)
         done = process.run(
-            [place.python, str(runner), function, str(answer)],
+            [place.python, "-u", str(runner), function, str(answer), *packages],
             cwd=place.folder,
             env=dict(place.environ),
             timeout=None,
@@ -69,21 +75,8 @@ def _call(
     return done, outputs if isinstance(outputs, dict) else {}
 
 
-def _install(place: Workplace, name: str, packages: list[str]) -> None:
-    wrong = [each for each in packages if not _REQUIREMENT.fullmatch(str(each))]
-    if wrong:
-        raise ProgramError(f"'requires' names no package: {wrong[0]!r}")
-    done = process.run(
-        [place.python, "-m", "pip", "install", *packages],
-        cwd=place.folder,
-        env=dict(place.environ),
-        timeout=None,
-        on_line=lambda _, line: place.output(name, line),
-        stop=place.stop,
-    )
-    if done.returncode:
-        raise ProgramError(f"'requires' cannot be installed:\n{_end(done)}")
-
-
-def _end(done: process.Completed) -> str:
-    return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])
+def _install(place: Workplace, name: str, packages: Sequence[str]) -> process.Completed:
+    for package in packages:
+        if package.lstrip().startswith("-"):
+            raise ProgramError(f"'requires' names no package: {package!r}")
+    return install(place, name, packages)

@@ -1,8 +1,8 @@
 """Runs the build and push steps of deployments, and says before what they will give.
 
 The steps of one deployment run in order, those of different deployments at the same time. Equal
-steps (same function, folder, and inputs after rendering) run once per command, however many
-deployments have them; so a step that depends on what another left behind should say so in its
+steps (same function, interpreter, folder, and inputs after rendering) run once per command, however
+many deployments have them; so a step that depends on what another left behind should say so in its
 inputs, by an output of that step. A step that a deployment has twice runs twice.
 
 Outputs belong to the deployment: by the step's id, and flat, where later steps win.
@@ -136,8 +136,7 @@ class _Engine:
                 raise self.failure
             place.stop.check()
             inputs = self._inputs(step, outputs)
-            function = step.short if builtin(step) else step.function
-            same = digest([function, str(place.folder), inputs])
+            same = digest([*_runner(step, place), str(place.folder), inputs])
             times[same] = times.get(same, 0) + 1
             given = self._once(f"{same} {times[same]}", step, inputs, place)
             place = _moved(place, step, given)
@@ -195,6 +194,14 @@ class _Engine:
         if code != ProgramError.code:
             failed.code = code
         return failed
+
+
+def _runner(step: Step, place: Workplace) -> tuple[str, str]:
+    """What runs a step: the function, and the interpreter where that makes a difference."""
+    known = builtin(step)
+    if known is None:
+        return step.function, place.python
+    return step.short, place.python if known.by_python else ""
 
 
 def _moved(place: Workplace, step: Step, given: Outputs) -> Workplace:

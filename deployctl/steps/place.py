@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployctl.clients.process import Completed
 from deployctl.core.errors import ProgramError
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
@@ -40,7 +41,12 @@ class Workplace:
 
 def set_working_directory(place: Workplace, _name: str, *, directory: str) -> dict[str, Json]:
     """The folder that later steps of the same deployment start from. Raises ProgramError."""
-    folder = place.folder / directory
+    folder = (place.folder / directory).resolve()
     if not folder.is_dir():
         raise ProgramError(f"there is no folder '{folder}'")
-    return {"directory": directory}
+    return {"directory": str(folder)}
+
+
+def last_words(done: Completed) -> str:
+    """The end of what a program said, for a message about it."""
+    return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])

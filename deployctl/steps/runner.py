@@ -1,15 +1,17 @@
 """Calls one function for `custom`: this file is run by the project's Python, and imports nothing of
-deployctl. Arguments: the function's dotted name, and a file for what it returns; inputs are JSON on
-standard input.
+deployctl. Arguments: the function's dotted name, a file for what it returns, and the packages that
+it needs; inputs are JSON on standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
+import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -23,10 +25,22 @@ def find(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def is_there(requirement: str) -> bool:
+    """Whether there is such a package, or a module called like it, in whatever version."""
+    name = re.split(r"[\[<>=!~;@\s]", requirement.strip(), maxsplit=1)[0]
+    try:
+        importlib.metadata.version(name)
+    except (ImportError, ValueError):
+        return importlib.util.find_spec(name.partition(".")[0].replace("-", "_")) is not None
+    return True
+
+
 def main() -> int:
     """Gives the exit code."""
-    name, answer = sys.argv[1:]
+    name, answer, *requires = sys.argv[1:]
     inputs = json.load(sys.stdin)
+    if not all(map(is_there, requires)):
+        return NOT_FOUND
     try:
         function = find(name)
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""The steps that start programs: `run_shell_script` and `pip_install_requirements`.
+"""The step `run_shell_script`.
 
-They do what Prefect's functions of these names do, which is less than a shell script: each line
-is a program of its own, so that a `cd` or a variable does not outlive its line, and without
+It does what Prefect's function of this name does, which is less than a shell script: each line is
+a program of its own, so that a `cd` or a variable does not outlive its line, and without
 `shell: true` there are no pipes and no `$NAME`. There is no time limit: builds take what they take.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
-from deployctl.steps.place import Workplace
+from deployctl.steps.place import Workplace, last_words
 
 
 def run_shell_script(
@@ -43,23 +43,6 @@ def run_shell_script(
             outputs["stdout"].append(done.stdout)
             outputs["stderr"].append(done.stderr)
     return {key: "".join(texts).strip() for key, texts in outputs.items()}
-
-
-def pip_install_requirements(
-    place: Workplace,
-    name: str,
-    *,
-    requirements_file: str = "requirements.txt",
-    directory: str | None = None,
-    stream_output: bool = True,
-) -> dict[str, Json]:
-    """Installs a requirements file into the project's interpreter; gives `stdout` and `stderr`.
-
-    Raises ProgramError if pip fails.
-    """
-    argv = [place.python, "-m", "pip", "install", "-r", requirements_file]
-    done = _run(place, name, argv, directory, dict(place.environ), stream_output)
-    return {"stdout": done.stdout.strip(), "stderr": done.stderr.strip()}
 
 
 def _words(command: str, shell: bool) -> list[str]:
@@ -91,7 +74,7 @@ def _run(
         stop=place.stop,
     )
     if done.returncode:
-        last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])
+        last = last_words(done)
         message = f"'{shlex.join(argv)}' ended with exit code {done.returncode}"
         raise ProgramError(f"{message}:\n{last}" if last else message)
     return done

@@ -195,8 +195,19 @@ def test_a_working_directory_is_that_of_the_steps_after_it(place: Workplace) -> 
     assert Path(outputs["b"]["stdout"]) == place.folder.resolve()
 
 
+def test_a_working_directory_can_be_named_by_later_steps(place: Workplace) -> None:
+    (place.folder / "sub").mkdir()
+    function = "prefect.deployments.steps.set_working_directory"
+    steps = [Step(function, {"directory": "sub"}, "moved")]
+    steps.append(shell("pwd", directory="{{ moved.directory }}"))
+    outputs = run_steps({"d": steps}, Scope(ENVIRON), place, {})["d"]
+    assert Path(outputs["stdout"]) == (place.folder / "sub").resolve()
+    assert plan_steps({"d": steps[:1]}, Scope(ENVIRON), place)[0]["d"]["moved"] == outputs["moved"]
+
+
 OWN = """
 import os
+import time
 
 def plain(a, b=2):
     print("told")
@@ -210,6 +221,18 @@ def fails():
 
 def nothing():
     return None
+
+def prints_and_waits():
+    print("begun")
+    while not os.path.exists("heard"):
+        time.sleep(0.01)
+
+def needs():
+    import wanted
+    return {"found": wanted.HERE}
+
+def which():
+    return {"python": os.environ["CALLED"]}
 
 def imports():
     import docker
@@ -255,24 +278,94 @@ def test_a_function_that_fails_says_why(place: Workplace, step: Step, said: str)
     assert said in raised.value.message
 
 
-def test_what_a_function_needs_is_installed_where_it_cannot_be_imported(place: Workplace) -> None:
-    """The interpreter is one that finds the module once pip has been asked for it."""
-    python = place.folder / "python"
-    real, package = sys.executable, place.folder / "site" / "own_steps.py"
-    package.parent.mkdir()
-    (place.folder / "source").write_text(OWN)
+def fake_python(place: Workplace, name: str, on_pip: str) -> str:
+    """An interpreter that does this when it is asked for pip, in the project's folder."""
+    python = place.folder / name
+    site = place.folder / f"site-of-{name}"
+    site.mkdir()
     python.write_text(
         "#!/bin/sh\n"
-        f'[ "$*" = "-m pip install own-steps>=1" ] && exec cp source {package}\n'
-        f'PYTHONPATH={package.parent} exec {real} "$@"\n'
+        f'if [ "$1 $2" = "-m pip" ]; then shift 2; echo "$@" >>pip; {on_pip}; exit; fi\n'
+        f'CALLED={name} PYTHONPATH={site} exec {sys.executable} "$@"\n'
     )
     python.chmod(0o755)
-    step = replace(own("waits", a=1), requires="own-steps>=1")
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)), {})["d"]
-    assert outputs["sum"] == 1
-    other = replace(own("waits", a=2), requires=["--index-url=x"], function="nowhere.at_all")
+    return str(python)
+
+
+@pytest.mark.parametrize(
+    ("function", "requires", "asked"),
+    [
+        ("own_steps.needs", "wanted>=1", ["install wanted>=1"]),
+        ("own_steps.needs", ["wanted[more]", "pytest"], ["install wanted[more] pytest"]),
+        ("own_steps.needs", "wanted @ git+https://host/wanted", None),
+        ("wanted.given", "git+https://host/wanted", None),
+        ("own_steps.nothing", "pytest>=1000", []),
+        ("own_steps.nothing", ["Hypothesis[cli]", "yaml"], []),
+    ],
+)
+def test_what_a_function_requires_is_installed_where_it_is_not_there(
+    place: Workplace, function: str, requires: Any, asked: list[str] | None
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    (place.folder / "source").write_text("HERE = 1\ndef given():\n    return {'found': 1}\n")
+    python = fake_python(place, "python", "cp source site-of-python/wanted.py")
+    step = Step(function, {}, "own", requires=requires)
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=python), {})["d"]
+    assert outputs.get("found") == (1 if asked != [] else None)
+    pip = place.folder / "pip"
+    told = pip.read_text().splitlines() if pip.exists() else []
+    assert told == ([f"install {requires}"] if asked is None else asked)
+
+
+def test_what_cannot_be_installed_matters_only_where_the_function_is_missing(
+    place: Workplace,
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    place = replace(place, python=fake_python(place, "python", "echo no such thing >&2; false"))
+    there = Step("own_steps.nothing", {}, requires="not-there")
+    assert run_steps({"d": [there]}, Scope(ENVIRON), place, {})["d"] == {}
+    missing = Step("not_there.at_all", {}, requires="not-there")
+    with pytest.raises(StepFailed, match="cannot be installed:\nno such thing"):
+        run_steps({"d": [missing]}, Scope(ENVIRON), place, {})
+    option = Step("not_there.at_all", {}, requires=["--index-url=x"])
     with pytest.raises(StepFailed, match="names no package"):
-        run_steps({"d": [other]}, Scope(ENVIRON), place, {})
+        run_steps({"d": [option]}, Scope(ENVIRON), place, {})
+
+
+def test_uv_installs_for_an_interpreter_that_has_no_pip(place: Workplace) -> None:
+    python = fake_python(place, "python", "echo No module named pip >&2; false")
+    uv = place.folder / "uv"
+    uv.write_text('#!/bin/sh\necho "$@"\n')
+    uv.chmod(0o755)
+    environ = {"PATH": f"{place.folder}:/usr/bin:/bin"}
+    place = replace(place, python=python, environ=environ)
+    step = Step("prefect.deployments.steps.pip_install_requirements", {})
+    outputs = run_steps({"d": [step]}, Scope(environ), place, {})["d"]
+    assert outputs["stdout"] == f"pip install --python {python} -r requirements.txt"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("own_steps.which", {}),
+        Step("prefect.deployments.steps.pip_install_requirements", {}),
+    ],
+)
+def test_what_runs_in_another_interpreter_is_another_step(place: Workplace, step: Step) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    done: Done = {}
+    for name in ("one", "two"):
+        python = fake_python(place, name, f"echo {name}")
+        here = replace(place, python=python)
+        outputs = run_steps({name: [step]}, Scope(ENVIRON), here, done)[name]
+        assert name in outputs.values()
+
+
+def test_what_a_function_prints_is_told_while_it_runs(place: Workplace) -> None:
+    """It goes on when it was heard."""
+    (place.folder / "own_steps.py").write_text(OWN)
+    place = replace(place, output=lambda *_: (place.folder / "heard").touch())
+    run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), place, {})
 
 
 def test_a_plan_expects_anything_of_a_function_of_the_project() -> None:
