@@ -33,12 +33,16 @@ _lock = threading.Lock()
 
 
 def remember(secrets: Iterable[str | None]) -> None:
-    """Adds values that must never be shown again in this process; short ones are ignored."""
+    """Adds values that must never be shown again in this process; short ones are ignored.
+
+    What has lines is known by each of them too, because programs print them one by one.
+    """
     with _lock:
         for secret in secrets:
             if secret and len(secret) >= 4:
-                _known.add(secret)
-                _known.add(base64.b64encode(secret.encode()).decode())
+                lines = {line for each in secret.splitlines() if len(line := each.strip()) >= 8}
+                encoded = base64.b64encode(secret.encode()).decode()
+                _known.update(lines, {secret, encoded})
 
 
 def redact(text: str) -> str:

@@ -22,6 +22,11 @@ def test_the_base64_form_of_a_secret_is_masked_too() -> None:
     assert redact.redact("Basic dXNlcjpwYXNz") == f"Basic {MASK}"
 
 
+def test_the_lines_of_a_secret_are_masked_too() -> None:
+    redact.remember(["{\n  'key': 'hunter22'\n}"])
+    assert redact.redact("{\nsaid 'key': 'hunter22'\n}") == f"{{\nsaid {MASK}\n}}"
+
+
 def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
     redact.remember(["abcd", "abcdefgh"])
     assert redact.redact("abcdefgh") == MASK
