@@ -6,7 +6,9 @@ is not there is told together with the name that comes closest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote
 from uuid import UUID
 
@@ -73,19 +75,32 @@ def find_deployment(name: str) -> Talk[Json]:
     return named[0]
 
 
-def find_run(name: str) -> Talk[tuple[Json, bool]]:
-    """The flow run of that id or name, or the latest of a deployment; and whether it is the newest
-    of several of one name.
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The flow run that a name means, and what else it could have meant."""
+
+    run: Json
+    is_newest: bool = False
+    """There are older runs of that name."""
+    is_latest: bool = False
+    """The name is that of a deployment, and this one of its runs began last."""
+    waiting: Json = None
+    """The run of that deployment that is due since, and has not begun."""
+
+
+def find_run(name: str, now: datetime) -> Talk[Meant]:
+    """The flow run of that id or name, or the one of a deployment that began last; where none has
+    begun, the one that is due.
 
     Raises NotThere, NotRunYet, and Ambiguous as `find_deployment` does.
     """
     if is_id(name):
         run = yield from ask(Request("GET", f"/flow_runs/{name}", missing_ok=True))
         if run is not None:
-            return run, False
+            return Meant(run)
     runs = yield from newest({"flow_runs": _named(name)}, 2)
     if runs:
-        return runs[0], len(runs) > 1
+        return Meant(runs[0], is_newest=len(runs) > 1)
     if "/" not in name:
         raise NotThere(
             f"there is no flow run '{name}'",
@@ -93,11 +108,15 @@ def find_run(name: str) -> Talk[tuple[Json, bool]]:
         )
     deployment = yield from find_deployment(name)
     runs = yield from newest(runs_of(deployment["id"], STARTED), 1)
-    if not runs:
+    span = {"after_": runs[0]["expected_start_time"]} if runs else {}
+    waiting = yield from _waiting(deployment["id"], {**span, "before_": now.isoformat()})
+    if runs:
+        return Meant(runs[0], is_latest=True, waiting=waiting)
+    if waiting is None:
         raise NotRunYet(
             f"the deployment '{name}' has not run yet", help=f"Start it: deployctl run {name}"
         )
-    return runs[0], False
+    return Meant(waiting)
 
 
 def runs_of(deployment: str, types: Sequence[str]) -> Json:
@@ -111,6 +130,15 @@ def newest(body: Json, count: int) -> Talk[list[Json]]:
     body = {**body, "sort": "START_TIME_DESC", "limit": count}
     runs: list[Json] = yield from ask(Request("POST", "/flow_runs/filter", body))
     return runs
+
+
+def _waiting(deployment: str, span: Mapping[str, str]) -> Talk[Json]:
+    """The last run of a deployment that should have begun in a span of time, and has not."""
+    body = runs_of(deployment, ["SCHEDULED"])
+    body["flow_runs"]["expected_start_time"] = span
+    body |= {"sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+    runs = yield from ask(Request("POST", "/flow_runs/filter", body))
+    return runs[0] if runs else None
 
 
 def find_pool(name: str) -> Talk[Json]:

@@ -10,7 +10,9 @@ import typer
 from deployctl.cli.options import Connecting, Telling
 
 if TYPE_CHECKING:
+    from deployctl.app.finding import Meant
     from deployctl.app.runs import News
+    from deployctl.core.diagnostics import Report
     from deployctl.core.values import Json
 
 
@@ -42,6 +44,7 @@ def logs(
 ) -> None:
     """Show the logs of a flow run, oldest first."""
     import logging
+    from datetime import UTC, datetime
 
     from deployctl.api.driver import run as hold
     from deployctl.app import runs
@@ -57,22 +60,37 @@ def logs(
             now.data |= {"run": render.run_json(news.run), "logs": found}
             now.say(render.news(news, states=follow))
 
-        meant, one_of_several = hold(find_run(run), opened)
-        if one_of_several:
-            now.report.note(
-                "DC665",
-                f"several runs are called '{run}'; this is the newest, {meant['id']}",
-                help="give the id of another",
-            )
+        meant = hold(find_run(run, datetime.now(UTC)), opened)
+        _tell_which(now.report, run, meant)
         least = logging.getLevelNamesMapping()[level.name]
-        watched = runs.Watched(meant["id"], least, tail)
+        watched = runs.Watched(meant.run["id"], least, tail)
         if follow:
-            now.narrator.phase(f"following {meant['name']}")
+            now.narrator.phase(f"following {meant.run['name']}")
             runs.follow(watched, opened, show)
         else:
             show(hold(runs.look(watched), opened))
         if not found:
-            name, state = meant["name"], now.data["run"]["state_name"]
-            now.report.note(
-                "DC666", f"there are no such logs of the run '{name}', which is {state}"
-            )
+            _tell_empty(now.report, now.data["run"])
+
+
+def _tell_which(report: Report, name: str, meant: Meant) -> None:
+    """Says which of several runs is shown."""
+    run = meant.run
+    if meant.is_newest:
+        report.note(
+            "DC665",
+            f"several runs are called '{name}'; this is the newest, {run['id']}",
+            help="give the id of another",
+        )
+    if meant.is_latest:
+        began = f"this is '{run['name']}', the run of {name} that began last"
+        later = meant.waiting
+        waits = f"; '{later['name']}' is {later['state_name']} and has not begun" if later else ""
+        report.note(
+            "DC667", began + waits, help=f"to see that one: {later['id']}" if later else None
+        )
+
+
+def _tell_empty(report: Report, run: Json) -> None:
+    text = f"there are no such logs of the run '{run['name']}', which is {run['state_name']}"
+    report.note("DC666", text)

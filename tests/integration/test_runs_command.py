@@ -192,7 +192,7 @@ def test_logs_are_found_by_id_name_and_deployment(deployed: Site) -> None:
         assert said["run"]["id"] == new
         assert messages(said) == ["line 0", "line 1"]
         notes = [each["code"] for each in said["diagnostics"]]
-        assert notes == (["DC665"] if name == "same" else [])
+        assert notes == (["DC665"] if name == "same" else ["DC667"])
     (error,) = errors(deployed.run("logs", "hello/weekly", code=1))
     assert error["code"] == "DC663"
     (error,) = errors(deployed.run("logs", "nobody", code=1))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from deployctl.api.talk import Request
@@ -21,12 +23,26 @@ DEPLOYMENTS = [
     {"id": ID, "name": "daily", "flow_id": "f-1"},
     {"id": "d-2", "name": "daily", "flow_id": "f-2"},
     {"id": "d-3", "name": "hourly", "flow_id": "f-2"},
+    {"id": "d-4", "name": "new", "flow_id": "f-2"},
 ]
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def a_run(id_: str, name: str, deployment: str, state: str, hour: int) -> Json:
+    start = NOW.replace(hour=hour).isoformat()
+    run = {"id": id_, "name": name, "deployment_id": deployment, "state_type": state}
+    return {**run, "expected_start_time": start}
+
+
 RUNS = [
-    {"id": "r-1", "name": "nightly", "deployment_id": "d-3", "state_type": "COMPLETED"},
-    {"id": "r-2", "name": "nightly", "deployment_id": "d-3", "state_type": "SCHEDULED"},
-    {"id": "r-3", "name": "alone", "deployment_id": "d-3", "state_type": "RUNNING"},
-    {"id": "r-4", "name": "waits", "deployment_id": "d-2", "state_type": "SCHEDULED"},
+    a_run("r-1", "nightly", "d-3", "COMPLETED", 10),
+    a_run("r-2", "nightly", "d-3", "SCHEDULED", 13),
+    a_run("r-3", "alone", "d-3", "RUNNING", 9),
+    a_run("r-4", "waits", "d-2", "SCHEDULED", 13),
+    a_run("r-5", "manual", ID, "COMPLETED", 10),
+    a_run("r-6", "pushed", ID, "SCHEDULED", 11),
+    a_run("r-7", "older", ID, "SCHEDULED", 9),
+    a_run("r-8", "first", "d-4", "SCHEDULED", 11),
 ]
 
 
@@ -59,8 +75,13 @@ def full_name(deployment: Json) -> str:
 def fits(run: Json, filters: Json) -> bool:
     if "name" in filters:
         return run["name"] in filters["name"]["any_"]
-    types = filters["state"]["type"]["any_"]
-    return run["deployment_id"] in filters["deployment_id"]["any_"] and run["state_type"] in types
+    types, span = filters["state"]["type"]["any_"], filters.get("expected_start_time", {})
+    start = run["expected_start_time"]
+    return (
+        run["deployment_id"] in filters["deployment_id"]["any_"]
+        and run["state_type"] in types
+        and span.get("after_", start) <= start <= span.get("before_", start)
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +97,7 @@ def test_a_deployment_is_found_by_full_name_name_or_id(name: str, found: str) ->
     [
         ("etl/dayly", "did you mean 'etl/daily'?"),
         ("hourli", "did you mean 'hourly'?"),
-        ("zzz", "There are: etl/daily, report/daily, report/hourly."),
+        ("zzz", "There are: etl/daily, report/daily, report/hourly, report/new."),
         ("0190a1b2-0000-7000-8000-00000000000f", "There are"),
     ],
 )
@@ -94,13 +115,27 @@ def test_a_name_of_several_deployments_has_to_be_said_in_full() -> None:
 
 @pytest.mark.parametrize(
     ("name", "found", "several"),
-    [("nightly", "r-1", True), ("alone", "r-3", False), ("report/hourly", "r-1", False)],
+    [("nightly", "r-1", True), ("alone", "r-3", False), ("waits", "r-4", False)],
 )
-def test_a_run_is_the_newest_of_its_name_or_the_latest_of_a_deployment(
-    name: str, found: str, several: bool
+def test_a_run_is_the_newest_of_its_name(name: str, found: str, several: bool) -> None:
+    meant = held(find_run(name, NOW), server)
+    assert (meant.run["id"], meant.is_newest, meant.is_latest) == (found, several, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "latest", "waiting"),
+    [
+        ("report/hourly", "r-1", True, None),
+        ("etl/daily", "r-5", True, "r-6"),
+        ("report/new", "r-8", False, None),
+    ],
+)
+def test_a_run_is_the_one_of_a_deployment_that_began_last(
+    name: str, found: str, latest: bool, waiting: str | None
 ) -> None:
-    run, one_of_several = held(find_run(name), server)
-    assert (run["id"], one_of_several) == (found, several)
+    meant = held(find_run(name, NOW), server)
+    assert (meant.run["id"], meant.is_latest) == (found, latest)
+    assert (meant.waiting or {}).get("id") == waiting
 
 
 @pytest.mark.parametrize(
@@ -114,7 +149,7 @@ def test_a_run_is_the_newest_of_its_name_or_the_latest_of_a_deployment(
 )
 def test_a_run_that_is_not_there(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        held(find_run(name), server)
+        held(find_run(name, NOW), server)
 
 
 def test_of_a_pool_that_is_not_there_the_closest_is_named() -> None:
