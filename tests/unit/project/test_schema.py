@@ -11,6 +11,7 @@ import pytest
 from deployctl.core.diagnostics import Report
 from deployctl.core.values import Json
 from deployctl.project.document import read_document
+from deployctl.project.parse import load
 from deployctl.project.schema import json_schema
 from tests.unit.project.reading import document
 
@@ -26,9 +27,12 @@ def test_it_is_a_schema_that_can_be_written() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
 def test_the_examples_are_right(path: Path) -> None:
-    found = read_document(path, Report())
+    report = Report()
+    found = read_document(path, report)
     assert found is not None
     CHECK.validate(found.data)
+    load(found, report, {})
+    assert not report.items
 
 
 def entry(text: str) -> Json:
