@@ -1,8 +1,8 @@
 """Images by BuildKit, through the docker command and its plugin buildx.
 
 The options of a step are those of python-on-whales' `buildx.build`, which Prefect hands them to;
-each has its flag. Where nothing says where the image goes, it is loaded into the engine. The
-Dockerfile goes in by standard input, so that one that was made up needs no file.
+each has its flag. Where nothing says where the image goes, it is loaded into the engine. A
+Dockerfile that was made up goes in by standard input, so that it needs no file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.images.engine_errors import BadOption, NoBuildx, build_failed
-from deployctl.images.model import Recipe
+from deployctl.images.model import AUTO, Recipe
 from deployctl.images.output import AT_LINE
 from deployctl.images.source import Source
 
@@ -75,7 +75,7 @@ def build(
                 timeout=None,
                 on_line=lambda _, line: tell(line),
                 stop=stop,
-                input=source.text,
+                input=source.text if recipe.dockerfile == AUTO else None,
             )
         except ProgramError as error:
             raise _no_buildx(error.message) from error
@@ -110,7 +110,8 @@ def command(recipe: Recipe, tags: Sequence[str], metadata: Path) -> list[str]:
     argv += [f"--platform={recipe.platform}"] if recipe.platform else []
     if recipe.ignore_cache or options.get("cache") is False:
         argv.append("--no-cache")
-    return [*argv, *_flags(options), "--file=-", "."]
+    file = "-" if recipe.dockerfile == AUTO else recipe.dockerfile
+    return [*argv, *_flags(options), f"--file={file}", "."]
 
 
 def _flags(options: Mapping[str, Json]) -> Iterator[str]:
@@ -149,7 +150,8 @@ def _failed(recipe: Recipe, source: Source, stderr: str) -> Exception:
         return _no_buildx(lines[0])
     errors = [line.partition("ERROR:")[2] for line in lines if line.startswith("ERROR:")]
     reason = (errors[-1:] or lines[-1:] or ["no reason was given"])[0]
-    places = AT_LINE.findall(stderr)
+    shown = re.escape(Path(recipe.dockerfile).name)
+    places = AT_LINE.findall(stderr) or re.findall(rf"^{shown}:(\d+)$", stderr, re.MULTILINE)
     place = f"{source.name}:{places[-1]}" if places else ""
     return build_failed(recipe.name, reason, place, lines, buildx=True)
 

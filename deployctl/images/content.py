@@ -17,6 +17,7 @@ from deployctl.images.context import Entry
 from deployctl.images.dockerfile import Dockerfile
 from deployctl.images.model import Recipe
 from deployctl.images.stages import Base, Given, checked, declared, needed
+from deployctl.images.words import BadSubstitution
 
 DigestOf = Callable[[Base], str | None]
 """The digest of an image at its registry; None where nobody knows it."""
@@ -47,13 +48,15 @@ def content_tag(
     """`content-…` for an image, or None where its content cannot be known.
 
     `text` is the Dockerfile's, `entries` are the context's, `machine` the platform that builds if
-    the recipe names none. Raises BadDockerfile, BadSubstitution and Unreadable, and what
-    `digest_of` raises.
+    the recipe names none. Raises BadDockerfile and Unreadable, and what `digest_of` raises.
     """
     if _always_builds(recipe) or _fetches(dockerfile) or foreign(dockerfile):
         return None
     given = Given(recipe.build_args, recipe.platform or machine, machine)
-    bases = needed(checked(dockerfile), recipe.target, given)
+    try:
+        bases = needed(checked(dockerfile), recipe.target, given)
+    except BadSubstitution:  # the engine may know more forms, or will say it better
+        return None
     digests = {base: digest_of(base) for base in bases}
     if not all(digests.values()):
         return None

@@ -26,6 +26,7 @@ from deployctl.images.credentials import Logins, given_login
 from deployctl.images.distribution import Registries
 from deployctl.images.engine_errors import (
     BadOption,
+    BuildFailed,
     NoSuchImage,
     PushFailed,
     build_failed,
@@ -48,6 +49,8 @@ _DEFAULTS = {"pull": True, "rm": True, "forcerm": True}
 
 class DockerBuilder:
     """The builder of recipes by an engine: with its own builder, or buildx where they say so."""
+
+    keeps = True
 
     def __init__(
         self,
@@ -138,8 +141,15 @@ class DockerBuilder:
         options = _options(recipe)
         output = Output(self._told(recipe))
         with tempfile.TemporaryFile() as context:
-            dockerfile = source.archive(context)
-            context.seek(0)
+            try:
+                dockerfile = source.archive(context)
+                context.seek(0)
+            except OSError as error:
+                raise BuildFailed(
+                    f"the files for '{recipe.name}' cannot be put into '{tempfile.gettempdir()}':"
+                    f" {error.strerror}",
+                    help="name another folder with TMPDIR, or leave files out in .dockerignore",
+                ) from error
             records = self._engine.build(context, dockerfile=dockerfile, **options)
             try:
                 self._follow(records, output)

@@ -10,7 +10,7 @@ import pytest
 from deployctl.core.stop import Stop
 from deployctl.images import buildx
 from deployctl.images.engine_errors import BadOption, BuildFailed, NoBuildx
-from deployctl.images.model import Recipe
+from deployctl.images.model import AUTO, Recipe
 from deployctl.images.source import Source
 
 ALWAYS = ["docker", "buildx", "build", "--progress=plain", "--metadata-file=m"]
@@ -19,7 +19,7 @@ ALWAYS = ["docker", "buildx", "build", "--progress=plain", "--metadata-file=m"]
 def flags(*tags: str, **recipe: Any) -> list[str]:
     """All that this recipe adds to the command line."""
     argv = buildx.command(Recipe("r/app", Path(), backend="buildx", **recipe), tags, Path("m"))
-    assert (argv[:5], argv[-2:]) == (ALWAYS, ["--file=-", "."])
+    assert (argv[:5], argv[-2:]) == (ALWAYS, ["--file=Dockerfile", "."])
     return argv[5:-2]
 
 
@@ -70,6 +70,15 @@ def test_the_recipe_has_its_flags() -> None:
     ]
 
 
+def test_a_dockerfile_is_read_where_it_lies_because_patterns_of_its_own_lie_beside_it() -> None:
+    def file(dockerfile: str) -> str:
+        recipe = Recipe("r/app", Path("f"), dockerfile, backend="buildx")
+        return buildx.command(recipe, [], Path("m"))[-2]
+
+    assert file("docker/Dockerfile.prod") == "--file=docker/Dockerfile.prod"
+    assert file(AUTO) == "--file=-"
+
+
 @pytest.mark.parametrize("where", [{"push": True}, {"output": {"type": "oci", "dest": "f"}}])
 def test_an_image_that_goes_elsewhere_is_not_loaded(where: Any) -> None:
     assert "--load" not in flags("1", options=where)
@@ -113,9 +122,11 @@ def docker(folder: Path, stderr: str, code: int, metadata: str = "{}") -> dict[s
     return {"PATH": f"{program.parent}:/usr/bin:/bin"}
 
 
-def built(folder: Path, env: dict[str, str], **options: Any) -> buildx.Built:
-    source = Source(folder, "FROM made-up\n", None, "Dockerfile", [])
-    recipe = Recipe("r/app", folder, backend="buildx", options=options)
+def built(
+    folder: Path, env: dict[str, str], dockerfile: str = AUTO, **options: Any
+) -> buildx.Built:
+    source = Source(folder, "FROM made-up\n", None, dockerfile, [])
+    recipe = Recipe("r/app", folder, dockerfile, backend="buildx", options=options)
     return buildx.build(recipe, source, ["1"], env, lambda _: None, Stop())
 
 
@@ -141,7 +152,8 @@ def test_what_was_built_is_read_from_the_metadata(
 @pytest.mark.parametrize(
     ("stderr", "kind", "message"),
     [
-        (FAILED, BuildFailed, r"at Dockerfile:3: failed to solve: .*exit code: 2"),
+        (FAILED, BuildFailed, r"at docker/D.prod:3: failed to solve: .*exit code: 2"),
+        (FAILED.replace("Dockerfile", "D.prod"), BuildFailed, r"at docker/D.prod:3: failed"),
         ("docker: unknown command: docker buildx\n", NoBuildx, "unknown command"),
         ("docker: 'buildx' is not a docker command.\n", NoBuildx, "not a docker command"),
         ("unknown flag: --metadata-file\n", NoBuildx, "unknown flag"),
@@ -158,7 +170,7 @@ def test_a_failure_is_told_by_its_kind(
     env = docker(tmp_path, stderr, 1)
     monkeypatch.setenv("PATH", env["PATH"])
     with pytest.raises(kind, match=message):
-        built(tmp_path, env)
+        built(tmp_path, env, "docker/D.prod")
 
 
 def test_a_missing_docker_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,10 @@ def test_a_base_without_a_digest_leaves_the_content_unknown(recipe: Recipe) -> N
     assert tag(recipe, digest_of=lambda _: None) is None
 
 
+def test_what_only_a_newer_engine_can_read_is_left_to_that(recipe: Recipe) -> None:
+    assert tag(recipe, "ARG V=3-slim\nFROM a:${V%-*}") is None
+
+
 def test_a_dockerfile_with_mistakes_is_refused(recipe: Recipe) -> None:
     with pytest.raises(BadDockerfile, match="there is no instruction X"):
         tag(recipe, "FROM a\nX")
