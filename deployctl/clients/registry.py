@@ -149,13 +149,6 @@ class Registry:
 
     # Blobs
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        """Whether a blob is in a repository."""
-        about = f"look for the blob {digest} in '{repository}'"
-        path = f"/v2/{repository}/blobs/{digest}"
-        scopes = _may_pull(repository)
-        return self._wire.ask(Request("HEAD", path, about, scopes, missing_ok=True)).status != 404
-
     def pull_blob(
         self, repository: str, digest: str, start: int = 0
     ) -> Generator[bytes, None, None]:

@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from deployctl.clients.registry_errors import (
     Denied,
-    NotInRegistry,
     RegistryBusy,
     RegistryError,
     RegistryFault,
@@ -72,13 +71,15 @@ class Upload:
     def mount(self, source: str) -> bool:
         """Has the registry take the blob from another of its repositories; False: it does not.
 
-        Raises RegistryError.
+        Raises RegistryError where it fails altogether.
         """
         query = urlencode({"mount": self._digest, "from": source})
         scopes = may_push(self._repository, source)
         try:
             reply = self._ask("POST", f"{self._blobs}uploads/?{query}", scopes=scopes)
-        except (Denied, NotInRegistry):  # there, and not here
+        except _PASSING:
+            raise
+        except RegistryError:  # it may not, has not, or cannot do such things
             return False
         self._follow(reply)
         return reply.status == 201

@@ -56,14 +56,11 @@ class Resolved:
     """As it was asked for."""
     digest: str
     """Of the manifest for the platform."""
-    index: str | None
-    """The digest of the index that it was found by; None where there is none."""
     type: str
     """The media type of the manifest."""
     manifest: Json
     config: Json
     """The image's configuration."""
-    config_digest: str
     layers: tuple[Layer, ...]
     platform: Platform
 
@@ -108,9 +105,7 @@ class Registries:
         """
         wanted = platform or Platform.here()
         found = self._manifest(reference, reference.digest or reference.tag or LATEST)
-        index = None
         if found.type in INDEXES:
-            index = found.digest
             _, offered = _parsed(found, reference)
             found = self._manifest(reference, _pick(reference, offered, wanted))
         if found.type not in MANIFESTS:
@@ -126,11 +121,9 @@ class Registries:
         return Resolved(
             reference=reference,
             digest=found.digest,
-            index=index,
             type=found.type,
             manifest=manifest,
             config=config,
-            config_digest=str(manifest["config"]["digest"]),
             layers=tuple(
                 Layer(str(each["digest"]), int(each["size"]), str(each["mediaType"]))
                 for each in parts
