@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from deployctl.core.errors import DeployctlError
 from deployctl.images.context import TAR_TYPES, TIME, Entry, Kind
 
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # RFC 1952: deflate, no name, no time, no system
@@ -34,6 +35,12 @@ class Owner:
 
 
 ROOT = Owner()
+
+
+class NotWritten(DeployctlError):
+    """There is no room for a layer."""
+
+    code = "DC741"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +79,27 @@ class Blob:
 
 
 def write(items: Mapping[str, Item], path: Path) -> Blob:
-    """Writes a layer. `items`: by their paths, relative to the root. Raises Unreadable."""
-    with path.open("wb") as file:
-        packed = _Packed(file)
-        buffers: dict[str, Any] = {"bufsize": _RECORD, "copybufsize": _RECORD}
-        out = cast("BinaryIO", packed)  # all that a stream needs is `write`
-        with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, **buffers) as archive:
-            for name in sorted(items, key=lambda name: name.split("/")):
-                _add(archive, name, items[name])
-        packed.finish()
+    """Writes a layer. `items`: by their paths, relative to the root. Raises Unreadable, NotWritten."""
+    try:
+        with path.open("wb") as file:
+            packed = _Packed(file)
+            _fill(packed, items)
+            packed.finish()
+    except OSError as error:
+        raise NotWritten(
+            f"the layer cannot be written to '{path.parent}': {error.strerror}",
+            help="name another folder with TMPDIR, or leave files out in .dockerignore",
+        ) from error
     return Blob(path, packed.digest, packed.diff_id, path.stat().st_size)
+
+
+def _fill(packed: _Packed, items: Mapping[str, Item]) -> None:
+    """Writes the archive."""
+    buffers: dict[str, Any] = {"bufsize": _RECORD, "copybufsize": _RECORD}
+    out = cast("BinaryIO", packed)  # all that a stream needs is `write`
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, **buffers) as archive:
+        for name in sorted(items, key=lambda name: name.split("/")):
+            _add(archive, name, items[name])
 
 
 def _add(archive: tarfile.TarFile, name: str, item: Item) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from deployctl.images.context import TIME, Kind, Unreadable, entries
 from deployctl.images.ignore import Ignore
-from deployctl.images.layer import Item, Owner, write
+from deployctl.images.layer import Item, NotWritten, Owner, write
 
 ITEMS = {
     "b.txt": Item(Kind.FILE, 0o644, content=b"b"),
@@ -79,6 +79,12 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     file.write_text("12")
     with pytest.raises(Unreadable, match="'log' changed while it was read"):
         write(items, tmp_path / "layer")
+
+
+def test_a_disk_without_space_is_said() -> None:
+    items = {"file": Item(Kind.FILE, 0o644, content=bytes(100_000))}
+    with pytest.raises(NotWritten, match="cannot be written to '/dev': No space left on device"):
+        write(items, Path("/dev/full"))
 
 
 def test_an_entry_keeps_its_rights_unless_others_are_named(tmp_path: Path) -> None:
