@@ -110,9 +110,13 @@ def run_all(
     or variables.
 
     `done`: the steps that ran for other files of the command, which do not run again; those that
-    run now are added. Raises StepFailed and Interrupted, and ApiError where the server is needed.
+    run now are added. Raises StepFailed, NotKept and Interrupted, and ApiError where the server is
+    needed.
     """
     steps = [step for each in loaded.steps.values() for step in each]
     named = [ref for step in steps for _, ref in references(step.inputs)]
     library = run(read_references(named, secrets=True), session()) if named else None
-    return run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
+    outputs = run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
+    if place.maker:
+        place.maker.check_kept()
+    return outputs

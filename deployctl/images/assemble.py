@@ -117,6 +117,8 @@ class _Requirements:
 class AssembleBuilder:
     """The builder that needs registries only; a context manager, for many threads."""
 
+    keeps = False
+
     def __init__(
         self,
         *,
@@ -156,9 +158,12 @@ class AssembleBuilder:
     def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
         """Makes the image's layer and configuration, here; the base image is asked for alone.
 
-        Raises CannotAssemble, BadDockerfile, BadSubstitution, Unreadable, RegistryErrors.
+        Raises CannotAssemble, NeedsEngine, BadDockerfile, BadSubstitution, Unreadable, and
+        RegistryErrors.
         """
         Reference.parse(recipe.name)
+        if recipe.options.get("build_contexts"):
+            raise NeedsEngine("`build_contexts` needs a container engine", help=_USE_DOCKER)
         machine = Platform.here()
         wanted = Platform.parse(recipe.platform) if recipe.platform else machine
         given = Given(recipe.build_args, recipe.platform or str(machine), str(machine))

@@ -30,6 +30,10 @@ class Login:
 class Builder(Protocol):
     """Makes images. Every method raises DeployctlErrors only."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what was built and not pushed is still there when the command has ended."""
+
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, if it was built before; nothing is built or pushed."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
+from deployctl.core.errors import DeployctlError
 from deployctl.images.building import Builder, Login
 from deployctl.images.content import DigestOf, content_tag
 from deployctl.images.model import Image, Recipe
@@ -20,6 +21,12 @@ from deployctl.images.stages import Base
 
 Choose: TypeAlias = Callable[[Recipe | None], Builder]
 """Who makes an image; for None, who pushes one that this command has not made."""
+
+
+class NotKept(DeployctlError):
+    """An image was built that nobody has when the command has ended."""
+
+    code = "DC740"
 
 
 class Maker(Protocol):
@@ -40,6 +47,9 @@ class Maker(Protocol):
     ) -> Image:
         """Puts an image into its registry, under `tag` and the tags `more`; without a tag all that
         were made under this name, with the tags that they have."""
+
+    def check_kept(self) -> None:
+        """Raises NotKept for an image that nobody has any more when the command has ended."""
 
     def dockerfile(self, recipe: Recipe) -> str:
         """The text of the Dockerfile that the recipe is built by."""
@@ -137,6 +147,19 @@ class Images:
             self._keep(made.builder, pushed, tags)
         return pushed
 
+    def check_kept(self) -> None:
+        """Raises NotKept for an image that nobody has any more when the command has ended."""
+        with self._lock:
+            every = list(self._made.values())
+        sent = {(made.image.name, made.image.id) for made in every if made.image.digest}
+        for made in every:
+            name, tag = made.image.name, made.image.tag
+            if not made.builder.keeps and (name, made.image.id) not in sent:
+                raise NotKept(
+                    f"'{name}:{tag}' was built without Docker, and no step pushes it",
+                    help="push it with a `push_docker_image` step, or build it with Docker",
+                )
+
     def dockerfile(self, recipe: Recipe) -> str:
         """The text of the Dockerfile that the recipe is built by."""
         return self._source(recipe).text
@@ -223,6 +246,9 @@ class Named:
     ) -> Image:
         """The image."""
         return self._image
+
+    def check_kept(self) -> None:
+        """It was made elsewhere."""
 
     def dockerfile(self, recipe: Recipe) -> str:  # noqa: ARG002
         """None is needed."""

@@ -21,6 +21,7 @@ from deployctl.images.building import Login
 from deployctl.images.credentials import Logins
 from deployctl.images.distribution import NoSuchPlatform, Registries, Resolved
 from deployctl.images.model import Image, Recipe
+from deployctl.images.placing import NeedsEngine
 from deployctl.images.reference import Reference
 from deployctl.images.source import Source, Versions, read
 from tests.support.blobs import host
@@ -116,7 +117,7 @@ def test_the_layers_of_the_base_lie_below(project: Project) -> None:
     base = resolved(Image(project.base.rpartition(":")[0], "1"))
     made = resolved(image)
     assert made.layers[:-1] == base.layers
-    assert made.config_digest == image.id
+    assert made.manifest["config"]["digest"] == image.id
     assert len(made.config["rootfs"]["diff_ids"]) == 1
 
 
@@ -216,6 +217,11 @@ def test_onbuild_of_a_stage_is_refused(project: Project) -> None:
     project.write("ONBUILD RUN x\nFROM first\n")
     with pytest.raises(CannotAssemble, match="Dockerfile:3:1: what it begins from has ONBUILD"):
         project.build()
+
+
+def test_contexts_that_go_by_the_name_of_a_base_are_refused(project: Project) -> None:
+    with pytest.raises(NeedsEngine, match="`build_contexts` needs"):
+        project.build(options={"build_contexts": {project.base: "../other"}})
 
 
 def test_a_dockerfile_in_another_language_is_refused(project: Project) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.images.building import Builder, Login
-from deployctl.images.making import Images
+from deployctl.images.making import Images, NotKept
 from deployctl.images.model import AUTO, Image, Recipe
 from deployctl.images.source import Source, Versions
 from deployctl.images.stages import Base
@@ -24,6 +24,7 @@ class Shelf:
     built: list[str | None] = field(default_factory=list)
     pushed: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     digest: str = "sha256:pushed"
+    keeps: bool = True
 
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         found = self.there.get(content_tag)
@@ -202,3 +203,21 @@ def test_versions_are_asked_for_where_a_dockerfile_is_made_up(folder: Path) -> N
     assert "python3.12" in made.dockerfile(Recipe(NAME, folder, dockerfile=AUTO))
     made.versions = versions
     assert made.dockerfile(Recipe(NAME, folder)).startswith("FROM base:1")
+
+
+@pytest.mark.parametrize(("keeps", "push"), [(True, False), (False, True)])
+def test_an_image_is_kept_by_its_builder_or_its_registry(
+    folder: Path, keeps: bool, push: bool
+) -> None:
+    made = images(Shelf(keeps=keeps))
+    image = made.make(Recipe(NAME, folder, tag="1", additional_tags=("2",)))
+    if push:
+        made.publish(image.name, "1", [], None)
+    made.check_kept()
+
+
+def test_an_image_that_nobody_keeps_is_an_error(folder: Path) -> None:
+    made = images(Shelf(keeps=False))
+    made.make(Recipe(NAME, folder, tag="1"))
+    with pytest.raises(NotKept, match=f"'{NAME}:1' was built without Docker, and no step pushes"):
+        made.check_kept()
