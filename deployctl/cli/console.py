@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
 
 from deployctl.core.redact import redact
 
@@ -21,6 +22,34 @@ class OutputError(Exception):
     def __init__(self, reason: OSError) -> None:
         super().__init__(reason.strerror)
         self.reader_is_gone = isinstance(reason, BrokenPipeError)
+
+
+class Checked:
+    """A stream whose failures are OutputErrors, whoever writes to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Raises OutputError."""
+        with _checked():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Raises OutputError."""
+        with _checked():
+            self._stream.flush()
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error) from error
 
 
 def console(*, stderr: bool) -> Console:
@@ -46,11 +75,8 @@ def write(lines: Iterable[Text | str], *, stderr: bool = False) -> None:
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:
         return
-    try:
-        stream.write(held.get())
-        stream.flush()
-    except OSError as error:
-        raise OutputError(error) from error
+    stream.write(held.get())
+    stream.flush()
 
 
 class Narrator:

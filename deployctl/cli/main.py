@@ -10,6 +10,7 @@ import gc
 import io
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 _USAGE = 64
@@ -28,11 +29,6 @@ class Exit(Exception):
 
 def main() -> NoReturn:
     """Runs the command of `sys.argv`; never returns."""
-    if sys.argv[1:] == ["--version"]:
-        from deployctl import __version__
-
-        print(f"deployctl {__version__}")
-        sys.exit(0)
     try:
         code = _run()
     except KeyboardInterrupt:
@@ -42,13 +38,36 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    from deployctl.cli.commands import app
-    from deployctl.cli.console import OutputError
+    """Runs the command with streams that say when nothing can be written to them."""
+    from deployctl.cli.console import Checked, OutputError
 
-    gc.set_threshold(_GC_THRESHOLD)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+            setattr(sys, name, Checked(stream))
+    try:
+        code = _command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OutputError as error:
+        sys.stdout = None
+        if not error.reader_is_gone:
+            with suppress(OutputError):
+                print(f"the output cannot be written: {error}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _command() -> int:
+    if sys.argv[1:] == ["--version"]:
+        from deployctl import __version__
+
+        print(f"deployctl {__version__}")
+        return 0
+    from deployctl.cli.commands import app
+
+    gc.set_threshold(_GC_THRESHOLD)
     try:
         app(prog_name="deployctl")
     except Exit as ended:
@@ -56,9 +75,4 @@ def _run() -> int:
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
         return _USAGE if code == 2 else code
-    except OutputError as error:
-        sys.stdout = None
-        if not error.reader_is_gone:
-            print(f"the output cannot be written: {error}", file=sys.stderr)
-        return 1
     return 0
