@@ -36,17 +36,6 @@ class LoginUnusable(DeployctlError):
     code = "DC720"
 
 
-def inline(credentials: Mapping[str, Json]) -> tuple[str, Login]:
-    """The registry and the login of a step's `credentials`: `username`, `password` and, for all
-    but Docker Hub, `registry_url`. Raises LoginUnusable."""
-    username, password = credentials.get("username"), credentials.get("password")
-    if not username or not password:
-        missing = "password" if username else "username"
-        raise LoginUnusable(f"the step's `credentials` have no {missing}")
-    registry = host_of(str(credentials.get("registry_url") or DOCKER_HUB))
-    return registry, Login(str(username), str(password))
-
-
 def host_of(key: str) -> str:
     """The registry that a URL or host stands for, as names of images begin with it."""
     host = key.partition("://")[2] or key

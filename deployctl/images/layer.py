@@ -79,7 +79,7 @@ class Blob:
 
 
 def write(items: Mapping[str, Item], path: Path) -> Blob:
-    """Writes a layer. `items`: by their paths, relative to the root. Raises Unreadable, NotWritten."""
+    """Writes a layer. `items`: by paths relative to the root. Raises Unreadable, NotWritten."""
     try:
         with path.open("wb") as file:
             packed = _Packed(file)

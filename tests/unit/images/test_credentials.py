@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from deployctl.clients.registry_auth import Login
-from deployctl.images.credentials import Logins, LoginUnusable, host_of, inline
+from deployctl.images import building
+from deployctl.images.credentials import Logins, LoginUnusable, given_login, host_of
+from deployctl.images.reference import Reference
 
 HUB = "https://index.docker.io/v1/"
 ALI = Login("ali", "open:sesame")
@@ -171,14 +173,10 @@ def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     [(None, "docker.io"), ("", "docker.io"), ("https://r.example.com/", "r.example.com")],
 )
 def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
-    given = {"username": "ali", "password": "open:sesame", "registry_url": url, "reauth": True}
-    assert inline(given) == (registry, ALI)
+    given = building.Login("ali", "open:sesame", url or "")
+    assert given_login(Reference(registry, "team/app"), given) == {registry: ALI}
 
 
-@pytest.mark.parametrize(
-    ("given", "missing"),
-    [({"username": "ali"}, "password"), ({"password": "sesame"}, "username"), ({}, "username")],
-)
-def test_half_the_credentials_of_a_step(given: dict[str, str], missing: str) -> None:
-    with pytest.raises(LoginUnusable, match=f"have no {missing}"):
-        inline(given)
+def test_the_credentials_of_a_step_are_for_their_registry_only() -> None:
+    given = building.Login("ali", "open:sesame", "https://r.example.com")
+    assert given_login(Reference("other.example.com", "team/app"), given) == {}
