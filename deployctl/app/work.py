@@ -94,7 +94,9 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
 
         ground = begin() if options.run_once else _patiently(begin, monitor, journal, stop)
         facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
-        journal.tell(Level.INFO, "worker.started", pool=options.pool, worker=options.name, **facts)
+        text = f"worker '{options.name}' takes runs of work pool '{options.pool}'"
+        facts |= {"pool": options.pool, "worker": options.name}
+        journal.tell(Level.INFO, "worker.started", text, **facts)
         describer = _describer(options, around, ground, session)
         reconciler = _reconciler(
             options, around, ground, journal, session, describer, metrics, now, stop
@@ -114,7 +116,8 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
             stop=stop,
             halt=halt,
         ).run()
-        journal.tell(Level.INFO, "worker.stopped", worker=options.name)
+        text = "the worker has stopped; jobs that run go on"
+        journal.tell(Level.INFO, "worker.stopped", text, worker=options.name)
 
 
 def _describer(

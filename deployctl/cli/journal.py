@@ -62,7 +62,7 @@ class LineJournal:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def tell(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
+    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
         """Writes a line, without secrets; see `Journal`."""
         if _WEIGHT[level] < _WEIGHT[self.level]:
             return
@@ -105,7 +105,7 @@ def as_line(entry: Entry) -> Text:
         " ",
         (f"{entry.level.value.upper():<7}", _STYLES[entry.level]),
         " ",
-        _printable(entry.message or entry.event),
+        _printable(entry.message),
     )
     if entry.event == PRINTED:
         line.append(f"  {entry.facts.get('job', '')}", "dim")

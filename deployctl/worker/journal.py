@@ -26,5 +26,6 @@ class Level(StrEnum):
 class Journal(Protocol):
     """A listener; may be called from any thread and must return at once."""
 
-    def tell(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
-        """Something happened. `event`: a stable name (`run.claimed`); `facts`: run, name, …"""
+    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
+        """Something happened. `event`: a stable name (`run.claimed`); `message`: a sentence for
+        people; `facts`: run, name, …"""

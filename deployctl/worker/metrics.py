@@ -130,7 +130,7 @@ class CountingJournal:
         self._journal = journal
         self._metrics = metrics
 
-    def tell(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
+    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
         """Something happened; `cause` and `error` are the facts that are counted by."""
         subject, _, what = event.partition(".")
         if subject == "run":

@@ -87,7 +87,8 @@ class Service:
         cut_short = self.options.run_once and not self._is_done()
         interrupted = self.stop.interrupted()
         self.stop.request()
-        self.journal.tell(Level.INFO, "worker.stopping")
+        text = "stopping: no more runs are claimed, and what is under way is finished"
+        self.journal.tell(Level.INFO, "worker.stopping", text)
         end = time.monotonic() + PATIENCE
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)

@@ -63,7 +63,7 @@ def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) ->
         seen = []
         for line in process.stdout:
             seen.append(line)
-            if "worker.started" in line:
+            if "takes runs of work pool" in line:
                 break
         else:
             pytest.fail("".join(seen))

@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 
 def entry(
-    message: str = "",
+    message: str = "claimed",
     facts: Mapping[str, Json] = MappingProxyType({}),
     level: Level = Level.INFO,
 ) -> Entry:
@@ -51,10 +51,9 @@ def test_a_json_line_has_stable_keys() -> None:
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        (entry(message="claimed"), "INFO    claimed"),
-        (entry(), "INFO    run.claimed"),
-        (entry(level=Level.WARNING, facts={"run": "r1"}), "WARNING run.claimed  run=r1"),
-        (entry(facts={"cause": "", "pid": None, "late": 0}), "INFO    run.claimed  late=0"),
+        (entry(), "INFO    claimed"),
+        (entry(level=Level.WARNING, facts={"run": "r1"}), "WARNING claimed  run=r1"),
+        (entry(facts={"cause": "", "pid": None, "late": 0}), "INFO    claimed  late=0"),
         (
             entry(message="no", facts={"help": "Do this."}),
             f"INFO    no\n{'':17}Do this.",
@@ -76,7 +75,7 @@ def test_a_line_for_people(given: Entry, shown: str) -> None:
 def test_entries_below_the_level_are_left_out(level: Level) -> None:
     journal, heard = listening(level)
     for each in Level:
-        journal.tell(each, "x")
+        journal.tell(each, "x", "")
     assert [each.level for each in heard] == list(Level)[list(Level).index(level) :]
 
 
@@ -104,7 +103,7 @@ def test_the_form_follows_the_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    open_journal(wanted).tell(Level.INFO, "run.claimed", run="r1")
+    open_journal(wanted).tell(Level.INFO, "run.claimed", "claimed", run="r1")
     assert isinstance(sys.stderr, io.StringIO)
     assert sys.stderr.getvalue().startswith("{") is is_json
     assert "r1" in sys.stderr.getvalue()
@@ -120,10 +119,10 @@ def test_a_reader_that_went_away_does_no_harm(
     with raw, io.TextIOWrapper(raw, write_through=True) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         journal = open_journal(wanted)
-        journal.tell(Level.INFO, "x")
+        journal.tell(Level.INFO, "x", "")
         with pytest.raises(BrokenPipeError):
             raw.write(b"x")
-    journal.tell(Level.INFO, "x")
+    journal.tell(Level.INFO, "x", "")
 
 
 def test_lines_of_many_threads_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,10 @@ def shown(metrics: Metrics, name: str) -> dict[str, float]:
 def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> None:
     metrics, behind = metrics_of(), Silent()
     journal = CountingJournal(behind, metrics)
-    journal.tell(Level.INFO, "run.claimed", run="a")
-    journal.tell(Level.INFO, "run.claimed", run="b")
+    journal.tell(Level.INFO, "run.claimed", "claimed", run="a")
+    journal.tell(Level.INFO, "run.claimed", "claimed", run="b")
     journal.tell(Level.ERROR, "run.crashed", "it died", run="a", cause="OutOfMemory")
-    journal.tell(Level.DEBUG, "pool.read")
+    journal.tell(Level.DEBUG, "pool.read", "read")
     assert shown(metrics, "deployctl_worker_runs_total") == {
         ",claimed": 2,
         "OutOfMemory,crashed": 1,

@@ -149,4 +149,5 @@ class LeaseLeadership:
         if self.leads != self._led:
             self._led = self.leads
             event = "lease.taken" if self._led else "lease.lost"
-            self.journal.tell(Level.INFO, event, lease=self.name, holder=self.identity)
+            text = f"this worker {'observes' if self._led else 'no longer observes'} all jobs"
+            self.journal.tell(Level.INFO, event, text, lease=self.name, holder=self.identity)
