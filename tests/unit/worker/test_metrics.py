@@ -38,7 +38,7 @@ def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> N
     journal.tell(Level.INFO, "run.claimed", "claimed", run="a")
     journal.tell(Level.INFO, "run.claimed", "claimed", run="b")
     journal.tell(Level.ERROR, "run.crashed", "it died", run="a", cause="OutOfMemory")
-    journal.tell(Level.DEBUG, "pool.read", "read")
+    journal.tell(Level.DEBUG, "pool.read", "")
     assert shown(metrics, "deployctl_worker_runs_total") == {
         ",claimed": 2,
         "OutOfMemory,crashed": 1,
