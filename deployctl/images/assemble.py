@@ -147,6 +147,10 @@ class AssembleBuilder:
         self._registries.close()
         self._folder.cleanup()
 
+    def local(self, image: str) -> str | None:  # noqa: ARG002
+        """None: bases are always their registries'."""
+        return None
+
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content in its registry. A registry that does not say has none."""
         with suppress(RegistryError):

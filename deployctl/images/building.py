@@ -34,6 +34,9 @@ class Builder(Protocol):
     def keeps(self) -> bool:
         """Whether what was built and not pushed is still there when the command has ended."""
 
+    def local(self, image: str) -> str | None:
+        """What an image is that builds begin from without asking its registry, if it is there."""
+
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, if it was built before; nothing is built or pushed."""
 

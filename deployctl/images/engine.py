@@ -70,6 +70,11 @@ class DockerBuilder:
         """Closes every connection to registries."""
         self._registries.close()
 
+    def local(self, image: str) -> str | None:
+        """The id of an image of the engine."""
+        found = self._engine.image(image)
+        return str(found["Id"]) if found else None
+
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, from the engine, which then has the recipe's tags too, or
         from the registry. A registry that does not say has none."""

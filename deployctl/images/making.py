@@ -83,6 +83,8 @@ class Images:
     """`name:tag`, with every tag of an image."""
     _found: dict[str, tuple[Image, Base]] = field(default_factory=dict)
     """The same of images that were found, with where they are if they are published."""
+    _pushed: dict[Reference, str] = field(default_factory=dict)
+    """The digests of what was published."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, recipe: Recipe) -> Image | None:
@@ -145,6 +147,9 @@ class Images:
             tags = tuple(dict.fromkeys([*([tag] if tag else made.tags), *more]))
             pushed = made.builder.push(replace(made.image, tag=tags[0]), tags, login)
             self._keep(made.builder, pushed, tags)
+            if pushed.digest:
+                names = [Reference.parse(f"{name}:{each}") for each in tags]
+                self._pushed |= dict.fromkeys(names, pushed.digest)
         return pushed
 
     def check_kept(self) -> None:
@@ -205,8 +210,14 @@ class Images:
         machine = self.machine()
 
         def digest_of(base: Base) -> str | None:
+            if not recipe.options.get("pull", True) and (
+                local := self.choose(recipe).local(base.image)
+            ):
+                return local
+            reference = Reference.parse(base.image)
+            pushed = self._pushed.get(replace(reference, tag=reference.tag or LATEST))
             wanted = base.platform or recipe.platform or machine
-            return self.digest_of(replace(base, platform=wanted))
+            return pushed or self.digest_of(replace(base, platform=wanted))
 
         return content_tag(
             recipe, source.dockerfile, source.text, source.entries, digest_of, machine

@@ -24,7 +24,12 @@ class Shelf:
     built: list[str | None] = field(default_factory=list)
     pushed: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     digest: str = "sha256:pushed"
+    own: dict[str, str] = field(default_factory=dict)
+    """The images that it builds on without asking a registry."""
     keeps: bool = True
+
+    def local(self, image: str) -> str | None:
+        return self.own.get(image)
 
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         found = self.there.get(content_tag)
@@ -91,6 +96,31 @@ def test_bases_are_asked_for_by_the_platform_of_the_image(folder: Path) -> None:
     made.make(Recipe(NAME, folder))
     made.make(Recipe(NAME, folder, platform="linux/arm64"))
     assert asked == ["linux/amd64", "linux/arm64"]
+
+
+@pytest.mark.parametrize("named", ["base:1", "docker.io/library/base:1"])
+def test_a_base_that_this_command_has_pushed_is_what_its_registry_has(
+    folder: Path, named: str
+) -> None:
+    """Whatever was known of it before."""
+    (folder / "Dockerfile").write_text(f"FROM {named}\n")
+
+    def tag(digest: str) -> str:
+        made = images(Shelf(digest=digest), {named: "sha256:before"})
+        made.publish("base", "0", ["1"], None)
+        return made.make(Recipe(NAME, folder)).tag
+
+    assert tag("sha256:a") != tag("sha256:b")
+
+
+def test_a_base_of_the_engine_counts_where_it_is_not_pulled(folder: Path) -> None:
+    def tag(local: str | None, **options: bool) -> str:
+        shelf = Shelf(own={"base:1": local} if local else {})
+        return images(shelf).make(Recipe(NAME, folder, options=options)).tag
+
+    assert tag("sha256:a", pull=False) != tag("sha256:b", pull=False)
+    assert tag("sha256:a", pull=True) == tag("sha256:b", pull=True)
+    assert tag(None, pull=False) == tag(None)
 
 
 def test_an_image_whose_content_nobody_knows_is_always_built(folder: Path) -> None:
