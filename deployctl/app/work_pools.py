@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deployctl.api.talk import Request, Talk
 from deployctl.app.finding import find_pool, no_pool, pool_path
-from deployctl.core.errors import LostAnswer, NotFound
+from deployctl.core.errors import LostAnswer, NotFound, UsageError
 from deployctl.core.redact import masked
 from deployctl.core.values import Json
 from deployctl.deploy.kinds.base import pages
 from deployctl.deploy.kinds.work_pools import create_once, read_pool_names
+from deployctl.jobs.pools import TYPES, template_for
+from deployctl.project.checks import did_you_mean
+
+OTHERS = (
+    "ecs",
+    "azure-container-instance",
+    "cloud-run",
+    "cloud-run-v2",
+    "vertex-ai",
+    *(f"{kind}:push" for kind in ("ecs", "azure-container-instance", "cloud-run", "cloud-run-v2")),
+    "modal:push",
+    "coiled:push",
+    "prefect:managed",
+)
+"""The types of Prefect's pools that deployctl runs nothing of: their template is made elsewhere."""
+
+
+def new_pool(type_: str, fields: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields of a pool that is to be made, with a template where one is known.
+
+    Raises UsageError for a type that nothing is known of, and no template is given for.
+    """
+    if "base_job_template" in fields or type_ in OTHERS:
+        return {"type": type_, **fields}
+    return {"type": type_, "base_job_template": known_template(type_, OTHERS), **fields}
+
+
+def known_template(type_: str, others: Iterable[str] = ()) -> Json:
+    """The template for pools of a type. Raises UsageError where there is none.
+
+    `others`: further types that are right where this is asked.
+    """
+    template = template_for(type_)
+    if template is None:
+        there = (*TYPES, *others)
+        listed = ", ".join(there)
+        guess = f"{did_you_mean(type_, there) or ''} there are: {listed}".strip()
+        more = "; one of your own needs a --base-job-template" if others else ""
+        raise UsageError(f"no type of work pool '{type_}' is known", help=guess + more)
+    return template
 
 
 def list_pools() -> Talk[list[Json]]:

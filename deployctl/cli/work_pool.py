@@ -62,15 +62,13 @@ def create(
 ) -> None:
     """Create a work pool."""
     from deployctl.api.driver import run
-    from deployctl.app.work_pools import create_pool
+    from deployctl.app.work_pools import create_pool, new_pool
     from deployctl.cli.connecting import asking
     from deployctl.cli.render import work_pools as render
-    from deployctl.jobs.pools import template_for
 
     with asking("work-pool create", connecting, telling) as (now, opened):
         fields = _fields(base_job_template, concurrency_limit, description, paused)
-        default = {"base_job_template": template} if (template := template_for(type_)) else {}
-        made = run(create_pool(name, {"type": type_, **default, **fields}), opened)
+        made = run(create_pool(name, new_pool(type_, fields)), opened)
         now.data["work_pool"] = render.pool_json(made)
         now.say([f"work pool {name} of type {type_} created"])
 
@@ -138,19 +136,13 @@ def get_default_base_job_template(
     """Print the template that `create` gives a work pool of a type, as JSON."""
     import json
 
+    from deployctl.app.work_pools import known_template
     from deployctl.cli.render import Format
     from deployctl.cli.running import running
     from deployctl.core.errors import UsageError
-    from deployctl.jobs.pools import template_for
 
     with running("work-pool get-default-base-job-template", Format.HUMAN) as now:
-        template = template_for(type_)
-        if template is None:
-            raise UsageError(
-                f"no template is known for '{type_}'",
-                help="there are some for kubernetes, docker and process",
-            )
-        text = json.dumps(template, indent=2, ensure_ascii=False)
+        text = json.dumps(known_template(type_), indent=2, ensure_ascii=False)
         if file is None:
             now.say([text])
             return

@@ -155,4 +155,4 @@ def test_a_default_template_is_one_that_create_takes(site: Site) -> None:
     assert "image" in json.loads(printed.stdout)["variables"]["properties"]
     site.run("work-pool", "create", "d", "--type", "docker", "--base-job-template", "docker.json")
     unknown = site.cli(*command, "ecs", cwd=site.folder)
-    assert (unknown.code, "kubernetes, docker and process" in unknown.stderr) == (64, True)
+    assert (unknown.code, "there are: kubernetes, docker, process" in unknown.stderr) == (64, True)

@@ -4,8 +4,15 @@ import pytest
 
 from deployctl.api.talk import Request
 from deployctl.app.finding import NotThere
-from deployctl.app.work_pools import create_pool, delete_pool, update_pool, without_secrets
-from deployctl.core.errors import Conflict, LostAnswer, NotFound
+from deployctl.app.work_pools import (
+    create_pool,
+    delete_pool,
+    known_template,
+    new_pool,
+    update_pool,
+    without_secrets,
+)
+from deployctl.core.errors import Conflict, LostAnswer, NotFound, UsageError
 from deployctl.core.redact import MASK
 from deployctl.core.values import Json
 from tests.unit.app.held import held
@@ -92,3 +99,33 @@ def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
         "token": {**schema, "default": MASK},
         "api_key": schema,
     }
+
+
+@pytest.mark.parametrize(
+    ("type_", "help_"),
+    [
+        ("kubernets", "did you mean 'kubernetes'? there are: kubernetes, docker, process, ecs, "),
+        ("clod-run", "did you mean 'cloud-run'?"),
+        ("mine", "there are: kubernetes, "),
+    ],
+)
+def test_a_pool_of_an_unknown_type_is_not_made(type_: str, help_: str) -> None:
+    with pytest.raises(UsageError) as error:
+        new_pool(type_, {})
+    assert f"'{type_}'" in error.value.message
+    assert (error.value.help or "").startswith(help_)
+    assert (error.value.help or "").endswith("needs a --base-job-template")
+
+
+def test_a_pool_gets_the_template_that_is_given_else_the_one_of_its_type() -> None:
+    given: Json = {"variables": {}}
+    assert new_pool("mine", {"base_job_template": given})["base_job_template"] == given
+    assert new_pool("docker", {"base_job_template": given})["base_job_template"] == given
+    assert "image" in new_pool("docker", {})["base_job_template"]["variables"]["properties"]
+    assert new_pool("ecs:push", {"is_paused": True}) == {"type": "ecs:push", "is_paused": True}
+
+
+def test_of_templates_only_those_that_there_are_are_named() -> None:
+    with pytest.raises(UsageError) as error:
+        known_template("proces")
+    assert error.value.help == "did you mean 'process'? there are: kubernetes, docker, process"
