@@ -8,7 +8,7 @@ shell around it (`follow`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from deployctl.api.driver import run
@@ -44,6 +44,8 @@ class NewRun:
     """What the command line says of a run."""
 
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Of parameters that were read as JSON if they could be: how they were written."""
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     name: str | None = None
     tags: tuple[str, ...] = ()
@@ -51,14 +53,31 @@ class NewRun:
     """When it is to begin; None: now."""
 
 
-def check_run(name: str, wanted: NewRun, session: Session, report: Report) -> Json:
-    """The deployment called `name`; the report says what would make the run fail.
+def check_run(name: str, wanted: NewRun, session: Session, report: Report) -> tuple[Json, NewRun]:
+    """The deployment called `name`, and the run as its flow's types have it; the report says what
+    would make it fail.
 
     Raises NotThere, Ambiguous and ApiError.
     """
     deployment, pool = run(_subject(name, wanted), session)
+    wanted = typed(wanted, deployment.get("parameter_openapi_schema") or {})
     tell(problems(deployment, pool, wanted), report, lambda _path: None)
-    return deployment
+    return deployment, wanted
+
+
+def typed(wanted: NewRun, schema: Mapping[str, Json]) -> NewRun:
+    """The run with parameters as they were written where only that fits: `3` may be a text."""
+
+    def fits(name: str, value: Json) -> bool:
+        return all(each.code != "DC420" for each in check_parameters({name: value}, schema, True))
+
+    given = wanted.parameters
+    meant = {
+        name: text
+        for name, text in wanted.texts.items()
+        if not fits(name, given[name]) and fits(name, text)
+    }
+    return replace(wanted, parameters={**given, **meant})
 
 
 def create_run(deployment: Json, wanted: NewRun, key: str) -> Talk[Json]:

@@ -131,8 +131,7 @@ def _follow(now: Running, session: Session, deployment: str) -> int:
     from deployctl.app import runs
     from deployctl.cli.render import runs as render
 
-    wanted = runs.NewRun()
-    whole = runs.check_run(deployment, wanted, session, now.report)
+    whole, wanted = runs.check_run(deployment, runs.NewRun(), session, now.report)
     made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), session)
     now.say([f"flow run {made['name']} of {whole['full_name']}"])
     end = runs.follow(runs.Watched(made["id"]), session, lambda news: now.say(render.news(news)))

@@ -67,9 +67,9 @@ def run(
     from deployctl.cli.render import runs as render
 
     with asking("run", connecting, telling) as (now, opened):
-        wanted = _wanted(starting)
+        given = _wanted(starting)
         dialect = hold(detect(opened.settings.is_cloud), opened)
-        whole = runs.check_run(deployment, wanted, opened, now.report)
+        whole, wanted = runs.check_run(deployment, given, opened, now.report)
         if now.hopeless:
             raise Exit(1)
         made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), opened)
@@ -104,6 +104,7 @@ def _wanted(given: Starting) -> NewRun:
         parameters = overlay.json_object("--params", text) | parameters
     return NewRun(
         parameters,
+        overlay.texts(given.param),
         overlay.assignments("--job-variable", given.job_variable),
         given.name,
         tuple(given.tag),

@@ -81,6 +81,12 @@ def assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
     return result
 
 
+def texts(values: Sequence[str]) -> dict[str, str]:
+    """The values of `key=value` flags as they were written, of flags that `assignments` takes."""
+    pairs = (text.partition("=") for text in values if not text.lstrip().startswith("{"))
+    return {key.strip(): value for key, _, value in pairs}
+
+
 def json_object(flag: str, text: str) -> dict[str, Json]:
     """The object that a flag gives as JSON. Raises UsageError, which names `flag`."""
     try:

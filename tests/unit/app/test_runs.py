@@ -20,10 +20,12 @@ from deployctl.app.runs import (
     look,
     problems,
     run_url,
+    typed,
 )
 from deployctl.core.errors import Interrupted
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
+from deployctl.project import overlay
 from tests.unit.api.network import answer, bench
 from tests.unit.app.held import held
 
@@ -58,6 +60,44 @@ def test_parameters_are_checked_against_the_flow(
 ) -> None:
     found = problems(deployment, None, NewRun(parameters))
     assert [f"{each.severity} {each.code}" for each in found] == codes
+
+
+WORDS = {
+    "properties": {
+        "name": {"type": "string"},
+        "limit": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "mode": {"$ref": "#/definitions/Mode"},
+        "either": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "times": {"type": "integer"},
+        "open": {},
+    },
+    "definitions": {"Mode": {"enum": ["1", "2"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("name", "3", "3"),
+        ("name", "true", "true"),
+        ("name", '"3"', "3"),
+        ("name", "x", "x"),
+        ("limit", "007", "007"),
+        ("limit", "1.0", "1.0"),
+        ("limit", "null", None),
+        ("mode", "1", "1"),
+        ("mode", "3", 3),
+        ("either", "3", 3),
+        ("times", "3", 3),
+        ("times", "x", "x"),
+        ("open", "3", 3),
+        ("unknown", "3", 3),
+    ],
+)
+def test_a_parameter_is_a_text_where_its_flow_wants_one(name: str, text: str, meant: Json) -> None:
+    flags = [f"{name}={text}"]
+    wanted = NewRun(overlay.assignments("--param", flags), overlay.texts(flags))
+    assert typed(wanted, WORDS).parameters == {name: meant}
 
 
 @pytest.mark.parametrize(
