@@ -195,15 +195,22 @@ def look(watched: Watched) -> Talk[News]:
 def follow(watched: Watched, session: Session, listen: Callable[[News], None]) -> Json:
     """Looks until the run has ended and its logs are quiet; gives the run as it is then.
 
+    Logs reach the server after the state that ends the run: that is told last.
+
     Raises Gone, ApiError, and Interrupted when a stop was asked for: of the watching, not the run.
     """
     quiet = 0
+    states: tuple[Json, ...] = ()
     try:
         while True:
             news = run(look(watched), session)
-            listen(news)
             quiet = quiet + 1 if news.ended and not news.any else 0
-            if quiet >= _QUIET:
+            is_over = quiet >= _QUIET
+            states += news.states
+            last = states[-1:] if news.ended and not is_over else ()
+            listen(News(news.run, news.logs, states[: len(states) - len(last)]))
+            states = last
+            if is_over:
                 return news.run
             session.stop.wait(_EVERY)
     except Interrupted as stopped:

@@ -271,6 +271,22 @@ def test_following_ends_when_the_run_has_ended_and_its_logs_are_quiet() -> None:
     assert [each["id"] for news in heard for each in news.logs] == ["l-1"]
 
 
+def test_the_end_of_a_run_is_told_after_its_last_log() -> None:
+    session, heard = watching(["RUNNING", "COMPLETED"], 4, Impatient(99))
+    with session:
+        follow(Watched("r"), session, heard.append)
+    told = [each["id"] for news in heard for each in (*news.logs, *news.states)]
+    assert told == ["RUNNING", "l-1", "COMPLETED"]
+
+
+def test_an_end_that_was_none_is_told_before_what_comes_after() -> None:
+    session, heard = watching(["FAILED", "SCHEDULED", "COMPLETED"], 1, Impatient(99))
+    with session:
+        follow(Watched("r"), session, heard.append)
+    told = [each["id"] for news in heard for each in news.states]
+    assert told == ["FAILED", "SCHEDULED", "COMPLETED"]
+
+
 def test_a_stop_ends_the_watching_and_says_that_the_run_goes_on() -> None:
     session, heard = watching(["RUNNING"], 1, Impatient(2))
     with session, pytest.raises(Interrupted) as stopped:
