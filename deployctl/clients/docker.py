@@ -44,27 +44,22 @@ class EngineUnreachable(DeployctlError):
 
     code = "DC651"
 
-    def __init__(self, reason: object) -> None:
+    def __init__(self, address: str, reason: str) -> None:
+        where = f" at '{address}'" if address else ""
         super().__init__(
-            f"the container engine does not answer: {redact(str(reason))}",
+            redact(f"the container engine{where} does not answer: {reason}"),
             help="see that it runs, and that DOCKER_HOST or the Docker context names it",
         )
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Whatever the library and those below it raise becomes one of ours."""
-    from docker.errors import APIError, DockerException
-    from requests import RequestException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except APIError as error:
-        detail = str(error.explanation or error)
-        raise EngineRefused(error.status_code or 0, detail) from error
-    except (DockerException, RequestException, HTTPError, OSError) as error:
-        raise EngineUnreachable(error) from error
+def _reason(error: BaseException) -> str:
+    """The system's own word, where there is one below what the libraries say."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror
+        below = below.__cause__ or below.__context__
+    return str(error)
 
 
 def _unnamed() -> str | None:
@@ -76,6 +71,13 @@ def _unnamed() -> str | None:
     if ContextAPI.get_current_context() is not ContextAPI.DEFAULT_CONTEXT:
         return None
     return own_engine(os.environ, Path.exists)
+
+
+def _named() -> str:
+    """The engine that the environment or the Docker context names."""
+    from docker.context import ContextAPI
+
+    return os.environ.get("DOCKER_HOST") or str(ContextAPI.get_current_context().Host)
 
 
 def own_engine(env: Mapping[str, str], exists: Callable[[Path], bool]) -> str:
@@ -103,6 +105,8 @@ class Engine:
         self._patience = patience
         self._connecting = threading.Lock()
         self._connected: DockerClient | None = None
+        self._address = ""
+        """Where it is looked for, once that is known."""
 
     def _client(self) -> DockerClient:
         with self._connecting:
@@ -114,15 +118,32 @@ class Engine:
                     "timeout": self._patience,
                     "max_pool_size": _CONNECTIONS,
                 }
-                if host := self._host or _unnamed():
+                host = self._host or _unnamed()
+                self._address = host or _named()
+                if host:
                     self._connected = docker.DockerClient(base_url=host, **settings)
                 else:
                     self._connected = docker.from_env(**settings)
             return self._connected
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Whatever the library and those below it raise becomes one of ours."""
+        from docker.errors import APIError, DockerException
+        from requests import RequestException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except APIError as error:
+            detail = str(error.explanation or error)
+            raise EngineRefused(error.status_code or 0, detail) from error
+        except (DockerException, RequestException, HTTPError, OSError) as error:
+            raise EngineUnreachable(self._address, _reason(error)) from error
+
     def _ask(self, question: Callable[[Any], T]) -> T:
         """Asks through the low-level client."""
-        with _translated():
+        with self._translated():
             return question(self._client().api)
 
     def close(self) -> None:
@@ -155,7 +176,7 @@ class Engine:
         """
         from docker.errors import APIError, DockerException
 
-        with _translated():
+        with self._translated():
             create = self._client().containers.create
             try:
                 return str(create(**settings).id)
@@ -214,7 +235,7 @@ class Engine:
         `until` may be in the future: this waits for it, and gives events as they happen.
         """
         filters = {"type": "container", "label": list(labels)}
-        with _translated():
+        with self._translated():
             stream = self._client().api.events(
                 since=f"{since:.6f}", until=f"{until:.6f}", filters=filters, decode=True
             )
@@ -258,7 +279,7 @@ class Engine:
                 repository, tag=tag or "latest", auth_config=auth, stream=True, decode=True
             )
         )
-        with _translated():
+        with self._translated():
             for answer in answers:
                 if "error" in answer:
                     raise EngineRefused(404, str(answer["error"]))
@@ -271,7 +292,7 @@ class Engine:
         """
         from docker.errors import APIError, DockerException
 
-        with _translated():
+        with self._translated():
             build = self._client().api.build
             try:
                 told = build(fileobj=context, custom_context=True, decode=True, **options)
@@ -287,6 +308,6 @@ class Engine:
         `login` has `username` and `password`, or `identitytoken`, or nothing. A failure is the last
         that is told (`error`).
         """
-        with _translated():
+        with self._translated():
             api = self._client().api
             yield from api.push(name, tag=tag, auth_config=dict(login), stream=True, decode=True)

@@ -93,3 +93,20 @@ def test_an_image_that_is_not_there_is_none(
     answers.get(f"{API}/images/a:1/json", json={"message": "No such image"}, status=404)
     assert engine.image("a:1") is None
     assert not engine.has_image("a:1")
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "message"),
+    [
+        ("http://127.0.0.1:9", None, "at 'http://127.0.0.1:9' does not answer: Connection refused"),
+        (None, "tcp://127.0.0.1:9", "at 'tcp://127.0.0.1:9' does not answer: Connection refused"),
+    ],
+)
+def test_an_engine_that_is_not_there_is_told_with_its_address(
+    given: str | None, named: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if named:
+        monkeypatch.setenv("DOCKER_HOST", named)
+    with pytest.raises(EngineUnreachable) as error:
+        Engine(given).info()
+    assert error.value.message == f"the container engine {message}"
