@@ -36,12 +36,13 @@ def connect(kubeconfig: str = "") -> Kube:
     configuration = _empty()
     with suppress(library.ConfigException):
         library.load_incluster_config(configuration)
-        return _kube(configuration, _own_namespace())
+        return _kube(configuration, _own_namespace(), "the service account of this pod")
     file = kubeconfig or str(Path("~/.kube/config").expanduser())
     try:
         library.load_kube_config(file, None, configuration, persist_config=False)
         _, active = library.list_kube_config_contexts(file)
-        return _kube(configuration, active["context"].get("namespace"))
+        source = f"context '{active['name']}' of the kubeconfig '{file}'"
+        return _kube(configuration, active["context"].get("namespace"), source)
     except _unusable() as error:
         raise NoCluster(
             f"this is not a pod, and the kubeconfig '{file}' cannot be used: {redact(str(error))}",
@@ -61,7 +62,8 @@ def connect_to(config: Json, context: str | None) -> Kube:
         name = context or parsed["current-context"]
         _library().load_kube_config_from_dict(parsed, name, configuration, persist_config=False)
         (entry,) = (each["context"] for each in parsed["contexts"] if each["name"] == name)
-        return _kube(configuration, entry.get("namespace"))
+        source = f"context '{name}' of a 'cluster_config'"
+        return _kube(configuration, entry.get("namespace"), source)
     except _unusable() as error:
         raise NoCluster(
             f"the 'cluster_config' cannot be used: {redact(str(error))}",
@@ -84,10 +86,12 @@ def _empty() -> Configuration:
     return configuration
 
 
-def _kube(configuration: Configuration, namespace: str | None) -> Kube:
+def _kube(configuration: Configuration, namespace: str | None, source: str) -> Kube:
     from kubernetes.client.api_client import ApiClient
 
-    return Kube(ApiClient(configuration), namespace or "default")
+    kube = Kube(ApiClient(configuration), namespace or "default")
+    kube.source = source
+    return kube
 
 
 def _parsed(config: Json) -> Json:

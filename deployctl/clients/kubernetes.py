@@ -136,6 +136,8 @@ class Kube:
     def __init__(self, client: ApiClient, namespace: str) -> None:
         """`namespace` is where the one who connects lives: its pod's, or its context's."""
         self.namespace = namespace
+        self.source = ""
+        """Where its address was found, for people."""
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()

@@ -49,6 +49,7 @@ class Still:
     """A cluster with one job, whose pod has ended and printed its cluster's name."""
 
     namespace = "flows"
+    source = "context 'lab'"
     clock = staticmethod(lambda: 0.0)
 
     def __init__(self, name: str) -> None:
@@ -166,7 +167,7 @@ def test_credentials_that_were_renewed_are_used_from_then_on() -> None:
 def test_credentials_that_a_cluster_does_not_take_leave_those_in_use_that_it_took() -> None:
     clusters = Clusters(guarded, Notes())
     clusters.of(renewed("old"))
-    with pytest.raises(NotNow):
+    with pytest.raises(NotNow, match="context 'lab'"):
         clusters.of(renewed("expired"))
     assert tokens(clusters) == ["", "old"]
 

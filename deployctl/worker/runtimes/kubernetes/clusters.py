@@ -125,10 +125,10 @@ class Clusters:
             found = kube.request("GET", "/api/v1/namespaces/kube-system")
             return str(found["metadata"]["uid"])
         except KubeUnreachable as error:
-            raise NotNow(str(error)) from error
+            raise NotNow(f"{error} ({kube.source})") from error
         except KubeRefused as error:
             if error.passes:
-                raise NotNow(str(error)) from error
+                raise NotNow(f"{error} ({kube.source})") from error
         uid = _short_hash(kube.authority())
         self._journal.tell(
             Level.WARNING,

@@ -1,0 +1,29 @@
+"""Where a cluster comes from, so that people know where to look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients.kubeconfig import connect, connect_to
+
+CONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, user: {token: abc}}]
+contexts: [{name: lab, context: {cluster: c, user: u}}, {name: b, context: {cluster: c, user: u}}]
+current-context: lab
+"""
+
+
+def test_it_comes_from_a_context_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(CONFIG)
+    assert connect(str(file)).source == f"context 'lab' of the kubeconfig '{file}'"
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, "lab"), ("b", "b")])
+def test_it_comes_from_a_context_of_a_block(asked: str | None, found: str) -> None:
+    assert connect_to(CONFIG, asked).source == f"context '{found}' of a 'cluster_config'"
