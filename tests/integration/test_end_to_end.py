@@ -37,7 +37,7 @@ def deployments(version: str) -> list[dict[str, Any]]:
             "devours", "out-of-memory", memory_limit="300Mi", command="python3 -m prefect.engine"
         ),
         entry(
-            "succeeds", "no-image", image="empty.test/nobody/has:this", pod_watch_timeout_seconds=3
+            "succeeds", "no-image", image="empty.test/nobody/has:this", pod_watch_timeout_seconds=15
         ),
         entry("succeeds", "cancelled-pulling", image="slow.test/never/comes:1"),
         entry("lasts", "cancelled-running"),

@@ -26,10 +26,17 @@ with signals.stopping(lambda text: print(text, flush=True)) as stop:
 """Its waits are short because a signal that comes just before one is heard only after it."""
 
 
+HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
-def started(ignored: int, echo: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-    """A process whose parent had it ignore a signal, ready to be sent others."""
-    before = signal.signal(ignored, signal.SIG_IGN)
+def started(ignored: int | None = None, echo: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """A process, ready to be sent signals, whose parent had it ignore one or none.
+
+    What this process itself was told to ignore, by `nohup` for one, does not reach it.
+    """
+    ways = {number: signal.SIG_IGN if number == ignored else signal.SIG_DFL for number in HEARD}
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(echo)],
@@ -37,7 +44,8 @@ def started(ignored: int, echo: float = 0.0) -> Iterator[subprocess.Popen[str]]:
             text=True,
         )
     finally:
-        signal.signal(ignored, before)
+        for number, way in before.items():
+            signal.signal(number, way)
     with process:
         try:
             assert process.stdout is not None
@@ -52,9 +60,9 @@ def next_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().rstrip()
 
 
-@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGUSR1])
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_asks_and_the_second_ends(ignored: int, sent: int) -> None:
+@pytest.mark.parametrize("ignored", [signal.SIGINT, None])
+@pytest.mark.parametrize("sent", HEARD)
+def test_the_first_signal_asks_and_the_second_ends(ignored: int | None, sent: int) -> None:
     with started(ignored) as process:
         process.send_signal(sent)
         assert next_line(process).startswith("stopping")
@@ -64,7 +72,7 @@ def test_the_first_signal_asks_and_the_second_ends(ignored: int, sent: int) -> N
 
 
 def test_an_echo_of_the_first_signal_is_no_second_one() -> None:
-    with started(signal.SIGUSR1, echo=3600.0) as process:
+    with started(echo=3600.0) as process:
         process.send_signal(signal.SIGTERM)
         assert next_line(process).startswith("stopping")
         process.send_signal(signal.SIGTERM)
@@ -82,7 +90,7 @@ def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
 
 
 def test_a_hang_up_does_not_end_what_is_stopping() -> None:
-    with started(signal.SIGUSR1) as process:
+    with started() as process:
         process.send_signal(signal.SIGTERM)
         assert next_line(process).startswith("stopping")
         assert next_line(process) == "asked"
