@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
+    from deployctl.app.load import Loaded
     from deployctl.cli.running import Running
     from deployctl.core.stop import Stop
 
@@ -32,15 +33,11 @@ def dev(
 ) -> None:
     """Start a server, deploy the project, and run its flows as processes of this machine."""
     import os
-    from dataclasses import replace
     from pathlib import Path
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
-    from deployctl.app.building import Building
-    from deployctl.app.deploy import deploy
     from deployctl.app.local_server import local_server, prefect_program
-    from deployctl.cli.loading import load_all, order_of, prepare_all
     from deployctl.cli.main import Exit
     from deployctl.cli.running import running
     from deployctl.cli.signals import stopping
@@ -53,11 +50,7 @@ def dev(
         stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
     ):
         here = Path.cwd()
-        deploying, no_steps = Deploying(create_pools=True), Imaging(skip_build=True)
-        every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
-        order = order_of(every, Overriding(), deploying, no_steps)
-        local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
-        loaded = load_all(now, replace(order, overrides=local), choosing.prefect_file)
+        loaded = _load(now, choosing, here)
         home = _home(os.environ, here)
         program = prefect_program(project_python(here, os.environ), os.environ)
         now.say([f"Starting a Prefect server on port {port}; its data is in {home}"])
@@ -65,19 +58,41 @@ def dev(
             settings = Settings(api_url=url)
             now.target = url
             with Session(settings, progress=now.narrator, stop=stop) as opened:
-                prepared = prepare_all(now, loaded, opened, deploying, Building(skip=True))
-                for each in prepared:
-                    now.results += deploy(each, opened, now.report, now.narrator, now.tell)
+                pools = _deploy(now, loaded, opened)
                 if now.exit_code():
                     return
-                pools = {name for each in prepared for name in each.known.pools}
-                with _workers(sorted(pools), settings, stop, quiet=run is not None):
+                with _workers(pools, settings, stop, quiet=run is not None):
                     now.say([f"The server and its UI are at {url.removesuffix('/api')}"])
                     code = _follow(now, opened, run) if run else _wait(stop)
         raise Exit(code)
 
 
 _SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+_DEPLOYING = Deploying(create_pools=True)
+
+
+def _load(now: Running, choosing: Choosing, here: Path) -> list[Loaded]:
+    """The chosen deployments, or all; their flows are found where they are, without a copy."""
+    from dataclasses import replace
+
+    from deployctl.cli.loading import load_all, order_of
+
+    every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
+    order = order_of(every, Overriding(), _DEPLOYING, Imaging(skip_build=True))
+    local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
+    return load_all(now, replace(order, overrides=local), choosing.prefect_file)
+
+
+def _deploy(now: Running, loaded: list[Loaded], session: Session) -> list[str]:
+    """Deploys everything, and gives the names of the work pools that runs will come from."""
+    from deployctl.app.building import Building
+    from deployctl.app.deploy import deploy
+    from deployctl.cli.loading import prepare_all
+
+    prepared = prepare_all(now, loaded, session, _DEPLOYING, Building(skip=True))
+    for each in prepared:
+        now.results += deploy(each, session, now.report, now.narrator, now.tell)
+    return sorted({name for each in prepared for name in each.known.pools})
 
 
 def _home(environ: Mapping[str, str], project: Path) -> Path:
