@@ -4,7 +4,8 @@ Every image also has the tag of its content, in the engine and in the registry; 
 where it was never pushed, and on a fresh CI machine, whose engine has nothing. A label would do
 too, and leave fewer tags behind, but images that others build on top would inherit it. A push goes
 through the engine, which knows the layers; where it ended is held against the registry's own word,
-as far as that can be reached from here.
+as far as that can be reached from here. The engine is told whole names, with the registry: Podman
+takes a short one for that of any image whose name ends so.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from deployctl.images.engine_errors import (
 )
 from deployctl.images.model import Image, Recipe
 from deployctl.images.output import Output, interruptible, place
-from deployctl.images.reference import Reference
+from deployctl.images.reference import LATEST, Reference
 from deployctl.images.source import Source
 
 _OPTIONS = frozenset(
@@ -78,9 +79,9 @@ class DockerBuilder:
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content, from the engine, which then has the recipe's tags too, or
         from the registry. A registry that does not say has none."""
-        if found := self._engine.image(f"{recipe.name}:{content_tag}"):
-            return self._named(recipe, content_tag, str(found["Id"]), built=False)
         name = Reference.parse(recipe.name)
+        if found := self._engine.image(f"{name.name}:{content_tag}"):
+            return self._named(recipe, content_tag, str(found["Id"]), built=False)
         with suppress(RegistryError):
             if digest := self._registries.exists(replace(name, tag=content_tag)):
                 return Image(recipe.name, recipe.tag or content_tag, digest, built=False)
@@ -114,19 +115,19 @@ class DockerBuilder:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
                 return image
-            found = self._engine.image(image.id or f"{image.name}:{image.tag}")
+            found = self._engine.image(image.id or f"{name.name}:{image.tag}")
             if found is None:
                 raise NoSuchImage(
                     f"the engine has no image '{image.name}:{image.tag}' to push",
                     help="build it in a step before, or name the one that was built",
                 )
-            of_content = f"{name.familiar()}:{PREFIX}"
+            of_content = tuple(f"{each}:{PREFIX}" for each in (name.name, name.familiar()))
             known = [each for each in found["RepoTags"] or () if each.startswith(of_content)]
             auth = _auth(logins.of(name.registry))
             digest = ""
             for tag in dict.fromkeys([*tags, *(each.rpartition(":")[2] for each in known)]):
-                self._engine.tag(found["Id"], image.name, tag)
-                digest = self._pushed(image.name, tag, auth)
+                self._engine.tag(found["Id"], name.name, tag)
+                digest = self._pushed(image.name, replace(name, tag=tag), auth)
                 _verify(registries, replace(name, tag=tag), digest)
             return replace(image, id=str(found["Id"]), digest=digest)
         finally:
@@ -136,9 +137,10 @@ class DockerBuilder:
         self, recipe: Recipe, content_tag: str | None, id_: str, built: bool = True
     ) -> Image:
         """An image of the engine, with the recipe's tags."""
+        name = Reference.parse(recipe.name).name
         tag = recipe.tag or content_tag or id_.removeprefix("sha256:")[:12]
         for each in dict.fromkeys([tag, *recipe.additional_tags, content_tag or tag]):
-            self._engine.tag(id_, recipe.name, each)
+            self._engine.tag(id_, name, each)
         return Image(recipe.name, tag, id=id_, built=built)
 
     def _built(self, recipe: Recipe, source: Source) -> str:
@@ -166,14 +168,14 @@ class DockerBuilder:
             raise build_failed(recipe.name, reason, at, output.lines)
         return output.id
 
-    def _pushed(self, name: str, tag: str, auth: Mapping[str, str]) -> str:
-        """Pushes one tag and gives its digest."""
+    def _pushed(self, name: str, reference: Reference, auth: Mapping[str, str]) -> str:
+        """Pushes one tag and gives its digest; `name` is what the image is called in the lines."""
         output = Output(lambda line: self._tell(name, line))
         try:
-            self._follow(self._engine.push(name, tag, auth), output)
+            told = self._engine.push(reference.name, reference.tag or LATEST, auth)
+            self._follow(told, output)
         except EngineRefused as error:
             output.failure = error.detail
-        reference = replace(Reference.parse(name), tag=tag)
         if output.failure:
             raise push_failed(reference, output.failure)
         if not output.digest:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 _SECONDS_BETWEEN_LOOKS = 0.1
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
+_PUSHED = re.compile(r".*: digest: (sha256:[0-9a-f]{64}) size: \d+")
 _FAILURES = {"error", "errorDetail", "message"}
 """Keys of a failure: on the way, or instead of all that should have come."""
 AT_LINE = re.compile(r"(?:parse error (?:on )?line |Dockerfile:)(\d+)")
@@ -74,6 +75,8 @@ class Output:
             self.step = int(step[1]), int(step[2])
         if built := _BUILT.match(line):
             self.id = self.id or built[1]
+        if pushed := _PUSHED.fullmatch(line):
+            self.digest = self.digest or pushed[1]
         if line:
             self.lines.append(line)
             self.tell(line)

@@ -104,3 +104,10 @@ def test_an_error_between_items_is_raised_after_them() -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the very error
         next(seen)
     assert list(interruptible([1, 2], Stop())) == [1, 2]
+
+
+def test_podman_tells_what_it_has_pushed_in_a_line() -> None:
+    output, digest = Output(lambda _: None), f"sha256:{'a' * 64}"
+    output.take({"status": "The push refers to repository [r.test/app:1]"})
+    output.take({"status": f"1: digest: {digest} size: 578"})
+    assert output.digest == digest
