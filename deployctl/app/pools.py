@@ -15,7 +15,7 @@ from deployctl.core.values import Path
 from deployctl.deploy import wanted
 from deployctl.deploy.kinds.work_pools import read_pool_names
 from deployctl.deploy.model import Item
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.pools import template_for
 from deployctl.jobs.variables import PoolVariables
 
 _AGENTS = "prefect-agent"
@@ -87,8 +87,8 @@ def _to_create(pool: Item) -> Item:
 
 def _needed(pool: Item) -> Mapping[str, object]:
     type_ = pool.fields.get("type", "kubernetes")
-    template = {"base_job_template": kubernetes_template()} if type_ == "kubernetes" else {}
-    return {"type": type_, **template}
+    template = template_for(type_)
+    return {"type": type_} | ({"base_job_template": template} if template else {})
 
 
 def _check_type(pool: Item, live: Item, loaded: Loaded, report: Report) -> None:
