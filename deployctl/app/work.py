@@ -148,7 +148,6 @@ def _reconciler(
     """The one that decides, with its hands."""
     chronicle = _chronicle(options, around, ground, journal, session)
     reconciler = Reconciler(
-        runtime=ground.runtime,
         leadership=ground.leadership,
         chronicle=chronicle,
         journal=journal,

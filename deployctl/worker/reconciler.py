@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -31,8 +31,8 @@ from deployctl.worker.model import (
     Phase,
     Printed,
     Run,
-    Runtime,
     Vanished,
+    Watch,
 )
 from deployctl.worker.runs import ACTIVE
 from deployctl.worker.table import Table
@@ -55,7 +55,6 @@ _WORDS = {
 class Reconciler:
     """Owns the table. Only `tell` may be called from other threads."""
 
-    runtime: Runtime
     leadership: Leadership
     chronicle: Chronicle
     journal: Journal
@@ -78,9 +77,12 @@ class Reconciler:
         """Takes news of the runtime, or an update of the table, from any thread."""
         self._inbox.put(message)
 
-    def step(self) -> None:
-        """Hears what there is to hear, for a second at most, and does what follows."""
-        hears = self._hears()
+    def step(self, watches: Sequence[Watch]) -> None:
+        """Hears what there is to hear, for a second at most, and does what follows.
+
+        `watches`: how well the runtime heard until now: what was listed is among the messages.
+        """
+        hears = _hears(watches)
         for message in self._messages():
             self._hear(message)
         world = self.table.world(
@@ -93,7 +95,7 @@ class Reconciler:
         for action in decide(world)[: HANDS - len(self.table.busy)]:
             if _run_of(action) not in self.table.busy:
                 self._hand_out(action)
-        self.metrics.sample = self._sample()
+        self.metrics.sample = self._sample(watches)
 
     def _slots(self, hears: bool) -> int | None:
         """How many more runs may be claimed. Only who hears of all jobs can count them: a worker
@@ -103,17 +105,7 @@ class Reconciler:
             return None
         return max(0, self.limit - self.table.live(self.worker)) if hears else 0
 
-    def _hears(self) -> bool:
-        """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody
-        up: before a job counts as gone, its place is asked, and that question fails there. To be
-        asked before messages are taken: what was listed is among them.
-        """
-        watches = tuple(self.runtime.watches())
-        return any(watch.heard for watch in watches) and all(
-            watch.heard or watch.refused for watch in watches
-        )
-
-    def _sample(self) -> Sample:
+    def _sample(self, watches: Sequence[Watch]) -> Sample:
         table = self.table
         return Sample(
             jobs=Counter(job.phase for job in table.jobs.values()),
@@ -121,7 +113,7 @@ class Reconciler:
             claims=len(table.mine),
             queue=self._inbox.qsize(),
             leads=self.leadership.leads,
-            watches=tuple(self.runtime.watches()),
+            watches=tuple(watches),
         )
 
     @property
@@ -205,6 +197,15 @@ class Reconciler:
 
         failures = self.table.failures.get(run_id, 0)
         self._pool.submit(work)
+
+
+def _hears(watches: Sequence[Watch]) -> bool:
+    """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody up:
+    before a job counts as gone, its place is asked, and that question fails there.
+    """
+    return any(watch.heard for watch in watches) and all(
+        watch.heard or watch.refused for watch in watches
+    )
 
 
 def _run_of(action: Action) -> str:

@@ -104,8 +104,9 @@ class Service:
             raise interrupted
 
     def _reconcile(self) -> None:
-        self.monitor.watched(self.runtime.watches())
-        self.reconciler.step()
+        watches = tuple(self.runtime.watches())
+        self.monitor.watched(watches)
+        self.reconciler.step(watches)
 
     def poll(self) -> None:
         """Asks which runs are due, in the order in which they should be claimed."""

@@ -15,7 +15,7 @@ from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.decide import Action, Remove, Start
 from deployctl.worker.hands import Hands
 from deployctl.worker.metrics import Metrics
-from deployctl.worker.model import Alone, Cause, Changed, Job, Phase, Run, Runtime, Vanished, Watch
+from deployctl.worker.model import Alone, Cause, Changed, Job, Phase, Run, Vanished, Watch
 from deployctl.worker.reconciler import Reconciler
 from deployctl.worker.vitals import Monitor
 from tests.support.kubernetes_jobs import Notes
@@ -23,14 +23,8 @@ from tests.support.kubernetes_jobs import Notes
 FULL = Cause("Unschedulable", "No node can take the pod")
 PULL = Cause("ImagePullError", "The image cannot be pulled")
 
-
-class Deaf:
-    """A runtime of which nothing was listed until `heard`, so that nothing is done."""
-
-    heard = 0.0
-
-    def watches(self) -> list[Watch]:
-        return [Watch("flows", self.heard)]
+DEAF, HEARD = [Watch("flows", 0.0)], [Watch("flows", 1.0)]
+"""Before anything was listed, nothing is done."""
 
 
 class Held:
@@ -60,7 +54,6 @@ def notes() -> Notes:
 @pytest.fixture
 def reconciler(notes: Notes) -> Iterator[Reconciler]:
     made = Reconciler(
-        runtime=cast(Runtime, Deaf()),
         leadership=Alone(),
         chronicle=cast(Chronicle, Silent()),
         journal=notes,
@@ -83,7 +76,7 @@ def hears(reconciler: Reconciler, news: Changed) -> None:
     run = Run(news.job.run, "fox", "s", "PENDING", "Pending", 0.0, "", "f", attempt="a")
     reconciler.tell(lambda table: table.know(run))
     reconciler.tell(news)
-    reconciler.step()
+    reconciler.step(DEAF)
 
 
 def test_a_cause_is_told_once_for_as_long_as_it_lasts(reconciler: Reconciler, notes: Notes) -> None:
@@ -106,16 +99,15 @@ def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None
     old = Job("run", "old", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
     held = Held()
     reconciler.hands = cast(Hands, held)
-    reconciler.runtime = cast(Runtime, type("Heard", (Deaf,), {"heard": 1.0})())
     reconciler.table.claimed(run)
     reconciler.table.synced = True
     reconciler.tell(Changed(old))
-    reconciler.step()
+    reconciler.step(HEARD)
     assert isinstance(held.actions.get(timeout=30.0), Start)
     reconciler.tell(Changed(old))
-    reconciler.step()
+    reconciler.step(HEARD)
     assert held.actions.empty()
     held.go_on.set()
     reconciler.tell(lambda table: table.created(replace(old, attempt="new")))
-    reconciler.step()
+    reconciler.step(HEARD)
     assert isinstance(held.actions.get(timeout=30.0), Remove)

@@ -31,7 +31,6 @@ def service(table: Table, *, leads: bool) -> Service:
     """A worker that has polled once."""
     stop, notes, lead = Stop(), Notes(), Lead(leads)
     reconciler = Reconciler(
-        runtime=NOBODY,
         leadership=lead,
         chronicle=NOBODY,
         journal=notes,
