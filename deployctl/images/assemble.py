@@ -178,7 +178,7 @@ class AssembleBuilder:
             base = self._registries.resolve(Reference.parse(described.image), platform)
             self._tell(recipe.name, f"FROM {described.image}@{base.digest}")
         config = Configuration(base.config if base else _nothing(wanted))
-        placed = Placed(config.folder if base else None)
+        placed = Placed(config.folder if base else None, config.run.get("User") or "")
         instructions = list(resolve(source.dockerfile, stages, given, config.env))
         requirements = None
         if recipe.dockerfile == AUTO and base:
@@ -343,7 +343,6 @@ def _follow(
             if each.keyword == "FROM":
                 if config.run.get("OnBuild"):
                     raise NeedsEngine("what it begins from has ONBUILD instructions")
-                config.begin_stage()
             elif each.keyword in ("COPY", "ADD"):
                 placed.copy(each, files, config.folder)
                 copied.append(text)

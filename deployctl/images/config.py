@@ -95,10 +95,6 @@ class Configuration:
             act(self, instruction)
         return act is not None
 
-    def begin_stage(self) -> None:
-        """From now on all that was said before is of the base image."""
-        self._command_is_ours = False
-
     def add_env(self, values: Mapping[str, str]) -> None:
         """Adds variables, or gives them other values."""
         self._run["Env"] = [f"{name}={value}" for name, value in {**self.env, **values}.items()]

@@ -50,14 +50,6 @@ def test_run_is_not_about_the_configuration() -> None:
     assert not Configuration({}).apply(run)
 
 
-def test_the_command_of_a_stage_goes_when_the_next_one_has_an_entrypoint() -> None:
-    result = configured('CMD ["a"]')
-    result.begin_stage()
-    (entrypoint,) = parse('FROM base\nENTRYPOINT ["/x"]').stages[0].instructions
-    assert result.apply(entrypoint)
-    assert result.run["Cmd"] is None
-
-
 def test_the_base_is_left_as_it_is() -> None:
     base: Json = {"config": {"Env": ["A=1"], "Labels": {"a": "1"}}, "created": "2020"}
     result = configured("ENV A=2\nLABEL b=2", base)
