@@ -6,7 +6,9 @@ base image has there, is refused, with the line and the reason:
 - the way leads through what is a link in many images (`/bin`, `/var/run`), or into a folder whose
   rights nobody can know from here (`/root`, `/home`, `/tmp`): in the layer it would be a new one;
 - the destination has no slash at its end, and could be a folder in the base image;
-- a user is to own the destination, which is so only if the base image does not have that folder.
+- a user is to own the destination, which is so only if the base image does not have that folder;
+- the working folder of the base image may belong to the user whom the image runs as: a folder that
+  is not in a layer, and has files there, is given to user 0 by the storage of many engines.
 
 A folder on the way is written as Docker makes it, of user 0 and with mode 755, unless the base
 image is known to have it, being the working folder or above it. That another folder of a base
@@ -38,6 +40,7 @@ _DELETES = ".wh."
 _FOLDER = Item(Kind.FOLDER, 0o755)
 _NUMBERS = re.compile(r"([0-9]+)(?::([0-9]+))?")
 _OCTAL = re.compile(r"0?[0-7]{3,4}")
+_ROOTS = frozenset({"", "0", "root"})
 _FLAGS = frozenset({"chown", "chmod"})
 
 
@@ -60,13 +63,16 @@ class _Given:
 class Placed:
     """The files that come onto a base image."""
 
-    def __init__(self, existing: str | None) -> None:
+    def __init__(self, existing: str | None, user: str) -> None:
         """`existing`: a folder that the base image is known to have, among others that nobody
-        knows of; None: it has nothing at all."""
+        knows of; None: it has nothing at all. `user`: whom it runs as, "" is user 0."""
         self.items: dict[str, Item] = {}
         """By paths relative to the root."""
         self._empty_base = existing is None
-        self._existing = {"/", *(_way(existing) if existing else ())}
+        way = _way(existing) if existing else []
+        self._existing = {"/", *way}
+        self._user = "" if user.partition(":")[0] in _ROOTS else user
+        self._theirs = {*way[1:], *way[-1:]}
         self._entered: set[str] = set()
 
     def enter(self, folder: str) -> None:
@@ -182,6 +188,13 @@ class Placed:
             raise NeedsEngine(
                 f"'{path}' cannot be in an image: in a layer such a name deletes what is below",
                 help="leave it out in .dockerignore",
+            )
+        parent = posixpath.dirname(path)
+        if self._user and parent in self._theirs:
+            raise NeedsEngine(
+                f"'{parent}' may belong to '{self._user}' in the base image, and not every engine"
+                " would leave it so",
+                help="write `WORKDIR` with another folder before it",
             )
         here = self._item(path)
         if here and (here.kind is Kind.FOLDER) != (item.kind is Kind.FOLDER):

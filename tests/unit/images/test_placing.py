@@ -35,10 +35,13 @@ FILES = Files(
 
 
 def placed(
-    text: str, existing: str | None = "/opt/prefect", folder: str = "/opt/prefect"
+    text: str,
+    existing: str | None = "/opt/prefect",
+    folder: str = "/opt/prefect",
+    user: str = "",
 ) -> Placed:
     """After the instructions of a Dockerfile's text; WORKDIR takes absolute paths here."""
-    result = Placed(existing)
+    result = Placed(existing, user)
     for each in parse(f"FROM base\n{text}").stages[0].instructions:
         if each.keyword == "WORKDIR":
             folder = each.words[0]
@@ -129,6 +132,37 @@ def test_what_cannot_be_known_is_refused(text: str, reason: str) -> None:
         placed(text)
 
 
+HOME = "/home/me/src"
+
+
+@pytest.mark.parametrize("user", ["1000:0", "me"])
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("COPY flow.py .", HOME),
+        (f"WORKDIR {HOME}/new", HOME),
+        ("COPY src ../other", "/home/me"),
+    ],
+)
+def test_a_folder_that_may_belong_to_the_user_of_the_base_is_left_alone(
+    text: str, folder: str, user: str
+) -> None:
+    with pytest.raises(NeedsEngine, match=f"'{folder}' may belong to '{user}'"):
+        placed(text, HOME, HOME, user)
+
+
+@pytest.mark.parametrize(
+    ("text", "user"),
+    [
+        *(("COPY flow.py .", user) for user in ("", "0", "root", "root:root")),
+        (f"WORKDIR {HOME}", "me"),
+        ("COPY flow.py /app/", "me"),
+    ],
+)
+def test_other_folders_may_get_files(text: str, user: str) -> None:
+    placed(text, HOME, HOME, user)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -147,7 +181,7 @@ def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(bytes(10_000))[:-20])
     files = Files([Entry("x.gz", Kind.FILE, 0o644, file.stat().st_size, "", file)])
     (add,) = parse("FROM x\nADD x.gz .").stages[0].instructions
-    result = Placed("/app")
+    result = Placed("/app", "")
     result.copy(add, files, "/app")
     assert listed(result) == ["app/x.gz 644 0:0"]
 
@@ -159,7 +193,7 @@ def test_an_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
         tar.addfile(tarfile.TarInfo("inside"), io.BytesIO())
     files = Files([Entry("x.tar", Kind.FILE, 0o644, file.stat().st_size, "", file)])
     copy, add = parse("FROM x\nCOPY x.tar .\nADD x.tar .").stages[0].instructions
-    result = Placed("/app")
+    result = Placed("/app", "")
     result.copy(copy, files, "/app")
     assert listed(result) == ["app/x.tar 644 0:0"]
     with pytest.raises(NeedsEngine, match=r"ADD would unpack 'x.tar'"):
