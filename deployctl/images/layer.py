@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import struct
 import tarfile
 import zlib
@@ -24,6 +25,7 @@ from deployctl.images.context import TAR_TYPES, TIME, Entry, Kind
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # RFC 1952: deflate, no name, no time, no system
 _BLOCK = 0xFFFF  # RFC 1951, 3.2.4: the most that a block which is not compressed can hold
 _RECORD = 1 << 20
+_RUN_AS_OWNER = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ class Item:
 
     @classmethod
     def of(cls, entry: Entry, owner: Owner = ROOT, mode: int | None = None) -> Item:
-        """An entry of a context, given to `owner`; `mode` None keeps its own permissions."""
-        kept = mode is None or entry.kind is Kind.LINK
+        """An entry of a context, given to `owner`; `mode` None keeps its own permissions, but not
+        that a file runs as its owner or group, which no system leaves to who gives it away."""
+        if mode is None or entry.kind is Kind.LINK:
+            mode = entry.mode & ~_RUN_AS_OWNER if entry.kind is Kind.FILE else entry.mode
         content = entry if entry.kind is Kind.FILE else b""
-        return cls(entry.kind, entry.mode if kept else mode or 0, owner, entry.target, content)
+        return cls(entry.kind, mode, owner, entry.target, content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,5 +94,6 @@ def test_an_entry_keeps_its_rights_unless_others_are_named(tmp_path: Path) -> No
     (tmp_path / "link").symlink_to("run")
     link, run = entries(tmp_path, Ignore())
     assert Item.of(run).mode == 0o751
+    assert Item.of(replace(run, mode=0o6751)).mode == 0o751
     assert Item.of(run, Owner(5, 6), 0o640) == Item(Kind.FILE, 0o640, Owner(5, 6), content=run)
     assert Item.of(link, mode=0o640) == Item(Kind.LINK, 0o777, target="run")
