@@ -2,12 +2,13 @@
 
 `server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
 and never emptied, so a test names its objects after itself; one that needs an empty server takes
-`fresh_server`. `control_plane` is a shared Kubernetes without nodes; a test that writes to it takes
-a `namespace` of its own. `node` is one where pods run.
+`fresh_server`. `control_plane` is a shared Kubernetes where the pods of tests run nowhere; a test
+that writes to it takes a `namespace` of its own. `node` is one where pods run.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ import pytest
 from tests.support.api import Api
 from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi
+from tests.support.cluster.cluster import Cluster, GivenCluster
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.images import flow_image
 from tests.support.cluster.node import Node, lacks
@@ -165,34 +167,38 @@ def site(
         yield Site(tmp_path, api, proxy, cli, server.major, server.api_url)
 
 
-def _control_plane() -> Iterator[ControlPlane]:
-    if tools.folder() is None:
-        pytest.skip("no Kubernetes control plane is built; `make cluster-tools` does it, with Go")
+def _own_control_plane() -> Iterator[Cluster]:
+    if reason := tools.lacks():
+        pytest.skip(reason)
     with ControlPlane() as plane:
         yield plane
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
-    """A Kubernetes control plane, shared by all tests."""
-    yield from _control_plane()
+def control_plane() -> Iterator[Cluster]:
+    """A Kubernetes control plane, shared by all tests: the one that is given, or our own."""
+    if given := os.environ.get("DEPLOYCTL_TEST_KUBECONFIG"):
+        with GivenCluster(given) as cluster:
+            yield cluster
+    else:
+        yield from _own_control_plane()
 
 
 @pytest.fixture(scope="session")
-def second_control_plane() -> Iterator[ControlPlane]:
-    """Another cluster."""
-    yield from _control_plane()
+def second_control_plane() -> Iterator[Cluster]:
+    """Another cluster, which is always our own."""
+    yield from _own_control_plane()
 
 
 @pytest.fixture
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
+def namespace(control_plane: Cluster) -> Iterator[str]:
     """A new namespace of `control_plane` for one test."""
     with control_plane.namespace() as name:
         yield name
 
 
 @pytest.fixture
-def kubelet(control_plane: ControlPlane, namespace: str) -> Kubelet:
+def kubelet(control_plane: Cluster, namespace: str) -> Kubelet:
     """Moves the pods of `namespace`, which run nowhere."""
     return Kubelet(control_plane.admin, namespace)
 
@@ -203,7 +209,7 @@ class MakeKubeProxy(Protocol):
 
 @pytest.fixture
 def kube_proxy(
-    control_plane: ControlPlane, namespace: str, tmp_path_factory: pytest.TempPathFactory
+    control_plane: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MakeKubeProxy]:
     """`kube_proxy(api)` gives a `KubeProxy` that acts as `api`, or as the administrator.
 
@@ -222,7 +228,7 @@ def kube_proxy(
 @pytest.fixture
 def bench(
     server: Server,
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     namespace: str,
     kube_proxy: MakeKubeProxy,
     tmp_path: Path,

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster import tools
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy, error
-from tests.support.cluster.tools import folder
 
 LATE = 10.0
 
@@ -96,7 +96,7 @@ def test_requests_pass_with_the_proxys_credentials_and_are_written_down(
 
 
 def test_a_proxy_acts_as_the_account_that_it_was_given(
-    control_plane: ControlPlane, kube_proxy: MakeKubeProxy, namespace: str, secrets: str
+    control_plane: Cluster, kube_proxy: MakeKubeProxy, namespace: str, secrets: str
 ) -> None:
     reading = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
     proxy = kube_proxy(control_plane.account(reading, namespace))
@@ -105,9 +105,9 @@ def test_a_proxy_acts_as_the_account_that_it_was_given(
 
 
 def test_kubectl_takes_the_kubeconfig(through: KubeProxy, secrets: str) -> None:
-    programs = folder(("kubectl",))
+    programs = tools.folder(("kubectl",))
     if programs is None:
-        pytest.skip("kubectl is not built; `make cluster-tools` does it, with Go")
+        pytest.skip(tools.lacks(("kubectl",)))
     command = [str(programs / "kubectl"), f"--kubeconfig={through.kubeconfig}"]
     subprocess.run([*command, "create", "secret", "generic", "a"], check=True)
     assert call(through, "GET", f"{secrets}/a")[0] == 200
@@ -139,7 +139,7 @@ def test_a_hanging_request_is_never_answered_nor_passed_on(
 
 
 def test_a_watch_passes_frame_by_frame(
-    control_plane: ControlPlane, through: KubeProxy, secrets: str, watch: Watch
+    control_plane: Cluster, through: KubeProxy, secrets: str, watch: Watch
 ) -> None:
     for name in ("a", "b"):
         control_plane.request("POST", secrets, secret(name))
@@ -161,7 +161,7 @@ def test_a_watch_that_is_cut_ends(through: KubeProxy, watch: Watch) -> None:
 
 
 def test_a_frozen_watch_is_silent_and_stays_open(
-    control_plane: ControlPlane, through: KubeProxy, secrets: str, watch: Watch
+    control_plane: Cluster, through: KubeProxy, secrets: str, watch: Watch
 ) -> None:
     fresh = Watch(through, secrets)
     try:

@@ -13,21 +13,23 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster import tools
 from tests.support.cluster.api import Refused
 from tests.support.cluster.busy import BusyKubelet
-from tests.support.cluster.control_plane import ControlPlane
-from tests.support.cluster.pods import Kubelet
+from tests.support.cluster.cluster import Cluster, GivenCluster
+from tests.support.cluster.pods import SCHEDULER, Kubelet
 
 JOBS = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "create"]}]
 
 
 def job(name: str, **spec: Any) -> Any:
     container = {"name": "prefect-job", "image": "example/flow:1"}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    pod = {"restartPolicy": "Never", "schedulerName": SCHEDULER, "containers": [container]}
+    template = {"spec": pod}
     return {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template} | spec}
 
 
-def start(plane: ControlPlane, namespace: str, name: str, **spec: Any) -> None:
+def start(plane: Cluster, namespace: str, name: str, **spec: Any) -> None:
     plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(name, **spec))
 
 
@@ -41,13 +43,13 @@ def within(seconds: float, happens: Callable[[], bool]) -> bool:
 
 
 def test_two_control_planes_are_two_clusters(
-    control_plane: ControlPlane, second_control_plane: ControlPlane
+    control_plane: Cluster, second_control_plane: Cluster
 ) -> None:
     assert control_plane.uid != second_control_plane.uid
 
 
 def test_an_account_has_the_rights_that_it_was_given_and_no_others(
-    control_plane: ControlPlane, namespace: str
+    control_plane: Cluster, namespace: str
 ) -> None:
     api = control_plane.account(JOBS, namespace)
     api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job("allowed"))
@@ -76,7 +78,7 @@ def test_an_account_has_the_rights_that_it_was_given_and_no_others(
     ids=["succeeded", "failed", "evicted", "preempted", "node-lost"],
 )
 def test_the_job_controller_takes_the_end_of_a_pod_for_the_end_of_its_job(
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     namespace: str,
     kubelet: Kubelet,
     end: Callable[[Kubelet, str], None],
@@ -95,7 +97,7 @@ def test_the_job_controller_takes_the_end_of_a_pod_for_the_end_of_its_job(
 
 
 def test_a_job_with_tries_left_gets_another_pod(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     start(control_plane, namespace, "job", backoffLimit=1)
     first = kubelet.pod_of("job")
@@ -104,7 +106,7 @@ def test_a_job_with_tries_left_gets_another_pod(
 
 
 def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     start(control_plane, namespace, "job")
     pod = kubelet.pod_of("job")
@@ -116,7 +118,7 @@ def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
 
 
 def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     names = [f"job-{number}" for number in range(6)]
 
@@ -136,7 +138,57 @@ def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
         assert within(20, lambda: kubelet.get(kept) is None)
 
 
-@pytest.mark.usefixtures("control_plane")
+ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+
+
+@pytest.mark.parametrize("by", ["certificate", "token"])
+def test_nothing_stays_in_a_cluster_that_was_given(second_control_plane: Cluster, by: str) -> None:
+    with second_control_plane.namespace() as outer:
+        kubeconfig = second_control_plane.kubeconfig
+        if by == "token":
+            kubeconfig = second_control_plane.kubeconfig_for(ALL, outer, everywhere=ALL)
+        with GivenCluster(str(kubeconfig)) as given, given.namespace() as name:
+            assert given.uid == second_control_plane.uid
+            start(given, name, "job")
+            kubelet = Kubelet(given.account(ALL, name, everywhere=JOBS), name)
+            kubelet.running(kubelet.pod_of("job"))
+            assert outside(second_control_plane, name) > {name}
+            assert given.admin.find(f"/api/v1/nodes/{name}")
+        assert within(30, lambda: not outside(second_control_plane, name))
+
+
+def outside(plane: Cluster, namespace: str) -> set[str]:
+    """The names of a namespace and of all that goes with it, but is not in it."""
+    roles = "/apis/rbac.authorization.k8s.io/v1"
+    kinds = ("/api/v1/nodes", f"{roles}/clusterroles", f"{roles}/clusterrolebindings")
+    found = [each["metadata"] for kind in kinds for each in plane.admin.items(kind)]
+    owned = {
+        meta["name"]
+        for meta in found
+        if namespace in [owner["name"] for owner in meta.get("ownerReferences", [])]
+    }
+    itself = plane.admin.find(f"/api/v1/namespaces/{namespace}")
+    return owned | ({namespace} if itself else set())
+
+
+def test_programs_of_different_folders_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The assets of envtest hold no controllers."""
+    given, built = tmp_path / "given", tmp_path / "built"
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(given))
+    monkeypatch.setattr(tools, "BUILT", built)
+    for place, names in ((given, ("etcd", "kube-apiserver", "kubectl")), (built, ())):
+        place.mkdir()
+        for name in names:
+            (place / name).touch(mode=0o755)
+    assert tools.lacks().startswith(f"{given} has no kube-controller-manager; `make cluster-tools`")
+    for name in tools.CONTROL_PLANE:
+        (built / name).touch(mode=0o755)
+    assert (tools.folder(), tools.lacks()) == (built, "")
+
+
+@pytest.mark.usefixtures("second_control_plane")
 def test_no_control_plane_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import time; from tests.support.cluster.control_plane import ControlPlane\n"

@@ -6,14 +6,14 @@ import pytest
 
 from deployctl.jobs.pools import kubernetes_template
 from tests.support.cluster.api import Refused
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.job_cases import DIFFERENT, SAME, Case, edited, job_of
 
 NO_LABEL = "a label that cannot be"
 CASES = [case for case in [*SAME, *(d.case for d in DIFFERENT)] if case.id != NO_LABEL]
 
 
-def _offer(api: ControlPlane, namespace: str, case: Case, major: int) -> None:
+def _offer(api: Cluster, namespace: str, case: Case, major: int) -> None:
     """Asks the API server whether it would create the Job; raises Refused where it would not."""
     job = job_of(case, major, edited(kubernetes_template(), case)).job
     job["metadata"]["namespace"] = namespace
@@ -24,13 +24,13 @@ def _offer(api: ControlPlane, namespace: str, case: Case, major: int) -> None:
 @pytest.mark.parametrize("major", [2, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_the_api_server_takes_the_job(
-    control_plane: ControlPlane, namespace: str, case: Case, major: int
+    control_plane: Cluster, namespace: str, case: Case, major: int
 ) -> None:
     _offer(control_plane, namespace, case, major)
 
 
 def test_a_label_that_cannot_be_is_left_for_the_cluster_to_tell(
-    control_plane: ControlPlane, namespace: str
+    control_plane: Cluster, namespace: str
 ) -> None:
     case = next(case for case in SAME if case.id == NO_LABEL)
     with pytest.raises(Refused, match="labels"):

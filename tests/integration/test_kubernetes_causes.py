@@ -12,16 +12,16 @@ from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts, pod_facts
 from deployctl.worker.runtimes.kubernetes.refusals import events_cause, refusal
 from tests.support.cluster.api import KubeApi, Refused
-from tests.support.cluster.control_plane import ControlPlane
-from tests.support.cluster.pods import Kubelet
+from tests.support.cluster.cluster import Cluster
+from tests.support.cluster.pods import SCHEDULER, Kubelet
 
 DEADLINE = 2
 
 
 def job(name: str = "hello", container: Json = None, pod: Json = None, **spec: Any) -> Json:
     own = {"name": "prefect-job", "image": "example/flow:1"} | (container or {})
-    inner = {"restartPolicy": "Never", "containers": [own]} | (pod or {})
-    template = {"spec": inner}
+    inner = {"restartPolicy": "Never", "schedulerName": SCHEDULER, "containers": [own]}
+    template = {"spec": inner | (pod or {})}
     return {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": template} | spec}
 
 
@@ -55,26 +55,26 @@ MANIFESTS = {
 
 @pytest.mark.parametrize(("manifest", "text"), MANIFESTS.values(), ids=MANIFESTS)
 def test_a_manifest_that_is_not_valid_names_the_field(
-    control_plane: ControlPlane, namespace: str, manifest: Json, text: str
+    control_plane: Cluster, namespace: str, manifest: Json, text: str
 ) -> None:
     cause = refused(control_plane.admin, namespace, manifest)
     assert cause.code == "BadManifest"
     assert text in cause.message
 
 
-def test_a_right_that_is_missing_is_named(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_right_that_is_missing_is_named(control_plane: Cluster, namespace: str) -> None:
     cause = refused(control_plane.account([], namespace), namespace, job())
     assert cause.code == "Forbidden"
     assert cause.message.endswith(f"may not create jobs in the namespace '{namespace}'")
     assert "'create' on 'jobs' of the API group 'batch'" in cause.help
 
 
-def test_a_namespace_that_is_not_there(control_plane: ControlPlane) -> None:
+def test_a_namespace_that_is_not_there(control_plane: Cluster) -> None:
     cause = refused(control_plane.admin, "nowhere", job())
     assert (cause.code, cause.message) == ("NoNamespace", "There is no namespace 'nowhere'")
 
 
-def quota(control_plane: ControlPlane, namespace: str, hard: Json) -> None:
+def quota(control_plane: Cluster, namespace: str, hard: Json) -> None:
     """A quota that the cluster has counted, so that it holds."""
     path = f"/api/v1/namespaces/{namespace}/resourcequotas"
     control_plane.request("POST", path, {"metadata": {"name": "small"}, "spec": {"hard": hard}})
@@ -85,14 +85,14 @@ def quota(control_plane: ControlPlane, namespace: str, hard: Json) -> None:
     raise AssertionError("the quota is not counted")
 
 
-def test_a_quota_of_jobs_that_is_used_up(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_quota_of_jobs_that_is_used_up(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"count/jobs.batch": "0"})
     cause = refused(control_plane.admin, namespace, job())
     assert cause.code == "Quota"
     assert cause.message.startswith("The quota 'small' of the namespace is used up")
 
 
-def without_pod(control_plane: ControlPlane, namespace: str, manifest: Json) -> Cause:
+def without_pod(control_plane: Cluster, namespace: str, manifest: Json) -> Cause:
     """The cause for which a Job gets no pod."""
     control_plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
     for _ in range(300):
@@ -103,21 +103,21 @@ def without_pod(control_plane: ControlPlane, namespace: str, manifest: Json) -> 
     raise AssertionError("no event explains it")
 
 
-def test_a_quota_of_pods_that_is_used_up(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_quota_of_pods_that_is_used_up(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"pods": "0"})
     cause = without_pod(control_plane, namespace, job())
     assert (cause.code, cause.stuck) == ("Quota", False)
     assert "pods=1 more of pods=0" in cause.message
 
 
-def test_a_quota_that_wants_limits(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_quota_that_wants_limits(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"limits.memory": "1Gi"})
     cause = without_pod(control_plane, namespace, job())
     assert (cause.code, cause.stuck) == ("Quota", True)
     assert "limits.memory" in cause.message
 
 
-def test_limits_of_a_namespace(control_plane: ControlPlane, namespace: str) -> None:
+def test_limits_of_a_namespace(control_plane: Cluster, namespace: str) -> None:
     spec = {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}
     body = {"metadata": {"name": "small"}, "spec": spec}
     control_plane.request("POST", f"/api/v1/namespaces/{namespace}/limitranges", body)
@@ -127,7 +127,7 @@ def test_limits_of_a_namespace(control_plane: ControlPlane, namespace: str) -> N
     assert "maximum memory usage per Container is 1Gi" in cause.message
 
 
-def test_pod_security_of_a_namespace(control_plane: ControlPlane, namespace: str) -> None:
+def test_pod_security_of_a_namespace(control_plane: Cluster, namespace: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     body = {"metadata": {"labels": labels}}
     control_plane.request("PATCH", f"/api/v1/namespaces/{namespace}", body)
@@ -136,7 +136,7 @@ def test_pod_security_of_a_namespace(control_plane: ControlPlane, namespace: str
     assert "runAsNonRoot" in cause.message
 
 
-def test_a_service_account_that_is_not_there(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_service_account_that_is_not_there(control_plane: Cluster, namespace: str) -> None:
     cause = without_pod(control_plane, namespace, job(pod={"serviceAccountName": "nobody"}))
     assert (cause.code, cause.message) == (
         "NoServiceAccount",
@@ -147,7 +147,7 @@ def test_a_service_account_that_is_not_there(control_plane: ControlPlane, namesp
 class Watched:
     """A Job on the real controller, and what a worker knows of it."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, **spec: Any) -> None:
+    def __init__(self, plane: Cluster, namespace: str, **spec: Any) -> None:
         self._plane = plane
         self._place = namespace
         plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(**spec))
@@ -167,7 +167,7 @@ class Watched:
 
 
 def test_a_job_from_its_start_to_its_good_end(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     watched = Watched(control_plane, namespace)
     pod = kubelet.pod_of("hello")
@@ -180,7 +180,7 @@ def test_a_job_from_its_start_to_its_good_end(
 
 
 def test_a_job_whose_image_does_not_exist(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     watched = Watched(control_plane, namespace)
     kubelet.waiting(kubelet.pod_of("hello"), "ErrImagePull", "example/flow:1: not found")
@@ -203,7 +203,7 @@ def test_a_job_whose_image_does_not_exist(
     ],
 )
 def test_a_job_fails_with_the_cause_of_its_pod(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet, how: str, code: str
+    control_plane: Cluster, namespace: str, kubelet: Kubelet, how: str, code: str
 ) -> None:
     watched = Watched(control_plane, namespace)
     pod = kubelet.pod_of("hello")
@@ -215,7 +215,7 @@ def test_a_job_fails_with_the_cause_of_its_pod(
 
 
 def test_crash_detection_from_conditions(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     """A deadline fails a Job that has tries left, and whose count of failures is 0."""
     watched = Watched(control_plane, namespace, activeDeadlineSeconds=DEADLINE, backoffLimit=3)
@@ -228,7 +228,7 @@ def test_crash_detection_from_conditions(
 
 
 def test_a_failure_policy_ends_a_job_with_tries_left(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     rule = {
         "action": "FailJob",
@@ -244,7 +244,7 @@ def test_a_failure_policy_ends_a_job_with_tries_left(
 
 
 def test_a_job_with_tries_left_waits_for_the_next(
-    control_plane: ControlPlane, namespace: str, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     watched = Watched(control_plane, namespace, backoffLimit=1)
     pod = kubelet.pod_of("hello")
@@ -256,7 +256,7 @@ def test_a_job_with_tries_left_waits_for_the_next(
     assert watched.known().phase is Phase.RUNNING
 
 
-def test_a_job_that_is_suspended(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_job_that_is_suspended(control_plane: Cluster, namespace: str) -> None:
     known = Watched(control_plane, namespace, suspend=True).known()
     assert known.cause is not None
     assert (known.phase, known.cause.code) == (Phase.WAITING, "Suspended")

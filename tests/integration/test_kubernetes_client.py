@@ -17,7 +17,7 @@ from deployctl.clients import kubeconfig
 from deployctl.clients.kubeconfig import NoCluster
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, events
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
 
 MAPS = "/api/v1/namespaces/{}/configmaps"
@@ -118,7 +118,7 @@ def test_a_refusal_says_how_long_to_wait(kube: Kube, proxy: KubeProxy) -> None:
 
 
 def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
-    control_plane: ControlPlane, namespace: str
+    control_plane: Cluster, namespace: str
 ) -> None:
     reads = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
     token = control_plane.kubeconfig_for(reads, namespace)
@@ -151,7 +151,7 @@ def test_without_a_cluster_the_way_out_is_said(tmp_path: Path, text: str | None)
 @pytest.mark.skipif(
     int(version("kubernetes").partition(".")[0]) < 37, reason="older releases load all models"
 )
-def test_no_model_of_the_library_is_loaded(control_plane: ControlPlane) -> None:
+def test_no_model_of_the_library_is_loaded(control_plane: Cluster) -> None:
     code = (
         "import sys\n"
         "from deployctl.clients import kubeconfig\n"

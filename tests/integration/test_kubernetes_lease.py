@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from deployctl.core.stop import Stop
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.rights import JOBS, LEASES
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.kubernetes_jobs import Notes, rules
 
@@ -34,7 +35,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def proxy(control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy) -> KubeProxy:
+def proxy(control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy) -> KubeProxy:
     return kube_proxy(control_plane.account(rules(*LEASES), namespace))
 
 
@@ -122,7 +123,7 @@ def test_a_leader_that_cannot_renew_stops_leading_in_time_and_leads_again(
 
 
 def test_without_the_right_to_leases_all_lead_and_one_warning_says_so(
-    control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
+    control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
     proxy, notes = kube_proxy(control_plane.account(rules(*JOBS), namespace)), Notes()
     with replica(proxy, "a", clock, notes) as one, replica(proxy, "b", clock) as two:
@@ -134,11 +135,11 @@ def test_without_the_right_to_leases_all_lead_and_one_warning_says_so(
 
 
 def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
-    control_plane: ControlPlane, clock: Clock
+    control_plane: Cluster, clock: Clock, tmp_path: Path
 ) -> None:
     """A kubeconfig may name a namespace that is not there, while jobs are in others."""
     notes = Notes()
-    nowhere = control_plane.admin.write_kubeconfig(control_plane.folder / "nowhere", "nowhere")
+    nowhere = control_plane.admin.write_kubeconfig(tmp_path / "nowhere", "nowhere")
     kube = kubeconfig.connect(str(nowhere))
     try:
         only = LeaseLeadership(kube, "pool", "a", notes, clock)
@@ -150,7 +151,7 @@ def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
 
 
 def test_a_campaign_without_rights_ends_in_silence(
-    control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
+    control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
     proxy, stop = kube_proxy(control_plane.account(rules(*JOBS), namespace)), Stop()
     stop.request()

@@ -12,20 +12,21 @@ from deployctl.worker.model import Job, Listed, NotNow, Phase, StartFailed, Vani
 from deployctl.worker.runtimes.kubernetes.rights import JOBS, SECRETS
 from deployctl.worker.settings import SecretKey
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.kubernetes_jobs import API_KEY, Notes, described, rules, runtime
 from tests.support.runtime_news import watching
+from tests.support.worker import until
 
 JOBS_PATH = "/jobs$"
 
 
-def jobs(plane: ControlPlane, namespace: str) -> list[Any]:
+def jobs(plane: Cluster, namespace: str) -> list[Any]:
     return plane.admin.items(f"/apis/batch/v1/namespaces/{namespace}/jobs")
 
 
-def secrets(plane: ControlPlane, namespace: str) -> list[Any]:
+def secrets(plane: Cluster, namespace: str) -> list[Any]:
     return plane.admin.items(f"/api/v1/namespaces/{namespace}/secrets")
 
 
@@ -36,7 +37,7 @@ def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
 
 @pytest.mark.parametrize("fault", ["drop", "refuse", "500", "503", "409"])
 def test_one_job_per_attempt_whatever_becomes_of_the_answer(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy, fault: str
+    control_plane: Cluster, namespace: str, proxy: KubeProxy, fault: str
 ) -> None:
     match fault:
         case "drop":
@@ -53,7 +54,7 @@ def test_one_job_per_attempt_whatever_becomes_of_the_answer(
 
 
 def test_one_job_per_attempt_when_two_workers_create_it_at_once(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, proxy: KubeProxy, kubelet: Kubelet
 ) -> None:
     proxy.delay(0.3, method="POST", path=JOBS_PATH, times=2)
     created: list[Job] = []
@@ -75,7 +76,7 @@ def test_one_job_per_attempt_when_two_workers_create_it_at_once(
 
 
 def test_a_second_attempt_of_a_run_has_a_job_of_its_own(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
     with runtime(proxy.kubeconfig, namespace) as own:
         own.start(described(namespace, "attempt-1"))
@@ -117,7 +118,7 @@ def test_what_the_cluster_will_never_take_is_said_after_one_try(
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_is_left_to_the_caller_after_a_few_tries(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy, status: int
+    control_plane: Cluster, namespace: str, proxy: KubeProxy, status: int
 ) -> None:
     with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
         proxy.answer(status, method="POST", path=JOBS_PATH, times=None)
@@ -131,7 +132,7 @@ def test_what_may_pass_is_left_to_the_caller_after_a_few_tries(
 
 
 def test_a_job_starts_after_an_outage_of_the_cluster(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
     with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
         proxy.stop_after(len(proxy.exchanges))
@@ -144,7 +145,7 @@ def test_a_job_starts_after_an_outage_of_the_cluster(
 
 
 def test_a_stopped_job_goes_with_its_pods_and_its_secret(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy, kubelet: Kubelet
+    control_plane: Cluster, namespace: str, proxy: KubeProxy, kubelet: Kubelet
 ) -> None:
     with runtime(proxy.kubeconfig, namespace) as own, watching(own) as heard:
         job = own.start(described(namespace))
@@ -157,14 +158,14 @@ def test_a_stopped_job_goes_with_its_pods_and_its_secret(
         own.stop(job)
 
     assert jobs(control_plane, namespace) == []
-    control_plane.wait("kube-controller-manager", lambda: not secrets(control_plane, namespace))
+    until(lambda: not secrets(control_plane, namespace), lambda: "the Secret stays")
 
 
 class TestSecrets:
     """Guarantee 24."""
 
     def test_values_stand_in_a_secret_that_belongs_to_the_job(
-        self, control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
     ) -> None:
         with runtime(proxy.kubeconfig, namespace) as own:
             own.start(described(namespace))
@@ -175,7 +176,7 @@ class TestSecrets:
         assert owner["uid"] == job["metadata"]["uid"]
 
     def test_a_secret_without_owner_gets_one_when_its_job_is_settled(
-        self, control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
     ) -> None:
         with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
             proxy.refuse(method="PATCH", times=None)
@@ -202,7 +203,7 @@ class TestSecrets:
         assert notes.warnings == ["secrets.no-patch"]
 
     def test_without_the_right_values_stand_in_the_manifest_and_one_warning_says_so(
-        self, control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
+        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
     ) -> None:
         proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
         notes = Notes()
@@ -215,7 +216,7 @@ class TestSecrets:
         assert API_KEY not in str(notes.told)
 
     def test_without_the_right_values_that_are_to_be_secret_are_not_shown(
-        self, control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
+        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
     ) -> None:
         proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
         settings = {"create_secret_for_api_key": True}
@@ -228,7 +229,7 @@ class TestSecrets:
         assert jobs(control_plane, namespace) == []
 
     def test_an_existing_secret_is_referred_to_and_none_is_made(
-        self, control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
     ) -> None:
         settings = {"api_key_secret": SecretKey("ours", "key")}
         with runtime(proxy.kubeconfig, namespace, settings=settings) as own:
@@ -242,7 +243,7 @@ class TestSecrets:
         assert secrets(control_plane, namespace) == []
 
     def test_the_secret_of_a_job_that_cannot_be_is_taken_back(
-        self, control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
+        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
     ) -> None:
         proxy = kube_proxy(control_plane.account(rules(*JOBS, *SECRETS), namespace))
         broken = {"spec": {"template": {"spec": {"containers": [{"ports": 3}]}}}}
@@ -256,13 +257,13 @@ class TestOwner:
     """Who answers for jobs: the cluster, the namespace and the pool."""
 
     def test_it_is_named_by_the_uid_of_kube_system(
-        self, control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
     ) -> None:
         with runtime(proxy.kubeconfig, namespace) as own:
             assert own.owner == f"{control_plane.uid}/{namespace}/{namespace}"
 
     def test_it_is_named_by_the_authority_where_kube_system_may_not_be_read(
-        self, control_plane: ControlPlane, namespace: str
+        self, control_plane: Cluster, namespace: str
     ) -> None:
         config = control_plane.kubeconfig_for(rules(*JOBS), namespace)
         other = control_plane.kubeconfig_for(rules(*JOBS), namespace)
@@ -300,7 +301,7 @@ def test_a_job_is_found_where_it_would_be(namespace: str, proxy: KubeProxy) -> N
 
 
 def test_a_job_runs_in_the_cluster_that_its_configuration_names(
-    second_control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+    second_control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
     config = Path(second_control_plane.kubeconfig).read_text()
     with second_control_plane.namespace() as remote:

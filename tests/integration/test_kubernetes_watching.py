@@ -13,11 +13,12 @@ from deployctl.worker.runtimes.kubernetes import observing
 from deployctl.worker.runtimes.kubernetes.rights import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy, error
-from tests.support.kubernetes_jobs import Notes, described, rules, runtime
+from tests.support.kubernetes_jobs import POD, Notes, described, rules, runtime
 from tests.support.runtime_news import Heard, watching
+from tests.support.worker import until
 
 SILENCE = 1.5
 WATCHES = ("/jobs$", "/pods$")
@@ -153,7 +154,7 @@ class TestNoWatchDiesInSilence:
 
 
 def test_what_happened_between_two_watches_is_told(
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     own: KubernetesRuntime,
     heard: Heard,
     proxy: KubeProxy,
@@ -175,7 +176,7 @@ def test_what_happened_between_two_watches_is_told(
 
 
 def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
-    control_plane: ControlPlane, namespace: str, kube_proxy: MakeKubeProxy
+    control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
 ) -> None:
     with control_plane.namespace() as second:
         proxy = kube_proxy(control_plane.account(rules(*JOBS, *SECRETS), namespace))
@@ -194,7 +195,7 @@ def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
 
 
 def test_the_namespaces_of_the_settings_are_watched_and_no_others(
-    control_plane: ControlPlane, namespace: str, proxy: KubeProxy
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
     with control_plane.namespace() as second:
         settings = {"namespaces": (second,)}
@@ -213,7 +214,7 @@ def test_the_namespaces_of_the_settings_are_watched_and_no_others(
 
 
 def test_two_connections_carry_all_jobs_of_a_cluster(
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     own: KubernetesRuntime,
     heard: Heard,
     proxy: KubeProxy,
@@ -253,7 +254,7 @@ def test_jobs_of_another_owner_are_not_heard_of(
 
 
 def test_a_job_that_gets_no_pod_is_explained(
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     namespace: str,
     own: KubernetesRuntime,
     heard: Heard,
@@ -263,7 +264,7 @@ def test_a_job_that_gets_no_pod_is_explained(
     monkeypatch.setattr(observing, "ASK_AGAIN", 0.5)
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     control_plane.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
-    control_plane.wait("kube-controller-manager", lambda: has_status(control_plane, namespace))
+    until(lambda: has_status(control_plane, namespace), lambda: "the quota is not counted")
     own.start(described(namespace))
 
     news = heard.until(lambda it: isinstance(it, Changed) and it.job.cause is not None)
@@ -273,7 +274,7 @@ def test_a_job_that_gets_no_pod_is_explained(
 
 
 def test_without_the_right_to_events_a_job_is_heard_of_all_the_same(
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     namespace: str,
     kube_proxy: MakeKubeProxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -283,8 +284,9 @@ def test_without_the_right_to_events_a_job_is_heard_of_all_the_same(
     notes = Notes()
     with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
         own.start(described(namespace, "first"))
-        control_plane.wait(
-            "kube-apiserver", lambda: "events.forbidden" in [event for _, event, _ in notes.told]
+        until(
+            lambda: "events.forbidden" in [event for _, event, _ in notes.told],
+            lambda: str(notes.told),
         )
         fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
 
@@ -334,15 +336,10 @@ def test_the_log_of_a_job_begins_with_the_pod_that_failed(
     assert own.log(job, 5) == ['"of the first"']
 
 
-RETRIED = {
-    "spec": {
-        "backoffLimit": 1,
-        "template": {"spec": {"containers": [{"name": "prefect-job", "image": "flow"}]}},
-    }
-}
+RETRIED = {"spec": {"backoffLimit": 1, "template": {"spec": POD}}}
 
 
-def admit(plane: ControlPlane, of: str, into: str) -> None:
+def admit(plane: Cluster, of: str, into: str) -> None:
     """Gives the accounts of one namespace a worker's rights in another."""
     roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{into}"
     meta = {"metadata": {"name": "worker"}}
@@ -352,7 +349,7 @@ def admit(plane: ControlPlane, of: str, into: str) -> None:
     plane.request("POST", f"{roles}/rolebindings", meta | {"roleRef": role, "subjects": [subject]})
 
 
-def has_status(plane: ControlPlane, namespace: str) -> bool:
+def has_status(plane: Cluster, namespace: str) -> bool:
     """Whether the quota of a namespace holds by now."""
     found = plane.admin.items(f"/api/v1/namespaces/{namespace}/resourcequotas")
     return all(each.get("status", {}).get("hard") for each in found)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.integration.conftest import MakeKubeProxy
+from tests.support.api import Api
 from tests.support.cluster.busy import BusyKubelet
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
+from tests.support.cluster.pods import unscheduled
 from tests.support.prefect_cli import PrefectCli
 from tests.support.project import write_project
 from tests.support.servers import Server
@@ -16,7 +18,7 @@ from tests.support.servers import Server
 def test_the_real_worker_makes_a_job_of_a_run(
     server: Server,
     prefect_cli: Callable[[Server], PrefectCli],
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     kube_proxy: MakeKubeProxy,
     namespace: str,
     tmp_path: Path,
@@ -35,6 +37,9 @@ def test_the_real_worker_makes_a_job_of_a_run(
     )
     prefect = prefect_cli(server)
     prefect.run("work-pool", "create", pool, "-t", "kubernetes", cwd=folder)
+    with Api(server.api_url) as api:
+        template = unscheduled(api.call("GET", f"/work_pools/{pool}")["base_job_template"])
+        api.call("PATCH", f"/work_pools/{pool}", {"base_job_template": template})
     prefect.deploy(folder, "--all")
     prefect.run("deployment", "run", f"hello/{namespace}", cwd=folder)
     with BusyKubelet(control_plane.admin, namespace) as busy:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.conftest import FreshServer, MakeKubeProxy
 from tests.support.api import Api
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.soak import BUSY, QUIET, Plan, soak
@@ -21,7 +21,7 @@ PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(2.5, 6.0), patienc
 def test_no_run_is_lost_or_doubled_whatever_fails(
     version: str,
     fresh_server: FreshServer,
-    control_plane: ControlPlane,
+    control_plane: Cluster,
     namespace: str,
     kube_proxy: MakeKubeProxy,
     tmp_path: Path,

@@ -16,8 +16,10 @@ from deployctl.worker.journal import Level
 from deployctl.worker.runtimes.kubernetes.rights import Right
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from deployctl.worker.settings import KubernetesSettings
+from tests.support.cluster.pods import SCHEDULER
 
 API_KEY = "the-api-key"
+POD = {"schedulerName": SCHEDULER, "containers": [{"name": "prefect-job", "image": "flow"}]}
 
 
 class Notes:
@@ -44,10 +46,9 @@ def rules(*rights: Right) -> list[dict[str, Json]]:
 
 def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> Description:
     """A job whose name begins with its attempt; `pool` is the namespace unless it is changed."""
-    container = {"name": "prefect-job", "image": "flow"}
-    manifest = {
-        "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [container]}}},
-    } | changes.pop("manifest", {})
+    manifest = {"spec": {"backoffLimit": 0, "template": {"spec": POD}}} | changes.pop(
+        "manifest", {}
+    )
     given: dict[str, Any] = {
         "run": f"run-of-{attempt}",
         "attempt": attempt,

@@ -22,7 +22,7 @@ from deployctl.jobs.pools import kubernetes_template
 from deployctl.worker.vitals import FROZEN_AFTER
 from tests.support.api import Api
 from tests.support.cluster.api import KubeApi
-from tests.support.cluster.pods import Kubelet
+from tests.support.cluster.pods import Kubelet, unscheduled
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
 from tests.support.proxy import Proxy
@@ -147,7 +147,7 @@ class Bench:
         self.jobs_path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self.major = int(api.call("GET", "/admin/version").partition(".")[0])
         self.pool = f"pool-{uuid.uuid4().hex[:8]}"
-        template = kubernetes_template()
+        template = unscheduled(kubernetes_template())
         defaults = {"namespace": namespace, "image": "flow:1", "pod_watch_timeout_seconds": 600}
         for name, default in defaults.items():
             template["variables"]["properties"][name]["default"] = default

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from deployctl.worker.runtimes.kubernetes.rights import JOBS
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.kubernetes_jobs import rules
 from tests.support.worker import Bench, WorkerProcess, until
 
@@ -70,7 +70,7 @@ class TestReplicasDoNotMultiplyLoad:
             assert bool(sent) is (bench.major >= 3)
 
     def test_without_rights_on_leases_all_observe(
-        self, bench: Bench, control_plane: ControlPlane, kube_proxy: MakeKubeProxy
+        self, bench: Bench, control_plane: Cluster, kube_proxy: MakeKubeProxy
     ) -> None:
         """With nothing but the Role of the official chart."""
         account = control_plane.account(rules(*JOBS), bench.namespace)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster.pods import SCHEDULER
 from tests.support.worker import Bench, until
 
 only_with_events = pytest.mark.parametrize("server", ["prefect3"], indirect=True)
@@ -70,7 +71,11 @@ def foreign_job(bench: Bench, run: str, labels: dict[str, str]) -> str:
             "backoffLimit": 0,
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"restartPolicy": "Never", "containers": [container]},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "schedulerName": SCHEDULER,
+                    "containers": [container],
+                },
             },
         },
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.worker import Bench, until
 
 KEY = "pnu_swordfish_0123456789"
@@ -143,7 +143,7 @@ class TestSecretSafety:
     def test_without_the_right_to_one_that_is_asked_for_no_job_shows_the_value(
         self,
         bench: Bench,
-        control_plane: ControlPlane,
+        control_plane: Cluster,
         kube_proxy: MakeKubeProxy,
     ) -> None:
         bench.kube_proxy = kube_proxy(control_plane.account(JOBS_RIGHTS, bench.namespace))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import MakeKubeProxy
-from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.prefect_cli import PrefectCli
 from tests.support.servers import Server
@@ -22,7 +22,7 @@ NOW = {"propagationPolicy": "Background"}
 
 @pytest.fixture
 def elsewhere(
-    bench: Bench, second_control_plane: ControlPlane, kube_proxy: MakeKubeProxy
+    bench: Bench, second_control_plane: Cluster, kube_proxy: MakeKubeProxy
 ) -> Iterator[Bench]:
     """The same pool, seen from another cluster, where the namespace has the same name."""
     there = copy.copy(bench)

@@ -17,14 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi, Refused
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pki import Authority, new_key
 
 LOOPBACK = "127.0.0.1"
@@ -43,15 +42,13 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
 )
 """What a cluster without nodes needs; the others would delete pods whose node is not there."""
-ROLES = "/apis/rbac.authorization.k8s.io/v1"
-Rules = Sequence[dict[str, list[str]]]
 
 
 class NotStarted(Exception):
     """A part ended, or did not answer in time; the message holds the end of its log."""
 
 
-class ControlPlane:
+class ControlPlane(Cluster):
     """A control plane; it does not run before `start`.
 
     `address` is where the API server listens: nodes need one that is not a loopback address.
@@ -61,21 +58,20 @@ class ControlPlane:
     def __init__(self, address: str = LOOPBACK, controllers: Sequence[str] = CONTROLLERS) -> None:
         programs = tools.folder()
         if programs is None:
-            raise NotStarted("The cluster tools are not there; `make cluster-tools` builds them.")
+            raise NotStarted(tools.lacks())
         self._programs = programs
         self._controllers = controllers
         self._address = address
         self._ports = [_held(LOOPBACK), _held(LOOPBACK), _held(address)]
         self._etcd, self._peer, self.port = [port.getsockname()[1] for port in self._ports]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
-        self.authority = Authority(self.folder / "pki")
-        self._account_key = self.folder / "pki" / "accounts.key"
+        folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
+        self.authority = Authority(folder / "pki")
+        self._account_key = folder / "pki" / "accounts.key"
         new_key(self._account_key)
         self.url = f"https://{address}:{self.port}"
         admin = self.authority.issue("admin", "admin", "system:masters")
-        self.admin = KubeApi(self.url, self.authority.own.certificate, admin)
-        self.kubeconfig = self.admin.write_kubeconfig(self.folder / "admin.kubeconfig")
+        super().__init__(KubeApi(self.url, self.authority.own.certificate, admin), folder)
 
     def __enter__(self) -> Self:
         try:
@@ -87,16 +83,6 @@ class ControlPlane:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    @property
-    def uid(self) -> str:
-        """The uid of the namespace kube-system: what identifies a cluster."""
-        found: str = self.request("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"]
-        return found
-
-    def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends a request as the administrator; see `KubeApi.request`."""
-        return self.admin.request(method, path, body)
 
     def start(self) -> None:
         """Starts all parts; returns when pods can be created. Raises `NotStarted`."""
@@ -144,48 +130,6 @@ class ControlPlane:
             time.sleep(0.05)
         lines = self._log(name).read_text(errors="replace").splitlines()
         raise NotStarted("\n".join([f"{name} did not start:", *lines[-20:]]))
-
-    def account(self, rules: Rules, namespace: str = "default", everywhere: Rules = ()) -> KubeApi:
-        """A new service account with exactly these rights.
-
-        `rules` hold in its namespace, `everywhere` in the whole cluster; both are written as in a
-        Role: `[{"apiGroups": [...], "resources": [...], "verbs": [...]}]`.
-        """
-        name = f"account-{uuid.uuid4().hex[:8]}"
-        meta = {"metadata": {"name": name}}
-        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        self.request("POST", accounts, meta)
-        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-        for kind, where, granted in (
-            ("Role", f"{ROLES}/namespaces/{namespace}/", rules),
-            ("ClusterRole", f"{ROLES}/", everywhere),
-        ):
-            plural = kind.lower() + "s"
-            role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
-            binding = meta | {"roleRef": role, "subjects": [subject]}
-            self.request("POST", f"{where}{plural}", meta | {"rules": list(granted)})
-            self.request("POST", f"{where}{plural.removesuffix('s')}bindings", binding)
-        token = self.request("POST", f"{accounts}/{name}/token", {"spec": {}})["status"]["token"]
-        return KubeApi(self.url, self.authority.own.certificate, token=token)
-
-    def kubeconfig_for(
-        self, rules: Rules, namespace: str = "default", everywhere: Rules = ()
-    ) -> Path:
-        """The kubeconfig of a new `account`."""
-        path = self.folder / f"{uuid.uuid4().hex}.kubeconfig"
-        return self.account(rules, namespace, everywhere).write_kubeconfig(path, namespace)
-
-    @contextmanager
-    def namespace(self) -> Iterator[str]:
-        """A new namespace for the length of a block; it and its pods are deleted afterwards."""
-        name = f"test-{uuid.uuid4().hex[:8]}"
-        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        try:
-            yield name
-        finally:
-            self.request("DELETE", f"/apis/batch/v1/namespaces/{name}/jobs")
-            self.request("DELETE", f"/api/v1/namespaces/{name}/pods?gracePeriodSeconds=0")
-            self.request("DELETE", f"/api/v1/namespaces/{name}")
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

@@ -47,9 +47,7 @@ def lacks() -> str:
         return "a Kubernetes node needs root"
     if packages := missing_packages():
         return f"a Kubernetes node needs the Debian packages {' '.join(packages)}"
-    if tools.folder(tools.NODE) is None:
-        return "a Kubernetes node needs a kubelet; `make cluster-tools` builds it, with Go"
-    return ""
+    return tools.lacks(tools.NODE)
 
 
 def missing_packages() -> list[str]:

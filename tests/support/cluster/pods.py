@@ -6,7 +6,8 @@
     kubelet.failed(pod, 137, "OOMKilled")
 
 A pod is its name. Statuses are written as the kubelet of Kubernetes 1.36 writes them. Nothing moves
-by itself: a deleted pod that has a node stays, terminating, until `remove`.
+by itself: a deleted pod that has a node stays, terminating, until `remove`. Where a cluster has a
+scheduler and nodes, `SCHEDULER` keeps them from it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from typing import Any
 
 from tests.support.cluster.api import KubeApi, Refused
 
-NODE = "test-node"
+SCHEDULER = "none"
+"""The `schedulerName` of all pods here: nobody serves it."""
+
+
+def unscheduled(template: Any) -> Any:
+    """A work pool's template, changed so that its pods have `SCHEDULER`."""
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    pod["schedulerName"] = SCHEDULER
+    return template
 
 
 class Kubelet:
@@ -25,6 +34,7 @@ class Kubelet:
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self._api = api
+        self._node = namespace
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._job = f"/apis/batch/v1/namespaces/{namespace}/jobs"
 
@@ -55,9 +65,9 @@ class Kubelet:
         """No node has room, or fits."""
         self._set(pod, "Pending", [_condition("PodScheduled", False, "Unschedulable", message)])
 
-    def schedule(self, pod: str, node: str = NODE) -> None:
-        """Gives the pod to a node; nothing where it has one."""
-        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+    def schedule(self, pod: str) -> None:
+        """Gives the pod to the node, named like the namespace; nothing where it has one."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": self._node}
         binding = {"metadata": {"name": pod}, "target": target}
         try:
             self._api.request("POST", f"{self._pods}/{pod}/binding", binding)
@@ -150,6 +160,7 @@ class Kubelet:
         **more: str,
     ) -> None:
         found = self._api.request("GET", f"{self._pods}/{pod}")
+        assert found["spec"]["schedulerName"] == SCHEDULER, "a scheduler would move this pod"
         kept = {c["type"]: c for c in found["status"].get("conditions", [])}
         kept |= {c["type"]: c for c in conditions}
         status: dict[str, Any] = {"phase": phase, "conditions": list(kept.values()), **more}

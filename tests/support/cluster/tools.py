@@ -49,9 +49,23 @@ def folder(wanted: tuple[str, ...] = CONTROL_PLANE) -> Path | None:
 
     All come from one folder, because parts of different versions need not work together.
     """
+    return next((place for place in _places() if not missing(place, wanted)), None)
+
+
+def lacks(wanted: tuple[str, ...] = CONTROL_PLANE) -> str:
+    """Which of the wanted programs are missing, and the way out; "" if there is a `folder`."""
+    if folder(wanted):
+        return ""
+    place = _places()[0]
+    return (
+        f"{place} has no {', '.join(missing(place, wanted))}; "
+        "`make cluster-tools` builds a Kubernetes, with Go"
+    )
+
+
+def _places() -> list[Path]:
     given = os.environ.get("KUBEBUILDER_ASSETS")
-    places = [Path(given), BUILT] if given else [BUILT]
-    return next((place for place in places if not missing(place, wanted)), None)
+    return [Path(given), BUILT] if given else [BUILT]
 
 
 def missing(place: Path, wanted: tuple[str, ...] = NODE) -> list[str]:
