@@ -140,6 +140,16 @@ def test_an_image_that_is_not_pushed_keeps_its_plain_name(
     assert said["summary"]["none"] == 1
 
 
+def test_an_image_that_nobody_would_have_is_not_deployed(
+    site: Site, plain_base: str, repository: Repository
+) -> None:
+    write(site, plain_base, imaged(), build=steps(repository.name, tag="local")["build"])
+    said = site.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    (problem,) = errors(said)
+    assert (problem["code"], "no step pushes it" in problem["message"]) == ("DC740", True)
+    assert site.proxy.writes == []
+
+
 def test_without_pins_the_plain_name_is_deployed(
     site: Site, plain_base: str, repository: Repository
 ) -> None:
