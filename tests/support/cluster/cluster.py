@@ -2,8 +2,8 @@
 
 `GivenCluster` is one that somebody else runs. Its nodes never get a pod of the tests, because no
 scheduler serves them (`pods.SCHEDULER`); tests bind pods to a node that is there in name only, or
-the cluster would take them for lost and delete them. All that is made outside of a namespace
-belongs to one, so that the cluster deletes it with the namespace.
+the cluster would take them for lost and delete them. An account's rights belong to its namespace,
+so that the cluster deletes them with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.cluster.pki import Pair
 NAMESPACES = "/api/v1/namespaces"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
 OURS = {"deployctl.io/tests": ""}
-"""The label of all namespaces that tests make."""
+"""The label of all namespaces and nodes that tests make."""
 Rules = Sequence[dict[str, list[str]]]
 
 
@@ -107,11 +107,17 @@ class GivenCluster(Cluster):
 
     @contextmanager
     def namespace(self) -> Iterator[str]:
-        """A namespace, and the node that its `Kubelet` says to be."""
+        """A namespace, and the node that its `Kubelet` says to be.
+
+        The node goes first: the cluster then ends the pods that wait for its kubelet.
+        """
         with super().namespace() as name:
-            node = self._of(name, name) | {"spec": {"unschedulable": True}}
-            self.request("POST", "/api/v1/nodes", node)
-            yield name
+            meta = {"metadata": {"name": name, "labels": OURS}}
+            self.request("POST", "/api/v1/nodes", meta | {"spec": {"unschedulable": True}})
+            try:
+                yield name
+            finally:
+                self.request("DELETE", f"/api/v1/nodes/{name}")
 
 
 def _user(kubeconfig: str) -> KubeApi:
