@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,8 @@ import pytest
 
 from deployctl.clients.registry import Registry
 from tests.integration.conftest import Cli
-from tests.support.docker_engine import DockerEngine
+from tests.support.docker_engine import IMAGE, DockerEngine
+from tests.support.environment import isolated
 from tests.support.project import write_project
 from tests.support.registry import LocalRegistry, add_image
 from tests.support.site import Site, entry, errors, job_variables
@@ -220,6 +225,107 @@ def test_no_engine_is_looked_for_where_nothing_is_built(
         assert job_variables(site.live())["env"] == {"KEPT": "2"}
 
 
+def test_files_of_one_command_share_what_they_build(
+    site: Site, base: str, docker_engine: DockerEngine, repository: Repository
+) -> None:
+    every = steps(repository.name, ignore_cache=True)
+    write(site, base, imaged(), **every)
+    second = {"name": "second", **every, "deployments": [imaged(name="weekly")]}
+    (site.folder / "second.yaml").write_text(json.dumps(second))
+    files = ["--prefect-file", "prefect.yaml", "--prefect-file", "second.yaml"]
+    ended = site.cli(
+        *("deploy", "--all", *files),
+        cwd=site.folder,
+        api_url=site.api_url,
+        DOCKER_HOST=docker_engine.url,
+    )
+    assert ended.code == 0, ended.stderr
+    assert ended.stderr.count("Step 1/") == 1
+    assert ended.stderr.count("digest: sha256:") == 1
+    assert "@sha256:" in image_of(site)
+    assert image_of(site, "weekly") == image_of(site)
+
+
+def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
+    site: Site, docker_engine: DockerEngine, repository: Repository
+) -> None:
+    version = site.api.call("GET", "/admin/version")
+    docker_engine.client.images.get(IMAGE).tag("prefecthq/prefect", f"{version}-python3.11")
+    site.write([imaged()], **steps(repository.name, dockerfile="auto", pull=False))
+    before = sorted(site.folder.iterdir())
+    site.deploy(env={"DOCKER_HOST": docker_engine.url, "HTTPS_PROXY": "http://127.0.0.1:1"})
+    (tag,) = repository.tags
+    assert image_of(site) == f"{repository.name}:{tag}@{repository.digest(tag)}"
+    home = f"/opt/prefect/{site.folder.name}"
+    (pull,) = site.live()["pull_steps"]
+    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": home}}
+    config = docker_engine.client.images.get(f"{repository.name}:{tag}").attrs["Config"]
+    assert config["WorkingDir"].rstrip("/") == home
+    assert sorted(site.folder.iterdir()) == before
+
+
+WAITS = 'RUN ["/box", "print=begun", "sleep=600"]\n'
+
+
+@pytest.mark.parametrize(
+    ("step", "sent", "code"),
+    [("image", signal.SIGINT, 130), ("script", signal.SIGTERM, 143)],
+)
+def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
+    site: Site,
+    base: str,
+    docker_engine: DockerEngine,
+    repository: Repository,
+    step: str,
+    sent: signal.Signals,
+    code: int,
+) -> None:
+    write(site, base, imaged(), **steps(repository.name, network_mode="none"))
+    with (site.folder / "Dockerfile").open("a") as file:
+        file.write(WAITS)
+    if step == "script":
+        script = f"touch {site.folder}/open; echo begun; exec sleep 600 <{site.folder}/open"
+        site.write([entry()], build=[{SHELL: {"script": f"sh -c '{script}'"}}])
+    site.proxy.clear()
+    before = docker_engine.client.containers.list(all=True)
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("deployctl"), "deploy", "--all"],
+        cwd=site.folder,
+        env=isolated(
+            site.folder / "home",
+            PREFECT_API_URL=site.proxy.api_url,
+            DOCKER_HOST=docker_engine.url,
+        ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr
+        while not (line := next(running.stderr)).endswith("| begun\n"):
+            assert line
+        running.send_signal(sent)
+        _, complaints = running.communicate(timeout=60)
+    assert running.returncode == code, complaints
+    assert "Traceback" not in complaints
+    assert site.proxy.writes == []
+    assert repository.tags == []
+    deadline = time.monotonic() + 30
+    while docker_engine.client.containers.list(all=True) != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not [
+        link for link in Path("/proc").glob("[0-9]*/fd/0") if _is(link, site.folder / "open")
+    ]
+
+
+def _is(link: Path, path: Path) -> bool:
+    """Whether this open file of a process is that file."""
+    try:
+        return link.readlink() == path
+    except OSError:
+        return False
+
+
 def test_a_function_of_the_project_is_a_step(site: Site) -> None:
     (site.folder / "tools.py").write_text(
         "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
@@ -238,7 +344,6 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     python: Path = request.getfixturevalue(installed)
     stored, project = tmp_path / "stored", tmp_path / "project"
     stored.mkdir()
-    (stored / "code.py").touch()
     write_project(project, "")
     pull = {"url": stored.as_uri(), "id": "pulled"}
     build = [{"prefect.deployments.steps.pull_from_remote_storage": pull}]
@@ -247,7 +352,8 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     ended = cli("build", "--output", "json", cwd=project, **env)
     assert ended.code == 0, ended.stdout + ended.stderr
     folder = json.loads(ended.stdout)["outputs"]["hello/daily"]["pulled"]["directory"]
-    assert [path.name for path in (project / folder).rglob("*.py")] == ["code.py"]
+    assert folder == str(stored).lstrip("/")
+    assert (project / folder).is_dir()
 
 
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(

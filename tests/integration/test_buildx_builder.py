@@ -109,3 +109,10 @@ def test_an_image_is_pushed_while_it_is_built_or_after(stage: Stage) -> None:
         during = stage.build("FROM scratch\nCOPY . /\n", name=name, options=pushing)
         assert (during.tag, bool(during.digest)) == ("content-1", True)
         assert stage.builder.push(during, ["2"], None) == during
+
+
+def test_patterns_of_the_dockerfiles_own_are_followed(stage: Stage) -> None:
+    (stage.folder / "Dockerfile.dockerignore").write_text("secret\n")
+    (stage.folder / "secret").touch()
+    with pytest.raises(BuildFailed, match=r"/secret.*not found"):
+        stage.build("FROM box:1\nCOPY secret /\n")

@@ -87,7 +87,7 @@ class DockerEngine:
     def __enter__(self) -> DockerEngine:
         try:
             self.start()
-            self._client.api.import_image_from_data(_rootfs(self.folder), *IMAGE.split(":"))
+            self._client.api.import_image_from_data(rootfs(self.folder), *IMAGE.split(":"))
         except BaseException:
             self.close()
             raise
@@ -126,15 +126,11 @@ class DockerEngine:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
+        while not listens(self.url):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise NotStarted(self.log.read_text()[-2000:])
             time.sleep(0.1)
         self._client = docker.DockerClient(base_url=self.url, version="auto")
-
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(self.url.removeprefix("unix://")) == 0
 
     def stop(self) -> None:
         """Ends the engine; its containers end with it, its data stay."""
@@ -158,7 +154,13 @@ class DockerEngine:
             shutil.rmtree(self.folder)
 
 
-def _rootfs(folder: Path) -> bytes:
+def listens(url: str) -> bool:
+    """Whether somebody takes connections at a URL like `unix:///folder/socket`."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(url.removeprefix("unix://")) == 0
+
+
+def rootfs(folder: Path) -> bytes:
     """A tar archive with the program as `/box`."""
     source, program = folder / "box.c", folder / "box"
     source.write_text(_PROGRAM)

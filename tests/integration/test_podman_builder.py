@@ -1,0 +1,85 @@
+"""Images that Podman builds and pushes, by its service for programs that know Docker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.docker import Engine
+from deployctl.clients.registry import Registry
+from deployctl.images.engine import DockerBuilder
+from deployctl.images.engine_errors import BuildFailed
+from deployctl.images.model import Image, Recipe
+from deployctl.images.source import Versions, read
+from tests.support.podman import Podman, lacks
+from tests.support.registry import LocalRegistry
+
+
+@pytest.fixture(scope="module")
+def podman(registry: LocalRegistry) -> Iterator[Podman]:
+    if reason := lacks():
+        pytest.skip(reason)
+    with Podman(insecure=[registry.host]) as running:
+        yield running
+
+
+class Stage:
+    """A builder, and the folder that it builds from."""
+
+    def __init__(self, podman: Podman, folder: Path) -> None:
+        self.engine = Engine(podman.url)
+        self.folder = folder
+        self.builder = DockerBuilder(self.engine, env={"HOME": str(folder)}, tell=lambda *_: None)
+
+    def build(self, name: str, content: str | None, dockerfile: str, **recipe: Any) -> Image:
+        (self.folder / "Dockerfile").write_text(dockerfile)
+        options = {"pull": False, "network_mode": "none"}
+        wanted = Recipe(name, self.folder, options=options, **recipe)
+        return self.builder.build(wanted, read(wanted, lambda: Versions("3", "3")), content)
+
+
+@pytest.fixture
+def stage(podman: Podman, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(podman, tmp_path)
+    yield made
+    made.builder.close()
+    made.engine.close()
+
+
+def test_an_image_is_built_pushed_and_found_again(
+    stage: Stage, podman: Podman, registry: LocalRegistry
+) -> None:
+    name = f"{registry.host}/podman/app"
+    (stage.folder / "a").touch()
+    built = stage.build(name, "content-1", "FROM box:1\nCOPY a /\n", tag="1")
+    pushed = stage.builder.push(built, ["1", "latest"], None)
+    asked = Registry(registry.host)
+    found = {asked.head_manifest("podman/app", tag) for tag in ("1", "latest", "content-1")}
+    asked.close()
+    assert found == {pushed.digest}
+    again = Recipe(name, stage.folder, tag="2")
+    assert stage.builder.find(again, "content-1") == replace(built, tag="2", built=False)
+    podman.client.images.remove(built.id, force=True)
+    there = stage.builder.find(again, "content-1")
+    assert there == Image(name, "2", pushed.digest, built=False)
+
+
+def test_a_name_without_a_registry_is_not_taken_for_one_that_ends_so(
+    stage: Stage, podman: Podman
+) -> None:
+    for name in ("r.test/team/short", "team/short", "short"):
+        stage.build(name, "content-2", f"FROM box:1\nLABEL for={name}\n", tag="1")
+    for whole in ("r.test/team/short", "docker.io/team/short", "docker.io/library/short"):
+        for tag in ("1", "content-2"):
+            label = podman.client.images.get(f"{whole}:{tag}").labels["for"]
+            assert whole in (label, f"docker.io/{label}", f"docker.io/library/{label}")
+
+
+def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> None:
+    with pytest.raises(BuildFailed, match=r"failed at Dockerfile:3 \(RUN") as failed:
+        stage.build("r.test/app", None, 'FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
+    assert "so far" in str(failed.value.help)

@@ -1,0 +1,95 @@
+"""Podman's service of the tests' own, which speaks the language of Docker Engine.
+
+Nothing of it is shared with what the machine may have of Podman. Its one image is `box:1`, as with
+`DockerEngine`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.docker_engine import PATH, START_SECONDS, NotStarted, listens, rootfs
+
+_LEASH = Path(__file__).with_name("cluster") / "leash.py"
+
+
+def lacks() -> str:
+    """Why this machine cannot have Podman; "" if it can."""
+    if os.geteuid():
+        return "Podman for tests needs root"
+    missing = [name for name in ("podman", "runc", "gcc") if not shutil.which(name, path=PATH)]
+    return f"Podman for tests needs {', '.join(missing)}" if missing else ""
+
+
+class Podman:
+    """A context manager, inside of which the service runs and has the image."""
+
+    def __init__(self, insecure: Sequence[str] = ()) -> None:
+        """`insecure`: registries that it speaks to by plain HTTP."""
+        self.folder = Path(tempfile.mkdtemp(prefix="podman-"))
+        self.url = f"unix://{self.folder}/socket"
+        self.client: Any = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = self.folder / "log"
+        texts = {
+            "CONTAINERS_CONF": '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            'runtime = "runc"\n',
+            "CONTAINERS_STORAGE_CONF": f'[storage]\ndriver = "vfs"\ngraphroot = "{self.folder}/g"\n'
+            f'runroot = "{self.folder}/r"\n',
+            "CONTAINERS_REGISTRIES_CONF": "".join(
+                f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in insecure
+            ),
+        }
+        self._env = os.environ | {"PATH": PATH} | {name: str(self.folder / name) for name in texts}
+        for name, text in texts.items():
+            (self.folder / name).write_text(text)
+
+    def __enter__(self) -> Podman:
+        try:
+            self._start()
+            self.client.api.import_image_from_data(rootfs(self.folder), "box")
+            self.client.images.get("box").tag("docker.io/library/box", "1")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        import docker
+
+        leash = [sys.executable, "-IS", str(_LEASH), str(os.getpid())]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*leash, str(shutil.which("podman")), "system", "service", "--time=0", self.url],
+                env=self._env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not listens(self.url):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise NotStarted(self._log.read_text()[-2000:])
+            time.sleep(0.1)
+        self.client = docker.DockerClient(base_url=self.url, version="auto")
+
+    def close(self) -> None:
+        """Ends the service and deletes its data."""
+        if self.client is not None:
+            self.client.close()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(START_SECONDS)
+        shutil.rmtree(self.folder)
