@@ -46,7 +46,9 @@ _ELSEWHERE = re.compile(
     r"|[^\s:#;@]*/|[^\s:#;@]+\.(?:whl|zip|tar)\b)|.*file:"
 )
 """A line by which something is installed that is known by its path only."""
-_NAMES_PREFECT = re.compile(r"^\s*prefect(?![\w-])", re.MULTILINE | re.IGNORECASE)
+_COMPLETE = re.compile(r"^\s*prefect(?![\w-])|--hash[= ]", re.MULTILINE | re.IGNORECASE)
+"""Requirements that Prefect is not added to: they name it, or have hashes, which all that is
+installed needs then."""
 _RELEASE = re.compile(r"(\d+(?:\.\d+)+(?:(?:a|b|rc)\d+)?)-python")
 _SHEBANG = re.compile(rb"\A(?:#!/bin/sh\n'''exec' .*\n' '''\n|#!.*python.*\n)")
 _PATHS_WITHOUT_EFFECT = re.compile(r"distutils-precedence\.pth|.*-nspkg\.pth")
@@ -98,8 +100,8 @@ def wanted(requirements: Path, image: str, env: Mapping[str, str], platform: Pla
     if platform.os != "linux" or platform.architecture not in _ARCHITECTURES:
         raise NoWheels(f"requirements for {platform} cannot be installed without Docker")
     release = _RELEASE.search(image)
-    named = _NAMES_PREFECT.search(_text(requirements))
-    prefect = release[1] if release and not named else None
+    complete = _COMPLETE.search(_text(requirements))
+    prefect = release[1] if release and not complete else None
     return Wanted(requirements, python, _ARCHITECTURES[platform.architecture], prefect)
 
 

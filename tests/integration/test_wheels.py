@@ -84,7 +84,8 @@ def env(wheels: Path, tmp_path: Path) -> dict[str, str]:
 def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Path) -> Install:
     """`installed()` makes the layer."""
     if request.param == "uv":
-        if not (uv := shutil.which("uv")):
+        beside = Path(sys.executable).parent
+        if not (uv := shutil.which("uv", path=f"{beside}:{os.environ['PATH']}")):
             pytest.skip("uv is not installed")
         Path(env["PATH"]).mkdir()
         (Path(env["PATH"]) / "uv").symlink_to(uv)

@@ -34,10 +34,11 @@ def test_what_is_wanted_follows_the_base_image(requirements: Path) -> None:
         ("pandas\nPrefect>=3\n", IMAGE, None),
         ("prefect[aws]", IMAGE, None),
         ("prefect-aws", IMAGE, "3.8.8"),
+        ("pandas==2.0 \\\n  --hash=sha256:1", IMAGE, None),
         ("pandas", "prefecthq/prefect-dev:sha-1234567-python3.11", None),
     ],
 )
-def test_the_prefect_of_the_image_counts_unless_another_is_named(
+def test_the_prefect_of_the_image_counts_unless_it_is_named_or_all_have_hashes(
     requirements: Path, text: str, image: str, prefect: str | None
 ) -> None:
     requirements.write_text(text)
