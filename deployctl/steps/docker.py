@@ -37,10 +37,11 @@ def find_docker_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str,
 def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
     recipe = recipe_of(inputs, place.folder, place.namespace)
-    image = place.images.make(recipe)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
         path = place.folder / str(inputs.get("dockerfile_output_path") or "Dockerfile.generated")
-        path.write_text(place.images.dockerfile(recipe), encoding="utf-8")
+        if text := place.images.dockerfile(recipe):
+            path.write_text(text, encoding="utf-8")
+    image = place.images.make(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 

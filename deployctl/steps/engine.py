@@ -52,12 +52,13 @@ def plan_steps(
     """
     outputs: dict[str, Outputs] = {}
     problems: list[Problem] = []
+    seen: dict[str, Outputs | None] = {}
     for deployment, steps in wanted.items():
         own, here = Outputs(), place
         for step in steps:
             inputs, found = render(step.inputs, replace(scope, outputs=own, references=None))
             problems += [problem.below((*step.path, step.function)) for problem in found]
-            given, wrong = _found(step, inputs, here)
+            given, wrong = _found(step, inputs, here, seen)
             problems += wrong
             # What a step that has to be run leaves behind for later ones is unknown as well.
             here = _moved(here, step, given) if here and given else None
@@ -73,16 +74,25 @@ def _unknown(step: Step) -> Outputs:
 
 
 def _found(
-    step: Step, inputs: Mapping[str, Json], place: Workplace | None
+    step: Step,
+    inputs: Mapping[str, Json],
+    place: Workplace | None,
+    seen: dict[str, Outputs | None],
 ) -> tuple[Outputs | None, list[Problem]]:
-    """What a step will give, if that is known although it has not run, and what keeps it so."""
+    """What a step will give, if that is known although it has not run, and what keeps it so.
+
+    `seen`: what was found for equal steps, to which this one is added.
+    """
     known = builtin(step)
     counting = {name: value for name, value in inputs.items() if name != _LOGIN}
     is_known = not contains_unknown(counting) and not any(references(counting))
     if not (place and known and known.find and is_known):
         return None, []
+    same = digest([step.short, str(place.folder), counting])
     try:
-        return known.find(place, counting), []
+        if same not in seen:
+            seen[same] = known.find(place, counting)
+        return seen[same], []
     except Interrupted:
         raise
     except DeployctlError as error:

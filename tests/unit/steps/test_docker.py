@@ -203,6 +203,42 @@ def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
     assert (place.folder / "Kept").read_text() == "FROM team/app\n"
 
 
+def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
+    at: Callable[[Any], Workplace],
+) -> None:
+    """Else the next build would find a new file there, and so another content."""
+    seen: list[list[str]] = []
+
+    class Looks(Recorded):
+        def make(self, recipe: Recipe) -> Image:
+            seen.append([path.name for path in recipe.folder.iterdir()])
+            return super().make(recipe)
+
+    place = at(Looks())
+    kept = steps(dockerfile="auto", persist_dockerfile=True)[:1]
+    run_steps({"d": kept}, Scope({}), place, {})
+    assert seen == [["Dockerfile.generated"]]
+    (place.folder / "Dockerfile.generated").unlink()
+    run_steps({"d": kept}, Scope({}), replace(place, maker=Named("team/app:1")), {})
+    assert list(place.folder.iterdir()) == []
+
+
+def test_a_plan_looks_once_for_what_many_deployments_share(
+    at: Callable[[Any], Workplace],
+) -> None:
+    asked: list[Recipe] = []
+
+    class Looks(Recorded):
+        def find(self, recipe: Recipe) -> Image | None:
+            asked.append(recipe)
+            return Image(recipe.name, "content-9")
+
+    wanted = {name: steps() for name in "abc"} | {"d": steps(tag="4")}
+    planned, _ = plan_steps(wanted, Scope({}), at(Looks()))
+    assert [recipe.tag for recipe in asked] == [None, "4"]
+    assert planned["a"] == planned["c"]
+
+
 def test_the_code_of_what_made_a_build_fail_stays(at: Callable[[Any], Workplace]) -> None:
     maker = Recorded(BuildFailed("no such file", help="look"))
     with pytest.raises(StepFailed, match="step 'b' of d: no such file") as raised:
