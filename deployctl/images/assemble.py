@@ -73,9 +73,9 @@ class CannotAssemble(DeployctlError):
         """`diagnostics`: all that was found, at least one."""
         first, *others = diagnostics
         self.code = first.code
-        more = f" (and {len(others)} more)" if others else ""
-        super().__init__(f"{first.span}: {first.message}{more}", help=first.help or _USE_DOCKER)
-        self.diagnostics = tuple(diagnostics)
+        more = [f"also {each.span}: {each.message}" for each in others]
+        help_ = "\n".join([first.help or _USE_DOCKER, *more])
+        super().__init__(f"{first.span}: {first.message}", help=help_)
 
 
 class NotBuilt(DeployctlError):

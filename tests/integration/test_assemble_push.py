@@ -197,10 +197,13 @@ def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
 
 def test_all_that_needs_an_engine_is_named_at_once(project: Project) -> None:
     project.write("RUN one\nCOPY . /app/\nCOPY --chown=me . .\nRUN two\nCOPY nothing .\n")
-    with pytest.raises(CannotAssemble, match=r"^Dockerfile:2:1: RUN .*[(]and 3 more[)]$") as caught:
+    with pytest.raises(CannotAssemble, match=r"^Dockerfile:2:1: RUN needs") as caught:
         project.build()
-    assert [each.span.line for each in caught.value.diagnostics if each.span] == [2, 4, 5, 6]
-    assert [each.code for each in caught.value.diagnostics] == ["DC736"] * 3 + ["DC737"]
+    way_out, *others = str(caught.value.help).splitlines()
+    assert "--builder docker" in way_out
+    assert [line.partition(": ")[0] for line in others] == [
+        f"also Dockerfile:{at}:1" for at in (4, 5, 6)
+    ]
 
 
 def test_onbuild_of_the_base_is_refused(project: Project) -> None:
