@@ -169,7 +169,7 @@ def test_what_happened_between_two_watches_is_told(
     with runtime(kube_proxy().kubeconfig, namespace) as other:
         other.stop(job)
         there = other.start(described(namespace, "new"))
-    Kubelet(control_plane.admin, namespace).remove_terminating()
+    Kubelet(control_plane.admin, namespace).remove_job(job.name)
     proxy.clear()
 
     assert heard.until(lambda news: news == Listed(namespace, (there,)))

@@ -134,6 +134,16 @@ class Kubelet:
             self.remove(meta["name"])
         return [meta["name"] for meta in found]
 
+    def remove_job(self, job: str, seconds: float = 30.0) -> None:
+        """Waits until a job that was deleted is gone; its pods go when they are asked to."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.remove_terminating()
+            if self._api.find(f"{self._job}/{job}") is None:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"job {job} is there after {seconds:g} s")
+
     def wait_for_job(self, job: str, condition: str, seconds: float = 30.0) -> Any:
         """The job, as soon as it has the condition: Complete, Failed, FailureTarget, …"""
         end = time.monotonic() + seconds
