@@ -13,7 +13,7 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -60,8 +60,8 @@ _CHUNK = 1 << 20
 class _File:
     """A file of which exactly so much is read as it had when it was found."""
 
-    def __init__(self, path: str, file: BinaryIO, size: int) -> None:
-        self._path, self._file, self._left = path, file, size
+    def __init__(self, path: str, file: BinaryIO, size: int, changed: int) -> None:
+        self._path, self._file, self._left, self._time = path, file, size, changed
 
     def read(self, size: int = _CHUNK, /) -> bytes:
         """At most `size` bytes more, and none at the end. Raises Unreadable."""
@@ -74,9 +74,10 @@ class _File:
         return data
 
     def expect_end(self) -> None:
-        """Raises Unreadable if there is more than there was."""
+        """Raises Unreadable if there is more than there was, or it was written since."""
         with _reading(self._path):
-            if self._file.read(1):
+            time = os.fstat(self._file.fileno()).st_mtime_ns
+            if self._file.read(1) or time != (self._time or time):
                 raise self._changed()
 
     def _changed(self) -> Unreadable:
@@ -112,6 +113,8 @@ class Entry:
     """Where a link points; "" for all else."""
     source: Path
     """Where it lies on this machine."""
+    changed: int = field(default=0, compare=False)
+    """When it was changed last, in nanoseconds of the epoch; 0 if nobody knows."""
 
     @cached_property
     def digest(self) -> str:
@@ -130,7 +133,7 @@ class Entry:
         with _reading(self.path):
             file = self.source.open("rb")
         with file:
-            yield _File(self.path, file, self.size)
+            yield _File(self.path, file, self.size, self.changed)
 
 
 def entries(folder: Path, ignore: Ignore) -> list[Entry]:
@@ -202,4 +205,7 @@ def _entry(source: Path, path: str) -> Entry | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
     size = found.st_size if kind is Kind.FILE else 0
-    return Entry(path, kind, stat.S_IMODE(found.st_mode), size, target, source) if kind else None
+    if kind is None:
+        return None
+    mode = stat.S_IMODE(found.st_mode)
+    return Entry(path, kind, mode, size, target, source, found.st_mtime_ns)

@@ -80,7 +80,9 @@ class Source:
             source.write_bytes(text.encode(errors="surrogateescape"))
             found = seen.get(path) or Entry(path, Kind.FILE, 0o644, 0, "", source)
             size = source.stat().st_size
-            seen[path] = replace(found, kind=Kind.FILE, size=size, target="", source=source)
+            seen[path] = replace(
+                found, kind=Kind.FILE, size=size, target="", source=source, changed=0
+            )
         return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -80,6 +81,19 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     file.write_text("12")
     with pytest.raises(Unreadable, match="'log' changed while it was read"):
         write(items, tmp_path / "layer")
+
+
+def test_a_file_that_gets_other_bytes_after_it_was_found_is_an_error(tmp_path: Path) -> None:
+    """An image would be called by what it does not hold."""
+    (tmp_path / "context").mkdir()
+    file = tmp_path / "context" / "flow.py"
+    file.write_text("1")
+    (found,) = entries(tmp_path / "context", Ignore())
+    assert found.digest
+    file.write_text("2")
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    with pytest.raises(Unreadable, match=r"'flow.py' changed while it was read"):
+        write({found.path: Item.of(found)}, tmp_path / "layer")
 
 
 def test_a_disk_without_space_is_said() -> None:
