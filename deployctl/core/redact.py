@@ -22,6 +22,8 @@ _SECRET_NAME = re.compile(
     r"connection_?(string|url)$|(database|db|redis|broker)_?(url|uri|dsn)$|\bdsn$",
     re.IGNORECASE,
 )
+WHO_AND_WHERE = frozenset({"username", "registry_url"})
+"""Names that may stand below a secret one and are none: images are often called after both."""
 _URL_USER = re.compile(
     r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
     r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a name alone is no secret of ssh://git@…
@@ -74,7 +76,9 @@ def masked(value: Json, *names: str) -> Json:
 def secret_texts(value: Json) -> Iterator[str]:
     """The texts and numbers that stand below a secret name anywhere in `value`, for `remember`."""
     for path, leaf in leaves(value):
-        text = "" if leaf is None or isinstance(leaf, bool) else str(leaf)
+        if leaf is None or isinstance(leaf, bool) or (path and path[-1] in WHO_AND_WHERE):
+            continue
+        text = str(leaf)
         if text and "{{" not in text and any(is_secret_name(str(part)) for part in path):
             yield text
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deployctl.core.redact import is_secret_name
+from deployctl.core.redact import WHO_AND_WHERE, is_secret_name
 from deployctl.project.compose import Node
 
 _SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
@@ -24,8 +24,9 @@ def secrets_below(node: Node, text: str) -> Iterator[str]:
         parts = node.parts
         if _is_schema(node):
             parts = {name: part for name, part in parts.items() if name == "default"}
-        for part in parts.values():
-            yield from secrets_below(part, text)
+        for name, part in parts.items():
+            if name not in WHO_AND_WHERE:
+                yield from secrets_below(part, text)
     elif isinstance(node.value, str | int | float) and not isinstance(node.value, bool):
         written = text[node.start.index : node.end.index]
         if "{{" not in written:

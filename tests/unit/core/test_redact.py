@@ -100,3 +100,9 @@ def test_texts_below_secret_names_are_found() -> None:
         "image": "app",
     }
     assert list(redact.secret_texts(value)) == ["987654321", "one"]
+
+
+def test_who_logs_in_where_is_no_secret() -> None:
+    """Images are often called after both."""
+    login = {"username": "mycompany", "password": "hunter22", "registry_url": "reg.test"}
+    assert list(redact.secret_texts({"credentials": login})) == ["hunter22"]

@@ -50,6 +50,7 @@ def test_a_secret_is_remembered_as_it_is_written_and_as_it_is_meant() -> None:
         "password: true",
         "password: null",
         "password: abc",
+        "credentials: {username: mycompany, registry_url: reg.test}\nimage: reg.test/mycompany/app",
         "name: hunter22",
         "password: {type: string, title: hunter22}",
         "token: {anyOf: [{type: string}], title: hunter22}",
