@@ -78,6 +78,7 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
     stop comes before that.
     """
     monitor, halt, now = Monitor(), Stop(), ServerClock()
+    monitor.fault("start", "the worker is starting")
     with ExitStack() as stack:
         session, pulse, first = (
             stack.enter_context(_session(around.settings, width, ending, monitor, now))
@@ -93,6 +94,7 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
             return _ground(options, around, journal, first)
 
         ground = begin() if options.run_once else _patiently(begin, monitor, journal, stop)
+        monitor.well("start")
         facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
         text = f"worker '{options.name}' takes runs of work pool '{options.pool}'"
         facts |= {"pool": options.pool, "worker": options.name}
@@ -188,7 +190,6 @@ def _patiently(
     """Tries until server and cluster have answered. A key that is refused is waited for, too: the
     Secret that it comes from can be mended, and a restart would not do it.
     """
-    monitor.fault("start", "the worker is starting")
     waits = Backoff(10**9, _FIRST_WAIT, _LONGEST_WAIT).waits(random.Random())
     for wait in waits:
         monitor.beat("start")
@@ -201,7 +202,6 @@ def _patiently(
             )
         else:
             monitor.ended("start")
-            monitor.well("start")
             return ground
         monitor.beat("start", wait)
         if stop.wait(wait):
