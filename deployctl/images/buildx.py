@@ -83,7 +83,7 @@ def build(
             raise _failed(recipe, source, done.stderr)
         metadata = json.loads(told.read_text(encoding="utf-8"))
     digests = [metadata.get(f"containerimage.{what}digest") for what in ("config.", "")]
-    if recipe.options.get("push"):
+    if _pushes(recipe.options):
         return Built((), digests[1])
     return Built(tuple(str(each) for each in digests if each), None)
 
@@ -96,7 +96,7 @@ def command(recipe: Recipe, tags: Sequence[str], metadata: Path) -> list[str]:
             f"the build step of '{recipe.name}' has an option that buildx does not know: {unknown}",
             help=f"it knows {', '.join(sorted(_OPTIONS))}",
         )
-    if options.get("push") and not tags:
+    if _pushes(options) and not tags:
         raise BadOption(
             f"'{recipe.name}' is pushed while it is built, and has no tag", help="give it a `tag`"
         )
@@ -130,6 +130,14 @@ def _flags(options: Mapping[str, Json]) -> Iterator[str]:
             yield from (f"{_FIELDS[name]}={_fields(each)}" for each in _list(value))
         elif name in _SWITCHES and value:
             yield _SWITCHES[name]
+
+
+def _pushes(options: Mapping[str, Json]) -> bool:
+    """Whether the image goes to its registry while it is built."""
+    outputs = [_fields(each).split(",") for each in _list(options.get("output") or [])]
+    return bool(options.get("push")) or any(
+        "type=registry" in each or "push=true" in each for each in outputs
+    )
 
 
 def _list(value: Json) -> Sequence[Json]:

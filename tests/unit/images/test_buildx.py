@@ -138,6 +138,9 @@ METADATA = '{"containerimage.config.digest": "sha256:c", "containerimage.digest"
     [
         ({}, buildx.Built(("sha256:c", "sha256:m"), None)),
         ({"push": True}, buildx.Built((), "sha256:m")),
+        ({"output": {"type": "registry"}}, buildx.Built((), "sha256:m")),
+        ({"output": ["type=image,name=x,push=true"]}, buildx.Built((), "sha256:m")),
+        ({"output": {"type": "docker"}}, buildx.Built(("sha256:c", "sha256:m"), None)),
     ],
 )
 def test_what_was_built_is_read_from_the_metadata(
