@@ -216,8 +216,9 @@ class Images:
                 return local
             reference = Reference.parse(base.image)
             pushed = self._pushed.get(replace(reference, tag=reference.tag or LATEST))
-            wanted = base.platform or recipe.platform or machine
-            return pushed or self.digest_of(replace(base, platform=wanted))
+            wanted = (base.platform or recipe.platform or machine).split(",")
+            digests = [pushed or self.digest_of(replace(base, platform=each)) for each in wanted]
+            return None if None in digests else ",".join(map(str, digests))
 
         return content_tag(
             recipe, source.dockerfile, source.text, source.entries, digest_of, machine

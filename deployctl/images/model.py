@@ -42,7 +42,7 @@ class Recipe:
     target: str | None = None
     """The stage to build; None is the last."""
     platform: str | None = None
-    """`os/architecture[/variant]`; None is that of whoever builds."""
+    """`os/architecture[/variant]`, for buildx several with commas; None: that of whoever builds."""
     labels: Mapping[str, str] = field(default_factory=dict)
     ignore_cache: bool = False
     backend: Backend = "docker-py"

@@ -15,7 +15,7 @@ from typing import Any
 from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
 from deployctl.images.building import Login
-from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.model import AUTO, Backend, Image, Recipe
 from deployctl.images.reference import LATEST, Reference
 from deployctl.steps.place import Workplace
 
@@ -84,14 +84,13 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recip
     rest = {key: value for key, value in inputs.items() if key not in _OWN}
     arguments = _first(rest, _ARGUMENTS)
     platform = _first(rest, _PLATFORMS)
-    if isinstance(platform, Sequence) and not isinstance(platform, str):
-        if len(platform) > 1:
-            raise ProgramError(
-                "an image for several platforms cannot be built here",
-                help="build one platform, or the image outside of deployctl, and name it with "
-                "--image",
-            )
-        platform = platform[0] if platform else None
+    platforms = platform if isinstance(platform, list) else [platform] if platform else []
+    backend: Backend = "buildx" if inputs.get("build_backend") == "buildx" else "docker-py"
+    if len(platforms) > 1 and backend != "buildx":
+        raise ProgramError(
+            "only buildx can build an image for several platforms",
+            help="say `build_backend: buildx` in the build step, or name one platform",
+        )
     target = rest.pop("target", None)
     return Recipe(
         name=name,
@@ -101,10 +100,10 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recip
         additional_tags=_tags(name, inputs.get("tag"), inputs.get("additional_tags")),
         build_args=_texts(arguments),
         target=str(target) if target else None,
-        platform=_platform(str(platform)) if platform else None,
+        platform=",".join(_platform(str(each)) for each in platforms) or None,
         labels=_texts(rest.pop("labels", None)),
         ignore_cache=bool(inputs.get("ignore_cache")),
-        backend="buildx" if inputs.get("build_backend") == "buildx" else "docker-py",
+        backend=backend,
         options=rest,
     )
 

@@ -96,6 +96,9 @@ def test_bases_are_asked_for_by_the_platform_of_the_image(folder: Path) -> None:
     made.make(Recipe(NAME, folder))
     made.make(Recipe(NAME, folder, platform="linux/arm64"))
     assert asked == ["linux/amd64", "linux/arm64"]
+    asked.clear()
+    made.make(Recipe(NAME, folder, platform="linux/amd64,linux/arm64"))
+    assert asked == ["linux/amd64", "linux/arm64"]
 
 
 @pytest.mark.parametrize("named", ["base:1", "docker.io/library/base:1"])

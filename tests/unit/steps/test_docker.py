@@ -89,8 +89,10 @@ def test_what_docker_would_refuse_is_refused_before_anything_is_built(
     assert maker.made == []
 
 
-def test_several_platforms_are_refused() -> None:
-    inputs = {"image_name": "app", "platforms": ["linux/arm64", "linux/amd64"]}
+def test_several_platforms_are_for_buildx() -> None:
+    inputs = {"image_name": "app", "platforms": ["linux/arm64", "amd64"]}
+    recipe = recipe_of({**inputs, "build_backend": "buildx"}, HERE, "")
+    assert recipe.platform == "linux/arm64,linux/amd64"
     with pytest.raises(ProgramError, match="several platforms"):
         recipe_of(inputs, HERE, "")
 
