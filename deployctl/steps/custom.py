@@ -2,6 +2,7 @@
 
 There they find what the project has installed, and its own modules. Inputs and outputs are JSON; a
 block among the inputs comes as what it holds, in a mapping. What the function prints is passed on.
+No bytecode is written: it would be part of an image that is built afterwards, and differs each time.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _call(
         # Not run where it is: its neighbours would shadow the project's packages.
         runner = shutil.copy(_RUNNER, folder)
         done = process.run(
-            [place.python, "-u", str(runner), function, str(answer), *packages],
+            [place.python, "-uB", str(runner), function, str(answer), *packages],
             cwd=place.folder,
             env=dict(place.environ),
             timeout=None,

@@ -260,6 +260,7 @@ def test_a_function_of_the_project_is_run_where_the_project_is(
     given = {key: str(place.folder) if key == "here" else value for key, value in given.items()}
     outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
     assert outputs == {"own": given, **given}
+    assert [path.name for path in place.folder.iterdir()] == ["own_steps.py"]
     assert lines == ([("own", "told")] if step.short == "plain" else [])
 
 
