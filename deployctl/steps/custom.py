@@ -2,7 +2,7 @@
 
 There they find what the project has installed, and its own modules. Inputs and outputs are JSON; a
 block among the inputs comes as what it holds, in a mapping. What the function prints is passed on.
-No bytecode is written: it would be part of an image that is built afterwards, and differs each time.
+No bytecode is written: it would be part of an image that is built after that, new each time.
 """
 
 from __future__ import annotations
