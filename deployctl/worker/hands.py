@@ -23,7 +23,7 @@ from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.claims import Answer, Proposal, Verdict, claim, hand_back, propose
 from deployctl.worker.decoration import tell_pid
 from deployctl.worker.journal import Journal, Level
-from deployctl.worker.model import Job, News, Run, Runtime, StartFailed
+from deployctl.worker.model import Job, News, NotNow, Run, Runtime, StartFailed
 from deployctl.worker.outcomes import VANISHED, Outcome, not_started
 from deployctl.worker.runs import FINAL, end_before_claim, one, seconds, traced
 from deployctl.worker.table import Table
@@ -227,15 +227,11 @@ class Hands:
         self.tell(lambda table: table.removed(job, fate))
 
     def _abandon(self, run: Run) -> None:
-        """What cannot be described cannot be looked for, and the run is cancelled all the same."""
+        """A run is cancelled whatever becomes of what its start has left."""
         if not self._is_still(run):
             return
-        with suppress(Undescribable, StartFailed, NotFound):
-            description = self.describe(run)
-            if job := self.runtime.find(run.attempt, description):
-                self.tell(lambda table: table.created(job))
-                return
-            self.runtime.abandon(description)
+        with suppress(Undescribable, StartFailed, NotFound, NotNow):
+            self.runtime.abandon(self.describe(run))
         self._propose(run, decide.CANCELLED)
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:

@@ -186,7 +186,8 @@ class Runtime(Protocol):
         """Ends the job and all that belongs to it; a job that is gone is fine."""
 
     def abandon(self, description: Description) -> None:
-        """Removes what `start` may have left of a job that is not there and is not to come."""
+        """Removes what `start` may have left of a job that is not there and is not to come; at
+        once, or when the other side answers again."""
 
     def settle(self, job: Job) -> None:
         """Completes what `start` may have left undone when its worker died."""

@@ -121,6 +121,7 @@ class Observer:
             if before is not None:
                 before.end(_END_SECONDS)
                 before.cluster.kube.close()
+                self._blind.discard(cluster.key)
             with self._lock:
                 lookout = self._lookout(cluster, tell)
                 seen = before.picture.namespaces if before else set()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -97,10 +96,10 @@ class KubernetesRuntime:
                 manifest = self._manifest(description, self._secrets.open())
             job = self._patiently(lambda: create(cluster.kube, manifest))
         except StartFailed:
-            with suppress(KubeRefused, KubeUnreachable):
-                self._secrets.drop(cluster.kube, manifest)
+            self._secrets.drop(cluster.kube, manifest)
             raise
         self._patiently(lambda: self._secrets.give(cluster.kube, job))
+        self._secrets.tidy()
         return self._observer.told(cluster, description.attempt) or _job(cluster, job)
 
     def stop(self, job: Job) -> None:
@@ -116,8 +115,7 @@ class KubernetesRuntime:
     def abandon(self, description: Description) -> None:
         """Deletes the Secret that was made for the job; who may not do that, leaves it."""
         cluster = self._cluster_of(description)
-        manifest = self._manifest(description, self._secrets.secrecy())
-        _now_or_later(lambda: self._secrets.drop(cluster.kube, manifest))
+        self._secrets.drop(cluster.kube, self._manifest(description, self._secrets.secrecy()))
 
     def settle(self, job: Job) -> None:
         """Gives the job its Secret, which goes with it from then on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from deployctl.clients.kubernetes import Kube, KubeRefused
+from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
 from deployctl.core.values import Json, leaves
 from deployctl.jobs.manifest import Hide, Manifest, Secrecy
 from deployctl.worker.journal import Journal, Level
@@ -25,6 +25,8 @@ class Secrets:
     journal: Journal
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _warned: set[str] = field(default_factory=set)
+    _left: list[tuple[Kube, str]] = field(default_factory=list)
+    """Clusters that did not answer, and the paths of Secrets that are to be deleted there."""
 
     def secrecy(self) -> Secrecy:
         """What is to be kept out of a manifest."""
@@ -91,17 +93,24 @@ class Secrets:
                 self._warn("patch", meta["namespace"])
 
     def drop(self, kube: Kube, manifest: Manifest) -> None:
-        """Takes back the Secret of a job that there will not be, if the worker may.
+        """Takes back the Secret of a job that there will not be, if the worker may."""
+        if manifest.secret is not None:
+            self._delete(kube, _path(manifest.namespace, manifest.name))
 
-        Raises as `Kube.request` does where it may agree later.
-        """
-        if manifest.secret is None:
-            return
+    def tidy(self) -> None:
+        """Tries once more what could not be taken back; to be called when a cluster answers."""
+        with self._lock:
+            left, self._left = self._left, []
+        for kube, path in left:
+            self._delete(kube, path)
+
+    def _delete(self, kube: Kube, path: str) -> None:
         try:
-            kube.request("DELETE", _path(manifest.namespace, manifest.name))
-        except KubeRefused as error:
-            if error.passes:
-                raise
+            kube.request("DELETE", path)
+        except (KubeRefused, KubeUnreachable) as error:
+            if isinstance(error, KubeUnreachable) or error.passes:
+                with self._lock:
+                    self._left.append((kube, path))
 
     def _warn(self, verb: str, namespace: str) -> None:
         with self._lock:
