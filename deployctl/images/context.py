@@ -177,14 +177,24 @@ def tar(content: Iterable[Entry], out: BinaryIO) -> None:
                 archive.addfile(info)
 
 
+def _utf8(name: str) -> str:
+    """A name of the file system as UTF-8, whatever its encoding is by the locale."""
+    return os.fsencode(name).decode(errors="surrogateescape")
+
+
+def _local(name: str) -> str:
+    """The inverse of it."""
+    return os.fsdecode(name.encode(errors="surrogateescape"))
+
+
 def _walk(folder: Path, parent: str, ignore: Ignore, matches: tuple[bool, ...]) -> Iterator[Entry]:
     """The entries below one folder, which is called `parent` in the context."""
     with _reading(parent or str(folder)):
-        names = sorted(os.listdir(folder / parent))  # noqa: PTH208 - names, without a Path each
-    for name in names:
+        found = os.listdir(folder / _local(parent))  # noqa: PTH208 - names, without a Path each
+    for name in sorted(map(_utf8, found)):
         path = f"{parent}/{name}" if parent else name
         excluded, inner = ignore.step(path, matches)
-        if (excluded and ignore.closes(path)) or not (entry := _entry(folder / path, path)):
+        if (excluded and ignore.closes(path)) or not (entry := _entry(folder / _local(path), path)):
             continue
         below = _walk(folder, path, ignore, inner) if entry.kind is Kind.FOLDER else iter(())
         first = next(below, None) if excluded else None
@@ -201,7 +211,7 @@ def _entry(source: Path, path: str) -> Entry | None:
         try:
             found = source.lstat()
             kind = _KINDS.get(stat.S_IFMT(found.st_mode))
-            target = os.readlink(source) if kind is Kind.LINK else ""  # noqa: PTH115 - as written
+            target = _utf8(os.readlink(source)) if kind is Kind.LINK else ""  # noqa: PTH115 - as written
         except (FileNotFoundError, NotADirectoryError):
             return None
     size = found.st_size if kind is Kind.FILE else 0

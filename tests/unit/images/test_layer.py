@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -34,6 +36,35 @@ def test_a_layer_is_known_by_what_is_in_it(tmp_path: Path) -> None:
 
 
 GOLDEN = "sha256:49088a2ff8166cde09b9674ac5be7922c878957c725a342206d92ce56ea26ba9"
+
+
+_OF_A_FOLDER = """
+import sys
+from pathlib import Path
+from deployctl.images.context import entries
+from deployctl.images.ignore import Ignore
+from deployctl.images.layer import Item, write
+items = {each.path: Item.of(each) for each in entries(Path(sys.argv[1]), Ignore(["*.md"]))}
+print(write(items, Path(sys.argv[2])).digest)
+"""
+
+
+def test_names_do_not_depend_on_the_locale(tmp_path: Path) -> None:
+    folder = tmp_path / "context"
+    (folder / "данные").mkdir(parents=True)
+    (folder / "данные" / "naïve ☃").touch()
+    (folder / "данные" / "link").symlink_to("naïve ☃")
+    utf8, ascii_ = {"PYTHONUTF8": "1"}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", _OF_A_FOLDER, folder, tmp_path / "layer"],
+            env={"LC_ALL": "C", **env},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for env in (utf8, ascii_)
+    ]
+    assert digests[0] == digests[1]
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
