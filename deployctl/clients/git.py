@@ -6,8 +6,11 @@ it stands in no process's arguments, and in no file that git leaves behind or an
 
 from __future__ import annotations
 
+import fcntl
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.stop import Stop
 
 _SECONDS = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.1
 _HELPER = """!f() { [ "$1" != get ] || printf 'username=%s\\npassword=%s\\n' \
 "$DEPLOYCTL_GIT_USER" "$DEPLOYCTL_GIT_PASSWORD"; }; f"""
 _OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
@@ -82,24 +86,35 @@ def fetch(remote: Remote, folder: Path, env: Mapping[str, str], stop: Stop) -> N
     Raises ProgramError, also where the folder is something else, and Interrupted.
     """
     git = _Git(remote, env, stop)
-    if (folder / ".git").exists():
-        there = git.run(folder, "config", "--local", "--get", "remote.origin.url").strip()
-        if redact.without_user(there) != redact.without_user(remote.url):
-            raise ProgramError(
-                f"'{folder}' is a checkout of '{redact.without_user(there)}'",
-                help="name another folder: 'clone_directory_name'",
-            )
-        git.fetch(folder, remote.commit or remote.branch or "HEAD")
-        git.check_out(folder, "--detach", "FETCH_HEAD")
-        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".git-clone-") as beside:
-            new = Path(beside) / folder.name
-            git.clone(new)
-            new.rename(folder)
+        with _alone(folder.parent, stop):
+            if (folder / ".git").exists():
+                git.update(folder)
+                return
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".git-clone-") as beside:
+                new = Path(beside) / folder.name
+                git.clone(new)
+                new.rename(folder)
     except OSError as error:
         raise ProgramError(f"'{folder}' cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def _alone(folder: Path, stop: Stop) -> Iterator[None]:
+    """Waits until nobody else fetches into this folder. Raises Interrupted and OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stop.wait(_SECONDS_BETWEEN_LOOKS)
+                stop.check()
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Git:
@@ -127,6 +142,17 @@ class _Git:
             last = "\n".join(done.stderr.strip().splitlines()[-5:])
             raise ProgramError(f"'git {arguments[0]}' of '{self._remote.url}' failed:\n{last}")
         return done.stdout
+
+    def update(self, folder: Path) -> None:
+        """Brings a checkout up to date."""
+        there = self.run(folder, "config", "--local", "--get", "remote.origin.url").strip()
+        if redact.without_user(there) != redact.without_user(self._remote.url):
+            raise ProgramError(
+                f"'{folder}' is a checkout of '{redact.without_user(there)}'",
+                help="name another folder: 'clone_directory_name'",
+            )
+        self.fetch(folder, self._remote.commit or self._remote.branch or "HEAD")
+        self.check_out(folder, "--detach", "FETCH_HEAD")
 
     def clone(self, folder: Path) -> None:
         """Makes a checkout where there is none."""

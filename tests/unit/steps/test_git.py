@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,22 @@ class Project:
 
     def clone(self, function: str = "deployments.steps.git_clone", **inputs: Any) -> Path:
         """Where the step has put it."""
-        wanted = {"repository": self.origin.as_uri(), **inputs}
+        (clone,) = self.clones([inputs], function)
+        return clone
+
+    def clones(
+        self, wanted: Sequence[Mapping[str, Any]], function: str = "deployments.steps.git_clone"
+    ) -> set[Path]:
+        """Where steps of several deployments have put it."""
         place = Workplace(self.folder, self.environ, sys.executable, lambda *_: None)
-        step = Step(f"prefect.{function}", wanted)
-        given = run_steps({"d": [step]}, Scope(self.environ), place, {})["d"]
-        return self.folder / str(given["directory"])
+        steps = {
+            str(number): [
+                Step(f"prefect.{function}", {"repository": self.origin.as_uri(), **inputs})
+            ]
+            for number, inputs in enumerate(wanted)
+        }
+        given = run_steps(steps, Scope(self.environ), place, {})
+        return {self.folder / str(each["directory"]) for each in given.values()}
 
 
 @pytest.fixture
@@ -183,6 +194,12 @@ def test_what_cannot_be_cloned_is_said_and_leaves_nothing(
     with pytest.raises(StepFailed, match=said):
         project.clone(**inputs)
     assert [path.name for path in project.folder.iterdir()] == ["full"]
+
+
+def test_deployments_that_want_one_folder_wait_for_each_other(project: Project) -> None:
+    name = "clone_directory_name"
+    wanted = [{name: "same", "include_submodules": each} for each in ("", 1, 2, 3)]
+    assert project.clones(wanted) == {project.folder / "same"}
 
 
 def test_another_repository_in_its_place_is_left_alone(project: Project) -> None:
