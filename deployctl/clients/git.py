@@ -157,12 +157,8 @@ class _Git:
     def clone(self, folder: Path) -> None:
         """Makes a checkout where there is none."""
         commit, branch = self._remote.commit, self._remote.branch
-        options = [
-            "--quiet",
-            "--no-checkout",
-            "--depth=1",
-            *([f"--branch={branch}"] * bool(branch)),
-        ]
+        options = ["--quiet", "--no-checkout", "--depth=1"]
+        options += [f"--branch={branch}"] if branch else []
         self.run(folder.parent, "clone", *options, "--", self._remote.url, str(folder))
         if commit:
             self.fetch(folder, commit)
@@ -178,4 +174,4 @@ class _Git:
             self.run(folder, "sparse-checkout", "set", "--", *self._remote.directories)
         self.run(folder, "checkout", "--quiet", *what)
         if self._remote.submodules:
-            self.run(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+            self.run(folder, "submodule", "--quiet", "update", "--init", "--recursive")
