@@ -26,7 +26,8 @@ from deployctl.clients.registry_errors import (
 from deployctl.clients.registry_wire import Reply, Request, Wire
 
 CHUNK = 4 << 20
-"""Bytes in a request, after one of all did not arrive: GitHub's registry takes no more."""
+"""Bytes in a request, after one of all did not arrive: GitHub's registry takes no more. One that
+refuses it may want more, as Amazon's does, and gets twice as many the next time."""
 
 _BYTES = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-([1-9][0-9]*)")
@@ -98,9 +99,10 @@ class Upload:
                 if self._at > furthest:
                     waits, furthest = self._wire.waits(), self._at
                 self._wire.pause(waits, problem)
+                refused = type(problem) is RegistryError
+                self._chunk = max(CHUNK, self._least, self._chunk * (2 if refused else 1))
             if self.arrived():
                 return
-            self._chunk = max(CHUNK, self._least)
 
     def _may_help(self, problem: RegistryError, *, resumed: bool) -> bool:
         """Whether to try again in chunks, and from the beginning where it is no passing trouble."""

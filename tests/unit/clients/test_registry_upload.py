@@ -22,11 +22,12 @@ DATA = Random(0).randbytes(10 * MIB)
 class Fake(ThreadingHTTPServer):
     """A registry with one blob, that hangs up within the first request that brings bytes of it."""
 
-    def __init__(self, says: str | None = None, *, least: int = 0) -> None:
-        """`says`: what it tells of the bytes that it has, if that is not the truth."""
+    def __init__(self, says: str | None = None, *, least: int = 0, smallest: int = 0) -> None:
+        """`says`: what it tells of the bytes that it has, if that is not the truth; `least`: what
+        it says that chunks must have, and `smallest`: what it takes."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = f"127.0.0.1:{self.server_port}"
-        self.says, self.least = says, least
+        self.says, self.least, self.smallest = says, least, smallest
         self.stored, self.done, self.breaks = bytearray(), b"", True
         self.ranges: list[str] = []
 
@@ -53,8 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PATCH(self) -> None:
         self.server.ranges.append(self.headers["Content-Range"])
-        self.server.stored += self._read(int(self.headers["Content-Length"]))
-        self._answer(202)
+        size = int(self.headers["Content-Length"])
+        self.server.stored += self._read(size)
+        taken = size >= self.server.smallest or len(self.server.stored) == len(DATA)
+        self._answer(202 if taken else 400)
 
     def do_PUT(self) -> None:
         size = int(self.headers["Content-Length"])
@@ -116,6 +119,11 @@ ANEW = ["0-4194303", "4194304-8388607", "8388608-10485759"]
     [
         pytest.param({}, ON, id="it knows what it has"),
         pytest.param({"least": 5 * MIB}, ["3145728-8388607", "8388608-10485759"], id="at least"),
+        pytest.param(
+            {"says": "0-0", "smallest": 5 * MIB},
+            ["0-4194303", "0-8388607", "8388608-10485759"],
+            id="it takes no small chunks",
+        ),
         pytest.param({"says": "bytes=0-3145727"}, ON, id="it says it as HTTP does"),
         pytest.param({"says": "0-0"}, ANEW, id="it may have nothing"),
         pytest.param({"says": "0-99999999"}, ANEW, id="it has more than there is"),
