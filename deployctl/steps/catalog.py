@@ -103,11 +103,17 @@ _OF_DOCKER: Mapping[str, Builtin] = {
     ),
     "push_docker_image": Builtin(
         docker.push_docker_image,
-        {"image_name": str, "additional_tags": list, "credentials": dict},
+        {
+            "image_name": str,
+            "tag": object,
+            "additional_tags": list,
+            "credentials": dict,
+            "ignore_cache": object,
+            "build_backend": str,
+        },
         frozenset({"image_name"}),
         outputs=docker.PUSH_OUTPUTS,
         find=docker.find_pushed_image,
-        more_inputs=True,
     ),
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")

@@ -114,6 +114,12 @@ def test_a_template_may_become_what_is_needed() -> None:
             "must be a list",
         ),
         (
+            Step(PUSH, {"image_name": "a", "credential": {}}, "", ("push", 0)),
+            ("push", 0, PUSH, "credential"),
+            "DC322",
+            "did you mean 'credentials'?",
+        ),
+        (
             Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),
             ("build", 0, SHELL, "dirctory"),
             "DC322",
