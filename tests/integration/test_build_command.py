@@ -287,7 +287,11 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
         script = f"touch {site.folder}/open; echo begun; exec sleep 600 <{site.folder}/open"
         site.write([entry()], build=[{SHELL: {"script": f"sh -c '{script}'"}}])
     site.proxy.clear()
-    before = docker_engine.client.containers.list(all=True)
+
+    def containers() -> set[str]:
+        return {each["Id"] for each in docker_engine.client.api.containers(all=True)}
+
+    before = containers()
     with subprocess.Popen(
         [Path(sys.executable).with_name("deployctl"), "deploy", "--all"],
         cwd=site.folder,
@@ -310,7 +314,7 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
     assert site.proxy.writes == []
     assert repository.tags == []
     deadline = time.monotonic() + 30
-    while docker_engine.client.containers.list(all=True) != before:
+    while containers() != before:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert not [
