@@ -210,11 +210,13 @@ class Images:
         machine = self.machine()
 
         def digest_of(base: Base) -> str | None:
+            reference = Reference.parse(base.image)
+            if reference.digest:
+                return reference.digest
             if not recipe.options.get("pull", True) and (
                 local := self.choose(recipe).local(base.image)
             ):
                 return local
-            reference = Reference.parse(base.image)
             pushed = self._pushed.get(replace(reference, tag=reference.tag or LATEST))
             wanted = (base.platform or recipe.platform or machine).split(",")
             digests = [pushed or self.digest_of(replace(base, platform=each)) for each in wanted]

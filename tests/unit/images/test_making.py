@@ -126,6 +126,15 @@ def test_a_base_of_the_engine_counts_where_it_is_not_pulled(folder: Path) -> Non
     assert tag(None, pull=False) == tag(None)
 
 
+def test_a_base_that_is_named_by_its_digest_needs_no_registry(folder: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+    (folder / "Dockerfile").write_text(f"FROM base:1@{digest}\n")
+    asked: list[Base] = []
+    image = images(Shelf(), asked=asked.append).make(Recipe(NAME, folder))
+    assert image.tag.startswith("content-")
+    assert asked == []
+
+
 def test_an_image_whose_content_nobody_knows_is_always_built(folder: Path) -> None:
     shelf, recipe = Shelf(), Recipe(NAME, folder, ignore_cache=True)
     for _ in range(2):
