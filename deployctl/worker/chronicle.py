@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from deployctl.api.dialect import Dialect
 from deployctl.api.driver import follow
 from deployctl.api.session import Session
-from deployctl.core.errors import ApiError, DeployctlError
+from deployctl.api.talk import Request
+from deployctl.core.errors import ApiError, DeployctlError, ServerFault, Unreachable
 from deployctl.core.values import Json
 from deployctl.worker import decoration, events
 from deployctl.worker.flow_logs import FlowLogs
@@ -20,8 +21,8 @@ from deployctl.worker.journal import Journal, Level
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.runs import one
 
-_MOST_EVENTS = 2000
-"""Events that may wait for the server; the oldest are lost first."""
+_MOST = 2000
+"""Events, and runs without labels, that may wait for the server; the oldest are lost first."""
 
 
 @dataclass(slots=True)
@@ -36,7 +37,8 @@ class Chronicle:
     journal: Journal
     clock: Callable[[], float]
     _start: Json = None
-    _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
+    _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST))
+    _unlabelled: deque[Run] = field(default_factory=lambda: deque(maxlen=_MOST))
 
     def begins(self) -> None:
         """The worker has begun."""
@@ -59,7 +61,8 @@ class Chronicle:
     def submitted(self, run: Run, job: Job) -> None:
         """The job of a run exists."""
         self.say(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
-        self._note(follow(decoration.label(run, self._labels(), self.dialect), self.session))
+        if self.dialect.major >= 3:
+            self._unlabelled.append(run)
         self.notice(events.submitted(self.worker, run, self.clock()))
 
     def located(self, run: Run, job: Job) -> bool:
@@ -99,11 +102,22 @@ class Chronicle:
         """Sends what waits; what the server does not take now waits on, except events."""
         batch = [self._events.popleft() for _ in range(len(self._events))]
         if batch:
-            try:
-                self.session.send(events.send(batch), finish=True)
-            except DeployctlError as error:
-                self._note(error)
+            self._send(events.send(batch))
         self.logs.flush()
+        while self._unlabelled:
+            run = self._unlabelled.popleft()
+            error = self._send(decoration.label(run, self._labels()))
+            if isinstance(error, (Unreachable, ServerFault)):
+                self._unlabelled.appendleft(run)
+                break
+
+    def _send(self, request: Request) -> DeployctlError | None:
+        try:
+            self.session.send(request, finish=True)
+        except DeployctlError as error:
+            self._note(error)
+            return error
+        return None
 
     def _labels(self) -> Mapping[str, str]:
         return {

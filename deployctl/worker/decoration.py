@@ -1,6 +1,6 @@
 """What makes a run nicer to look at and matters to nothing: no error of these talks is raised.
 
-Each gives the error, for whoever wants to tell of it, or None.
+Each talk gives the error, for whoever wants to tell of it, or None.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ _RENAMES: Version = (3, 6, 22)
 """The first server that lets a PENDING run have another name; before, the change is aborted."""
 
 
-def label(run: Run, labels: Mapping[str, str], dialect: Dialect) -> Talk[ApiError | None]:
-    """Adds labels to a run, where the server knows labels (3.x)."""
-    if dialect.major < 3:
-        return None
-    return (yield from _patch(run, "/labels", labels))
+def label(run: Run, labels: Mapping[str, str]) -> Request:
+    """Adds labels to a run, on a server that knows labels (3.x)."""
+    return _patch(run, "/labels", labels)
 
 
 def tell_pid(run: Run, pid: str) -> Talk[ApiError | None]:
     """Tells where the run's job is: its infrastructure_pid."""
-    return (yield from _patch(run, "", {"infrastructure_pid": pid}))
+    try:
+        yield from ask(_patch(run, "", {"infrastructure_pid": pid}))
+    except ApiError as error:
+        return error
+    return None
 
 
 def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Talk[ApiError | None]:
@@ -48,16 +50,11 @@ def tell_waiting(run: Run, owner: str, transition: str, dialect: Dialect) -> Tal
     return None
 
 
-def _patch(run: Run, path: str, body: Mapping[str, str]) -> Talk[ApiError | None]:
-    request = Request(
+def _patch(run: Run, path: str, body: Mapping[str, str]) -> Request:
+    return Request(
         "PATCH",
         f"/flow_runs/{run.id}{path}",
         dict(body),
         about=f"flow run '{run.name}'",
         missing_ok=True,
     )
-    try:
-        yield from ask(request)
-    except ApiError as error:
-        return error
-    return None

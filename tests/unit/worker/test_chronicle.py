@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from deployctl.api.dialect import Dialect
+from deployctl.api.session import Session
+from deployctl.api.talk import Request
+from deployctl.core.errors import DeployctlError, Rejected, ServerFault, Unreachable
+from deployctl.core.values import Json
+from deployctl.worker.chronicle import Chronicle
+from deployctl.worker.events import Worker
+from deployctl.worker.flow_logs import FlowLogs
+from deployctl.worker.model import Job, Phase, Run
+from tests.support.kubernetes_jobs import Notes
+
+RUNS = [Run(f"r{n}", f"fox-{n}", "s", "PENDING", "Pending", 0.0, "d", "f") for n in range(3)]
+JOB = Job("r", "a", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
+
+
+class Recorded:
+    """A session whose labels fail as `errors` say, one after the other."""
+
+    def __init__(self, *errors: DeployctlError | None) -> None:
+        self.errors = list(errors)
+        self.labelled: list[str] = []
+
+    def send(self, request: Request, *, finish: bool = False) -> Json:
+        assert finish
+        if request.path.endswith("/labels"):
+            self.labelled.append(request.path.split("/")[2])
+            if self.errors and (error := self.errors.pop(0)):
+                raise error
+
+
+def chronicle(session: Recorded, version: tuple[int, int, int] = (3, 8, 8)) -> Chronicle:
+    return Chronicle(
+        session=cast(Session, session),
+        dialect=Dialect(version),
+        logs=FlowLogs(session.send, lambda: 0.0, enabled=False),
+        worker=Worker("w", "kubernetes", "pool-id", "pool"),
+        owner="o",
+        journal=Notes(),
+        clock=lambda: 0.0,
+    )
+
+
+def test_labels_wait_until_nobody_is_kept_waiting_by_them() -> None:
+    session = Recorded()
+    told = chronicle(session)
+    for run in RUNS:
+        told.submitted(run, JOB)
+    assert session.labelled == []
+    told.flush()
+    told.flush()
+    assert session.labelled == ["r0", "r1", "r2"]
+
+
+def test_prefect_2_knows_no_labels() -> None:
+    session = Recorded()
+    told = chronicle(session, (2, 20, 26))
+    told.submitted(RUNS[0], JOB)
+    told.flush()
+    assert session.labelled == []
+
+
+@pytest.mark.parametrize("error", [Unreachable("gone"), ServerFault("500")])
+def test_a_server_that_is_away_gets_them_later(error: DeployctlError) -> None:
+    session = Recorded(None, error)
+    told = chronicle(session)
+    for run in RUNS:
+        told.submitted(run, JOB)
+    told.flush()
+    assert session.labelled == ["r0", "r1"]
+    told.flush()
+    assert session.labelled == ["r0", "r1", "r1", "r2"]
+
+
+def test_a_label_that_is_refused_is_not_sent_again() -> None:
+    session = Recorded(Rejected("403"))
+    told = chronicle(session)
+    told.submitted(RUNS[0], JOB)
+    told.flush()
+    told.flush()
+    assert session.labelled == ["r0"]
