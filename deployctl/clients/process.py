@@ -2,9 +2,9 @@
 
 Both streams are captured, and handed on line by line while the program runs, by one loop in the
 calling thread; so a caller's `on_line` needs no lock. A program leads a process group of its own:
-when its time is over, or somebody asks to stop, all that it started ends with it. A Ctrl-C in the
-terminal does not reach it by itself; the `stop` that a caller hands in does, which is looked at ten
-times a second. There is never a shell in between.
+when its time is over, or somebody asks to stop, it ends with all that it started, after seconds to
+clear up. A Ctrl-C in the terminal does not reach it by itself; the `stop` that a caller hands in
+does, which is looked at ten times a second. There is never a shell in between.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ OnLine = Callable[[str, str], None]
 """Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
 
 _SECONDS_BETWEEN_LOOKS = 0.1
+_GRACE_SECONDS = 5.0
+"""For clearing up, between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,14 @@ def _wait(child: subprocess.Popen[bytes], patience: _Patience) -> int:
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ends what is left of a program that was not waited for to its end."""
-    if child.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+    """Ends what is left of a program that was not waited for to its end; it may clear up first."""
+    if child.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < deadline:
+            child.poll()
+            os.killpg(child.pid, 0)
+            time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
+        os.killpg(child.pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployctl.clients import process
 from deployctl.clients.process import Completed, run
 from deployctl.core.errors import Interrupted, ProgramError
 from deployctl.core.stop import Stop
@@ -124,6 +125,35 @@ time.sleep(60)
         python(code, tmp_path, stop=stop)
     asking.join()
     assert ended(int(pid.read_text()))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_all_that_a_program_started_may_clear_up_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: bool
+) -> None:
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5 if deaf else 60.0)
+    below = f"""
+import os, pathlib, signal, sys, time
+def clear_up(*_):
+    pathlib.Path("cleared").touch()
+    if not {deaf}: sys.exit()
+signal.signal(signal.SIGTERM, clear_up)
+print(os.getpid(), flush=True)
+while True: time.sleep(1)
+"""
+    (tmp_path / "below.py").write_text(below)
+    code = "import subprocess, sys; subprocess.run([sys.executable, 'below.py'])"
+    stop = Stop()
+    pids: list[int] = []
+
+    def ask(_: str, line: str) -> None:
+        pids.append(int(line))
+        stop.request()
+
+    with pytest.raises(Interrupted):
+        python(code, tmp_path, on_line=ask, stop=stop)
+    assert (tmp_path / "cleared").exists()
+    assert ended(pids[0])
 
 
 @pytest.mark.parametrize(
