@@ -85,7 +85,7 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recip
     arguments = _first(rest, _ARGUMENTS)
     platform = _first(rest, _PLATFORMS)
     platforms = platform if isinstance(platform, list) else [platform] if platform else []
-    backend: Backend = "buildx" if inputs.get("build_backend") == "buildx" else "docker-py"
+    backend = _backend(inputs.get("build_backend"))
     if len(platforms) > 1 and backend != "buildx":
         raise ProgramError(
             "only buildx can build an image for several platforms",
@@ -106,6 +106,14 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recip
         backend=backend,
         options=rest,
     )
+
+
+def _backend(name: Json) -> Backend:
+    if name in (None, "docker-py"):
+        return "docker-py"
+    if name == "buildx":
+        return "buildx"
+    raise ProgramError(f"'{name}' is not a build backend", help="there are docker-py and buildx")
 
 
 def _texts(values: Json) -> dict[str, str]:
