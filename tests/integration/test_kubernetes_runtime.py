@@ -153,7 +153,7 @@ def test_a_stopped_job_goes_with_its_pods_and_its_secret(
         assert heard.job(Phase.RUNNING).started
         own.stop(job)
         heard.until(lambda news: getattr(getattr(news, "job", None), "ending", False))
-        kubelet.remove_terminating()
+        kubelet.remove_job(job.name)
         heard.until(lambda news: news == Vanished(job.attempt))
         own.stop(job)
 
@@ -252,6 +252,49 @@ class TestSecrets:
 
         assert secrets(control_plane, namespace) == []
 
+    def test_the_secret_of_a_job_that_did_not_come_goes_when_the_job_is_given_up(
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
+    ) -> None:
+        with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
+            proxy.answer(503, method="POST", path=JOBS_PATH, times=None)
+            with pytest.raises(NotNow):
+                own.start(described(namespace))
+            assert len(secrets(control_plane, namespace)) == 1
+            own.abandon(described(namespace))
+            own.abandon(described(namespace))
+
+        assert secrets(control_plane, namespace) == []
+
+    @pytest.mark.parametrize("fault", [503, None])
+    def test_the_secret_of_a_job_that_was_given_up_in_an_outage_goes_with_the_next_job(
+        self, control_plane: Cluster, namespace: str, proxy: KubeProxy, fault: int | None
+    ) -> None:
+        with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
+            proxy.answer(503, method="POST", path=JOBS_PATH, times=3)
+            with pytest.raises(NotNow):
+                own.start(described(namespace))
+            if fault:
+                proxy.answer(fault, method="DELETE")
+            else:
+                proxy.refuse(method="DELETE", times=1)
+            own.abandon(described(namespace))
+            assert len(secrets(control_plane, namespace)) == 1
+            job = own.start(described(namespace, "attempt-2"))
+
+        assert [each["metadata"]["name"] for each in secrets(control_plane, namespace)] == [
+            job.name
+        ]
+
+    def test_who_may_not_delete_secrets_gives_a_job_up_without_a_word(
+        self, namespace: str, proxy: KubeProxy
+    ) -> None:
+        notes = Notes()
+        proxy.answer(403, method="DELETE")
+        with runtime(proxy.kubeconfig, namespace, notes=notes) as own:
+            own.abandon(described(namespace))
+
+        assert notes.told == []
+
 
 class TestOwner:
     """Who answers for jobs: the cluster, the namespace and the pool."""
@@ -292,12 +335,14 @@ class TestOwner:
 
 def test_a_job_is_found_where_it_would_be(namespace: str, proxy: KubeProxy) -> None:
     with runtime(proxy.kubeconfig, namespace) as own:
-        assert own.find(described(namespace)) is None
+        assert own.find("attempt-1", described(namespace)) is None
+        assert own.find("attempt-1", pid=f"{namespace}:job") is None
         job = own.start(described(namespace))
-        assert own.find(described(namespace)) == job
+        assert own.find("attempt-1", described(namespace)) == job
+        assert own.find("attempt-1", pid=job.pid) == job
         proxy.answer(500, method="GET", path=JOBS_PATH)
         with pytest.raises(NotNow):
-            own.find(described(namespace))
+            own.find("attempt-1", described(namespace))
 
 
 def test_a_job_runs_in_the_cluster_that_its_configuration_names(
@@ -317,7 +362,7 @@ def test_a_job_runs_in_the_cluster_that_its_configuration_names(
         with runtime(proxy.kubeconfig, namespace) as later, watching(later) as heard:
             with pytest.raises(NotNow):
                 later.stop(job)
-            later.find(job_there)
+            later.find(job.attempt, job_there)
             heard.until(lambda news: news == Listed(job.place, (job,)))
             later.stop(job)
             heard.until(lambda news: news == Vanished(job.attempt))
