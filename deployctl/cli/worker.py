@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from deployctl.worker.settings import WorkOptions
 
 _POOL = "A pool that is missing"
+_GC_THRESHOLD = 700
+"""Objects until garbage is looked for, as Python has it: a process that lives for months must not
+keep the garbage that a command of a second may."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def worker(
     from deployctl.cli.signals import stopping
     from deployctl.worker.settings import load_worker_settings
 
+    gc.set_threshold(_GC_THRESHOLD)
     journal = open_journal(log_format)
     with told(journal, traceback), stopping(lambda _text: None) as stop:
         options = options_of(working)
