@@ -127,6 +127,7 @@ class _Engine:
         self.done = done
         self.failure: Exception | None = None
         """What ended the first deployment whose steps could not all be run."""
+        self._running = 0
         self._lock = threading.Lock()
 
     def run(self, steps: Sequence[Step]) -> Outputs:
@@ -158,11 +159,18 @@ class _Engine:
         with self._lock:
             is_ours = key not in self.done
             future = self.done.setdefault(key, Future())
+            self._running += is_ours
         if is_ours:
             try:
                 future.set_result(self._run(step, inputs, place))
             except Exception as error:
                 future.set_exception(error)
+            with self._lock:
+                self._running -= 1
+                others = self._running
+            if others and isinstance(failed := future.exception(), StepFailed):
+                first_line = failed.message.partition("\n")[0]
+                self.place.output("deployctl", f"{first_line}; what still runs is waited for")
         return future.result()
 
     def _inputs(self, step: Step, outputs: Outputs) -> dict[str, Json]:

@@ -185,6 +185,30 @@ def test_steps_of_different_deployments_run_at_the_same_time(place: Workplace) -
     run_steps(wanted, Scope(ENVIRON), place, {})
 
 
+def test_a_failure_is_told_while_other_steps_still_run(place: Workplace) -> None:
+    """The other one ends when that was heard."""
+    lines: list[tuple[str, str]] = []
+
+    def hear(name: str, line: str) -> None:
+        lines.append((name, line))
+        if "waited for" in line:
+            (place.folder / "heard").touch()
+
+    until = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done; {}'"
+    wanted = {
+        "a": [shell(until.format("a", "b", "echo why >&2; exit 7"))],
+        "b": [shell(until.format("b", "heard", "touch ended"))],
+    }
+    with pytest.raises(StepFailed, match="exit code 7"):
+        run_steps(wanted, Scope(ENVIRON), replace(place, output=hear), {})
+    assert (place.folder / "ended").exists()
+    assert len([line for name, line in lines if name == "deployctl"]) == 1
+    lines.clear()
+    with pytest.raises(StepFailed):
+        run_steps({"a": [shell("false")], "b": [shell("false")]}, Scope(ENVIRON), place, {})
+    assert lines == []
+
+
 def test_a_working_directory_is_that_of_the_steps_after_it(place: Workplace) -> None:
     (place.folder / "sub" / "below").mkdir(parents=True)
     function = "prefect.deployments.steps.set_working_directory"
