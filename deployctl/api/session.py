@@ -34,7 +34,6 @@ API_VERSION = "0.8.4"
 """The version of the REST API that is spoken; servers from 2.16 to 3.8 take it."""
 
 _OWN_HEADERS = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-client"})
-_FIRST_WRITES = 2
 _MAINTENANCE_WAIT = 5.0
 _TOKENS = 2
 
@@ -53,15 +52,16 @@ class Session:
         stop: Stop | None = None,
         wait: Callable[[float], bool] | None = None,
         server_clock: ServerClock | None = None,
+        writes: Gate | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
         network: Callable[[Connection], Http] = Http,
     ) -> None:
         """Connects to nothing yet; raises SettingsError where no server is set.
 
-        `stop` ends waits and begins nothing new; `server_clock` is set by every answer, and may be
-        shared by sessions with the same server; `wait`, `clock` and `draw` are time and chance,
-        and `network` opens the way to the server: all for tests.
+        `stop` ends waits and begins nothing new; `server_clock` is set by every answer, and
+        `writes` lets writes through: sessions with the same server may share both; `wait`, `clock`
+        and `draw` are time and chance, and `network` opens the way to the server: all for tests.
         """
         self.settings = settings
         self.concurrency = concurrency
@@ -83,7 +83,7 @@ class Session:
         csrf = settings.csrf_support and not settings.is_cloud
         self._csrf = Csrf(csrf, lambda request: self.send(request, finish=True))
         self._reads = Gate(concurrency, concurrency)
-        self._writes = Gate(_FIRST_WRITES, concurrency)
+        self._writes = Gate(1, concurrency) if writes is None else writes
         self._reached = False
         self._greeted = False
         self.server_time = server_clock or ServerClock()

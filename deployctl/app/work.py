@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from deployctl.api.dialect import Dialect, detect
 from deployctl.api.driver import follow
+from deployctl.api.gate import Gate
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
 from deployctl.api.sources import Source
@@ -77,11 +78,11 @@ def work(options: WorkOptions, around: Surroundings, journal: Journal, stop: Sto
     `run_once` also the ApiError or NotNow that keeps the work from beginning; Interrupted when the
     stop comes before that.
     """
-    monitor, halt, now = Monitor(), Stop(), ServerClock()
+    monitor, halt, now, writes = Monitor(), Stop(), ServerClock(), Gate(1, HANDS)
     monitor.fault("start", "the worker is starting")
     with ExitStack() as stack:
         session, pulse, first = (
-            stack.enter_context(_session(around.settings, width, ending, monitor, now))
+            stack.enter_context(_session(around.settings, width, ending, monitor, now, writes))
             for width, ending in ((HANDS + 4, halt), (_PULSES, halt), (_PULSES, stop))
         )
         metrics = Metrics(monitor, now)
@@ -173,7 +174,12 @@ def _reconciler(
 
 
 def _session(
-    settings: Settings, width: int, ending: Stop, monitor: Monitor, server_clock: ServerClock
+    settings: Settings,
+    width: int,
+    ending: Stop,
+    monitor: Monitor,
+    server_clock: ServerClock,
+    writes: Gate,
 ) -> Session:
     return Session(
         settings,
@@ -181,6 +187,7 @@ def _session(
         stop=ending,
         wait=monitor.patient(ending.wait),
         server_clock=server_clock,
+        writes=writes,
     )
 
 

@@ -1,8 +1,36 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from deployctl.api.gate import Gate
+
+
+class Crowd:
+    """Sixteen threads that all want something of a server at once, in a time of their own."""
+
+    def __init__(self, width: int, pays: bool) -> None:
+        """`pays`: whether the server answers more when more is under way."""
+        self.now = 0.0
+        self.gate = Gate(width, 16, lambda: self.now)
+        self.pays = pays
+        self.widths: list[int] = []
+        self._one_by_one = threading.Lock()
+
+    def ask(self, count: int) -> None:
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda _: self._one(), range(count)))
+
+    def _one(self) -> None:
+        with self.gate.passing():
+            with self._one_by_one:
+                self.widths.append(self.gate.limit)
+                self.now += 1 / self.gate.limit if self.pays else 1
+            time.sleep(0.002)  # so that the others come to wait
+            self.gate.served()
 
 
 def one(gate: Gate, *, served: bool) -> bool:
@@ -14,33 +42,40 @@ def one(gate: Gate, *, served: bool) -> bool:
     return gate.refused(turn)
 
 
-def test_it_opens_with_every_answer_until_the_first_refusal() -> None:
-    gate = Gate(2, 16)
-    for _ in range(20):
+def test_it_opens_while_that_makes_the_server_answer_more() -> None:
+    crowd = Crowd(1, pays=True)
+    crowd.ask(120)
+    assert crowd.gate.limit >= 4
+    assert crowd.widths.index(2) < 20
+
+
+def test_a_server_that_answers_one_by_one_is_mostly_asked_one_by_one() -> None:
+    crowd = Crowd(1, pays=False)
+    crowd.ask(300)
+    assert crowd.widths.count(1) > 200
+    assert set(crowd.widths) == {1, 2}
+
+
+def test_it_stays_where_nobody_waits() -> None:
+    gate = Gate(1, 16)
+    for _ in range(100):
         one(gate, served=True)
-    assert gate.limit == 16
+    assert gate.limit == 1
 
 
-def test_it_halves_when_it_is_refused_and_then_opens_slowly() -> None:
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_it_halves_with_every_refusal(times: int) -> None:
     gate = Gate(16, 16)
-    assert one(gate, served=False)
-    assert gate.limit == 8
-    for _ in range(15):
-        one(gate, served=True)
-    assert gate.limit == 8
-    one(gate, served=True)
-    assert gate.limit == 9
+    for _ in range(times):
+        assert one(gate, served=False)
+    assert gate.limit == 16 >> times
 
 
-def test_each_further_refusal_makes_it_more_patient() -> None:
-    gate = Gate(16, 16)
-    one(gate, served=False)
-    one(gate, served=False)
-    for _ in range(31):
-        one(gate, served=True)
-    assert gate.limit == 4
-    one(gate, served=True)
-    assert gate.limit == 5
+def test_after_a_refusal_it_is_more_patient() -> None:
+    crowd = Crowd(2, pays=True)
+    assert one(crowd.gate, served=False)
+    crowd.ask(60)
+    assert 12 <= crowd.widths.index(2) < 30
 
 
 def test_those_that_were_refused_together_count_once() -> None:
