@@ -39,7 +39,9 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
             expected(each, os.environ, now.report)
         if now.hopeless:
             raise Exit(1)
-        settings = load_settings(os.environ, Path.cwd(), profile=connecting.profile)
+        here = Path.cwd()
+        settings = load_settings(os.environ, here, profile=connecting.profile)
+        namespace = settings.docker_build_namespace
         stop = closing.enter_context(signals(now))
 
         @cache
@@ -51,15 +53,7 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
         done: Done = {}
         outputs: dict[str, Outputs] = {}
         for each in loaded:
-            place = workplace(
-                each,
-                Path.cwd(),
-                os.environ,
-                images,
-                now.narrator,
-                stop,
-                settings.docker_build_namespace,
-            )
+            place = workplace(each, here, os.environ, images, now.narrator, stop, namespace)
             outputs |= run_all(each, place, opened, done)
         now.data |= Built(outputs, images.pins).as_json(images.made)
         now.say(listed(images.made))
