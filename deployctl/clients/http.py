@@ -128,6 +128,7 @@ class Http:
                 response = client.request(method, url, content=content, headers=sent)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translate(error, self._connection) from error
+        del response.stream  # it and the response hold each other, and both bodies, as garbage
         if response.history and response.request.method != method:
             raise _redirected(str(response.url))
         lower = {name.lower(): value for name, value in response.headers.items()}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import ssl
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deployctl.clients.http import Connection, Http, NoAnswer
@@ -85,6 +87,18 @@ def test_an_answer() -> None:
         answer = http.send("GET", "/x")
     assert (answer.status, answer.body) == (200, True)
     assert answer.headers["content-type"] == "application/json"
+
+
+def test_an_exchange_leaves_no_garbage() -> None:
+    with listening(reply(OK)) as address, opened(f"http://{address}") as http:
+        gc.collect()
+        gc.disable()
+        try:
+            http.send("POST", "/x", {})
+            left = {type(each) for each in gc.get_objects()}
+        finally:
+            gc.enable()
+    assert not {httpx.Request, httpx.Response} & left
 
 
 def test_a_page_is_no_json() -> None:
