@@ -34,7 +34,21 @@ class Recorded:
                 raise error
 
 
-def chronicle(session: Recorded, version: tuple[int, int, int] = (3, 8, 8)) -> Chronicle:
+class Hearing:
+    """A session for events; the request with this number, from 0, finds nobody there."""
+
+    def __init__(self, fails: int = -1) -> None:
+        self.fails = fails
+        self.requests: list[list[Json]] = []
+
+    def send(self, request: Request, *, finish: bool = False) -> Json:
+        assert finish
+        self.requests.append(request.body)
+        if len(self.requests) == self.fails + 1:
+            raise Unreachable("gone")
+
+
+def chronicle(session: Recorded | Hearing, version: tuple[int, int, int] = (3, 8, 8)) -> Chronicle:
     return Chronicle(
         session=cast(Session, session),
         dialect=Dialect(version),
@@ -84,3 +98,24 @@ def test_a_label_that_is_refused_is_not_sent_again() -> None:
     told.flush()
     told.flush()
     assert session.labelled == ["r0"]
+
+
+def test_events_are_sent_in_order_and_a_few_hundred_at_a_time() -> None:
+    session = Hearing()
+    told = chronicle(session)
+    for number in range(450):
+        told.notice(number)
+    told.flush()
+    assert [number for request in session.requests for number in request] == [*range(450)]
+    assert max(map(len, session.requests)) <= 200
+
+
+def test_a_server_that_is_away_costs_the_events_of_one_request() -> None:
+    session = Hearing(fails=1)
+    told = chronicle(session)
+    for number in range(450):
+        told.notice(number)
+    told.flush()
+    assert len(session.requests) == 2
+    told.flush()
+    assert session.requests[2:] == [[*range(400, 450)]]
