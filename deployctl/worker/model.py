@@ -126,10 +126,12 @@ class Vanished:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All jobs of a place as they are now; what is not among them is gone."""
+    """All jobs of a place; what is not among them is gone, unless it was made since `begun`."""
 
     place: str
     jobs: tuple[Job, ...]
+    begun: float = field(compare=False)
+    """When the list was asked for, by `time.monotonic`."""
 
 
 @dataclass(frozen=True, slots=True)

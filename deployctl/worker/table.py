@@ -28,6 +28,9 @@ class Table:
     fates: dict[str, Proposal] = field(default_factory=dict)
     mine: dict[str, str] = field(default_factory=dict)
     """Attempts that this process claimed and whose jobs it has not seen yet, and their runs."""
+    made: dict[str, float] = field(default_factory=dict)
+    """When this process made a job that the runtime has not told of yet, by `clock`: a list that
+    was begun before does not hold it."""
     missing: dict[str, float] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
     busy: set[str] = field(default_factory=set)
@@ -43,16 +46,17 @@ class Table:
     def hear(self, news: News) -> None:
         """Takes what a runtime tells of its jobs."""
         if isinstance(news, Changed):
-            self._put(news.job)
+            self._see(news.job)
         elif isinstance(news, Vanished):
             self._drop(news.attempt)
         elif isinstance(news, Listed):
             there = {job.attempt for job in news.jobs}
-            gone = [a for a, job in self.jobs.items() if job.place == news.place and a not in there]
-            for attempt in gone:
-                self._drop(attempt)
+            for attempt, job in list(self.jobs.items()):
+                made = self.made.get(attempt, float("-inf"))
+                if job.place == news.place and attempt not in there and made < news.begun:
+                    self._drop(attempt)
             for job in news.jobs:
-                self._put(job)
+                self._see(job)
 
     def offer(self, due: Iterable[Run], begun: float) -> None:
         """Takes the runs that the server offers now; of the last offer those stay that are being
@@ -82,7 +86,7 @@ class Table:
         for attempt, job in list(self.jobs.items()):
             run = self.runs.get(job.run)
             if job.phase.is_over and (run.type not in ACTIVE if run else job.run in self.deleted):
-                del self.jobs[attempt]
+                self._drop(attempt)
         self._forget_old()
         attempts = {run.attempt for run in self.runs.values()}
         self.fates = {attempt: fate for attempt, fate in self.fates.items() if attempt in attempts}
@@ -109,7 +113,9 @@ class Table:
 
     def created(self, job: Job) -> None:
         """Takes a job that was created or found, unless newer word of it has come already."""
-        self._put(self.jobs.get(job.attempt, job))
+        if job.attempt not in self.jobs:
+            self.made[job.attempt] = self.clock()
+            self._put(job)
 
     def claimed(self, run: Run) -> None:
         """Takes a run that this process has just claimed."""
@@ -194,6 +200,10 @@ class Table:
             deleted=self.deleted,
         )
 
+    def _see(self, job: Job) -> None:
+        self.made.pop(job.attempt, None)
+        self._put(job)
+
     def _put(self, job: Job) -> None:
         self.jobs[job.attempt] = job
         self.mine.pop(job.attempt, None)
@@ -211,6 +221,7 @@ class Table:
 
     def _drop(self, attempt: str) -> None:
         self.jobs.pop(attempt, None)
+        self.made.pop(attempt, None)
 
 
 def merged(old: Run | None, new: Run) -> Run:

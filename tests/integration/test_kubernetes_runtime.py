@@ -357,12 +357,12 @@ def test_a_job_runs_in_the_cluster_that_its_configuration_names(
         with runtime(proxy.kubeconfig, namespace) as own, watching(own) as heard:
             job = own.start(job_there)
             assert job.place.endswith(f"/{remote}")
-            heard.until(lambda news: news == Listed(job.place, (job,)))
+            heard.until(lambda news: news == Listed(job.place, (job,), 0.0))
             assert len(jobs(second_control_plane, remote)) == 1
         with runtime(proxy.kubeconfig, namespace) as later, watching(later) as heard:
             with pytest.raises(NotNow):
                 later.stop(job)
             later.find(job.attempt, job_there)
-            heard.until(lambda news: news == Listed(job.place, (job,)))
+            heard.until(lambda news: news == Listed(job.place, (job,), 0.0))
             later.stop(job)
             heard.until(lambda news: news == Vanished(job.attempt))

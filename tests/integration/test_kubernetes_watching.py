@@ -172,7 +172,7 @@ def test_what_happened_between_two_watches_is_told(
     Kubelet(control_plane.admin, namespace).remove_job(job.name)
     proxy.clear()
 
-    assert heard.until(lambda news: news == Listed(namespace, (there,)))
+    assert heard.until(lambda news: news == Listed(namespace, (there,), 0.0))
 
 
 def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
@@ -203,7 +203,7 @@ def test_the_namespaces_of_the_settings_are_watched_and_no_others(
             runtime(proxy.kubeconfig, namespace, settings=settings) as own,
             watching(own) as heard,
         ):
-            assert heard.until(lambda news: isinstance(news, Listed)) == Listed(second, ())
+            assert heard.until(lambda news: isinstance(news, Listed)) == Listed(second, (), 0.0)
             for path in WATCHES:
                 proxy.await_watch(path)
             watched = {exchange.path for exchange in proxy.seen("WATCH")}

@@ -217,12 +217,13 @@ class DockerRuntime:
     def _list_and_follow(self, tell: Tell, stop: Stop) -> None:
         since = seconds(self._engine.info()["SystemTime"])
         ahead = since - time.monotonic()
+        begun = time.monotonic()
         jobs = {job.attempt: job for job in self._list()}
         if not self._watch.heard:
             self._told = dict.fromkeys(jobs, _stamp(since))
         for job in jobs.values():
             self._print(tell, job)
-        tell(Listed(self._url, tuple(jobs.values())))
+        tell(Listed(self._url, tuple(jobs.values()), begun))
         self._heard()
         last = since + _SECONDS_BETWEEN_LISTS
         while since < last and not stop.asked:

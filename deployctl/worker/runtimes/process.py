@@ -227,10 +227,11 @@ class ProcessRuntime:
         before: dict[str, Job] | None = None
         while True:
             try:
+                begun = time.monotonic()
                 jobs = self._look_around()
                 for line in self._printed(jobs, first=before is None):
                     tell(line)
-                for news in changes(before, jobs, str(self._folder)):
+                for news in changes(before, jobs, str(self._folder), begun):
                     tell(news)
             except OSError as error:
                 problem = f"'{self._folder}' cannot be read: {error.strerror}"
@@ -327,10 +328,13 @@ def judge(sight: Sight) -> tuple[Phase, Cause | None]:
     return (Phase.RUNNING, None) if sight.alive else (Phase.FAILED, _UNKNOWN_END)
 
 
-def changes(before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str) -> Iterator[News]:
-    """What to tell after a look, given the look before it (None: this is the first)."""
+def changes(
+    before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str, begun: float
+) -> Iterator[News]:
+    """What to tell after a look that was `begun` then, given the look before it (None: this is the
+    first)."""
     if before is None:
-        yield Listed(place, tuple(now.values()))
+        yield Listed(place, tuple(now.values()), begun)
         return
     for attempt, job in now.items():
         if before.get(attempt) != job:

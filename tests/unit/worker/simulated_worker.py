@@ -342,7 +342,7 @@ class Process:
         if self.heard:
             self.inbox += cluster.news[self.heard - 1 :]
         else:
-            self.inbox.append(Listed(PLACE, tuple(cluster.jobs.values())))
+            self.inbox.append(Listed(PLACE, tuple(cluster.jobs.values()), self.world.clock.now))
         self.heard = len(cluster.news) + 1
 
     def relist(self) -> None:

@@ -31,7 +31,7 @@ def picture(*scopes: str) -> Picture:
     """An empty picture; of these scopes both kinds are listed."""
     made = Picture(str, lambda namespace, name: f"{namespace}:{name}")
     for scope in scopes:
-        made.jobs_listed(scope, [])
+        made.jobs_listed(scope, [], 0.0)
         made.pods_listed(scope, [])
     return made
 
@@ -45,7 +45,7 @@ def known(news: Iterable[News]) -> dict[str, Job]:
                 table[changed.attempt] = changed
             case Vanished(attempt):
                 table.pop(attempt, None)
-            case Listed(place, jobs):
+            case Listed(place, jobs, _):
                 table = {a: j for a, j in table.items() if j.place != place}
                 table |= {j.attempt: j for j in jobs}
     return table
@@ -55,7 +55,7 @@ def test_times_are_those_of_the_server() -> None:
     ahead = 600.0
     made = Picture(str, lambda namespace, name: f"{namespace}:{name}", lambda: ahead)
     made.pods_listed("ns", [pod()])
-    (news,) = made.jobs_listed("ns", [job()])
+    (news,) = made.jobs_listed("ns", [job()], 0.0)
     assert isinstance(news, Listed)
     assert [each.since for each in news.jobs] == [2.0 + ahead]
 
@@ -64,7 +64,7 @@ def test_nothing_is_told_before_both_kinds_are_listed() -> None:
     made = picture()
     assert made.pods_listed("ns", [pod()]) == []
     assert made.job_seen(job()) == []
-    (news,) = made.jobs_listed("ns", [job()])
+    (news,) = made.jobs_listed("ns", [job()], 0.0)
     assert isinstance(news, Listed)
     assert [each.phase for each in news.jobs] == [Phase.RUNNING]
 
@@ -73,23 +73,33 @@ def test_a_list_of_everything_is_told_for_each_namespace_that_matters() -> None:
     made = picture()
     made.namespaces.add("own")
     made.pods_listed(EVERYWHERE, [])
-    news = made.jobs_listed(EVERYWHERE, [job("a", "one"), job("b", "two")])
+    news = made.jobs_listed(EVERYWHERE, [job("a", "one"), job("b", "two")], 0.0)
     told = {each.place: len(each.jobs) for each in news if isinstance(each, Listed)}
     assert told == {"own": 0, "one": 1, "two": 1}
-    again = made.jobs_listed(EVERYWHERE, [])
+    again = made.jobs_listed(EVERYWHERE, [], 0.0)
     assert {each.place for each in again if isinstance(each, Listed)} == {"own", "one", "two"}
     assert known([*news, *again]) == {}
 
 
 def test_a_namespace_that_is_listed_already_is_told_when_it_is_added() -> None:
-    assert picture(EVERYWHERE).add("new") == [Listed("new", ())]
+    assert picture(EVERYWHERE).add("new") == [Listed("new", (), 0.0)]
     assert picture("other").add("new") == []
 
 
 def test_a_list_of_one_namespace_leaves_the_others_alone() -> None:
     made = picture("one", "two")
     news = [*made.job_seen(job("a", "one")), *made.job_seen(job("b", "two"))]
-    assert set(known([*news, *made.jobs_listed("one", [])])) == {"b"}
+    assert set(known([*news, *made.jobs_listed("one", [], 0.0)])) == {"b"}
+
+
+def test_pods_that_are_listed_again_do_not_tell_which_jobs_there_are() -> None:
+    """The watch of jobs may be late: a worker would take its newest jobs for gone."""
+    made = picture("ns")
+    (before,) = made.job_seen(job())
+    (news,) = made.pods_listed("ns", [pod()])
+    assert isinstance(before, Changed)
+    assert isinstance(news, Changed)
+    assert (before.job.phase, news.job.phase) == (Phase.WAITING, Phase.RUNNING)
 
 
 def test_what_changes_nothing_is_not_told_again() -> None:

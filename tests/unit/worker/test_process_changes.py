@@ -37,8 +37,8 @@ def test_what_is_seen_is_judged(sight: Sight, phase: Phase, cause: str | None) -
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [
-        (None, {}, [Listed("place", ())]),
-        (None, {"a": JOB}, [Listed("place", (JOB,))]),
+        (None, {}, [Listed("place", (), 0.0)]),
+        (None, {"a": JOB}, [Listed("place", (JOB,), 0.0)]),
         ({}, {"a": JOB}, [Changed(JOB)]),
         ({"a": JOB}, {"a": JOB}, []),
         ({"a": JOB}, {"a": OVER}, [Changed(OVER)]),
@@ -48,7 +48,7 @@ def test_what_is_seen_is_judged(sight: Sight, phase: Phase, cause: str | None) -
 def test_only_differences_are_told(
     before: dict[str, Job] | None, now: dict[str, Job], told: list[object]
 ) -> None:
-    assert list(changes(before, now, "place")) == told
+    assert list(changes(before, now, "place", 0.0)) == told
 
 
 @given(lines=st.lists(st.text("abé", max_size=5)), cuts=st.lists(st.integers(0, 40)))

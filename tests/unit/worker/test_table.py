@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployctl.worker.model import Changed, Job, Phase, Run
+from deployctl.worker.model import Changed, Job, Listed, Phase, Run
 from deployctl.worker.table import Table
 
 
@@ -52,6 +52,24 @@ def test_a_claim_of_another_process_counts_while_its_job_is_made() -> None:
     table.hear(a_job("a"))
     counts.append(table.live("w"))
     assert counts == [0, 1, 1]
+
+
+def test_a_list_does_not_hold_what_was_made_since_it_was_asked_for() -> None:
+    now = 5.0
+    table = Table(clock=lambda: now)
+    table.created(a_job("a").job)
+    table.hear(Listed("ns", (), 4.0))
+    assert table.live("w") == 1
+    table.hear(Listed("ns", (), 6.0))
+    assert table.live("w") == 0
+
+
+def test_a_job_that_was_heard_of_is_gone_when_a_list_does_not_hold_it() -> None:
+    table = Table(clock=lambda: 5.0)
+    table.created(a_job("a").job)
+    table.hear(a_job("a"))
+    table.hear(Listed("ns", (), 5.0))
+    assert table.jobs == table.made == {}
 
 
 def test_a_worker_that_does_not_lead_remembers_failures_only_of_what_it_has_to_do() -> None:

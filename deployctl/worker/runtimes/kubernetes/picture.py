@@ -42,6 +42,8 @@ class Picture:
     _told: dict[str, Job] = field(default_factory=dict)
     _events: dict[str, Cause] = field(default_factory=dict)
     _listed: set[tuple[str, Kind]] = field(default_factory=set)
+    _begun: dict[str, float] = field(default_factory=dict)
+    """When the jobs of a scope were asked for."""
 
     def is_listed(self, namespace: str) -> bool:
         """Whether all jobs of the namespace are known."""
@@ -50,24 +52,26 @@ class Picture:
     def unlist(self, scope: str) -> None:
         """A scope that is not heard of any more."""
         self._listed -= {(scope, kind) for kind in Kind}
+        self._begun.pop(scope, None)
 
     def add(self, namespace: str) -> list[News]:
         """A namespace that may get jobs; one that is listed already is told at once."""
         self.namespaces.add(namespace)
         return [self._all_of(namespace)] if self.is_listed(namespace) else []
 
-    def jobs_listed(self, scope: str, jobs: Iterable[JobFacts]) -> list[News]:
-        """All jobs of a scope as they are now."""
+    def jobs_listed(self, scope: str, jobs: Iterable[JobFacts], begun: float) -> list[News]:
+        """All jobs of a scope as they were when they were asked for, by `time.monotonic`."""
         there = {job.attempt: job for job in jobs}
         for attempt, job in list(self._jobs.items()):
             if scope in (EVERYWHERE, job.namespace) and attempt not in there:
                 self._forget(attempt)
         self._jobs |= there
+        self._begun[scope] = begun
         self.namespaces |= {job.namespace for job in there.values()} | ({scope} - {EVERYWHERE})
         return self._list(scope, Kind.JOBS)
 
     def pods_listed(self, scope: str, pods: Iterable[PodFacts]) -> list[News]:
-        """All pods of a scope as they are now."""
+        """All pods of a scope as they are now. Of which jobs there are they say nothing new."""
         there = {pod.uid: pod for pod in pods}
         for known in list(self._pods.values()):
             for pod in list(known.values()):
@@ -75,6 +79,8 @@ class Picture:
                     self._lose(pod)
         for pod in there.values():
             self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
+        if self._has(scope):
+            return [news for attempt in self._jobs for news in self._changes(attempt)]
         return self._list(scope, Kind.PODS)
 
     def job_seen(self, job: JobFacts) -> list[News]:
@@ -160,7 +166,8 @@ class Picture:
             if facts.namespace == namespace:
                 self._told[attempt] = self._job(facts)
                 jobs.append(self._told[attempt])
-        return Listed(self.place(namespace), tuple(jobs))
+        begun = next(self._begun[each] for each in (EVERYWHERE, namespace) if each in self._begun)
+        return Listed(self.place(namespace), tuple(jobs), begun)
 
     def _changes(self, attempt: str) -> Iterator[News]:
         facts = self._jobs.get(attempt)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
@@ -68,12 +69,13 @@ class Feed:
         scope: str,
         selector: str,
         *,
-        listed: Callable[[Kind, str, list[Any]], None],
+        listed: Callable[[Kind, str, list[Any], float], None],
         changed: Callable[[Kind, str, Any, Json], None],
         clock: Callable[[], float],
         silence: float = SILENCE,
     ) -> None:
-        """`listed` takes the facts of all objects, `changed` an event's type, facts and object."""
+        """`listed` takes the facts of all objects and when they were asked for, by
+        `time.monotonic`; `changed` an event's type, facts and object."""
         self.kind = kind
         self.scope = scope
         self.heard = 0.0
@@ -137,8 +139,9 @@ class Feed:
 
     def _list(self) -> None:
         path = path_of(self.kind, self.scope)
+        begun = time.monotonic()
         listing = self._kube.listing(path, self._selector, _KEEP[self.kind])
-        self._listed(self.kind, self.scope, listing.items)
+        self._listed(self.kind, self.scope, listing.items, begun)
         self._version = listing.version
         self._note()
 
@@ -249,12 +252,14 @@ class Lookout:
                 for pod in pods:
                     self._publish(self.picture.pod_seen(pod))
 
-    def _listed(self, kind: Kind, scope: str, facts: list[Any]) -> None:
+    def _listed(self, kind: Kind, scope: str, facts: list[Any], begun: float) -> None:
         if kind is Kind.JOBS:
             self._ask_pods(scope, facts)
         with self._lock:
-            take = self.picture.jobs_listed if kind is Kind.JOBS else self.picture.pods_listed
-            self._publish(take(scope, facts))
+            if kind is Kind.JOBS:
+                self._publish(self.picture.jobs_listed(scope, facts, begun))
+            else:
+                self._publish(self.picture.pods_listed(scope, facts))
 
     def _changed(self, kind: Kind, event: str, facts: Any, item: Json) -> None:
         picture, gone = self.picture, event == "DELETED"
