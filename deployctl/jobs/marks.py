@@ -6,6 +6,7 @@ They are set last, so that no label of a user's stands in their place.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from deployctl.core.values import digest
 from deployctl.jobs.model import Description, Limits
@@ -49,9 +50,10 @@ def memory(description: Description) -> str:
     )
 
 
+@lru_cache(maxsize=100)
 def recall(text: str | None) -> tuple[str, Limits]:
     """The worker's name and the job's limits from such a text; one that is unreadable limits
-    nothing."""
+    nothing. Thousands of jobs share such a text, and what it says is kept once."""
     try:
         values = json.loads(text or "")
         return str(values.pop("worker")), Limits(**values)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
@@ -198,6 +199,14 @@ def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
     )
     assert found.limits == Limits(60.0, strict=True, hears_cancel=False, stream=True)
     assert found.ending
+
+
+def test_what_thousands_of_jobs_share_is_in_memory_once() -> None:
+    one, other = [job_facts(json.loads(json.dumps(job()))) for _ in range(2)]
+    its = pod_facts(json.loads(json.dumps(RUNS)))
+    assert one.namespace is other.namespace is its.namespace
+    assert one.worker is other.worker
+    assert one.limits is other.limits
 
 
 def test_between_two_tries_nothing_is_stuck() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from sys import intern
 
 from deployctl.core.values import Json
 from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN, recall
@@ -79,7 +80,7 @@ def pod_facts(pod: Json) -> PodFacts:
     first = (main.get("lastState") or {}).get("terminated") or running or ended
     return PodFacts(
         name=str(meta.get("name", "")),
-        namespace=str(meta.get("namespace", "")),
+        namespace=intern(str(meta.get("namespace", ""))),
         uid=str(meta.get("uid", "")),
         attempt=str((meta.get("labels") or {}).get(ATTEMPT, "")),
         phase=phase,
@@ -102,7 +103,7 @@ def job_facts(job: Json) -> JobFacts:
     phase, since, cause = _job_phase(spec, status)
     return JobFacts(
         name=str(meta.get("name", "")),
-        namespace=str(meta.get("namespace", "")),
+        namespace=intern(str(meta.get("namespace", ""))),
         uid=str(meta.get("uid", "")),
         run=str(labels.get(RUN, "")),
         attempt=str(labels.get(ATTEMPT, "")),
