@@ -16,7 +16,7 @@ from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, running
-from tests.support.soak import BUSY, QUIET, Figures, Plan, soak
+from tests.support.soak import QUIET, Figures, Plan, soak
 from tests.support.worker import Bench
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 def _on(version: str, plan: Plan) -> Figures:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(running(version, scheduler=False, busy=BUSY, env=QUIET))
+        server = stack.enter_context(running(version, scheduler=False, env=QUIET))
         plane = stack.enter_context(ControlPlane())
         namespace = stack.enter_context(plane.namespace())
         kube_proxy = KubeProxy(plane.admin, folder / "kubeconfig", namespace)

@@ -53,7 +53,7 @@ def needs(version: str) -> None:
 
 def _shared(version: str) -> Iterator[Server]:
     needs(version)
-    with running(version, busy=2.0) as server:
+    with running(version) as server:
         yield server
 
 

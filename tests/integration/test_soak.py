@@ -11,7 +11,7 @@ from tests.support.api import Api
 from tests.support.cluster.cluster import Cluster
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
-from tests.support.soak import BUSY, QUIET, Plan, soak
+from tests.support.soak import QUIET, Plan, soak
 from tests.support.worker import Bench
 
 PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(2.5, 6.0), patience=240.0)
@@ -26,7 +26,7 @@ def test_no_run_is_lost_or_doubled_whatever_fails(
     kube_proxy: MakeKubeProxy,
     tmp_path: Path,
 ) -> None:
-    server = fresh_server(version, scheduler=False, busy=BUSY, env=QUIET)
+    server = fresh_server(version, scheduler=False, env=QUIET)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         bench = Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
         figures = soak(bench, PLAN)

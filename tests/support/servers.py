@@ -52,7 +52,8 @@ class Server:
 
     `csrf`, `auth` ("user:password"; 2.20 has no such thing) and `scheduler` switch the server's own
     settings; `env` adds others; it listens on `host`; `busy` is for how many seconds a write waits
-    for others. The server does not run before `start`.
+    for others: with Prefect's own 60 a server stands still for a minute whenever one write on
+    SQLite blocks itself. The server does not run before `start`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Server:
         auth: str | None = None,
         scheduler: bool = True,
         host: str = "127.0.0.1",
-        busy: float = 60.0,
+        busy: float = 2.0,
         env: dict[str, str] | None = None,
     ) -> None:
         self.version = version

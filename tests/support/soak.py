@@ -42,9 +42,6 @@ HISTORY = {
 SERVICES = ("LATE_RUNS", "EVENT_PERSISTER", "TRIGGERS", "TASK_RUN_RECORDER", "FOREMAN")
 QUIET = {f"PREFECT_API_SERVICES_{name}_ENABLED": "false" for name in SERVICES}
 """Settings of a server that has nothing of its own to write."""
-BUSY = 2.0
-"""Seconds after which the server gives up a write; with Prefect's 60 it stands still for a minute
-whenever one write on SQLite blocks itself."""
 NAME = "prefect.io/flow-run-name"
 LIFE = 1.5
 """Seconds that a flow takes at most."""
