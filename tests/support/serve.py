@@ -27,10 +27,12 @@ def wait_for_others(seconds: float) -> None:
     from sqlalchemy import event  # type: ignore[import-not-found,unused-ignore]
     from sqlalchemy.pool import Pool  # type: ignore[import-not-found,unused-ignore]
 
-    def set_up(connection: Any, *_: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
-        cursor.close()
+    def set_up(connection: Any, record: Any, _: object) -> None:
+        if "waits" not in record.info:  # of this connection, which is used again and again
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+            cursor.close()
+            record.info["waits"] = seconds
 
     event.listen(Pool, "checkout", set_up)
 
