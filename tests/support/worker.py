@@ -34,8 +34,7 @@ PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
 COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 100.0
-"""Seconds that a busy machine may need for what takes one. Two writes that meet can cost a server
-on SQLite a minute."""
+"""Seconds that a busy machine may need for what takes one."""
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "1",
@@ -285,10 +284,14 @@ class Bench:
 
 
 def until(happens: Callable[[], T], why: Callable[[], str], seconds: float = PATIENCE) -> T:
-    """What `happens` gives, once it is something; fails with `why` after too long."""
-    end = time.monotonic() + seconds
+    """What `happens` gives, once it is something; fails with `why` after too long.
+
+    Whoever is asked works for it, so the pauses grow: a tenth of what was waited already.
+    """
+    begin = time.monotonic()
     while not (found := happens()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds:
             raise AssertionError(f"nothing after {seconds:g} s\n{why()}")
-        time.sleep(0.05)
+        time.sleep(min(max(0.05, waited / 10), 0.25))
     return found
