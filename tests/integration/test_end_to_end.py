@@ -25,6 +25,8 @@ from tests.support.stage import Stage
 pytestmark = pytest.mark.timeout(900)
 
 RELINQUISH = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "relinquish"}
+ATTENTIVE = {"PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+"""Lets a run ask every 2 seconds whether it is cancelled, not every 10."""
 
 
 def deployments(version: str) -> list[dict[str, Any]]:
@@ -40,7 +42,7 @@ def deployments(version: str) -> list[dict[str, Any]]:
             "succeeds", "no-image", image="empty.test/nobody/has:this", pod_watch_timeout_seconds=15
         ),
         entry("succeeds", "cancelled-pulling", image="slow.test/never/comes:1"),
-        entry("lasts", "cancelled-running"),
+        entry("lasts", "cancelled-running", env=ATTENTIVE),
         entry("lasts", "evicted", env=RELINQUISH),
         *([entry("recovers", "put-back")] if version == PREFECT_3 else []),
     ]
