@@ -209,7 +209,7 @@ class Hands:
         self.tell(lambda table: table.know(known))
 
     def _search(self, run: Run) -> None:
-        if not self._is_still(run):
+        if not self._is_still(run) or (run.type == "PENDING" and self._was_over(run)):
             return
         if job := self._found(run):
             self.tell(lambda table: table.created(job))
