@@ -155,6 +155,9 @@ def _check(step: Step) -> Iterator[Problem]:
             "write its whole name, with its module: "
             + _close(step.short, "prefect.deployments.steps.run_shell_script"),
         )
+    elif meant := _misspelt(step.function):
+        message = f"there is no function '{step.function}'"
+        yield Problem(step.path, "DC321", message, f"did you mean '{meant}'?")
 
 
 def _close(short: str, otherwise: str) -> str:
@@ -163,6 +166,15 @@ def _close(short: str, otherwise: str) -> str:
     known |= {name: _DOCKER[0] + name for name in _OF_DOCKER}
     close = get_close_matches(short, known, 1)
     return known[close[0]] if close else otherwise
+
+
+def _misspelt(function: str) -> str | None:
+    """The step that is meant by a name that is almost its own, in a package of Prefect's."""
+    if not function.startswith(("prefect.", "prefect_docker.")):
+        return None
+    known = [where + name for where in _PREFECT for name in _OF_PREFECT]
+    known += [where + name for where in _DOCKER for name in _OF_DOCKER]
+    return next(iter(get_close_matches(function, known, 1, 0.9)), None)
 
 
 def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:

@@ -83,6 +83,8 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
         Step("my.own.step", {"any": 1}),
         Step("prefect_aws.deployments.steps.push_to_s3", {"bucket": "b"}),
         Step("prefect.deployments.steps.git_clone", {"repository": "r"}),
+        Step("prefect.deployments.steps.pull_with_block", {"block_type_slug": "s3"}),
+        Step("my_prefect_docker.deployments.steps.build_docker_image", {"own": 1}),
         Step(BUILD, {"image_name": "a", "tag": 3.1, "network_mode": "host"}),
         Step(PUSH, {"image_name": "a", "credentials": "{{ prefect.blocks.a.b }}"}),
     ],
@@ -106,6 +108,18 @@ def test_a_template_may_become_what_is_needed() -> None:
             "prefect_docker.deployments.steps.build_docker_image",
         ),
         (Step("my step", {}, "", ("push", 1)), ("push", 1), "DC321", "with its module"),
+        (
+            Step("prefect_docker.deployments.steps.build_docker_imge", {}, "", ("build", 0)),
+            ("build", 0),
+            "DC321",
+            f"did you mean '{BUILD}'?",
+        ),
+        (
+            Step("prefect.deployment.steps.run_shell_script", {}, "", ("build", 0)),
+            ("build", 0),
+            "DC321",
+            f"did you mean '{SHELL}'?",
+        ),
         (Step(BUILD, {"tag": "x"}, "", ("build", 0)), ("build", 0), "DC322", "add 'image_name:'"),
         (
             Step(PUSH, {"image_name": "a", "additional_tags": "b"}, "", ("push", 0)),
