@@ -9,6 +9,7 @@ from deployctl.api.session import Session
 from deployctl.app.building import run_all, workplace
 from deployctl.app.prepare import Prepared, planned, read_again
 from deployctl.core.diagnostics import Report
+from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
@@ -40,7 +41,10 @@ def build(
         session.stop,
         session.settings.docker_build_namespace,
     )
-    outputs = run_all(prepared.loaded, place, lambda: session, done)
+    try:
+        outputs = run_all(prepared.loaded, place, lambda: session, done)
+    except Interrupted as stopped:
+        raise session.stop.interrupted("stopped; nothing was written to the server") from stopped
     prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
     return planned(read_again(prepared, session), session, report)
 

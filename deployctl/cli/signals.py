@@ -2,6 +2,7 @@
 
 Whoever started the process may have had SIGINT ignored (a shell does so for what it runs in the
 background); it counts all the same. An ignored SIGHUP is a wish (`nohup`) and stays ignored.
+Programs that still clear up when the second comes end with us.
 
 One wish may come as two signals, because programs such as `timeout` and `uv run` send what they get
 to a process that got it already, with its group. So what follows within a second is no second one.
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from deployctl.core.stop import Stop
@@ -43,8 +44,11 @@ def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
         if asked is None:
             asked = now
             _thread.start_new_thread(stop.request, (number,))
-            notice("stopping: no more is begun; once more ends at once")
+            notice("stopping: no more is begun; once more, a second later, ends at once")
         elif number != signal.SIGHUP and now - asked >= ECHO:
+            for group in tuple(stop.groups):
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
             sys.stderr.flush()
             os._exit(128 + number)
 

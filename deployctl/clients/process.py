@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,14 +63,19 @@ def run(
     patience = _Patience(None if timeout is None else time.monotonic() + timeout, stop)
     with ExitStack() as cleanup:
         child = cleanup.enter_context(_start(argv, cwd, env, input))
-        cleanup.callback(_end_group, child)
+        output = cleanup.enter_context(closing(_Output(child, on_line)))
+        if stop is not None:
+            stop.groups.add(child.pid)
+            cleanup.callback(stop.groups.discard, child.pid)
+        cleanup.callback(_end_group, child, output)
         try:
-            stdout, stderr = _capture(child, patience, on_line)
+            while output.is_open:
+                output.read(patience.check())
             returncode = _wait(child, patience)
         except TimeoutError as error:
             message = f"'{argv[0]}' took longer than {timeout:g} seconds and was stopped"
             raise ProgramError(message) from error
-        return Completed(returncode, stdout, stderr)
+        return Completed(returncode, *output.texts)
 
 
 def _start(
@@ -150,22 +155,39 @@ class _Patience:
         return remaining if pause is None else min(remaining, pause)
 
 
-def _capture(
-    child: subprocess.Popen[bytes], patience: _Patience, on_line: OnLine | None
-) -> tuple[str, str]:
-    """Reads both streams to their ends, as long as the patience lasts."""
-    out, err = _Stream("stdout", on_line), _Stream("stderr", on_line)
-    with selectors.DefaultSelector() as selector:
-        for pipe, stream in ((child.stdout, out), (child.stderr, err)):
-            assert pipe is not None
-            selector.register(pipe, selectors.EVENT_READ, stream)
-        while selector.get_map():
-            for key, _ in selector.select(patience.check()):
-                chunk = os.read(key.fd, 65536)
-                key.data.take(chunk)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-    return "".join(out.text), "".join(err.text)
+class _Output:
+    """Both streams of a program, read together."""
+
+    def __init__(self, child: subprocess.Popen[bytes], on_line: OnLine | None) -> None:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self._selector = selectors.DefaultSelector()
+        self._streams = _Stream("stdout", on_line), _Stream("stderr", on_line)
+        for pipe, stream in zip((child.stdout, child.stderr), self._streams, strict=True):
+            self._selector.register(pipe, selectors.EVENT_READ, stream)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more to read."""
+        return bool(self._selector.get_map())
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """What was printed so far."""
+        out, err = ("".join(stream.text) for stream in self._streams)
+        return out, err
+
+    def read(self, seconds: float | None) -> None:
+        """Takes what there is; waits for something so long, None for ever."""
+        for key, _ in self._selector.select(seconds):
+            chunk = os.read(key.fd, 65536)
+            key.data.take(chunk)
+            if not chunk:
+                self._selector.unregister(key.fileobj)
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._selector.close()
 
 
 def _wait(child: subprocess.Popen[bytes], patience: _Patience) -> int:
@@ -175,15 +197,17 @@ def _wait(child: subprocess.Popen[bytes], patience: _Patience) -> int:
             return child.wait(patience.check())
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: subprocess.Popen[bytes], output: _Output) -> None:
     """Ends what is left of a program that was not waited for to its end; it may clear up first."""
     if child.returncode is not None:
         return
     with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while time.monotonic() < deadline:
-            child.poll()
-            os.killpg(child.pid, 0)
-            time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
-        os.killpg(child.pid, signal.SIGKILL)
+        try:
+            os.killpg(child.pid, signal.SIGTERM)
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while time.monotonic() < deadline:
+                child.poll()
+                output.read(_SECONDS_BETWEEN_LOOKS / 10)
+                os.killpg(child.pid, 0)
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)

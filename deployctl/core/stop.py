@@ -14,6 +14,8 @@ class Stop:
     def __init__(self) -> None:
         self._flag = threading.Event()
         self._signal: int = signal.SIGINT
+        self.groups: set[int] = set()
+        """Of processes that run now, and do not outlive an end at once."""
 
     def request(self, number: int = signal.SIGINT) -> None:
         """Asks everybody to end; `number` is the signal that decides the exit code."""
@@ -29,9 +31,9 @@ class Stop:
         """Sleeps until the time is over or somebody asks to end; gives whether to end."""
         return self._flag.wait(seconds)
 
-    def interrupted(self) -> Interrupted:
+    def interrupted(self, message: str = "stopped on request") -> Interrupted:
         """The error of work that ends before it is done."""
-        return Interrupted("stopped on request", signal=self._signal)
+        return Interrupted(message, signal=self._signal)
 
     def check(self) -> None:
         """Raises Interrupted if somebody asked to end."""

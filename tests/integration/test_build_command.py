@@ -311,6 +311,7 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
         _, complaints = running.communicate(timeout=60)
     assert running.returncode == code, complaints
     assert "Traceback" not in complaints
+    assert "stopped; nothing was written to the server" in complaints
     assert site.proxy.writes == []
     assert repository.tags == []
     deadline = time.monotonic() + 30

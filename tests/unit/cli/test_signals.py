@@ -3,8 +3,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +99,56 @@ def test_a_hang_up_does_not_end_what_is_stopping() -> None:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
+
+
+STEP = """
+import sys
+from pathlib import Path
+from deployctl.cli import signals
+from deployctl.clients import process
+signals.ECHO = 0.0
+with signals.stopping(lambda text: None) as stop:
+    process.run(
+        [sys.executable, "-c", sys.argv[1]],
+        cwd=Path.cwd(), env=None, timeout=None, stop=stop,
+        on_line=lambda _, line: print(line, flush=True),
+    )
+"""
+DEAF = """
+import os, signal, sys, time
+def clear_up(*_):
+    os.write(1, b"clearing\\n")
+signal.signal(signal.SIGTERM, clear_up)
+print(os.getpid(), flush=True)
+while True: time.sleep(1)
+"""
+
+
+def test_the_second_signal_kills_the_programs_that_still_clear_up() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STEP, DEAF], stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            program = int(next_line(running))
+            running.send_signal(signal.SIGINT)
+            assert next_line(running) == "clearing"
+            running.send_signal(signal.SIGINT)
+            assert running.wait(30) == 128 + signal.SIGINT
+        finally:
+            running.kill()
+    assert is_over(program)
+
+
+def is_over(pid: int) -> bool:
+    """Whether a process ends within some seconds; one that only waits to be collected has."""
+    for _ in range(100):
+        try:
+            if ") Z " in Path(f"/proc/{pid}/stat").read_text():
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.mark.timeout(30)
