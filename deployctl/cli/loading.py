@@ -54,8 +54,11 @@ def order_of(
     choosing: Choosing, overriding: Overriding, deploying: Deploying, imaging: Imaging
 ) -> Order:
     """What the options ask for. Raises UsageError."""
-    if imaging.images and (imaging.skip_build or imaging.image):
+    if imaging.images and (imaging.skip_build or imaging.image is not None):
         raise UsageError("--images excludes --skip-build and --image", help="leave one of them out")
+    for option, given in (("--images", imaging.images), ("--image", imaging.image)):
+        if given in ("", Path()):
+            raise UsageError(f"{option} is empty", help="name what to deploy, or leave it out")
     overrides = _overrides(overriding)
     if imaging.image:
         variables = {**overrides.job_variables, "image": imaging.image}
