@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deployctl.jobs.pools import kubernetes_template
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.environment import isolated
@@ -39,6 +40,17 @@ def test_create_pools_makes_the_missing_pool(site: Site) -> None:
     assert pool["type"] == "kubernetes"
     assert "image" in pool["base_job_template"]["variables"]["properties"]
     assert site.ops() == {}
+
+
+def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_template(
+    site: Site,
+) -> None:
+    """2.20 checks the job variables of every update that names a pool, also where it has none."""
+    site.api.pool("templated", "kubernetes", kubernetes_template())
+    for description in ("first", "second"):
+        site.write([entry(work_pool={"name": "templated"}, description=description)])
+        site.deploy()
+    assert site.live()["description"] == "second"
 
 
 def test_declared_pools_and_queues_come_first_and_are_kept(site: Site) -> None:
