@@ -8,7 +8,9 @@ No bytecode is written: it would be part of an image that is built after that, n
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +23,6 @@ from deployctl.steps.packages import install
 from deployctl.steps.place import Workplace, last_words
 
 _RUNNER = Path(__file__).with_name("runner.py")
-_NOT_FOUND = 3
-"""The runner's exit code where there is no such function; 1 is that of a function that raises."""
 
 
 def run_function(
@@ -31,24 +31,26 @@ def run_function(
     """Calls an importable function with the inputs and gives what it returns, if that is a mapping.
 
     `requires`: packages that are installed where one of them, or the function, is not there; as in
-    Prefect, any version of a package is it. Raises ProgramError with the function's last words.
+    Prefect, any version of a package is it. Unlike there, nothing is installed into the environment
+    that runs deployctl. Raises ProgramError with what the function raised or its last words.
     """
     listed = [requires] if isinstance(requires, str) else requires or ()
     packages = [str(each) for each in listed if each]
-    done, outputs = _call(place, name, function, inputs, packages)
-    if done.returncode == _NOT_FOUND and packages:
+    told = _call(place, name, function, inputs, packages)
+    if "missing" in told and packages:
         installed = _install(place, name, packages)
-        done, outputs = _call(place, name, function, inputs)
-        if done.returncode == _NOT_FOUND and installed.returncode:
+        told = _call(place, name, function, inputs)
+        if "missing" in told and installed.returncode:
             raise ProgramError(f"'requires' cannot be installed:\n{last_words(installed)}")
-    if done.returncode:
+    if "missing" in told:
         raise ProgramError(
-            f"'{function}' failed:\n{last_words(done)}",
+            told["missing"],
             help="It is run by the project's interpreter, "
-            f"'{place.python}': install there what it needs, or name it in 'requires'."
-            if done.returncode == _NOT_FOUND
-            else None,
+            f"'{place.python}': install there what it needs, or name it in 'requires'.",
         )
+    if "error" in told:
+        raise ProgramError(f"'{function}' raised {told['error']}")
+    outputs: dict[str, Json] = told.get("outputs", {})
     return outputs
 
 
@@ -58,7 +60,8 @@ def _call(
     function: str,
     inputs: Mapping[str, Any],
     packages: Sequence[str] = (),
-) -> tuple[process.Completed, dict[str, Json]]:
+) -> dict[str, Any]:
+    """The runner's answer; empty where the function ended the program without an error."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outputs.json"
         # Not run where it is: its neighbours would shadow the project's packages.
@@ -72,12 +75,21 @@ def _call(
             stop=place.stop,
             input=json.dumps(dict(inputs)),
         )
-        outputs = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
-    return done, outputs if isinstance(outputs, dict) else {}
+        if done.returncode:
+            message = f"'{function}' ended with exit code {done.returncode}"
+            last = last_words(done)
+            raise ProgramError(f"{message}:\n{last}" if last else message)
+        return dict(json.loads(answer.read_text(encoding="utf-8"))) if answer.exists() else {}
 
 
 def _install(place: Workplace, name: str, packages: Sequence[str]) -> process.Completed:
     for package in packages:
         if package.lstrip().startswith("-"):
             raise ProgramError(f"'requires' names no package: {package!r}")
+    if Path(place.python).parent.resolve() == Path(sys.executable).parent.resolve():
+        raise ProgramError(
+            "what 'requires' names is missing, and would be installed where deployctl itself is",
+            help="give the project a .venv of its own, or install it yourself: "
+            + shlex.join([place.python, "-m", "pip", "install", *packages]),
+        )
     return install(place, name, packages)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.core.errors import StepFailed
+from deployctl.steps.engine import Done, run_steps
+from deployctl.steps.model import Step
+from deployctl.steps.place import Workplace
+from deployctl.templating.render import Scope
+
+ENVIRON = {"PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture
+def lines() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
+    return Workplace(
+        tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
+    )
+
+
+OWN = """
+import os
+import pathlib
+import time
+
+def plain(a, b=2):
+    print("told")
+    return {"sum": a + b, "here": os.getcwd()}
+
+async def waits(a):
+    return {"sum": a}
+
+def fails():
+    raise ValueError("the reason")
+
+async def fails_later():
+    fails()
+
+def nothing():
+    return None
+
+def exits(with_):
+    print("bye")
+    raise SystemExit(with_)
+
+def number():
+    return 5
+
+def odd():
+    return {"path": pathlib.Path("a"), "at": {"odd": object()}}
+
+def prints_and_waits():
+    print("begun")
+    while not os.path.exists("heard"):
+        time.sleep(0.01)
+
+def needs():
+    import wanted
+    return {"found": wanted.HERE}
+
+def which():
+    return {"python": os.environ["CALLED"]}
+
+def imports():
+    import docker
+    return {"is_ours": "deployctl" in docker.__file__.split(os.sep)[-4:]}
+"""
+
+
+def own(name: str, **inputs: Any) -> Step:
+    return Step(f"own_steps.{name}", inputs, "own")
+
+
+@pytest.mark.parametrize(
+    ("step", "given"),
+    [
+        (own("plain", a=1), {"sum": 3, "here": "."}),
+        (own("waits", a=[1]), {"sum": [1]}),
+        (own("nothing"), {}),
+        (own("exits", with_=0), {}),
+        (own("imports"), {"is_ours": False}),
+    ],
+)
+def test_a_function_of_the_project_is_run_where_the_project_is(
+    place: Workplace, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    given = {key: str(place.folder) if key == "here" else value for key, value in given.items()}
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
+    assert outputs == {"own": given, **given}
+    assert [path.name for path in place.folder.iterdir()] == ["own_steps.py"]
+    said = {"plain": [("own", "told")], "exits": [("own", "bye")]}
+    assert lines == said.get(step.short, [])
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "said"),
+    [
+        (own("number"), {}, "it gave int, not dict: no outputs"),
+        (
+            own("odd"),
+            {"path": "a"},
+            "the output 'at' is left out: object cannot be written as JSON",
+        ),
+    ],
+)
+def test_what_json_cannot_say_is_no_output_and_told(
+    place: Workplace, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
+    assert outputs == {"own": given, **given}
+    assert lines == [("own", said)]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (own("fails"), "ValueError: the reason"),
+        (own("plain", c=1), "unexpected keyword argument 'c'"),
+        (own("missing"), "no function 'own_steps.missing'"),
+        (own("exits", with_=3), "'own_steps.exits' ended with exit code 3:\nbye"),
+        (own("exits", with_="why"), "'own_steps.exits' ended with exit code 1:\nwhy"),
+    ],
+)
+def test_a_function_that_fails_says_why(place: Workplace, step: Step, said: str) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    with pytest.raises(StepFailed, match="step 'own' of d") as raised:
+        run_steps({"d": [step]}, Scope(ENVIRON), place, {})
+    assert said in raised.value.message
+    assert bool(raised.value.help) == (step.short == "missing")
+
+
+@pytest.mark.parametrize("name", ["fails", "fails_later"])
+def test_the_traceback_of_a_function_is_its_own_and_told_once(
+    place: Workplace, lines: list[tuple[str, str]], name: str
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    with pytest.raises(StepFailed) as raised:
+        run_steps({"d": [own(name)]}, Scope(ENVIRON), place, {})
+    assert raised.value.message == (
+        f"step 'own' of d: 'own_steps.{name}' raised ValueError: the reason"
+    )
+    files = [line.split('"')[1] for _, line in lines if line.startswith("  File")]
+    assert {Path(file).name for file in files} == {"own_steps.py"}
+    assert lines[-1] == ("own", "ValueError: the reason")
+
+
+def fake_python(place: Workplace, name: str, on_pip: str) -> str:
+    """An interpreter that does this when it is asked for pip, in the project's folder."""
+    python = place.folder / name
+    site = place.folder / f"site-of-{name}"
+    site.mkdir()
+    python.write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1 $2" = "-m pip" ]; then shift 2; echo "$@" >>pip; {on_pip}; exit; fi\n'
+        f'CALLED={name} PYTHONPATH={site} exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    return str(python)
+
+
+@pytest.mark.parametrize(
+    ("function", "requires", "asked"),
+    [
+        ("own_steps.needs", "wanted>=1", ["install wanted>=1"]),
+        ("own_steps.needs", ["wanted[more]", "pytest"], ["install wanted[more] pytest"]),
+        ("own_steps.needs", "wanted @ git+https://host/wanted", None),
+        ("wanted.given", "git+https://host/wanted", None),
+        ("own_steps.nothing", "pytest>=1000", []),
+        ("own_steps.nothing", ["Hypothesis[cli]", "yaml"], []),
+    ],
+)
+def test_what_a_function_requires_is_installed_where_it_is_not_there(
+    place: Workplace, function: str, requires: Any, asked: list[str] | None
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    (place.folder / "source").write_text("HERE = 1\ndef given():\n    return {'found': 1}\n")
+    python = fake_python(place, "python", "cp source site-of-python/wanted.py")
+    step = Step(function, {}, "own", requires=requires)
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=python), {})["d"]
+    assert outputs.get("found") == (1 if asked != [] else None)
+    pip = place.folder / "pip"
+    told = pip.read_text().splitlines() if pip.exists() else []
+    assert told == ([f"install {requires}"] if asked is None else asked)
+
+
+def test_what_cannot_be_installed_matters_only_where_the_function_is_missing(
+    place: Workplace,
+) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    place = replace(place, python=fake_python(place, "python", "echo no such thing >&2; false"))
+    there = Step("own_steps.nothing", {}, requires="not-there")
+    assert run_steps({"d": [there]}, Scope(ENVIRON), place, {})["d"] == {}
+    missing = Step("not_there.at_all", {}, requires="not-there")
+    with pytest.raises(StepFailed, match="cannot be installed:\nno such thing"):
+        run_steps({"d": [missing]}, Scope(ENVIRON), place, {})
+    option = Step("not_there.at_all", {}, requires=["--index-url=x"])
+    with pytest.raises(StepFailed, match="names no package"):
+        run_steps({"d": [option]}, Scope(ENVIRON), place, {})
+
+
+def test_nothing_is_installed_where_deployctl_itself_is(place: Workplace) -> None:
+    step = Step("not_there.at_all", {}, requires=["not there", "nor-this"])
+    with pytest.raises(StepFailed, match="where deployctl itself is") as raised:
+        run_steps({"d": [step]}, Scope(ENVIRON), place, {})
+    assert f"{sys.executable} -m pip install 'not there' nor-this" in str(raised.value.help)
+
+
+def test_uv_installs_for_an_interpreter_that_has_no_pip(place: Workplace) -> None:
+    python = fake_python(place, "python", "echo No module named pip >&2; false")
+    uv = place.folder / "uv"
+    uv.write_text('#!/bin/sh\necho "$@"\n')
+    uv.chmod(0o755)
+    environ = {"PATH": f"{place.folder}:/usr/bin:/bin"}
+    place = replace(place, python=python, environ=environ)
+    step = Step("prefect.deployments.steps.pip_install_requirements", {})
+    outputs = run_steps({"d": [step]}, Scope(environ), place, {})["d"]
+    assert outputs["stdout"] == f"pip install --python {python} -r requirements.txt"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("own_steps.which", {}),
+        Step("prefect.deployments.steps.pip_install_requirements", {}),
+    ],
+)
+def test_what_runs_in_another_interpreter_is_another_step(place: Workplace, step: Step) -> None:
+    (place.folder / "own_steps.py").write_text(OWN)
+    done: Done = {}
+    for name in ("one", "two"):
+        python = fake_python(place, name, f"echo {name}")
+        here = replace(place, python=python)
+        outputs = run_steps({name: [step]}, Scope(ENVIRON), here, done)[name]
+        assert name in outputs.values()
+
+
+def test_what_a_function_prints_is_told_while_it_runs(place: Workplace) -> None:
+    """It goes on when it was heard."""
+    (place.folder / "own_steps.py").write_text(OWN)
+    place = replace(place, output=lambda *_: (place.folder / "heard").touch())
+    run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), place, {})
+
+
+def test_requirements_are_installed_by_the_projects_interpreter(place: Workplace) -> None:
+    python = place.folder / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    step = Step("prefect.deployments.steps.pip_install_requirements", {"requirements_file": None})
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)), {})["d"]
+    assert outputs["stdout"] == "-m pip install -r requirements.txt"
