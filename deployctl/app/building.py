@@ -16,12 +16,14 @@ from deployctl.app.load import Loaded
 from deployctl.core.diagnostics import Report
 from deployctl.core.progress import Progress, Quiet
 from deployctl.core.stop import Stop
+from deployctl.core.values import Json
 from deployctl.flows.imported import project_python
 from deployctl.images.making import Maker
-from deployctl.steps.engine import Done, Outputs, plan_steps, run_steps
+from deployctl.steps.engine import LOGIN, Done, Outputs, plan_steps, run_steps
+from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.problems import tell
-from deployctl.templating.references import read_references, references
+from deployctl.templating.references import Library, read_references, references
 from deployctl.templating.render import Scope
 from deployctl.templating.values import ANY, Unknown
 
@@ -64,8 +66,9 @@ def with_expected(
         return replace(known, outputs=outputs, pins=building.pins)
     if building.skip or not loaded.steps:
         return known
-    place = None
+    place = logins = None
     if building.look:
+        logins = _library([each.inputs.get(LOGIN) for each in _steps(loaded)], lambda: session)
         place = workplace(
             loaded,
             known.folder,
@@ -75,16 +78,20 @@ def with_expected(
             session.stop,
             session.settings.docker_build_namespace,
         )
-    outputs = expected(loaded, known.environ, report, place)
+    outputs = expected(loaded, known.environ, report, place, logins)
     return replace(known, outputs=outputs, pins=building.pins)
 
 
 def expected(
-    loaded: Loaded, environ: Mapping[str, str], report: Report, place: Workplace | None = None
+    loaded: Loaded,
+    environ: Mapping[str, str],
+    report: Report,
+    place: Workplace | None = None,
+    logins: Library | None = None,
 ) -> dict[str, Outputs]:
     """What the steps of a file will give; what is wrong with them is in the report. Images that are
-    there already are looked for if there is a `place` to do it."""
-    outputs, problems = plan_steps(loaded.steps, Scope(environ), place)
+    there already are looked for if there is a `place` to do it, with these `logins`."""
+    outputs, problems = plan_steps(loaded.steps, Scope(environ, references=logins), place)
     tell(problems, report, loaded.document.spans.value)
     return outputs
 
@@ -113,10 +120,18 @@ def run_all(
     run now are added. Raises StepFailed, NotKept and Interrupted, and ApiError where the server is
     needed.
     """
-    steps = [step for each in loaded.steps.values() for step in each]
-    named = [ref for step in steps for _, ref in references(step.inputs)]
-    library = run(read_references(named, secrets=True), session()) if named else None
+    library = _library([each.inputs for each in _steps(loaded)], session)
     outputs = run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
     if place.maker:
         place.maker.check_kept()
     return outputs
+
+
+def _steps(loaded: Loaded) -> list[Step]:
+    return [step for each in loaded.steps.values() for step in each]
+
+
+def _library(values: Json, session: Callable[[], Session]) -> Library | None:
+    """The blocks and variables that are named in these values; None if there are none."""
+    named = [reference for _, reference in references(values)]
+    return run(read_references(named, secrets=True), session()) if named else None

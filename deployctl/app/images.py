@@ -52,8 +52,9 @@ def making(
     only where the project has no Prefect of its own, for a Dockerfile that is made up.
     """
     with ExitStack() as closing:
-        builders = _Builders(builder, folder, environ, tell, stop, closing)
-        registries = Registries(Logins(environ), stop, backoff=_LOOK)
+        logins = Logins(environ)
+        builders = _Builders(builder, folder, environ, tell, stop, logins, closing)
+        registries = Registries(logins, stop, backoff=_LOOK)
         closing.callback(registries.close)
         silent: set[str] = set()
 
@@ -77,7 +78,7 @@ def making(
             found = find_interpreter(folder, environ)
             return Versions(found.prefect, found.python) if found else Versions(release(), _PYTHON)
 
-        yield Images(builders.choose, digest_of, versions, builders.machine)
+        yield Images(builders.choose, digest_of, versions, builders.machine, logins)
 
 
 class _Builders:
@@ -90,15 +91,20 @@ class _Builders:
         environ: Mapping[str, str],
         tell: Tell,
         stop: Stop,
+        logins: Logins,
         closing: ExitStack,
     ) -> None:
         self._wanted = wanted
         self._engine = Engine(patience=_BUILD_SECONDS)
         closing.callback(self._engine.close)
-        self._docker = DockerBuilder(self._engine, env=environ, tell=tell, stop=stop)
+        self._docker = DockerBuilder(self._engine, env=environ, tell=tell, stop=stop, logins=logins)
         closing.callback(self._docker.close)
         self._assemble = AssembleBuilder(
-            env=environ, tell=tell, stop=stop, python=lambda: project_python(folder, environ)
+            env=environ,
+            tell=tell,
+            stop=stop,
+            python=lambda: project_python(folder, environ),
+            logins=logins,
         )
         closing.callback(self._assemble.close)
         self._info = cache(self._engine.info)

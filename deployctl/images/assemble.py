@@ -126,12 +126,13 @@ class AssembleBuilder:
         tell: Tell,
         stop: Stop | None = None,
         python: Callable[[], str] = lambda: sys.executable,
+        logins: Logins | None = None,
     ) -> None:
         """`env` says where Docker's logins are; `python` gives the path of an interpreter that has
-        pip, and is asked only where requirements are to be installed and there is no uv.
-        Connects to nothing yet."""
+        pip, and is asked only where requirements are to be installed and there is no uv; `logins`:
+        those that images are looked up with. Connects to nothing yet."""
         self._env, self._tell, self._stop, self._python = env, tell, stop or Stop(), python
-        self._registries = Registries(Logins(env), self._stop)
+        self._registries = Registries(logins or Logins(env), self._stop)
         self._folder = tempfile.TemporaryDirectory(prefix="deployctl-")
         self._made: dict[tuple[str, str], _Assembled] = {}
         self._lock = threading.Lock()

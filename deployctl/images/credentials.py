@@ -53,15 +53,26 @@ class Logins:
         self._path = Path(folder) / "config.json"
         self._env = env
         self._known: dict[str, Login | None] = dict(given or {})
+        self._of_images: dict[tuple[str, str], Login] = {}
         self._config: Json = None
         self._lock = threading.Lock()
 
-    def of(self, registry: str) -> Login | None:
-        """The login for a registry (`docker.io`, `registry.example.com:5000`); None: as anybody.
+    def give(self, name: Reference, login: building.Login) -> None:
+        """From now on this is the login for the repository of this image, if it is for its
+        registry."""
+        for found in given_login(name, login).values():
+            with self._lock:
+                self._of_images[name.registry, name.repository] = found
+
+    def of(self, registry: str, repository: str = "") -> Login | None:
+        """The login for a registry (`docker.io`, `registry.example.com:5000`), or for a repository
+        there that has one of its own; None: as anybody.
 
         Raises LoginUnusable.
         """
         with self._lock:
+            if own := self._of_images.get((registry, repository)):
+                return own
             if registry not in self._known:
                 self._known[registry] = self._find(registry)
             return self._known[registry]

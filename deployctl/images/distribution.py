@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
+from deployctl.clients.registry_auth import Login
 from deployctl.clients.registry_errors import RegistryError
 from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
@@ -66,7 +67,7 @@ class Resolved:
 
 
 class Registries:
-    """The registries that a command speaks to, each logged in to once; for many threads."""
+    """The registries that a command speaks to, each once per login; for many threads."""
 
     def __init__(
         self,
@@ -76,19 +77,25 @@ class Registries:
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
         self._logins, self._stop, self._backoff = logins, stop or Stop(), backoff
-        self._open: dict[str, Registry] = {}
+        self._open: dict[tuple[str, Login | None], Registry] = {}
         self._lock = threading.Lock()
 
-    def at(self, registry: str) -> Registry:
-        """The registry of this name, as in a reference. Raises LoginUnusable."""
-        login = self._logins.of(registry)
+    def at(self, registry: str, repository: str = "") -> Registry:
+        """The registry of this name, as in a reference, logged in for a repository there.
+
+        Raises LoginUnusable.
+        """
+        login = self._logins.of(registry, repository)
         with self._lock:
-            if registry not in self._open:
+            if (registry, login) not in self._open:
                 address = _HUB_API if registry == DOCKER_HUB else registry
-                self._open[registry] = Registry(
+                self._open[registry, login] = Registry(
                     registry, login, address=address, stop=self._stop, backoff=self._backoff
                 )
-            return self._open[registry]
+            return self._open[registry, login]
+
+    def _of(self, reference: Reference) -> Registry:
+        return self.at(reference.registry, reference.repository)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -133,7 +140,7 @@ class Registries:
 
     def exists(self, reference: Reference) -> str | None:
         """The digest of what a name leads to, index or manifest; None if it leads nowhere."""
-        registry = self.at(reference.registry)
+        registry = self._of(reference)
         named = reference.digest or reference.tag or LATEST
         return registry.head_manifest(reference.repository, named)
 
@@ -142,7 +149,7 @@ class Registries:
 
         Within a registry it is mounted where that is allowed; else it is read and sent.
         """
-        of, to = self.at(source.registry), self.at(target.registry)
+        of, to = self._of(source), self._of(target)
         return to.push_blob(
             target.repository,
             layer.digest,
@@ -154,16 +161,16 @@ class Registries:
     def tag(self, source: Reference, tags: Iterable[str]) -> str:
         """Gives what a name leads to more tags in its repository, and gives its digest."""
         found = self._manifest(source, source.digest or source.tag or LATEST)
-        registry = self.at(source.registry)
+        registry = self._of(source)
         for tag in tags:
             registry.put_manifest(source.repository, tag, found.content, found.type)
         return found.digest
 
     def _manifest(self, reference: Reference, named: str) -> Manifest:
-        return self.at(reference.registry).manifest(reference.repository, named)
+        return self._of(reference).manifest(reference.repository, named)
 
     def _config(self, reference: Reference, manifest: Json) -> Json:
-        registry = self.at(reference.registry)
+        registry = self._of(reference)
         try:
             pieces = registry.pull_blob(reference.repository, str(manifest["config"]["digest"]))
             config = json.loads(b"".join(pieces))

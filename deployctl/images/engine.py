@@ -60,12 +60,13 @@ class DockerBuilder:
         env: Mapping[str, str],
         tell: Tell,
         stop: Stop | None = None,
+        logins: Logins | None = None,
     ) -> None:
         """`env` says where Docker's logins are, and is that of the docker command, which buildx
-        needs. Connects to nothing yet."""
+        needs; `logins`: those that images are looked up with. Connects to nothing yet."""
         self._engine, self._env, self._tell = engine, env, tell
         self._stop = stop or Stop()
-        self._registries = Registries(Logins(env), self._stop)
+        self._registries = Registries(logins or Logins(env), self._stop)
 
     def close(self) -> None:
         """Closes every connection to registries."""

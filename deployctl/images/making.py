@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 from deployctl.core.errors import DeployctlError
 from deployctl.images.building import Builder, Login
 from deployctl.images.content import DigestOf, content_tag
+from deployctl.images.credentials import Logins
 from deployctl.images.model import Image, Recipe
 from deployctl.images.reference import LATEST, Reference
 from deployctl.images.source import Source, Versions, read
@@ -32,6 +33,9 @@ class NotKept(DeployctlError):
 class Maker(Protocol):
     """What build and push steps ask for images. May be used by many threads; every method raises
     DeployctlErrors."""
+
+    def log_in(self, name: str, login: Login) -> None:
+        """From now on, registries are asked about images of this name by this login."""
 
     def find(self, recipe: Recipe) -> Image | None:
         """The image that building the recipe would give, if it is there already."""
@@ -78,6 +82,8 @@ class Images:
     """Of Prefect and Python in the project, for a Dockerfile that is made up."""
     machine: Callable[[], str]
     """The platform that builds, which images are for whose recipe names none."""
+    logins: Logins
+    """Those that registries are asked with."""
     pins: dict[str, str] = field(default_factory=dict)
     _made: dict[str, _Made] = field(default_factory=dict)
     """`name:tag`, with every tag of an image."""
@@ -86,6 +92,10 @@ class Images:
     _pushed: dict[Reference, str] = field(default_factory=dict)
     """The digests of what was published."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def log_in(self, name: str, login: Login) -> None:
+        """From now on, registries are asked about images of this name by this login."""
+        self.logins.give(Reference.parse(name), login)
 
     def find(self, recipe: Recipe) -> Image | None:
         """The image that building the recipe would give, if it is there already.
@@ -238,6 +248,9 @@ class Named:
         name = reference.removesuffix(digest).removesuffix(tag)
         self._image = Image(name, parsed.tag or LATEST, parsed.digest, built=False)
         self.pins: Mapping[str, str] = {f"{name}:{self._image.tag}": reference}
+
+    def log_in(self, name: str, login: Login) -> None:
+        """No registry is asked."""
 
     def find(self, recipe: Recipe) -> Image | None:  # noqa: ARG002
         """The image."""

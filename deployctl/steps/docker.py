@@ -45,6 +45,19 @@ def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str,
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 
+def log_in(place: Workplace, built: Mapping[str, Json], pushed: Mapping[str, Json]) -> None:
+    """Has the image of a build step looked up by the login that a push step of it names.
+
+    Raises ProgramError and BadReference for inputs that no step can have.
+    """
+    name, login = (
+        full_name(str(built["image_name"]), place.namespace),
+        _login(pushed["credentials"]),
+    )
+    if login and _published(pushed, place.namespace)[0] == name:
+        place.images.log_in(name, login)
+
+
 def find_pushed_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
     name, tag, more = _published(inputs, place.namespace)

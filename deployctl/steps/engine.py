@@ -13,14 +13,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.values import Json, digest
-from deployctl.steps.catalog import builtin, check_steps
+from deployctl.steps.catalog import builtin, check_steps, is_docker_build, is_of_docker
 from deployctl.steps.custom import run_function
+from deployctl.steps.docker import log_in
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.problems import Problem
@@ -36,7 +38,7 @@ Done: TypeAlias = dict[str, Future[Outputs]]
 """The steps that a command has run or is running, by what makes them equal."""
 
 _AT_ONCE = 4
-_LOGIN = "credentials"
+LOGIN = "credentials"
 """The input that changes nothing about what a step gives."""
 
 
@@ -48,16 +50,19 @@ def plan_steps(
 
     Problems are placeholders in inputs that no earlier step and no environment variable fills, and
     what keeps an image from being looked for, at the paths of their steps. Blocks and variables are
-    left for the run.
+    left for the run; those of `scope` are only for logins that images are looked up with.
     """
     outputs: dict[str, Outputs] = {}
     problems: list[Problem] = []
     seen: dict[str, Outputs | None] = {}
     for deployment, steps in wanted.items():
         own, here = Outputs(), place
-        for step in steps:
-            inputs, found = render(step.inputs, replace(scope, outputs=own, references=None))
+        for at, step in enumerate(steps):
+            known = replace(scope, outputs=own)
+            inputs, found = render(step.inputs, replace(known, references=None))
             problems += [problem.below((*step.path, step.function)) for problem in found]
+            if here:
+                _log_in(step, inputs, steps[at + 1 :], known, here)
             given, wrong = _found(step, inputs, here, seen)
             problems += wrong
             # What a step that has to be run leaves behind for later ones is unknown as well.
@@ -84,7 +89,7 @@ def _found(
     `seen`: what was found for equal steps, to which this one is added.
     """
     known = builtin(step)
-    counting = {name: value for name, value in inputs.items() if name != _LOGIN}
+    counting = {name: value for name, value in inputs.items() if name != LOGIN}
     is_known = not contains_unknown(counting) and not any(references(counting))
     if not (place and known and known.find and is_known):
         return None, []
@@ -97,6 +102,26 @@ def _found(
         raise
     except DeployctlError as error:
         return None, [Problem(step.path, error.code, error.message, error.help)]
+
+
+def _log_in(
+    step: Step, inputs: Mapping[str, Json], later: Sequence[Step], scope: Scope, place: Workplace
+) -> None:
+    """Has the image of a build step looked up by the logins of the steps that will push it, as far
+    as they are known by now."""
+    name = inputs.get("image_name")
+    if not (place.maker and is_docker_build(step) and isinstance(name, str)):
+        return
+    given = {**_unknown(step), "image_name": name}
+    scope = replace(scope, outputs=_with(dict(scope.outputs or {}), step, given))
+    for each in later:
+        if not (is_of_docker(each) and each.inputs.get(LOGIN)):
+            continue
+        written = {key: each.inputs.get(key) for key in ("image_name", LOGIN)}
+        pushed, problems = render(written, scope)
+        if not (problems or contains_unknown(pushed) or any(references(pushed))):
+            with suppress(DeployctlError):  # it is told when the step runs
+                log_in(place, inputs, pushed)
 
 
 def run_steps(wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> dict[str, Outputs]:
@@ -142,11 +167,12 @@ class _Engine:
     def _in_order(self, steps: Sequence[Step]) -> Outputs:
         place, outputs = self.place, Outputs()
         times: dict[str, int] = {}
-        for step in steps:
+        for at, step in enumerate(steps):
             if self.failure:
                 raise self.failure
             place.stop.check()
             inputs = self._inputs(step, outputs)
+            _log_in(step, inputs, steps[at + 1 :], replace(self.scope, outputs=outputs), place)
             same = digest([*_runner(step, place), str(place.folder), inputs])
             times[same] = times.get(same, 0) + 1
             given = self._once(f"{same} {times[same]}", step, inputs, place)

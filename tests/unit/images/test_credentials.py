@@ -180,3 +180,13 @@ def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
 def test_the_credentials_of_a_step_are_for_their_registry_only() -> None:
     given = building.Login("ali", "open:sesame", "https://r.example.com")
     assert given_login(Reference("other.example.com", "team/app"), given) == {}
+
+
+def test_a_login_for_one_image_is_for_its_repository_alone(tmp_path: Path) -> None:
+    known = logins(tmp_path, {"auths": {"r.example.com": AUTH}})
+    pusher = building.Login("bo", "xyzzy", "https://r.example.com")
+    known.give(Reference.parse("r.example.com/team/app"), pusher)
+    known.give(Reference.parse("other.example.com/team/app"), pusher)
+    assert known.of("r.example.com", "team/app") == Login("bo", "xyzzy")
+    assert known.of("r.example.com", "team/base") == known.of("r.example.com") == ALI
+    assert known.of("other.example.com", "team/app") is None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.images.building import Builder, Login
+from deployctl.images.credentials import Logins
 from deployctl.images.making import Images, NotKept
 from deployctl.images.model import AUTO, Image, Recipe
 from deployctl.images.source import Source, Versions
@@ -65,7 +66,7 @@ def images(
         asked(base)
         return ({"base:1": "sha256:base"} | dict(digests or {})).get(base.image)
 
-    return Images(lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine)
+    return Images(lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine, Logins({}))
 
 
 def changed_folder(folder: Path) -> Path:

@@ -16,6 +16,8 @@ from deployctl.steps.docker import recipe_of
 from deployctl.steps.engine import plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
+from deployctl.templating.grammar import Kind
+from deployctl.templating.references import Library
 from deployctl.templating.render import Scope
 from deployctl.templating.values import Unknown
 
@@ -107,6 +109,10 @@ class Recorded:
         self.made: list[Recipe] = []
         self.published: list[tuple[Any, ...]] = []
         self.pins: dict[str, str] = {}
+        self.logins: dict[str, Login] = {}
+
+    def log_in(self, name: str, login: Login) -> None:
+        self.logins[name] = login
 
     def find(self, recipe: Recipe) -> Image | None:
         if self.fails:
@@ -290,3 +296,43 @@ def test_an_image_that_is_named_is_what_all_steps_give(
     outputs = run_steps({"d": steps()}, Scope({}), at(maker), {})["d"]
     assert (outputs["b"]["image"], outputs["p"]["tag"]) == (image, tag)
     assert maker.pins == {image: reference}
+
+
+HUB = Login("u", "hidden-one", "")
+BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
+
+
+@pytest.mark.parametrize(
+    ("push", "login"),
+    [
+        ({"credentials": {"username": "u", "password": "{{ $REGPW }}"}}, HUB),
+        ({"credentials": BLOCK}, HUB),
+        ({"image_name": "team/app", "tag": 1, "credentials": BLOCK}, HUB),
+        ({"image_name": "{{ b.image_name }}:2", "credentials": BLOCK}, HUB),
+        ({"credentials": {"username": "u", "password": "{{ $UNSET }}"}}, None),
+        ({"credentials": {"username": "u", "password": "{{ later.stdout }}"}}, None),
+        ({"credentials": {"username": "u"}}, None),
+        ({"image_name": "other/app", "credentials": BLOCK}, None),
+        ({"image_name": "NO", "credentials": BLOCK}, None),
+        ({}, None),
+    ],
+)
+def test_an_image_is_looked_up_by_the_login_that_pushes_it(
+    at: Callable[[Any], Workplace], push: dict[str, Any], login: Login | None
+) -> None:
+    """The lookup of a plan and of a build both come before the push step."""
+
+    class Stops(Recorded):
+        def make(self, recipe: Recipe) -> Image:
+            raise BuildFailed(recipe.name)
+
+    document = {"block_type": {"slug": "x"}, "data": {"username": "u", "password": "hidden-one"}}
+    hub = Kind.BLOCK, ("docker-registry-credentials", "hub")
+    scope = Scope({"REGPW": "hidden-one"}, references=Library({hub: document}, secrets=True))
+    pushed = {"image_name": "{{ b.image_name }}", "tag": "{{ b.tag }}", **push}
+    wanted = {"d": [Step(BUILD, {"image_name": "app"}, "b"), Step(PUSH, pushed)]}
+    planned, built = Recorded(), Stops()
+    plan_steps(wanted, scope, replace(at(planned), namespace="team"))
+    with pytest.raises(StepFailed):
+        run_steps(wanted, scope, replace(at(built), namespace="team"), {})
+    assert planned.logins == built.logins == ({"team/app": login} if login else {})

@@ -1,0 +1,28 @@
+"""Images in a registry that only a push step's credentials open."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.test_build_command import PUSH, imaged, steps
+from tests.support.registry import PASSWORD, USER, LocalRegistry
+from tests.support.site import Site
+
+ENV = {"DEPLOYCTL_BUILDER": "assemble", "REGPW": PASSWORD}
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("plain", "{{ $REGPW }}"), ("kept", "{{ prefect.variables.regpw }}")]
+)
+def test_what_only_the_push_step_has_a_login_for_is_found_again(
+    site: Site, closed_registry: LocalRegistry, name: str, password: str
+) -> None:
+    site.api.call("POST", "/variables/", {"name": "regpw", "value": PASSWORD})
+    login = {"username": USER, "password": password, "registry_url": closed_registry.host}
+    made = steps(f"{closed_registry.host}/{name}/of-{site.major}")
+    made["push"][0][PUSH]["credentials"] = login
+    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    site.write([imaged()], **made)
+    site.deploy(env=ENV)
+    assert site.run("plan", "--all", env=ENV)["summary"]["none"] == 1
+    assert [each["built"] for each in site.run("build", env=ENV)["images"]] == [False]
