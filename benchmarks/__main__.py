@@ -23,7 +23,7 @@ def main(names: list[str]) -> None:
     print(f"{'what':<34}{'prefect':>10}{'deployctl':>12}{'faster':>9}   budget")
     for name in names or FILES:
         for row in FILES[name]():
-            print(f"{row}, {'kept' if row.kept else 'MISSED'}", flush=True)
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

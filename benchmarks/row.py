@@ -16,22 +16,14 @@ class Row:
     what: str
     prefect: float
     deployctl: float
-    budget: float
+    budget: float | None = None
     unit: str = "s"
 
-    @property
-    def faster(self) -> float:
-        """How many times what deployctl takes goes into what prefect takes."""
-        return self.prefect / self.deployctl
-
-    @property
-    def kept(self) -> bool:
-        """Whether the budget is."""
-        return self.faster >= self.budget
-
     def __str__(self) -> str:
+        ratio = self.prefect / self.deployctl
         both = f"{self.prefect:>9.2f}{self.unit:<2}{self.deployctl:>10.2f}{self.unit:<2}"
-        return f"{self.what:<34}{both}{self.faster:>7.1f}×   ≥ {self.budget:.1f}×"
+        kept = "" if self.budget is None else _kept(ratio >= self.budget, f"≥ {self.budget:.1f}×")
+        return f"{self.what:<34}{both}{ratio:>7.1f}×{kept}"
 
 
 @dataclass(frozen=True)
@@ -43,14 +35,14 @@ class Most:
     budget: float
     unit: str = "s"
 
-    @property
-    def kept(self) -> bool:
-        """Whether the budget is."""
-        return self.deployctl <= self.budget
-
     def __str__(self) -> str:
         own = f"{self.deployctl:>21.2f}{self.unit:<2}"
-        return f"{self.what:<34}{own}{'':>8}   ≤ {self.budget:.0f} {self.unit}"
+        kept = _kept(self.deployctl <= self.budget, f"≤ {self.budget:.0f} {self.unit}")
+        return f"{self.what:<34}{own}{'':>8}{kept}"
+
+
+def _kept(is_kept: bool, budget: str) -> str:
+    return f"   {budget}, {'kept' if is_kept else 'MISSED'}"
 
 
 def seconds(program: Callable[[], Ended], *, best_of: int = 1) -> float:
