@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import NoneType
 
 from deployctl.core.values import Json
 from deployctl.steps import docker, git, packages, shell
@@ -25,12 +24,11 @@ class Builtin:
 
     run: Callable[..., dict[str, Json]]
     """Takes a `Workplace`, the step's name and the inputs as keywords; raises DeployctlErrors."""
-    inputs: Mapping[str, type]
-    """What may stand below the function's name, and of which type; `object` is any."""
+    inputs: Mapping[str, type | tuple[str, ...]]
+    """What may stand below the function's name, and of which type, or which texts; `object` is
+    any."""
     required: frozenset[str] = frozenset()
     outputs: tuple[str, ...] = ("stdout", "stderr")
-    more_inputs: bool = False
-    """Whether other inputs are taken as well."""
     find: Callable[[Workplace, Mapping[str, Json]], dict[str, Json] | None] | None = None
     """Gives the outputs of a run with these inputs, if they are known without one."""
     by_python: bool = False
@@ -84,21 +82,42 @@ _OF_PREFECT: Mapping[str, Builtin] = {
         moves=True,
     ),
 }
+_BACKENDS = ("docker-py", "buildx")
+_OPTIONS = (
+    # docker-py's `build`
+    *("cache_from", "container_limits", "decode", "encoding", "extra_hosts", "forcerm", "gzip"),
+    *("isolation", "network_mode", "nocache", "pull", "quiet", "rm", "shmsize", "squash"),
+    *("timeout", "use_config_proxy"),
+    # python-on-whales' `buildx.build`
+    *("add_hosts", "allow", "attest", "build_contexts", "builder", "cache", "cache_to", "load"),
+    *("network", "output", "progress", "provenance", "push", "sbom", "secrets", "ssh"),
+    "stream_logs",
+)
+"""What else a build step may say; each builder refuses what is only the other's."""
 _OF_DOCKER: Mapping[str, Builtin] = {
     "build_docker_image": Builtin(
         docker.build_docker_image,
         {
             "image_name": str,
             "dockerfile": str,
+            "tag": object,
             "additional_tags": list,
-            "build_backend": str,
+            "ignore_cache": object,
+            "persist_dockerfile": object,
+            "dockerfile_output_path": str,
+            "build_backend": _BACKENDS,
+            "path": str,
+            "context_path": str,
             "buildargs": dict,
             "build_args": dict,
             "labels": dict,
+            "target": object,
+            "platform": object,
+            "platforms": object,
+            **dict.fromkeys(_OPTIONS, object),
         },
         frozenset({"image_name"}),
         outputs=docker.OUTPUTS,
-        more_inputs=True,
         find=docker.find_docker_image,
     ),
     "push_docker_image": Builtin(
@@ -109,7 +128,7 @@ _OF_DOCKER: Mapping[str, Builtin] = {
             "additional_tags": list,
             "credentials": dict,
             "ignore_cache": object,
-            "build_backend": str,
+            "build_backend": _BACKENDS,
         },
         frozenset({"image_name"}),
         outputs=docker.PUSH_OUTPUTS,
@@ -182,7 +201,7 @@ def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
     for name, value in step.inputs.items():
         place = (*step.path, step.function, name)
         wanted = found.inputs.get(name, object)
-        if name not in found.inputs and not found.more_inputs:
+        if name not in found.inputs:
             close = get_close_matches(name, found.inputs, 1)
             yield Problem(
                 place,
@@ -190,7 +209,13 @@ def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
                 f"the step '{step.short}' has no input '{name}'",
                 f"did you mean '{close[0]}'?" if close else f"it has {', '.join(found.inputs)}",
             )
-        elif not isinstance(value, (wanted, NoneType)) and not is_opaque(value):
+        elif value is None or is_opaque(value):
+            continue
+        elif isinstance(wanted, tuple):
+            if value not in wanted:
+                message = f"the input '{name}' of the step '{step.short}' cannot be '{value}'"
+                yield Problem(place, "DC322", message, f"it can be {' or '.join(wanted)}")
+        elif not isinstance(value, wanted):
             message = f"the input '{name}' of the step '{step.short}' must be {_CALLED[wanted]}"
             yield Problem(place, "DC322", message)
     for name in sorted(found.required):

@@ -80,7 +80,7 @@ def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> Non
         ({"additional_tags": ["ok", "not ok"]}, "'not ok' cannot be a tag"),
         ({"image_name": "team/App"}, "lower case"),
         ({"image_name": "team/app:1"}, "cannot be"),
-        ({"build_backend": "buildkit"}, "'buildkit' is not a build backend"),
+        ({"build_backend": "buildkit"}, "'build_backend' .* cannot be 'buildkit'"),
     ],
 )
 def test_what_docker_would_refuse_is_refused_before_anything_is_built(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.values import Path
+from deployctl.images import buildx, engine
 from deployctl.steps.catalog import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
 
@@ -93,6 +94,12 @@ def test_functions_of_others_and_options_of_engines_are_left_to_them(step: Step)
     assert check_steps([step]) == []
 
 
+@pytest.mark.parametrize("options", [engine._OPTIONS, buildx._OPTIONS])
+def test_what_a_builder_knows_is_an_input_of_the_build_step(options: frozenset[str]) -> None:
+    inputs = dict.fromkeys(options, "{{ $ANY }}")
+    assert check_steps([Step(BUILD, {"image_name": "a", **inputs})]) == []
+
+
 def test_a_template_may_become_what_is_needed() -> None:
     inputs = {"script": "ls", "directory": None, "env": "{{ prefect.variables.env }}"}
     assert check_steps([Step(SHELL, inputs)]) == []
@@ -132,6 +139,34 @@ def test_a_template_may_become_what_is_needed() -> None:
             ("push", 0, PUSH, "credential"),
             "DC322",
             "did you mean 'credentials'?",
+        ),
+        *(
+            (
+                Step(BUILD, {"image_name": "a", wrong: "b"}, "", ("build", 0)),
+                ("build", 0, BUILD, wrong),
+                "DC322",
+                f"did you mean '{right}'?",
+            )
+            for wrong, right in [
+                ("dockerfle", "dockerfile"),
+                ("nocahe", "nocache"),
+                ("secret", "secrets"),
+            ]
+        ),
+        (
+            Step(BUILD, {"image_name": "a", "wholly_other": 1}, "", ("build", 0)),
+            ("build", 0, BUILD, "wholly_other"),
+            "DC322",
+            "it has image_name, dockerfile",
+        ),
+        *(
+            (
+                Step(function, {"image_name": "a", "build_backend": "bildx"}, "", ("push", 0)),
+                ("push", 0, function, "build_backend"),
+                "DC322",
+                "cannot be 'bildx' it can be docker-py or buildx",
+            )
+            for function in (BUILD, PUSH)
         ),
         (
             Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),
