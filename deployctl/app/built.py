@@ -15,9 +15,12 @@ from deployctl.app.load import Chosen
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
-from deployctl.core.values import Json, leaves
+from deployctl.core.values import Json, leaves, show_path
 from deployctl.images.model import Image
 from deployctl.steps.engine import Outputs
+from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.problems import Problem
+from deployctl.templating.values import lookup
 
 
 class BadImagesFile(UsageError):
@@ -88,6 +91,33 @@ def check_built(chosen: Iterable[Chosen], built: Built, report: Report) -> None:
                 place,
                 help="deploy it with its steps, or let them print no secret",
             )
+
+
+def check_kept(chosen: Iterable[Chosen], outputs: Mapping[str, Outputs], report: Report) -> None:
+    """Tells where a secret of a block that a step gave would be stored in plain text (DC342)."""
+    for each in chosen:
+        problems = [
+            Problem(
+                path,
+                "DC342",
+                f"{show_path(path)}: '{placeholder.name}' holds a secret, which would be stored in "
+                "plain text",
+                help="let the step print no secret, or name the block in 'job_variables.env'",
+            )
+            for path, leaf in leaves(each.entry)
+            for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
+            if placeholder.kind is Kind.STEP
+            and redact.holds_kept(_given(outputs.get(each.name, {}), placeholder.name))
+        ]
+        each.spec.tell(problems, report)
+
+
+def _given(outputs: Outputs, name: str) -> Json:
+    """What the steps gave by this name, if anything."""
+    try:
+        return lookup(outputs, name)
+    except LookupError:
+        return None
 
 
 _HOW = "write it with: deployctl build --output json > FILE"

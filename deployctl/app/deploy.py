@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from deployctl.api.session import Session
 from deployctl.app.building import run_all, workplace
+from deployctl.app.built import check_kept
 from deployctl.app.prepare import Prepared, planned, read_again
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
@@ -45,6 +46,7 @@ def build(
         outputs = run_all(prepared.loaded, place, lambda: session, done)
     except Interrupted as stopped:
         raise session.stop.interrupted("stopped; nothing was written to the server") from stopped
+    check_kept(prepared.loaded.chosen, outputs, report)
     prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
     return planned(read_again(prepared, session), session, report)
 

@@ -31,13 +31,15 @@ _URL_USER = re.compile(
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
 _known: set[str] = set()
+_kept: set[str] = set()
 _lock = threading.Lock()
 
 
-def remember(secrets: Iterable[str | None]) -> None:
+def remember(secrets: Iterable[str | None], *, kept: bool = False) -> None:
     """Adds values that must never be shown again in this process; short ones are ignored.
 
-    What has lines is known by each of them too, because programs print them one by one.
+    What has lines is known by each of them too, because programs print them one by one. `kept`:
+    the server keeps them as secrets, so they must not get back to it in plain text either.
     """
     with _lock:
         for secret in secrets:
@@ -45,6 +47,8 @@ def remember(secrets: Iterable[str | None]) -> None:
                 lines = {line for each in secret.splitlines() if len(line := each.strip()) >= 8}
                 encoded = base64.b64encode(secret.encode()).decode()
                 _known.update(lines, {secret, encoded})
+                if kept and len(secret) >= 8:
+                    _kept.update(lines, {secret, encoded})
 
 
 def redact(text: str) -> str:
@@ -52,6 +56,15 @@ def redact(text: str) -> str:
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return _URL_USER.sub(MASK, text)
+
+
+def holds_kept(value: Json) -> bool:
+    """Whether a secret that the server keeps, of eight characters or more, is in `value`.
+
+    Shorter ones may well be part of a text that has nothing to do with them.
+    """
+    texts = [leaf for _, leaf in leaves(value) if isinstance(leaf, str)]
+    return any(secret in text for text in texts for secret in _kept)
 
 
 def without_user(url: str) -> str:

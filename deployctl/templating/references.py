@@ -147,7 +147,7 @@ def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Ta
         return Library({}, secrets)
     answers = yield [_request(kind, name, secrets) for kind, name in readable]
     if secrets:
-        redact.remember(_secrets(answers))
+        redact.remember(_secrets(answers), kept=True)
     return Library(dict(zip(readable, answers, strict=True)), secrets)
 
 

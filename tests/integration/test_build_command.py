@@ -395,6 +395,28 @@ def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: Site) -> None:
     assert not (site.folder / "ran").exists()
 
 
+def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(site: Site) -> None:
+    site.api.call("POST", "/block_types/install_system_block_types")
+    kind = site.api.call("GET", "/block_types/slug/secret")["id"]
+    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+    (schema, *_) = site.api.call("POST", "/block_schemas/filter", wanted)
+    block = {"name": "step-tok", "data": {"value": "opensesame"}, "block_type_id": kind}
+    site.api.call("POST", "/block_documents/", {**block, "block_schema_id": schema["id"]})
+    secret = "echo {{ prefect.blocks.secret.step-tok }} of {{ a.stdout }}"
+    scripts = [{"id": "a", "script": "echo me"}, {"id": "b", "script": secret}]
+    build = [{SHELL: each} for each in scripts]
+
+    site.write([entry(tags=["{{ a.stdout }}"])], build=build)
+    site.deploy()
+    assert site.live()["tags"] == ["me"]
+    pool = {"name": "pool", "job_variables": {"env": {"T": "{{ b.stdout }}"}}}
+    site.write([entry(tags=["a {{ b.stdout }}"], work_pool=pool)], build=build)
+    said = site.deploy(code=1)
+    assert [(each["code"], bool(each["span"])) for each in errors(said)] == [("DC342", True)] * 2
+    assert "opensesame" not in json.dumps(said)
+    assert site.proxy.writes == []
+
+
 def test_options_that_exclude_each_other_are_told_at_once(site: Site) -> None:
     site.write([entry()])
     said = site.deploy("--images", "images.json", "--image", "a:1", code=64)
