@@ -51,7 +51,7 @@ class Known:
     outputs: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Deployment → outputs of its steps."""
     steps_left_out: bool = False
-    pins: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, Json] = field(default_factory=dict)
     """`name:tag` → what job variables say instead, to name exactly the image that was pushed."""
 
 
@@ -112,7 +112,7 @@ def _rendered(chosen: Chosen, known: Known, pool: Pool) -> tuple[Json, list[Prob
     return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
 
 
-def _pinned(value: Json, pins: Mapping[str, str]) -> Json:
+def _pinned(value: Json, pins: Mapping[str, Json]) -> Json:
     """A value in which each text that is the name of an image names exactly that image."""
     if isinstance(value, dict):
         return {key: _pinned(item, pins) for key, item in value.items()}

@@ -19,6 +19,7 @@ from deployctl.core.stop import Stop
 from deployctl.core.values import Json
 from deployctl.flows.imported import project_python
 from deployctl.images.making import Maker
+from deployctl.steps.catalog import is_of_docker
 from deployctl.steps.engine import LOGIN, Done, Outputs, plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
@@ -49,7 +50,7 @@ class Building:
         return not self.skip and self.built is None
 
     @property
-    def pins(self) -> Mapping[str, str]:
+    def pins(self) -> Mapping[str, Json]:
         """What job variables say instead of names of images, as far as it is known by now."""
         made = self.built or self.maker
         return made.pins if made and self.pin else {}
@@ -68,7 +69,8 @@ def with_expected(
         return known
     place = logins = None
     if building.look:
-        logins = _library([each.inputs.get(LOGIN) for each in _steps(loaded)], lambda: session)
+        pushes = [each.inputs for each in _steps(loaded) if is_of_docker(each)]
+        logins = _library([each.get(LOGIN) for each in pushes], lambda: session)
         place = workplace(
             loaded,
             known.folder,

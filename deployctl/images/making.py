@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from deployctl.core.errors import DeployctlError
+from deployctl.core.values import Json
 from deployctl.images.building import Builder, Login
 from deployctl.images.content import DigestOf, content_tag
 from deployctl.images.credentials import Logins
@@ -19,6 +20,7 @@ from deployctl.images.model import Image, Recipe
 from deployctl.images.reference import LATEST, Reference
 from deployctl.images.source import Source, Versions, read
 from deployctl.images.stages import Base
+from deployctl.templating.values import Unknown
 
 Choose: TypeAlias = Callable[[Recipe | None], Builder]
 """Who makes an image; for None, who pushes one that this command has not made."""
@@ -59,8 +61,9 @@ class Maker(Protocol):
         """The text of the Dockerfile that the recipe is built by."""
 
     @property
-    def pins(self) -> Mapping[str, str]:
-        """`name:tag` of what was published → how to name exactly that."""
+    def pins(self) -> Mapping[str, Json]:
+        """`name:tag` of what was published → how to name exactly that; `Unknown` for what was
+        looked for and is not published yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Images:
     """The platform that builds, which images are for whose recipe names none."""
     logins: Logins
     """Those that registries are asked with."""
-    pins: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, Json] = field(default_factory=dict)
     _made: dict[str, _Made] = field(default_factory=dict)
     """`name:tag`, with every tag of an image."""
     _found: dict[str, tuple[Image, Base]] = field(default_factory=dict)
@@ -131,7 +134,11 @@ class Images:
         digest = image.digest or self.digest_of(published)
         image = replace(image, tag=tag or image.tag, digest=digest)
         self._pin(image, more)
-        return image if image.digest else None
+        if image.digest:
+            return image
+        with self._lock:
+            self.pins |= {f"{name}:{each}": Unknown("push", "image") for each in (image.tag, *more)}
+        return None
 
     def make(self, recipe: Recipe) -> Image:
         """Builds an image, or finds it."""
@@ -247,7 +254,7 @@ class Named:
         tag = f":{parsed.tag}" if parsed.tag else ""
         name = reference.removesuffix(digest).removesuffix(tag)
         self._image = Image(name, parsed.tag or LATEST, parsed.digest, built=False)
-        self.pins: Mapping[str, str] = {f"{name}:{self._image.tag}": reference}
+        self.pins: Mapping[str, Json] = {f"{name}:{self._image.tag}": reference}
 
     def log_in(self, name: str, login: Login) -> None:
         """No registry is asked."""

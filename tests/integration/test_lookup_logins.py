@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.test_build_command import PUSH, imaged, steps
+from tests.support.docker_engine import DockerEngine
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 from tests.support.site import Site
 
@@ -26,3 +27,20 @@ def test_what_only_the_push_step_has_a_login_for_is_found_again(
     site.deploy(env=ENV)
     assert site.run("plan", "--all", env=ENV)["summary"]["none"] == 1
     assert [each["built"] for each in site.run("build", env=ENV)["images"]] == [False]
+
+
+def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
+    site: Site, docker_engine: DockerEngine, registry: LocalRegistry
+) -> None:
+    """Also where the engine has built it already."""
+    env = {"DOCKER_HOST": docker_engine.url}
+    made = steps(f"{registry.host}/unpushed/of-{site.major}")
+    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    (site.folder / ".dockerignore").write_text("prefect.yaml\n")
+    site.write([imaged()], build=made["build"])
+    site.deploy(env=env)
+    site.write([imaged()], **made)
+    ((change,),) = (each["fields"] for each in site.run("plan", "--all", env=env)["changes"])
+    assert change["new"]["image"] == {"unknown": "push.image"}
+    site.deploy(env=env)
+    assert site.run("plan", "--all", env=env)["summary"]["none"] == 1

@@ -220,13 +220,16 @@ def test_looking_builds_nothing_and_moves_no_tag(folder: Path) -> None:
     assert shelf.pushed == []
 
 
-def test_an_image_that_was_found_and_is_not_published_has_no_pin(folder: Path) -> None:
+def test_what_names_an_image_that_is_still_to_be_published_is_not_known(folder: Path) -> None:
     shelf, recipe = Shelf(), Recipe(NAME, folder, tag="2")
     images(shelf).make(recipe)
     made = images(shelf)
     assert made.find(recipe)
-    assert made.find_published(NAME, "2", []) is None
     assert made.pins == {}
+    assert made.find_published(NAME, "2", ["latest"]) is None
+    assert {name: str(pin) for name, pin in made.pins.items()} == {
+        f"{NAME}:{tag}": "(known after build)" for tag in ("2", "latest")
+    }
 
 
 def test_an_image_that_only_its_registry_has_is_pinned_without_a_push(folder: Path) -> None:
