@@ -68,6 +68,11 @@ def read_built(path: Path) -> Built:
     try:
         return Built(_mapping_of(data["outputs"], dict), _mapping_of(data["pins"], str))
     except (KeyError, TypeError) as error:
+        if failure := _failure(data):
+            message = f"'{path}' is of a build that failed: {failure}"
+            raise BadImagesFile(
+                message, help="build again, and deploy only after success"
+            ) from error
         raise BadImagesFile(f"'{path}' does not say what was built", help=_HOW) from error
 
 
@@ -121,6 +126,15 @@ def _given(outputs: Outputs, name: str) -> Json:
 
 
 _HOW = "write it with: deployctl build --output json > FILE"
+
+
+def _failure(data: Json) -> str:
+    """The first line of the error that a build ended with, as far as this says one."""
+    found = data.get("diagnostics") if isinstance(data, dict) else None
+    for each in found if isinstance(found, list) else ():
+        if isinstance(each, dict) and each.get("severity") == "error":
+            return str(each.get("message", "")).partition("\n")[0]
+    return ""
 
 
 def _mapping_of(value: Json, kind: type) -> dict[str, Json]:

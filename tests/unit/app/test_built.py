@@ -48,6 +48,15 @@ def test_what_is_no_such_file_is_told(tmp_path: Path, content: Any) -> None:
         read_built(file)
 
 
+def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "images.json"
+    warning = {"severity": "warning", "message": "less"}
+    failure = {"severity": "error", "message": "step 'a' of f/d: no such file\nlast words"}
+    file.write_text(json.dumps({"version": 1, "diagnostics": [warning, failure]}))
+    with pytest.raises(BadImagesFile, match=r"a build that failed: step 'a' of f/d: no such file$"):
+        read_built(file)
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadImagesFile, match="cannot be read"):
         read_built(tmp_path / "none.json")
