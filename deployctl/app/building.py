@@ -14,6 +14,7 @@ from deployctl.app.assemble import Known
 from deployctl.app.built import Built, check_built
 from deployctl.app.load import Loaded
 from deployctl.core.diagnostics import Report
+from deployctl.core.errors import StepFailed
 from deployctl.core.progress import Progress, Quiet
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
@@ -123,7 +124,11 @@ def run_all(
     needed.
     """
     library = _library([each.inputs for each in _steps(loaded)], session)
-    outputs = run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
+    try:
+        outputs = run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
+    except StepFailed as failed:
+        failed.span = loaded.document.spans.value(failed.path)
+        raise
     if place.maker:
         place.maker.check_kept()
     return outputs

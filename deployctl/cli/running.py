@@ -72,10 +72,9 @@ class Running:
         """All of it, for a renderer."""
         found = list(self.report)
         if self.error is not None:
+            error = self.error
             found.append(
-                Diagnostic(
-                    self.error.code, Severity.ERROR, self.error.message, help=self.error.help
-                )
+                Diagnostic(error.code, Severity.ERROR, error.message, error.span, error.help)
             )
         return Outcome(
             self.command,

@@ -21,6 +21,9 @@ a header or a credential.
 
 from __future__ import annotations
 
+from deployctl.core.diagnostics import Span
+from deployctl.core.values import Path
+
 
 class DeployctlError(Exception):
     """Anything that ends a command with a message of its own instead of a traceback."""
@@ -28,6 +31,8 @@ class DeployctlError(Exception):
     exit_code: int = 1
     code: str = "DC001"
     """What `deployctl explain` knows it as."""
+    span: Span | None = None
+    """The place in a file that it is about, if it is about one."""
 
     def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
@@ -58,6 +63,8 @@ class StepFailed(DeployctlError):
     """A step of `build:` or `push:` failed; nothing was written to the server."""
 
     code = "DC005"
+    path: Path = ()
+    """Where the step stands in its document."""
 
 
 class Interrupted(DeployctlError):

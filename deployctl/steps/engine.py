@@ -235,6 +235,7 @@ class _Engine:
         ]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         failed = StepFailed(redact.redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
+        failed.path = step.path
         if code != ProgramError.code:
             failed.code = code
         return failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,33 @@ def test_a_missing_file_a_folder_and_bytes_that_are_no_text(cli: Cli, tmp_path: 
     ended = cli("validate", "--prefect-file", "bytes.yaml", cwd=tmp_path)
     assert ended.code == 1
     assert "UTF-8" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("prefect.deployments.steps.run_shell_script: {script: 'false'}", "DC005"),
+        (
+            "prefect_docker.projects.steps.build_docker_image: {image_name: a, dockerfile: none}",
+            "DC703",
+        ),
+    ],
+)
+def test_a_step_that_fails_is_shown_where_it_stands(
+    line: str, code: str, cli: Cli, tmp_path: Path
+) -> None:
+    write_project(
+        tmp_path,
+        f"""
+        deployments: [{{name: daily, entrypoint: 'flows.py:hello'}}]
+        build:
+          - prefect.deployments.steps.run_shell_script: {{script: 'true'}}
+          - {line}
+        """,
+    )
+    ended = cli("build", "--output", "json", "--builder", "assemble", cwd=tmp_path)
+    (problem,) = json.loads(ended.stdout)["diagnostics"]
+    assert (problem["code"], problem["span"]["line"]) == (code, 4)
 
 
 def test_the_example_of_the_readme(cli: Cli, tmp_path: Path) -> None:
