@@ -40,6 +40,10 @@ class Platform:
     @classmethod
     def parse(cls, text: str) -> Platform:
         """Reads `os/architecture[/variant]`. Raises UsageError."""
+        if "," in text:
+            raise UsageError(
+                f"'{text}' are several platforms", help="only Docker with buildx builds for several"
+            )
         parts = text.lower().split("/")
         if len(parts) not in (2, 3) or not all(map(_PART.fullmatch, parts)):
             raise UsageError(

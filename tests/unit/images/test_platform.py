@@ -34,6 +34,12 @@ def test_what_is_no_platform(text: str) -> None:
         Platform.parse(text)
 
 
+def test_several_platforms_are_buildx_s_alone() -> None:
+    with pytest.raises(UsageError, match="are several platforms") as refused:
+        Platform.parse("linux/amd64,linux/arm64")
+    assert "buildx" in str(refused.value.help)
+
+
 @pytest.mark.parametrize(
     ("wanted", "offered", "expected"),
     [
