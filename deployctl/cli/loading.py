@@ -19,7 +19,7 @@ from deployctl.cli.main import Exit
 from deployctl.cli.options import Choosing, Deploying, Imaging, Making, Overriding
 from deployctl.cli.running import Running
 from deployctl.core import redact
-from deployctl.core.errors import UsageError
+from deployctl.core.errors import SettingsError, UsageError
 from deployctl.core.stop import Stop
 from deployctl.deploy.model import Plan
 from deployctl.images.making import Images, Named
@@ -110,7 +110,13 @@ def making_of(
     from deployctl.app.images import making
 
     def release() -> str:
-        opened = session()
+        try:
+            opened = session()
+        except SettingsError as error:
+            raise SettingsError(
+                f"`dockerfile: auto` needs a version of Prefect, and {error.message}",
+                help=f"Install Prefect into the project's '.venv'. Or: {error.help}",
+            ) from error
         dialect = run(detect(opened.settings.is_cloud), opened)
         return ".".join(map(str, dialect.version))
 

@@ -264,6 +264,18 @@ def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
     assert sorted(site.folder.iterdir()) == before
 
 
+def test_a_made_up_dockerfile_without_any_prefect_says_what_would_tell_the_version(
+    cli: Cli, tmp_path: Path
+) -> None:
+    text = json.dumps({"deployments": [imaged()], **steps("registry.test/a", dockerfile="auto")})
+    write_project(tmp_path, text)
+    ended = cli("build", "--output", "json", cwd=tmp_path, DEPLOYCTL_BUILDER="assemble")
+    (problem,) = errors(json.loads(ended.stdout))
+    assert (ended.code, problem["code"]) == (1, "DC003")
+    assert "`dockerfile: auto` needs a version of Prefect" in problem["message"]
+    assert "into the project's '.venv'" in problem["help"]
+
+
 WAITS = 'RUN ["/box", "print=begun", "sleep=600"]\n'
 
 
