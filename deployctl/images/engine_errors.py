@@ -85,6 +85,9 @@ _BUILD_HINTS: Mapping[type[RegistryError], str] = {
     RegistryUnreachable: "see that the engine, where it runs, reaches that registry",
     NotInRegistry: "look for a misspelt name or tag of the base image",
 }
+_NOT_IN_CONTEXT = re.compile(
+    r"not found in build context|failed to (?:compute|calculate) (?:cache key|checksum)|copier: "
+)
 _BY_COMMAND = re.compile(r"returned a non-zero code|did not complete successfully|exit status")
 _BUILDKIT = re.compile(r"requires? BuildKit|unknown flag: (?:mount|chmod|link|checksum|exclude)")
 _SHOWN_LINES = 10
@@ -101,11 +104,17 @@ def build_failed(
     message = f"the build of '{name}' failed{place and f' at {place}'}: {redact(detail).strip()}"
     if _BUILDKIT.search(detail) and not buildx:
         return NeedsBuildKit(message, help="say `build_backend: buildx` in the build step")
-    own_fault = bool(_BY_COMMAND.search(detail))
-    hint = [] if own_fault else [_BUILD_HINTS.get(_cause(detail), "")]
     last = [redact(line) for line in output if line.strip()][-_SHOWN_LINES:]
     said = ["the last lines of its output:", *(f"  {line}" for line in last)] if last else []
-    return BuildFailed(message, help="\n".join(filter(None, hint + said)) or None)
+    return BuildFailed("\n".join([message, *said]), help=_build_hint(detail))
+
+
+def _build_hint(detail: str) -> str | None:
+    if _BY_COMMAND.search(detail):
+        return None
+    if _NOT_IN_CONTEXT.search(detail):
+        return "look for a misspelt path in the COPY, or a line of .dockerignore that leaves it out"
+    return _BUILD_HINTS.get(_cause(detail))
 
 
 def push_failed(image: Reference, detail: str) -> RegistryError:

@@ -89,7 +89,7 @@ def test_what_only_buildkit_can_do_is_built(stage: Stage) -> None:
 def test_the_instruction_that_fails_is_shown(stage: Stage) -> None:
     with pytest.raises(BuildFailed, match="exit code: 3") as failed:
         stage.build('FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
-    assert '[2/2] RUN ["/box", "print=so far", "exit=3"]' in str(failed.value.help)
+    assert '[2/2] RUN ["/box", "print=so far", "exit=3"]' in failed.value.message
 
 
 def test_the_line_that_cannot_be_read_is_named(stage: Stage) -> None:

@@ -195,7 +195,7 @@ def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> Non
         stage.build()
     assert "'team/app' failed at Dockerfile:5 (RUN" in failed.value.message
     assert "non-zero code: 3" in failed.value.message
-    assert "so far" in str(failed.value.help)
+    assert "  so far" in failed.value.message.splitlines()
     assert "so far" in stage.lines
 
 

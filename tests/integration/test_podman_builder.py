@@ -82,4 +82,4 @@ def test_a_name_without_a_registry_is_not_taken_for_one_that_ends_so(
 def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> None:
     with pytest.raises(BuildFailed, match=r"failed at Dockerfile:3 \(RUN") as failed:
         stage.build("r.test/app", None, 'FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
-    assert "so far" in str(failed.value.help)
+    assert "  so far" in failed.value.message.splitlines()

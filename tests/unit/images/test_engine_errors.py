@@ -58,6 +58,25 @@ def test_a_failed_push_has_the_class_of_its_cause(detail: str, kind: type[Except
         ("the --mount option requires BuildKit.", True, BuildFailed, None),
         ("pull access denied for x, repository does not exist", False, BuildFailed, "docker login"),
         ("The command 'sh' returned a non-zero code: 1: denied", False, BuildFailed, None),
+        (
+            "COPY failed: file not found in build context or excluded by .dockerignore: stat a",
+            False,
+            BuildFailed,
+            ".dockerignore",
+        ),
+        (
+            'failed to compute cache key: failed to calculate checksum of ref x: "/a": not found',
+            True,
+            BuildFailed,
+            ".dockerignore",
+        ),
+        (
+            'building at STEP "COPY a .": copier: stat: "/a": no such file or directory',
+            False,
+            BuildFailed,
+            ".dockerignore",
+        ),
+        ("manifest for x:1 not found: manifest unknown", False, BuildFailed, "base image"),
     ],
 )
 def test_a_failed_build_has_the_hint_of_its_cause(
@@ -72,7 +91,8 @@ def test_a_failed_build_shows_the_place_and_the_last_lines_without_secrets() -> 
     remember(["hunter2hunter2"])
     lines = [f"line {number} hunter2hunter2" for number in range(30)]
     error = build_failed("app", "hunter2hunter2 it is", "Dockerfile:3 (RUN x)", lines)
-    assert error.message == "the build of 'app' failed at Dockerfile:3 (RUN x): ******** it is"
-    shown = str(error.help).splitlines()
+    first, *shown = error.message.splitlines()
+    assert first == "the build of 'app' failed at Dockerfile:3 (RUN x): ******** it is"
     assert len(shown) == 11
     assert shown[-1] == "  line 29 ********"
+    assert error.help is None
