@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deployctl.clients.registry_errors import Denied
 from deployctl.core.errors import ProgramError
 from deployctl.core.values import Json
 from deployctl.images.building import Login
+from deployctl.images.credentials import given_login
 from deployctl.images.model import AUTO, Backend, Image, Recipe
 from deployctl.images.reference import LATEST, Reference
 from deployctl.steps.place import Workplace
@@ -68,7 +70,16 @@ def find_pushed_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str,
 def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
     """Puts an image into its registry. Raises ProgramError and what the builder raises."""
     name, tag, more = _published(inputs, place.namespace)
-    image = place.images.publish(name, tag, more, _login(inputs.get("credentials")))
+    login = _login(inputs.get("credentials"))
+    try:
+        image = place.images.publish(name, tag, more, login)
+    except Denied as error:
+        if login and given_login(Reference.parse(name), login):
+            error.help = (
+                f"the step's own `credentials`, of '{login.username}', are wrong or may not push"
+                " there; they come before the login of Docker"
+            )
+        raise
     return _told(image, more)
 
 

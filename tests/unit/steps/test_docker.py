@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployctl.clients.registry_errors import Denied
 from deployctl.core.errors import ProgramError, StepFailed
 from deployctl.images.building import Login
 from deployctl.images.engine_errors import BuildFailed
@@ -199,6 +200,27 @@ def test_half_a_login_is_refused(at: Callable[[Any], Workplace], login: Any) -> 
     step = Step(PUSH, {"image_name": "a", "credentials": login})
     with pytest.raises(StepFailed, match="credentials"):
         run_steps({"d": [step]}, Scope({}), at(Recorded()), {})
+
+
+@pytest.mark.parametrize(
+    ("registry", "hint"),
+    [("", "credentials"), ("docker.io", "credentials"), ("r.test", "docker login")],
+)
+def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
+    at: Callable[[Any], Workplace], registry: str, hint: str
+) -> None:
+    """`docker login` changes nothing about them, unless they are for another registry."""
+
+    class Refuses(Recorded):
+        def publish(self, *_: Any) -> Image:
+            raise Denied("no", help="docker login")
+
+    login = {"username": "ali", "password": "p", "registry_url": registry}
+    step = Step(PUSH, {"image_name": "team/app", "credentials": login})
+    with pytest.raises(StepFailed) as raised:
+        run_steps({"d": [step]}, Scope({}), at(Refuses()), {})
+    assert hint in str(raised.value.help)
+    assert ("'ali'" in str(raised.value.help)) is (hint == "credentials")
 
 
 def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
