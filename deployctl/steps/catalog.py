@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from deployctl.core.values import Json
+from deployctl.core.errors import DeployctlError
+from deployctl.core.values import Json, leaves
 from deployctl.steps import docker, git, packages, shell
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace, set_working_directory
@@ -29,6 +30,8 @@ class Builtin:
     any."""
     required: frozenset[str] = frozenset()
     outputs: tuple[str, ...] = ("stdout", "stderr")
+    check: Callable[[Mapping[str, Json]], None] | None = None
+    """Raises what is wrong with inputs that each may be what they are."""
     find: Callable[[Workplace, Mapping[str, Json]], dict[str, Json] | None] | None = None
     """Gives the outputs of a run with these inputs, if they are known without one."""
     by_python: bool = False
@@ -118,6 +121,7 @@ _OF_DOCKER: Mapping[str, Builtin] = {
         },
         frozenset({"image_name"}),
         outputs=docker.OUTPUTS,
+        check=docker.check_built,
         find=docker.find_docker_image,
     ),
     "push_docker_image": Builtin(
@@ -132,6 +136,7 @@ _OF_DOCKER: Mapping[str, Builtin] = {
         },
         frozenset({"image_name"}),
         outputs=docker.PUSH_OUTPUTS,
+        check=docker.check_pushed,
         find=docker.find_pushed_image,
     ),
 }
@@ -165,7 +170,8 @@ def check_steps(steps: Iterable[Step]) -> list[Problem]:
 
 def _check(step: Step) -> Iterator[Problem]:
     if (found := builtin(step)) is not None:
-        yield from _check_inputs(step, found)
+        problems = list(_check_inputs(step, found))
+        yield from problems or _check_together(step, found)
     elif not _FUNCTION.fullmatch(step.function):
         yield Problem(
             step.path,
@@ -222,3 +228,17 @@ def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
         if step.inputs.get(name) is None:
             message = f"the step '{step.short}' needs the input '{name}'"
             yield Problem(step.path, "DC322", message, f"add '{name}:' below the function's name")
+
+
+def _check_together(step: Step, found: Builtin) -> Iterator[Problem]:
+    """What is wrong with inputs that are right one by one, as far as they are known."""
+    known = {
+        name: value
+        for name, value in step.inputs.items()
+        if not any(is_opaque(leaf) for _, leaf in leaves(value))
+    }
+    if found.check and found.required <= known.keys():
+        try:
+            found.check(known)
+        except DeployctlError as error:
+            yield Problem(step.path, error.code, error.message, error.help)

@@ -83,6 +83,16 @@ def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, 
     return _told(image, more)
 
 
+def check_built(inputs: Mapping[str, Json]) -> None:
+    """Raises BadReference for a name or tag of a build step that Docker would refuse."""
+    _tags(str(inputs["image_name"]), inputs.get("tag"), inputs.get("additional_tags"))
+
+
+def check_pushed(inputs: Mapping[str, Json]) -> None:
+    """Raises BadReference for a name or tag of a push step that Docker would refuse."""
+    _published(inputs, "")
+
+
 def _published(
     inputs: Mapping[str, Json], namespace: str
 ) -> tuple[str, str | None, tuple[str, ...]]:

@@ -209,7 +209,7 @@ class _Engine:
 
     def _run(self, step: Step, inputs: dict[str, Json], place: Workplace) -> Outputs:
         for problem in check_steps([replace(step, inputs=inputs)]):
-            raise self._failed(step, problem.message, problem.help)
+            raise self._failed(step, problem.message, problem.help, problem.code)
         known = builtin(step)
         try:
             if known is None:

@@ -13,6 +13,14 @@ BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.projects.steps.push_docker_image"
 SHELL = "prefect.deployments.steps.run_shell_script"
 
+BAD_NAMES: list[tuple[str, str, dict[str, Any], str, str]] = [
+    (BUILD, "team/App", {}, "DC700", "lower case"),
+    (BUILD, "a", {"tag": "b/c", "target": "{{ b }}"}, "DC700", "a:b/c"),
+    (BUILD, "team/app:1", {}, "DC700", "cannot be"),
+    (PUSH, "team/App", {"tag": "{{ b }}"}, "DC700", "lower case"),
+    (PUSH, "a", {"additional_tags": ["b", "c d"]}, "DC700", "'c d'"),
+]
+
 
 def test_a_step_is_a_function_with_inputs_and_an_id() -> None:
     value = [{SHELL: {"id": "a", "requires": "x", "script": "ls"}}, None, {"f.g": None}]
@@ -87,7 +95,10 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
         Step("prefect.deployments.steps.pull_with_block", {"block_type_slug": "s3"}),
         Step("my_prefect_docker.deployments.steps.build_docker_image", {"own": 1}),
         Step(BUILD, {"image_name": "a", "tag": 3.1, "network_mode": "host"}),
+        Step(BUILD, {"image_name": "{{ $REGISTRY }}/A", "tag": "a b"}),
+        Step(BUILD, {"image_name": "a", "additional_tags": ["{{ a }} b"]}),
         Step(PUSH, {"image_name": "a", "credentials": "{{ prefect.blocks.a.b }}"}),
+        Step(PUSH, {"image_name": "team/app:1"}),
     ],
 )
 def test_functions_of_others_and_options_of_engines_are_left_to_them(step: Step) -> None:
@@ -158,6 +169,10 @@ def test_a_template_may_become_what_is_needed() -> None:
             ("build", 0, BUILD, "wholly_other"),
             "DC322",
             "it has image_name, dockerfile",
+        ),
+        *(
+            (Step(function, {"image_name": name, **more}, "", ("build", 0)), ("build", 0), *told)
+            for function, name, more, *told in BAD_NAMES
         ),
         *(
             (
