@@ -10,6 +10,7 @@ from deployctl.core.values import Json
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redact, "_known", set())
+    monkeypatch.setattr(redact, "_kept", set())
 
 
 def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:
@@ -30,6 +31,23 @@ def test_the_lines_of_a_secret_are_masked_too() -> None:
 def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
     redact.remember(["abcd", "abcdefgh"])
     assert redact.redact("abcdefgh") == MASK
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("it is opensesame", True),
+        ({"a": ["x", "opensesame"]}, True),
+        ("b3BlbnNlc2FtZQ==", True),
+        ("latest", False),
+        ("of-our-side", False),
+        (None, False),
+    ],
+)
+def test_only_long_secrets_of_the_server_are_kept_from_it(value: Json, expected: bool) -> None:
+    redact.remember(["opensesame", "test"], kept=True)
+    redact.remember(["of-our-side"])
+    assert redact.holds_kept(value) is expected
 
 
 @pytest.mark.parametrize(
