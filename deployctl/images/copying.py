@@ -65,13 +65,20 @@ class Files:
     def _found(self, path: str) -> Entry | None:
         """The entry that a path leads to, through links; None is the context itself."""
         parts, at, links = path.split("/"), "", 0
+        target, rest = "", 0
         while parts:
             part = parts.pop(0)
             at = posixpath.normpath(posixpath.join("/", at, part)).lstrip("/")
             entry = self._entries.get(at)
             if entry is not None and entry.kind is Kind.LINK and links < _MOST_LINKS:
-                parts, links = [*entry.target.split("/"), *parts], links + 1
+                target, rest = entry.target, len(parts)
+                parts, links = [*target.split("/"), *parts], links + 1
                 at = "" if entry.target.startswith("/") else posixpath.dirname(at)
+            elif at and entry is None and target and len(parts) >= rest:
+                raise NothingToCopy(
+                    f"'{path}' leads by a link to '{target}', which is not in the build context",
+                    help="put what is to be copied there in place of the link",
+                )
             elif at and (entry is None or entry.kind is Kind.LINK):
                 raise NothingToCopy(
                     f"'{path}' is not in the build context",

@@ -73,6 +73,19 @@ def test_what_is_not_in_the_context_is_an_error(source: str) -> None:
         FILES.named(source)
 
 
+@pytest.mark.parametrize(
+    ("target", "shown"), [("/etc/passwd", "/etc/passwd"), ("../out", "../out"), ("b", "gone")]
+)
+def test_a_link_that_leads_to_nothing_of_the_context_is_told_as_one(
+    target: str, shown: str
+) -> None:
+    files = Files([entry("leak", Kind.LINK, target), entry("b", Kind.LINK, "gone")])
+    with pytest.raises(NothingToCopy) as error:
+        files.named("leak")
+    assert f"'leak' leads by a link to '{shown}'" in error.value.message
+    assert "in place of the link" in str(error.value.help)
+
+
 @pytest.mark.parametrize("source", ["..", "../x", "src/../../x"])
 def test_nothing_outside_the_context_is_copied(source: str) -> None:
     with pytest.raises(NothingToCopy, match="lies outside"):
