@@ -118,7 +118,11 @@ class _Builders:
         """The platform of the machine that builds. Raises what asking an engine raises."""
         if not self._with_docker():
             return str(Platform.here())
-        info = self._info()
+        try:
+            info = self._info()
+        except EngineUnreachable as error:
+            error.help = f"{error.help}; `--builder assemble` needs no engine"
+            raise
         return str(Platform.of(str(info["OSType"]), str(info["Architecture"])))
 
     def _with_docker(self) -> bool:

@@ -54,10 +54,14 @@ class EngineUnreachable(DeployctlError):
 
 def _reason(error: BaseException) -> str:
     """The system's own word, where there is one below what the libraries say."""
+    from http.client import HTTPException
+
     below: BaseException | None = error
     while below is not None:
         if isinstance(below, OSError) and below.strerror:
             return below.strerror
+        if isinstance(below, HTTPException):
+            return "the connection broke off"
         below = below.__cause__ or below.__context__
     return str(error)
 

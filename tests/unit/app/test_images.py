@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.app.images import making
+from deployctl.clients.docker import Engine, EngineUnreachable
 from deployctl.clients.registry_errors import NotInRegistry, RegistryError, RegistryUnreachable
 from deployctl.core.stop import Stop
 from deployctl.images.distribution import Registries
@@ -45,6 +46,21 @@ def images(looked: Looked, tmp_path: Path) -> Iterator[Images]:
     environ = {"HOME": str(tmp_path)}
     with making(BuilderKind.ASSEMBLE, tmp_path, environ, str, tell, Stop()) as made:
         yield made
+
+
+def test_a_build_without_its_engine_is_told_what_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def info(_: Engine) -> None:
+        raise EngineUnreachable("", "nobody is there")
+
+    monkeypatch.setattr(Engine, "info", info)
+    with (
+        making(BuilderKind.DOCKER, tmp_path, {"HOME": "/"}, str, print, Stop()) as made,
+        pytest.raises(EngineUnreachable) as raised,
+    ):
+        made.machine()
+    assert "`--builder assemble`" in str(raised.value.help)
 
 
 def test_a_registry_that_does_not_answer_is_asked_once(images: Images, looked: Looked) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,16 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 def build(engine: Engine, **options: Any) -> list[Any]:
     return list(engine.build(io.BytesIO(b"tar"), **options))
+
+
+def test_an_answer_that_breaks_off_is_told_in_plain_words(
+    engine: Engine, answers: responses.RequestsMock
+) -> None:
+    broken = requests.exceptions.ChunkedEncodingError()
+    broken.__context__ = http.client.IncompleteRead(b"")
+    answers.post(f"{API}/build", body=broken)
+    with pytest.raises(EngineUnreachable, match="does not answer: the connection broke off"):
+        build(engine)
 
 
 @pytest.mark.parametrize("status", [404, 500])
