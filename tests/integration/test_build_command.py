@@ -343,36 +343,6 @@ def _is(link: Path, path: Path) -> bool:
         return False
 
 
-def test_a_function_of_the_project_is_a_step(site: Site) -> None:
-    (site.folder / "tools.py").write_text(
-        "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
-    )
-    step = {"tools.named": {"id": "own", "prefix": "a", "count": 3}}
-    site.write([entry(description="{{ own.name }} {{ name }}")], build=[step])
-    assert site.ops() == {"create": 1}
-    site.deploy()
-    assert site.live()["description"] == "aaa aaa"
-
-
-@pytest.mark.parametrize("installed", ["prefect3_python", "prefect2_python"])
-def test_prefects_own_functions_are_run_by_the_projects_prefect(
-    installed: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
-) -> None:
-    python: Path = request.getfixturevalue(installed)
-    stored, project = tmp_path / "stored", tmp_path / "project"
-    stored.mkdir()
-    write_project(project, "")
-    pull = {"url": stored.as_uri(), "id": "pulled"}
-    build = [{"prefect.deployments.steps.pull_from_remote_storage": pull}]
-    (project / "prefect.yaml").write_text(json.dumps({"deployments": [entry()], "build": build}))
-    env = {"VIRTUAL_ENV": str(python.parent.parent)}
-    ended = cli("build", "--output", "json", cwd=project, **env)
-    assert ended.code == 0, ended.stdout + ended.stderr
-    folder = json.loads(ended.stdout)["outputs"]["hello/daily"]["pulled"]["directory"]
-    assert folder == str(stored).lstrip("/")
-    assert (project / folder).is_dir()
-
-
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
     site: Site, plain_base: str, repository: Repository
 ) -> None:
@@ -397,36 +367,6 @@ def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
     assert problem["code"] == "DC651"
     site.deploy(env=env)
     assert image_of(site).startswith(f"{repository.name}:content-")
-
-
-def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: Site) -> None:
-    scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
-    site.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
-    said = site.run("build", code=1)
-    assert [problem["code"] for problem in errors(said)] == ["DC303"]
-    assert not (site.folder / "ran").exists()
-
-
-def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(site: Site) -> None:
-    site.api.call("POST", "/block_types/install_system_block_types")
-    kind = site.api.call("GET", "/block_types/slug/secret")["id"]
-    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    (schema, *_) = site.api.call("POST", "/block_schemas/filter", wanted)
-    block = {"name": "step-tok", "data": {"value": "opensesame"}, "block_type_id": kind}
-    site.api.call("POST", "/block_documents/", {**block, "block_schema_id": schema["id"]})
-    secret = "echo {{ prefect.blocks.secret.step-tok }} of {{ a.stdout }}"
-    scripts = [{"id": "a", "script": "echo me"}, {"id": "b", "script": secret}]
-    build = [{SHELL: each} for each in scripts]
-
-    site.write([entry(tags=["{{ a.stdout }}"])], build=build)
-    site.deploy()
-    assert site.live()["tags"] == ["me"]
-    pool = {"name": "pool", "job_variables": {"env": {"T": "{{ b.stdout }}"}}}
-    site.write([entry(tags=["a {{ b.stdout }}"], work_pool=pool)], build=build)
-    said = site.deploy(code=1)
-    assert [(each["code"], bool(each["span"])) for each in errors(said)] == [("DC342", True)] * 2
-    assert "opensesame" not in json.dumps(said)
-    assert site.proxy.writes == []
 
 
 def test_options_that_exclude_each_other_are_told_at_once(site: Site) -> None:
