@@ -154,11 +154,11 @@ class AssembleBuilder:
 
     def find(self, recipe: Recipe, content_tag: str) -> Image | None:
         """The image with this content in its registry. A registry that does not say has none."""
-        with suppress(RegistryError):
-            name = replace(Reference.parse(recipe.name), tag=content_tag)
-            if digest := self._registries.exists(name):
-                return Image(recipe.name, recipe.tag or content_tag, digest, built=False)
-        return None
+        name = replace(Reference.parse(recipe.name), tag=content_tag)
+        digest = self._registries.find(name, lambda line: self._tell(recipe.name, line))
+        return (
+            Image(recipe.name, recipe.tag or content_tag, digest, built=False) if digest else None
+        )
 
     def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
         """Makes the image's layer and configuration, here; the base image is asked for alone.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
 from deployctl.clients.registry_auth import Login
-from deployctl.clients.registry_errors import RegistryError
+from deployctl.clients.registry_errors import Denied, RegistryError
 from deployctl.core.retry import Backoff
 from deployctl.core.stop import Stop
 from deployctl.core.values import Json
@@ -143,6 +143,20 @@ class Registries:
         registry = self._of(reference)
         named = reference.digest or reference.tag or LATEST
         return registry.head_manifest(reference.repository, named)
+
+    def find(self, reference: Reference, tell: Callable[[str], None]) -> str | None:
+        """The same, None also where the registry does not say; that it refuses to is told.
+
+        Docker Hub refuses to whoever asks for a name that nobody has.
+        """
+        try:
+            return self.exists(reference)
+        except Denied as error:
+            if reference.registry != DOCKER_HUB:
+                tell(f"{error.message}, so nobody knows whether it is there")
+        except RegistryError:
+            pass
+        return None
 
     def copy(self, layer: Layer, source: Reference, target: Reference) -> Pushed:
         """Sees that a layer of `source` is in the repository of `target`.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from deployctl.clients.docker import Engine, EngineRefused
@@ -83,10 +82,10 @@ class DockerBuilder:
         name = Reference.parse(recipe.name)
         if found := self._engine.image(f"{name.name}:{content_tag}"):
             return self._named(recipe, content_tag, str(found["Id"]), built=False)
-        with suppress(RegistryError):
-            if digest := self._registries.exists(replace(name, tag=content_tag)):
-                return Image(recipe.name, recipe.tag or content_tag, digest, built=False)
-        return None
+        digest = self._registries.find(replace(name, tag=content_tag), self._told(recipe))
+        return (
+            Image(recipe.name, recipe.tag or content_tag, digest, built=False) if digest else None
+        )
 
     def build(self, recipe: Recipe, source: Source, content_tag: str | None) -> Image:
         """Builds the image, which gets the recipe's tags and that of its content; one by its id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.test_build_command import PUSH, imaged, steps
+from tests.integration.test_build_command import PUSH, SHELL, imaged, steps
 from tests.support.docker_engine import DockerEngine
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 from tests.support.site import Site
@@ -44,3 +44,19 @@ def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
     assert change["new"]["image"] == {"unknown": "push.image"}
     site.deploy(env=env)
     assert site.run("plan", "--all", env=env)["summary"]["none"] == 1
+
+
+def test_where_the_registry_does_not_say_whether_an_image_is_there_that_is_told(
+    site: Site, closed_registry: LocalRegistry
+) -> None:
+    """As it is by a login that a step gives only after the image was built."""
+    made = steps(f"{closed_registry.host}/late/of-{site.major}")
+    login = {"username": USER, "password": "{{ said.stdout }}"}
+    made["push"][0][PUSH]["credentials"] = login
+    made["push"].insert(0, {SHELL: {"id": "said", "script": f"echo {PASSWORD}"}})
+    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    site.write([imaged()], **made)
+    site.deploy(env=ENV)
+    ended = site.cli("plan", "--all", cwd=site.folder, api_url=site.api_url, **ENV)
+    assert "answers 401, so nobody knows whether it is there" in ended.stderr
+    assert "(known after build)" in ended.stdout

@@ -6,7 +6,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from deployctl.clients.registry_errors import RegistryUnreachable
+from deployctl.clients.registry_errors import (
+    Denied,
+    NotInRegistry,
+    RegistryError,
+    RegistryUnreachable,
+)
 from deployctl.core.retry import Backoff
 from deployctl.images.credentials import Logins
 from deployctl.images.distribution import Registries
@@ -52,3 +57,27 @@ def test_where_the_registry_of_an_image_is(
         registries.exists(Reference.parse(image))
     registries.close()
     assert set(asked) == {address or named}
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "told"),
+    [
+        ("r.example.com/app:1", Denied("it answers 401"), ["it answers 401, so nobody knows"]),
+        ("r.example.com/app:1", NotInRegistry("it is not there"), []),
+        ("r.example.com/app:1", RegistryUnreachable("it is away"), []),
+        ("team/app:1", Denied("it answers 401"), []),
+    ],
+)
+def test_a_registry_that_does_not_say_whether_an_image_is_there(
+    monkeypatch: pytest.MonkeyPatch, image: str, error: RegistryError, told: list[str]
+) -> None:
+    """Docker Hub denies everybody what is not there."""
+
+    def exists(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Registries, "exists", exists)
+    lines: list[str] = []
+    registries = Registries(Logins({}))
+    assert registries.find(Reference.parse(image), lines.append) is None
+    assert [line.partition(" whether")[0] for line in lines] == told
