@@ -109,7 +109,7 @@ def refused(
 
 def _way_in(host: str, status: int, user: str | None) -> str:
     if user is None:
-        return f"log in with `docker login {host}`, or give the step `credentials`"
+        return f"log in with `docker login {host}`, or give the push step `credentials`"
     if status == 401:
         return f"the login of '{user}' is wrong or has expired: `docker login {host}`"
     return f"let '{user}' do it, or log in as somebody who may: `docker login {host}`"
