@@ -30,6 +30,9 @@ _URL_USER = re.compile(
 )
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
+_PLAIN = frozenset({"true", "false", "none", "null"})
+"""What settings like TOKENIZERS_PARALLELISM have for a value: a secret by name, and none."""
+
 _known: set[str] = set()
 _kept: set[str] = set()
 _lock = threading.Lock()
@@ -43,7 +46,7 @@ def remember(secrets: Iterable[str | None], *, kept: bool = False) -> None:
     """
     with _lock:
         for secret in secrets:
-            if secret and len(secret) >= 4:
+            if secret and len(secret) >= 4 and secret.lower() not in _PLAIN:
                 lines = {line for each in secret.splitlines() if len(line := each.strip()) >= 8}
                 encoded = base64.b64encode(secret.encode()).decode()
                 _known.update(lines, {secret, encoded})
