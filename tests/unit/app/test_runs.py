@@ -255,6 +255,7 @@ def watching(types: list[str], late_log: int, stop: Stop) -> tuple[Session, list
 
     made = bench(network)
     made.session.stop = stop
+    made.session.concurrency = 1  # the logs are asked for last, and end the look
     return made.session, []
 
 
