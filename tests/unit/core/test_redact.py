@@ -29,8 +29,8 @@ def test_the_lines_of_a_secret_are_masked_too() -> None:
 
 
 def test_the_value_of_a_switch_is_no_secret_whatever_its_name() -> None:
-    remember(["true", "False", "none"])
-    assert redact("true, False and none of it") == "true, False and none of it"
+    redact.remember(["true", "False", "none"])
+    assert redact.redact("true, False and none of it") == "true, False and none of it"
 
 
 def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
