@@ -35,8 +35,8 @@ API_VERSION = "0.8.4"
 
 _OWN_HEADERS = frozenset({"user-agent", "prefect-csrf-token", "prefect-csrf-client"})
 _FIRST_WRITES = 2
-"""At once at first: a hundred deployments then take 1.1 times the server's own time, with one 1.3.
-Workers begin with one, since claims and heartbeats are the writes that were seen to stop SQLite."""
+"""At once at first: so the server always has something to do. Workers begin with one, since claims
+and heartbeats are the writes that were seen to stop SQLite."""
 _MAINTENANCE_WAIT = 5.0
 _TOKENS = 2
 
