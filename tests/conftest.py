@@ -4,6 +4,15 @@ from collections import Counter
 
 import pytest
 
+from deployctl.core import redact
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test had to keep secret may stand in what another one reads."""
+    monkeypatch.setattr(redact, "_known", set())
+    monkeypatch.setattr(redact, "_kept", set())
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says at the end which tests this machine could not run, and why."""

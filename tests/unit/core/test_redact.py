@@ -7,12 +7,6 @@ from deployctl.core.redact import MASK, is_secret_name, masked
 from deployctl.core.values import Json
 
 
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_known", set())
-    monkeypatch.setattr(redact, "_kept", set())
-
-
 def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:
     redact.remember(["hunter22", None, "", "abc"])
     assert redact.redact("key hunter22, abc") == f"key {MASK}, abc"

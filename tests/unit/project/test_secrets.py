@@ -9,11 +9,6 @@ from deployctl.core.redact import MASK
 from tests.unit.project.reading import deployment, parsed
 
 
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redact, "_known", set())
-
-
 @pytest.mark.parametrize(
     "text",
     [
