@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,6 @@ class DockerEngine:
 
     def start(self) -> None:
         """Starts the engine on the data that it has. Raises NotStarted."""
-        import docker
-
         flags = {
             "data-root": self.folder / "data",
             "exec-root": self.folder / "exec",
@@ -117,20 +116,8 @@ class DockerEngine:
             "bridge": "none",
         }
         dockerd = [str(_program("dockerd")), *(f"--{name}={flags[name]}" for name in flags)]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *dockerd],
-                env=os.environ | {"PATH": PATH},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not listens(self.url):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NotStarted(self.log.read_text()[-2000:])
-            time.sleep(0.1)
-        self._client = docker.DockerClient(base_url=self.url, version="auto")
+        self._process = begun(dockerd, os.environ | {"PATH": PATH}, self.log)
+        self._client = client_of(self._process, self.url, self.log)
 
     def stop(self) -> None:
         """Ends the engine; its containers end with it, its data stay."""
@@ -152,6 +139,30 @@ class DockerEngine:
             subprocess.run(["umount", left], check=False, stderr=subprocess.DEVNULL)
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
+
+
+def begun(command: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A program that dies with this process, and writes into a log."""
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *command],
+            env=env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def client_of(process: subprocess.Popen[bytes], url: str, log: Path) -> Any:
+    """A docker-py client of an engine, as soon as it listens. Raises NotStarted."""
+    import docker
+
+    deadline = time.monotonic() + START_SECONDS
+    while not listens(url):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise NotStarted(log.read_text()[-2000:])
+        time.sleep(0.1)
+    return docker.DockerClient(base_url=url, version="auto")
 
 
 def listens(url: str) -> bool:

@@ -10,16 +10,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.docker_engine import PATH, START_SECONDS, NotStarted, listens, rootfs
-
-_LEASH = Path(__file__).with_name("cluster") / "leash.py"
+from tests.support.docker_engine import PATH, START_SECONDS, begun, client_of, rootfs
 
 
 def lacks() -> str:
@@ -55,7 +51,9 @@ class Podman:
 
     def __enter__(self) -> Podman:
         try:
-            self._start()
+            command = [str(shutil.which("podman")), "system", "service", "--time=0", self.url]
+            self._process = begun(command, self._env, self._log)
+            self.client = client_of(self._process, self.url, self._log)
             self.client.api.import_image_from_data(rootfs(self.folder), "box")
             self.client.images.get("box").tag("docker.io/library/box", "1")
         except BaseException:
@@ -65,25 +63,6 @@ class Podman:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _start(self) -> None:
-        import docker
-
-        leash = [sys.executable, "-IS", str(_LEASH), str(os.getpid())]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*leash, str(shutil.which("podman")), "system", "service", "--time=0", self.url],
-                env=self._env,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not listens(self.url):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NotStarted(self._log.read_text()[-2000:])
-            time.sleep(0.1)
-        self.client = docker.DockerClient(base_url=self.url, version="auto")
 
     def close(self) -> None:
         """Ends the service and deletes its data."""

@@ -12,21 +12,7 @@ from deployctl.steps.engine import Done, run_steps
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace
 from deployctl.templating.render import Scope
-
-ENVIRON = {"PATH": "/usr/bin:/bin"}
-
-
-@pytest.fixture
-def lines() -> list[tuple[str, str]]:
-    return []
-
-
-@pytest.fixture
-def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
-    return Workplace(
-        tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
-    )
-
+from tests.unit.steps.conftest import ENVIRON
 
 OWN = """
 import os

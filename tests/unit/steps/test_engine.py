@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,12 @@ from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope
 from deployctl.templating.values import Unknown, lookup
-
-ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
+from tests.unit.steps.conftest import ENVIRON
 
 
 def shell(script: str, id: str = "", **inputs: Any) -> Step:  # noqa: A002
     function = "prefect.deployments.steps.run_shell_script"
     return Step(function, {"script": script, **inputs}, id, ("build", 0))
-
-
-@pytest.fixture
-def lines() -> list[tuple[str, str]]:
-    return []
-
-
-@pytest.fixture
-def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
-    return Workplace(
-        tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""Where the steps of a test run, and what it hears of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployctl.steps.place import Workplace
+
+ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
+
+
+@pytest.fixture
+def lines() -> list[tuple[str, str]]:
+    """What steps have printed, each line with the name of its step."""
+    return []
+
+
+@pytest.fixture
+def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
+    return Workplace(
+        tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
+    )
