@@ -72,15 +72,7 @@ def with_expected(
     if building.look:
         pushes = [each.inputs for each in _steps(loaded) if is_of_docker(each)]
         logins = _library([each.get(LOGIN) for each in pushes], lambda: session)
-        place = workplace(
-            loaded,
-            known.folder,
-            known.environ,
-            building.maker,
-            Quiet(),
-            session.stop,
-            session.settings.docker_build_namespace,
-        )
+        place = workplace_of(loaded, known, building, session, Quiet())
     outputs = expected(loaded, known.environ, report, place, logins)
     return replace(known, outputs=outputs, pins=building.pins)
 
@@ -111,6 +103,16 @@ def workplace(
     """Where the steps of a file run, if deployctl runs in `folder`; `namespace` is for images."""
     python = project_python(FilePath(loaded.document.file).absolute().parent, environ)
     return Workplace(folder, environ, python, progress.output, stop, maker, namespace)
+
+
+def workplace_of(
+    loaded: Loaded, known: Known, building: Building, session: Session, progress: Progress
+) -> Workplace:
+    """The same for a deploy, with the settings of its server."""
+    namespace = session.settings.docker_build_namespace
+    return workplace(
+        loaded, known.folder, known.environ, building.maker, progress, session.stop, namespace
+    )
 
 
 def run_all(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployctl.api.session import Session
-from deployctl.app.building import run_all, workplace
+from deployctl.app.building import run_all, workplace_of
 from deployctl.app.built import check_kept
 from deployctl.app.prepare import Prepared, planned, read_again
 from deployctl.core.diagnostics import Report
@@ -33,15 +33,7 @@ def build(
         return prepared
     progress.phase("building")
     known, building = prepared.known, prepared.building
-    place = workplace(
-        prepared.loaded,
-        known.folder,
-        known.environ,
-        building.maker,
-        progress,
-        session.stop,
-        session.settings.docker_build_namespace,
-    )
+    place = workplace_of(prepared.loaded, known, building, session, progress)
     try:
         outputs = run_all(prepared.loaded, place, lambda: session, done)
     except Interrupted as stopped:

@@ -52,10 +52,8 @@ def log_in(place: Workplace, built: Mapping[str, Json], pushed: Mapping[str, Jso
 
     Raises ProgramError and BadReference for inputs that no step can have.
     """
-    name, login = (
-        full_name(str(built["image_name"]), place.namespace),
-        _login(pushed["credentials"]),
-    )
+    name = full_name(str(built["image_name"]), place.namespace)
+    login = _login(pushed["credentials"])
     if login and _published(pushed, place.namespace)[0] == name:
         place.images.log_in(name, login)
 
