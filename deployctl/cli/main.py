@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from typing import NoReturn
 
@@ -28,17 +30,27 @@ class Exit(Exception):
 
 
 def main() -> NoReturn:
-    """Runs the command of `sys.argv`; never returns."""
+    """Runs the command of `sys.argv` and ends the process with its exit code.
+
+    Python would wait for threads whose requests nobody answers any more; where there are some, the
+    process ends without them.
+    """
     try:
-        code = _run()
+        code = run()
     except KeyboardInterrupt:
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    if not all(thread.daemon for thread in others):
+        os._exit(code)
     sys.exit(code)
 
 
-def _run() -> int:
-    """Runs the command with streams that say when nothing can be written to them."""
+def run() -> int:
+    """Runs the command of `sys.argv`, with streams that say when nothing can be written to them.
+
+    Gives its exit code. Raises KeyboardInterrupt where the command does not listen to signals.
+    """
     from deployctl.cli.console import Checked, OutputError
 
     for name in ("stdout", "stderr"):

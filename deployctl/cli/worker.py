@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,15 +134,6 @@ def worker(
         journal.level = settings.logging_level
         places = sources(os.environ, here, profile)
         work(options, Surroundings(server, settings, os.environ, places), journal, stop)
-    _leave()
-
-
-def _leave() -> None:
-    """Ends the process at once where requests are left that nobody answers: Python would wait for
-    their threads."""
-    if threading.active_count() > 1:
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def options_of(working: Working) -> WorkOptions:

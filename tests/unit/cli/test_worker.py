@@ -47,10 +47,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Work:
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def run(*args: str) -> int:
         monkeypatch.setattr(sys, "argv", ["deployctl", "worker", *args])
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code
+        return main.run()
 
     return run
 
