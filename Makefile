@@ -24,7 +24,8 @@ demo: .venv/.ready $(PREFECT_3)/.ready
 
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
 
 soak: .venv/.ready servers cluster-tools
 	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
