@@ -231,7 +231,7 @@ class _Reading:
         for name, key in table.keys.items():
             if key.required and value.get(name) in (None, ""):
                 self.missing(name, key, table, path)
-        return result
+        return result if result or not value else ABSENT
 
     def entry(self, value: Json, key: Key, path: Path) -> Json:
         if value is not None:

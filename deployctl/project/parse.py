@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.core.values import Json, Path
+from deployctl.core.values import Json, Path, leaves
 from deployctl.project import keys
 from deployctl.project.checks import is_open, read
 from deployctl.project.document import Document
@@ -21,6 +21,7 @@ from deployctl.project.normal import fields
 from deployctl.project.shapes import ABSENT
 from deployctl.project.steps import check_outputs
 from deployctl.templating.deployment import malformed_placeholders, rule_for
+from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 
@@ -33,8 +34,9 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
     around = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(around, Scope(environ=environ))
     top, wrong = read({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
-    document.tell([*problems, *wrong, *_reserved(document.data)], report)
     top = top or {}
+    open_ = _unfilled(top.get("work_pools"))
+    document.tell([*problems, *wrong, *open_, *_reserved(document.data)], report)
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
     entries = document.data.get("deployments")
     deployments = [
@@ -131,8 +133,39 @@ def _work_pools(
                 template = ABSENT
         found = {**pool, "base_job_template": template}
         if "queues" in pool:
-            found["queues"] = [queue for queue in pool["queues"] if isinstance(queue, dict)]
+            queues = pool["queues"]
+            found["queues"] = [queue for queue in queues if _is_known(queue)]
+            document.tell((each.below((*here, "queues")) for each in _same(queues)), report)
         yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
+
+
+def _is_known(queue: Json) -> bool:
+    return isinstance(queue, dict) and not is_open(queue.get("priority"))
+
+
+def _same(queues: Iterable[Json]) -> Iterator[Problem]:
+    """Names and priorities that two queues of a pool have."""
+    seen: set[tuple[str, Json]] = set()
+    for index, queue in enumerate(queues):
+        for key, code in (("name", "DC129"), ("priority", "DC132")):
+            value = queue.get(key) if isinstance(queue, dict) else None
+            if (key, value) in seen:
+                message = f"another queue of this work pool has the {key} '{value}'"
+                yield Problem((index, key), code, message, f"give each queue a {key} of its own")
+            elif value is not None and not is_open(value):
+                seen.add((key, value))
+
+
+def _unfilled(pools: Json) -> Iterator[Problem]:
+    """Templates in work pools that the environment cannot fill in, where they mean something."""
+    for path, leaf in leaves(pools):
+        if "base_job_template" in path or path[-1:] == ("description",):
+            continue
+        for placeholder in placeholders(leaf if isinstance(leaf, str) else ""):
+            if placeholder.kind is not Kind.ENV:
+                message = f"nothing fills in '{placeholder}' here"
+                help_ = "write the value, or {{ $NAME }} for an environment variable"
+                yield Problem(("work_pools", *path), "DC133", message, help_)
 
 
 def _reserved(data: Mapping[str, Json]) -> Iterator[Problem]:

@@ -31,10 +31,10 @@ _NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
 def normalise_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem]]:
     """Schedules as the API takes them, from items that were read by `keys.SCHEDULE`.
 
-    What is wrong with one leaves it out, and empty items are none; problems have paths that begin
-    with the item's index. An item that is a template stays one.
+    What is wrong with one leaves it out; problems have paths that begin with the item's index. An
+    item that is a template stays one.
     """
-    given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict) and item]
+    given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict)]
     found: list[Json] = [item for item in items if is_open(item)]
     problems = list(_repeated(given))
     for index, item in given:

@@ -360,6 +360,51 @@ def test_a_work_pool_without_a_type_or_twice() -> None:
     assert codes(report) == ["DC127", "DC129"]
 
 
+def test_what_nothing_fills_in_around_deployments_is_told() -> None:
+    found, report = project("""
+        work_pools:
+          - name: p
+            type: t
+            base_job_template: {image: '{{ image }}'}
+            description: "takes {{ image }}"
+            concurrency_limit: "{{ prefect.variables.most }}"
+            queues: [{name: a, priority: "{{ first.stdout }}"}, {name: b, priority: 1}]
+    """)
+    assert [(str(each.span), each.code) for each in report] == [
+        ("prefect.yaml:7:24", "DC133"),
+        ("prefect.yaml:8:34", "DC133"),
+    ]
+    assert [queue["name"] for queue in found.work_pools[0]["queues"]] == ["b"]
+
+
+QUEUES = [
+    ("{name: a}, {name: b}", None),
+    ("{name: a, priority: 1}, {name: b, priority: 2}", None),
+    ("{name: a}, {name: a}", "DC129"),
+    ("{name: a, priority: 1}, {name: b, priority: '1'}", "DC132"),
+    ("{name: a, priority: 0}, {name: b, priority: 0}", "DC124"),
+]
+
+
+@pytest.mark.parametrize(("queues", "code"), QUEUES)
+def test_the_queues_of_a_work_pool(queues: str, code: str | None) -> None:
+    _, report = project(f"work_pools:\n- name: p\n  type: t\n  queues: [{queues}]")
+    assert set(codes(report)) == ({code} if code else set())
+
+
+def test_a_priority_that_two_queues_have_is_told_at_the_second() -> None:
+    _, report = project("""
+        work_pools:
+          - name: p
+            type: t
+            queues: [null, {name: a, priority: 3}, {name: b, priority: 3}]
+          - {name: q, type: t, queues: [{name: a, priority: 3}]}
+    """)
+    assert [(str(each.span), each.code) for each in report if each.code != "DC126"] == [
+        ("prefect.yaml:5:64", "DC132")
+    ]
+
+
 @pytest.mark.parametrize(
     "body",
     ["schedule: {cron: '@daily', time_zone: UTC}", "entry_point: x", "tags: {a: b}"],

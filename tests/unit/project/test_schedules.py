@@ -123,6 +123,8 @@ def test_what_is_no_time_zone(zone: str, help_: str) -> None:
     ("text", "code"),
     [
         ("{timezone: UTC}", "DC200"),
+        ("{}", "DC200"),
+        ("{crn: '@daily'}", "DC120"),
         ("{cron: '@daily', interval: 60}", "DC200"),
         ("{interval: 0}", "DC124"),
         ("{interval: -5}", "DC124"),
