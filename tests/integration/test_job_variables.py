@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from deployctl.jobs.pools import kubernetes_template
 from deployctl.jobs.variables import PoolVariables
+from tests.support.api import Api
 from tests.support.servers import PREFECT_2, Server
 
 REFERENCE = "{{ prefect.variables.x }}"
@@ -49,14 +50,17 @@ REFUSED: list[Any] = [
 
 
 @pytest.fixture(scope="module")
-def deployment(server: Server) -> tuple[str, dict[str, Any]]:
-    """The API's address, and a deployment to post without its job variables."""
-    pool = {"name": "job-variables", "type": "kubernetes"}
-    with httpx.Client(base_url=server.api_url, timeout=30) as api:
-        api.post("/work_pools/", json={**pool, "base_job_template": kubernetes_template()})
-        flow = api.post("/flows/", json={"name": "job-variables"}).json()
-    body = {"name": "d", "flow_id": flow["id"], "work_pool_name": pool["name"]}
-    return server.api_url, body
+def api(server: Server) -> Iterator[Api]:
+    with Api(server.api_url) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def deployment(api: Api) -> dict[str, Any]:
+    """A deployment to post, without its job variables."""
+    api.pool("job-variables", "kubernetes", kubernetes_template())
+    flow = api.call("POST", "/flows/", {"name": "job-variables"})
+    return {"name": "d", "flow_id": flow["id"], "work_pool_name": "job-variables"}
 
 
 @pytest.mark.parametrize(
@@ -64,11 +68,10 @@ def deployment(server: Server) -> tuple[str, dict[str, Any]]:
     [*((case, True) for case in TAKEN), *((case, False) for case in REFUSED)],
 )
 def test_the_check_agrees_with_the_server(
-    server: Server, deployment: tuple[str, dict[str, Any]], variables: Any, taken: bool
+    server: Server, api: Api, deployment: dict[str, Any], variables: Any, taken: bool
 ) -> None:
-    api_url, body = deployment
     field = "infra_overrides" if server.version == PREFECT_2 else "job_variables"
-    answer = httpx.post(f"{api_url}/deployments/", json={**body, field: variables}, timeout=30)
+    answer = api.answer("POST", "/deployments/", {**deployment, field: variables})
     assert answer.is_success is taken, answer.text
     problems = PoolVariables(kubernetes_template()).check(variables)
     assert ("DC530" not in [problem.code for problem in problems]) is taken

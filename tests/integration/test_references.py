@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from deployctl.templating.references import Library, read_references, references
 from deployctl.templating.render import Scope, render
+from tests.support.api import Api
 from tests.support.servers import Server
 
 SECRET = "opensesame-of-this-test"
@@ -20,29 +20,29 @@ TEMPLATES = {
 
 
 @pytest.fixture(scope="module")
-def api(server: Server) -> Any:
-    """A client of a server that has a secret and a variable."""
-    with httpx.Client(base_url=server.api_url, timeout=30) as api:
-        api.post("/block_types/install_system_block_types")
-        type_id = api.get("/block_types/slug/secret").json()["id"]
+def api(server: Server) -> Iterator[Api]:
+    """A server that has a secret and a variable."""
+    with Api(server.api_url) as api:
+        api.call("POST", "/block_types/install_system_block_types")
+        type_id = api.call("GET", "/block_types/slug/secret")["id"]
         where = {"block_schemas": {"block_type_id": {"any_": [type_id]}}}
-        schema = api.post("/block_schemas/filter", json=where).json()[0]
+        schema_id = api.call("POST", "/block_schemas/filter", where)[0]["id"]
         block = {"name": "references-tok", "data": {"value": SECRET}, "block_type_id": type_id}
-        api.post("/block_documents/", json={**block, "block_schema_id": schema["id"]})
-        api.post("/variables/", json={"name": "references_team", "value": "data"})
+        api.call("POST", "/block_documents/", {**block, "block_schema_id": schema_id})
+        api.call("POST", "/variables/", {"name": "references_team", "value": "data"})
         yield api
 
 
-def read(api: httpx.Client, *, secrets: bool) -> tuple[Library, str]:
+def read(api: Api, *, secrets: bool) -> tuple[Library, str]:
     """The library, and all that the server answered for it."""
     talk = read_references((ref for _, ref in references(TEMPLATES)), secrets=secrets)
-    answers = [api.request(request.method, request.path) for request in next(talk)]
+    answers = [api.answer(request.method, request.path) for request in next(talk)]
     with pytest.raises(StopIteration) as stop:
         talk.send([answer.json() if answer.is_success else None for answer in answers])
     return stop.value.value, "".join(answer.text for answer in answers)
 
 
-def test_a_secret_is_not_even_read_where_it_would_be_stored(api: httpx.Client) -> None:
+def test_a_secret_is_not_even_read_where_it_would_be_stored(api: Api) -> None:
     library, answered = read(api, secrets=False)
     value, problems = render(TEMPLATES, Scope(references=library))
     assert value["team"] == "data"
@@ -50,7 +50,7 @@ def test_a_secret_is_not_even_read_where_it_would_be_stored(api: httpx.Client) -
     assert SECRET not in answered
 
 
-def test_a_step_is_given_the_secret(api: httpx.Client) -> None:
+def test_a_step_is_given_the_secret(api: Api) -> None:
     library, _ = read(api, secrets=True)
     value, _ = render(TEMPLATES["token"], Scope(references=library))
     assert value == SECRET

@@ -9,8 +9,8 @@ import httpx
 
 
 class Api:
-    """Plain requests that must succeed, each on a connection of its own: a busy server may close an
-    idle one at the very moment when it is used again."""
+    """Plain requests, each on a connection of its own: a busy server may close an idle one at the
+    very moment when it is used again."""
 
     def __init__(self, api_url: str) -> None:
         fresh = httpx.Limits(max_keepalive_connections=0)
@@ -25,8 +25,8 @@ class Api:
     def __exit__(self, *exception: object) -> None:
         self._client.close()
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends a request, again where a SQLite server is busy; gives the answer's JSON.
+    def answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Sends a request, again where a SQLite server is busy; gives the first other answer.
 
         Such a server may also say nothing for a minute, when two writes meet.
         """
@@ -36,9 +36,14 @@ class Api:
             except httpx.ReadTimeout:
                 continue
             if answer.status_code != 503:
-                break
+                return answer
             time.sleep(0.1)
-        assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
+        raise AssertionError(f"{method} {path}: the server was busy 50 times")
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends a request that must succeed; gives the answer's JSON."""
+        answer = self.answer(method, path, body)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def deployment(self, flow: str, name: str) -> Any:
