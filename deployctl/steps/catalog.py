@@ -142,6 +142,13 @@ _OF_DOCKER: Mapping[str, Builtin] = {
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")
 _DOCKER = ("prefect_docker.deployments.steps.", "prefect_docker.projects.steps.")
+_NAMES = tuple(
+    module + name
+    for modules, steps in ((_PREFECT, _OF_PREFECT), (_DOCKER, _OF_DOCKER))
+    for module in modules
+    for name in steps
+)
+"""The whole names of all steps that run here."""
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _CALLED: Mapping[type, str] = {str: "text", dict: "a mapping", list: "a list"}
 
@@ -177,29 +184,25 @@ def _check(step: Step) -> Iterator[Problem]:
             step.path,
             "DC321",
             f"'{step.function}' is not the name of a function",
-            "write its whole name, with its module: "
-            + _close(step.short, "prefect.deployments.steps.run_shell_script"),
+            f"write its whole name, with its module: {_close(step.short)}",
         )
     elif meant := _misspelt(step.function):
         message = f"there is no function '{step.function}'"
         yield Problem(step.path, "DC321", message, f"did you mean '{meant}'?")
 
 
-def _close(short: str, otherwise: str) -> str:
-    """The whole name of the step that is most likely meant."""
-    known = {name: _PREFECT[0] + name for name in _OF_PREFECT}
-    known |= {name: _DOCKER[0] + name for name in _OF_DOCKER}
+def _close(short: str) -> str:
+    """The whole name of the step that is most likely meant, or one for an example."""
+    known = {name.rpartition(".")[2]: name for name in reversed(_NAMES)}
     close = get_close_matches(short, known, 1)
-    return known[close[0]] if close else otherwise
+    return known[close[0] if close else "run_shell_script"]
 
 
 def _misspelt(function: str) -> str | None:
     """The step that is meant by a name that is almost its own, in a package of Prefect's."""
     if not function.startswith(("prefect.", "prefect_docker.")):
         return None
-    known = [where + name for where in _PREFECT for name in _OF_PREFECT]
-    known += [where + name for where in _DOCKER for name in _OF_DOCKER]
-    return next(iter(get_close_matches(function, known, 1, 0.9)), None)
+    return next(iter(get_close_matches(function, _NAMES, 1, 0.9)), None)
 
 
 def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
