@@ -25,7 +25,8 @@ from deployctl.project.normal import normalise
 from deployctl.project.overlay import Overrides, apply_overrides
 from deployctl.project.parse import check_same_names, load
 from deployctl.project.select import Candidate, Selected, Selection, select
-from deployctl.steps.catalog import check_steps, is_of_docker
+from deployctl.steps.catalog import is_of_docker
+from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
 from deployctl.templating.problems import Problem, tell
 

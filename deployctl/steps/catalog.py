@@ -5,18 +5,13 @@ Whatever else has the name of a function is run by the project's own interpreter
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from deployctl.core.errors import DeployctlError
-from deployctl.core.values import Json, leaves
+from deployctl.core.values import Json
 from deployctl.steps import docker, git, packages, shell
 from deployctl.steps.model import Step
 from deployctl.steps.place import Workplace, set_working_directory
-from deployctl.templating.grammar import is_opaque
-from deployctl.templating.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +137,13 @@ _OF_DOCKER: Mapping[str, Builtin] = {
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")
 _DOCKER = ("prefect_docker.deployments.steps.", "prefect_docker.projects.steps.")
-_NAMES = tuple(
+NAMES = tuple(
     module + name
     for modules, steps in ((_PREFECT, _OF_PREFECT), (_DOCKER, _OF_DOCKER))
     for module in modules
     for name in steps
 )
 """The whole names of all steps that run here."""
-_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-_CALLED: Mapping[type, str] = {str: "text", dict: "a mapping", list: "a list"}
 
 
 def builtin(step: Step) -> Builtin | None:
@@ -168,80 +161,3 @@ def is_of_docker(step: Step) -> bool:
 def is_docker_build(step: Step) -> bool:
     """Whether the step builds an image with prefect_docker."""
     return step.short == "build_docker_image" and builtin(step) is not None
-
-
-def check_steps(steps: Iterable[Step]) -> list[Problem]:
-    """What keeps build and push steps from being run (DC321, DC322); all before any runs."""
-    return [problem for step in steps for problem in _check(step)]
-
-
-def _check(step: Step) -> Iterator[Problem]:
-    if (found := builtin(step)) is not None:
-        problems = list(_check_inputs(step, found))
-        yield from problems or _check_together(step, found)
-    elif not _FUNCTION.fullmatch(step.function):
-        yield Problem(
-            step.path,
-            "DC321",
-            f"'{step.function}' is not the name of a function",
-            f"write its whole name, with its module: {_close(step.short)}",
-        )
-    elif meant := _misspelt(step.function):
-        message = f"there is no function '{step.function}'"
-        yield Problem(step.path, "DC321", message, f"did you mean '{meant}'?")
-
-
-def _close(short: str) -> str:
-    """The whole name of the step that is most likely meant, or one for an example."""
-    known = {name.rpartition(".")[2]: name for name in reversed(_NAMES)}
-    close = get_close_matches(short, known, 1)
-    return known[close[0] if close else "run_shell_script"]
-
-
-def _misspelt(function: str) -> str | None:
-    """The step that is meant by a name that is almost its own, in a package of Prefect's."""
-    if not function.startswith(("prefect.", "prefect_docker.")):
-        return None
-    return next(iter(get_close_matches(function, _NAMES, 1, 0.9)), None)
-
-
-def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
-    """What is wrong with the inputs of one step (DC322); text with templates in it may be any."""
-    for name, value in step.inputs.items():
-        place = (*step.path, step.function, name)
-        wanted = found.inputs.get(name, object)
-        if name not in found.inputs:
-            close = get_close_matches(name, found.inputs, 1)
-            yield Problem(
-                place,
-                "DC322",
-                f"the step '{step.short}' has no input '{name}'",
-                f"did you mean '{close[0]}'?" if close else f"it has {', '.join(found.inputs)}",
-            )
-        elif value is None or is_opaque(value):
-            continue
-        elif isinstance(wanted, tuple):
-            if value not in wanted:
-                message = f"the input '{name}' of the step '{step.short}' cannot be '{value}'"
-                yield Problem(place, "DC322", message, f"it can be {' or '.join(wanted)}")
-        elif not isinstance(value, wanted):
-            message = f"the input '{name}' of the step '{step.short}' must be {_CALLED[wanted]}"
-            yield Problem(place, "DC322", message)
-    for name in sorted(found.required):
-        if step.inputs.get(name) is None:
-            message = f"the step '{step.short}' needs the input '{name}'"
-            yield Problem(step.path, "DC322", message, f"add '{name}:' below the function's name")
-
-
-def _check_together(step: Step, found: Builtin) -> Iterator[Problem]:
-    """What is wrong with inputs that are right one by one, as far as they are known."""
-    known = {
-        name: value
-        for name, value in step.inputs.items()
-        if not any(is_opaque(leaf) for _, leaf in leaves(value))
-    }
-    if found.check and found.required <= known.keys():
-        try:
-            found.check(known)
-        except DeployctlError as error:
-            yield Problem(step.path, error.code, error.message, error.help)

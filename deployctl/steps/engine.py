@@ -20,7 +20,8 @@ from typing import TypeAlias
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.values import Json, digest
-from deployctl.steps.catalog import builtin, check_steps, is_docker_build, is_of_docker
+from deployctl.steps.catalog import builtin, is_docker_build, is_of_docker
+from deployctl.steps.checks import check_steps
 from deployctl.steps.custom import run_function
 from deployctl.steps.docker import log_in
 from deployctl.steps.model import Step

@@ -6,7 +6,7 @@ import pytest
 
 from deployctl.core.values import Path
 from deployctl.images import buildx, engine
-from deployctl.steps.catalog import check_steps
+from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
 
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
