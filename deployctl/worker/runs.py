@@ -136,18 +136,14 @@ def traced(run: Run, owner: str) -> Talk[Run]:
 
 
 def end_before_claim(run: Run) -> Talk[Json]:
-    """The final state that a run was in when it was claimed; None where it was scheduled.
+    """The final state that a claimed run was in when it was claimed; None where it was scheduled.
 
     A server lets a run that has ended be claimed (both majors), and a claim may come late: another
-    worker had the same offer, and its job was quick.
+    worker had the same offer, and its job was quick. The claim's own time does not tell: it is when
+    the server heard of it, and its database may have made it wait for the end.
     """
-    states = yield from history(run.id)
-    before = None
-    for state in states:
-        if state["id"] == run.attempt:
-            return before if before and before["type"] in FINAL else None
-        before = state
-    return None
+    states = [state for state in (yield from history(run.id)) if state["type"] != "PENDING"]
+    return states[-1] if states and states[-1]["type"] in FINAL else None
 
 
 def _filter(flow_runs: Json, **more: Json) -> Request:

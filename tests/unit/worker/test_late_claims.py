@@ -10,9 +10,14 @@ from tests.unit.worker.simulated_worker import OWNER
 from tests.unit.worker.simulation import World
 
 
+@pytest.mark.parametrize("waited", [False, True])
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("gone", [False, True])
-def test_the_run_is_handed_back_by_whoever_finds_it(gone: bool, restarted: bool) -> None:
+def test_the_run_is_handed_back_by_whoever_finds_it(
+    gone: bool, restarted: bool, waited: bool
+) -> None:
+    """`waited`: the claim reached the server before the end, and had to wait for its database. The
+    server then gives it the time at which it arrived."""
     world = World(3, runs=1, workers=1, polite=True)
     world.calm()
     world.job(0, "begin")
@@ -26,6 +31,9 @@ def test_the_run_is_handed_back_by_whoever_finds_it(gone: bool, restarted: bool)
     (run,) = world.runs
     claim = marked("Claimed.", Mark(OWNER))
     world.server.propose(run, Proposed("PENDING", "Pending"), claim)
+    if waited:
+        *_, running, _, late = world.server.states[run]
+        late["timestamp"] = running["timestamp"]
     world.settle()
 
     assert world.server.type_of(run) == "COMPLETED"
