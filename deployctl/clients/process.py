@@ -95,7 +95,7 @@ def _start(
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if not cwd.is_dir():
                 raise ProgramError(f"there is no folder '{cwd}' to run '{argv[0]}' in") from error
             if isinstance(error, FileNotFoundError):
@@ -103,7 +103,7 @@ def _start(
                     f"the program '{argv[0]}' was not found",
                     help="install it, or add its folder to PATH",
                 ) from error
-            reason = error.strerror or error
+            reason = getattr(error, "strerror", None) or error
             raise ProgramError(f"'{argv[0]}' could not be started: {reason}") from error
 
 

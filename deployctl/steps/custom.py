@@ -34,7 +34,7 @@ def run_function(
     Prefect, any version of a package is it. Unlike there, nothing is installed into the environment
     that runs deployctl. Raises ProgramError with what the function raised or its last words.
     """
-    listed = [requires] if isinstance(requires, str) else requires or ()
+    listed = requires if isinstance(requires, list) else [requires]
     packages = [str(each) for each in listed if each]
     told = _call(place, name, function, inputs, packages)
     if "missing" in told and packages:

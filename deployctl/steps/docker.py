@@ -40,11 +40,18 @@ def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str,
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
     recipe = recipe_of(inputs, place.folder, place.namespace)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
-        path = place.folder / str(inputs.get("dockerfile_output_path") or "Dockerfile.generated")
-        if text := place.images.dockerfile(recipe):
-            path.write_text(text, encoding="utf-8")
+        _keep_dockerfile(place, recipe, inputs.get("dockerfile_output_path"))
     image = place.images.make(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
+
+
+def _keep_dockerfile(place: Workplace, recipe: Recipe, name: Json) -> None:
+    path = place.folder / str(name or "Dockerfile.generated")
+    if text := place.images.dockerfile(recipe):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ProgramError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def log_in(place: Workplace, built: Mapping[str, Json], pushed: Mapping[str, Json]) -> None:

@@ -162,6 +162,7 @@ while True: time.sleep(1)
         ("no-such-program", ".", "the program 'no-such-program' was not found"),
         ("python3", "gone", "there is no folder"),
         ("./text", ".", "could not be started: Permission denied"),
+        ("a\0b", ".", "could not be started: embedded null byte"),
     ],
 )
 def test_what_cannot_be_started_is_an_error(

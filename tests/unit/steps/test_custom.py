@@ -163,6 +163,7 @@ def fake_python(place: Workplace, name: str, on_pip: str) -> str:
         ("own_steps.needs", ["wanted[more]", "pytest"], ["install wanted[more] pytest"]),
         ("own_steps.needs", "wanted @ git+https://host/wanted", None),
         ("wanted.given", "git+https://host/wanted", None),
+        ("own_steps.needs", 5, ["install 5"]),
         ("own_steps.nothing", "pytest>=1000", []),
         ("own_steps.nothing", ["Hypothesis[cli]", "yaml"], []),
     ],

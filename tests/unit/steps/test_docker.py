@@ -232,6 +232,9 @@ def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
     inputs = {"persist_dockerfile": True, "dockerfile_output_path": "Kept"}
     run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), place, {})
     assert (place.folder / "Kept").read_text() == "FROM team/app\n"
+    inputs["dockerfile_output_path"] = "no/folder"
+    with pytest.raises(StepFailed, match="no/folder' cannot be written: No such file"):
+        run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), place, {})
 
 
 def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
