@@ -6,10 +6,12 @@ for an engine, a registry or an interpreter before a step needs one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
 from deployctl.clients.registry_errors import RegistryError, RegistryUnreachable
@@ -28,6 +30,9 @@ from deployctl.images.reference import Reference
 from deployctl.images.source import Versions
 from deployctl.images.stages import Base
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _LOOK_SECONDS = 3.0
 _LOOK = Backoff(tries=3)
 """A look for what is there already is only worth a second of waiting."""
@@ -35,6 +40,17 @@ _BUILD_SECONDS = 600.0
 """For which an engine may say nothing: a registry that it pushes to may take its time."""
 _PYTHON = "3.11"
 """Of the base image, where the project has no interpreter with Prefect to go by."""
+
+
+def _once(ask: Callable[P, T]) -> Callable[P, T]:
+    """The same function, asked once for each argument; what others ask meanwhile waits."""
+    asked, lock = cache(ask), threading.Lock()
+
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return asked(*args, **kwargs)
+
+    return answer
 
 
 @contextmanager
@@ -58,7 +74,7 @@ def making(
         closing.callback(registries.close)
         silent: set[str] = set()
 
-        @cache
+        @_once
         def digest_of(base: Base) -> str | None:
             platform = Platform.parse(base.platform) if base.platform else None
             reference = Reference.parse(base.image)
@@ -73,7 +89,7 @@ def making(
                 pass
             return None
 
-        @cache
+        @_once
         def versions() -> Versions:
             found = find_interpreter(folder, environ)
             return Versions(found.prefect, found.python) if found else Versions(release(), _PYTHON)
@@ -107,8 +123,8 @@ class _Builders:
             logins=logins,
         )
         closing.callback(self._assemble.close)
-        self._info = cache(self._engine.info)
-        self._answers = cache(lambda: _answers(tell))
+        self._info = _once(self._engine.info)
+        self._answers = _once(lambda: _answers(tell))
 
     def choose(self, _: Recipe | None) -> Builder:
         """The builder of an image."""

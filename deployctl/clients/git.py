@@ -43,7 +43,7 @@ class Checkout:
 def read_checkout(folder: Path) -> Checkout | None:
     """The checkout around `folder`; None without git, outside a repository or before a commit."""
     try:
-        commit = _git(folder, "log", "-1", "--format=%H%n%B")
+        commit = _git(folder, "log", "-1", "--no-show-signature", "--format=%H%n%B")
         branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD")
         url = _git(folder, "config", "--get", "remote.origin.url")
     except ProgramError:

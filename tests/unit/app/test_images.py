@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,9 +28,13 @@ class Looked:
         self.asked: list[str] = []
         self.told: list[str] = []
         self.error: RegistryError = RegistryUnreachable("nobody is there")
+        self.another = threading.Barrier(1)
+        """Where whoever asks waits a moment for others who do."""
 
     def resolve(self, _: Registries, reference: Reference, platform: object) -> None:  # noqa: ARG002
         self.asked.append(str(reference))
+        with suppress(threading.BrokenBarrierError):
+            self.another.wait(0.1)
         raise self.error
 
 
@@ -68,6 +75,13 @@ def test_a_registry_that_does_not_answer_is_asked_once(images: Images, looked: L
         assert images.digest_of(Base(name, None)) is None
     assert looked.asked == ["r.example/a:1", "other.example/c:1"]
     assert looked.told == ["nobody is there; what begins from its images is built anew"] * 2
+
+
+def test_threads_that_want_to_know_the_same_ask_once(images: Images, looked: Looked) -> None:
+    looked.another = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(images.digest_of, [Base("r.example/a:1", None)] * 2)) == [None] * 2
+    assert looked.asked == ["r.example/a:1"]
 
 
 def test_an_image_that_is_not_there_says_nothing_of_others(images: Images, looked: Looked) -> None:

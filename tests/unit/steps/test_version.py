@@ -128,9 +128,13 @@ def test_what_somebody_wrote_comes_first(
     assert (version.info["type"], version.info["version"]) == (type_, text or "")
 
 
-def _git(folder: Path, *arguments: str) -> None:
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+def _git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.invalid"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def test_git_tells_commit_branch_and_remote_without_credentials(tmp_path: Path) -> None:
@@ -143,6 +147,20 @@ def test_git_tells_commit_branch_and_remote_without_credentials(tmp_path: Path) 
     assert (checkout.message, checkout.branch) == ("First line", "trunk")
     assert checkout.url == "https://git.example/org/repo.git"
     assert len(checkout.sha) == 40
+
+
+def test_what_git_says_of_a_signature_is_no_part_of_the_commit(tmp_path: Path) -> None:
+    _git(tmp_path, "init")
+    _git(tmp_path, "config", "log.showSignature", "true")
+    signature = "gpgsig -----BEGIN SSH SIGNATURE-----\n A\n -----END SSH SIGNATURE-----"
+    (tmp_path / "commit").write_text(
+        f"tree {EMPTY_TREE}\nauthor n <e> 0 +0000\ncommitter n <e> 0 +0000\n{signature}\n\nFirst\n"
+    )
+    sha = _git(tmp_path, "hash-object", "-t", "commit", "-w", "commit").strip()
+    _git(tmp_path, "update-ref", "HEAD", sha)
+    checkout = read_checkout(tmp_path)
+    assert checkout is not None
+    assert (checkout.sha, checkout.message) == (sha, "First")
 
 
 def test_outside_a_repository_git_tells_nothing(tmp_path: Path) -> None:
