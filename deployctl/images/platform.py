@@ -21,6 +21,8 @@ _MACHINES = {
     "aarch64": "arm64",
     "armhf": "arm",
     "armel": "arm/v6",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
     "i386": "386",
     "i686": "386",
 }

@@ -120,23 +120,31 @@ def _work_pools(
             )
         seen.add(name)
         if isinstance(template, str):
-            try:
-                template = json.loads((folder / template).read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+            file, (template, wrong) = template, _template(folder / template)
+            if wrong:
                 report.error(
                     "DC130",
-                    f"the template '{template}' of work pool '{name}' cannot be read: {reason}",
+                    f"the template '{file}' of work pool '{name}' cannot be read: {wrong}",
                     document.spans.value((*here, "base_job_template")),
                     help="give the path of a JSON file, relative to this file's folder",
                 )
-                template = ABSENT
         found = {**pool, "base_job_template": template}
         if "queues" in pool:
             queues = pool["queues"]
             found["queues"] = [queue for queue in queues if _is_known(queue)]
             document.tell((each.below((*here, "queues")) for each in _same(queues)), report)
         yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
+
+
+def _template(path: FilePath) -> tuple[Json, str]:
+    """The template in a file; ABSENT, and why, where it holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return ABSENT, str(error.strerror)
+    except ValueError:
+        return ABSENT, "it is not JSON"
+    return (found, "") if isinstance(found, dict) else (ABSENT, "it holds no mapping")
 
 
 def _is_known(queue: Json) -> bool:

@@ -20,6 +20,8 @@ from deployctl.images.platform import Platform, best, described
         ("linux/arm", "linux/arm/v7"),
         ("linux/armhf", "linux/arm/v7"),
         ("linux/armel", "linux/arm/v6"),
+        ("linux/armv7l", "linux/arm/v7"),
+        ("linux/armv6l", "linux/arm/v6"),
         ("linux/arm/6", "linux/arm/v6"),
         ("linux/i386", "linux/386"),
     ],

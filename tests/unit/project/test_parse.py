@@ -338,9 +338,10 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
 
     (tmp_path / "pool.json").write_text('{"variables": {}}')
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
     text = "".join(
         f"- {{name: {name}, type: process, base_job_template: {name}.json}}\n"
-        for name in ("pool", "bad", "none")
+        for name in ("pool", "bad", "none", "list")
     )
     report = Report()
     document = parse_document(f"work_pools:\n{text}", str(tmp_path / "prefect.yaml"), report)
@@ -350,9 +351,11 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
         {"variables": {}},
         None,
         None,
+        None,
     ]
-    assert codes(report) == ["DC130", "DC130"]
+    assert codes(report) == ["DC130"] * 3
     assert "not JSON" in report.items[0].message
+    assert "holds no mapping" in report.items[2].message
 
 
 def test_a_work_pool_without_a_type_or_twice() -> None:
