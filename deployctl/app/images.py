@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
 from deployctl.clients.registry_errors import RegistryError, RegistryUnreachable
@@ -30,7 +29,7 @@ from deployctl.images.reference import Reference
 from deployctl.images.source import Versions
 from deployctl.images.stages import Base
 
-P = ParamSpec("P")
+Given = TypeVarTuple("Given")
 T = TypeVar("T")
 
 _LOOK_SECONDS = 3.0
@@ -42,13 +41,16 @@ _PYTHON = "3.11"
 """Of the base image, where the project has no interpreter with Prefect to go by."""
 
 
-def _once(ask: Callable[P, T]) -> Callable[P, T]:
+def _once(ask: Callable[[*Given], T]) -> Callable[[*Given], T]:
     """The same function, asked once for each argument; what others ask meanwhile waits."""
-    asked, lock = cache(ask), threading.Lock()
+    answers: dict[tuple[*Given], T] = {}
+    lock = threading.Lock()
 
-    def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+    def answer(*given: *Given) -> T:
         with lock:
-            return asked(*args, **kwargs)
+            if given not in answers:
+                answers[given] = ask(*given)
+            return answers[given]
 
     return answer
 
