@@ -13,7 +13,6 @@ from deployctl.images.building import Builder
 from deployctl.images.engine import DockerBuilder
 from deployctl.images.model import Image, Recipe
 from deployctl.images.source import Versions, read
-from tests.integration.test_cluster_rig import within
 from tests.integration.test_node_rig import PODS, ended, pod, start
 from tests.support import docker_engine as engines
 from tests.support.cluster.images import Image as RigImage
@@ -23,6 +22,7 @@ from tests.support.docker_engine import DockerEngine
 from tests.support.pushed import push
 from tests.support.registry import LocalRegistry
 from tests.support.servers import PREFECT_3
+from tests.support.waiting import until
 
 # The first test may have to make the layers of the base image.
 pytestmark = pytest.mark.timeout(900)
@@ -97,7 +97,7 @@ def test_an_image_is_pulled_from_the_registry_and_runs(
     image = published(request.getfixturevalue(made_by), recipe, made_by)
     assert image.digest
     start(node, f"runs-{made_by}", image=image.pinned)
-    assert within(120, lambda: ended(node, f"runs-{made_by}") != "")
+    until(lambda: ended(node, f"runs-{made_by}") != "", seconds=240)
     name = pod(node, f"runs-{made_by}")["metadata"]["name"]
     log = node.control_plane.request("GET", f"{PODS}/{name}/log")
     assert (ended(node, f"runs-{made_by}"), log) == (

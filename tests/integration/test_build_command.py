@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from tests.support.environment import isolated
 from tests.support.project import write_project
 from tests.support.registry import LocalRegistry, add_image
 from tests.support.site import Site, entry, errors, job_variables
+from tests.support.waiting import PATIENCE, until
 
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.deployments.steps.push_docker_image"
@@ -320,16 +320,13 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
         while not (line := next(running.stderr)).endswith("| begun\n"):
             assert line
         running.send_signal(sent)
-        _, complaints = running.communicate(timeout=60)
+        _, complaints = running.communicate(timeout=PATIENCE)
     assert running.returncode == code, complaints
     assert "Traceback" not in complaints
     assert "stopped; nothing was written to the server" in complaints
     assert site.proxy.writes == []
     assert repository.tags == []
-    deadline = time.monotonic() + 30
-    while containers() != before:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: containers() == before)
     assert not [
         link for link in Path("/proc").glob("[0-9]*/fd/0") if _is(link, site.folder / "open")
     ]

@@ -7,7 +7,6 @@ import json
 import queue
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -18,8 +17,7 @@ from tests.integration.conftest import MakeKubeProxy
 from tests.support.cluster import tools
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy, error
-
-LATE = 10.0
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -28,7 +26,9 @@ def through(kube_proxy: MakeKubeProxy) -> KubeProxy:
 
 
 def call(proxy: KubeProxy, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=LATE)) as connection:
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=PATIENCE)
+    ) as connection:
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
@@ -53,8 +53,8 @@ class Watch:
                 pass
         self._frames.put(None)
 
-    def next(self, seconds: float = LATE) -> Any:
-        return self._frames.get(timeout=seconds)
+    def next(self) -> Any:
+        return self._frames.get(timeout=PATIENCE)
 
     def is_silent(self) -> bool:
         return self._frames.empty()
@@ -182,10 +182,7 @@ def test_a_frozen_watch_is_silent_and_stays_open(
 
 
 def wait_for_watches(proxy: KubeProxy, number: int) -> None:
-    end = time.monotonic() + LATE
-    while len(proxy.watches()) != number:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: len(proxy.watches()) == number)
 
 
 def test_a_watch_whose_client_has_left_is_closed(through: KubeProxy, secrets: str) -> None:

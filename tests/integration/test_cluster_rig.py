@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.support.cluster.api import Refused
 from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.cluster import Cluster, GivenCluster
 from tests.support.cluster.pods import SCHEDULER, Kubelet
+from tests.support.waiting import until
 
 JOBS = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "create"]}]
 
@@ -31,15 +31,6 @@ def job(name: str, **spec: Any) -> Any:
 
 def start(plane: Cluster, namespace: str, name: str, **spec: Any) -> None:
     plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(name, **spec))
-
-
-def within(seconds: float, happens: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if happens():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_two_control_planes_are_two_clusters(
@@ -114,7 +105,7 @@ def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
     kubelet.evict(pod)
     assert "deletionTimestamp" in kubelet.get(pod)["metadata"]
     assert kubelet.remove_terminating() == [pod]
-    assert within(20, lambda: kubelet.get(pod) is None)
+    until(lambda: kubelet.get(pod) is None)
 
 
 def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
@@ -133,9 +124,9 @@ def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
             kubelet.wait_for_job(name, "Failed" if number % 2 else "Complete")
         assert sorted(busy.ended.values()) == [0, 0, 1, 1, 1]
         kept = kubelet.pod_of(names[0])
-        assert within(20, lambda: kubelet.get(kept)["status"]["phase"] == "Running")
+        until(lambda: kubelet.get(kept)["status"]["phase"] == "Running")
         kubelet.evict(kept)
-        assert within(20, lambda: kubelet.get(kept) is None)
+        until(lambda: kubelet.get(kept) is None)
 
 
 ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
@@ -154,7 +145,7 @@ def test_nothing_stays_in_a_cluster_that_was_given(second_control_plane: Cluster
             kubelet.running(kubelet.pod_of("job"))
             assert outside(second_control_plane, name) > {name}
             assert given.admin.find(f"/api/v1/nodes/{name}")
-        assert within(30, lambda: not outside(second_control_plane, name))
+        until(lambda: not outside(second_control_plane, name))
 
 
 def outside(plane: Cluster, namespace: str) -> set[str]:
@@ -207,7 +198,7 @@ def test_no_control_plane_outlives_the_process_that_started_it(tmp_path: Path) -
         processes = [int(pid) for pid in owner.stdout.readline().split()]
         assert len(processes) == 3
         owner.send_signal(signal.SIGKILL)
-    assert within(20, lambda: not any(is_alive(pid) for pid in processes))
+    until(lambda: not any(is_alive(pid) for pid in processes))
 
 
 def is_alive(pid: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.support.api import Api
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2
 from tests.support.site import TRIGGER, Site, entry, job_variables
+from tests.support.waiting import until
 
 
 def test_a_deploy_creates_what_the_file_says(site: Site) -> None:
@@ -52,22 +52,13 @@ def test_a_deploy_creates_what_the_file_says(site: Site) -> None:
 def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(site: Site) -> None:
     site.write([entry(schedules=[{"cron": "0 7 * * *"}], tags=["a"])])
     site.deploy()
-    runs = wait_for_runs(site)
+    runs = until(site.api.scheduled_runs)
     before = site.live()
     said = site.deploy()
     assert site.proxy.writes == []
     assert said["summary"]["none"] == len(said["changes"])
     assert site.live()["schedules"] == before["schedules"]
     assert set(runs) <= set(site.api.scheduled_runs())
-
-
-def wait_for_runs(site: Site) -> list[str]:
-    """The runs that the scheduler makes within a minute of a deployment's creation."""
-    for _ in range(600):
-        if runs := site.api.scheduled_runs():
-            return runs
-        time.sleep(0.1)
-    pytest.fail("the server scheduled nothing")
 
 
 def test_100_unchanged_deployments_take_at_most_six_requests(site: Site) -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from tests.integration.conftest import Cli
 from tests.support.environment import isolated
 from tests.support.servers import ROOT, free_port
+from tests.support.waiting import PATIENCE, until
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
 
@@ -69,11 +69,8 @@ def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) ->
             pytest.fail("".join(seen))
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(60) == 0
-    end = time.monotonic() + 10
-    while _listens(port):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+        assert process.wait(PATIENCE) == 0
+    until(lambda: not _listens(port))
 
 
 def test_without_prefect_the_way_out_is_named(project: Path, cli: Cli) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_cluster_rig import within
 from tests.support.cluster.node import Node, lacks
 from tests.support.servers import PREFECT_2, PREFECT_3
+from tests.support.waiting import until
 
 # The first test may have to make the images.
 pytestmark = pytest.mark.timeout(900)
@@ -58,7 +58,7 @@ def test_a_job_runs_prefect_and_its_log_can_be_read(node: Node, version: str) ->
     name = f"prints-{version}"
     code = "import prefect; print('this is', prefect.__version__)"
     start(node, name, image=f"flow:{version}", args=["python3", "-c", code])
-    assert within(60, lambda: ended(node, name) != "")
+    until(lambda: ended(node, name) != "", seconds=240)
     log = node.control_plane.request("GET", f"{PODS}/{pod(node, name)['metadata']['name']}/log")
     assert (ended(node, name), log) == ("Complete", f"this is {version}\n")
 
@@ -67,7 +67,7 @@ def test_a_container_that_takes_too_much_memory_is_killed(node: Node) -> None:
     limits = {"limits": {"memory": "64Mi"}}
     code = "hoard = [bytearray(b'x' * 2**20) for _ in range(2**10)]"
     start(node, "eats", image=f"flow:{PREFECT_3}", args=["python3", "-c", code], resources=limits)
-    assert within(60, lambda: ended(node, "eats") == "Failed")
+    until(lambda: ended(node, "eats") == "Failed", seconds=240)
     (container,) = pod(node, "eats")["status"]["containerStatuses"]
     assert container["state"]["terminated"]["reason"] == "OOMKilled"
 
@@ -80,7 +80,7 @@ def test_an_image_that_is_not_there_is_not_found_anywhere_else(node: Node) -> No
         found: str = container.get("state", {}).get("waiting", {}).get("reason", "")
         return found
 
-    assert within(60, lambda: reason() in {"ErrImagePull", "ImagePullBackOff"})
+    until(lambda: reason() in {"ErrImagePull", "ImagePullBackOff"}, seconds=240)
 
 
 def test_a_killed_test_run_leaves_nothing_of_its_node() -> None:
@@ -96,7 +96,7 @@ def test_a_killed_test_run_leaves_nothing_of_its_node() -> None:
         folder, bridge = owner.stdout.readline().split()
         assert Path("/sys/class/net", bridge).exists()
         owner.kill()
-    assert within(60, lambda: not Path(folder).exists())
+    until(lambda: not Path(folder).exists())
     assert not Path("/sys/class/net", bridge).exists()
     assert not list(Path("/sys/fs/cgroup").rglob(bridge))
     assert bridge not in Path("/proc/self/mounts").read_text()

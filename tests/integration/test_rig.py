@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from tests.support.prefect_cli import PrefectCli
 from tests.support.project import write_project
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server
+from tests.support.waiting import until
 
 VERSIONS = [PREFECT_3, PREFECT_2]
 
@@ -89,16 +89,7 @@ def test_a_server_schedules_runs(server: Server) -> None:
     deployment = {"name": "rig", "flow_id": flow["id"], "schedules": [schedule]}
     made = call(server.api_url, "POST", "/deployments/", deployment)
     wanted = {"deployments": {"id": {"any_": [made["id"]]}}}
-    assert within(60, lambda: bool(call(server.api_url, "POST", "/flow_runs/filter", wanted)))
-
-
-def within(seconds: float, happens: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if happens():
-            return True
-        time.sleep(0.05)
-    return False
+    until(lambda: call(server.api_url, "POST", "/flow_runs/filter", wanted))
 
 
 def is_gone(api_url: str) -> bool:
@@ -127,7 +118,7 @@ def test_no_server_outlives_the_process_that_started_it(tmp_path: Path) -> None:
         api_url = owner.stdout.readline().strip()
         call(api_url, "GET", "/health")
         owner.send_signal(signal.SIGKILL)
-    assert within(20, lambda: is_gone(api_url))
+    until(lambda: is_gone(api_url))
 
 
 def test_the_proxy_passes_on_and_writes_down(
@@ -189,7 +180,7 @@ def test_after_its_last_request_the_proxy_is_gone_until_cleared(
     else:
         with pytest.raises(OSError):  # noqa: PT011
             call(through.api_url, "POST", "/flows/", {"name": name})
-    assert within(20, lambda: is_gone(through.api_url))
+    until(lambda: is_gone(through.api_url))
 
     through.clear()
     assert name in flows(through.api_url)

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.conftest import Cli
 from tests.support.environment import isolated
 from tests.support.site import Site, entry, errors
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def started(site: Site, *args: str) -> Iterator[tuple[subprocess.Popen[str], str
 
 
 def ended(running: subprocess.Popen[str]) -> tuple[int, str, str]:
-    said, complaints = running.communicate(timeout=60)
+    said, complaints = running.communicate(timeout=PATIENCE)
     assert "Traceback" not in complaints
     return running.returncode, said, complaints
 

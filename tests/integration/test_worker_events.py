@@ -23,6 +23,7 @@ from deployctl.worker.runs import run_of
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
 from tests.support.api import Api
 from tests.support.servers import Server
+from tests.support.waiting import until
 from tests.unit.worker.kubernetes_objects import ended, pod, running, unscheduled
 
 OWNER = "cluster/flows/pool"
@@ -59,12 +60,12 @@ def claimed(api: Api, session: Session, name: str) -> Run:
 def stored(api: Api, resource: str, count: int) -> list[Json]:
     """The events about a resource, when there are as many: the server writes them in the end."""
     ask = {"filter": {"resource": {"id": [resource]}, "order": "ASC"}}
-    for _ in range(300):
-        found: list[Json] = api.call("POST", "/events/filter", ask)["events"]
-        if len(found) >= count:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{len(found)} events of {count} about {resource}")
+
+    def found() -> list[Json]:
+        events: list[Json] = api.call("POST", "/events/filter", ask)["events"]
+        return events if len(events) >= count else []
+
+    return until(found, lambda: f"not {count} events about {resource}")
 
 
 def test_the_server_keeps_each_event_of_a_pod_once(prefect3: Server) -> None:

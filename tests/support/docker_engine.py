@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 IMAGE = "box:1"
 _LEASH = Path(__file__).with_name("cluster") / "leash.py"
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 from deployctl.core.stop import Stop
 from deployctl.worker.model import Changed, Job, Listed, News, Phase, Printed, Runtime
+from tests.support.waiting import PATIENCE
 
-SECONDS = 30.0
+SECONDS = PATIENCE
 
 
 class Heard:

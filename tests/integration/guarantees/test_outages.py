@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import Bench, until
+from tests.support.waiting import until
+from tests.support.worker import Bench
 
 JOBS = "/jobs$"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 LOST = "exited without reporting"
 

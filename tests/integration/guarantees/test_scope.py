@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.pods import SCHEDULER
-from tests.support.worker import Bench, until
+from tests.support.waiting import until
+from tests.support.worker import Bench
 
 only_with_events = pytest.mark.parametrize("server", ["prefect3"], indirect=True)
 

@@ -14,7 +14,8 @@ from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.prefect_cli import PrefectCli
 from tests.support.servers import Server
-from tests.support.worker import Bench, until
+from tests.support.waiting import until
+from tests.support.worker import Bench
 
 JOBS = "/jobs$"
 NOW = {"propagationPolicy": "Background"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import cycle, pairwise
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 FINAL = {"COMPLETED", "CRASHED", "CANCELLED"}
 POLL = "/get_scheduled_flow_runs$"
@@ -127,7 +128,7 @@ class TestSlotsNeverLeak:
                 waiting.difference_update(run for run in states if states[run] in FINAL)
                 return not waiting
 
-            until(all_final, bench.workers_said, seconds=90)
+            until(all_final, bench.workers_said, seconds=240)
             assert len(met) > len(FATES) * 3
             until(lambda: has_no_job(bench, worker), lambda: worker.page("/metrics")[1])
             last = [bench.run() for _ in range(LIMIT)]

@@ -29,7 +29,7 @@ from tests.support.cluster.pki import Authority, new_key
 LOOPBACK = "127.0.0.1"
 SERVICES = "10.96.0.0/16"
 SERVICE = "10.96.0.1"
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 CONTROLLERS = (
     "job-controller",
     "cronjob-controller",

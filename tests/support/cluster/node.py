@@ -38,7 +38,7 @@ PACKAGES = {
 PLUGINS = Path("/usr/lib/cni")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NETWORKS = ipaddress.IPv4Network("10.88.0.0/16")
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 
 
 def lacks() -> str:

@@ -12,11 +12,11 @@ scheduler and nodes, `SCHEDULER` keeps them from it.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.cluster.api import KubeApi, Refused
+from tests.support.waiting import until
 
 SCHEDULER = "none"
 """The `schedulerName` of all pods here: nobody serves it."""
@@ -44,16 +44,14 @@ class Kubelet:
         found = self._api.items(self._pods + selector)
         return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
-    def pod_of(self, job: str, *, other_than: str = "", seconds: float = 30.0) -> str:
+    def pod_of(self, job: str, *, other_than: str = "") -> str:
         """The name of the job's newest pod, as soon as there is one that is not `other_than`."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def others() -> list[str]:
             names = [pod["metadata"]["name"] for pod in self.pods(job)]
-            fresh = [name for name in names if name != other_than]
-            if fresh:
-                return str(fresh[-1])
-            time.sleep(0.02)
-        raise AssertionError(f"no pod of job {job} after {seconds:g} s")
+            return [name for name in names if name != other_than]
+
+        return until(others, lambda: f"no pod of job {job}")[-1]
 
     def get(self, pod: str) -> Any:
         """The pod as it is, or None."""
@@ -134,26 +132,25 @@ class Kubelet:
             self.remove(meta["name"])
         return [meta["name"] for meta in found]
 
-    def remove_job(self, job: str, seconds: float = 30.0) -> None:
+    def remove_job(self, job: str) -> None:
         """Waits until a job that was deleted is gone; its pods go when they are asked to."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.remove_terminating()
-            if self._api.find(f"{self._job}/{job}") is None:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"job {job} is there after {seconds:g} s")
 
-    def wait_for_job(self, job: str, condition: str, seconds: float = 30.0) -> Any:
+        def gone() -> bool:
+            self.remove_terminating()
+            return self._api.find(f"{self._job}/{job}") is None
+
+        until(gone, lambda: f"job {job} is there")
+
+    def wait_for_job(self, job: str, condition: str) -> Any:
         """The job, as soon as it has the condition: Complete, Failed, FailureTarget, …"""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def reached() -> Any:
             found = self._api.request("GET", f"{self._job}/{job}")
             conditions = found.get("status", {}).get("conditions", [])
-            if any(c["type"] == condition and c["status"] == "True" for c in conditions):
-                return found
-            time.sleep(0.02)
-        raise AssertionError(f"job {job} is not {condition} after {seconds:g} s")
+            holds = any(c["type"] == condition and c["status"] == "True" for c in conditions)
+            return found if holds else None
+
+        return until(reached, lambda: f"job {job} is not {condition}")
 
     def _disrupted(self, pod: str, reason: str, target_reason: str, message: str) -> None:
         self.schedule(pod)

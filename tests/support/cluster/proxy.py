@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from tests.support.cluster.api import KubeApi, write_kubeconfig
 from tests.support.exchanges import Exchange
 from tests.support.proxy import Answer, Handler, Proxy, hang_up
+from tests.support.waiting import until
 
 
 class KubeProxy(Proxy):
@@ -27,7 +28,6 @@ class KubeProxy(Proxy):
     def __init__(self, api: KubeApi, kubeconfig: Path, namespace: str = "default") -> None:
         self._api = api
         self._streams: list[_Stream] = []
-        self._opened = threading.Condition()
         super().__init__(api.url)
         self.kubeconfig = write_kubeconfig(kubeconfig, {"server": self.api_url}, {}, namespace)
 
@@ -37,19 +37,13 @@ class KubeProxy(Proxy):
         """The watches that are open at both ends."""
         return [stream.exchange for stream in self._open_streams(path)]
 
-    def await_watch(self, path: str = "", seconds: float = 30.0) -> Exchange:
+    def await_watch(self, path: str = "") -> Exchange:
         """Waits until a watch is open, and gives the oldest."""
-        with self._opened:
-            if not self._opened.wait_for(lambda: self.watches(path), seconds):
-                raise AssertionError(f"no watch of {path!r} after {seconds:g} s")
-        return self.watches(path)[0]
+        return until(lambda: self.watches(path), lambda: f"no watch of {path!r}")[0]
 
     def say(self, frame: Any, path: str = "") -> int:
         """Sends a frame of one's own on the open watches; gives how many they are."""
-        streams = self._open_streams(path)
-        for stream in streams:
-            stream.say(frame)
-        return len(streams)
+        return sum(stream.say(frame) for stream in self._open_streams(path))
 
     def cut(self, path: str = "") -> int:
         """Closes the connections of the open watches; gives how many they were."""
@@ -88,9 +82,7 @@ class KubeProxy(Proxy):
         stream = _Stream(handler, exchange, answer)
         stream.open()
         handler.decided()
-        with self._opened:
-            self._streams.append(stream)
-            self._opened.notify_all()
+        self._streams.append(stream)
         try:
             stream.pump()
         finally:
@@ -129,9 +121,13 @@ class _Stream:
                 hang_up(self._handler.connection)
             leaving.join()
 
-    def say(self, frame: Any) -> None:
-        """Sends a frame that the server did not."""
-        self._send(json.dumps(frame).encode() + b"\n")
+    def say(self, frame: Any) -> bool:
+        """Sends a frame that the server did not, unless the client is about to leave."""
+        try:
+            self._send(json.dumps(frame).encode() + b"\n")
+        except (OSError, ValueError):  # ValueError: the handler has closed its file
+            return False
+        return True
 
     def cut(self) -> None:
         """Closes both connections."""
