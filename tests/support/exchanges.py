@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
@@ -57,6 +58,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     seconds: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
+    """Ends a delay before its time."""
 
     def take(self, exchange: Exchange) -> bool:
         """Whether the request is meant; uses the fault up by one where it is."""

@@ -13,7 +13,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Self, Unpack
 from urllib.parse import urlsplit
 
 from tests.support.exchanges import Exchange, Fault, Where
+from tests.support.ports import held_port
 
 # Not passed on: they concern one connection only (RFC 9110, 7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"}
@@ -41,7 +41,10 @@ class Proxy:
         self._last_is_answered = True
         self._open: set[socket.socket] = set()
         self.exchanges: list[Exchange] = []
-        self._listen(0)
+        self._held = held_port()
+        self.port: int = self._held.getsockname()[1]
+        self.api_url = f"http://127.0.0.1:{self.port}{self._target.path}"
+        self._listen()
 
     # What passed
 
@@ -67,10 +70,7 @@ class Proxy:
             self._quiet.wait_for(lambda: not self._under_way, timeout=60)
             self.exchanges, self._faults, self._last = [], [], None
         if self._stopped:
-            try:
-                self._listen(self.port)
-            except OSError:  # somebody has taken the port meanwhile
-                self._listen(0)
+            self._listen()
 
     # What to break
 
@@ -97,9 +97,11 @@ class Proxy:
         """Keeps the connection open and never answers; the server never gets the request."""
         self._break(Fault("hang", where))
 
-    def delay(self, seconds: float, **where: Unpack[Where]) -> None:
-        """Waits before the request is passed on."""
-        self._break(Fault("delay", where, seconds=seconds))
+    def delay(self, seconds: float, **where: Unpack[Where]) -> threading.Event:
+        """Waits before the request is passed on; whoever sets the event ends that."""
+        fault = Fault("delay", where, seconds=seconds)
+        self._break(fault)
+        return fault.over
 
     def stop_after(self, number: int, *, answer_last: bool = True) -> None:
         """Passes on `number` requests counted from the first or the last `clear`, then is gone.
@@ -135,17 +137,16 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:
         self._vanish()
+        self._held.close()
 
-    def _listen(self, port: int) -> None:
+    def _listen(self) -> None:
         proxy = self
 
         class Own(Handler):
             owner = proxy
 
-        self._server = _Server(("127.0.0.1", port), Own)
+        self._server = _Server(("127.0.0.1", self.port), Own)
         self._stopped = False
-        self.port: int = self._server.server_address[1]
-        self.api_url = f"http://127.0.0.1:{self.port}{self._target.path}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -309,7 +310,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, exchange: Exchange, raw: bytes, faults: list[Fault], *, lost: bool) -> None:
         for fault in faults:
-            time.sleep(fault.seconds)
+            fault.over.wait(fault.seconds)
         act = faults[-1].act if faults else None
         if act == "refuse":
             return
