@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.worker import WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.integration
 
@@ -75,9 +76,9 @@ def test_what_no_waiting_cures_ends_the_start(
 ) -> None:
     env = {"PREFECT_API_URL": prefect3.api_url}
     with WorkerProcess(tmp_path, env, "--type", "process", "--pool", pool, "--run-once") as maker:
-        assert maker.process.wait(60) == 0
+        assert maker.wait() == 0
     with WorkerProcess(tmp_path, env, "--pool", pool, *args) as worker:
-        assert worker.process.wait(60) == 1
+        assert worker.wait() == 1
     line = worker.told("worker.failed")[-1]
     assert line["facts"]["code"] == code
     assert message in line["message"]

@@ -17,16 +17,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN, recall
-from deployctl.worker.runs import FINAL
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.proxy import error
 from tests.support.proxy import Proxy, hang_up
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess, without_hand_backs
 
 FATES = {"completes": 80, "crashes": 8, "again": 6, "cancelled": 6}
 """What becomes of runs, and how many of a hundred: `again` is scheduled once more by its process,
@@ -239,7 +238,7 @@ class Weather:
         draw = self._draw
         side = draw.choice(list(self._due))
         watches = {"cut": self._kube.cut, "frozen": self._kube.freeze, "expired": self._expire}
-        requests: dict[str, Callable[[], None]] = {
+        requests: dict[str, Callable[[], object]] = {
             "500": lambda: side.answer(500),
             "503": lambda: side.answer(503),
             "429": lambda: side.answer(429, headers={"Retry-After": "1"}),
@@ -358,29 +357,16 @@ def _judge(
         jobs[ledger.runs[attempt]] += len(uids)
     for run, fate in runs.items():
         states = bench.states(run)
-        claims = [state for state in states if state["name"] == "Pending"]
-        figures.attempts += len(claims)
-        history, back = without_hand_backs(
-            [type_ for type_, _ in groupby(state["type"] for state in states)]
-        )
+        history, back = without_hand_backs(states)
+        claims = sum(state["name"] == "Pending" for state in states) - back
+        figures.attempts += claims
         figures.handed_back += back
         wanted = HISTORY[fate]
         told = f"{fate} {run}: {jobs[run]} Jobs, {flows.begun[run]} begun, {history}"
-        if max(jobs[run], flows.begun[run], len(claims) - back) > wanted.count("PENDING"):
+        if max(jobs[run], flows.begun[run], claims) > wanted.count("PENDING"):
             figures.doubled.append(told)
         elif history != wanted or flows.begun[run] < wanted.count("RUNNING"):
             figures.lost.append(told)
-
-
-def without_hand_backs(history: list[str]) -> tuple[list[str], int]:
-    """A run's types of states without claims that came after its end, and how many these were."""
-    kept: list[str] = []
-    for type_ in history:
-        if kept[-1:] == ["PENDING"] and kept[-2:-1] == [type_] and type_ in FINAL:
-            del kept[-1]
-        else:
-            kept.append(type_)
-    return kept, (len(history) - len(kept)) // 2
 
 
 @contextmanager

@@ -10,31 +10,29 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from deployctl.jobs.pools import kubernetes_template
-from deployctl.worker.vitals import FROZEN_AFTER
 from tests.support.api import Api
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.pods import Kubelet, unscheduled
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
+from tests.support.hurry import Hurry
+from tests.support.ports import held_port
 from tests.support.proxy import Proxy
-from tests.support.servers import free_port
-
-T = TypeVar("T")
+from tests.support.waiting import PATIENCE, until
 
 PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
 COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
 ROOT = Path(__file__).parents[2]
-PATIENCE = 100.0
-"""Seconds that a busy machine may need for what takes one."""
+DEFAULT = Hurry()
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "1",
@@ -50,13 +48,11 @@ class WorkerProcess:
         folder: Path,
         env: dict[str, str],
         *args: str,
-        ahead: float = 0.0,
-        frozen_after: float = FROZEN_AFTER,
+        hurry: Hurry = DEFAULT,
     ) -> None:
-        """`ahead`: by how many seconds its clock is wrong; `frozen_after`: after how many without a
-        sign of life one of its loops counts as frozen."""
-        self.port = free_port()
-        self._command = [*PROGRAM, str(ahead), str(frozen_after), *COMMAND, *args]
+        self._held = held_port()
+        self.port: int = self._held.getsockname()[1]
+        self._command = [*PROGRAM, json.dumps(asdict(hurry)), *COMMAND, *args]
         self._folder = folder
         self._env = isolated(folder / "home", **QUICK | env)
         self._env["PREFECT_WORKER_WEBSERVER_PORT"] = str(self.port)
@@ -76,7 +72,8 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.stop()
+        with self._held:
+            self.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -106,19 +103,24 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 40.0) -> int:
+    def stop(self) -> int:
         """Ends it as Kubernetes does; gives its exit code."""
         if self.is_alive:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=seconds)
+            return self.wait()
         finally:
             self.kill()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(PATIENCE)
 
     def page(self, path: str) -> tuple[int, str]:
         """A page of its health server: status and text; status 0 while nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as page:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -259,22 +261,14 @@ class Bench:
 
     # Workers
 
-    def worker(
-        self,
-        *args: str,
-        ahead: float = 0.0,
-        frozen_after: float = FROZEN_AFTER,
-        **env: str,
-    ) -> WorkerProcess:
+    def worker(self, *args: str, hurry: Hurry = DEFAULT, **env: str) -> WorkerProcess:
         """A worker of the pool, not started yet; see `WorkerProcess`."""
         sides = {
             "PREFECT_API_URL": self.proxy.api_url,
             "KUBECONFIG": str(self.kube_proxy.kubeconfig),
         }
         args = ("--pool", self.pool, *args)
-        made = WorkerProcess(
-            self.folder, sides | env, *args, ahead=ahead, frozen_after=frozen_after
-        )
+        made = WorkerProcess(self.folder, sides | env, *args, hurry=hurry)
         self._workers.append(made)
         return made
 
@@ -283,15 +277,15 @@ class Bench:
         return "\n".join(worker.output[-4000:] for worker in self._workers)
 
 
-def until(happens: Callable[[], T], why: Callable[[], str], seconds: float = PATIENCE) -> T:
-    """What `happens` gives, once it is something; fails with `why` after too long.
+def without_hand_backs(states: list[Any]) -> tuple[list[str], int]:
+    """The types of a run's states, each once in a row, without claims that came after its end, and
+    how many these were.
 
-    Whoever is asked works for it, so the pauses grow: a tenth of what was waited already.
+    Servers accept such a claim, and the worker then puts the run back into the state in which it
+    had ended. Its time is that of its arrival, which may be before the end. A run that is scheduled
+    can be claimed once.
     """
-    begin = time.monotonic()
-    while not (found := happens()):
-        waited = time.monotonic() - begin
-        if waited > seconds:
-            raise AssertionError(f"nothing after {seconds:g} s\n{why()}")
-        time.sleep(min(max(0.05, waited / 10), 0.25))
-    return found
+    claims = [state["id"] for state in states if state["name"] == "Pending"]
+    late = claims[sum(state["type"] == "SCHEDULED" for state in states) :]
+    kept = (state["type"] for state in states if state["id"] not in late)
+    return [type_ for type_, _ in groupby(kept)], len(late)

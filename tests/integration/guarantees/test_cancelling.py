@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.worker import Bench, until
+from tests.support.hurry import Hurry
+from tests.support.waiting import PATIENCE, until
+from tests.support.worker import Bench
 
 DEAF = {"command": "python -m prefect.engine"}
 
@@ -77,7 +79,7 @@ class TestCancelWorksInEveryPhase:
 
     def test_while_the_flow_hears_it_or_cannot(self, bench: Bench) -> None:
         hears, deaf = bench.run(), bench.run(job_variables=DEAF)
-        with bench.worker() as worker:
+        with bench.worker(hurry=Hurry(cancel_grace=PATIENCE)) as worker:
             for run in (hears, deaf):
                 begins(bench, run)
                 bench.report(run, "CANCELLING")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 CODES = (401, 403, 404, 409, 422, 429, 500, 503)
 SHARED = {
@@ -87,7 +88,7 @@ def test_decoration_never_fails_a_run(bench: Bench) -> None:
     place = f"/flow_runs/{run}$"
     bench.proxy.answer(403, method="PATCH", path=place, times=None)
     with impatient(bench) as worker:
-        until(lambda: len(bench.proxy.seen("PATCH", place)) == 3, bench.workers_said)
+        until(lambda: len(bench.proxy.seen("PATCH", place)) >= 3, bench.workers_said)
         awaits_all(bench, worker, [run])
         assert len(worker.told("run.submitted", run=run)) == 1
         bench.proxy.clear()

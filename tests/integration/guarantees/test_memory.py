@@ -7,13 +7,17 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.hurry import Hurry
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 WATCHED = "/(jobs|pods)$"
 WARM, MANY = 3_000, 5_000
 HELD = 10.0
 """Seconds for which a 3.x server keeps the worker waiting at first, so that as many events of pods
 wait there as may."""
+SILENCE = 600.0
+"""Seconds: as long as the test lasts, both streams are the first ones."""
 GROWTH = 3_000_000
 """Bytes, for what the allocator likes to keep: less than the facts of MANY jobs, and a tenth of
 their JSON."""
@@ -54,7 +58,7 @@ class TestSharedWatchAndBoundedMemory:
 
     def test_however_many_jobs_come_and_go(self, bench: Bench) -> None:
         run = bench.run(job_variables={"stream_output": False})
-        with bench.worker() as worker:
+        with bench.worker(hurry=Hurry(silence=SILENCE)) as worker:
             pod = bench.begin(run)
             worker.await_told("job.running", run=run)
             [job], one = bench.jobs(run), bench.kubelet.get(pod)

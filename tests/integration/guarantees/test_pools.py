@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 DUE = "/get_scheduled_flow_runs$"
 
@@ -49,7 +50,7 @@ class TestTyposAreVisible:
     )
     def test_at_the_start(self, bench: Bench, args: list[str], message: str, help_: str) -> None:
         with bench.worker(*args) as worker:
-            assert worker.process.wait(timeout=60) == 1
+            assert worker.wait() == 1
         [line] = worker.told("worker.failed")
         assert line["facts"]["code"] == "DC603"
         assert message in line["message"]
@@ -59,7 +60,7 @@ class TestTyposAreVisible:
     def test_a_pool_that_is_not_there(self, bench: Bench) -> None:
         bench.pool = f"nope-{uuid.uuid4().hex[:6]}"
         with bench.worker("--no-create-pool-if-not-found") as worker:
-            assert worker.process.wait(timeout=60) == 1
+            assert worker.wait() == 1
         [line] = worker.told("worker.failed")
         assert f"there is no work pool '{bench.pool}'" in line["message"]
         assert not bench.proxy.writes
@@ -69,7 +70,7 @@ class TestTyposAreVisible:
         bench.pool = f"push-{uuid.uuid4().hex[:6]}"
         bench.api.pool(bench.pool, type_)
         with bench.worker() as worker:
-            assert worker.process.wait(timeout=60) == 1
+            assert worker.wait() == 1
         [line] = worker.told("worker.failed")
         assert f"is of type '{type_}', which needs no worker" in line["message"]
         assert not bench.proxy.writes
@@ -133,7 +134,7 @@ def test_a_pool_that_takes_the_place_of_a_deleted_one_is_served_after_a_restart(
         await_ready(worker)
         bench.api.call("DELETE", f"/work_pools/{bench.pool}")
         bench.api.pool(bench.pool, "kubernetes", template)
-        assert worker.process.wait(timeout=60) == 1
+        assert worker.wait() == 1
     [line] = worker.told("worker.failed")
     assert "there is another of that name" in line["message"]
     with bench.worker():

@@ -7,9 +7,13 @@ from contextlib import ExitStack
 from deployctl.worker.runtimes.kubernetes.rights import JOBS
 from tests.integration.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
+from tests.support.hurry import Hurry
 from tests.support.kubernetes_jobs import rules
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
+LASTING = Hurry(lease=12.0)
+"""No leader is so slow that it loses its lease."""
 POD_EVENT = "prefect.kubernetes.pod."
 
 
@@ -48,7 +52,9 @@ class TestReplicasDoNotMultiplyLoad:
 
     def test_one_of_three_observes_until_it_dies(self, bench: Bench) -> None:
         with ExitStack() as stack:
-            workers = [stack.enter_context(bench.worker("--name", name)) for name in "abc"]
+            workers = [
+                stack.enter_context(bench.worker("--name", name, hurry=LASTING)) for name in "abc"
+            ]
             for worker in workers:
                 worker.await_told("worker.started")
             [leader] = until(lambda: leaders(workers), bench.workers_said)

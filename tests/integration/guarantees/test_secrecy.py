@@ -8,7 +8,8 @@ import pytest
 
 from tests.integration.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
-from tests.support.worker import Bench, until
+from tests.support.waiting import until
+from tests.support.worker import Bench
 
 KEY = "pnu_swordfish_0123456789"
 AUTH = "admin:marlin-9876"
@@ -86,7 +87,7 @@ class TestSecretSafety:
         variable = f"{INTEGRATION}_{half}"
         name: dict[str, Any] = {variable: "prefect"}
         with bench.worker(PREFECT_API_KEY=KEY, **name) as worker:
-            assert worker.process.wait(timeout=60) == 1
+            assert worker.wait() == 1
         [line] = worker.told("worker.failed")
         assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
         assert not bench.kube_proxy.writes

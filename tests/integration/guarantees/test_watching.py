@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.proxy import error
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.hurry import Hurry
+from tests.support.waiting import until
+from tests.support.worker import Bench, WorkerProcess
 
 WATCHED = "/(jobs|pods)$"
 POLL = "/get_scheduled_flow_runs$"
@@ -63,6 +65,12 @@ def complains_of(worker: WorkerProcess, *parts: str) -> Callable[[], bool]:
     return complains
 
 
+def tells_of_poll(worker: WorkerProcess) -> bool:
+    """Whether `/health` says that this loop is frozen."""
+    status, text = worker.page("/health")
+    return status == 503 and "'poll'" in text
+
+
 def recovers(bench: Bench, worker: WorkerProcess) -> None:
     """All is well, without a restart."""
     bench.proxy.clear()
@@ -107,8 +115,8 @@ class TestHealthIsTheTruth:
     @pytest.mark.parametrize("server", ["prefect3"], indirect=True)
     def test_a_loop_that_hangs_makes_it_ill(self, bench: Bench) -> None:
         """Requests end by themselves; one that does not stands for any defect."""
-        with bench.worker(frozen_after=3, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
+        soon = Hurry(frozen_after=3)
+        with bench.worker(hurry=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
             bench.proxy.hang(path=POLL)
-            until(lambda: worker.page("/health")[0] == 503, bench.workers_said)
-            assert "'poll'" in worker.page("/health")[1]
+            until(lambda: tells_of_poll(worker), bench.workers_said)

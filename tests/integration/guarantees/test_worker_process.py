@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.worker import Bench, WorkerProcess, until
+from tests.support.hurry import Hurry
+from tests.support.waiting import PATIENCE, until
+from tests.support.worker import Bench, WorkerProcess
 
 JOBS = "/jobs$"
 CLAIM = "/set_state$"
@@ -36,7 +38,7 @@ class TestClockIndependence:
             }
         )
         due = bench.run()
-        with bench.worker(ahead=ahead):
+        with bench.worker(hurry=Hurry(ahead=ahead)):
             bench.finish(due)
             until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.workers_said)
         assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
@@ -63,14 +65,15 @@ class TestFastCleanStop:
     def test_what_is_being_created_is_finished_and_nothing_more_is_claimed(
         self, bench: Bench, number: signal.Signals
     ) -> None:
-        bench.kube_proxy.delay(2, method="POST", path=JOBS)
+        delayed = bench.kube_proxy.delay(PATIENCE, method="POST", path=JOBS)
         under_way = bench.run()
-        with sigint_ignored(), bench.worker() as worker:
+        with sigint_ignored(), bench.worker(hurry=Hurry(patience=PATIENCE)) as worker:
             until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
             worker.process.send_signal(number)
             worker.await_told("worker.stopping")
             left = bench.run()
-            assert worker.process.wait(timeout=30) == 0
+            delayed.set()
+            assert worker.wait() == 0
         [job] = bench.jobs()
         assert bench.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
         assert bench.types(left) == ["SCHEDULED"]
@@ -96,7 +99,7 @@ class TestFastCleanStop:
             bench.proxy.hang(times=None)
             until(lambda: len(bench.proxy.exchanges) > seen, bench.workers_said)
             worker.process.send_signal(signal.SIGTERM)
-            assert worker.process.wait(timeout=25) == 0
+            assert worker.process.wait(timeout=50) == 0
         assert worker.told("worker.stopped")
 
 
