@@ -34,7 +34,7 @@ MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 
 _ACCEPT = {"Accept": ", ".join([OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST])}
 _PIECE = 1 << 20
-_DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]+")
+DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ class Registry:
         reply = self._wire.ask(Request("GET", path, about, _may_pull(repository), _ACCEPT))
         kind = reply.headers.get("content-type", "").partition(";")[0].strip()
         digest = reference
-        if not _DIGEST.fullmatch(reference):
+        if not DIGEST.fullmatch(reference):
             digest = reply.headers.get("docker-content-digest", "")
-            if kind not in INDEXES | MANIFESTS or not _DIGEST.fullmatch(digest):
+            if kind not in INDEXES | MANIFESTS or not DIGEST.fullmatch(digest):
                 digest = digest_of(reply.content)
         _verify(hashlib.new(digest.partition(":")[0], reply.content), digest, self.host)
         return Manifest(reply.content, kind, digest)
@@ -125,7 +125,7 @@ class Registry:
         if reply.status == 404:
             return None
         digest = reply.headers.get("docker-content-digest", "")
-        return digest if _DIGEST.fullmatch(digest) else self.manifest(repository, reference).digest
+        return digest if DIGEST.fullmatch(digest) else self.manifest(repository, reference).digest
 
     def put_manifest(self, repository: str, reference: str, content: bytes, kind: str) -> str:
         """Stores a manifest or index of the media type `kind` under a tag or its digest.

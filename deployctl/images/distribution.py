@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from deployctl.clients.registry import INDEXES, MANIFESTS, Manifest, Pushed, Registry
+from deployctl.clients.registry import DIGEST, INDEXES, MANIFESTS, Manifest, Pushed, Registry
 from deployctl.clients.registry_auth import Login
 from deployctl.clients.registry_errors import Denied, RegistryError
 from deployctl.core.retry import Backoff
@@ -23,7 +23,8 @@ from deployctl.images.platform import Platform, best, described
 from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
 
 _HUB_API = f"registry-1.{DOCKER_HUB}"
-_OF_A_PART = {"digest", "size", "mediaType"}
+_OF_A_PART = {"digest": str, "size": int, "mediaType": str}
+_OF_A_CONFIG = {"config": dict, "rootfs": dict, "history": list}
 
 
 class NoImage(RegistryError):
@@ -131,10 +132,7 @@ class Registries:
             type=found.type,
             manifest=manifest,
             config=config,
-            layers=tuple(
-                Layer(str(each["digest"]), int(each["size"]), str(each["mediaType"]))
-                for each in parts
-            ),
+            layers=tuple(Layer(each["digest"], each["size"], each["mediaType"]) for each in parts),
             platform=there,
         )
 
@@ -188,9 +186,10 @@ class Registries:
         try:
             pieces = registry.pull_blob(reference.repository, str(manifest["config"]["digest"]))
             config = json.loads(b"".join(pieces))
-        except (ValueError, KeyError, TypeError) as error:
+            typed = all(isinstance(config.get(k) or t(), t) for k, t in _OF_A_CONFIG.items())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _no_image(reference) from error
-        if not isinstance(config, dict):
+        if not typed or not all(isinstance(each, dict) for each in config.get("history") or ()):
             raise _no_image(reference)
         return config
 
@@ -200,12 +199,19 @@ def _parsed(found: Manifest, reference: Reference) -> tuple[Json, Sequence[Json]
     try:
         value = json.loads(found.content)
         parts = value["manifests" if found.type in INDEXES else "layers"]
-        complete = all(each.keys() >= _OF_A_PART for each in parts)
+        complete = all(map(_is_part, parts))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_image(reference) from error
     if not complete:
         raise _no_image(reference)
     return value, parts
+
+
+def _is_part(value: Json) -> bool:
+    """Whether this names a layer, or the manifest for a platform."""
+    typed = all(isinstance(value.get(key), kind) for key, kind in _OF_A_PART.items())
+    is_named = typed and DIGEST.fullmatch(value["digest"])
+    return bool(is_named) and isinstance(value.get("platform") or {}, dict)
 
 
 def _pick(reference: Reference, manifests: Sequence[Json], wanted: Platform) -> str:
@@ -214,7 +220,8 @@ def _pick(reference: Reference, manifests: Sequence[Json], wanted: Platform) -> 
     place = best(wanted, offered)
     if place is None:
         raise _no_platform(reference, wanted, offered)
-    return str(manifests[place]["digest"])
+    digest: str = manifests[place]["digest"]
+    return digest
 
 
 def _no_platform(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from deployctl.clients.registry import OCI_INDEX, OCI_MANIFEST, Manifest
 from deployctl.clients.registry_errors import (
     Denied,
     NotInRegistry,
@@ -13,8 +15,10 @@ from deployctl.clients.registry_errors import (
     RegistryUnreachable,
 )
 from deployctl.core.retry import Backoff
+from deployctl.core.values import Json
 from deployctl.images.credentials import Logins
 from deployctl.images.distribution import Registries
+from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
 
 
@@ -81,3 +85,44 @@ def test_a_registry_that_does_not_say_whether_an_image_is_there(
     registries = Registries(Logins({}))
     assert registries.find(Reference.parse(image), lines.append) is None
     assert [line.partition(" whether")[0] for line in lines] == told
+
+
+DIGEST = f"sha256:{'0' * 64}"
+PART = {"digest": DIGEST, "size": 1, "mediaType": "a/b"}
+CONFIG = {"os": "linux", "architecture": "amd64"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "manifest", "config"),
+    [
+        (OCI_MANIFEST, "{", {}),
+        (OCI_MANIFEST, [], {}),
+        (OCI_MANIFEST, {"config": PART}, {}),
+        (OCI_MANIFEST, {"config": PART, "layers": ["a"]}, CONFIG),
+        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "size": "x"}]}, CONFIG),
+        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "digest": "md4:0"}]}, CONFIG),
+        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "digest": None}]}, CONFIG),
+        (OCI_MANIFEST, {"config": {}, "layers": []}, CONFIG),
+        (OCI_MANIFEST, {"config": PART, "layers": []}, []),
+        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "config": ["a"]}),
+        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "rootfs": ["a"]}),
+        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "history": ["a"]}),
+        (OCI_INDEX, {"manifests": [{**PART, "platform": "linux"}]}, CONFIG),
+        (OCI_INDEX, {"manifests": {}}, CONFIG),
+    ],
+)
+def test_what_is_no_image_is_told_whatever_it_is(
+    monkeypatch: pytest.MonkeyPatch, kind: str, manifest: Json, config: Json
+) -> None:
+    class Holds:
+        def manifest(self, *_: str) -> Manifest:
+            text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+            return Manifest(text.encode(), kind, DIGEST)
+
+        def pull_blob(self, *_: str) -> Iterator[bytes]:
+            yield json.dumps(config).encode()
+
+    monkeypatch.setattr(Registries, "at", lambda *_: Holds())
+    with pytest.raises(RegistryError) as raised:
+        Registries(Logins({})).resolve(Reference.parse("a"), Platform("linux", "amd64"))
+    assert raised.value.code in ("DC718", "DC719")
