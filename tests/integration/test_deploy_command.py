@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.project import write_project
+from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.site import Site, entry, errors
+from tests.support.waiting import PATIENCE, until
 
 
 def test_a_missing_work_pool_is_an_error_before_anything_is_written(site: Site) -> None:
@@ -99,12 +100,12 @@ def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
     site.deploy()
     site.write([entry(tags=["b"], description="b")])
     site.proxy.clear()
-    site.proxy.delay(1.0, method="PATCH", path="/deployments/")
+    delayed = site.proxy.delay(PATIENCE, method="PATCH", path="/deployments/")
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(site.cli, "deploy", "--all", cwd=site.folder, api_url=site.proxy.api_url)
-        while not site.proxy.seen("PATCH"):
-            time.sleep(0.02)
+        until(lambda: site.proxy.seen("PATCH"))
         site.api.update("hello", "daily", tags=["c"], description="c")
+        delayed.set()
         assert slow.result().code == 0
     live = site.live()
     assert (live["tags"], live["description"]) == (["b"], "b")
@@ -138,7 +139,7 @@ def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
 ) -> None:
     site.write([entry(name=f"d{n}") for n in range(30)])
     site.proxy.clear()
-    site.proxy.delay(0.3, method="POST", path="/deployments/$", times=None)
+    site.proxy.delay(1.0, method="POST", path="/deployments/$", times=None)
     program = Path(sys.executable).with_name("deployctl")
     env = isolated(site.folder / "home", PREFECT_API_URL=site.proxy.api_url)
     with subprocess.Popen(
@@ -149,10 +150,9 @@ def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        while len(site.proxy.seen("POST", "/deployments/$")) < 3:
-            time.sleep(0.02)
+        until(lambda: len(site.proxy.seen("POST", "/deployments/$")) >= 3)
         running.send_signal(sent)
-        said, complaints = running.communicate(timeout=60)
+        said, complaints = running.communicate(timeout=PATIENCE)
     assert running.returncode == code, said + complaints
     assert "not done" in said
     assert "Traceback" not in complaints
@@ -242,18 +242,18 @@ def test_a_server_that_is_killed_and_comes_back_is_made_true_by_the_next_deploy(
     version: str, fresh_server: FreshServer, cli: Cli, tmp_path: Path
 ) -> None:
     server = fresh_server(version)
-    with Api(server.api_url) as api:
+    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
+        proxy.delay(1.0, method="POST", path="/deployments/$", times=None)
         file = {"name": "site", "deployments": [entry(name=f"d{n}") for n in range(20)]}
         write_project(tmp_path, json.dumps(file))
         impatient = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
         with ThreadPoolExecutor() as pool:
-            first = pool.submit(
-                cli, "deploy", "--all", cwd=tmp_path, api_url=server.api_url, **impatient
-            )
-            while not api.call("POST", "/deployments/filter", {}):
-                time.sleep(0.02)
+            command = ("deploy", "--all", "--concurrency", "2")
+            first = pool.submit(cli, *command, cwd=tmp_path, api_url=proxy.api_url, **impatient)
+            until(lambda: api.call("POST", "/deployments/filter", {}))
             server.kill()
+            proxy.stop_after(0)
             ended = first.result()
         assert ended.code == 1
         assert "failed" in ended.stdout

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,6 +17,7 @@ from deployctl.core.values import Json
 from tests.integration.conftest import FreshServer
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server
+from tests.support.waiting import PATIENCE
 
 Through = Callable[[Server], Proxy]
 VERSIONS = [PREFECT_3, PREFECT_2]
@@ -144,15 +145,14 @@ def test_a_busy_server_is_asked_again(server: Server, proxy: Through) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_server_that_restarts_in_the_middle(version: str, fresh_server: FreshServer) -> None:
     server = fresh_server(version)
-    with to(server.api_url, max_retries=8) as session:
+    with to(server.api_url, max_retries=10) as session:
         parent = flow(session, "restarted")
         server.kill()
-        back = threading.Timer(0.5, server.start)
-        back.start()
-        try:
-            outcomes = run_all({n: deploy(parent, f"d{n}") for n in range(20)}, session)
-        finally:
-            back.join()
+        with ThreadPoolExecutor() as pool:
+            talks = {n: deploy(parent, f"d{n}") for n in range(20)}
+            running = pool.submit(run_all, talks, session)
+            server.start()
+            outcomes = running.result()
         assert [str(each.error) for each in outcomes.values() if not each.ok] == []
 
 
@@ -176,11 +176,8 @@ def test_refusals_name_the_object_and_the_fields(server: Server) -> None:
 def test_waiting_for_a_server_that_is_not_there_yet(fresh_server: FreshServer) -> None:
     server = fresh_server(PREFECT_3)
     server.kill()
-    back = threading.Timer(0.5, server.start)
-    back.start()
-    try:
-        with to(server.api_url) as session:
-            session.wait_for_api(60)
-            assert run(detect(), session) == Dialect((3, 8, 8))
-    finally:
-        back.join()
+    with to(server.api_url) as session, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(session.wait_for_api, PATIENCE)
+        server.start()
+        waiting.result()
+        assert run(detect(), session) == Dialect((3, 8, 8))
