@@ -31,6 +31,9 @@ from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.project import write_project
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, running
 
+# The first test of a version has both tools deploy all cases.
+pytestmark = pytest.mark.timeout(900)
+
 PROJECTS = {"prefect.yaml": ("name: parity\n", CASES), "built.yaml": (TOP_LEVEL, BUILT)}
 VERSIONS = {2: PREFECT_2, 3: PREFECT_3}
 OF_THE_SERVER = {

@@ -30,7 +30,7 @@ ATTENTIVE = {"PREFECT_RUNNER_POLL_FREQUENCY": "2"}
 
 
 def deployments(version: str) -> list[dict[str, Any]]:
-    soon = datetime.now(UTC) + timedelta(seconds=25)
+    soon = datetime.now(UTC) + timedelta(seconds=75)  # the server has to know of it before
     daily = {"interval": timedelta(days=1).total_seconds(), "anchor_date": soon.isoformat()}
     return [
         entry("succeeds", "on-schedule", schedules=[daily]),

@@ -14,7 +14,9 @@ from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.soak import QUIET, Plan, soak
 from tests.support.worker import Bench
 
-PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(2.5, 6.0), patience=240.0)
+pytestmark = pytest.mark.timeout(900)
+
+PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(2.5, 6.0), patience=600.0)
 
 
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])

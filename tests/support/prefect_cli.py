@@ -69,7 +69,7 @@ class PrefectCli:
         return ended
 
 
-def run_program(command: list[str], *, cwd: Path, env: dict[str, str], timeout: int = 240) -> Ended:
+def run_program(command: list[str], *, cwd: Path, env: dict[str, str], timeout: int = 600) -> Ended:
     """Runs a program to its end with nothing on its standard input."""
     done = subprocess.run(
         command,

@@ -23,8 +23,8 @@ from tests.support.servers import Server, running
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
 LEASH = (sys.executable, "-IS", str(Path(__file__).with_name("cluster") / "leash.py"))
-PATIENCE = 150.0
-"""Seconds that a busy machine may need for what takes ten."""
+PATIENCE = 400.0
+"""Seconds that a busy machine may need for what takes twenty."""
 
 
 class Stage:
