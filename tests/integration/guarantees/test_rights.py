@@ -3,6 +3,8 @@ workers that look into all namespaces. What is lost without more is said once.""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.cluster.cluster import Cluster, Rules
@@ -39,12 +41,10 @@ LOST = ["cluster.unnamed", "lease.forbidden", "secrets.no-create"]
 
 
 def warnings(worker: WorkerProcess) -> list[str]:
-    """The events of all warnings about rights, in alphabetical order."""
-    return sorted(
-        line["event"]
-        for line in worker.journal
-        if line["level"] == "warning" and not line["event"].startswith("job.")
-    )
+    """The events of all warnings about rights, in alphabetical order: not those about jobs, nor of
+    what failed once, as it may where a server is busy."""
+    events = [line["event"] for line in worker.journal if line["level"] == "warning"]
+    return sorted(each for each in events if not re.search(r"^job\.|failed$", each))
 
 
 @pytest.mark.parametrize(
