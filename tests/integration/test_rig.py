@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -23,17 +24,26 @@ from tests.support.servers import PREFECT_2, PREFECT_3, Server
 from tests.support.waiting import until
 
 VERSIONS = [PREFECT_3, PREFECT_2]
+BUSY = 503
 
 
 def call(api_url: str, method: str, path: str, body: Any = None) -> Any:
+    """The answer to a request, which is sent again where a SQLite server is busy."""
     request = urllib.request.Request(
         api_url + path,
         method=method,
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read() or b"null")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        if error.code != BUSY:
+            raise
+        error.close()
+    time.sleep(0.1)
+    return call(api_url, method, path, body)
 
 
 def flows(api_url: str) -> set[str]:
@@ -128,11 +138,14 @@ def test_the_proxy_passes_on_and_writes_down(
     call(through.api_url, "POST", "/flows/", {"name": "rig-passed"})
     assert "rig-passed" in flows(through.api_url)
 
-    assert [(e.number, e.method, e.path, e.status) for e in through.exchanges] == [
-        (1, "POST", "/flows/", 201),
-        (2, "POST", "/flows/filter", 200),
+    passed = [each for each in through.exchanges if each.status != BUSY]
+    assert [(e.method, e.path, e.status) for e in passed] == [
+        ("POST", "/flows/", 201),
+        ("POST", "/flows/filter", 200),
     ]
-    assert [e.body for e in through.writes] == [{"name": "rig-passed"}]
+    assert [e.number for e in through.exchanges] == [*range(1, len(through.exchanges) + 1)]
+    assert through.writes[0].body == {"name": "rig-passed"}
+    assert not through.exchanges[-1].writes
 
 
 def test_a_dropped_answer_was_carried_out(server: Server, proxy: Callable[[Server], Proxy]) -> None:
@@ -157,14 +170,14 @@ def test_the_proxy_answers_in_the_servers_place_as_often_as_told(
     server: Server, proxy: Callable[[Server], Proxy]
 ) -> None:
     through = proxy(server)
-    through.answer(503, times=2, headers={"Retry-After": "1"}, body={"detail": "busy"})
+    through.answer(502, times=2, headers={"Retry-After": "1"}, body={"detail": "gone"})
     for _ in range(2):
         with pytest.raises(urllib.error.HTTPError) as refused:
             flows(through.api_url)
-        assert (refused.value.code, refused.value.headers["Retry-After"]) == (503, "1")
+        assert (refused.value.code, refused.value.headers["Retry-After"]) == (502, "1")
         refused.value.close()
     flows(through.api_url)
-    assert [e.status for e in through.exchanges] == [503, 503, 200]
+    assert [e.status for e in through.exchanges] == [502, 502, 200]
 
 
 @pytest.mark.parametrize("answered", [True, False])

@@ -101,7 +101,7 @@ def test_a_lost_answer_never_makes_two_runs(deployed: Site) -> None:
     program = ("run", "hello/daily", "--output", "json")
     done = deployed.cli(*program, cwd=deployed.folder, api_url=deployed.proxy.api_url)
     assert done.code == 0
-    assert len(deployed.proxy.seen("POST", "/create_flow_run$")) == 2
+    assert len(deployed.proxy.seen("POST", "/create_flow_run$")) >= 2
     assert [run["id"] for run in runs(deployed)] == [json.loads(done.stdout)["run"]["id"]]
 
 
