@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deployctl.core import redact
+
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize="DEPLOYCTL_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

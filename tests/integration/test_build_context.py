@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployctl.images import context
@@ -210,11 +210,7 @@ def patterns() -> st.SearchStrategy[list[str]]:
     return st.lists(st.one_of(plain, globs, deep), max_size=4)
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=25)
 @given(tree=trees(), lines=patterns())
 def test_any_tree_with_any_patterns(
     buildkit: BuildKit,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.core.values import leaves
@@ -121,7 +121,6 @@ def test_a_rule_decides_by_place_and_kind() -> None:
     assert problems == []
 
 
-unhurried = settings(deadline=None)
 plain = st.text(st.characters(exclude_characters="{}"), max_size=8)
 name = st.from_regex(r"[a-z][a-z0-9_-]{0,5}", fullmatch=True)
 template = st.one_of(
@@ -157,20 +156,17 @@ def _holds(written: Any, rendered: Any) -> bool:
     return True
 
 
-@unhurried
 @given(document, scopes)
 def test_a_second_pass_over_plain_values_changes_nothing(value: Any, scope: Scope) -> None:
     once, problems = render(value, scope)
     assert render(once, scope) == (once, problems)
 
 
-@unhurried
 @given(document, scopes)
 def test_no_key_and_no_list_item_is_ever_lost(value: Any, scope: Scope) -> None:
     assert _holds(value, render(value, scope)[0])
 
 
-@unhurried
 @given(document, scopes)
 def test_each_problem_names_a_place_that_still_holds_its_template(value: Any, scope: Scope) -> None:
     rendered, problems = render(value, scope)
@@ -178,13 +174,11 @@ def test_each_problem_names_a_place_that_still_holds_its_template(value: Any, sc
     assert {problem.path for problem in problems} <= unresolved
 
 
-@unhurried
 @given(st.recursive(scalar, lambda inner: st.lists(inner) | st.dictionaries(plain, inner)), scopes)
 def test_what_has_no_braces_is_left_alone(value: Any, scope: Scope) -> None:
     assert render(value, scope) == (value, [])
 
 
-@unhurried
 @given(scalar)
 def test_a_whole_placeholder_keeps_the_type_of_its_value(value: Any) -> None:
     result, _ = render("{{ s.x }}", Scope(outputs={"s": {"x": value}}))

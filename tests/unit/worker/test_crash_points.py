@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployctl.worker.runs import FINAL
@@ -15,12 +15,7 @@ from tests.unit.worker.simulated_worker import Event, Fault, Meanwhile
 from tests.unit.worker.simulation import World
 
 MORE = int(os.environ.get("DEPLOYCTL_EXAMPLES", "1"))
-thorough = settings(
-    max_examples=200 * MORE,
-    derandomize=MORE == 1,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+thorough = settings(max_examples=200 * MORE)
 
 small = st.integers(0, 2)
 DEEDS = st.sampled_from(["turn", "turn", "poll", "sync", "listen", "step", "act", "act", "relist"])
