@@ -13,7 +13,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from deployctl.core.errors import DeployctlError
 
@@ -70,13 +70,6 @@ class Ignore:
             return cls((line.removesuffix("\r") for line in text.split("\n")), name)
         return cls()
 
-    def excludes(self, path: str) -> bool:
-        """Whether a path, relative to the context and with `/`, is left out."""
-        excluded, matches = False, self.at_root
-        for part in [*reversed(PurePosixPath(path).parents), PurePosixPath(path)][1:]:
-            excluded, matches = self.step(str(part), matches)
-        return excluded
-
     def closes(self, folder: str) -> bool:
         """Whether nothing in a folder that is left out can be in the context."""
         return not any(kept is None or f"{kept}/".startswith(f"{folder}/") for kept in self._kept)
@@ -87,7 +80,8 @@ class Ignore:
         return (False,) * len(self._patterns)
 
     def step(self, path: str, parent: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-        """Whether a path is left out, and which patterns matched: `parent` for what is in it.
+        """Whether a path, relative to the context and with `/`, is left out, and which patterns
+        matched: `parent` for what is in it.
 
         A pattern that would change nothing is not looked at, and does not count as matched.
         """
