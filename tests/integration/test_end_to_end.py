@@ -21,6 +21,7 @@ from tests.integration.conftest import needs
 from tests.support.cluster.node import Node
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.stage import Stage
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -139,7 +140,7 @@ def test_a_scheduled_run_completes(stage: Stage) -> None:
     stage.state("on-schedule", "COMPLETED")
     (job,) = stage.jobs("on-schedule")
     assert stage.run("on-schedule")["infrastructure_pid"].endswith(f":{job['metadata']['name']}")
-    assert job["status"]["succeeded"] == 1
+    until(lambda: stage.jobs("on-schedule")[0]["status"].get("succeeded") == 1)
     log = stage.log("on-schedule", "all is well")
     assert f"created job '{job['metadata']['name']}'" in log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -105,7 +106,7 @@ def test_a_server_schedules_runs(server: Server) -> None:
 def is_gone(api_url: str) -> bool:
     try:
         call(api_url, "GET", "/health")
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return True
     return False
 
