@@ -305,7 +305,10 @@ def _send(made: _Assembled, registries: Registries, name: Reference) -> list[Pus
             for layer in dict.fromkeys(base.layers if base else ())
             if base
         ]
-        return [sent.result() for sent in [*own, config, *below]]
+        try:
+            return [sent.result() for sent in [*own, config, *below]]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _send_file(registry: Registry, name: Reference, blob: Blob) -> Pushed:

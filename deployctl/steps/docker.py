@@ -1,9 +1,10 @@
 """The steps of prefect_docker: `build_docker_image` and `push_docker_image`.
 
-They take what Prefect's functions of these names take, and give what those give. Three things
+They take what Prefect's functions of these names take, and give what those give. Four things
 differ: nothing is built that is there already; a step without a tag gets one that says what is in
-the image, where Prefect writes the time; and a made-up Dockerfile is never written into the project
-unless `persist_dockerfile` asks for it.
+the image, where Prefect writes the time; a made-up Dockerfile is never written into the project
+unless `persist_dockerfile` asks for it; and images get no label `io.prefect.version`, which would
+make another image of the same content for each Prefect that deploys.
 """
 
 from __future__ import annotations
