@@ -108,7 +108,8 @@ def _pool() -> Iterator[dict[tuple[str, str], list[Server]]]:
 def fresh_server(_pool: dict[tuple[str, str], list[Server]]) -> Iterator[FreshServer]:
     """`fresh_server(version, **options of Server)` gives a running server without data.
 
-    A server goes back when its test ends and serves the next test with the same options, reset.
+    A server goes back when its test ends, sleeps, and serves the next test with the same options,
+    reset.
     """
     with ExitStack() as returns:
 
@@ -117,6 +118,8 @@ def fresh_server(_pool: dict[tuple[str, str], list[Server]]) -> Iterator[FreshSe
             idle = _pool.setdefault((version, repr(sorted(options.items()))), [])
             server = idle.pop() if idle else Server(version, **options)
             returns.callback(idle.append, server)
+            returns.callback(server.pause)
+            server.resume()
             if server.is_running:
                 server.reset()
             else:

@@ -1,8 +1,7 @@
 """Runs the Prefect server of the interpreter that runs this file: `python serve.py HOST PORT BUSY`.
 
 It replaces `prefect server start`, which loads the whole command line first and runs the server in
-another process. Standard input is a leash: the server ends as soon as whoever holds the other end
-is gone, however that happened, so that no test run leaves servers behind.
+another process.
 
 BUSY is for how many seconds a write waits for others on SQLite. With Prefect's own 60, a write that
 blocks itself keeps everybody waiting for a minute; a crowd that is to get ahead wants less.
@@ -10,16 +9,8 @@ blocks itself keeps everybody waiting for a minute; a crowd that is to get ahead
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from typing import Any
-
-
-def end_with_parent() -> None:
-    """Ends this process when standard input is closed."""
-    os.read(0, 1)
-    os._exit(0)
 
 
 def wait_for_others(seconds: float) -> None:
@@ -38,7 +29,6 @@ def wait_for_others(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with_parent, daemon=True).start()
     wait_for_others(float(sys.argv[3]))
     import uvicorn  # type: ignore[import-not-found,unused-ignore]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -25,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.environment import isolated
+from tests.support.leash import leashed
+from tests.support.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("DEPLOYCTL_TEST_CACHE") or ROOT / ".cache").resolve()
 PREFECT_3 = "3.8.8"
 PREFECT_2 = "2.20.26"
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 
 
 class NotStarted(Exception):
@@ -73,7 +76,8 @@ class Server:
         self.database = self.home / "prefect.db"
         self.log = self.home / "server.log"
         self.host = host
-        self.port = free_port()
+        self._held = held_port(host)
+        self.port: int = self._held.getsockname()[1]
         self.api_url = f"http://{host}:{self.port}/api"
         self.auth = auth
         self.busy = busy
@@ -121,10 +125,10 @@ class Server:
         serve = Path(__file__).with_name("serve.py")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, serve, self.host, str(self.port), str(self.busy)],
+                leashed(self.python, serve, self.host, str(self.port), str(self.busy)),
                 cwd=self.home,
                 env=env,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -154,9 +158,17 @@ class Server:
             return
         self._process.kill()
         self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
         self._process = None
+
+    def pause(self) -> None:
+        """Lets a running server do nothing at all: idle ones would take a tenth of the machine."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a server that was paused go on."""
+        if self.is_running:
+            os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
         """Kills the server and starts it on the same port and data."""
@@ -184,8 +196,9 @@ class Server:
             db.execute("COMMIT")
 
     def close(self) -> None:
-        """Ends the server and deletes its home."""
+        """Ends the server, gives its port back and deletes its home."""
         self.kill()
+        self._held.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
 
