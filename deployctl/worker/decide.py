@@ -67,7 +67,8 @@ class Start:
 
     run: Run
     fresh: bool
-    """The claim is this process's own; else the run is read again first."""
+    """The claim is this process's own; else, and after a try that failed, the run is read again
+    first: a job may have come of it, and be over and gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,11 +155,12 @@ class Hands:
         return True
 
     def _start(self, run: Run, fresh: bool, failures: int) -> None:
-        if not fresh and (not self._is_still(run) or self._was_over(run)):
+        again = failures > 0 or not fresh
+        if again and (not self._is_still(run) or self._was_over(run)):
             return
         try:
             description = self.describe(run)
-            job = self._adopted(description) if failures or not fresh else None
+            job = self._adopted(description) if again else None
             job = job or self.runtime.start(description)
         except Undescribable as failed:
             self._propose(run, _crashed("Undescribable", f"The job cannot be described: {failed}."))
