@@ -14,6 +14,7 @@ from deployctl.worker.runtimes.kubernetes.refusals import events_cause, refusal
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER, Kubelet
+from tests.support.kubernetes_jobs import quota
 
 DEADLINE = 2
 
@@ -72,17 +73,6 @@ def test_a_right_that_is_missing_is_named(control_plane: Cluster, namespace: str
 def test_a_namespace_that_is_not_there(control_plane: Cluster) -> None:
     cause = refused(control_plane.admin, "nowhere", job())
     assert (cause.code, cause.message) == ("NoNamespace", "There is no namespace 'nowhere'")
-
-
-def quota(control_plane: Cluster, namespace: str, hard: Json) -> None:
-    """A quota that the cluster has counted, so that it holds."""
-    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
-    control_plane.request("POST", path, {"metadata": {"name": "small"}, "spec": {"hard": hard}})
-    for _ in range(300):
-        if control_plane.request("GET", f"{path}/small").get("status", {}).get("hard") == hard:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the quota is not counted")
 
 
 def test_a_quota_of_jobs_that_is_used_up(control_plane: Cluster, namespace: str) -> None:

@@ -15,9 +15,9 @@ from tests.integration.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
-from tests.support.kubernetes_jobs import API_KEY, Notes, described, rules, runtime
+from tests.support.kubernetes_jobs import API_KEY, Notes, described, quota, rules, runtime
 from tests.support.runtime_news import watching
-from tests.support.worker import until
+from tests.support.waiting import until
 
 JOBS_PATH = "/jobs$"
 
@@ -51,6 +51,31 @@ def test_one_job_per_attempt_whatever_becomes_of_the_answer(
 
     assert (job.attempt, job.place, job.phase) == ("attempt-1", namespace, Phase.WAITING)
     assert [each["metadata"]["name"] for each in jobs(control_plane, namespace)] == [job.name]
+
+
+def test_a_job_whose_answer_was_lost_is_adopted_although_it_has_used_up_the_quota(
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
+) -> None:
+    quota(control_plane, namespace, {"count/jobs.batch": "1"})
+    proxy.drop_answer(method="POST", path=JOBS_PATH)
+    with runtime(proxy.kubeconfig, namespace) as own:
+        job = own.start(described(namespace))
+
+    assert [each.status for each in proxy.seen("POST", JOBS_PATH)][-1] == 403
+    assert [each["metadata"]["name"] for each in jobs(control_plane, namespace)] == [job.name]
+    assert [each["metadata"]["name"] for each in secrets(control_plane, namespace)] == [job.name]
+
+
+def test_a_job_that_is_gone_between_two_looks_is_left_to_the_caller(
+    namespace: str, proxy: KubeProxy
+) -> None:
+    with runtime(proxy.kubeconfig, namespace) as own:
+        job = own.start(described(namespace))
+        proxy.answer(404, method="GET", path=f"{JOBS_PATH[:-1]}/{job.name}$")
+        with pytest.raises(NotNow):
+            own.start(described(namespace))
+
+    assert len(proxy.seen("POST", JOBS_PATH)) == 2
 
 
 def test_one_job_per_attempt_when_two_workers_create_it_at_once(

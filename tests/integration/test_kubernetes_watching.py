@@ -16,9 +16,9 @@ from tests.integration.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy, error
-from tests.support.kubernetes_jobs import POD, Notes, described, rules, runtime
+from tests.support.kubernetes_jobs import POD, Notes, described, quota, rules, runtime
 from tests.support.runtime_news import Heard, watching
-from tests.support.worker import until
+from tests.support.waiting import until
 
 SILENCE = 1.5
 WATCHES = ("/jobs$", "/pods$")
@@ -262,9 +262,7 @@ def test_a_job_that_gets_no_pod_is_explained(
 ) -> None:
     monkeypatch.setattr(observing, "PUZZLED_AFTER", 0.0)
     monkeypatch.setattr(observing, "ASK_AGAIN", 0.5)
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
-    control_plane.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
-    until(lambda: has_status(control_plane, namespace), lambda: "the quota is not counted")
+    quota(control_plane, namespace, {"pods": "0"})
     own.start(described(namespace))
 
     news = heard.until(lambda it: isinstance(it, Changed) and it.job.cause is not None)
@@ -310,14 +308,15 @@ def test_each_phase_of_a_pod_is_noticed_once(
 def test_what_a_pod_prints_is_told_where_its_job_asks_for_it(
     own: KubernetesRuntime, heard: Heard, proxy: KubeProxy, kubelet: Kubelet, namespace: str
 ) -> None:
-    proxy.answer(200, method="WATCH", path="/log$", body="hello", times=None)
+    line = "2026-11-21T10:00:05.000000000Z hello"
+    proxy.answer(200, method="WATCH", path="/log$", body=line, times=None)
     own.start(described(namespace, "quiet"))
     loud = own.start(described(namespace, "loud", limits=Limits(stream=True)))
     for attempt in ("quiet", "loud"):
         kubelet.running(kubelet.pod_of(f"job-{attempt}"))
 
     told = heard.until(lambda it: isinstance(it, Printed))
-    assert told == Printed(loud.attempt, '"hello"')
+    assert told == Printed(loud.attempt, 'hello"')
     assert len(proxy.seen("WATCH", "/log$")) == 1
 
 
@@ -347,9 +346,3 @@ def admit(plane: Cluster, of: str, into: str) -> None:
     subject = {"kind": "Group", "name": f"system:serviceaccounts:{of}"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "worker"}
     plane.request("POST", f"{roles}/rolebindings", meta | {"roleRef": role, "subjects": [subject]})
-
-
-def has_status(plane: Cluster, namespace: str) -> bool:
-    """Whether the quota of a namespace holds by now."""
-    found = plane.admin.items(f"/api/v1/namespaces/{namespace}/resourcequotas")
-    return all(each.get("status", {}).get("hard") for each in found)

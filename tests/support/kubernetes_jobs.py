@@ -16,7 +16,9 @@ from deployctl.worker.journal import Level
 from deployctl.worker.runtimes.kubernetes.rights import Right
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from deployctl.worker.settings import KubernetesSettings
+from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER
+from tests.support.waiting import until
 
 API_KEY = "the-api-key"
 POD = {"schedulerName": SCHEDULER, "containers": [{"name": "prefect-job", "image": "flow"}]}
@@ -64,6 +66,16 @@ def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> Des
         "server_version": "3.8.8",
     }
     return Description(**{**given, **changes})
+
+
+def quota(plane: Cluster, namespace: str, hard: Json) -> None:
+    """A quota of a namespace that the cluster has counted, so that it holds."""
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    plane.request("POST", path, {"metadata": {"name": "small"}, "spec": {"hard": hard}})
+    until(
+        lambda: plane.request("GET", f"{path}/small").get("status", {}).get("hard") == hard,
+        lambda: "the quota is not counted",
+    )
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Still:
 
     @contextmanager
     def follow(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
-        yield iter([self._name.encode()])
+        yield iter([f"2026-01-01T00:00:00.000000001Z {self._name}".encode()])
 
 
 def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:

@@ -1,7 +1,7 @@
 """Creates a job so that there is exactly one of each attempt, whatever is lost on the way.
 
-The name is the attempt's, so a second POST finds the first one's Job and adopts it; that makes
-every try after a lost answer safe, whoever makes it. What the cluster refuses for good is the flow
+The name is the attempt's, so a second try finds the first one's Job and adopts it; that makes every
+try after a lost answer safe, whoever makes it. What the cluster refuses for good is the flow
 owner's affair and is said at once; what may pass is tried a few times and then left to the caller,
 who keeps the claim.
 """
@@ -48,15 +48,26 @@ def patiently(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]
 def create(kube: Kube, manifest: Manifest) -> Json:
     """The Job of the manifest, created or found, as the API gives it.
 
-    Raises StartFailed where the name belongs to somebody else, and as `Kube.request` does.
+    After any refusal the Job is looked for: quotas and webhooks judge before the API server sees
+    that it has one of this name, which then is what an earlier try has made. One that was there and
+    is gone may have done its work: that is for the caller to find out. Raises StartFailed where the
+    name belongs to somebody else, NotNow for one that is gone, and as `Kube.request` does.
     """
     jobs = f"/apis/batch/v1/namespaces/{manifest.namespace}/jobs"
     try:
         return kube.request("POST", jobs, body=manifest.job)
     except KubeRefused as error:
-        if error.reason != "AlreadyExists":
+        if error.passes:
             raise
-    found = kube.request("GET", f"{jobs}/{manifest.name}")
+        refused = error
+    try:
+        found = kube.request("GET", f"{jobs}/{manifest.name}")
+    except KubeRefused as error:
+        if error.passes:
+            raise
+        if refused.reason == "AlreadyExists":
+            raise NotNow(f"the Job '{manifest.name}' has just been deleted") from error
+        raise refused from None
     wanted = manifest.job["metadata"]["labels"][ATTEMPT]
     if (found["metadata"].get("labels") or {}).get(ATTEMPT) == wanted:
         return found
@@ -70,7 +81,7 @@ def create(kube: Kube, manifest: Manifest) -> Json:
 
 
 def _passes(error: KubeRefused) -> bool:
-    """Two refusals more than usual may pass: a race of two writers of a quota (409), and a Job
-    that was there for the POST and not any more for the GET (404, but not of the namespace)."""
-    gone = error.status == 404 and "namespaces" not in error.detail
-    return error.passes or error.status == 409 or gone
+    """Two refusals more than usual may pass: a race of two writers of a quota (409), and a 404 that
+    is not of the namespace: every cluster knows Jobs, so something before it has answered."""
+    strange = error.status == 404 and "namespaces" not in error.detail
+    return error.passes or error.status == 409 or strange

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream
@@ -18,6 +17,9 @@ from deployctl.worker.model import NotNow, Phase, Printed, Tell
 from deployctl.worker.runtimes.kubernetes.facts import PodFacts, pod_facts
 
 MOST_FOLLOWED = 16
+
+_SECONDS_AFTER_A_BREAK = 5.0
+"""From the moment on at which a log breaks off until it is asked for again."""
 
 
 def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequence[str]:
@@ -68,12 +70,12 @@ class Followers:
         self._met: set[str] = set()
         """Pods that are, or were, followed, by uid."""
         self._running = 0
-        self._over = False
+        self._over = threading.Event()
 
     def follow(self, kube: Kube, pod: PodFacts) -> None:
         """Follows a pod, once, unless too many are followed at the moment."""
         with self._lock:
-            if self._over or pod.uid in self._met or self._running >= MOST_FOLLOWED:
+            if self._over.is_set() or pod.uid in self._met or self._running >= MOST_FOLLOWED:
                 return
             self._met.add(pod.uid)
             self._running += 1
@@ -87,25 +89,47 @@ class Followers:
 
     def end(self) -> None:
         """Ends all."""
+        self._over.set()
         with self._lock:
-            self._over = True
             for stream in self._streams.values():
                 stream.cut()
 
     def _run(self, kube: Kube, pod: PodFacts) -> None:
-        query = {**_of(pod), "sinceTime": self._since}
+        """Repeats a pod's lines to the last; after a break it goes on where it was."""
+        told = ""
         try:
-            with suppress(KubeRefused, KubeUnreachable), kube.follow(_path(pod), query) as stream:
-                with self._lock:
-                    self._streams[pod.uid] = stream
-                    if self._over:
+            while True:
+                before = told
+                try:
+                    for moment, text in self._lines(kube, pod, before or self._since):
+                        if moment > before:
+                            self._tell(Printed(pod.attempt, text))
+                        told = max(told, moment)
+                    return
+                except KubeUnreachable:
+                    pass
+                except KubeRefused as error:
+                    if not error.passes:
                         return
-                for line in stream:
-                    self._tell(Printed(pod.attempt, line.decode(errors="replace")))
+                if self._over.wait(_SECONDS_AFTER_A_BREAK) or pod.uid not in self._met:
+                    return
         finally:
             with self._lock:
-                self._streams.pop(pod.uid, None)
                 self._running -= 1
+
+    def _lines(self, kube: Kube, pod: PodFacts, since: str) -> Iterator[tuple[str, str]]:
+        """What a pod prints from a moment on, of which whole seconds count: moments and lines."""
+        query = {**_of(pod), "timestamps": "true", "sinceTime": since}
+        with kube.follow(_path(pod), query) as stream:
+            with self._lock:
+                self._streams[pod.uid] = stream
+            try:
+                for line in () if self._over.is_set() else stream:
+                    moment, _, text = line.decode(errors="replace").partition(" ")
+                    yield moment, text
+            finally:
+                with self._lock:
+                    del self._streams[pod.uid]
 
 
 def _path(pod: PodFacts) -> str:
