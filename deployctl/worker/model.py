@@ -152,7 +152,7 @@ class Noticed:
 
 News: TypeAlias = Changed | Vanished | Listed | Printed | Noticed
 Tell: TypeAlias = Callable[[News], None]
-"""Takes news from any thread and returns at once."""
+"""Takes news from any thread and returns at once; only a printed line waits for its reader."""
 
 
 @dataclass(frozen=True, slots=True)

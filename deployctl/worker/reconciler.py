@@ -53,7 +53,7 @@ _WORDS = {
 
 @dataclass(slots=True)
 class Reconciler:
-    """Owns the table. Only `tell` may be called from other threads."""
+    """Owns the table, which others only read. Only `tell` may be called from other threads."""
 
     leadership: Leadership
     chronicle: Chronicle
@@ -74,8 +74,17 @@ class Reconciler:
     """The code of the cause that an attempt's owner was told last."""
 
     def tell(self, message: Message) -> None:
-        """Takes news of the runtime, or an update of the table, from any thread."""
-        self._inbox.put(message)
+        """Takes news of the runtime, or an update of the table, from any thread.
+
+        What a job prints decides nothing and is told on the spot: of more of it than can be told,
+        its reader has to wait, and not the work.
+        """
+        if not isinstance(message, Printed):
+            self._inbox.put(message)
+            return
+        job = self.table.jobs.get(message.attempt)
+        facts = {"run": job.run, "job": job.name} if job else {}
+        self.journal.tell(Level.INFO, PRINTED, message.line, **facts)
 
     def step(self, watches: Sequence[Watch]) -> None:
         """Hears what there is to hear, for a second at most, and does what follows.
@@ -136,10 +145,6 @@ class Reconciler:
 
     def _hear(self, message: Message) -> None:
         match message:
-            case Printed(attempt, line):
-                job = self.table.jobs.get(attempt)
-                facts = {"run": job.run, "job": job.name} if job else {}
-                self.journal.tell(Level.INFO, PRINTED, line, **facts)
             case Noticed(_, event):
                 if self.leadership.leads:
                     self.chronicle.notice(event)
@@ -147,7 +152,7 @@ class Reconciler:
                 for before, job in self._changes(message):
                     self._narrate(before, job)
                 self.table.hear(message)
-            case _:
+            case _ if callable(message):
                 message(self.table)
 
     def _changes(self, news: News) -> Iterator[tuple[Job | None, Job]]:

@@ -14,8 +14,19 @@ from deployctl.core.stop import Stop
 from deployctl.worker.chronicle import Chronicle
 from deployctl.worker.decide import Action, Remove, Start
 from deployctl.worker.hands import Hands
+from deployctl.worker.journal import Level
 from deployctl.worker.metrics import Metrics
-from deployctl.worker.model import Alone, Cause, Changed, Job, Phase, Run, Vanished, Watch
+from deployctl.worker.model import (
+    Alone,
+    Cause,
+    Changed,
+    Job,
+    Phase,
+    Printed,
+    Run,
+    Vanished,
+    Watch,
+)
 from deployctl.worker.reconciler import Reconciler
 from deployctl.worker.vitals import Monitor
 from tests.support.kubernetes_jobs import Notes
@@ -92,6 +103,13 @@ def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler
         reconciler.tell(Vanished(f"claim-{name}"))
     hears(reconciler, waiting("last", FULL))
     assert [*reconciler._explained] == ["claim-last"]
+
+
+def test_what_jobs_print_is_told_at_once_so_that_no_flood_of_it_holds_up_the_work(
+    reconciler: Reconciler, notes: Notes
+) -> None:
+    reconciler.tell(Printed("claim-one", "hello"))
+    assert notes.told == [(Level.INFO, "job.printed", "hello")]
 
 
 def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None:
