@@ -11,10 +11,19 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.docker import Engine
+from deployctl.clients.docker import Engine, EngineRefused
 from deployctl.jobs.model import Description, Limits
-from deployctl.worker.model import Changed, Job, NotNow, Phase, Printed, StartFailed, Vanished
-from deployctl.worker.runtimes import containers
+from deployctl.worker.model import (
+    Changed,
+    Job,
+    Listed,
+    NotNow,
+    Phase,
+    Printed,
+    StartFailed,
+    Vanished,
+)
+from deployctl.worker.runtimes import containers, docker
 from deployctl.worker.runtimes.docker import DockerRuntime
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.runtime_news import watching
@@ -216,6 +225,24 @@ def test_a_stopped_job_is_gone_also_one_that_does_not_listen(
         local.stop(job)
         assert local.log(job, 10) == []
         local.settle(job)
+    assert docker_engine.client.containers.list(all=True) == []
+
+
+def test_a_container_with_auto_remove_goes_in_the_end_and_holds_nobody_up(
+    docker_engine: DockerEngine, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise EngineRefused(500, "device or resource busy")
+
+    monkeypatch.setattr(docker, "_KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(docker, "_SECONDS_BETWEEN_LISTS", 0.1)
+    with runtime(docker_engine, pool) as local, watching(local) as heard:
+        local.start(described(pool, auto_remove=True))
+        heard.job(Phase.SUCCEEDED)
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "remove", refuse)
+            heard.until(lambda news: isinstance(news, Listed) and not news.jobs)
+        heard.until(lambda news: news == Vanished("attempt-1"))
     assert docker_engine.client.containers.list(all=True) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -205,6 +206,22 @@ subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
         heard.until(lambda news: news == Vanished("attempt-1"))
         local.stop(job)
     assert list((state / POOL).iterdir()) == []
+
+
+def test_a_job_is_gone_although_its_folder_cannot_be_deleted(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    local = runtime(state)
+    with watching(local) as heard:
+        job = local.start(python("import time; time.sleep(60)"))
+        heard.job(Phase.RUNNING)
+        monkeypatch.setattr(os, "unlink", refuse)
+        local.stop(job)
+        heard.until(lambda news: news == Vanished("attempt-1"))
+        monkeypatch.undo()
 
 
 def test_a_job_that_does_not_end_when_asked_is_killed_after_its_grace(state: Path) -> None:

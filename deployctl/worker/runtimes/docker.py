@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,7 +239,8 @@ class DockerRuntime:
         self._watch = Watch(self._url, self._clock())
 
     def _list(self) -> Iterator[Job]:
-        """All jobs; those of `auto_remove` that have been over for long are removed."""
+        """All jobs; those of `auto_remove` that have been over for long are removed, as soon as the
+        engine agrees."""
         listed = {each["Id"]: each["Labels"] for each in self._engine.containers(self._labels)}
         self._over = {id_: entry for id_, entry in self._over.items() if id_ in listed}
         for id_, labels in listed.items():
@@ -249,7 +250,8 @@ class DockerRuntime:
                 if container is not None:
                     yield self._job(container)
             elif containers.REMOVED in labels and time.monotonic() - seen > _KEPT_SECONDS:
-                self._engine.remove(id_, grace=0.0)
+                with suppress(EngineRefused):
+                    self._engine.remove(id_, grace=0.0)
             else:
                 yield known
 

@@ -251,7 +251,7 @@ class ProcessRuntime:
             over, seen = self._over.get(folder.name, (None, 0.0))
             job = self._drive(folder, over or self._read(folder))
             if job is not None and over and time.monotonic() - seen > _KEPT_SECONDS:
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
             elif job is not None:
                 jobs[job.attempt] = job
                 if job.phase.is_over and not over:
@@ -261,13 +261,14 @@ class ProcessRuntime:
         return jobs
 
     def _drive(self, folder: Path, job: Job | None) -> Job | None:
-        """Takes a program that is to end one step further; None where there is no job any more."""
+        """Takes a program that is to end one step further; None where the job is gone, even if
+        something that it left cannot be deleted."""
         asked = folder / "stop"
         if job is None or not asked.exists():
             return job
         sight = detached.look(folder)
         if not sight.alive:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             return None
         if sight.pid is not None and time.time() - asked.stat().st_mtime > self._grace:
             detached.signal_group(sight.pid, signal.SIGKILL)
