@@ -21,6 +21,8 @@ _TRIAL = 8
 """Answers for which a wider gate is tried."""
 _FIRST_PATIENCE, _LAST_PATIENCE = 6, 1024
 """Answers in a row, all while others wait, until a wider gate is tried."""
+_LOOK_SECONDS = 10.0
+"""Between two signs of life of a thread that waits for room."""
 
 
 class Gate:
@@ -47,12 +49,16 @@ class Gate:
         return self._limit
 
     @contextmanager
-    def passing(self) -> Iterator[int]:
-        """Waits for room, and holds it. Gives the round that `refused` asks for."""
+    def passing(self, alive: Callable[[], object] = bool) -> Iterator[int]:
+        """Waits for room, and holds it. Gives the round that `refused` asks for.
+
+        `alive`: is called now and then while it waits.
+        """
         with self._free:
             self._waiting += 1
             try:
-                self._free.wait_for(lambda: self._under_way < self._limit)
+                while not self._free.wait_for(self._has_room, _LOOK_SECONDS):
+                    alive()
             finally:
                 self._waiting -= 1
             self._under_way += 1
@@ -90,6 +96,9 @@ class Gate:
             self._round += 1
             self._narrow(self._limit // 2)
             return True
+
+    def _has_room(self) -> bool:
+        return self._under_way < self._limit
 
     def _compare(self, rate: float) -> None:
         if self._before and rate < _GAIN * self._before[1]:

@@ -156,7 +156,7 @@ class Session:
     ) -> tuple[Answer | NoAnswer, bool]:
         """One try: what came of it, and whether it was refused because others of ours crowd it."""
         gate = self._reads if _is_read(request) else self._writes
-        with gate.passing() as turn:
+        with gate.passing(lambda: self._wait(0.0)) as turn:
             try:
                 result = self._http.send(request.method, request.path, request.body, token)
             except NoAnswer as lost:

@@ -47,7 +47,7 @@ class Service:
     session: Session
     """Of polls and of the look at active runs."""
     pulse: Session
-    """Of heartbeats alone, so that no crowd holds them up."""
+    """Of heartbeats alone, so that no crowd of reads holds them up."""
     runtime: Runtime
     leadership: Leadership
     describer: Describer

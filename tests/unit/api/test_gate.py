@@ -4,9 +4,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
+from deployctl.api import gate as gates
 from deployctl.api.gate import Gate
+from deployctl.api.session import Session
+from deployctl.api.settings import Settings
+from deployctl.api.talk import Request
+from deployctl.clients.http import Connection, Http
+from tests.unit.api.network import API
 
 
 class Crowd:
@@ -107,3 +114,22 @@ def test_no_more_pass_than_the_limit() -> None:
         assert not entered.wait(0.05)
     second.join(5)
     assert entered.is_set()
+
+
+def test_a_session_that_waits_for_room_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "_LOOK_SECONDS", 0.001)
+    gate, waits = Gate(1, 1), threading.Event()
+
+    def wait(_seconds: float) -> bool:
+        waits.set()
+        return False
+
+    def network(connection: Connection) -> Http:
+        return Http(connection, transport=httpx.MockTransport(lambda _: httpx.Response(204)))
+
+    session = Session(Settings(api_url=API), writes=gate, wait=wait, network=network)
+    write = threading.Thread(target=session.send, args=(Request("POST", "/flows/"),))
+    with gate.passing():
+        write.start()
+        assert waits.wait(30.0)
+    write.join()
