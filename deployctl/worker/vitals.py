@@ -28,8 +28,6 @@ class Beat:
     at: float
     due: float
     """When the next one is expected."""
-    death: str = ""
-    """Why the loop ended, where it was not meant to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,9 @@ class Vitals:
 
 
 def illness(vitals: Vitals, now: float, patience: float = FROZEN_AFTER) -> str:
-    """Why a restart would help: a loop that is dead, or frozen for `patience` seconds; else ""."""
+    """Why a restart would help: a loop that has been silent for `patience` seconds, because it is
+    frozen or dead; else ""."""
     for loop, beat in vitals.beats.items():
-        if beat.death:
-            return f"the loop '{loop}' died: {beat.death}"
         if now > beat.due + patience:
             return f"the loop '{loop}' has been silent for {now - beat.at:.0f} s"
     return ""
@@ -97,12 +94,6 @@ class Monitor:
         """The loop is over, as it should be."""
         with self._lock:
             self._beats.pop(loop, None)
-
-    def died(self, loop: str, reason: str) -> None:
-        """The loop is over and should not be; a beat of its successor makes up for it."""
-        now = self.clock()
-        with self._lock:
-            self._beats[loop] = Beat(now, now, reason)
 
     def fault(self, name: str, reason: str) -> None:
         """Something is wrong that a restart would not cure."""
