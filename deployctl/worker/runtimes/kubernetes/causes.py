@@ -47,7 +47,7 @@ def pod_reason(pod: Json) -> Cause | None:
     """Why the cluster ended a pod; None where the pod's own containers ended it."""
     status = pod.get("status") or {}
     reason = str(status.get("reason") or "")
-    message = _one_line(status.get("message"))
+    message = one_line(status.get("message"))
     if reason == "Evicted":
         return _evicted(message)
     if reason in ("Preempting", "Preempted"):
@@ -130,7 +130,7 @@ def _unplaced(pod: Json) -> Cause | None:
         if condition.get("reason") == "SchedulingGated":
             return Cause("Gated", "The pod is held back by a scheduling gate")
         if condition.get("reason") == "Unschedulable":
-            return unschedulable(_one_line(condition.get("message")))
+            return unschedulable(one_line(condition.get("message")))
     return None
 
 
@@ -190,7 +190,7 @@ def _container(pod: Json, status: Json, who: str, *, loops: bool = False) -> Ite
 
 def _waiting(pod: Json, status: Json, waiting: Json, who: str, *, loops: bool) -> Iterator[Cause]:
     reason = str(waiting.get("reason") or "")
-    message = _one_line(waiting.get("message"))
+    message = one_line(waiting.get("message"))
     if reason in _PULLS:
         yield image_pull(str(status.get("image") or ""), message)
     elif reason == "CrashLoopBackOff":
@@ -219,7 +219,7 @@ def _terminated(pod: Json, status: Json, ended: Json, who: str) -> Iterator[Caus
             way = "Raise `memory_request` to what the flow needs, so that it gets a node with room."
         yield Cause("OOMKilled", text, help=way)
     elif reason in ("StartError", "ContainerCannotRun"):
-        yield no_start(who, _one_line(ended.get("message")))
+        yield no_start(who, one_line(ended.get("message")))
     elif reason == "ContainerStatusUnknown":
         deleted = (pod.get("metadata") or {}).get("deletionTimestamp")
         yield _DELETED if deleted else _NODE_LOST
@@ -328,11 +328,12 @@ def _spec(pod: Json) -> Json:
 
 
 def _sentence(text: str, detail: Json) -> str:
-    told = _one_line(detail).rstrip(". ")
+    told = one_line(detail).rstrip(". ")
     return f"{text}: {told}" if told else text
 
 
-def _one_line(text: Json) -> str:
+def one_line(text: Json) -> str:
+    """A message of the cluster without line breaks and superfluous blanks; "" for none."""
     return " ".join(str(text or "").split())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from deployctl.core.values import Json
 from deployctl.worker.model import Cause
-from deployctl.worker.runtimes.kubernetes.causes import image_pull, unschedulable
+from deployctl.worker.runtimes.kubernetes.causes import image_pull, one_line, unschedulable
 
 _ADMINISTRATOR = "The cluster's administrator can say more."
 
@@ -22,7 +22,7 @@ def refusal(status: int, reason: str, message: str) -> Cause:
 
     `status` is that of HTTP; `reason` and `message` are those of the answer's Status object.
     """
-    message = _one_line(message)
+    message = one_line(message)
     if found := _admission(message):
         return found
     if status == 401:
@@ -52,7 +52,7 @@ def events_cause(events: Sequence[Json]) -> Cause | None:
         explain = _EVENTS.get(str(event.get("reason")))
         if explain is None or event.get("type") != "Warning":
             continue
-        if cause := explain(_one_line(event.get("message"))):
+        if cause := explain(one_line(event.get("message"))):
             return cause
     return None
 
@@ -122,7 +122,7 @@ def _admission(message: str) -> Cause | None:
             "Quota",
             f"The quota '{name}' of the namespace is used up: {wanted} more of {limit}, {used} "
             "in use",
-            help="It starts when others have ended; or ask for less, or for a larger quota.",
+            help="Wait for others to end, or ask for less or for a larger quota.",
         )
     if match := re.search(r"failed quota: ([^:]+): must specify (.+)", message):
         return Cause(
@@ -178,7 +178,3 @@ def _bad_manifest(message: str) -> str:
         path = match[2].removeprefix("spec.template.")
         return f"The job manifest is not valid: {path} is a {match[1]}, and has to be a {match[3]}"
     return f"The job manifest is not valid: {told.strip('[]').rstrip('. ')}"
-
-
-def _one_line(text: Json) -> str:
-    return " ".join(str(text or "").split())

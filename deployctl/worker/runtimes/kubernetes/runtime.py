@@ -209,4 +209,4 @@ def _now_or_later(ask: Callable[[], object]) -> None:
 
 
 def _path(namespace: str, job: str) -> str:
-    return f"/apis/batch/v1/namespaces/{namespace}/jobs/{job}"
+    return f"{path_of(Kind.JOBS, namespace)}/{job}"
