@@ -220,6 +220,7 @@ class _Reading:
         if not isinstance(value, dict):
             return self.wrong(value, f"a mapping with the keys of a {table.name}", path)
         result: dict[str, Json] = {}
+        told = len(self.problems)
         for name, item in value.items():
             key = table.keys.get(name)
             if name in table.saved:
@@ -231,7 +232,8 @@ class _Reading:
         for name, key in table.keys.items():
             if key.required and value.get(name) in (None, ""):
                 self.missing(name, key, table, path)
-        return result if result or not value else ABSENT
+        wrong = any(each.severity is Severity.ERROR for each in self.problems[told:])
+        return ABSENT if wrong and not result else result
 
     def entry(self, value: Json, key: Key, path: Path) -> Json:
         if value is not None:

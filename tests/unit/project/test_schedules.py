@@ -124,6 +124,7 @@ def test_what_is_no_time_zone(zone: str, help_: str) -> None:
     [
         ("{timezone: UTC}", "DC200"),
         ("{}", "DC200"),
+        ("{cron: null}", "DC200"),
         ("{crn: '@daily'}", "DC120"),
         ("{cron: '@daily', interval: 60}", "DC200"),
         ("{interval: 0}", "DC124"),

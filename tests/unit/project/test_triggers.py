@@ -96,6 +96,12 @@ def test_a_trigger_is_sent_as_prefect_deploy_sends_it(spec: Json, trigger: Json)
     assert bodies([spec])[0]["trigger"] == trigger
 
 
+@pytest.mark.parametrize("inner", ["{}", "{foo: 1}", "{expect: null}"])
+def test_an_inner_trigger_of_nothing_is_not_left_out(inner: str) -> None:
+    _, report = deployment(f"triggers: [{{require: all, triggers: [{inner}]}}]")
+    assert codes(report)[-1] == "DC230"
+
+
 def test_an_automation_has_prefects_defaults() -> None:
     first, second = bodies([{"expect": ["a"]}, {"expect": ["a"], "name": "n"}])
     assert (first["name"], second["name"]) == ("dep__automation_1", "n")
