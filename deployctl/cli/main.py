@@ -32,16 +32,15 @@ class Exit(Exception):
 def main() -> NoReturn:
     """Runs the command of `sys.argv` and ends the process with its exit code.
 
-    Python would wait for threads whose requests nobody answers any more; where there are some, the
-    process ends without them.
+    Python would wait for threads whose requests nobody answers any more, in pools also for daemons;
+    where there are some, the process ends without them.
     """
     try:
         code = run()
     except KeyboardInterrupt:
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    others = set(threading.enumerate()) - {threading.main_thread()}
-    if not all(thread.daemon for thread in others):
+    if threading.active_count() > 1:
         os._exit(code)
     sys.exit(code)
 
