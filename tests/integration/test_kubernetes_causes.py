@@ -15,6 +15,7 @@ from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER, Kubelet
 from tests.support.kubernetes_jobs import quota
+from tests.support.waiting import until
 
 DEADLINE = 2
 
@@ -85,12 +86,12 @@ def test_a_quota_of_jobs_that_is_used_up(control_plane: Cluster, namespace: str)
 def without_pod(control_plane: Cluster, namespace: str, manifest: Json) -> Cause:
     """The cause for which a Job gets no pod."""
     control_plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
-    for _ in range(300):
-        events = control_plane.admin.items(f"/api/v1/namespaces/{namespace}/events")
-        if cause := events_cause(events):
-            return cause
-        time.sleep(0.05)
-    raise AssertionError("no event explains it")
+    path = f"/api/v1/namespaces/{namespace}/events"
+    cause = until(
+        lambda: events_cause(control_plane.admin.items(path)), lambda: "no event explains it"
+    )
+    assert cause is not None
+    return cause
 
 
 def test_a_quota_of_pods_that_is_used_up(control_plane: Cluster, namespace: str) -> None:
@@ -142,18 +143,16 @@ class Watched:
         self._place = namespace
         plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(**spec))
 
+        self.path = f"/apis/batch/v1/namespaces/{namespace}/jobs/hello"
+
     def known(self) -> Job:
-        path = f"/apis/batch/v1/namespaces/{self._place}/jobs/hello"
         pods = self._plane.admin.items(f"/api/v1/namespaces/{self._place}/pods")
         facts = [pod_facts(pod) for pod in pods]
-        return combine(job_facts(self._plane.request("GET", path)), facts, place="", pid="")
+        return combine(job_facts(self._plane.request("GET", self.path)), facts, place="", pid="")
 
     def ended(self) -> Job:
-        for _ in range(600):
-            if (known := self.known()).phase.is_over:
-                return known
-            time.sleep(0.05)
-        raise AssertionError(f"the job is not over: {self.known()}")
+        until(lambda: self.known().phase.is_over, self.known)
+        return self.known()
 
 
 def test_a_job_from_its_start_to_its_good_end(
@@ -208,8 +207,10 @@ def test_crash_detection_from_conditions(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     """A deadline fails a Job that has tries left, and whose count of failures is 0."""
-    watched = Watched(control_plane, namespace, activeDeadlineSeconds=DEADLINE, backoffLimit=3)
+    watched = Watched(control_plane, namespace, backoffLimit=3)
     kubelet.running(kubelet.pod_of("hello"))
+    deadline = {"spec": {"activeDeadlineSeconds": DEADLINE}}
+    control_plane.request("PATCH", watched.path, deadline)
     known = watched.ended()
     assert known.cause is not None
     assert (known.phase, known.cause.code) == (Phase.FAILED, "DeadlineExceeded")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from deployctl.worker.model import (
     Vanished,
 )
 from deployctl.worker.runtimes.process import ProcessRuntime
-from tests.support.runtime_news import SECONDS, watching
+from tests.support.runtime_news import watching
+from tests.support.waiting import until
 
 POOL = "pool-1"
 
@@ -55,10 +57,7 @@ def runtime(state: Path, **options: Any) -> ProcessRuntime:
 
 
 def appears(path: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path}"
-        time.sleep(0.01)
+    until(path.exists, lambda: f"no {path}")
 
 
 @pytest.fixture
@@ -66,7 +65,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     yield folder
     for pid in folder.glob("*/*/pid"):
-        detached.signal_group(int(pid.read_text()), signal.SIGKILL)
+        if detached.look(pid.parent).alive:
+            detached.signal_group(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_times_are_those_of_the_server(state: Path, ahead: float) -> None:
     with watching(local) as heard:
         started = local.start(python(""))
         ended = heard.job(Phase.SUCCEEDED)
-    assert all(abs(job.since - began) < SECONDS for job in (started, ended))
+    assert all(abs(job.since - began) < abs(ahead) / 2 for job in (started, ended))
 
 
 def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_ends(
@@ -231,14 +231,14 @@ signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
 print("up", flush=True)
 while True: time.sleep(1)
 """
-    local = runtime(state, grace=0.2)
+    local = runtime(state, grace=3.0)
     with watching(local) as heard:
         job = local.start(python(code, limits=Limits(stream=True)))
         heard.until(lambda news: news == Printed("attempt-1", "up"))
         local.stop(job)
-        heard.until(lambda news: news == Printed("attempt-1", "no"))
-        heard.until(lambda news: isinstance(news, Changed) and news.job.ending)
         heard.until(lambda news: news == Vanished("attempt-1"))
+    assert Printed("attempt-1", "no") in heard.all
+    assert any(isinstance(news, Changed) and news.job.ending for news in heard.all)
 
 
 def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None:
@@ -334,7 +334,8 @@ def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -
         )
         heard.until(lambda news: news == Printed("attempt-1", "up"))
         os.kill(int(job.pid), signal.SIGKILL)
-        os.waitpid(int(job.pid), 0)
+        with suppress(ChildProcessError):  # the runtime has let the system forget it
+            os.waitpid(int(job.pid), 0)
         assert local.start(python("")).phase is Phase.RUNNING
         local.stop(job)
         heard.until(lambda news: news == Vanished("attempt-1"))

@@ -11,8 +11,6 @@ from deployctl.core.stop import Stop
 from deployctl.worker.model import Changed, Job, Listed, News, Phase, Printed, Runtime
 from tests.support.waiting import PATIENCE
 
-SECONDS = PATIENCE
-
 
 class Heard:
     """All that was told, in order; a test waits for what it wants."""
@@ -24,7 +22,7 @@ class Heard:
     def until(self, wanted: Callable[[News], bool]) -> News:
         """The next news that is wanted."""
         while True:
-            news = self.news.get(timeout=SECONDS)
+            news = self.news.get(timeout=PATIENCE)
             self.all.append(news)
             if wanted(news):
                 return news
