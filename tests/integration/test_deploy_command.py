@@ -94,7 +94,7 @@ def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
 
 
 def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
-    site: Site,
+    site: Site, cli: Cli
 ) -> None:
     site.write([entry(tags=["a"], description="a")])
     site.deploy()
@@ -102,8 +102,8 @@ def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
     site.proxy.clear()
     delayed = site.proxy.delay(PATIENCE, method="PATCH", path="/deployments/")
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(site.cli, "deploy", "--all", cwd=site.folder, api_url=site.proxy.api_url)
-        until(lambda: site.proxy.seen("PATCH"))
+        slow = pool.submit(cli, "deploy", "--all", cwd=site.folder, api_url=site.proxy.api_url)
+        until(lambda: site.proxy.seen("PATCH") or slow.done())
         site.api.update("hello", "daily", tags=["c"], description="c")
         delayed.set()
         assert slow.result().code == 0
@@ -112,7 +112,7 @@ def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
 
 
 def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
-    site: Site, tmp_path_factory: pytest.TempPathFactory
+    site: Site, cli: Cli, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folders = {text: tmp_path_factory.mktemp(text) for text in ("one", "two")}
     for text, folder in folders.items():
@@ -122,7 +122,7 @@ def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
         write_project(folder, json.dumps(file))
     with ThreadPoolExecutor() as pool:
         runs = [
-            pool.submit(site.cli, "deploy", "--all", cwd=folder, api_url=site.api_url)
+            pool.submit(cli, "deploy", "--all", cwd=folder, api_url=site.api_url)
             for folder in folders.values()
         ]
         assert all(run.result().code in (0, 1) for run in runs)
@@ -251,7 +251,7 @@ def test_a_server_that_is_killed_and_comes_back_is_made_true_by_the_next_deploy(
         with ThreadPoolExecutor() as pool:
             command = ("deploy", "--all", "--concurrency", "2")
             first = pool.submit(cli, *command, cwd=tmp_path, api_url=proxy.api_url, **impatient)
-            until(lambda: api.call("POST", "/deployments/filter", {}))
+            until(lambda: api.call("POST", "/deployments/filter", {}) or first.done())
             server.kill()
             proxy.stop_after(0)
             ended = first.result()

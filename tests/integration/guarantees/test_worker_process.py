@@ -99,7 +99,7 @@ class TestFastCleanStop:
             bench.proxy.hang(times=None)
             until(lambda: len(bench.proxy.exchanges) > seen, bench.workers_said)
             worker.process.send_signal(signal.SIGTERM)
-            assert worker.process.wait(timeout=50) == 0
+            assert worker.process.wait(timeout=30) == 0
         assert worker.told("worker.stopped")
 
 
