@@ -18,6 +18,7 @@ import fcntl
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,11 +36,16 @@ note exit $?
 """
 """Signals go to the whole group: the shell outlives those that the program may end from."""
 
+_SECONDS_BETWEEN_LOOKS = 0.002
 _SHELLS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGQUIT)
 
 
 class Busy(Exception):
     """Somebody holds the lock of the folder: the program runs, or is being started."""
+
+
+class NotBegun(Exception):
+    """Nothing of the program has run; the message is what the shell said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,12 @@ def launch(
     """Starts a program in a session of its own, its output in the folder's file `output`.
 
     `lock` comes from `claimed(folder)`, `env` is the whole environment. Gives the id of the process
-    group. `reap` must be called for it now and then.
+    group. `reap` must be called for it now and then. Raises NotBegun, for instance where `cwd` may
+    not be entered.
     """
     output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             _SHELL,
             [_SHELL, "-c", _SCRIPT, "sh", str(folder), str(cwd), *argv],
             dict(env),
@@ -98,6 +105,17 @@ def launch(
         )
     finally:
         os.close(output)
+    _await_begin(pid, folder)
+    return pid
+
+
+def _await_begin(pid: int, folder: Path) -> None:
+    """Returns when the shell has noted its process id, which takes it some milliseconds."""
+    while not (folder / "pid").exists():
+        if reap(pid) and not (folder / "pid").exists():
+            said = (folder / "output").read_text(errors="replace").splitlines()
+            raise NotBegun(said[-1] if said else "the shell ended at once")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def look(folder: Path) -> Sight:

@@ -124,14 +124,6 @@ class ProcessRuntime:
         env = {**self._environ, **description.env}
         argv = self._argv(description, env.get("PATH"))
         wanted = description.configuration.get("working_dir") or self._home
-        if wanted and not Path(wanted).is_dir():
-            raise StartFailed(
-                Cause(
-                    "NoWorkingDirectory",
-                    f"there is no folder '{wanted}' on {self._host} to run in",
-                    "Create it, or correct `working_dir`.",
-                )
-            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with detached.claimed(folder) as lock:
             if detached.look(folder).pid is not None:
@@ -181,6 +173,16 @@ class ProcessRuntime:
                     "StartError",
                     "its command or environment cannot be given to a program",
                     "They are too long together, or hold a NUL character.",
+                )
+            ) from error
+        except detached.NotBegun as error:
+            shutil.rmtree(folder)
+            raise StartFailed(
+                Cause(
+                    "NoWorkingDirectory",
+                    f"it cannot begin in the folder '{cwd}' on {self._host} ({error})",
+                    "Create the folder and let the worker's user enter it, or correct "
+                    "`working_dir`.",
                 )
             ) from error
         self._children.add(pid)

@@ -1,0 +1,24 @@
+"""Programs whose starter need not live, as far as one start shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployctl.clients import detached
+
+
+def test_a_program_that_cannot_begin_is_told_with_what_the_shell_said(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    with detached.claimed(tmp_path) as lock, pytest.raises(detached.NotBegun, match=str(nowhere)):
+        detached.launch(lock, tmp_path, ["/bin/true"], cwd=nowhere, env={})
+    assert detached.look(tmp_path) == detached.Sight(None, alive=False)
+
+
+def test_a_program_that_ends_at_once_has_begun(tmp_path: Path) -> None:
+    with detached.claimed(tmp_path) as lock:
+        pid = detached.launch(lock, tmp_path, ["/bin/true"], cwd=tmp_path, env={})
+    assert detached.look(tmp_path).pid == pid
+    while not detached.reap(pid):
+        pass
