@@ -29,6 +29,7 @@ from tests.support.cluster.proxy import KubeProxy
 from tests.support.docker_engine import DockerEngine
 from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
+from tests.support.here import run_here
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry
@@ -154,20 +155,35 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     program = str(Path(sys.executable).with_name("deployctl"))
 
     def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
-        url = {"PREFECT_API_URL": api_url} if api_url else {}
-        return run_program([program, *args], cwd=cwd, env=isolated(home, **url, **env))
+        return run_program([program, *args], cwd=cwd, env=_talking_to(api_url, home, env))
 
     return run
 
 
+@pytest.fixture
+def cli_here(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """As `cli`, in the process of the test."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
+        return run_here(*args, cwd=cwd, env=_talking_to(api_url, home, env))
+
+    return run
+
+
+def _talking_to(api_url: str | None, home: Path, env: dict[str, str]) -> dict[str, str]:
+    url = {"PREFECT_API_URL": api_url} if api_url else {}
+    return isolated(home, **url, **env)
+
+
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])
 def site(
-    request: pytest.FixtureRequest, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+    request: pytest.FixtureRequest, fresh_server: FreshServer, cli_here: Cli, tmp_path: Path
 ) -> Iterator[Site]:
     server = fresh_server(request.param)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        yield Site(tmp_path, api, proxy, cli, server.major, server.api_url)
+        yield Site(tmp_path, api, proxy, cli_here, server.major, server.api_url)
 
 
 def _own_control_plane() -> Iterator[Cluster]:

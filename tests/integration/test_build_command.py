@@ -24,6 +24,11 @@ from tests.support.registry import LocalRegistry, add_image
 from tests.support.site import Site, entry, errors, job_variables
 from tests.support.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+"""Docker's library leaves its socket to the end of the process where no engine answers."""
+
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.deployments.steps.push_docker_image"
 SHELL = "prefect.deployments.steps.run_shell_script"

@@ -206,7 +206,7 @@ def test_triggers_become_automations_that_are_updated_in_place(site: Site) -> No
 
 
 def test_triggers_on_a_2_20_server_with_automations_switched_on(
-    fresh_server: FreshServer, cli: Cli, tmp_path: Path
+    fresh_server: FreshServer, cli_here: Cli, tmp_path: Path
 ) -> None:
     switched_on = {
         "PREFECT_EXPERIMENTAL_EVENTS": "true",
@@ -215,7 +215,7 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
     server = fresh_server(PREFECT_2, env=switched_on)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        site = Site(tmp_path, api, proxy, cli, 2, server.api_url)
+        site = Site(tmp_path, api, proxy, cli_here, 2, server.api_url)
         site.write([entry(triggers=[TRIGGER])])
         said = site.deploy()
         assert said["diagnostics"] == []
