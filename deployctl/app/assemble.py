@@ -18,6 +18,7 @@ from deployctl.core.values import Json, Path
 from deployctl.deploy import wanted
 from deployctl.deploy.model import Item
 from deployctl.jobs.variables import PoolVariables
+from deployctl.project.checks import is_open
 from deployctl.project.normal import normalise
 from deployctl.project.triggers import automations
 from deployctl.steps.pull import default_pull, given_pull
@@ -71,13 +72,14 @@ def assemble(chosen: Chosen, known: Known, report: Report) -> Item:
         fields = {**fields, "job_variables": _pinned(fields["job_variables"], known.pins)}
     problems += wrong
     problems += chosen.wrong_parameters(fields)
-    for problem in pool.variables.check(fields.get("job_variables") or {}):
+    variables = fields.get("job_variables") or {}
+    if is_open(variables):
+        variables = {}
+    for problem in pool.variables.check(variables):
         problems.append(problem.below(("work_pool", "job_variables")))
     api, inferred = _api_fields(fields, chosen, known, name)
     if "pull_steps" not in api:
-        api["pull_steps"], found = default_pull(
-            chosen.build, fields.get("job_variables") or {}, known.folder, pool.type
-        )
+        api["pull_steps"], found = default_pull(chosen.build, variables, known.folder, pool.type)
         problems += found
     bodies = _automations(chosen.key[1], fields)
     item, left_out = wanted.fitted(

@@ -19,6 +19,7 @@ from deployctl.deploy.model import Key
 from deployctl.flows.facts import FlowFacts
 from deployctl.flows.inspect import inspect
 from deployctl.flows.parameters import check_parameters
+from deployctl.project.checks import is_open
 from deployctl.project.document import Document, parse_document, read_document
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.normal import normalise
@@ -66,10 +67,14 @@ class Chosen:
         return "/".join(self.key)
 
     def wrong_parameters(self, fields: Mapping[str, Json]) -> list[Problem]:
-        """What the flow says of the parameters in `fields`; paths start at the entry."""
+        """What the flow says of the parameters in `fields`, if they are known; paths start at the
+        entry."""
+        given = fields.get("parameters") or {}
+        if is_open(given):
+            return []
         enforced = fields.get("enforce_parameter_schema", True) is not False
         schema = self.facts.parameter_schema
-        wrong = check_parameters(fields.get("parameters") or {}, schema, enforced)
+        wrong = check_parameters(given, schema, enforced)
         return [problem.below(("parameters",)) for problem in wrong]
 
 

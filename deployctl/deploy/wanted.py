@@ -27,7 +27,7 @@ def deployment(
     `passive` fields were inferred, written by nobody.
     """
     own = {name: fields[name] for name in (*FIELDS, "version_info") if name in fields}
-    children = list(_schedules(key, fields.get("schedules") or ()))
+    children = list(_schedules(key, fields.get("schedules") or []))
     children += [wanted_automation(key, body) for body in automations or ()]
     owns = {"schedule"} if "schedules" in fields else set()
     if automations is not None:
@@ -75,9 +75,11 @@ def _queue(pool: str, spec: Mapping[str, Json]) -> Item:
     return Item("work_queue", (pool, fields.pop("name")), fields)
 
 
-def _schedules(key: Key, schedules: Sequence[Mapping[str, Json]]) -> Iterator[Item]:
+def _schedules(key: Key, schedules: Json) -> Iterator[Item]:
+    """One for each, and for what only a step will know: that may be one, or a list of them."""
     seen: dict[Key, int] = {}
-    for fields in schedules:
+    for said in schedules if isinstance(schedules, list) else [schedules]:
+        fields = said if isinstance(said, dict) else {"schedule": said}
         first = wanted_schedule(key, fields)
         ordinal = seen[first.key] = seen.get(first.key, -1) + 1
         yield wanted_schedule(key, fields, ordinal) if ordinal else first

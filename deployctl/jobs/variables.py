@@ -46,7 +46,7 @@ class PoolVariables:
         A schema that is none refuses nothing here; `check` tells of it.
         """
         try:
-            return not list(self._errors(_nested(_split(path), "{{ reference }}")))
+            return bool(path) and not list(self._errors(_nested(_split(path), "{{ reference }}")))
         except _invalid_schema():
             return True
 

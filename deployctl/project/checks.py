@@ -1,8 +1,8 @@
 """Reads a value by its shape: what Prefect would make of it, and what is wrong with it.
 
 The result has Prefect's types (`"yes"` is true, `"3"` is 3, a single tag is a list) and only known
-keys. Text with a template in it is taken anywhere, since nobody knows yet what it will be; so is
-what only a build step will know.
+keys. Text with a template in it is taken anywhere but for a table, since nobody knows yet what it
+will be; so is what only a build step will know.
 """
 
 from __future__ import annotations
@@ -67,6 +67,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean '{close[0]}'?" if close else None
 
 
+def _is_looked_into(shape: Shape) -> bool:
+    """Whether a template cannot stand for the value: its keys are needed before it is rendered."""
+    if isinstance(shape, ListOf):
+        return _is_looked_into(shape.item)
+    return isinstance(shape, Choice) or (isinstance(shape, Table) and not shape.text_is)
+
+
 class _Reading:
     def __init__(self, source: Source, problems: list[Problem]) -> None:
         self.source = source
@@ -74,7 +81,7 @@ class _Reading:
 
     def value(self, value: Json, shape: Shape, path: Path) -> Json:
         """What the shape makes of a value that is not null; ABSENT if it makes nothing of it."""
-        if isinstance(shape, Anything) or is_open(value):
+        if isinstance(shape, Anything) or (is_open(value) and not _is_looked_into(shape)):
             return value
         match shape:
             case Text():

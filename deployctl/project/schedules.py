@@ -78,7 +78,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
 def _unwrapped(rule: str) -> dict[str, Json]:
     """A rule may be JSON that holds the rule and its time zone."""
     try:
-        parts = json.loads(rule)
+        parts = None if is_open(rule) else json.loads(rule)
     except ValueError:
         return {"rrule": rule}
     return dict(parts) if isinstance(parts, dict) and "rrule" in parts else {"rrule": rule}

@@ -88,7 +88,7 @@ def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
         case "compound" | "sequence":
             body = {
                 "type": kind,
-                "triggers": [_trigger(inner) for inner in spec["triggers"]],
+                "triggers": [_trigger(inner) for inner in spec["triggers"] if inner is not None],
                 "within": spec.get("within"),
             }
             return {**body, "require": _count(spec["require"])} if kind == "compound" else body
@@ -147,7 +147,7 @@ def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem
     require = _count(trigger.get("require"))
     if kind != "compound" or require is None or is_open(require):
         return
-    most = len(inner) if isinstance(inner, list) else 0
+    most = sum(each is not None for each in inner) if isinstance(inner, list) else 0
     counted = isinstance(require, int) and not isinstance(require, bool)
     if require not in ("any", "all") and not (counted and 1 <= require <= most):
         message = f"'require' cannot be '{require}'"

@@ -77,8 +77,8 @@ def malformed(text: str) -> list[str]:
 
 
 def is_opaque(value: Json) -> bool:
-    """Whether a value is text with a template in it, so that nothing can be said of it yet."""
-    return isinstance(value, str) and "{{" in value
+    """Whether a value is text with a placeholder, so that nothing can be said of it yet."""
+    return isinstance(value, str) and bool(placeholders(value))
 
 
 def _kind(name: str) -> Kind:

@@ -112,6 +112,8 @@ def mend(deployment: str, sent: Sequence[Json], made: Sequence[Json]) -> Talk[No
 
 def show(schedule: Json) -> str:
     """A schedule in one line: `cron 0 7 * * * Asia/Taipei`."""
+    if not isinstance(schedule, dict):
+        return str(schedule)
     zone = schedule.get("timezone")
     suffix = f" {zone}" if zone and zone != "UTC" else ""
     for kind in ("cron", "interval", "rrule"):
@@ -175,8 +177,9 @@ def _keep_phase(want: Json, have: Json) -> Json:
 def _identity(fields: Mapping[str, Json], ordinal: int) -> str:
     if fields.get("slug"):
         return f"slug {fields['slug']}"
-    schedule = dict(fields["schedule"])
-    schedule.pop("anchor_date", None)
+    schedule = fields["schedule"]
+    if isinstance(schedule, dict):
+        schedule = {name: value for name, value in schedule.items() if name != "anchor_date"}
     return show(schedule) + (f" #{ordinal + 1}" if ordinal else "")
 
 

@@ -1,0 +1,158 @@
+"""Whatever a file says, it is planned, or told what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.api.dialect import CLOUD
+from deployctl.app.assemble import Known, Pool, assemble
+from deployctl.app.building import expected
+from deployctl.app.load import Order, load_project
+from deployctl.app.pools import wanted_pools
+from deployctl.cli.render import Outcome
+from deployctl.cli.render.json import render
+from deployctl.cli.render.values import lines
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import UsageError
+from deployctl.core.values import Json
+from deployctl.core.values import Path as Place
+from deployctl.deploy.kinds.deployments import live_deployment
+from deployctl.deploy.plan import plan
+from deployctl.jobs.variables import PoolVariables
+from deployctl.project.select import Selection
+from deployctl.templating.references import Library
+
+FILE: Json = {
+    "build": [
+        {
+            "prefect_docker.deployments.steps.build_docker_image": {
+                "id": "b",
+                "requires": "prefect-docker",
+                "image_name": "r/a",
+                "additional_tags": ["x"],
+                "dockerfile": "auto",
+                "buildargs": {"A": "1"},
+                "platform": "linux/amd64",
+            }
+        },
+        {"prefect.deployments.steps.run_shell_script": {"id": "s", "script": "{{ b.image }}"}},
+    ],
+    "push": [
+        {
+            "prefect_docker.deployments.steps.push_docker_image": {
+                "image_name": "{{ b.image_name }}",
+                "tag": "{{ b.tag }}",
+                "credentials": {"username": "a", "password": "b"},
+            }
+        }
+    ],
+    "pull": [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}],
+    "work_pools": [{"name": "w", "type": "process", "queues": [{"name": "q", "priority": 1}, "r"]}],
+    "deployments": [
+        {
+            "name": "d",
+            "entrypoint": "flows.py:main",
+            "tags": ["a"],
+            "parameters": {"a": 1},
+            "schedules": [{"cron": "0 7 * * *", "slug": "s"}, {"rrule": "FREQ=DAILY"}],
+            "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
+            "work_pool": {"name": "w", "job_variables": {"image": "{{ b.image }}", "env": {}}},
+            "triggers": [
+                {"expect": ["a"], "match_related": [{"a": "b"}], "parameters": {"a": 1}},
+                {
+                    "require": "all",
+                    "triggers": [{"expect": ["x"]}, {"triggers": [{"expect": "y"}]}],
+                },
+                {
+                    "posture": "Metric",
+                    "metric": {"name": "duration", "threshold": 1, "operator": "<"},
+                },
+            ],
+            "sla": [{"name": "s"}],
+        }
+    ],
+}
+ODD: list[Json] = [None, 3, True, "x", [], {}, [None], [{}], {"a": None}]
+ODD += ["{{ b.image }}", "{{ $NOT_SET }}", "{{ prefect.variables.v }}", "{{ a | b }}"]
+SCHEDULE = {"id": "1", "schedule": {"cron": "0 0 * * *"}, "active": True}
+THERE: Json = {"id": "1", "name": "d", "schedules": [SCHEDULE], "work_pool_name": "w"}
+
+
+def places(value: Json, place: Place = ()) -> Iterator[Place]:
+    """Where there is something, below the whole."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*place, key)
+        if isinstance(item, dict | list):
+            yield from places(item, (*place, key))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("project")
+    (made / "flows.py").write_text("from prefect import flow\n@flow\ndef main(a: int = 1): pass\n")
+    return made
+
+
+def planned(folder: Path, place: Place, value: Json) -> None:
+    """Plans the file with another value at a place, as far as nothing is wrong with it."""
+    written = deepcopy(FILE)
+    there = written
+    for part in place[:-1]:
+        there = there[part]
+    there[place[-1]] = value
+    (folder / "prefect.yaml").write_text(json.dumps(written))
+    report, environ = Report(), {"HOME": "/"}
+    loaded = load_project(folder / "prefect.yaml", Order(Selection(True)), report, environ)
+    outputs = expected(loaded, environ, report) if loaded else {}
+    if loaded is None or report.errors:
+        return
+    schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
+    pools = {"w": Pool("process", PoolVariables({"variables": schema}))}
+    known = Known(CLOUD, environ, folder, Library({}), pools, outputs=outputs)
+    wanted = [assemble(each, known, report) for each in loaded.chosen]
+    wanted += wanted_pools(loaded, None)
+    if not report.errors:
+        live = [live_deployment("main", THERE, [], CLOUD)]
+        made = plan(wanted, live, lambda *_: frozenset(), CLOUD)
+        assert [list(lines(change)) for change in made.changes]
+        assert render(Outcome("plan", (), {}, made))
+
+
+D: Place = ("deployments", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (D, "{{ prefect.variables.v }}"),
+        ((*D, "parameters"), "{{ prefect.variables.v }}"),
+        ((*D, "schedules"), "{{ prefect.variables.v }}"),
+        ((*D, "schedules"), "{{ b.image }}"),
+        ((*D, "schedules"), "{{ a | b }}"),
+        ((*D, "schedules", 0), "{{ b.image }}"),
+        ((*D, "schedules", 1, "rrule"), "{{ b.image }}"),
+        ((*D, "triggers"), "{{ prefect.variables.v }}"),
+        ((*D, "triggers", 0), "{{ b.image }}"),
+        ((*D, "triggers", 1, "triggers", 1), None),
+        ((*D, "work_pool", "job_variables"), "{{ b.image }}"),
+        ((*D, "work_pool", "job_variables"), "{{ prefect.variables.v }}"),
+    ],
+)
+def test_a_template_or_nothing_in_place_of_what_has_parts(
+    folder: Path, place: Place, value: Json
+) -> None:
+    planned(folder, place, value)
+
+
+@given(place=st.sampled_from(list(places(FILE))), value=st.sampled_from(ODD))
+def test_no_value_ends_a_plan_with_a_defect(folder: Path, place: Place, value: Json) -> None:
+    with suppress(UsageError):
+        planned(folder, place, value)
