@@ -2,13 +2,11 @@
 
 `server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
 and never emptied, so a test names its objects after itself; one that needs an empty server takes
-`fresh_server`. `control_plane` is a shared Kubernetes where the pods of tests run nowhere; a test
-that writes to it takes a `namespace` of its own. `node` is one where pods run.
+`fresh_server`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,14 +16,6 @@ from typing import Any, Protocol
 import pytest
 
 from tests.support.api import Api
-from tests.support.cluster import tools
-from tests.support.cluster.api import KubeApi
-from tests.support.cluster.cluster import Cluster, GivenCluster
-from tests.support.cluster.control_plane import ControlPlane
-from tests.support.cluster.images import flow_image
-from tests.support.cluster.node import Node, lacks
-from tests.support.cluster.pods import Kubelet
-from tests.support.cluster.proxy import KubeProxy
 from tests.support.docker_engine import DockerEngine
 from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
@@ -36,7 +26,6 @@ from tests.support.registry import LocalRegistry
 from tests.support.registry import lacks as lacks_registry
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
 from tests.support.site import Site
-from tests.support.worker import Bench
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -184,88 +173,6 @@ def site(
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
         yield Site(tmp_path, api, proxy, cli_here, server.major, server.api_url)
-
-
-def _own_control_plane() -> Iterator[Cluster]:
-    if reason := tools.lacks():
-        pytest.skip(reason)
-    with ControlPlane() as plane:
-        yield plane
-
-
-@pytest.fixture(scope="session")
-def control_plane() -> Iterator[Cluster]:
-    """A Kubernetes control plane, shared by all tests: the one that is given, or our own."""
-    if given := os.environ.get("DEPLOYCTL_TEST_KUBECONFIG"):
-        with GivenCluster(given) as cluster:
-            yield cluster
-    else:
-        yield from _own_control_plane()
-
-
-@pytest.fixture(scope="session")
-def second_control_plane() -> Iterator[Cluster]:
-    """Another cluster, which is always our own."""
-    yield from _own_control_plane()
-
-
-@pytest.fixture
-def namespace(control_plane: Cluster) -> Iterator[str]:
-    """A new namespace of `control_plane` for one test."""
-    with control_plane.namespace() as name:
-        yield name
-
-
-@pytest.fixture
-def kubelet(control_plane: Cluster, namespace: str) -> Kubelet:
-    """Moves the pods of `namespace`, which run nowhere."""
-    return Kubelet(control_plane.admin, namespace)
-
-
-class MakeKubeProxy(Protocol):
-    def __call__(self, api: KubeApi | None = None) -> KubeProxy: ...
-
-
-@pytest.fixture
-def kube_proxy(
-    control_plane: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MakeKubeProxy]:
-    """`kube_proxy(api)` gives a `KubeProxy` that acts as `api`, or as the administrator.
-
-    Its kubeconfig has `namespace` for its own.
-    """
-    with ExitStack() as open_proxies:
-
-        def make(api: KubeApi | None = None) -> KubeProxy:
-            path = tmp_path_factory.mktemp("kube-proxy") / "kubeconfig"
-            made = KubeProxy(api or control_plane.admin, path, namespace)
-            return open_proxies.enter_context(made)
-
-        yield make
-
-
-@pytest.fixture
-def bench(
-    server: Server,
-    control_plane: Cluster,
-    namespace: str,
-    kube_proxy: MakeKubeProxy,
-    tmp_path: Path,
-) -> Iterator[Bench]:
-    """A pool of its own on each server in turn, and a namespace, with a proxy before both."""
-    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
-        yield Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def node() -> Iterator[Node]:
-    """A node with a control plane of its own, and the images `flow:VERSION` of both majors."""
-    if reason := lacks():
-        pytest.skip(reason)
-    images = [flow_image(version) for version in (PREFECT_3, PREFECT_2)]
-    with ControlPlane(controllers=["*"]) as plane, Node(plane) as made:
-        made.add(*images)
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -21,10 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.leash import leashed
+
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 START_SECONDS = 180.0
 IMAGE = "box:1"
-_LEASH = Path(__file__).with_name("cluster") / "leash.py"
 
 _PROGRAM = r"""
 #include <signal.h>
@@ -145,7 +145,7 @@ def begun(command: Sequence[str], env: Mapping[str, str], log: Path) -> subproce
     """A program that dies with this process, and writes into a log."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-IS", str(_LEASH), str(os.getpid()), *command],
+            leashed(*command),
             env=env,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +28,7 @@ from deployctl.clients.registry_upload import Source
 from tests.support.cluster.pki import Pair
 from tests.support.cluster.tools import CACHE
 from tests.support.exchanges import Exchange, Fault
+from tests.support.leash import leashed
 from tests.support.proxy import Proxy, hang_up
 
 PACKAGE = "docker-registry"
@@ -38,7 +37,6 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 USER, PASSWORD = "ali", "open sesame"
 START_SECONDS = 180.0
 _HTPASSWD = "ali:$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy"
-_LEASH = Path(__file__).with_name("cluster") / "leash.py"
 _LISTENS = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
 _CONFIGURATION = """\
 version: 0.1
@@ -106,11 +104,13 @@ class LocalRegistry:
         return f"http://{self.host}"
 
     def __enter__(self) -> Self:
+        found = program()
+        if found is None:
+            raise NotStarted(lacks())
         log = self.folder / "log"
-        leashed = [sys.executable, "-IS", str(_LEASH), str(os.getpid())]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [*leashed, str(program()), "serve", str(self.folder / "config.yml")],
+                leashed(found, "serve", self.folder / "config.yml"),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,11 +17,11 @@ from tests.support.api import Api
 from tests.support.cluster.images import FLOWS
 from tests.support.cluster.node import Node
 from tests.support.environment import isolated
+from tests.support.leash import leashed
 from tests.support.prefect_cli import run_program
 from tests.support.servers import Server, running
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
-LEASH = (sys.executable, "-IS", str(Path(__file__).with_name("cluster") / "leash.py"))
 PATIENCE = 400.0
 """Seconds that a busy machine may need for what takes twenty."""
 
@@ -210,7 +209,7 @@ class Stage:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         with self.journal.open("wb") as journal:
             return subprocess.Popen(
-                [*LEASH, str(os.getpid()), DEPLOYCTL, "worker", "--pool", "node"],
+                leashed(DEPLOYCTL, "worker", "--pool", "node"),
                 cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

@@ -10,11 +10,9 @@ its use, or while a part is down.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +23,7 @@ from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pki import Authority, new_key
+from tests.support.leash import leashed
 
 LOOPBACK = "127.0.0.1"
 SERVICES = "10.96.0.0/16"
@@ -105,10 +104,9 @@ class ControlPlane(Cluster):
 
     def run(self, name: str, *flags: str) -> None:
         """Starts a program of the cluster tools that dies with this process."""
-        leash = [sys.executable, "-IS", str(Path(__file__).with_name("leash.py"))]
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*leash, str(os.getpid()), str(self._programs / name), *flags],
+                leashed(self._programs / name, *flags),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

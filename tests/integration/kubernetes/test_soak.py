@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import FreshServer, MakeKubeProxy
+from tests.integration.conftest import FreshServer
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.api import Api
 from tests.support.cluster.cluster import Cluster
 from tests.support.proxy import Proxy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.api import Api
 from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.cluster import Cluster

@@ -13,7 +13,7 @@ from deployctl.clients import kubeconfig
 from deployctl.core.stop import Stop
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.rights import JOBS, LEASES
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.kubernetes_jobs import Notes, rules

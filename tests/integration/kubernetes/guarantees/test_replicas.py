@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from deployctl.worker.runtimes.kubernetes.rights import JOBS
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.hurry import Hurry
 from tests.support.kubernetes_jobs import rules

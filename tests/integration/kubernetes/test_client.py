@@ -16,7 +16,7 @@ import pytest
 from deployctl.clients import kubeconfig
 from deployctl.clients.kubeconfig import NoCluster
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, events
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
 

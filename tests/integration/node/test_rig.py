@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.node import Node, lacks
-from tests.support.servers import PREFECT_2, PREFECT_3
+from tests.support.servers import PREFECT_2, PREFECT_3, ROOT
 from tests.support.waiting import until
 
 # The first test may have to make the images.
@@ -88,7 +88,7 @@ def test_a_killed_test_run_leaves_nothing_of_its_node() -> None:
         pytest.skip(reason)
     with subprocess.Popen(
         [sys.executable, "-c", NODE_WITH_A_POD],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     ) as owner:

@@ -13,7 +13,7 @@ from deployctl.images.building import Builder
 from deployctl.images.engine import DockerBuilder
 from deployctl.images.model import Image, Recipe
 from deployctl.images.source import Versions, read
-from tests.integration.test_node_rig import PODS, ended, pod, start
+from tests.integration.node.test_rig import PODS, ended, pod, start
 from tests.support import docker_engine as engines
 from tests.support.cluster.images import Image as RigImage
 from tests.support.cluster.images import flow_image

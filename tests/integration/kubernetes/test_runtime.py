@@ -11,7 +11,7 @@ import pytest
 from deployctl.worker.model import Job, Listed, NotNow, Phase, StartFailed, Vanished
 from deployctl.worker.runtimes.kubernetes.rights import JOBS, SECRETS
 from deployctl.worker.settings import SecretKey
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy

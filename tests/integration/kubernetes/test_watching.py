@@ -11,7 +11,7 @@ from deployctl.worker.model import Changed, Listed, News, Noticed, Phase, Printe
 from deployctl.worker.runtimes.kubernetes import observing
 from deployctl.worker.runtimes.kubernetes.rights import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy, error

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import MakeKubeProxy
+from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster import tools
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy, error
