@@ -94,6 +94,8 @@ def _found(
     is_known = not contains_unknown(counting) and not any(references(counting))
     if not (place and known and known.find and is_known):
         return None, []
+    if wrong := check_steps([replace(step, inputs=inputs)]):
+        return None, wrong
     same = digest([step.short, str(place.folder), counting])
     try:
         if same not in seen:

@@ -257,6 +257,19 @@ def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
     assert list(place.folder.iterdir()) == []
 
 
+def test_a_plan_tells_of_an_input_that_becomes_another_type(
+    at: Callable[[Any], Workplace],
+) -> None:
+    class Has(Recorded):
+        def find(self, recipe: Recipe) -> Image | None:
+            return Image(recipe.name, "1")
+
+    base = Step(BUILD, {"image_name": "base"}, "base")
+    app = Step(BUILD, {"image_name": "app", "buildargs": "{{ base.tag }}"}, path=("build", 1))
+    _, (problem,) = plan_steps({"d": [base, app]}, Scope({}), at(Has()))
+    assert (problem.code, problem.path[:2]) == ("DC322", ("build", 1))
+
+
 def test_a_plan_looks_once_for_what_many_deployments_share(
     at: Callable[[Any], Workplace],
 ) -> None:
