@@ -72,8 +72,7 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._held:
-            self.stop()
+        self.stop()
 
     @property
     def is_alive(self) -> bool:
@@ -102,6 +101,7 @@ class WorkerProcess:
         """Ends it as a power failure would."""
         self.process.kill()
         self.process.wait()
+        self._held.close()
 
     def stop(self) -> int:
         """Ends it as Kubernetes does; gives its exit code."""

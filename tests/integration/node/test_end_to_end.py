@@ -118,10 +118,10 @@ def test_a_run_whose_pod_is_evicted_has_crashed(stage: Stage) -> None:
     stage.evict("evicted")
     state = stage.state("evicted", "CRASHED", "COMPLETED", "FAILED")
     assert state["type"] == "CRASHED"
-    if stage.server.major == 3:
-        assert "The job failed: the pod was evicted" in state["message"]
-    else:
-        assert state["message"] == "Execution was aborted by a termination signal."
+    causes = ["The job failed: the pod was evicted"]
+    if stage.server.major == 2:  # the run may say it itself, if it has the time
+        causes.append("Execution was aborted by a termination signal.")
+    assert any(cause in state["message"] for cause in causes)
     assert "here to stay" in stage.log("evicted", "he pod was evicted")
 
 
