@@ -1,0 +1,93 @@
+"""The work pools that a file declares, with their queues and templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
+
+from deployctl.core.diagnostics import Report
+from deployctl.core.values import Json, Path, leaves
+from deployctl.project.checks import is_open
+from deployctl.project.document import Document
+from deployctl.project.shapes import ABSENT
+from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.problems import Problem
+
+
+def work_pools(
+    document: Document, pools: Iterable[Json], folder: FilePath, report: Report
+) -> Iterator[Mapping[str, Json]]:
+    """The pools that are declared, each with the template that its file in `folder` holds.
+
+    What is wrong with one is in `report`. Pools without a name or type, and queues whose priority
+    is not known, are left out.
+    """
+    seen: set[str] = set()
+    for index, pool in enumerate(pools):
+        if not isinstance(pool, dict):
+            continue
+        here: Path = ("work_pools", index)
+        name, template = pool.get("name"), pool.get("base_job_template")
+        if not name or not pool.get("type"):
+            continue
+        if name in seen:
+            report.error(
+                "DC129", f"the work pool '{name}' is given twice", document.spans.value(here)
+            )
+        seen.add(name)
+        if isinstance(template, str):
+            file, (template, wrong) = template, _template(folder / template)
+            if wrong:
+                report.error(
+                    "DC130",
+                    f"the template '{file}' of work pool '{name}' cannot be read: {wrong}",
+                    document.spans.value((*here, "base_job_template")),
+                    help="give the path of a JSON file, relative to this file's folder",
+                )
+        found = {**pool, "base_job_template": template}
+        if "queues" in pool:
+            queues = pool["queues"]
+            found["queues"] = [queue for queue in queues if _is_known(queue)]
+            document.tell((each.below((*here, "queues")) for each in _same(queues)), report)
+        yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
+
+
+def _template(path: FilePath) -> tuple[Json, str]:
+    """The template in a file; ABSENT, and why, where it holds none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return ABSENT, str(error.strerror)
+    except ValueError:
+        return ABSENT, "it is not JSON"
+    return (found, "") if isinstance(found, dict) else (ABSENT, "it holds no mapping")
+
+
+def _is_known(queue: Json) -> bool:
+    return isinstance(queue, dict) and not is_open(queue.get("priority"))
+
+
+def _same(queues: Iterable[Json]) -> Iterator[Problem]:
+    """Names and priorities that two queues of a pool have."""
+    seen: set[tuple[str, Json]] = set()
+    for index, queue in enumerate(queues):
+        for key, code in (("name", "DC129"), ("priority", "DC132")):
+            value = queue.get(key) if isinstance(queue, dict) else None
+            if (key, value) in seen:
+                message = f"another queue of this work pool has the {key} '{value}'"
+                yield Problem((index, key), code, message, f"give each queue a {key} of its own")
+            elif value is not None and not is_open(value):
+                seen.add((key, value))
+
+
+def unfilled(pools: Json) -> Iterator[Problem]:
+    """Templates in work pools that the environment cannot fill in, where they mean something."""
+    for path, leaf in leaves(pools):
+        if "base_job_template" in path or path[-1:] == ("description",):
+            continue
+        for placeholder in placeholders(leaf if isinstance(leaf, str) else ""):
+            if placeholder.kind is not Kind.ENV:
+                message = f"nothing fills in '{placeholder}' here"
+                help_ = "write the value, or {{ $NAME }} for an environment variable"
+                yield Problem(("work_pools", *path), "DC133", message, help_)

@@ -1,0 +1,120 @@
+"""The work pools that a file declares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployctl.project.document import parse_document
+from deployctl.project.parse import load
+from tests.unit.project.reading import codes, project
+
+
+def test_work_pools() -> None:
+    found, report = project("""
+        work_pools:
+          - name: k8s
+            type: kubernetes
+            base_job_template: {variables: {}}
+            concurrency_limit: "5"
+            paused: no
+            queues: [{name: fast, priority: 1}, slow]
+          - {name: plain, type: process, description: null}
+    """)
+    assert codes(report) == ["DC123"]
+    assert [dict(pool) for pool in found.work_pools] == [
+        {
+            "name": "k8s",
+            "type": "kubernetes",
+            "base_job_template": {"variables": {}},
+            "concurrency_limit": 5,
+            "paused": False,
+            "queues": [{"name": "fast", "priority": 1}, {"name": "slow"}],
+        },
+        {"name": "plain", "type": "process", "description": None},
+    ]
+
+
+def test_work_pools_are_filled_from_the_environment_and_empty_items_left_out() -> None:
+    text = "work_pools: [null, {name: '{{ $POOL }}', type: t, queues: [null, 3, {name: q}]}]"
+    found, report = project(text, {"POOL": "p"})
+    assert [dict(pool) for pool in found.work_pools] == [
+        {"name": "p", "type": "t", "queues": [{"name": "q"}]}
+    ]
+    assert codes(report) == ["DC126", "DC126", "DC128"]
+
+
+def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
+    from deployctl.core.diagnostics import Report
+
+    (tmp_path / "pool.json").write_text('{"variables": {}}')
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    text = "".join(
+        f"- {{name: {name}, type: process, base_job_template: {name}.json}}\n"
+        for name in ("pool", "bad", "none", "list")
+    )
+    report = Report()
+    document = parse_document(f"work_pools:\n{text}", str(tmp_path / "prefect.yaml"), report)
+    assert document is not None
+    found = load(document, report, {})
+    assert [pool.get("base_job_template") for pool in found.work_pools] == [
+        {"variables": {}},
+        None,
+        None,
+        None,
+    ]
+    assert codes(report) == ["DC130"] * 3
+    assert "not JSON" in report.items[0].message
+    assert "holds no mapping" in report.items[2].message
+
+
+def test_a_work_pool_without_a_type_or_twice() -> None:
+    _, report = project("work_pools: [{name: a}, {name: b, type: t}, {name: b, type: t}]")
+    assert codes(report) == ["DC127", "DC129"]
+
+
+def test_what_nothing_fills_in_around_deployments_is_told() -> None:
+    found, report = project("""
+        work_pools:
+          - name: p
+            type: t
+            base_job_template: {image: '{{ image }}'}
+            description: "takes {{ image }}"
+            concurrency_limit: "{{ prefect.variables.most }}"
+            queues: [{name: a, priority: "{{ first.stdout }}"}, {name: b, priority: 1}]
+    """)
+    assert [(str(each.span), each.code) for each in report] == [
+        ("prefect.yaml:7:24", "DC133"),
+        ("prefect.yaml:8:34", "DC133"),
+    ]
+    assert [queue["name"] for queue in found.work_pools[0]["queues"]] == ["b"]
+
+
+QUEUES = [
+    ("{name: a}, {name: b}", None),
+    ("{name: a, priority: 1}, {name: b, priority: 2}", None),
+    ("{name: a}, {name: a}", "DC129"),
+    ("{name: a, priority: 1}, {name: b, priority: '1'}", "DC132"),
+    ("{name: a, priority: 0}, {name: b, priority: 0}", "DC124"),
+]
+
+
+@pytest.mark.parametrize(("queues", "code"), QUEUES)
+def test_the_queues_of_a_work_pool(queues: str, code: str | None) -> None:
+    _, report = project(f"work_pools:\n- name: p\n  type: t\n  queues: [{queues}]")
+    assert set(codes(report)) == ({code} if code else set())
+
+
+def test_a_priority_that_two_queues_have_is_told_at_the_second() -> None:
+    _, report = project("""
+        work_pools:
+          - name: p
+            type: t
+            queues: [null, {name: a, priority: 3}, {name: b, priority: 3}]
+          - {name: q, type: t, queues: [{name: a, priority: 3}]}
+    """)
+    assert [(str(each.span), each.code) for each in report if each.code != "DC126"] == [
+        ("prefect.yaml:5:64", "DC132")
+    ]
