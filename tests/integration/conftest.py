@@ -59,9 +59,10 @@ def prefect2() -> Iterator[Server]:
     yield from _shared(PREFECT_2)
 
 
-@pytest.fixture(scope="session", params=["prefect3", "prefect2"])
+@pytest.fixture(scope="module", params=["prefect3", "prefect2"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the shared servers in turn."""
+    """Each of the shared servers in turn. Not of the session's scope, which would have pytest run
+    all tests of one server first, and go into and out of folders."""
     shared: Server = request.getfixturevalue(request.param)
     return shared
 

@@ -1,8 +1,8 @@
 """Real Prefect servers on SQLite: each on a free loopback port, with a home of its own.
 
 What costs time is migrating an empty database and registering the built-in blocks (8 to 9 s) and
-importing Prefect (4 to 6 s). The first is paid once per version: a finished database is kept beside
-the version's virtual environment and copied for each new server. The second is paid per start, so a
+importing Prefect (3 s). The first is paid once per version: a finished database is kept beside the
+version's virtual environment and copied for each new server. The second is paid per start, so a
 test that wants an empty server takes a running one and calls `reset`, which puts the template's
 rows back under the server's feet in some 20 ms. Automations that the server has loaded into its
 memory outlive a reset; a test that waits for one to fire takes a new server instead.
@@ -118,6 +118,7 @@ class Server:
         ready = {
             "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
             "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+            "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         }
         self._launch(self._env | ready)
 
