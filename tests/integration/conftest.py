@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 
@@ -41,28 +41,44 @@ def needs(version: str) -> None:
         pytest.skip(f"Prefect {version} is not installed; `make servers` does it")
 
 
-def _shared(version: str) -> Iterator[Server]:
-    needs(version)
-    with running(version) as server:
+Lent: TypeAlias = Callable[[str], AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def _lent() -> Iterator[Lent]:
+    """Lends the shared server of a version; it sleeps while nobody has it."""
+    shared: dict[str, Server] = {}
+    with ExitStack() as running_ones:
+
+        @contextmanager
+        def lend(version: str) -> Iterator[Server]:
+            needs(version)
+            if version not in shared:
+                shared[version] = running_ones.enter_context(running(version))
+            shared[version].resume()
+            yield shared[version]
+            shared[version].pause()
+
+        yield lend
+
+
+@pytest.fixture(scope="module")
+def prefect3(_lent: Lent) -> Iterator[Server]:
+    """A running 3.x server, shared by all tests."""
+    with _lent(PREFECT_3) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
-def prefect3() -> Iterator[Server]:
-    """A running 3.x server, shared by all tests."""
-    yield from _shared(PREFECT_3)
-
-
-@pytest.fixture(scope="session")
-def prefect2() -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def prefect2(_lent: Lent) -> Iterator[Server]:
     """A running 2.20 server, shared by all tests."""
-    yield from _shared(PREFECT_2)
+    with _lent(PREFECT_2) as server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=["prefect3", "prefect2"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the shared servers in turn. Not of the session's scope, which would have pytest run
-    all tests of one server first, and go into and out of folders."""
+    """Each of the shared servers in turn."""
     shared: Server = request.getfixturevalue(request.param)
     return shared
 

@@ -24,5 +24,5 @@ def until(
         waited = time.monotonic() - begin
         if waited > seconds:
             raise AssertionError(f"nothing after {seconds:g} s\n{why()}")
-        time.sleep(min(max(0.05, waited / 10), 0.25))
+        time.sleep(min(max(0.1, waited / 10), 0.4))
     return found
