@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from deployctl.core.stop import Stop
 from deployctl.worker.model import Changed, Job, Listed, News, Phase, Printed, Runtime
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 
 class Heard:
@@ -47,11 +47,13 @@ class Heard:
 
 @contextmanager
 def watching(watched: Runtime) -> Iterator[Heard]:
-    """Runs the runtime's `watch` in a thread."""
+    """Runs the runtime's `watch` in a thread, which has had its first look, or says why not: what
+    was there before is listed, and no change."""
     heard, stop = Heard(), Stop()
     thread = threading.Thread(target=watched.watch, args=(heard.news.put, stop))
     thread.start()
     try:
+        until(lambda: any(each.heard or each.problem for each in watched.watches()))
         yield heard
     finally:
         stop.request()
