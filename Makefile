@@ -24,7 +24,7 @@ demo: .venv/.ready $(PREFECT_3)/.ready
 
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0
 
 soak: .venv/.ready servers cluster-tools
