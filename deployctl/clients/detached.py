@@ -53,7 +53,8 @@ class Sight:
     """What is known of a program at one moment."""
 
     pid: int | None
-    """The leader of its process group; None: nothing of it has run."""
+    """The leader of its process group; None: nothing of it has run; 0: it has, before the machine
+    lost its power, and which process it was is lost."""
     alive: bool
     """Something of it runs, or it is just being started."""
     exit_code: int | None = None
@@ -125,6 +126,8 @@ def look(folder: Path) -> Sight:
     """
     alive = _is_locked(folder)
     pid, started = _note(folder / "pid")
+    if pid is None and started:
+        pid = 0
     exit_code, ended = _note(folder / "exit")
     return Sight(pid, alive, exit_code, max(started, ended))
 
@@ -141,11 +144,12 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _note(path: Path) -> tuple[int | None, float]:
-    """A number that the shell left, and when."""
+    """A number that the shell left, and when; a loss of power may leave a file without it."""
     try:
-        return int(path.read_text()), path.stat().st_mtime
+        text, moment = path.read_text().strip("\0\n"), path.stat().st_mtime
     except FileNotFoundError:
         return None, 0.0
+    return int(text) if text else None, moment
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

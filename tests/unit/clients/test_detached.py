@@ -22,3 +22,13 @@ def test_a_program_that_ends_at_once_has_begun(tmp_path: Path) -> None:
     assert detached.look(tmp_path).pid == pid
     while not detached.reap(pid):
         pass
+
+
+@pytest.mark.parametrize("left", ["", "\0\0\0\0\0"])
+def test_a_program_whose_notes_a_loss_of_power_took_has_begun_and_ended(
+    tmp_path: Path, left: str
+) -> None:
+    for name in ("lock", "pid", "exit"):
+        (tmp_path / name).write_text(left)
+    sight = detached.look(tmp_path)
+    assert (sight.pid, sight.alive, sight.exit_code) == (0, False, None)
