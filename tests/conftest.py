@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deployctl.core import redact
+from tests.support.here import forget_secrets
 
 settings.register_profile(
     "steady",
@@ -20,8 +20,7 @@ settings.load_profile("steady")
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test had to keep secret may stand in what another one reads."""
-    monkeypatch.setattr(redact, "_known", set())
-    monkeypatch.setattr(redact, "_kept", set())
+    forget_secrets(monkeypatch)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

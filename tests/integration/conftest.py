@@ -157,29 +157,22 @@ class Cli(Protocol):
 @pytest.fixture
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """`cli("deploy", "--all", cwd=folder, api_url=…)` runs deployctl and tells how it ended."""
-    home = tmp_path_factory.mktemp("home")
     program = str(Path(sys.executable).with_name("deployctl"))
-
-    def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
-        return run_program([program, *args], cwd=cwd, env=_talking_to(api_url, home, env))
-
-    return run
+    return _cli(run_program, [program], tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
 def cli_here(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """As `cli`, in the process of the test."""
-    home = tmp_path_factory.mktemp("home")
+    return _cli(run_here, [], tmp_path_factory.mktemp("home"))
 
+
+def _cli(start: Callable[..., Ended], begin: list[str], home: Path) -> Cli:
     def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
-        return run_here(*args, cwd=cwd, env=_talking_to(api_url, home, env))
+        url = {"PREFECT_API_URL": api_url} if api_url else {}
+        return start([*begin, *args], cwd=cwd, env=isolated(home, **url, **env))
 
     return run
-
-
-def _talking_to(api_url: str | None, home: Path, env: dict[str, str]) -> dict[str, str]:
-    url = {"PREFECT_API_URL": api_url} if api_url else {}
-    return isolated(home, **url, **env)
 
 
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])

@@ -21,7 +21,7 @@ from tests.integration.conftest import FreshServer
 from tests.support.prefect_cli import PrefectCli
 from tests.support.project import write_project
 from tests.support.proxy import Proxy
-from tests.support.servers import PREFECT_2, PREFECT_3, Server
+from tests.support.servers import PREFECT_2, PREFECT_3, ROOT, Server
 from tests.support.waiting import until
 
 VERSIONS = [PREFECT_3, PREFECT_2]
@@ -117,10 +117,9 @@ def test_no_server_outlives_the_process_that_started_it(tmp_path: Path) -> None:
         "server = Server(PREFECT_3); server.start(); print(server.api_url, flush=True)\n"
         "time.sleep(600)"
     )
-    root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=root,
+        cwd=ROOT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,

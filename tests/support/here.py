@@ -6,7 +6,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,7 +17,7 @@ from deployctl.core import redact
 from tests.support.prefect_cli import Ended
 
 
-def run_here(*args: str, cwd: Path, env: Mapping[str, str]) -> Ended:
+def run_here(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Ended:
     """Runs `deployctl ARGS` in a folder with this environment and no other."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     threshold = gc.get_threshold()
@@ -27,11 +27,16 @@ def run_here(*args: str, cwd: Path, env: Mapping[str, str]) -> Ended:
         state.setattr(sys, "stdin", io.StringIO())
         state.setattr(sys, "stdout", out)
         state.setattr(sys, "stderr", err)
-        state.setattr(redact, "_known", set())
-        state.setattr(redact, "_kept", set())
+        forget_secrets(state)
         code = main.run()
     gc.set_threshold(*threshold)
     return Ended(code, *(_text(stream) for stream in (out, err)))
+
+
+def forget_secrets(patch: pytest.MonkeyPatch) -> None:
+    """Has nothing masked that was to be kept secret until now, for as long as the patch lasts."""
+    patch.setattr(redact, "_known", set())
+    patch.setattr(redact, "_kept", set())
 
 
 def _text(stream: io.TextIOWrapper) -> str:

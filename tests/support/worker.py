@@ -27,11 +27,11 @@ from tests.support.environment import isolated
 from tests.support.hurry import Hurry
 from tests.support.ports import held_port
 from tests.support.proxy import Proxy
+from tests.support.servers import ROOT
 from tests.support.waiting import PATIENCE, until
 
 PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
 COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
-ROOT = Path(__file__).parents[2]
 DEFAULT = Hurry()
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
