@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.row import Most, Row
-from deployctl.jobs.marks import ATTEMPT, POOL, RUN, owned
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.job_labels import ATTEMPT, POOL, RUN, owned
 from tests.support.api import Api
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.environment import isolated

@@ -17,7 +17,7 @@ from tests.support.cluster.proxy import KubeProxy
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, running
 from tests.support.soak import QUIET, Figures, Plan, soak
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def _on(version: str, plan: Plan) -> Figures:
         api = stack.enter_context(Api(server.api_url))
         proxy = stack.enter_context(Proxy(server.api_url))
         stack.enter_context(kube_proxy)
-        return soak(Bench(api, proxy, kube_proxy, plane.admin, namespace, folder), plan)
+        return soak(WorkerHarness(api, proxy, kube_proxy, plane.admin, namespace, folder), plan)
 
 
 if __name__ == "__main__":

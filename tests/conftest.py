@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.here import forget_secrets
+from tests.support.in_process import forget_secrets
 
 settings.register_profile(
     "steady",

@@ -10,9 +10,9 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 
-from deployctl.api.talk import Request
+from deployctl.api.calls import Request
 from deployctl.core.errors import NotFound, Rejected
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 
 class Csrf:

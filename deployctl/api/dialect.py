@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
-from deployctl.api.talk import Request, Talk, ask
+from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import ApiError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 Version: TypeAlias = tuple[int, int, int]
 Operation: TypeAlias = Literal["create", "update"]
@@ -160,14 +160,14 @@ CLOUD = Dialect(cloud=True)
 """Prefect Cloud follows the newest version and says no number."""
 
 
-def detect(cloud: bool = False) -> Talk[Dialect]:
+def detect(cloud: bool = False) -> ApiCall[Dialect]:
     """Asks a server once for its version, and Prefect Cloud not at all.
 
     Raises ApiError where there is no server that we can talk to.
     """
     if cloud:
         return CLOUD
-    answer = yield from ask(Request("GET", "/admin/version", about="the server's version"))
+    answer = yield from call(Request("GET", "/admin/version", about="the server's version"))
     return dialect_of(answer)
 
 
@@ -198,9 +198,9 @@ def check(dialect: Dialect, report: Report) -> None:
         )
 
 
-def refined(dialect: Dialect) -> Talk[Dialect]:
+def refined(dialect: Dialect) -> ApiCall[Dialect]:
     """Reads the server's own schema; a server that hides it leaves the dialect as it is."""
-    document = yield from ask(
+    document = yield from call(
         Request("GET", "/openapi.json", about="the server's schema", missing_ok=True)
     )
     return refine(dialect, document)

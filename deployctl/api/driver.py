@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from deployctl.api.calls import ApiCall, Request
 from deployctl.api.session import Session
-from deployctl.api.talk import Request, Talk
 from deployctl.core.errors import DeployctlError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Outcome(Generic[T]):
 NOT_STARTED: Outcome[Any] = Outcome(started=False)
 
 
-def run(talk: Talk[T], session: Session) -> T:
+def run(talk: ApiCall[T], session: Session) -> T:
     """Holds one talk and gives its result.
 
     A request that fails throws its error into the talk once its whole batch has ended; what the
@@ -50,14 +50,14 @@ def run(talk: Talk[T], session: Session) -> T:
         return _hold(talk, lambda batch: [pool.submit(session.send, each) for each in batch])
 
 
-def follow(talk: Talk[T], session: Session) -> T:
+def run_inline(talk: ApiCall[T], session: Session) -> T:
     """Holds one talk as `run` does, but sends its requests one by one from the calling thread: for
     those who are one thread among many already.
     """
     return _hold(talk, lambda batch: [_sent(session, each) for each in batch])
 
 
-def _hold(talk: Talk[T], ask: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
+def _hold(talk: ApiCall[T], ask: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
     answers: Sequence[Json] | None = None
     error: DeployctlError | None = None
     while True:
@@ -79,7 +79,7 @@ def _sent(session: Session, request: Request) -> Future[Json]:
     return future
 
 
-def begin(talk: Talk[T], session: Session) -> Future[T]:
+def begin(talk: ApiCall[T], session: Session) -> Future[T]:
     """Holds a talk beside whatever the caller does meanwhile; the future gives its result."""
     with_one = ThreadPoolExecutor(1, "talk")
     future = with_one.submit(run, talk, session)
@@ -88,7 +88,7 @@ def begin(talk: Talk[T], session: Session) -> Future[T]:
 
 
 def run_all(
-    talks: Mapping[K, Talk[T]],
+    talks: Mapping[K, ApiCall[T]],
     session: Session,
     on_done: Callable[[K, Outcome[T]], None] = lambda _key, _outcome: None,
 ) -> dict[K, Outcome[T]]:
@@ -116,7 +116,7 @@ class _Held(Generic[K, T]):
     """A talk that is being held, and the requests that it waits for."""
 
     key: K
-    talk: Talk[T]
+    talk: ApiCall[T]
     pending: Sequence[Future[Json]] = ()
     missing: int = 0
 
@@ -138,7 +138,7 @@ class _Floor(Generic[K, T]):
         self._ended: SimpleQueue[_Held[K, T]] = SimpleQueue()
         """A talk comes up once for each of its requests that ended."""
 
-    def begin(self, key: K, talk: Talk[T]) -> None:
+    def begin(self, key: K, talk: ApiCall[T]) -> None:
         """Asks what the talk asks first."""
         self._under_way += 1
         self._go_on(_Held(key, talk), None, None)
@@ -183,7 +183,7 @@ class _Floor(Generic[K, T]):
 
 
 def _advance(
-    talk: Talk[T], answers: Sequence[Json] | None, error: DeployctlError | None
+    talk: ApiCall[T], answers: Sequence[Json] | None, error: DeployctlError | None
 ) -> Sequence[Request]:
     if error is not None:
         return talk.throw(error)

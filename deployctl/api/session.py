@@ -16,19 +16,19 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from deployctl import __version__
+from deployctl.api.calls import Request
+from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.csrf import Csrf
-from deployctl.api.faults import fault, lost_answer, silence
-from deployctl.api.gate import Gate
+from deployctl.api.errors import fault, lost_answer, silence
+from deployctl.api.retry_policy import RetryDecision, classify, retry_after, under_maintenance
 from deployctl.api.settings import Settings
-from deployctl.api.talk import Request
-from deployctl.api.verdict import Verdict, judge, retry_after, under_maintenance
 from deployctl.clients.http import Answer, Connection, Http, NoAnswer, NotJson
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.clock import ServerClock
 from deployctl.core.errors import ApiError, Rejected, Unreachable
-from deployctl.core.progress import Progress, Quiet
+from deployctl.core.json_values import Json
+from deployctl.core.progress import NullProgress, Progress
 from deployctl.core.retry import Backoff
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
 
 API_VERSION = "0.8.4"
 """The version of the REST API that is spoken; servers from 2.16 to 3.8 take it."""
@@ -52,10 +52,10 @@ class Session:
         *,
         concurrency: int = 16,
         progress: Progress | None = None,
-        stop: Stop | None = None,
+        stop: CancellationToken | None = None,
         wait: Callable[[float], bool] | None = None,
         server_clock: ServerClock | None = None,
-        writes: Gate | None = None,
+        writes: ConcurrencyLimiter | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
         network: Callable[[Connection], Http] = Http,
@@ -68,8 +68,8 @@ class Session:
         """
         self.settings = settings
         self.concurrency = concurrency
-        self.stop = Stop() if stop is None else stop
-        self._progress = progress or Quiet()
+        self.stop = CancellationToken() if stop is None else stop
+        self._progress = progress or NullProgress()
         self._wait = wait or self.stop.wait
         self._clock = clock
         self._draw = draw or random.Random()
@@ -85,8 +85,8 @@ class Session:
         self._http = network(connection)
         csrf = settings.csrf_support and not settings.is_cloud
         self._csrf = Csrf(csrf, lambda request: self.send(request, finish=True))
-        self._reads = Gate(concurrency, concurrency)
-        self._writes = Gate(_FIRST_WRITES, concurrency) if writes is None else writes
+        self._reads = ConcurrencyLimiter(concurrency, concurrency)
+        self._writes = ConcurrencyLimiter(_FIRST_WRITES, concurrency) if writes is None else writes
         self._reached = False
         self._greeted = False
         self.server_time = server_clock or ServerClock()
@@ -117,15 +117,15 @@ class Session:
         while True:
             token = {} if request.method == "GET" else self._csrf.headers()
             result, crowded = self._attempt(request, token)
-            verdict = judge(request, result, self.settings.retry_extra_codes)
-            if isinstance(result, Answer) and verdict is Verdict.DONE:
+            verdict = classify(request, result, self.settings.retry_extra_codes)
+            if isinstance(result, Answer) and verdict is RetryDecision.DONE:
                 self._greeted = self._greeted or result.status < 400
                 return result.body if result.status < 400 else None
-            if verdict is Verdict.TOKEN and tokens < _TOKENS and self._csrf.renew(token):
+            if verdict is RetryDecision.TOKEN and tokens < _TOKENS and self._csrf.renew(token):
                 tokens += 1
                 continue
             seconds = None
-            if verdict in (Verdict.BUSY, Verdict.AGAIN):
+            if verdict in (RetryDecision.BUSY, RetryDecision.AGAIN):
                 seconds = waits.next(result, reached=self._reached, crowded=crowded)
             if seconds is None:
                 raise self._error(request, result, verdict) from _cause(result)
@@ -145,7 +145,7 @@ class Session:
             result, _ = self._attempt(probe, {})
             if isinstance(result, Answer) and result.status == 200 and not result.is_page:
                 return
-            if judge(probe, result) is Verdict.OVER and isinstance(result, NoAnswer):
+            if classify(probe, result) is RetryDecision.OVER and isinstance(result, NoAnswer):
                 raise silence(result, self.settings) from result
             if self._clock() >= end:
                 raise self._not_ready(result) from _cause(result)
@@ -169,7 +169,7 @@ class Session:
                 ) from error
         self._reached = True
         self.server_time.hear(result.headers.get("date", ""))
-        if judge(request, result) is Verdict.BUSY:
+        if classify(request, result) is RetryDecision.BUSY:
             return result, gate.refused(turn)
         gate.served()
         return result, False
@@ -186,8 +186,10 @@ class Session:
         if self.stop.asked or self._wait(seconds):
             raise self.stop.interrupted()
 
-    def _error(self, request: Request, result: Answer | NoAnswer, verdict: Verdict) -> ApiError:
-        if verdict is Verdict.LOST:
+    def _error(
+        self, request: Request, result: Answer | NoAnswer, verdict: RetryDecision
+    ) -> ApiError:
+        if verdict is RetryDecision.LOST:
             return lost_answer(request, result, self.settings)
         if isinstance(result, NoAnswer):
             return silence(result, self.settings)

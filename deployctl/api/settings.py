@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployctl.api.names import (
-    Name,
+from deployctl.api.setting_fields import (
+    SettingField,
     codes,
     count,
     flag,
@@ -25,10 +25,10 @@ from deployctl.api.names import (
     text,
     url,
 )
-from deployctl.api.sources import sources
+from deployctl.api.setting_sources import sources
 from deployctl.core import redact
 from deployctl.core.errors import SettingsError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 CLOUD_API_URL = "https://api.prefect.cloud/api"
 
@@ -111,58 +111,60 @@ def _remember(settings: Settings) -> None:
             redact.remember([value, value.rpartition(" ")[2]])
 
 
-NAMES: tuple[Name, ...] = (
-    Name(
+NAMES: tuple[SettingField, ...] = (
+    SettingField(
         "api_url",
         ("api", "url"),
         url,
         "an address that begins with http:// or https://",
     ),
-    Name("api_key", ("api", "key"), header_text, "printable ASCII", secret=True),
-    Name("auth_string", ("api", "auth_string"), text, secret=True),
-    Name("ssl_cert_file", ("api", "ssl_cert_file"), text),
-    Name(
+    SettingField("api_key", ("api", "key"), header_text, "printable ASCII", secret=True),
+    SettingField("auth_string", ("api", "auth_string"), text, secret=True),
+    SettingField("ssl_cert_file", ("api", "ssl_cert_file"), text),
+    SettingField(
         "tls_insecure_skip_verify",
         ("api", "tls_insecure_skip_verify"),
         flag,
         "true or false",
     ),
-    Name("enable_http2", ("api", "enable_http2"), flag, "true or false"),
-    Name("request_timeout", ("api", "request_timeout"), seconds, "a number of seconds above 0"),
-    Name("max_retries", ("client", "max_retries"), count, "a whole number from 0 on"),
-    Name(
+    SettingField("enable_http2", ("api", "enable_http2"), flag, "true or false"),
+    SettingField(
+        "request_timeout", ("api", "request_timeout"), seconds, "a number of seconds above 0"
+    ),
+    SettingField("max_retries", ("client", "max_retries"), count, "a whole number from 0 on"),
+    SettingField(
         "retry_extra_codes",
         ("client", "retry_extra_codes"),
         codes,
         "status codes with commas between them",
     ),
-    Name(
+    SettingField(
         "retry_jitter_factor",
         ("client", "retry_jitter_factor"),
         number,
         "a number from 0 on",
     ),
-    Name("csrf_support", ("client", "csrf_support_enabled"), flag, "true or false"),
-    Name(
+    SettingField("csrf_support", ("client", "csrf_support_enabled"), flag, "true or false"),
+    SettingField(
         "custom_headers",
         ("client", "custom_headers"),
         headers,
         "a JSON object of header names and ASCII texts",
         secret=True,
     ),
-    Name(
+    SettingField(
         "cloud_api_url",
         ("cloud", "api_url"),
         url,
         "an address that begins with http:// or https://",
     ),
-    Name(
+    SettingField(
         "default_work_pool_name",
         ("deployments", "default_work_pool_name"),
         text,
         aliases=("PREFECT_DEFAULT_WORK_POOL_NAME",),
     ),
-    Name(
+    SettingField(
         "docker_build_namespace",
         ("deployments", "default_docker_build_namespace"),
         text,

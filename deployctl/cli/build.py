@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployctl.cli.options import Choosing, Connecting, Making, Telling
+from deployctl.cli.options import BuilderOptions, ConnectionOptions, OutputOptions, SelectionOptions
 
 if TYPE_CHECKING:
     from deployctl.api.session import Session
 
 
-def build(choosing: Choosing, making: Making, connecting: Connecting, telling: Telling) -> None:
+def build(
+    choosing: SelectionOptions,
+    making: BuilderOptions,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
+) -> None:
     """Run the build and push steps, and print which images came of them."""
     import os
     from contextlib import ExitStack
@@ -18,23 +23,23 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
     from pathlib import Path
 
     from deployctl.api.settings import load_settings
-    from deployctl.app.building import expected, run_all, workplace
-    from deployctl.app.built import Built
-    from deployctl.app.load import Order
-    from deployctl.cli.connecting import session, signals
-    from deployctl.cli.loading import every_or, load_all, making_of
+    from deployctl.app.deploying.build_steps import expected, run_all, workplace
+    from deployctl.app.deploying.images_file import BuildOutputs
+    from deployctl.app.deploying.load import LoadOptions
+    from deployctl.cli.command import run_command
     from deployctl.cli.main import Exit
+    from deployctl.cli.project import every_or, load_all, making_of
     from deployctl.cli.render.images import listed
-    from deployctl.cli.running import running
+    from deployctl.cli.server import session, signals
     from deployctl.steps.engine import Done, Outputs
 
     with (
-        running(
+        run_command(
             "build", telling.output, strict=telling.strict, show_traceback=telling.traceback
         ) as now,
         ExitStack() as closing,
     ):
-        loaded = load_all(now, Order(every_or(choosing)), choosing.prefect_file)
+        loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
         for each in loaded:
             expected(each, os.environ, now.report)
         if now.hopeless:
@@ -55,5 +60,5 @@ def build(choosing: Choosing, making: Making, connecting: Connecting, telling: T
         for each in loaded:
             place = workplace(each, here, os.environ, images, now.narrator, stop, namespace)
             outputs |= run_all(each, place, opened, done)
-        now.data |= Built(outputs, images.pins).as_json(images.made)
+        now.data |= BuildOutputs(outputs, images.pins).as_json(images.made)
         now.say(listed(images.made))

@@ -79,7 +79,7 @@ def write(lines: Iterable[Text | str], *, stderr: bool = False) -> None:
     stream.flush()
 
 
-class Narrator:
+class ProgressReporter:
     """Tells progress on stderr: one moving line on a terminal, elsewhere what programs print."""
 
     def __init__(self, *, quiet: bool) -> None:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from deployctl.cli.options import Choosing, Connecting, Deploying, Imaging, Overriding, Telling
+from deployctl.cli.options import (
+    ConnectionOptions,
+    DeployOptions,
+    ImageOptions,
+    OutputOptions,
+    OverrideOptions,
+    SelectionOptions,
+)
 
 
 def deploy(
-    choosing: Choosing,
-    overriding: Overriding,
-    deploying: Deploying,
-    imaging: Imaging,
-    connecting: Connecting,
-    telling: Telling,
+    choosing: SelectionOptions,
+    overriding: OverrideOptions,
+    deploying: DeployOptions,
+    imaging: ImageOptions,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
 ) -> None:
     """Validate, plan, build, and make the server as the file says."""
-    from deployctl.app import deploy as use_case
-    from deployctl.cli.connecting import session
+    from deployctl.app.deploying import deploy as use_case
+    from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.loading import building, load_all, order_of, prepare_all, show_plan
+    from deployctl.cli.project import building, load_all, order_of, prepare_all, show_plan
     from deployctl.cli.render import Format, human
-    from deployctl.cli.running import running
+    from deployctl.cli.server import session
     from deployctl.steps.engine import Done
 
-    with running(
+    with run_command(
         "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
         order = order_of(choosing, overriding, deploying, imaging)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import Choosing, Deploying, Imaging, Overriding, Telling
+from deployctl.cli.options import (
+    DeployOptions,
+    ImageOptions,
+    OutputOptions,
+    OverrideOptions,
+    SelectionOptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +21,14 @@ if TYPE_CHECKING:
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
-    from deployctl.app.load import Loaded
-    from deployctl.cli.running import Running
-    from deployctl.core.stop import Stop
+    from deployctl.app.deploying.load import LoadedProject
+    from deployctl.cli.command import CommandContext
+    from deployctl.core.cancellation import CancellationToken
 
 
 def dev(
-    choosing: Choosing,
-    telling: Telling,
+    choosing: SelectionOptions,
+    telling: OutputOptions,
     run: Annotated[
         str | None,
         typer.Option("--run", help="Start this FLOW/DEPLOYMENT, follow it to its end, and exit."),
@@ -37,14 +43,14 @@ def dev(
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
-    from deployctl.app.local_server import local_server, prefect_program
+    from deployctl.app.operating.local_server import local_server, prefect_program
+    from deployctl.cli.command import run_command
     from deployctl.cli.main import Exit
-    from deployctl.cli.running import running
     from deployctl.cli.signals import stopping
     from deployctl.flows.imported import project_python
 
     with (
-        running(
+        run_command(
             "dev", telling.output, strict=telling.strict, show_traceback=telling.traceback
         ) as now,
         stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
@@ -68,28 +74,28 @@ def dev(
 
 
 _SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-_DEPLOYING = Deploying(create_pools=True)
+_DEPLOYING = DeployOptions(create_pools=True)
 
 
-def _load(now: Running, choosing: Choosing, here: Path) -> list[Loaded]:
+def _load(now: CommandContext, choosing: SelectionOptions, here: Path) -> list[LoadedProject]:
     """The chosen deployments, or all; their flows are found where they are, without a copy."""
     from dataclasses import replace
 
-    from deployctl.cli.loading import load_all, order_of
+    from deployctl.cli.project import load_all, order_of
 
     every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
-    order = order_of(every, Overriding(), _DEPLOYING, Imaging(skip_build=True))
+    order = order_of(every, OverrideOptions(), _DEPLOYING, ImageOptions(skip_build=True))
     local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
     return load_all(now, replace(order, overrides=local), choosing.prefect_file)
 
 
-def _deploy(now: Running, loaded: list[Loaded], session: Session) -> list[str]:
+def _deploy(now: CommandContext, loaded: list[LoadedProject], session: Session) -> list[str]:
     """Deploys everything, and gives the names of the work pools that runs will come from."""
-    from deployctl.app.building import Building
-    from deployctl.app.deploy import deploy
-    from deployctl.cli.loading import prepare_all
+    from deployctl.app.deploying.build_steps import BuildPlan
+    from deployctl.app.deploying.deploy import deploy
+    from deployctl.cli.project import prepare_all
 
-    prepared = prepare_all(now, loaded, session, _DEPLOYING, Building(skip=True))
+    prepared = prepare_all(now, loaded, session, _DEPLOYING, BuildPlan(skip=True))
     for each in prepared:
         now.results += deploy(each, session, now.report, now.narrator, now.tell)
     return sorted({name for each in prepared for name in each.known.pools})
@@ -97,34 +103,34 @@ def _deploy(now: Running, loaded: list[Loaded], session: Session) -> list[str]:
 
 def _home(environ: Mapping[str, str], project: Path) -> Path:
     """Where the project's server keeps its data."""
-    from deployctl.app.runtimes import state_folder
-    from deployctl.core.values import digest
+    from deployctl.app.worker.runtimes import state_folder
+    from deployctl.core.json_values import digest
 
     return state_folder(environ) / "dev" / f"{project.name}-{digest(str(project))[:8]}"
 
 
 @contextmanager
 def _workers(
-    pools: Sequence[str], settings: Settings, stop: Stop, *, quiet: bool
+    pools: Sequence[str], settings: Settings, stop: CancellationToken, *, quiet: bool
 ) -> Iterator[None]:
     """A worker for each pool during the block; errors of theirs end it."""
     import os
     from concurrent.futures import ThreadPoolExecutor
 
-    from deployctl.app.work import Surroundings, work
-    from deployctl.cli.journal import LogFormat, open_journal
-    from deployctl.worker.journal import Level
+    from deployctl.app.worker.startup import WorkerContext, run_worker
+    from deployctl.cli.event_log import LogFormat, open_journal
+    from deployctl.worker.event_log import Level
     from deployctl.worker.runtimes import RuntimeKind
     from deployctl.worker.settings import WorkerSettings, WorkOptions
 
     journal = open_journal(LogFormat.HUMAN)
     journal.level = Level.WARNING if quiet else Level.INFO
-    around = Surroundings(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
+    around = WorkerContext(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
 
     def serve(pool: str) -> None:
         options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS)
         try:
-            work(options, around, journal, stop)
+            run_worker(options, around, journal, stop)
         finally:
             stop.request()
 
@@ -138,12 +144,12 @@ def _workers(
                 each.result()
 
 
-def _follow(now: Running, session: Session, deployment: str) -> int:
+def _follow(now: CommandContext, session: Session, deployment: str) -> int:
     """Starts a run, shows its states and log, and gives the exit code that fits its end."""
     import uuid
 
     from deployctl.api.driver import run as hold
-    from deployctl.app import runs
+    from deployctl.app.operating import runs
     from deployctl.cli.render import runs as render
 
     whole, wanted = runs.check_run(deployment, runs.NewRun(), session, now.report)
@@ -153,7 +159,7 @@ def _follow(now: Running, session: Session, deployment: str) -> int:
     return 0 if end["state_type"] == "COMPLETED" else 1
 
 
-def _wait(stop: Stop) -> int:
+def _wait(stop: CancellationToken) -> int:
     """Until somebody ends it, which is how it is meant to end."""
     while not stop.wait(60.0):
         pass

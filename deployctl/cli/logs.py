@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import Connecting, Telling
+from deployctl.cli.options import ConnectionOptions, OutputOptions
 
 if TYPE_CHECKING:
-    from deployctl.app.finding import Meant
-    from deployctl.app.runs import News
+    from deployctl.app.operating.lookup import ResolvedRun
+    from deployctl.app.operating.runs import News
     from deployctl.core.diagnostics import Report
-    from deployctl.core.values import Json
+    from deployctl.core.json_values import Json
 
 
 class Level(StrEnum):
@@ -30,8 +30,8 @@ def logs(
     run: Annotated[
         str, typer.Argument(help="A run's id or name, or FLOW/DEPLOYMENT for its latest run.")
     ],
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
     ] = False,
@@ -47,10 +47,10 @@ def logs(
     from datetime import UTC, datetime
 
     from deployctl.api.driver import run as hold
-    from deployctl.app import runs
-    from deployctl.app.finding import find_run
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating import runs
+    from deployctl.app.operating.lookup import find_run
     from deployctl.cli.render import runs as render
+    from deployctl.cli.server import asking
 
     with asking("logs", connecting, telling) as (now, opened):
         found: list[Json] = []
@@ -73,7 +73,7 @@ def logs(
             _tell_empty(now.report, now.data["run"])
 
 
-def _tell_which(report: Report, name: str, meant: Meant) -> None:
+def _tell_which(report: Report, name: str, meant: ResolvedRun) -> None:
     """Says which of several runs is shown."""
     run = meant.run
     if meant.is_newest:

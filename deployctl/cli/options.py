@@ -70,7 +70,7 @@ def texts(*names: str, help: str, **more: Any) -> Any:  # noqa: A002
 
 
 @dataclasses.dataclass(frozen=True)
-class Telling:
+class OutputOptions:
     """How a command tells what it found."""
 
     output: Annotated[Format, typer.Option("--output", help="For whom the output is.")] = (
@@ -86,7 +86,7 @@ _PROJECT = "Which deployments"
 
 
 @dataclasses.dataclass(frozen=True)
-class Choosing:
+class SelectionOptions:
     """Which deployments of which files are meant."""
 
     entrypoint: Annotated[
@@ -121,7 +121,7 @@ _SERVER = "The server"
 
 
 @dataclasses.dataclass(frozen=True)
-class Locating:
+class ServerOptions:
     """Which server."""
 
     api_url: Annotated[
@@ -134,7 +134,7 @@ class Locating:
 
 
 @dataclasses.dataclass(frozen=True)
-class Connecting(Locating):
+class ConnectionOptions(ServerOptions):
     """Which server, and how to talk to it."""
 
     wait_for_api: Annotated[
@@ -156,7 +156,7 @@ class Connecting(Locating):
 
 
 @dataclasses.dataclass(frozen=True)
-class Deploying:
+class DeployOptions:
     """How to deploy."""
 
     project: Annotated[
@@ -176,7 +176,7 @@ _IMAGES = "Images"
 
 
 @dataclasses.dataclass(frozen=True)
-class Making:
+class BuilderOptions:
     """How images are made."""
 
     builder: Annotated[
@@ -191,7 +191,7 @@ class Making:
 
 
 @dataclasses.dataclass(frozen=True)
-class Imaging(Making):
+class ImageOptions(BuilderOptions):
     """Which images deployments get."""
 
     skip_build: Annotated[
@@ -234,7 +234,7 @@ _OVER = "Instead of what the file says"
 
 
 @dataclasses.dataclass(frozen=True)
-class Overriding:
+class OverrideOptions:
     """The options of `prefect deploy` that say what a file could say, for all that are chosen."""
 
     description: Annotated[

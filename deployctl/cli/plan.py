@@ -6,29 +6,36 @@ from typing import Annotated
 
 import typer
 
-from deployctl.cli.options import Choosing, Connecting, Deploying, Imaging, Overriding, Telling
+from deployctl.cli.options import (
+    ConnectionOptions,
+    DeployOptions,
+    ImageOptions,
+    OutputOptions,
+    OverrideOptions,
+    SelectionOptions,
+)
 
 
 def plan(
-    choosing: Choosing,
-    overriding: Overriding,
-    deploying: Deploying,
-    imaging: Imaging,
-    connecting: Connecting,
-    telling: Telling,
+    choosing: SelectionOptions,
+    overriding: OverrideOptions,
+    deploying: DeployOptions,
+    imaging: ImageOptions,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 if there are changes.")
     ] = False,
 ) -> None:
     """Show what `deploy` would change, and change nothing."""
-    from deployctl.cli.connecting import session
+    from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.loading import building, load_all, order_of, prepare_all
     from deployctl.cli.main import Exit
+    from deployctl.cli.project import building, load_all, order_of, prepare_all
     from deployctl.cli.render import Format, human
-    from deployctl.cli.running import running
+    from deployctl.cli.server import session
 
-    with running(
+    with run_command(
         "plan", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
         order = order_of(choosing, overriding, deploying, imaging)

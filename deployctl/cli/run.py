@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import Connecting, Telling
+from deployctl.cli.options import ConnectionOptions, OutputOptions
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from deployctl.app.runs import NewRun, News
-    from deployctl.core.values import Json
+    from deployctl.app.operating.runs import NewRun, News
+    from deployctl.core.json_values import Json
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Starting:
 def run(
     deployment: Annotated[str, typer.Argument(help="FLOW/DEPLOYMENT, its name alone, or its id.")],
     starting: Starting,
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
 ) -> None:
     """Start a run of a deployment; with --watch, exit with 0 only if it completes."""
@@ -61,10 +61,10 @@ def run(
 
     from deployctl.api.dialect import detect
     from deployctl.api.driver import run as hold
-    from deployctl.app import runs
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating import runs
     from deployctl.cli.main import Exit
     from deployctl.cli.render import runs as render
+    from deployctl.cli.server import asking
 
     with asking("run", connecting, telling) as (now, opened):
         given = _wanted(starting)
@@ -95,17 +95,17 @@ def _wanted(given: Starting) -> NewRun:
     """The options, read. Raises UsageError."""
     import sys
 
-    from deployctl.app.runs import NewRun
-    from deployctl.project import overlay
+    from deployctl.app.operating.runs import NewRun
+    from deployctl.project import overrides
 
-    parameters = overlay.assignments("--param", given.param)
+    parameters = overrides.assignments("--param", given.param)
     if given.params is not None:
         text = sys.stdin.read() if given.params == "-" else given.params
-        parameters = overlay.json_object("--params", text) | parameters
+        parameters = overrides.json_object("--params", text) | parameters
     return NewRun(
         parameters,
-        overlay.texts(given.param),
-        overlay.assignments("--job-variable", given.job_variable),
+        overrides.texts(given.param),
+        overrides.assignments("--job-variable", given.job_variable),
         given.name,
         tuple(given.tag),
         _start(given),

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from deployctl.core.stop import Stop
+from deployctl.core.cancellation import CancellationToken
 
 ECHO = 1.0
 """Seconds within which a signal is the echo of the first."""
@@ -28,14 +28,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stopping(notice: Callable[[str], None]) -> Iterator[Stop]:
+def stopping(notice: Callable[[str], None]) -> Iterator[CancellationToken]:
     """Gives a stop flag that signals set; `notice` is told so in a sentence.
 
     `notice` is called in the midst of whatever the main thread does: it must not need a lock that
     this thread may hold already. The flag has such a lock, so another thread sets it, and begins
     without `threading`, which has one as well.
     """
-    stop = Stop()
+    stop = CancellationToken()
     asked: float | None = None
 
     def ask(number: int, _frame: FrameType | None) -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import Connecting, Telling
+from deployctl.cli.options import ConnectionOptions, OutputOptions
 
 if TYPE_CHECKING:
-    from deployctl.app.status import Scope
-    from deployctl.cli.running import Running
+    from deployctl.app.operating.status import Scope
+    from deployctl.cli.command import CommandContext
 
 
 def status(
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -46,9 +46,9 @@ def status(
     from datetime import UTC, datetime
 
     from deployctl.api.driver import run as hold
-    from deployctl.app.status import read_status
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating.status import read_status
     from deployctl.cli.render import status as render
+    from deployctl.cli.server import asking
 
     with asking("status", connecting, telling) as (now, opened):
         given = bool(names or pool or everything)
@@ -60,16 +60,21 @@ def status(
 
 
 def _scope(
-    now: Running, names: tuple[str, ...], pool: str | None, files: list[Path], *, in_file: bool
+    now: CommandContext,
+    names: tuple[str, ...],
+    pool: str | None,
+    files: list[Path],
+    *,
+    in_file: bool,
 ) -> Scope:
-    from deployctl.app.status import Scope
-    from deployctl.cli.loading import DEFAULT_FILE, load_all
+    from deployctl.app.operating.status import Scope
+    from deployctl.cli.project import DEFAULT_FILE, load_all
 
     if not files and not (in_file and DEFAULT_FILE.exists()):
         return Scope(None, names, pool)
-    from deployctl.app.load import Order
-    from deployctl.project.select import Selection
+    from deployctl.app.deploying.load import LoadOptions
+    from deployctl.project.selection import Selection
 
-    loaded = load_all(now, Order(Selection(everything=True)), files)
+    loaded = load_all(now, LoadOptions(Selection(everything=True)), files)
     keys = tuple((one.facts.name, one.spec.name) for each in loaded for one in each.chosen)
     return Scope(keys, names, pool)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from deployctl.cli.options import Choosing, Telling
+from deployctl.cli.options import OutputOptions, SelectionOptions
 
 
-def validate(choosing: Choosing, telling: Telling) -> None:
+def validate(choosing: SelectionOptions, telling: OutputOptions) -> None:
     """Check the file, its schedules, entrypoints and parameters, offline."""
-    from deployctl.app.load import Order
+    from deployctl.app.deploying.load import LoadOptions
+    from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.loading import every_or, load_all
+    from deployctl.cli.project import every_or, load_all
     from deployctl.cli.render import Format
-    from deployctl.cli.running import running
 
-    with running(
+    with run_command(
         "validate", telling.output, strict=telling.strict, show_traceback=telling.traceback
     ) as now:
-        loaded = load_all(now, Order(every_or(choosing)), choosing.prefect_file)
+        loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
         for each in loaded:
             each.check(now.report)
         if telling.output is Format.HUMAN and not now.hopeless:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from deployctl.cli.options import Connecting, Telling, flattened
+from deployctl.cli.options import ConnectionOptions, OutputOptions, flattened
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="The name of the work pool.")]
 Template: TypeAlias = Annotated[
@@ -24,12 +24,12 @@ Paused: TypeAlias = Annotated[
 ]
 
 
-def ls(connecting: Connecting, telling: Telling) -> None:
+def ls(connecting: ConnectionOptions, telling: OutputOptions) -> None:
     """List the work pools."""
     from deployctl.api.driver import run
-    from deployctl.app.work_pools import list_pools
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating.work_pools import list_pools
     from deployctl.cli.render import work_pools as render
+    from deployctl.cli.server import asking
 
     with asking("work-pool ls", connecting, telling) as (now, opened):
         found = run(list_pools(), opened)
@@ -37,12 +37,12 @@ def ls(connecting: Connecting, telling: Telling) -> None:
         now.say(render.pools(found))
 
 
-def inspect(name: Name, connecting: Connecting, telling: Telling) -> None:
+def inspect(name: Name, connecting: ConnectionOptions, telling: OutputOptions) -> None:
     """Show a work pool and its base job template."""
     from deployctl.api.driver import run
-    from deployctl.app.finding import find_pool
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating.lookup import find_pool
     from deployctl.cli.render import work_pools as render
+    from deployctl.cli.server import asking
 
     with asking("work-pool inspect", connecting, telling) as (now, opened):
         found = run(find_pool(name), opened)
@@ -52,8 +52,8 @@ def inspect(name: Name, connecting: Connecting, telling: Telling) -> None:
 
 def create(
     name: Name,
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     type_: Annotated[str, typer.Option("--type", "-t", help="Its type.")] = "kubernetes",
     base_job_template: Template = None,
     concurrency_limit: Limit = None,
@@ -62,9 +62,9 @@ def create(
 ) -> None:
     """Create a work pool."""
     from deployctl.api.driver import run
-    from deployctl.app.work_pools import create_pool, new_pool
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating.work_pools import create_pool, new_pool
     from deployctl.cli.render import work_pools as render
+    from deployctl.cli.server import asking
 
     with asking("work-pool create", connecting, telling) as (now, opened):
         fields = _fields(base_job_template, concurrency_limit, description, paused)
@@ -75,8 +75,8 @@ def create(
 
 def update(
     name: Name,
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     base_job_template: Template = None,
     concurrency_limit: Limit = None,
     description: Description = None,
@@ -84,9 +84,9 @@ def update(
 ) -> None:
     """Change what is given of a work pool, and nothing else."""
     from deployctl.api.driver import run
-    from deployctl.app.work_pools import update_pool
-    from deployctl.cli.connecting import asking
+    from deployctl.app.operating.work_pools import update_pool
     from deployctl.cli.render import work_pools as render
+    from deployctl.cli.server import asking
     from deployctl.core.errors import UsageError
 
     with asking("work-pool update", connecting, telling) as (now, opened):
@@ -100,18 +100,18 @@ def update(
 
 def delete(
     name: Name,
-    connecting: Connecting,
-    telling: Telling,
+    connecting: ConnectionOptions,
+    telling: OutputOptions,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a work pool with its queues; asks on a terminal, and needs --yes elsewhere."""
     from deployctl.api.driver import run
-    from deployctl.app.work_pools import delete_pool
-    from deployctl.cli.connecting import session
+    from deployctl.app.operating.work_pools import delete_pool
+    from deployctl.cli.command import run_command
     from deployctl.cli.main import Exit
-    from deployctl.cli.running import running
+    from deployctl.cli.server import session
 
-    with running(
+    with run_command(
         "work-pool delete",
         telling.output,
         strict=telling.strict,
@@ -136,12 +136,12 @@ def get_default_base_job_template(
     """Print the template that `create` gives a work pool of a type, as JSON."""
     import json
 
-    from deployctl.app.work_pools import known_template
+    from deployctl.app.operating.work_pools import known_template
+    from deployctl.cli.command import run_command
     from deployctl.cli.render import Format
-    from deployctl.cli.running import running
     from deployctl.core.errors import UsageError
 
-    with running("work-pool get-default-base-job-template", Format.HUMAN) as now:
+    with run_command("work-pool get-default-base-job-template", Format.HUMAN) as now:
         text = json.dumps(known_template(type_), indent=2, ensure_ascii=False)
         if file is None:
             now.say([text])
@@ -156,7 +156,7 @@ def _fields(
     template: Path | None, limit: int | None, description: str | None, paused: bool | None
 ) -> dict[str, Any]:
     """What the options say, by the API's names. Raises TemplateError."""
-    from deployctl.app.templates import read_template
+    from deployctl.app.job_templates import read_template
 
     given = {
         "base_job_template": read_template(template) if template else None,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.journal import LogFormat
-from deployctl.cli.options import Locating, texts
+from deployctl.cli.event_log import LogFormat
+from deployctl.cli.options import ServerOptions, texts
 from deployctl.worker.runtimes import RuntimeKind
 
 if TYPE_CHECKING:
-    from deployctl.cli.journal import LineJournal
+    from deployctl.cli.event_log import LineJournal
     from deployctl.worker.settings import WorkOptions
 
 _POOL = "A pool that is missing"
@@ -105,7 +105,7 @@ class Working:
 
 def worker(
     working: Working,
-    locating: Locating,
+    locating: ServerOptions,
     log_format: Annotated[
         LogFormat, typer.Option("--log-format", help="For whom the journal on stderr is.")
     ] = LogFormat.AUTO,
@@ -114,10 +114,10 @@ def worker(
     ] = False,
 ) -> None:
     """Run what a work pool schedules, until it is asked to stop."""
+    from deployctl.api.setting_sources import sources
     from deployctl.api.settings import load_settings
-    from deployctl.api.sources import sources
-    from deployctl.app.work import Surroundings, work
-    from deployctl.cli.journal import open_journal
+    from deployctl.app.worker.startup import WorkerContext, run_worker
+    from deployctl.cli.event_log import open_journal
     from deployctl.cli.signals import stopping
     from deployctl.worker.settings import load_worker_settings
 
@@ -133,12 +133,12 @@ def worker(
         settings = load_worker_settings(os.environ, here, flags=flags, profile=profile)
         journal.level = settings.logging_level
         places = sources(os.environ, here, profile)
-        work(options, Surroundings(server, settings, os.environ, places), journal, stop)
+        run_worker(options, WorkerContext(server, settings, os.environ, places), journal, stop)
 
 
 def options_of(working: Working) -> WorkOptions:
     """What the options ask for. Raises UsageError and TemplateError."""
-    from deployctl.app.templates import read_template
+    from deployctl.app.job_templates import read_template
     from deployctl.core.errors import UsageError
     from deployctl.worker.settings import WorkOptions
 
@@ -169,10 +169,10 @@ def default_name() -> str:
 @contextmanager
 def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
     """Runs the block; an error becomes the journal's last line and the exit code that fits."""
+    from deployctl.cli.command import internal_error
     from deployctl.cli.main import Exit
-    from deployctl.cli.running import defect
     from deployctl.core.errors import DeployctlError, Interrupted
-    from deployctl.worker.journal import Level
+    from deployctl.worker.event_log import Level
 
     try:
         yield
@@ -181,6 +181,6 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
     except Exception as error:
         if show_traceback:
             raise
-        known = error if isinstance(error, DeployctlError) else defect(error)
+        known = error if isinstance(error, DeployctlError) else internal_error(error)
         journal.tell(Level.ERROR, "worker.failed", known.message, code=known.code, help=known.help)
         raise Exit(known.exit_code) from None

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from deployctl.core.errors import DeployctlError
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from deployctl.clients import process
 from deployctl.core import redact
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import ProgramError
-from deployctl.core.stop import Stop
 
 _SECONDS = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -79,7 +79,7 @@ class Remote:
     password: str = field(default="", repr=False)
 
 
-def fetch(remote: Remote, folder: Path, env: Mapping[str, str], stop: Stop) -> None:
+def fetch(remote: Remote, folder: Path, env: Mapping[str, str], stop: CancellationToken) -> None:
     """Makes `folder` a checkout of the newest there is, without history.
 
     A checkout that is there already is brought up to date, unless changes in it would be lost.
@@ -101,7 +101,7 @@ def fetch(remote: Remote, folder: Path, env: Mapping[str, str], stop: Stop) -> N
 
 
 @contextmanager
-def _alone(folder: Path, stop: Stop) -> Iterator[None]:
+def _alone(folder: Path, stop: CancellationToken) -> Iterator[None]:
     """Waits until nobody else fetches into this folder. Raises Interrupted and OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -118,7 +118,7 @@ def _alone(folder: Path, stop: Stop) -> Iterator[None]:
 
 
 class _Git:
-    def __init__(self, remote: Remote, env: Mapping[str, str], stop: Stop) -> None:
+    def __init__(self, remote: Remote, env: Mapping[str, str], stop: CancellationToken) -> None:
         self._remote, self._stop = remote, stop
         self._env = {
             **{name: value for name, value in env.items() if name not in _OF_A_HOOK},

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from deployctl.clients.kubernetes import Kube
 from deployctl.core.errors import DeployctlError
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 
 if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration

@@ -24,8 +24,8 @@ from urllib.parse import urlencode
 from deployctl import __version__
 from deployctl.core.clock import ServerClock
 from deployctl.core.errors import DeployctlError
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 
 if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient

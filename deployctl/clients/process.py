@@ -21,8 +21,8 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import ProgramError
-from deployctl.core.stop import Stop
 
 OnLine = Callable[[str, str], None]
 """Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
@@ -49,7 +49,7 @@ def run(
     env: Mapping[str, str] | None,
     timeout: float | None,
     on_line: OnLine | None = None,
-    stop: Stop | None = None,
+    stop: CancellationToken | None = None,
     input: str | None = None,  # noqa: A002 - the standard library's own word
 ) -> Completed:
     """Runs a program to its end, whatever its exit code, and gives what it printed.
@@ -137,7 +137,7 @@ class _Patience:
     """How long a program is waited for."""
 
     deadline: float | None
-    stop: Stop | None
+    stop: CancellationToken | None
 
     def check(self) -> float | None:
         """Seconds to wait until the next look, None for ever.

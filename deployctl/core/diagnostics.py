@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from deployctl.core.values import Path as ValuePath
+from deployctl.core.json_values import JsonPath
 
 
 class Severity(StrEnum):
@@ -120,20 +120,20 @@ class Report:
 class Spans:
     """Where the values of one document stand, beside the document and not inside it."""
 
-    values: Mapping[ValuePath, Span]
-    keys: Mapping[ValuePath, Span]
+    values: Mapping[JsonPath, Span]
+    keys: Mapping[JsonPath, Span]
     """The span of the key that leads to a path, for paths that end in a mapping's key."""
 
-    def value(self, path: ValuePath) -> Span | None:
+    def value(self, path: JsonPath) -> Span | None:
         """The place of the value at `path`, or of the nearest value around it."""
         return self._nearest(self.values, path)
 
-    def key(self, path: ValuePath) -> Span | None:
+    def key(self, path: JsonPath) -> Span | None:
         """The place of the key that `path` ends in, or of the nearest value around it."""
         return self.keys.get(path) or self.value(path)
 
     @staticmethod
-    def _nearest(spans: Mapping[ValuePath, Span], path: ValuePath) -> Span | None:
+    def _nearest(spans: Mapping[JsonPath, Span], path: JsonPath) -> Span | None:
         for length in range(len(path), -1, -1):
             if (found := spans.get(path[:length])) is not None:
                 return found

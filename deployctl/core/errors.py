@@ -22,7 +22,7 @@ a header or a credential.
 from __future__ import annotations
 
 from deployctl.core.diagnostics import Span
-from deployctl.core.values import Path
+from deployctl.core.json_values import JsonPath
 
 
 class DeployctlError(Exception):
@@ -63,7 +63,7 @@ class StepFailed(DeployctlError):
     """A step of `build:` or `push:` failed; nothing was written to the server."""
 
     code = "DC005"
-    path: Path = ()
+    path: JsonPath = ()
     """Where the step stands in its document."""
 
 

@@ -18,7 +18,7 @@ class Progress(Protocol):
         """A line that a program or a build printed; `source` names the step."""
 
 
-class Quiet:
+class NullProgress:
     """The listener that does not listen."""
 
     def phase(self, text: str, total: int | None = None) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from deployctl.core.values import Json, leaves
+from deployctl.core.json_values import Json, leaves
 
 MASK = "********"
 """Eight asterisks: what the Prefect server itself shows in place of a secret."""

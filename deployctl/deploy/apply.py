@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from deployctl.api.calls import ApiCall, gather
 from deployctl.api.dialect import Dialect
 from deployctl.api.driver import Outcome, run, run_all
 from deployctl.api.session import Session
-from deployctl.api.talk import Talk, together
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import (
     DeployctlError,
@@ -24,10 +24,10 @@ from deployctl.core.errors import (
     ServerFault,
     Unreachable,
 )
-from deployctl.deploy.kinds import KINDS
-from deployctl.deploy.model import Change, Item, Key, Op, Plan, Result, Status
-from deployctl.deploy.ownership import Record, read_record, write_record
+from deployctl.deploy.last_applied import LastApplied, read_record, write_record
+from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, Status
 from deployctl.deploy.plan import compare
+from deployctl.deploy.resources import KINDS
 
 _RECORD_RACES = 20
 """How often a record is written again because somebody else wrote it at the same time."""
@@ -36,7 +36,7 @@ _RECORD_RACES = 20
 def apply(
     plan: Plan,
     project: str,
-    record: Record,
+    record: LastApplied,
     dialect: Dialect,
     session: Session,
     report: Report,
@@ -49,9 +49,9 @@ def apply(
     written, and then nothing was; later trouble of that sort is reported (DC520).
     """
     wanted = [change.want for change in plan.changes if change.want is not None]
-    claims = record.claim(wanted) != record
+    claims = record.add(wanted) != record
     if claims:
-        record = run(_update(project, lambda latest: latest.claim(wanted)), session)
+        record = run(_update(project, lambda latest: latest.add(wanted)), session)
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: KINDS[change.kind].rank):
         results += _write(list(rank), results, dialect, session, on_done)
@@ -62,8 +62,8 @@ def apply(
             for result in results
             if result.change.want and result.status in (Status.APPLIED, Status.UNCHANGED)
         ]
-        if claims or record.settle(settled) != record:
-            run(_update(project, lambda latest: latest.settle(settled)), session)
+        if claims or record.replace(settled) != record:
+            run(_update(project, lambda latest: latest.replace(settled)), session)
     except Interrupted:
         return results
     except DeployctlError as error:
@@ -75,9 +75,9 @@ def apply(
     return results
 
 
-def read_live(wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:
+def read_live(wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
     """The live objects that answer to wanted roots, all kinds side by side."""
-    found = yield from together(
+    found = yield from gather(
         {
             kind: KINDS[kind].read([item for item in wanted if item.kind == kind], dialect)
             for kind in sorted({item.kind for item in wanted})
@@ -86,7 +86,7 @@ def read_live(wanted: Sequence[Item], dialect: Dialect) -> Talk[list[Item]]:
     return [item for items in found.values() for item in items]
 
 
-def verify(results: Sequence[Result], dialect: Dialect) -> Talk[list[Result]]:
+def verify(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]:
     """Reads back what was written, or may have been although the server answered with an error.
 
     What is not as it was written, somebody else wrote too; what is as wanted is no failure.
@@ -137,7 +137,7 @@ def _write(
     return [results[change.key] for change in changes]
 
 
-def _unit(change: Change, dialect: Dialect, done: list[str]) -> Talk[None]:
+def _unit(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
     """Writes a root, then the children that did not travel in its body; notes each in `done`."""
     kind = KINDS[change.kind]
     identity = change.have.id if change.have else ""
@@ -165,7 +165,7 @@ def _result(change: Change, outcome: Outcome[None], done: Sequence[str]) -> Resu
     return Result(change, status, outcome.error, done=tuple(done))
 
 
-def _checked(result: Result, there: Mapping[tuple[str, Key], Item], dialect: Dialect) -> Result:
+def _checked(result: Result, there: Mapping[tuple[str, Key], Resource], dialect: Dialect) -> Result:
     want = result.change.want
     if want is None or not _may_be_there(result):
         return result
@@ -188,7 +188,7 @@ def _may_be_there(result: Result) -> bool:
     return result.status is Status.APPLIED or lost
 
 
-def _update(project: str, change: Callable[[Record], Record]) -> Talk[Record]:
+def _update(project: str, change: Callable[[LastApplied], LastApplied]) -> ApiCall[LastApplied]:
     """Changes the record until the latest one on the server has the change.
 
     Whoever writes at the same time does the same, at the beginning and at the end of an apply, so

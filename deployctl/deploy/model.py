@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from deployctl.core.errors import DeployctlError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 Key: TypeAlias = tuple[str, ...]
 """What tells an object from its siblings: `("hello", "daily")` for a deployment of a flow."""
@@ -29,13 +29,13 @@ class Op(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Resource:
     """An object, wanted or live. A field that is absent is not ours; None means "empty"."""
 
     kind: str
     key: Key
     fields: Mapping[str, Json]
-    children: tuple[Item, ...] = ()
+    children: tuple[Resource, ...] = ()
     owns: frozenset[str] = frozenset()
     """Kinds of children of which `children` is the whole list: live ones beyond it are removed."""
     passive: frozenset[str] = frozenset()
@@ -83,8 +83,8 @@ class Change:
     kind: str
     key: Key
     op: Op
-    want: Item | None = None
-    have: Item | None = None
+    want: Resource | None = None
+    have: Resource | None = None
     fields: tuple[FieldChange, ...] = ()
     children: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from deployctl.api.dialect import Dialect
-from deployctl.core.values import Json
-from deployctl.deploy.kinds import KINDS
-from deployctl.deploy.kinds.base import Kind
-from deployctl.deploy.model import Change, FieldChange, Item, Key, Op, Plan
+from deployctl.core.json_values import Json
+from deployctl.deploy.model import Change, FieldChange, Key, Op, Plan, Resource
+from deployctl.deploy.resources import KINDS
+from deployctl.deploy.resources.base import Kind
 from deployctl.templating.values import contains_unknown
 
 Declared: TypeAlias = Callable[[str, Key], frozenset[str]]
@@ -23,7 +23,7 @@ Declared: TypeAlias = Callable[[str, Key], frozenset[str]]
 
 
 def plan(
-    wanted: Iterable[Item], live: Iterable[Item], declared: Declared, dialect: Dialect
+    wanted: Iterable[Resource], live: Iterable[Resource], declared: Declared, dialect: Dialect
 ) -> Plan:
     """Compares wanted roots with live roots; live roots that nobody wants are left alone."""
     have = {(item.kind, item.key): item for item in live}
@@ -31,7 +31,7 @@ def plan(
     return Plan(tuple(sorted(changes, key=lambda change: KINDS[change.kind].rank)))
 
 
-def compare(want: Item, have: Item | None, declared: Declared, dialect: Dialect) -> Change:
+def compare(want: Resource, have: Resource | None, declared: Declared, dialect: Dialect) -> Change:
     """The change that makes `have` (None: not there) what `want` says, children included."""
     kind = KINDS[want.kind]
     children = tuple(_children(want, have, declared, dialect))
@@ -46,7 +46,9 @@ def compare(want: Item, have: Item | None, declared: Declared, dialect: Dialect)
     return kind.annotate(change, dialect)
 
 
-def reset_fields(want: Item, have: Item, declared: Declared, dialect: Dialect) -> dict[str, Json]:
+def reset_fields(
+    want: Resource, have: Resource, declared: Declared, dialect: Dialect
+) -> dict[str, Json]:
     """Fields an earlier apply declared and the file no longer does, with their defaults."""
     rules = KINDS[want.kind].rules(dialect)
     gone = declared(want.kind, have.key) - want.fields.keys()
@@ -54,7 +56,7 @@ def reset_fields(want: Item, have: Item, declared: Declared, dialect: Dialect) -
 
 
 def _changed_fields(
-    kind: Kind, want: Item, have: Item, declared: Declared, dialect: Dialect
+    kind: Kind, want: Resource, have: Resource, declared: Declared, dialect: Dialect
 ) -> tuple[tuple[FieldChange, ...], tuple[str, ...]]:
     rules = kind.rules(dialect)
     changes, notes = [], []
@@ -71,10 +73,10 @@ def _changed_fields(
 
 
 def _children(
-    want: Item, have: Item | None, declared: Declared, dialect: Dialect
+    want: Resource, have: Resource | None, declared: Declared, dialect: Dialect
 ) -> Iterator[Change]:
-    wanted: Mapping[str, list[Item]] = _by_kind(want.children)
-    live: Mapping[str, list[Item]] = _by_kind(have.children if have else ())
+    wanted: Mapping[str, list[Resource]] = _by_kind(want.children)
+    live: Mapping[str, list[Resource]] = _by_kind(have.children if have else ())
     owned = want.owns | (declared(want.kind, want.key) if have else frozenset())
     for name in sorted({*wanted, *live}, key=lambda name: KINDS[name].rank):
         pairs = KINDS[name].pair(wanted.get(name, []), live.get(name, []))
@@ -85,8 +87,8 @@ def _children(
                 yield Change(name, present.key, Op.DELETE, None, present)
 
 
-def _by_kind(items: Iterable[Item]) -> dict[str, list[Item]]:
-    groups: dict[str, list[Item]] = {}
+def _by_kind(items: Iterable[Resource]) -> dict[str, list[Resource]]:
+    groups: dict[str, list[Resource]] = {}
     for item in items:
         groups.setdefault(item.kind, []).append(item)
     return groups

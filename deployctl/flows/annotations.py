@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-from deployctl.core.values import Json, canonical
+from deployctl.core.json_values import Json, canonical
 from deployctl.flows.constants import Constants, enum_members
 from deployctl.flows.names import Names, NotStatic
 

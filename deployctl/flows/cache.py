@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from deployctl.core.values import Json, digest
+from deployctl.core.json_values import Json, digest
 from deployctl.flows.facts import FlowFacts
 from deployctl.flows.imported import Interpreter, Loaded
 

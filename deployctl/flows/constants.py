@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.flows.names import Names, NotStatic
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)

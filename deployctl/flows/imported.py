@@ -19,7 +19,7 @@ from typing import Self
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.flows.facts import FlowFacts
 
 _PROBE = Path(__file__).with_name("probe.py")

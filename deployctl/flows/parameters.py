@@ -15,8 +15,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.schemas import advice, deepest, expectation
-from deployctl.core.values import Json, canonical, show_path
+from deployctl.core.json_schema import advice, deepest, expectation
+from deployctl.core.json_values import Json, canonical, show_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 

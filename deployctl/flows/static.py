@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.flows.annotations import Annotations, can_be_evaluated, parse_annotation
 from deployctl.flows.constants import Constants, encode
 from deployctl.flows.docstrings import parameter_descriptions

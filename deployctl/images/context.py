@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployctl.core.errors import DeployctlError
-from deployctl.images.ignore import Ignore
+from deployctl.images.dockerignore import Ignore
 
 
 class Unreadable(DeployctlError):

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployctl.clients import process
-from deployctl.clients.registry_auth import Login
+from deployctl.clients.registry.auth import Login
 from deployctl.core.errors import DeployctlError, ProgramError
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
-from deployctl.images import building
+from deployctl.images import builder
 from deployctl.images.reference import DOCKER_HUB, Reference
 
 _HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"
@@ -57,7 +57,7 @@ class Logins:
         self._config: Json = None
         self._lock = threading.Lock()
 
-    def give(self, name: Reference, login: building.Login) -> None:
+    def give(self, name: Reference, login: builder.Login) -> None:
         """From now on this is the login for the repository of this image, if it is for its
         registry."""
         for found in given_login(name, login).values():
@@ -165,7 +165,7 @@ def _mapping(config: Json, key: str) -> Mapping[str, Json]:
     return found if isinstance(found, dict) else {}
 
 
-def given_login(name: Reference, login: building.Login | None) -> dict[str, Login]:
+def given_login(name: Reference, login: builder.Login | None) -> dict[str, Login]:
     """The login that a step names itself, if it is for the registry of this image."""
     if login and (not login.registry or host_of(login.registry) == name.registry):
         return {name.registry: Login(login.username, login.password)}

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from deployctl.clients.registry import DIGEST, INDEXES, MANIFESTS, Manifest, Pushed, Registry
-from deployctl.clients.registry_auth import Login
-from deployctl.clients.registry_errors import Denied, RegistryError
+from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.client import DIGEST, INDEXES, MANIFESTS, Manifest, Pushed, Registry
+from deployctl.clients.registry.errors import Denied, RegistryError
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
 from deployctl.images.credentials import Logins
 from deployctl.images.platform import Platform, best, described
 from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
@@ -73,11 +73,11 @@ class Registries:
     def __init__(
         self,
         logins: Logins,
-        stop: Stop | None = None,
+        stop: CancellationToken | None = None,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._logins, self._stop, self._backoff = logins, stop or Stop(), backoff
+        self._logins, self._stop, self._backoff = logins, stop or CancellationToken(), backoff
         self._open: dict[tuple[str, Login | None], Registry] = {}
         self._lock = threading.Lock()
 

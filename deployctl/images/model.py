@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 Backend = Literal["docker-py", "buildx"]
 """The two values of `build_backend` in the step that builds an image."""
@@ -27,7 +27,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildSpec:
     """One image to build, as a build step describes it."""
 
     name: str

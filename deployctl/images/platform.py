@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deployctl.core.errors import UsageError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 _MACHINES = {
     "x86_64": "amd64",

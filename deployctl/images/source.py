@@ -16,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from deployctl.images import auto
 from deployctl.images.context import Entry, Kind, entries, sent, tar
-from deployctl.images.dockerfile import Dockerfile, parse
-from deployctl.images.ignore import Ignore
-from deployctl.images.model import AUTO, Recipe
-from deployctl.images.stages import BadDockerfile
+from deployctl.images.dockerfile import auto
+from deployctl.images.dockerfile.parser import Dockerfile, parse
+from deployctl.images.dockerfile.stages import BadDockerfile
+from deployctl.images.dockerignore import Ignore
+from deployctl.images.model import AUTO, BuildSpec
 
 _IGNORE = ".dockerignore"
 
@@ -86,7 +86,7 @@ class Source:
         return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
 
 
-def read(recipe: Recipe, versions: Callable[[], Versions]) -> Source:
+def read(recipe: BuildSpec, versions: Callable[[], Versions]) -> Source:
     """Finds out what a recipe's build is given; `versions` is asked only for `dockerfile: auto`.
 
     Raises BadDockerfile if there is no Dockerfile, BadPattern and Unreadable.
@@ -110,7 +110,7 @@ def read(recipe: Recipe, versions: Callable[[], Versions]) -> Source:
     return Source(folder, text, path, recipe.dockerfile, seen)
 
 
-def _text(recipe: Recipe) -> str:
+def _text(recipe: BuildSpec) -> str:
     path = recipe.folder / recipe.dockerfile
     try:
         return path.read_bytes().decode()

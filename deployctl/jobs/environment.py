@@ -16,10 +16,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from deployctl.api.setting_sources import Source
 from deployctl.api.settings import Settings
-from deployctl.api.sources import Source
-from deployctl.core.values import Json
-from deployctl.jobs.model import Subject, Undescribable, major
+from deployctl.core.json_values import Json
+from deployctl.jobs.model import InvalidJobSpec, JobSource, major
 
 API_KEY = "PREFECT_API_KEY"
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
@@ -52,7 +52,7 @@ def inherited(places: Sequence[Source], settings: Settings) -> dict[str, str]:
     return found | {name: text for name, text in own.items() if text}
 
 
-def attribution(subject: Subject) -> dict[str, str]:
+def attribution(subject: JobSource) -> dict[str, str]:
     """The variables by which a job knows its run and, on Prefect 3, names its origin to the API."""
     run = {"PREFECT__FLOW_RUN_ID": subject.flow_run["id"]}
     if major(subject.server_version) < 3:
@@ -77,11 +77,11 @@ def entries(env: Json, where: str) -> dict[str, Json]:
     if isinstance(env, dict):
         return {str(name): value for name, value in env.items()}
     if not isinstance(env, list) or not all(isinstance(item, dict) for item in env):
-        raise Undescribable(f"'{where}' is neither a mapping nor a list of names and values")
+        raise InvalidJobSpec(f"'{where}' is neither a mapping nor a list of names and values")
     found: dict[str, Json] = {}
     for item in env:
         if not isinstance(item.get("name"), str):
-            raise Undescribable(f"'{where}' has an item without a name")
+            raise InvalidJobSpec(f"'{where}' has an item without a name")
         source = item.get("valueFrom")
         found[item["name"]] = {"valueFrom": source} if source else item.get("value", "")
     return found

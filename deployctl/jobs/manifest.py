@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from deployctl.core.values import Json
-from deployctl.jobs import marks
-from deployctl.jobs.model import Description, Undescribable, major
+from deployctl.core.json_values import Json
+from deployctl.jobs import job_labels
+from deployctl.jobs.model import InvalidJobSpec, JobSpec, major
 from deployctl.jobs.names import annotation_key, default_image, label_key, label_value
 
 CONTAINER = "prefect-job"
@@ -52,7 +52,7 @@ class Manifest:
     """The Secret without its owner: the Job, which is created after it."""
 
 
-def build(description: Description, *, owner: str = "", secrecy: Secrecy = Secrecy()) -> Manifest:
+def build(description: JobSpec, *, owner: str = "", secrecy: Secrecy = Secrecy()) -> Manifest:
     """The manifest of a job.
 
     `owner`: who answers for it, and hears of it. Raises Undescribable with the path of what cannot
@@ -70,7 +70,7 @@ def build(description: Description, *, owner: str = "", secrecy: Secrecy = Secre
     template = _part(spec, "template", "job_manifest.spec")
     pod = _part(template, "spec", "job_manifest.spec.template")
     _one_pod(spec, pod)
-    ours = {**marks.labels(description), **marks.owned(owner)}
+    ours = {**job_labels.labels(description), **job_labels.owned(owner)}
     pod_metadata = _part(template, "metadata", "job_manifest.spec.template")
     _mark(description, ours, metadata, pod_metadata)
     pod.setdefault("restartPolicy", "Never")
@@ -98,7 +98,7 @@ def main_container(manifest: Json) -> dict[str, Json]:
     containers = _mapping(place, where).get("containers")
     where = f"{where}.containers"
     if not isinstance(containers, list) or not containers:
-        raise Undescribable(f"'{where}' has no container to run the flow", help=_HELP)
+        raise InvalidJobSpec(f"'{where}' has no container to run the flow", help=_HELP)
     found = [_mapping(item, f"{where}[{index}]") for index, item in enumerate(containers)]
     return next((item for item in found if item.get("name") == CONTAINER), found[0])
 
@@ -108,14 +108,14 @@ def _one_pod(spec: dict[str, Json], pod: dict[str, Json]) -> None:
     for name in ("parallelism", "completions"):
         pod.pop(name, None)
         if spec.get(name, 1) != 1:
-            raise Undescribable(
+            raise InvalidJobSpec(
                 f"'job_manifest.spec.{name}' is not 1, so the flow would not run exactly once",
                 help="Take it out of the job manifest of the work pool's base job template.",
             )
 
 
 def _mark(
-    description: Description,
+    description: JobSpec,
     ours: Mapping[str, str],
     metadata: dict[str, Json],
     pod: dict[str, Json],
@@ -143,7 +143,10 @@ def _mark(
             **description.annotations,
         }.items()
     }
-    metadata["annotations"] = {**annotations, marks.MEMORY: marks.memory(description)}
+    metadata["annotations"] = {
+        **annotations,
+        job_labels.METADATA_ANNOTATION: job_labels.encode_metadata(description),
+    }
     own = _part(pod, "annotations", "job_manifest.spec.template.metadata")
     pod["annotations"] = {**{key: str(value) for key, value in own.items()}, **annotations}
 
@@ -160,7 +163,7 @@ def _kubernetes_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {f"app.kubernetes.io/{key}": text for key, text in recommended.items() if text}
 
 
-def _on_sigterm(description: Description, spec: Mapping[str, Json]) -> dict[str, str]:
+def _on_sigterm(description: JobSpec, spec: Mapping[str, Json]) -> dict[str, str]:
     """What a run of Prefect 3 does when its pod is told to end.
 
     Where Kubernetes does not start another pod, the run asks to be scheduled again; where it does,
@@ -175,7 +178,7 @@ def _on_sigterm(description: Description, spec: Mapping[str, Json]) -> dict[str,
 
 
 def _environment(
-    description: Description, texts: Mapping[str, str], secrecy: Secrecy, container: dict[str, Json]
+    description: JobSpec, texts: Mapping[str, str], secrecy: Secrecy, container: dict[str, Json]
 ) -> dict[str, str]:
     """Writes the container's variables; gives those that have to stand in the job's Secret.
 
@@ -206,7 +209,7 @@ def _from_secret(name: str, secret: str, key: str) -> Json:
 
 
 def _secret(
-    description: Description,
+    description: JobSpec,
     namespace: str,
     labels: Mapping[str, str],
     values: Mapping[str, str],
@@ -225,7 +228,7 @@ _HELP = "Correct the job manifest in the work pool's base job template."
 
 def _require(manifest: dict[str, Json], key: str, value: str) -> None:
     if manifest.setdefault(key, value) != value:
-        raise Undescribable(f"'job_manifest.{key}' is not '{value}'", help=_HELP)
+        raise InvalidJobSpec(f"'job_manifest.{key}' is not '{value}'", help=_HELP)
 
 
 def _part(above: dict[str, Json], key: str, where: str) -> dict[str, Json]:
@@ -236,7 +239,7 @@ def _part(above: dict[str, Json], key: str, where: str) -> dict[str, Json]:
 
 def _mapping(value: Json, where: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise Undescribable(f"'{where}' is missing or no mapping", help=_HELP)
+        raise InvalidJobSpec(f"'{where}' is missing or no mapping", help=_HELP)
     return value
 
 

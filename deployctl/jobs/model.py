@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deployctl.core.errors import DeployctlError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 EXECUTE = ("prefect", "flow-run", "execute")
 """What a job runs when nothing else is asked for: it exists in Prefect 2.12 and later, and hears
@@ -18,7 +18,7 @@ when its run is cancelled, which `python -m prefect.engine` does not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class JobSource:
     """A claimed flow run with all that its job is made of, as the server gives it."""
 
     flow_run: Json
@@ -50,7 +50,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class JobSpec:
     """A job, before it becomes a manifest, a container or a process."""
 
     run: str
@@ -75,7 +75,7 @@ class Description:
     """As in `Subject`."""
 
 
-class Undescribable(DeployctlError):
+class InvalidJobSpec(DeployctlError):
     """A run, its deployment and its pool make no job that could work; a reason for its owner."""
 
     code = "DC640"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.jobs.environment import merged
 
 Variables = Mapping[str, Json]

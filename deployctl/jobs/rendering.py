@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeAlias
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.jobs.environment import merged
-from deployctl.jobs.model import Subject, Undescribable
+from deployctl.jobs.model import InvalidJobSpec, JobSource
 from deployctl.jobs.precedence import effective
 from deployctl.templating.grammar import Kind, Placeholder, placeholders
 from deployctl.templating.references import Library, Reference, Unresolved
@@ -37,7 +37,7 @@ _Source: TypeAlias = Callable[[Placeholder], Json]
 """Gives the value of a placeholder, or its fate."""
 
 
-def populate(subject: Subject, environ: Mapping[str, str]) -> dict[str, Json]:
+def populate(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
     """The job configuration with all variables filled in, and `env` merged; blocks, variables of
     the server and `{{ ctx.… }}` stand as they are.
 
@@ -62,7 +62,7 @@ def populate(subject: Subject, environ: Mapping[str, str]) -> dict[str, Json]:
     return populated | {"env": merged(populated.get("env"), variables.get("env"))}
 
 
-def resolve(populated: Json, subject: Subject, library: Library) -> Json:
+def resolve(populated: Json, subject: JobSource, library: Library) -> Json:
     """The job configuration with nothing left to fill in.
 
     A variable that the server does not have is empty, as with Prefect. Raises Undescribable for a
@@ -79,7 +79,7 @@ def resolve(populated: Json, subject: Subject, library: Library) -> Json:
 
     resolved, problems = render(populated, Scope(references=look_up))
     if problems:
-        raise Undescribable(problems[0].message, help=problems[0].help)
+        raise InvalidJobSpec(problems[0].message, help=problems[0].help)
     ctx = {"ctx": {"flow": subject.flow or {}, "flow_run": subject.flow_run}}
     return _filled(
         resolved,
@@ -95,7 +95,7 @@ def given_variables(owner: Json) -> Mapping[str, Json]:
 
 def _mapping(value: Json, where: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise Undescribable(
+        raise InvalidJobSpec(
             f"'{where}' of the work pool is no mapping",
             help="Correct the pool's base job template.",
         )

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.schemas import advice, deepest, expectation
-from deployctl.core.values import Json, Path, show_path
+from deployctl.core.json_schema import advice, deepest, expectation
+from deployctl.core.json_values import Json, JsonPath, show_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -40,7 +40,7 @@ class PoolVariables:
         """The variables that the schema describes, by name."""
         return self.schema.get("properties") or {}
 
-    def allows_string(self, path: Path) -> bool:
+    def allows_string(self, path: JsonPath) -> bool:
         """Whether the server takes any text, such as a reference, at this path.
 
         A schema that is none refuses nothing here; `check` tells of it.
@@ -93,7 +93,7 @@ class PoolVariables:
             for error in map(deepest, self._errors(nested)):
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
-    def _known(self, value: Json, path: Path) -> Json:
+    def _known(self, value: Json, path: JsonPath) -> Json:
         """The value without its unknown parts: as text where text will do, else left out."""
         if isinstance(value, dict):
             return {
@@ -145,13 +145,13 @@ def _invalid_schema() -> tuple[type[Exception], ...]:
     return SchemaError, Unresolvable
 
 
-def _split(path: Path) -> Path:
+def _split(path: JsonPath) -> JsonPath:
     """A path with the dots of its first key taken apart: `env.A` is `env`, `A`, as for a worker."""
     first, *rest = path
     return (*str(first).split("."), *rest)
 
 
-def _nested(path: Path, value: Json) -> Json:
+def _nested(path: JsonPath, value: Json) -> Json:
     """The smallest value that holds `value` at `path`."""
     for part in reversed(path):
         value = [value] if isinstance(part, int) else {part: value}
@@ -183,7 +183,7 @@ def _nullable(schema: Json) -> Json:
     return schema
 
 
-def _problem(error: ValidationError, path: Path) -> Problem:
+def _problem(error: ValidationError, path: JsonPath) -> Problem:
     name = show_path(path) or "job_variables"
     expected = expectation(error, "the pool's schema")
     kind = _TYPES.get(type(error.instance), "value")

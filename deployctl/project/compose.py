@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployctl.core.diagnostics import Report, Span
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.redact import is_secret_name
-from deployctl.core.values import Json, Path
 from deployctl.project.scalars import resolve
 
 MAX_DEPTH = 100
@@ -38,14 +38,14 @@ class Node:
     size: int = 1
     """How many values it is, counting what aliases repeat."""
 
-    def find(self, path: Path) -> Node | None:
+    def find(self, path: JsonPath) -> Node | None:
         """The node at `path` below this one."""
         node: Node | None = self
         for part in path:
             node = node.parts.get(part) if node else None
         return node
 
-    def walk(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    def walk(self, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Node]]:
         """This node and all below it, with their paths."""
         yield path, self
         for part, node in self.parts.items():

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span, Spans
-from deployctl.core.values import Json, Path
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.compose import QUOTE_IT, Composer, Node, Unusable, span_between
 from deployctl.project.secrets import secrets_below, secrets_in_text
 from deployctl.templating.problems import Problem, tell
@@ -37,7 +37,7 @@ class Document:
     spans: Spans
     root: Node
 
-    def source(self, path: Path) -> str | None:
+    def source(self, path: JsonPath) -> str | None:
         """The text of the scalar at `path` as it is written (`1.10`), None for anything else."""
         node = self.root.find(path)
         return node.text if node else None
@@ -49,7 +49,7 @@ class Document:
             tell([problem], report, self.spans.key if at_key else self.spans.value)
 
 
-def read_document(path: FilePath, report: Report) -> Document | None:
+def read_document(path: Path, report: Report) -> Document | None:
     """Reads and parses a file; None if that is impossible, with the reason in `report`."""
     name = str(path)
     try:
@@ -138,33 +138,33 @@ def _parse(text: str, name: str, report: Report) -> Document | None:
 _KINDS: dict[type, str] = {list: "a list", str: "a single text"}
 
 
-class _Places(Mapping[Path, Span]):
+class _Places(Mapping[JsonPath, Span]):
     """Spans of values, made when asked for."""
 
     def __init__(self, root: Node, file: str) -> None:
         self._root = root
         self._file = file
 
-    def __getitem__(self, path: Path) -> Span:
+    def __getitem__(self, path: JsonPath) -> Span:
         node = self._node(path)
         if node is None:
             raise KeyError(path)
         return span_between(self._file, node.start, node.end)
 
-    def __iter__(self) -> Iterator[Path]:
+    def __iter__(self) -> Iterator[JsonPath]:
         return (path for path, _ in self._root.walk() if self._node(path))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def _node(self, path: Path) -> Node | None:
+    def _node(self, path: JsonPath) -> Node | None:
         return self._root.find(path)
 
 
 class _KeyPlaces(_Places):
     """Spans of the keys that lead to values."""
 
-    def _node(self, path: Path) -> Node | None:
+    def _node(self, path: JsonPath) -> Node | None:
         around = self._root.find(path[:-1]) if path else None
         return around.keys.get(path[-1]) if around and isinstance(path[-1], str) else None
 

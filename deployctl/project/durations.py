@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 _ISO = re.compile(
     r"([-+]?)P(?!$)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+(?:\.\d+)?)D)?"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.project.shapes import (
     Anything,
     Choice,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
-from deployctl.core.values import Json, Path
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.document import Document
 from deployctl.templating.problems import Problem, tell
 
@@ -17,7 +17,7 @@ from deployctl.templating.problems import Problem, tell
 class DeploymentSpec:
     """One entry of `deployments:`."""
 
-    path: Path
+    path: JsonPath
     """Where the entry stands in the document: `("deployments", 3)`."""
     name: str
     entrypoint: str
@@ -27,7 +27,7 @@ class DeploymentSpec:
     elsewhere: frozenset[str] = frozenset()
     """Keys whose values come from the command line."""
 
-    def where(self, path: Path = ()) -> Span | None:
+    def where(self, path: JsonPath = ()) -> Span | None:
         """The place of what stands at `path` in the entry, or of the nearest value around it.
 
         None for what does not come from the file.
@@ -59,12 +59,12 @@ class Project:
     work_pools: tuple[Mapping[str, Json], ...]
 
     @property
-    def file(self) -> FilePath:
+    def file(self) -> Path:
         """The file that it was read from."""
-        return FilePath(self.document.file)
+        return Path(self.document.file)
 
     @property
-    def folder(self) -> FilePath:
+    def folder(self) -> Path:
         """The folder that holds the file."""
         return self.file.absolute().parent
 

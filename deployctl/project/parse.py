@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.core.values import Json, Path
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
-from deployctl.project.checks import is_open, read
+from deployctl.project.coerce import is_open, read
 from deployctl.project.document import Document
 from deployctl.project.model import DeploymentSpec, Project, normal_entrypoint
-from deployctl.project.normal import fields
+from deployctl.project.normalize import fields
 from deployctl.project.steps import check_outputs
 from deployctl.project.work_pools import unfilled, work_pools
 from deployctl.templating.deployment import malformed_placeholders, rule_for
@@ -43,7 +43,7 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
         for index, entry in enumerate(entries if isinstance(entries, list) else ())
         if entry is not None
     ]
-    folder = FilePath(document.file).absolute().parent
+    folder = Path(document.file).absolute().parent
     project = Project(
         document,
         top.get("name") or folder.name,
@@ -86,7 +86,7 @@ def _deployment(
     environ: Mapping[str, str],
 ) -> DeploymentSpec:
     """One entry. The environment comes first, so that what it gives is checked like the rest."""
-    here: Path = ("deployments", index)
+    here: JsonPath = ("deployments", index)
     written = document.data["deployments"][index]
     rendered, problems = render(written, Scope(environ=environ), rule_for())
     redact.remember(redact.secret_texts(rendered))

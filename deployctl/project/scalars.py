@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 _BOOLEANS = {

@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json, Path, canonical
-from deployctl.project.checks import did_you_mean, is_open
+from deployctl.core.json_values import Json, JsonPath, canonical
+from deployctl.project.coerce import did_you_mean, is_open
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
 
@@ -209,5 +209,5 @@ def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Probl
             contents.setdefault(content, index)
 
 
-def _warning(path: Path, code: str, message: str, help_: str) -> Problem:
+def _warning(path: JsonPath, code: str, message: str, help_: str) -> Problem:
     return Problem(path, code, message, help_, Severity.WARNING)

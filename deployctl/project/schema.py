@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.project import keys
 from deployctl.project.shapes import (
     Anything,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TypeAlias
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from deployctl.core.values import Json, leaves
-from deployctl.project.checks import did_you_mean
+from deployctl.core.json_values import Json, leaves
+from deployctl.project.coerce import did_you_mean
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.problems import Problem
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from deployctl.core.values import Json
-from deployctl.project.checks import is_open
+from deployctl.core.json_values import Json
+from deployctl.project.coerce import is_open
 from deployctl.project.keys import trigger_kind
 from deployctl.templating.problems import Problem
 

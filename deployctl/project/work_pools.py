@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from deployctl.core.diagnostics import Report
-from deployctl.core.values import Json, Path, leaves
-from deployctl.project.checks import is_open
+from deployctl.core.json_values import Json, JsonPath, leaves
+from deployctl.project.coerce import is_open
 from deployctl.project.document import Document
 from deployctl.project.shapes import ABSENT
 from deployctl.templating.grammar import Kind, placeholders
@@ -16,7 +16,7 @@ from deployctl.templating.problems import Problem
 
 
 def work_pools(
-    document: Document, pools: Iterable[Json], folder: FilePath, report: Report
+    document: Document, pools: Iterable[Json], folder: Path, report: Report
 ) -> Iterator[Mapping[str, Json]]:
     """The pools that are declared, each with the template that its file in `folder` holds.
 
@@ -27,7 +27,7 @@ def work_pools(
     for index, pool in enumerate(pools):
         if not isinstance(pool, dict):
             continue
-        here: Path = ("work_pools", index)
+        here: JsonPath = ("work_pools", index)
         name, template = pool.get("name"), pool.get("base_job_template")
         if not name or not pool.get("type"):
             continue
@@ -53,7 +53,7 @@ def work_pools(
         yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
 
 
-def _template(path: FilePath) -> tuple[Json, str]:
+def _template(path: Path) -> tuple[Json, str]:
     """The template in a file; ABSENT, and why, where it holds none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

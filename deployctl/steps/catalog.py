@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.steps import docker, git, packages, shell
+from deployctl.steps.context import StepContext, set_working_directory
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace, set_working_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Builtin:
     outputs: tuple[str, ...] = ("stdout", "stderr")
     check: Callable[[Mapping[str, Json]], None] | None = None
     """Raises what is wrong with inputs that each may be what they are."""
-    find: Callable[[Workplace, Mapping[str, Json]], dict[str, Json] | None] | None = None
+    find: Callable[[StepContext, Mapping[str, Json]], dict[str, Json] | None] | None = None
     """Gives the outputs of a run with these inputs, if they are known without one."""
     by_python: bool = False
     """Whether it is another step with another interpreter of the project."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 from deployctl.core.errors import DeployctlError
-from deployctl.core.values import leaves
+from deployctl.core.json_values import leaves
 from deployctl.steps.catalog import NAMES, Builtin, builtin
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import is_opaque

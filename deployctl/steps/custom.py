@@ -18,15 +18,15 @@ from typing import Any
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
+from deployctl.steps.context import StepContext, last_words
 from deployctl.steps.packages import install
-from deployctl.steps.place import Workplace, last_words
 
 _RUNNER = Path(__file__).with_name("runner.py")
 
 
 def run_function(
-    place: Workplace, name: str, function: str, inputs: Mapping[str, Any], requires: Json = None
+    place: StepContext, name: str, function: str, inputs: Mapping[str, Any], requires: Json = None
 ) -> dict[str, Json]:
     """Calls an importable function with the inputs and gives what it returns, if that is a mapping.
 
@@ -55,7 +55,7 @@ def run_function(
 
 
 def _call(
-    place: Workplace,
+    place: StepContext,
     name: str,
     function: str,
     inputs: Mapping[str, Any],
@@ -82,7 +82,7 @@ def _call(
         return dict(json.loads(answer.read_text(encoding="utf-8"))) if answer.exists() else {}
 
 
-def _install(place: Workplace, name: str, packages: Sequence[str]) -> process.Completed:
+def _install(place: StepContext, name: str, packages: Sequence[str]) -> process.Completed:
     for package in packages:
         if package.lstrip().startswith("-"):
             raise ProgramError(f"'requires' names no package: {package!r}")

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deployctl.clients.registry_errors import Denied
+from deployctl.clients.registry.errors import Denied
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
-from deployctl.images.building import Login
+from deployctl.core.json_values import Json
+from deployctl.images.builder import Login
 from deployctl.images.credentials import given_login
-from deployctl.images.model import AUTO, Backend, Image, Recipe
+from deployctl.images.model import AUTO, Backend, BuildSpec, Image
 from deployctl.images.reference import LATEST, Reference
-from deployctl.steps.place import Workplace
+from deployctl.steps.context import StepContext
 
 OUTPUTS = ("image_name", "tag", "image", "image_id", "additional_tags")
 PUSH_OUTPUTS = ("image_name", "tag", "image", "additional_tags")
@@ -30,14 +30,14 @@ _ARGUMENTS = ("buildargs", "build_args")
 _PLATFORMS = ("platform", "platforms")
 
 
-def find_docker_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+def find_docker_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `build_docker_image` will give, if the image is there already; raises as that does."""
     recipe = recipe_of(inputs, place.folder, place.namespace)
     image = place.images.find(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id} if image else None
 
 
-def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
+def build_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
     recipe = recipe_of(inputs, place.folder, place.namespace)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
@@ -46,7 +46,7 @@ def build_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str,
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 
-def _keep_dockerfile(place: Workplace, recipe: Recipe, name: Json) -> None:
+def _keep_dockerfile(place: StepContext, recipe: BuildSpec, name: Json) -> None:
     path = place.folder / str(name or "Dockerfile.generated")
     if text := place.images.dockerfile(recipe):
         try:
@@ -55,7 +55,7 @@ def _keep_dockerfile(place: Workplace, recipe: Recipe, name: Json) -> None:
             raise ProgramError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
-def log_in(place: Workplace, built: Mapping[str, Json], pushed: Mapping[str, Json]) -> None:
+def log_in(place: StepContext, built: Mapping[str, Json], pushed: Mapping[str, Json]) -> None:
     """Has the image of a build step looked up by the login that a push step of it names.
 
     Raises ProgramError and BadReference for inputs that no step can have.
@@ -66,14 +66,14 @@ def log_in(place: Workplace, built: Mapping[str, Json], pushed: Mapping[str, Jso
         place.images.log_in(name, login)
 
 
-def find_pushed_image(place: Workplace, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+def find_pushed_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
     name, tag, more = _published(inputs, place.namespace)
     image = place.images.find_published(name, tag, more)
     return _told(image, more) if image else None
 
 
-def push_docker_image(place: Workplace, _name: str, **inputs: Any) -> dict[str, Json]:
+def push_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
     """Puts an image into its registry. Raises ProgramError and what the builder raises."""
     name, tag, more = _published(inputs, place.namespace)
     login = _login(inputs.get("credentials"))
@@ -117,7 +117,7 @@ def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
     return further
 
 
-def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recipe:
+def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> BuildSpec:
     """What the inputs of a build step ask for. Raises BadReference, and ProgramError for what
     cannot be meant."""
     name = full_name(str(inputs["image_name"]), namespace)
@@ -132,7 +132,7 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Recip
             help="say `build_backend: buildx` in the build step, or name one platform",
         )
     target = rest.pop("target", None)
-    return Recipe(
+    return BuildSpec(
         name=name,
         folder=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
         dockerfile=str(inputs.get("dockerfile") or "Dockerfile"),

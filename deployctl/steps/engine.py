@@ -19,13 +19,13 @@ from typing import TypeAlias
 
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
-from deployctl.core.values import Json, digest
+from deployctl.core.json_values import Json, digest
 from deployctl.steps.catalog import builtin, is_docker_build, is_of_docker
 from deployctl.steps.checks import check_steps
+from deployctl.steps.context import StepContext
 from deployctl.steps.custom import run_function
 from deployctl.steps.docker import log_in
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import references
 from deployctl.templating.render import Scope, render
@@ -44,7 +44,7 @@ LOGIN = "credentials"
 
 
 def plan_steps(
-    wanted: Wanted, scope: Scope, place: Workplace | None = None
+    wanted: Wanted, scope: Scope, place: StepContext | None = None
 ) -> tuple[dict[str, Outputs], list[Problem]]:
     """The outputs that the steps of each deployment will give, without running any: `Unknown`, but
     for images that are there already, which are looked for if there is a `place` to do it.
@@ -82,7 +82,7 @@ def _unknown(step: Step) -> Outputs:
 def _found(
     step: Step,
     inputs: Mapping[str, Json],
-    place: Workplace | None,
+    place: StepContext | None,
     seen: dict[str, Outputs | None],
 ) -> tuple[Outputs | None, list[Problem]]:
     """What a step will give, if that is known although it has not run, and what keeps it so.
@@ -108,7 +108,7 @@ def _found(
 
 
 def _log_in(
-    step: Step, inputs: Mapping[str, Json], later: Sequence[Step], scope: Scope, place: Workplace
+    step: Step, inputs: Mapping[str, Json], later: Sequence[Step], scope: Scope, place: StepContext
 ) -> None:
     """Has the image of a build step looked up by the logins of the steps that will push it, as far
     as they are known by now."""
@@ -127,7 +127,7 @@ def _log_in(
                 log_in(place, inputs, pushed)
 
 
-def run_steps(wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> dict[str, Outputs]:
+def run_steps(wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> dict[str, Outputs]:
     """Runs the steps of all deployments; gives the outputs of each.
 
     `scope` needs an environment, and a library read with secrets if inputs name blocks. `done` are
@@ -146,7 +146,7 @@ def run_steps(wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> dic
 
 
 class _Engine:
-    def __init__(self, wanted: Wanted, scope: Scope, place: Workplace, done: Done) -> None:
+    def __init__(self, wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> None:
         self.wanted = wanted
         self.scope = scope
         self.place = replace(
@@ -183,7 +183,7 @@ class _Engine:
             outputs = _with(outputs, step, given)
         return outputs
 
-    def _once(self, key: str, step: Step, inputs: dict[str, Json], place: Workplace) -> Outputs:
+    def _once(self, key: str, step: Step, inputs: dict[str, Json], place: StepContext) -> Outputs:
         """What a step gives; it is run here unless somebody runs it already."""
         with self._lock:
             is_ours = key not in self.done
@@ -210,7 +210,7 @@ class _Engine:
         redact.remember(redact.secret_texts(inputs))
         return dict(inputs)
 
-    def _run(self, step: Step, inputs: dict[str, Json], place: Workplace) -> Outputs:
+    def _run(self, step: Step, inputs: dict[str, Json], place: StepContext) -> Outputs:
         for problem in check_steps([replace(step, inputs=inputs)]):
             raise self._failed(step, problem.message, problem.help, problem.code)
         known = builtin(step)
@@ -244,7 +244,7 @@ class _Engine:
         return failed
 
 
-def _runner(step: Step, place: Workplace) -> tuple[str, str]:
+def _runner(step: Step, place: StepContext) -> tuple[str, str]:
     """What runs a step: the function, and the interpreter where that makes a difference."""
     known = builtin(step)
     if known is None:
@@ -252,7 +252,7 @@ def _runner(step: Step, place: Workplace) -> tuple[str, str]:
     return step.short, place.python if known.by_python else ""
 
 
-def _moved(place: Workplace, step: Step, given: Outputs) -> Workplace:
+def _moved(place: StepContext, step: Step, given: Outputs) -> StepContext:
     """Where the steps after one that gave these outputs run."""
     known = builtin(step)
     moves = known and known.moves and isinstance(given["directory"], str)

@@ -14,14 +14,14 @@ from urllib.parse import unquote, urlsplit
 
 from deployctl.clients.git import Remote, fetch
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
-from deployctl.steps.place import Workplace
+from deployctl.core.json_values import Json
+from deployctl.steps.context import StepContext
 
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
 def git_clone(
-    place: Workplace,
+    place: StepContext,
     _name: str,
     *,
     repository: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deployctl.core.values import Json, Path
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.templating.problems import Problem
 
 
@@ -17,7 +17,7 @@ class Step:
     inputs: Mapping[str, Json]
     """As written, without `id` and `requires`."""
     id: str = ""
-    path: Path = ()
+    path: JsonPath = ()
     """Where the entry stands, in the value that its caller looks at."""
     requires: Json = None
     """The packages that the function needs: one or a list of names, or nothing."""
@@ -33,7 +33,7 @@ class Step:
         return self.id or self.short
 
 
-def parse_steps(value: Json, path: Path = ()) -> tuple[list[Step], list[Problem]]:
+def parse_steps(value: Json, path: JsonPath = ()) -> tuple[list[Step], list[Problem]]:
     """The steps of a list, or of the single mapping that stands for one; empty entries are none.
 
     An entry that is not one function's name with its inputs is a problem (DC320).
@@ -79,7 +79,7 @@ def _is_step(entry: Json) -> bool:
     return isinstance(function, str) and (inputs is None or isinstance(inputs, dict))
 
 
-def _step(entry: Mapping[str, Json], path: Path) -> Step:
+def _step(entry: Mapping[str, Json], path: JsonPath) -> Step:
     ((function, given),) = entry.items()
     inputs = dict(given or {})
     id_, requires = str(inputs.pop("id", None) or ""), inputs.pop("requires", None)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
-from deployctl.steps.place import Workplace, last_words
+from deployctl.core.json_values import Json
+from deployctl.steps.context import StepContext, last_words
 
 
 def pip_install_requirements(
-    place: Workplace,
+    place: StepContext,
     name: str,
     *,
     requirements_file: str = "requirements.txt",
@@ -27,7 +27,7 @@ def pip_install_requirements(
 
 
 def install(
-    place: Workplace, name: str, what: Sequence[str], directory: str = ".", stream: bool = True
+    place: StepContext, name: str, what: Sequence[str], directory: str = ".", stream: bool = True
 ) -> process.Completed:
     """Has pip install something, or uv where the interpreter has no pip, as in environments that
     uv makes. Raises ProgramError where neither can be started."""
@@ -40,7 +40,7 @@ def install(
 
 
 def _run(
-    place: Workplace, name: str, argv: Sequence[str], directory: str, stream: bool
+    place: StepContext, name: str, argv: Sequence[str], directory: str, stream: bool
 ) -> process.Completed:
     return process.run(
         argv,

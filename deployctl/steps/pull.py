@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.steps.catalog import is_docker_build
 from deployctl.steps.model import Step
 from deployctl.templating.problems import Problem

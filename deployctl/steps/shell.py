@@ -13,12 +13,12 @@ from collections.abc import Mapping
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
-from deployctl.core.values import Json
-from deployctl.steps.place import Workplace, last_words
+from deployctl.core.json_values import Json
+from deployctl.steps.context import StepContext, last_words
 
 
 def run_shell_script(
-    place: Workplace,
+    place: StepContext,
     name: str,
     *,
     script: str,
@@ -58,7 +58,7 @@ def _words(command: str, shell: bool) -> list[str]:
 
 
 def _run(
-    place: Workplace,
+    place: StepContext,
     name: str,
     argv: list[str],
     directory: str | None,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from deployctl.clients.git import Checkout
 from deployctl.core import redact
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 SIMPLE = "prefect:simple"
 GIT = "vcs:git"

@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json, Path, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, leaves, show_path
 from deployctl.templating.grammar import Kind, malformed
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Rule, Treatment
 
-AllowsString: TypeAlias = Callable[[Path], bool]
+AllowsString: TypeAlias = Callable[[JsonPath], bool]
 """Whether a work pool's schema takes any text at a path below `job_variables`."""
 
 _REFERENCES = frozenset({Kind.BLOCK, Kind.VARIABLE})
@@ -38,7 +38,7 @@ def rule_for(allows_string: AllowsString | None = None) -> Rule:
     Without `allows_string` (the pool is not known yet) job variables keep all their references.
     """
 
-    def rule(path: Path, kind: Kind) -> Treatment:
+    def rule(path: JsonPath, kind: Kind) -> Treatment:
         match path:
             case ("pull", *_):
                 return Treatment.OFFER if kind is Kind.STEP else Treatment.KEEP
@@ -74,7 +74,7 @@ def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
             )
 
 
-def _in_job_variables(path: Path, kind: Kind, allows_string: AllowsString | None) -> Treatment:
+def _in_job_variables(path: JsonPath, kind: Kind, allows_string: AllowsString | None) -> Treatment:
     if kind is Kind.DOCUMENT:
         return Treatment.KEEP
     if kind in _REFERENCES and (allows_string is None or allows_string(path)):

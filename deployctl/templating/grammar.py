@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.\-\[\]$]+)\s*\}\}")
 _OPENED = re.compile(r"\{\{.*?(?:\}\}|$)", re.DOTALL)

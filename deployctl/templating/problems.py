@@ -6,26 +6,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from deployctl.core.diagnostics import Report, Severity, Span
-from deployctl.core.values import Path
+from deployctl.core.json_values import JsonPath
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A finding of a pure check; `tell` makes a diagnostic of it."""
 
-    path: Path
+    path: JsonPath
     """From the root of the value that was checked."""
     code: str
     message: str
     help: str | None = None
     severity: Severity = Severity.ERROR
 
-    def below(self, path: Path) -> Problem:
+    def below(self, path: JsonPath) -> Problem:
         """The same problem, seen from a value that holds the checked one at `path`."""
         return replace(self, path=(*path, *self.path))
 
 
-def tell(problems: Iterable[Problem], report: Report, where: Callable[[Path], Span | None]) -> None:
+def tell(
+    problems: Iterable[Problem], report: Report, where: Callable[[JsonPath], Span | None]
+) -> None:
     """Adds the problems to a report, at the places that `where` gives for their paths."""
     for problem in problems:
         add = report.error if problem.severity is Severity.ERROR else report.warning

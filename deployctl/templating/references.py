@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from deployctl.api.talk import Request, Talk
+from deployctl.api.calls import ApiCall, Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json, Path, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, leaves, show_path
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
@@ -68,7 +68,7 @@ def document_id(value: Mapping[str, Json]) -> str:
     return str(reference.get("block_document_id") or "") if isinstance(reference, dict) else ""
 
 
-def references(value: Json, path: Path = ()) -> Iterator[tuple[Path, Reference]]:
+def references(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Reference]]:
     """Every reference in a value with its place, in document order."""
     if isinstance(value, str):
         for placeholder in placeholders(value):
@@ -135,7 +135,7 @@ def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
             yield Problem(path, "DC304", message, _help(reference), Severity.WARNING)
 
 
-def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Talk[Library]:
+def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> ApiCall[Library]:
     """Reads the blocks and variables of these references in one batch, each once.
 
     `secrets`: also read secret values, for steps and jobs; they are remembered as such and never

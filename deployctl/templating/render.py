@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from deployctl.core.values import Json, Path, show_path
+from deployctl.core.json_values import Json, JsonPath, show_path
 from deployctl.templating.grammar import Kind, Placeholder, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
@@ -42,11 +42,11 @@ class Treatment(StrEnum):
     KEEP = "keep"
 
 
-Rule: TypeAlias = Callable[[Path, Kind], Treatment]
+Rule: TypeAlias = Callable[[JsonPath, Kind], Treatment]
 """What to do with placeholders of a kind at a place."""
 
 
-def resolve_all(path: Path, kind: Kind) -> Treatment:  # noqa: ARG001
+def resolve_all(path: JsonPath, kind: Kind) -> Treatment:  # noqa: ARG001
     """The plain rule: every placeholder is resolved wherever it stands."""
     return Treatment.RESOLVE
 
@@ -67,7 +67,7 @@ class _Pass:
     rule: Rule
     problems: list[Problem]
 
-    def value(self, value: Json, path: Path) -> Json:
+    def value(self, value: Json, path: JsonPath) -> Json:
         if isinstance(value, str):
             return self._text(value, path) if "{{" in value else value
         if isinstance(value, list):
@@ -78,7 +78,7 @@ class _Pass:
             return {key: self.value(item, (*path, key)) for key, item in value.items()}
         return value
 
-    def _text(self, text: str, path: Path) -> Json:
+    def _text(self, text: str, path: JsonPath) -> Json:
         found = placeholders(text)
         if len(found) == 1 and (found[0].start, found[0].end) == (0, len(text)):
             return self._resolved(found[0].kind, found[0].target, path, text)
@@ -94,7 +94,7 @@ class _Pass:
             end = placeholder.end
         return "".join(pieces) + text[end:]
 
-    def _resolved(self, kind: Kind, target: str, path: Path, verbatim: Json) -> Json:
+    def _resolved(self, kind: Kind, target: str, path: JsonPath, verbatim: Json) -> Json:
         """The value of a placeholder, or the placeholder itself."""
         treatment = self.rule(path, kind)
         if treatment is Treatment.KEEP:
@@ -111,7 +111,7 @@ class _Pass:
                 self.problems.append(_problem(path, reason))
             return verbatim
 
-    def _cannot_embed(self, placeholder: Placeholder, path: Path) -> None:
+    def _cannot_embed(self, placeholder: Placeholder, path: JsonPath) -> None:
         message = f"'{placeholder}' is a mapping or a list and cannot be part of a longer text"
         help_ = "name one value of it, as in '{{ prefect.blocks.type.name.key }}'"
         self.problems.append(_problem(path, Unresolved("DC305", message, help_)))
@@ -179,7 +179,7 @@ _SOURCES: Mapping[Kind, Callable[[Scope, str], Json]] = {
 }
 
 
-def _problem(path: Path, reason: Unresolved) -> Problem:
+def _problem(path: JsonPath, reason: Unresolved) -> Problem:
     place = f"{show_path(path)}: " if path else ""
     return Problem(path, reason.code, f"{place}{reason.message}", reason.help)
 

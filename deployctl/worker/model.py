@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
-from deployctl.jobs.model import Description, Limits
+from deployctl.core.json_values import Json
+from deployctl.jobs.model import JobSpec, Limits
 
 NO_LIMITS = Limits()
 
@@ -104,28 +104,28 @@ class StartFailed(DeployctlError):
         self.cause = cause
 
 
-class NotNow(DeployctlError):
+class RuntimeUnavailable(DeployctlError):
     """The runtime cannot be asked at the moment; the same question later may be answered."""
 
     code = "DC602"
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class JobChanged:
     """A job is there, or has changed."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
-class Vanished:
+class JobVanished:
     """The job of this attempt is not there any more."""
 
     attempt: str
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class JobsListed:
     """All jobs of a place; what is not among them is gone, unless it was made since `begun`."""
 
     place: str
@@ -135,7 +135,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class LinePrinted:
     """A line that a job printed, for jobs whose `limits.stream` is set."""
 
     attempt: str
@@ -143,20 +143,20 @@ class Printed:
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class EventObserved:
     """Something about a job that the server keeps as an event (3.x): the body of `POST /events`."""
 
     attempt: str
     event: Mapping[str, Json] = field(hash=False)
 
 
-News: TypeAlias = Changed | Vanished | Listed | Printed | Noticed
-Tell: TypeAlias = Callable[[News], None]
+RuntimeUpdate: TypeAlias = JobChanged | JobVanished | JobsListed | LinePrinted | EventObserved
+Tell: TypeAlias = Callable[[RuntimeUpdate], None]
 """Takes news from any thread and returns at once; only a printed line waits for its reader."""
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class WatchStatus:
     """How well a runtime hears of changes in one of its places."""
 
     place: str
@@ -178,7 +178,7 @@ class Runtime(Protocol):
     """Who answers for jobs here, without spaces: goes into each claim, so that nobody else touches
     them. Two workers that see the same jobs have the same owner."""
 
-    def start(self, description: Description) -> Job:
+    def start(self, description: JobSpec) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.
 
         Raises StartFailed when the job cannot be created as described.
@@ -187,7 +187,7 @@ class Runtime(Protocol):
     def stop(self, job: Job) -> None:
         """Ends the job and all that belongs to it; a job that is gone is fine."""
 
-    def abandon(self, description: Description) -> None:
+    def abandon(self, description: JobSpec) -> None:
         """Removes what `start` may have left of a job that is not there and is not to come; at
         once, or when the other side answers again."""
 
@@ -197,9 +197,7 @@ class Runtime(Protocol):
     def log(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the job printed; empty where there are none to be had."""
 
-    def find(
-        self, attempt: str, description: Description | None = None, pid: str = ""
-    ) -> Job | None:
+    def find(self, attempt: str, description: JobSpec | None = None, pid: str = "") -> Job | None:
         """Looks for a job where it would be, not into memory; from then on, the place is watched.
 
         Without a description, that is where the server was told (`pid`), and wherever there are
@@ -207,14 +205,14 @@ class Runtime(Protocol):
         names no place.
         """
 
-    def watch(self, tell: Tell, stop: Stop) -> None:
+    def watch(self, tell: Tell, stop: CancellationToken) -> None:
         """Tells of all jobs of the pool, then of every change, until asked to stop.
 
         Never ends by itself and never raises for what the other side does: it lists again, with
         patience.
         """
 
-    def watches(self) -> Iterable[Watch]:
+    def watches(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing, a line for each place."""
 
 
@@ -225,11 +223,11 @@ class Leadership(Protocol):
     def leads(self) -> bool:
         """Whether this worker observes at the moment."""
 
-    def campaign(self, stop: Stop) -> None:
+    def campaign(self, stop: CancellationToken) -> None:
         """Tries to lead until asked to stop, and then gives the lead up."""
 
 
-class Alone:
+class NoLeaderElection:
     """The leadership of a worker that has nobody beside it."""
 
     @property
@@ -237,5 +235,5 @@ class Alone:
         """Always."""
         return True
 
-    def campaign(self, stop: Stop) -> None:
+    def campaign(self, stop: CancellationToken) -> None:
         """There is nothing to win."""

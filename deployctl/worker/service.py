@@ -15,26 +15,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from deployctl.api.driver import follow
+from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
-from deployctl.core.stop import Stop
-from deployctl.worker import pool as pools
-from deployctl.worker.chronicle import Chronicle
-from deployctl.worker.flow_logs import EVERY
-from deployctl.worker.journal import Journal, Level
+from deployctl.worker.control.reconciler import TICK, Reconciler
+from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.model import Job, Leadership, Runtime
-from deployctl.worker.pool import PoolState
-from deployctl.worker.reconciler import TICK, Reconciler
-from deployctl.worker.runs import PAGE, active, by_ids, due, run_of
+from deployctl.worker.server import pool as pools
+from deployctl.worker.server.flow_logs import EVERY
+from deployctl.worker.server.job_specs import JobSpecBuilder
+from deployctl.worker.server.pool import PoolState
+from deployctl.worker.server.run_reporter import RunReporter
+from deployctl.worker.server.runs import PAGE, active, by_ids, due, run_of
 from deployctl.worker.settings import WorkerSettings, WorkOptions
-from deployctl.worker.subjects import Describer
-from deployctl.worker.table import Table
-from deployctl.worker.vitals import Monitor
 
-PATIENCE = 20.0
+SHUTDOWN_GRACE = 20.0
 """Seconds that work under way has after a signal: a pod gets 30 s to end."""
-PARTING = 3.0
+JOIN_TIMEOUT = 3.0
 """Seconds that the loops have to end after that, and as many for the last words to the server."""
 
 
@@ -50,14 +50,14 @@ class Service:
     """Of heartbeats alone, so that no crowd of reads holds them up."""
     runtime: Runtime
     leadership: Leadership
-    describer: Describer
-    chronicle: Chronicle
+    describer: JobSpecBuilder
+    chronicle: RunReporter
     reconciler: Reconciler
-    monitor: Monitor
-    journal: Journal
-    stop: Stop
+    monitor: HealthMonitor
+    journal: EventLog
+    stop: CancellationToken
     """A signal: claim nothing more, and end."""
-    halt: Stop
+    halt: CancellationToken
     """Ends the loops and whatever the sessions wait for."""
     draw: random.Random = field(default_factory=random.Random)
     _problems: dict[str, str] = field(default_factory=dict)
@@ -89,15 +89,15 @@ class Service:
         self.stop.request()
         text = "stopping: no more runs are claimed, and what is under way is finished"
         self.journal.tell(Level.INFO, "worker.stopping", text)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + SHUTDOWN_GRACE
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)
         self.halt.request()
-        _await(threads, PARTING)
+        _await(threads, JOIN_TIMEOUT)
         self.reconciler.close()
         last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
         last_words.start()
-        _await([last_words], PARTING)
+        _await([last_words], JOIN_TIMEOUT)
         if self._failure is not None:
             raise self._failure
         if cut_short:
@@ -114,12 +114,12 @@ class Service:
             return
         begun = time.monotonic()
         before = self.session.server_time() + self.settings.prefetch_seconds
-        offered = follow(due(self.describer.pool, self.options.queues, before), self.session)
+        offered = run_inline(due(self.describer.pool, self.options.queues, before), self.session)
         self._crowded = len(offered) >= PAGE
         self.describer.offered = {each["id"]: each for each in offered}
         runs = [run_of(each, self.runtime.owner) for each in offered]
 
-        def offer(table: Table) -> None:
+        def offer(table: StateStore) -> None:
             table.offer(runs, begun)
             self._polls += 1
 
@@ -127,7 +127,7 @@ class Service:
 
     def heartbeat(self) -> None:
         """Reads the pool again, and tells the server that this worker is alive."""
-        pool, state = follow(pools.look(self.options.pool, self.options.queues), self.pulse)
+        pool, state = run_inline(pools.look(self.options.pool, self.options.queues), self.pulse)
         self._judge(state)
         if pool is not None and pool["id"] != self.describer.pool["id"]:
             self._failure = pools.replaced(self.options.pool)
@@ -137,18 +137,18 @@ class Service:
             beat = pools.heartbeat(
                 self.options.pool, self.options.name, self.settings.heartbeat_seconds
             )
-            follow(beat, self.pulse)
+            run_inline(beat, self.pulse)
 
     def sync(self) -> None:
         """Reads the runs that have, or should have, a job; only the leader needs to."""
         if not self.leadership.leads:
-            self.reconciler.tell(Table.trim)
+            self.reconciler.tell(StateStore.trim)
             return
         begun = time.monotonic()
-        runs = follow(active(self.describer.pool["id"], self.runtime.owner), self.session)
+        runs = run_inline(active(self.describer.pool["id"], self.runtime.owner), self.session)
         found = {run.id for run in runs}
         others = {job.run for job in tuple(self.reconciler.table.jobs.values())} - found
-        runs += follow(by_ids(others, self.runtime.owner), self.session)
+        runs += run_inline(by_ids(others, self.runtime.owner), self.session)
 
         self.reconciler.tell(lambda table: table.sync(others, runs, begun))
 

@@ -13,11 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployctl.api.names import Name, count, flag, number, read, seconds, text, words
-from deployctl.api.sources import sources
+from deployctl.api.setting_fields import (
+    SettingField,
+    count,
+    flag,
+    number,
+    read,
+    seconds,
+    text,
+    words,
+)
+from deployctl.api.setting_sources import sources
 from deployctl.core.errors import SettingsError, UsageError
-from deployctl.core.values import Json
-from deployctl.worker.journal import Level
+from deployctl.core.json_values import Json
+from deployctl.worker.event_log import Level
 from deployctl.worker.runtimes import RuntimeKind
 
 
@@ -176,50 +185,56 @@ _COUNT = "a whole number from 0 on"
 _WORKER = ("integrations", "kubernetes", "worker")
 _OBSERVER = ("integrations", "kubernetes", "observer")
 
-NAMES: tuple[Name, ...] = (
-    Name("query_seconds", ("worker", "query_seconds"), seconds, _SECONDS),
-    Name(
+NAMES: tuple[SettingField, ...] = (
+    SettingField("query_seconds", ("worker", "query_seconds"), seconds, _SECONDS),
+    SettingField(
         "prefetch_seconds", ("worker", "prefetch_seconds"), number, "a number of seconds from 0 on"
     ),
-    Name("heartbeat_seconds", ("worker", "heartbeat_seconds"), seconds, _SECONDS),
-    Name("cancellation_poll_seconds", ("worker", "cancellation_poll_seconds"), seconds, _SECONDS),
-    Name("webserver_host", ("worker", "webserver", "host"), text),
-    Name("webserver_port", ("worker", "webserver", "port"), _port, "a port from 0 to 65535"),
-    Name("logging_level", ("logging", "level"), _level, "DEBUG, INFO, WARNING or ERROR"),
-    Name("logging_to_api", ("logging", "to_api", "enabled"), flag, _FLAG),
-    Name("debug_mode", ("debug_mode",), flag, _FLAG),
-    Name("worker_debug_mode", ("worker", "debug_mode"), flag, _FLAG),
+    SettingField("heartbeat_seconds", ("worker", "heartbeat_seconds"), seconds, _SECONDS),
+    SettingField(
+        "cancellation_poll_seconds", ("worker", "cancellation_poll_seconds"), seconds, _SECONDS
+    ),
+    SettingField("webserver_host", ("worker", "webserver", "host"), text),
+    SettingField(
+        "webserver_port", ("worker", "webserver", "port"), _port, "a port from 0 to 65535"
+    ),
+    SettingField("logging_level", ("logging", "level"), _level, "DEBUG, INFO, WARNING or ERROR"),
+    SettingField("logging_to_api", ("logging", "to_api", "enabled"), flag, _FLAG),
+    SettingField("debug_mode", ("debug_mode",), flag, _FLAG),
+    SettingField("worker_debug_mode", ("worker", "debug_mode"), flag, _FLAG),
 )
 """The settings of every worker."""
 
-KUBERNETES_NAMES: tuple[Name, ...] = (
-    Name(
+KUBERNETES_NAMES: tuple[SettingField, ...] = (
+    SettingField(
         "cluster_uid",
         ("integrations", "kubernetes", "cluster_uid"),
         text,
         aliases=("PREFECT_KUBERNETES_CLUSTER_UID",),
     ),
-    Name("api_key_secret_name", (*_WORKER, "api_key_secret_name"), text),
-    Name("api_key_secret_key", (*_WORKER, "api_key_secret_key"), text),
-    Name("auth_string_secret_name", (*_WORKER, "api_auth_string_secret_name"), text),
-    Name("auth_string_secret_key", (*_WORKER, "api_auth_string_secret_key"), text),
-    Name(
+    SettingField("api_key_secret_name", (*_WORKER, "api_key_secret_name"), text),
+    SettingField("api_key_secret_key", (*_WORKER, "api_key_secret_key"), text),
+    SettingField("auth_string_secret_name", (*_WORKER, "api_auth_string_secret_name"), text),
+    SettingField("auth_string_secret_key", (*_WORKER, "api_auth_string_secret_key"), text),
+    SettingField(
         "create_secret_for_api_key",
         (*_WORKER, "create_secret_for_api_key"),
         flag,
         _FLAG,
         aliases=("PREFECT_KUBERNETES_WORKER_STORE_PREFECT_API_IN_SECRET",),
     ),
-    Name("store_env_as_secret", (*_WORKER, "store_env_as_secret"), flag, _FLAG),
-    Name(
+    SettingField("store_env_as_secret", (*_WORKER, "store_env_as_secret"), flag, _FLAG),
+    SettingField(
         "create_tries",
         (*_WORKER, "create_job_retry", "max_retries"),
         _tries,
         "a whole number from 1 on",
     ),
-    Name("namespaces", (*_OBSERVER, "namespaces"), words, "names with commas between them"),
-    Name("replicate_pod_events", (*_OBSERVER, "replicate_pod_events"), flag, _FLAG),
-    Name("forward_crash_logs", (*_OBSERVER, "forward_crashed_run_logs"), flag, _FLAG),
-    Name("crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), count, _COUNT),
+    SettingField("namespaces", (*_OBSERVER, "namespaces"), words, "names with commas between them"),
+    SettingField("replicate_pod_events", (*_OBSERVER, "replicate_pod_events"), flag, _FLAG),
+    SettingField("forward_crash_logs", (*_OBSERVER, "forward_crashed_run_logs"), flag, _FLAG),
+    SettingField(
+        "crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), count, _COUNT
+    ),
 )
 """The settings of a worker whose jobs run in a cluster."""

@@ -19,13 +19,13 @@ from tests.support.api import Api
 from tests.support.docker_engine import DockerEngine
 from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
-from tests.support.here import run_here
+from tests.support.in_process import run_in_process
 from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.project_harness import ProjectHarness
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry
 from tests.support.registry import lacks as lacks_registry
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
-from tests.support.site import Site
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -164,7 +164,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 @pytest.fixture
 def cli_here(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """As `cli`, in the process of the test."""
-    return _cli(run_here, [], tmp_path_factory.mktemp("home"))
+    return _cli(run_in_process, [], tmp_path_factory.mktemp("home"))
 
 
 def _cli(start: Callable[..., Ended], begin: list[str], home: Path) -> Cli:
@@ -178,11 +178,11 @@ def _cli(start: Callable[..., Ended], begin: list[str], home: Path) -> Cli:
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])
 def site(
     request: pytest.FixtureRequest, fresh_server: FreshServer, cli_here: Cli, tmp_path: Path
-) -> Iterator[Site]:
+) -> Iterator[ProjectHarness]:
     server = fresh_server(request.param)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        yield Site(tmp_path, api, proxy, cli_here, server.major, server.api_url)
+        yield ProjectHarness(tmp_path, api, proxy, cli_here, server.major, server.api_url)
 
 
 @pytest.fixture(scope="module")

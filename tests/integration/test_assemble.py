@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.images.assemble import AssembleBuilder
-from deployctl.images.model import Image, Recipe
+from deployctl.images.daemonless.assembler import AssembleBuilder
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.source import Versions, read
 from tests.support.docker_engine import DockerEngine
 from tests.support.registry import LocalRegistry
@@ -75,7 +75,7 @@ def builder(tmp_path: Path) -> Iterator[AssembleBuilder]:
 
 
 def assembled(builder: AssembleBuilder, folder: Path, name: str, **more: Any) -> Image:
-    recipe = Recipe(name, folder, tag="1", **more)
+    recipe = BuildSpec(name, folder, tag="1", **more)
     return builder.push(builder.build(recipe, read(recipe, lambda: VERSIONS), None), ["1"], None)
 
 

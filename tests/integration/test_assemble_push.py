@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry import DOCKER_MANIFEST, Registry
-from deployctl.clients.registry_auth import Login as RegistryLogin
-from deployctl.clients.registry_errors import Denied, NotInRegistry
-from deployctl.images.assemble import AssembleBuilder, CannotAssemble, NotBuilt
-from deployctl.images.building import Login
+from deployctl.clients.registry.auth import Login as RegistryLogin
+from deployctl.clients.registry.client import DOCKER_MANIFEST, Registry
+from deployctl.clients.registry.errors import Denied, NotInRegistry
+from deployctl.images.builder import Login
 from deployctl.images.credentials import Logins
+from deployctl.images.daemonless.assembler import AssembleBuilder, CannotAssemble, NotBuilt
+from deployctl.images.daemonless.copy_destination import NeedsEngine
 from deployctl.images.distribution import NoSuchPlatform, Registries, Resolved
-from deployctl.images.model import Image, Recipe
-from deployctl.images.placing import NeedsEngine
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.reference import Reference
 from deployctl.images.source import Source, Versions, read
 from tests.support.blobs import host
@@ -50,11 +50,11 @@ class Project:
     def write(self, text: str) -> None:
         (self.folder / "Dockerfile").write_text(f"FROM {self.base}\n{text}")
 
-    def recipe(self, **more: Any) -> Recipe:
+    def recipe(self, **more: Any) -> BuildSpec:
         fields = {"name": f"{self.host}/{self.repository}/app", "platform": "linux/amd64"}
-        return Recipe(**{**fields, "folder": self.folder, "tag": "1", **more})
+        return BuildSpec(**{**fields, "folder": self.folder, "tag": "1", **more})
 
-    def source(self, recipe: Recipe) -> Source:
+    def source(self, recipe: BuildSpec) -> Source:
         return read(recipe, lambda: Versions("3.8.8", "3.11"))
 
     def build(self, content: str | None = None, **more: Any) -> Image:
@@ -173,7 +173,7 @@ def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
         [
             "import sys",
             "from pathlib import Path",
-            "from deployctl.images.assemble import AssembleBuilder",
+            "from deployctl.images.daemonless.assembler import AssembleBuilder",
             "from deployctl.images.model import Recipe",
             "from deployctl.images.source import read",
             "name, folder = sys.argv[1:]",

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from deployctl.clients.registry import Registry
+from deployctl.clients.registry.client import Registry
 from tests.integration.conftest import Cli
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.environment import isolated
 from tests.support.project import write_project
+from tests.support.project_harness import ProjectHarness, entry, errors, job_variables
 from tests.support.registry import LocalRegistry, add_image
-from tests.support.site import Site, entry, errors, job_variables
 from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.filterwarnings(
@@ -98,11 +98,11 @@ def repository(registry: LocalRegistry, request: pytest.FixtureRequest) -> Itera
     made.close()
 
 
-def image_of(site: Site, name: str = "daily") -> str:
+def image_of(site: ProjectHarness, name: str = "daily") -> str:
     return str(job_variables(site.live(name))["image"])
 
 
-def write(site: Site, base: str, *deployments: Any, **top: Any) -> None:
+def write(site: ProjectHarness, base: str, *deployments: Any, **top: Any) -> None:
     """A project with a Dockerfile of the simple kind."""
     (site.folder / "Dockerfile").write_text(f"FROM {base}\nWORKDIR /app\nCOPY *.py .\n")
     (site.folder / ".dockerignore").write_text("prefect.yaml\n")
@@ -111,7 +111,11 @@ def write(site: Site, base: str, *deployments: Any, **top: Any) -> None:
 
 @pytest.mark.parametrize("builder", ["docker", "assemble"])
 def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_code_changes(
-    site: Site, base: str, docker_engine: DockerEngine, repository: Repository, builder: str
+    site: ProjectHarness,
+    base: str,
+    docker_engine: DockerEngine,
+    repository: Repository,
+    builder: str,
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url if builder == "docker" else NOWHERE}
     write(site, base, imaged(), imaged(name="weekly"), **steps(repository.name))
@@ -139,7 +143,7 @@ def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_
 
 
 def test_an_image_that_is_not_pushed_keeps_its_plain_name(
-    site: Site, base: str, docker_engine: DockerEngine, repository: Repository
+    site: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url}
     write(site, base, imaged(), build=steps(repository.name, tag="local")["build"])
@@ -151,7 +155,7 @@ def test_an_image_that_is_not_pushed_keeps_its_plain_name(
 
 
 def test_an_image_that_nobody_would_have_is_not_deployed(
-    site: Site, plain_base: str, repository: Repository
+    site: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     write(site, plain_base, imaged(), build=steps(repository.name, tag="local")["build"])
     said = site.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
@@ -161,7 +165,7 @@ def test_an_image_that_nobody_would_have_is_not_deployed(
 
 
 def test_without_pins_the_plain_name_is_deployed(
-    site: Site, plain_base: str, repository: Repository
+    site: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     env = {"DEPLOYCTL_BUILDER": "assemble"}
     write(site, plain_base, imaged(), **steps(repository.name, tag=3.1))
@@ -172,7 +176,7 @@ def test_without_pins_the_plain_name_is_deployed(
 
 
 def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
-    site: Site, cli: Cli, plain_base: str, repository: Repository
+    site: ProjectHarness, cli: Cli, plain_base: str, repository: Repository
 ) -> None:
     write(
         site, plain_base, imaged(), entry(name="plain", build=[], push=[]), **steps(repository.name)
@@ -195,7 +199,7 @@ def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
 
 
 def test_what_was_not_built_is_not_deployed_from_the_file(
-    site: Site, plain_base: str, repository: Repository
+    site: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     write(site, plain_base, imaged(), imaged(name="weekly"), **steps(repository.name))
     env = {"DEPLOYCTL_BUILDER": "assemble"}
@@ -214,7 +218,7 @@ def test_what_was_not_built_is_not_deployed_from_the_file(
 @pytest.mark.parametrize("command", ["deploy", "plan"])
 @pytest.mark.parametrize("option", [["--skip-build"], ["--image", "registry.test/team/app:2"]])
 def test_no_engine_is_looked_for_where_nothing_is_built(
-    site: Site, repository: Repository, command: str, option: list[str]
+    site: ProjectHarness, repository: Repository, command: str, option: list[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as engine:
         host = f"tcp://127.0.0.1:{engine.getsockname()[1]}"
@@ -231,7 +235,7 @@ def test_no_engine_is_looked_for_where_nothing_is_built(
 
 
 def test_files_of_one_command_share_what_they_build(
-    site: Site, base: str, docker_engine: DockerEngine, repository: Repository
+    site: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     every = steps(repository.name, ignore_cache=True)
     write(site, base, imaged(), **every)
@@ -252,7 +256,7 @@ def test_files_of_one_command_share_what_they_build(
 
 
 def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
-    site: Site, docker_engine: DockerEngine, repository: Repository
+    site: ProjectHarness, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     version = site.api.call("GET", "/admin/version")
     docker_engine.client.images.get(IMAGE).tag("prefecthq/prefect", f"{version}-python3.11")
@@ -289,7 +293,7 @@ WAITS = 'RUN ["/box", "print=begun", "sleep=600"]\n'
     [("image", signal.SIGINT, 130), ("script", signal.SIGTERM, 143)],
 )
 def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
-    site: Site,
+    site: ProjectHarness,
     base: str,
     docker_engine: DockerEngine,
     repository: Repository,
@@ -346,7 +350,7 @@ def _is(link: Path, path: Path) -> bool:
 
 
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
-    site: Site, plain_base: str, repository: Repository
+    site: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     write(site, plain_base, imaged(), **steps(repository.name))
     with (site.folder / "Dockerfile").open("a") as file:
@@ -360,7 +364,7 @@ def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
 
 
 def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
-    site: Site, plain_base: str, repository: Repository
+    site: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     write(site, plain_base, imaged(), **steps(repository.name))
     env = {"DOCKER_HOST": NOWHERE}
@@ -371,7 +375,7 @@ def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
     assert image_of(site).startswith(f"{repository.name}:content-")
 
 
-def test_options_that_exclude_each_other_are_told_at_once(site: Site) -> None:
+def test_options_that_exclude_each_other_are_told_at_once(site: ProjectHarness) -> None:
     site.write([entry()])
     said = site.deploy("--images", "images.json", "--image", "a:1", code=64)
     assert [problem["code"] for problem in errors(said)] == ["DC002"]

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from deployctl.images import context
 from deployctl.images.context import Entry, entries, sent
-from deployctl.images.dockerfile import parse
-from deployctl.images.ignore import Ignore
-from deployctl.images.stages import Given, pairs, resolve
+from deployctl.images.dockerfile.parser import parse
+from deployctl.images.dockerfile.stages import Given, pairs, resolve
+from deployctl.images.dockerignore import Ignore
 from tests.support.docker_engine import PATH, DockerEngine, lacks
 from tests.support.ignore_cases import KEPT, LEFT_OUT, TREE, plant
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from deployctl.clients.docker import Engine
-from deployctl.images.building import Login
-from deployctl.images.engine import DockerBuilder
-from deployctl.images.engine_errors import BuildFailed
-from deployctl.images.model import Image, Recipe
+from deployctl.images.builder import Login
+from deployctl.images.docker.engine import DockerBuilder
+from deployctl.images.docker.engine_errors import BuildFailed
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.source import Versions, read
 from tests.support import registry as registries
 from tests.support.cluster.tools import CACHE
@@ -50,7 +50,7 @@ class Stage:
     def build(self, dockerfile: str, **recipe: Any) -> Image:
         (self.folder / "Dockerfile").write_text(dockerfile)
         named = {"name": "team/app", "options": LOCAL, **recipe}
-        wanted = Recipe(folder=self.folder, backend="buildx", **named)
+        wanted = BuildSpec(folder=self.folder, backend="buildx", **named)
         source = read(wanted, lambda: Versions("3.8.8", "3.11"))
         return self.builder.build(wanted, source, "content-1")
 
@@ -82,7 +82,7 @@ def test_what_only_buildkit_can_do_is_built(stage: Stage) -> None:
     about = stage.client.images.get(image.id).attrs
     assert sorted(about["RepoTags"]) == [f"team/app:{tag}" for tag in ("1", "2", "content-1")]
     assert any("ran" in line for line in stage.lines)
-    found = stage.builder.find(Recipe("team/app", stage.folder), "content-1")
+    found = stage.builder.find(BuildSpec("team/app", stage.folder), "content-1")
     assert found == Image("team/app", "content-1", None, image.id, built=False)
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
+from tests.support.project_harness import TRIGGER, ProjectHarness, entry, job_variables
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2
-from tests.support.site import TRIGGER, Site, entry, job_variables
 from tests.support.waiting import until
 
 
-def test_a_deploy_creates_what_the_file_says(site: Site) -> None:
+def test_a_deploy_creates_what_the_file_says(site: ProjectHarness) -> None:
     site.write(
         [
             entry(
@@ -49,7 +49,9 @@ def test_a_deploy_creates_what_the_file_says(site: Site) -> None:
     assert set(live["parameter_openapi_schema"]["properties"]) == {"name", "times"}
 
 
-def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(site: Site) -> None:
+def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(
+    site: ProjectHarness,
+) -> None:
     site.write([entry(schedules=[{"cron": "0 7 * * *"}], tags=["a"])])
     site.deploy()
     runs = until(site.api.scheduled_runs)
@@ -61,7 +63,7 @@ def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(site: Sit
     assert set(runs) <= set(site.api.scheduled_runs())
 
 
-def test_100_unchanged_deployments_take_at_most_six_requests(site: Site) -> None:
+def test_100_unchanged_deployments_take_at_most_six_requests(site: ProjectHarness) -> None:
     site.write([entry(name=f"d{n}") for n in range(100)])
     site.deploy()
     site.deploy()
@@ -106,7 +108,7 @@ NOT_ON_2 = {"concurrency_limit"}
 
 @pytest.mark.parametrize(("after", "before"), CHANGES)
 def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
-    site: Site, after: dict[str, Any], before: dict[str, Any]
+    site: ProjectHarness, after: dict[str, Any], before: dict[str, Any]
 ) -> None:
     if site.major == 2 and NOT_ON_2 & after.keys():
         pytest.skip("2.20 has no such field")
@@ -133,7 +135,7 @@ def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
     ],
 )
 def test_a_field_that_is_gone_from_the_file_goes_back_to_its_default(
-    site: Site, field: str, value: Any, default: Any
+    site: ProjectHarness, field: str, value: Any, default: Any
 ) -> None:
     if site.major == 2 and field in NOT_ON_2:
         pytest.skip("2.20 has no such field")
@@ -151,7 +153,7 @@ def test_a_field_that_is_gone_from_the_file_goes_back_to_its_default(
     assert site.ops() == {}
 
 
-def test_what_the_file_never_said_belongs_to_the_ui(site: Site) -> None:
+def test_what_the_file_never_said_belongs_to_the_ui(site: ProjectHarness) -> None:
     site.write([entry()])
     site.deploy()
     site.api.update("hello", "daily", paused=True, tags=["ui"], parameters={"times": 9})
@@ -161,7 +163,7 @@ def test_what_the_file_never_said_belongs_to_the_ui(site: Site) -> None:
     assert (live["paused"], live["tags"], live["parameters"]) == (True, ["ui"], {"times": 9})
 
 
-def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(site: Site) -> None:
+def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(site: ProjectHarness) -> None:
     site.write([entry(schedules=[{"cron": "0 7 * * *"}])])
     site.deploy()
     live = site.live()
@@ -175,7 +177,7 @@ def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(site: Site) -> Non
 
 
 def test_a_plan_writes_nothing_and_its_exit_code_tells_whether_there_are_changes(
-    site: Site,
+    site: ProjectHarness,
 ) -> None:
     site.write([entry()])
     site.run("plan", "--all", "--detailed-exitcode", code=2)
@@ -184,7 +186,7 @@ def test_a_plan_writes_nothing_and_its_exit_code_tells_whether_there_are_changes
     site.run("plan", "--all", "--detailed-exitcode", code=0)
 
 
-def test_triggers_become_automations_that_are_updated_in_place(site: Site) -> None:
+def test_triggers_become_automations_that_are_updated_in_place(site: ProjectHarness) -> None:
     if site.major == 2:
         pytest.skip("2.20 has its automations switched off")
     site.write([entry(triggers=[TRIGGER])])
@@ -215,7 +217,7 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
     server = fresh_server(PREFECT_2, env=switched_on)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        site = Site(tmp_path, api, proxy, cli_here, 2, server.api_url)
+        site = ProjectHarness(tmp_path, api, proxy, cli_here, 2, server.api_url)
         site.write([entry(triggers=[TRIGGER])])
         said = site.deploy()
         assert said["diagnostics"] == []
@@ -224,7 +226,7 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
 
 
 def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
-    site: Site,
+    site: ProjectHarness,
 ) -> None:
     if site.major == 3:
         pytest.skip("3.x has automations")
@@ -234,7 +236,9 @@ def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
     assert site.proxy.writes == []
 
 
-def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(site: Site) -> None:
+def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(
+    site: ProjectHarness,
+) -> None:
     site.write([entry(concurrency_limit=3, schedules=[{"cron": "0 7 * * *", "slug": "s"}])])
     said = site.deploy()
     warnings = [d["message"] for d in said["diagnostics"] if d["severity"] == "warning"]
@@ -242,7 +246,7 @@ def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(site: 
     assert site.ops() == {}
 
 
-def test_a_version_from_git_goes_along_with_changes_and_is_never_one(site: Site) -> None:
+def test_a_version_from_git_goes_along_with_changes_and_is_never_one(site: ProjectHarness) -> None:
     site.write([entry()])
     sha = {"GITHUB_SHA": "a" * 40, "GITHUB_REF_NAME": "main", "GITHUB_REPOSITORY": "o/r"}
     site.deploy(env=sha)
@@ -254,7 +258,7 @@ def test_a_version_from_git_goes_along_with_changes_and_is_never_one(site: Site)
     assert site.live()["version"] == "cccccccc"
 
 
-def test_the_record_holds_names_of_fields_and_no_values(site: Site) -> None:
+def test_the_record_holds_names_of_fields_and_no_values(site: ProjectHarness) -> None:
     site.write([entry(parameters={"name": "s3cr3t"}, description="s3cr3t")])
     site.deploy()
     record = site.api.call("GET", "/artifacts/deployctl-site/latest")

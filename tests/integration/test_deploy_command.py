@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.base_job_templates import kubernetes_template
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.project import write_project
+from tests.support.project_harness import ProjectHarness, entry, errors
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
-from tests.support.site import Site, entry, errors
 from tests.support.waiting import PATIENCE, until
 
 
-def test_a_missing_work_pool_is_an_error_before_anything_is_written(site: Site) -> None:
+def test_a_missing_work_pool_is_an_error_before_anything_is_written(site: ProjectHarness) -> None:
     site.write([entry(work_pool={"name": "pol"}), entry(name="ok")])
     said = site.deploy(code=1)
     (problem,) = errors(said)
@@ -32,7 +32,7 @@ def test_a_missing_work_pool_is_an_error_before_anything_is_written(site: Site) 
     assert site.proxy.writes == []
 
 
-def test_create_pools_makes_the_missing_pool(site: Site) -> None:
+def test_create_pools_makes_the_missing_pool(site: ProjectHarness) -> None:
     site.write(
         [entry(work_pool={"name": "new", "job_variables": {"image": "x", "env": {"A": "b"}}})]
     )
@@ -44,7 +44,7 @@ def test_create_pools_makes_the_missing_pool(site: Site) -> None:
 
 
 def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_template(
-    site: Site,
+    site: ProjectHarness,
 ) -> None:
     """2.20 checks the job variables of every update that names a pool, also where it has none."""
     site.api.pool("templated", "kubernetes", kubernetes_template())
@@ -54,7 +54,7 @@ def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_temp
     assert site.live()["description"] == "second"
 
 
-def test_declared_pools_and_queues_come_first_and_are_kept(site: Site) -> None:
+def test_declared_pools_and_queues_come_first_and_are_kept(site: ProjectHarness) -> None:
     pools = [
         {
             "name": "declared",
@@ -74,7 +74,7 @@ def test_declared_pools_and_queues_come_first_and_are_kept(site: Site) -> None:
 
 
 def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
-    site: Site,
+    site: ProjectHarness,
 ) -> None:
     site.write([entry(), entry(name="weekly")])
     site.proxy.clear()
@@ -94,7 +94,7 @@ def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
 
 
 def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
-    site: Site, cli: Cli
+    site: ProjectHarness, cli: Cli
 ) -> None:
     site.write([entry(tags=["a"], description="a")])
     site.deploy()
@@ -112,7 +112,7 @@ def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
 
 
 def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
-    site: Site, cli: Cli, tmp_path_factory: pytest.TempPathFactory
+    site: ProjectHarness, cli: Cli, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folders = {text: tmp_path_factory.mktemp(text) for text in ("one", "two")}
     for text, folder in folders.items():
@@ -135,7 +135,7 @@ def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
-    site: Site, sent: signal.Signals, code: int
+    site: ProjectHarness, sent: signal.Signals, code: int
 ) -> None:
     site.write([entry(name=f"d{n}") for n in range(30)])
     site.proxy.clear()
@@ -163,14 +163,18 @@ def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
     assert site.ops() == {}
 
 
-def test_what_cannot_be_trusted_is_an_error_before_anything_is_written(site: Site) -> None:
+def test_what_cannot_be_trusted_is_an_error_before_anything_is_written(
+    site: ProjectHarness,
+) -> None:
     site.write([entry(schedules=[{"corn": "0 1 * * *"}])])
     said = site.deploy(code=1)
     assert said["diagnostics"][0]["code"] == "DC120"
     assert site.proxy.writes == []
 
 
-def test_other_entries_do_not_stand_in_the_way_of_the_one_that_is_meant(site: Site) -> None:
+def test_other_entries_do_not_stand_in_the_way_of_the_one_that_is_meant(
+    site: ProjectHarness,
+) -> None:
     site.write(
         [{"name": "broken"}, entry(name="prod", tags=["{{ $ONLY_IN_PROD }}"]), entry(name="ok")]
     )
@@ -179,14 +183,14 @@ def test_other_entries_do_not_stand_in_the_way_of_the_one_that_is_meant(site: Si
     site.deploy(code=1)
 
 
-def test_a_value_of_the_command_line_is_not_blamed_on_the_file(site: Site) -> None:
+def test_a_value_of_the_command_line_is_not_blamed_on_the_file(site: ProjectHarness) -> None:
     site.write([entry()])
     said = site.run("plan", "--pool", "nope", code=1)
     (problem,) = errors(said)
     assert (problem["code"], problem["span"]) == ("DC510", None)
 
 
-def test_two_files_are_deployed_in_order_and_share_pools(site: Site) -> None:
+def test_two_files_are_deployed_in_order_and_share_pools(site: ProjectHarness) -> None:
     site.write([entry()], work_pools=[{"name": "own", "type": "process"}])
     second = {"name": "second", "deployments": [entry(name="b", work_pool={"name": "own"})]}
     (site.folder / "b.yaml").write_text(json.dumps(second))
@@ -197,7 +201,7 @@ def test_two_files_are_deployed_in_order_and_share_pools(site: Site) -> None:
     assert said["summary"]["none"] == len(said["changes"]) == 3
 
 
-def test_the_same_deployment_in_two_files_is_an_error(site: Site) -> None:
+def test_the_same_deployment_in_two_files_is_an_error(site: ProjectHarness) -> None:
     site.write([entry()])
     (site.folder / "b.yaml").write_text(json.dumps({"deployments": [entry()]}))
     said = site.deploy("--prefect-file", "prefect.yaml", "--prefect-file", "b.yaml", code=1)
@@ -205,7 +209,7 @@ def test_the_same_deployment_in_two_files_is_an_error(site: Site) -> None:
 
 
 def test_a_declared_pool_of_another_type_is_an_error_before_anything_is_written(
-    site: Site,
+    site: ProjectHarness,
 ) -> None:
     site.write([entry()], work_pools=[{"name": "pool", "type": "kubernetes"}])
     said = site.deploy(code=1)
@@ -213,7 +217,7 @@ def test_a_declared_pool_of_another_type_is_an_error_before_anything_is_written(
     assert site.proxy.writes == []
 
 
-def test_steps_run_once_and_their_outputs_reach_every_deployment(site: Site) -> None:
+def test_steps_run_once_and_their_outputs_reach_every_deployment(site: ProjectHarness) -> None:
     script = "sh -c 'echo ran >> count; echo out'"
     step = {"prefect.deployments.steps.run_shell_script": {"id": "say", "script": script}}
     tagged = {"tags": ["{{ say.stdout }}"]}
@@ -228,7 +232,7 @@ def test_steps_run_once_and_their_outputs_reach_every_deployment(site: Site) -> 
     assert site.proxy.writes == []
 
 
-def test_a_failing_step_writes_nothing_and_names_the_deployment(site: Site) -> None:
+def test_a_failing_step_writes_nothing_and_names_the_deployment(site: ProjectHarness) -> None:
     step = {"prefect.deployments.steps.run_shell_script": {"script": "false"}}
     site.write([entry(build=[step])])
     said = site.deploy(code=1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.base_job_templates import kubernetes_template
 from tests.integration.conftest import needs
 from tests.support.api import Api
 from tests.support.deployment_cases import (

@@ -15,15 +15,15 @@ import pytest
 from docker.errors import APIError
 
 from deployctl.clients.docker import Engine
-from deployctl.clients.registry import Registry
-from deployctl.clients.registry_auth import Login as RegistryLogin
-from deployctl.clients.registry_errors import Denied, RegistryUnreachable, WrongContent
+from deployctl.clients.registry.auth import Login as RegistryLogin
+from deployctl.clients.registry.client import Registry
+from deployctl.clients.registry.errors import Denied, RegistryUnreachable, WrongContent
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
-from deployctl.core.stop import Stop
-from deployctl.images.building import Login
-from deployctl.images.engine import DockerBuilder
-from deployctl.images.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
-from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.builder import Login
+from deployctl.images.docker.engine import DockerBuilder
+from deployctl.images.docker.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
+from deployctl.images.model import AUTO, BuildSpec, Image
 from deployctl.images.source import Versions, read
 from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
@@ -52,7 +52,7 @@ class Stage:
         self.folder = folder / "project"
         self.folder.mkdir()
         self.lines: list[str] = []
-        self.stop = Stop()
+        self.stop = CancellationToken()
         env = {"HOME": str(folder), "DOCKER_HOST": docker_engine.url}
         self.builder = DockerBuilder(
             self.engine, env=env, tell=lambda _, line: self.lines.append(line), stop=self.stop
@@ -70,8 +70,8 @@ class Stage:
         wanted = self.recipe(**recipe)
         return self.builder.build(wanted, read(wanted, lambda: VERSIONS), content)
 
-    def recipe(self, name: str = "team/app", **recipe: Any) -> Recipe:
-        return Recipe(name, self.folder, **{"options": LOCAL, **recipe})
+    def recipe(self, name: str = "team/app", **recipe: Any) -> BuildSpec:
+        return BuildSpec(name, self.folder, **{"options": LOCAL, **recipe})
 
     def files(self, image: Image) -> list[str]:
         """The files of the image's last layer."""

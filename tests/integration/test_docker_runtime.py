@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from deployctl.clients.docker import Engine, EngineRefused
-from deployctl.jobs.model import Description, Limits
+from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.model import (
-    Changed,
     Job,
-    Listed,
-    NotNow,
+    JobChanged,
+    JobsListed,
+    JobVanished,
+    LinePrinted,
     Phase,
-    Printed,
+    RuntimeUnavailable,
     StartFailed,
-    Vanished,
 )
 from deployctl.worker.runtimes import containers, docker
 from deployctl.worker.runtimes.docker import DockerRuntime
@@ -46,10 +46,8 @@ def runtime(docker_engine: DockerEngine, pool: str, **options: Any) -> Iterator[
         engine.close()
 
 
-def described(
-    pool: str, *deeds: str, attempt: str = "attempt-1", **configuration: Any
-) -> Description:
-    return Description(
+def described(pool: str, *deeds: str, attempt: str = "attempt-1", **configuration: Any) -> JobSpec:
+    return JobSpec(
         run="run-1",
         attempt=attempt,
         pool=pool,
@@ -98,7 +96,7 @@ def test_a_failed_job_says_why(
 ) -> None:
     with runtime(docker_engine, pool) as local, watching(local) as heard:
         local.start(described(pool, *deeds, **configuration))
-        heard.until(lambda news: isinstance(news, Changed) and _cause(news.job) == cause)
+        heard.until(lambda news: isinstance(news, JobChanged) and _cause(news.job) == cause)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +219,7 @@ def test_a_stopped_job_is_gone_also_one_that_does_not_listen(
         heard.listed()
         job = local.start(described(pool, *deeds))
         local.stop(job)
-        heard.until(lambda news: news == Vanished("attempt-1"))
+        heard.until(lambda news: news == JobVanished("attempt-1"))
         local.stop(job)
         assert local.log(job, 10) == []
         local.settle(job)
@@ -241,8 +239,8 @@ def test_a_container_with_auto_remove_goes_in_the_end_and_holds_nobody_up(
         heard.job(Phase.SUCCEEDED)
         with monkeypatch.context() as patch:
             patch.setattr(Engine, "remove", refuse)
-            heard.until(lambda news: isinstance(news, Listed) and not news.jobs)
-        heard.until(lambda news: news == Vanished("attempt-1"))
+            heard.until(lambda news: isinstance(news, JobsListed) and not news.jobs)
+        heard.until(lambda news: news == JobVanished("attempt-1"))
     assert docker_engine.client.containers.list(all=True) == []
 
 
@@ -253,11 +251,11 @@ def test_an_engine_that_is_down_is_asked_again_and_nothing_is_missed(
     with runtime(docker_engine, pool) as local, watching(local) as heard:
         heard.listed()
         local.start(described(pool, "print=up", "sleep=60"))
-        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         docker_engine.stop()
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             local.start(described(pool, attempt="attempt-2"))
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             runtime(docker_engine, pool).__enter__()
         docker_engine.start()
         heard.until(lambda news: _failed(news) == "attempt-1")
@@ -274,6 +272,6 @@ def _cause(job: Job) -> str:
 def _failed(news: object) -> str:
     """The attempt whose failure is told, in whatever way."""
     jobs: tuple[Job, ...] = getattr(news, "jobs", ())
-    if isinstance(news, Changed):
+    if isinstance(news, JobChanged):
         jobs = (news.job,)
     return next((job.attempt for job in jobs if job.phase is Phase.FAILED), "")

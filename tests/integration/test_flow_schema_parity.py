@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.core.values import canonical
+from deployctl.core.json_values import canonical
 from deployctl.flows.facts import FlowFacts
 from deployctl.flows.imported import Loaded, find_interpreter, load_flows
 from deployctl.flows.names import NotStatic

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.values import Json, leaves, show_path
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.core.json_values import Json, leaves, show_path
+from deployctl.jobs.base_job_templates import kubernetes_template
 from tests.support.job_cases import (
     BLOCKS,
     DIFFERENT,

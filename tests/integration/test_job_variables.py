@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.base_job_templates import kubernetes_template
 from deployctl.jobs.variables import PoolVariables
 from tests.support.api import Api
 from tests.support.servers import PREFECT_2, Server

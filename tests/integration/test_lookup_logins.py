@@ -6,8 +6,8 @@ import pytest
 
 from tests.integration.test_build_command import PUSH, SHELL, imaged, steps
 from tests.support.docker_engine import DockerEngine
+from tests.support.project_harness import ProjectHarness
 from tests.support.registry import PASSWORD, USER, LocalRegistry
-from tests.support.site import Site
 
 ENV = {"DEPLOYCTL_BUILDER": "assemble", "REGPW": PASSWORD}
 
@@ -16,7 +16,7 @@ ENV = {"DEPLOYCTL_BUILDER": "assemble", "REGPW": PASSWORD}
     ("name", "password"), [("plain", "{{ $REGPW }}"), ("kept", "{{ prefect.variables.regpw }}")]
 )
 def test_what_only_the_push_step_has_a_login_for_is_found_again(
-    site: Site, closed_registry: LocalRegistry, name: str, password: str
+    site: ProjectHarness, closed_registry: LocalRegistry, name: str, password: str
 ) -> None:
     site.api.call("POST", "/variables/", {"name": "regpw", "value": PASSWORD})
     login = {"username": USER, "password": password, "registry_url": closed_registry.host}
@@ -30,7 +30,7 @@ def test_what_only_the_push_step_has_a_login_for_is_found_again(
 
 
 def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
-    site: Site, docker_engine: DockerEngine, registry: LocalRegistry
+    site: ProjectHarness, docker_engine: DockerEngine, registry: LocalRegistry
 ) -> None:
     """Also where the engine has built it already."""
     env = {"DOCKER_HOST": docker_engine.url}
@@ -47,7 +47,7 @@ def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
 
 
 def test_where_the_registry_does_not_say_whether_an_image_is_there_that_is_told(
-    site: Site, closed_registry: LocalRegistry
+    site: ProjectHarness, closed_registry: LocalRegistry
 ) -> None:
     """As it is by a login that a step gives only after the image was built."""
     made = steps(f"{closed_registry.host}/late/of-{site.major}")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from deployctl.clients.docker import Engine
-from deployctl.clients.registry import Registry
-from deployctl.images.engine import DockerBuilder
-from deployctl.images.engine_errors import BuildFailed
-from deployctl.images.model import Image, Recipe
+from deployctl.clients.registry.client import Registry
+from deployctl.images.docker.engine import DockerBuilder
+from deployctl.images.docker.engine_errors import BuildFailed
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.source import Versions, read
 from tests.support.podman import Podman, lacks
 from tests.support.registry import LocalRegistry
@@ -38,7 +38,7 @@ class Stage:
     def build(self, name: str, content: str | None, dockerfile: str, **recipe: Any) -> Image:
         (self.folder / "Dockerfile").write_text(dockerfile)
         options = {"pull": False, "network_mode": "none"}
-        wanted = Recipe(name, self.folder, options=options, **recipe)
+        wanted = BuildSpec(name, self.folder, options=options, **recipe)
         return self.builder.build(wanted, read(wanted, lambda: Versions("3", "3")), content)
 
 
@@ -61,7 +61,7 @@ def test_an_image_is_built_pushed_and_found_again(
     found = {asked.head_manifest("podman/app", tag) for tag in ("1", "latest", "content-1")}
     asked.close()
     assert found == {pushed.digest}
-    again = Recipe(name, stage.folder, tag="2")
+    again = BuildSpec(name, stage.folder, tag="2")
     assert stage.builder.find(again, "content-1") == replace(built, tag="2", built=False)
     podman.client.images.remove(built.id, force=True)
     there = stage.builder.find(again, "content-1")

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients import detached
-from deployctl.jobs.model import Description, Limits
+from deployctl.clients import supervised
+from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.model import (
-    Changed,
+    JobChanged,
+    JobVanished,
+    LinePrinted,
     Phase,
-    Printed,
     StartFailed,
-    Vanished,
 )
 from deployctl.worker.runtimes.process import ProcessRuntime
 from tests.support.runtime_news import watching
@@ -33,7 +33,7 @@ from tests.support.waiting import until
 POOL = "pool-1"
 
 
-def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> Description:
+def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
     values: dict[str, Any] = {
         "run": "run-1",
         "attempt": attempt,
@@ -44,10 +44,10 @@ def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> Desc
         "command": command,
         "env": {},
     }
-    return Description(**(values | changes))
+    return JobSpec(**(values | changes))
 
 
-def python(code: str, **changes: Any) -> Description:
+def python(code: str, **changes: Any) -> JobSpec:
     return described(sys.executable, "-c", code, **changes)
 
 
@@ -65,8 +65,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     yield folder
     for pid in folder.glob("*/*/pid"):
-        if detached.look(pid.parent).alive:
-            detached.signal_group(int(pid.read_text()), signal.SIGKILL)
+        if supervised.look(pid.parent).alive:
+            supervised.signal_group(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
     ],
 )
 def test_what_cannot_be_started_is_refused_with_a_reason(
-    state: Path, description: Description, cause: str
+    state: Path, description: JobSpec, cause: str
 ) -> None:
     local = runtime(state)
     with pytest.raises(StartFailed) as refused:
@@ -201,9 +201,9 @@ subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
     local = runtime(state, grace=60.0)
     with watching(local) as heard:
         job = local.start(python(code, limits=Limits(stream=True)))
-        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         local.stop(job)
-        heard.until(lambda news: news == Vanished("attempt-1"))
+        heard.until(lambda news: news == JobVanished("attempt-1"))
         local.stop(job)
     assert list((state / POOL).iterdir()) == []
 
@@ -220,7 +220,7 @@ def test_a_job_is_gone_although_its_folder_cannot_be_deleted(
         heard.job(Phase.RUNNING)
         monkeypatch.setattr(os, "unlink", refuse)
         local.stop(job)
-        heard.until(lambda news: news == Vanished("attempt-1"))
+        heard.until(lambda news: news == JobVanished("attempt-1"))
         monkeypatch.undo()
 
 
@@ -234,11 +234,11 @@ while True: time.sleep(1)
     local = runtime(state, grace=3.0)
     with watching(local) as heard:
         job = local.start(python(code, limits=Limits(stream=True)))
-        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         local.stop(job)
-        heard.until(lambda news: news == Vanished("attempt-1"))
-    assert Printed("attempt-1", "no") in heard.all
-    assert any(isinstance(news, Changed) and news.job.ending for news in heard.all)
+        heard.until(lambda news: news == JobVanished("attempt-1"))
+    assert LinePrinted("attempt-1", "no") in heard.all
+    assert any(isinstance(news, JobChanged) and news.job.ending for news in heard.all)
 
 
 def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_job_killed_with_its_shell_has_failed_for_an_unknown_reason(state: Pat
     local = runtime(state)
     with watching(local) as heard:
         job = local.start(python("import time; time.sleep(60)"))
-        heard.until(lambda news: isinstance(news, Changed) and news.job.started)
+        heard.until(lambda news: isinstance(news, JobChanged) and news.job.started)
         os.killpg(int(job.pid), signal.SIGKILL)
         ended = heard.job(Phase.FAILED)
     assert ended.cause
@@ -332,13 +332,13 @@ def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -
                 "print('up', flush=True); import time; time.sleep(60)", limits=Limits(stream=True)
             )
         )
-        heard.until(lambda news: news == Printed("attempt-1", "up"))
+        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         os.kill(int(job.pid), signal.SIGKILL)
         with suppress(ChildProcessError):  # the runtime has let the system forget it
             os.waitpid(int(job.pid), 0)
         assert local.start(python("")).phase is Phase.RUNNING
         local.stop(job)
-        heard.until(lambda news: news == Vanished("attempt-1"))
+        heard.until(lambda news: news == JobVanished("attempt-1"))
 
 
 STARTS_MANY = """
@@ -353,7 +353,7 @@ for number in range(30):
 """
 
 
-def noted(folder: Path, number: int) -> Description:
+def noted(folder: Path, number: int) -> JobSpec:
     """A job that leaves a line in a file of its own."""
     command = ("/bin/sh", "-c", f"echo ran >>{folder / str(number)}")
     return described(*command, attempt=f"attempt-{number}")

@@ -16,12 +16,12 @@ import pytest
 
 from tests.integration.conftest import Cli
 from tests.support.environment import isolated
-from tests.support.site import Site, entry, errors
+from tests.support.project_harness import ProjectHarness, entry, errors
 from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
-def deployed(site: Site) -> Site:
+def deployed(site: ProjectHarness) -> ProjectHarness:
     """Two deployments of `hello(name, times)`, without schedules."""
     site.write([entry(), entry(name="weekly")])
     site.deploy()
@@ -31,17 +31,17 @@ def deployed(site: Site) -> Site:
 moment = datetime.fromisoformat
 
 
-def runs(site: Site) -> list[Any]:
+def runs(site: ProjectHarness) -> list[Any]:
     found: list[Any] = site.api.call("POST", "/flow_runs/filter", {})
     return found
 
 
-def set_state(site: Site, run: str, type_: str, message: str | None = None) -> None:
+def set_state(site: ProjectHarness, run: str, type_: str, message: str | None = None) -> None:
     state = {"type": type_, "message": message}
     site.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
 
 
-def add_logs(site: Site, run: str, count: int, level: int = 20, first: int = 0) -> None:
+def add_logs(site: ProjectHarness, run: str, count: int, level: int = 20, first: int = 0) -> None:
     numbers = range(first, first + count)
     logs = [
         {
@@ -61,7 +61,7 @@ def messages(said: Any) -> list[str]:
 
 
 @contextmanager
-def started(site: Site, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(site: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`deployctl ARGS` once it shows its first state, and the id of the run that is there then."""
     program = Path(sys.executable).with_name("deployctl")
     env = isolated(site.folder / "home", PREFECT_API_URL=site.api_url)
@@ -82,7 +82,7 @@ def ended(running: subprocess.Popen[str]) -> tuple[int, str, str]:
     return running.returncode, said, complaints
 
 
-def test_a_run_gets_what_it_is_given(deployed: Site) -> None:
+def test_a_run_gets_what_it_is_given(deployed: ProjectHarness) -> None:
     options = ("--param", "times=3", "--params", '{"name": "x"}', "--name", "mine", "--tag", "a")
     said = deployed.run("run", "daily", *options, "--start-in", "PT1H", "--job-variable", "env={}")
     (run,) = runs(deployed)
@@ -95,7 +95,7 @@ def test_a_run_gets_what_it_is_given(deployed: Site) -> None:
     assert timedelta(minutes=59) < begin - made < timedelta(minutes=61)
 
 
-def test_a_lost_answer_never_makes_two_runs(deployed: Site) -> None:
+def test_a_lost_answer_never_makes_two_runs(deployed: ProjectHarness) -> None:
     deployed.proxy.clear()
     deployed.proxy.drop_answer(method="POST", path="/create_flow_run$")
     program = ("run", "hello/daily", "--output", "json")
@@ -118,7 +118,7 @@ def test_a_lost_answer_never_makes_two_runs(deployed: Site) -> None:
     ],
 )
 def test_a_mistake_is_told_before_a_run_is_created(
-    deployed: Site, args: tuple[str, ...], exit_code: int, diagnostic: str, said: str
+    deployed: ProjectHarness, args: tuple[str, ...], exit_code: int, diagnostic: str, said: str
 ) -> None:
     (error,) = errors(deployed.run("run", *args, code=exit_code))
     assert error["code"] == diagnostic
@@ -126,7 +126,9 @@ def test_a_mistake_is_told_before_a_run_is_created(
     assert deployed.proxy.writes == []
 
 
-def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(site: Site) -> None:
+def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(
+    site: ProjectHarness,
+) -> None:
     site.write([entry(enforce_parameter_schema=True)])
     site.deploy()
     (error,) = errors(site.run("run", "daily", "--param", "times=many", code=1))
@@ -135,7 +137,7 @@ def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(site:
     assert runs(site) == []
 
 
-def test_with_strict_a_warning_keeps_the_run_from_being_created(site: Site) -> None:
+def test_with_strict_a_warning_keeps_the_run_from_being_created(site: ProjectHarness) -> None:
     site.write([entry(enforce_parameter_schema=False)])
     site.deploy()
     site.run("run", "daily", "--param", "times=many", "--strict", code=1)
@@ -146,7 +148,7 @@ def test_with_strict_a_warning_keeps_the_run_from_being_created(site: Site) -> N
 
 @pytest.mark.parametrize(("end", "code"), [("COMPLETED", 0), ("CRASHED", 1)])
 def test_watching_shows_states_and_logs_and_ends_as_the_run_did(
-    deployed: Site, end: str, code: int
+    deployed: ProjectHarness, end: str, code: int
 ) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         for state in ("PENDING", "RUNNING"):
@@ -163,7 +165,7 @@ def test_watching_shows_states_and_logs_and_ends_as_the_run_did(
     ]
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: Site) -> None:
+def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: ProjectHarness) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         running.send_signal(signal.SIGINT)
         code, _, complaints = ended(running)
@@ -172,7 +174,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: Site) -> None:
     assert [(each["id"], each["state_type"]) for each in runs(deployed)] == [(run, "SCHEDULED")]
 
 
-def test_a_run_that_is_deleted_in_the_middle_ends_the_watching(deployed: Site) -> None:
+def test_a_run_that_is_deleted_in_the_middle_ends_the_watching(deployed: ProjectHarness) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         deployed.api.call("DELETE", f"/flow_runs/{run}")
         code, _, complaints = ended(running)
@@ -180,7 +182,7 @@ def test_a_run_that_is_deleted_in_the_middle_ends_the_watching(deployed: Site) -
     assert "error[DC664]: the run was deleted" in complaints
 
 
-def test_logs_are_found_by_id_name_and_deployment(deployed: Site) -> None:
+def test_logs_are_found_by_id_name_and_deployment(deployed: ProjectHarness) -> None:
     old = deployed.run("run", "daily", "--name", "same")["run"]["id"]
     new = deployed.run("run", "daily", "--name", "same")["run"]["id"]
     for run, lines in ((old, 1), (new, 2)):
@@ -200,7 +202,7 @@ def test_logs_are_found_by_id_name_and_deployment(deployed: Site) -> None:
     assert error["code"] == "DC660"
 
 
-def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: Site) -> None:
+def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: ProjectHarness) -> None:
     run = deployed.run("run", "daily")["run"]["id"]
     assert [each["code"] for each in deployed.run("logs", run)["diagnostics"]] == ["DC666"]
     add_logs(deployed, run, 450)
@@ -215,7 +217,7 @@ def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: Site) ->
     assert shown.stdout == "00:07:31 | ERROR   | prefect.flow_runs | line 451\n"
 
 
-def test_following_logs_ends_with_the_run(deployed: Site) -> None:
+def test_following_logs_ends_with_the_run(deployed: ProjectHarness) -> None:
     run = deployed.run("run", "daily")["run"]["id"]
     add_logs(deployed, run, 1)
     with started(deployed, "logs", run, "--follow") as (running, _):

@@ -8,13 +8,13 @@ from itertools import groupby
 
 import pytest
 
+from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.dialect import Dialect, detect, dialect_of, refine, refined
 from deployctl.api.driver import run, run_all
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.api.talk import Request, Talk, ask
 from deployctl.core.errors import LostAnswer, NotFound, Rejected, Unauthorized
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from tests.integration.conftest import FreshServer
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server
@@ -29,13 +29,13 @@ def to(url: str, **settings: Json) -> Session:
 
 
 def flow(session: Session, name: str) -> str:
-    answer = run(ask(Request("POST", "/flows/", {"name": name}, about=f"flow {name}")), session)
+    answer = run(call(Request("POST", "/flows/", {"name": name}, about=f"flow {name}")), session)
     return str(answer["id"])
 
 
-def deploy(flow_id: str, name: str) -> Talk[str]:
+def deploy(flow_id: str, name: str) -> ApiCall[str]:
     body = {"name": name, "flow_id": flow_id}
-    answer = yield from ask(Request("POST", "/deployments/", body, about=f"deployment {name}"))
+    answer = yield from call(Request("POST", "/deployments/", body, about=f"deployment {name}"))
     return str(answer["id"])
 
 
@@ -72,11 +72,11 @@ def test_a_hundred_writes_at_once_all_succeed(version: str, fresh_server: FreshS
         talks = {number: deploy(parent, f"d{number}") for number in range(100)}
         outcomes = run_all(talks, session)
         assert [key for key, outcome in outcomes.items() if not outcome.ok] == []
-        assert run(ask(Request("POST", "/deployments/count", {})), session) == 100
+        assert run(call(Request("POST", "/deployments/count", {})), session) == 100
 
 
 def test_reads_are_sent_side_by_side_and_answered_in_order(server: Server) -> None:
-    def talk() -> Talk[list[str]]:
+    def talk() -> ApiCall[list[str]]:
         batch = [Request("GET", f"/flows/{each}") for each in ids]
         return [answer["id"] for answer in (yield batch)]
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.integration.test_runs_command import set_state
 from tests.support.environment import isolated
-from tests.support.site import Site, entry, errors
+from tests.support.project_harness import ProjectHarness, entry, errors
 
 
 @pytest.fixture
-def deployed(site: Site) -> Site:
+def deployed(site: ProjectHarness) -> ProjectHarness:
     site.write([entry(), entry(name="weekly", schedules=[{"cron": "0 8 1 1 *"}])])
     site.deploy()
     return site
@@ -27,7 +27,7 @@ def by_name(said: Any, kind: str) -> dict[str, Any]:
     return {each["name"]: each for each in said[kind]}
 
 
-def test_status_shows_the_deployments_of_the_file_and_their_pools(deployed: Site) -> None:
+def test_status_shows_the_deployments_of_the_file_and_their_pools(deployed: ProjectHarness) -> None:
     done = deployed.run("run", "daily", "--name", "done")["run"]["id"]
     set_state(deployed, done, "COMPLETED")
     deployed.run("run", "daily", "--name", "waits", "--start-in", "3600")
@@ -43,7 +43,7 @@ def test_status_shows_the_deployments_of_the_file_and_their_pools(deployed: Site
     assert said["stuck"] == []
 
 
-def test_a_late_run_is_shown_with_what_keeps_it(deployed: Site) -> None:
+def test_a_late_run_is_shown_with_what_keeps_it(deployed: ProjectHarness) -> None:
     late = deployed.run("run", "daily", "--name", "late", "--start-at", "2020-01-01")["run"]["id"]
     state = {"type": "SCHEDULED", "name": "Late"}
     deployed.api.call("POST", f"/flow_runs/{late}/set_state", {"state": state, "force": True})
@@ -62,7 +62,7 @@ def test_a_late_run_is_shown_with_what_keeps_it(deployed: Site) -> None:
     assert by_name(deployed.run("status"), "pools")["pool"]["workers_online"] == 1
 
 
-def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: Site) -> None:
+def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: ProjectHarness) -> None:
     deployed.write([entry()])
     assert list(by_name(deployed.run("status", "week*"), "deployments")) == ["hello/weekly"]
     assert len(deployed.run("status", "--all")["deployments"]) == 2
@@ -72,7 +72,7 @@ def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: Site) ->
     assert (error["code"], error["help"]) == ("DC660", "did you mean 'pool'?")
 
 
-def test_a_person_gets_tables(deployed: Site) -> None:
+def test_a_person_gets_tables(deployed: ProjectHarness) -> None:
     shown = deployed.cli("status", cwd=deployed.folder, api_url=deployed.api_url)
     lines = shown.stdout.splitlines()
     assert lines[0].split("  ")[0] == "work pool"
@@ -80,7 +80,7 @@ def test_a_person_gets_tables(deployed: Site) -> None:
     assert shown.code == 0
 
 
-def test_a_pool_from_its_creation_to_its_end(site: Site) -> None:
+def test_a_pool_from_its_creation_to_its_end(site: ProjectHarness) -> None:
     options = ("--type", "process", "--concurrency-limit", "2", "--description", "ours")
     made = site.run("work-pool", "create", "mine", *options, "--paused")["work_pool"]
     assert (made["type"], made["concurrency_limit"], made["description"]) == ("process", 2, "ours")
@@ -112,7 +112,7 @@ def test_a_pool_from_its_creation_to_its_end(site: Site) -> None:
 
 @pytest.mark.parametrize("loses", ["POST", "DELETE"])
 def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
-    site: Site, loses: str
+    site: ProjectHarness, loses: str
 ) -> None:
     for verb, more in (("create", ()), ("delete", ("--yes",))):
         site.proxy.clear()
@@ -127,7 +127,7 @@ def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
     ("typed", "code", "left"), [("n", 1, True), ("\4", 1, True), ("y", 0, False)]
 )
 def test_on_a_terminal_a_deletion_is_asked_for(
-    typed: str, code: int, left: bool, site: Site
+    typed: str, code: int, left: bool, site: ProjectHarness
 ) -> None:
     ours, theirs = os.openpty()
     with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
@@ -147,7 +147,7 @@ def test_on_a_terminal_a_deletion_is_asked_for(
     assert ("pool" in [pool["name"] for pool in pools]) is left
 
 
-def test_a_default_template_is_one_that_create_takes(site: Site) -> None:
+def test_a_default_template_is_one_that_create_takes(site: ProjectHarness) -> None:
     command = ("work-pool", "get-default-base-job-template", "--type")
     printed = site.cli(*command, "docker", cwd=site.folder)
     site.cli(*command, "docker", "--file", "docker.json", cwd=site.folder)

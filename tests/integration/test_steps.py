@@ -9,12 +9,12 @@ import pytest
 
 from tests.integration.conftest import Cli
 from tests.support.project import write_project
-from tests.support.site import Site, entry, errors
+from tests.support.project_harness import ProjectHarness, entry, errors
 
 SHELL = "prefect.deployments.steps.run_shell_script"
 
 
-def test_a_function_of_the_project_is_a_step(site: Site) -> None:
+def test_a_function_of_the_project_is_a_step(site: ProjectHarness) -> None:
     (site.folder / "tools.py").write_text(
         "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
     )
@@ -44,7 +44,7 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     assert (project / folder).is_dir()
 
 
-def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: Site) -> None:
+def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: ProjectHarness) -> None:
     scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
     site.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
     said = site.run("build", code=1)
@@ -52,7 +52,7 @@ def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: Site) -> None:
     assert not (site.folder / "ran").exists()
 
 
-def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(site: Site) -> None:
+def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(site: ProjectHarness) -> None:
     site.api.call("POST", "/block_types/install_system_block_types")
     kind = site.api.call("GET", "/block_types/slug/secret")["id"]
     wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.progress import Quiet
+from deployctl.core.progress import NullProgress
+from deployctl.steps.context import StepContext
 from deployctl.steps.engine import run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.render import Scope, render
 from tests.support.environment import isolated
@@ -112,7 +112,7 @@ def test_what_has_a_value_becomes_the_same(prefect: Any) -> None:
 
 def test_scripts_give_the_same_outputs(prefect: Any, tmp_path: Path) -> None:
     environ = isolated(tmp_path, WHO="world")
-    place = Workplace(tmp_path, environ, sys.executable, Quiet().output)
+    place = StepContext(tmp_path, environ, sys.executable, NullProgress().output)
     steps = [Step("prefect.deployments.steps.run_shell_script", script) for script in SCRIPTS]
     ours = [run_steps({"d": [step]}, Scope(), place, {})["d"] for step in steps]
     assert ours == prefect["scripts"]

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.core.stop import Stop
-from deployctl.images.assemble import AssembleBuilder
+from deployctl.core.cancellation import CancellationToken
 from deployctl.images.credentials import Logins
+from deployctl.images.daemonless.assembler import AssembleBuilder
+from deployctl.images.daemonless.layer import Blob
+from deployctl.images.daemonless.wheels import NoWheels, Wanted, install
 from deployctl.images.distribution import Registries, Resolved
-from deployctl.images.layer import Blob
-from deployctl.images.model import AUTO, Image, Recipe
+from deployctl.images.model import AUTO, BuildSpec, Image
 from deployctl.images.reference import Reference
 from deployctl.images.source import Versions, read
-from deployctl.images.wheels import NoWheels, Wanted, install
 from tests.support.registry import LocalRegistry
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -97,7 +97,7 @@ def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Pat
             tmp_path / "layer",
             env=env,
             python=lambda: sys.executable,
-            stop=Stop(),
+            stop=CancellationToken(),
             tell=lambda *_: None,
         )
 
@@ -184,7 +184,7 @@ def test_an_automatic_image_has_its_requirements_below_the_project(
     with AssembleBuilder(env=env, tell=lambda *_: None, python=lambda: next(pythons)) as builder:
 
         def pushed(name: str, dockerfile: str) -> Image:
-            recipe = Recipe(name, project, dockerfile, tag="1")
+            recipe = BuildSpec(name, project, dockerfile, tag="1")
             source = read(recipe, lambda: Versions("3.8.8+dev", PYTHON))
             text = re.sub("FROM prefecthq.*", f"FROM {base}:1", source.text)
             built = builder.build(recipe, replace(source, text=text), None)

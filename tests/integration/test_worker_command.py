@@ -14,7 +14,7 @@ import pytest
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import until
-from tests.support.worker import WorkerProcess
+from tests.support.worker_harness import WorkerProcess
 
 pytestmark = pytest.mark.integration
 

@@ -12,19 +12,19 @@ from deployctl.api.dialect import dialect_of
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.core.values import Json
-from deployctl.worker.claims import claim
-from deployctl.worker.decoration import label, tell_pid, tell_waiting
-from deployctl.worker.events import Worker, executed, send, started, stopped, submitted
-from deployctl.worker.flow_logs import FlowLogs
-from deployctl.worker.journal import Level
+from deployctl.core.json_values import Json
+from deployctl.worker.event_log import Level
 from deployctl.worker.model import Run
-from deployctl.worker.runs import run_of
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
+from deployctl.worker.server.claims import claim
+from deployctl.worker.server.events import Worker, executed, send, started, stopped, submitted
+from deployctl.worker.server.flow_logs import FlowLogs
+from deployctl.worker.server.run_fields import label, tell_pid, tell_waiting
+from deployctl.worker.server.runs import run_of
 from tests.support.api import Api
 from tests.support.servers import Server
 from tests.support.waiting import until
-from tests.unit.worker.kubernetes_objects import ended, pod, running, unscheduled
+from tests.unit.worker.runtimes.kubernetes.objects import ended, pod, running, unscheduled
 
 OWNER = "cluster/flows/pool"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deployctl.core import redact
-from deployctl.worker.health import HealthServer, NoPort
-from deployctl.worker.metrics import Metrics
-from deployctl.worker.vitals import Monitor
+from deployctl.worker.health.health_state import HealthMonitor
+from deployctl.worker.health.http_server import HealthServer, NoPort
+from deployctl.worker.health.metrics import Metrics
 
 
 class Clock:
@@ -27,12 +27,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def monitor(clock: Clock) -> Monitor:
-    return Monitor(clock)
+def monitor(clock: Clock) -> HealthMonitor:
+    return HealthMonitor(clock)
 
 
 @pytest.fixture
-def server(monitor: Monitor) -> Iterator[HealthServer]:
+def server(monitor: HealthMonitor) -> Iterator[HealthServer]:
     with HealthServer("127.0.0.1", 0, monitor, Metrics(monitor, lambda: 0.0).text) as server:
         yield server
 
@@ -56,14 +56,16 @@ def page(server: HealthServer, path: str) -> tuple[int, Any]:
 OK = (200, {"message": "OK"})
 
 
-def test_a_healthy_worker_says_so_as_prefects_does(server: HealthServer, monitor: Monitor) -> None:
+def test_a_healthy_worker_says_so_as_prefects_does(
+    server: HealthServer, monitor: HealthMonitor
+) -> None:
     monitor.beat("poll")
     assert page(server, "/health") == OK
     assert page(server, "/ready") == OK
 
 
 def test_a_frozen_loop_is_the_only_reason_for_a_restart(
-    server: HealthServer, monitor: Monitor, clock: Clock
+    server: HealthServer, monitor: HealthMonitor, clock: Clock
 ) -> None:
     monitor.beat("poll", 10)
     monitor.fault("authentication", "the server does not accept these credentials")
@@ -76,7 +78,7 @@ def test_a_frozen_loop_is_the_only_reason_for_a_restart(
 
 
 def test_faults_are_told_by_name_and_without_secrets(
-    server: HealthServer, monitor: Monitor
+    server: HealthServer, monitor: HealthMonitor
 ) -> None:
     redact.remember(["swordfish-7"])
     monitor.fault("api", "http://user:pw@host does not take swordfish-7")
@@ -104,7 +106,7 @@ def test_other_pages_say_which_there_are(server: HealthServer) -> None:
     assert page(server, "/") == (404, {"message": "there are /health, /ready, /metrics"})
 
 
-def test_a_defect_of_a_page_is_an_answer(monitor: Monitor) -> None:
+def test_a_defect_of_a_page_is_an_answer(monitor: HealthMonitor) -> None:
     def broken() -> bytes:
         raise ZeroDivisionError
 
@@ -124,17 +126,17 @@ def test_a_reader_that_says_nothing_keeps_nobody_waiting(server: HealthServer) -
         assert page(server, "/health") == OK
 
 
-def test_a_port_in_use_is_a_clear_error(server: HealthServer, monitor: Monitor) -> None:
+def test_a_port_in_use_is_a_clear_error(server: HealthServer, monitor: HealthMonitor) -> None:
     with pytest.raises(NoPort, match=rf"'127.0.0.1', port {server.port}: Address already in use"):
         HealthServer("127.0.0.1", server.port, monitor, bytes)
 
 
-def test_an_address_of_another_machine_is_a_clear_error(monitor: Monitor) -> None:
+def test_an_address_of_another_machine_is_a_clear_error(monitor: HealthMonitor) -> None:
     with pytest.raises(NoPort, match="Cannot assign requested address"):
         HealthServer("192.0.2.1", 0, monitor, bytes)
 
 
-def test_the_port_is_free_again_afterwards(monitor: Monitor) -> None:
+def test_the_port_is_free_again_afterwards(monitor: HealthMonitor) -> None:
     with HealthServer("127.0.0.1", 0, monitor, bytes) as first:
         port = first.port
     with HealthServer("127.0.0.1", port, monitor, bytes) as second:
@@ -144,6 +146,6 @@ def test_the_port_is_free_again_afterwards(monitor: Monitor) -> None:
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_it_listens_on_ipv6(monitor: Monitor) -> None:
+def test_it_listens_on_ipv6(monitor: HealthMonitor) -> None:
     with HealthServer("::1", 0, monitor, bytes) as server:
         assert get(server, "/health", "::1")[0] == 200

@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
-from deployctl.clients.registry import Pushed, Registry, digest_of, from_file
-from deployctl.clients.registry_auth import Login
+from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.client import Pushed, Registry, digest_of, from_file
 from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER
 

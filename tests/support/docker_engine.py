@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.support.leash import leashed
+from tests.support.die_with_parent import die_with_parent
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 START_SECONDS = 180.0
@@ -145,7 +145,7 @@ def begun(command: Sequence[str], env: Mapping[str, str], log: Path) -> subproce
     """A program that dies with this process, and writes into a log."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            leashed(*command),
+            die_with_parent(*command),
             env=env,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -13,10 +13,10 @@ from functools import reduce
 from operator import getitem
 from typing import Any
 
-from deployctl.core.values import Json, Path
-from deployctl.jobs.describing import describe
+from deployctl.core.json_values import Json, JsonPath
+from deployctl.jobs.job_spec import describe
 from deployctl.jobs.manifest import Manifest, build
-from deployctl.jobs.model import Subject
+from deployctl.jobs.model import JobSource
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from tests.support.servers import PREFECT_2, PREFECT_3
@@ -38,7 +38,7 @@ BLOCKS: dict[str, Json] = {
 }
 VARIABLES: dict[str, Json] = {"image": "python:3.12", "number": 7}
 
-CONTAINER: Path = (
+CONTAINER: JsonPath = (
     "job_configuration",
     "job_manifest",
     "spec",
@@ -47,8 +47,8 @@ CONTAINER: Path = (
     "containers",
     0,
 )
-POD: Path = CONTAINER[:5]
-JOB: Path = CONTAINER[:2]
+POD: JsonPath = CONTAINER[:5]
+JOB: JsonPath = CONTAINER[:2]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Case:
     id: str
     deployment: dict[str, Json] = field(default_factory=dict)
     run: dict[str, Json] = field(default_factory=dict)
-    edits: tuple[tuple[Path, Json], ...] = ()
+    edits: tuple[tuple[JsonPath, Json], ...] = ()
     """Places in the template and what stands there instead."""
     names: dict[str, str] = field(default_factory=dict)
     """Other names of run, flow and deployment."""
@@ -71,7 +71,7 @@ class Different:
 
     case: Case
     reason: str
-    path: Path
+    path: JsonPath
     ours: Any
     """What stands there; None: nothing. Variables of the container by name: {"A": "1"}."""
 
@@ -117,7 +117,7 @@ def job_of(case: Case, major: int, template: Json) -> Manifest:
     """What we make of a case on a pool with this template."""
     known = facts(case)
     known["work_pool"]["base_job_template"] = template
-    subject = Subject(**known, attempt="a1", server_version=VERSIONS[major])
+    subject = JobSource(**known, attempt="a1", server_version=VERSIONS[major])
     secret = {"fields": {"secret_fields": ["value"]}}
     sources: dict[tuple[Kind, tuple[str, ...]], Json] = {
         **{
@@ -130,7 +130,7 @@ def job_of(case: Case, major: int, template: Json) -> Manifest:
     return build(describe(subject, library, environ=ENVIRON, inherited=SETTINGS))
 
 
-def default(name: str, value: Json) -> tuple[Path, Json]:
+def default(name: str, value: Json) -> tuple[JsonPath, Json]:
     """The edit that gives a variable of the template another default."""
     return ("variables", "properties", name, "default"), value
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from deployctl.clients import kubeconfig
 from deployctl.clients.kubernetes import Kube
-from deployctl.core.values import Json
-from deployctl.jobs.model import Description, Limits
-from deployctl.worker.journal import Level
-from deployctl.worker.runtimes.kubernetes.rights import Right
+from deployctl.core.json_values import Json
+from deployctl.jobs.model import JobSpec, Limits
+from deployctl.worker.event_log import Level
+from deployctl.worker.runtimes.kubernetes.rbac import Rule
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from deployctl.worker.settings import KubernetesSettings
 from tests.support.cluster.cluster import Cluster
@@ -41,12 +41,12 @@ class Notes:
         return [event for level, event, _ in self.told if level is Level.WARNING]
 
 
-def rules(*rights: Right) -> list[dict[str, Json]]:
+def rules(*rights: Rule) -> list[dict[str, Json]]:
     """Rights as the rules of a Role."""
     return [right.rule() for right in rights]
 
 
-def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> Description:
+def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
     """A job whose name begins with its attempt; `pool` is the namespace unless it is changed."""
     manifest = {"spec": {"backoffLimit": 0, "template": {"spec": POD}}} | changes.pop(
         "manifest", {}
@@ -65,7 +65,7 @@ def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> Des
         "limits": Limits(),
         "server_version": "3.8.8",
     }
-    return Description(**{**given, **changes})
+    return JobSpec(**{**given, **changes})
 
 
 def quota(plane: Cluster, namespace: str, hard: Json) -> None:

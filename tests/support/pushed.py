@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deployctl.clients.registry import OCI_MANIFEST, Registry, digest_of, from_file
+from deployctl.clients.registry.client import OCI_MANIFEST, Registry, digest_of, from_file
 from tests.support.cluster.images import Image, Layer
 from tests.support.registry import OCI_CONFIG, OCI_LAYER, LocalRegistry, from_bytes
 

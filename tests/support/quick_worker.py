@@ -14,24 +14,28 @@ import time
 from functools import partial
 
 from deployctl.cli.main import main
-from deployctl.jobs import describing
-from deployctl.worker import decide, hands, health, outcomes, service, vitals
-from deployctl.worker.runtimes.kubernetes import runtime, watching
+from deployctl.jobs import job_spec
+from deployctl.worker import service
+from deployctl.worker.control import decide, executor, outcomes
+from deployctl.worker.health import health_state, http_server
+from deployctl.worker.runtimes.kubernetes import informer, runtime
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 
 
-def shorten(graces: Hurry) -> None:
+def shorten(graces: FastTimings) -> None:
     """Shortens the graces of this process."""
-    describing.START_WITHIN = 2.0
+    job_spec.START_WITHIN = 2.0
     decide.ORPHANED_AFTER = 1.0
     decide.VANISHED_AFTER = 2.0
     decide.CANCEL_GRACE = graces.cancel_grace
     outcomes.SILENT_AFTER = 1.0
-    hands.LONGEST_WAIT = 2.0
-    watching.LONGEST_WAIT = 1.0
-    service.PATIENCE = graces.patience
-    vars(health).update(illness=partial(vitals.illness, patience=graces.frozen_after))
+    executor.LONGEST_WAIT = 2.0
+    informer.LONGEST_WAIT = 1.0
+    service.SHUTDOWN_GRACE = graces.patience
+    vars(http_server).update(
+        liveness_failure=partial(health_state.liveness_failure, patience=graces.frozen_after)
+    )
     vars(runtime).update(
         LeaseLeadership=partial(LeaseLeadership, duration=graces.lease),
         KubernetesRuntime=partial(runtime.KubernetesRuntime, silence=graces.silence),
@@ -45,7 +49,7 @@ def set_clock(ahead: float) -> None:
 
 
 if __name__ == "__main__":
-    hurry = Hurry(**json.loads(sys.argv.pop(1)))
+    hurry = FastTimings(**json.loads(sys.argv.pop(1)))
     set_clock(hurry.ahead)
     shorten(hurry)
     main()

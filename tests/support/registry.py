@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from deployctl.clients.registry import OCI_MANIFEST, Registry, digest_of
-from deployctl.clients.registry_upload import Source
+from deployctl.clients.registry.client import OCI_MANIFEST, Registry, digest_of
+from deployctl.clients.registry.upload import Source
 from tests.support.cluster.pki import Pair
 from tests.support.cluster.tools import CACHE
+from tests.support.die_with_parent import die_with_parent
 from tests.support.exchanges import Exchange, Fault
-from tests.support.leash import leashed
 from tests.support.proxy import Proxy, hang_up
 
 PACKAGE = "docker-registry"
@@ -110,7 +110,7 @@ class LocalRegistry:
         log = self.folder / "log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                leashed(found, "serve", self.folder / "config.yml"),
+                die_with_parent(found, "serve", self.folder / "config.yml"),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -25,8 +25,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.die_with_parent import die_with_parent
 from tests.support.environment import isolated
-from tests.support.leash import leashed
 from tests.support.ports import held_port
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ class Server:
         serve = Path(__file__).with_name("serve.py")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                leashed(self.python, serve, self.host, str(self.port), str(self.busy)),
+                die_with_parent(self.python, serve, self.host, str(self.port), str(self.busy)),
                 cwd=self.home,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -19,13 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployctl.jobs.marks import ATTEMPT, MEMORY, RUN, recall
+from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_metadata
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.proxy import error
 from tests.support.proxy import Proxy, hang_up
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess, without_hand_backs
+from tests.support.worker_harness import WorkerHarness, WorkerProcess, without_hand_backs
 
 FATES = {"completes": 80, "crashes": 8, "again": 6, "cancelled": 6}
 """What becomes of runs, and how many of a hundred: `again` is scheduled once more by its process,
@@ -164,7 +164,7 @@ class Ledger:
         if kind == "ADDED":
             self.uids.setdefault(attempt, set()).add(meta["uid"])
             self.runs[attempt] = meta["labels"][RUN]
-            worker, _ = recall(meta["annotations"][MEMORY])
+            worker, _ = decode_metadata(meta["annotations"][METADATA_ANNOTATION])
             self._alive[attempt] = worker
             alive = sum(other == worker for other in self._alive.values())
             self.most[worker] = max(self.most[worker], alive)
@@ -175,7 +175,7 @@ class Ledger:
 class Flows:
     """The processes of all pods: each begins once and does what its run's fate is."""
 
-    def __init__(self, bench: Bench, ledger: Ledger, draw: random.Random) -> None:
+    def __init__(self, bench: WorkerHarness, ledger: Ledger, draw: random.Random) -> None:
         self._bench, self._ledger, self._draw = bench, ledger, draw
         self._ends: dict[str, tuple[float, int | None]] = {}
         self.begun: Counter[str] = Counter()
@@ -227,7 +227,7 @@ def _fate(name: str) -> str:
 class Weather:
     """Faults on both sides, one after the other, for the length of a block."""
 
-    def __init__(self, bench: Bench, plan: Plan, draw: random.Random) -> None:
+    def __init__(self, bench: WorkerHarness, plan: Plan, draw: random.Random) -> None:
         self._kube, self._draw, self._plan = bench.kube_proxy, draw, plan
         self._due: dict[Proxy, int] = {bench.proxy: 0, bench.kube_proxy: 0}
         """After how many requests the next fault of a side is due, so that a few always pass."""
@@ -269,7 +269,7 @@ class Weather:
 class Crew:
     """One worker that is there nearly always, and a second for half of the time."""
 
-    def __init__(self, bench: Bench, plan: Plan, draw: random.Random) -> None:
+    def __init__(self, bench: WorkerHarness, plan: Plan, draw: random.Random) -> None:
         self._bench, self._plan, self._draw = bench, plan, draw
         self._workers: dict[str, WorkerProcess] = {}
         self.kills = 0
@@ -301,7 +301,7 @@ class Crew:
         self._workers[name] = self._bench.worker(*options).__enter__()
 
 
-def soak(bench: Bench, plan: Plan) -> Figures:
+def soak(bench: WorkerHarness, plan: Plan) -> Figures:
     """Runs it all; raises AssertionError when runs are not over in time."""
     figures = Figures(plan, bench.major)
     begin = time.monotonic()
@@ -331,7 +331,7 @@ def soak(bench: Bench, plan: Plan) -> Figures:
     return figures
 
 
-def _await_ends(bench: Bench, deployment: str, patience: float) -> None:
+def _await_ends(bench: WorkerHarness, deployment: str, patience: float) -> None:
     """Waits until no run is on its way any more."""
     types = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
     wanted = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": types}}}
@@ -349,7 +349,7 @@ def _await_ends(bench: Bench, deployment: str, patience: float) -> None:
 
 
 def _judge(
-    bench: Bench, figures: Figures, runs: dict[str, str], flows: Flows, ledger: Ledger
+    bench: WorkerHarness, figures: Figures, runs: dict[str, str], flows: Flows, ledger: Ledger
 ) -> None:
     """Compares what became of each run with its fate."""
     jobs: Counter[str] = Counter()

@@ -12,7 +12,7 @@ import deployctl
 
 PACKAGE = Path(deployctl.__file__).parent
 ROOMS = (
-    "cli > app > deploy | worker > cluster > jobs > steps > images > flows > project > templating"
+    "cli > app > deploy | worker > manifests > jobs > steps > images > flows > project > templating"
     " > api > clients > core"
 )
 HEIGHT = {
@@ -82,10 +82,10 @@ def test_every_folder_is_a_room_of_the_house() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "wrong"),
     [
-        ("deployctl.core.x", "from deployctl.api import talk", ["1: deployctl.api.talk"]),
+        ("deployctl.core.x", "from deployctl.api import calls", ["1: deployctl.api.calls"]),
         ("deployctl.core.x", "import deployctl.cli.main", ["1: deployctl.cli.main"]),
         ("deployctl.core.x", "from deployctl import api", ["1: deployctl.api"]),
-        ("deployctl.core.x", "from ..api import talk", ["1: deployctl.api.talk"]),
+        ("deployctl.core.x", "from ..api import calls", ["1: deployctl.api.calls"]),
         ("deployctl.core.x", "from .. import api", ["1: deployctl.api"]),
         ("deployctl.deploy.x", "from deployctl.worker import y", ["1: deployctl.worker.y"]),
         ("deployctl.worker.x", "from deployctl.deploy import y", ["1: deployctl.deploy.y"]),
@@ -105,8 +105,8 @@ def test_a_wrong_import_is_found(module: str, source: str, wrong: list[str]) -> 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("deployctl.api.x", "from deployctl.core.values import Json"),
-        ("deployctl.api.x", "from deployctl.api.talk import Talk"),
+        ("deployctl.api.x", "from deployctl.core.json_values import Json"),
+        ("deployctl.api.x", "from deployctl.api.calls import Talk"),
         ("deployctl.api.x", "from .talk import Talk"),
         ("deployctl.deploy.x", "from deployctl import __version__"),
         ("deployctl.clients.http", "import httpx, subprocess"),

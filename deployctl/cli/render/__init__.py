@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployctl.core.diagnostics import Diagnostic
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Plan, Result, Status
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from deployctl.cli.render import Outcome
 from deployctl.cli.render.values import jsonable
 from deployctl.core.diagnostics import Diagnostic
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 from deployctl.deploy.model import Change, Op, Result
 
 VERSION = 1

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from deployctl.app.runs import News, moment
+from deployctl.app.operating.runs import News, moment
 from deployctl.cli.render.values import jsonable
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 
 _STATE = {
     "COMPLETED": "bold green",

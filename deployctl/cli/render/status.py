@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.text import Text
 
-from deployctl.app.status import DeploymentStatus, PoolStatus, RunStatus, Status, StuckRun
+from deployctl.app.operating.status import DeploymentStatus, PoolStatus, RunStatus, Status, StuckRun
 from deployctl.cli.render.table import ago, table
 
 

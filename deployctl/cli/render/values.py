@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from deployctl.core.json_values import Json, JsonPath, show_path
 from deployctl.core.redact import masked
-from deployctl.core.values import Json, Path, show_path
-from deployctl.deploy.kinds import schedules
 from deployctl.deploy.model import Change, Op
+from deployctl.deploy.resources import schedules
 from deployctl.templating.values import Unknown
 
 _LONGEST = 120
@@ -38,7 +38,7 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
             yield from _child(child)
 
 
-def differences(old: Json, new: Json, path: Path = ()) -> Iterator[tuple[Path, Json, Json]]:
+def differences(old: Json, new: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json, Json]]:
     """The places where two values differ, as deep as both are mappings."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
@@ -64,7 +64,7 @@ def _names(schema: Json) -> str:
     return "(" + ", ".join(properties) + ")"
 
 
-def _show(value: Json, path: Path) -> str | None:
+def _show(value: Json, path: JsonPath) -> str | None:
     if value is _ABSENT or value is None:
         return None
     shown = masked(value, *map(str, path))

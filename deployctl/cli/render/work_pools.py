@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from deployctl.app.work_pools import without_secrets
+from deployctl.app.operating.work_pools import without_secrets
 from deployctl.cli.render.table import table
+from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.core.values import Json
 
 _FIELDS = ("name", "type", "status", "is_paused", "concurrency_limit", "description")
 

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployctl.core.values import Json
-from deployctl.jobs import marks
-from deployctl.jobs.model import Description
+from deployctl.core.json_values import Json
+from deployctl.jobs import job_labels
+from deployctl.jobs.model import JobSpec
 from deployctl.jobs.names import default_image
-from deployctl.worker.exit_codes import exit_cause
 from deployctl.worker.model import Cause, Job, Phase
-from deployctl.worker.runs import seconds
+from deployctl.worker.runtimes.exit_codes import exit_cause
+from deployctl.worker.server.runs import seconds
 
 NETWORKS = "deployctl.io/networks"
 """The label with the networks that a container is connected with before its start, by commas."""
@@ -30,7 +30,7 @@ _LOCAL = ("localhost", "127.0.0.1")
 _API_URL = "PREFECT_API_URL"
 
 
-def image_of(description: Description) -> str:
+def image_of(description: JobSpec) -> str:
     """The image to run: the pool's, else Prefect's own of the server's version."""
     return str(description.configuration.get("image") or default_image(description.server_version))
 
@@ -47,7 +47,7 @@ def pulls(policy: str | None, image: str) -> str:
     return "Always" if moves else "IfNotPresent"
 
 
-def container_settings(description: Description, *, folder: Path, linux: bool) -> dict[str, Json]:
+def container_settings(description: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
     """The arguments of docker-py's `containers.create` for a job.
 
     `folder`: what relative sources of volumes are relative to. `linux`: the engine runs beside the
@@ -87,10 +87,10 @@ def _own_network(networks: list[str], api_url: str, linux: bool) -> str | None:
     return "host" if linux and not networks and urlsplit(api_url).hostname in _LOCAL else None
 
 
-def _labels(description: Description, networks: list[str]) -> dict[str, str]:
+def _labels(description: JobSpec, networks: list[str]) -> dict[str, str]:
     labels = {_docker_label(name): value for name, value in description.labels.items()}
-    labels |= marks.labels(description)
-    labels[marks.MEMORY] = marks.memory(description)
+    labels |= job_labels.labels(description)
+    labels[job_labels.METADATA_ANNOTATION] = job_labels.encode_metadata(description)
     if networks:
         labels[NETWORKS] = ",".join(networks)
     if description.configuration.get("auto_remove"):
@@ -126,10 +126,10 @@ def container_job(container: Json, engine: str) -> Job:
     """
     state, labels = container["State"], container["Config"]["Labels"]
     phase, since = _phase(container)
-    worker, limits = marks.recall(labels.get(marks.MEMORY))
+    worker, limits = job_labels.decode_metadata(labels.get(job_labels.METADATA_ANNOTATION))
     return Job(
-        run=labels[marks.RUN],
-        attempt=labels[marks.ATTEMPT],
+        run=labels[job_labels.RUN],
+        attempt=labels[job_labels.ATTEMPT],
         name=container["Name"].removeprefix("/"),
         place=engine,
         pid=f"{engine}:{container['Id']}",

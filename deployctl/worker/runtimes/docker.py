@@ -18,24 +18,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
-from deployctl.jobs import marks
-from deployctl.jobs.model import Description
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.json_values import Json
+from deployctl.jobs import job_labels
+from deployctl.jobs.model import JobSpec
 from deployctl.worker.model import (
     Cause,
-    Changed,
     Job,
-    Listed,
-    NotNow,
-    Printed,
+    JobChanged,
+    JobsListed,
+    JobVanished,
+    LinePrinted,
+    RuntimeUnavailable,
     StartFailed,
     Tell,
-    Vanished,
-    Watch,
+    WatchStatus,
 )
-from deployctl.worker.runs import seconds
 from deployctl.worker.runtimes import containers
+from deployctl.worker.server.runs import seconds
 
 _WINDOW_SECONDS = 2.0
 _SECONDS_BETWEEN_LISTS = 60.0
@@ -69,7 +69,7 @@ class DockerRuntime:
         self._folder = folder
         self._linux = linux
         self._grace = grace
-        self._labels = (f"{marks.POOL}={pool}", marks.RUN, marks.ATTEMPT)
+        self._labels = (f"{job_labels.POOL}={pool}", job_labels.RUN, job_labels.ATTEMPT)
         with _patiently():
             self._url = engine.url
             info = engine.info()
@@ -77,13 +77,13 @@ class DockerRuntime:
         self._clock = clock
         self._ahead = round(clock() - seconds(info["SystemTime"]))
         """Seconds by which the server's clock is ahead of the engine's."""
-        self._watch = Watch(self._url, 0.0)
+        self._watch = WatchStatus(self._url, 0.0)
         self._over: dict[str, tuple[Job, float]] = {}
         """Containers that were seen to be over, and when (monotonic): they change no more."""
         self._told: dict[str, str] = {}
         """The time of the last line that was told, by attempt; "" for none."""
 
-    def start(self, description: Description) -> Job:
+    def start(self, description: JobSpec) -> Job:
         """Creates and starts a container, or takes the one of this attempt that is there already.
 
         Pulls the image first where its policy says so. Raises StartFailed where the engine refuses,
@@ -96,7 +96,7 @@ class DockerRuntime:
                 container = self._create(description)
             return self._begin(container)
 
-    def _existing(self, description: Description) -> Json | None:
+    def _existing(self, description: JobSpec) -> Json | None:
         container = self._inspect(description.name)
         if container is None:
             return None
@@ -118,7 +118,7 @@ class DockerRuntime:
                 return None
             raise
 
-    def _provide_image(self, description: Description) -> None:
+    def _provide_image(self, description: JobSpec) -> None:
         image = containers.image_of(description)
         policy = containers.pulls(description.configuration.get("image_pull_policy"), image)
         if policy == "Never" or (policy == "IfNotPresent" and self._engine.has_image(image)):
@@ -137,7 +137,7 @@ class DockerRuntime:
                 )
             ) from error
 
-    def _create(self, description: Description) -> Json:
+    def _create(self, description: JobSpec) -> Json:
         settings = containers.container_settings(
             description, folder=self._folder, linux=self._linux
         )
@@ -169,7 +169,7 @@ class DockerRuntime:
         with _patiently():
             self._engine.remove(_id(job), grace=self._grace)
 
-    def abandon(self, description: Description) -> None:
+    def abandon(self, description: JobSpec) -> None:
         """Nothing: nothing is made before the container."""
 
     def settle(self, job: Job) -> None:
@@ -187,12 +187,14 @@ class DockerRuntime:
     def find(
         self,
         attempt: str,
-        description: Description | None = None,  # noqa: ARG002
+        description: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         """The container of this attempt, if there is one."""
         with _patiently():
-            for each in self._engine.containers((self._labels[0], f"{marks.ATTEMPT}={attempt}")):
+            for each in self._engine.containers(
+                (self._labels[0], f"{job_labels.ATTEMPT}={attempt}")
+            ):
                 if container := self._inspect(each["Id"]):
                     return self._job(container)
         return None
@@ -201,11 +203,11 @@ class DockerRuntime:
         job = containers.container_job(container, self._url)
         return replace(job, since=job.since + self._ahead)
 
-    def watches(self) -> Iterable[Watch]:
+    def watches(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing."""
         return [self._watch]
 
-    def watch(self, tell: Tell, stop: Stop) -> None:
+    def watch(self, tell: Tell, stop: CancellationToken) -> None:
         """Lists all containers and tells what happens to them, until asked to stop."""
         while not stop.asked:
             try:
@@ -214,7 +216,7 @@ class DockerRuntime:
                 self._watch = replace(self._watch, problem=str(error))
                 stop.wait(_SECONDS_AFTER_A_FAILURE)
 
-    def _list_and_follow(self, tell: Tell, stop: Stop) -> None:
+    def _list_and_follow(self, tell: Tell, stop: CancellationToken) -> None:
         since = seconds(self._engine.info()["SystemTime"])
         ahead = since - time.monotonic()
         begun = time.monotonic()
@@ -223,7 +225,7 @@ class DockerRuntime:
             self._told = dict.fromkeys(jobs, _stamp(since))
         for job in jobs.values():
             self._print(tell, job)
-        tell(Listed(self._url, tuple(jobs.values()), begun))
+        tell(JobsListed(self._url, tuple(jobs.values()), begun))
         self._heard()
         last = since + _SECONDS_BETWEEN_LISTS
         while since < last and not stop.asked:
@@ -236,7 +238,7 @@ class DockerRuntime:
             since = until
 
     def _heard(self) -> None:
-        self._watch = Watch(self._url, self._clock())
+        self._watch = WatchStatus(self._url, self._clock())
 
     def _list(self) -> Iterator[Job]:
         """All jobs; those of `auto_remove` that have been over for long are removed, as soon as the
@@ -258,16 +260,16 @@ class DockerRuntime:
     def _follow(self, tell: Tell, event: Json, jobs: dict[str, Job]) -> None:
         """Tells what an event means, after what was printed before it."""
         if event["Action"] == "destroy":
-            attempt = event["Actor"]["Attributes"][marks.ATTEMPT]
+            attempt = event["Actor"]["Attributes"][job_labels.ATTEMPT]
             jobs.pop(attempt, None)
-            tell(Vanished(attempt))
+            tell(JobVanished(attempt))
         elif event["Action"] in _TELLING:
             container = self._inspect(event["Actor"]["ID"])
             if container is not None:
                 job = self._job(container)
                 jobs[job.attempt] = job
                 self._print(tell, job)
-                tell(Changed(job))
+                tell(JobChanged(job))
 
     def _print(self, tell: Tell, job: Job) -> None:
         """Tells the lines that a container printed since the last time; of one that is over the
@@ -282,7 +284,7 @@ class DockerRuntime:
             for line in self._engine.log(_id(job), since=seconds(told) or None):
                 stamp = line.partition(" ")[0]
                 if stamp > told:
-                    tell(Printed(job.attempt, _text(line)))
+                    tell(LinePrinted(job.attempt, _text(line)))
                     self._told[job.attempt] = stamp
         if job.phase.is_over:
             self._over[_id(job)] = job, time.monotonic()
@@ -295,12 +297,12 @@ def _patiently() -> Iterator[None]:
     try:
         yield
     except (EngineRefused, EngineUnreachable) as error:
-        raise NotNow(error.message, help=error.help) from error
+        raise RuntimeUnavailable(error.message, help=error.help) from error
 
 
-def _is_of(container: Json, description: Description) -> bool:
+def _is_of(container: Json, description: JobSpec) -> bool:
     """Whether a container of the description's name is of its attempt."""
-    attempt: str | None = container["Config"]["Labels"].get(marks.ATTEMPT)
+    attempt: str | None = container["Config"]["Labels"].get(job_labels.ATTEMPT)
     return attempt == description.attempt
 
 

@@ -19,27 +19,27 @@ from dataclasses import replace
 from errno import E2BIG
 from pathlib import Path
 
-from deployctl.clients import detached
-from deployctl.clients.detached import Sight
-from deployctl.core.stop import Stop
-from deployctl.core.values import digest
-from deployctl.jobs import marks
-from deployctl.jobs.model import Description
-from deployctl.worker.exit_codes import exit_cause
+from deployctl.clients import supervised
+from deployctl.clients.supervised import ProcessStatus
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.json_values import digest
+from deployctl.jobs import job_labels
+from deployctl.jobs.model import JobSpec
 from deployctl.worker.model import (
     Cause,
-    Changed,
     Job,
-    Listed,
-    News,
-    NotNow,
+    JobChanged,
+    JobsListed,
+    JobVanished,
+    LinePrinted,
     Phase,
-    Printed,
+    RuntimeUnavailable,
+    RuntimeUpdate,
     StartFailed,
     Tell,
-    Vanished,
-    Watch,
+    WatchStatus,
 )
+from deployctl.worker.runtimes.exit_codes import exit_cause
 from deployctl.worker.runtimes.tail import Tail, last_lines
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -91,9 +91,9 @@ class ProcessRuntime:
         self._tails: dict[str, Tail] = {}
         self._over: dict[str, tuple[Job, float]] = {}
         """Jobs that were seen to be over, and when (monotonic): they do not change any more."""
-        self._watch = Watch(str(self._folder), 0.0)
+        self._watch = WatchStatus(str(self._folder), 0.0)
 
-    def start(self, description: Description) -> Job:
+    def start(self, description: JobSpec) -> Job:
         """Starts a program, or gives the one of this attempt that was started already.
 
         Raises StartFailed where its command or folder is missing, NotNow where the state folder
@@ -106,9 +106,9 @@ class ProcessRuntime:
                     return job
                 try:
                     return self._start(folder, description)
-                except detached.Busy:
+                except supervised.Busy:
                     time.sleep(_SECONDS_BETWEEN_CLAIMS)
-        raise NotNow(f"somebody else is starting '{description.name}'")
+        raise RuntimeUnavailable(f"somebody else is starting '{description.name}'")
 
     @contextmanager
     def _usable(self, attempt: str) -> Iterator[Path]:
@@ -117,23 +117,23 @@ class ProcessRuntime:
         try:
             yield folder
         except OSError as error:
-            raise NotNow(f"'{folder}' cannot be used: {error.strerror}") from error
+            raise RuntimeUnavailable(f"'{folder}' cannot be used: {error.strerror}") from error
 
-    def _start(self, folder: Path, description: Description) -> Job:
+    def _start(self, folder: Path, description: JobSpec) -> Job:
         """Raises Busy where somebody else starts or runs it."""
         env = {**self._environ, **description.env}
         argv = self._argv(description, env.get("PATH"))
         wanted = description.configuration.get("working_dir") or self._home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with detached.claimed(folder) as lock:
-            if detached.look(folder).pid is not None:
-                raise detached.Busy
+        with supervised.claimed(folder) as lock:
+            if supervised.look(folder).pid is not None:
+                raise supervised.Busy
             pid = self._launch(lock, folder, argv, env, wanted, description)
-            return self._job(folder, Sight(pid, True, since=time.time()))
+            return self._job(folder, ProcessStatus(pid, True, since=time.time()))
 
-    def _argv(self, description: Description, path: str | None) -> list[str]:
+    def _argv(self, description: JobSpec, path: str | None) -> list[str]:
         name, *arguments = description.command
-        program = detached.find(name, beside=self._python, path=path)
+        program = supervised.find(name, beside=self._python, path=path)
         if program is None:
             raise StartFailed(
                 Cause(
@@ -151,7 +151,7 @@ class ProcessRuntime:
         argv: Sequence[str],
         env: Mapping[str, str],
         wanted: str | Path | None,
-        description: Description,
+        description: JobSpec,
     ) -> int:
         cwd = Path(wanted or folder / "work")
         if not wanted:
@@ -159,11 +159,11 @@ class ProcessRuntime:
         record = {
             "run": description.run,
             "name": description.name,
-            "memory": marks.memory(description),
+            "memory": job_labels.encode_metadata(description),
         }
         (folder / "job.json").write_text(json.dumps(record))
         try:
-            pid = detached.launch(lock, folder, argv, cwd=cwd.resolve(), env=env)
+            pid = supervised.launch(lock, folder, argv, cwd=cwd.resolve(), env=env)
         except (ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno != E2BIG:
                 raise
@@ -175,7 +175,7 @@ class ProcessRuntime:
                     "They are too long together, or hold a NUL character.",
                 )
             ) from error
-        except detached.NotBegun as error:
+        except supervised.NotBegun as error:
             shutil.rmtree(folder)
             raise StartFailed(
                 Cause(
@@ -194,12 +194,12 @@ class ProcessRuntime:
             self._usable(job.attempt) as folder,
             suppress(FileNotFoundError, FileExistsError),
         ):
-            sight = detached.look(folder)
+            sight = supervised.look(folder)
             (folder / "stop").touch(exist_ok=False)
             if sight.alive and sight.pid is not None:
-                detached.signal_group(sight.pid, signal.SIGTERM)
+                supervised.signal_group(sight.pid, signal.SIGTERM)
 
-    def abandon(self, description: Description) -> None:
+    def abandon(self, description: JobSpec) -> None:
         """Nothing: nothing is made before the program."""
 
     def settle(self, job: Job) -> None:
@@ -213,18 +213,18 @@ class ProcessRuntime:
     def find(
         self,
         attempt: str,
-        description: Description | None = None,  # noqa: ARG002
+        description: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         """The program of this attempt, if it was ever started and is not forgotten."""
         with self._usable(attempt) as folder:
             return self._read(folder)
 
-    def watches(self) -> Iterable[Watch]:
+    def watches(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing."""
         return [self._watch]
 
-    def watch(self, tell: Tell, stop: Stop) -> None:
+    def watch(self, tell: Tell, stop: CancellationToken) -> None:
         """Looks at all programs twice a second and tells what changed, until asked to stop."""
         before: dict[str, Job] | None = None
         while True:
@@ -246,7 +246,7 @@ class ProcessRuntime:
 
     def _look_around(self) -> dict[str, Job]:
         """All programs of the pool by attempt; those to be stopped are driven on."""
-        self._children.difference_update([pid for pid in [*self._children] if detached.reap(pid)])
+        self._children.difference_update([pid for pid in [*self._children] if supervised.reap(pid)])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         jobs = {}
         for folder in self._folder.iterdir():
@@ -268,27 +268,27 @@ class ProcessRuntime:
         asked = folder / "stop"
         if job is None or not asked.exists():
             return job
-        sight = detached.look(folder)
+        sight = supervised.look(folder)
         if not sight.alive:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         if sight.pid is not None and time.time() - asked.stat().st_mtime > self._grace:
-            detached.signal_group(sight.pid, signal.SIGKILL)
+            supervised.signal_group(sight.pid, signal.SIGKILL)
         return replace(job, ending=True)
 
     def _read(self, folder: Path) -> Job | None:
         """The job in this folder; None where nothing of it has run and nobody is starting it."""
         try:
-            sight = detached.look(folder)
+            sight = supervised.look(folder)
             if sight.pid is None and not sight.alive:
                 return None
             return self._job(folder, sight)
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return None
 
-    def _job(self, folder: Path, sight: Sight) -> Job:
+    def _job(self, folder: Path, sight: ProcessStatus) -> Job:
         record = json.loads((folder / "job.json").read_text())
-        worker, limits = marks.recall(record["memory"])
+        worker, limits = job_labels.decode_metadata(record["memory"])
         phase, cause = judge(sight)
         pid = str(sight.pid or "")
         return Job(
@@ -305,7 +305,7 @@ class ProcessRuntime:
             limits=limits,
         )
 
-    def _printed(self, jobs: Mapping[str, Job], *, first: bool) -> Iterator[Printed]:
+    def _printed(self, jobs: Mapping[str, Job], *, first: bool) -> Iterator[LinePrinted]:
         """What programs printed since the look before.
 
         At the first look nothing: another worker may have told what is there already.
@@ -316,11 +316,11 @@ class ProcessRuntime:
             output = self._folder / attempt / "output"
             tail = self._tails.setdefault(attempt, Tail(output, at_end=first))
             for line in tail.read(final=job.phase.is_over):
-                yield Printed(attempt, line)
+                yield LinePrinted(attempt, line)
         self._tails = {attempt: tail for attempt, tail in self._tails.items() if attempt in jobs}
 
 
-def judge(sight: Sight) -> tuple[Phase, Cause | None]:
+def judge(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
     """How far a program has come, and why it failed if it did."""
     if sight.exit_code == 0:
         return Phase.SUCCEEDED, None
@@ -333,14 +333,14 @@ def judge(sight: Sight) -> tuple[Phase, Cause | None]:
 
 def changes(
     before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str, begun: float
-) -> Iterator[News]:
+) -> Iterator[RuntimeUpdate]:
     """What to tell after a look that was `begun` then, given the look before it (None: this is the
     first)."""
     if before is None:
-        yield Listed(place, tuple(now.values()), begun)
+        yield JobsListed(place, tuple(now.values()), begun)
         return
     for attempt, job in now.items():
         if before.get(attempt) != job:
-            yield Changed(job)
+            yield JobChanged(job)
     for attempt in before.keys() - now.keys():
-        yield Vanished(attempt)
+        yield JobVanished(attempt)

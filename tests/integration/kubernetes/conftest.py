@@ -23,7 +23,7 @@ from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 
 def _own_control_plane() -> Iterator[Cluster]:
@@ -91,7 +91,7 @@ def bench(
     namespace: str,
     kube_proxy: MakeKubeProxy,
     tmp_path: Path,
-) -> Iterator[Bench]:
+) -> Iterator[WorkerHarness]:
     """A pool of its own on each server in turn, and a namespace, with a proxy before both."""
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
-        yield Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
+        yield WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)

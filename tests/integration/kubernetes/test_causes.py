@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.worker.model import Cause, Job, Phase
-from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts, pod_facts
-from deployctl.worker.runtimes.kubernetes.refusals import events_cause, refusal
+from deployctl.worker.runtimes.kubernetes.api_errors import events_cause, refusal
+from deployctl.worker.runtimes.kubernetes.status import combine, job_facts, pod_facts
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER, Kubelet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.jobs.base_job_templates import kubernetes_template
 from tests.support.cluster.api import Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.job_cases import DIFFERENT, SAME, Case, edited, job_of

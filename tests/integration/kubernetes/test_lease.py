@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deployctl.clients import kubeconfig
-from deployctl.core.stop import Stop
+from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
-from deployctl.worker.runtimes.kubernetes.rights import JOBS, LEASES
+from deployctl.worker.runtimes.kubernetes.rbac import JOBS, LEASES
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
@@ -96,7 +96,7 @@ def test_another_takes_over_from_a_leader_that_is_gone_and_never_before_it_stops
 def test_a_leader_that_ends_hands_over_at_once(three: list[LeaseLeadership]) -> None:
     everyone(three)
     assert leaders(three) == ["a"]
-    stop = Stop()
+    stop = CancellationToken()
     stop.request()
     three[0].campaign(stop)
     three[1].step()
@@ -153,7 +153,7 @@ def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
 def test_a_campaign_without_rights_ends_in_silence(
     control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
-    proxy, stop = kube_proxy(control_plane.account(rules(*JOBS), namespace)), Stop()
+    proxy, stop = kube_proxy(control_plane.account(rules(*JOBS), namespace)), CancellationToken()
     stop.request()
     with replica(proxy, "a", clock) as one:
         one.step()

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from deployctl.worker.model import Job, Listed, NotNow, Phase, StartFailed, Vanished
-from deployctl.worker.runtimes.kubernetes.rights import JOBS, SECRETS
+from deployctl.worker.model import (
+    Job,
+    JobsListed,
+    JobVanished,
+    Phase,
+    RuntimeUnavailable,
+    StartFailed,
+)
+from deployctl.worker.runtimes.kubernetes.rbac import JOBS, SECRETS
 from deployctl.worker.settings import SecretKey
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
@@ -72,7 +79,7 @@ def test_a_job_that_is_gone_between_two_looks_is_left_to_the_caller(
     with runtime(proxy.kubeconfig, namespace) as own:
         job = own.start(described(namespace))
         proxy.answer(404, method="GET", path=f"{JOBS_PATH[:-1]}/{job.name}$")
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             own.start(described(namespace))
 
     assert len(proxy.seen("POST", JOBS_PATH)) == 2
@@ -147,7 +154,7 @@ def test_what_may_pass_is_left_to_the_caller_after_a_few_tries(
 ) -> None:
     with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
         proxy.answer(status, method="POST", path=JOBS_PATH, times=None)
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             own.start(described(namespace))
         assert len(proxy.seen("POST", JOBS_PATH)) == 3
         proxy.clear()
@@ -161,7 +168,7 @@ def test_a_job_starts_after_an_outage_of_the_cluster(
 ) -> None:
     with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
         proxy.stop_after(len(proxy.exchanges))
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             own.start(described(namespace))
         proxy.clear()
         own.start(described(namespace))
@@ -179,7 +186,7 @@ def test_a_stopped_job_goes_with_its_pods_and_its_secret(
         own.stop(job)
         heard.until(lambda news: getattr(getattr(news, "job", None), "ending", False))
         kubelet.remove_job(job.name)
-        heard.until(lambda news: news == Vanished(job.attempt))
+        heard.until(lambda news: news == JobVanished(job.attempt))
         own.stop(job)
 
     assert jobs(control_plane, namespace) == []
@@ -205,7 +212,7 @@ class TestSecrets:
     ) -> None:
         with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
             proxy.refuse(method="PATCH", times=None)
-            with pytest.raises(NotNow):
+            with pytest.raises(RuntimeUnavailable):
                 own.start(described(namespace))
             proxy.clear()
             with watching(own) as heard:
@@ -282,7 +289,7 @@ class TestSecrets:
     ) -> None:
         with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
             proxy.answer(503, method="POST", path=JOBS_PATH, times=None)
-            with pytest.raises(NotNow):
+            with pytest.raises(RuntimeUnavailable):
                 own.start(described(namespace))
             assert len(secrets(control_plane, namespace)) == 1
             own.abandon(described(namespace))
@@ -296,7 +303,7 @@ class TestSecrets:
     ) -> None:
         with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
             proxy.answer(503, method="POST", path=JOBS_PATH, times=3)
-            with pytest.raises(NotNow):
+            with pytest.raises(RuntimeUnavailable):
                 own.start(described(namespace))
             if fault:
                 proxy.answer(fault, method="DELETE")
@@ -354,7 +361,7 @@ class TestOwner:
         self, namespace: str, proxy: KubeProxy
     ) -> None:
         proxy.answer(503, path="kube-system")
-        with pytest.raises(NotNow), runtime(proxy.kubeconfig, namespace):
+        with pytest.raises(RuntimeUnavailable), runtime(proxy.kubeconfig, namespace):
             pass
 
 
@@ -366,7 +373,7 @@ def test_a_job_is_found_where_it_would_be(namespace: str, proxy: KubeProxy) -> N
         assert own.find("attempt-1", described(namespace)) == job
         assert own.find("attempt-1", pid=job.pid) == job
         proxy.answer(500, method="GET", path=JOBS_PATH)
-        with pytest.raises(NotNow):
+        with pytest.raises(RuntimeUnavailable):
             own.find("attempt-1", described(namespace))
 
 
@@ -382,12 +389,12 @@ def test_a_job_runs_in_the_cluster_that_its_configuration_names(
         with runtime(proxy.kubeconfig, namespace) as own, watching(own) as heard:
             job = own.start(job_there)
             assert job.place.endswith(f"/{remote}")
-            heard.until(lambda news: news == Listed(job.place, (job,), 0.0))
+            heard.until(lambda news: news == JobsListed(job.place, (job,), 0.0))
             assert len(jobs(second_control_plane, remote)) == 1
         with runtime(proxy.kubeconfig, namespace) as later, watching(later) as heard:
-            with pytest.raises(NotNow):
+            with pytest.raises(RuntimeUnavailable):
                 later.stop(job)
             later.find(job.attempt, job_there)
-            heard.until(lambda news: news == Listed(job.place, (job,), 0.0))
+            heard.until(lambda news: news == JobsListed(job.place, (job,), 0.0))
             later.stop(job)
-            heard.until(lambda news: news == Vanished(job.attempt))
+            heard.until(lambda news: news == JobVanished(job.attempt))

@@ -13,7 +13,7 @@ from tests.support.cluster.cluster import Cluster
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.soak import QUIET, Plan, soak
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -31,7 +31,7 @@ def test_no_run_is_lost_or_doubled_whatever_fails(
 ) -> None:
     server = fresh_server(version, scheduler=False, env=QUIET)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
-        bench = Bench(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
+        bench = WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
         figures = soak(bench, PLAN)
     assert not figures.wrong, str(figures)
     assert figures.jobs == figures.attempts == figures.starts

@@ -7,9 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from deployctl.jobs.model import Limits
-from deployctl.worker.model import Changed, Listed, News, Noticed, Phase, Printed
-from deployctl.worker.runtimes.kubernetes import observing
-from deployctl.worker.runtimes.kubernetes.rights import EVENTS, JOBS, SECRETS
+from deployctl.worker.model import (
+    EventObserved,
+    JobChanged,
+    JobsListed,
+    LinePrinted,
+    Phase,
+    RuntimeUpdate,
+)
+from deployctl.worker.runtimes.kubernetes import informer_manager
+from deployctl.worker.runtimes.kubernetes.rbac import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
@@ -48,8 +55,8 @@ def fails(own: KubernetesRuntime, heard: Heard, kubelet: Kubelet, namespace: str
     job = own.start(described(namespace, "later"))
     kubelet.failed(kubelet.pod_of(job.name), 137, "OOMKilled")
 
-    def is_told(news: News) -> bool:
-        told = news.jobs if isinstance(news, Listed) else (getattr(news, "job", None),)
+    def is_told(news: RuntimeUpdate) -> bool:
+        told = news.jobs if isinstance(news, JobsListed) else (getattr(news, "job", None),)
         causes = [each.cause for each in told if each and each.phase is Phase.FAILED]
         return any(cause and cause.code == "OOMKilled" for cause in causes)
 
@@ -162,7 +169,7 @@ def test_what_happened_between_two_watches_is_told(
     namespace: str,
 ) -> None:
     job = own.start(described(namespace, "gone"))
-    heard.until(lambda news: news == Changed(job))
+    heard.until(lambda news: news == JobChanged(job))
     proxy.answer(500, path="s$", times=None)
     proxy.say(error(500, "InternalError"))
     await_health(own, "(500)")
@@ -172,7 +179,7 @@ def test_what_happened_between_two_watches_is_told(
     Kubelet(control_plane.admin, namespace).remove_job(job.name)
     proxy.clear()
 
-    assert heard.until(lambda news: news == Listed(namespace, (there,), 0.0))
+    assert heard.until(lambda news: news == JobsListed(namespace, (there,), 0.0))
 
 
 def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
@@ -185,7 +192,7 @@ def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
         with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
             assert heard.listed() == []
             own.start(described(namespace, "there", configuration={"namespace": second}))
-            heard.until(lambda news: isinstance(news, Listed) and news.place == second)
+            heard.until(lambda news: isinstance(news, JobsListed) and news.place == second)
             pod = Kubelet(control_plane.admin, second).pod_of("job-there")
             Kubelet(control_plane.admin, second).running(pod)
             heard.job(Phase.RUNNING)
@@ -203,7 +210,9 @@ def test_the_namespaces_of_the_settings_are_watched_and_no_others(
             runtime(proxy.kubeconfig, namespace, settings=settings) as own,
             watching(own) as heard,
         ):
-            assert heard.until(lambda news: isinstance(news, Listed)) == Listed(second, (), 0.0)
+            assert heard.until(lambda news: isinstance(news, JobsListed)) == JobsListed(
+                second, (), 0.0
+            )
             for path in WATCHES:
                 proxy.await_watch(path)
             watched = {exchange.path for exchange in proxy.seen("WATCH")}
@@ -236,7 +245,7 @@ def test_jobs_of_other_pools_are_not_heard_of(
     own.start(described(namespace, "foreign", pool="another"))
     job = own.start(described(namespace, "own"))
 
-    heard.until(lambda news: news == Changed(job))
+    heard.until(lambda news: news == JobChanged(job))
     assert all("foreign" not in str(news) for news in heard.all)
 
 
@@ -249,7 +258,7 @@ def test_jobs_of_another_owner_are_not_heard_of(
         other.start(described(namespace, "foreign"))
     job = own.start(described(namespace, "own"))
 
-    heard.until(lambda news: news == Changed(job))
+    heard.until(lambda news: news == JobChanged(job))
     assert all("foreign" not in str(news) for news in heard.all)
 
 
@@ -260,13 +269,13 @@ def test_a_job_that_gets_no_pod_is_explained(
     heard: Heard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(observing, "PUZZLED_AFTER", 0.0)
-    monkeypatch.setattr(observing, "ASK_AGAIN", 0.5)
+    monkeypatch.setattr(informer_manager, "PUZZLED_AFTER", 0.0)
+    monkeypatch.setattr(informer_manager, "ASK_AGAIN", 0.5)
     quota(control_plane, namespace, {"pods": "0"})
     own.start(described(namespace))
 
-    news = heard.until(lambda it: isinstance(it, Changed) and it.job.cause is not None)
-    assert isinstance(news, Changed)
+    news = heard.until(lambda it: isinstance(it, JobChanged) and it.job.cause is not None)
+    assert isinstance(news, JobChanged)
     assert news.job.cause is not None
     assert news.job.cause.code == "Quota"
 
@@ -277,7 +286,7 @@ def test_without_the_right_to_events_a_job_is_heard_of_all_the_same(
     kube_proxy: MakeKubeProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(observing, "PUZZLED_AFTER", 0.0)
+    monkeypatch.setattr(informer_manager, "PUZZLED_AFTER", 0.0)
     proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
     notes = Notes()
     with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
@@ -297,9 +306,11 @@ def test_each_phase_of_a_pod_is_noticed_once(
     kubelet.running(pod)
     kubelet.succeeded(pod)
     own_end = heard.job(Phase.SUCCEEDED)
-    heard.until(lambda it: isinstance(it, Noticed) and it.event["event"].endswith("succeeded"))
+    heard.until(
+        lambda it: isinstance(it, EventObserved) and it.event["event"].endswith("succeeded")
+    )
 
-    noticed = [it.event["event"] for it in heard.all if isinstance(it, Noticed)]
+    noticed = [it.event["event"] for it in heard.all if isinstance(it, EventObserved)]
     phases = ("pending", "running", "succeeded")
     assert noticed == [f"prefect.kubernetes.pod.{phase}" for phase in phases]
     assert own_end.attempt == job.attempt
@@ -315,8 +326,8 @@ def test_what_a_pod_prints_is_told_where_its_job_asks_for_it(
     for attempt in ("quiet", "loud"):
         kubelet.running(kubelet.pod_of(f"job-{attempt}"))
 
-    told = heard.until(lambda it: isinstance(it, Printed))
-    assert told == Printed(loud.attempt, 'hello"')
+    told = heard.until(lambda it: isinstance(it, LinePrinted))
+    assert told == LinePrinted(loud.attempt, 'hello"')
     assert len(proxy.seen("WATCH", "/log$")) == 1
 
 

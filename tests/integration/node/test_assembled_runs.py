@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deployctl.clients.docker import Engine
-from deployctl.images.assemble import AssembleBuilder
-from deployctl.images.building import Builder
-from deployctl.images.engine import DockerBuilder
-from deployctl.images.model import Image, Recipe
+from deployctl.images.builder import Builder
+from deployctl.images.daemonless.assembler import AssembleBuilder
+from deployctl.images.docker.engine import DockerBuilder
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.source import Versions, read
 from tests.integration.node.test_rig import PODS, ended, pod, start
 from tests.support import docker_engine as engines
@@ -54,7 +54,7 @@ def base(node: Node, registry: LocalRegistry) -> str:
 
 
 @pytest.fixture
-def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> Recipe:
+def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> BuildSpec:
     """A flow of two files."""
     files = {
         "Dockerfile": DOCKERFILE.format(base=base),
@@ -64,7 +64,7 @@ def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> Recipe:
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    return Recipe(f"{registry.host}/runs/app", tmp_path)
+    return BuildSpec(f"{registry.host}/runs/app", tmp_path)
 
 
 @pytest.fixture
@@ -85,14 +85,14 @@ def docker(tmp_path: Path) -> Iterator[DockerBuilder]:
         engine.close()
 
 
-def published(builder: Builder, recipe: Recipe, tag: str) -> Image:
+def published(builder: Builder, recipe: BuildSpec, tag: str) -> Image:
     source = read(recipe, lambda: Versions("3.8.8", "3.11"))
     return builder.push(builder.build(recipe, source, tag), [tag], None)
 
 
 @pytest.mark.parametrize("made_by", ["assemble", "docker"])
 def test_an_image_is_pulled_from_the_registry_and_runs(
-    node: Node, recipe: Recipe, made_by: str, request: pytest.FixtureRequest
+    node: Node, recipe: BuildSpec, made_by: str, request: pytest.FixtureRequest
 ) -> None:
     image = published(request.getfixturevalue(made_by), recipe, made_by)
     assert image.digest

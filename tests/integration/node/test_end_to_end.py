@@ -19,8 +19,8 @@ import pytest
 
 from tests.integration.conftest import needs
 from tests.support.cluster.node import Node
+from tests.support.node_harness import NodeHarness
 from tests.support.servers import PREFECT_2, PREFECT_3
-from tests.support.stage import Stage
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
@@ -86,17 +86,17 @@ def stage(
     request: pytest.FixtureRequest,
     equipped: Node,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Stage]:
+) -> Iterator[NodeHarness]:
     needs(request.param)
     folder: Path = tmp_path_factory.mktemp("stage")
-    with Stage(request.param, equipped, folder, deployments) as stage:
+    with NodeHarness(request.param, equipped, folder, deployments) as stage:
         for each in stage.deployments:
             if not each["schedules"]:
                 stage.start(each["entrypoint"], each["name"])
         yield stage
 
 
-def test_a_run_is_cancelled_while_its_image_is_pulled(stage: Stage) -> None:
+def test_a_run_is_cancelled_while_its_image_is_pulled(stage: NodeHarness) -> None:
     stage.pulls("cancelled-pulling")
     stage.cancel("cancelled-pulling")
     stage.state("cancelled-pulling", "CANCELLED")
@@ -104,7 +104,7 @@ def test_a_run_is_cancelled_while_its_image_is_pulled(stage: Stage) -> None:
     assert "RUNNING" not in stage.states("cancelled-pulling")
 
 
-def test_a_running_run_is_cancelled(stage: Stage) -> None:
+def test_a_running_run_is_cancelled(stage: NodeHarness) -> None:
     stage.state("cancelled-running", "RUNNING")
     stage.log("cancelled-running", "here to stay")
     stage.cancel("cancelled-running")
@@ -112,7 +112,7 @@ def test_a_running_run_is_cancelled(stage: Stage) -> None:
     stage.pod_is_over("cancelled-running")
 
 
-def test_a_run_whose_pod_is_evicted_has_crashed(stage: Stage) -> None:
+def test_a_run_whose_pod_is_evicted_has_crashed(stage: NodeHarness) -> None:
     stage.state("evicted", "RUNNING")
     stage.log("evicted", "here to stay")
     stage.evict("evicted")
@@ -126,7 +126,7 @@ def test_a_run_whose_pod_is_evicted_has_crashed(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stage", [PREFECT_3], indirect=True)
-def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: Stage) -> None:
+def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: NodeHarness) -> None:
     stage.state("put-back", "RUNNING")
     stage.log("put-back", "here to stay")
     stage.evict("put-back")
@@ -135,7 +135,7 @@ def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: Stage) -> Non
     assert "up again" in stage.log("put-back", "up again")
 
 
-def test_a_scheduled_run_completes(stage: Stage) -> None:
+def test_a_scheduled_run_completes(stage: NodeHarness) -> None:
     stage.scheduled("succeeds", "on-schedule")
     stage.state("on-schedule", "COMPLETED")
     (job,) = stage.jobs("on-schedule")
@@ -145,7 +145,7 @@ def test_a_scheduled_run_completes(stage: Stage) -> None:
     assert f"created job '{job['metadata']['name']}'" in log
 
 
-def test_a_flow_that_fails_is_not_the_workers_affair(stage: Stage) -> None:
+def test_a_flow_that_fails_is_not_the_workers_affair(stage: NodeHarness) -> None:
     state = stage.state("fails", "FAILED", "CRASHED", "COMPLETED")
     assert state["type"] == "FAILED"
     assert "the flow gave up by itself" in state["message"]
@@ -155,7 +155,7 @@ def test_a_flow_that_fails_is_not_the_workers_affair(stage: Stage) -> None:
     assert "ValueError: the flow gave up by itself" in stage.log("fails", "ValueError")
 
 
-def test_a_run_that_takes_too_much_memory_has_crashed(stage: Stage) -> None:
+def test_a_run_that_takes_too_much_memory_has_crashed(stage: NodeHarness) -> None:
     state = stage.state("out-of-memory", "CRASHED", "FAILED", "COMPLETED")
     assert state["type"] == "CRASHED"
     assert "it used more memory than its limit of 300Mi" in state["message"]
@@ -163,7 +163,7 @@ def test_a_run_that_takes_too_much_memory_has_crashed(stage: Stage) -> None:
     assert stage.states("out-of-memory").count("CRASHED") == 1
 
 
-def test_a_run_whose_image_does_not_exist_has_crashed(stage: Stage) -> None:
+def test_a_run_whose_image_does_not_exist_has_crashed(stage: NodeHarness) -> None:
     state = stage.state("no-image", "CRASHED", "COMPLETED")
     assert "the image 'empty.test/nobody/has:this' cannot be pulled: not found" in state["message"]
     assert "There is no such image or tag" in state["message"]
@@ -171,7 +171,7 @@ def test_a_run_whose_image_does_not_exist_has_crashed(stage: Stage) -> None:
     assert "RUNNING" not in stage.states("no-image")
 
 
-def test_no_run_had_more_jobs_than_attempts(stage: Stage) -> None:
+def test_no_run_had_more_jobs_than_attempts(stage: NodeHarness) -> None:
     for each in stage.deployments:
         made = stage.log(each["name"], "created job").count("created job")
         assert made == stage.states(each["name"]).count("SCHEDULED"), each["name"]

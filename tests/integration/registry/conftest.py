@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry import Registry
-from deployctl.clients.registry_auth import Login
+from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.client import Registry
 from deployctl.core.retry import Backoff
 from tests.support.blobs import MIB, Blob, Opened
 from tests.support.proxy import Proxy

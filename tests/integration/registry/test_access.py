@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployctl.clients.registry import Pushed
-from deployctl.clients.registry_auth import Login
-from deployctl.clients.registry_errors import (
+from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.client import Pushed
+from deployctl.clients.registry.errors import (
     Denied,
     RegistryUnreachable,
 )

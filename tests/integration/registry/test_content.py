@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.clients.registry import OCI_MANIFEST, Pushed
+from deployctl.clients.registry.client import OCI_MANIFEST, Pushed
 from tests.support.blobs import ALI, MIB, Blob, Opened, host
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry, TokenGate, add_image

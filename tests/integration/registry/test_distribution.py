@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry import (
+from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.client import (
     DOCKER_INDEX,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -17,8 +18,7 @@ from deployctl.clients.registry import (
     Registry,
     digest_of,
 )
-from deployctl.clients.registry_auth import Login
-from deployctl.clients.registry_errors import NotInRegistry
+from deployctl.clients.registry.errors import NotInRegistry
 from deployctl.images.credentials import Logins
 from deployctl.images.distribution import NoImage, NoSuchPlatform, Registries
 from deployctl.images.platform import Platform

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry import Pushed, digest_of
-from deployctl.clients.registry_errors import (
+from deployctl.clients.registry.client import Pushed, digest_of
+from deployctl.clients.registry.errors import (
     NotInRegistry,
     RegistryBusy,
     RegistryError,
@@ -17,8 +17,8 @@ from deployctl.clients.registry_errors import (
     TooLarge,
     WrongContent,
 )
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
-from deployctl.core.stop import Stop
 from tests.support.blobs import MIB, Blob, Opened, host
 from tests.support.proxy import Proxy
 from tests.support.registry import Line, LocalRegistry, add_image
@@ -137,7 +137,7 @@ def test_a_registry_that_never_does_it(
         blob.push(opened(host(proxied)), name)
 
 
-class Clock(Stop):
+class Clock(CancellationToken):
     """Notes how long it should wait, and does not."""
 
     def __init__(self) -> None:
@@ -190,7 +190,7 @@ def test_nobody_is_there(opened: Opened, name: str) -> None:
 def test_an_upload_ends_when_it_is_asked_to(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path
 ) -> None:
-    blob, stop = Blob(tmp_path / "blob", 3 * MIB), Stop()
+    blob, stop = Blob(tmp_path / "blob", 3 * MIB), CancellationToken()
 
     def source(start: int) -> Any:
         stop.request()

@@ -23,7 +23,7 @@ from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pki import Authority, new_key
-from tests.support.leash import leashed
+from tests.support.die_with_parent import die_with_parent
 
 LOOPBACK = "127.0.0.1"
 SERVICES = "10.96.0.0/16"
@@ -106,7 +106,7 @@ class ControlPlane(Cluster):
         """Starts a program of the cluster tools that dies with this process."""
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                leashed(self._programs / name, *flags),
+                die_with_parent(self._programs / name, *flags),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

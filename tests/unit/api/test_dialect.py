@@ -5,7 +5,7 @@ import pytest
 from deployctl.api.dialect import CLOUD, Dialect, check, detect, dialect_of, refine, refined
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import ApiError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.driver import Outcome, run, run_all
-from deployctl.api.talk import Request, Talk, ask
 from deployctl.core.errors import Interrupted, NotFound
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from tests.unit.api.network import answer, bench
 
 
@@ -22,15 +22,15 @@ def get(path: str) -> Request:
     return Request("GET", path)
 
 
-def chain(*paths: str) -> Talk[list[Json]]:
+def chain(*paths: str) -> ApiCall[list[Json]]:
     said = []
     for path in paths:
-        said.append((yield from ask(get(path))))
+        said.append((yield from call(get(path))))
     return said
 
 
 def test_the_answers_of_a_batch_come_in_its_order() -> None:
-    def talk() -> Talk[list[Json]]:
+    def talk() -> ApiCall[list[Json]]:
         return list((yield [get(f"/{number}") for number in range(50)]))
 
     assert run(talk(), bench(echo).session) == [f"/{number}" for number in range(50)]
@@ -43,14 +43,14 @@ def test_a_batch_is_sent_side_by_side() -> None:
         together.wait()
         return answer(200)
 
-    def talk() -> Talk[int]:
+    def talk() -> ApiCall[int]:
         return len((yield [get(f"/{number}") for number in range(8)]))
 
     assert run(talk(), bench(meet).session) == 8
 
 
 def test_a_talk_that_asks_nothing() -> None:
-    def talk() -> Talk[int]:
+    def talk() -> ApiCall[int]:
         answers = yield []
         return len(answers)
 
@@ -59,11 +59,11 @@ def test_a_talk_that_asks_nothing() -> None:
 
 
 def test_an_error_is_thrown_into_the_talk_which_may_go_on() -> None:
-    def talk() -> Talk[Json]:
+    def talk() -> ApiCall[Json]:
         try:
             yield [get("/1"), get("/missing"), get("/2")]
         except NotFound:
-            return (yield from ask(get("/instead")))
+            return (yield from call(get("/instead")))
 
     assert run(talk(), bench(echo).session) == "/instead"
 
@@ -76,7 +76,7 @@ def test_an_error_that_the_talk_does_not_catch_is_raised() -> None:
 def test_a_stop_ends_a_single_talk_before_its_next_request() -> None:
     on = bench(echo)
 
-    def talk() -> Talk[None]:
+    def talk() -> ApiCall[None]:
         yield [get("/1")]
         on.session.stop.request()
         yield [get("/2")]
@@ -110,13 +110,17 @@ def test_after_a_stop_talks_under_way_are_finished_and_none_begins() -> None:
     on = bench(echo)
     on.session.concurrency = 2
 
-    def stopping() -> Talk[str]:
+    def stopping() -> ApiCall[str]:
         yield [get("/1")]
         on.session.stop.request()
         yield [get("/2")]
         return "whole"
 
-    talks: dict[str, Talk[Any]] = {"first": stopping(), "later": chain("/3"), "last": chain("/4")}
+    talks: dict[str, ApiCall[Any]] = {
+        "first": stopping(),
+        "later": chain("/3"),
+        "last": chain("/4"),
+    }
     outcomes = run_all(talks, on.session)
     assert outcomes["first"] == Outcome("whole")
     assert not outcomes["last"].started
@@ -132,7 +136,7 @@ def test_a_stop_before_the_first_starts_nothing() -> None:
 
 
 def test_a_defect_is_not_hidden() -> None:
-    def broken() -> Talk[None]:
+    def broken() -> ApiCall[None]:
         yield [get("/1")]
         raise KeyError("defect")
 

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from deployctl.api.calls import Request
 from deployctl.api.session import Session, headers
 from deployctl.api.settings import Settings
-from deployctl.api.talk import Request
 from deployctl.core.errors import (
     ApiError,
     Conflict,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from deployctl.api.talk import Request, Talk
+from deployctl.api.calls import ApiCall, Request
 from deployctl.core.errors import DeployctlError
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 
 T = TypeVar("T")
 
 
-def held(talk: Talk[T], server: Callable[[Request], Json]) -> T:
+def held(talk: ApiCall[T], server: Callable[[Request], Json]) -> T:
     """What the talk comes to; an error of the server is thrown into it, as a driver does."""
     try:
         batch = next(talk)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from deployctl.api.settings import Settings
-from deployctl.app import work
+from deployctl.app.worker import startup
 from deployctl.cli import dev
-from deployctl.core.stop import Stop
-from deployctl.worker.pool import PoolError
+from deployctl.core.cancellation import CancellationToken
+from deployctl.worker.server.pool import PoolError
 
 SETTINGS = Settings(api_url="http://127.0.0.1:4200/api")
 
@@ -17,8 +17,8 @@ def test_a_worker_that_cannot_work_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_around: object) -> None:
         raise PoolError("it needs no worker")
 
-    monkeypatch.setattr(work, "work", fail)
-    stop, ended = Stop(), []
+    monkeypatch.setattr(startup, "run_worker", fail)
+    stop, ended = CancellationToken(), []
     with (
         pytest.raises(PoolError, match="needs no worker"),
         dev._workers(["one"], SETTINGS, stop, quiet=True),
@@ -28,6 +28,6 @@ def test_a_worker_that_cannot_work_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_project_without_work_pools_needs_no_worker() -> None:
-    stop = Stop()
+    stop = CancellationToken()
     with dev._workers([], SETTINGS, stop, quiet=True):
         assert not stop.asked

@@ -49,4 +49,4 @@ def test_a_plan_loads_nothing_of_the_worker(tmp_path: Path) -> None:
     loaded = loaded_by("plan", "--api-url", "http://127.0.0.1:1/api", cwd=tmp_path)
     assert "httpx" in loaded
     assert not OF_THE_WORKER & loaded
-    assert "deployctl.app.images" not in loaded
+    assert "deployctl.app.deploying.image_builders" not in loaded

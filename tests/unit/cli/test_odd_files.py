@@ -13,21 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.api.dialect import CLOUD
-from deployctl.app.assemble import Known, Pool, assemble
-from deployctl.app.building import expected
-from deployctl.app.load import Order, load_project
-from deployctl.app.pools import wanted_pools
+from deployctl.app.deploying.build_steps import expected
+from deployctl.app.deploying.desired_state import PlanInputs, Pool, assemble
+from deployctl.app.deploying.load import LoadOptions, load_project
+from deployctl.app.deploying.work_pools import wanted_pools
 from deployctl.cli.render import Outcome
 from deployctl.cli.render.json import render
 from deployctl.cli.render.values import lines
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
-from deployctl.core.values import Json
-from deployctl.core.values import Path as Place
-from deployctl.deploy.kinds.deployments import live_deployment
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.deploy.plan import plan
+from deployctl.deploy.resources.deployments import live_deployment
 from deployctl.jobs.variables import PoolVariables
-from deployctl.project.select import Selection
+from deployctl.project.selection import Selection
 from deployctl.templating.references import Library
 
 FILE: Json = {
@@ -86,7 +85,7 @@ SCHEDULE = {"id": "1", "schedule": {"cron": "0 0 * * *"}, "active": True}
 THERE: Json = {"id": "1", "name": "d", "schedules": [SCHEDULE], "work_pool_name": "w"}
 
 
-def places(value: Json, place: Place = ()) -> Iterator[Place]:
+def places(value: Json, place: JsonPath = ()) -> Iterator[JsonPath]:
     """Where there is something, below the whole."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         yield (*place, key)
@@ -101,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def planned(folder: Path, place: Place, value: Json) -> None:
+def planned(folder: Path, place: JsonPath, value: Json) -> None:
     """Plans the file with another value at a place, as far as nothing is wrong with it."""
     written = deepcopy(FILE)
     there = written
@@ -110,13 +109,13 @@ def planned(folder: Path, place: Place, value: Json) -> None:
     there[place[-1]] = value
     (folder / "prefect.yaml").write_text(json.dumps(written))
     report, environ = Report(), {"HOME": "/"}
-    loaded = load_project(folder / "prefect.yaml", Order(Selection(True)), report, environ)
+    loaded = load_project(folder / "prefect.yaml", LoadOptions(Selection(True)), report, environ)
     outputs = expected(loaded, environ, report) if loaded else {}
     if loaded is None or report.errors:
         return
     schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
     pools = {"w": Pool("process", PoolVariables({"variables": schema}))}
-    known = Known(CLOUD, environ, folder, Library({}), pools, outputs=outputs)
+    known = PlanInputs(CLOUD, environ, folder, Library({}), pools, outputs=outputs)
     wanted = [assemble(each, known, report) for each in loaded.chosen]
     wanted += wanted_pools(loaded, None)
     if not report.errors:
@@ -126,7 +125,7 @@ def planned(folder: Path, place: Place, value: Json) -> None:
         assert render(Outcome("plan", (), {}, made))
 
 
-D: Place = ("deployments", 0)
+D: JsonPath = ("deployments", 0)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +146,12 @@ D: Place = ("deployments", 0)
     ],
 )
 def test_a_template_or_nothing_in_place_of_what_has_parts(
-    folder: Path, place: Place, value: Json
+    folder: Path, place: JsonPath, value: Json
 ) -> None:
     planned(folder, place, value)
 
 
 @given(place=st.sampled_from(list(places(FILE))), value=st.sampled_from(ODD))
-def test_no_value_ends_a_plan_with_a_defect(folder: Path, place: Place, value: Json) -> None:
+def test_no_value_ends_a_plan_with_a_defect(folder: Path, place: JsonPath, value: Json) -> None:
     with suppress(UsageError):
         planned(folder, place, value)

@@ -8,10 +8,10 @@ from deployctl.cli.render import Outcome, github, human
 from deployctl.cli.render import json as as_json
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.errors import Rejected
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
+from deployctl.deploy.desired import deployment
 from deployctl.deploy.model import Change, Op, Plan, Result, Status
 from deployctl.deploy.plan import compare
-from deployctl.deploy.wanted import deployment
 from tests.unit.deploy.answers import KEY, SCHEMA, V3, cron, live
 
 CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}

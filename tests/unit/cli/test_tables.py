@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deployctl.app.runs import News
+from deployctl.app.operating.runs import News
 from deployctl.cli.render.runs import news
 from deployctl.cli.render.table import ago, table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployctl.cli.render.values import jsonable, lines
+from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK
-from deployctl.core.values import Json
 from deployctl.deploy.model import Change, FieldChange, Op
 from deployctl.templating.values import Unknown
 

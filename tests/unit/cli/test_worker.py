@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from deployctl.app.work import Surroundings
+from deployctl.app.worker.startup import WorkerContext
 from deployctl.cli import main
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, SettingsError
-from deployctl.core.stop import Stop
-from deployctl.worker.journal import Journal, Level
+from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.runtimes import RuntimeKind
 from deployctl.worker.settings import WorkOptions
 
@@ -22,13 +22,17 @@ class Work:
     """What the command hands to its use case."""
 
     options: WorkOptions
-    around: Surroundings
+    around: WorkerContext
 
     def __init__(self) -> None:
-        self.then: Callable[[Journal], None] = lambda _journal: None
+        self.then: Callable[[EventLog], None] = lambda _journal: None
 
     def __call__(
-        self, options: WorkOptions, around: Surroundings, journal: Journal, _stop: Stop
+        self,
+        options: WorkOptions,
+        around: WorkerContext,
+        journal: EventLog,
+        _stop: CancellationToken,
     ) -> None:
         self.options, self.around = options, around
         self.then(journal)
@@ -37,7 +41,7 @@ class Work:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Work:
     fake = Work()
-    monkeypatch.setattr("deployctl.app.work.work", fake)
+    monkeypatch.setattr("deployctl.app.worker.startup.run_worker", fake)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     return fake
@@ -142,8 +146,8 @@ def test_a_command_line_that_makes_no_sense(args: str, work: Work, run: Callable
     assert not hasattr(work, "options")
 
 
-def fails(error: Exception) -> Callable[[Journal], None]:
-    def work(_journal: Journal) -> None:
+def fails(error: Exception) -> Callable[[EventLog], None]:
+    def work(_journal: EventLog) -> None:
         raise error
 
     return work
@@ -187,7 +191,7 @@ def test_the_journal_has_the_level_of_the_settings(
 ) -> None:
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
 
-    def talk(journal: Journal) -> None:
+    def talk(journal: EventLog) -> None:
         journal.tell(Level.INFO, "quiet", "")
         journal.tell(Level.WARNING, "loud", "")
 

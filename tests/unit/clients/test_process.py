@@ -10,8 +10,8 @@ import pytest
 
 from deployctl.clients import process
 from deployctl.clients.process import Completed, run
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, ProgramError
-from deployctl.core.stop import Stop
 from tests.support.waiting import until
 
 
@@ -110,7 +110,7 @@ if {streams == "closed"}:
     os.close(1); os.close(2)
 time.sleep(60)
 """
-    stop = Stop()
+    stop = CancellationToken()
     pid = tmp_path / "pid"
 
     def ask() -> None:
@@ -141,7 +141,7 @@ while True: time.sleep(1)
 """
     (tmp_path / "below.py").write_text(below)
     code = "import subprocess, sys; subprocess.run([sys.executable, 'below.py'])"
-    stop = Stop()
+    stop = CancellationToken()
     pids: list[int] = []
 
     def ask(_: str, line: str) -> None:

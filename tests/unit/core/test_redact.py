@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core import redact
+from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK, is_secret_name, masked
-from deployctl.core.values import Json
 
 
 def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:

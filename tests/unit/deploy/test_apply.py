@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.deploy.apply import verify
+from deployctl.deploy.desired import deployment
 from deployctl.deploy.model import Result, Status
 from deployctl.deploy.plan import compare
-from deployctl.deploy.wanted import deployment
 from tests.unit.deploy.answers import KEY, SCHEMA, V3, answer
 
 CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}

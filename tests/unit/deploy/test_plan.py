@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.core.values import Json
-from deployctl.deploy.kinds import KINDS
-from deployctl.deploy.model import Change, Item, Op
+from deployctl.core.json_values import Json
+from deployctl.deploy.desired import deployment, work_pool
+from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.plan import compare, plan
-from deployctl.deploy.wanted import deployment, work_pool
+from deployctl.deploy.resources import KINDS
 from deployctl.templating.values import Unknown
 from tests.unit.deploy.answers import KEY, SCHEMA, V2, V3, cron, live, schedule
 
@@ -19,7 +19,7 @@ NOTHING = frozenset[str]()
 CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}
 
 
-def change(fields: Json, have: Item | None, declared: frozenset[str] = NOTHING) -> Change:
+def change(fields: Json, have: Resource | None, declared: frozenset[str] = NOTHING) -> Change:
     want = deployment(KEY, {**CODE, **fields}, None)
     return compare(want, have, lambda kind, _: declared if kind == "deployment" else NOTHING, V3)
 
@@ -275,7 +275,7 @@ def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedule
 
 
 def test_two_automations_of_one_name_are_both_removed() -> None:
-    twins = tuple(Item("automation", (*KEY, "a"), {}, id=f"a-{n}") for n in (1, 2))
+    twins = tuple(Resource("automation", (*KEY, "a"), {}, id=f"a-{n}") for n in (1, 2))
     want = deployment(KEY, CODE, [])
     have = replace(live(), children=twins)
     found = compare(want, have, lambda *_: NOTHING, V3)
@@ -318,8 +318,8 @@ def test_what_a_post_drops_of_a_schedule_is_sent_once_more() -> None:
 
 
 def test_queues_that_the_file_does_not_name_are_left_alone() -> None:
-    queue = Item("work_queue", ("p", "ui"), {"priority": 1}, id="q-1")
-    have = Item("work_pool", ("p",), {}, (queue,), id="p-1")
+    queue = Resource("work_queue", ("p", "ui"), {"priority": 1}, id="q-1")
+    have = Resource("work_pool", ("p",), {}, (queue,), id="p-1")
     want = work_pool({"name": "p", "queues": [{"name": "fast", "priority": 1}]})
     found = compare(want, have, lambda *_: NOTHING, V3)
     assert [(child.name, child.op) for child in found.children] == [("p/fast", Op.CREATE)]

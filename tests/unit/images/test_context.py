@@ -15,7 +15,7 @@ import pytest
 
 from deployctl.images import context
 from deployctl.images.context import TIME, Kind, Unreadable, entries, sent
-from deployctl.images.ignore import Ignore
+from deployctl.images.dockerignore import Ignore
 
 NOBODY = 65534
 

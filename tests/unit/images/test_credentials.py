@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry_auth import Login
-from deployctl.images import building
+from deployctl.clients.registry.auth import Login
+from deployctl.images import builder
 from deployctl.images.credentials import Logins, LoginUnusable, given_login, host_of
 from deployctl.images.reference import Reference
 
@@ -173,18 +173,18 @@ def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     [(None, "docker.io"), ("", "docker.io"), ("https://r.example.com/", "r.example.com")],
 )
 def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
-    given = building.Login("ali", "open:sesame", url or "")
+    given = builder.Login("ali", "open:sesame", url or "")
     assert given_login(Reference(registry, "team/app"), given) == {registry: ALI}
 
 
 def test_the_credentials_of_a_step_are_for_their_registry_only() -> None:
-    given = building.Login("ali", "open:sesame", "https://r.example.com")
+    given = builder.Login("ali", "open:sesame", "https://r.example.com")
     assert given_login(Reference("other.example.com", "team/app"), given) == {}
 
 
 def test_a_login_for_one_image_is_for_its_repository_alone(tmp_path: Path) -> None:
     known = logins(tmp_path, {"auths": {"r.example.com": AUTH}})
-    pusher = building.Login("bo", "xyzzy", "https://r.example.com")
+    pusher = builder.Login("bo", "xyzzy", "https://r.example.com")
     known.give(Reference.parse("r.example.com/team/app"), pusher)
     known.give(Reference.parse("other.example.com/team/app"), pusher)
     assert known.of("r.example.com", "team/app") == Login("bo", "xyzzy")

@@ -7,15 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from deployctl.clients.registry import OCI_INDEX, OCI_MANIFEST, Manifest
-from deployctl.clients.registry_errors import (
+from deployctl.clients.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
+from deployctl.clients.registry.errors import (
     Denied,
     NotInRegistry,
     RegistryError,
     RegistryUnreachable,
 )
+from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
-from deployctl.core.values import Json
 from deployctl.images.credentials import Logins
 from deployctl.images.distribution import Registries
 from deployctl.images.platform import Platform

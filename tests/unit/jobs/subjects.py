@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from deployctl.core.values import Json
-from deployctl.jobs.describing import describe
-from deployctl.jobs.model import Description, Subject
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.core.json_values import Json
+from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.job_spec import describe
+from deployctl.jobs.model import JobSource, JobSpec
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 
@@ -33,9 +33,9 @@ def subject(
     version: str = "3.8.8",
     attempt: str = "attempt-1",
     name: str = "comical-skink",
-) -> Subject:
+) -> JobSource:
     """A run of `hello/daily` on a Kubernetes pool."""
-    return Subject(
+    return JobSource(
         flow_run={
             "id": "run-1",
             "name": name,
@@ -56,7 +56,7 @@ def subject(
     )
 
 
-def described(*args: Any, **changes: Any) -> Description:
+def described(*args: Any, **changes: Any) -> JobSpec:
     """The description of `subject(…)`."""
     return describe(
         subject(*args, **changes), LIBRARY, environ={"HOME": "/home/me"}, inherited=INHERITED

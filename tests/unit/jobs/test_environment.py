@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from deployctl.api.setting_sources import Source
 from deployctl.api.settings import Settings
-from deployctl.api.sources import Source
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.jobs.environment import attribution, entries, inherited, merged, texts
-from deployctl.jobs.model import Undescribable
+from deployctl.jobs.model import InvalidJobSpec
 from tests.unit.jobs.subjects import subject
 
 
@@ -91,7 +91,7 @@ def test_both_forms_of_an_environment_are_understood(env: Json, expected: Json) 
 
 @pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}], 5])
 def test_what_is_no_environment_is_named(env: Json) -> None:
-    with pytest.raises(Undescribable, match="'env'"):
+    with pytest.raises(InvalidJobSpec, match="'env'"):
         entries(env, "env")
 
 

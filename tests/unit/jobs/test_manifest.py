@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.values import Json, leaves
+from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.manifest import Hide, Manifest, Secrecy, build
-from deployctl.jobs.model import EXECUTE, Undescribable
+from deployctl.jobs.model import EXECUTE, InvalidJobSpec
 from tests.unit.jobs.subjects import described, manifest_template, pod_of
 
 OURS = {
@@ -109,7 +109,7 @@ def test_the_container_of_the_flow_is_found_beside_others() -> None:
     ],
 )
 def test_what_cannot_work_is_named(manifest: Json, where: str) -> None:
-    with pytest.raises(Undescribable, match=where):
+    with pytest.raises(InvalidJobSpec, match=where):
         of(manifest)
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_work_is_named(manifest: Json, where: str) -> None:
 def test_a_job_of_several_pods_would_run_the_flow_several_times(field: str) -> None:
     manifest = pod_of()
     manifest["spec"][field] = 2
-    with pytest.raises(Undescribable, match=f"job_manifest.spec.{field}"):
+    with pytest.raises(InvalidJobSpec, match=f"job_manifest.spec.{field}"):
         of(manifest)
     manifest["spec"][field] = 1
     assert of(manifest).job["spec"][field] == 1

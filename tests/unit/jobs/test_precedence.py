@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.jobs.precedence import effective
 
 POOL: Any = {

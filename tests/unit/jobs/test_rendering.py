@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.core.values import Json, leaves
-from deployctl.jobs.model import Undescribable
+from deployctl.core.json_values import Json, leaves
+from deployctl.jobs.model import InvalidJobSpec
 from deployctl.jobs.rendering import populate, resolve
 from tests.unit.jobs.subjects import LIBRARY, subject
 
@@ -90,7 +90,7 @@ def test_the_name_of_a_run_cannot_ask_for_a_secret() -> None:
     ],
 )
 def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None:
-    with pytest.raises(Undescribable, match=reason):
+    with pytest.raises(InvalidJobSpec, match=reason):
         rendered(value)
 
 
@@ -104,7 +104,7 @@ def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None
     ],
 )
 def test_a_template_without_its_parts_is_a_reason(template: Json, where: str) -> None:
-    with pytest.raises(Undescribable, match=where):
+    with pytest.raises(InvalidJobSpec, match=where):
         populate(subject(template=template), {})
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Path
-from deployctl.jobs.pools import kubernetes_template
+from deployctl.core.json_values import JsonPath
+from deployctl.jobs.base_job_templates import kubernetes_template
 from deployctl.jobs.variables import PoolVariables, variables_schema
 from deployctl.templating.values import Unknown
 
@@ -53,7 +53,7 @@ def test_what_the_server_takes_is_not_reported(given: Any) -> None:
     ],
 )
 def test_what_the_server_refuses_is_an_error_at_its_place(
-    given: Any, path: Path, said: str
+    given: Any, path: JsonPath, said: str
 ) -> None:
     (problem,) = KUBERNETES.check(given)
     assert (problem.code, problem.path, problem.severity) == ("DC530", path, Severity.ERROR)
@@ -83,7 +83,9 @@ def test_no_value_is_told() -> None:
         (("not_in_the_schema", 0, "x"), True),
     ],
 )
-def test_a_reference_may_stand_where_the_schema_takes_any_text(path: Path, allowed: bool) -> None:
+def test_a_reference_may_stand_where_the_schema_takes_any_text(
+    path: JsonPath, allowed: bool
+) -> None:
     assert KUBERNETES.allows_string(path) is allowed
 
 

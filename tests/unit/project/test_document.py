@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.core.diagnostics import Report
-from deployctl.core.values import Json, leaves
+from deployctl.core.json_values import Json, leaves
 from deployctl.project.document import read_document
 from tests.unit.project.reading import codes, document, only, parsed, text_at
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.project.document import parse_document
-from deployctl.project.normal import normalise
+from deployctl.project.normalize import normalise
 from deployctl.project.parse import check_same_names, load
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown

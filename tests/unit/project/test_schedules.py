@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.project.durations import seconds
-from deployctl.project.normal import normalise
+from deployctl.project.normalize import normalise
 from tests.unit.project.reading import deployment, only
 
 

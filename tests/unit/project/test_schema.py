@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from deployctl.core.diagnostics import Report
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
 from deployctl.project.document import read_document
 from deployctl.project.parse import load
 from deployctl.project.schema import json_schema

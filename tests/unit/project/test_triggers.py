@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from deployctl.core.values import Json
-from deployctl.project.normal import normalise
+from deployctl.core.json_values import Json
+from deployctl.project.normalize import normalise
 from deployctl.project.triggers import automations, check_triggers
 from tests.unit.project.reading import codes, deployment, only
 

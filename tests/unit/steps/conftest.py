@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.steps.place import Workplace
+from deployctl.steps.context import StepContext
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
 
@@ -19,7 +19,7 @@ def lines() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, lines: list[tuple[str, str]]) -> Workplace:
-    return Workplace(
+def place(tmp_path: Path, lines: list[tuple[str, str]]) -> StepContext:
+    return StepContext(
         tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
     )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deployctl.core.errors import StepFailed
+from deployctl.steps.context import StepContext
 from deployctl.steps.engine import Done, run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.render import Scope
 from tests.unit.steps.conftest import ENVIRON
 
@@ -78,7 +78,7 @@ def own(name: str, **inputs: Any) -> Step:
     ],
 )
 def test_a_function_of_the_project_is_run_where_the_project_is(
-    place: Workplace, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
+    place: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
 ) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     given = {key: str(place.folder) if key == "here" else value for key, value in given.items()}
@@ -101,7 +101,7 @@ def test_a_function_of_the_project_is_run_where_the_project_is(
     ],
 )
 def test_what_json_cannot_say_is_no_output_and_told(
-    place: Workplace, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
+    place: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
 ) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
@@ -119,7 +119,7 @@ def test_what_json_cannot_say_is_no_output_and_told(
         (own("exits", with_="why"), "'own_steps.exits' ended with exit code 1:\nwhy"),
     ],
 )
-def test_a_function_that_fails_says_why(place: Workplace, step: Step, said: str) -> None:
+def test_a_function_that_fails_says_why(place: StepContext, step: Step, said: str) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     with pytest.raises(StepFailed, match="step 'own' of d") as raised:
         run_steps({"d": [step]}, Scope(ENVIRON), place, {})
@@ -129,7 +129,7 @@ def test_a_function_that_fails_says_why(place: Workplace, step: Step, said: str)
 
 @pytest.mark.parametrize("name", ["fails", "fails_later"])
 def test_the_traceback_of_a_function_is_its_own_and_told_once(
-    place: Workplace, lines: list[tuple[str, str]], name: str
+    place: StepContext, lines: list[tuple[str, str]], name: str
 ) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     with pytest.raises(StepFailed) as raised:
@@ -142,7 +142,7 @@ def test_the_traceback_of_a_function_is_its_own_and_told_once(
     assert lines[-1] == ("own", "ValueError: the reason")
 
 
-def fake_python(place: Workplace, name: str, on_pip: str) -> str:
+def fake_python(place: StepContext, name: str, on_pip: str) -> str:
     """An interpreter that does this when it is asked for pip, in the project's folder."""
     python = place.folder / name
     site = place.folder / f"site-of-{name}"
@@ -169,7 +169,7 @@ def fake_python(place: Workplace, name: str, on_pip: str) -> str:
     ],
 )
 def test_what_a_function_requires_is_installed_where_it_is_not_there(
-    place: Workplace, function: str, requires: Any, asked: list[str] | None
+    place: StepContext, function: str, requires: Any, asked: list[str] | None
 ) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     (place.folder / "source").write_text("HERE = 1\ndef given():\n    return {'found': 1}\n")
@@ -183,7 +183,7 @@ def test_what_a_function_requires_is_installed_where_it_is_not_there(
 
 
 def test_what_cannot_be_installed_matters_only_where_the_function_is_missing(
-    place: Workplace,
+    place: StepContext,
 ) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     place = replace(place, python=fake_python(place, "python", "echo no such thing >&2; false"))
@@ -197,14 +197,14 @@ def test_what_cannot_be_installed_matters_only_where_the_function_is_missing(
         run_steps({"d": [option]}, Scope(ENVIRON), place, {})
 
 
-def test_nothing_is_installed_where_deployctl_itself_is(place: Workplace) -> None:
+def test_nothing_is_installed_where_deployctl_itself_is(place: StepContext) -> None:
     step = Step("not_there.at_all", {}, requires=["not there", "nor-this"])
     with pytest.raises(StepFailed, match="where deployctl itself is") as raised:
         run_steps({"d": [step]}, Scope(ENVIRON), place, {})
     assert f"{sys.executable} -m pip install 'not there' nor-this" in str(raised.value.help)
 
 
-def test_uv_installs_for_an_interpreter_that_has_no_pip(place: Workplace) -> None:
+def test_uv_installs_for_an_interpreter_that_has_no_pip(place: StepContext) -> None:
     python = fake_python(place, "python", "echo No module named pip >&2; false")
     uv = place.folder / "uv"
     uv.write_text('#!/bin/sh\necho "$@"\n')
@@ -223,7 +223,7 @@ def test_uv_installs_for_an_interpreter_that_has_no_pip(place: Workplace) -> Non
         Step("prefect.deployments.steps.pip_install_requirements", {}),
     ],
 )
-def test_what_runs_in_another_interpreter_is_another_step(place: Workplace, step: Step) -> None:
+def test_what_runs_in_another_interpreter_is_another_step(place: StepContext, step: Step) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
     done: Done = {}
     for name in ("one", "two"):
@@ -233,14 +233,14 @@ def test_what_runs_in_another_interpreter_is_another_step(place: Workplace, step
         assert name in outputs.values()
 
 
-def test_what_a_function_prints_is_told_while_it_runs(place: Workplace) -> None:
+def test_what_a_function_prints_is_told_while_it_runs(place: StepContext) -> None:
     """It goes on when it was heard."""
     (place.folder / "own_steps.py").write_text(OWN)
     place = replace(place, output=lambda *_: (place.folder / "heard").touch())
     run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), place, {})
 
 
-def test_requirements_are_installed_by_the_projects_interpreter(place: Workplace) -> None:
+def test_requirements_are_installed_by_the_projects_interpreter(place: StepContext) -> None:
     python = place.folder / "python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry_errors import Denied
+from deployctl.clients.registry.errors import Denied
 from deployctl.core.errors import ProgramError, StepFailed
-from deployctl.images.building import Login
-from deployctl.images.engine_errors import BuildFailed
-from deployctl.images.making import Named
-from deployctl.images.model import Image, Recipe
+from deployctl.images.builder import Login
+from deployctl.images.docker.engine_errors import BuildFailed
+from deployctl.images.model import BuildSpec, Image
+from deployctl.images.pipeline import FixedImage
+from deployctl.steps.context import StepContext
 from deployctl.steps.docker import recipe_of
 from deployctl.steps.engine import plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope
@@ -58,7 +58,7 @@ HERE = Path("/project")
 def test_the_inputs_of_a_build_step_are_a_recipe(
     inputs: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    plain = Recipe("team/app", HERE)
+    plain = BuildSpec("team/app", HERE)
     assert recipe_of({"image_name": "team/app", **inputs}, HERE, "") == replace(plain, **changed)
 
 
@@ -85,7 +85,7 @@ def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> Non
     ],
 )
 def test_what_docker_would_refuse_is_refused_before_anything_is_built(
-    at: Callable[[Any], Workplace], inputs: dict[str, Any], said: str
+    at: Callable[[Any], StepContext], inputs: dict[str, Any], said: str
 ) -> None:
     maker = Recorded()
     with pytest.raises(StepFailed, match=said):
@@ -107,7 +107,7 @@ class Recorded:
     def __init__(self, fails: Exception | None = None) -> None:
         self.fails = fails
         self.there: dict[str, Image] = {}
-        self.made: list[Recipe] = []
+        self.made: list[BuildSpec] = []
         self.published: list[tuple[Any, ...]] = []
         self.pins: dict[str, str] = {}
         self.logins: dict[str, Login] = {}
@@ -115,7 +115,7 @@ class Recorded:
     def log_in(self, name: str, login: Login) -> None:
         self.logins[name] = login
 
-    def find(self, recipe: Recipe) -> Image | None:
+    def find(self, recipe: BuildSpec) -> Image | None:
         if self.fails:
             raise self.fails
         return self.there.get(recipe.name)
@@ -123,7 +123,7 @@ class Recorded:
     def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         return self.there.get(name)
 
-    def make(self, recipe: Recipe) -> Image:
+    def make(self, recipe: BuildSpec) -> Image:
         if self.fails:
             raise self.fails
         self.made.append(recipe)
@@ -135,13 +135,13 @@ class Recorded:
         self.published.append((name, tag, more, login))
         return Image(name, tag or "made", "sha256:2")
 
-    def dockerfile(self, recipe: Recipe) -> str:
+    def dockerfile(self, recipe: BuildSpec) -> str:
         return f"FROM {recipe.name}\n"
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Callable[[Any], Workplace]:
-    return lambda maker: Workplace(tmp_path, {}, "python", lambda *_: None, maker=maker)
+def at(tmp_path: Path) -> Callable[[Any], StepContext]:
+    return lambda maker: StepContext(tmp_path, {}, "python", lambda *_: None, maker=maker)
 
 
 def steps(**build: Any) -> list[Step]:
@@ -155,7 +155,7 @@ def steps(**build: Any) -> list[Step]:
 
 
 def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
-    at: Callable[[Any], Workplace],
+    at: Callable[[Any], StepContext],
 ) -> None:
     maker = Recorded()
     wanted = {name: steps(additional_tags=["latest"]) for name in "ab"}
@@ -187,7 +187,7 @@ def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
     ],
 )
 def test_a_push_step_may_leave_the_tag_to_the_name_or_to_what_was_made(
-    at: Callable[[Any], Workplace], inputs: dict[str, Any], asked: tuple[Any, ...], image: str
+    at: Callable[[Any], StepContext], inputs: dict[str, Any], asked: tuple[Any, ...], image: str
 ) -> None:
     maker = Recorded()
     outputs = run_steps({"d": [Step(PUSH, inputs)]}, Scope({}), at(maker), {})["d"]
@@ -196,7 +196,7 @@ def test_a_push_step_may_leave_the_tag_to_the_name_or_to_what_was_made(
 
 
 @pytest.mark.parametrize("login", [{"username": "u"}, ["u", "p"], {"password": "p"}])
-def test_half_a_login_is_refused(at: Callable[[Any], Workplace], login: Any) -> None:
+def test_half_a_login_is_refused(at: Callable[[Any], StepContext], login: Any) -> None:
     step = Step(PUSH, {"image_name": "a", "credentials": login})
     with pytest.raises(StepFailed, match="credentials"):
         run_steps({"d": [step]}, Scope({}), at(Recorded()), {})
@@ -207,7 +207,7 @@ def test_half_a_login_is_refused(at: Callable[[Any], Workplace], login: Any) -> 
     [("", "credentials"), ("docker.io", "credentials"), ("r.test", "docker login")],
 )
 def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
-    at: Callable[[Any], Workplace], registry: str, hint: str
+    at: Callable[[Any], StepContext], registry: str, hint: str
 ) -> None:
     """`docker login` changes nothing about them, unless they are for another registry."""
 
@@ -224,7 +224,7 @@ def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
 
 
 def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
-    at: Callable[[Any], Workplace],
+    at: Callable[[Any], StepContext],
 ) -> None:
     place = at(Recorded())
     run_steps({"d": steps(dockerfile="auto")[:1]}, Scope({}), place, {})
@@ -238,13 +238,13 @@ def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
 
 
 def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
-    at: Callable[[Any], Workplace],
+    at: Callable[[Any], StepContext],
 ) -> None:
     """Else the next build would find a new file there, and so another content."""
     seen: list[list[str]] = []
 
     class Looks(Recorded):
-        def make(self, recipe: Recipe) -> Image:
+        def make(self, recipe: BuildSpec) -> Image:
             seen.append([path.name for path in recipe.folder.iterdir()])
             return super().make(recipe)
 
@@ -253,15 +253,15 @@ def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
     run_steps({"d": kept}, Scope({}), place, {})
     assert seen == [["Dockerfile.generated"]]
     (place.folder / "Dockerfile.generated").unlink()
-    run_steps({"d": kept}, Scope({}), replace(place, maker=Named("team/app:1")), {})
+    run_steps({"d": kept}, Scope({}), replace(place, maker=FixedImage("team/app:1")), {})
     assert list(place.folder.iterdir()) == []
 
 
 def test_a_plan_tells_of_an_input_that_becomes_another_type(
-    at: Callable[[Any], Workplace],
+    at: Callable[[Any], StepContext],
 ) -> None:
     class Has(Recorded):
-        def find(self, recipe: Recipe) -> Image | None:
+        def find(self, recipe: BuildSpec) -> Image | None:
             return Image(recipe.name, "1")
 
     base = Step(BUILD, {"image_name": "base"}, "base")
@@ -271,12 +271,12 @@ def test_a_plan_tells_of_an_input_that_becomes_another_type(
 
 
 def test_a_plan_looks_once_for_what_many_deployments_share(
-    at: Callable[[Any], Workplace],
+    at: Callable[[Any], StepContext],
 ) -> None:
-    asked: list[Recipe] = []
+    asked: list[BuildSpec] = []
 
     class Looks(Recorded):
-        def find(self, recipe: Recipe) -> Image | None:
+        def find(self, recipe: BuildSpec) -> Image | None:
             asked.append(recipe)
             return Image(recipe.name, "content-9")
 
@@ -286,14 +286,14 @@ def test_a_plan_looks_once_for_what_many_deployments_share(
     assert planned["a"] == planned["c"]
 
 
-def test_the_code_of_what_made_a_build_fail_stays(at: Callable[[Any], Workplace]) -> None:
+def test_the_code_of_what_made_a_build_fail_stays(at: Callable[[Any], StepContext]) -> None:
     maker = Recorded(BuildFailed("no such file", help="look"))
     with pytest.raises(StepFailed, match="step 'b' of d: no such file") as raised:
         run_steps({"d": steps()}, Scope({}), at(maker), {})
     assert (raised.value.code, raised.value.help) == (BuildFailed.code, "look")
 
 
-def test_a_plan_knows_images_that_are_there(at: Callable[[Any], Workplace]) -> None:
+def test_a_plan_knows_images_that_are_there(at: Callable[[Any], StepContext]) -> None:
     maker = Recorded()
     maker.there["team/app"] = Image("team/app", "content-9", id="sha256:3")
     planned, problems = plan_steps({"d": steps()}, Scope({}), at(maker))
@@ -303,7 +303,9 @@ def test_a_plan_knows_images_that_are_there(at: Callable[[Any], Workplace]) -> N
     assert (maker.made, maker.published) == ([], [])
 
 
-def test_after_a_step_that_has_to_run_a_plan_knows_nothing(at: Callable[[Any], Workplace]) -> None:
+def test_after_a_step_that_has_to_run_a_plan_knows_nothing(
+    at: Callable[[Any], StepContext],
+) -> None:
     maker = Recorded()
     maker.there["team/app"] = Image("team/app", "content-9")
     script = Step("prefect.deployments.steps.run_shell_script", {"script": "make"})
@@ -311,7 +313,9 @@ def test_after_a_step_that_has_to_run_a_plan_knows_nothing(at: Callable[[Any], W
     assert planned["d"]["b"]["tag"] == Unknown("b", "tag")
 
 
-def test_what_keeps_a_plan_from_looking_is_told_at_the_step(at: Callable[[Any], Workplace]) -> None:
+def test_what_keeps_a_plan_from_looking_is_told_at_the_step(
+    at: Callable[[Any], StepContext],
+) -> None:
     step = replace(steps()[0], path=("build", 0))
     planned, (problem,) = plan_steps({"d": [step]}, Scope({}), at(Recorded(BuildFailed("no"))))
     assert (problem.path, problem.code) == (("build", 0), BuildFailed.code)
@@ -328,9 +332,9 @@ def test_what_keeps_a_plan_from_looking_is_told_at_the_step(at: Callable[[Any], 
     ],
 )
 def test_an_image_that_is_named_is_what_all_steps_give(
-    at: Callable[[Any], Workplace], reference: str, image: str, tag: str
+    at: Callable[[Any], StepContext], reference: str, image: str, tag: str
 ) -> None:
-    maker = Named(reference)
+    maker = FixedImage(reference)
     outputs = run_steps({"d": steps()}, Scope({}), at(maker), {})["d"]
     assert (outputs["b"]["image"], outputs["p"]["tag"]) == (image, tag)
     assert maker.pins == {image: reference}
@@ -356,12 +360,12 @@ BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
     ],
 )
 def test_an_image_is_looked_up_by_the_login_that_pushes_it(
-    at: Callable[[Any], Workplace], push: dict[str, Any], login: Login | None
+    at: Callable[[Any], StepContext], push: dict[str, Any], login: Login | None
 ) -> None:
     """The lookup of a plan and of a build both come before the push step."""
 
     class Stops(Recorded):
-        def make(self, recipe: Recipe) -> Image:
+        def make(self, recipe: BuildSpec) -> Image:
             raise BuildFailed(recipe.name)
 
     document = {"block_type": {"slug": "x"}, "data": {"username": "u", "password": "hidden-one"}}

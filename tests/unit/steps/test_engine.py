@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deployctl.core import redact
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, StepFailed
-from deployctl.core.stop import Stop
+from deployctl.steps.context import StepContext
 from deployctl.steps.engine import Done, plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope
@@ -43,34 +43,34 @@ def shell(script: str, id: str = "", **inputs: Any) -> Step:  # noqa: A002
     ],
 )
 def test_a_script_runs_line_by_line_as_in_prefect(
-    place: Workplace, script: str, inputs: dict[str, Any], stdout: str, stderr: str
+    place: StepContext, script: str, inputs: dict[str, Any], stdout: str, stderr: str
 ) -> None:
     outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), place, {})
     assert outputs["d"] == {"stdout": stdout, "stderr": stderr}
 
 
-def test_a_directory_starts_from_the_folder(place: Workplace) -> None:
+def test_a_directory_starts_from_the_folder(place: StepContext) -> None:
     (place.folder / "sub").mkdir()
     outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), place, {})
     assert outputs["d"]["stdout"] == str((place.folder / "sub").resolve())
 
 
 def test_lines_are_told_unless_the_step_is_quiet(
-    place: Workplace, lines: list[tuple[str, str]]
+    place: StepContext, lines: list[tuple[str, str]]
 ) -> None:
     steps = [shell("echo loud", "a"), shell("echo quiet", "b", stream_output=False)]
     run_steps({"d": steps}, Scope(ENVIRON), place, {})
     assert lines == [("a", "loud")]
 
 
-def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: Workplace) -> None:
+def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'", "count")
     outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), place, {})
     expected = {"stdout": "1", "stderr": ""}
     assert outputs == {name: {"count": expected, **expected} for name in "abc"}
 
 
-def test_what_ran_before_in_the_same_command_does_not_run_again(place: Workplace) -> None:
+def test_what_ran_before_in_the_same_command_does_not_run_again(place: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
     done: Done = {}
     first = run_steps({"a": [step]}, Scope(ENVIRON), place, done)["a"]
@@ -78,8 +78,8 @@ def test_what_ran_before_in_the_same_command_does_not_run_again(place: Workplace
     assert (first["stdout"], second["stdout"]) == ("1", "2")
 
 
-def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: Workplace) -> None:
-    stop = Stop()
+def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: StepContext) -> None:
+    stop = CancellationToken()
     place = replace(place, stop=stop, output=lambda *_: stop.request())
     steps = [shell("sh -c 'echo begun; sleep 60; touch first'"), shell("touch second")]
     with pytest.raises(Interrupted):
@@ -89,13 +89,13 @@ def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: Workplace) ->
     assert list(place.folder.iterdir()) == []
 
 
-def test_a_step_that_a_deployment_has_twice_runs_twice(place: Workplace) -> None:
+def test_a_step_that_a_deployment_has_twice_runs_twice(place: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
     outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), place, {})
     assert [own["stdout"] for own in outputs.values()] == ["2", "2"]
 
 
-def test_steps_that_become_different_by_rendering_run_for_each(place: Workplace) -> None:
+def test_steps_that_become_different_by_rendering_run_for_each(place: StepContext) -> None:
     wanted = {
         name: [shell(f"echo {name}", "first"), shell("echo got {{ first.stdout }}", "second")]
         for name in "ab"
@@ -104,14 +104,14 @@ def test_steps_that_become_different_by_rendering_run_for_each(place: Workplace)
     assert [own["second"]["stdout"] for own in outputs.values()] == ["got a", "got b"]
 
 
-def test_flat_outputs_are_those_of_the_last_step(place: Workplace) -> None:
+def test_flat_outputs_are_those_of_the_last_step(place: StepContext) -> None:
     steps = [shell("echo 1", "one"), shell("echo 2", "two"), shell("echo {{ stdout }}3")]
     outputs = run_steps({"d": steps}, Scope(ENVIRON), place, {})["d"]
     assert (outputs["one"]["stdout"], outputs["two"]["stdout"]) == ("1", "2")
     assert outputs["stdout"] == "23"
 
 
-def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
+def test_inputs_take_environment_and_blocks(place: StepContext) -> None:
     library = Library({(Kind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
     steps = [shell("echo {{ $WHO }} {{ prefect.variables.v }}")]
     outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place, {})
@@ -132,7 +132,7 @@ def test_inputs_take_environment_and_blocks(place: Workplace) -> None:
     ],
 )
 def test_a_failure_names_step_deployments_and_reason(
-    place: Workplace, step: Step, said: list[str]
+    place: StepContext, step: Step, said: list[str]
 ) -> None:
     after = shell("touch after")
     wanted = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
@@ -152,7 +152,7 @@ def test_a_failure_names_step_deployments_and_reason(
     ],
 )
 def test_secrets_are_masked_in_lines_and_failures(
-    place: Workplace, lines: list[tuple[str, str]], script: str, env: dict[str, str]
+    place: StepContext, lines: list[tuple[str, str]], script: str, env: dict[str, str]
 ) -> None:
     environ = {**ENVIRON, "API_TOKEN": "hunter2-the-second"}
     steps = [shell(script, "s", env=env), shell(f"{script}\nfalse", env=env)]
@@ -164,14 +164,14 @@ def test_secrets_are_masked_in_lines_and_failures(
     assert "swordfish" not in told
 
 
-def test_steps_of_different_deployments_run_at_the_same_time(place: Workplace) -> None:
+def test_steps_of_different_deployments_run_at_the_same_time(place: StepContext) -> None:
     """Each waits for what the other leaves behind."""
     wait = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done'"
     wanted = {"a": [shell(wait.format("a", "b"))], "b": [shell(wait.format("b", "a"))]}
     run_steps(wanted, Scope(ENVIRON), place, {})
 
 
-def test_a_failure_is_told_while_other_steps_still_run(place: Workplace) -> None:
+def test_a_failure_is_told_while_other_steps_still_run(place: StepContext) -> None:
     """The other one ends when that was heard."""
     lines: list[tuple[str, str]] = []
 
@@ -195,7 +195,7 @@ def test_a_failure_is_told_while_other_steps_still_run(place: Workplace) -> None
     assert lines == []
 
 
-def test_a_working_directory_is_that_of_the_steps_after_it(place: Workplace) -> None:
+def test_a_working_directory_is_that_of_the_steps_after_it(place: StepContext) -> None:
     (place.folder / "sub" / "below").mkdir(parents=True)
     function = "prefect.deployments.steps.set_working_directory"
     moves = [Step(function, {"directory": each}) for each in ("sub", "below")]
@@ -205,7 +205,7 @@ def test_a_working_directory_is_that_of_the_steps_after_it(place: Workplace) -> 
     assert Path(outputs["b"]["stdout"]) == place.folder.resolve()
 
 
-def test_a_working_directory_can_be_named_by_later_steps(place: Workplace) -> None:
+def test_a_working_directory_can_be_named_by_later_steps(place: StepContext) -> None:
     (place.folder / "sub").mkdir()
     function = "prefect.deployments.steps.set_working_directory"
     steps = [Step(function, {"directory": "sub"}, "moved")]
@@ -223,7 +223,7 @@ def test_a_plan_expects_anything_of_a_function_of_the_project() -> None:
     assert str(lookup(outputs["d"], "whatever")) == "(known after build)"
 
 
-def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: Workplace) -> None:
+def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: StepContext) -> None:
     steps = [shell("touch ran", "tag"), shell("echo {{ tag.stdout }} {{ $WHO }} {{ WHO }}")]
     outputs, problems = plan_steps({"d": steps}, Scope(ENVIRON))
     assert problems == []

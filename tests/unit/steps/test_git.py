@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from deployctl.core.errors import StepFailed
+from deployctl.steps.context import StepContext
 from deployctl.steps.engine import run_steps
 from deployctl.steps.git import _access
 from deployctl.steps.model import Step
-from deployctl.steps.place import Workplace
 from deployctl.templating.render import Scope
 
 PASSWORD = "p:w/d%"
@@ -66,7 +66,7 @@ class Project:
         self, wanted: Sequence[Mapping[str, Any]], function: str = "deployments.steps.git_clone"
     ) -> set[Path]:
         """Where steps of several deployments have put it."""
-        place = Workplace(self.folder, self.environ, sys.executable, lambda *_: None)
+        place = StepContext(self.folder, self.environ, sys.executable, lambda *_: None)
         steps = {
             str(number): [
                 Step(f"prefect.{function}", {"repository": self.origin.as_uri(), **inputs})

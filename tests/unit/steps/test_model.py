@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.values import Path
-from deployctl.images import buildx, engine
+from deployctl.core.json_values import JsonPath
+from deployctl.images.docker import buildx, engine
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective, parse_steps
 
@@ -211,7 +211,7 @@ def test_a_template_may_become_what_is_needed() -> None:
     ],
 )
 def test_what_cannot_run_is_told_before_anything_runs(
-    step: Step, path: Path, code: str, said: str
+    step: Step, path: JsonPath, code: str, said: str
 ) -> None:
     (problem,) = check_steps([step])
     assert (problem.code, problem.path) == (code, path)

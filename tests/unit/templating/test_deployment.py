@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.values import Path
+from deployctl.core.json_values import JsonPath
 from deployctl.templating.deployment import malformed_placeholders, rule_for
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
@@ -18,7 +18,7 @@ SCOPE = Scope(
 ALL = "{{ $ENV }} {{ image }} {{ prefect.variables.v }} {{ ctx.flow.id }}"
 
 
-def only_env(path: Path) -> bool:
+def only_env(path: JsonPath) -> bool:
     return path[0] == "env"
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from deployctl.core.diagnostics import Report, Severity, Span
-from deployctl.core.values import Path
+from deployctl.core.json_values import JsonPath
 from deployctl.templating.problems import Problem, tell
 
 
 def test_problems_become_diagnostics_at_the_places_of_their_paths() -> None:
-    def where(path: Path) -> Span:
+    def where(path: JsonPath) -> Span:
         return Span("prefect.yaml", len(path), 1, len(path), 2)
 
     problem = Problem(("tags", 1), "DC302", "not set", "set it")

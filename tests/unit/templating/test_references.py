@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.api.talk import Request
+from deployctl.api.calls import Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
 from deployctl.templating.grammar import Kind

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.core.values import leaves
+from deployctl.core.json_values import leaves
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
 from deployctl.templating.render import Scope, Treatment, render

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from deployctl.api.talk import Request
-from deployctl.core.values import Json
-from deployctl.worker.runs import FINAL
+from deployctl.api.calls import Request
+from deployctl.core.json_values import Json
+from deployctl.worker.server.runs import FINAL
 
 POOL = "pool"
 FLOW = "flow"

@@ -13,34 +13,34 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
+from deployctl.api.calls import Request, call
 from deployctl.api.dialect import Dialect
-from deployctl.api.driver import follow
+from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
-from deployctl.api.talk import Request, ask
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, NotFound, ServerFault
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
-from deployctl.jobs.model import Description
-from deployctl.worker.chronicle import Chronicle
-from deployctl.worker.decide import Action, Remove, decide
-from deployctl.worker.events import Worker as WorkerName
-from deployctl.worker.flow_logs import FlowLogs
-from deployctl.worker.hands import Hands, Message
-from deployctl.worker.journal import Level
+from deployctl.core.json_values import Json
+from deployctl.jobs.model import JobSpec
+from deployctl.worker.control.decide import Action, DeleteJob, decide
+from deployctl.worker.control.executor import ActionExecutor, Message
+from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.event_log import Level
 from deployctl.worker.model import (
-    Changed,
     Job,
-    Listed,
-    News,
-    NotNow,
+    JobChanged,
+    JobsListed,
+    JobVanished,
     Phase,
     Run,
+    RuntimeUnavailable,
+    RuntimeUpdate,
     Tell,
-    Vanished,
-    Watch,
+    WatchStatus,
 )
-from deployctl.worker.runs import active, by_ids, due, run_of
-from deployctl.worker.table import Table
+from deployctl.worker.server.events import Worker as WorkerName
+from deployctl.worker.server.flow_logs import FlowLogs
+from deployctl.worker.server.run_reporter import RunReporter
+from deployctl.worker.server.runs import active, by_ids, due, run_of
 from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Clock, Missing, Server
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Cluster:
     clock: Clock
     jobs: dict[str, Job] = field(default_factory=dict)
     """By name."""
-    news: list[News] = field(default_factory=list)
+    news: list[RuntimeUpdate] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     """The attempts of all jobs that there ever were."""
     begun: set[str] = field(default_factory=set)
@@ -169,7 +169,7 @@ class Cluster:
         if name not in self.jobs:
             self.leftovers.add(name)
 
-    def create(self, name: str, description: Description) -> Job:
+    def create(self, name: str, description: JobSpec) -> Job:
         if name not in self.jobs:
             if description.attempt in self.begun or self.of(description.attempt):
                 self.doubled.append(description.attempt)
@@ -191,7 +191,7 @@ class Cluster:
 
     def put(self, job: Job) -> None:
         self.jobs[job.name] = job
-        self.news.append(Changed(job))
+        self.news.append(JobChanged(job))
 
     def delete(self, name: str) -> None:
         """Asks for the deletion of a job; one that has something running takes its time."""
@@ -200,7 +200,7 @@ class Cluster:
 
     def gone(self, name: str) -> None:
         job = self.jobs.pop(name)
-        self.news.append(Vanished(job.attempt))
+        self.news.append(JobVanished(job.attempt))
 
     def of(self, attempt: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.attempt == attempt]
@@ -214,7 +214,7 @@ class SimulatedRuntime:
     cluster: Cluster
     owner: str = OWNER
 
-    def start(self, description: Description) -> Job:
+    def start(self, description: JobSpec) -> Job:
         self._carry(lambda: self.cluster.prepare(description.name))
         return self._carry(lambda: self.cluster.create(description.name, description))
 
@@ -227,28 +227,28 @@ class SimulatedRuntime:
     def find(
         self,
         attempt: str,
-        description: Description | None = None,  # noqa: ARG002
+        description: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         return self._carry(lambda: next(iter(self.cluster.of(attempt)), None))
 
-    def abandon(self, description: Description) -> None:
+    def abandon(self, description: JobSpec) -> None:
         self._carry(lambda: self.cluster.leftovers.discard(description.name))
 
     def log(self, job: Job, lines: int) -> Sequence[str]:
         return self._carry(lambda: [f"{lines} lines of {job.name}"])
 
-    def watch(self, tell: Tell, stop: Stop) -> None:
+    def watch(self, tell: Tell, stop: CancellationToken) -> None:
         raise NotImplementedError("a test lets a worker hear")
 
-    def watches(self) -> Iterable[Watch]:
+    def watches(self) -> Iterable[WatchStatus]:
         return ()
 
     def _carry(self, deed: Callable[[], T]) -> T:
         def refused() -> T:
-            raise NotNow("refused")
+            raise RuntimeUnavailable("refused")
 
-        return self.wire.carry(deed, NotNow("overloaded"), refused)
+        return self.wire.carry(deed, RuntimeUnavailable("overloaded"), refused)
 
 
 @dataclass(slots=True)
@@ -272,8 +272,8 @@ class Process:
     leads: bool
     wire: Wire = field(init=False)
     session: Session = field(init=False)
-    hands: Hands = field(init=False)
-    table: Table = field(init=False)
+    hands: ActionExecutor = field(init=False)
+    table: StateStore = field(init=False)
     inbox: list[Message] = field(default_factory=list)
     at_work: list[tuple[Action, int]] = field(default_factory=list)
     heard: int = 0
@@ -283,15 +283,15 @@ class Process:
         clock = self.world.clock
         self.wire = Wire(self.world)
         self.session = cast("Session", Line(self.wire, self.world.server))
-        self.table = Table(clock=lambda: clock.now)
+        self.table = StateStore(clock=lambda: clock.now)
         journal = Defects(self.world.violations)
         dialect = Dialect((3, 8, 8) if self.world.server.major == 3 else (2, 20, 26))
         logs = FlowLogs(self.session.send, self.session.server_time, enabled=False)
-        self.hands = Hands(
+        self.hands = ActionExecutor(
             session=self.session,
             runtime=SimulatedRuntime(self.wire, self.world.cluster),
             describe=self._describe,
-            chronicle=Chronicle(
+            chronicle=RunReporter(
                 session=self.session,
                 dialect=dialect,
                 logs=logs,
@@ -307,9 +307,9 @@ class Process:
             salt=self.salt,
         )
 
-    def _describe(self, run: Run) -> Description:
-        follow(ask(Request("GET", f"/deployments/{DEPLOYMENT}")), self.session)
-        return Description(
+    def _describe(self, run: Run) -> JobSpec:
+        run_inline(call(Request("GET", f"/deployments/{DEPLOYMENT}")), self.session)
+        return JobSpec(
             run=run.id,
             attempt=run.attempt,
             pool="pool-id",
@@ -322,18 +322,18 @@ class Process:
 
     def poll(self) -> None:
         begun = self.world.clock.now
-        rows = follow(due({"name": POOL, "id": POOL}, [], begun), self.session)
+        rows = run_inline(due({"name": POOL, "id": POOL}, [], begun), self.session)
         offered = [run_of(row, OWNER) for row in rows]
         self.inbox.append(lambda table: table.offer(offered, begun))
 
     def sync(self) -> None:
         if not self.leads:
-            self.inbox.append(Table.trim)
+            self.inbox.append(StateStore.trim)
             return
         begun = self.world.clock.now
-        runs = follow(active("pool-id", OWNER), self.session)
+        runs = run_inline(active("pool-id", OWNER), self.session)
         others = {job.run for job in self.table.jobs.values()} - {run.id for run in runs}
-        runs += follow(by_ids(others, OWNER), self.session)
+        runs += run_inline(by_ids(others, OWNER), self.session)
         self.inbox.append(lambda table: table.sync(others, runs, begun))
 
     def listen(self) -> None:
@@ -342,7 +342,7 @@ class Process:
         if self.heard:
             self.inbox += cluster.news[self.heard - 1 :]
         else:
-            self.inbox.append(Listed(PLACE, tuple(cluster.jobs.values()), self.world.clock.now))
+            self.inbox.append(JobsListed(PLACE, tuple(cluster.jobs.values()), self.world.clock.now))
         self.heard = len(cluster.news) + 1
 
     def relist(self) -> None:
@@ -387,4 +387,4 @@ class Process:
 
 
 def run_of_action(action: Action) -> str:
-    return action.job.run if isinstance(action, Remove) else action.run.id
+    return action.job.run if isinstance(action, DeleteJob) else action.run.id

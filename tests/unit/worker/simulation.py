@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
-from deployctl.api.talk import Request
+from deployctl.api.calls import Request
 from deployctl.core.errors import DeployctlError
-from deployctl.worker.mark import Mark, marked, read_mark
 from deployctl.worker.model import Job, Phase
-from deployctl.worker.runs import FINAL
+from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
+from deployctl.worker.server.runs import FINAL
 from tests.unit.worker.simulated_server import Clock, Missing, Proposed, Server, judge
 from tests.unit.worker.simulated_worker import OWNER, Befalls, Cluster, Death, Event, Process
 
@@ -151,7 +151,7 @@ class World:
         run = self._pick(self.runs, number)
         kind = self.server.type_of(run)
         if kind == "SCHEDULED":
-            message = marked("Claimed.", Mark(STRANGER)) if number else ""
+            message = with_marker("Claimed.", ClaimMarker(STRANGER)) if number else ""
             self.server.propose(run, Proposed("PENDING", "Pending"), message)
         elif kind in ("PENDING", "RUNNING") and not self.attempt_of(run):
             name = self.server.rows[run]["state_name"]
@@ -216,7 +216,7 @@ class World:
         claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", "Pending")]
         if not claims or self.server.type_of(run) == "SCHEDULED":
             return ""
-        mark = read_mark(claims[-1]["message"])
+        mark = parse_marker(claims[-1]["message"])
         return str(claims[-1]["id"]) if mark and mark.owner == OWNER else ""
 
     def unsettled(self) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import typer.main
 
 from deployctl.cli.commands import app
-from deployctl.worker.metrics import Counts, Sample, families
-from deployctl.worker.runtimes.kubernetes import rights
+from deployctl.worker.health.health_state import HealthState
+from deployctl.worker.health.metrics import Counts, Sample, families
+from deployctl.worker.runtimes.kubernetes import rbac
 from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
-from deployctl.worker.vitals import Vitals
 
 PAGE = (Path(__file__).parents[3] / "docs" / "worker.md").read_text(encoding="utf-8")
 PREFIX = "PREFECT_INTEGRATIONS_KUBERNETES_"
@@ -37,7 +37,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    metrics = families(Counts({}, {}), Sample(), Vitals({}, {}), 0.0, 0.0)
+    metrics = families(Counts({}, {}), Sample(), HealthState({}, {}), 0.0, 0.0)
     there = {each.name + ("_total" if each.type == "counter" else "") for each in metrics}
     assert first_column(section("Metrics")) == there
 
@@ -54,7 +54,7 @@ def test_every_option_is_described() -> None:
 
 
 def test_every_right_is_described() -> None:
-    wanted = (*rights.JOBS, *rights.SECRETS, *rights.LEASES, *rights.EVENTS, *rights.IDENTITY)
+    wanted = (*rbac.JOBS, *rbac.SECRETS, *rbac.LEASES, *rbac.EVENTS, *rbac.IDENTITY)
     rows = re.findall(r"^\| (.*?) ?\| `(.+?)` \| (.+?) \|", section("Rights in the cluster"), re.M)
     described = {(group.strip("`"), resource, verbs) for group, resource, verbs in rows}
     assert described == {(each.group, each.resource, ", ".join(each.verbs)) for each in wanted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.worker.mark import Mark, marked, read_mark
+from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
 from tests.unit.worker.simulated_worker import Meanwhile
 from tests.unit.worker.simulation import World
 
@@ -23,9 +23,9 @@ def test_a_run_that_is_renamed_while_two_workers_create_its_job_gets_one(major: 
 
 @pytest.mark.parametrize("name", ["", "red-fox", "Réd fox ] [deployctl x]\n%", "x" * 500])
 def test_a_claim_says_what_its_run_was_called(name: str) -> None:
-    mark = Mark("cluster/ns/pool", name=name)
-    assert read_mark(marked("Claimed by worker 'w'.", mark)) == mark
+    mark = ClaimMarker("cluster/ns/pool", name=name)
+    assert parse_marker(with_marker("Claimed by worker 'w'.", mark)) == mark
 
 
 def test_a_mark_without_a_name_is_read() -> None:
-    assert read_mark("Claimed. [deployctl me]") == Mark("me")
+    assert parse_marker("Claimed. [deployctl me]") == ClaimMarker("me")

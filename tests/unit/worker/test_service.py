@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from deployctl.core.stop import Stop
-from deployctl.worker.metrics import Metrics
+from deployctl.core.cancellation import CancellationToken
+from deployctl.worker.control.reconciler import Reconciler
+from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.health.health_state import HealthMonitor
+from deployctl.worker.health.metrics import Metrics
 from deployctl.worker.model import Job, Phase
-from deployctl.worker.reconciler import Reconciler
 from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
-from deployctl.worker.table import Table
-from deployctl.worker.vitals import Monitor
 from tests.support.kubernetes_jobs import Notes
 
 NOBODY = cast(Any, None)
@@ -23,18 +23,18 @@ class Lead:
     def __init__(self, leads: bool) -> None:
         self.leads = leads
 
-    def campaign(self, stop: Stop) -> None:
+    def campaign(self, stop: CancellationToken) -> None:
         """Nothing changes."""
 
 
-def service(table: Table, *, leads: bool) -> Service:
+def service(table: StateStore, *, leads: bool) -> Service:
     """A worker that has polled once."""
-    stop, notes, lead = Stop(), Notes(), Lead(leads)
+    stop, notes, lead = CancellationToken(), Notes(), Lead(leads)
     reconciler = Reconciler(
         leadership=lead,
         chronicle=NOBODY,
         journal=notes,
-        metrics=Metrics(Monitor(), lambda: 0.0),
+        metrics=Metrics(HealthMonitor(), lambda: 0.0),
         now=lambda: 0.0,
         worker="w",
         limit=None,
@@ -51,10 +51,10 @@ def service(table: Table, *, leads: bool) -> Service:
         describer=NOBODY,
         chronicle=NOBODY,
         reconciler=reconciler,
-        monitor=Monitor(),
+        monitor=HealthMonitor(),
         journal=notes,
         stop=stop,
-        halt=Stop(),
+        halt=CancellationToken(),
         _polls=1,
     )
 
@@ -74,4 +74,4 @@ def test_it_waits_for_what_is_its_own_to_do(
     phase: Phase, worker: str, leads: bool, done: bool
 ) -> None:
     job = Job("run", "claim", "job", "flows", "flows:job", worker, phase, 0.0)
-    assert service(Table(jobs={"claim": job}), leads=leads)._is_done() is done
+    assert service(StateStore(jobs={"claim": job}), leads=leads)._is_done() is done

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.errors import SettingsError, UsageError
-from deployctl.worker.journal import Level
+from deployctl.worker.event_log import Level
 from deployctl.worker.settings import (
     KUBERNETES_NAMES,
     NAMES,

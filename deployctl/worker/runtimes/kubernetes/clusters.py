@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
-from deployctl.core.values import Json, canonical
-from deployctl.worker.journal import Journal, Level
-from deployctl.worker.model import Job, NotNow
+from deployctl.core.json_values import Json, canonical
+from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.model import Job, RuntimeUnavailable
 
 Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
 """Opens a cluster: the one of a `cluster_config`, or the worker's own for None."""
@@ -58,7 +58,7 @@ class Clusters:
     def __init__(
         self,
         connect: Connect,
-        journal: Journal,
+        journal: EventLog,
         *,
         uid: str = "",
         pid_has_uid: bool = False,
@@ -113,7 +113,7 @@ class Clusters:
             return self.own, namespace
         with self._lock:
             if key not in self._known:
-                raise NotNow(f"the cluster of job '{job.name}' is not connected yet")
+                raise RuntimeUnavailable(f"the cluster of job '{job.name}' is not connected yet")
             return self._known[key], namespace
 
     def _cluster(self, kube: Kube, key: str, uid: str = "") -> Cluster:
@@ -125,10 +125,10 @@ class Clusters:
             found = kube.request("GET", "/api/v1/namespaces/kube-system")
             return str(found["metadata"]["uid"])
         except KubeUnreachable as error:
-            raise NotNow(f"{error} ({kube.source})") from error
+            raise RuntimeUnavailable(f"{error} ({kube.source})") from error
         except KubeRefused as error:
             if error.passes:
-                raise NotNow(f"{error} ({kube.source})") from error
+                raise RuntimeUnavailable(f"{error} ({kube.source})") from error
         uid = _short_hash(kube.authority())
         self._journal.tell(
             Level.WARNING,

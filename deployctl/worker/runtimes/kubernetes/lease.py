@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
-from deployctl.worker.journal import Journal, Level
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.json_values import Json
+from deployctl.worker.event_log import EventLog, Level
 
 DURATION = 15.0
 """Seconds without a renewal after which another takes over."""
@@ -37,7 +37,7 @@ class LeaseLeadership:
     kube: Kube
     name: str
     identity: str
-    journal: Journal
+    journal: EventLog
     clock: Callable[[], float] = time.monotonic
     duration: float = DURATION
     _until: float = -math.inf
@@ -53,7 +53,7 @@ class LeaseLeadership:
         """Whether this worker observes at the moment."""
         return self._everyone or self.clock() < self._until
 
-    def campaign(self, stop: Stop) -> None:
+    def campaign(self, stop: CancellationToken) -> None:
         """Tries to lead until asked to stop, and then gives the lead up."""
         while not stop.asked:
             self.step()

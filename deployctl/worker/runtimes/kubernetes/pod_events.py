@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from deployctl.core.values import Json
-from deployctl.worker.events import event, related, worker_id
-from deployctl.worker.runtimes.kubernetes.causes import pod_cause, pod_reason
+from deployctl.core.json_values import Json
+from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause, pod_reason
+from deployctl.worker.server.events import event, related, worker_id
 
 _PHASES = frozenset(("Pending", "Running", "Succeeded", "Failed"))
 _TAKEN = frozenset(("Evicted", "Preempted"))

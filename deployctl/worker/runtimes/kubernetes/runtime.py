@@ -14,23 +14,31 @@ from typing import TypeVar
 
 from deployctl.clients.kubeconfig import NoCluster
 from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
+from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
-from deployctl.core.stop import Stop
-from deployctl.core.values import Json
+from deployctl.core.json_values import Json
+from deployctl.jobs.job_labels import ATTEMPT, OWNER, POOL, owned
 from deployctl.jobs.manifest import Manifest, Secrecy, build
-from deployctl.jobs.marks import ATTEMPT, OWNER, POOL, owned
-from deployctl.jobs.model import Description, Undescribable
-from deployctl.worker.journal import Journal
-from deployctl.worker.model import Cause, Job, Leadership, NotNow, StartFailed, Tell, Watch
+from deployctl.jobs.model import InvalidJobSpec, JobSpec
+from deployctl.worker.event_log import EventLog
+from deployctl.worker.model import (
+    Cause,
+    Job,
+    Leadership,
+    RuntimeUnavailable,
+    StartFailed,
+    Tell,
+    WatchStatus,
+)
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
-from deployctl.worker.runtimes.kubernetes.creating import create, patiently
-from deployctl.worker.runtimes.kubernetes.facts import combine, job_facts
+from deployctl.worker.runtimes.kubernetes.informer import SILENCE, path_of
+from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
+from deployctl.worker.runtimes.kubernetes.job_creation import create, patiently
+from deployctl.worker.runtimes.kubernetes.job_secrets import Secrets
+from deployctl.worker.runtimes.kubernetes.job_store import WatchedKind
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
-from deployctl.worker.runtimes.kubernetes.observing import Observer
-from deployctl.worker.runtimes.kubernetes.output import last_lines
-from deployctl.worker.runtimes.kubernetes.picture import Kind
-from deployctl.worker.runtimes.kubernetes.secrets import Secrets
-from deployctl.worker.runtimes.kubernetes.watching import SILENCE, path_of
+from deployctl.worker.runtimes.kubernetes.pod_logs import last_lines
+from deployctl.worker.runtimes.kubernetes.status import combine, job_facts
 from deployctl.worker.settings import KubernetesSettings
 
 T = TypeVar("T")
@@ -44,7 +52,7 @@ class KubernetesRuntime:
         connect: Connect,
         pool_id: str,
         settings: KubernetesSettings,
-        journal: Journal,
+        journal: EventLog,
         *,
         major: int,
         clock: Callable[[], float] = time.time,
@@ -68,7 +76,7 @@ class KubernetesRuntime:
         self._settings = settings
         self._sleep = sleep
         self._secrets = Secrets(settings, journal)
-        self._observer = Observer(
+        self._observer = InformerManager(
             self._clusters,
             f"{POOL}={pool_id},{OWNER}={owned(self.owner)[OWNER]},{ATTEMPT}",
             journal,
@@ -83,7 +91,7 @@ class KubernetesRuntime:
         name = f"deployctl-{self._pool}"
         return LeaseLeadership(self._clusters.own.kube, name, identity, self._journal)
 
-    def start(self, description: Description) -> Job:
+    def start(self, description: JobSpec) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.
 
         Raises StartFailed when the cluster refuses it for good, NotNow when it may take it later.
@@ -112,7 +120,7 @@ class KubernetesRuntime:
         }
         _now_or_later(lambda: cluster.kube.request("DELETE", _path(namespace, job.name), body=body))
 
-    def abandon(self, description: Description) -> None:
+    def abandon(self, description: JobSpec) -> None:
         """Deletes the Secret that was made for the job; who may not do that, leaves it."""
         cluster = self._cluster_of(description)
         self._secrets.drop(cluster.kube, self._manifest(description, self._secrets.secrecy()))
@@ -132,9 +140,7 @@ class KubernetesRuntime:
         cluster, namespace = self._clusters.at(job)
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
-    def find(
-        self, attempt: str, description: Description | None = None, pid: str = ""
-    ) -> Job | None:
+    def find(self, attempt: str, description: JobSpec | None = None, pid: str = "") -> Job | None:
         """Asks the cluster for the job of this attempt, wherever it looks, and whatever its name:
         a run's name and the variables that name and place a job can be changed meanwhile. Without a
         description, all clusters that are known are asked.
@@ -149,31 +155,31 @@ class KubernetesRuntime:
         try:
             for cluster in clusters:
                 for scope in self._observer.scopes(cluster):
-                    path = path_of(Kind.JOBS, scope)
+                    path = path_of(WatchedKind.JOBS, scope)
                     for job in cluster.kube.listing(path, f"{ATTEMPT}={attempt}", dict).items:
                         return self._observer.told(cluster, attempt) or _job(cluster, job)
         except (KubeRefused, KubeUnreachable) as error:
-            raise NotNow(str(error)) from error
+            raise RuntimeUnavailable(str(error)) from error
         return None
 
-    def watch(self, tell: Tell, stop: Stop) -> None:
+    def watch(self, tell: Tell, stop: CancellationToken) -> None:
         """Tells of all jobs, then of every change, until asked to stop."""
         self._observer.run(tell, stop)
 
-    def watches(self) -> Iterable[Watch]:
+    def watches(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing, a line for each place, or one for all of a cluster (`*`)."""
         return self._observer.watches()
 
-    def _cluster_of(self, description: Description) -> Cluster:
+    def _cluster_of(self, description: JobSpec) -> Cluster:
         try:
             return self._clusters.of(description.configuration)
         except NoCluster as error:
             raise _hopeless("NoCluster", error) from error
 
-    def _manifest(self, description: Description, secrecy: Secrecy) -> Manifest:
+    def _manifest(self, description: JobSpec, secrecy: Secrecy) -> Manifest:
         try:
             return build(description, owner=self.owner, secrecy=secrecy)
-        except Undescribable as error:
+        except InvalidJobSpec as error:
             raise _hopeless("Undescribable", error) from error
 
     def _patiently(self, ask: Callable[[], T]) -> T:
@@ -202,11 +208,11 @@ def _now_or_later(ask: Callable[[], object]) -> None:
     try:
         ask()
     except KubeUnreachable as error:
-        raise NotNow(str(error)) from error
+        raise RuntimeUnavailable(str(error)) from error
     except KubeRefused as error:
         if error.status != 404:
-            raise NotNow(str(error)) from error
+            raise RuntimeUnavailable(str(error)) from error
 
 
 def _path(namespace: str, job: str) -> str:
-    return f"{path_of(Kind.JOBS, namespace)}/{job}"
+    return f"{path_of(WatchedKind.JOBS, namespace)}/{job}"

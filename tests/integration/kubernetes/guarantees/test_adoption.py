@@ -6,14 +6,14 @@ import math
 
 from deployctl.clients.kubernetes import PAGE
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 MANY = 60
 """Jobs: more than a page of a list, and no more than a busy server takes in its time."""
 REPORTED = "/set_state$"
 
 
-def states(bench: Bench) -> dict[str, str]:
+def states(bench: WorkerHarness) -> dict[str, str]:
     """The id of the state of every run of the pool."""
     asked = {
         "work_pools": {"name": {"any_": [bench.pool]}},
@@ -24,12 +24,12 @@ def states(bench: Bench) -> dict[str, str]:
     return {run["id"]: run["state_id"] for run in found}
 
 
-def has_pid(bench: Bench, run: str) -> bool:
+def has_pid(bench: WorkerHarness, run: str) -> bool:
     """Whether the server knows where the run's Job is."""
     return bool(bench.read(run)["infrastructure_pid"])
 
 
-def test_jobs_are_adopted_after_a_restart(bench: Bench) -> None:
+def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
     """Guarantee 4: from two lists, whatever their number; what happens later is reported."""
     runs = [bench.run() for _ in range(MANY)]
     with bench.worker() as worker:
@@ -63,7 +63,7 @@ def test_jobs_are_adopted_after_a_restart(bench: Bench) -> None:
     assert not bench.kube_proxy.seen("GET", "/jobs/.")
 
 
-def test_a_job_that_disappeared_is_noticed(bench: Bench) -> None:
+def test_a_job_that_disappeared_is_noticed(bench: WorkerHarness) -> None:
     """Guarantee 5: a claim of somebody else has no Job of ours either, and is left alone."""
     foreign = bench.run()
     bench.report(foreign, "PENDING")

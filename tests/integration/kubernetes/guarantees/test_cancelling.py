@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 from tests.support.waiting import PATIENCE, until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 DEAF = {"command": "python -m prefect.engine"}
 
 
 @contextmanager
-def no_room_for_pods(bench: Bench) -> Iterator[None]:
+def no_room_for_pods(bench: WorkerHarness) -> Iterator[None]:
     """The Jobs of the namespace get no pods."""
     path = f"/api/v1/namespaces/{bench.namespace}/resourcequotas"
     body = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
@@ -27,25 +27,25 @@ def no_room_for_pods(bench: Bench) -> Iterator[None]:
         bench.kube.request("DELETE", f"{path}/none")
 
 
-def submitted(bench: Bench, run: str) -> None:
+def submitted(bench: WorkerHarness, run: str) -> None:
     """The run's Job is there, and the server knows of it."""
     bench.await_job(run)
     until(lambda: bench.read(run)["infrastructure_pid"], bench.workers_said)
 
 
-def pulls(bench: Bench, run: str) -> None:
+def pulls(bench: WorkerHarness, run: str) -> None:
     """The node pulls the image."""
     submitted(bench, run)
     bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
 
 
-def begins(bench: Bench, run: str) -> None:
+def begins(bench: WorkerHarness, run: str) -> None:
     """The flow runs."""
     submitted(bench, run)
     bench.begin(run)
 
 
-def cancelled_without_job(bench: Bench, run: str) -> None:
+def cancelled_without_job(bench: WorkerHarness, run: str) -> None:
     """The run is CANCELLED, its Job is gone, and was gone before that was said."""
     bench.await_no_job(run)
     bench.await_state(run, "CANCELLED")
@@ -55,7 +55,7 @@ def cancelled_without_job(bench: Bench, run: str) -> None:
 class TestCancelWorksInEveryPhase:
     """Guarantee 15."""
 
-    def test_before_there_is_a_pod(self, bench: Bench) -> None:
+    def test_before_there_is_a_pod(self, bench: WorkerHarness) -> None:
         run = bench.run()
         with no_room_for_pods(bench), bench.worker():
             submitted(bench, run)
@@ -64,7 +64,7 @@ class TestCancelWorksInEveryPhase:
 
     @pytest.mark.parametrize("comes_to", [pulls, begins])
     def test_with_nobody_who_hears(
-        self, bench: Bench, comes_to: Callable[[Bench, str], None]
+        self, bench: WorkerHarness, comes_to: Callable[[WorkerHarness, str], None]
     ) -> None:
         """A job that pulls, or whose engine hangs; beside it, one that was CANCELLED by force."""
         run, forced = bench.run(), bench.run()
@@ -77,9 +77,9 @@ class TestCancelWorksInEveryPhase:
             bench.await_no_job(forced)
             assert bench.types(forced)[-1] == "CANCELLED"
 
-    def test_while_the_flow_hears_it_or_cannot(self, bench: Bench) -> None:
+    def test_while_the_flow_hears_it_or_cannot(self, bench: WorkerHarness) -> None:
         hears, deaf = bench.run(), bench.run(job_variables=DEAF)
-        with bench.worker(hurry=Hurry(cancel_grace=PATIENCE)) as worker:
+        with bench.worker(hurry=FastTimings(cancel_grace=PATIENCE)) as worker:
             for run in (hears, deaf):
                 begins(bench, run)
                 bench.report(run, "CANCELLING")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.waiting import until
-from tests.support.worker import Bench, without_hand_backs
+from tests.support.worker_harness import WorkerHarness, without_hand_backs
 
 JOBS = "/jobs$"
 CLAIM = "/set_state$"
@@ -15,7 +15,7 @@ PID = "/flow_runs/[^/]+$"
 ONCE = ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
 
-def finished_once(bench: Bench, run: str) -> None:
+def finished_once(bench: WorkerHarness, run: str) -> None:
     """The run is brought to its end, and has had one claim, one Job and one pod."""
     bench.finish(run)
     bench.await_state(run, "COMPLETED")
@@ -29,7 +29,7 @@ class TestExactlyOneJobPerAttempt:
 
     @pytest.mark.parametrize("status", [0, 500, 504])
     def test_when_the_cluster_creates_it_and_the_answer_is_lost(
-        self, bench: Bench, status: int
+        self, bench: WorkerHarness, status: int
     ) -> None:
         bench.kube_proxy.drop_answer(status, method="POST", path=JOBS, times=2)
         run = bench.run()
@@ -37,7 +37,7 @@ class TestExactlyOneJobPerAttempt:
             finished_once(bench, run)
         assert len(bench.kube_proxy.seen("POST", JOBS)) >= 3
 
-    def test_when_two_workers_race(self, bench: Bench) -> None:
+    def test_when_two_workers_race(self, bench: WorkerHarness) -> None:
         """The one that leads takes up the claims of the other, whose requests are slow."""
         runs = [bench.run() for _ in range(4)]
         bench.kube_proxy.delay(3, method="POST", path=JOBS, times=2)
@@ -51,7 +51,7 @@ class TestAClaimSurvivesLostAnswers:
     """Guarantee 2."""
 
     @pytest.mark.parametrize("status", [0, 500, 504])
-    def test_when_the_server_commits_it(self, bench: Bench, status: int) -> None:
+    def test_when_the_server_commits_it(self, bench: WorkerHarness, status: int) -> None:
         bench.proxy.drop_answer(status, method="POST", path=CLAIM, times=3)
         run = bench.run()
         with bench.worker() as worker:
@@ -61,21 +61,21 @@ class TestAClaimSurvivesLostAnswers:
         assert len({claim["state_details"]["transition_id"] for claim in claims}) == 1
 
 
-def dies_before_the_claim(bench: Bench, run: str) -> None:
+def dies_before_the_claim(bench: WorkerHarness, run: str) -> None:
     bench.proxy.hang(method="POST", path=CLAIM, times=None)
     with bench.worker() as worker:
         until(lambda: bench.proxy.seen("POST", f"{run}{CLAIM}"), bench.workers_said)
         worker.kill()
 
 
-def dies_after_the_claim(bench: Bench, run: str) -> None:
+def dies_after_the_claim(bench: WorkerHarness, run: str) -> None:
     bench.proxy.drop_answer(method="POST", path=CLAIM, times=None)
     with bench.worker() as worker:
         bench.await_state(run, "PENDING")
         worker.kill()
 
 
-def dies_before_the_post(bench: Bench, run: str) -> None:
+def dies_before_the_post(bench: WorkerHarness, run: str) -> None:
     bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
     with bench.worker() as worker:
         until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
@@ -83,14 +83,14 @@ def dies_before_the_post(bench: Bench, run: str) -> None:
     assert bench.read(run)["state_type"] == "PENDING"
 
 
-def dies_after_the_post(bench: Bench, run: str) -> None:
+def dies_after_the_post(bench: WorkerHarness, run: str) -> None:
     bench.kube_proxy.drop_answer(method="POST", path=JOBS, times=None)
     with bench.worker() as worker:
         bench.await_job(run)
         worker.kill()
 
 
-def dies_before_the_pid(bench: Bench, run: str) -> None:
+def dies_before_the_pid(bench: WorkerHarness, run: str) -> None:
     bench.proxy.hang(method="PATCH", path=PID, times=None)
     with bench.worker() as worker:
         until(lambda: bench.proxy.seen("PATCH", f"{run}$"), bench.workers_said)
@@ -111,7 +111,9 @@ class TestNoOrphanedClaim:
             dies_before_the_pid,
         ],
     )
-    def test_after_a_kill(self, bench: Bench, dies: Callable[[Bench, str], None]) -> None:
+    def test_after_a_kill(
+        self, bench: WorkerHarness, dies: Callable[[WorkerHarness, str], None]
+    ) -> None:
         run = bench.run()
         dies(bench, run)
         assert not bench.read(run)["infrastructure_pid"]
@@ -122,7 +124,7 @@ class TestNoOrphanedClaim:
             until(lambda: job in (bench.read(run)["infrastructure_pid"] or ""), bench.workers_said)
             finished_once(bench, run)
 
-    def test_none_that_somebody_else_made(self, bench: Bench) -> None:
+    def test_none_that_somebody_else_made(self, bench: WorkerHarness) -> None:
         theirs, ours = bench.run(), bench.run()
         bench.report(theirs, "PENDING")
         dies_before_the_post(bench, ours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 CODES = (401, 403, 404, 409, 422, 429, 500, 503)
 SHARED = {
@@ -13,18 +13,18 @@ SHARED = {
 """The routes that all runs share, by method."""
 
 
-def impatient(bench: Bench) -> WorkerProcess:
+def impatient(bench: WorkerHarness) -> WorkerProcess:
     """A worker whose requests are not repeated for long: errors are its own affair soon."""
     return bench.worker(PREFECT_CLIENT_MAX_RETRIES="1")
 
 
-def own_deployment(bench: Bench, name: str) -> tuple[str, str]:
+def own_deployment(bench: WorkerHarness, name: str) -> tuple[str, str]:
     """A deployment of its own and a run of it: their ids."""
     deployment = bench.deployment(name)
     return deployment, bench.run(deployment)
 
 
-def awaits_all(bench: Bench, worker: WorkerProcess, runs: list[str]) -> None:
+def awaits_all(bench: WorkerHarness, worker: WorkerProcess, runs: list[str]) -> None:
     """All runs come to their end, by one claim that led to one Job each."""
     for run in runs:
         bench.finish(run)
@@ -36,7 +36,7 @@ def awaits_all(bench: Bench, worker: WorkerProcess, runs: list[str]) -> None:
 class TestNoErrorOfTheServerEndsAWorker:
     """Guarantee 8."""
 
-    def test_each_code_once_on_each_route_of_a_run(self, bench: Bench) -> None:
+    def test_each_code_once_on_each_route_of_a_run(self, bench: WorkerHarness) -> None:
         runs = []
         for code in CODES:
             deployment, run = own_deployment(bench, f"code-{code}")
@@ -49,7 +49,7 @@ class TestNoErrorOfTheServerEndsAWorker:
         with bench.worker() as worker:
             awaits_all(bench, worker, runs)
 
-    def test_every_code_on_the_routes_that_all_runs_share(self, bench: Bench) -> None:
+    def test_every_code_on_the_routes_that_all_runs_share(self, bench: WorkerHarness) -> None:
         """One after the other, twice each, on all of them at once."""
         with impatient(bench) as worker:
             worker.await_told("worker.started")
@@ -61,7 +61,7 @@ class TestNoErrorOfTheServerEndsAWorker:
             awaits_all(bench, worker, [run])
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
 
-    def test_runs_that_always_meet_an_error_leave_others_alone(self, bench: Bench) -> None:
+    def test_runs_that_always_meet_an_error_leave_others_alone(self, bench: WorkerHarness) -> None:
         claims, deployments = [], []
         for code in CODES:
             deployment, described = own_deployment(bench, f"deployment-{code}")
@@ -80,7 +80,7 @@ class TestNoErrorOfTheServerEndsAWorker:
             awaits_all(bench, worker, [*claims, *deployments])
 
 
-def test_decoration_never_fails_a_run(bench: Bench) -> None:
+def test_decoration_never_fails_a_run(bench: WorkerHarness) -> None:
     """Guarantee 9: labels, events, logs and where the job is; nothing is repeated without end."""
     for method, path in (("PATCH", "/labels$"), ("POST", "/events"), ("POST", "/logs/$")):
         bench.proxy.answer(500, method=method, path=path, times=None)
@@ -95,7 +95,7 @@ def test_decoration_never_fails_a_run(bench: Bench) -> None:
         until(lambda: bench.log(run).count("created job") == 1, lambda: bench.log(run))
 
 
-def test_a_single_404_never_ends_a_run(bench: Bench) -> None:
+def test_a_single_404_never_ends_a_run(bench: WorkerHarness) -> None:
     """Guarantee 10: a server that is being rolled out says that once."""
     run = bench.run()
     bench.proxy.answer(404, method="GET", path=f"/deployments/{bench.deployment_id}$")

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 WATCHED = "/(jobs|pods)$"
 WARM, MANY = 3_000, 5_000
@@ -46,7 +46,7 @@ def life(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
     yield "DELETED", "/jobs$", job
 
 
-def churn(bench: Bench, job: Any, pod: Any, times: int) -> None:
+def churn(bench: WorkerHarness, job: Any, pod: Any, times: int) -> None:
     """The watches tell of so many jobs that come and go."""
     for _ in range(times):
         for event, path, item in life(job, pod):
@@ -56,9 +56,9 @@ def churn(bench: Bench, job: Any, pod: Any, times: int) -> None:
 class TestSharedWatchAndBoundedMemory:
     """Guarantee 18."""
 
-    def test_however_many_jobs_come_and_go(self, bench: Bench) -> None:
+    def test_however_many_jobs_come_and_go(self, bench: WorkerHarness) -> None:
         run = bench.run(job_variables={"stream_output": False})
-        with bench.worker(hurry=Hurry(silence=SILENCE)) as worker:
+        with bench.worker(hurry=FastTimings(silence=SILENCE)) as worker:
             pod = bench.begin(run)
             worker.await_told("job.running", run=run)
             [job], one = bench.jobs(run), bench.kubelet.get(pod)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 JOBS = "/jobs$"
 
 
-def forbid(bench: Bench) -> None:
+def forbid(bench: WorkerHarness) -> None:
     """A quota without room for one more Job."""
     quota = {
         "metadata": {"name": "full"},
@@ -24,11 +24,11 @@ def forbid(bench: Bench) -> None:
     until(lambda: bench.kube.request("GET", f"{path}/full").get("status", {}).get("hard"), str)
 
 
-def no_namespace(bench: Bench) -> dict[str, Any]:
+def no_namespace(bench: WorkerHarness) -> dict[str, Any]:
     return {"namespace": f"{bench.namespace}-nope"}
 
 
-def bad_manifest(_: Bench) -> dict[str, Any]:
+def bad_manifest(_: WorkerHarness) -> dict[str, Any]:
     return {"service_account_name": "not a name!"}
 
 
@@ -41,7 +41,10 @@ class TestWhatIsRefusedForGoodFailsFast:
         ],
     )
     def test_a_job_that_cannot_be(
-        self, bench: Bench, variables: Callable[[Bench], dict[str, Any]], reason: str
+        self,
+        bench: WorkerHarness,
+        variables: Callable[[WorkerHarness], dict[str, Any]],
+        reason: str,
     ) -> None:
         run = bench.run(bench.deployment("bad", job_variables=variables(bench)))
         with bench.worker() as worker:
@@ -53,7 +56,7 @@ class TestWhatIsRefusedForGoodFailsFast:
         assert bench.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
         assert len(bench.kube_proxy.seen("POST", JOBS)) == 2
 
-    def test_a_quota_without_room(self, bench: Bench) -> None:
+    def test_a_quota_without_room(self, bench: WorkerHarness) -> None:
         forbid(bench)
         run = bench.run()
         with bench.worker():
@@ -66,7 +69,7 @@ class TestWhatMayPassIsWaitedFor:
     """With the claim kept: the run starts when the cluster is back, in the same attempt."""
 
     @pytest.mark.parametrize("status", [0, 429, 500, 503])
-    def test_a_cluster_that_is_down_at_submit(self, bench: Bench, status: int) -> None:
+    def test_a_cluster_that_is_down_at_submit(self, bench: WorkerHarness, status: int) -> None:
         if status:
             bench.kube_proxy.answer(status, method="POST", path=JOBS, times=None)
         else:
@@ -80,7 +83,7 @@ class TestWhatMayPassIsWaitedFor:
             bench.finish(run)
         assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_a_cluster_that_is_gone_before_the_start(self, bench: Bench) -> None:
+    def test_a_cluster_that_is_gone_before_the_start(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.stop_after(0)
         run = bench.run()
         with bench.worker() as worker:

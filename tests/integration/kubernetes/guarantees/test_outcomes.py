@@ -6,24 +6,24 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 LOST = "exited without reporting"
 
 
-def crashed_once(bench: Bench, run: str, reason: str) -> None:
+def crashed_once(bench: WorkerHarness, run: str, reason: str) -> None:
     """The run is CRASHED for this reason, and was never said to be so before."""
     state = bench.await_state(run, "CRASHED")
     assert reason in state["message"]
     assert bench.types(run).count("CRASHED") == 1
 
 
-def was_read(bench: Bench) -> bool:
+def was_read(bench: WorkerHarness) -> bool:
     """Whether a worker has read which runs are active."""
     return any(each.status == 200 for each in bench.proxy.seen("POST", "/flow_runs/filter$"))
 
 
-def try_again(bench: Bench, run: str, *, hours: float) -> None:
+def try_again(bench: WorkerHarness, run: str, *, hours: float) -> None:
     """What the flow's process does before it ends with 0, when the run has tries left."""
     when = datetime.now(UTC) + timedelta(hours=hours)
     details = {"scheduled_time": when.isoformat(), "transition_id": str(uuid.uuid4())}
@@ -34,7 +34,7 @@ def try_again(bench: Bench, run: str, *, hours: float) -> None:
 class TestCrashDetectionFromConditions:
     """Guarantee 11."""
 
-    def test_a_deadline_with_tries_left(self, bench: Bench) -> None:
+    def test_a_deadline_with_tries_left(self, bench: WorkerHarness) -> None:
         """Its pods say that one of four tries failed; only the Job says that there is no other."""
         run = bench.run(job_variables={"backoff_limit": 3})
         with bench.worker() as worker:
@@ -52,7 +52,7 @@ class TestCrashDetectionFromConditions:
 class TestExit0WithoutAFinalStateIsResolved:
     """Guarantee 12."""
 
-    def test_only_for_runs_that_their_job_left_behind(self, bench: Bench) -> None:
+    def test_only_for_runs_that_their_job_left_behind(self, bench: WorkerHarness) -> None:
         running, pending, later, paused, again = (bench.run() for _ in range(5))
         with bench.worker() as worker:
             pods = {run: bench.begin(run) for run in (running, later, paused, again)}
@@ -77,7 +77,7 @@ class TestExit0WithoutAFinalStateIsResolved:
 class TestAnApiOutageDuringFailureIsRetried:
     """Guarantee 13."""
 
-    def fail_in_an_outage(self, bench: Bench, worker: WorkerProcess) -> str:
+    def fail_in_an_outage(self, bench: WorkerHarness, worker: WorkerProcess) -> str:
         """Gives a run whose job fails while the server answers nothing but 500."""
         run = bench.run()
         pod = bench.begin(run)
@@ -88,7 +88,7 @@ class TestAnApiOutageDuringFailureIsRetried:
         until(lambda: len(bench.proxy.seen("GET", f"{run}$")) > 2, bench.workers_said)
         return run
 
-    def test_by_the_same_worker(self, bench: Bench) -> None:
+    def test_by_the_same_worker(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             run = self.fail_in_an_outage(bench, worker)
             bench.proxy.clear()
@@ -97,7 +97,7 @@ class TestAnApiOutageDuringFailureIsRetried:
             worker.await_told("run.crashed", run=run)
             assert len(worker.told("run.crashed", run=run)) == 1
 
-    def test_by_the_next_one(self, bench: Bench) -> None:
+    def test_by_the_next_one(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             run = self.fail_in_an_outage(bench, worker)
             worker.kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 NO_IMAGE = "ImagePullBackOff"
 NO_ROOM = "0/1 nodes are available: 1 Insufficient cpu."
@@ -16,12 +16,12 @@ def chosen(seconds: float) -> dict[str, float]:
     return {"pod_watch_timeout_seconds": seconds}
 
 
-def is_ending(bench: Bench, run: str) -> bool:
+def is_ending(bench: WorkerHarness, run: str) -> bool:
     """Whether the deletion of the run's Job has begun."""
     return any(job["metadata"].get("deletionTimestamp") for job in bench.jobs(run))
 
 
-def crashed_without_job(bench: Bench, run: str) -> str:
+def crashed_without_job(bench: WorkerHarness, run: str) -> str:
     """What stands in the state of the run, which is CRASHED and whose Job was gone before."""
     message: str = bench.await_state(run, "CRASHED")["message"]
     assert not bench.jobs(run)
@@ -31,7 +31,7 @@ def crashed_without_job(bench: Bench, run: str) -> str:
 class TestPendingIsBoundedAndExplained:
     """Guarantee 14."""
 
-    def test_when_a_time_was_chosen(self, bench: Bench) -> None:
+    def test_when_a_time_was_chosen(self, bench: WorkerHarness) -> None:
         no_image, no_room = (bench.run(job_variables=chosen(10)) for _ in range(2))
         with bench.worker():
             pod = bench.await_pod(no_image)
@@ -49,7 +49,7 @@ class TestPendingIsBoundedAndExplained:
             bench.await_no_job(no_room)
             assert "Insufficient cpu" in crashed_without_job(bench, no_room)
 
-    def test_when_nobody_chose_a_time(self, bench: Bench) -> None:
+    def test_when_nobody_chose_a_time(self, bench: WorkerHarness) -> None:
         no_room = bench.run(job_variables=UNCHOSEN)
         with bench.worker() as worker:
             pod = bench.await_pod(no_room)
@@ -63,7 +63,7 @@ class TestPendingIsBoundedAndExplained:
             bench.finish(no_room)
             assert set(bench.types(no_room)) == {"SCHEDULED", "PENDING", "RUNNING", "COMPLETED"}
 
-    def test_and_so_is_running(self, bench: Bench) -> None:
+    def test_and_so_is_running(self, bench: WorkerHarness) -> None:
         run = bench.run(job_variables={"job_watch_timeout_seconds": 2})
         with bench.worker():
             pod = bench.await_pod(run)

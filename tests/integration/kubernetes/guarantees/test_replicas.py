@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from deployctl.worker.runtimes.kubernetes.rights import JOBS
+from deployctl.worker.runtimes.kubernetes.rbac import JOBS
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 from tests.support.kubernetes_jobs import rules
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
-LASTING = Hurry(lease=12.0)
+LASTING = FastTimings(lease=12.0)
 """No leader is so slow that it loses its lease."""
 POD_EVENT = "prefect.kubernetes.pod."
 
 
-def pod_events(bench: Bench) -> list[str]:
+def pod_events(bench: WorkerHarness) -> list[str]:
     """The ids of all events of pods that were sent, as often as they were."""
     sent = [event for each in bench.proxy.seen("POST", "/events$") for event in each.body]
     return [event["id"] for event in sent if event["event"].startswith(POD_EVENT)]
@@ -33,13 +33,13 @@ def crashed_by(workers: list[WorkerProcess], run: str) -> list[WorkerProcess]:
     return [worker for worker in workers if worker.told("run.crashed", run=run)]
 
 
-def crashes(bench: Bench, run: str) -> None:
+def crashes(bench: WorkerHarness, run: str) -> None:
     """The job of the run fails."""
     bench.kubelet.failed(bench.begin(run))
     bench.await_state(run, "CRASHED")
 
 
-def was_told_once(bench: Bench, run: str) -> None:
+def was_told_once(bench: WorkerHarness, run: str) -> None:
     """The run's states and its log say once how it ended."""
     message = bench.read(run)["state"]["message"]
     until(lambda: message in bench.log(run), bench.workers_said)
@@ -50,7 +50,7 @@ def was_told_once(bench: Bench, run: str) -> None:
 class TestReplicasDoNotMultiplyLoad:
     """Guarantee 19."""
 
-    def test_one_of_three_observes_until_it_dies(self, bench: Bench) -> None:
+    def test_one_of_three_observes_until_it_dies(self, bench: WorkerHarness) -> None:
         with ExitStack() as stack:
             workers = [
                 stack.enter_context(bench.worker("--name", name, hurry=LASTING)) for name in "abc"
@@ -76,7 +76,7 @@ class TestReplicasDoNotMultiplyLoad:
             assert bool(sent) is (bench.major >= 3)
 
     def test_without_rights_on_leases_all_observe(
-        self, bench: Bench, control_plane: Cluster, kube_proxy: MakeKubeProxy
+        self, bench: WorkerHarness, control_plane: Cluster, kube_proxy: MakeKubeProxy
     ) -> None:
         """With nothing but the Role of the official chart."""
         account = control_plane.account(rules(*JOBS), bench.namespace)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.support.cluster.cluster import Cluster, Rules
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 READ = ["get", "list", "watch"]
 CHARTS_ROLE: Rules = [
@@ -53,7 +53,7 @@ def warnings(worker: WorkerProcess) -> list[str]:
     ids=["the chart's Role", "the guide's ClusterRole"],
 )
 def test_runs_are_run_and_observed(
-    bench: Bench, control_plane: Cluster, role: Rules, cluster_role: Rules, lost: list[str]
+    bench: WorkerHarness, control_plane: Cluster, role: Rules, cluster_role: Rules, lost: list[str]
 ) -> None:
     kubeconfig = control_plane.kubeconfig_for(role, bench.namespace, cluster_role)
     with bench.worker(KUBECONFIG=str(kubeconfig), PREFECT_API_KEY="pnu_0123456789") as worker:

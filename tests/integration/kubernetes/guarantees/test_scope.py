@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.cluster.pods import SCHEDULER
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 only_with_events = pytest.mark.parametrize("server", ["prefect3"], indirect=True)
 
 
-def events(bench: Bench, resource: str) -> Counter[str]:
+def events(bench: WorkerHarness, resource: str) -> Counter[str]:
     """The names of all events about a resource, without what they have in common."""
     ask = {"filter": {"resource": {"id_prefix": [resource]}}}
     found = bench.api.call("POST", "/events/filter", ask)["events"]
@@ -26,7 +26,7 @@ def events(bench: Bench, resource: str) -> Counter[str]:
 class TestRightEventNames:
     """Guarantee 20. Prefect 2.20 keeps no events."""
 
-    def test_of_pods(self, bench: Bench) -> None:
+    def test_of_pods(self, bench: WorkerHarness) -> None:
         with bench.worker():
             pods = [bench.begin(bench.run()) for _ in range(4)]
             resources = [
@@ -51,7 +51,7 @@ class TestRightEventNames:
         ):
             assert events(bench, resource) == begun + Counter([end])
 
-    def test_of_the_worker(self, bench: Bench) -> None:
+    def test_of_the_worker(self, bench: WorkerHarness) -> None:
         name = f"w-{uuid.uuid4().hex[:6]}"
         about = f"prefect.worker.kubernetes.{name}"
         with bench.worker("--name", name):
@@ -61,7 +61,7 @@ class TestRightEventNames:
         until(lambda: events(bench, about) == worked + Counter(["stopped"]), bench.workers_said)
 
 
-def foreign_job(bench: Bench, run: str, labels: dict[str, str]) -> str:
+def foreign_job(bench: WorkerHarness, run: str, labels: dict[str, str]) -> str:
     """Creates a Job that is none of the worker's and says that it is the run's; gives its name."""
     name = f"foreign-{uuid.uuid4().hex[:6]}"
     labels = {"prefect.io/flow-run-id": run, **labels}
@@ -88,7 +88,7 @@ class TestRightScope:
     """Guarantee 21."""
 
     @pytest.mark.parametrize("kind", ["prefects", "of another pool"])
-    def test_a_foreign_pod_causes_no_call(self, bench: Bench, kind: str) -> None:
+    def test_a_foreign_pod_causes_no_call(self, bench: WorkerHarness, kind: str) -> None:
         attempt = str(uuid.uuid4())
         theirs = bench.api.call("POST", "/flow_runs/", {"flow_id": bench.flow_id})["id"]
         labels = {

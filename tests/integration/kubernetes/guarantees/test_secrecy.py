@@ -9,7 +9,7 @@ import pytest
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 KEY = "pnu_swordfish_0123456789"
 AUTH = "admin:marlin-9876"
@@ -20,13 +20,13 @@ JOBS_RIGHTS = [
 ]
 
 
-def container(bench: Bench, run: str) -> Any:
+def container(bench: WorkerHarness, run: str) -> Any:
     """The container of the run's Job."""
     bench.await_job(run)
     return bench.jobs(run)[0]["spec"]["template"]["spec"]["containers"][0]
 
 
-def environment(bench: Bench, run: str) -> dict[str, Any]:
+def environment(bench: WorkerHarness, run: str) -> dict[str, Any]:
     """The variables of the run's Job: their values, or where those come from."""
     return {
         each["name"]: each.get("value", each.get("valueFrom"))
@@ -34,14 +34,14 @@ def environment(bench: Bench, run: str) -> dict[str, Any]:
     }
 
 
-def secrets(bench: Bench) -> list[Any]:
+def secrets(bench: WorkerHarness) -> list[Any]:
     return bench.kube.items(f"/api/v1/namespaces/{bench.namespace}/secrets")
 
 
 class TestEnvHygiene:
     """Guarantee 23."""
 
-    def test_what_a_job_is_given(self, bench: Bench) -> None:
+    def test_what_a_job_is_given(self, bench: WorkerHarness) -> None:
         deployment = bench.deployment("env", job_variables={"env": {"MINE": "1"}})
         run = bench.run(deployment)
         given: dict[str, Any] = {
@@ -82,7 +82,7 @@ class TestSecretSafety:
 
     @pytest.mark.parametrize("half", ["API_KEY_SECRET_NAME", "API_AUTH_STRING_SECRET_NAME"])
     def test_half_of_a_secrets_address_is_an_error_at_the_start(
-        self, bench: Bench, half: str
+        self, bench: WorkerHarness, half: str
     ) -> None:
         variable = f"{INTEGRATION}_{half}"
         name: dict[str, Any] = {variable: "prefect"}
@@ -92,7 +92,7 @@ class TestSecretSafety:
         assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
         assert not bench.kube_proxy.writes
 
-    def test_a_job_refers_to_the_secret_that_is_there(self, bench: Bench) -> None:
+    def test_a_job_refers_to_the_secret_that_is_there(self, bench: WorkerHarness) -> None:
         run = bench.run()
         address: dict[str, Any] = {
             f"{INTEGRATION}_API_KEY_SECRET_NAME": "prefect",
@@ -103,7 +103,7 @@ class TestSecretSafety:
         assert found["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "prefect", "key": "key"}}
         assert not secrets(bench)
 
-    def test_values_are_nowhere_but_in_the_secret_of_their_job(self, bench: Bench) -> None:
+    def test_values_are_nowhere_but_in_the_secret_of_their_job(self, bench: WorkerHarness) -> None:
         run = bench.run()
         env: dict[str, Any] = {"PREFECT_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
         if bench.major >= 3:
@@ -120,7 +120,7 @@ class TestSecretSafety:
             assert not [text for text in told if words in text]
 
     def test_a_secret_stays_under_a_pod_that_is_pulling_whatever_becomes_of_the_worker(
-        self, bench: Bench
+        self, bench: WorkerHarness
     ) -> None:
         run = bench.run()
         with bench.worker(PREFECT_API_KEY=KEY) as worker:
@@ -143,7 +143,7 @@ class TestSecretSafety:
 
     def test_without_the_right_to_one_that_is_asked_for_no_job_shows_the_value(
         self,
-        bench: Bench,
+        bench: WorkerHarness,
         control_plane: Cluster,
         kube_proxy: MakeKubeProxy,
     ) -> None:

@@ -15,7 +15,7 @@ from tests.support.cluster.pods import Kubelet
 from tests.support.prefect_cli import PrefectCli
 from tests.support.servers import Server
 from tests.support.waiting import until
-from tests.support.worker import Bench
+from tests.support.worker_harness import WorkerHarness
 
 JOBS = "/jobs$"
 NOW = {"propagationPolicy": "Background"}
@@ -23,8 +23,8 @@ NOW = {"propagationPolicy": "Background"}
 
 @pytest.fixture
 def elsewhere(
-    bench: Bench, second_control_plane: Cluster, kube_proxy: MakeKubeProxy
-) -> Iterator[Bench]:
+    bench: WorkerHarness, second_control_plane: Cluster, kube_proxy: MakeKubeProxy
+) -> Iterator[WorkerHarness]:
     """The same pool, seen from another cluster, where the namespace has the same name."""
     there = copy.copy(bench)
     there.kube = second_control_plane.admin
@@ -37,8 +37,8 @@ def elsewhere(
 
 
 def test_each_looks_after_its_own_runs(
-    bench: Bench,
-    elsewhere: Bench,
+    bench: WorkerHarness,
+    elsewhere: WorkerHarness,
     server: Server,
     prefect_cli: Callable[[Server], PrefectCli],
     tmp_path: Path,
@@ -73,7 +73,7 @@ def test_each_looks_after_its_own_runs(
     assert len(bench.jobs()) == 1
 
 
-def prefects_job(bench: Bench, run: str) -> str:
+def prefects_job(bench: WorkerHarness, run: str) -> str:
     """The name of the Job that Prefect's worker made of the run; "" while there is none."""
     found = [
         job["metadata"]
@@ -83,7 +83,9 @@ def prefects_job(bench: Bench, run: str) -> str:
     return str(found[0]["name"]) if found else ""
 
 
-def test_a_claim_is_taken_up_by_its_own_cluster_alone(bench: Bench, elsewhere: Bench) -> None:
+def test_a_claim_is_taken_up_by_its_own_cluster_alone(
+    bench: WorkerHarness, elsewhere: WorkerHarness
+) -> None:
     runs = []
     for side in (elsewhere, bench):
         side.kube_proxy.hang(method="POST", path=JOBS, times=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import cycle, pairwise
 
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 FINAL = {"COMPLETED", "CRASHED", "CANCELLED"}
 POLL = "/get_scheduled_flow_runs$"
@@ -14,7 +14,7 @@ LISTED = "/jobs$"
 LIMIT = 3
 
 
-def live(bench: Bench) -> list[str]:
+def live(bench: WorkerHarness) -> list[str]:
     """The runs whose pods are not over, also those that are asked to end."""
     return [
         pod["metadata"]["labels"]["deployctl.io/run-id"]
@@ -23,7 +23,7 @@ def live(bench: Bench) -> list[str]:
     ]
 
 
-def lives(bench: Bench) -> list[tuple[str, str]]:
+def lives(bench: WorkerHarness) -> list[tuple[str, str]]:
     """When each pod began and ended."""
     return [
         (pod["metadata"]["creationTimestamp"], each["state"]["terminated"]["finishedAt"])
@@ -32,7 +32,7 @@ def lives(bench: Bench) -> list[tuple[str, str]]:
     ]
 
 
-def polled(bench: Bench, times: int = 3) -> None:
+def polled(bench: WorkerHarness, times: int = 3) -> None:
     """The worker has asked so many times for more work."""
     before = len(bench.proxy.seen("POST", POLL))
     until(lambda: len(bench.proxy.seen("POST", POLL)) >= before + times, bench.workers_said)
@@ -47,7 +47,7 @@ def counted(worker: WorkerProcess, name: str) -> float:
 class TestLimitMeansRunningJobs:
     """Guarantee 16."""
 
-    def test_with_a_worker_that_dies_and_comes_back(self, bench: Bench) -> None:
+    def test_with_a_worker_that_dies_and_comes_back(self, bench: WorkerHarness) -> None:
         """The second one hears late of the Job that the first one left behind."""
         runs = {bench.run() for _ in range(3)}
         with bench.worker("--name", "w", "--limit", "1") as first:
@@ -67,37 +67,37 @@ class TestLimitMeansRunningJobs:
             assert before[1] <= after[0]
 
 
-def has_no_job(bench: Bench, worker: WorkerProcess) -> bool:
+def has_no_job(bench: WorkerHarness, worker: WorkerProcess) -> bool:
     """Whether the worker counts neither jobs nor claims."""
     bench.kubelet.remove_terminating()
     phases = [f'deployctl_worker_jobs{{phase="{phase}"}}' for phase in ("waiting", "running")]
     return not any(counted(worker, name) for name in (*phases, "deployctl_worker_claims"))
 
 
-def completes(bench: Bench, run: str) -> None:
+def completes(bench: WorkerHarness, run: str) -> None:
     bench.finish(run)
 
 
-def fails(bench: Bench, run: str) -> None:
+def fails(bench: WorkerHarness, run: str) -> None:
     bench.kubelet.failed(bench.await_pod(run))
 
 
-def is_silent(bench: Bench, run: str) -> None:
+def is_silent(bench: WorkerHarness, run: str) -> None:
     bench.kubelet.succeeded(bench.await_pod(run))
 
 
-def is_cancelled(bench: Bench, run: str) -> None:
+def is_cancelled(bench: WorkerHarness, run: str) -> None:
     bench.report(run, "CANCELLED", force=True)
 
 
-def loses_its_job(bench: Bench, run: str) -> None:
+def loses_its_job(bench: WorkerHarness, run: str) -> None:
     pod = bench.begin(run)
     path = f"/apis/batch/v1/namespaces/{bench.namespace}/jobs/{bench.await_job(run)}"
     bench.kube.request("DELETE", path, {"propagationPolicy": "Background"})
     bench.kubelet.remove(pod)
 
 
-FATES: tuple[Callable[[Bench, str], None], ...] = (
+FATES: tuple[Callable[[WorkerHarness, str], None], ...] = (
     completes,
     fails,
     is_silent,
@@ -109,7 +109,7 @@ FATES: tuple[Callable[[Bench, str], None], ...] = (
 class TestSlotsNeverLeak:
     """Guarantee 17."""
 
-    def test_whatever_becomes_of_the_jobs(self, bench: Bench) -> None:
+    def test_whatever_becomes_of_the_jobs(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.answer(422, method="POST", path="/jobs$", times=LIMIT + 1)
         bench.proxy.answer(403, method="POST", path="/set_state$", times=LIMIT + 1)
         waiting = {bench.run() for _ in range(24)}

@@ -9,25 +9,25 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.proxy import error
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 from tests.support.waiting import until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 WATCHED = "/(jobs|pods)$"
 POLL = "/get_scheduled_flow_runs$"
 
 
-def forbidden(bench: Bench) -> None:
+def forbidden(bench: WorkerHarness) -> None:
     for method in ("WATCH", "GET"):
         bench.kube_proxy.answer(403, method=method, path=WATCHED, times=None)
     bench.kube_proxy.cut()
 
 
-def unreachable(bench: Bench) -> None:
+def unreachable(bench: WorkerHarness) -> None:
     bench.kube_proxy.stop_after(len(bench.kube_proxy.exchanges))
 
 
-MOMENTARY: dict[str, Callable[[Bench], object]] = {
+MOMENTARY: dict[str, Callable[[WorkerHarness], object]] = {
     "an ERROR frame with 500": lambda bench: bench.kube_proxy.say(error(500, "InternalError")),
     "an ERROR frame with 410": lambda bench: bench.kube_proxy.say(error(410, "Expired")),
     "a connection that breaks": lambda bench: bench.kube_proxy.cut(),
@@ -36,7 +36,7 @@ MOMENTARY: dict[str, Callable[[Bench], object]] = {
 LASTING = {"connections that are refused": unreachable, "403 for a while": forbidden}
 
 
-def test_a_failure_is_noticed_whatever_became_of_the_watch(bench: Bench) -> None:
+def test_a_failure_is_noticed_whatever_became_of_the_watch(bench: WorkerHarness) -> None:
     """Guarantee 6: one worker goes through all of it, and a job fails in the middle of each."""
     with bench.worker() as worker:
         for trouble, cause in (MOMENTARY | LASTING).items():
@@ -71,7 +71,7 @@ def tells_of_poll(worker: WorkerProcess) -> bool:
     return status == 503 and "'poll'" in text
 
 
-def recovers(bench: Bench, worker: WorkerProcess) -> None:
+def recovers(bench: WorkerHarness, worker: WorkerProcess) -> None:
     """All is well, without a restart."""
     bench.proxy.clear()
     bench.kube_proxy.clear()
@@ -81,7 +81,7 @@ def recovers(bench: Bench, worker: WorkerProcess) -> None:
 class TestHealthIsTheTruth:
     """Guarantee 7: `/ready` tells of all that a restart does not cure, `/health` of the rest."""
 
-    def test_troubles_of_others_make_it_not_ready(self, bench: Bench) -> None:
+    def test_troubles_of_others_make_it_not_ready(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
 
@@ -100,7 +100,7 @@ class TestHealthIsTheTruth:
             bench.finish(run)
             bench.await_state(run, "COMPLETED")
 
-    def test_maintenance_of_the_server_is_no_illness(self, bench: Bench) -> None:
+    def test_maintenance_of_the_server_is_no_illness(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             until(lambda: bench.proxy.seen(path=POLL), bench.workers_said)
             maintenance = {"Prefect-Maintenance": "true", "Retry-After": "0.2"}
@@ -113,9 +113,9 @@ class TestHealthIsTheTruth:
             bench.await_state(run, "COMPLETED")
 
     @pytest.mark.parametrize("server", ["prefect3"], indirect=True)
-    def test_a_loop_that_hangs_makes_it_ill(self, bench: Bench) -> None:
+    def test_a_loop_that_hangs_makes_it_ill(self, bench: WorkerHarness) -> None:
         """Requests end by themselves; one that does not stands for any defect."""
-        soon = Hurry(frozen_after=3)
+        soon = FastTimings(frozen_after=3)
         with bench.worker(hurry=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
             bench.proxy.hang(path=POLL)

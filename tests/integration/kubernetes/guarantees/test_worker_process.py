@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hurry import Hurry
+from tests.support.fast_timings import FastTimings
 from tests.support.waiting import PATIENCE, until
-from tests.support.worker import Bench, WorkerProcess
+from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 JOBS = "/jobs$"
 CLAIM = "/set_state$"
@@ -28,7 +28,7 @@ class TestClockIndependence:
     """Guarantee 22."""
 
     @pytest.mark.parametrize("ahead", [TEN_MINUTES, -TEN_MINUTES])
-    def test_runs_start_when_the_server_says(self, bench: Bench, ahead: float) -> None:
+    def test_runs_start_when_the_server_says(self, bench: WorkerHarness, ahead: float) -> None:
         soon = datetime.now(UTC) + timedelta(minutes=5)
         later = bench.run(
             state={
@@ -38,7 +38,7 @@ class TestClockIndependence:
             }
         )
         due = bench.run()
-        with bench.worker(hurry=Hurry(ahead=ahead)):
+        with bench.worker(hurry=FastTimings(ahead=ahead)):
             bench.finish(due)
             until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.workers_said)
         assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
@@ -63,11 +63,11 @@ class TestFastCleanStop:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_what_is_being_created_is_finished_and_nothing_more_is_claimed(
-        self, bench: Bench, number: signal.Signals
+        self, bench: WorkerHarness, number: signal.Signals
     ) -> None:
         delayed = bench.kube_proxy.delay(PATIENCE, method="POST", path=JOBS)
         under_way = bench.run()
-        with sigint_ignored(), bench.worker(hurry=Hurry(patience=PATIENCE)) as worker:
+        with sigint_ignored(), bench.worker(hurry=FastTimings(patience=PATIENCE)) as worker:
             until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
             worker.process.send_signal(number)
             worker.await_told("worker.stopping")
@@ -78,7 +78,7 @@ class TestFastCleanStop:
         assert bench.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
         assert bench.types(left) == ["SCHEDULED"]
 
-    def test_what_cannot_be_finished_is_left_to_the_next_worker(self, bench: Bench) -> None:
+    def test_what_cannot_be_finished_is_left_to_the_next_worker(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
         run = bench.run()
         with bench.worker() as worker:
@@ -90,7 +90,7 @@ class TestFastCleanStop:
             bench.finish(run)
         assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_a_server_and_a_cluster_that_hang_do_not_hold_it_up(self, bench: Bench) -> None:
+    def test_a_server_and_a_cluster_that_hang_do_not_hold_it_up(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
         bench.run()
         with bench.worker() as worker:
@@ -106,7 +106,7 @@ class TestFastCleanStop:
 class TestLight:
     """Guarantee 28."""
 
-    def test_no_server_is_imported(self, bench: Bench) -> None:
+    def test_no_server_is_imported(self, bench: WorkerHarness) -> None:
         with bench.worker(PYTHONPROFILEIMPORTTIME="1") as worker:
             bench.finish(bench.run())
             assert resident(worker) < PREFECTS_IDLE

@@ -1,0 +1,70 @@
+"""Makes a project true: plan, build, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from deployctl.api.session import Session
+from deployctl.app.deploying.build_steps import run_all, workplace_of
+from deployctl.app.deploying.images_file import check_kept
+from deployctl.app.deploying.prepare import PreparedPlan, planned, read_again
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import Interrupted
+from deployctl.core.progress import Progress
+from deployctl.deploy.apply import apply
+from deployctl.deploy.model import Result
+from deployctl.steps.engine import Done
+
+
+def build(
+    prepared: PreparedPlan,
+    session: Session,
+    report: Report,
+    progress: Progress,
+    done: Done,
+) -> PreparedPlan:
+    """Runs the build and push steps and plans again with what they gave.
+
+    `done`: the steps that ran for other files of the command, which do not run again; those that
+    run now are added. Raises StepFailed or Interrupted, before anything is written to the server.
+    """
+    if not prepared.steps:
+        return prepared
+    progress.phase("building")
+    known, building = prepared.known, prepared.building
+    place = workplace_of(prepared.loaded, known, building, session, progress)
+    try:
+        outputs = run_all(prepared.loaded, place, lambda: session, done)
+    except Interrupted as stopped:
+        raise session.stop.interrupted("stopped; nothing was written to the server") from stopped
+    check_kept(prepared.loaded.chosen, outputs, report)
+    prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
+    return planned(read_again(prepared, session), session, report)
+
+
+def deploy(
+    prepared: PreparedPlan,
+    session: Session,
+    report: Report,
+    progress: Progress,
+    on_done: Callable[[Result], None],
+) -> list[Result]:
+    """Carries the plan out; see `apply` for what is raised and what becomes a result."""
+    needed = len(prepared.plan.needed)
+    if needed:
+        progress.phase("deploying", needed)
+
+    def note(result: Result) -> None:
+        progress.advance(result.change.name)
+        on_done(result)
+
+    return apply(
+        prepared.plan,
+        prepared.loaded.project,
+        prepared.record,
+        prepared.dialect,
+        session,
+        report,
+        note,
+    )

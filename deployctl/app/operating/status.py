@@ -1,0 +1,302 @@
+"""What is deployed and how it does: pools, deployments, and runs that do not get on.
+
+Two batches of requests: what there is, then how each does. A run is stuck when it is late, or was
+claimed and has not begun; the server keeps no reason for the first, so one is found in what else it
+says: a pool that is paused, that no worker polls, that has no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from deployctl.api.calls import ApiCall, Request, call, gather
+from deployctl.app.operating.lookup import (
+    STARTED,
+    ObjectNotFound,
+    closest,
+    newest,
+    no_pool,
+    pool_path,
+    runs_of,
+    with_full_names,
+)
+from deployctl.app.operating.runs import moment
+from deployctl.core.json_values import Json
+from deployctl.deploy.resources.base import PAGE, pages
+from deployctl.deploy.resources.work_pools import read_pool_names
+from deployctl.project.selection import Candidate, matching
+
+STUCK_AFTER = timedelta(minutes=5)
+"""How long a claimed run may take to begin."""
+
+_ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is asked for. All empty: everything on the server."""
+
+    keys: tuple[tuple[str, str], ...] | None = None
+    """Flow and name of deployments that should be there, as a file says."""
+    names: tuple[str, ...] = ()
+    """`NAME`, `FLOW/NAME`, or either with `*` in it."""
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """How a work pool does."""
+
+    name: str
+    type: str
+    status: str
+    """READY, NOT_READY or PAUSED, as the server sees it; "" where it says nothing."""
+    paused: bool
+    concurrency_limit: int | None
+    workers_online: int
+    active_runs: int
+    """Those that take a slot of the limit."""
+    late_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run, with its state; times as the server writes them."""
+
+    id: str
+    name: str
+    state: str
+    since: str | None
+    """When it came into this state."""
+    start: str | None
+    """When it began, or is to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """How a deployment does."""
+
+    name: str
+    """FLOW/NAME"""
+    deployed: bool
+    pool: str | None = None
+    paused: bool = False
+    last_run: RunStatus | None = None
+    next_run: RunStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRun:
+    """A run that does not get on."""
+
+    run: RunStatus
+    deployment: str
+    pool: str | None
+    reason: str | None
+    """None where nothing says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All that was asked for."""
+
+    pools: tuple[PoolStatus, ...]
+    deployments: tuple[DeploymentStatus, ...]
+    stuck: tuple[StuckRun, ...]
+
+
+def read_status(scope: Scope, now: datetime) -> ApiCall[Status]:
+    """Reads how everything in the scope does. Raises NotThere for names that nothing has."""
+    deployments = yield from _deployments(scope)
+    pools = yield from _pools(scope, deployments)
+    talks: dict[str, ApiCall[Any]] = {}
+    for each in deployments:
+        talks[f"last {each['id']}"] = newest(runs_of(each["id"], STARTED), 1)
+        talks[f"next {each['id']}"] = _next(each["id"])
+    for pool in pools:
+        talks[f"workers {pool['name']}"] = _workers(pool["name"])
+        talks[f"active {pool['name']}"] = _count(pool["name"], {"type": {"any_": [*_ACTIVE]}})
+        talks[f"late {pool['name']}"] = _count(pool["name"], {"name": {"any_": ["Late"]}})
+        talks[f"queues {pool['name']}"] = pages(f"{pool_path(pool['name'])}/queues/filter", {}, 1)
+    chunks = [deployments[at : at + PAGE] for at in range(0, len(deployments), PAGE)]
+    for index, chunk in enumerate(chunks):
+        talks[f"stuck {index}"] = _waiting([each["id"] for each in chunk])
+    found = yield from gather(talks)
+    health = {each["name"]: _pool(each, found) for each in pools}
+    waiting = chain.from_iterable(found[f"stuck {index}"] for index in range(len(chunks)))
+    by_id = {each["id"]: each for each in deployments}
+    stuck = tuple(
+        _stuck(run, by_id[run["deployment_id"]], health, found)
+        for run in waiting
+        if is_stuck(run, now)
+    )
+    shown = [_deployment(each, found) for each in deployments]
+    there = {each.name for each in shown}
+    missing = ("/".join(key) for key in scope.keys or () if "/".join(key) not in there)
+    shown += [DeploymentStatus(name, deployed=False) for name in missing]
+    shown.sort(key=lambda each: each.name)
+    return Status(tuple(health.values()), tuple(shown), stuck)
+
+
+def is_stuck(run: Json, now: datetime) -> bool:
+    """Whether a waiting run waits for too long."""
+    if run.get("state_name") == "Late":
+        return True
+    since = (run.get("state") or {}).get("timestamp")
+    if run.get("state_type") != "PENDING" or since is None:
+        return False
+    return now - moment(since) > STUCK_AFTER
+
+
+def reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
+    """Why a run does not begin: what its state says, else what is known of its pool and queue."""
+    said = (run.get("state") or {}).get("message")
+    if said:
+        return str(said)
+    if pool is None:
+        return "it has no work pool"
+    if run.get("state_type") == "PENDING":
+        return None
+    if pool.paused:
+        return f"the work pool '{pool.name}' is paused"
+    if queue is not None and queue.get("is_paused"):
+        return f"the work queue '{queue['name']}' is paused"
+    if not pool.workers_online:
+        return f"no worker of the work pool '{pool.name}' is online"
+    if pool.concurrency_limit is not None and pool.active_runs >= pool.concurrency_limit:
+        return f"the work pool '{pool.name}' has reached its limit of {pool.concurrency_limit}"
+    if queue is not None and queue.get("concurrency_limit") == 0:
+        return f"the work queue '{queue['name']}' has a limit of 0"
+    return None
+
+
+def _deployments(scope: Scope) -> ApiCall[list[Json]]:
+    body: dict[str, Json] = {"sort": "CREATED_DESC"}
+    if scope.keys is not None:
+        if not scope.keys:
+            return []
+        body["flows"] = {"name": {"any_": sorted({flow for flow, _ in scope.keys})}}
+        body["deployments"] = {"name": {"any_": sorted({name for _, name in scope.keys})}}
+    if scope.pool:
+        body["work_pools"] = {"name": {"any_": [scope.pool]}}
+    found = yield from pages("/deployments/filter", body, 1)
+    found = yield from with_full_names(found)
+    if scope.keys is not None:
+        keys = {"/".join(key) for key in scope.keys}
+        found = [each for each in found if each["full_name"] in keys]
+    return _chosen(found, scope.names) if scope.names else found
+
+
+def _chosen(deployments: Sequence[Json], names: Sequence[str]) -> list[Json]:
+    """Those that the names mean. Raises NotThere for a name that means none."""
+    split = (each["full_name"].partition("/") for each in deployments)
+    candidates = [Candidate(flow, name, "") for flow, _, name in split]
+    indexes: set[int] = set()
+    for name in names:
+        meant = matching(candidates, name)
+        if not meant:
+            there = [each["full_name"] for each in deployments]
+            raise ObjectNotFound(f"there is no deployment '{name}'", help=closest(name, there))
+        indexes.update(meant)
+    return [deployments[index] for index in sorted(indexes)]
+
+
+def _pools(scope: Scope, deployments: Sequence[Json]) -> ApiCall[list[Json]]:
+    """The pools of the scope, by name: all of them only where everything is asked for."""
+    body: Json = {}
+    names = {each["work_pool_name"] for each in deployments} - {None}
+    if scope.pool or scope.names or scope.keys is not None:
+        names |= {scope.pool} if scope.pool else set()
+        if not names:
+            return []
+        body = {"work_pools": {"name": {"any_": sorted(names)}}}
+    found = yield from pages("/work_pools/filter", body, 1)
+    if scope.pool and not any(pool["name"] == scope.pool for pool in found):
+        raise no_pool(scope.pool, (yield from read_pool_names()))
+    return sorted(found, key=lambda pool: str(pool["name"]))
+
+
+def _next(deployment: str) -> ApiCall[list[Json]]:
+    body = {**runs_of(deployment, ["SCHEDULED"]), "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+    runs: list[Json] = yield from call(Request("POST", "/flow_runs/filter", {**body, "limit": 1}))
+    return runs
+
+
+def _workers(pool: str) -> ApiCall[int]:
+    body = {"workers": {"status": {"any_": ["ONLINE"]}}}
+    return len((yield from pages(f"{pool_path(pool)}/workers/filter", body, 1)))
+
+
+def _count(pool: str, state: Json) -> ApiCall[int]:
+    body = {"flow_runs": {"state": state}, "work_pools": {"name": {"any_": [pool]}}}
+    count: int = yield from call(Request("POST", "/flow_runs/count", body))
+    return count
+
+
+def _waiting(deployments: Sequence[str]) -> ApiCall[list[Json]]:
+    """Late and claimed runs of the deployments with these ids, those that wait longest first."""
+    of: Json = {"deployment_id": {"any_": list(deployments)}}
+    bodies = (
+        {"flow_runs": {**of, "state": {"name": {"any_": ["Late"]}}}},
+        {"flow_runs": {**of, "state": {"type": {"any_": ["PENDING"]}}}},
+    )
+    found = yield from gather(
+        {
+            str(index): pages("/flow_runs/filter", {**body, "sort": "EXPECTED_START_TIME_ASC"}, 1)
+            for index, body in enumerate(bodies)
+        }
+    )
+    return [*found["0"], *found["1"]]
+
+
+def _pool(pool: Json, found: Mapping[str, Any]) -> PoolStatus:
+    name = pool["name"]
+    return PoolStatus(
+        name,
+        pool["type"],
+        pool.get("status") or "",
+        bool(pool.get("is_paused")),
+        pool.get("concurrency_limit"),
+        found[f"workers {name}"],
+        found[f"active {name}"],
+        found[f"late {name}"],
+    )
+
+
+def _deployment(deployment: Json, found: Mapping[str, Any]) -> DeploymentStatus:
+    last, coming = (found[f"{which} {deployment['id']}"] for which in ("last", "next"))
+    return DeploymentStatus(
+        deployment["full_name"],
+        deployed=True,
+        pool=deployment.get("work_pool_name"),
+        paused=bool(deployment.get("paused")),
+        last_run=_run(last[0]) if last else None,
+        next_run=_run(coming[0]) if coming else None,
+    )
+
+
+def _run(run: Json) -> RunStatus:
+    state = run.get("state") or {}
+    start = run.get("start_time") or run.get("next_scheduled_start_time")
+    return RunStatus(
+        run["id"],
+        run["name"],
+        run.get("state_name") or "",
+        state.get("timestamp"),
+        start or run.get("expected_start_time"),
+    )
+
+
+def _stuck(
+    run: Json, deployment: Json, pools: Mapping[str, PoolStatus], found: Mapping[str, Any]
+) -> StuckRun:
+    name = deployment.get("work_pool_name")
+    pool = pools.get(name or "")
+    queues = found.get(f"queues {name}", ())
+    queue = next((each for each in queues if each["id"] == run.get("work_queue_id")), None)
+    why = reason(run, pool, queue)
+    return StuckRun(_run(run), deployment["full_name"], name, why)

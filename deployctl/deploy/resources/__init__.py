@@ -1,0 +1,14 @@
+"""One module per kind of object on the server; a new kind is a new module and a line here."""
+
+from __future__ import annotations
+
+from deployctl.deploy.resources.automations import Automations
+from deployctl.deploy.resources.base import Kind
+from deployctl.deploy.resources.deployments import Deployments
+from deployctl.deploy.resources.schedules import Schedules
+from deployctl.deploy.resources.work_pools import WorkPools, WorkQueues
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (WorkPools(), WorkQueues(), Deployments(), Schedules(), Automations())
+}

@@ -1,0 +1,332 @@
+"""Reads a value by its shape: what Prefect would make of it, and what is wrong with it.
+
+The result has Prefect's types (`"yes"` is true, `"3"` is 3, a single tag is a list) and only known
+keys. Text with a template in it is taken anywhere but for a table, since nobody knows yet what it
+will be; so is what only a build step will know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from deployctl.core.diagnostics import Severity
+from deployctl.core.json_values import Json, JsonPath, show_path
+from deployctl.project import durations, keys
+from deployctl.project.shapes import (
+    ABSENT,
+    Anything,
+    Choice,
+    Duration,
+    Either,
+    Flag,
+    Key,
+    ListOf,
+    Mapping_,
+    Number,
+    Shape,
+    Steps,
+    Table,
+    Text,
+)
+from deployctl.templating.grammar import is_opaque
+from deployctl.templating.problems import Problem
+from deployctl.templating.values import Unknown
+
+Source: TypeAlias = Callable[[JsonPath], str | None]
+"""Gives the text of a scalar as it is written, at a path of the value that is read."""
+
+_TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
+_FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
+
+
+def _no_source(path: JsonPath) -> str | None:  # noqa: ARG001
+    return None
+
+
+def read(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, list[Problem]]:
+    """The value as its shape says, and its problems at paths from its root.
+
+    What cannot be read is left out, so that the result is sound whatever was written; among the
+    items of a list that are not texts it becomes None, so that the others keep their places.
+    """
+    reading = _Reading(source, [])
+    result = reading.value(value, shape, ())
+    return (None if result is ABSENT else result), reading.problems
+
+
+def is_open(value: Json) -> bool:
+    """Whether nothing can be said of a value yet: a template, or what only a step will know."""
+    return is_opaque(value) or isinstance(value, Unknown)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one, as a question; None if none is."""
+    close = get_close_matches(name, [item for item in known if item != name], 1, 0.7)
+    return f"did you mean '{close[0]}'?" if close else None
+
+
+def _is_looked_into(shape: Shape) -> bool:
+    """Whether a template cannot stand for the value: its keys are needed before it is rendered."""
+    if isinstance(shape, ListOf):
+        return _is_looked_into(shape.item)
+    return isinstance(shape, Choice) or (isinstance(shape, Table) and not shape.text_is)
+
+
+class _Reading:
+    def __init__(self, source: Source, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+
+    def value(self, value: Json, shape: Shape, path: JsonPath) -> Json:
+        """What the shape makes of a value that is not null; ABSENT if it makes nothing of it."""
+        if isinstance(shape, Anything) or (is_open(value) and not _is_looked_into(shape)):
+            return value
+        match shape:
+            case Text():
+                return self.text(value, shape, path)
+            case Flag():
+                return self.flag(value, path)
+            case Number():
+                return self.number(value, shape, path)
+            case Duration():
+                return self.duration(value, shape, path)
+            case Mapping_():
+                return value if isinstance(value, dict) else self.wrong(value, "a mapping", path)
+            case Steps():
+                fits = isinstance(value, list | dict)
+                return value if fits else self.wrong(value, "a list of steps", path)
+            case ListOf():
+                return self.list(value, shape, path)
+            case Table():
+                return self.table(value, shape, path)
+            case Either():
+                return self.either(value, shape, path)
+            case Choice():
+                return self.choice(value, shape, path)
+
+    def text(self, value: Json, shape: Text, path: JsonPath) -> Json:
+        if isinstance(value, dict | list):
+            return self.wrong(value, "a text", path)
+        if not isinstance(value, str):
+            written = None if shape.as_python else self.source(path)
+            value = str(value) if written is None else written
+            self.warn(path, "DC123", f"is read as the text '{value}'", f"quote it: '{value}'")
+        if shape.choices and value not in shape.choices:
+            choices = ", ".join(f"'{choice}'" for choice in shape.choices)
+            guess = did_you_mean(value, shape.choices) or _other_case(value, shape.choices)
+            self.error(path, "DC124", f"cannot be '{value}'", guess or f"it can be {choices}")
+            return ABSENT
+        if found := [character for character in shape.forbidden if character in value]:
+            listed = " ".join(found)
+            self.error(
+                path, "DC125", f"holds {listed}, which the server refuses in names", "use - or _"
+            )
+        return value
+
+    def flag(self, value: Json, path: JsonPath) -> Json:
+        if isinstance(value, bool):
+            return value
+        word = str(value).casefold() if isinstance(value, str | int | float) else ""
+        if word in _TRUE or word in _FALSE or word in ("1.0", "0.0"):
+            return word in _TRUE or word == "1.0"
+        return self.wrong(value, "true or false", path)
+
+    def number(self, value: Json, shape: Number, path: JsonPath) -> Json:
+        what = "a whole number" if shape.whole else "a number"
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return self.wrong(value, what, path)
+        if isinstance(value, bool) or (shape.whole and not number.is_integer()):
+            return self.wrong(value, what, path)
+        if not shape.minimum <= number <= shape.maximum:
+            limit = (
+                f"at least {shape.minimum}"
+                if number < shape.minimum
+                else f"at most {shape.maximum}"
+            )
+            self.error(path, "DC124", f"must be {limit}, not {value}")
+            return ABSENT
+        return int(number) if shape.whole else number
+
+    def duration(self, value: Json, shape: Duration, path: JsonPath) -> Json:
+        found = durations.seconds(value)
+        if found is None:
+            help_ = "write seconds (3600), ISO 8601 (PT1H) or a clock (01:00:00)"
+            return self.wrong(value, "a time span", path, help_)
+        if found < shape.minimum or (shape.positive and found == shape.minimum):
+            limit = "more than" if shape.positive else "at least"
+            self.error(path, "DC124", f"must be {limit} {shape.minimum} seconds, not {found:g}")
+            return ABSENT
+        return found
+
+    def list(self, value: Json, shape: ListOf, path: JsonPath) -> Json:
+        if shape.single and not isinstance(value, list | dict):
+            if shape.single_refused:
+                self.warn(path, "DC123", "is read as a list of one", f"write [{value}]")
+            return [self.value(value, shape.item, path)]
+        if not isinstance(value, list):
+            dashed = "put a dash in front of each item" if isinstance(value, dict) else None
+            return self.wrong(value, "a list", path, dashed)
+        items = [self.item(item, shape.item, (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(shape.item, Text):
+            return [None if item is ABSENT else item for item in items]
+        texts = [item for item in items if item is not ABSENT]
+        return sorted(set(texts), key=str) if shape.unique else texts
+
+    def item(self, value: Json, shape: Shape, path: JsonPath) -> Json:
+        if value is not None:
+            return self.value(value, shape, path)
+        self.warn(path, "DC126", "is empty and left out", "remove the dash")
+        return ABSENT
+
+    def either(self, value: Json, shape: Either, path: JsonPath) -> Json:
+        if isinstance(value, dict):
+            fitting = shape.mapping
+        elif isinstance(value, list):
+            fitting = shape.many
+        else:
+            fitting = shape.plain
+        if fitting is None:
+            expected = [
+                name
+                for name, part in (
+                    ("a single value", shape.plain),
+                    ("a mapping", shape.mapping),
+                    ("a list", shape.many),
+                )
+                if part
+            ]
+            return self.wrong(value, " or ".join(expected), path)
+        return self.value(value, fitting, path)
+
+    def choice(self, value: Json, shape: Choice, path: JsonPath) -> Json:
+        if not isinstance(value, dict):
+            return self.wrong(value, "a mapping", path)
+        known = shape.tables()
+        kind = shape.select(value)
+        if is_open(kind):
+            return value
+        if kind not in known:
+            help_ = did_you_mean(kind, known) or f"it can be {_listed(known)}"
+            self.error((*path, "type"), "DC124", f"cannot be '{kind}'", help_)
+            return ABSENT
+        return self.table(value, known[kind], path)
+
+    def table(self, value: Json, table: Table, path: JsonPath) -> Json:
+        if table.text_is and isinstance(value, str):
+            self.warn(
+                path,
+                "DC123",
+                f"is read as the name of the {table.name}",
+                f"write '{path[-1] if path else table.name}: {{{table.text_is}: {value}}}'",
+            )
+            value = {table.text_is: value}
+        if not isinstance(value, dict):
+            return self.wrong(value, f"a mapping with the keys of a {table.name}", path)
+        result: dict[str, Json] = {}
+        told = len(self.problems)
+        for name, item in value.items():
+            key = table.keys.get(name)
+            if name in table.saved:
+                self.saved((*path, name), read=key is not None)
+            if key is None:
+                self.unknown(name, table, (*path, name))
+            elif (found := self.entry(item, key, (*path, name))) is not ABSENT:
+                result[name] = found
+        for name, key in table.keys.items():
+            if key.required and value.get(name) in (None, ""):
+                self.missing(name, key, table, path)
+        wrong = any(each.severity is Severity.ERROR for each in self.problems[told:])
+        return ABSENT if wrong and not result else result
+
+    def entry(self, value: Json, key: Key, path: JsonPath) -> Json:
+        if value is not None:
+            return self.value(value, key.shape, path)
+        if key.null_refused:
+            self.warn(path, "DC126", "is empty, which Prefect refuses", "remove the key")
+        return key.null
+
+    def missing(self, name: str, key: Key, table: Table, path: JsonPath) -> None:
+        self.error(path, "DC127", f"has no '{name}'", key.doc, subject=f"this {table.name}")
+
+    def unknown(self, name: str, table: Table, path: JsonPath) -> None:
+        if table.free and (name == "definitions" or name.startswith("x-")):
+            return
+        if name in table.saved:
+            return
+        severity = Severity.ERROR if table.strict else Severity.WARNING
+        if name in table.moved:
+            self.tell_key(path, "DC121", "is not read here", table.moved[name], severity)
+        else:
+            help_ = did_you_mean(name, table.keys) or _holder(name) or f"remove it, or see {_DOCS}"
+            message = f"is not a key of this {table.name}"
+            message += "" if table.strict else ", and is ignored"
+            self.tell_key(path, "DC120", message, help_, severity)
+
+    def saved(self, path: JsonPath, *, read: bool) -> None:
+        effect = "is refused by Prefect in a file" if read else "has no effect in a file"
+        help_ = "Prefect once saved it there; remove it"
+        self.tell_key(path, "DC122", effect, help_, Severity.WARNING)
+
+    def wrong(self, value: Json, expected: str, path: JsonPath, help_: str | None = None) -> Json:
+        self.error(path, "DC128", f"must be {expected}, not {_kind(value)}", help_)
+        return ABSENT
+
+    def error(
+        self, path: JsonPath, code: str, message: str, help_: str | None = None, subject: str = ""
+    ) -> None:
+        where = subject or (f"'{show_path(path)}'" if path else "it")
+        self.problems.append(Problem(path, code, f"{where} {message}", help_))
+
+    def warn(self, path: JsonPath, code: str, message: str, help_: str | None) -> None:
+        message = f"'{show_path(path)}' {message}"
+        self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
+
+    def tell_key(
+        self, path: JsonPath, code: str, message: str, help_: str | None, severity: Severity
+    ) -> None:
+        self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity))
+
+
+_DOCS = "`deployctl schema` for all keys"
+_HOLDERS: Mapping[str, Table] = {
+    "under 'work_pool'": keys.WORK_POOL,
+    "in a schedule": keys.SCHEDULE,
+    "in a deployment": keys.DEPLOYMENT,
+    "at the top of the file": keys.TOP_LEVEL,
+}
+
+
+def _holder(name: str) -> str | None:
+    """Which other table has this key."""
+    for place, table in _HOLDERS.items():
+        if name in table.keys:
+            return f"it is a key {place}"
+    return None
+
+
+def _other_case(value: str, choices: Iterable[str]) -> str | None:
+    same = [choice for choice in choices if choice.casefold() == value.casefold()]
+    return f"did you mean '{same[0]}'?" if same else None
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _kind(value: Json) -> str:
+    match value:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case None:
+            return "empty"
+    return "a text"

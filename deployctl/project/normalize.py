@@ -1,0 +1,107 @@
+"""A deployment's entry in the form that the API's fields have, whichever way it was written.
+
+Done twice: on the file, where text with a template in it stands for anything, and again once the
+templates are filled in and their types are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployctl.core.json_values import Json
+from deployctl.project import keys
+from deployctl.project.coerce import is_open, read
+from deployctl.project.schedules import normalise_schedules
+from deployctl.project.triggers import check_triggers
+from deployctl.templating.problems import Problem
+
+_AS_THEY_ARE = (
+    "version",
+    "version_type",
+    "tags",
+    "description",
+    "parameters",
+    "enforce_parameter_schema",
+    "paused",
+    "build",
+    "push",
+    "pull",
+    "triggers",
+    "sla",
+)
+_IN_WORK_POOL = {
+    "name": "work_pool_name",
+    "work_queue_name": "work_queue_name",
+    "job_variables": "job_variables",
+}
+
+
+def normalise(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
+    """The declared fields of an entry by the API's names, and what is wrong with them.
+
+    Problems have paths from the entry. What is wrong is left out of the fields.
+    """
+    entry, problems = read(dict(raw), keys.DEPLOYMENT)
+    found, wrong = fields(entry)
+    # What is empty has been told of, or was emptied because it had been told of.
+    return found, [problem for problem in problems if problem.code != "DC126"] + wrong
+
+
+def fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
+    """The same for an entry that has just been read by `keys.DEPLOYMENT`."""
+    found = {name: entry[name] for name in _AS_THEY_ARE if name in entry}
+    for name in ("triggers", "sla"):
+        if isinstance(found.get(name), list):
+            found[name] = [item for item in found[name] if item is not None]
+    pool = entry.get("work_pool")
+    if isinstance(pool, dict):
+        found |= {ours: pool[name] for name, ours in _IN_WORK_POOL.items() if name in pool}
+    found |= _concurrency(entry)
+    schedules, problems = _schedules(entry)
+    found |= schedules
+    if isinstance(triggers := entry.get("triggers"), list):
+        wrong = check_triggers(triggers, entry.get("name") or "")
+        problems += [problem.below(("triggers",)) for problem in wrong]
+    return found, problems
+
+
+def _concurrency(entry: Mapping[str, Json]) -> dict[str, Json]:
+    """The limit and its options; a mapping that names no strategy enqueues, as the docs say."""
+    if "concurrency_limit" not in entry:
+        return {}
+    limit = entry["concurrency_limit"]
+    if not isinstance(limit, dict):
+        return {"concurrency_limit": limit, "concurrency_options": None}
+    options = {name: value for name, value in limit.items() if name != "limit"}
+    return {
+        "concurrency_limit": limit.get("limit"),
+        "concurrency_options": {"collision_strategy": "ENQUEUE", **options},
+    }
+
+
+def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
+    """`schedules`, or the one `schedule` of the older form; an empty one of those says nothing."""
+    one, many = entry.get("schedule"), entry.get("schedules")
+    if one and "schedules" in entry:
+        message = "'schedule' and 'schedules' are both given"
+        return {}, [Problem(("schedule",), "DC209", message, "put all into 'schedules'")]
+    if "schedules" not in entry and not one:
+        return {}, []
+    if is_open(one) or is_open(many):
+        return {"schedules": one or many}, []
+    if one:
+        found, problems = normalise_schedules([one])
+        return {"schedules": found}, [_in_single(problem) for problem in problems]
+    found, problems = normalise_schedules(many or ())
+    return {"schedules": found}, [problem.below(("schedules",)) for problem in problems]
+
+
+def _in_single(problem: Problem) -> Problem:
+    """A problem of the only schedule, at the path that it has under `schedule`."""
+    return Problem(
+        ("schedule", *problem.path[1:]),
+        problem.code,
+        problem.message,
+        problem.help,
+        problem.severity,
+    )

@@ -1,0 +1,199 @@
+"""The flags of `prefect deploy`, laid over entries of the file.
+
+They mean what they mean there, for every deployment that is selected, with these differences:
+`--job-variable` adds to the file's variables and gives values their types, as `--param` does;
+`--timezone` and `--anchor-date` belong to the schedules of the command line if it has any, and
+otherwise to the file's; `--collision-strategy` goes with the file's limit, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import UsageError
+from deployctl.core.json_values import Json
+from deployctl.project.document import read_document
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The flags of a command, read. None or empty: not given."""
+
+    description: str | None = None
+    version: str | None = None
+    version_type: str | None = None
+    tags: tuple[str, ...] = ()
+    concurrency_limit: int | None = None
+    collision_strategy: str | None = None
+    work_pool: str | None = None
+    work_queue: str | None = None
+    job_variables: Mapping[str, Json] = field(default_factory=dict)
+    schedules: tuple[Mapping[str, Json], ...] = ()
+    timezone: str | None = None
+    anchor_date: str | None = None
+    triggers: tuple[Json, ...] = ()
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    sla: tuple[Json, ...] = ()
+    enforce_parameter_schema: bool | None = None
+    pull: tuple[Json, ...] = ()
+    """No flag: where `dev` runs the code that lies before it."""
+
+
+def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, Json]:
+    """An entry as `DeploymentSpec.raw` holds it, with the flags laid over it."""
+    entry = dict(raw)
+    for name in ("description", "version", "version_type", "enforce_parameter_schema"):
+        if (value := getattr(overrides, name)) is not None:
+            entry[name] = value
+    for name in ("tags", "triggers", "sla", "pull"):
+        if value := getattr(overrides, name):
+            entry[name] = list(value)
+    if overrides.parameters:
+        entry["parameters"] = {**_mapping(entry, "parameters"), **overrides.parameters}
+    _over_limit(entry, overrides)
+    _over_pool(entry, overrides)
+    _over_schedules(entry, overrides)
+    return entry
+
+
+def assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
+    """What `key=value` flags and JSON objects say together; values are JSON if they can be.
+
+    Raises UsageError, which names `flag`.
+    """
+    result: dict[str, Json] = {}
+    for text in values:
+        if text.lstrip().startswith("{"):
+            result |= json_object(flag, text)
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            message = f"{flag} needs KEY=VALUE or a JSON object"
+            raise UsageError(message, help=f"as in {flag} retries=3")
+        try:
+            result[key.strip()] = json.loads(value, parse_constant=_no_constant)
+        except ValueError:
+            result[key.strip()] = value
+    return result
+
+
+def texts(values: Sequence[str]) -> dict[str, str]:
+    """The values of `key=value` flags as they were written, of flags that `assignments` takes."""
+    pairs = (text.partition("=") for text in values if not text.lstrip().startswith("{"))
+    return {key.strip(): value for key, _, value in pairs}
+
+
+def json_object(flag: str, text: str) -> dict[str, Json]:
+    """The object that a flag gives as JSON. Raises UsageError, which names `flag`."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        place = f"at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UsageError(f"{flag} is not JSON {place}".rstrip()) from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag} needs a JSON object", help=f"as in {flag} '{{\"key\": 1}}'")
+    return value
+
+
+def definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json, ...]:
+    """What `--trigger` and `--sla` define: JSON objects, or files with a list under `key`.
+
+    Raises UsageError, which names `flag`.
+    """
+    found: list[Json] = []
+    for text in values:
+        if text.endswith((".yaml", ".yml", ".json")):
+            found += _in_file(flag, Path(text), key)
+        else:
+            found.append(json_object(flag, text))
+    return tuple(found)
+
+
+def schedules(
+    cron: Sequence[str], interval: Sequence[str | int | float], rrule: Sequence[str]
+) -> tuple[Mapping[str, Json], ...]:
+    """The schedules that flags give, each in the form of the file."""
+    given = {"cron": cron, "interval": interval, "rrule": rrule}
+    return tuple({kind: value} for kind, values in given.items() for value in values)
+
+
+def _over_limit(entry: dict[str, Json], overrides: Overrides) -> None:
+    limit, strategy = overrides.concurrency_limit, overrides.collision_strategy
+    if strategy is None:
+        if limit is not None:
+            entry["concurrency_limit"] = limit
+        return
+    there = entry.get("concurrency_limit")
+    options = dict(there) if isinstance(there, dict) else {"limit": there}
+    options |= {"collision_strategy": strategy}
+    if limit is not None:
+        options["limit"] = limit
+    if options["limit"] is None:
+        raise UsageError(
+            f"--collision-strategy has no limit to go with in '{entry.get('name')}'",
+            help="add --concurrency-limit",
+        )
+    entry["concurrency_limit"] = options
+
+
+def _over_pool(entry: dict[str, Json], overrides: Overrides) -> None:
+    pool = dict(_mapping(entry, "work_pool"))
+    if overrides.work_pool is not None:
+        pool["name"] = overrides.work_pool
+    if overrides.work_queue is not None:
+        pool["work_queue_name"] = overrides.work_queue
+    if overrides.job_variables:
+        pool["job_variables"] = {**_mapping(pool, "job_variables"), **overrides.job_variables}
+    if pool:
+        entry["work_pool"] = pool
+
+
+def _over_schedules(entry: dict[str, Json], overrides: Overrides) -> None:
+    zone, anchor = overrides.timezone, overrides.anchor_date
+    if not (overrides.schedules or zone or anchor):
+        return
+    there = entry.pop("schedule", None)
+    listed = entry.get("schedules")
+    own = [there] if there else list(listed if isinstance(listed, list) else [])
+    if overrides.schedules:
+        own += [_stamped(item, zone, anchor) for item in overrides.schedules]
+    else:
+        own = [_stamped(item, zone, anchor) for item in own]
+    if own:
+        entry["schedules"] = own
+
+
+def _stamped(schedule: Json, zone: str | None, anchor: str | None) -> Json:
+    if not isinstance(schedule, Mapping):
+        return schedule
+    stamped = dict(schedule)
+    if zone:
+        stamped["timezone"] = zone
+    if anchor and "interval" in stamped:
+        stamped["anchor_date"] = anchor
+    return stamped
+
+
+def _mapping(entry: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    value = entry.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _in_file(flag: str, path: Path, key: str) -> list[Json]:
+    report = Report()
+    document = read_document(path, report)
+    if document is None or report.errors:
+        reason = report.items[0].message if report.items else "it cannot be read"
+        raise UsageError(f"{flag} {path}: {reason}")
+    listed = document.data.get(key)
+    if not isinstance(listed, list):
+        raise UsageError(f"{flag} {path}: the file has no list '{key}'")
+    return listed
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from deployctl.api.calls import Request
+from deployctl.app.operating.lookup import ObjectNotFound
+from deployctl.app.operating.work_pools import (
+    create_pool,
+    delete_pool,
+    known_template,
+    new_pool,
+    update_pool,
+    without_secrets,
+)
+from deployctl.core.errors import Conflict, LostAnswer, NotFound, UsageError
+from deployctl.core.json_values import Json
+from deployctl.core.redact import MASK
+from tests.unit.app.held import held
+
+
+class Server:
+    """Pools by name; the answer to the first write is lost once it was carried out."""
+
+    def __init__(self, *names: str, loses: bool = False) -> None:
+        self.pools = {name: {"name": name} for name in names}
+        self.loses = loses
+
+    def __call__(self, request: Request) -> Json:
+        name = request.path.strip("/").partition("/")[2]
+        if name == "filter":
+            return list(self.pools.values())
+        if request.method == "GET":
+            return self.pools.get(name)
+        done = self._write(request, name)
+        if self.loses and not request.repeat:
+            self.loses = False
+            raise LostAnswer("lost")
+        return done
+
+    def _write(self, request: Request, name: str) -> Json:
+        if request.method == "POST":
+            if request.body["name"] in self.pools:
+                raise Conflict("there")
+            self.pools[request.body["name"]] = request.body
+            return request.body
+        if name not in self.pools:
+            if request.missing_ok:
+                return None
+            raise NotFound("not there")
+        if request.method == "DELETE":
+            del self.pools[name]
+        else:
+            self.pools[name] |= request.body
+        return None
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_pool_is_created_once(loses: bool) -> None:
+    server = Server(loses=loses)
+    assert held(create_pool("p", {"type": "process"}), server) == {"name": "p", "type": "process"}
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_pool_is_deleted(loses: bool) -> None:
+    server = Server("p", loses=loses)
+    held(delete_pool("p"), server)
+    assert server.pools == {}
+
+
+def test_a_pool_of_that_name_is_not_overwritten() -> None:
+    with pytest.raises(Conflict):
+        held(create_pool("p", {"type": "process"}), Server("p"))
+
+
+def test_an_update_changes_what_is_given() -> None:
+    server = Server("p")
+    assert held(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
+
+
+def test_what_is_not_there_is_neither_updated_nor_deleted() -> None:
+    for talk in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
+        with pytest.raises(ObjectNotFound) as error:
+            held(talk, Server("pool"))
+        assert error.value.help == "did you mean 'pool'?"
+
+
+def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
+    schema = {"type": "string", "title": "Token"}
+    template = {
+        "job_configuration": {"token": "{{ token }}", "password": "hunter2"},
+        "variables": {
+            "type": "object",
+            "properties": {"token": {**schema, "default": "s3cr3t"}, "api_key": schema},
+        },
+    }
+    shown = without_secrets({"name": "p", "base_job_template": template})["base_job_template"]
+    assert shown["job_configuration"] == {"token": "{{ token }}", "password": MASK}
+    assert shown["variables"]["properties"] == {
+        "token": {**schema, "default": MASK},
+        "api_key": schema,
+    }
+
+
+@pytest.mark.parametrize(
+    ("type_", "help_"),
+    [
+        ("kubernets", "did you mean 'kubernetes'? there are: kubernetes, docker, process, ecs, "),
+        ("clod-run", "did you mean 'cloud-run'?"),
+        ("mine", "there are: kubernetes, "),
+    ],
+)
+def test_a_pool_of_an_unknown_type_is_not_made(type_: str, help_: str) -> None:
+    with pytest.raises(UsageError) as error:
+        new_pool(type_, {})
+    assert f"'{type_}'" in error.value.message
+    assert (error.value.help or "").startswith(help_)
+    assert (error.value.help or "").endswith("needs a --base-job-template")
+
+
+def test_a_pool_gets_the_template_that_is_given_else_the_one_of_its_type() -> None:
+    given: Json = {"variables": {}}
+    assert new_pool("mine", {"base_job_template": given})["base_job_template"] == given
+    assert new_pool("docker", {"base_job_template": given})["base_job_template"] == given
+    assert "image" in new_pool("docker", {})["base_job_template"]["variables"]["properties"]
+    assert new_pool("ecs:push", {"is_paused": True}) == {"type": "ecs:push", "is_paused": True}
+
+
+def test_of_templates_only_those_that_there_are_are_named() -> None:
+    with pytest.raises(UsageError) as error:
+        known_template("proces")
+    assert error.value.help == "did you mean 'process'? there are: kubernetes, docker, process"

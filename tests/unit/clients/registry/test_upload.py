@@ -1,0 +1,154 @@
+"""Uploads to registries that Debian's is not: it forgets what it has when a request breaks off."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from deployctl.clients.registry.client import Pushed, Registry, digest_of, from_file
+from deployctl.clients.registry.errors import WrongContent
+from deployctl.core.retry import Backoff
+
+MIB = 1 << 20
+DATA = Random(0).randbytes(10 * MIB)
+
+
+class Fake(ThreadingHTTPServer):
+    """A registry with one blob, that hangs up within the first request that brings bytes of it."""
+
+    def __init__(self, says: str | None = None, *, least: int = 0, smallest: int = 0) -> None:
+        """`says`: what it tells of the bytes that it has, if that is not the truth; `least`: what
+        it says that chunks must have, and `smallest`: what it takes."""
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.host = f"127.0.0.1:{self.server_port}"
+        self.says, self.least, self.smallest = says, least, smallest
+        self.stored, self.done, self.breaks = bytearray(), b"", True
+        self.ranges: list[str] = []
+
+    def handle_error(self, *_: object) -> None:
+        """Who hangs up is part of what is tested."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Fake
+
+    def do_HEAD(self) -> None:
+        self._answer(200 if self.server.done else 404)
+
+    def do_POST(self) -> None:
+        self.server.stored.clear()
+        self._answer(202)
+
+    def do_GET(self) -> None:
+        if not self.path.startswith("/v2/a/"):
+            return self._answer(200)
+        has = self.server.says or f"0-{len(self.server.stored) - 1}"
+        return self._answer(204, Range=has) if has != "404" else self._answer(404)
+
+    def do_PATCH(self) -> None:
+        self.server.ranges.append(self.headers["Content-Range"])
+        size = int(self.headers["Content-Length"])
+        self.server.stored += self._read(size)
+        taken = size >= self.server.smallest or len(self.server.stored) == len(DATA)
+        self._answer(202 if taken else 400)
+
+    def do_PUT(self) -> None:
+        size = int(self.headers["Content-Length"])
+        if self.server.breaks:
+            self.server.breaks = False
+            self.server.stored += self._read(3 * MIB)
+            self.close_connection = True
+            return
+        self.server.stored += self._read(size)
+        self.server.done = bytes(self.server.stored)
+        right = self.path.endswith(hashlib.sha256(self.server.done).hexdigest())
+        self.server.done = self.server.done if right else b""
+        self._answer(201) if right else self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+
+    def _read(self, size: int) -> bytes:
+        return self.rfile.read(size)
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        headers["Location"] = "/v2/a/blobs/uploads/1?state=x"
+        headers["OCI-Chunk-Min-Length"] = str(self.server.least)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
+    with Fake(**request.param) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def push(fake: Fake, tmp_path: Path, digest: str = digest_of(DATA)) -> Pushed:
+    path = tmp_path / "blob"
+    path.write_bytes(DATA)
+    client = Registry(fake.host, backoff=Backoff(tries=4, first=0.01))
+    try:
+        return client.push_blob("a", digest, len(DATA), from_file(path))
+    finally:
+        client.close()
+
+
+ON = ["3145728-7340031", "7340032-10485759"]
+ANEW = ["0-4194303", "4194304-8388607", "8388608-10485759"]
+
+
+@pytest.mark.parametrize(
+    ("fake", "expected"),
+    [
+        pytest.param({}, ON, id="it knows what it has"),
+        pytest.param({"least": 5 * MIB}, ["3145728-8388607", "8388608-10485759"], id="at least"),
+        pytest.param(
+            {"says": "0-0", "smallest": 5 * MIB},
+            ["0-4194303", "0-8388607", "8388608-10485759"],
+            id="it takes no small chunks",
+        ),
+        pytest.param({"says": "bytes=0-3145727"}, ON, id="it says it as HTTP does"),
+        pytest.param({"says": "0-0"}, ANEW, id="it may have nothing"),
+        pytest.param({"says": "0-99999999"}, ANEW, id="it has more than there is"),
+        pytest.param({"says": "nonsense"}, ANEW, id="it says nothing that can be understood"),
+        pytest.param({"says": "404"}, ANEW, id="it has forgotten the upload"),
+        pytest.param(
+            {"says": "0-1048575"},
+            ["1048576-5242879", "5242880-9437183", "9437184-10485759", *ANEW],
+            id="it is wrong",
+        ),
+    ],
+    indirect=["fake"],
+)
+def test_what_is_sent_after_a_request_broke_off(
+    fake: Fake, tmp_path: Path, expected: list[str]
+) -> None:
+    assert push(fake, tmp_path) is Pushed.UPLOADED
+    assert fake.done == DATA
+    assert fake.ranges == expected
+
+
+@pytest.mark.parametrize("fake", [{"says": "0-0"}], indirect=True)
+def test_content_that_is_wrong_from_the_beginning_is_not_sent_again(
+    fake: Fake, tmp_path: Path
+) -> None:
+    with pytest.raises(WrongContent):
+        push(fake, tmp_path, digest_of(b"other"))
+    assert fake.ranges == ANEW

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from functools import reduce
+from operator import getitem
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.core.json_values import Json, JsonPath, canonical, digest, leaves, show_path
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ((), ""),
+        (("name",), "name"),
+        (("deployments", 0, "work_pool", "name"), "deployments[0].work_pool.name"),
+        ((2, "x"), "[2].x"),
+    ],
+)
+def test_a_path_reads_as_people_write_it(path: JsonPath, text: str) -> None:
+    assert show_path(path) == text
+
+
+@given(json_values)
+def test_every_leaf_is_found_at_its_path(value: Json) -> None:
+    for path, leaf in leaves(value):
+        assert reduce(getitem, path, value) is leaf
+
+
+def test_the_order_of_keys_does_not_matter_and_everything_else_does() -> None:
+    assert canonical({"a": 1, "b": [1, 2]}) == canonical({"b": [1, 2], "a": 1})
+    assert digest({"b": [1, 2]}) != digest({"b": [2, 1]})
+    assert digest({"a": 1}) != digest({"a": "1"})

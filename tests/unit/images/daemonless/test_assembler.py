@@ -1,0 +1,58 @@
+"""What a push without an engine does when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployctl.clients.registry.client import Pushed
+from deployctl.clients.registry.errors import Denied
+from deployctl.images.context import Entry
+from deployctl.images.daemonless.assembler import AssembleBuilder
+from deployctl.images.distribution import Layer, Registries, Resolved
+from deployctl.images.model import BuildSpec
+from deployctl.images.platform import Platform
+from deployctl.images.reference import Reference
+from deployctl.images.source import Source
+
+
+def test_a_refused_push_begins_no_further_layer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copied: list[str] = []
+
+    class Refuses:
+        def push_blob(self, *_: Any) -> Pushed:
+            raise Denied("no")
+
+    def copy(_: Registries, layer: Layer, *__: Any) -> Pushed:
+        copied.append(layer.digest)
+        threading.Event().wait(0.1)
+        return Pushed.UPLOADED
+
+    layers = tuple(Layer(f"sha256:{n}", 1, "application/x") for n in range(40))
+    base = Resolved(
+        Reference.parse("base"),
+        "sha256:b",
+        "application/vnd.oci.image.manifest.v1+json",
+        {"layers": []},
+        {},
+        layers,
+        Platform("linux", "amd64"),
+    )
+    monkeypatch.setattr(Registries, "resolve", lambda *_: base)
+    monkeypatch.setattr(Registries, "at", lambda *_: Refuses())
+    monkeypatch.setattr(Registries, "copy", copy)
+    none: list[Entry] = []
+    builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda *_: None)
+    try:
+        source = Source(tmp_path, "FROM base\n", None, "Dockerfile", none)
+        image = builder.build(BuildSpec("r.example/app", tmp_path, tag="1"), source, None)
+        with pytest.raises(Denied):
+            builder.push(image, ["1"], None)
+    finally:
+        builder.close()
+    assert len(copied) < len(layers)

@@ -1,0 +1,200 @@
+"""Where COPY puts files, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from deployctl.images.context import Entry, Kind
+from deployctl.images.daemonless.copy_destination import NeedsEngine, Placed
+from deployctl.images.daemonless.copy_sources import Files, NothingToCopy
+from deployctl.images.dockerfile.parser import parse
+
+
+def entry(path: str, mode: int = 0o644, kind: Kind = Kind.FILE) -> Entry:
+    return Entry(path, kind, mode, 0, "x" if kind is Kind.LINK else "", Path("/dev/null"))
+
+
+FILES = Files(
+    [
+        entry("flow.py"),
+        entry("run.sh", 0o755),
+        entry("src", 0o700, Kind.FOLDER),
+        entry("src/a.py", 0o640),
+        entry("src/link", 0o777, Kind.LINK),
+        entry("bin", 0o755, Kind.FOLDER),
+        entry("bin/tool"),
+        entry("deleted", 0o755, Kind.FOLDER),
+        entry("deleted/.wh.tool"),
+    ]
+)
+
+
+def placed(
+    text: str,
+    existing: str | None = "/opt/prefect",
+    folder: str = "/opt/prefect",
+    user: str = "",
+) -> Placed:
+    """After the instructions of a Dockerfile's text; WORKDIR takes absolute paths here."""
+    result = Placed(existing, user)
+    for each in parse(f"FROM base\n{text}").stages[0].instructions:
+        if each.keyword == "WORKDIR":
+            folder = each.words[0]
+            result.enter(folder)
+        else:
+            result.copy(each, FILES, folder)
+    return result
+
+
+def listed(result: Placed) -> list[str]:
+    """All that was placed, like `opt/x 755 0:0`."""
+    return [
+        f"{path} {item.mode:o} {item.owner.user}:{item.owner.group}"
+        for path, item in result.items.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("COPY flow.py .", ["opt/prefect/flow.py 644 0:0"]),
+        ("COPY flow.py x.py", ["opt/prefect/x.py 644 0:0"]),
+        ("COPY flow.py /opt/prefect", ["opt/prefect/flow.py 644 0:0"]),
+        ("COPY flow.py /app/", ["app 755 0:0", "app/flow.py 644 0:0"]),
+        ("WORKDIR /app", ["app 755 0:0"]),
+        ("WORKDIR /app\nCOPY flow.py /app", ["app 755 0:0", "app/flow.py 644 0:0"]),
+        (
+            "COPY src /app",
+            ["app 755 0:0", "app/a.py 640 0:0", "app/link 777 0:0"],
+        ),
+        (
+            "COPY --chown=1000:2000 --chmod=600 src ./",
+            ["opt/prefect/a.py 600 1000:2000", "opt/prefect/link 777 1000:2000"],
+        ),
+        ("COPY --chown=1000 run.sh ./", ["opt/prefect/run.sh 755 1000:1000"]),
+        (
+            "WORKDIR /app\nCOPY --chown=7 flow.py .",
+            ["app 755 0:0", "app/flow.py 644 7:7"],
+        ),
+    ],
+)
+def test_what_is_placed(text: str, found: list[str]) -> None:
+    assert listed(placed(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("COPY flow.py /x", ["x 644 0:0"]),
+        ("COPY flow.py /bin/", ["bin 755 0:0", "bin/flow.py 644 0:0"]),
+        ("COPY --chown=7 flow.py /a/b/", ["a 755 7:7", "a/b 755 7:7", "a/b/flow.py 644 7:7"]),
+        ("COPY --chown=7 bin /a/b/", ["a 755 0:0", "a/b 755 7:7", "a/b/tool 644 7:7"]),
+        ("COPY flow.py /tmp/", ["tmp 755 0:0", "tmp/flow.py 644 0:0"]),
+    ],
+)
+def test_on_an_empty_base_all_is_known(text: str, found: list[str]) -> None:
+    assert listed(placed(text, existing=None, folder="/")) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("COPY flow.py /bin/", "'/bin' is a link in many images"),
+        ("COPY flow.py /var/run/x/", "'/var/run' is a link"),
+        ("COPY . /", "'/bin' is a link"),
+        ("COPY flow.py /home/me/", "which rights '/home'"),
+        ("COPY flow.py /tmp/", "which rights '/tmp'"),
+        ("COPY flow.py /proc/", "'/proc' is no part of an image"),
+        ("COPY flow.py /app", "'/app' is a folder in the base image or not"),
+        ("COPY flow.py /etc/conf.d", "'/etc/conf.d' is a folder in the base image or not"),
+        ("COPY --chown=7:7 src /app", "user 7 is to own '/app'"),
+        ("COPY --chown=7:7 flow.py /app/", "user 7 is to own '/app'"),
+        ("COPY --chown=me flow.py .", "which numbers 'me' has"),
+        ("COPY --chown=me:7 flow.py .", "which numbers 'me:7' has"),
+        ("COPY --chmod=u+x flow.py .", "--chmod=u[+]x is not a mode"),
+        ("COPY --from=other /x .", "files of 'other' cannot be known"),
+        ("COPY --parents flow.py .", "--parents is not known"),
+        ("COPY <<END x.py\nEND", "here documents"),
+        ("ADD https://example.com/x.py ./", "ADD would fetch"),
+        ("COPY src /app\nCOPY flow.py /app/link", "'/app/link' is a link that was copied before"),
+        ("COPY src /app\nCOPY flow.py /app/link/", "the way leads through '/app/link'"),
+        ("COPY deleted /app/", "'/app/.wh.tool' cannot be in an image"),
+        ("COPY flow.py /app/\nCOPY src /app/flow.py", "the way leads through '/app/flow.py'"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(NeedsEngine, match=reason):
+        placed(text)
+
+
+HOME = "/home/me/src"
+
+
+@pytest.mark.parametrize("user", ["1000:0", "me"])
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("COPY flow.py .", HOME),
+        (f"WORKDIR {HOME}/new", HOME),
+        ("COPY src ../other", "/home/me"),
+    ],
+)
+def test_a_folder_that_may_belong_to_the_user_of_the_base_is_left_alone(
+    text: str, folder: str, user: str
+) -> None:
+    with pytest.raises(NeedsEngine, match=f"'{folder}' may belong to '{user}'"):
+        placed(text, HOME, HOME, user)
+
+
+@pytest.mark.parametrize(
+    ("text", "user"),
+    [
+        *(("COPY flow.py .", user) for user in ("", "0", "root", "root:root")),
+        (f"WORKDIR {HOME}", "me"),
+        ("COPY flow.py /app/", "me"),
+    ],
+)
+def test_other_folders_may_get_files(text: str, user: str) -> None:
+    placed(text, HOME, HOME, user)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("COPY *.txt .", "nothing in the build context is called [*].txt"),
+        ("COPY flow.py run.sh x", "more than one file"),
+        ("COPY nothing .", "'nothing' is not in the build context"),
+    ],
+)
+def test_what_docker_would_not_take_either(text: str, reason: str) -> None:
+    with pytest.raises(NothingToCopy, match=reason):
+        placed(text)
+
+
+def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "x.gz"
+    file.write_bytes(gzip.compress(bytes(10_000))[:-20])
+    files = Files([Entry("x.gz", Kind.FILE, 0o644, file.stat().st_size, "", file)])
+    (add,) = parse("FROM x\nADD x.gz .").stages[0].instructions
+    result = Placed("/app", "")
+    result.copy(add, files, "/app")
+    assert listed(result) == ["app/x.gz 644 0:0"]
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz"])
+def test_an_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, kind) as tar:  # type: ignore[call-overload]
+        tar.addfile(tarfile.TarInfo("inside"), io.BytesIO())
+    files = Files([Entry("x.tar", Kind.FILE, 0o644, file.stat().st_size, "", file)])
+    copy, add = parse("FROM x\nCOPY x.tar .\nADD x.tar .").stages[0].instructions
+    result = Placed("/app", "")
+    result.copy(copy, files, "/app")
+    assert listed(result) == ["app/x.tar 644 0:0"]
+    with pytest.raises(NeedsEngine, match=r"ADD would unpack 'x.tar'"):
+        result.copy(add, files, "/app")

@@ -1,0 +1,100 @@
+"""What the sources of COPY mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployctl.images.context import Entry, Kind
+from deployctl.images.daemonless.copy_sources import Files, NothingToCopy
+
+
+def entry(path: str, kind: Kind = Kind.FILE, target: str = "") -> Entry:
+    return Entry(path, kind, 0o644, 0, target, Path("/nowhere"))
+
+
+FILES = Files(
+    [
+        *(entry(path, Kind.FOLDER) for path in ("src", "src/deep", "zoo")),
+        *(entry(path) for path in ("a.py", "b.py", "c[1].py", "ab", "a-b", "d.txt")),
+        *(entry(path) for path in ("src/a.py", "src/deep/x", "zoo/a.py", ".hidden")),
+        entry("to-file", Kind.LINK, "src/a.py"),
+        entry("to-folder", Kind.LINK, "./src"),
+        entry("rooted", Kind.LINK, "/src/deep"),
+        entry("src/up", Kind.LINK, "../a.py"),
+        entry("above", Kind.LINK, "../../a.py"),
+        entry("gone", Kind.LINK, "nothing"),
+        entry("round", Kind.LINK, "round"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        (".", [(".", None)]),
+        ("./", [(".", None)]),
+        ("/", [(".", None)]),
+        ("src/..", [(".", None)]),
+        ("a.py", [("a.py", "a.py")]),
+        ("/a.py", [("a.py", "a.py")]),
+        ("./src/../a.py", [("a.py", "a.py")]),
+        ("src", [("src", "src")]),
+        ("src/", [("src", "src")]),
+        ("*.py", [("a.py", "a.py"), ("b.py", "b.py"), ("c[1].py", "c[1].py")]),
+        ("?.py", [("a.py", "a.py"), ("b.py", "b.py")]),
+        ("[ac].py", [("a.py", "a.py")]),
+        ("[^a].py", [("b.py", "b.py")]),
+        ("[a-b].py", [("a.py", "a.py"), ("b.py", "b.py")]),
+        (r"a[\-]b", [("a-b", "a-b")]),
+        (r"c\[1\].py", [("c[1].py", "c[1].py")]),
+        (".*", [(".hidden", ".hidden")]),
+        ("*/a.py", [("a.py", "src/a.py"), ("a.py", "zoo/a.py")]),
+        ("**/a.py", [("a.py", "src/a.py"), ("a.py", "zoo/a.py")]),
+        ("*.nothing", []),
+        ("to-file", [("to-file", "src/a.py")]),
+        ("to-*e", [("to-file", "src/a.py")]),
+        ("to-folder", [("to-folder", "src")]),
+        ("to-folder/deep/x", [("x", "src/deep/x")]),
+        ("rooted/x", [("x", "src/deep/x")]),
+        ("src/up", [("up", "a.py")]),
+        ("above", [("above", "a.py")]),
+    ],
+)
+def test_what_a_source_means(source: str, named: list[tuple[str, str | None]]) -> None:
+    found = [(name, each and each.path) for name, each in FILES.named(source)]
+    assert found == named
+
+
+@pytest.mark.parametrize("source", ["x", "src/x", "a.py/x", "gone", "round", "to-file/x"])
+def test_what_is_not_in_the_context_is_an_error(source: str) -> None:
+    with pytest.raises(NothingToCopy, match="is not in the build context"):
+        FILES.named(source)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"), [("/etc/passwd", "/etc/passwd"), ("../out", "../out"), ("b", "gone")]
+)
+def test_a_link_that_leads_to_nothing_of_the_context_is_told_as_one(
+    target: str, shown: str
+) -> None:
+    files = Files([entry("leak", Kind.LINK, target), entry("b", Kind.LINK, "gone")])
+    with pytest.raises(NothingToCopy) as error:
+        files.named("leak")
+    assert f"'leak' leads by a link to '{shown}'" in error.value.message
+    assert "in place of the link" in str(error.value.help)
+
+
+@pytest.mark.parametrize("source", ["..", "../x", "src/../../x"])
+def test_nothing_outside_the_context_is_copied(source: str) -> None:
+    with pytest.raises(NothingToCopy, match="lies outside"):
+        FILES.named(source)
+
+
+def test_what_is_below_a_folder() -> None:
+    src = FILES.named("src")[0][1]
+    assert [name for name, _ in FILES.below(src)] == ["deep", "deep/x", "a.py", "up"]
+    everything = [name for name, _ in FILES.below(None)]
+    assert everything[:4] == ["src", "src/deep", "src/deep/x", "src/a.py"]
+    assert len(everything) == 20

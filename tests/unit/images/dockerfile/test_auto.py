@@ -1,0 +1,58 @@
+"""The Dockerfile of `dockerfile: auto`."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployctl.images.dockerfile.auto import dockerfile, prefect_image
+from deployctl.images.dockerfile.parser import parse
+from deployctl.images.dockerfile.stages import Given, resolve
+
+
+def test_it_is_the_one_that_prefect_would_write() -> None:
+    assert dockerfile("etl", prefect="3.8.8", python="3.11", requirements=True) == (
+        "FROM prefecthq/prefect:3.8.8-python3.11\n"
+        "COPY requirements.txt /opt/prefect/etl/requirements.txt\n"
+        "RUN uv pip install -r /opt/prefect/etl/requirements.txt\n"
+        "COPY . /opt/prefect/etl/\n"
+        "WORKDIR /opt/prefect/etl/\n"
+    )
+
+
+def test_prefect_2_installs_with_pip() -> None:
+    text = dockerfile("etl", prefect="2.20.26", python="3.12", requirements=True)
+    assert "RUN python -m pip install -r /opt/prefect/etl/requirements.txt\n" in text
+
+
+def test_without_requirements_nothing_is_installed() -> None:
+    text = dockerfile("etl", prefect="3.8.8", python="3.11", requirements=False)
+    assert [line.split()[0] for line in text.splitlines()] == ["FROM", "COPY", "WORKDIR"]
+
+
+@pytest.mark.parametrize("name", ["my project", "проект", "$HOME", "it's", 'a"b', "a\\b", "[x]"])
+def test_a_folder_may_be_called_anything(name: str) -> None:
+    text = dockerfile(name, prefect="3.8.8", python="3.11", requirements=True)
+    parsed = parse(text)
+    assert parsed.problems == ()
+    given = Given({}, "linux/amd64", "linux/amd64")
+    _, *found = resolve(parsed, parsed.stages, given, {"HOME": "/root"})
+    home = f"/opt/prefect/{name}"
+    assert [each.words for each in found] == [
+        ("requirements.txt", f"{home}/requirements.txt"),
+        ("uv", "pip", "install", "-r", f"{home}/requirements.txt"),
+        (".", f"{home}/"),
+        (f"{home}/",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "image"),
+    [
+        ("3.8.8", "prefecthq/prefect:3.8.8-python3.11"),
+        ("3.9.0rc1", "prefecthq/prefect:3.9.0rc1-python3.11"),
+        ("3.8.8+5.gabc1234", "prefecthq/prefect-dev:sha-abc1234-python3.11"),
+        ("3.8.8+local", "prefecthq/prefect:3.8.8-python3.11"),
+    ],
+)
+def test_a_version_has_its_image(version: str, image: str) -> None:
+    assert prefect_image(version, "3.11") == image

@@ -1,0 +1,165 @@
+"""A tag that says what is in an image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deployctl.images.content_tag import content_tag
+from deployctl.images.context import entries
+from deployctl.images.dockerfile.parser import parse
+from deployctl.images.dockerfile.stages import BadDockerfile, Base
+from deployctl.images.dockerignore import Ignore
+from deployctl.images.model import BuildSpec
+
+DOCKERFILE = """\
+ARG VERSION=3
+FROM python:$VERSION AS build
+RUN make
+FROM slim
+ARG USED
+COPY --from=build /out /out
+COPY . /app
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> BuildSpec:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/flow.py").write_text("a")
+    (tmp_path / "link").symlink_to("src")
+    return BuildSpec("x.io/app", tmp_path)
+
+
+def tag(
+    recipe: BuildSpec,
+    text: str = DOCKERFILE,
+    *,
+    ignore: str = "",
+    digest_of: Callable[[Base], str | None] = lambda base: f"sha256:{base.image}",
+) -> str | None:
+    found = entries(recipe.folder, Ignore(ignore.split()))
+    return content_tag(recipe, parse(text), text, found, digest_of, "linux/amd64")
+
+
+def test_the_same_input_has_the_same_tag(recipe: BuildSpec) -> None:
+    first = tag(recipe)
+    assert re.fullmatch("content-[0-9a-f]{20}", first or "")
+    (recipe.folder / "src/flow.py").touch()
+    assert tag(replace(recipe, name="y.io/other", tag="1", additional_tags=("2",))) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"build_args": {"USED": "1"}},
+        {"build_args": {"VERSION": "4"}},
+        {"build_args": {"BUILDKIT_SYNTAX": "x"}},
+        {"target": "build"},
+        {"platform": "linux/arm64"},
+        {"labels": {"a": "b"}},
+        {"options": {"network_mode": "host"}},
+    ],
+)
+def test_what_the_recipe_says_counts(recipe: BuildSpec, change: dict[str, object]) -> None:
+    assert tag(replace(recipe, **change)) not in (None, tag(recipe))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"build_args": {"UNUSED": "1"}},
+        {"platform": "linux/amd64"},
+        {"options": {"pull": True, "cache_from": ["x"], "nocache": False}},
+        {"backend": "buildx"},
+    ],
+)
+def test_what_changes_no_image_does_not_count(recipe: BuildSpec, change: dict[str, object]) -> None:
+    before = tag(replace(recipe, options={"nocache": False}))
+    change = {"options": {"nocache": False}, **change}
+    assert tag(replace(recipe, **change)) == before  # type: ignore[arg-type]
+
+
+def test_every_file_counts_that_is_not_left_out(recipe: BuildSpec) -> None:
+    tags = [tag(recipe)]
+    deeds: list[Callable[[Path], object]] = [
+        lambda folder: (folder / "src/flow.py").write_text("b"),
+        lambda folder: (folder / "src/flow.py").chmod(0o755),
+        lambda folder: (folder / "src/flow.py").rename(folder / "src/flow2.py"),
+        lambda folder: (folder / "link2").symlink_to("src"),
+        lambda folder: (folder / "empty").mkdir(),
+        lambda folder: (folder / "\udcff").touch(),
+    ]
+    for deed in deeds:
+        deed(recipe.folder)
+        tags.append(tag(recipe))
+    assert len(set(tags)) == len(tags)
+    (recipe.folder / "notes").touch()
+    assert tag(recipe, ignore="notes") == tags[-1]
+
+
+def test_every_base_image_counts_that_the_target_needs(recipe: BuildSpec) -> None:
+    def moved(image: str) -> Callable[[Base], str]:
+        return lambda base: "sha256:new" if base.image == image else f"sha256:{base.image}"
+
+    assert tag(recipe, digest_of=moved("slim")) != tag(recipe)
+    assert tag(recipe, digest_of=moved("python:3")) != tag(recipe)
+    assert tag(recipe, digest_of=moved("python:4")) == tag(recipe)
+    build = replace(recipe, target="build")
+    assert tag(build, digest_of=moved("slim")) == tag(build)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nADD https://x.io/file /",
+        "FROM a\nADD git@github.com:a/b.git /",
+        "FROM a\nADD $URL /",
+        "# syntax=x.io/own:1\nFROM a",
+    ],
+)
+def test_what_is_fetched_from_elsewhere_cannot_be_known(recipe: BuildSpec, text: str) -> None:
+    assert tag(recipe, text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nADD --checksum=sha256:1 https://x.io/file /",
+        "FROM a\nADD file /",
+        "# syntax=docker/dockerfile:1\nFROM a",
+        "FROM scratch\nCOPY . /",
+    ],
+)
+def test_what_is_at_hand_can_be_known(recipe: BuildSpec, text: str) -> None:
+    assert tag(recipe, text) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ignore_cache": True},
+        {"options": {"nocache": True}},
+        {"options": {"cache": False}},
+        {"options": {"build_contexts": {"other": "../other"}}},
+    ],
+)
+def test_some_recipes_are_built_in_any_case(recipe: BuildSpec, change: dict[str, object]) -> None:
+    assert tag(replace(recipe, **change)) is None  # type: ignore[arg-type]
+
+
+def test_a_base_without_a_digest_leaves_the_content_unknown(recipe: BuildSpec) -> None:
+    assert tag(recipe, digest_of=lambda _: None) is None
+
+
+def test_what_only_a_newer_engine_can_read_is_left_to_that(recipe: BuildSpec) -> None:
+    assert tag(recipe, "ARG V=3-slim\nFROM a:${V%-*}") is None
+
+
+def test_a_dockerfile_with_mistakes_is_refused(recipe: BuildSpec) -> None:
+    with pytest.raises(BadDockerfile, match="there is no instruction X"):
+        tag(recipe, "FROM a\nX")

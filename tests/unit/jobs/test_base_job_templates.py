@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from deployctl.core.json_values import JsonPath, leaves
+from deployctl.jobs.base_job_templates import TYPES, kubernetes_template, template_for
+from deployctl.templating.grammar import placeholders
+
+TEMPLATE: Any = kubernetes_template()
+
+
+@pytest.mark.parametrize("pool_type", TYPES)
+def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: str) -> None:
+    template = template_for(pool_type)
+    used = {
+        placeholder.name
+        for _, leaf in leaves(template["job_configuration"])
+        if isinstance(leaf, str)
+        for placeholder in placeholders(leaf)
+    }
+    assert used == template["variables"]["properties"].keys()
+
+
+def test_a_type_that_is_not_ours_has_no_template() -> None:
+    assert template_for("ecs") is None
+
+
+def test_the_variables_of_both_majors_are_there() -> None:
+    both = "name env labels command namespace image service_account_name image_pull_policy "
+    both += "finished_job_ttl job_watch_timeout_seconds pod_watch_timeout_seconds stream_output "
+    three = "cluster_config annotations backoff_limit cpu_request cpu_limit memory_request "
+    assert TEMPLATE["variables"]["properties"].keys() == set(
+        (both + three + "memory_limit").split()
+    )
+
+
+@pytest.mark.parametrize("pool_type", TYPES)
+def test_no_default_is_null_and_all_of_them_fit_the_schema(pool_type: str) -> None:
+    variables = template_for(pool_type)["variables"]
+    Draft202012Validator.check_schema(variables)
+    defaults = {
+        name: schema["default"]
+        for name, schema in variables["properties"].items()
+        if "default" in schema
+    }
+    assert None not in defaults.values()
+    Draft202012Validator(variables).validate(defaults)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("apiVersion",), "batch/v1"),
+        (("kind",), "Job"),
+        (("spec", "parallelism"), 1),
+        (("spec", "completions"), 1),
+        (("spec", "template", "spec", "parallelism"), 1),
+        (("spec", "template", "spec", "completions"), 1),
+        (("spec", "template", "spec", "restartPolicy"), "Never"),
+        (("spec", "template", "spec", "containers", 0, "name"), "prefect-job"),
+    ],
+)
+def test_the_manifest_has_what_kubernetes_and_prefects_workers_demand(
+    path: JsonPath, value: object
+) -> None:
+    assert reduce(getitem, path, TEMPLATE["job_configuration"]["job_manifest"]) == value
+
+
+def test_each_call_gives_a_copy_of_its_own() -> None:
+    kubernetes_template()["variables"]["properties"]["env"]["default"]["A"] = "1"
+    assert kubernetes_template() == TEMPLATE

@@ -1,0 +1,129 @@
+"""Which deployments a command means."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployctl.core.errors import UsageError
+from deployctl.project.model import normal_entrypoint
+from deployctl.project.selection import Candidate, Selected, Selection, select
+
+FILE = [
+    Candidate("Hello Flow", "daily", "./hello.py:hello"),
+    Candidate("Hello Flow", "hourly", "hello.py:hello"),
+    Candidate("second_flow", "daily", "jobs.second:run"),
+    Candidate("second_flow", "a-one", "jobs.second.run"),
+    Candidate("third", "what?", "third.py:f"),
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "indexes"),
+    [
+        (["hourly"], [1]),
+        (["daily"], [0, 2]),
+        (["Hello Flow/daily"], [0]),
+        (["second_flow/a-*"], [3]),
+        (["*/daily"], [0, 2]),
+        (["*"], [0, 1, 2, 3, 4]),
+        (["*ly"], [0, 1, 2]),
+        (["Hello*/*"], [0, 1]),
+        (["what?"], [4]),
+        (["a-one", "daily", "daily"], [0, 2, 3]),
+    ],
+)
+def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
+    assert select(FILE, Selection(names=tuple(names))) == Selected(tuple(indexes))
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "help_"),
+    [
+        (["dayly"], "'dayly'", "did you mean 'daily'?"),
+        (["hello/daily"], "'hello/daily'", "did you mean 'Hello Flow/daily'?"),
+        (["second-flow/a-*"], "'second-flow/a-*'", "'"),
+        (["wha?"], "'wha?'", "did you mean 'what?'?"),
+        (["nope", "daily", "none"], "'nope', 'none'", "the file has 'daily'"),
+        ([""], "''", "the file has"),
+    ],
+)
+def test_a_name_that_matches_nothing(names: list[str], said: str, help_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select(FILE, Selection(names=tuple(names)))
+    assert said in caught.value.message
+    assert help_ in (caught.value.help or "")
+
+
+def test_all() -> None:
+    assert select(FILE, Selection(everything=True)).indexes == (0, 1, 2, 3, 4)
+
+
+def test_all_and_a_name_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="exclude"):
+        select(FILE, Selection(everything=True, names=("daily",)))
+
+
+def test_nothing_said_means_the_only_one() -> None:
+    assert select(FILE[:1], Selection()).indexes == (0,)
+
+
+def test_nothing_said_and_several_there() -> None:
+    with pytest.raises(UsageError) as caught:
+        select(FILE, Selection())
+    assert "--all" in (caught.value.help or "")
+    assert "-n" in (caught.value.help or "")
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection(everything=True)])
+def test_nothing_declared(selection: Selection) -> None:
+    with pytest.raises(UsageError, match="declares no deployments"):
+        select([], selection)
+
+
+def test_the_only_deployment_is_not_renamed() -> None:
+    with pytest.raises(UsageError, match="'other'"):
+        select(FILE[:1], Selection(names=("other",)))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "names", "chosen"),
+    [
+        ("hello.py:hello", [], Selected((0, 1))),
+        ("hello.py:hello", ["hourly"], Selected((1,))),
+        ("./hello.py:hello", ["Hello Flow/*"], Selected((0, 1))),
+        ("jobs.second:run", ["daily"], Selected((2,))),
+        ("hello.py:hello", ["new"], Selected((), "new")),
+        ("other.py:f", ["new"], Selected((), "new")),
+    ],
+)
+def test_an_entrypoint(entrypoint: str, names: list[str], chosen: Selected) -> None:
+    assert select(FILE, Selection(names=tuple(names), entrypoint=entrypoint)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "no deployment of the file has the entrypoint"),
+        (["hourly"], "declares 'hourly' with the entrypoint 'hello.py:hello'"),
+        (["new", "newer"], "not every name"),
+        (["new*"], "not every name"),
+        (["flow/new"], "not every name"),
+    ],
+)
+def test_an_entrypoint_that_makes_no_sense(names: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        select(FILE, Selection(names=tuple(names), entrypoint="other.py:f"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("./a.py:f", "a.py:f", True),
+        ("x/../a.py:f", "a.py:f", True),
+        ("m.n:f", "m.n.f", True),
+        ("a.py:f", "a.py:g", False),
+        ("a/b.py:f", "b.py:f", False),
+    ],
+)
+def test_entrypoints_are_compared_by_what_they_name(one: str, other: str, same: bool) -> None:
+    assert (normal_entrypoint(one) == normal_entrypoint(other)) is same

@@ -1,0 +1,223 @@
+"""Every difference between a run and its job leads to the action that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deployctl.jobs.model import Limits
+from deployctl.worker.control.decide import (
+    CANCEL_GRACE,
+    CANCELLED,
+    FRESH_FOR,
+    ORPHANED_AFTER,
+    VANISHED_AFTER,
+    Claim,
+    CleanUpStart,
+    ConfirmMissing,
+    DeleteJob,
+    FinishSetup,
+    Report,
+    ResolveClaim,
+    Snapshot,
+    Start,
+    decide,
+)
+from deployctl.worker.control.outcomes import SILENT_AFTER
+from deployctl.worker.model import Cause, Job, Phase, Run
+from deployctl.worker.server.claims import Proposal
+
+NOW = 1_000_000.0
+PULL = Cause("ImagePull", "The image is not there", stuck=True)
+
+
+def a_run(type: str = "PENDING", **more: Any) -> Run:  # noqa: A002
+    run = Run("r1", "red-fox", "s1", type, type.title(), NOW - 5, "d1", "f1", attempt="a1")
+    return replace(run, **more)
+
+
+def a_job(phase: Phase = Phase.WAITING, **more: Any) -> Job:
+    started = phase is not Phase.WAITING
+    job = Job("r1", "a1", "red-fox-1", "ns", "ns:red-fox-1", "w", phase, NOW - 1, started)
+    return replace(job, **more)
+
+
+def world(run: Run | None, job: Job | None = None, **more: Any) -> Snapshot:
+    runs: Mapping[str, Run] = {run.id: run} if run else {}
+    jobs: Mapping[str, Job] = {job.attempt: job} if job else {}
+    return replace(Snapshot(NOW, runs=runs, jobs=jobs), **more)
+
+
+def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
+    assert decide(world(None, due=due)) == [Claim(run, fresh=True) for run in due]
+
+
+@pytest.mark.parametrize(
+    ("more", "claimed"),
+    [
+        ({"slots": 2}, 2),
+        ({"slots": 0}, 0),
+        ({"claiming": False}, 0),
+        ({"busy": frozenset({"c"})}, 2),
+        ({"leads": False, "complete": False}, 3),
+    ],
+)
+def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
+    assert len(decide(world(None, due=due, **more))) == claimed
+
+
+def test_claims_that_were_left_behind_get_their_jobs_before_more_is_claimed() -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "ca"]
+    actions = decide(world(a_run(**OLD), due=due, slots=2, **MISSING))
+    assert [type(action) for action in actions] == [Start, Claim]
+
+
+@pytest.mark.parametrize(
+    ("job", "claimed"),
+    [(a_job(), 0), (a_job(ending=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
+)
+def test_a_run_is_not_claimed_while_an_old_job_could_begin_it(job: Job, claimed: int) -> None:
+    due = a_run("SCHEDULED", attempt="")
+    assert len(decide(world(None, job, due=[due], leads=False))) == claimed
+
+
+@pytest.mark.parametrize(
+    ("run", "age", "fresh"),
+    [({}, 0, True), ({}, FRESH_FOR, False), ({"pid": "ns:red-fox-0"}, 0, False)],
+)
+def test_an_offer_is_believed_for_a_moment_and_not_after_an_earlier_attempt(
+    run: dict[str, str], age: float, fresh: bool
+) -> None:
+    due = a_run("SCHEDULED", attempt="", **run)
+    assert decide(world(None, due=[due], age=age)) == [Claim(due, fresh)]
+
+
+def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
+    run = a_run()
+    started = decide(world(run, mine=frozenset({"a1"}), leads=False, complete=False))
+    assert started == [Start(run, fresh=True)]
+
+
+LONG_AGO = NOW - 1000
+MISSING: dict[str, Any] = {"missing": {"r1": NOW - VANISHED_AFTER}}
+OLD: dict[str, Any] = {"since": NOW - max(CANCEL_GRACE, ORPHANED_AFTER)}
+DEAF = Limits(hears_cancel=False)
+
+
+@pytest.mark.parametrize(
+    ("run", "job", "more", "action"),
+    [
+        (a_run(**OLD), None, MISSING, Start),
+        (a_run(**OLD), None, MISSING | {"slots": 0}, None),
+        (a_run(since=NOW - ORPHANED_AFTER + 1), None, MISSING, None),
+        (a_run(**OLD), None, {"missing": {"r1": NOW - 1}}, None),
+        (a_run(**OLD, pid="ns:red-fox-1"), None, MISSING, ConfirmMissing),
+        (a_run(), a_job(), {}, FinishSetup),
+        (a_run(pid="ns:red-fox-1"), a_job(), {}, None),
+        (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 59), {}, None),
+        (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 60), {}, DeleteJob),
+        (a_run(pid="x"), a_job(limits=Limits(60), since=LONG_AGO), {}, None),
+        (a_run(pid="x"), a_job(limits=Limits(60, strict=True), since=LONG_AGO), {}, DeleteJob),
+        (a_run(pid="x"), a_job(Phase.FAILED), {}, Report),
+        (a_run("RUNNING"), a_job(Phase.RUNNING), {}, None),
+        (a_run("RUNNING"), a_job(Phase.FAILED), {}, Report),
+        (a_run("RUNNING"), a_job(Phase.SUCCEEDED), {}, None),
+        (a_run("RUNNING"), a_job(Phase.SUCCEEDED, since=NOW - SILENT_AFTER), {}, Report),
+        (a_run("PENDING"), a_job(Phase.SUCCEEDED, since=NOW - SILENT_AFTER), {}, Report),
+        (a_run("RUNNING"), None, MISSING, ConfirmMissing),
+        (a_run("RUNNING"), None, {}, None),
+        (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_within=1)), {}, DeleteJob),
+        (a_run("RUNNING", attempt=""), None, {}, ResolveClaim),
+        (a_run("RUNNING", attempt=""), a_job(Phase.RUNNING), {}, None),
+        (a_run("PENDING", attempt=""), a_job(), {}, ResolveClaim),
+        (a_run("CANCELLING", attempt=""), a_job(), {}, ResolveClaim),
+        (a_run("RUNNING", attempt="a2"), a_job(Phase.FAILED), {}, None),
+        (a_run("RUNNING", attempt="", foreign=True), None, MISSING, None),
+        (a_run("PENDING", attempt="", foreign=True), None, MISSING, None),
+        (a_run("CANCELLING"), a_job(), {}, DeleteJob),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING), {}, None),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING, limits=DEAF), {}, DeleteJob),
+        (a_run("CANCELLING", **OLD), a_job(Phase.RUNNING), {}, DeleteJob),
+        (a_run("CANCELLING"), a_job(Phase.FAILED), {}, Report),
+        (a_run("CANCELLING"), None, {}, CleanUpStart),
+        (a_run("CANCELLING", pid="x"), None, {}, Report),
+        (a_run("CANCELLING"), a_job(ending=True), {}, Report),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING, ending=True), {}, None),
+        (a_run("CANCELLED"), a_job(), {}, DeleteJob),
+        (a_run("CANCELLED"), a_job(Phase.RUNNING), {}, None),
+        (a_run("CANCELLED", **OLD), a_job(Phase.RUNNING), {}, DeleteJob),
+        (a_run("CRASHED"), a_job(), {}, DeleteJob),
+        (a_run("CRASHED"), a_job(Phase.WAITING, started=True), {}, None),
+        (a_run("COMPLETED"), a_job(Phase.RUNNING), {}, None),
+        (a_run("SCHEDULED", attempt=""), a_job(), {}, DeleteJob),
+        (a_run("SCHEDULED", attempt=""), a_job(Phase.RUNNING), {}, None),
+        (a_run("SCHEDULED", attempt=""), a_job(Phase.FAILED), {}, None),
+        (a_run("PAUSED"), a_job(Phase.RUNNING), {}, None),
+        (a_run("PENDING", attempt="a2", pid="x"), a_job(), {}, DeleteJob),
+        (a_run("PENDING", attempt="", foreign=True), a_job(), {}, DeleteJob),
+        (a_run("RUNNING", attempt="", foreign=True), a_job(), {}, DeleteJob),
+        (a_run("RUNNING", attempt="", foreign=True), a_job(Phase.RUNNING), {}, None),
+        (None, a_job(), {"deleted": frozenset({"r1"})}, DeleteJob),
+        (None, a_job(Phase.RUNNING), {"deleted": frozenset({"r1"})}, None),
+        (None, a_job(), {}, None),
+        (
+            a_run("RUNNING"),
+            a_job(Phase.RUNNING, limits=Limits(run_within=1), ending=True),
+            {},
+            None,
+        ),
+    ],
+)
+def test_a_leader_does_what_a_run_and_its_job_ask_for(
+    run: Run | None, job: Job | None, more: dict[str, Any], action: type | None
+) -> None:
+    done = [type(each) for each in decide(world(run, job, **more))]
+    assert done == ([action] if action else [])
+
+
+@pytest.mark.parametrize("more", [{"leads": False}, {"complete": False}])
+@pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "CANCELLED", "CRASHED"])
+@pytest.mark.parametrize("phase", [None, *Phase])
+def test_nobody_but_an_informed_leader_touches_what_is_there(
+    more: dict[str, Any], type_: str, phase: Phase | None
+) -> None:
+    job = a_job(phase, since=LONG_AGO) if phase else None
+    assert decide(world(a_run(type_, **OLD), job, **MISSING, **more)) == []
+
+
+@pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "SCHEDULED", "CANCELLED"])
+@pytest.mark.parametrize("phase", [None, *Phase])
+def test_a_run_that_a_hand_is_at_is_left_alone(type_: str, phase: Phase | None) -> None:
+    job = a_job(phase, since=LONG_AGO) if phase else None
+    busy = frozenset({"r1"})
+    assert (
+        decide(world(a_run(type_, **OLD), job, **MISSING, busy=busy, mine=frozenset({"a1"}))) == []
+    )
+
+
+def test_a_removed_job_decides_its_run_once_it_is_gone() -> None:
+    fate = Proposal("CRASHED", "Crashed", "The image is not there.")
+    run = a_run("PENDING", pid="x")
+    there = world(run, a_job(ending=True), fates={"a1": fate})
+    gone = world(run, fates={"a1": fate}, mine=frozenset({"a1"}))
+    assert (decide(there), decide(gone)) == ([], [Report(run, fate)])
+
+
+def test_a_cancelled_run_is_cancelled_once_its_job_is_gone() -> None:
+    run, job = a_run("CANCELLING"), a_job()
+    assert decide(world(run, job)) == [DeleteJob(job, run, CANCELLED)]
+
+
+@pytest.mark.parametrize(
+    ("slots", "owed", "claimed"), [(3, 0, 3), (3, 2, 1), (2, 2, 0), (None, 9, 3)]
+)
+def test_claims_that_others_left_without_a_job_come_before_new_ones(
+    slots: int | None, owed: int, claimed: int
+) -> None:
+    due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
+    assert len(decide(world(None, due=due, slots=slots, owed=owed))) == claimed

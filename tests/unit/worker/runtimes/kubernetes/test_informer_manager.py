@@ -1,0 +1,243 @@
+"""What is heard of several clusters at once, of clusters that tell always the same."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, cast
+
+import pytest
+
+from deployctl.clients.kubernetes import Kube, KubeRefused, Listing
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.json_values import Json
+from deployctl.worker.model import JobsListed, LinePrinted, RuntimeUnavailable, RuntimeUpdate
+from deployctl.worker.runtimes.kubernetes import informer_manager
+from deployctl.worker.runtimes.kubernetes.clusters import Clusters
+from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
+from tests.support.kubernetes_jobs import Notes
+from tests.unit.worker.runtimes.kubernetes.objects import job, pod
+
+SECONDS = 30.0
+LOOKS = 20
+
+
+class Silence:
+    """A watch that tells nothing until it is cut."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def __enter__(self) -> Silence:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.cut()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._over.wait(SECONDS)
+        return iter(())
+
+    def cut(self) -> None:
+        self._over.set()
+
+
+class Still:
+    """A cluster with one job, whose pod has ended and printed its cluster's name."""
+
+    namespace = "flows"
+    source = "context 'lab'"
+    clock = staticmethod(lambda: 0.0)
+
+    def __init__(self, name: str) -> None:
+        self.host = f"https://{name}"
+        self._name = name
+
+    def authority(self) -> bytes:
+        return self.host.encode()
+
+    def request(self, _method: str, _path: str, **_more: Any) -> Json:
+        return {"metadata": {"uid": self._name}}
+
+    def listing(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
+        made = job() if path.endswith("jobs") else pod("Succeeded")
+        made["metadata"]["uid"] = f"{self._name}-{made['metadata']['uid']}"
+        return Listing([keep(made)], "1")
+
+    def watch(self, *_which: object) -> Silence:
+        return Silence()
+
+    def close(self) -> None:
+        """There are no connections."""
+
+    @contextmanager
+    def follow(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        yield iter([f"2026-01-01T00:00:00.000000001Z {self._name}".encode()])
+
+
+def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
+    stop, heard, tries = CancellationToken(), threading.Event(), count()
+
+    class Odd(Still):
+        def listing(self, path: str, selector: str, keep: Callable[[Json], Any]) -> Listing:
+            if path.endswith("jobs") and next(tries) == 0:
+                return Listing([keep({"metadata": {"creationTimestamp": "soon"}})], "1")
+            return super().listing(path, selector, keep)
+
+    def tell(news: RuntimeUpdate) -> None:
+        if isinstance(news, JobsListed) and news.jobs:
+            heard.set()
+
+    clusters = Clusters(lambda _: cast(Kube, Odd("own")), Notes())
+    observer = InformerManager(
+        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+    )
+    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread.start()
+    try:
+        assert heard.wait(SECONDS)
+    finally:
+        stop.request()
+        thread.join()
+
+
+def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow(Still):
+        def request(self, _method: str, _path: str, **_more: Any) -> Json:
+            asked.set()
+            assert answered.wait(SECONDS)
+            return super().request("GET", "")
+
+    def connect(config: Mapping[str, Json] | None) -> Kube:
+        return cast(Kube, Slow("slow") if config else Still("own"))
+
+    clusters = Clusters(connect, Notes())
+    thread = threading.Thread(target=clusters.of, args=({"cluster_config": {"config": "slow"}},))
+    thread.start()
+    try:
+        assert asked.wait(SECONDS)
+        looking = threading.Thread(target=clusters.all, daemon=True)
+        looking.start()
+        looking.join(SECONDS / 10)
+        assert not looking.is_alive()
+    finally:
+        answered.set()
+        thread.join()
+    assert [cluster.uid for cluster in clusters.all()] == ["own", "slow"]
+
+
+def renewed(token: str) -> Mapping[str, Json]:
+    """The configuration of a job in one and the same cluster, with a token."""
+    return {"cluster_config": {"config": "other", "token": token}}
+
+
+class Guarded(Still):
+    """A cluster that takes any token but `expired`."""
+
+    def __init__(self, config: Mapping[str, Json]) -> None:
+        super().__init__(config["config"])
+        self.token = config["token"]
+
+    def request(self, _method: str, _path: str, **more: Any) -> Json:
+        if self.token == "expired":
+            raise KubeRefused(401, "Unauthorized", "Unauthorized")
+        return super().request(_method, _path, **more)
+
+
+def guarded(config: Mapping[str, Json] | None) -> Kube:
+    return cast(Kube, Guarded(config) if config else Still("own"))
+
+
+def tokens(clusters: Clusters) -> list[str]:
+    return [str(getattr(each.kube, "token", "")) for each in clusters.all()]
+
+
+def test_credentials_that_were_renewed_are_used_from_then_on() -> None:
+    clusters = Clusters(guarded, Notes())
+    for token in ("old", "new", "old", "new"):
+        clusters.of(renewed(token))
+    assert tokens(clusters) == ["", "new"]
+
+
+def test_credentials_that_a_cluster_does_not_take_leave_those_in_use_that_it_took() -> None:
+    clusters = Clusters(guarded, Notes())
+    clusters.of(renewed("old"))
+    with pytest.raises(RuntimeUnavailable, match="context 'lab'"):
+        clusters.of(renewed("expired"))
+    assert tokens(clusters) == ["", "old"]
+
+
+def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
+    watched: queue.Queue[str] = queue.Queue()
+
+    class Watched(Guarded):
+        def watch(self, *which: object) -> Silence:
+            watched.put(self.token)
+            return super().watch(*which)
+
+    clusters = Clusters(lambda c: cast(Kube, Watched(c) if c else Still("own")), Notes())
+    clusters.of(renewed("old"))
+    observer = InformerManager(
+        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+    )
+    stop = CancellationToken()
+    thread = threading.Thread(target=observer.run, args=(lambda _: None, stop))
+    thread.start()
+    try:
+        assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"old"}
+        clusters.of(renewed("new"))
+        assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"new"}
+    finally:
+        stop.request()
+        thread.join()
+
+
+@pytest.mark.parametrize("ahead", [0.0, 600.0, -600.0])
+def test_how_far_clocks_are_apart_is_the_same_from_moment_to_moment(ahead: float) -> None:
+    ticks = count()
+
+    def clock() -> float:
+        return ahead + next(ticks) * 1e-6
+
+    clusters = Clusters(lambda _: cast(Kube, Still("own")), Notes(), clock=clock)
+    assert {clusters.own.ahead() for _ in range(10)} == {ahead}
+
+
+def test_a_pod_is_repeated_once_however_many_clusters_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(informer_manager, "_LOOK_SECONDS", 0.0)
+    notes, stop, looked, looks = Notes(), CancellationToken(), threading.Event(), count()
+    printed: list[str] = []
+
+    def connect(config: Mapping[str, Json] | None) -> Kube:
+        return cast(Kube, Still(config["config"] if config else "own"))
+
+    def tell(news: RuntimeUpdate) -> None:
+        if isinstance(news, LinePrinted):
+            printed.append(news.line)
+
+    def clock() -> float:
+        if len({*printed}) == 2 and next(looks) > LOOKS:
+            looked.set()
+        return 0.0
+
+    clusters = Clusters(connect, notes)
+    clusters.of({"cluster_config": {"config": "other"}})
+    observer = InformerManager(
+        clusters, "", notes, clock=clock, silence=SECONDS, only=(), pod_events=False
+    )
+    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread.start()
+    try:
+        assert looked.wait(SECONDS)
+    finally:
+        stop.request()
+        thread.join()
+
+    assert sorted(printed) == ["other", "own"]

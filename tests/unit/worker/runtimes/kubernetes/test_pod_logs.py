@@ -1,0 +1,53 @@
+"""What pods print reaches the worker line by line, whatever becomes of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+import pytest
+
+from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.worker.model import LinePrinted, RuntimeUpdate
+from deployctl.worker.runtimes.kubernetes import pod_logs
+from deployctl.worker.runtimes.kubernetes.pod_logs import Followers
+from deployctl.worker.runtimes.kubernetes.status import pod_facts
+from tests.support.waiting import until
+from tests.unit.worker.runtimes.kubernetes.objects import pod
+
+FIRST, SECOND = "2026-01-01T00:00:07.000000001Z", "2026-01-01T00:00:07.000000002Z"
+
+
+class Breaking:
+    """A cluster whose connection breaks after one line, and whose node is away for a moment then;
+    it knows whole seconds only."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @contextmanager
+    def follow(self, _path: str, query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        self.asked.append(query["sinceTime"])
+        yield self._lines(len(self.asked))
+
+    @staticmethod
+    def _lines(asked: int) -> Iterator[bytes]:
+        if asked == 2:
+            raise KubeRefused(500, "InternalError", "dial tcp: connection refused")
+        yield f"{FIRST} one".encode()
+        if asked == 1:
+            raise KubeUnreachable("the connection broke", sent=True)
+        yield f"{SECOND} two".encode()
+
+
+def test_a_log_that_breaks_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_logs, "_SECONDS_AFTER_A_BREAK", 0.0)
+    printed: list[RuntimeUpdate] = []
+    cluster = Breaking()
+    facts = pod_facts(pod("Running"))
+    Followers(printed.append, 5.0).follow(cast(Kube, cluster), facts)
+    until(lambda: len(printed) == 2, lambda: str(printed))
+
+    assert printed == [LinePrinted(facts.attempt, "one"), LinePrinted(facts.attempt, "two")]
+    assert cluster.asked == ["1970-01-01T00:00:05Z", FIRST, FIRST]

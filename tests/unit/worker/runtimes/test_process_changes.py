@@ -1,0 +1,99 @@
+"""What is seen of a program becomes a phase, and what changed becomes news."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployctl.clients.supervised import ProcessStatus
+from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase
+from deployctl.worker.runtimes.process import changes, judge
+from deployctl.worker.runtimes.tail import Tail, last_lines
+
+JOB = Job("run", "a", "name", "place", "1", "w", Phase.RUNNING, 1.0)
+OVER = replace(JOB, phase=Phase.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("sight", "phase", "cause"),
+    [
+        (ProcessStatus(None, alive=True), Phase.WAITING, None),
+        (ProcessStatus(7, alive=True), Phase.RUNNING, None),
+        (ProcessStatus(7, alive=False, exit_code=0), Phase.SUCCEEDED, None),
+        (ProcessStatus(7, alive=False, exit_code=1), Phase.FAILED, "ExitCode"),
+        (ProcessStatus(7, alive=True, exit_code=0), Phase.SUCCEEDED, None),
+        (ProcessStatus(7, alive=False), Phase.FAILED, "Lost"),
+    ],
+)
+def test_what_is_seen_is_judged(sight: ProcessStatus, phase: Phase, cause: str | None) -> None:
+    judged, why = judge(sight)
+    assert (judged, why and why.code) == (phase, cause)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (None, {}, [JobsListed("place", (), 0.0)]),
+        (None, {"a": JOB}, [JobsListed("place", (JOB,), 0.0)]),
+        ({}, {"a": JOB}, [JobChanged(JOB)]),
+        ({"a": JOB}, {"a": JOB}, []),
+        ({"a": JOB}, {"a": OVER}, [JobChanged(OVER)]),
+        ({"a": JOB}, {}, [JobVanished("a")]),
+    ],
+)
+def test_only_differences_are_told(
+    before: dict[str, Job] | None, now: dict[str, Job], told: list[object]
+) -> None:
+    assert list(changes(before, now, "place", 0.0)) == told
+
+
+@given(lines=st.lists(st.text("abé", max_size=5)), cuts=st.lists(st.integers(0, 40)))
+def test_a_tail_gives_every_line_once_however_the_file_grows(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], cuts: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("tail") / "output"
+    text = "".join(f"{line}\n" for line in lines).encode()
+    tail, found, start = Tail(path), list[str](), 0
+    for cut in sorted(cuts):
+        with path.open("ab") as file:
+            file.write(text[start:cut])
+        start = max(start, cut)
+        found += tail.read()
+    with path.open("ab") as file:
+        file.write(text[start:])
+    assert [*found, *tail.read(final=True)] == lines
+
+
+def test_a_last_line_without_an_end_is_read_when_nobody_writes_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.write_text("one\ntwo")
+    tail = Tail(path)
+    assert [tail.read(), tail.read(), tail.read(final=True)] == [["one"], [], ["two"]]
+
+
+def test_a_tail_at_the_end_gives_only_what_comes_later(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.write_text("old\n")
+    tail = Tail(path, at_end=True)
+    with path.open("a") as file:
+        file.write("new\n")
+    assert tail.read(final=True) == ["new"]
+
+
+def test_a_line_longer_than_what_is_read_at_once_comes_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.write_text("x" * 600_000 + "\nend\n")
+    tail = Tail(path)
+    pieces = [piece for _ in range(4) for piece in tail.read()]
+    assert ("".join(pieces[:-1]), pieces[-1]) == ("x" * 600_000, "end")
+
+
+def test_the_last_lines_of_a_file_that_is_not_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    assert last_lines(path, 2) == []
+    path.write_text("a\nb\nc")
+    assert last_lines(path, 2) == ["b", "c"]
