@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.row import Row, seconds
 from tests.support.api import Api
 from tests.support.environment import isolated
-from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.prefect_cli import CommandResult, PrefectCli, run_program
 from tests.support.project import write_project
 from tests.support.servers import PREFECT_3, Server, running
 
@@ -75,7 +75,7 @@ class Deployer:
         self.server = server
         self.folder = folder
 
-    def deploy(self) -> Ended:
+    def deploy(self) -> CommandResult:
         """Deploys everything."""
         cli = PrefectCli(self.server, self.folder / ".home")
         return cli.run("--no-prompt", "deploy", "--all", cwd=self.folder)
@@ -84,7 +84,7 @@ class Deployer:
 class Deployctl(Deployer):
     """deployctl in its place."""
 
-    def deploy(self) -> Ended:
+    def deploy(self) -> CommandResult:
         """Deploys everything."""
         env = isolated(self.folder / ".home", PREFECT_API_URL=self.server.api_url)
         return run_program([str(DEPLOYCTL), "deploy", "--all"], cwd=self.folder, env=env)

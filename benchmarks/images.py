@@ -21,7 +21,7 @@ from tests.support.cluster.images import flow_image
 from tests.support.cluster.tools import CACHE
 from tests.support.docker_engine import DockerEngine, lacks
 from tests.support.environment import isolated
-from tests.support.prefect_cli import Ended, run_program
+from tests.support.prefect_cli import CommandResult, run_program
 from tests.support.project import write_project
 from tests.support.pushed import push
 from tests.support.registry import LocalRegistry
@@ -77,17 +77,17 @@ class Lab:
         files = {"Dockerfile": DOCKERFILE.format(base=base)}
         write_project(self._folder, json.dumps(file), files)
 
-    def docker(self, url: str) -> Ended:
+    def docker(self, url: str) -> CommandResult:
         """Builds and pushes with an engine."""
         name = f"{self._registry}/bench/docker:{TAG}"
         script = f"docker build --quiet --tag {name} . && docker push --quiet {name}"
         return self._run(["sh", "-c", script], DOCKER_HOST=url)
 
-    def deployctl(self) -> Ended:
+    def deployctl(self) -> CommandResult:
         """Builds and pushes without one."""
         return self._run([str(DEPLOYCTL), "build", "--all", "--builder", "assemble"])
 
-    def _run(self, command: list[str], **env: str) -> Ended:
+    def _run(self, command: list[str], **env: str) -> CommandResult:
         """Runs a program after a change of the flow."""
         with (self._folder / "flows.py").open("a") as flows:
             flows.write(f"\n# change {next(self._changes)}\n")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.prefect_cli import Ended
+from tests.support.prefect_cli import CommandResult
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _kept(is_kept: bool, budget: str) -> str:
     return f"   {budget}, {'kept' if is_kept else 'MISSED'}"
 
 
-def seconds(program: Callable[[], Ended], *, best_of: int = 1) -> float:
+def seconds(program: Callable[[], CommandResult], *, best_of: int = 1) -> float:
     """The shortest of several runs of a program; raises `RuntimeError` when one fails."""
     times = []
     for _ in range(best_of):

@@ -27,7 +27,7 @@ def build(
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.command import run_command
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.cli.project import every_or, load_all, making_of
     from deployctl.cli.render.images import listed
     from deployctl.cli.server import session, signals

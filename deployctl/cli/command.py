@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployctl.cli.console import OutputError, ProgressReporter, write
-from deployctl.cli.main import Exit
+from deployctl.cli.exit import Exit
 from deployctl.cli.render import Format, Outcome
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted

@@ -45,7 +45,7 @@ def dev(
     from deployctl.api.settings import Settings
     from deployctl.app.operating.local_server import local_server, prefect_program
     from deployctl.cli.command import run_command
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.cli.signals import stopping
     from deployctl.flows.imported import project_python
 

@@ -13,7 +13,7 @@ def explain(
     """Print what a code means, and the way out."""
     import difflib
 
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.core.diagnostics import codes, page
 
     wanted = code.strip().upper()

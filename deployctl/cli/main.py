@@ -15,18 +15,11 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-_USAGE = 64
+from deployctl.cli.exit import USAGE, Exit
+
 _GC_THRESHOLD = 50_000
 """Objects until garbage is looked for. Python's 700 costs a third of the time that syntax trees and
 YAML take, and there is hardly any garbage in a process that lives for a second."""
-
-
-class Exit(Exception):
-    """Ends the process with a code that the command-line library knows nothing of."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 def main() -> NoReturn:
@@ -85,5 +78,5 @@ def _command() -> int:
         return ended.code
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
-        return _USAGE if code == 2 else code
+        return USAGE if code == 2 else code
     return 0

@@ -30,7 +30,7 @@ def plan(
     """Show what `deploy` would change, and change nothing."""
     from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.cli.project import building, load_all, order_of, prepare_all
     from deployctl.cli.render import Format, human
     from deployctl.cli.server import session

@@ -16,7 +16,7 @@ from deployctl.app.deploying.images_file import read_built
 from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_project
 from deployctl.app.deploying.prepare import PreparedPlan, prepare
 from deployctl.cli.command import CommandContext
-from deployctl.cli.main import Exit
+from deployctl.cli.exit import Exit
 from deployctl.cli.options import (
     BuilderOptions,
     DeployOptions,

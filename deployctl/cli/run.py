@@ -62,7 +62,7 @@ def run(
     from deployctl.api.dialect import detect
     from deployctl.api.driver import run as hold
     from deployctl.app.operating import runs
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.cli.render import runs as render
     from deployctl.cli.server import asking
 

@@ -108,7 +108,7 @@ def delete(
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import delete_pool
     from deployctl.cli.command import run_command
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.cli.server import session
 
     with run_command(

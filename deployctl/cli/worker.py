@@ -170,7 +170,7 @@ def default_name() -> str:
 def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
     """Runs the block; an error becomes the journal's last line and the exit code that fits."""
     from deployctl.cli.command import internal_error
-    from deployctl.cli.main import Exit
+    from deployctl.cli.exit import Exit
     from deployctl.core.errors import DeployctlError, Interrupted
     from deployctl.worker.event_log import Level
 

@@ -20,7 +20,7 @@ from tests.support.docker_engine import DockerEngine
 from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
 from tests.support.in_process import run_in_process
-from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.prefect_cli import CommandResult, PrefectCli, run_program
 from tests.support.project_harness import ProjectHarness
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry
@@ -151,7 +151,9 @@ def prefect_cli(tmp_path: Path) -> Callable[[Server], PrefectCli]:
 
 
 class Cli(Protocol):
-    def __call__(self, *args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended: ...
+    def __call__(
+        self, *args: str, cwd: Path, api_url: str | None = None, **env: str
+    ) -> CommandResult: ...
 
 
 @pytest.fixture
@@ -167,8 +169,8 @@ def cli_here(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     return _cli(run_in_process, [], tmp_path_factory.mktemp("home"))
 
 
-def _cli(start: Callable[..., Ended], begin: list[str], home: Path) -> Cli:
-    def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> Ended:
+def _cli(start: Callable[..., CommandResult], begin: list[str], home: Path) -> Cli:
+    def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> CommandResult:
         url = {"PREFECT_API_URL": api_url} if api_url else {}
         return start([*begin, *args], cwd=cwd, env=isolated(home, **url, **env))
 

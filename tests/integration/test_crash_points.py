@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployctl.cli.commands import app
-from deployctl.cli.main import Exit
+from deployctl.cli.exit import Exit
 from tests.integration.conftest import FreshServer
 from tests.support.api import Api
 from tests.support.project import write_project

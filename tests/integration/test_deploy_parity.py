@@ -27,7 +27,7 @@ from tests.support.deployment_cases import (
     Case,
 )
 from tests.support.environment import isolated
-from tests.support.prefect_cli import Ended, PrefectCli, run_program
+from tests.support.prefect_cli import CommandResult, PrefectCli, run_program
 from tests.support.project import write_project
 from tests.support.servers import PREFECT_2, PREFECT_3, Server, running
 
@@ -123,7 +123,7 @@ def _prefect(server: Server, home: Path, folder: Path, file: str) -> None:
     assert ended.code == 0, f"prefect deploy failed:\n{_end(ended.stdout)}\n{_end(ended.stderr)}"
 
 
-def _deployctl(server: Server, home: Path, folder: Path, command: str, file: str) -> Ended:
+def _deployctl(server: Server, home: Path, folder: Path, command: str, file: str) -> CommandResult:
     program = str(Path(sys.executable).with_name("deployctl"))
     env = isolated(home, PREFECT_API_URL=server.api_url, **ENVIRON)
     arguments = [command, "--all", "--prefect-file", file, "--output", "json"]

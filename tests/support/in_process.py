@@ -14,10 +14,10 @@ import pytest
 
 from deployctl.cli import main
 from deployctl.core import redact
-from tests.support.prefect_cli import Ended
+from tests.support.prefect_cli import CommandResult
 
 
-def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Ended:
+def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> CommandResult:
     """Runs `deployctl ARGS` in a folder with this environment and no other."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     threshold = gc.get_threshold()
@@ -30,7 +30,7 @@ def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) ->
         forget_secrets(state)
         code = main.run()
     gc.set_threshold(*threshold)
-    return Ended(code, *(_text(stream) for stream in (out, err)))
+    return CommandResult(code, *(_text(stream) for stream in (out, err)))
 
 
 def forget_secrets(patch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tests.support.servers import Server
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a program ended and what it wrote."""
 
     code: int
@@ -28,7 +28,7 @@ class PrefectCli:
     server: Server
     home: Path
 
-    def run(self, *args: str, cwd: Path, **env: str) -> Ended:
+    def run(self, *args: str, cwd: Path, **env: str) -> CommandResult:
         """Runs `prefect ARGS` without a terminal, so that it never asks."""
         return run_program([self._program, *args], cwd=cwd, env=self._environment(env))
 
@@ -62,14 +62,16 @@ class PrefectCli:
             settings["PREFECT_API_AUTH_STRING"] = self.server.auth
         return isolated(self.home, **settings | more)
 
-    def deploy(self, folder: Path, *args: str) -> Ended:
+    def deploy(self, folder: Path, *args: str) -> CommandResult:
         """Runs `prefect --no-prompt deploy ARGS` in `folder`; fails the test when it fails."""
         ended = self.run("--no-prompt", "deploy", *args, cwd=folder)
         assert ended.code == 0, f"prefect deploy failed:\n{ended.stdout}\n{ended.stderr}"
         return ended
 
 
-def run_program(command: list[str], *, cwd: Path, env: dict[str, str], timeout: int = 600) -> Ended:
+def run_program(
+    command: list[str], *, cwd: Path, env: dict[str, str], timeout: int = 600
+) -> CommandResult:
     """Runs a program to its end with nothing on its standard input."""
     done = subprocess.run(
         command,
@@ -81,4 +83,4 @@ def run_program(command: list[str], *, cwd: Path, env: dict[str, str], timeout: 
         text=True,
         check=False,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.api import Api
-from tests.support.prefect_cli import Ended
+from tests.support.prefect_cli import CommandResult
 from tests.support.project import write_project
 from tests.support.proxy import Proxy
 
@@ -28,7 +28,7 @@ class ProjectHarness:
     folder: Path
     api: Api
     proxy: Proxy
-    cli: Callable[..., Ended]
+    cli: Callable[..., CommandResult]
     major: int
     api_url: str
     """The server without the proxy."""

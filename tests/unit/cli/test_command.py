@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.cli.command import run_command
-from deployctl.cli.main import Exit
+from deployctl.cli.exit import Exit
 from deployctl.cli.render import Format
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import remember
