@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.row import Most, Row
-from deployctl.jobs.base_job_templates import kubernetes_template
-from deployctl.jobs.job_labels import ATTEMPT, POOL, RUN, owned
+from deployctl.jobs.base_job_templates import base_job_template
+from deployctl.jobs.job_labels import ATTEMPT, POOL, RUN, owner_label
 from tests.support.api import Api
 from tests.support.cluster.control_plane import ControlPlane
 from tests.support.environment import isolated
@@ -167,7 +167,7 @@ class Lab:
         """A Job with a pod that runs, as large as real ones are."""
         name, kube = f"job-{uuid.uuid4().hex}", self._plane.admin
         labels = {POOL: pool, RUN: str(uuid.uuid4()), ATTEMPT: str(uuid.uuid4())}
-        labels |= owned(f"{self._plane.uid}/default/{pool}")
+        labels |= owner_label(f"{self._plane.uid}/default/{pool}")
         env = [{"name": f"PREFECT_SETTING_{number}", "value": "x" * 40} for number in range(20)]
         main = {"name": "prefect-job", "image": "flow:1", "env": env}
         pod = {
@@ -188,7 +188,7 @@ class Lab:
 
 
 def _pool(api: Api, namespace: str) -> Any:
-    template = kubernetes_template()
+    template = base_job_template("kubernetes")
     template["variables"]["properties"]["namespace"]["default"] = namespace
     template["variables"]["properties"]["image"]["default"] = "flow:1"
     template["variables"]["properties"]["stream_output"]["default"] = False

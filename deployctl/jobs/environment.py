@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from deployctl.api.setting_sources import Source
 from deployctl.api.settings import Settings
 from deployctl.core.json_values import Json
-from deployctl.jobs.model import InvalidJobSpec, JobSource, major
+from deployctl.jobs.model import InvalidJobSpec, JobSource, major_version
 
 API_KEY = "PREFECT_API_KEY"
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
@@ -30,7 +30,7 @@ _NOT_FOR_JOBS = re.compile(
 )
 
 
-def inherited(places: Sequence[Source], settings: Settings) -> dict[str, str]:
+def inherited_settings(places: Sequence[Source], settings: Settings) -> dict[str, str]:
     """The settings of the worker that its jobs get: every set `PREFECT_*` that is not about the
     worker, its machine or a server.
 
@@ -52,10 +52,10 @@ def inherited(places: Sequence[Source], settings: Settings) -> dict[str, str]:
     return found | {name: text for name, text in own.items() if text}
 
 
-def attribution(subject: JobSource) -> dict[str, str]:
+def flow_run_variables(subject: JobSource) -> dict[str, str]:
     """The variables by which a job knows its run and, on Prefect 3, names its origin to the API."""
     run = {"PREFECT__FLOW_RUN_ID": subject.flow_run["id"]}
-    if major(subject.server_version) < 3:
+    if major_version(subject.server_version) < 3:
         return run
     origin = {
         "PREFECT__WORKER_NAME": subject.worker_name,
@@ -67,7 +67,7 @@ def attribution(subject: JobSource) -> dict[str, str]:
     return run | {name: text for name, text in origin.items() if text}
 
 
-def entries(env: Json, where: str) -> dict[str, Json]:
+def parse_environment(env: Json, where: str) -> dict[str, Json]:
     """The variables of an environment, written as a mapping or as Kubernetes' list.
 
     Raises Undescribable, which names `where`, for anything else.
@@ -87,26 +87,28 @@ def entries(env: Json, where: str) -> dict[str, Json]:
     return found
 
 
-def merged(under: Json, over: Json) -> Json:
+def merge_environments(under: Json, over: Json) -> Json:
     """The variables of two environments, with those of `over` where both have one.
 
     An environment that is still a reference cannot be merged: the stronger one stands alone.
     """
     if isinstance(over, str) or (isinstance(under, str) and not over):
         return over or under
-    return entries({} if isinstance(under, str) else under, "env") | entries(over, "env")
+    return parse_environment({} if isinstance(under, str) else under, "env") | parse_environment(
+        over, "env"
+    )
 
 
-def texts(env: Mapping[str, Json]) -> dict[str, str]:
+def literal_values(env: Mapping[str, Json]) -> dict[str, str]:
     """The variables whose values are known here, as text, without those that null takes away."""
     return {
         name: str(value)
         for name, value in env.items()
-        if value is not None and not is_referred(value)
+        if value is not None and not is_reference(value)
     }
 
 
-def is_referred(value: Json) -> bool:
+def is_reference(value: Json) -> bool:
     """Whether only the cluster knows the value: it says where it comes from."""
     return isinstance(value, dict) and "valueFrom" in value
 

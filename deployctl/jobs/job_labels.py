@@ -1,11 +1,12 @@
-"""How a job of ours is known again: by labels and one annotation, in every runtime.
+"""Labels and the annotation by which a worker recognizes its jobs, in every runtime.
 
-They are set last, so that no label of a user's stands in their place.
+They are applied last, so that a user's label of the same name cannot replace them.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import lru_cache
 
 from deployctl.core.json_values import digest
@@ -15,45 +16,34 @@ POOL = "deployctl.io/pool-id"
 RUN = "deployctl.io/run-id"
 ATTEMPT = "deployctl.io/attempt"
 OWNER = "deployctl.io/owner"
-"""Tells the jobs of a worker from those of one that serves the same pool from another namespace."""
+"""Separates the jobs of workers that serve the same pool from different namespaces."""
 
 METADATA_ANNOTATION = "deployctl.io/job"
-"""The annotation that holds what a worker has to know of a job after a restart."""
+"""Annotation with what a worker must know about a job after a restart, as JSON."""
 
 
-def labels(description: JobSpec) -> dict[str, str]:
-    """The labels that say whose job it is."""
-    return {
-        POOL: description.pool,
-        RUN: description.run,
-        ATTEMPT: description.attempt,
-    }
+def identity_labels(spec: JobSpec) -> dict[str, str]:
+    """The labels for work pool, flow run and attempt of a job."""
+    return {POOL: spec.pool, RUN: spec.run, ATTEMPT: spec.attempt}
 
 
-def owned(owner: str) -> dict[str, str]:
-    """The label that says who answers for a job (`Runtime.owner`), who may be longer than it."""
+def owner_label(owner: str) -> dict[str, str]:
+    """The label for the owner of a job (`Runtime.owner`), hashed: an owner may exceed 63 bytes."""
     return {OWNER: digest(owner)[:16]}
 
 
-def encode_metadata(description: JobSpec) -> str:
-    """The value of the annotation: JSON text of the worker's name and the job's limits."""
-    limits = description.limits
-    return json.dumps(
-        {
-            "worker": description.worker,
-            "start_within": limits.start_within,
-            "strict": limits.strict,
-            "run_within": limits.run_within,
-            "hears_cancel": limits.hears_cancel,
-            "stream": limits.stream,
-        }
-    )
+def encode_metadata(spec: JobSpec) -> str:
+    """Encode the value of METADATA_ANNOTATION: the worker's name and the fields of `Limits`."""
+    return json.dumps({"worker": spec.worker, **asdict(spec.limits)})
 
 
 @lru_cache(maxsize=100)
 def decode_metadata(text: str | None) -> tuple[str, Limits]:
-    """The worker's name and the job's limits from such a text; one that is unreadable limits
-    nothing. Thousands of jobs share such a text, and what it says is kept once."""
+    """Decode METADATA_ANNOTATION to the worker's name and the job's limits.
+
+    A missing or invalid annotation gives no name and no limits. Cached, because thousands of jobs
+    share the same text: the decoded objects are kept in memory once.
+    """
     try:
         values = json.loads(text or "")
         return str(values.pop("worker")), Limits(**values)

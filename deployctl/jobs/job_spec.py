@@ -19,24 +19,31 @@ from deployctl.core.json_values import Json, digest, leaves
 from deployctl.core.redact import is_secret_name, without_user
 from deployctl.jobs import environment
 from deployctl.jobs.manifest import main_container
-from deployctl.jobs.model import EXECUTE, InvalidJobSpec, JobSource, JobSpec, Limits, major
+from deployctl.jobs.model import (
+    EXECUTE_COMMAND,
+    InvalidJobSpec,
+    JobSource,
+    JobSpec,
+    Limits,
+    major_version,
+)
 from deployctl.jobs.names import name_slug
-from deployctl.jobs.rendering import given_variables, populate, resolve
+from deployctl.jobs.rendering import job_variables_of, render_variables, resolve_references
 from deployctl.templating.references import Library, Reference, references
 
-START_WITHIN = 60.0
+DEFAULT_START_TIMEOUT = 60.0
 """Seconds: the default of `pod_watch_timeout_seconds` in Prefect's templates."""
 
 
-def references_of(subject: JobSource, environ: Mapping[str, str]) -> list[Reference]:
+def required_references(subject: JobSource, environ: Mapping[str, str]) -> list[Reference]:
     """The blocks and variables of the server that the run's job configuration names.
 
     `environ`: the worker's. Raises Undescribable as `describe` does.
     """
-    return [reference for _, reference in references(populate(subject, environ))]
+    return [reference for _, reference in references(render_variables(subject, environ))]
 
 
-def describe(
+def build_job_spec(
     subject: JobSource,
     library: Library,
     *,
@@ -49,19 +56,21 @@ def describe(
     in templates. `inherited`: the settings that jobs get (`environment.inherited`). Raises
     Undescribable with a reason for the run's owner.
     """
-    populated = populate(subject, environ)
-    configuration = resolve(populated, subject, library)
+    populated = render_variables(subject, environ)
+    configuration = resolve_references(populated, subject, library)
     container = main_container(configuration.get("job_manifest"))
-    given = environment.entries(configuration.get("env"), "env")
-    written = environment.entries(container.get("env"), "env of the job manifest's container")
+    given = environment.parse_environment(configuration.get("env"), "env")
+    written = environment.parse_environment(
+        container.get("env"), "env of the job manifest's container"
+    )
     env = {
         **inherited,
-        **environment.attribution(subject),
+        **environment.flow_run_variables(subject),
         **given,
         **{name: value for name, value in written.items() if name not in given},
     }
     command = _command(container.get("args"), configuration.get("command"))
-    texts = environment.texts(env)
+    texts = environment.literal_values(env)
     return JobSpec(
         run=subject.flow_run["id"],
         attempt=subject.attempt,
@@ -71,7 +80,7 @@ def describe(
         configuration=configuration,
         command=command,
         env=texts,
-        env_from={name: item for name, item in env.items() if environment.is_referred(item)},
+        env_from={name: item for name, item in env.items() if environment.is_reference(item)},
         secret_env=_secret_names(texts, inherited, populated, library),
         labels={**_labels(subject), **_texts(configuration.get("labels"), "labels")},
         annotations=_texts(configuration.get("annotations"), "annotations"),
@@ -84,11 +93,11 @@ def _command(args: Json, command: Json) -> tuple[str, ...]:
     """What the job runs: the arguments that the manifest has, else `command`, else the flow run."""
     wanted = command if args is None else args
     if isinstance(wanted, list):
-        return tuple(map(str, wanted)) or EXECUTE
+        return tuple(map(str, wanted)) or EXECUTE_COMMAND
     if not isinstance(wanted, str | None):
         raise InvalidJobSpec("'command' is neither text nor a list of texts")
     try:
-        return tuple(shlex.split(wanted or "")) or EXECUTE
+        return tuple(shlex.split(wanted or "")) or EXECUTE_COMMAND
     except ValueError as error:
         raise InvalidJobSpec(
             "'command' cannot be split into words: a quotation mark is missing"
@@ -160,7 +169,7 @@ def _moment(text: str | None, subject: JobSource) -> str:
     if not text:
         return ""
     moment = datetime.fromisoformat(text).astimezone(UTC).isoformat()
-    return moment if major(subject.server_version) >= 3 else moment.replace("+00:00", "Z")
+    return moment if major_version(subject.server_version) >= 3 else moment.replace("+00:00", "Z")
 
 
 def _texts(value: Json, where: str) -> dict[str, str]:
@@ -174,15 +183,15 @@ def _limits(
 ) -> Limits:
     start = _seconds(configuration, "pod_watch_timeout_seconds")
     chosen = any(
-        "pod_watch_timeout_seconds" in given_variables(owner)
+        "pod_watch_timeout_seconds" in job_variables_of(owner)
         for owner in (subject.deployment, subject.flow_run)
     )
     return Limits(
-        start_within=START_WITHIN if start is None else start,
-        strict=start is not None and (chosen or start != START_WITHIN),
-        run_within=_seconds(configuration, "job_watch_timeout_seconds"),
-        hears_cancel="flow-run execute" in " ".join(command),
-        stream=str(configuration.get("stream_output", True)).lower() != "false",
+        start_timeout=DEFAULT_START_TIMEOUT if start is None else start,
+        start_timeout_explicit=start is not None and (chosen or start != DEFAULT_START_TIMEOUT),
+        run_timeout=_seconds(configuration, "job_watch_timeout_seconds"),
+        ignores_cancellation="flow-run execute" not in " ".join(command),
+        stream_output=str(configuration.get("stream_output", True)).lower() != "false",
     )
 
 

@@ -14,15 +14,15 @@ from enum import StrEnum
 
 from deployctl.core.json_values import Json
 from deployctl.jobs import job_labels
-from deployctl.jobs.model import InvalidJobSpec, JobSpec, major
+from deployctl.jobs.model import InvalidJobSpec, JobSpec, major_version
 from deployctl.jobs.names import annotation_key, default_image, label_key, label_value
 
-CONTAINER = "prefect-job"
+MAIN_CONTAINER = "prefect-job"
 """The container that runs the flow, in Prefect's templates."""
 _SIGTERM = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
 
 
-class Hide(StrEnum):
+class SecretMode(StrEnum):
     """Which variables of a job are kept in a Secret of its own instead of its manifest."""
 
     NOTHING = "nothing"
@@ -32,10 +32,10 @@ class Hide(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Secrecy:
+class SecretPolicy:
     """Where the secrets among a job's variables go."""
 
-    hide: Hide = Hide.NOTHING
+    hide: SecretMode = SecretMode.NOTHING
     existing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Variables that a Secret of the cluster holds: name → (Secret, key in it)."""
 
@@ -52,7 +52,9 @@ class Manifest:
     """The Secret without its owner: the Job, which is created after it."""
 
 
-def build(description: JobSpec, *, owner: str = "", secrecy: Secrecy = Secrecy()) -> Manifest:
+def build_manifest(
+    description: JobSpec, *, owner: str = "", secrecy: SecretPolicy = SecretPolicy()
+) -> Manifest:
     """The manifest of a job.
 
     `owner`: who answers for it, and hears of it. Raises Undescribable with the path of what cannot
@@ -70,12 +72,12 @@ def build(description: JobSpec, *, owner: str = "", secrecy: Secrecy = Secrecy()
     template = _part(spec, "template", "job_manifest.spec")
     pod = _part(template, "spec", "job_manifest.spec.template")
     _one_pod(spec, pod)
-    ours = {**job_labels.labels(description), **job_labels.owned(owner)}
+    ours = {**job_labels.identity_labels(description), **job_labels.owner_label(owner)}
     pod_metadata = _part(template, "metadata", "job_manifest.spec.template")
     _mark(description, ours, metadata, pod_metadata)
     pod.setdefault("restartPolicy", "Never")
     container = main_container(job)
-    container.setdefault("name", CONTAINER)
+    container.setdefault("name", MAIN_CONTAINER)
     container.setdefault("image", default_image(description.server_version))
     container["args"] = list(description.command)
     texts = {**description.env, **_on_sigterm(description, spec)}
@@ -100,7 +102,7 @@ def main_container(manifest: Json) -> dict[str, Json]:
     if not isinstance(containers, list) or not containers:
         raise InvalidJobSpec(f"'{where}' has no container to run the flow", help=_HELP)
     found = [_mapping(item, f"{where}[{index}]") for index, item in enumerate(containers)]
-    return next((item for item in found if item.get("name") == CONTAINER), found[0])
+    return next((item for item in found if item.get("name") == MAIN_CONTAINER), found[0])
 
 
 def _one_pod(spec: dict[str, Json], pod: dict[str, Json]) -> None:
@@ -121,7 +123,7 @@ def _mark(
     pod: dict[str, Json],
 ) -> None:
     """Labels and annotations of the Job, all of which its pod has as well."""
-    keep_case = major(description.server_version) >= 3
+    keep_case = major_version(description.server_version) >= 3
     given = {**_kubernetes_labels(description.labels), **description.labels}
 
     def slugged(labels: Mapping[str, Json]) -> dict[str, str]:
@@ -169,7 +171,7 @@ def _on_sigterm(description: JobSpec, spec: Mapping[str, Json]) -> dict[str, str
     Where Kubernetes does not start another pod, the run asks to be scheduled again; where it does,
     the run is left to the next pod.
     """
-    if major(description.server_version) < 3:
+    if major_version(description.server_version) < 3:
         return {}
     if spec.get("backoffLimit") != 0:
         return {_SIGTERM: "relinquish"}
@@ -178,7 +180,10 @@ def _on_sigterm(description: JobSpec, spec: Mapping[str, Json]) -> dict[str, str
 
 
 def _environment(
-    description: JobSpec, texts: Mapping[str, str], secrecy: Secrecy, container: dict[str, Json]
+    description: JobSpec,
+    texts: Mapping[str, str],
+    secrecy: SecretPolicy,
+    container: dict[str, Json],
 ) -> dict[str, str]:
     """Writes the container's variables; gives those that have to stand in the job's Secret.
 
@@ -190,14 +195,14 @@ def _environment(
     for name, text in texts.items():
         if place := secrecy.existing.get(name):
             env.append(_from_secret(name, *place))
-        elif secrecy.hide is Hide.ALL:
+        elif secrecy.hide is SecretMode.ALL:
             hidden[name] = text
-        elif secrecy.hide is Hide.SECRETS and name in description.secret_env:
+        elif secrecy.hide is SecretMode.SECRETS and name in description.secret_env:
             hidden[name] = text
             env.append(_from_secret(name, description.name, name))
         else:
             env.append({"name": name, "value": text})
-    if secrecy.hide is Hide.ALL:
+    if secrecy.hide is SecretMode.ALL:
         source = {"secretRef": {"name": description.name}}
         container["envFrom"] = [*container.get("envFrom", ()), source]
     container["env"] = env

@@ -1,7 +1,7 @@
-"""What is known of a flow run when its job is described, and the description itself.
+"""Job specification of a flow run, and the server's data that it is built from.
 
-A description is the same for all runtimes: `jobs.manifest` makes a Kubernetes Job of it, the Docker
-and process runtimes read it as it is.
+A `JobSpec` is the same for all runtimes: `jobs.manifest` turns it into a Kubernetes Job, the Docker
+and process runtimes read it directly.
 """
 
 from __future__ import annotations
@@ -12,75 +12,82 @@ from dataclasses import dataclass, field
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 
-EXECUTE = ("prefect", "flow-run", "execute")
-"""What a job runs when nothing else is asked for: it exists in Prefect 2.12 and later, and hears
-when its run is cancelled, which `python -m prefect.engine` does not."""
+EXECUTE_COMMAND = ("prefect", "flow-run", "execute")
+"""Default command of a job. It exists in Prefect 2.12 and later, and reacts to the cancellation of
+its run, which `python -m prefect.engine` does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSource:
-    """A claimed flow run with all that its job is made of, as the server gives it."""
+    """A claimed flow run and everything that its job is built from, as returned by the server."""
 
     flow_run: Json
     deployment: Json
     flow: Json
     work_pool: Json
     attempt: str
-    """The id of the PENDING state that the claim made: new for each attempt."""
+    """Id of the PENDING state that the claim created: a new one for each attempt."""
     worker_name: str
     server_version: str
-    """`3.8.8`; "" where the server does not say (Prefect Cloud)."""
+    """For example `3.8.8`; "" where the server does not report one (Prefect Cloud)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a job may take, and how it ends."""
+    """Time limits of a job and how it is ended. Field names are keys of METADATA_ANNOTATION."""
 
-    start_within: float | None = None
-    """Seconds that it may be stuck before its start (`pod_watch_timeout_seconds`)."""
-    strict: bool = False
-    """`start_within` was chosen by somebody and holds for every wait before the start, also for
-    those that end by themselves: a busy cluster, an image on its way."""
-    run_within: float | None = None
-    """Seconds from its start to its end (`job_watch_timeout_seconds`)."""
-    hears_cancel: bool = True
-    """It ends by itself when its run is cancelled, as `prefect flow-run execute` does."""
-    stream: bool = False
-    """What it prints is repeated by the worker (`stream_output`)."""
+    start_timeout: float | None = None
+    """Seconds that a job may be stuck before its start (`pod_watch_timeout_seconds`)."""
+    start_timeout_explicit: bool = False
+    """`start_timeout` was set by the user and covers every wait before the start, including those
+    that end without intervention: a busy cluster, an image that is being pulled."""
+    run_timeout: float | None = None
+    """Seconds from the start of a job to its end (`job_watch_timeout_seconds`)."""
+    ignores_cancellation: bool = False
+    """The job does not end by itself when its run is cancelled, as `prefect flow-run execute`
+    does."""
+    stream_output: bool = False
+    """The worker repeats what the job prints (`stream_output`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A job, before it becomes a manifest, a container or a process."""
+    """Runtime-independent description of a job: the input of a manifest, container or process."""
 
     run: str
+    """Id of the flow run."""
     attempt: str
+    """Id of the claim, as in `JobSource`."""
     pool: str
-    """The id of the work pool."""
+    """Id of the work pool."""
     name: str
-    """Its name in every runtime, the same whenever this attempt is described: `slug-hash`."""
+    """Name in every runtime, the same each time this attempt's spec is built: `slug-hash`."""
     worker: str
+    """Name of the worker."""
     configuration: Mapping[str, Json] = field(repr=False)
-    """`job_configuration` of the pool, rendered."""
+    """The pool's rendered `job_configuration`."""
     command: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     env_from: Mapping[str, Json] = field(default_factory=dict)
     """Variables whose values only the cluster knows: name → `{"valueFrom": …}`."""
     secret_env: frozenset[str] = frozenset()
-    """Names of `env` whose values must not be seen: API key, auth string, Secret blocks."""
+    """Names of `env` whose values are secret: API key, auth string, values of Secret blocks."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     server_version: str = ""
-    """As in `Subject`."""
+    """As in `JobSource`."""
 
 
 class InvalidJobSpec(DeployctlError):
-    """A run, its deployment and its pool make no job that could work; a reason for its owner."""
+    """No working job can be built from a run, its deployment and its work pool.
+
+    The message is the reason, for the owner of the run.
+    """
 
     code = "DC640"
 
 
-def major(server_version: str) -> int:
-    """2 or 3; Prefect Cloud, which says no version, is the newest."""
+def major_version(server_version: str) -> int:
+    """Prefect's major version, 2 or 3. Prefect Cloud reports no version and counts as 3."""
     return int(server_version.partition(".")[0] or 3)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.environment import merged
+from deployctl.jobs.environment import merge_environments
 
 Variables = Mapping[str, Json]
 
 
-def effective(properties: Variables, deployment: Variables, run: Variables) -> dict[str, Json]:
+def effective_variables(
+    properties: Variables, deployment: Variables, run: Variables
+) -> dict[str, Json]:
     """The job variables of a run.
 
     `properties`: those of the pool's `variables` schema. Raises Undescribable for an `env` that is
@@ -55,7 +57,7 @@ def _replaced(under: Variables, over: Variables) -> dict[str, Json]:
     """`over` laid over `under`, variable by variable."""
     both = {**under, **over}
     if "env" in both:
-        both["env"] = merged(under.get("env"), over.get("env"))
+        both["env"] = merge_environments(under.get("env"), over.get("env"))
     return both
 
 
@@ -65,7 +67,7 @@ def _within(under: Variables, over: Variables) -> dict[str, Json]:
     for name, value in over.items():
         below = both.get(name)
         if name == "env":
-            both[name] = merged(below, value)
+            both[name] = merge_environments(below, value)
         elif isinstance(below, dict) and isinstance(value, dict):
             both[name] = _within(below, value)
         else:

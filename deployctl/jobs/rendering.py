@@ -18,9 +18,9 @@ from enum import Enum
 from typing import TypeAlias
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.environment import merged
+from deployctl.jobs.environment import merge_environments
 from deployctl.jobs.model import InvalidJobSpec, JobSource
-from deployctl.jobs.precedence import effective
+from deployctl.jobs.precedence import effective_variables
 from deployctl.templating.grammar import Kind, Placeholder, placeholders
 from deployctl.templating.references import Library, Reference, Unresolved
 from deployctl.templating.render import Scope, render
@@ -37,7 +37,7 @@ _Source: TypeAlias = Callable[[Placeholder], Json]
 """Gives the value of a placeholder, or its fate."""
 
 
-def populate(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
+def render_variables(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
     """The job configuration with all variables filled in, and `env` merged; blocks, variables of
     the server and `{{ ctx.… }}` stand as they are.
 
@@ -47,10 +47,10 @@ def populate(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
     template = _mapping(subject.work_pool.get("base_job_template"), "base_job_template")
     configuration = _mapping(template.get("job_configuration"), "job_configuration")
     schema = _mapping(template.get("variables") or {}, "variables")
-    variables = effective(
+    variables = effective_variables(
         _mapping(schema.get("properties") or {}, "variables.properties"),
-        given_variables(subject.deployment),
-        given_variables(subject.flow_run),
+        job_variables_of(subject.deployment),
+        job_variables_of(subject.flow_run),
     )
 
     def source(placeholder: Placeholder) -> Json:
@@ -59,10 +59,10 @@ def populate(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
         return _at(variables, placeholder.name) if placeholder.kind is Kind.STEP else _Fate.KEEP
 
     populated = _mapping(_filled(configuration, source), "job_configuration")
-    return populated | {"env": merged(populated.get("env"), variables.get("env"))}
+    return populated | {"env": merge_environments(populated.get("env"), variables.get("env"))}
 
 
-def resolve(populated: Json, subject: JobSource, library: Library) -> Json:
+def resolve_references(populated: Json, subject: JobSource, library: Library) -> Json:
     """The job configuration with nothing left to fill in.
 
     A variable that the server does not have is empty, as with Prefect. Raises Undescribable for a
@@ -87,7 +87,7 @@ def resolve(populated: Json, subject: JobSource, library: Library) -> Json:
     )
 
 
-def given_variables(owner: Json) -> Mapping[str, Json]:
+def job_variables_of(owner: Json) -> Mapping[str, Json]:
     """The job variables of a deployment (on Prefect 2 `infra_overrides`) or of a run."""
     owner = owner or {}
     return owner.get("job_variables") or owner.get("infra_overrides") or {}

@@ -136,7 +136,7 @@ class JobsListed:
 
 @dataclass(frozen=True, slots=True)
 class LinePrinted:
-    """A line that a job printed, for jobs whose `limits.stream` is set."""
+    """A line that a job printed, for jobs whose `limits.stream_output` is set."""
 
     attempt: str
     line: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.environment import isolated
@@ -47,7 +47,7 @@ def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_temp
     site: ProjectHarness,
 ) -> None:
     """2.20 checks the job variables of every update that names a pool, also where it has none."""
-    site.api.pool("templated", "kubernetes", kubernetes_template())
+    site.api.pool("templated", "kubernetes", base_job_template("kubernetes"))
     for description in ("first", "second"):
         site.write([entry(work_pool={"name": "templated"}, description=description)])
         site.deploy()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.integration.conftest import needs
 from tests.support.api import Api
 from tests.support.deployment_cases import (
@@ -105,7 +105,7 @@ def _text(top: str, cases: list[Case]) -> str:
 def _furnish(api: Api, major: int) -> None:
     """What the deployments need to be there."""
     api.pool("pool")
-    api.pool("kubernetes", "kubernetes", kubernetes_template())
+    api.pool("kubernetes", "kubernetes", base_job_template("kubernetes"))
     for name, value in VARIABLES.items():
         text = value if isinstance(value, str) or major > 2 else json.dumps(value)
         api.call("POST", "/variables/", {"name": name, "value": text})

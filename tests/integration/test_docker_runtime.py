@@ -57,7 +57,7 @@ def described(pool: str, *deeds: str, attempt: str = "attempt-1", **configuratio
         command=("/box", *deeds),
         env={"A": "its"},
         labels={"prefect.io/flow-name": "f"},
-        limits=Limits(stream=True, start_within=7.0),
+        limits=Limits(stream_output=True, start_timeout=7.0),
     )
 
 
@@ -75,7 +75,7 @@ def test_a_job_runs_to_its_end_and_what_it_prints_is_told(
             "w",
             started.pid,
         )
-        assert ended.limits == Limits(stream=True, start_within=7.0)
+        assert ended.limits == Limits(stream_output=True, start_timeout=7.0)
         assert ended.since > started.since
         assert heard.lines == ["one", "its", "last"]
         assert local.log(ended, 2) == ["its", "last"]
@@ -178,7 +178,7 @@ def test_a_container_that_was_created_and_not_started_is_started_by_the_next_wor
     docker_engine: DockerEngine, pool: str
 ) -> None:
     description = described(pool, "print=ran")
-    settings = containers.container_settings(description, folder=Path("/"), linux=True)
+    settings = containers.create_arguments(description, folder=Path("/"), linux=True)
     docker_engine.client.containers.create(**settings)
     with runtime(docker_engine, pool) as local, watching(local) as heard:
         [waiting] = heard.listed()

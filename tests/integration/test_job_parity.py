@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.json_values import Json, leaves, show_path
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.support.job_cases import (
     BLOCKS,
     DIFFERENT,
@@ -30,7 +30,7 @@ from tests.support.job_cases import (
 )
 
 SCRIPT = Path(__file__).parents[1] / "support" / "prefect_job.py"
-BASES = {"ours": kubernetes_template(), "prefect's": None}
+BASES = {"ours": base_job_template("kubernetes"), "prefect's": None}
 
 Answers = dict[tuple[str, str], Any]
 

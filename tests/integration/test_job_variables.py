@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables
 from tests.support.api import Api
 from tests.support.servers import PREFECT_2, Server
@@ -58,7 +58,7 @@ def api(server: Server) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def deployment(api: Api) -> dict[str, Any]:
     """A deployment to post, without its job variables."""
-    api.pool("job-variables", "kubernetes", kubernetes_template())
+    api.pool("job-variables", "kubernetes", base_job_template("kubernetes"))
     flow = api.call("POST", "/flows/", {"name": "job-variables"})
     return {"name": "d", "flow_id": flow["id"], "work_pool_name": "job-variables"}
 
@@ -73,5 +73,5 @@ def test_the_check_agrees_with_the_server(
     field = "infra_overrides" if server.version == PREFECT_2 else "job_variables"
     answer = api.answer("POST", "/deployments/", {**deployment, field: variables})
     assert answer.is_success is taken, answer.text
-    problems = PoolVariables(kubernetes_template()).check(variables)
+    problems = PoolVariables(base_job_template("kubernetes")).check(variables)
     assert ("DC530" not in [problem.code for problem in problems]) is taken

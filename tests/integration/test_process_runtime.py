@@ -200,7 +200,7 @@ subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
 """
     local = runtime(state, grace=60.0)
     with watching(local) as heard:
-        job = local.start(python(code, limits=Limits(stream=True)))
+        job = local.start(python(code, limits=Limits(stream_output=True)))
         heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         local.stop(job)
         heard.until(lambda news: news == JobVanished("attempt-1"))
@@ -233,7 +233,7 @@ while True: time.sleep(1)
 """
     local = runtime(state, grace=3.0)
     with watching(local) as heard:
-        job = local.start(python(code, limits=Limits(stream=True)))
+        job = local.start(python(code, limits=Limits(stream_output=True)))
         heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
         local.stop(job)
         heard.until(lambda news: news == JobVanished("attempt-1"))
@@ -245,7 +245,7 @@ def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None
     code = "import sys; [print(i) for i in range(30_000)]; sys.stdout.write('last')"
     local = runtime(state)
     with watching(local) as heard:
-        local.start(python(code, limits=Limits(stream=True)))
+        local.start(python(code, limits=Limits(stream_output=True)))
         heard.job(Phase.SUCCEEDED)
     assert heard.lines == [*map(str, range(30_000)), "last"]
 
@@ -329,7 +329,8 @@ def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -
     with watching(local) as heard:
         job = local.start(
             python(
-                "print('up', flush=True); import time; time.sleep(60)", limits=Limits(stream=True)
+                "print('up', flush=True); import time; time.sleep(60)",
+                limits=Limits(stream_output=True),
             )
         )
         heard.until(lambda news: news == LinePrinted("attempt-1", "up"))

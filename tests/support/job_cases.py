@@ -14,8 +14,8 @@ from operator import getitem
 from typing import Any
 
 from deployctl.core.json_values import Json, JsonPath
-from deployctl.jobs.job_spec import describe
-from deployctl.jobs.manifest import Manifest, build
+from deployctl.jobs.job_spec import build_job_spec
+from deployctl.jobs.manifest import Manifest, build_manifest
 from deployctl.jobs.model import JobSource
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
@@ -127,7 +127,7 @@ def job_of(case: Case, major: int, template: Json) -> Manifest:
         **{(Kind.VARIABLE, (name,)): {"value": value} for name, value in VARIABLES.items()},
     }
     library = Library(sources, secrets=True)
-    return build(describe(subject, library, environ=ENVIRON, inherited=SETTINGS))
+    return build_manifest(build_job_spec(subject, library, environ=ENVIRON, inherited=SETTINGS))
 
 
 def default(name: str, value: Json) -> tuple[JsonPath, Json]:

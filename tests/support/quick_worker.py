@@ -25,13 +25,13 @@ from tests.support.fast_timings import FastTimings
 
 def shorten(graces: FastTimings) -> None:
     """Shortens the graces of this process."""
-    job_spec.START_WITHIN = 2.0
+    job_spec.DEFAULT_START_TIMEOUT = 2.0
     decide.ORPHANED_AFTER = 1.0
     decide.VANISHED_AFTER = 2.0
     decide.CANCEL_GRACE = graces.cancel_grace
     outcomes.SILENT_AFTER = 1.0
     executor.LONGEST_WAIT = 2.0
-    informer.LONGEST_WAIT = 1.0
+    informer.MAX_RETRY_INTERVAL = 1.0
     service.SHUTDOWN_GRACE = graces.patience
     vars(http_server).update(
         liveness_failure=partial(health_state.liveness_failure, patience=graces.frozen_after)

@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.support.api import Api
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.pods import Kubelet, unscheduled
@@ -148,7 +148,7 @@ class WorkerHarness:
         self.jobs_path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self.major = int(api.call("GET", "/admin/version").partition(".")[0])
         self.pool = f"pool-{uuid.uuid4().hex[:8]}"
-        template = unscheduled(kubernetes_template())
+        template = unscheduled(base_job_template("kubernetes"))
         defaults = {"namespace": namespace, "image": "flow:1", "pod_watch_timeout_seconds": 600}
         for name, default in defaults.items():
             template["variables"]["properties"][name]["default"] = default

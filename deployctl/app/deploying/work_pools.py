@@ -15,7 +15,7 @@ from deployctl.core.json_values import JsonPath
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.deploy.resources.work_pools import read_pool_names
-from deployctl.jobs.base_job_templates import template_for
+from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables
 
 _AGENTS = "prefect-agent"
@@ -87,7 +87,7 @@ def _to_create(pool: Resource) -> Resource:
 
 def _needed(pool: Resource) -> Mapping[str, object]:
     type_ = pool.fields.get("type", "kubernetes")
-    template = template_for(type_)
+    template = base_job_template(type_)
     return {"type": type_} | ({"base_job_template": template} if template else {})
 
 

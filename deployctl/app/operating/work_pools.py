@@ -11,7 +11,7 @@ from deployctl.core.json_values import Json
 from deployctl.core.redact import masked
 from deployctl.deploy.resources.base import pages
 from deployctl.deploy.resources.work_pools import create_once, read_pool_names
-from deployctl.jobs.base_job_templates import TYPES, template_for
+from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
 from deployctl.project.coerce import did_you_mean
 
 OTHERS = (
@@ -43,9 +43,9 @@ def known_template(type_: str, others: Iterable[str] = ()) -> Json:
 
     `others`: further types that are right where this is asked.
     """
-    template = template_for(type_)
+    template = base_job_template(type_)
     if template is None:
-        there = (*TYPES, *others)
+        there = (*POOL_TYPES, *others)
         listed = ", ".join(there)
         guess = f"{did_you_mean(type_, there) or ''} there are: {listed}".strip()
         more = "; one of your own needs a --base-job-template" if others else ""

@@ -26,8 +26,8 @@ from deployctl.core.clock import ServerClock
 from deployctl.core.errors import ApiError
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
-from deployctl.jobs.base_job_templates import template_for
-from deployctl.jobs.environment import inherited
+from deployctl.jobs.base_job_templates import base_job_template
+from deployctl.jobs.environment import inherited_settings
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import HANDS, Reconciler
 from deployctl.worker.event_log import EventLog, Level
@@ -138,7 +138,7 @@ def _describer(
         worker=options.name,
         server_version=ground.dialect.release,
         environ=around.environ,
-        inherited=inherited(around.places, around.settings),
+        inherited=inherited_settings(around.places, around.settings),
         pool=ground.pool,
         shelf=TTLCache(session),
     )
@@ -232,7 +232,7 @@ def _ground(
     """One try to learn what there is to work with."""
 
     def template(pool_type: str) -> Json:
-        return options.base_job_template or template_for(pool_type)
+        return options.base_job_template or base_job_template(pool_type)
 
     dialect = run_inline(detect(around.settings.is_cloud), session)
     found = run_inline(

@@ -262,7 +262,9 @@ def _without_job(world: Snapshot, run: Run) -> Iterator[Action]:
 def _cancelling(world: Snapshot, run: Run, job: Job) -> Iterator[Action]:
     if job.phase.is_over:
         yield Report(run, CANCELLED)
-    elif not job.started or not job.limits.hears_cancel or world.now - run.since >= CANCEL_GRACE:
+    elif (
+        not job.started or job.limits.ignores_cancellation or world.now - run.since >= CANCEL_GRACE
+    ):
         yield DeleteJob(job, run, CANCELLED)
 
 

@@ -48,13 +48,13 @@ def outcome(job: Job, run: Run, now: float) -> Outcome | None:
     if job.phase is Phase.SUCCEEDED and age >= SILENT_AFTER:
         return _SILENT
     limits = job.limits
-    if job.phase is Phase.RUNNING and limits.run_within is not None and age >= limits.run_within:
-        return _overtime(limits.run_within)
-    if job.phase is Phase.WAITING and limits.start_within is not None:
+    if job.phase is Phase.RUNNING and limits.run_timeout is not None and age >= limits.run_timeout:
+        return _overtime(limits.run_timeout)
+    if job.phase is Phase.WAITING and limits.start_timeout is not None:
         stuck = job.cause is not None and job.cause.stuck
-        bound = stuck or (limits.strict and not job.started)
-        if bound and age >= limits.start_within:
-            text = f"The job did not start within {_seconds(limits.start_within)}"
+        bound = stuck or (limits.start_timeout_explicit and not job.started)
+        if bound and age >= limits.start_timeout:
+            text = f"The job did not start within {_seconds(limits.start_timeout)}"
             return _told(text, job.cause, code="StartTimeout", remove=True)
     return None
 

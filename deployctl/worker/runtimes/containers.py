@@ -20,9 +20,9 @@ from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.exit_codes import exit_cause
 from deployctl.worker.server.runs import seconds
 
-NETWORKS = "deployctl.io/networks"
+NETWORKS_LABEL = "deployctl.io/networks"
 """The label with the networks that a container is connected with before its start, by commas."""
-REMOVED = "deployctl.io/auto-remove"
+AUTO_REMOVE_LABEL = "deployctl.io/auto-remove"
 """The label of containers that are removed when they are over."""
 
 _HOST = "host.docker.internal"
@@ -30,12 +30,12 @@ _LOCAL = ("localhost", "127.0.0.1")
 _API_URL = "PREFECT_API_URL"
 
 
-def image_of(description: JobSpec) -> str:
+def image_name(description: JobSpec) -> str:
     """The image to run: the pool's, else Prefect's own of the server's version."""
     return str(description.configuration.get("image") or default_image(description.server_version))
 
 
-def pulls(policy: str | None, image: str) -> str:
+def pull_policy(policy: str | None, image: str) -> str:
     """The pull policy that holds: without one `Always` for an image that moves, as Kubernetes does.
 
     `Always`, `IfNotPresent`, `Never`, or `IfPossible`: pull, and make do with what is there.
@@ -47,7 +47,7 @@ def pulls(policy: str | None, image: str) -> str:
     return "Always" if moves else "IfNotPresent"
 
 
-def container_settings(description: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
+def create_arguments(description: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
     """The arguments of docker-py's `containers.create` for a job.
 
     `folder`: what relative sources of volumes are relative to. `linux`: the engine runs beside the
@@ -66,7 +66,7 @@ def container_settings(description: JobSpec, *, folder: Path, linux: bool) -> di
     known = {_HOST: "host-gateway"} if linux and apart and _HOST in env.get(_API_URL, "") else {}
     ours = {
         "name": description.name,
-        "image": image_of(description),
+        "image": image_name(description),
         "command": list(description.command),
         "environment": env,
         "labels": _labels(description, networks[1:]),
@@ -89,12 +89,12 @@ def _own_network(networks: list[str], api_url: str, linux: bool) -> str | None:
 
 def _labels(description: JobSpec, networks: list[str]) -> dict[str, str]:
     labels = {_docker_label(name): value for name, value in description.labels.items()}
-    labels |= job_labels.labels(description)
+    labels |= job_labels.identity_labels(description)
     labels[job_labels.METADATA_ANNOTATION] = job_labels.encode_metadata(description)
     if networks:
-        labels[NETWORKS] = ",".join(networks)
+        labels[NETWORKS_LABEL] = ",".join(networks)
     if description.configuration.get("auto_remove"):
-        labels[REMOVED] = "true"
+        labels[AUTO_REMOVE_LABEL] = "true"
     return labels
 
 

@@ -119,8 +119,8 @@ class DockerRuntime:
             raise
 
     def _provide_image(self, description: JobSpec) -> None:
-        image = containers.image_of(description)
-        policy = containers.pulls(description.configuration.get("image_pull_policy"), image)
+        image = containers.image_name(description)
+        policy = containers.pull_policy(description.configuration.get("image_pull_policy"), image)
         if policy == "Never" or (policy == "IfNotPresent" and self._engine.has_image(image)):
             return
         login = description.configuration.get("registry_credentials")
@@ -138,9 +138,7 @@ class DockerRuntime:
             ) from error
 
     def _create(self, description: JobSpec) -> Json:
-        settings = containers.container_settings(
-            description, folder=self._folder, linux=self._linux
-        )
+        settings = containers.create_arguments(description, folder=self._folder, linux=self._linux)
         try:
             return self._engine.inspect(self._engine.create(**settings))
         except EngineRefused as error:
@@ -153,7 +151,7 @@ class DockerRuntime:
         """Starts a container that never ran. One that cannot be started is removed."""
         id_ = container["Id"]
         if container["State"]["Status"] == "created":
-            networks = container["Config"]["Labels"].get(containers.NETWORKS, "")
+            networks = container["Config"]["Labels"].get(containers.NETWORKS_LABEL, "")
             try:
                 for network in filter(None, networks.split(",")):
                     self._engine.connect(id_, network)
@@ -251,7 +249,7 @@ class DockerRuntime:
                 container = self._inspect(id_)
                 if container is not None:
                     yield self._job(container)
-            elif containers.REMOVED in labels and time.monotonic() - seen > _KEPT_SECONDS:
+            elif containers.AUTO_REMOVE_LABEL in labels and time.monotonic() - seen > _KEPT_SECONDS:
                 with suppress(EngineRefused):
                     self._engine.remove(id_, grace=0.0)
             else:
@@ -279,7 +277,7 @@ class DockerRuntime:
         """
         if _id(job) in self._over:
             return
-        if job.limits.stream and job.started:
+        if job.limits.stream_output and job.started:
             told = self._told.get(job.attempt, "")
             for line in self._engine.log(_id(job), since=seconds(told) or None):
                 stamp = line.partition(" ")[0]

@@ -233,7 +233,7 @@ class ProcessRuntime:
                 jobs = self._look_around()
                 for line in self._printed(jobs, first=before is None):
                     tell(line)
-                for news in changes(before, jobs, str(self._folder), begun):
+                for news in diff_jobs(before, jobs, str(self._folder), begun):
                     tell(news)
             except OSError as error:
                 problem = f"'{self._folder}' cannot be read: {error.strerror}"
@@ -289,7 +289,7 @@ class ProcessRuntime:
     def _job(self, folder: Path, sight: ProcessStatus) -> Job:
         record = json.loads((folder / "job.json").read_text())
         worker, limits = job_labels.decode_metadata(record["memory"])
-        phase, cause = judge(sight)
+        phase, cause = phase_and_cause(sight)
         pid = str(sight.pid or "")
         return Job(
             run=record["run"],
@@ -311,7 +311,7 @@ class ProcessRuntime:
         At the first look nothing: another worker may have told what is there already.
         """
         for attempt, job in jobs.items():
-            if not job.limits.stream:
+            if not job.limits.stream_output:
                 continue
             output = self._folder / attempt / "output"
             tail = self._tails.setdefault(attempt, Tail(output, at_end=first))
@@ -320,7 +320,7 @@ class ProcessRuntime:
         self._tails = {attempt: tail for attempt, tail in self._tails.items() if attempt in jobs}
 
 
-def judge(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
+def phase_and_cause(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
     """How far a program has come, and why it failed if it did."""
     if sight.exit_code == 0:
         return Phase.SUCCEEDED, None
@@ -331,7 +331,7 @@ def judge(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
     return (Phase.RUNNING, None) if sight.alive else (Phase.FAILED, _UNKNOWN_END)
 
 
-def changes(
+def diff_jobs(
     before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str, begun: float
 ) -> Iterator[RuntimeUpdate]:
     """What to tell after a look that was `begun` then, given the look before it (None: this is the

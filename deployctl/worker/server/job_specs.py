@@ -15,7 +15,7 @@ from deployctl.api.calls import Request, call
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.json_values import Json
-from deployctl.jobs.job_spec import describe, references_of
+from deployctl.jobs.job_spec import build_job_spec, required_references
 from deployctl.jobs.model import JobSource, JobSpec
 from deployctl.templating.references import read_references
 from deployctl.worker.model import Run
@@ -81,9 +81,9 @@ class JobSpecBuilder:
     def __call__(self, run: Run) -> JobSpec:
         """Raises NotFound where run, flow or deployment is gone; Undescribable; other ApiErrors."""
         subject = self._subject(run)
-        wanted = references_of(subject, self.environ)
+        wanted = required_references(subject, self.environ)
         library = run_inline(read_references(wanted, secrets=True), self.session)
-        return describe(subject, library, environ=self.environ, inherited=self.inherited)
+        return build_job_spec(subject, library, environ=self.environ, inherited=self.inherited)
 
     def _subject(self, run: Run) -> JobSource:
         flow_run = self.offered.get(run.id) or run_inline(

@@ -9,8 +9,8 @@ import pytest
 
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Cause, Job, Phase
-from deployctl.worker.runtimes.kubernetes.api_errors import events_cause, refusal
-from deployctl.worker.runtimes.kubernetes.status import combine, job_facts, pod_facts
+from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause, events_cause
+from deployctl.worker.runtimes.kubernetes.status import combine, job_status, pod_status
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER, Kubelet
@@ -32,7 +32,7 @@ def refused(api: KubeApi, namespace: str, manifest: Json) -> Cause:
     with pytest.raises(Refused) as answer:
         api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
     told = answer.value
-    return refusal(told.status, told.reason, told.message)
+    return api_error_cause(told.status, told.reason, told.message)
 
 
 MANIFESTS = {
@@ -147,8 +147,8 @@ class Watched:
 
     def known(self) -> Job:
         pods = self._plane.admin.items(f"/api/v1/namespaces/{self._place}/pods")
-        facts = [pod_facts(pod) for pod in pods]
-        return combine(job_facts(self._plane.request("GET", self.path)), facts, place="", pid="")
+        facts = [pod_status(pod) for pod in pods]
+        return combine(job_status(self._plane.request("GET", self.path)), facts, place="", pid="")
 
     def ended(self) -> Job:
         until(lambda: self.known().phase.is_over, self.known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.support.cluster.api import Refused
 from tests.support.cluster.cluster import Cluster
 from tests.support.job_cases import DIFFERENT, SAME, Case, edited, job_of
@@ -15,7 +15,7 @@ CASES = [case for case in [*SAME, *(d.case for d in DIFFERENT)] if case.id != NO
 
 def _offer(api: Cluster, namespace: str, case: Case, major: int) -> None:
     """Asks the API server whether it would create the Job; raises Refused where it would not."""
-    job = job_of(case, major, edited(kubernetes_template(), case)).job
+    job = job_of(case, major, edited(base_job_template("kubernetes"), case)).job
     job["metadata"]["namespace"] = namespace
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs?dryRun=All&fieldValidation=Strict"
     api.admin.request("POST", path, job)

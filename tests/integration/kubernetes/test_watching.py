@@ -322,7 +322,7 @@ def test_what_a_pod_prints_is_told_where_its_job_asks_for_it(
     line = "2026-11-21T10:00:05.000000000Z hello"
     proxy.answer(200, method="WATCH", path="/log$", body=line, times=None)
     own.start(described(namespace, "quiet"))
-    loud = own.start(described(namespace, "loud", limits=Limits(stream=True)))
+    loud = own.start(described(namespace, "loud", limits=Limits(stream_output=True)))
     for attempt in ("quiet", "loud"):
         kubelet.running(kubelet.pod_of(f"job-{attempt}"))
 

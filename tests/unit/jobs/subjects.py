@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.base_job_templates import kubernetes_template
-from deployctl.jobs.job_spec import describe
+from deployctl.jobs.base_job_templates import base_job_template
+from deployctl.jobs.job_spec import build_job_spec
 from deployctl.jobs.model import JobSource, JobSpec
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
@@ -25,7 +25,7 @@ LIBRARY = Library(
 )
 
 
-def subject(
+def job_source(
     deployment: dict[str, Json] | None = None,
     run: dict[str, Json] | None = None,
     *,
@@ -48,7 +48,7 @@ def subject(
         work_pool={
             "id": "pool-1",
             "name": "main",
-            "base_job_template": template or kubernetes_template(),
+            "base_job_template": template or base_job_template("kubernetes"),
         },
         attempt=attempt,
         worker_name="worker",
@@ -56,10 +56,10 @@ def subject(
     )
 
 
-def described(*args: Any, **changes: Any) -> JobSpec:
+def job_spec(*args: Any, **changes: Any) -> JobSpec:
     """The description of `subject(…)`."""
-    return describe(
-        subject(*args, **changes), LIBRARY, environ={"HOME": "/home/me"}, inherited=INHERITED
+    return build_job_spec(
+        job_source(*args, **changes), LIBRARY, environ={"HOME": "/home/me"}, inherited=INHERITED
     )
 
 

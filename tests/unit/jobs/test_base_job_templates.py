@@ -8,15 +8,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from deployctl.core.json_values import JsonPath, leaves
-from deployctl.jobs.base_job_templates import TYPES, kubernetes_template, template_for
+from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
 from deployctl.templating.grammar import placeholders
 
-TEMPLATE: Any = kubernetes_template()
+TEMPLATE: Any = base_job_template("kubernetes")
 
 
-@pytest.mark.parametrize("pool_type", TYPES)
+@pytest.mark.parametrize("pool_type", POOL_TYPES)
 def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: str) -> None:
-    template = template_for(pool_type)
+    template = base_job_template(pool_type)
     used = {
         placeholder.name
         for _, leaf in leaves(template["job_configuration"])
@@ -27,7 +27,7 @@ def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: s
 
 
 def test_a_type_that_is_not_ours_has_no_template() -> None:
-    assert template_for("ecs") is None
+    assert base_job_template("ecs") is None
 
 
 def test_the_variables_of_both_majors_are_there() -> None:
@@ -39,9 +39,9 @@ def test_the_variables_of_both_majors_are_there() -> None:
     )
 
 
-@pytest.mark.parametrize("pool_type", TYPES)
+@pytest.mark.parametrize("pool_type", POOL_TYPES)
 def test_no_default_is_null_and_all_of_them_fit_the_schema(pool_type: str) -> None:
-    variables = template_for(pool_type)["variables"]
+    variables = base_job_template(pool_type)["variables"]
     Draft202012Validator.check_schema(variables)
     defaults = {
         name: schema["default"]
@@ -72,5 +72,5 @@ def test_the_manifest_has_what_kubernetes_and_prefects_workers_demand(
 
 
 def test_each_call_gives_a_copy_of_its_own() -> None:
-    kubernetes_template()["variables"]["properties"]["env"]["default"]["A"] = "1"
-    assert kubernetes_template() == TEMPLATE
+    base_job_template("kubernetes")["variables"]["properties"]["env"]["default"]["A"] = "1"
+    assert base_job_template("kubernetes") == TEMPLATE

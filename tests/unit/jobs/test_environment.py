@@ -5,9 +5,15 @@ import pytest
 from deployctl.api.setting_sources import Source
 from deployctl.api.settings import Settings
 from deployctl.core.json_values import Json
-from deployctl.jobs.environment import attribution, entries, inherited, merged, texts
+from deployctl.jobs.environment import (
+    flow_run_variables,
+    inherited_settings,
+    literal_values,
+    merge_environments,
+    parse_environment,
+)
 from deployctl.jobs.model import InvalidJobSpec
-from tests.unit.jobs.subjects import subject
+from tests.unit.jobs.subjects import job_source
 
 
 def test_jobs_inherit_every_setting_that_is_not_about_the_worker_its_machine_or_a_server() -> None:
@@ -32,7 +38,7 @@ def test_jobs_inherit_every_setting_that_is_not_about_the_worker_its_machine_or_
         "x",
     )
     environ = Source("the environment", {**passed_on, **kept, "PREFECT_DEBUG_MODE": ""})
-    assert inherited([environ], Settings()) == passed_on
+    assert inherited_settings([environ], Settings()) == passed_on
 
 
 def test_the_strongest_place_wins_and_files_are_understood() -> None:
@@ -43,7 +49,7 @@ def test_the_strongest_place_wins_and_files_are_understood() -> None:
         "worker": {"query_seconds": 5},
     }
     file = Source("'prefect.toml'", tables, tables=True)
-    found = inherited([environ, file], Settings())
+    found = inherited_settings([environ, file], Settings())
     assert found == {
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -54,7 +60,7 @@ def test_the_strongest_place_wins_and_files_are_understood() -> None:
 def test_the_servers_address_and_credentials_are_those_in_use() -> None:
     environ = Source("the environment", {"PREFECT_API_URL": "http://other/api"})
     settings = Settings(api_url="http://flag/api", api_key="k", auth_string="u:p")
-    assert inherited([environ], settings) == {
+    assert inherited_settings([environ], settings) == {
         "PREFECT_API_URL": "http://flag/api",
         "PREFECT_API_KEY": "k",
         "PREFECT_API_AUTH_STRING": "u:p",
@@ -63,8 +69,8 @@ def test_the_servers_address_and_credentials_are_those_in_use() -> None:
 
 def test_a_job_knows_its_run_and_on_prefect_3_its_origin() -> None:
     run = {"PREFECT__FLOW_RUN_ID": "run-1"}
-    assert attribution(subject(version="2.20.26")) == run
-    assert attribution(subject()) == run | {
+    assert flow_run_variables(job_source(version="2.20.26")) == run
+    assert flow_run_variables(job_source()) == run | {
         "PREFECT__WORKER_NAME": "worker",
         "PREFECT__FLOW_ID": "flow-1",
         "PREFECT__FLOW_NAME": "hello",
@@ -86,22 +92,22 @@ def test_a_job_knows_its_run_and_on_prefect_3_its_origin() -> None:
     ],
 )
 def test_both_forms_of_an_environment_are_understood(env: Json, expected: Json) -> None:
-    assert entries(env, "env") == expected
+    assert parse_environment(env, "env") == expected
 
 
 @pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}], 5])
 def test_what_is_no_environment_is_named(env: Json) -> None:
     with pytest.raises(InvalidJobSpec, match="'env'"):
-        entries(env, "env")
+        parse_environment(env, "env")
 
 
 def test_an_environment_that_is_a_reference_stands_alone() -> None:
     reference = "{{ prefect.blocks.json.env }}"
-    assert merged({"A": "1"}, reference) == reference
-    assert merged(reference, {}) == reference
-    assert merged(reference, {"A": "1"}) == {"A": "1"}
+    assert merge_environments({"A": "1"}, reference) == reference
+    assert merge_environments(reference, {}) == reference
+    assert merge_environments(reference, {"A": "1"}) == {"A": "1"}
 
 
 def test_only_what_is_known_becomes_text() -> None:
     env: dict[str, Json] = {"A": 1, "B": True, "C": None, "D": {"valueFrom": {}}, "E": ""}
-    assert texts(env) == {"A": "1", "B": "True", "E": ""}
+    assert literal_values(env) == {"A": "1", "B": "True", "E": ""}

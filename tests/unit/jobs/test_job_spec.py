@@ -7,28 +7,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.job_spec import describe, references_of
-from deployctl.jobs.model import EXECUTE, InvalidJobSpec, Limits
+from deployctl.jobs.job_spec import build_job_spec, required_references
+from deployctl.jobs.model import EXECUTE_COMMAND, InvalidJobSpec, Limits
 from tests.unit.jobs.subjects import (
     INHERITED,
     LIBRARY,
-    described,
+    job_source,
+    job_spec,
     manifest_template,
     pod_of,
-    subject,
 )
 
 
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (None, EXECUTE),
-        ("", EXECUTE),
+        (None, EXECUTE_COMMAND),
+        ("", EXECUTE_COMMAND),
         ("python -m app 'two words'", ("python", "-m", "app", "two words")),
     ],
 )
 def test_the_command(command: Json, expected: tuple[str, ...]) -> None:
-    assert described({"command": command}).command == expected
+    assert job_spec({"command": command}).command == expected
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_the_command(command: Json, expected: tuple[str, ...]) -> None:
         ({"args": ["a", 1]}, {"command": "b"}, ("a", "1")),
         ({}, {"command": "b c"}, ("b", "c")),
         ({}, {"command": ["b", "c d"]}, ("b", "c d")),
-        ({"args": []}, {}, EXECUTE),
+        ({"args": []}, {}, EXECUTE_COMMAND),
     ],
 )
 def test_the_arguments_of_the_manifest_win(
     container: Json, configuration: Json, expected: tuple[str, ...]
 ) -> None:
     template = manifest_template(pod_of(**container), **configuration)
-    assert described(template=template).command == expected
+    assert job_spec(template=template).command == expected
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_arguments_of_the_manifest_win(
 def test_a_command_that_is_none_is_a_reason(command: Json, reason: str) -> None:
     template = manifest_template(pod_of(), command=command)
     with pytest.raises(InvalidJobSpec, match=reason):
-        described(template=template)
+        job_spec(template=template)
 
 
 def test_later_sources_of_the_environment_win_and_null_takes_away() -> None:
@@ -65,7 +65,7 @@ def test_later_sources_of_the_environment_win_and_null_takes_away() -> None:
         ]
     )
     template = manifest_template(manifest, env="{{ env }}")
-    found = described({"env": {"A": "job", "PREFECT_API_KEY": None}}, template=template)
+    found = job_spec({"env": {"A": "job", "PREFECT_API_KEY": None}}, template=template)
     assert found.env["PREFECT_API_URL"] == "http://in-the-cluster/api"
     assert found.env["A"] == "job"
     assert found.env["B"] == "container"
@@ -74,7 +74,7 @@ def test_later_sources_of_the_environment_win_and_null_takes_away() -> None:
 
 def test_values_that_only_the_cluster_knows_stand_apart() -> None:
     source = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
-    found = described({"env": [{"name": "PREFECT_API_KEY", **source}]})
+    found = job_spec({"env": [{"name": "PREFECT_API_KEY", **source}]})
     assert found.env_from == {"PREFECT_API_KEY": source}
     assert "PREFECT_API_KEY" not in found.env
 
@@ -92,7 +92,7 @@ def test_values_that_only_the_cluster_knows_stand_apart() -> None:
     ],
 )
 def test_which_variables_are_secret(deployment: Json, secret: set[str]) -> None:
-    assert described(deployment).secret_env == secret
+    assert job_spec(deployment).secret_env == secret
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,14 @@ def test_which_variables_are_secret(deployment: Json, secret: set[str]) -> None:
     ],
 )
 def test_credentials_of_the_worker_are_secret(name: str, value: str) -> None:
-    found = describe(subject(), LIBRARY, environ={}, inherited={name: value, "PREFECT_X": "1"})
+    found = build_job_spec(
+        job_source(), LIBRARY, environ={}, inherited={name: value, "PREFECT_X": "1"}
+    )
     assert found.secret_env == {name}
 
 
 def test_a_description_does_not_show_its_secrets() -> None:
-    found = described({"env": {"T": "{{ prefect.blocks.secret.token }}"}})
+    found = job_spec({"env": {"T": "{{ prefect.blocks.secret.token }}"}})
     assert "s3cret" not in repr(found)
     assert "the-key" not in repr(found)
 
@@ -118,37 +120,48 @@ def test_a_description_does_not_show_its_secrets() -> None:
 def test_the_references_are_those_of_the_template_and_the_variables() -> None:
     deployment = {"image": "{{ prefect.variables.image }}", "nowhere": "{{ prefect.variables.x }}"}
     run = {"cluster_config": {"$ref": {"block_document_id": "id-1"}}}
-    found = {str(reference) for reference in references_of(subject(deployment, run), {})}
+    found = {str(reference) for reference in required_references(job_source(deployment, run), {})}
     assert found == {"variable 'image'", "block with the id 'id-1'"}
 
 
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
-        ({}, Limits(60, strict=False, stream=True)),
-        ({"pod_watch_timeout_seconds": 60}, Limits(60, strict=True, stream=True)),
-        ({"pod_watch_timeout_seconds": 300}, Limits(300, strict=True, stream=True)),
-        ({"job_watch_timeout_seconds": 90}, Limits(60, run_within=90, stream=True)),
-        ({"job_watch_timeout_seconds": 0}, Limits(60, stream=True)),
+        ({}, Limits(60, start_timeout_explicit=False, stream_output=True)),
+        (
+            {"pod_watch_timeout_seconds": 60},
+            Limits(60, start_timeout_explicit=True, stream_output=True),
+        ),
+        (
+            {"pod_watch_timeout_seconds": 300},
+            Limits(300, start_timeout_explicit=True, stream_output=True),
+        ),
+        ({"job_watch_timeout_seconds": 90}, Limits(60, run_timeout=90, stream_output=True)),
+        ({"job_watch_timeout_seconds": 0}, Limits(60, stream_output=True)),
         ({"stream_output": False}, Limits(60)),
-        ({"command": "python -m prefect.engine"}, Limits(60, hears_cancel=False, stream=True)),
-        ({"command": "tini -- prefect flow-run execute"}, Limits(60, stream=True)),
+        (
+            {"command": "python -m prefect.engine"},
+            Limits(60, ignores_cancellation=True, stream_output=True),
+        ),
+        ({"command": "tini -- prefect flow-run execute"}, Limits(60, stream_output=True)),
     ],
 )
 def test_the_limits_of_a_job(variables: Json, expected: Limits) -> None:
-    assert described(variables).limits == expected
-    assert described({}, variables).limits == expected
+    assert job_spec(variables).limits == expected
+    assert job_spec({}, variables).limits == expected
 
 
 def test_a_limit_that_the_pool_sets_is_meant() -> None:
     template = manifest_template(pod_of(), pod_watch_timeout_seconds="120")
-    assert described(template=template).limits == Limits(120, strict=True, stream=True)
+    assert job_spec(template=template).limits == Limits(
+        120, start_timeout_explicit=True, stream_output=True
+    )
 
 
 def test_a_limit_that_is_no_number_is_a_reason() -> None:
     template = manifest_template(pod_of(), job_watch_timeout_seconds="soon")
     with pytest.raises(InvalidJobSpec, match="job_watch_timeout_seconds"):
-        described(template=template)
+        job_spec(template=template)
 
 
 @pytest.mark.parametrize(
@@ -165,24 +178,24 @@ def test_a_limit_that_is_no_number_is_a_reason() -> None:
 def test_what_a_job_is_called(metadata: Json, variables: Json, prefix: str) -> None:
     manifest = {"metadata": metadata, **pod_of()}
     template = manifest_template(manifest, name="{{ name }}")
-    assert re.fullmatch(f"{prefix}-[0-9a-f]{{10}}", described(variables, template=template).name)
+    assert re.fullmatch(f"{prefix}-[0-9a-f]{{10}}", job_spec(variables, template=template).name)
 
 
 def test_each_attempt_has_a_name_of_its_own_and_always_the_same() -> None:
-    first = described(attempt="a")
-    assert described(attempt="a") == first
-    assert described(attempt="b").name != first.name
+    first = job_spec(attempt="a")
+    assert job_spec(attempt="a") == first
+    assert job_spec(attempt="b").name != first.name
 
 
 @given(st.text())
 def test_a_name_is_a_dns_label_whatever_the_run_is_called(name: str) -> None:
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?", described(name=name).name)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?", job_spec(name=name).name)
 
 
 def test_a_run_that_has_no_deployment_any_more_is_described() -> None:
-    claimed = subject()
+    claimed = job_source()
     orphan = type(claimed)(
         claimed.flow_run, None, None, claimed.work_pool, "a", "worker", claimed.server_version
     )
-    found = describe(orphan, LIBRARY, environ={}, inherited=INHERITED)
+    found = build_job_spec(orphan, LIBRARY, environ={}, inherited=INHERITED)
     assert not any(label.startswith("prefect.io/deployment") for label in found.labels)

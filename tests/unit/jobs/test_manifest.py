@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from deployctl.core.json_values import Json, leaves
-from deployctl.jobs.manifest import Hide, Manifest, Secrecy, build
-from deployctl.jobs.model import EXECUTE, InvalidJobSpec
-from tests.unit.jobs.subjects import described, manifest_template, pod_of
+from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy, build_manifest
+from deployctl.jobs.model import EXECUTE_COMMAND, InvalidJobSpec
+from tests.unit.jobs.subjects import job_spec, manifest_template, pod_of
 
 OURS = {
     "deployctl.io/pool-id": "pool-1",
@@ -21,7 +21,7 @@ def of(manifest: Json, deployment: Json = None, **changes: Any) -> Manifest:
     """What becomes of a pool's job manifest."""
     configuration = {"env": "{{ env }}", "labels": "{{ labels }}", "annotations": "{{ notes }}"}
     template = manifest_template(manifest, **configuration)
-    return build(described(deployment or {}, template=template, **changes))
+    return build_manifest(job_spec(deployment or {}, template=template, **changes))
 
 
 def container(manifest: Manifest, index: int = 0) -> Json:
@@ -45,7 +45,7 @@ def test_the_least_manifest_is_completed() -> None:
     assert made.job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     assert container(made)["name"] == "prefect-job"
     assert container(made)["image"] == "prefecthq/prefect:3.8.8-python3.11"
-    assert container(made)["args"] == list(EXECUTE)
+    assert container(made)["args"] == list(EXECUTE_COMMAND)
     assert made.secret is None
 
 
@@ -59,7 +59,7 @@ def test_the_least_manifest_is_completed() -> None:
 )
 def test_the_namespace(metadata: Json, configuration: Json, namespace: str) -> None:
     template = manifest_template({"metadata": metadata, **pod_of()}, **configuration)
-    made = build(described(template=template))
+    made = build_manifest(job_spec(template=template))
     assert made.namespace == made.job["metadata"]["namespace"] == namespace
 
 
@@ -89,7 +89,7 @@ def test_the_container_of_the_flow_is_found_beside_others() -> None:
     manifest["spec"]["template"]["spec"]["containers"].append({"name": "prefect-job"})
     made = of(manifest)
     assert container(made) == {"name": "log", "image": "l"}
-    assert container(made, 1)["args"] == list(EXECUTE)
+    assert container(made, 1)["args"] == list(EXECUTE_COMMAND)
     assert container(of(pod_of(name="renamed")))["name"] == "renamed"
 
 
@@ -132,7 +132,7 @@ def test_labels_of_ours_win_and_stand_on_job_and_pod() -> None:
 
 def test_job_and_pod_say_who_answers_for_them() -> None:
     def labels(owner: str) -> list[str]:
-        job = build(described(template=manifest_template(pod_of())), owner=owner).job
+        job = build_manifest(job_spec(template=manifest_template(pod_of())), owner=owner).job
         metas = (job["metadata"], job["spec"]["template"]["metadata"])
         return [meta["labels"]["deployctl.io/owner"] for meta in metas]
 
@@ -151,11 +151,11 @@ def test_the_annotation_keeps_what_a_worker_has_to_know() -> None:
     annotations = made.job["metadata"]["annotations"]
     assert json.loads(annotations["deployctl.io/job"]) == {
         "worker": "worker",
-        "start_within": 60,
-        "strict": False,
-        "run_within": None,
-        "hears_cancel": True,
-        "stream": True,
+        "start_timeout": 60,
+        "start_timeout_explicit": False,
+        "run_timeout": None,
+        "ignores_cancellation": False,
+        "stream_output": True,
     }
     assert annotations["mine"] == "1"
     assert made.job["spec"]["template"]["metadata"]["annotations"]["mine"] == "1"
@@ -192,9 +192,9 @@ def test_a_variable_can_mean_one_that_comes_from_elsewhere() -> None:
     assert names.index("IP") < names.index("IP2") < names.index("URL")
 
 
-def hidden(secrecy: Secrecy) -> Manifest:
+def hidden(secrecy: SecretPolicy) -> Manifest:
     token = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}", "A": "1"}}
-    return build(described(token), secrecy=secrecy)
+    return build_manifest(job_spec(token), secrecy=secrecy)
 
 
 def ref(name: str, key: str) -> Json:
@@ -202,13 +202,13 @@ def ref(name: str, key: str) -> Json:
 
 
 def test_nothing_is_hidden_where_that_was_asked_for() -> None:
-    made = hidden(Secrecy())
+    made = hidden(SecretPolicy())
     assert variables(made)["TOKEN"] == "s3cret"
     assert made.secret is None
 
 
 def test_secrets_stand_in_the_jobs_own_secret() -> None:
-    made = hidden(Secrecy(Hide.SECRETS))
+    made = hidden(SecretPolicy(SecretMode.SECRETS))
     assert variables(made)["TOKEN"] == ref(made.name, "TOKEN")
     assert variables(made)["A"] == "1"
     assert made.secret is not None
@@ -220,24 +220,24 @@ def test_secrets_stand_in_the_jobs_own_secret() -> None:
 
 
 def test_the_whole_environment_stands_in_the_jobs_own_secret() -> None:
-    made = hidden(Secrecy(Hide.ALL))
+    made = hidden(SecretPolicy(SecretMode.ALL))
     assert container(made)["env"] == []
     assert container(made)["envFrom"] == [{"secretRef": {"name": made.name}}]
     assert made.secret is not None
     assert made.secret["stringData"].items() >= {"A": "1", "TOKEN": "s3cret"}.items()
 
 
-@pytest.mark.parametrize("hide", Hide)
-def test_a_secret_that_is_there_is_used(hide: Hide) -> None:
+@pytest.mark.parametrize("hide", SecretMode)
+def test_a_secret_that_is_there_is_used(hide: SecretMode) -> None:
     existing = {"PREFECT_API_KEY": ("keys", "prefect"), "PREFECT_API_AUTH_STRING": ("keys", "auth")}
-    made = hidden(Secrecy(hide, existing))
+    made = hidden(SecretPolicy(hide, existing))
     assert variables(made)["PREFECT_API_KEY"] == ref("keys", "prefect")
     assert "PREFECT_API_AUTH_STRING" not in variables(made)
     assert "the-key" not in json.dumps([made.job, made.secret])
 
 
 def test_building_changes_nothing_of_the_description() -> None:
-    description = described({"env": {"A": "1"}})
+    description = job_spec({"env": {"A": "1"}})
     before = json.dumps(description.configuration)
-    assert build(description) == build(description)
+    assert build_manifest(description) == build_manifest(description)
     assert json.dumps(description.configuration) == before

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.precedence import effective
+from deployctl.jobs.precedence import effective_variables
 
 POOL: Any = {
     "image": {"default": "pool"},
@@ -45,7 +45,7 @@ POOL: Any = {
     ],
 )
 def test_who_wins(deployment: Json, run: Json, expected: dict[str, Json]) -> None:
-    found = effective(POOL, deployment, run)
+    found = effective_variables(POOL, deployment, run)
     assert {name: found.get(name) for name in expected} == expected
 
 
@@ -59,7 +59,7 @@ ENV = st.dictionaries(st.sampled_from("ABC"), st.one_of(st.none(), st.text()))
 def test_the_run_wins_over_the_deployment_and_that_over_the_pool(
     deployment: Any, run: Any, env: Any, run_env: Any
 ) -> None:
-    found = effective(POOL, {**deployment, "env": env}, {**run, "env": run_env})
+    found = effective_variables(POOL, {**deployment, "env": env}, {**run, "env": run_env})
     pool = {"image": "pool"}
     assert found == {
         **pool,
@@ -72,12 +72,14 @@ def test_the_run_wins_over_the_deployment_and_that_over_the_pool(
 @given(ENV, ENV)
 def test_a_name_with_a_dot_is_one_value_of_a_mapping(env: Any, run_env: Any) -> None:
     dotted = {f"env.{name}": value for name, value in run_env.items()}
-    assert effective(POOL, {"env": env}, dotted) == effective(POOL, {"env": env}, {"env": run_env})
+    assert effective_variables(POOL, {"env": env}, dotted) == effective_variables(
+        POOL, {"env": env}, {"env": run_env}
+    )
 
 
 @given(PLAIN, ENV)
 def test_nothing_given_is_changed(variables: Any, env: Any) -> None:
     given_, pool = {**variables, "env": env, "env.A": "x"}, {"env": {"default": dict(env)}}
     before = repr((given_, pool))
-    effective(pool, given_, given_)
+    effective_variables(pool, given_, given_)
     assert repr((given_, pool)) == before

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.model import InvalidJobSpec
-from deployctl.jobs.rendering import populate, resolve
-from tests.unit.jobs.subjects import LIBRARY, subject
+from deployctl.jobs.rendering import render_variables, resolve_references
+from tests.unit.jobs.subjects import LIBRARY, job_source
 
 ENVIRON = {"HOME": "/home/me"}
 VARIABLES = {
@@ -26,8 +26,10 @@ VARIABLES = {
 def rendered(value: Json, variables: Json = VARIABLES, name: str = "comical-skink") -> Json:
     """What becomes of a value in a template; `"<gone>"` where its key disappears."""
     template = {"job_configuration": {"x": value}, "variables": {}}
-    claimed = subject(variables, template=template, name=name)
-    return resolve(populate(claimed, ENVIRON), claimed, LIBRARY).get("x", "<gone>")
+    claimed = job_source(variables, template=template, name=name)
+    return resolve_references(render_variables(claimed, ENVIRON), claimed, LIBRARY).get(
+        "x", "<gone>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None
 )
 def test_a_template_without_its_parts_is_a_reason(template: Json, where: str) -> None:
     with pytest.raises(InvalidJobSpec, match=where):
-        populate(subject(template=template), {})
+        render_variables(job_source(template=template), {})
 
 
 @pytest.mark.parametrize("missing", ["variables", "properties"])
@@ -113,7 +115,7 @@ def test_a_template_needs_no_schema(missing: str) -> None:
     schema: dict[str, Any] = {"job_configuration": {"x": "{{ x }}"}}
     if missing == "properties":
         schema["variables"] = {}
-    assert populate(subject({"x": 1}, template=schema), {})["x"] == 1
+    assert render_variables(job_source({"x": 1}, template=schema), {})["x"] == 1
 
 
 TREES = st.recursive(

@@ -6,11 +6,11 @@ import pytest
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import JsonPath
-from deployctl.jobs.base_job_templates import kubernetes_template
+from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables, variables_schema
 from deployctl.templating.values import Unknown
 
-KUBERNETES = PoolVariables(kubernetes_template())
+KUBERNETES = PoolVariables(base_job_template("kubernetes"))
 REFERENCE = "{{ prefect.variables.x }}"
 
 

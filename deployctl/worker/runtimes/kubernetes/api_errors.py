@@ -17,7 +17,7 @@ from deployctl.worker.runtimes.kubernetes.diagnosis import image_pull, one_line,
 _ADMINISTRATOR = "The cluster's administrator can say more."
 
 
-def refusal(status: int, reason: str, message: str) -> Cause:
+def api_error_cause(status: int, reason: str, message: str) -> Cause:
     """Why the API server did not create a Job.
 
     `status` is that of HTTP; `reason` and `message` are those of the answer's Status object.

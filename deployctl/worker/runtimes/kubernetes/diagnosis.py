@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.manifest import CONTAINER
+from deployctl.jobs.manifest import MAIN_CONTAINER
 from deployctl.worker.model import Cause
 from deployctl.worker.runtimes.exit_codes import exit_cause
 
@@ -23,7 +23,7 @@ from deployctl.worker.runtimes.exit_codes import exit_cause
 def main_container(pod: Json) -> str:
     """The name of the container that runs the flow: CONTAINER, else the first."""
     names = [str(each.get("name", "")) for each in _spec(pod).get("containers") or ()]
-    return CONTAINER if CONTAINER in names or not names else names[0]
+    return MAIN_CONTAINER if MAIN_CONTAINER in names or not names else names[0]
 
 
 def pod_cause(pod: Json) -> Cause | None:

@@ -26,21 +26,21 @@ from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.model import Cause, RuntimeUpdate, Tell, WatchStatus
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster
-from deployctl.worker.runtimes.kubernetes.job_store import EVERYWHERE, JobStore, WatchedKind
+from deployctl.worker.runtimes.kubernetes.job_store import ALL_NAMESPACES, JobStore, WatchedKind
 from deployctl.worker.runtimes.kubernetes.status import (
-    JobFacts,
-    PodFacts,
-    job_facts,
-    pod_facts,
+    JobStatus,
+    PodStatus,
+    job_status,
+    pod_status,
 )
 
 T = TypeVar("T")
 
-SILENCE = 90.0
+WATCH_IDLE_TIMEOUT = 90.0
 """Seconds without a word after which a watch is opened anew. The API server sends a bookmark about
 every minute, so a connection that is silent for longer is dead, or its cluster idle."""
 
-LONGEST_WAIT = 30.0
+MAX_RETRY_INTERVAL = 30.0
 """Seconds between two tries of a watch that fails, at most."""
 
 _CALM = 5.0
@@ -48,17 +48,17 @@ _CALM = 5.0
 
 _PATHS = {WatchedKind.JOBS: "/apis/batch/v1", WatchedKind.PODS: "/api/v1"}
 _KEEP: dict[WatchedKind, Callable[[Json], Any]] = {
-    WatchedKind.JOBS: job_facts,
-    WatchedKind.PODS: pod_facts,
+    WatchedKind.JOBS: job_status,
+    WatchedKind.PODS: pod_status,
 }
 
-PodHeard: TypeAlias = Callable[[str, PodFacts, Json], None]
+PodHandler: TypeAlias = Callable[[str, PodStatus, Json], None]
 """Is told of a pod beside the news: ADDED, MODIFIED or DELETED, its facts, and its JSON."""
 
 
-def path_of(kind: WatchedKind, scope: str) -> str:
+def resource_path(kind: WatchedKind, scope: str) -> str:
     """Where all objects of a kind are: in a namespace, or EVERYWHERE."""
-    inside = "" if scope == EVERYWHERE else f"/namespaces/{scope}"
+    inside = "" if scope == ALL_NAMESPACES else f"/namespaces/{scope}"
     return f"{_PATHS[kind]}{inside}/{kind}"
 
 
@@ -75,7 +75,7 @@ class Reflector:
         listed: Callable[[WatchedKind, str, list[Any], float], None],
         changed: Callable[[WatchedKind, str, Any, Json], None],
         clock: Callable[[], float],
-        silence: float = SILENCE,
+        silence: float = WATCH_IDLE_TIMEOUT,
     ) -> None:
         """`listed` takes the facts of all objects and when they were asked for, by
         `time.monotonic`; `changed` an event's type, facts and object."""
@@ -119,7 +119,7 @@ class Reflector:
         try:
             if not self._version:
                 self._list()
-            path = path_of(self.kind, self.scope)
+            path = resource_path(self.kind, self.scope)
             with self._kube.watch(path, self._selector, self._version, self._silence) as stream:
                 self._stream = stream
                 self._note()
@@ -141,7 +141,7 @@ class Reflector:
             self._stream.cut()
 
     def _list(self) -> None:
-        path = path_of(self.kind, self.scope)
+        path = resource_path(self.kind, self.scope)
         begun = time.monotonic()
         listing = self._kube.listing(path, self._selector, _KEEP[self.kind])
         self._listed(self.kind, self.scope, listing.items, begun)
@@ -169,11 +169,11 @@ class Informer:
         selector: str,
         *,
         tell: Tell,
-        pod_heard: PodHeard,
+        pod_heard: PodHandler,
         journal: EventLog,
         clock: Callable[[], float],
         only: Iterable[str] = (),
-        silence: float = SILENCE,
+        silence: float = WATCH_IDLE_TIMEOUT,
     ) -> None:
         """`only`: the namespaces to look into at first; none means everywhere."""
         self.cluster = cluster
@@ -199,7 +199,7 @@ class Informer:
     def scopes(self) -> set[str]:
         """Where it looks: namespaces, or EVERYWHERE."""
         with self._lock:
-            return {EVERYWHERE} if self._everywhere else set(self.picture.namespaces)
+            return {ALL_NAMESPACES} if self._everywhere else set(self.picture.namespaces)
 
     def look(self, stop: CancellationToken) -> None:
         """Sees to it that every feed that should be there runs; to be called again and again."""
@@ -220,7 +220,7 @@ class Informer:
 
     def watches(self) -> Iterator[WatchStatus]:
         """How well it hears, a line for each scope."""
-        for scope in sorted({feed.scope for feed in self._feeds} or {EVERYWHERE}):
+        for scope in sorted({feed.scope for feed in self._feeds} or {ALL_NAMESPACES}):
             feeds = [feed for feed in self._feeds if feed.scope == scope]
             heard = min((feed.heard for feed in feeds), default=0.0)
             problems = [feed.problem for feed in feeds if feed.problem] if feeds else ["not begun"]
@@ -242,7 +242,7 @@ class Informer:
         for each in news:
             self._tell(each)
 
-    def _ask_pods(self, scope: str, jobs: Sequence[JobFacts]) -> None:
+    def _ask_pods(self, scope: str, jobs: Sequence[JobStatus]) -> None:
         """Reads the pods of Jobs that failed before it is told: the pods' watch may be late, and
         the cause is reported once."""
         unexplained = self.ask(lambda picture: [*filter(picture.is_unexplained, jobs)])
@@ -251,7 +251,7 @@ class Informer:
         only = f"{ATTEMPT}={unexplained[0].attempt}" if len(unexplained) == 1 else self._selector
         with suppress(KubeRefused, KubeUnreachable):
             pods = self.cluster.kube.listing(
-                path_of(WatchedKind.PODS, scope), only, pod_facts
+                resource_path(WatchedKind.PODS, scope), only, pod_status
             ).items
             with self._lock:
                 for pod in pods:
@@ -298,7 +298,7 @@ class Informer:
             feed.cut()
         self._feeds, self._threads = [], {}
         with self._lock:
-            self.picture.unlist(EVERYWHERE)
+            self.picture.unlist(ALL_NAMESPACES)
             names = ", ".join(sorted(self.picture.namespaces))
         self._journal.tell(
             Level.WARNING,
@@ -318,5 +318,5 @@ def _thread(feed: Reflector, stop: CancellationToken) -> threading.Thread:
 def _patience() -> Iterator[float]:
     """Seconds to wait before the next try, the one after that, and so on without end."""
     draw = random.Random()
-    waits = Backoff(tries=9, first=0.2, longest=LONGEST_WAIT).waits(draw)
-    return chain(waits, repeat(LONGEST_WAIT))
+    waits = Backoff(tries=9, first=0.2, longest=MAX_RETRY_INTERVAL).waits(draw)
+    return chain(waits, repeat(MAX_RETRY_INTERVAL))

@@ -18,17 +18,17 @@ from deployctl.worker.runtimes.kubernetes.api_errors import events_cause
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters
 from deployctl.worker.runtimes.kubernetes.informer import Informer
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
-from deployctl.worker.runtimes.kubernetes.pod_logs import Followers
-from deployctl.worker.runtimes.kubernetes.status import JobFacts, PodFacts
+from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
+from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus
 
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
 """How long a thread may take to end; it is a daemon and holds nothing."""
 
-PUZZLED_AFTER = 10.0
+UNEXPLAINED_AFTER = 10.0
 """Seconds that a job waits without a reason before its Events are read."""
 
-ASK_AGAIN = 30.0
+EVENTS_INTERVAL = 30.0
 """Seconds until they are read once more."""
 
 _MOST_ASKED = 10
@@ -94,7 +94,7 @@ class InformerManager:
 
     def run(self, tell: Tell, stop: CancellationToken) -> None:
         """Hears until asked to stop."""
-        followers = Followers(tell, self._clock())
+        followers = LogStreamer(tell, self._clock())
         try:
             while not stop.asked:
                 lookouts = self._posted(tell)
@@ -143,7 +143,7 @@ class InformerManager:
         )
 
     @staticmethod
-    def _follow(lookouts: Sequence[Informer], followers: Followers) -> None:
+    def _follow(lookouts: Sequence[Informer], followers: LogStreamer) -> None:
         """Pods of all clusters at once: what is not among them is forgotten."""
         met: list[str] = []
         for lookout in lookouts:
@@ -157,9 +157,9 @@ class InformerManager:
         now = self._clock()
         if lookout.cluster.key in self._blind:
             return
-        puzzling = lookout.ask(lambda picture: list(picture.puzzling(now - PUZZLED_AFTER)))
-        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > ASK_AGAIN]
-        self._asked = {a: at for a, at in self._asked.items() if now - at <= ASK_AGAIN}
+        puzzling = lookout.ask(lambda picture: list(picture.puzzling(now - UNEXPLAINED_AFTER)))
+        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > EVENTS_INTERVAL]
+        self._asked = {a: at for a, at in self._asked.items() if now - at <= EVENTS_INTERVAL}
         for job, pods in fresh[:_MOST_ASKED]:
             self._asked[job.attempt] = now
             try:
@@ -190,7 +190,7 @@ class _PodEvents:
         self._last: dict[str, Json] = {}
         """By pod uid: id and time of the event before."""
 
-    def __call__(self, what: str, pod: PodFacts, item: Json) -> None:
+    def __call__(self, what: str, pod: PodStatus, item: Json) -> None:
         before = self._last.get(pod.uid)
         event = None if what == "DELETED" else pod_event(item, self._clock(), before)
         if event is not None and event["id"] != (before or {}).get("id"):
@@ -200,11 +200,11 @@ class _PodEvents:
             self._last.pop(pod.uid, None)
 
 
-def _deaf(_what: str, _pod: PodFacts, _item: Json) -> None:
+def _deaf(_what: str, _pod: PodStatus, _item: Json) -> None:
     """For servers that keep no events."""
 
 
-def _events(cluster: Cluster, job: JobFacts, pods: tuple[PodFacts, ...]) -> Iterator[Json]:
+def _events(cluster: Cluster, job: JobStatus, pods: tuple[PodStatus, ...]) -> Iterator[Json]:
     path = f"/api/v1/namespaces/{job.namespace}/events"
     for uid in [pod.uid for pod in pods] or [job.uid]:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": "50"}

@@ -16,7 +16,7 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.jobs.manifest import Manifest
 from deployctl.worker.model import Cause, RuntimeUnavailable, StartFailed
-from deployctl.worker.runtimes.kubernetes.api_errors import refusal
+from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _LONGEST_WAIT = 2.0
 """Seconds between tries, while one of the worker's hands is held up."""
 
 
-def patiently(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]) -> T:
+def call_with_retries(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]) -> T:
     """What `ask` gives, asked again where a refusal may pass.
 
     Raises StartFailed with the cluster's reason, NotNow when `tries` in a row led to nothing.
@@ -37,7 +37,9 @@ def patiently(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]
             return ask()
         except (KubeRefused, KubeUnreachable) as error:
             if isinstance(error, KubeRefused) and not _passes(error):
-                raise StartFailed(refusal(error.status, error.reason, error.detail)) from error
+                raise StartFailed(
+                    api_error_cause(error.status, error.reason, error.detail)
+                ) from error
             if tries <= 0:
                 raise RuntimeUnavailable(str(error)) from error
             asked = error.wait if isinstance(error, KubeRefused) else None
@@ -45,7 +47,7 @@ def patiently(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]
         wait *= 2
 
 
-def create(kube: Kube, manifest: Manifest) -> Json:
+def create_job(kube: Kube, manifest: Manifest) -> Json:
     """The Job of the manifest, created or found, as the API gives it.
 
     After any refusal the Job is looked for: quotas and webhooks judge before the API server sees

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
 from deployctl.core.json_values import Json, leaves
-from deployctl.jobs.manifest import Hide, Manifest, Secrecy
+from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy
 from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.settings import KubernetesSettings
 
 
 @dataclass(slots=True)
-class Secrets:
+class JobSecrets:
     """Where secret values go, by the worker's settings and by what its clusters let it do."""
 
     settings: KubernetesSettings
@@ -28,7 +28,7 @@ class Secrets:
     _left: list[tuple[Kube, str]] = field(default_factory=list)
     """Clusters that did not answer, and the paths of Secrets that are to be deleted there."""
 
-    def secrecy(self) -> Secrecy:
+    def secrecy(self) -> SecretPolicy:
         """What is to be kept out of a manifest."""
         existing = {
             name: (secret.name, secret.key)
@@ -38,17 +38,17 @@ class Secrets:
             )
             if secret is not None
         }
-        hide = Hide.ALL if self.settings.store_env_as_secret else Hide.SECRETS
-        return Secrecy(hide, existing)
+        hide = SecretMode.ALL if self.settings.store_env_as_secret else SecretMode.SECRETS
+        return SecretPolicy(hide, existing)
 
     @property
     def is_demanded(self) -> bool:
         """Somebody asked for Secrets: values are not to stand in a manifest instead."""
         return self.settings.store_env_as_secret or self.settings.create_secret_for_api_key
 
-    def open(self) -> Secrecy:
+    def open(self) -> SecretPolicy:
         """What is kept out of a manifest where Secrets may not be written."""
-        return Secrecy(Hide.NOTHING, self.secrecy().existing)
+        return SecretPolicy(SecretMode.NOTHING, self.secrecy().existing)
 
     def create(self, kube: Kube, manifest: Manifest) -> bool:
         """Makes the Secret of a job; gives whether the worker may do that.

@@ -22,9 +22,9 @@ from deployctl.worker.model import (
     Phase,
     RuntimeUpdate,
 )
-from deployctl.worker.runtimes.kubernetes.status import JobFacts, PodFacts, combine
+from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus, combine
 
-EVERYWHERE = ""
+ALL_NAMESPACES = ""
 """The scope that is all namespaces."""
 
 
@@ -45,8 +45,8 @@ class JobStore:
     """Seconds by which the clock of Prefect's server is ahead of the cluster's."""
     namespaces: set[str] = field(default_factory=set)
     """Those that have, had or may get jobs: each is a place of its own for the worker."""
-    _jobs: dict[str, JobFacts] = field(default_factory=dict)
-    _pods: dict[str, dict[str, PodFacts]] = field(default_factory=dict)
+    _jobs: dict[str, JobStatus] = field(default_factory=dict)
+    _pods: dict[str, dict[str, PodStatus]] = field(default_factory=dict)
     _told: dict[str, Job] = field(default_factory=dict)
     _events: dict[str, Cause] = field(default_factory=dict)
     _listed: set[tuple[str, WatchedKind]] = field(default_factory=set)
@@ -55,7 +55,7 @@ class JobStore:
 
     def is_listed(self, namespace: str) -> bool:
         """Whether all jobs of the namespace are known."""
-        return any(self._has(scope) for scope in (EVERYWHERE, namespace))
+        return any(self._has(scope) for scope in (ALL_NAMESPACES, namespace))
 
     def unlist(self, scope: str) -> None:
         """A scope that is not heard of any more."""
@@ -68,24 +68,24 @@ class JobStore:
         return [self._all_of(namespace)] if self.is_listed(namespace) else []
 
     def jobs_listed(
-        self, scope: str, jobs: Iterable[JobFacts], begun: float
+        self, scope: str, jobs: Iterable[JobStatus], begun: float
     ) -> list[RuntimeUpdate]:
         """All jobs of a scope as they were when they were asked for, by `time.monotonic`."""
         there = {job.attempt: job for job in jobs}
         for attempt, job in list(self._jobs.items()):
-            if scope in (EVERYWHERE, job.namespace) and attempt not in there:
+            if scope in (ALL_NAMESPACES, job.namespace) and attempt not in there:
                 self._forget(attempt)
         self._jobs |= there
         self._begun[scope] = begun
-        self.namespaces |= {job.namespace for job in there.values()} | ({scope} - {EVERYWHERE})
+        self.namespaces |= {job.namespace for job in there.values()} | ({scope} - {ALL_NAMESPACES})
         return self._list(scope, WatchedKind.JOBS)
 
-    def pods_listed(self, scope: str, pods: Iterable[PodFacts]) -> list[RuntimeUpdate]:
+    def pods_listed(self, scope: str, pods: Iterable[PodStatus]) -> list[RuntimeUpdate]:
         """All pods of a scope as they are now. Of which jobs there are they say nothing new."""
         there = {pod.uid: pod for pod in pods}
         for known in list(self._pods.values()):
             for pod in list(known.values()):
-                if scope in (EVERYWHERE, pod.namespace) and pod.uid not in there:
+                if scope in (ALL_NAMESPACES, pod.namespace) and pod.uid not in there:
                     self._lose(pod)
         for pod in there.values():
             self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
@@ -93,13 +93,13 @@ class JobStore:
             return [news for attempt in self._jobs for news in self._changes(attempt)]
         return self._list(scope, WatchedKind.PODS)
 
-    def job_seen(self, job: JobFacts) -> list[RuntimeUpdate]:
+    def job_seen(self, job: JobStatus) -> list[RuntimeUpdate]:
         """A Job is there, or has changed."""
         self._jobs[job.attempt] = job
         self.namespaces.add(job.namespace)
         return list(self._changes(job.attempt))
 
-    def job_gone(self, job: JobFacts) -> list[RuntimeUpdate]:
+    def job_gone(self, job: JobStatus) -> list[RuntimeUpdate]:
         """A Job is not there any more."""
         known = self._jobs.get(job.attempt)
         if known is None or known.uid != job.uid:
@@ -107,12 +107,12 @@ class JobStore:
         self._forget(job.attempt)
         return [JobVanished(job.attempt)]
 
-    def pod_seen(self, pod: PodFacts) -> list[RuntimeUpdate]:
+    def pod_seen(self, pod: PodStatus) -> list[RuntimeUpdate]:
         """A pod is there, or has changed."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
         return list(self._changes(pod.attempt))
 
-    def pod_gone(self, pod: PodFacts) -> list[RuntimeUpdate]:
+    def pod_gone(self, pod: PodStatus) -> list[RuntimeUpdate]:
         """A pod is not there any more; these are the last facts of it."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
         self._lose(pod)
@@ -126,7 +126,7 @@ class JobStore:
             self._events[attempt] = cause
         return list(self._changes(attempt))
 
-    def puzzling(self, before: float) -> Iterator[tuple[JobFacts, tuple[PodFacts, ...]]]:
+    def puzzling(self, before: float) -> Iterator[tuple[JobStatus, tuple[PodStatus, ...]]]:
         """Jobs that wait since `before` for a reason that neither they nor their pods give."""
         for attempt, job in self._jobs.items():
             told = self._told.get(attempt)
@@ -135,7 +135,7 @@ class JobStore:
                 if own.cause is None and not own.ending:
                     yield job, self.pods(attempt)
 
-    def is_unexplained(self, job: JobFacts) -> bool:
+    def is_unexplained(self, job: JobStatus) -> bool:
         """Whether a Job is news that failed, and whose pods may know more of it than was heard."""
         told = self._told.get(job.attempt)
         return (
@@ -145,13 +145,13 @@ class JobStore:
             and not any(pod.phase.is_over and pod.cause for pod in self.pods(job.attempt))
         )
 
-    def streaming(self) -> Iterator[PodFacts]:
+    def streaming(self) -> Iterator[PodStatus]:
         """The pods that print something, or have, of jobs whose output is to be repeated."""
         for attempt, job in self._jobs.items():
-            if job.limits.stream:
+            if job.limits.stream_output:
                 yield from (pod for pod in self.pods(attempt) if pod.phase is not Phase.WAITING)
 
-    def pods(self, attempt: str) -> tuple[PodFacts, ...]:
+    def pods(self, attempt: str) -> tuple[PodStatus, ...]:
         """What is known of the pods of a job."""
         return tuple(self._pods.get(attempt, {}).values())
 
@@ -167,7 +167,7 @@ class JobStore:
         self._listed.add((scope, kind))
         if not self._has(scope):
             return []
-        places = sorted(self.namespaces) if scope == EVERYWHERE else [scope]
+        places = sorted(self.namespaces) if scope == ALL_NAMESPACES else [scope]
         return [self._all_of(namespace) for namespace in places]
 
     def _all_of(self, namespace: str) -> JobsListed:
@@ -176,7 +176,9 @@ class JobStore:
             if facts.namespace == namespace:
                 self._told[attempt] = self._job(facts)
                 jobs.append(self._told[attempt])
-        begun = next(self._begun[each] for each in (EVERYWHERE, namespace) if each in self._begun)
+        begun = next(
+            self._begun[each] for each in (ALL_NAMESPACES, namespace) if each in self._begun
+        )
         return JobsListed(self.place(namespace), tuple(jobs), begun)
 
     def _changes(self, attempt: str) -> Iterator[RuntimeUpdate]:
@@ -188,7 +190,7 @@ class JobStore:
             self._told[attempt] = job
             yield JobChanged(job)
 
-    def _job(self, facts: JobFacts) -> Job:
+    def _job(self, facts: JobStatus) -> Job:
         job = combine(
             facts,
             self.pods(facts.attempt),
@@ -201,7 +203,7 @@ class JobStore:
         self._events.pop(facts.attempt, None)
         return job
 
-    def _lose(self, pod: PodFacts) -> None:
+    def _lose(self, pod: PodStatus) -> None:
         """A pod is gone: nothing of it runs any more, and only its Job's reader cares why."""
         known = self._pods[pod.attempt]
         if pod.attempt not in self._jobs:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream
 from deployctl.worker.model import LinePrinted, Phase, RuntimeUnavailable, Tell
-from deployctl.worker.runtimes.kubernetes.status import PodFacts, pod_facts
+from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
 
-MOST_FOLLOWED = 16
+MAX_STREAMS = 16
 
 _SECONDS_AFTER_A_BREAK = 5.0
 """From the moment on at which a log breaks off until it is asked for again."""
@@ -28,7 +28,7 @@ def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequenc
     Of a container that was started again, what it printed before comes first. Raises NotNow.
     """
     try:
-        listing = kube.listing(f"/api/v1/namespaces/{namespace}/pods", selector, pod_facts)
+        listing = kube.listing(f"/api/v1/namespaces/{namespace}/pods", selector, pod_status)
         kept: deque[str] = deque(maxlen=lines)
         for pod in sorted(listing.items, key=_interest):
             for previous in (True, False) if pod.restarts else (False,):
@@ -44,11 +44,11 @@ def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequenc
         return []
 
 
-def _interest(pod: PodFacts) -> tuple[bool, bool, float]:
+def _interest(pod: PodStatus) -> tuple[bool, bool, float]:
     return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
 
 
-def _tail(kube: Kube, pod: PodFacts, lines: int, previous: bool) -> list[str]:
+def _tail(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
     query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
     try:
         return kube.text(_path(pod), _of(pod) | query).splitlines()
@@ -58,7 +58,7 @@ def _tail(kube: Kube, pod: PodFacts, lines: int, previous: bool) -> list[str]:
         return []
 
 
-class Followers:
+class LogStreamer:
     """Repeats what pods print, each line as `Printed`. What a pod printed before is left out."""
 
     def __init__(self, tell: Tell, since: float) -> None:
@@ -72,10 +72,10 @@ class Followers:
         self._running = 0
         self._over = threading.Event()
 
-    def follow(self, kube: Kube, pod: PodFacts) -> None:
+    def follow(self, kube: Kube, pod: PodStatus) -> None:
         """Follows a pod, once, unless too many are followed at the moment."""
         with self._lock:
-            if self._over.is_set() or pod.uid in self._met or self._running >= MOST_FOLLOWED:
+            if self._over.is_set() or pod.uid in self._met or self._running >= MAX_STREAMS:
                 return
             self._met.add(pod.uid)
             self._running += 1
@@ -94,7 +94,7 @@ class Followers:
             for stream in self._streams.values():
                 stream.cut()
 
-    def _run(self, kube: Kube, pod: PodFacts) -> None:
+    def _run(self, kube: Kube, pod: PodStatus) -> None:
         """Repeats a pod's lines to the last; after a break it goes on where it was."""
         told = ""
         try:
@@ -117,7 +117,7 @@ class Followers:
             with self._lock:
                 self._running -= 1
 
-    def _lines(self, kube: Kube, pod: PodFacts, since: str) -> Iterator[tuple[str, str]]:
+    def _lines(self, kube: Kube, pod: PodStatus, since: str) -> Iterator[tuple[str, str]]:
         """What a pod prints from a moment on, of which whole seconds count: moments and lines."""
         query = {**_of(pod), "timestamps": "true", "sinceTime": since}
         with kube.follow(_path(pod), query) as stream:
@@ -132,9 +132,9 @@ class Followers:
                     del self._streams[pod.uid]
 
 
-def _path(pod: PodFacts) -> str:
+def _path(pod: PodStatus) -> str:
     return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
 
 
-def _of(pod: PodFacts) -> dict[str, str]:
+def _of(pod: PodStatus) -> dict[str, str]:
     return {"container": pod.container} if pod.container else {}

@@ -17,8 +17,8 @@ from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
-from deployctl.jobs.job_labels import ATTEMPT, OWNER, POOL, owned
-from deployctl.jobs.manifest import Manifest, Secrecy, build
+from deployctl.jobs.job_labels import ATTEMPT, OWNER, POOL, owner_label
+from deployctl.jobs.manifest import Manifest, SecretPolicy, build_manifest
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.event_log import EventLog
 from deployctl.worker.model import (
@@ -31,14 +31,14 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
-from deployctl.worker.runtimes.kubernetes.informer import SILENCE, path_of
+from deployctl.worker.runtimes.kubernetes.informer import WATCH_IDLE_TIMEOUT, resource_path
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
-from deployctl.worker.runtimes.kubernetes.job_creation import create, patiently
-from deployctl.worker.runtimes.kubernetes.job_secrets import Secrets
+from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries, create_job
+from deployctl.worker.runtimes.kubernetes.job_secrets import JobSecrets
 from deployctl.worker.runtimes.kubernetes.job_store import WatchedKind
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.pod_logs import last_lines
-from deployctl.worker.runtimes.kubernetes.status import combine, job_facts
+from deployctl.worker.runtimes.kubernetes.status import combine, job_status
 from deployctl.worker.settings import KubernetesSettings
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class KubernetesRuntime:
         major: int,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
-        silence: float = SILENCE,
+        silence: float = WATCH_IDLE_TIMEOUT,
     ) -> None:
         """Asks the cluster who it is.
 
@@ -75,10 +75,10 @@ class KubernetesRuntime:
         self._journal = journal
         self._settings = settings
         self._sleep = sleep
-        self._secrets = Secrets(settings, journal)
+        self._secrets = JobSecrets(settings, journal)
         self._observer = InformerManager(
             self._clusters,
-            f"{POOL}={pool_id},{OWNER}={owned(self.owner)[OWNER]},{ATTEMPT}",
+            f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}",
             journal,
             clock=clock,
             silence=silence,
@@ -102,7 +102,7 @@ class KubernetesRuntime:
         try:
             if not self._patiently(lambda: self._secrets.create(cluster.kube, manifest)):
                 manifest = self._manifest(description, self._secrets.open())
-            job = self._patiently(lambda: create(cluster.kube, manifest))
+            job = self._patiently(lambda: create_job(cluster.kube, manifest))
         except StartFailed:
             self._secrets.drop(cluster.kube, manifest)
             raise
@@ -155,7 +155,7 @@ class KubernetesRuntime:
         try:
             for cluster in clusters:
                 for scope in self._observer.scopes(cluster):
-                    path = path_of(WatchedKind.JOBS, scope)
+                    path = resource_path(WatchedKind.JOBS, scope)
                     for job in cluster.kube.listing(path, f"{ATTEMPT}={attempt}", dict).items:
                         return self._observer.told(cluster, attempt) or _job(cluster, job)
         except (KubeRefused, KubeUnreachable) as error:
@@ -176,18 +176,18 @@ class KubernetesRuntime:
         except NoCluster as error:
             raise _hopeless("NoCluster", error) from error
 
-    def _manifest(self, description: JobSpec, secrecy: Secrecy) -> Manifest:
+    def _manifest(self, description: JobSpec, secrecy: SecretPolicy) -> Manifest:
         try:
-            return build(description, owner=self.owner, secrecy=secrecy)
+            return build_manifest(description, owner=self.owner, secrecy=secrecy)
         except InvalidJobSpec as error:
             raise _hopeless("Undescribable", error) from error
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        return patiently(ask, self._settings.create_tries, self._sleep)
+        return call_with_retries(ask, self._settings.create_tries, self._sleep)
 
 
 def _job(cluster: Cluster, job: Json) -> Job:
-    facts = job_facts(job)
+    facts = job_status(job)
     made = combine(
         facts,
         (),
@@ -215,4 +215,4 @@ def _now_or_later(ask: Callable[[], object]) -> None:
 
 
 def _path(namespace: str, job: str) -> str:
-    return f"{path_of(WatchedKind.JOBS, namespace)}/{job}"
+    return f"{resource_path(WatchedKind.JOBS, namespace)}/{job}"

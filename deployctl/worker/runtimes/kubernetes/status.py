@@ -21,7 +21,7 @@ from deployctl.worker.runtimes.kubernetes.diagnosis import main_container, pod_c
 
 
 @dataclass(frozen=True, slots=True)
-class PodFacts:
+class PodStatus:
     """All that is kept of a pod. Times are seconds of the epoch."""
 
     name: str
@@ -46,7 +46,7 @@ class PodFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFacts:
+class JobStatus:
     """All that is kept of a Job. Times are seconds of the epoch."""
 
     name: str
@@ -68,7 +68,7 @@ class JobFacts:
     ending: bool = False
 
 
-def pod_facts(pod: Json) -> PodFacts:
+def pod_status(pod: Json) -> PodStatus:
     """The facts of a pod, from its JSON."""
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
     name = main_container(pod)
@@ -78,7 +78,7 @@ def pod_facts(pod: Json) -> PodFacts:
     ended = state.get("terminated") or (main.get("lastState") or {}).get("terminated") or {}
     running = state.get("running") or {}
     first = (main.get("lastState") or {}).get("terminated") or running or ended
-    return PodFacts(
+    return PodStatus(
         name=str(meta.get("name", "")),
         namespace=intern(str(meta.get("namespace", ""))),
         uid=str(meta.get("uid", "")),
@@ -94,14 +94,14 @@ def pod_facts(pod: Json) -> PodFacts:
     )
 
 
-def job_facts(job: Json) -> JobFacts:
+def job_status(job: Json) -> JobStatus:
     """The facts of a Job, from its JSON."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
     worker, limits = decode_metadata((meta.get("annotations") or {}).get(METADATA_ANNOTATION))
     created = _time(meta.get("creationTimestamp")) or 0.0
     phase, since, cause = _job_phase(spec, status)
-    return JobFacts(
+    return JobStatus(
         name=str(meta.get("name", "")),
         namespace=intern(str(meta.get("namespace", ""))),
         uid=str(meta.get("uid", "")),
@@ -119,7 +119,7 @@ def job_facts(job: Json) -> JobFacts:
     )
 
 
-def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) -> Job:
+def combine(job: JobStatus, pods: Sequence[PodStatus], *, place: str, pid: str) -> Job:
     """What a worker knows of a job, from the facts of its Job and of its pods in any order.
 
     `place` and `pid` are those of `model.Job`. Times are taken as the cluster's clock gives them. A
@@ -154,11 +154,11 @@ def combine(job: JobFacts, pods: Sequence[PodFacts], *, place: str, pid: str) ->
     return _waiting(known, pods)
 
 
-def _has_run(pod: PodFacts) -> bool:
+def _has_run(pod: PodStatus) -> bool:
     return pod.started is not None or pod.phase in (Phase.RUNNING, Phase.SUCCEEDED)
 
 
-def _over(job: JobFacts, pods: Sequence[PodFacts]) -> PodFacts | None:
+def _over(job: JobStatus, pods: Sequence[PodStatus]) -> PodStatus | None:
     """The pod with which a Job is over although the Job does not say so yet, if there is one."""
     if any(not pod.phase.is_over for pod in pods):
         return None
@@ -168,7 +168,7 @@ def _over(job: JobFacts, pods: Sequence[PodFacts]) -> PodFacts | None:
     return None
 
 
-def _waiting(known: Job, pods: Sequence[PodFacts]) -> Job:
+def _waiting(known: Job, pods: Sequence[PodStatus]) -> Job:
     """A wait that does not end by itself begins when its pod got a node, any other with the Job
     or with the end of the try before. Between two tries nothing is stuck, whatever ended the first.
     """
@@ -185,7 +185,7 @@ def _waiting(known: Job, pods: Sequence[PodFacts]) -> Job:
     return replace(known, since=max(since, told.since), cause=told.cause)
 
 
-def _end_cause(job: JobFacts, pods: Sequence[PodFacts]) -> Cause | None:
+def _end_cause(job: JobStatus, pods: Sequence[PodStatus]) -> Cause | None:
     """The pod's own cause where the Job's says only that a pod failed; the last one counts."""
     told = [pod.cause for pod in pods if pod.cause]
     if job.cause is None or not told:

@@ -106,7 +106,7 @@ def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
 LONG_AGO = NOW - 1000
 MISSING: dict[str, Any] = {"missing": {"r1": NOW - VANISHED_AFTER}}
 OLD: dict[str, Any] = {"since": NOW - max(CANCEL_GRACE, ORPHANED_AFTER)}
-DEAF = Limits(hears_cancel=False)
+DEAF = Limits(ignores_cancellation=True)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,12 @@ DEAF = Limits(hears_cancel=False)
         (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 59), {}, None),
         (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 60), {}, DeleteJob),
         (a_run(pid="x"), a_job(limits=Limits(60), since=LONG_AGO), {}, None),
-        (a_run(pid="x"), a_job(limits=Limits(60, strict=True), since=LONG_AGO), {}, DeleteJob),
+        (
+            a_run(pid="x"),
+            a_job(limits=Limits(60, start_timeout_explicit=True), since=LONG_AGO),
+            {},
+            DeleteJob,
+        ),
         (a_run(pid="x"), a_job(Phase.FAILED), {}, Report),
         (a_run("RUNNING"), a_job(Phase.RUNNING), {}, None),
         (a_run("RUNNING"), a_job(Phase.FAILED), {}, Report),
@@ -131,7 +136,7 @@ DEAF = Limits(hears_cancel=False)
         (a_run("PENDING"), a_job(Phase.SUCCEEDED, since=NOW - SILENT_AFTER), {}, Report),
         (a_run("RUNNING"), None, MISSING, ConfirmMissing),
         (a_run("RUNNING"), None, {}, None),
-        (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_within=1)), {}, DeleteJob),
+        (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_timeout=1)), {}, DeleteJob),
         (a_run("RUNNING", attempt=""), None, {}, ResolveClaim),
         (a_run("RUNNING", attempt=""), a_job(Phase.RUNNING), {}, None),
         (a_run("PENDING", attempt=""), a_job(), {}, ResolveClaim),
@@ -167,7 +172,7 @@ DEAF = Limits(hears_cancel=False)
         (None, a_job(), {}, None),
         (
             a_run("RUNNING"),
-            a_job(Phase.RUNNING, limits=Limits(run_within=1), ending=True),
+            a_job(Phase.RUNNING, limits=Limits(run_timeout=1), ending=True),
             {},
             None,
         ),

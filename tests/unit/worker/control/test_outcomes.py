@@ -40,30 +40,33 @@ CASES = {
         "The job exited without reporting how the run ended",
     ),
     "it is stuck": (
-        waits(PULL, 60, start_within=60),
+        waits(PULL, 60, start_timeout=60),
         "The job did not start within 60 seconds: the image 'x' cannot be pulled.",
     ),
-    "it is stuck, but not for long": (waits(PULL, 59, start_within=60), None),
+    "it is stuck, but not for long": (waits(PULL, 59, start_timeout=60), None),
     "it is stuck without a limit": (waits(PULL, 9999), None),
-    "it waits for room": (waits(FULL, 9999, start_within=60), None),
+    "it waits for room": (waits(FULL, 9999, start_timeout=60), None),
     "it must not wait for room": (
-        waits(FULL, 1, start_within=1, strict=True),
+        waits(FULL, 1, start_timeout=1, start_timeout_explicit=True),
         "The job did not start within 1 second: no node can take the pod.",
     ),
     "it must not wait, for whatever": (
-        waits(None, 61, start_within=60, strict=True),
+        waits(None, 61, start_timeout=60, start_timeout_explicit=True),
         "The job did not start within 60 seconds.",
     ),
-    "it has started before": (waits(FULL, 61, started=True, start_within=60, strict=True), None),
+    "it has started before": (
+        waits(FULL, 61, started=True, start_timeout=60, start_timeout_explicit=True),
+        None,
+    ),
     "its next try is stuck": (
-        waits(PULL, 61, started=True, start_within=60),
+        waits(PULL, 61, started=True, start_timeout=60),
         "The job did not start within 60 seconds",
     ),
     "it runs for too long": (
-        replace(JOB, since=NOW - 3600, limits=Limits(run_within=3600)),
+        replace(JOB, since=NOW - 3600, limits=Limits(run_timeout=3600)),
         "The job ran longer than 3600 seconds and was stopped.",
     ),
-    "it may run on": (replace(JOB, since=NOW - 3599, limits=Limits(run_within=3600)), None),
+    "it may run on": (replace(JOB, since=NOW - 3599, limits=Limits(run_timeout=3600)), None),
 }
 
 

@@ -11,12 +11,12 @@ from deployctl.jobs import job_labels
 from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.model import Phase
 from deployctl.worker.runtimes.containers import (
-    NETWORKS,
-    REMOVED,
+    AUTO_REMOVE_LABEL,
+    NETWORKS_LABEL,
     container_job,
-    container_settings,
-    image_of,
-    pulls,
+    create_arguments,
+    image_name,
+    pull_policy,
 )
 
 
@@ -31,13 +31,13 @@ def described(api_url: str = "", **configuration: Any) -> JobSpec:
         command=("prefect", "flow-run", "execute"),
         env={"PREFECT_API_URL": api_url} if api_url else {},
         labels={"prefect.io/flow-name": "f", "plain": "p", job_labels.RUN: "not this"},
-        limits=Limits(run_within=5.0),
+        limits=Limits(run_timeout=5.0),
         server_version="3.8.8",
     )
 
 
 def settings(api_url: str = "", *, linux: bool = True, **configuration: Any) -> dict[str, Any]:
-    return container_settings(described(api_url, **configuration), folder=Path("/w"), linux=linux)
+    return create_arguments(described(api_url, **configuration), folder=Path("/w"), linux=linux)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def settings(api_url: str = "", *, linux: bool = True, **configuration: Any) -> 
 def test_without_a_policy_only_an_image_that_moves_is_always_pulled(
     policy: str | None, image: str, holds: str
 ) -> None:
-    assert pulls(policy, image) == holds
+    assert pull_policy(policy, image) == holds
 
 
 def test_the_image_is_prefects_own_of_the_servers_version_unless_there_is_one() -> None:
-    assert image_of(described()) == "prefecthq/prefect:3.8.8-python3.11"
-    assert image_of(described(image="mine:1")) == "mine:1"
+    assert image_name(described()) == "prefecthq/prefect:3.8.8-python3.11"
+    assert image_name(described(image="mine:1")) == "mine:1"
 
 
 def test_labels_are_written_as_docker_does_and_ours_cannot_be_replaced() -> None:
@@ -69,9 +69,9 @@ def test_labels_are_written_as_docker_does_and_ours_cannot_be_replaced() -> None
     assert labels["io.prefect.flow-name"] == "f"
     assert labels["plain"] == "p"
     assert labels[job_labels.RUN] == "run-1"
-    assert labels[NETWORKS] == "b,c"
-    assert labels[REMOVED] == "true"
-    assert NETWORKS not in settings(networks=["a"])["labels"]
+    assert labels[NETWORKS_LABEL] == "b,c"
+    assert labels[AUTO_REMOVE_LABEL] == "true"
+    assert NETWORKS_LABEL not in settings(networks=["a"])["labels"]
 
 
 LOCAL = "http://127.0.0.1:4200/api"
@@ -167,7 +167,7 @@ def test_a_container_is_a_job(
     assert (job.phase, job.cause.code if job.cause else "") == (phase, cause)
     assert int(job.since) == 1_767_225_600 + second
     assert (job.run, job.attempt, job.name, job.worker) == ("run-1", "attempt-1", "name-1", "w")
-    assert (job.pid, job.limits) == ("unix:///x:0123", Limits(run_within=5.0))
+    assert (job.pid, job.limits) == ("unix:///x:0123", Limits(run_timeout=5.0))
     assert job.started == (phase is not Phase.WAITING)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deployctl.clients.supervised import ProcessStatus
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase
-from deployctl.worker.runtimes.process import changes, judge
+from deployctl.worker.runtimes.process import diff_jobs, phase_and_cause
 from deployctl.worker.runtimes.tail import Tail, last_lines
 
 JOB = Job("run", "a", "name", "place", "1", "w", Phase.RUNNING, 1.0)
@@ -30,7 +30,7 @@ OVER = replace(JOB, phase=Phase.SUCCEEDED)
     ],
 )
 def test_what_is_seen_is_judged(sight: ProcessStatus, phase: Phase, cause: str | None) -> None:
-    judged, why = judge(sight)
+    judged, why = phase_and_cause(sight)
     assert (judged, why and why.code) == (phase, cause)
 
 
@@ -48,7 +48,7 @@ def test_what_is_seen_is_judged(sight: ProcessStatus, phase: Phase, cause: str |
 def test_only_differences_are_told(
     before: dict[str, Job] | None, now: dict[str, Job], told: list[object]
 ) -> None:
-    assert list(changes(before, now, "place", 0.0)) == told
+    assert list(diff_jobs(before, now, "place", 0.0)) == told
 
 
 @given(lines=st.lists(st.text("abé", max_size=5)), cuts=st.lists(st.integers(0, 40)))

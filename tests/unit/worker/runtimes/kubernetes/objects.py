@@ -31,8 +31,9 @@ def job(conditions: Any = (), **parts: Any) -> Json:
                 "deployctl.io/attempt": "attempt",
             },
             "annotations": {
-                "deployctl.io/job": '{"worker": "w1", "start_within": 60.0, "strict": true, '
-                '"run_within": null, "hears_cancel": false, "stream": true}'
+                "deployctl.io/job": '{"worker": "w1", "start_timeout": 60.0, '
+                '"start_timeout_explicit": true, "run_timeout": null, '
+                '"ignores_cancellation": true, "stream_output": true}'
             },
             **parts.get("meta", {}),
         },

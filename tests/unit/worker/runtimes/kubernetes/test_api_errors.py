@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from deployctl.core.json_values import Json
-from deployctl.worker.runtimes.kubernetes.api_errors import events_cause, refusal
+from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause, events_cause
 
 QUOTA = "exceeded quota: small, requested: pods=1, used: pods=4, limited: pods=4"
 
@@ -88,7 +88,7 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
 def test_why_a_job_was_not_taken(
     status: int, reason: str, message: str, code: str, text: str
 ) -> None:
-    cause = refusal(status, reason, message)
+    cause = api_error_cause(status, reason, message)
     assert cause.code == code
     assert text in cause.message
 

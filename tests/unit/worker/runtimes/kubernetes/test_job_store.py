@@ -19,19 +19,19 @@ from deployctl.worker.model import (
     Phase,
     RuntimeUpdate,
 )
-from deployctl.worker.runtimes.kubernetes.job_store import EVERYWHERE, JobStore, WatchedKind
-from deployctl.worker.runtimes.kubernetes.status import JobFacts, PodFacts, combine
+from deployctl.worker.runtimes.kubernetes.job_store import ALL_NAMESPACES, JobStore, WatchedKind
+from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus, combine
 
 
-def job(attempt: str = "a", namespace: str = "ns", **changes: Any) -> JobFacts:
-    facts = JobFacts(
+def job(attempt: str = "a", namespace: str = "ns", **changes: Any) -> JobStatus:
+    facts = JobStatus(
         f"job-{attempt}", namespace, f"uid-{attempt}", "run", attempt, "w", Limits(), 1.0
     )
     return replace(facts, **changes)
 
 
-def pod(attempt: str = "a", phase: Phase = Phase.RUNNING, **changes: Any) -> PodFacts:
-    facts = PodFacts(f"pod-{attempt}", "ns", f"pod-uid-{attempt}", attempt, phase, 2.0)
+def pod(attempt: str = "a", phase: Phase = Phase.RUNNING, **changes: Any) -> PodStatus:
+    facts = PodStatus(f"pod-{attempt}", "ns", f"pod-uid-{attempt}", attempt, phase, 2.0)
     return replace(facts, **changes)
 
 
@@ -80,17 +80,17 @@ def test_nothing_is_told_before_both_kinds_are_listed() -> None:
 def test_a_list_of_everything_is_told_for_each_namespace_that_matters() -> None:
     made = picture()
     made.namespaces.add("own")
-    made.pods_listed(EVERYWHERE, [])
-    news = made.jobs_listed(EVERYWHERE, [job("a", "one"), job("b", "two")], 0.0)
+    made.pods_listed(ALL_NAMESPACES, [])
+    news = made.jobs_listed(ALL_NAMESPACES, [job("a", "one"), job("b", "two")], 0.0)
     told = {each.place: len(each.jobs) for each in news if isinstance(each, JobsListed)}
     assert told == {"own": 0, "one": 1, "two": 1}
-    again = made.jobs_listed(EVERYWHERE, [], 0.0)
+    again = made.jobs_listed(ALL_NAMESPACES, [], 0.0)
     assert {each.place for each in again if isinstance(each, JobsListed)} == {"own", "one", "two"}
     assert known([*news, *again]) == {}
 
 
 def test_a_namespace_that_is_listed_already_is_told_when_it_is_added() -> None:
-    assert picture(EVERYWHERE).add("new") == [JobsListed("new", (), 0.0)]
+    assert picture(ALL_NAMESPACES).add("new") == [JobsListed("new", (), 0.0)]
     assert picture("other").add("new") == []
 
 
@@ -156,7 +156,7 @@ def test_events_explain_a_wait_until_it_is_over() -> None:
 def test_only_jobs_that_ask_for_it_are_streamed() -> None:
     made = picture("ns")
     for attempt, stream in (("loud", True), ("quiet", False), ("early", True)):
-        made.job_seen(job(attempt, limits=Limits(stream=stream)))
+        made.job_seen(job(attempt, limits=Limits(stream_output=stream)))
         made.pod_seen(pod(attempt, Phase.WAITING if attempt == "early" else Phase.RUNNING))
     assert [each.attempt for each in made.streaming()] == ["loud"]
 

@@ -11,8 +11,8 @@ import pytest
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
 from deployctl.worker.model import LinePrinted, RuntimeUpdate
 from deployctl.worker.runtimes.kubernetes import pod_logs
-from deployctl.worker.runtimes.kubernetes.pod_logs import Followers
-from deployctl.worker.runtimes.kubernetes.status import pod_facts
+from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
+from deployctl.worker.runtimes.kubernetes.status import pod_status
 from tests.support.waiting import until
 from tests.unit.worker.runtimes.kubernetes.objects import pod
 
@@ -45,8 +45,8 @@ def test_a_log_that_breaks_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pod_logs, "_SECONDS_AFTER_A_BREAK", 0.0)
     printed: list[RuntimeUpdate] = []
     cluster = Breaking()
-    facts = pod_facts(pod("Running"))
-    Followers(printed.append, 5.0).follow(cast(Kube, cluster), facts)
+    facts = pod_status(pod("Running"))
+    LogStreamer(printed.append, 5.0).follow(cast(Kube, cluster), facts)
     until(lambda: len(printed) == 2, lambda: str(printed))
 
     assert printed == [LinePrinted(facts.attempt, "one"), LinePrinted(facts.attempt, "two")]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Job, Phase
-from deployctl.worker.runtimes.kubernetes.status import combine, job_facts, pod_facts
+from deployctl.worker.runtimes.kubernetes.status import combine, job_status, pod_status
 from tests.unit.worker.runtimes.kubernetes.objects import (
     CREATED,
     LAST,
@@ -29,8 +29,8 @@ from tests.unit.worker.runtimes.kubernetes.objects import (
 
 
 def known(given: Json, *pods: Json) -> Job:
-    facts = [pod_facts(each) for each in pods]
-    return combine(job_facts(given), facts, place="flows", pid="flows:hello-1a2b")
+    facts = [pod_status(each) for each in pods]
+    return combine(job_status(given), facts, place="flows", pid="flows:hello-1a2b")
 
 
 PULLING = pod("Pending", waiting("ContainerCreating"))
@@ -197,13 +197,15 @@ def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
         "w1",
         "flows:hello-1a2b",
     )
-    assert found.limits == Limits(60.0, strict=True, hears_cancel=False, stream=True)
+    assert found.limits == Limits(
+        60.0, start_timeout_explicit=True, ignores_cancellation=True, stream_output=True
+    )
     assert found.ending
 
 
 def test_what_thousands_of_jobs_share_is_in_memory_once() -> None:
-    one, other = [job_facts(json.loads(json.dumps(job()))) for _ in range(2)]
-    its = pod_facts(json.loads(json.dumps(RUNS)))
+    one, other = [job_status(json.loads(json.dumps(job()))) for _ in range(2)]
+    its = pod_status(json.loads(json.dumps(RUNS)))
     assert one.namespace is other.namespace is its.namespace
     assert one.worker is other.worker
     assert one.limits is other.limits
@@ -241,7 +243,7 @@ def test_a_deadline_tells_what_the_pod_was_waiting_for() -> None:
 
 def test_the_facts_of_a_pod_that_was_started_again() -> None:
     last = {"terminated": {"exitCode": 1, "startedAt": STARTED, "finishedAt": LATER}}
-    facts = pod_facts(pod("Running", running(LAST, restartCount=1, lastState=last)))
+    facts = pod_status(pod("Running", running(LAST, restartCount=1, lastState=last)))
     assert (facts.phase, facts.restarts) == (Phase.RUNNING, 1)
     assert facts.started == at(STARTED)
     assert facts.since == at(LAST)
@@ -263,10 +265,10 @@ _ANY_JOB = st.sampled_from(
 def test_the_order_in_which_pods_are_heard_of_does_not_matter(
     of_job: Json, pods: list[Json], chance: random.Random
 ) -> None:
-    facts = [replace(pod_facts(each), uid=str(number)) for number, each in enumerate(pods)]
+    facts = [replace(pod_status(each), uid=str(number)) for number, each in enumerate(pods)]
     shuffled = list(facts)
     chance.shuffle(shuffled)
-    job_ = job_facts(of_job)
+    job_ = job_status(of_job)
     assert combine(job_, facts, place="", pid="") == combine(job_, shuffled, place="", pid="")
 
 
@@ -274,6 +276,6 @@ def test_the_order_in_which_pods_are_heard_of_does_not_matter(
 def test_a_job_with_a_pod_that_runs_is_over_only_if_the_job_says_so(
     of_job: Json, pods: list[Json]
 ) -> None:
-    facts = job_facts(of_job)
+    facts = job_status(of_job)
     found = known(of_job, *pods, RUNS)
     assert found.phase.is_over is (facts.phase is not None and facts.phase.is_over)
