@@ -60,5 +60,5 @@ def build(
         for each in loaded:
             place = workplace(each, here, os.environ, images, now.narrator, stop, namespace)
             outputs |= run_all(each, place, opened, done)
-        now.data |= BuildOutputs(outputs, images.pins).as_json(images.made)
-        now.say(listed(images.made))
+        now.data |= BuildOutputs(outputs, images.pins).as_json(images.images)
+        now.say(listed(images.images))

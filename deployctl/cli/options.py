@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from deployctl.cli.render import Format
-from deployctl.images.model import BuilderKind
+from deployctl.images.model import BuilderChoice
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
@@ -180,14 +180,14 @@ class BuilderOptions:
     """How images are made."""
 
     builder: Annotated[
-        BuilderKind,
+        BuilderChoice,
         typer.Option(
             "--builder",
             envvar="DEPLOYCTL_BUILDER",
             help="Docker, or without: assemble. auto: Docker if an engine answers.",
             rich_help_panel=_IMAGES,
         ),
-    ] = BuilderKind.AUTO
+    ] = BuilderChoice.AUTO
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,7 +119,7 @@ def making_of(
     stop: CancellationToken,
 ) -> AbstractContextManager[ImagePipeline]:
     """What makes images; `session` is asked for only where the server's version is needed."""
-    from deployctl.app.deploying.image_builders import making
+    from deployctl.app.deploying.image_builders import open_image_pipeline
 
     def release() -> str:
         try:
@@ -132,7 +132,9 @@ def making_of(
         dialect = run(detect(opened.settings.is_cloud), opened)
         return ".".join(map(str, dialect.version))
 
-    return making(making_.builder, Path.cwd(), os.environ, release, now.narrator.output, stop)
+    return open_image_pipeline(
+        making_.builder, Path.cwd(), os.environ, release, now.narrator.output, stop
+    )
 
 
 def prepare_all(

@@ -52,7 +52,7 @@ class EngineUnreachable(DeployctlError):
         )
 
 
-def _reason(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
     """The system's own word, where there is one below what the libraries say."""
     from http.client import HTTPException
 
@@ -66,7 +66,7 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _unnamed() -> str | None:
+def _default_host() -> str | None:
     """The engine of this machine, where neither environment nor Docker context name one."""
     from docker.context import ContextAPI
 
@@ -74,17 +74,17 @@ def _unnamed() -> str | None:
         return None
     if ContextAPI.get_current_context() is not ContextAPI.DEFAULT_CONTEXT:
         return None
-    return own_engine(os.environ, Path.exists)
+    return local_engine_url(os.environ, Path.exists)
 
 
-def _named() -> str:
+def _configured_host() -> str:
     """The engine that the environment or the Docker context names."""
     from docker.context import ContextAPI
 
     return os.environ.get("DOCKER_HOST") or str(ContextAPI.get_current_context().Host)
 
 
-def own_engine(env: Mapping[str, str], exists: Callable[[Path], bool]) -> str:
+def local_engine_url(env: Mapping[str, str], exists: Callable[[Path], bool]) -> str:
     """The URL of the first engine of a machine that is there: Docker, Podman of this user, Podman.
 
     Docker's if there is none, so that it is what an error names.
@@ -122,8 +122,8 @@ class Engine:
                     "timeout": self._patience,
                     "max_pool_size": _CONNECTIONS,
                 }
-                host = self._host or _unnamed()
-                self._address = host or _named()
+                host = self._host or _default_host()
+                self._address = host or _configured_host()
                 if host:
                     self._connected = docker.DockerClient(base_url=host, **settings)
                 else:
@@ -143,7 +143,7 @@ class Engine:
             detail = str(error.explanation or error)
             raise EngineRefused(error.status_code or 0, detail) from error
         except (DockerException, RequestException, HTTPError, OSError) as error:
-            raise EngineUnreachable(self._address, _reason(error)) from error
+            raise EngineUnreachable(self._address, _root_cause(error)) from error
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         """Asks through the low-level client."""

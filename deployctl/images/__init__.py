@@ -1,1 +1,1 @@
-"""What gets built: recipes, contexts and the images that come of them."""
+"""What gets built: specs, contexts and the images that come of them."""

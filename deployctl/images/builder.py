@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.source import Source
+from deployctl.images.source import BuildSource
 
-Tell: TypeAlias = Callable[[str, str], None]
+OnOutput: TypeAlias = Callable[[str, str], None]
 """Is told what a build prints: the image's name and a line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class StepCredentials:
     """Credentials that a step names itself."""
 
     username: str
@@ -31,17 +31,17 @@ class Builder(Protocol):
     """Makes images. Every method raises DeployctlErrors only."""
 
     @property
-    def keeps(self) -> bool:
+    def persistent(self) -> bool:
         """Whether what was built and not pushed is still there when the command has ended."""
 
-    def local(self, image: str) -> str | None:
+    def local_id(self, image: str) -> str | None:
         """What an image is that builds begin from without asking its registry, if it is there."""
 
-    def find(self, recipe: BuildSpec, content_tag: str) -> Image | None:
+    def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
         """The image with this content, if it was built before; nothing is built or pushed."""
 
-    def build(self, recipe: BuildSpec, source: Source, content_tag: str | None) -> Image:
-        """Builds the image and gives it the recipe's tag, or `content_tag` if it names none."""
+    def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:
+        """Builds the image and gives it the spec's tag, or `content_tag` if it names none."""
 
-    def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:
+    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:
         """Puts the image into its registry under these tags; gives it with its digest."""

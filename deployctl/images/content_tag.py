@@ -15,11 +15,17 @@ from collections.abc import Callable, Iterable
 from deployctl.core.json_values import Json, digest
 from deployctl.images.context import Entry
 from deployctl.images.dockerfile.parser import Dockerfile
-from deployctl.images.dockerfile.stages import Base, Given, checked, declared, needed
+from deployctl.images.dockerfile.stages import (
+    BaseImage,
+    BuildParameters,
+    base_images,
+    declared_args,
+    require_valid,
+)
 from deployctl.images.dockerfile.substitution import BadSubstitution
 from deployctl.images.model import BuildSpec
 
-DigestOf = Callable[[Base], str | None]
+ResolveDigest = Callable[[BaseImage], str | None]
 """The digest of an image at its registry; None where nobody knows it."""
 
 _FORMAT = 1
@@ -38,30 +44,30 @@ _WITHOUT_EFFECT = frozenset(
 
 
 def content_tag(
-    recipe: BuildSpec,
+    spec: BuildSpec,
     dockerfile: Dockerfile,
     text: str,
     entries: Iterable[Entry],
-    digest_of: DigestOf,
+    digest_of: ResolveDigest,
     machine: str,
 ) -> str | None:
     """`content-…` for an image, or None where its content cannot be known.
 
     `text` is the Dockerfile's, `entries` are the context's, `machine` the platform that builds if
-    the recipe names none. Raises BadDockerfile and Unreadable, and what `digest_of` raises.
+    the spec names none. Raises BadDockerfile and Unreadable, and what `digest_of` raises.
     """
-    if _always_builds(recipe) or _fetches(dockerfile) or foreign(dockerfile):
+    if _always_builds(spec) or _fetches(dockerfile) or has_custom_frontend(dockerfile):
         return None
-    given = Given(recipe.build_args, recipe.platform or machine, machine)
+    given = BuildParameters(spec.build_args, spec.platform or machine, machine)
     try:
-        bases = needed(checked(dockerfile), recipe.target, given)
+        bases = base_images(require_valid(dockerfile), spec.target, given)
     except BadSubstitution:  # the engine may know more forms, or will say it better
         return None
     digests = {base: digest_of(base) for base in bases}
     if not all(digests.values()):
         return None
-    arguments = declared(dockerfile)
-    options = {k: v for k, v in recipe.options.items() if k not in _WITHOUT_EFFECT}
+    arguments = declared_args(dockerfile)
+    options = {k: v for k, v in spec.options.items() if k not in _WITHOUT_EFFECT}
     content: Json = {
         "format": _FORMAT,
         "dockerfile": text,
@@ -69,21 +75,21 @@ def content_tag(
         "bases": [[base.image, base.platform, digests[base]] for base in bases],
         "arguments": {
             name: value
-            for name, value in recipe.build_args.items()
+            for name, value in spec.build_args.items()
             if name in arguments or name.startswith(_OF_THE_BUILDER)
         },
-        "target": recipe.target,
+        "target": spec.target,
         "platform": given.platform,
-        "labels": dict(recipe.labels),
+        "labels": dict(spec.labels),
         "options": options,
     }
     return PREFIX + digest(content)[:_LETTERS]
 
 
-def _always_builds(recipe: BuildSpec) -> bool:
+def _always_builds(spec: BuildSpec) -> bool:
     """Whether a build is asked for in any case, or takes in what is not in the context."""
-    options = recipe.options
-    no_cache = recipe.ignore_cache or options.get("nocache") or options.get("cache") is False
+    options = spec.options
+    no_cache = spec.ignore_cache or options.get("nocache") or options.get("cache") is False
     return bool(no_cache or options.get("build_contexts"))
 
 
@@ -111,7 +117,7 @@ def is_remote(source: str) -> bool:
     return source.strip("\"'").startswith((*_REMOTE, "$"))
 
 
-def foreign(dockerfile: Dockerfile) -> bool:
+def has_custom_frontend(dockerfile: Dockerfile) -> bool:
     """Whether the file is in a language of somebody else's, by its `# syntax=` directive."""
     name = dockerfile.directives.get("syntax", _OUR_FRONTENDS[0]).partition(":")[0]
     return name not in _OUR_FRONTENDS

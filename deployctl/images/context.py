@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deployctl.core.errors import DeployctlError
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.dockerignore import DockerIgnore
 
 
-class Unreadable(DeployctlError):
+class UnreadableContext(DeployctlError):
     """A file or folder of the context cannot be read, or changed while it was."""
 
     code = "DC702"
 
 
-class Kind(StrEnum):
+class EntryType(StrEnum):
     """What an entry is."""
 
     FILE = "file"
@@ -39,25 +39,25 @@ class Kind(StrEnum):
 
 
 _KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.FOLDER,
-    stat.S_IFLNK: Kind.LINK,
-    stat.S_IFIFO: Kind.PIPE,
+    stat.S_IFREG: EntryType.FILE,
+    stat.S_IFDIR: EntryType.FOLDER,
+    stat.S_IFLNK: EntryType.LINK,
+    stat.S_IFIFO: EntryType.PIPE,
 }
 TAR_TYPES = {
-    Kind.FILE: tarfile.REGTYPE,
-    Kind.FOLDER: tarfile.DIRTYPE,
-    Kind.LINK: tarfile.SYMTYPE,
-    Kind.PIPE: tarfile.FIFOTYPE,
+    EntryType.FILE: tarfile.REGTYPE,
+    EntryType.FOLDER: tarfile.DIRTYPE,
+    EntryType.LINK: tarfile.SYMTYPE,
+    EntryType.PIPE: tarfile.FIFOTYPE,
 }
 
-TIME = 315_619_200
+MTIME = 315_619_200
 """When everything in an image was changed last, in seconds of the epoch: on 2 January 1980. What
 packs its own files as ZIP, which knows no time before 1980 in any zone, fails on older ones."""
 _CHUNK = 1 << 20
 
 
-class _File:
+class _EntryReader:
     """A file of which exactly so much is read as it had when it was found."""
 
     def __init__(self, path: str, file: BinaryIO, size: int, changed: int) -> None:
@@ -66,7 +66,7 @@ class _File:
     def read(self, size: int = _CHUNK, /) -> bytes:
         """At most `size` bytes more, and none at the end. Raises Unreadable."""
         wanted = min(size, self._left)
-        with _reading(self._path):
+        with _read_errors(self._path):
             data = self._file.read(wanted)
         if len(data) < wanted:
             raise self._changed()
@@ -75,24 +75,24 @@ class _File:
 
     def expect_end(self) -> None:
         """Raises Unreadable if there is more than there was, or it was written since."""
-        with _reading(self._path):
+        with _read_errors(self._path):
             time = os.fstat(self._file.fileno()).st_mtime_ns
             if self._file.read(1) or time != (self._time or time):
                 raise self._changed()
 
-    def _changed(self) -> Unreadable:
-        return Unreadable(
+    def _changed(self) -> UnreadableContext:
+        return UnreadableContext(
             f"'{self._path}' changed while it was read",
             help="leave out what is written during the build, in .dockerignore",
         )
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[None]:
+def _read_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable(
+        raise UnreadableContext(
             f"'{path}' of the build context cannot be read: {error.strerror}",
             help="give yourself the right to read it, or leave it out in .dockerignore",
         ) from error
@@ -104,7 +104,7 @@ class Entry:
 
     path: str
     """Relative to the context, with `/` between its parts."""
-    kind: Kind
+    kind: EntryType
     mode: int
     """The permission bits."""
     size: int
@@ -119,7 +119,7 @@ class Entry:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of a file's content, in hexadecimal; "" for all else. Raises Unreadable."""
-        if self.kind is not Kind.FILE:
+        if self.kind is not EntryType.FILE:
             return ""
         hashed = hashlib.sha256()
         with self.open() as file:
@@ -128,15 +128,15 @@ class Entry:
         return hashed.hexdigest()
 
     @contextmanager
-    def open(self) -> Iterator[_File]:
+    def open(self) -> Iterator[_EntryReader]:
         """The file's content, for reading. Raises Unreadable, also from its `read`."""
-        with _reading(self.path):
+        with _read_errors(self.path):
             file = self.source.open("rb")
         with file:
-            yield _File(self.path, file, self.size, self.changed)
+            yield _EntryReader(self.path, file, self.size, self.changed)
 
 
-def entries(folder: Path, ignore: Ignore) -> list[Entry]:
+def walk_context(folder: Path, ignore: DockerIgnore) -> list[Entry]:
     """All entries of a context, folders before what is in them, sorted. Raises Unreadable.
 
     A folder that is left out is there all the same if something in it is not.
@@ -144,7 +144,7 @@ def entries(folder: Path, ignore: Ignore) -> list[Entry]:
     return list(_walk(folder, "", ignore, ignore.at_root))
 
 
-def sent(seen: Iterable[Entry], folder: Path, *always: str) -> list[Entry]:
+def with_engine_files(seen: Iterable[Entry], folder: Path, *always: str) -> list[Entry]:
     """What an engine is sent: all that the build sees, and files that the engine itself reads.
 
     `always`: paths like `Dockerfile` and `.dockerignore`; one that is not there is left out.
@@ -157,7 +157,7 @@ def sent(seen: Iterable[Entry], folder: Path, *always: str) -> list[Entry]:
     return sorted(found.values(), key=lambda entry: entry.path.split("/"))
 
 
-def tar(content: Iterable[Entry], out: BinaryIO) -> None:
+def write_tar(content: Iterable[Entry], out: BinaryIO) -> None:
     """Writes a tar archive of the entries to `out`, which need not be seekable.
 
     All belongs to user and group 0 and is of the same TIME. Raises Unreadable.
@@ -168,8 +168,8 @@ def tar(content: Iterable[Entry], out: BinaryIO) -> None:
             info = tarfile.TarInfo(entry.path)
             info.type = TAR_TYPES[entry.kind]
             info.mode, info.size, info.linkname = entry.mode, entry.size, entry.target
-            info.mtime = TIME
-            if entry.kind is Kind.FILE:
+            info.mtime = MTIME
+            if entry.kind is EntryType.FILE:
                 with entry.open() as file:
                     archive.addfile(info, file)
                     file.expect_end()
@@ -187,16 +187,18 @@ def _local(name: str) -> str:
     return os.fsdecode(name.encode(errors="surrogateescape"))
 
 
-def _walk(folder: Path, parent: str, ignore: Ignore, matches: tuple[bool, ...]) -> Iterator[Entry]:
+def _walk(
+    folder: Path, parent: str, ignore: DockerIgnore, matches: tuple[bool, ...]
+) -> Iterator[Entry]:
     """The entries below one folder, which is called `parent` in the context."""
-    with _reading(parent or str(folder)):
+    with _read_errors(parent or str(folder)):
         found = os.listdir(folder / _local(parent))  # noqa: PTH208 - names, without a Path each
     for name in sorted(map(_utf8, found)):
         path = f"{parent}/{name}" if parent else name
         excluded, inner = ignore.step(path, matches)
         if (excluded and ignore.closes(path)) or not (entry := _entry(folder / _local(path), path)):
             continue
-        below = _walk(folder, path, ignore, inner) if entry.kind is Kind.FOLDER else iter(())
+        below = _walk(folder, path, ignore, inner) if entry.kind is EntryType.FOLDER else iter(())
         first = next(below, None) if excluded else None
         if first or not excluded:
             yield entry
@@ -207,14 +209,14 @@ def _walk(folder: Path, parent: str, ignore: Ignore, matches: tuple[bool, ...]) 
 
 def _entry(source: Path, path: str) -> Entry | None:
     """What lies there; None for nothing, and for what no context has."""
-    with _reading(path):
+    with _read_errors(path):
         try:
             found = source.lstat()
             kind = _KINDS.get(stat.S_IFMT(found.st_mode))
-            target = _utf8(os.readlink(source)) if kind is Kind.LINK else ""  # noqa: PTH115 - as written
+            target = _utf8(os.readlink(source)) if kind is EntryType.LINK else ""  # noqa: PTH115 - as written
         except (FileNotFoundError, NotADirectoryError):
             return None
-    size = found.st_size if kind is Kind.FILE else 0
+    size = found.st_size if kind is EntryType.FILE else 0
     if kind is None:
         return None
     mode = stat.S_IMODE(found.st_mode)

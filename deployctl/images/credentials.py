@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deployctl.clients import process
-from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.auth import Credentials
 from deployctl.core.errors import DeployctlError, ProgramError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
@@ -30,41 +30,43 @@ _TOKEN_USER = "<token>"
 _HELPER_SECONDS = 60.0
 
 
-class LoginUnusable(DeployctlError):
+class CredentialsError(DeployctlError):
     """Docker's file of logins, or a program that keeps them, is of no use."""
 
     code = "DC720"
 
 
-def host_of(key: str) -> str:
+def registry_host(key: str) -> str:
     """The registry that a URL or host stands for, as names of images begin with it."""
     host = key.partition("://")[2] or key
     host = host.partition("/")[0]
     return DOCKER_HUB if host in _HUB_HOSTS else host
 
 
-class Logins:
+class CredentialStore:
     """Finds logins; for many threads."""
 
-    def __init__(self, env: Mapping[str, str], given: Mapping[str, Login] | None = None) -> None:
+    def __init__(
+        self, env: Mapping[str, str], given: Mapping[str, Credentials] | None = None
+    ) -> None:
         """`env`: DOCKER_CONFIG or HOME says where Docker's file is; `given`: logins by registry
         that come before it."""
         folder = env.get("DOCKER_CONFIG") or Path(env.get("HOME") or Path.home()) / ".docker"
         self._path = Path(folder) / "config.json"
         self._env = env
-        self._known: dict[str, Login | None] = dict(given or {})
-        self._of_images: dict[tuple[str, str], Login] = {}
+        self._known: dict[str, Credentials | None] = dict(given or {})
+        self._of_images: dict[tuple[str, str], Credentials] = {}
         self._config: Json = None
         self._lock = threading.Lock()
 
-    def give(self, name: Reference, login: builder.Login) -> None:
+    def give(self, name: Reference, login: builder.StepCredentials) -> None:
         """From now on this is the login for the repository of this image, if it is for its
         registry."""
-        for found in given_login(name, login).values():
+        for found in matching_credentials(name, login).values():
             with self._lock:
                 self._of_images[name.registry, name.repository] = found
 
-    def of(self, registry: str, repository: str = "") -> Login | None:
+    def of(self, registry: str, repository: str = "") -> Credentials | None:
         """The login for a registry (`docker.io`, `registry.example.com:5000`), or for a repository
         there that has one of its own; None: as anybody.
 
@@ -77,10 +79,10 @@ class Logins:
                 self._known[registry] = self._find(registry)
             return self._known[registry]
 
-    def _find(self, registry: str) -> Login | None:
+    def _find(self, registry: str) -> Credentials | None:
         config = self._read()
         helpers, auths = _mapping(config, "credHelpers"), _mapping(config, "auths")
-        named = [name for key, name in helpers.items() if host_of(key) == registry]
+        named = [name for key, name in helpers.items() if registry_host(key) == registry]
         program = named[0] if named else config.get("credsStore")
         kept = self._kept_by(str(program), registry) if program else None
         return kept or self._from_file(auths, registry)
@@ -93,28 +95,30 @@ class Logins:
             except (FileNotFoundError, NotADirectoryError):
                 self._config = {}
             except OSError as error:
-                raise LoginUnusable(f"'{self._path}' cannot be read: {error.strerror}") from error
+                raise CredentialsError(
+                    f"'{self._path}' cannot be read: {error.strerror}"
+                ) from error
             except json.JSONDecodeError as error:
-                raise LoginUnusable(
+                raise CredentialsError(
                     f"line {error.lineno} of '{self._path}' is not JSON: {error.msg}"
                 ) from error
             except UnicodeDecodeError as error:
-                raise LoginUnusable(f"'{self._path}' is not a text in UTF-8") from error
+                raise CredentialsError(f"'{self._path}' is not a text in UTF-8") from error
             if not isinstance(self._config, dict):
-                raise LoginUnusable(f"'{self._path}' does not hold a JSON object")
+                raise CredentialsError(f"'{self._path}' does not hold a JSON object")
         return self._config
 
-    def _from_file(self, auths: Mapping[str, Json], registry: str) -> Login | None:
+    def _from_file(self, auths: Mapping[str, Json], registry: str) -> Credentials | None:
         exact = _HUB_KEY if registry == DOCKER_HUB else registry
         keys = sorted(auths, key=lambda key: key != exact)
-        for key in (key for key in keys if host_of(key) == registry):
+        for key in (key for key in keys if registry_host(key) == registry):
             entry = auths[key] if isinstance(auths[key], dict) else {}
             username, password = entry.get("username") or "", entry.get("password") or ""
             if entry.get("auth"):
                 username, password = self._decoded(str(entry["auth"]), key)
             token = entry.get("identitytoken") or None
             if username or token:
-                return Login(str(username), str(password), token and str(token))
+                return Credentials(str(username), str(password), token and str(token))
         return None
 
     def _decoded(self, auth: str, key: str) -> tuple[str, str]:
@@ -122,13 +126,13 @@ class Logins:
             text = base64.b64decode(auth, validate=True).decode()
             username, password = text.rstrip("\0").split(":", 1)
         except ValueError:  # its message may hold what was decoded
-            raise LoginUnusable(
+            raise CredentialsError(
                 f"the login for '{key}' in '{self._path}' is not base64 of `name:password`",
-                help=f"write it anew with `docker login {host_of(key)}`",
+                help=f"write it anew with `docker login {registry_host(key)}`",
             ) from None
         return username, password
 
-    def _kept_by(self, name: str, registry: str) -> Login | None:
+    def _kept_by(self, name: str, registry: str) -> Credentials | None:
         """What the program `docker-credential-NAME` has for a registry."""
         program = f"docker-credential-{name}"
         key = _HUB_KEY if registry == DOCKER_HUB else registry
@@ -141,7 +145,7 @@ class Logins:
                 input=key,
             )
         except ProgramError as error:
-            raise LoginUnusable(
+            raise CredentialsError(
                 f"the program that '{self._path}' names for logins is of no use: {error.message}",
                 help=f"install `{program}`, or take it out of that file",
             ) from error
@@ -149,15 +153,15 @@ class Logins:
             says = (done.stdout or done.stderr).strip()
             if "not found" in says or "no credentials" in says:
                 return None
-            raise LoginUnusable(f"`{program} get` for '{registry}' failed: {redact(says)[:200]}")
+            raise CredentialsError(f"`{program} get` for '{registry}' failed: {redact(says)[:200]}")
         try:
             found = json.loads(done.stdout)
             username, secret = str(found.get("Username") or ""), str(found.get("Secret") or "")
         except (ValueError, AttributeError):  # what it printed may be the secret
-            raise LoginUnusable(f"`{program} get` printed something that is no JSON") from None
+            raise CredentialsError(f"`{program} get` printed something that is no JSON") from None
         if username == _TOKEN_USER:
-            return Login(identity_token=secret)
-        return Login(username, secret) if secret else None
+            return Credentials(identity_token=secret)
+        return Credentials(username, secret) if secret else None
 
 
 def _mapping(config: Json, key: str) -> Mapping[str, Json]:
@@ -165,8 +169,10 @@ def _mapping(config: Json, key: str) -> Mapping[str, Json]:
     return found if isinstance(found, dict) else {}
 
 
-def given_login(name: Reference, login: builder.Login | None) -> dict[str, Login]:
+def matching_credentials(
+    name: Reference, login: builder.StepCredentials | None
+) -> dict[str, Credentials]:
     """The login that a step names itself, if it is for the registry of this image."""
-    if login and (not login.registry or host_of(login.registry) == name.registry):
-        return {name.registry: Login(login.username, login.password)}
+    if login and (not login.registry or registry_host(login.registry) == name.registry):
+        return {name.registry: Credentials(login.username, login.password)}
     return {}

@@ -12,14 +12,21 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from deployctl.clients.registry.auth import Login
-from deployctl.clients.registry.client import DIGEST, INDEXES, MANIFESTS, Manifest, Pushed, Registry
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import (
+    DIGEST,
+    INDEXES,
+    MANIFESTS,
+    BlobTransfer,
+    Manifest,
+    RegistryClient,
+)
 from deployctl.clients.registry.errors import Denied, RegistryError
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
-from deployctl.images.credentials import Logins
-from deployctl.images.platform import Platform, best, described
+from deployctl.images.credentials import CredentialStore
+from deployctl.images.platform import Platform, best_match, platform_from_config
 from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
 
 _HUB_API = f"registry-1.{DOCKER_HUB}"
@@ -27,7 +34,7 @@ _OF_A_PART = {"digest": str, "size": int, "mediaType": str}
 _OF_A_CONFIG = {"config": dict, "rootfs": dict, "history": list}
 
 
-class NoImage(RegistryError):
+class NotAnImage(RegistryError):
     """What lies under a name is not an image, or none of a kind that is still in use."""
 
     code = "DC718"
@@ -51,7 +58,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedImage:
     """An image for one platform, found in a registry."""
 
     reference: Reference
@@ -72,16 +79,16 @@ class Registries:
 
     def __init__(
         self,
-        logins: Logins,
+        logins: CredentialStore,
         stop: CancellationToken | None = None,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
         self._logins, self._stop, self._backoff = logins, stop or CancellationToken(), backoff
-        self._open: dict[tuple[str, Login | None], Registry] = {}
+        self._open: dict[tuple[str, Credentials | None], RegistryClient] = {}
         self._lock = threading.Lock()
 
-    def at(self, registry: str, repository: str = "") -> Registry:
+    def at(self, registry: str, repository: str = "") -> RegistryClient:
         """The registry of this name, as in a reference, logged in for a repository there.
 
         Raises LoginUnusable.
@@ -90,12 +97,12 @@ class Registries:
         with self._lock:
             if (registry, login) not in self._open:
                 address = _HUB_API if registry == DOCKER_HUB else registry
-                self._open[registry, login] = Registry(
+                self._open[registry, login] = RegistryClient(
                     registry, login, address=address, stop=self._stop, backoff=self._backoff
                 )
             return self._open[registry, login]
 
-    def _of(self, reference: Reference) -> Registry:
+    def _of(self, reference: Reference) -> RegistryClient:
         return self.at(reference.registry, reference.repository)
 
     def close(self) -> None:
@@ -106,7 +113,7 @@ class Registries:
 
     # All these raise RegistryError, LoginUnusable and Interrupted.
 
-    def resolve(self, reference: Reference, platform: Platform | None = None) -> Resolved:
+    def resolve(self, reference: Reference, platform: Platform | None = None) -> ResolvedImage:
         """What is to be run on a platform (None: one like this machine) under a name.
 
         Raises NotInRegistry, NoImage, NoSuchPlatform.
@@ -117,16 +124,16 @@ class Registries:
             _, offered = _parsed(found, reference)
             found = self._manifest(reference, _pick(reference, offered, wanted))
         if found.type not in MANIFESTS:
-            raise NoImage(
+            raise NotAnImage(
                 f"'{reference.familiar()}' cannot be run: it is of type '{found.type}'",
                 help="push the image anew with a Docker of version 1.10 or later",
             )
         manifest, parts = _parsed(found, reference)
         config = self._config(reference, manifest)
-        there = described(config)
-        if there is None or best(wanted, [there]) is None:
+        there = platform_from_config(config)
+        if there is None or best_match(wanted, [there]) is None:
             raise _no_platform(reference, wanted, [there])
-        return Resolved(
+        return ResolvedImage(
             reference=reference,
             digest=found.digest,
             type=found.type,
@@ -142,7 +149,7 @@ class Registries:
         named = reference.digest or reference.tag or LATEST
         return registry.head_manifest(reference.repository, named)
 
-    def find(self, reference: Reference, tell: Callable[[str], None]) -> str | None:
+    def find(self, reference: Reference, on_line: Callable[[str], None]) -> str | None:
         """The same, None also where the registry does not say; that it refuses to is told.
 
         Docker Hub refuses to whoever asks for a name that nobody has.
@@ -151,12 +158,12 @@ class Registries:
             return self.exists(reference)
         except Denied as error:
             if reference.registry != DOCKER_HUB:
-                tell(f"{error.message}, so nobody knows whether it is there")
+                on_line(f"{error.message}, so nobody knows whether it is there")
         except RegistryError:
             pass
         return None
 
-    def copy(self, layer: Layer, source: Reference, target: Reference) -> Pushed:
+    def copy(self, layer: Layer, source: Reference, target: Reference) -> BlobTransfer:
         """Sees that a layer of `source` is in the repository of `target`.
 
         Within a registry it is mounted where that is allowed; else it is read and sent.
@@ -216,8 +223,8 @@ def _is_part(value: Json) -> bool:
 
 def _pick(reference: Reference, manifests: Sequence[Json], wanted: Platform) -> str:
     """The digest of the manifest in an index that fits best. Raises NoSuchPlatform."""
-    offered = [described(each.get("platform")) for each in manifests]
-    place = best(wanted, offered)
+    offered = [platform_from_config(each.get("platform")) for each in manifests]
+    place = best_match(wanted, offered)
     if place is None:
         raise _no_platform(reference, wanted, offered)
     digest: str = manifests[place]["digest"]
@@ -234,5 +241,5 @@ def _no_platform(
     )
 
 
-def _no_image(reference: Reference) -> NoImage:
-    return NoImage(f"what '{reference.familiar()}' leads to is not the description of an image")
+def _no_image(reference: Reference) -> NotAnImage:
+    return NotAnImage(f"what '{reference.familiar()}' leads to is not the description of an image")

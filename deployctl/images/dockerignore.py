@@ -41,7 +41,7 @@ class _Pattern:
     """It began with `!`."""
 
 
-class Ignore:
+class DockerIgnore:
     """The patterns of one context."""
 
     def __init__(self, lines: Iterable[str] = (), name: str = ".dockerignore") -> None:
@@ -55,7 +55,7 @@ class Ignore:
         self._kept = [_plain_beginning(glob) for glob in kept]
 
     @classmethod
-    def read(cls, folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
+    def read(cls, folder: Path, dockerfile: str = "Dockerfile") -> DockerIgnore:
         """Reads `<dockerfile>.dockerignore` or, without one, `.dockerignore`; neither is fine.
 
         Raises BadPattern, also for a file that cannot be read.

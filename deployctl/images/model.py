@@ -14,7 +14,7 @@ Backend = Literal["docker-py", "buildx"]
 """The two values of `build_backend` in the step that builds an image."""
 
 
-class BuilderKind(StrEnum):
+class BuilderChoice(StrEnum):
     """Who builds: the values of `--builder`."""
 
     AUTO = "auto"
@@ -32,7 +32,7 @@ class BuildSpec:
 
     name: str
     """`registry/repository/name` as written, with the default namespace in front."""
-    folder: Path
+    context: Path
     """The build context."""
     dockerfile: str = "Dockerfile"
     """A path in the folder, or `auto`."""

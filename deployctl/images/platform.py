@@ -83,7 +83,7 @@ class Platform:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
 
-def described(about: Json) -> Platform | None:
+def platform_from_config(about: Json) -> Platform | None:
     """The platform that an index or an image's configuration names; None for none."""
     os, architecture = (about or {}).get("os"), (about or {}).get("architecture")
     if not os or not architecture or "unknown" in (os, architecture):
@@ -91,7 +91,7 @@ def described(about: Json) -> Platform | None:
     return Platform.of(str(os), str(architecture), str(about.get("variant") or ""))
 
 
-def best(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
+def best_match(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
     """The place of the best fit among what is offered; None if nothing fits."""
     places = list(offered)
     return next((places.index(each) for each in wanted.runs() if each in places), None)

@@ -1,4 +1,4 @@
-"""What a recipe's build is given: the Dockerfile's text, and the files of the folder that it sees.
+"""What a spec's build is given: the Dockerfile's text, and the files of the folder that it sees.
 
 The text can lie outside the folder, or be made up (`dockerfile: auto`); nothing is ever written
 into the folder. An engine wants to find it in the context all the same: there it has a name of its
@@ -16,18 +16,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from deployctl.images.context import Entry, Kind, entries, sent, tar
+from deployctl.images.context import Entry, EntryType, walk_context, with_engine_files, write_tar
 from deployctl.images.dockerfile import auto
 from deployctl.images.dockerfile.parser import Dockerfile, parse
 from deployctl.images.dockerfile.stages import BadDockerfile
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.model import AUTO, BuildSpec
 
 _IGNORE = ".dockerignore"
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
+class ProjectVersions:
     """What the project runs with; the base image of `dockerfile: auto` is chosen by them."""
 
     prefect: str
@@ -37,7 +37,7 @@ class Versions:
 
 
 @dataclass(frozen=True)
-class Source:
+class BuildSource:
     """The input of one build."""
 
     folder: Path
@@ -59,11 +59,11 @@ class Source:
         """Writes the context as engines want it, a tar archive, and gives the Dockerfile's name
         in it. Raises Unreadable."""
         if self.path is not None:
-            tar(sent(self.entries, self.folder, self.path, _IGNORE), out)
+            write_tar(with_engine_files(self.entries, self.folder, self.path, _IGNORE), out)
             return self.path
         name = f".dockerfile.{hashlib.sha256(self.text.encode()).hexdigest()[:20]}"
         with tempfile.TemporaryDirectory() as folder:
-            tar(self._with_dockerfile(name, Path(folder)), out)
+            write_tar(self._with_dockerfile(name, Path(folder)), out)
         return name
 
     def _with_dockerfile(self, name: str, folder: Path) -> list[Entry]:
@@ -78,23 +78,23 @@ class Source:
         for path, text in ((name, self.text), (_IGNORE, lines)):
             source = folder / path
             source.write_bytes(text.encode(errors="surrogateescape"))
-            found = seen.get(path) or Entry(path, Kind.FILE, 0o644, 0, "", source)
+            found = seen.get(path) or Entry(path, EntryType.FILE, 0o644, 0, "", source)
             size = source.stat().st_size
             seen[path] = replace(
-                found, kind=Kind.FILE, size=size, target="", source=source, changed=0
+                found, kind=EntryType.FILE, size=size, target="", source=source, changed=0
             )
         return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
 
 
-def read(recipe: BuildSpec, versions: Callable[[], Versions]) -> Source:
-    """Finds out what a recipe's build is given; `versions` is asked only for `dockerfile: auto`.
+def read_source(spec: BuildSpec, versions: Callable[[], ProjectVersions]) -> BuildSource:
+    """Finds out what a spec's build is given; `versions` is asked only for `dockerfile: auto`.
 
     Raises BadDockerfile if there is no Dockerfile, BadPattern and Unreadable.
     """
-    folder = recipe.folder
+    folder = spec.context
     if not folder.is_dir():
-        raise BadDockerfile(f"there is no folder '{folder}' to build '{recipe.name}' from")
-    if recipe.dockerfile == AUTO:
+        raise BadDockerfile(f"there is no folder '{folder}' to build '{spec.name}' from")
+    if spec.dockerfile == AUTO:
         project = versions()
         text = auto.dockerfile(
             folder.resolve().name,
@@ -102,16 +102,16 @@ def read(recipe: BuildSpec, versions: Callable[[], Versions]) -> Source:
             python=project.python,
             requirements=(folder / auto.REQUIREMENTS).is_file(),
         )
-        seen = entries(folder, Ignore.read(folder))
-        return Source(folder, text, None, "the Dockerfile of `auto`", seen)
-    text = _text(recipe)
-    path = _path_inside(folder, recipe.dockerfile)
-    seen = entries(folder, Ignore.read(folder, recipe.dockerfile))
-    return Source(folder, text, path, recipe.dockerfile, seen)
+        seen = walk_context(folder, DockerIgnore.read(folder))
+        return BuildSource(folder, text, None, "the Dockerfile of `auto`", seen)
+    text = _text(spec)
+    path = _path_inside(folder, spec.dockerfile)
+    seen = walk_context(folder, DockerIgnore.read(folder, spec.dockerfile))
+    return BuildSource(folder, text, path, spec.dockerfile, seen)
 
 
-def _text(recipe: BuildSpec) -> str:
-    path = recipe.folder / recipe.dockerfile
+def _text(spec: BuildSpec) -> str:
+    path = spec.context / spec.dockerfile
     try:
         return path.read_bytes().decode()
     except OSError as error:

@@ -16,8 +16,8 @@ from typing import Any
 from deployctl.clients.registry.errors import Denied
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
-from deployctl.images.builder import Login
-from deployctl.images.credentials import given_login
+from deployctl.images.builder import StepCredentials
+from deployctl.images.credentials import matching_credentials
 from deployctl.images.model import AUTO, Backend, BuildSpec, Image
 from deployctl.images.reference import LATEST, Reference
 from deployctl.steps.context import StepContext
@@ -42,13 +42,13 @@ def build_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[st
     recipe = recipe_of(inputs, place.folder, place.namespace)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
         _keep_dockerfile(place, recipe, inputs.get("dockerfile_output_path"))
-    image = place.images.make(recipe)
+    image = place.images.build(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id}
 
 
 def _keep_dockerfile(place: StepContext, recipe: BuildSpec, name: Json) -> None:
     path = place.folder / str(name or "Dockerfile.generated")
-    if text := place.images.dockerfile(recipe):
+    if text := place.images.dockerfile_text(recipe):
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
@@ -63,13 +63,13 @@ def log_in(place: StepContext, built: Mapping[str, Json], pushed: Mapping[str, J
     name = full_name(str(built["image_name"]), place.namespace)
     login = _login(pushed["credentials"])
     if login and _published(pushed, place.namespace)[0] == name:
-        place.images.log_in(name, login)
+        place.images.use_credentials(name, login)
 
 
 def find_pushed_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
     name, tag, more = _published(inputs, place.namespace)
-    image = place.images.find_published(name, tag, more)
+    image = place.images.find_pushed(name, tag, more)
     return _told(image, more) if image else None
 
 
@@ -78,9 +78,9 @@ def push_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str
     name, tag, more = _published(inputs, place.namespace)
     login = _login(inputs.get("credentials"))
     try:
-        image = place.images.publish(name, tag, more, login)
+        image = place.images.push(name, tag, more, login)
     except Denied as error:
-        if login and given_login(Reference.parse(name), login):
+        if login and matching_credentials(Reference.parse(name), login):
             error.help = (
                 f"the step's own `credentials`, of '{login.username}', are wrong or may not push"
                 " there; they come before the login of Docker"
@@ -134,7 +134,7 @@ def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Build
     target = rest.pop("target", None)
     return BuildSpec(
         name=name,
-        folder=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
+        context=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
         dockerfile=str(inputs.get("dockerfile") or "Dockerfile"),
         tag=str(inputs["tag"]) if inputs.get("tag") else None,
         additional_tags=_tags(name, inputs.get("tag"), inputs.get("additional_tags")),
@@ -191,11 +191,11 @@ def _first(rest: dict[str, Json], names: Sequence[str]) -> Json:
     return next((value for value in found if value), None)
 
 
-def _login(credentials: Json) -> Login | None:
+def _login(credentials: Json) -> StepCredentials | None:
     if not credentials:
         return None
     try:
-        return Login(
+        return StepCredentials(
             str(credentials["username"]),
             str(credentials["password"]),
             str(credentials.get("registry_url") or ""),

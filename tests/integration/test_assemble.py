@@ -12,11 +12,11 @@ import pytest
 
 from deployctl.images.daemonless.assembler import AssembleBuilder
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.support.docker_engine import DockerEngine
 from tests.support.registry import LocalRegistry
 
-VERSIONS = Versions("3.8.8", "3.11")
+VERSIONS = ProjectVersions("3.8.8", "3.11")
 BASE = r"""
 FROM box:1
 ENV A=base PATH=/bin:/usr/bin
@@ -70,13 +70,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Iterator[AssembleBuilder]:
-    with AssembleBuilder(env={"HOME": str(tmp_path)}, tell=lambda *_: None) as made:
+    with AssembleBuilder(env={"HOME": str(tmp_path)}, on_output=lambda *_: None) as made:
         yield made
 
 
 def assembled(builder: AssembleBuilder, folder: Path, name: str, **more: Any) -> Image:
-    recipe = BuildSpec(name, folder, tag="1", **more)
-    return builder.push(builder.build(recipe, read(recipe, lambda: VERSIONS), None), ["1"], None)
+    spec = BuildSpec(name, folder, tag="1", **more)
+    return builder.push(builder.build(spec, read_source(spec, lambda: VERSIONS), None), ["1"], None)
 
 
 def files_of(engine: DockerEngine, image: str) -> dict[str, tuple[Any, ...]]:

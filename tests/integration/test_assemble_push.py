@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.auth import Login as RegistryLogin
-from deployctl.clients.registry.client import DOCKER_MANIFEST, Registry
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import DOCKER_MANIFEST, RegistryClient
 from deployctl.clients.registry.errors import Denied, NotInRegistry
-from deployctl.images.builder import Login
-from deployctl.images.credentials import Logins
-from deployctl.images.daemonless.assembler import AssembleBuilder, CannotAssemble, NotBuilt
+from deployctl.images.builder import StepCredentials
+from deployctl.images.credentials import CredentialStore
+from deployctl.images.daemonless.assembler import AssembleBuilder, CannotAssemble, ImageNotBuilt
 from deployctl.images.daemonless.copy_destination import NeedsEngine
-from deployctl.images.distribution import NoSuchPlatform, Registries, Resolved
+from deployctl.images.distribution import NoSuchPlatform, Registries, ResolvedImage
 from deployctl.images.model import BuildSpec, Image
 from deployctl.images.reference import Reference
-from deployctl.images.source import Source, Versions, read
+from deployctl.images.source import BuildSource, ProjectVersions, read_source
 from tests.support.blobs import host
 from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER, LocalRegistry, add_image
@@ -39,10 +39,12 @@ class Project:
         self.host = host(proxy)
         self.base = f"{self.host}/{name}/base:1"
         self.lines: list[str] = []
-        self.builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda _, s: self.lines.append(s))
+        self.builder = AssembleBuilder(
+            env={"HOME": "/"}, on_output=lambda _, s: self.lines.append(s)
+        )
         (folder / "flow.py").write_text("1\n")
         self.write(FLOW)
-        client = Registry(self.host)
+        client = RegistryClient(self.host)
         add_image(client, f"{name}/base", "1", [b"one layer", b"another"], platform="linux/amd64")
         client.close()
         proxy.clear()
@@ -50,18 +52,18 @@ class Project:
     def write(self, text: str) -> None:
         (self.folder / "Dockerfile").write_text(f"FROM {self.base}\n{text}")
 
-    def recipe(self, **more: Any) -> BuildSpec:
+    def spec(self, **more: Any) -> BuildSpec:
         fields = {"name": f"{self.host}/{self.repository}/app", "platform": "linux/amd64"}
         return BuildSpec(**{**fields, "folder": self.folder, "tag": "1", **more})
 
-    def source(self, recipe: BuildSpec) -> Source:
-        return read(recipe, lambda: Versions("3.8.8", "3.11"))
+    def source(self, spec: BuildSpec) -> BuildSource:
+        return read_source(spec, lambda: ProjectVersions("3.8.8", "3.11"))
 
     def build(self, content: str | None = None, **more: Any) -> Image:
-        recipe = self.recipe(**more)
-        return self.builder.build(recipe, self.source(recipe), content)
+        spec = self.spec(**more)
+        return self.builder.build(spec, self.source(spec), content)
 
-    def push(self, *tags: str, login: Login | None = None, **more: Any) -> Image:
+    def push(self, *tags: str, login: StepCredentials | None = None, **more: Any) -> Image:
         return self.builder.push(self.build(**more), tags or ("1",), login)
 
     @property
@@ -82,8 +84,8 @@ def project(
         made.builder.close()
 
 
-def resolved(image: Image, logins: Logins | None = None) -> Resolved:
-    registries = Registries(logins or Logins({"HOME": "/"}))
+def resolved(image: Image, logins: CredentialStore | None = None) -> ResolvedImage:
+    registries = Registries(logins or CredentialStore({"HOME": "/"}))
     try:
         return registries.resolve(Reference.parse(image.pinned))
     finally:
@@ -95,7 +97,7 @@ def test_the_same_files_are_the_same_image(project: Project) -> None:
     os.utime(project.folder / "flow.py", (1, 1))
     (project.folder / "Dockerfile").touch()
     project.builder.close()
-    project.builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda *_: None)
+    project.builder = AssembleBuilder(env={"HOME": "/"}, on_output=lambda *_: None)
     assert project.push() == first
 
 
@@ -123,7 +125,7 @@ def test_the_layers_of_the_base_lie_below(project: Project) -> None:
 
 def test_media_types_are_those_of_the_base(project: Project) -> None:
     base = resolved(Image(project.base.rpartition(":")[0], "1"))
-    client = Registry(project.host)
+    client = RegistryClient(project.host)
     content = client.manifest(base.reference.repository, base.digest).content
     as_docker = content.replace(b"oci.image.manifest.v1", b"docker.distribution.manifest.v2")
     client.put_manifest(base.reference.repository, "1", as_docker, DOCKER_MANIFEST)
@@ -137,23 +139,23 @@ def test_a_base_of_another_registry_is_sent_along(
     project: Project, closed_registry: LocalRegistry
 ) -> None:
     name = f"{closed_registry.host}/{project.repository}"
-    login = Login(USER, PASSWORD, closed_registry.host)
+    login = StepCredentials(USER, PASSWORD, closed_registry.host)
     image = project.push(name=name, login=login)
-    logins = Logins({}, {closed_registry.host: RegistryLogin(USER, PASSWORD)})
+    logins = CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)})
     assert resolved(image, logins).digest == image.digest
 
 
 def test_a_wrong_password_is_said(project: Project, closed_registry: LocalRegistry) -> None:
     name = f"{closed_registry.host}/{project.repository}"
     with pytest.raises(Denied, match=closed_registry.host):
-        project.push(name=name, login=Login(USER, "wrong"))
+        project.push(name=name, login=StepCredentials(USER, "wrong"))
 
 
 def test_it_is_found_by_its_content_and_gets_other_tags(project: Project) -> None:
-    assert project.builder.find(project.recipe(), "content-1") is None
+    assert project.builder.find(project.spec(), "content-1") is None
     pushed = project.push(content="content-1")
     project.proxy.clear()
-    found = project.builder.find(project.recipe(tag="2"), "content-1")
+    found = project.builder.find(project.spec(tag="2"), "content-1")
     assert found == Image(pushed.name, "2", pushed.digest, built=False)
     project.builder.push(found, ["2", "3"], None)
     assert project.uploads == 0
@@ -174,12 +176,12 @@ def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
             "import sys",
             "from pathlib import Path",
             "from deployctl.images.daemonless.assembler import AssembleBuilder",
-            "from deployctl.images.model import Recipe",
-            "from deployctl.images.source import read",
+            "from deployctl.images.model import BuildSpec",
+            "from deployctl.images.source import read_source",
             "name, folder = sys.argv[1:]",
-            "recipe = Recipe(name, Path(folder), tag='1', platform='linux/amd64')",
-            "builder = AssembleBuilder(env={'HOME': '/'}, tell=print)",
-            "builder.push(builder.build(recipe, read(recipe, None), None), ['1'], None)",
+            "spec = BuildSpec(name, Path(folder), tag='1', platform='linux/amd64')",
+            "builder = AssembleBuilder(env={'HOME': '/'}, on_output=print)",
+            "builder.push(builder.build(spec, read_source(spec, None), None), ['1'], None)",
         ]
     )
     project.proxy.hang(method="PUT", path="/manifests/1")
@@ -254,5 +256,5 @@ def test_a_platform_that_is_not_there_is_said(project: Project) -> None:
 
 
 def test_what_was_not_built_is_not_pushed(project: Project) -> None:
-    with pytest.raises(NotBuilt, match="app:1"):
+    with pytest.raises(ImageNotBuilt, match="app:1"):
         project.builder.push(Image(f"{project.host}/app", "1", built=False), ["1"], None)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployctl.clients.registry.client import Registry
+from deployctl.clients.registry.client import RegistryClient
 from tests.integration.conftest import Cli
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.environment import isolated
@@ -48,7 +48,7 @@ def base(docker_engine: DockerEngine, registry: LocalRegistry) -> str:
 @pytest.fixture
 def plain_base(registry: LocalRegistry) -> str:
     """An image in the registry that nobody has to unpack."""
-    client = Registry(registry.host)
+    client = RegistryClient(registry.host)
     add_image(client, "build/plain", "1", [b"a layer"])
     client.close()
     return f"{registry.host}/build/plain:1"
@@ -76,7 +76,7 @@ class Repository:
         self.name = f"{registry.host}/{path}"
         self._path = path
         self._list = f"{registry.url}/v2/{path}/tags/list"
-        self._client = Registry(registry.host)
+        self._client = RegistryClient(registry.host)
 
     @property
     def tags(self) -> list[str]:

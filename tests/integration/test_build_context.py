@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployctl.images import context
-from deployctl.images.context import Entry, entries, sent
+from deployctl.images.context import Entry, walk_context, with_engine_files
 from deployctl.images.dockerfile.parser import parse
-from deployctl.images.dockerfile.stages import Given, pairs, resolve
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.dockerfile.stages import BuildParameters, expand_instructions, parse_pairs
+from deployctl.images.dockerignore import DockerIgnore
 from tests.support.docker_engine import PATH, DockerEngine, lacks
 from tests.support.ignore_cases import KEPT, LEFT_OUT, TREE, plant
 
@@ -143,10 +143,10 @@ def planted(folder: Path) -> Path:
     return folder
 
 
-def archived(folder: Path, ignore: Ignore) -> io.BytesIO:
+def archived(folder: Path, ignore: DockerIgnore) -> io.BytesIO:
     out = io.BytesIO()
-    seen = entries(folder, ignore)
-    context.tar(sent(seen, folder, "Dockerfile", ".dockerignore"), out)
+    seen = walk_context(folder, ignore)
+    context.write_tar(with_engine_files(seen, folder, "Dockerfile", ".dockerignore"), out)
     out.seek(0)
     return out
 
@@ -154,23 +154,23 @@ def archived(folder: Path, ignore: Ignore) -> io.BytesIO:
 def test_the_engine_unpacks_our_archive_to_the_same_files(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
-    ignore = Ignore()
+    ignore = DockerIgnore()
     image = engine_build(engine, archived(planted(tmp_path), ignore))
-    assert layers_of(engine, image) == ours(entries(tmp_path, ignore))
+    assert layers_of(engine, image) == ours(walk_context(tmp_path, ignore))
 
 
 def test_what_the_engine_reads_itself_is_in_no_image(engine: DockerEngine, tmp_path: Path) -> None:
     planted(tmp_path)
     (tmp_path / ".dockerignore").write_text("Dockerfile\n.dockerignore\nsub")
-    ignore = Ignore.read(tmp_path)
+    ignore = DockerIgnore.read(tmp_path)
     image = engine_build(engine, archived(tmp_path, ignore))
-    assert layers_of(engine, image) == ours(entries(tmp_path, ignore))
+    assert layers_of(engine, image) == ours(walk_context(tmp_path, ignore))
 
 
 def test_buildkit_sees_the_same_files(buildkit: BuildKit, tmp_path: Path) -> None:
     (planted(tmp_path) / "\udcff\udcfe").unlink()  # BuildKit takes no names but UTF-8
     (tmp_path / "script").chmod(0o4755)  # of which the engine's own builder keeps 755
-    assert buildkit.build(tmp_path) == ours(entries(tmp_path, Ignore()))
+    assert buildkit.build(tmp_path) == ours(walk_context(tmp_path, DockerIgnore()))
 
 
 def test_buildkit_prefers_the_dockerfiles_own_ignore_file(
@@ -180,7 +180,7 @@ def test_buildkit_prefers_the_dockerfiles_own_ignore_file(
     (tmp_path / "\udcff\udcfe").unlink()
     (tmp_path / ".dockerignore").write_text("secret")
     (tmp_path / "Dockerfile.dockerignore").write_text("script")
-    assert buildkit.build(tmp_path) == ours(entries(tmp_path, Ignore.read(tmp_path)))
+    assert buildkit.build(tmp_path) == ours(walk_context(tmp_path, DockerIgnore.read(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_any_tree_with_any_patterns(
             place.write_text(path)
     (folder / "Dockerfile").write_text(COPY_ALL)
     (folder / ".dockerignore").write_text("\n".join(lines))
-    theirs, mine = buildkit.build(folder), ours(entries(folder, Ignore.read(folder)))
+    theirs, mine = buildkit.build(folder), ours(walk_context(folder, DockerIgnore.read(folder)))
     # Of a folder whose files are all left out, engines of 2021 keep the folder; today's do not.
     assert without_folders(theirs) == without_folders(mine)
 
@@ -277,7 +277,7 @@ def test_buildkit_replaces_variables_alike(
 def test_the_engine_replaces_variables_alike(engine: DockerEngine, tmp_path: Path) -> None:
     text = SUBSTITUTED.replace("FROM first\n", "")  # it forgets the arguments of that stage
     (tmp_path / "Dockerfile").write_text(text)
-    image = engine_build(engine, archived(tmp_path, Ignore()), buildargs={"USED": "given"})
+    image = engine_build(engine, archived(tmp_path, DockerIgnore()), buildargs={"USED": "given"})
     assert_alike(engine, image, text)
 
 
@@ -286,17 +286,17 @@ def assert_alike(engine: DockerEngine, image: str, text: str) -> None:
     config = engine.client.api.inspect_image(image)["Config"]
     parsed = parse(text)
     assert parsed.problems == ()
-    told = Given({"USED": "given", "NOT_DECLARED": "1"}, "linux/amd64", "linux/amd64")
+    told = BuildParameters({"USED": "given", "NOT_DECLARED": "1"}, "linux/amd64", "linux/amd64")
     env: dict[str, str] = {}
     labels: dict[str, str] = {}
     last = {}
-    for instruction in resolve(parsed, parsed.stages, told, {}):
+    for instruction in expand_instructions(parsed, parsed.stages, told, {}):
         last[instruction.keyword] = list(instruction.words)
         if instruction.keyword == "ENV":
-            env |= pairs(instruction.words)
+            env |= parse_pairs(instruction.words)
         elif instruction.keyword == "LABEL":
-            labels |= pairs(instruction.words)
-    theirs = pairs(config["Env"])
+            labels |= parse_pairs(instruction.words)
+    theirs = parse_pairs(config["Env"])
     theirs.pop("PATH", None)  # the builder's own
     assert theirs == env
     assert config["Labels"] == labels
@@ -325,5 +325,5 @@ def test_a_file_of_more_than_two_gigabytes_is_written(tmp_path: Path) -> None:
             return len(data)
 
     sink = Sink()
-    context.tar(entries(tmp_path, Ignore()), sink)  # type: ignore[arg-type]
+    context.write_tar(walk_context(tmp_path, DockerIgnore()), sink)  # type: ignore[arg-type]
     assert sink.written > size

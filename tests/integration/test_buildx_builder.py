@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from deployctl.clients.docker import Engine
-from deployctl.images.builder import Login
+from deployctl.images.builder import StepCredentials
 from deployctl.images.docker.engine import DockerBuilder
 from deployctl.images.docker.engine_errors import BuildFailed
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.support import registry as registries
 from tests.support.cluster.tools import CACHE
 from tests.support.docker_engine import DockerEngine
@@ -44,14 +44,14 @@ class Stage:
         }
         self.lines: list[str] = []
         self.builder = DockerBuilder(
-            self.engine, env=self.env, tell=lambda _, line: self.lines.append(line)
+            self.engine, env=self.env, on_output=lambda _, line: self.lines.append(line)
         )
 
-    def build(self, dockerfile: str, **recipe: Any) -> Image:
+    def build(self, dockerfile: str, **spec: Any) -> Image:
         (self.folder / "Dockerfile").write_text(dockerfile)
-        named = {"name": "team/app", "options": LOCAL, **recipe}
-        wanted = BuildSpec(folder=self.folder, backend="buildx", **named)
-        source = read(wanted, lambda: Versions("3.8.8", "3.11"))
+        named = {"name": "team/app", "options": LOCAL, **spec}
+        wanted = BuildSpec(context=self.folder, backend="buildx", **named)
+        source = read_source(wanted, lambda: ProjectVersions("3.8.8", "3.11"))
         return self.builder.build(wanted, source, "content-1")
 
 
@@ -103,7 +103,7 @@ def test_an_image_is_pushed_while_it_is_built_or_after(stage: Stage) -> None:
     with LocalRegistry() as registry:
         name = f"{registry.host}/team/app"
         built = stage.build("FROM scratch\nCOPY . /\n", name=name)
-        after = stage.builder.push(built, ["1"], Login("any", "body"))
+        after = stage.builder.push(built, ["1"], StepCredentials("any", "body"))
         assert after.digest
         pushing = {**LOCAL, "push": True, "provenance": False}
         during = stage.build("FROM scratch\nCOPY . /\n", name=name, options=pushing)

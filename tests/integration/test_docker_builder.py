@@ -15,22 +15,22 @@ import pytest
 from docker.errors import APIError
 
 from deployctl.clients.docker import Engine
-from deployctl.clients.registry.auth import Login as RegistryLogin
-from deployctl.clients.registry.client import Registry
-from deployctl.clients.registry.errors import Denied, RegistryUnreachable, WrongContent
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import RegistryClient
+from deployctl.clients.registry.errors import Denied, DigestMismatch, RegistryUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
-from deployctl.images.builder import Login
+from deployctl.images.builder import StepCredentials
 from deployctl.images.docker.engine import DockerBuilder
 from deployctl.images.docker.engine_errors import BadOption, BuildFailed, NeedsBuildKit, NoSuchImage
 from deployctl.images.model import AUTO, BuildSpec, Image
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.support import registry as registries
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.registry import PASSWORD, USER, LocalRegistry
 
 WRONG = "not-the-password"
-VERSIONS = Versions("3.8.8", "3.11")
+VERSIONS = ProjectVersions("3.8.8", "3.11")
 LOCAL: Mapping[str, Any] = {"pull": False, "network_mode": "host"}
 
 
@@ -55,7 +55,7 @@ class Stage:
         self.stop = CancellationToken()
         env = {"HOME": str(folder), "DOCKER_HOST": docker_engine.url}
         self.builder = DockerBuilder(
-            self.engine, env=env, tell=lambda _, line: self.lines.append(line), stop=self.stop
+            self.engine, env=env, on_output=lambda _, line: self.lines.append(line), stop=self.stop
         )
 
     def close(self) -> None:
@@ -66,12 +66,12 @@ class Stage:
         for name, text in files.items():
             (self.folder / name.replace("__", ".")).write_text(text)
 
-    def build(self, content: str | None = None, **recipe: Any) -> Image:
-        wanted = self.recipe(**recipe)
-        return self.builder.build(wanted, read(wanted, lambda: VERSIONS), content)
+    def build(self, content: str | None = None, **spec: Any) -> Image:
+        wanted = self.spec(**spec)
+        return self.builder.build(wanted, read_source(wanted, lambda: VERSIONS), content)
 
-    def recipe(self, name: str = "team/app", **recipe: Any) -> BuildSpec:
-        return BuildSpec(name, self.folder, **{"options": LOCAL, **recipe})
+    def spec(self, name: str = "team/app", **spec: Any) -> BuildSpec:
+        return BuildSpec(name, self.folder, **{"options": LOCAL, **spec})
 
     def files(self, image: Image) -> list[str]:
         """The files of the image's last layer."""
@@ -136,7 +136,7 @@ def test_an_image_without_a_tag_gets_one_of_its_content_or_of_its_id(stage: Stag
 def test_what_is_in_the_engine_is_found_by_its_content_and_tagged_anew(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\n")
     built = stage.build("content-3", tag="1")
-    found = stage.builder.find(stage.recipe(tag="2", additional_tags=("new",)), "content-3")
+    found = stage.builder.find(stage.spec(tag="2", additional_tags=("new",)), "content-3")
     assert found == Image("team/app", "2", None, built.id, built=False)
     assert {"team/app:2", "team/app:new"} <= set(stage.client.images.get(built.id).tags)
 
@@ -148,7 +148,7 @@ def test_an_image_on_top_of_another_is_not_taken_for_that(stage: Stage) -> None:
     stage.write(Dockerfile="FROM below:1\nLABEL above=1\n")
     stage.build(tag="above")
     stage.client.images.remove("team/app:content-8")
-    assert stage.builder.find(stage.recipe(name="127.0.0.1:1/team/app"), "content-8") is None
+    assert stage.builder.find(stage.spec(name="127.0.0.1:1/team/app"), "content-8") is None
 
 
 @pytest.mark.parametrize("ignore", [None, "junk\n", "junk\n.dockerignore\n", "junk"])
@@ -225,19 +225,19 @@ def test_a_silent_build_ends_when_a_stop_is_asked(stage: Stage) -> None:
     stage.write(Dockerfile='FROM box:1\nRUN ["/box", "print=begun", "sleep=30"]\n')
     told = stage.lines.append
 
-    def tell(_: str, line: str) -> None:
+    def on_output(_: str, line: str) -> None:
         told(line)
         if line == "begun":
             stage.stop.request()
 
-    stage.builder._tell = tell
+    stage.builder._on_output = on_output
     with pytest.raises(Interrupted):
         stage.build()
 
 
 def digests(registry: LocalRegistry, repository: str, *tags: str) -> set[str | None]:
     """What the tags lead to."""
-    asked = Registry(registry.host, RegistryLogin(USER, PASSWORD))
+    asked = RegistryClient(registry.host, Credentials(USER, PASSWORD))
     try:
         return {asked.head_manifest(repository, tag) for tag in tags}
     finally:
@@ -259,7 +259,9 @@ def test_an_image_is_pushed_under_all_tags_and_that_of_its_content(
     name = f"{registry.host}/team/app"
     stage.write(Dockerfile="FROM box:1\nCOPY a /\n", a="pushed")
     built = stage.build("content-4", name=name, tag="1")
-    pushed = stage.builder.push(built, ["1", "latest"], Login(USER, PASSWORD, registry.url))
+    pushed = stage.builder.push(
+        built, ["1", "latest"], StepCredentials(USER, PASSWORD, registry.url)
+    )
     assert pushed.digest
     assert pushed.pinned == f"{name}:1@{pushed.digest}"
     assert digests(registry, "team/app", "1", "latest", "content-4") == {pushed.digest}
@@ -274,16 +276,16 @@ def test_what_only_the_registry_has_is_found_there_and_tagged_anew(
     built = stage.build("content-5", name=name)
     pushed = stage.builder.push(built, ["content-5"], None)
     stage.client.images.remove(built.id, force=True)
-    found = stage.builder.find(stage.recipe(name=name, tag="new"), "content-5")
+    found = stage.builder.find(stage.spec(name=name, tag="new"), "content-5")
     assert found == Image(name, "new", pushed.digest, built=False)
     assert stage.builder.push(found, ["new"], None) == found
     assert digests(registry, "team/found", "new") == {pushed.digest}
-    assert stage.builder.find(stage.recipe(name=name), "content-none") is None
+    assert stage.builder.find(stage.spec(name=name), "content-none") is None
 
 
-@pytest.mark.parametrize("login", [None, Login(USER, WRONG)])
+@pytest.mark.parametrize("login", [None, StepCredentials(USER, WRONG)])
 def test_a_push_without_the_right_login_is_denied(
-    stage: Stage, registry: LocalRegistry, login: Login | None
+    stage: Stage, registry: LocalRegistry, login: StepCredentials | None
 ) -> None:
     stage.write(Dockerfile="FROM box:1\n")
     built = stage.build("content-6", name=f"{registry.host}/team/denied")
@@ -296,7 +298,7 @@ def test_a_push_without_the_right_login_is_denied(
 def test_a_tag_that_somebody_else_moves_meanwhile_is_found_out(
     stage: Stage, registry: LocalRegistry
 ) -> None:
-    name, login = f"{registry.host}/team/moved", Login(USER, PASSWORD)
+    name, login = f"{registry.host}/team/moved", StepCredentials(USER, PASSWORD)
     stage.write(Dockerfile="FROM box:1\nLABEL whose=theirs\n")
     theirs = stage.builder.push(stage.build(name=name), ["theirs"], login)
     stage.write(Dockerfile="FROM box:1\nLABEL whose=ours\n")
@@ -306,8 +308,8 @@ def test_a_tag_that_somebody_else_moves_meanwhile_is_found_out(
         if line.startswith("x: digest:"):
             stage.builder.push(theirs, ["x"], login)
 
-    stage.builder._tell = move
-    with pytest.raises(WrongContent, match=f"team/moved:x.*{theirs.digest}"):
+    stage.builder._on_output = move
+    with pytest.raises(DigestMismatch, match=f"team/moved:x.*{theirs.digest}"):
         stage.builder.push(ours, ["x"], login)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deployctl.clients.docker import Engine
-from deployctl.clients.registry.client import Registry
+from deployctl.clients.registry.client import RegistryClient
 from deployctl.images.docker.engine import DockerBuilder
 from deployctl.images.docker.engine_errors import BuildFailed
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.support.podman import Podman, lacks
 from tests.support.registry import LocalRegistry
 
@@ -33,13 +33,17 @@ class Stage:
     def __init__(self, podman: Podman, folder: Path) -> None:
         self.engine = Engine(podman.url)
         self.folder = folder
-        self.builder = DockerBuilder(self.engine, env={"HOME": str(folder)}, tell=lambda *_: None)
+        self.builder = DockerBuilder(
+            self.engine, env={"HOME": str(folder)}, on_output=lambda *_: None
+        )
 
-    def build(self, name: str, content: str | None, dockerfile: str, **recipe: Any) -> Image:
+    def build(self, name: str, content: str | None, dockerfile: str, **spec: Any) -> Image:
         (self.folder / "Dockerfile").write_text(dockerfile)
         options = {"pull": False, "network_mode": "none"}
-        wanted = BuildSpec(name, self.folder, options=options, **recipe)
-        return self.builder.build(wanted, read(wanted, lambda: Versions("3", "3")), content)
+        wanted = BuildSpec(name, self.folder, options=options, **spec)
+        return self.builder.build(
+            wanted, read_source(wanted, lambda: ProjectVersions("3", "3")), content
+        )
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_an_image_is_built_pushed_and_found_again(
     (stage.folder / "a").touch()
     built = stage.build(name, "content-1", "FROM box:1\nCOPY a /\n", tag="1")
     pushed = stage.builder.push(built, ["1", "latest"], None)
-    asked = Registry(registry.host)
+    asked = RegistryClient(registry.host)
     found = {asked.head_manifest("podman/app", tag) for tag in ("1", "latest", "content-1")}
     asked.close()
     assert found == {pushed.digest}

@@ -19,14 +19,14 @@ from pathlib import Path
 import pytest
 
 from deployctl.core.cancellation import CancellationToken
-from deployctl.images.credentials import Logins
+from deployctl.images.credentials import CredentialStore
 from deployctl.images.daemonless.assembler import AssembleBuilder
-from deployctl.images.daemonless.layer import Blob
-from deployctl.images.daemonless.wheels import NoWheels, Wanted, install
-from deployctl.images.distribution import Registries, Resolved
+from deployctl.images.daemonless.layer import LayerBlob
+from deployctl.images.daemonless.wheels import NoWheels, WheelSpec, install_wheels
+from deployctl.images.distribution import Registries, ResolvedImage
 from deployctl.images.model import AUTO, BuildSpec, Image
 from deployctl.images.reference import Reference
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.support.registry import LocalRegistry
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -62,7 +62,7 @@ def wheels(tmp_path: Path) -> Path:
     return made
 
 
-Install = Callable[..., Blob]
+Install = Callable[..., LayerBlob]
 
 
 @pytest.fixture
@@ -90,21 +90,21 @@ def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Pat
         Path(env["PATH"]).mkdir()
         (Path(env["PATH"]) / "uv").symlink_to(uv)
 
-    def make(python: str = PYTHON) -> Blob:
-        what = Wanted(tmp_path / "requirements.txt", python, ARCHITECTURE, None)
-        return install(
+    def make(python: str = PYTHON) -> LayerBlob:
+        what = WheelSpec(tmp_path / "requirements.txt", python, ARCHITECTURE, None)
+        return install_wheels(
             what,
             tmp_path / "layer",
             env=env,
             python=lambda: sys.executable,
             stop=CancellationToken(),
-            tell=lambda *_: None,
+            on_line=lambda *_: None,
         )
 
     return make
 
 
-def unpacked(layer: Blob, folder: Path) -> Path:
+def unpacked(layer: LayerBlob, folder: Path) -> Path:
     """The folder that is `/opt/deployctl` in an image."""
     assert layer.path
     with tarfile.open(layer.path, "r:gz") as tar:
@@ -181,13 +181,15 @@ def test_an_automatic_image_has_its_requirements_below_the_project(
         f"FROM scratch\nENV PYTHON_VERSION={PYTHON}.1 PATH=/usr/local/bin\nWORKDIR /opt/prefect\n"
     )
     pythons = iter([sys.executable])
-    with AssembleBuilder(env=env, tell=lambda *_: None, python=lambda: next(pythons)) as builder:
+    with AssembleBuilder(
+        env=env, on_output=lambda *_: None, python=lambda: next(pythons)
+    ) as builder:
 
         def pushed(name: str, dockerfile: str) -> Image:
-            recipe = BuildSpec(name, project, dockerfile, tag="1")
-            source = read(recipe, lambda: Versions("3.8.8+dev", PYTHON))
+            spec = BuildSpec(name, project, dockerfile, tag="1")
+            source = read_source(spec, lambda: ProjectVersions("3.8.8+dev", PYTHON))
             text = re.sub("FROM prefecthq.*", f"FROM {base}:1", source.text)
-            built = builder.build(recipe, replace(source, text=text), None)
+            built = builder.build(spec, replace(source, text=text), None)
             return builder.push(built, ["1"], None)
 
         pushed(base, "Dockerfile")
@@ -207,8 +209,8 @@ def test_an_automatic_image_has_its_requirements_below_the_project(
     }
 
 
-def resolved(image: Image) -> Resolved:
-    registries = Registries(Logins({}))
+def resolved(image: Image) -> ResolvedImage:
+    registries = Registries(CredentialStore({}))
     try:
         return registries.resolve(Reference.parse(image.pinned))
     finally:

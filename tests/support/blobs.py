@@ -7,15 +7,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
-from deployctl.clients.registry.auth import Login
-from deployctl.clients.registry.client import Pushed, Registry, digest_of, from_file
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import BlobTransfer, RegistryClient, digest_of, file_reader
 from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER
 
 MIB = 1 << 20
-ALI = Login(USER, PASSWORD)
+ALI = Credentials(USER, PASSWORD)
 
-Opened: TypeAlias = Callable[..., Registry]
+Opened: TypeAlias = Callable[..., RegistryClient]
 
 
 def host(proxy: Proxy) -> str:
@@ -29,10 +29,10 @@ class Blob:
         self.data = Random(f"{path}{seed}").randbytes(size)
         self.digest, self.size = digest_of(self.data), size
         path.write_bytes(self.data)
-        self.source = from_file(path)
+        self.source = file_reader(path)
 
-    def push(self, to: Registry, name: str, **options: Any) -> Pushed:
+    def push(self, to: RegistryClient, name: str, **options: Any) -> BlobTransfer:
         return to.push_blob(name, self.digest, self.size, self.source, **options)
 
-    def is_in(self, registry: Registry, name: str) -> bool:
+    def is_in(self, registry: RegistryClient, name: str) -> bool:
         return b"".join(registry.pull_blob(name, self.digest)) == self.data

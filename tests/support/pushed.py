@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deployctl.clients.registry.client import OCI_MANIFEST, Registry, digest_of, from_file
+from deployctl.clients.registry.client import OCI_MANIFEST, RegistryClient, digest_of, file_reader
 from tests.support.cluster.images import Image, Layer
 from tests.support.registry import OCI_CONFIG, OCI_LAYER, LocalRegistry, from_bytes
 
@@ -18,7 +18,7 @@ LEVEL = 6
 
 def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
     """Puts an image into a registry, and gives how it is named there."""
-    registry = Registry(to.host)
+    registry = RegistryClient(to.host)
     try:
         config = image.config
         registry.push_blob(repository, digest_of(config), len(config), from_bytes(config))
@@ -34,14 +34,14 @@ def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
     return f"{to.host}/{repository}:{tag}"
 
 
-def _layer(layer: Layer, to: Registry, repository: str) -> dict[str, object]:
+def _layer(layer: Layer, to: RegistryClient, repository: str) -> dict[str, object]:
     """Pushes a layer and gives its line of the manifest."""
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder, "layer.tar.gz")
         with layer.path.open("rb") as plain, gzip.open(packed, "wb", LEVEL) as out:
             shutil.copyfileobj(plain, out, 2**20)
         digest, size = digest_of(packed.read_bytes()), packed.stat().st_size
-        to.push_blob(repository, digest, size, from_file(packed))
+        to.push_blob(repository, digest, size, file_reader(packed))
     return _described(OCI_LAYER, digest, size)
 
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from deployctl.clients.registry.client import OCI_MANIFEST, Registry, digest_of
-from deployctl.clients.registry.upload import Source
+from deployctl.clients.registry.client import OCI_MANIFEST, RegistryClient, digest_of
+from deployctl.clients.registry.upload import BlobReader
 from tests.support.cluster.pki import Pair
 from tests.support.cluster.tools import CACHE
 from tests.support.die_with_parent import die_with_parent
@@ -266,7 +266,11 @@ class Line:
 
 
 def add_image(
-    to: Registry, repository: str, tag: str, layers: Sequence[bytes], platform: str = "linux/amd64"
+    to: RegistryClient,
+    repository: str,
+    tag: str,
+    layers: Sequence[bytes],
+    platform: str = "linux/amd64",
 ) -> str:
     """Pushes an image of layers that need not be any, and gives the digest of its manifest."""
     os_, _, architecture = platform.partition("/")
@@ -281,7 +285,7 @@ def add_image(
     return to.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
 
 
-def from_bytes(data: bytes) -> Source:
+def from_bytes(data: bytes) -> BlobReader:
     """Bytes as what a blob is sent from."""
 
     def read(start: int) -> Generator[bytes, None, None]:

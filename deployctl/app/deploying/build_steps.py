@@ -136,7 +136,7 @@ def run_all(
         failed.span = loaded.document.spans.value(failed.path)
         raise
     if place.maker:
-        place.maker.check_kept()
+        place.maker.check_pushed()
     return outputs
 
 

@@ -17,27 +17,27 @@ from deployctl.clients.registry.errors import RegistryError, RegistryUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
 from deployctl.flows.imported import find_interpreter, project_python
-from deployctl.images.builder import Builder, Tell
-from deployctl.images.credentials import Logins
+from deployctl.images.builder import Builder, OnOutput
+from deployctl.images.credentials import CredentialStore
 from deployctl.images.daemonless.assembler import AssembleBuilder
 from deployctl.images.distribution import Registries
 from deployctl.images.docker.engine import DockerBuilder
-from deployctl.images.dockerfile.stages import Base
-from deployctl.images.model import BuilderKind, BuildSpec
+from deployctl.images.dockerfile.stages import BaseImage
+from deployctl.images.model import BuilderChoice, BuildSpec
 from deployctl.images.pipeline import ImagePipeline
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
-from deployctl.images.source import Versions
+from deployctl.images.source import ProjectVersions
 
 Given = TypeVarTuple("Given")
 T = TypeVar("T")
 
-_LOOK_SECONDS = 3.0
-_LOOK = Backoff(tries=3)
+_PROBE_TIMEOUT = 3.0
+_LOOKUP_BACKOFF = Backoff(tries=3)
 """A look for what is there already is only worth a second of waiting."""
-_BUILD_SECONDS = 600.0
+_BUILD_TIMEOUT = 600.0
 """For which an engine may say nothing: a registry that it pushes to may take its time."""
-_PYTHON = "3.11"
+_DEFAULT_PYTHON = "3.11"
 """Of the base image, where the project has no interpreter with Prefect to go by."""
 
 
@@ -56,12 +56,12 @@ def _once(ask: Callable[[*Given], T]) -> Callable[[*Given], T]:
 
 
 @contextmanager
-def making(
-    builder: BuilderKind,
+def open_image_pipeline(
+    builder: BuilderChoice,
     folder: Path,
     environ: Mapping[str, str],
     release: Callable[[], str],
-    tell: Tell,
+    on_output: OnOutput,
     stop: CancellationToken,
 ) -> Iterator[ImagePipeline]:
     """What makes the images of a command that runs in `folder`.
@@ -70,14 +70,14 @@ def making(
     only where the project has no Prefect of its own, for a Dockerfile that is made up.
     """
     with ExitStack() as closing:
-        logins = Logins(environ)
-        builders = _Builders(builder, folder, environ, tell, stop, logins, closing)
-        registries = Registries(logins, stop, backoff=_LOOK)
+        logins = CredentialStore(environ)
+        builders = _Builders(builder, folder, environ, on_output, stop, logins, closing)
+        registries = Registries(logins, stop, backoff=_LOOKUP_BACKOFF)
         closing.callback(registries.close)
         silent: set[str] = set()
 
         @_once
-        def digest_of(base: Base) -> str | None:
+        def digest_of(base: BaseImage) -> str | None:
             platform = Platform.parse(base.platform) if base.platform else None
             reference = Reference.parse(base.image)
             if reference.registry in silent:
@@ -86,17 +86,21 @@ def making(
                 return registries.resolve(reference, platform).digest
             except RegistryUnreachable as error:
                 silent.add(reference.registry)
-                tell("images", f"{error.message}; what begins from its images is built anew")
+                on_output("images", f"{error.message}; what begins from its images is built anew")
             except RegistryError:
                 pass
             return None
 
         @_once
-        def versions() -> Versions:
+        def versions() -> ProjectVersions:
             found = find_interpreter(folder, environ)
-            return Versions(found.prefect, found.python) if found else Versions(release(), _PYTHON)
+            return (
+                ProjectVersions(found.prefect, found.python)
+                if found
+                else ProjectVersions(release(), _DEFAULT_PYTHON)
+            )
 
-        yield ImagePipeline(builders.choose, digest_of, versions, builders.machine, logins)
+        yield ImagePipeline(builders.select, digest_of, versions, builders.build_platform, logins)
 
 
 class _Builders:
@@ -104,35 +108,37 @@ class _Builders:
 
     def __init__(
         self,
-        wanted: BuilderKind,
+        wanted: BuilderChoice,
         folder: Path,
         environ: Mapping[str, str],
-        tell: Tell,
+        on_output: OnOutput,
         stop: CancellationToken,
-        logins: Logins,
+        logins: CredentialStore,
         closing: ExitStack,
     ) -> None:
         self._wanted = wanted
-        self._engine = Engine(patience=_BUILD_SECONDS)
+        self._engine = Engine(patience=_BUILD_TIMEOUT)
         closing.callback(self._engine.close)
-        self._docker = DockerBuilder(self._engine, env=environ, tell=tell, stop=stop, logins=logins)
+        self._docker = DockerBuilder(
+            self._engine, env=environ, on_output=on_output, stop=stop, logins=logins
+        )
         closing.callback(self._docker.close)
         self._assemble = AssembleBuilder(
             env=environ,
-            tell=tell,
+            on_output=on_output,
             stop=stop,
             python=lambda: project_python(folder, environ),
             logins=logins,
         )
         closing.callback(self._assemble.close)
         self._info = _once(self._engine.info)
-        self._answers = _once(lambda: _answers(tell))
+        self._answers = _once(lambda: _engine_answers(on_output))
 
-    def choose(self, _: BuildSpec | None) -> Builder:
+    def select(self, _: BuildSpec | None) -> Builder:
         """The builder of an image."""
         return self._docker if self._with_docker() else self._assemble
 
-    def machine(self) -> str:
+    def build_platform(self) -> str:
         """The platform of the machine that builds. Raises what asking an engine raises."""
         if not self._with_docker():
             return str(Platform.here())
@@ -144,18 +150,18 @@ class _Builders:
         return str(Platform.of(str(info["OSType"]), str(info["Architecture"])))
 
     def _with_docker(self) -> bool:
-        return self._wanted is BuilderKind.DOCKER or (
-            self._wanted is BuilderKind.AUTO and self._answers()
+        return self._wanted is BuilderChoice.DOCKER or (
+            self._wanted is BuilderChoice.AUTO and self._answers()
         )
 
 
-def _answers(tell: Tell) -> bool:
+def _engine_answers(on_output: OnOutput) -> bool:
     """Whether there is an engine; that there is none is told."""
-    engine = Engine(patience=_LOOK_SECONDS)
+    engine = Engine(patience=_PROBE_TIMEOUT)
     try:
         engine.info()
     except (EngineRefused, EngineUnreachable):
-        tell("images", "no container engine answers, so they are assembled without one")
+        on_output("images", "no container engine answers, so they are assembled without one")
         return False
     else:
         return True

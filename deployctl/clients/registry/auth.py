@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 from deployctl.clients.registry.errors import Denied, RegistryError
 from deployctl.core.redact import remember
 
-CLIENT = "deployctl"
+CLIENT_ID = "deployctl"
 
 _CHALLENGE = re.compile(
     r'\s*,?\s*(?P<name>[\w-]+)(?:\s*=\s*(?:"(?P<text>(?:[^"\\]|\\.)*)"|(?P<word>[^\s,"]+)))?'
@@ -29,7 +29,7 @@ _CHALLENGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class Credentials:
     """Who asks."""
 
     username: str = ""
@@ -59,7 +59,7 @@ class Challenge:
     parameters: Mapping[str, str]
 
 
-def challenges(headers: Sequence[str]) -> list[Challenge]:
+def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
     """What `WWW-Authenticate` says, in all its lines; what is none is left out (RFC 9110, 11)."""
     found: list[tuple[str, dict[str, str]]] = []
     for part in (part for header in headers for part in _CHALLENGE.finditer(header)):
@@ -85,10 +85,10 @@ Fetch = Callable[[str, str, Mapping[str, str], bytes | None], bytes]
 """Sends a request (method, URL, headers, content) and gives the content of the answer."""
 
 
-class Authority:
+class Authenticator:
     """What one registry wants, and the tokens that it takes; for many threads."""
 
-    def __init__(self, host: str, login: Login | None, fetch: Fetch) -> None:
+    def __init__(self, host: str, login: Credentials | None, fetch: Fetch) -> None:
         """`login` None: as anybody."""
         self._host, self._login, self._fetch = host, login, fetch
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ class Authority:
 
         `used` is the one that was refused. Raises RegistryError.
         """
-        wanted = {each.scheme: each for each in reversed(challenges(said))}
+        wanted = {each.scheme: each for each in reversed(parse_challenges(said))}
         with self._lock:
             self._wanted = wanted.get("bearer") or wanted.get("basic")
             if used == f"Bearer {self._tokens.get(scopes)}":
@@ -155,7 +155,7 @@ class Authority:
         """What the token server answers: by OAuth to an identity token, else by plain GET."""
         login = self._login
         if login and login.identity_token:
-            form = [*service, ("scope", " ".join(scopes)), ("client_id", CLIENT)]
+            form = [*service, ("scope", " ".join(scopes)), ("client_id", CLIENT_ID)]
             form += [("grant_type", "refresh_token"), ("refresh_token", login.identity_token)]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return self._fetch("POST", realm, headers, urlencode(form).encode())

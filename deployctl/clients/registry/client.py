@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployctl.clients.http import NoAnswer
-from deployctl.clients.registry.auth import Login
-from deployctl.clients.registry.errors import WrongContent, unreachable
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.errors import DigestMismatch, unreachable
 from deployctl.clients.registry.transport import Request, Transport
-from deployctl.clients.registry.upload import Source, Upload, may_push
+from deployctl.clients.registry.upload import BlobReader, BlobUpload, push_scopes
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
 
@@ -47,7 +47,7 @@ class Manifest:
     digest: str
 
 
-class Pushed(StrEnum):
+class BlobTransfer(StrEnum):
     """How a blob came into a repository."""
 
     THERE = "there"
@@ -62,7 +62,7 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def from_file(path: Path) -> Source:
+def file_reader(path: Path) -> BlobReader:
     """A file as what a blob is sent from."""
 
     def read(start: int) -> Generator[bytes, None, None]:
@@ -74,7 +74,7 @@ def from_file(path: Path) -> Source:
     return read
 
 
-class Registry:
+class RegistryClient:
     """One registry. Every method may be called from any thread.
 
     All raise RegistryError, and Interrupted when `stop` is asked.
@@ -83,7 +83,7 @@ class Registry:
     def __init__(
         self,
         host: str,
-        login: Login | None = None,
+        login: Credentials | None = None,
         *,
         address: str = "",
         stop: CancellationToken | None = None,
@@ -104,9 +104,9 @@ class Registry:
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         """A manifest or index by its tag or digest. Raises NotInRegistry, WrongContent."""
-        about = f"read '{_named(repository, reference)}'"
+        about = f"read '{_display_name(repository, reference)}'"
         path = f"/v2/{repository}/manifests/{reference}"
-        reply = self._wire.ask(Request("GET", path, about, _may_pull(repository), _ACCEPT))
+        reply = self._wire.ask(Request("GET", path, about, _pull_scope(repository), _ACCEPT))
         kind = reply.headers.get("content-type", "").partition(";")[0].strip()
         digest = reference
         if not DIGEST.fullmatch(reference):
@@ -118,9 +118,9 @@ class Registry:
 
     def head_manifest(self, repository: str, reference: str) -> str | None:
         """The digest of a manifest or index; None if there is none."""
-        about = f"look for '{_named(repository, reference)}'"
+        about = f"look for '{_display_name(repository, reference)}'"
         path = f"/v2/{repository}/manifests/{reference}"
-        scopes = _may_pull(repository)
+        scopes = _pull_scope(repository)
         reply = self._wire.ask(Request("HEAD", path, about, scopes, _ACCEPT, missing_ok=True))
         if reply.status == 404:
             return None
@@ -132,16 +132,16 @@ class Registry:
 
         All that it is made of must be there. Gives its digest.
         """
-        about = f"write '{_named(repository, reference)}'"
+        about = f"write '{_display_name(repository, reference)}'"
         path = f"/v2/{repository}/manifests/{reference}"
         headers = {"Content-Type": kind}
         reply = self._wire.ask(
-            Request("PUT", path, about, may_push(repository), headers, body=content)
+            Request("PUT", path, about, push_scopes(repository), headers, body=content)
         )
         digest = digest_of(content)
         said = reply.headers.get("docker-content-digest", digest)
         if said.startswith("sha256:") and said != digest:
-            raise WrongContent(
+            raise DigestMismatch(
                 f"the registry '{self.host}' stored another manifest than was sent to it:"
                 f" {said} and not {digest}"
             )
@@ -174,26 +174,26 @@ class Registry:
                 return
 
     def push_blob(
-        self, repository: str, digest: str, size: int, source: Source, *, mount_from: str = ""
-    ) -> Pushed:
+        self, repository: str, digest: str, size: int, source: BlobReader, *, mount_from: str = ""
+    ) -> BlobTransfer:
         """Puts a blob of `size` bytes into a repository, unless it is there.
 
         `mount_from`: a repository of this registry that has it. `source` may be asked several
         times. Raises WrongContent where it does not give what the digest says.
         """
-        upload = Upload(self._wire, repository, digest, size, source)
+        upload = BlobUpload(self._wire, repository, digest, size, source)
         if upload.arrived():
-            return Pushed.THERE
+            return BlobTransfer.THERE
         if mount_from and upload.mount(mount_from):
-            return Pushed.MOUNTED
+            return BlobTransfer.MOUNTED
         upload.run()
-        return Pushed.UPLOADED
+        return BlobTransfer.UPLOADED
 
     def _pieces(self, repository: str, digest: str, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
         about = f"read the blob {digest} of '{repository}'"
         path = f"/v2/{repository}/blobs/{digest}"
-        request = Request("GET", path, about, _may_pull(repository), headers)
+        request = Request("GET", path, about, _pull_scope(repository), headers)
         with self._wire.open(request) as response:
             skip = start if response.status_code != 206 else 0
             with self._wire.translated():
@@ -203,17 +203,17 @@ class Registry:
                     skip = max(0, skip - len(piece))
 
 
-def _may_pull(repository: str) -> tuple[str, ...]:
+def _pull_scope(repository: str) -> tuple[str, ...]:
     return (f"repository:{repository}:pull",)
 
 
-def _named(repository: str, reference: str) -> str:
+def _display_name(repository: str, reference: str) -> str:
     return f"{repository}{'@' if ':' in reference else ':'}{reference}"
 
 
 def _verify(hashed: _Hash, digest: str, host: str) -> None:
     if hashed.hexdigest() != digest.partition(":")[2]:
-        raise WrongContent(
+        raise DigestMismatch(
             f"what the registry '{host}' gave for {digest} is something else:"
             f" {hashed.name}:{hashed.hexdigest()}",
             help="try again; if it stays so, the registry, or something before it, is broken",

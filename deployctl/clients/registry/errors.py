@@ -55,7 +55,7 @@ class TooLarge(RegistryError):
     code = "DC714"
 
 
-class RegistryBusy(RegistryError):
+class RateLimited(RegistryError):
     """A registry asks again and again for patience."""
 
     code = "DC715"
@@ -67,7 +67,7 @@ class RegistryFault(RegistryError):
     code = "DC716"
 
 
-class WrongContent(RegistryError):
+class DigestMismatch(RegistryError):
     """Something in a registry, or on its way to it, is not what its digest says."""
 
     code = "DC717"
@@ -95,9 +95,9 @@ def refused(
     if status in (401, 403) or codes & {"UNAUTHORIZED", "DENIED"}:
         return Denied(message, help=_way_in(host, status, user))
     if status == 429 or "TOOMANYREQUESTS" in codes:
-        return RegistryBusy(message, help="try again later, or log in: that raises most limits")
+        return RateLimited(message, help="try again later, or log in: that raises most limits")
     if "DIGEST_INVALID" in codes:
-        return WrongContent(message, help="try again; something on the way changes what is sent")
+        return DigestMismatch(message, help="try again; something on the way changes what is sent")
     if status == 404:
         return NotInRegistry(
             message, help="look for a misspelt name; registries hide what is private"

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from deployctl import __version__
 from deployctl.clients.http import Connection, NoAnswer, open_client, translate
-from deployctl.clients.registry.auth import CLIENT, Authority, Login, is_loopback
+from deployctl.clients.registry.auth import CLIENT_ID, Authenticator, Credentials, is_loopback
 from deployctl.clients.registry.errors import RegistryError, refused, unreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.redact import redact
@@ -76,7 +76,7 @@ class Transport:
         self,
         host: str,
         address: str,
-        login: Login | None,
+        login: Credentials | None,
         stop: CancellationToken,
         backoff: Backoff,
     ) -> None:
@@ -85,7 +85,7 @@ class Transport:
         self._address = address
         self.stop = stop
         self.backoff = backoff
-        self._authority = Authority(host, login, self._fetch_token)
+        self._authority = Authenticator(host, login, self._fetch_token)
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
         self._scheme = "" if is_loopback(address) else "https"
@@ -246,7 +246,7 @@ class Transport:
         return Connection(
             f"{scheme}://{self._address}",
             # Blobs are taken as they lie there: their digests are of that.
-            headers={"User-Agent": f"{CLIENT}/{__version__}", "Accept-Encoding": "identity"},
+            headers={"User-Agent": f"{CLIENT_ID}/{__version__}", "Accept-Encoding": "identity"},
             timeout=_ANSWER_SECONDS,
             limit=_CONNECTIONS,
             direct=_LOOPBACK,

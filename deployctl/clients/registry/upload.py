@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 
 from deployctl.clients.registry.errors import (
     Denied,
-    RegistryBusy,
+    DigestMismatch,
+    RateLimited,
     RegistryError,
     RegistryFault,
     RegistryUnreachable,
     TooLarge,
-    WrongContent,
 )
 from deployctl.clients.registry.transport import Reply, Request, Transport
 
@@ -33,23 +33,23 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 _RANGE = re.compile(r"(?:bytes=)?0-([1-9][0-9]*)")
 """What has arrived. `0-0` is nothing at some registries, and one byte at others."""
 
-_PASSING = (RegistryUnreachable, RegistryFault, RegistryBusy)
+_PASSING = (RegistryUnreachable, RegistryFault, RateLimited)
 
-Source = Callable[[int], Generator[bytes, None, None]]
+BlobReader = Callable[[int], Generator[bytes, None, None]]
 """Gives the content of a blob from this byte on."""
 
 
-def may_push(repository: str, source: str = "") -> tuple[str, ...]:
+def push_scopes(repository: str, source: str = "") -> tuple[str, ...]:
     """What a token must allow to push to a repository, and to mount what another one has."""
     mount = (f"repository:{source}:pull",) if source else ()
     return (f"repository:{repository}:pull,push", *mount)
 
 
-class Upload:
+class BlobUpload:
     """Everything that is known of one upload; used by one thread, once."""
 
     def __init__(
-        self, wire: Transport, repository: str, digest: str, size: int, source: Source
+        self, wire: Transport, repository: str, digest: str, size: int, source: BlobReader
     ) -> None:
         self._wire = wire
         self._blobs = f"/v2/{repository}/blobs/"
@@ -77,7 +77,7 @@ class Upload:
         Raises RegistryError where it fails altogether.
         """
         query = urlencode({"mount": self._digest, "from": source})
-        scopes = may_push(self._repository, source)
+        scopes = push_scopes(self._repository, source)
         try:
             reply = self._ask("POST", f"{self._blobs}uploads/?{query}", scopes=scopes)
         except _PASSING:
@@ -112,7 +112,7 @@ class Upload:
             return False
         if not isinstance(problem, _PASSING):
             self._location = ""
-        if isinstance(problem, WrongContent):
+        if isinstance(problem, DigestMismatch):
             return resumed
         return not (isinstance(problem, TooLarge) and self._chunk)
 
@@ -171,7 +171,7 @@ class Upload:
             method,
             target,
             self._about,
-            scopes or may_push(self._repository),
+            scopes or push_scopes(self._repository),
             dict(headers or {}),
             missing_ok=missing_ok,
         )
@@ -198,4 +198,4 @@ class Upload:
                 left -= len(piece)
                 if left <= 0:
                     return
-        raise WrongContent(f"cannot {self._about}: {left} bytes of it are missing")
+        raise DigestMismatch(f"cannot {self._about}: {left} bytes of it are missing")

@@ -22,32 +22,38 @@ from pathlib import Path
 from deployctl.clients.registry.client import (
     DOCKER_MANIFEST,
     OCI_MANIFEST,
-    Pushed,
-    Registry,
+    BlobTransfer,
+    RegistryClient,
     digest_of,
-    from_file,
+    file_reader,
 )
 from deployctl.clients.registry.errors import RegistryError
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json, canonical
-from deployctl.images.builder import Login, Tell
-from deployctl.images.content_tag import foreign
-from deployctl.images.credentials import Logins, given_login
+from deployctl.images.builder import OnOutput, StepCredentials
+from deployctl.images.content_tag import has_custom_frontend
+from deployctl.images.credentials import CredentialStore, matching_credentials
 from deployctl.images.daemonless import wheels
-from deployctl.images.daemonless.copy_destination import NeedsEngine, Placed
-from deployctl.images.daemonless.copy_sources import Files
-from deployctl.images.daemonless.image_config import Configuration, layers_told
-from deployctl.images.daemonless.layer import Blob, write
-from deployctl.images.distribution import Registries, Resolved
+from deployctl.images.daemonless.copy_destination import LayerContents, NeedsEngine
+from deployctl.images.daemonless.copy_sources import ContextFiles
+from deployctl.images.daemonless.image_config import ImageConfig, layer_history
+from deployctl.images.daemonless.layer import LayerBlob, write_layer
+from deployctl.images.distribution import Registries, ResolvedImage
 from deployctl.images.dockerfile.auto import REQUIREMENTS
 from deployctl.images.dockerfile.parser import Instruction
-from deployctl.images.dockerfile.stages import SCRATCH, Given, chain, checked, resolve
+from deployctl.images.dockerfile.stages import (
+    SCRATCH,
+    BuildParameters,
+    expand_instructions,
+    require_valid,
+    stage_chain,
+)
 from deployctl.images.model import AUTO, BuildSpec, Image
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
-from deployctl.images.source import Source
+from deployctl.images.source import BuildSource
 
 _TYPES = {
     OCI_MANIFEST: (
@@ -78,7 +84,7 @@ class CannotAssemble(DeployctlError):
         super().__init__(f"{first.span}: {first.message}", help=help_)
 
 
-class NotBuilt(DeployctlError):
+class ImageNotBuilt(DeployctlError):
     """An image that is to be pushed was not built by this command."""
 
     code = "DC739"
@@ -88,12 +94,12 @@ _USE_DOCKER = "build this image with Docker: `--builder docker`"
 
 
 @dataclass(frozen=True, slots=True)
-class _Assembled:
+class _AssembledImage:
     """An image that is ready to be sent."""
 
-    base: Resolved | None
+    base: ResolvedImage | None
     """None: it stands on nothing."""
-    layers: tuple[Blob, ...]
+    layers: tuple[LayerBlob, ...]
     config: bytes
     manifest: bytes
     type: str
@@ -107,39 +113,39 @@ class _Assembled:
 
 
 @dataclass(frozen=True, slots=True)
-class _Requirements:
+class _RequirementsLayer:
     """What a project requires, as a layer, and the tag by which that is found."""
 
-    layer: Blob
+    layer: LayerBlob
     key: str | None
 
 
 class AssembleBuilder:
     """The builder that needs registries only; a context manager, for many threads."""
 
-    keeps = False
+    persistent = False
 
     def __init__(
         self,
         *,
         env: Mapping[str, str],
-        tell: Tell,
+        on_output: OnOutput,
         stop: CancellationToken | None = None,
         python: Callable[[], str] = lambda: sys.executable,
-        logins: Logins | None = None,
+        logins: CredentialStore | None = None,
     ) -> None:
         """`env` says where Docker's logins are; `python` gives the path of an interpreter that has
         pip, and is asked only where requirements are to be installed and there is no uv; `logins`:
         those that images are looked up with. Connects to nothing yet."""
-        self._env, self._tell, self._stop, self._python = (
+        self._env, self._on_output, self._stop, self._python = (
             env,
-            tell,
+            on_output,
             stop or CancellationToken(),
             python,
         )
-        self._registries = Registries(logins or Logins(env), self._stop)
+        self._registries = Registries(logins or CredentialStore(env), self._stop)
         self._folder = tempfile.TemporaryDirectory(prefix="deployctl-")
-        self._made: dict[tuple[str, str], _Assembled] = {}
+        self._made: dict[tuple[str, str], _AssembledImage] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> AssembleBuilder:
@@ -153,59 +159,59 @@ class AssembleBuilder:
         self._registries.close()
         self._folder.cleanup()
 
-    def local(self, image: str) -> str | None:  # noqa: ARG002
+    def local_id(self, image: str) -> str | None:  # noqa: ARG002
         """None: bases are always their registries'."""
         return None
 
-    def find(self, recipe: BuildSpec, content_tag: str) -> Image | None:
+    def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
         """The image with this content in its registry. A registry that does not say has none."""
-        name = replace(Reference.parse(recipe.name), tag=content_tag)
-        digest = self._registries.find(name, lambda line: self._tell(recipe.name, line))
-        return (
-            Image(recipe.name, recipe.tag or content_tag, digest, built=False) if digest else None
-        )
+        name = replace(Reference.parse(spec.name), tag=content_tag)
+        digest = self._registries.find(name, lambda line: self._on_output(spec.name, line))
+        return Image(spec.name, spec.tag or content_tag, digest, built=False) if digest else None
 
-    def build(self, recipe: BuildSpec, source: Source, content_tag: str | None) -> Image:
+    def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:
         """Makes the image's layer and configuration, here; the base image is asked for alone.
 
         Raises CannotAssemble, NeedsEngine, BadDockerfile, BadSubstitution, Unreadable, and
         RegistryErrors.
         """
-        Reference.parse(recipe.name)
-        if recipe.options.get("build_contexts"):
+        Reference.parse(spec.name)
+        if spec.options.get("build_contexts"):
             raise NeedsEngine("`build_contexts` needs a container engine", help=_USE_DOCKER)
         machine = Platform.here()
-        wanted = Platform.parse(recipe.platform) if recipe.platform else machine
-        given = Given(recipe.build_args, recipe.platform or str(machine), str(machine))
-        described, stages = chain(checked(source.dockerfile), recipe.target, given)
+        wanted = Platform.parse(spec.platform) if spec.platform else machine
+        given = BuildParameters(spec.build_args, spec.platform or str(machine), str(machine))
+        described, stages = stage_chain(require_valid(source.dockerfile), spec.target, given)
         base = None
         if described.image != SCRATCH:
             platform = Platform.parse(described.platform) if described.platform else wanted
             base = self._registries.resolve(Reference.parse(described.image), platform)
-            self._tell(recipe.name, f"FROM {described.image}@{base.digest}")
-        config = Configuration(base.config if base else _nothing(wanted))
-        placed = Placed(config.folder if base else None, config.run.get("User") or "")
-        instructions = list(resolve(source.dockerfile, stages, given, config.env))
+            self._on_output(spec.name, f"FROM {described.image}@{base.digest}")
+        config = ImageConfig(base.config if base else _nothing(wanted))
+        placed = LayerContents(config.folder if base else None, config.run.get("User") or "")
+        instructions = list(expand_instructions(source.dockerfile, stages, given, config.env))
         requirements = None
-        if recipe.dockerfile == AUTO and base:
+        if spec.dockerfile == AUTO and base:
             installs = [each for each in instructions if each.keyword == "RUN"]
             instructions = [each for each in instructions if each not in installs]
-            requirements = self._installed(recipe, base, config) if installs else None
+            requirements = self._installed(spec, base, config) if installs else None
         _follow(instructions, source, config, placed)
-        config.label(recipe.labels)
+        config.label(spec.labels)
         made = self._assembled(base, config, placed, requirements, content_tag)
         with self._lock:
-            self._made[recipe.name, made.id] = made
-        tag = recipe.tag or content_tag or made.id.removeprefix("sha256:")[:12]
-        return Image(recipe.name, tag, id=made.id)
+            self._made[spec.name, made.id] = made
+        tag = spec.tag or content_tag or made.id.removeprefix("sha256:")[:12]
+        return Image(spec.name, tag, id=made.id)
 
-    def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:
+    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:
         """Puts the image into its registry under these tags, and that of its content.
 
         Raises NotBuilt, RegistryErrors, LoginUnusable, Interrupted.
         """
         name = Reference.parse(image.name)
-        registries = Registries(Logins(self._env, given_login(name, login)), self._stop)
+        registries = Registries(
+            CredentialStore(self._env, matching_credentials(name, login)), self._stop
+        )
         try:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
@@ -213,51 +219,55 @@ class AssembleBuilder:
             with self._lock:
                 made = self._made.get((image.name, image.id or ""))
             if made is None:
-                raise NotBuilt(
+                raise ImageNotBuilt(
                     f"'{image.name}:{image.tag}' is to be pushed, and was not built before",
                     help="without Docker, only what the same command builds can be pushed",
                 )
             how = _send(made, registries, name)
-            self._tell(image.name, f"{how.count(Pushed.UPLOADED)} of {len(how)} blobs uploaded")
+            self._on_output(
+                image.name, f"{how.count(BlobTransfer.UPLOADED)} of {len(how)} blobs uploaded"
+            )
             digest = ""
             for tag in dict.fromkeys([*tags, *made.tags]):
                 registry = registries.at(name.registry)
                 digest = registry.put_manifest(name.repository, tag, made.manifest, made.type)
-                self._tell(image.name, f"{tag}: {digest}")
+                self._on_output(image.name, f"{tag}: {digest}")
             return replace(image, digest=digest)
         finally:
             registries.close()
 
-    def _installed(self, recipe: BuildSpec, base: Resolved, config: Configuration) -> _Requirements:
+    def _installed(
+        self, spec: BuildSpec, base: ResolvedImage, config: ImageConfig
+    ) -> _RequirementsLayer:
         """The layer of a project's requirements, made or found; `config` gets what it needs."""
         image = base.reference.familiar()
-        path = recipe.folder / REQUIREMENTS
-        wanted = wheels.wanted(path, image, config.env, base.platform)
-        found = None if recipe.ignore_cache else self._found(recipe, wanted.key, base.platform)
-        blob = found or wheels.install(
+        path = spec.context / REQUIREMENTS
+        wanted = wheels.wheel_spec(path, image, config.env, base.platform)
+        found = None if spec.ignore_cache else self._found(spec, wanted.key, base.platform)
+        blob = found or wheels.install_wheels(
             wanted,
             self._new_file(),
             env=self._env,
             python=self._python,
             stop=self._stop,
-            tell=lambda _, line: self._tell(recipe.name, line),
+            on_line=lambda _, line: self._on_output(spec.name, line),
         )
-        config.add_env(wheels.variables(config.env))
+        config.add_env(wheels.environment(config.env))
         config.told(_told(wanted.key), layer=True)
-        return _Requirements(blob, wanted.key)
+        return _RequirementsLayer(blob, wanted.key)
 
-    def _found(self, recipe: BuildSpec, key: str | None, platform: Platform) -> Blob | None:
+    def _found(self, spec: BuildSpec, key: str | None, platform: Platform) -> LayerBlob | None:
         """The layer that a tag of the image's repository leads to."""
         if key is None:
             return None
         with suppress(RegistryError):
-            name = replace(Reference.parse(recipe.name), tag=key)
+            name = replace(Reference.parse(spec.name), tag=key)
             found = self._registries.resolve(name, platform)
-            for at, text in enumerate(layers_told(found.config)):
+            for at, text in enumerate(layer_history(found.config)):
                 if text == _told(key):
                     layer, diff_id = found.layers[at], found.config["rootfs"]["diff_ids"][at]
-                    self._tell(recipe.name, f"{text}: {layer.digest} is there")
-                    return Blob(None, layer.digest, str(diff_id), layer.size)
+                    self._on_output(spec.name, f"{text}: {layer.digest} is there")
+                    return LayerBlob(None, layer.digest, str(diff_id), layer.size)
         return None
 
     def _new_file(self) -> Path:
@@ -266,23 +276,23 @@ class AssembleBuilder:
 
     def _assembled(
         self,
-        base: Resolved | None,
-        config: Configuration,
-        placed: Placed,
-        requirements: _Requirements | None,
+        base: ResolvedImage | None,
+        config: ImageConfig,
+        placed: LayerContents,
+        requirements: _RequirementsLayer | None,
         content_tag: str | None,
-    ) -> _Assembled:
+    ) -> _AssembledImage:
         """Writes what an image is made of."""
         layers = [requirements.layer] if requirements else []
         if placed.items:
-            layers.append(write(placed.items, self._new_file()))
+            layers.append(write_layer(placed.items, self._new_file()))
         kind = base.type if base else OCI_MANIFEST
         content = canonical(config.finished(each.diff_id for each in layers)).encode()
         below = base.manifest["layers"] if base else []
         manifest = _manifest(kind, content, below, layers)
         more = [content_tag, requirements.key if requirements else None]
         tags = tuple(filter(None, more))
-        return _Assembled(base, tuple(layers), content, manifest, kind, tags)
+        return _AssembledImage(base, tuple(layers), content, manifest, kind, tags)
 
 
 def _told(key: str | None) -> str:
@@ -290,7 +300,9 @@ def _told(key: str | None) -> str:
     return f"{REQUIREMENTS} from wheels ({key or 'and what it names'})"
 
 
-def _manifest(kind: str, config: bytes, below: Sequence[Json], layers: Sequence[Blob]) -> bytes:
+def _manifest(
+    kind: str, config: bytes, below: Sequence[Json], layers: Sequence[LayerBlob]
+) -> bytes:
     """A manifest of the media type `kind`."""
     config_type, layer_type = _TYPES[kind]
     own = [{"mediaType": layer_type, "size": each.size, "digest": each.digest} for each in layers]
@@ -299,7 +311,7 @@ def _manifest(kind: str, config: bytes, below: Sequence[Json], layers: Sequence[
     return canonical(whole).encode()
 
 
-def _send(made: _Assembled, registries: Registries, name: Reference) -> list[Pushed]:
+def _send(made: _AssembledImage, registries: Registries, name: Reference) -> list[BlobTransfer]:
     """Sees that all blobs of an image are in its repository; tells how each came there."""
     registry, base = registries.at(name.registry), made.base
     with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
@@ -316,13 +328,13 @@ def _send(made: _Assembled, registries: Registries, name: Reference) -> list[Pus
             pool.shutdown(cancel_futures=True)
 
 
-def _send_file(registry: Registry, name: Reference, blob: Blob) -> Pushed:
+def _send_file(registry: RegistryClient, name: Reference, blob: LayerBlob) -> BlobTransfer:
     if blob.path is None:
-        return Pushed.THERE
-    return registry.push_blob(name.repository, blob.digest, blob.size, from_file(blob.path))
+        return BlobTransfer.THERE
+    return registry.push_blob(name.repository, blob.digest, blob.size, file_reader(blob.path))
 
 
-def _send_config(registry: Registry, name: Reference, config: bytes) -> Pushed:
+def _send_config(registry: RegistryClient, name: Reference, config: bytes) -> BlobTransfer:
     def read(start: int) -> Generator[bytes, None, None]:
         yield config[start:]
 
@@ -337,14 +349,14 @@ def _nothing(platform: Platform) -> Json:
 
 def _follow(
     instructions: Iterable[Instruction],
-    source: Source,
-    config: Configuration,
-    placed: Placed,
+    source: BuildSource,
+    config: ImageConfig,
+    placed: LayerContents,
 ) -> None:
     """Does what each instruction says, to `config` and `placed`. Raises CannotAssemble."""
-    report, files, copied = Report(), Files(source.entries), []
+    report, files, copied = Report(), ContextFiles(source.entries), []
     opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
-    if foreign(source.dockerfile):
+    if has_custom_frontend(source.dockerfile):
         report.error("DC736", "the Dockerfile is for a builder of its own", opening)
     for each in instructions:
         text = " ".join([each.keyword, *each.words])

@@ -25,9 +25,9 @@ from pathlib import PurePosixPath
 
 from deployctl.core.errors import DeployctlError
 from deployctl.images.content_tag import is_remote
-from deployctl.images.context import Entry, Kind
-from deployctl.images.daemonless.copy_sources import Files, NothingToCopy
-from deployctl.images.daemonless.layer import ROOT, Item, Owner
+from deployctl.images.context import Entry, EntryType
+from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
+from deployctl.images.daemonless.layer import ROOT, LayerEntry, Owner
 from deployctl.images.dockerfile.parser import Instruction
 
 _LINKS = frozenset(
@@ -37,7 +37,7 @@ _LINKS = frozenset(
 _OWN_RIGHTS = frozenset({"/home", "/root", "/tmp", "/var/tmp"})
 _MOUNTED = frozenset({"/dev", "/proc", "/sys"})
 _DELETES = ".wh."
-_FOLDER = Item(Kind.FOLDER, 0o755)
+_FOLDER = LayerEntry(EntryType.FOLDER, 0o755)
 _NUMBERS = re.compile(r"([0-9]+)(?::([0-9]+))?")
 _OCTAL = re.compile(r"0?[0-7]{3,4}")
 _ROOTS = frozenset({"", "0", "root"})
@@ -51,7 +51,7 @@ class NeedsEngine(DeployctlError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Ownership:
     """Who owns what an instruction copies, and with which permissions."""
 
     owner: Owner | None
@@ -60,13 +60,13 @@ class _Given:
     """None: as in the context."""
 
 
-class Placed:
+class LayerContents:
     """The files that come onto a base image."""
 
     def __init__(self, existing: str | None, user: str) -> None:
         """`existing`: a folder that the base image is known to have, among others that nobody
         knows of; None: it has nothing at all. `user`: whom it runs as, "" is user 0."""
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, LayerEntry] = {}
         """By paths relative to the root."""
         self._empty_base = existing is None
         way = _way(existing) if existing else []
@@ -80,7 +80,7 @@ class Placed:
         self._make(folder, None)
         self._entered.update(_way(folder))
 
-    def copy(self, instruction: Instruction, files: Files, folder: str) -> None:
+    def copy(self, instruction: Instruction, files: ContextFiles, folder: str) -> None:
         """Does a COPY or ADD, in a working folder. Raises NeedsEngine, NothingToCopy."""
         given = _given(instruction)
         *sources, last = instruction.words
@@ -100,7 +100,7 @@ class Placed:
                 help=f"write '{last}/' if that is to be a folder",
             )
         for name, entry in found:
-            if entry is None or entry.kind is Kind.FOLDER:
+            if entry is None or entry.kind is EntryType.FOLDER:
                 self._folder(entry, files, destination, given)
                 continue
             if instruction.keyword == "ADD" and _is_archive(entry):
@@ -110,27 +110,29 @@ class Placed:
             inside = is_folder or self._is_folder(destination, name, entry)
             self._file(entry, posixpath.join(destination, name) if inside else destination, given)
 
-    def _folder(self, source: Entry | None, files: Files, to: str, given: _Given) -> None:
+    def _folder(
+        self, source: Entry | None, files: ContextFiles, to: str, given: _Ownership
+    ) -> None:
         self._make(posixpath.dirname(to), None)
         self._make(to, given.owner)
         for name, entry in files.below(source):
             path = posixpath.join(to, name)
-            if entry.kind is Kind.FOLDER:
+            if entry.kind is EntryType.FOLDER:
                 self._refuse(path)
-            self._put(path, Item.of(entry, given.owner or ROOT, given.mode))
+            self._put(path, LayerEntry.of(entry, given.owner or ROOT, given.mode))
 
-    def _file(self, entry: Entry, to: str, given: _Given) -> None:
+    def _file(self, entry: Entry, to: str, given: _Ownership) -> None:
         self._make(posixpath.dirname(to), given.owner)
         here = self._item(to)
-        if here and here.kind is Kind.LINK:
+        if here and here.kind is EntryType.LINK:
             raise NeedsEngine(f"'{to}' is a link that was copied before")
-        self._put(to, Item.of(entry, given.owner or ROOT, given.mode))
+        self._put(to, LayerEntry.of(entry, given.owner or ROOT, given.mode))
 
     def _is_folder(self, path: str, name: str, entry: Entry) -> bool:
         """Whether a destination without a slash at its end is a folder that is there already;
         not if it is called like the file, or ends like it."""
         here = self._item(path)
-        if path in self._existing | self._entered or (here and here.kind is Kind.FOLDER):
+        if path in self._existing | self._entered or (here and here.kind is EntryType.FOLDER):
             return True
         names, to = [PurePosixPath(name), PurePosixPath(entry.path)], PurePosixPath(path)
         alike = to.name in [each.name for each in names] or (
@@ -148,7 +150,7 @@ class Placed:
         """Makes a folder, and all on the way to it, where they are missing."""
         for path in _way(folder):
             here = self._item(path)
-            if here and here.kind is not Kind.FOLDER:
+            if here and here.kind is not EntryType.FOLDER:
                 raise NeedsEngine(f"the way leads through '{path}', which was copied before")
             if here or path in self._existing:
                 continue
@@ -179,10 +181,10 @@ class Placed:
         if path in _MOUNTED:
             raise NeedsEngine(f"'{path}' is no part of an image")
 
-    def _item(self, path: str) -> Item | None:
+    def _item(self, path: str) -> LayerEntry | None:
         return self.items.get(path.lstrip("/"))
 
-    def _put(self, path: str, item: Item) -> None:
+    def _put(self, path: str, item: LayerEntry) -> None:
         """Puts something in the place of whatever was copied there before."""
         if posixpath.basename(path).startswith(_DELETES):
             raise NeedsEngine(
@@ -197,7 +199,7 @@ class Placed:
                 help="write `WORKDIR` with another folder before it",
             )
         here = self._item(path)
-        if here and (here.kind is Kind.FOLDER) != (item.kind is Kind.FOLDER):
+        if here and (here.kind is EntryType.FOLDER) != (item.kind is EntryType.FOLDER):
             raise NeedsEngine(f"'{path}' was copied before, as {_a(here.kind)}")
         self.items[path.lstrip("/")] = item
 
@@ -208,11 +210,11 @@ def _way(path: str) -> list[str]:
     return [str(each) for each in [*reversed(folder.parents), folder][1:]]
 
 
-def _a(kind: Kind) -> str:
+def _a(kind: EntryType) -> str:
     return f"a {kind}"
 
 
-def _given(instruction: Instruction) -> _Given:
+def _given(instruction: Instruction) -> _Ownership:
     """What the flags of an instruction say. Raises NeedsEngine."""
     if instruction.heredocs:
         raise NeedsEngine("here documents are not copied by this builder")
@@ -226,14 +228,14 @@ def _given(instruction: Instruction) -> _Given:
         raise NeedsEngine(f"--chmod={chmod} is not a mode in octal numbers, like 755")
     mode = None if chmod is None else int(chmod, 8)
     if chown is None:
-        return _Given(None, mode)
+        return _Ownership(None, mode)
     found = _NUMBERS.fullmatch(chown)
     if not found:
         raise NeedsEngine(
             f"which numbers '{chown}' has in the base image cannot be known",
             help="write numbers: --chown=1000:1000",
         )
-    return _Given(Owner(int(found[1]), int(found[2] or found[1])), mode)
+    return _Ownership(Owner(int(found[1]), int(found[2] or found[1])), mode)
 
 
 def _is_archive(entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from deployctl.core.errors import DeployctlError
-from deployctl.images.context import Entry, Kind
+from deployctl.images.context import Entry, EntryType
 
 _MOST_LINKS = 255
 _WILD = frozenset("*?[\\")
@@ -27,7 +27,7 @@ class NothingToCopy(DeployctlError):
     code = "DC737"
 
 
-class Files:
+class ContextFiles:
     """The entries of a context, by their paths."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -70,7 +70,7 @@ class Files:
             part = parts.pop(0)
             at = posixpath.normpath(posixpath.join("/", at, part)).lstrip("/")
             entry = self._entries.get(at)
-            if entry is not None and entry.kind is Kind.LINK and links < _MOST_LINKS:
+            if entry is not None and entry.kind is EntryType.LINK and links < _MOST_LINKS:
                 target, rest = entry.target, len(parts)
                 parts, links = [*target.split("/"), *parts], links + 1
                 at = "" if entry.target.startswith("/") else posixpath.dirname(at)
@@ -79,7 +79,7 @@ class Files:
                     f"'{path}' leads by a link to '{target}', which is not in the build context",
                     help="put what is to be copied there in place of the link",
                 )
-            elif at and (entry is None or entry.kind is Kind.LINK):
+            elif at and (entry is None or entry.kind is EntryType.LINK):
                 raise NothingToCopy(
                     f"'{path}' is not in the build context",
                     help="look for a misspelt name, or a line of .dockerignore that leaves it out",

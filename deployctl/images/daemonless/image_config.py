@@ -16,7 +16,7 @@ from copy import deepcopy
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.images.dockerfile.parser import Instruction
-from deployctl.images.dockerfile.stages import pairs
+from deployctl.images.dockerfile.stages import parse_pairs
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = ("/bin/sh", "-c")
@@ -37,13 +37,13 @@ _INTERVALS = {
 }
 
 
-class BadValue(DeployctlError):
+class BadInstruction(DeployctlError):
     """An instruction has a value that Docker would not take either."""
 
     code = "DC703"
 
 
-def layers_told(config: Mapping[str, Json]) -> list[str]:
+def layer_history(config: Mapping[str, Json]) -> list[str]:
     """What the history in an image's configuration says of each layer; nothing if it does not fit
     the layers."""
     below = (config.get("rootfs") or {}).get("diff_ids") or []
@@ -51,12 +51,12 @@ def layers_told(config: Mapping[str, Json]) -> list[str]:
     return [str(each.get("created_by")) for each in told] if len(told) == len(below) else []
 
 
-def working_folder(now: str, words: str) -> str:
+def resolve_workdir(now: str, words: str) -> str:
     """The working folder after a WORKDIR, absolute and without a slash at its end."""
     return posixpath.normpath("/" + posixpath.join("/", now, words).lstrip("/"))
 
 
-class Configuration:
+class ImageConfig:
     """The configuration of an image that is being made."""
 
     def __init__(self, base: Mapping[str, Json]) -> None:
@@ -71,7 +71,7 @@ class Configuration:
     @property
     def env(self) -> dict[str, str]:
         """The variables."""
-        return pairs(self._run.get("Env") or [])
+        return parse_pairs(self._run.get("Env") or [])
 
     @property
     def folder(self) -> str:
@@ -90,7 +90,7 @@ class Configuration:
         """
         act = _ACTS.get(instruction.keyword)
         if instruction.keyword in _WITH_ONE_WORD and not "".join(instruction.words).strip():
-            raise BadValue(f"{instruction.keyword} has no value")
+            raise BadInstruction(f"{instruction.keyword} has no value")
         if act is not None:
             act(self, instruction)
         return act is not None
@@ -115,7 +115,7 @@ class Configuration:
         rootfs = self._whole.get("rootfs") or {}
         below = list(rootfs.get("diff_ids") or [])
         whole["rootfs"] = {"type": "layers", "diff_ids": [*below, *diff_ids]}
-        if len(layers_told(self._whole)) == len(below):
+        if len(layer_history(self._whole)) == len(below):
             whole["history"] = [*(self._whole.get("history") or []), *self._history]
         else:  # it does not fit the base's layers, and a history that is wrong is refused
             whole.pop("history", None)
@@ -134,10 +134,10 @@ class Configuration:
     # What each instruction does
 
     def _do_env(self, found: Instruction) -> None:
-        self.add_env(pairs(found.words))
+        self.add_env(parse_pairs(found.words))
 
     def _do_label(self, found: Instruction) -> None:
-        self.label(pairs(found.words))
+        self.label(parse_pairs(found.words))
 
     def _do_cmd(self, found: Instruction) -> None:
         self._run["Cmd"] = self._command(found) if found.words else []
@@ -149,7 +149,7 @@ class Configuration:
             self._run["Cmd"] = None
 
     def _do_workdir(self, found: Instruction) -> None:
-        self._run["WorkingDir"] = working_folder(self.folder, found.words[0])
+        self._run["WorkingDir"] = resolve_workdir(self.folder, found.words[0])
 
     def _do_user(self, found: Instruction) -> None:
         self._run["User"] = found.words[0]
@@ -160,7 +160,7 @@ class Configuration:
 
     def _do_volume(self, found: Instruction) -> None:
         if not all(word.strip() for word in found.words):
-            raise BadValue("VOLUME has an empty path")
+            raise BadInstruction("VOLUME has an empty path")
         volumes: Json = {word: {} for word in found.words}
         self._run["Volumes"] = {**(self._run.get("Volumes") or {}), **volumes}
 
@@ -169,7 +169,7 @@ class Configuration:
 
     def _do_shell(self, found: Instruction) -> None:
         if not found.is_json or not found.words:
-            raise BadValue("SHELL is a list in JSON")
+            raise BadInstruction("SHELL is a list in JSON")
         self._run["Shell"] = list(found.words)
 
     def _do_maintainer(self, found: Instruction) -> None:
@@ -195,9 +195,9 @@ class Configuration:
         """Counts for the instructions after it, and not for the image."""
 
 
-_ACTS: Mapping[str, Callable[[Configuration, Instruction], None]] = {
+_ACTS: Mapping[str, Callable[[ImageConfig, Instruction], None]] = {
     name.removeprefix("_do_").upper(): act
-    for name, act in vars(Configuration).items()
+    for name, act in vars(ImageConfig).items()
     if name.startswith("_do_")
 }
 
@@ -206,7 +206,7 @@ def _test(kind: str, command: str) -> list[str]:
     if kind == "NONE" and not command:
         return ["NONE"]
     if kind != "CMD" or not command:
-        raise BadValue("HEALTHCHECK has the form `CMD command`, or is `NONE`")
+        raise BadInstruction("HEALTHCHECK has the form `CMD command`, or is `NONE`")
     if command.startswith("["):
         try:
             return ["CMD", *map(str, json.loads(command))]
@@ -218,13 +218,13 @@ def _test(kind: str, command: str) -> list[str]:
 def _nanoseconds(text: str) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise BadValue(f"'{text}' is not a duration like 1m30s")
+        raise BadInstruction(f"'{text}' is not a duration like 1m30s")
     return sum(round(float(number) * _NANOSECONDS[unit]) for number, unit in parts)
 
 
 def _whole_number(text: str) -> int:
     if not text.isdecimal():
-        raise BadValue(f"'{text}' is not a number of retries")
+        raise BadInstruction(f"'{text}' is not a number of retries")
     return int(text)
 
 
@@ -233,5 +233,5 @@ def _ports(word: str) -> list[str]:
     found = _PORT.fullmatch(word)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if not found or not first <= last <= 65535:
-        raise BadValue(f"'{word}' is not a port, nor a range of ports")
+        raise BadInstruction(f"'{word}' is not a port, nor a range of ports")
     return [f"{port}/{(found[3] or 'tcp').lower()}" for port in range(first, last + 1)]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from deployctl.core.errors import DeployctlError
-from deployctl.images.context import TAR_TYPES, TIME, Entry, Kind
+from deployctl.images.context import MTIME, TAR_TYPES, Entry, EntryType
 
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # RFC 1952: deflate, no name, no time, no system
 _BLOCK = 0xFFFF  # RFC 1951, 3.2.4: the most that a block which is not compressed can hold
@@ -39,17 +39,17 @@ class Owner:
 ROOT = Owner()
 
 
-class NotWritten(DeployctlError):
+class LayerNotWritten(DeployctlError):
     """There is no room for a layer."""
 
     code = "DC741"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class LayerEntry:
     """What lies under a name in a layer."""
 
-    kind: Kind
+    kind: EntryType
     mode: int
     """The permission bits."""
     owner: Owner = ROOT
@@ -59,17 +59,17 @@ class Item:
     """Of a file."""
 
     @classmethod
-    def of(cls, entry: Entry, owner: Owner = ROOT, mode: int | None = None) -> Item:
+    def of(cls, entry: Entry, owner: Owner = ROOT, mode: int | None = None) -> LayerEntry:
         """An entry of a context, given to `owner`; `mode` None keeps its own permissions, but not
         that a file runs as its owner or group, which no system leaves to who gives it away."""
-        if mode is None or entry.kind is Kind.LINK:
-            mode = entry.mode & ~_RUN_AS_OWNER if entry.kind is Kind.FILE else entry.mode
-        content = entry if entry.kind is Kind.FILE else b""
+        if mode is None or entry.kind is EntryType.LINK:
+            mode = entry.mode & ~_RUN_AS_OWNER if entry.kind is EntryType.FILE else entry.mode
+        content = entry if entry.kind is EntryType.FILE else b""
         return cls(entry.kind, mode, owner, entry.target, content)
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class LayerBlob:
     """A layer that was written."""
 
     path: Path | None
@@ -82,22 +82,22 @@ class Blob:
     """Of the file, in bytes."""
 
 
-def write(items: Mapping[str, Item], path: Path) -> Blob:
+def write_layer(items: Mapping[str, LayerEntry], path: Path) -> LayerBlob:
     """Writes a layer. `items`: by paths relative to the root. Raises Unreadable, NotWritten."""
     try:
         with path.open("wb") as file:
-            packed = _Packed(file)
+            packed = _GzipWriter(file)
             _fill(packed, items)
             packed.finish()
     except OSError as error:
-        raise NotWritten(
+        raise LayerNotWritten(
             f"the layer cannot be written to '{path.parent}': {error.strerror}",
             help="name another folder with TMPDIR, or leave files out in .dockerignore",
         ) from error
-    return Blob(path, packed.digest, packed.diff_id, path.stat().st_size)
+    return LayerBlob(path, packed.digest, packed.diff_id, path.stat().st_size)
 
 
-def _fill(packed: _Packed, items: Mapping[str, Item]) -> None:
+def _fill(packed: _GzipWriter, items: Mapping[str, LayerEntry]) -> None:
     """Writes the archive."""
     buffers: dict[str, Any] = {"bufsize": _RECORD, "copybufsize": _RECORD}
     out = cast("BinaryIO", packed)  # all that a stream needs is `write`
@@ -106,10 +106,10 @@ def _fill(packed: _Packed, items: Mapping[str, Item]) -> None:
             _add(archive, name, items[name])
 
 
-def _add(archive: tarfile.TarFile, name: str, item: Item) -> None:
+def _add(archive: tarfile.TarFile, name: str, item: LayerEntry) -> None:
     info = tarfile.TarInfo(name)
     info.type, info.mode, info.linkname = TAR_TYPES[item.kind], item.mode, item.target
-    info.mtime = TIME
+    info.mtime = MTIME
     info.uid, info.gid = item.owner.user, item.owner.group
     if isinstance(item.content, bytes):
         info.size = len(item.content)
@@ -122,7 +122,7 @@ def _add(archive: tarfile.TarFile, name: str, item: Item) -> None:
 
 
 @dataclass
-class _Packed:
+class _GzipWriter:
     """A file-like that writes what it gets as gzip, in blocks of fixed size."""
 
     out: BinaryIO

@@ -25,9 +25,9 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import digest
 from deployctl.core.redact import redact
-from deployctl.images.context import Entry, Kind, entries
-from deployctl.images.daemonless.layer import Blob, Item, write
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.context import Entry, EntryType, walk_context
+from deployctl.images.daemonless.layer import LayerBlob, LayerEntry, write_layer
+from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.platform import Platform
 
 HOME = "/opt/deployctl"
@@ -65,7 +65,7 @@ class NoWheels(DeployctlError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WheelSpec:
     """What is to be installed, and where."""
 
     requirements: Path
@@ -86,7 +86,9 @@ class Wanted:
         return f"wheels-{digest(named)[:_LETTERS]}"
 
 
-def wanted(requirements: Path, image: str, env: Mapping[str, str], platform: Platform) -> Wanted:
+def wheel_spec(
+    requirements: Path, image: str, env: Mapping[str, str], platform: Platform
+) -> WheelSpec:
     """What is to be installed for a base image of this name, environment and platform.
 
     Raises NoWheels.
@@ -102,7 +104,7 @@ def wanted(requirements: Path, image: str, env: Mapping[str, str], platform: Pla
     release = _RELEASE.search(image)
     complete = _COMPLETE.search(_text(requirements))
     prefect = release[1] if release and not complete else None
-    return Wanted(requirements, python, _ARCHITECTURES[platform.architecture], prefect)
+    return WheelSpec(requirements, python, _ARCHITECTURES[platform.architecture], prefect)
 
 
 def _text(requirements: Path) -> str:
@@ -117,21 +119,21 @@ def _text(requirements: Path) -> str:
         ) from error
 
 
-def variables(env: Mapping[str, str]) -> dict[str, str]:
+def environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables by which an image with these finds what was installed."""
     first = {"PATH": _PROGRAMS, "PYTHONPATH": _PACKAGES}
     return {name: ":".join(filter(None, [path, env.get(name)])) for name, path in first.items()}
 
 
-def install(
-    what: Wanted,
+def install_wheels(
+    what: WheelSpec,
     path: Path,
     *,
     env: Mapping[str, str],
     python: Callable[[], str],
     stop: CancellationToken,
-    tell: process.OnLine,
-) -> Blob:
+    on_line: process.OnLine,
+) -> LayerBlob:
     """Writes the layer to `path`; `python` gives an interpreter that has pip, if there is no uv.
 
     Raises NoWheels, ProgramError, Interrupted.
@@ -149,7 +151,7 @@ def install(
             cwd=what.requirements.parent,
             env=env,
             timeout=_SECONDS,
-            on_line=tell,
+            on_line=on_line,
             stop=stop,
         )
         if done.returncode:
@@ -159,12 +161,16 @@ def install(
                 f" {what.python} on {what.architecture}",
                 help="\n".join(redact(line) for line in lines[-_LINES_SHOWN:]) or None,
             )
-        folders = {each.lstrip("/"): Item(Kind.FOLDER, 0o755) for each in (HOME, _PACKAGES)}
-        return write(folders | dict(_items(entries(target, Ignore()), what.python)), path)
+        folders = {
+            each.lstrip("/"): LayerEntry(EntryType.FOLDER, 0o755) for each in (HOME, _PACKAGES)
+        }
+        return write_layer(
+            folders | dict(_items(walk_context(target, DockerIgnore()), what.python)), path
+        )
 
 
 def _expect_same(
-    python: str, what: Wanted, env: Mapping[str, str], stop: CancellationToken
+    python: str, what: WheelSpec, env: Mapping[str, str], stop: CancellationToken
 ) -> None:
     """Raises NoWheels for an interpreter that differs from the image's: which requirements count
     for another one, pip would judge by itself, not by the image."""
@@ -178,7 +184,7 @@ def _expect_same(
         )
 
 
-def _common(what: Wanted, target: Path) -> list[str]:
+def _common(what: WheelSpec, target: Path) -> list[str]:
     prefect = [f"prefect=={what.prefect}"] if what.prefect else []
     return [
         *("--target", str(target)),
@@ -187,7 +193,7 @@ def _common(what: Wanted, target: Path) -> list[str]:
     ]
 
 
-def _pip(python: str, what: Wanted, target: Path) -> Sequence[str]:
+def _pip(python: str, what: WheelSpec, target: Path) -> Sequence[str]:
     platforms = [f"manylinux_2_{minor}_{what.architecture}" for minor in _GLIBC]
     platforms.append(f"manylinux2014_{what.architecture}")
     return [
@@ -199,7 +205,7 @@ def _pip(python: str, what: Wanted, target: Path) -> Sequence[str]:
     ]
 
 
-def _uv(uv: str, what: Wanted, target: Path) -> Sequence[str]:
+def _uv(uv: str, what: WheelSpec, target: Path) -> Sequence[str]:
     return [
         *(uv, "pip", "install", "--only-binary", ":all:", "--link-mode", "copy"),
         *("--python-platform", f"{what.architecture}-manylinux_2_{_GLIBC[0]}"),
@@ -207,7 +213,7 @@ def _uv(uv: str, what: Wanted, target: Path) -> Sequence[str]:
     ]
 
 
-def _items(found: Sequence[Entry], python: str) -> Iterator[tuple[str, Item]]:
+def _items(found: Sequence[Entry], python: str) -> Iterator[tuple[str, LayerEntry]]:
     """What was installed, as it is to lie in the image, whatever machine installed it."""
     interpreter = f"#!/usr/local/bin/python{python}\n".encode()
     for entry in found:
@@ -220,13 +226,13 @@ def _items(found: Sequence[Entry], python: str) -> Iterator[tuple[str, Item]]:
             continue
         is_program = name.parts[0] == "bin"
         home = HOME if is_program else _PACKAGES
-        mode = 0o755 if entry.kind is Kind.FOLDER or entry.mode & 0o100 else 0o644
-        content: Entry | bytes = entry if entry.kind is Kind.FILE else b""
-        if is_program and entry.kind is Kind.FILE:
+        mode = 0o755 if entry.kind is EntryType.FOLDER or entry.mode & 0o100 else 0o644
+        content: Entry | bytes = entry if entry.kind is EntryType.FILE else b""
+        if is_program and entry.kind is EntryType.FILE:
             content = _SHEBANG.sub(interpreter, entry.source.read_bytes())
         elif name.name == "RECORD":
             content = _without_programs(entry.source.read_bytes())
-        yield f"{home}/{entry.path}".lstrip("/"), Item(entry.kind, mode, content=content)
+        yield f"{home}/{entry.path}".lstrip("/"), LayerEntry(entry.kind, mode, content=content)
 
 
 def _without_programs(record: bytes) -> bytes:

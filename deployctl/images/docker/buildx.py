@@ -21,7 +21,7 @@ from deployctl.core.json_values import Json
 from deployctl.images.docker.engine_errors import BadOption, NoBuildx, build_failed
 from deployctl.images.docker.engine_output import AT_LINE
 from deployctl.images.model import AUTO, BuildSpec
-from deployctl.images.source import Source
+from deployctl.images.source import BuildSource
 
 _ONE = {"builder": "--builder", "network": "--network"}
 _MANY = {"allow": "--allow", "secrets": "--secret", "ssh": "--ssh"}
@@ -44,7 +44,7 @@ _NO_PLUGIN = re.compile(r"unknown (?:command|flag|shorthand)|is not a docker com
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuildxResult:
     """What buildx made."""
 
     ids: tuple[str, ...]
@@ -54,13 +54,13 @@ class Built:
 
 
 def build(
-    recipe: BuildSpec,
-    source: Source,
+    spec: BuildSpec,
+    source: BuildSource,
     tags: Sequence[str],
     env: Mapping[str, str],
-    tell: Callable[[str], None],
+    on_line: Callable[[str], None],
     stop: CancellationToken,
-) -> Built:
+) -> BuildxResult:
     """Builds an image under these tags; `env` is that of the docker command.
 
     Raises BadOption, NoBuildx, BuildFailed, Interrupted.
@@ -69,48 +69,48 @@ def build(
         told = Path(folder) / "metadata.json"
         try:
             done = process.run(
-                command(recipe, tags, told),
-                cwd=recipe.folder,
+                command(spec, tags, told),
+                cwd=spec.context,
                 env=env,
                 timeout=None,
-                on_line=lambda _, line: tell(line),
+                on_line=lambda _, line: on_line(line),
                 stop=stop,
-                input=source.text if recipe.dockerfile == AUTO else None,
+                input=source.text if spec.dockerfile == AUTO else None,
             )
         except ProgramError as error:
             raise _no_buildx(error.message) from error
         if done.returncode:
-            raise _failed(recipe, source, done.stderr)
+            raise _failed(spec, source, done.stderr)
         metadata = json.loads(told.read_text(encoding="utf-8"))
     digests = [metadata.get(f"containerimage.{what}digest") for what in ("config.", "")]
-    if _pushes(recipe.options):
-        return Built((), digests[1])
-    return Built(tuple(str(each) for each in digests if each), None)
+    if _pushes(spec.options):
+        return BuildxResult((), digests[1])
+    return BuildxResult(tuple(str(each) for each in digests if each), None)
 
 
-def command(recipe: BuildSpec, tags: Sequence[str], metadata: Path) -> list[str]:
-    """The command line that builds a recipe and leaves word of it in a file. Raises BadOption."""
-    options = {"pull": True} | dict(recipe.options)
+def command(spec: BuildSpec, tags: Sequence[str], metadata: Path) -> list[str]:
+    """The command line that builds a spec and leaves word of it in a file. Raises BadOption."""
+    options = {"pull": True} | dict(spec.options)
     for unknown in options.keys() - _OPTIONS - _WITHOUT_EFFECT:
         raise BadOption(
-            f"the build step of '{recipe.name}' has an option that buildx does not know: {unknown}",
+            f"the build step of '{spec.name}' has an option that buildx does not know: {unknown}",
             help=f"it knows {', '.join(sorted(_OPTIONS))}",
         )
     if _pushes(options) and not tags:
         raise BadOption(
-            f"'{recipe.name}' is pushed while it is built, and has no tag", help="give it a `tag`"
+            f"'{spec.name}' is pushed while it is built, and has no tag", help="give it a `tag`"
         )
     if not any(options.get(name) for name in ("push", "load", "output")):
         options["load"] = True
     argv = ["docker", "buildx", "build", "--progress=plain", f"--metadata-file={metadata}"]
-    argv += [f"--tag={recipe.name}:{each}" for each in tags]
-    argv += [f"--build-arg={name}={value}" for name, value in recipe.build_args.items()]
-    argv += [f"--label={name}={value}" for name, value in recipe.labels.items()]
-    argv += [f"--target={recipe.target}"] if recipe.target else []
-    argv += [f"--platform={recipe.platform}"] if recipe.platform else []
-    if recipe.ignore_cache or options.get("cache") is False:
+    argv += [f"--tag={spec.name}:{each}" for each in tags]
+    argv += [f"--build-arg={name}={value}" for name, value in spec.build_args.items()]
+    argv += [f"--label={name}={value}" for name, value in spec.labels.items()]
+    argv += [f"--target={spec.target}"] if spec.target else []
+    argv += [f"--platform={spec.platform}"] if spec.platform else []
+    if spec.ignore_cache or options.get("cache") is False:
         argv.append("--no-cache")
-    file = "-" if recipe.dockerfile == AUTO else recipe.dockerfile
+    file = "-" if spec.dockerfile == AUTO else spec.dockerfile
     return [*argv, *_flags(options), f"--file={file}", "."]
 
 
@@ -151,17 +151,17 @@ def _fields(value: Json) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _failed(recipe: BuildSpec, source: Source, stderr: str) -> Exception:
+def _failed(spec: BuildSpec, source: BuildSource, stderr: str) -> Exception:
     """The error of a build that failed: the last `ERROR:`, and the line that BuildKit shows."""
     lines = stderr.splitlines()
     if not any(line.startswith("#") for line in lines) and _NO_PLUGIN.search(stderr):
         return _no_buildx(lines[0])
     errors = [line.partition("ERROR:")[2] for line in lines if line.startswith("ERROR:")]
     reason = (errors[-1:] or lines[-1:] or ["no reason was given"])[0]
-    shown = re.escape(Path(recipe.dockerfile).name)
+    shown = re.escape(Path(spec.dockerfile).name)
     places = AT_LINE.findall(stderr) or re.findall(rf"^{shown}:(\d+)$", stderr, re.MULTILINE)
     place = f"{source.name}:{places[-1]}" if places else ""
-    return build_failed(recipe.name, reason, place, lines, buildx=True)
+    return build_failed(spec.name, reason, place, lines, buildx=True)
 
 
 def _no_buildx(reason: str) -> NoBuildx:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from deployctl.clients.registry.errors import (
     Denied,
     NotInRegistry,
-    RegistryBusy,
+    RateLimited,
     RegistryError,
     RegistryUnreachable,
     TooLarge,
@@ -64,7 +64,7 @@ _CAUSES: Sequence[tuple[str, type[RegistryError]]] = (
         r"denied|unauthorized|authentication required|no basic auth|insufficient_scope|40[13] ",
         Denied,
     ),
-    (r"toomanyrequests|\b429\b|rate limit", RegistryBusy),
+    (r"toomanyrequests|\b429\b|rate limit", RateLimited),
     (
         r"dial tcp|write tcp|read tcp|no such host|timeout|HTTP response to HTTPS|x509|tls:|: EOF",
         RegistryUnreachable,
@@ -75,13 +75,13 @@ _CAUSES: Sequence[tuple[str, type[RegistryError]]] = (
 _PUSH_HINTS: Mapping[type[RegistryError], str] = {
     TooLarge: "make the image smaller, or ask who runs the registry",
     Denied: "log in with `docker login {registry}`, or give the push step `credentials`",
-    RegistryBusy: "try again later, or log in with `docker login {registry}`",
+    RateLimited: "try again later, or log in with `docker login {registry}`",
     RegistryUnreachable: "see that the engine, where it runs, reaches '{registry}' and trusts it",
     NotInRegistry: "some registries want a repository to be made before the first push",
 }
 _BUILD_HINTS: Mapping[type[RegistryError], str] = {
     Denied: "log in to the registry of the base image with `docker login`",
-    RegistryBusy: "try again later, or log in with `docker login`",
+    RateLimited: "try again later, or log in with `docker login`",
     RegistryUnreachable: "see that the engine, where it runs, reaches that registry",
     NotInRegistry: "look for a misspelt name or tag of the base image",
 }

@@ -31,10 +31,10 @@ AT_LINE = re.compile(r"(?:parse error (?:on )?line |Dockerfile:)(\d+)")
 
 
 @dataclass
-class Output:
+class OutputParser:
     """Takes records one by one."""
 
-    tell: Callable[[str], None]
+    on_line: Callable[[str], None]
     """Is told each line."""
     lines: list[str] = field(default_factory=list)
     failure: str | None = None
@@ -79,10 +79,10 @@ class Output:
             self.digest = self.digest or pushed[1]
         if line:
             self.lines.append(line)
-            self.tell(line)
+            self.on_line(line)
 
 
-def place(dockerfile: Dockerfile, output: Output) -> str:
+def failed_instruction(dockerfile: Dockerfile, output: OutputParser) -> str:
     """The line of the Dockerfile that failed, as `FILE:LINE (INSTRUCTION)`; "" if unknown."""
     if output.failure and (said := AT_LINE.search(output.failure)):
         return f"{dockerfile.name}:{said[1]}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from deployctl.core.diagnostics import Diagnostic, Report, Span
-from deployctl.images.dockerfile.substitution import flags_and_rest, heredoc_words, quoted_words
+from deployctl.images.dockerfile.substitution import heredoc_words, split_flags, split_words
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _DIRECTIVES = frozenset({"escape", "syntax", "check"})
@@ -102,14 +102,14 @@ class Dockerfile:
 def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
     """Reads a Dockerfile; `name` is what its problems call it (DC703). Raises nothing."""
     lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
-    reader = _Reader(name, [line.rstrip("\r") for line in lines])
+    reader = _Parser(name, [line.rstrip("\r") for line in lines])
     instructions = list(reader.instructions())
     arguments, stages = _stages(instructions, reader)
     return Dockerfile(name, arguments, stages, reader.directives, tuple(reader.report))
 
 
 @dataclass
-class _Reader:
+class _Parser:
     name: str
     lines: Sequence[str]
     directives: dict[str, str] = field(default_factory=dict)
@@ -164,7 +164,7 @@ class _Reader:
     def _instruction(self, text: str, start: int) -> Instruction:
         keyword, _, rest = re.sub(r"[\t\v\f\r ]+", " ", text, count=1).partition(" ")
         keyword = keyword.upper()
-        flags, rest = flags_and_rest(rest)
+        flags, rest = split_flags(rest)
         words, is_json = self._words(keyword, rest, start)
         heredocs: tuple[Heredoc, ...] = ()
         subject = rest.split(None, 1)[0].upper() if keyword == "ONBUILD" and rest else keyword
@@ -186,13 +186,13 @@ class _Reader:
         if keyword in _JSON_OR_WORDS | _WORDS:
             return tuple(rest.split()), False
         if keyword in _QUOTED:
-            return tuple(quoted_words(rest, escape)), False
+            return tuple(split_words(rest, escape)), False
         if keyword in _PAIRS:
             return tuple(self._pairs(keyword, rest, escape, line)), False
         return ((rest,) if rest else ()), False
 
     def _pairs(self, keyword: str, rest: str, escape: str, line: int) -> Iterator[str]:
-        words = quoted_words(rest, escape)
+        words = split_words(rest, escape)
         if not words:
             self.problem(f"{keyword} needs a name and a value", line)
         elif "=" not in words[0]:  # the old form: one name, and all the rest is its value
@@ -245,7 +245,7 @@ def _json_list(text: str) -> tuple[str, ...] | None:
 
 
 def _stages(
-    instructions: Sequence[Instruction], reader: _Reader
+    instructions: Sequence[Instruction], reader: _Parser
 ) -> tuple[tuple[Instruction, ...], tuple[Stage, ...]]:
     """The ARGs before the first FROM, and the stages."""
     starts = [at for at, found in enumerate(instructions) if found.keyword == "FROM"]
@@ -262,7 +262,7 @@ def _stages(
     return tuple(found for found in before if found.keyword == "ARG"), tuple(stages)
 
 
-def _stage(opening: Instruction, rest: tuple[Instruction, ...], reader: _Reader) -> Stage:
+def _stage(opening: Instruction, rest: tuple[Instruction, ...], reader: _Parser) -> Stage:
     words, name = opening.words, None
     if len(words) == 3 and words[1].upper() == "AS":
         name = words[2].lower()

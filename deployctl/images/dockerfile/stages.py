@@ -27,7 +27,7 @@ class BadDockerfile(DeployctlError):
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseImage:
     """An image that a build needs."""
 
     image: str
@@ -37,7 +37,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class BuildParameters:
     """What the build is told from outside."""
 
     arguments: Mapping[str, str]
@@ -47,14 +47,14 @@ class Given:
     """The platform of the machine that builds."""
 
 
-def checked(dockerfile: Dockerfile) -> Dockerfile:
+def require_valid(dockerfile: Dockerfile) -> Dockerfile:
     """The same Dockerfile. Raises BadDockerfile with the first of its problems."""
     for problem in dockerfile.problems:
         raise BadDockerfile(f"{problem.span}: {problem.message}", help=problem.help)
     return dockerfile
 
 
-def declared(dockerfile: Dockerfile) -> set[str]:
+def declared_args(dockerfile: Dockerfile) -> set[str]:
     """The names of all build arguments that some ARG takes."""
     stages = [found for stage in dockerfile.stages for found in stage.instructions]
     return {
@@ -65,7 +65,7 @@ def declared(dockerfile: Dockerfile) -> set[str]:
     }
 
 
-def global_arguments(dockerfile: Dockerfile, given: Given) -> dict[str, str]:
+def global_args(dockerfile: Dockerfile, given: BuildParameters) -> dict[str, str]:
     """The variables that FROM can use. Raises BadSubstitution."""
     values = _platform_arguments(given)
     for instruction in dockerfile.arguments:
@@ -78,7 +78,7 @@ def global_arguments(dockerfile: Dockerfile, given: Given) -> dict[str, str]:
     return values
 
 
-def _platform_arguments(given: Given) -> dict[str, str]:
+def _platform_arguments(given: BuildParameters) -> dict[str, str]:
     values = {}
     for prefix, platform in (("TARGET", given.platform), ("BUILD", given.machine)):
         system, architecture, variant = (*platform.split("/"), "", "")[:3]
@@ -110,38 +110,42 @@ def _target(dockerfile: Dockerfile, target: str | None) -> int:
     return at
 
 
-def base_of(dockerfile: Dockerfile, stage: Stage, given: Given) -> Base:
+def stage_base(dockerfile: Dockerfile, stage: Stage, given: BuildParameters) -> BaseImage:
     """What a stage's FROM names: an image, `scratch` or a stage. Raises BadSubstitution."""
-    values, escape = global_arguments(dockerfile, given), dockerfile.escape
+    values, escape = global_args(dockerfile, given), dockerfile.escape
     platform = substitute(stage.platform or "", values, escape=escape)
-    return Base(substitute(stage.image, values, escape=escape), platform or None)
+    return BaseImage(substitute(stage.image, values, escape=escape), platform or None)
 
 
-def needed(dockerfile: Dockerfile, target: str | None, given: Given) -> list[Base]:
+def base_images(
+    dockerfile: Dockerfile, target: str | None, given: BuildParameters
+) -> list[BaseImage]:
     """All images that a target needs, in the order of the file, each once.
 
     Raises BadDockerfile for a target that is not there, and BadSubstitution.
     """
     at = _target(dockerfile, target)
-    found: dict[int, list[Base]] = {}
+    found: dict[int, list[BaseImage]] = {}
     _collect(dockerfile, at, given, found)
     return list(dict.fromkeys(base for each in sorted(found) for base in found[each]))
 
 
-def _collect(dockerfile: Dockerfile, at: int, given: Given, found: dict[int, list[Base]]) -> None:
+def _collect(
+    dockerfile: Dockerfile, at: int, given: BuildParameters, found: dict[int, list[BaseImage]]
+) -> None:
     """Notes the images of a stage and of all stages that it needs."""
     if at in found:
         return
     found[at] = []
     stage = dockerfile.stages[at]
-    base = base_of(dockerfile, stage, given)
+    base = stage_base(dockerfile, stage, given)
     if not base.image:
         raise BadDockerfile(f"{dockerfile.span(stage.opening)}: the name of the image is empty")
     others = [(base, _stage_above(dockerfile, base.image, at))]
     for name in _sources(stage):
         number = _stage_numbered(name, at)
         above = _stage_above(dockerfile, name, at) if number is None else number
-        others.append((Base(name, None), above))
+        others.append((BaseImage(name, None), above))
     for image, above in others:
         if above is not None:
             _collect(dockerfile, above, given, found)
@@ -165,7 +169,9 @@ def _sources(stage: Stage) -> Iterator[str]:
                 yield source
 
 
-def chain(dockerfile: Dockerfile, target: str | None, given: Given) -> tuple[Base, list[Stage]]:
+def stage_chain(
+    dockerfile: Dockerfile, target: str | None, given: BuildParameters
+) -> tuple[BaseImage, list[Stage]]:
     """The image that a target begins from, and the stages that lead from there to it.
 
     Raises BadDockerfile for a target that is not there, and BadSubstitution.
@@ -174,15 +180,15 @@ def chain(dockerfile: Dockerfile, target: str | None, given: Given) -> tuple[Bas
     at = _target(dockerfile, target)
     while True:
         stages.insert(0, dockerfile.stages[at])
-        base = base_of(dockerfile, dockerfile.stages[at], given)
+        base = stage_base(dockerfile, dockerfile.stages[at], given)
         above = _stage_above(dockerfile, base.image, at)
         if above is None:
             return base, stages
         at = above
 
 
-def resolve(
-    dockerfile: Dockerfile, stages: Iterable[Stage], given: Given, env: Mapping[str, str]
+def expand_instructions(
+    dockerfile: Dockerfile, stages: Iterable[Stage], given: BuildParameters, env: Mapping[str, str]
 ) -> Iterator[Instruction]:
     """The instructions of a chain with all variables replaced and quotes gone, and each FROM as it
     is written.
@@ -190,13 +196,13 @@ def resolve(
     `env`: the variables of the image that the chain begins from. ENV, LABEL and ARG keep the form
     `name=value`. Raises BadSubstitution.
     """
-    outside = global_arguments(dockerfile, given)
+    outside = global_args(dockerfile, given)
     arguments: dict[str, str] = {}
     variables = dict(env)
     for written in (found for each in stages for found in (each.opening, *each.instructions)):
         instruction = _expanded(written, {**arguments, **variables}, dockerfile.escape)
         if instruction.keyword == "ENV":
-            variables |= pairs(instruction.words)
+            variables |= parse_pairs(instruction.words)
         elif instruction.keyword == "ARG":
             for word in instruction.words:
                 name, has_default, default = word.partition("=")
@@ -206,7 +212,7 @@ def resolve(
         yield instruction
 
 
-def pairs(words: Iterable[str]) -> dict[str, str]:
+def parse_pairs(words: Iterable[str]) -> dict[str, str]:
     """The names and values of a resolved ENV or LABEL."""
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 

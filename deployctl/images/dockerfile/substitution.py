@@ -28,10 +28,10 @@ def substitute(
 
     `quotes` false: quotes mean nothing and stay, as in here documents.
     """
-    return _Text(text, values, escape, quotes).until("")
+    return _Substitution(text, values, escape, quotes).until("")
 
 
-class _Text:
+class _Substitution:
     """One text on its way from left to right."""
 
     def __init__(self, text: str, values: Mapping[str, str], escape: str, quotes: bool) -> None:
@@ -122,7 +122,7 @@ class _Text:
         return BadSubstitution(f"'{self._text}' cannot be read: {reason}")
 
 
-def quoted_words(text: str, escape: str) -> list[str]:
+def split_words(text: str, escape: str) -> list[str]:
     """Splits at blanks outside quotes; quotes and escapes stay as they are written."""
     any_escaped = rf"{re.escape(escape)}."
     plain = rf"""{any_escaped}|[^\s"'{re.escape(escape)}]"""
@@ -131,11 +131,11 @@ def quoted_words(text: str, escape: str) -> list[str]:
     return [word[0] for word in found]
 
 
-def flags_and_rest(text: str) -> tuple[list[str], str]:
+def split_flags(text: str) -> tuple[list[str], str]:
     """The `--flags` at the beginning, without their quotes, and what comes after them."""
     flags, rest = [], text.strip()
     while rest.startswith("--"):
-        word = quoted_words(rest, "\\")[0]
+        word = split_words(rest, "\\")[0]
         rest = rest[len(word) :].lstrip()
         if word == "--":
             break
@@ -145,4 +145,4 @@ def flags_and_rest(text: str) -> tuple[list[str], str]:
 
 def heredoc_words(text: str) -> list[str]:
     """The words of a line that could begin a here document."""
-    return [word for word in quoted_words(text, "\\") if "<<" in word]
+    return [word for word in split_words(text, "\\") if "<<" in word]

@@ -12,7 +12,7 @@ from deployctl.images.builder import Builder
 from deployctl.images.daemonless.assembler import AssembleBuilder
 from deployctl.images.docker.engine import DockerBuilder
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 from tests.integration.node.test_rig import PODS, ended, pod, start
 from tests.support import docker_engine as engines
 from tests.support.cluster.images import Image as RigImage
@@ -69,7 +69,7 @@ def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> BuildSpec:
 
 @pytest.fixture
 def assemble(tmp_path: Path) -> Iterator[AssembleBuilder]:
-    with AssembleBuilder(env={"HOME": str(tmp_path)}, tell=lambda *_: None) as builder:
+    with AssembleBuilder(env={"HOME": str(tmp_path)}, on_output=lambda *_: None) as builder:
         yield builder
 
 
@@ -79,14 +79,14 @@ def docker(tmp_path: Path) -> Iterator[DockerBuilder]:
         pytest.skip(reason)
     with DockerEngine() as running:
         engine = Engine(running.url)
-        builder = DockerBuilder(engine, env={"HOME": str(tmp_path)}, tell=lambda *_: None)
+        builder = DockerBuilder(engine, env={"HOME": str(tmp_path)}, on_output=lambda *_: None)
         yield builder
         builder.close()
         engine.close()
 
 
 def published(builder: Builder, recipe: BuildSpec, tag: str) -> Image:
-    source = read(recipe, lambda: Versions("3.8.8", "3.11"))
+    source = read_source(recipe, lambda: ProjectVersions("3.8.8", "3.11"))
     return builder.push(builder.build(recipe, source, tag), [tag], None)
 
 

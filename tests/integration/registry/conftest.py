@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.auth import Login
-from deployctl.clients.registry.client import Registry
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import RegistryClient
 from deployctl.core.retry import Backoff
 from tests.support.blobs import MIB, Blob, Opened
 from tests.support.proxy import Proxy
@@ -23,8 +23,8 @@ def opened() -> Iterator[Opened]:
     """`opened(host, login)` gives a client that is closed at the end and waits only shortly."""
     with ExitStack() as stack:
 
-        def make(host: str, login: Login | None = None, **settings: Any) -> Registry:
-            made = Registry(host, login, backoff=QUICK, **settings)
+        def make(host: str, login: Credentials | None = None, **settings: Any) -> RegistryClient:
+            made = RegistryClient(host, login, backoff=QUICK, **settings)
             stack.callback(made.close)
             return made
 

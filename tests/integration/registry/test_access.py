@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployctl.clients.registry.auth import Login
-from deployctl.clients.registry.client import Pushed
+from deployctl.clients.registry.auth import Credentials
+from deployctl.clients.registry.client import BlobTransfer
 from deployctl.clients.registry.errors import (
     Denied,
     RegistryUnreachable,
@@ -26,9 +26,9 @@ def test_a_name_and_a_password(
     assert blob.is_in(client, name)
 
 
-@pytest.mark.parametrize("login", [None, Login(USER, "open says me")])
+@pytest.mark.parametrize("login", [None, Credentials(USER, "open says me")])
 def test_a_wrong_password(
-    closed_registry: LocalRegistry, opened: Opened, name: str, login: Login | None
+    closed_registry: LocalRegistry, opened: Opened, name: str, login: Credentials | None
 ) -> None:
     with pytest.raises(Denied, match="401") as caught:
         opened(closed_registry.host, login).manifest(name, "1")
@@ -36,8 +36,8 @@ def test_a_wrong_password(
     assert "says me" not in f"{caught.value.message}{caught.value.help}"
 
 
-@pytest.mark.parametrize("login", [ALI, Login(identity_token=PASSWORD)])
-def test_tokens(gate: TokenGate, opened: Opened, name: str, blob: Blob, login: Login) -> None:
+@pytest.mark.parametrize("login", [ALI, Credentials(identity_token=PASSWORD)])
+def test_tokens(gate: TokenGate, opened: Opened, name: str, blob: Blob, login: Credentials) -> None:
     client = opened(gate.host, login)
     blob.push(client, name)
     gate.forget()
@@ -58,7 +58,7 @@ def test_a_password_that_the_token_server_does_not_take(
     gate: TokenGate, opened: Opened, name: str
 ) -> None:
     with pytest.raises(Denied, match=r"its token server .* 401: incorrect username") as caught:
-        opened(gate.host, Login(USER, "open says me")).manifest(name, "1")
+        opened(gate.host, Credentials(USER, "open says me")).manifest(name, "1")
     assert f"docker login {gate.host}" in (caught.value.help or "")
 
 
@@ -68,7 +68,7 @@ def test_a_token_that_ends_within_an_upload(
     wanted = {"WWW-Authenticate": gate.challenge}
     gate.answer(401, method="PUT", path="/uploads/", headers=wanted)
     client = opened(gate.host, ALI)
-    assert blob.push(client, name) is Pushed.UPLOADED
+    assert blob.push(client, name) is BlobTransfer.UPLOADED
     assert [each.status for each in gate.seen("PUT")] == [401, 201]
     assert len(gate.seen(path="/token")) == 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.clients.registry.client import OCI_MANIFEST, Pushed
+from deployctl.clients.registry.client import OCI_MANIFEST, BlobTransfer
 from tests.support.blobs import ALI, MIB, Blob, Opened, host
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry, TokenGate, add_image
@@ -18,8 +18,8 @@ def test_a_blob_comes_back_as_it_was(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path, size: int
 ) -> None:
     client, blob = opened(registry.host), Blob(tmp_path / "blob", size)
-    assert blob.push(client, name) is Pushed.UPLOADED
-    assert blob.push(client, name) is Pushed.THERE
+    assert blob.push(client, name) is BlobTransfer.UPLOADED
+    assert blob.push(client, name) is BlobTransfer.THERE
     assert blob.is_in(client, name)
     assert b"".join(client.pull_blob(name, blob.digest, size // 2)) == blob.data[size // 2 :]
 
@@ -30,7 +30,7 @@ def test_a_blob_of_another_repository_is_mounted(
     client = opened(host(proxied))
     blob.push(client, f"{name}/base")
     proxied.clear()
-    assert blob.push(client, name, mount_from=f"{name}/base") is Pushed.MOUNTED
+    assert blob.push(client, name, mount_from=f"{name}/base") is BlobTransfer.MOUNTED
     assert [each.method for each in proxied.exchanges] == ["HEAD", "POST"]
     assert blob.is_in(client, name)
 
@@ -42,7 +42,7 @@ def test_a_blob_that_cannot_be_mounted_is_sent(
     client = opened(host(proxied))
     if status != 202:
         proxied.answer(status, method="POST", path="/uploads/")
-    assert blob.push(client, name, mount_from=f"{name}/base") is Pushed.UPLOADED
+    assert blob.push(client, name, mount_from=f"{name}/base") is BlobTransfer.UPLOADED
     posts = ["POST"] if status == 202 else ["POST", "POST"]
     assert [each.method for each in proxied.exchanges[1:]] == ["HEAD", *posts, "PUT"]
     assert blob.is_in(client, name)
@@ -67,6 +67,6 @@ def test_many_threads_push_at_once(
     blobs = [Blob(tmp_path / str(seed), 100_000, seed) for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:
         ways = list(pool.map(lambda blob: blob.push(client, name), blobs))
-    assert ways == [Pushed.UPLOADED] * 12
+    assert ways == [BlobTransfer.UPLOADED] * 12
     assert all(blob.is_in(client, name) for blob in blobs)
     assert len(gate.seen(path="/token")) == 2, "one to push, one to pull"

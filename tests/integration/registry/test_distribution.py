@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.client import (
     DOCKER_INDEX,
     OCI_INDEX,
     OCI_MANIFEST,
-    Pushed,
-    Registry,
+    BlobTransfer,
+    RegistryClient,
     digest_of,
 )
 from deployctl.clients.registry.errors import NotInRegistry
-from deployctl.images.credentials import Logins
-from deployctl.images.distribution import NoImage, NoSuchPlatform, Registries
+from deployctl.images.credentials import CredentialStore
+from deployctl.images.distribution import NoSuchPlatform, NotAnImage, Registries
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
 from tests.support.registry import PASSWORD, USER, LocalRegistry, add_image
@@ -31,13 +31,13 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 @pytest.fixture
 def registries(closed_registry: LocalRegistry) -> Iterator[Registries]:
     """Logged in where that is needed."""
-    opened = Registries(Logins({}, {closed_registry.host: Login(USER, PASSWORD)}))
+    opened = Registries(CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)}))
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def client(registries: Registries, registry: LocalRegistry) -> Registry:
+def client(registries: Registries, registry: LocalRegistry) -> RegistryClient:
     return registries.at(registry.host)
 
 
@@ -48,7 +48,7 @@ def image(registry: LocalRegistry, request: pytest.FixtureRequest) -> Reference:
     return Reference.parse(f"{registry.host}/{name}:1")
 
 
-def add_index(client: Registry, image: Reference, kind: str = OCI_INDEX) -> dict[str, str]:
+def add_index(client: RegistryClient, image: Reference, kind: str = OCI_INDEX) -> dict[str, str]:
     """Pushes an index of two images and something that is none; gives the images' digests."""
     digests = {
         platform: add_image(client, image.repository, f"of-{platform[6:]}", [b"x"], platform)
@@ -67,7 +67,9 @@ def described(digest: str, platform: str) -> Any:
     return {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "platform": about}
 
 
-def test_an_image_is_resolved(registries: Registries, client: Registry, image: Reference) -> None:
+def test_an_image_is_resolved(
+    registries: Registries, client: RegistryClient, image: Reference
+) -> None:
     digest = add_image(client, image.repository, "1", [b"one", b"two"])
     found = registries.resolve(image, AMD64)
     assert (found.digest, found.type) == (digest, OCI_MANIFEST)
@@ -81,7 +83,7 @@ def test_an_image_is_resolved(registries: Registries, client: Registry, image: R
 
 @pytest.mark.parametrize("kind", [OCI_INDEX, DOCKER_INDEX])
 def test_an_index_leads_to_the_image_for_the_platform(
-    registries: Registries, client: Registry, image: Reference, kind: str
+    registries: Registries, client: RegistryClient, image: Reference, kind: str
 ) -> None:
     digests = add_index(client, image, kind)
     for platform, digest in digests.items():
@@ -90,7 +92,7 @@ def test_an_index_leads_to_the_image_for_the_platform(
 
 
 def test_an_image_is_resolved_by_its_digest(
-    registries: Registries, client: Registry, image: Reference
+    registries: Registries, client: RegistryClient, image: Reference
 ) -> None:
     digest = add_index(client, image)["linux/arm64"]
     pinned = Reference(image.registry, image.repository, "other", digest)
@@ -98,7 +100,7 @@ def test_an_image_is_resolved_by_its_digest(
 
 
 def test_a_platform_that_is_not_there(
-    registries: Registries, client: Registry, image: Reference
+    registries: Registries, client: RegistryClient, image: Reference
 ) -> None:
     add_index(client, image)
     with pytest.raises(NoSuchPlatform, match=r"for linux/s390x, but for linux/arm64, linux/amd64$"):
@@ -116,13 +118,13 @@ def test_what_is_not_there(registries: Registries, image: Reference) -> None:
 
 @pytest.mark.parametrize("config", [b"no JSON", b"[]"])
 def test_what_is_no_image(
-    registries: Registries, client: Registry, image: Reference, config: bytes
+    registries: Registries, client: RegistryClient, image: Reference, config: bytes
 ) -> None:
     about = {"mediaType": "text/plain", "digest": digest_of(config), "size": len(config)}
     client.push_blob(image.repository, digest_of(config), len(config), lambda at: _all(config[at:]))
     manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": about, "layers": []}
     client.put_manifest(image.repository, "1", json.dumps(manifest).encode(), OCI_MANIFEST)
-    with pytest.raises(NoImage):
+    with pytest.raises(NotAnImage):
         registries.resolve(image, AMD64)
 
 
@@ -132,7 +134,7 @@ def _all(data: bytes) -> Any:
 
 def test_a_layer_moves_within_a_registry_and_to_another(
     registries: Registries,
-    client: Registry,
+    client: RegistryClient,
     image: Reference,
     closed_registry: LocalRegistry,
 ) -> None:
@@ -141,12 +143,19 @@ def test_a_layer_moves_within_a_registry_and_to_another(
     beside = Reference(image.registry, f"{image.repository}/beside")
     far = Reference(closed_registry.host, image.repository)
     ways = [registries.copy(layer, image, target) for target in (beside, far, far, image)]
-    assert ways == [Pushed.MOUNTED, Pushed.UPLOADED, Pushed.THERE, Pushed.THERE]
+    assert ways == [
+        BlobTransfer.MOUNTED,
+        BlobTransfer.UPLOADED,
+        BlobTransfer.THERE,
+        BlobTransfer.THERE,
+    ]
     there = registries.at(far.registry).pull_blob(far.repository, layer.digest)
     assert b"".join(there) == b"one" * 1000
 
 
-def test_tags_move_to_an_image(registries: Registries, client: Registry, image: Reference) -> None:
+def test_tags_move_to_an_image(
+    registries: Registries, client: RegistryClient, image: Reference
+) -> None:
     digest = add_image(client, image.repository, "1", [b"one"])
     add_image(client, image.repository, "latest", [b"two"])
     assert registries.tag(image, ["latest", "2"]) == digest

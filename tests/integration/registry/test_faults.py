@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.client import Pushed, digest_of
+from deployctl.clients.registry.client import BlobTransfer, digest_of
 from deployctl.clients.registry.errors import (
+    DigestMismatch,
     NotInRegistry,
-    RegistryBusy,
+    RateLimited,
     RegistryError,
     RegistryFault,
     RegistryUnreachable,
     TooLarge,
-    WrongContent,
 )
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
@@ -31,7 +31,7 @@ def test_an_upload_that_breaks_off_within_a_request(
     with Line(registry) as line:
         line.cut(2 * MIB, 5 * MIB)
         client = opened(line.host)
-        assert blob.push(client, name) is Pushed.UPLOADED
+        assert blob.push(client, name) is BlobTransfer.UPLOADED
         assert line.cuts == []
         client.close()
     assert blob.is_in(opened(registry.host), name)
@@ -44,7 +44,7 @@ def test_an_upload_goes_on_from_where_it_broke_off(
     proxied.refuse(method="PUT", path="/uploads/")
     proxied.answer(502, method="PATCH")
     client = opened(host(proxied))
-    assert blob.push(client, name) is Pushed.UPLOADED
+    assert blob.push(client, name) is BlobTransfer.UPLOADED
     assert blob.is_in(client, name)
     sent = [each.headers["content-range"] for each in proxied.seen("PATCH") if each.forwarded]
     assert sent == ["0-4194303", "4194304-8388607", "8388608-10485759"]
@@ -76,7 +76,7 @@ def test_an_upload_whose_last_answer_is_lost_has_arrived(
 ) -> None:
     proxied.drop_answer(method="PUT", path="/uploads/")
     client = opened(host(proxied))
-    assert blob.push(client, name) is Pushed.UPLOADED
+    assert blob.push(client, name) is BlobTransfer.UPLOADED
     assert len(proxied.seen("PUT")) == 1
     assert blob.is_in(client, name)
 
@@ -102,9 +102,9 @@ def test_what_is_pulled_is_held_against_its_digest(
     blob.push(client, name)
     digest = add_image(client, name, "1", [b"layer"])
     proxied.answer(200, method="GET", path="/blobs/|/manifests/", body="other", times=2)
-    with pytest.raises(WrongContent, match=f"for {blob.digest} is something else"):
+    with pytest.raises(DigestMismatch, match=f"for {blob.digest} is something else"):
         blob.is_in(client, name)
-    with pytest.raises(WrongContent, match=f"for {digest} is something else"):
+    with pytest.raises(DigestMismatch, match=f"for {digest} is something else"):
         client.manifest(name, digest)
     assert proxied.pending == 0
 
@@ -113,15 +113,15 @@ def test_a_blob_that_is_not_what_its_digest_says_is_refused(
     registry: LocalRegistry, opened: Opened, name: str, blob: Blob
 ) -> None:
     other = digest_of(b"other")
-    with pytest.raises(WrongContent, match="400"):
+    with pytest.raises(DigestMismatch, match="400"):
         opened(registry.host).push_blob(name, other, blob.size, blob.source)
-    with pytest.raises(WrongContent, match="1 bytes of it are missing"):
+    with pytest.raises(DigestMismatch, match="1 bytes of it are missing"):
         opened(registry.host).push_blob(name, blob.digest, blob.size + 1, blob.source)
 
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(429, RegistryBusy), (503, RegistryFault), (500, RegistryFault), (413, TooLarge)],
+    [(429, RateLimited), (503, RegistryFault), (500, RegistryFault), (413, TooLarge)],
 )
 def test_a_registry_that_never_does_it(
     proxied: Proxy,
@@ -169,7 +169,7 @@ def test_a_registry_that_asks_for_too_much_patience_does_not_get_it(
 ) -> None:
     clock = Clock()
     proxied.answer(429, path="/manifests/", headers={"Retry-After": "3600"})
-    with pytest.raises(RegistryBusy):
+    with pytest.raises(RateLimited):
         opened(host(proxied), stop=clock).head_manifest(name, "1")
     assert clock.waits == []
 

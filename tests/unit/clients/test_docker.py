@@ -12,7 +12,7 @@ import pytest
 import requests
 import responses
 
-from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable, own_engine
+from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable, local_engine_url
 
 HOST = "http://127.0.0.1:2375"
 API = f"{HOST}/v1.47"
@@ -28,7 +28,7 @@ API = f"{HOST}/v1.47"
     ],
 )
 def test_the_engine_of_a_machine_is_docker_or_else_podman(there: list[str], expected: str) -> None:
-    found = own_engine({"XDG_RUNTIME_DIR": "/u"}, lambda path: str(path) in there)
+    found = local_engine_url({"XDG_RUNTIME_DIR": "/u"}, lambda path: str(path) in there)
     assert found == f"unix://{expected}"
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from deployctl.images.content_tag import content_tag
-from deployctl.images.context import entries
+from deployctl.images.context import walk_context
 from deployctl.images.dockerfile.parser import parse
-from deployctl.images.dockerfile.stages import BadDockerfile, Base
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.dockerfile.stages import BadDockerfile, BaseImage
+from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.model import BuildSpec
 
 DOCKERFILE = """\
@@ -28,7 +28,7 @@ COPY . /app
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> BuildSpec:
+def spec(tmp_path: Path) -> BuildSpec:
     (tmp_path / "src").mkdir()
     (tmp_path / "src/flow.py").write_text("a")
     (tmp_path / "link").symlink_to("src")
@@ -36,21 +36,21 @@ def recipe(tmp_path: Path) -> BuildSpec:
 
 
 def tag(
-    recipe: BuildSpec,
+    spec: BuildSpec,
     text: str = DOCKERFILE,
     *,
     ignore: str = "",
-    digest_of: Callable[[Base], str | None] = lambda base: f"sha256:{base.image}",
+    digest_of: Callable[[BaseImage], str | None] = lambda base: f"sha256:{base.image}",
 ) -> str | None:
-    found = entries(recipe.folder, Ignore(ignore.split()))
-    return content_tag(recipe, parse(text), text, found, digest_of, "linux/amd64")
+    found = walk_context(spec.context, DockerIgnore(ignore.split()))
+    return content_tag(spec, parse(text), text, found, digest_of, "linux/amd64")
 
 
-def test_the_same_input_has_the_same_tag(recipe: BuildSpec) -> None:
-    first = tag(recipe)
+def test_the_same_input_has_the_same_tag(spec: BuildSpec) -> None:
+    first = tag(spec)
     assert re.fullmatch("content-[0-9a-f]{20}", first or "")
-    (recipe.folder / "src/flow.py").touch()
-    assert tag(replace(recipe, name="y.io/other", tag="1", additional_tags=("2",))) == first
+    (spec.context / "src/flow.py").touch()
+    assert tag(replace(spec, name="y.io/other", tag="1", additional_tags=("2",))) == first
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_same_input_has_the_same_tag(recipe: BuildSpec) -> None:
         {"options": {"network_mode": "host"}},
     ],
 )
-def test_what_the_recipe_says_counts(recipe: BuildSpec, change: dict[str, object]) -> None:
-    assert tag(replace(recipe, **change)) not in (None, tag(recipe))  # type: ignore[arg-type]
+def test_what_the_recipe_says_counts(spec: BuildSpec, change: dict[str, object]) -> None:
+    assert tag(replace(spec, **change)) not in (None, tag(spec))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_what_the_recipe_says_counts(recipe: BuildSpec, change: dict[str, object
         {"backend": "buildx"},
     ],
 )
-def test_what_changes_no_image_does_not_count(recipe: BuildSpec, change: dict[str, object]) -> None:
-    before = tag(replace(recipe, options={"nocache": False}))
+def test_what_changes_no_image_does_not_count(spec: BuildSpec, change: dict[str, object]) -> None:
+    before = tag(replace(spec, options={"nocache": False}))
     change = {"options": {"nocache": False}, **change}
-    assert tag(replace(recipe, **change)) == before  # type: ignore[arg-type]
+    assert tag(replace(spec, **change)) == before  # type: ignore[arg-type]
 
 
-def test_every_file_counts_that_is_not_left_out(recipe: BuildSpec) -> None:
-    tags = [tag(recipe)]
+def test_every_file_counts_that_is_not_left_out(spec: BuildSpec) -> None:
+    tags = [tag(spec)]
     deeds: list[Callable[[Path], object]] = [
         lambda folder: (folder / "src/flow.py").write_text("b"),
         lambda folder: (folder / "src/flow.py").chmod(0o755),
@@ -95,21 +95,21 @@ def test_every_file_counts_that_is_not_left_out(recipe: BuildSpec) -> None:
         lambda folder: (folder / "\udcff").touch(),
     ]
     for deed in deeds:
-        deed(recipe.folder)
-        tags.append(tag(recipe))
+        deed(spec.context)
+        tags.append(tag(spec))
     assert len(set(tags)) == len(tags)
-    (recipe.folder / "notes").touch()
-    assert tag(recipe, ignore="notes") == tags[-1]
+    (spec.context / "notes").touch()
+    assert tag(spec, ignore="notes") == tags[-1]
 
 
-def test_every_base_image_counts_that_the_target_needs(recipe: BuildSpec) -> None:
-    def moved(image: str) -> Callable[[Base], str]:
+def test_every_base_image_counts_that_the_target_needs(spec: BuildSpec) -> None:
+    def moved(image: str) -> Callable[[BaseImage], str]:
         return lambda base: "sha256:new" if base.image == image else f"sha256:{base.image}"
 
-    assert tag(recipe, digest_of=moved("slim")) != tag(recipe)
-    assert tag(recipe, digest_of=moved("python:3")) != tag(recipe)
-    assert tag(recipe, digest_of=moved("python:4")) == tag(recipe)
-    build = replace(recipe, target="build")
+    assert tag(spec, digest_of=moved("slim")) != tag(spec)
+    assert tag(spec, digest_of=moved("python:3")) != tag(spec)
+    assert tag(spec, digest_of=moved("python:4")) == tag(spec)
+    build = replace(spec, target="build")
     assert tag(build, digest_of=moved("slim")) == tag(build)
 
 
@@ -122,8 +122,8 @@ def test_every_base_image_counts_that_the_target_needs(recipe: BuildSpec) -> Non
         "# syntax=x.io/own:1\nFROM a",
     ],
 )
-def test_what_is_fetched_from_elsewhere_cannot_be_known(recipe: BuildSpec, text: str) -> None:
-    assert tag(recipe, text) is None
+def test_what_is_fetched_from_elsewhere_cannot_be_known(spec: BuildSpec, text: str) -> None:
+    assert tag(spec, text) is None
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_what_is_fetched_from_elsewhere_cannot_be_known(recipe: BuildSpec, text:
         "FROM scratch\nCOPY . /",
     ],
 )
-def test_what_is_at_hand_can_be_known(recipe: BuildSpec, text: str) -> None:
-    assert tag(recipe, text) is not None
+def test_what_is_at_hand_can_be_known(spec: BuildSpec, text: str) -> None:
+    assert tag(spec, text) is not None
 
 
 @pytest.mark.parametrize(
@@ -148,18 +148,18 @@ def test_what_is_at_hand_can_be_known(recipe: BuildSpec, text: str) -> None:
         {"options": {"build_contexts": {"other": "../other"}}},
     ],
 )
-def test_some_recipes_are_built_in_any_case(recipe: BuildSpec, change: dict[str, object]) -> None:
-    assert tag(replace(recipe, **change)) is None  # type: ignore[arg-type]
+def test_some_recipes_are_built_in_any_case(spec: BuildSpec, change: dict[str, object]) -> None:
+    assert tag(replace(spec, **change)) is None  # type: ignore[arg-type]
 
 
-def test_a_base_without_a_digest_leaves_the_content_unknown(recipe: BuildSpec) -> None:
-    assert tag(recipe, digest_of=lambda _: None) is None
+def test_a_base_without_a_digest_leaves_the_content_unknown(spec: BuildSpec) -> None:
+    assert tag(spec, digest_of=lambda _: None) is None
 
 
-def test_what_only_a_newer_engine_can_read_is_left_to_that(recipe: BuildSpec) -> None:
-    assert tag(recipe, "ARG V=3-slim\nFROM a:${V%-*}") is None
+def test_what_only_a_newer_engine_can_read_is_left_to_that(spec: BuildSpec) -> None:
+    assert tag(spec, "ARG V=3-slim\nFROM a:${V%-*}") is None
 
 
-def test_a_dockerfile_with_mistakes_is_refused(recipe: BuildSpec) -> None:
+def test_a_dockerfile_with_mistakes_is_refused(spec: BuildSpec) -> None:
     with pytest.raises(BadDockerfile, match="there is no instruction X"):
-        tag(recipe, "FROM a\nX")
+        tag(spec, "FROM a\nX")

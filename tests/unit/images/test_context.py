@@ -14,15 +14,21 @@ from pathlib import Path
 import pytest
 
 from deployctl.images import context
-from deployctl.images.context import TIME, Kind, Unreadable, entries, sent
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.context import (
+    MTIME,
+    EntryType,
+    UnreadableContext,
+    walk_context,
+    with_engine_files,
+)
+from deployctl.images.dockerignore import DockerIgnore
 
 NOBODY = 65534
 
 
 def archived(folder: Path) -> bytes:
     out = io.BytesIO()
-    context.tar(entries(folder, Ignore()), out)
+    context.write_tar(walk_context(folder, DockerIgnore()), out)
     return out.getvalue()
 
 
@@ -48,7 +54,7 @@ def test_entries_are_sorted_and_folders_come_before_what_is_in_them(tmp_path: Pa
     for path in ("b", "a/z", "a/b/c", "a.txt", "A"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)
-    found = [entry.path for entry in entries(tmp_path, Ignore())]
+    found = [entry.path for entry in walk_context(tmp_path, DockerIgnore())]
     assert found == ["A", "a", "a/b", "a/b/c", "a/z", "a.txt", "b"]
 
 
@@ -66,14 +72,14 @@ def test_files_folders_links_and_pipes_are_there_and_sockets_are_not(tmp_path: P
             bound.bind(f"/proc/self/fd/{at}/socket")
         finally:
             os.close(at)
-        found = {entry.path: entry for entry in entries(tmp_path, Ignore())}
+        found = {entry.path: entry for entry in walk_context(tmp_path, DockerIgnore())}
     assert {path: (e.kind, e.size, e.target) for path, e in found.items()} == {
-        "broken": (Kind.LINK, 0, "/nowhere"),
-        "file": (Kind.FILE, 5, ""),
-        "folder": (Kind.FOLDER, 0, ""),
-        "inside": (Kind.LINK, 0, "folder"),
-        "outside": (Kind.LINK, 0, "../../etc/passwd"),
-        "pipe": (Kind.PIPE, 0, ""),
+        "broken": (EntryType.LINK, 0, "/nowhere"),
+        "file": (EntryType.FILE, 5, ""),
+        "folder": (EntryType.FOLDER, 0, ""),
+        "inside": (EntryType.LINK, 0, "folder"),
+        "outside": (EntryType.LINK, 0, "../../etc/passwd"),
+        "pipe": (EntryType.PIPE, 0, ""),
     }
     assert found["file"].mode == 0o640
     assert found["file"].digest == hashlib.sha256(b"12345").hexdigest()
@@ -93,7 +99,7 @@ def test_a_folder_that_is_left_out_is_there_for_what_is_not(tmp_path: Path) -> N
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/kept").touch()
     (tmp_path / "a/left").touch()
-    found = entries(tmp_path, Ignore(["a", "!**/kept"]))
+    found = walk_context(tmp_path, DockerIgnore(["a", "!**/kept"]))
     assert [entry.path for entry in found] == ["a", "a/b", "a/b/kept"]
 
 
@@ -101,9 +107,12 @@ def test_an_engine_is_also_sent_what_it_reads_itself(tmp_path: Path) -> None:
     for path in ("ci/Dockerfile", "ci/other", "z", ".dockerignore"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    seen = entries(tmp_path, Ignore(["ci", ".dockerignore"]))
+    seen = walk_context(tmp_path, DockerIgnore(["ci", ".dockerignore"]))
     assert [entry.path for entry in seen] == ["z"]
-    paths = [e.path for e in sent(seen, tmp_path, "ci/Dockerfile", ".dockerignore", "absent")]
+    paths = [
+        e.path
+        for e in with_engine_files(seen, tmp_path, "ci/Dockerfile", ".dockerignore", "absent")
+    ]
     assert paths == [".dockerignore", "ci", "ci/Dockerfile", "z"]
 
 
@@ -115,7 +124,7 @@ def test_the_archive_depends_on_nothing_but_the_files(tmp_path: Path) -> None:
     first, second = archived(tmp_path / "one"), archived(tmp_path / "two")
     assert first == second
     assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in read_back(first).values()} == {
-        (0, 0, "", "", TIME)
+        (0, 0, "", "", MTIME)
     }
 
 
@@ -134,38 +143,44 @@ class TestBadFiles:
         tmp_path.chmod(0o755)
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub/secret").touch(mode=0o000)
-        (found,) = [e for e in entries(tmp_path, Ignore()) if e.kind is Kind.FILE]
+        (found,) = [e for e in walk_context(tmp_path, DockerIgnore()) if e.kind is EntryType.FILE]
         for parent in tmp_path.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o055)
-        with as_nobody(), pytest.raises(Unreadable, match=r"'sub/secret'.*Permission denied"):
+        with (
+            as_nobody(),
+            pytest.raises(UnreadableContext, match=r"'sub/secret'.*Permission denied"),
+        ):
             _ = found.digest
-        with as_nobody(), pytest.raises(Unreadable, match=r"'sub/secret'.*Permission denied"):
-            context.tar([found], io.BytesIO())
+        with (
+            as_nobody(),
+            pytest.raises(UnreadableContext, match=r"'sub/secret'.*Permission denied"),
+        ):
+            context.write_tar([found], io.BytesIO())
 
     def test_a_folder_without_it_is_named_unless_it_is_left_out(self, tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o000)
         for parent in (tmp_path, *tmp_path.parents[:3]):
             parent.chmod(parent.stat().st_mode | 0o055)
         with as_nobody():
-            with pytest.raises(Unreadable, match=r"'closed'.*Permission denied"):
-                entries(tmp_path, Ignore())
-            assert entries(tmp_path, Ignore(["closed"])) == []
+            with pytest.raises(UnreadableContext, match=r"'closed'.*Permission denied"):
+                walk_context(tmp_path, DockerIgnore())
+            assert walk_context(tmp_path, DockerIgnore(["closed"])) == []
 
     def test_a_context_that_is_no_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(Unreadable, match="No such file"):
-            entries(tmp_path / "absent", Ignore())
+        with pytest.raises(UnreadableContext, match="No such file"):
+            walk_context(tmp_path / "absent", DockerIgnore())
 
     @pytest.mark.parametrize("content", [b"12", b"12345678"])
     def test_one_that_changes_while_it_is_read(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "log").write_bytes(b"12345")
-        found = entries(tmp_path, Ignore())
+        found = walk_context(tmp_path, DockerIgnore())
         (tmp_path / "log").write_bytes(content)
-        with pytest.raises(Unreadable, match="'log' changed"):
-            context.tar(found, io.BytesIO())
+        with pytest.raises(UnreadableContext, match="'log' changed"):
+            context.write_tar(found, io.BytesIO())
 
     def test_one_that_vanishes(self, tmp_path: Path) -> None:
         (tmp_path / "gone").touch()
-        found = entries(tmp_path, Ignore())
+        found = walk_context(tmp_path, DockerIgnore())
         (tmp_path / "gone").unlink()
-        with pytest.raises(Unreadable, match="'gone'"):
-            context.tar(found, io.BytesIO())
+        with pytest.raises(UnreadableContext, match="'gone'"):
+            context.write_tar(found, io.BytesIO())

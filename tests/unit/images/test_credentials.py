@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.auth import Credentials
 from deployctl.images import builder
-from deployctl.images.credentials import Logins, LoginUnusable, given_login, host_of
+from deployctl.images.credentials import (
+    CredentialsError,
+    CredentialStore,
+    matching_credentials,
+    registry_host,
+)
 from deployctl.images.reference import Reference
 
 HUB = "https://index.docker.io/v1/"
-ALI = Login("ali", "open:sesame")
+ALI = Credentials("ali", "open:sesame")
 
 
 def packed(text: str) -> dict[str, str]:
@@ -23,10 +28,12 @@ def packed(text: str) -> dict[str, str]:
 AUTH = packed("ali:open:sesame")
 
 
-def logins(folder: Path, config: Any, **given: Any) -> Logins:
+def logins(folder: Path, config: Any, **given: Any) -> CredentialStore:
     text = config if isinstance(config, str) else json.dumps(config)
     (folder / "config.json").write_text(text)
-    return Logins({"DOCKER_CONFIG": str(folder), "PATH": f"{folder}:/usr/bin:/bin"}, **given)
+    return CredentialStore(
+        {"DOCKER_CONFIG": str(folder), "PATH": f"{folder}:/usr/bin:/bin"}, **given
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def logins(folder: Path, config: Any, **given: Any) -> Logins:
     ],
 )
 def test_the_registry_that_a_key_stands_for(tmp_path: Path, key: str, registry: str) -> None:
-    assert host_of(key) == registry
+    assert registry_host(key) == registry
     assert logins(tmp_path, {"auths": {key: AUTH}}).of(registry) == ALI
 
 
@@ -56,14 +63,14 @@ def test_the_registry_that_a_key_stands_for(tmp_path: Path, key: str, registry: 
         (packed("ali:open:sesame\0\0"), ALI),
         (
             packed("<token>:") | {"identitytoken": "given"},
-            Login("<token>", "", "given"),
+            Credentials("<token>", "", "given"),
         ),
         ({}, None),
         (None, None),
         ({"auth": ""}, None),
     ],
 )
-def test_the_forms_of_an_entry(tmp_path: Path, entry: Any, expected: Login | None) -> None:
+def test_the_forms_of_an_entry(tmp_path: Path, entry: Any, expected: Credentials | None) -> None:
     assert logins(tmp_path, {"auths": {"r.example.com": entry}}).of("r.example.com") == expected
 
 
@@ -78,11 +85,11 @@ def test_nobody_is_logged_in(tmp_path: Path, config: Any) -> None:
 
 
 def test_without_a_file_nobody_is_logged_in(tmp_path: Path) -> None:
-    assert Logins({"HOME": str(tmp_path)}).of("r.example.com") is None
+    assert CredentialStore({"HOME": str(tmp_path)}).of("r.example.com") is None
 
 
 def test_what_a_step_gives_comes_first(tmp_path: Path) -> None:
-    given = {"r.example.com": Login("bob", "secret")}
+    given = {"r.example.com": Credentials("bob", "secret")}
     found = logins(tmp_path, {"auths": {"r.example.com": AUTH, HUB: AUTH}}, given=given)
     assert found.of("r.example.com") == given["r.example.com"]
     assert found.of("docker.io") == ALI
@@ -108,13 +115,13 @@ ECHO = """printf '{"ServerURL":"%s","Username":"ali","Secret":"of %s"}' "$server
 )
 def test_a_program_keeps_the_login(tmp_path: Path, config: Any, registry: str, secret: str) -> None:
     helper(tmp_path, "all", ECHO)
-    assert logins(tmp_path, config).of(registry) == Login("ali", secret)
+    assert logins(tmp_path, config).of(registry) == Credentials("ali", secret)
 
 
 def test_a_program_that_gives_an_identity_token(tmp_path: Path) -> None:
     helper(tmp_path, "all", """echo '{"Username":"<token>","Secret":"given"}'""")
     found = logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
-    assert found == Login(identity_token="given")
+    assert found == Credentials(identity_token="given")
 
 
 def test_what_a_program_does_not_keep_may_be_in_the_file(tmp_path: Path) -> None:
@@ -142,7 +149,7 @@ def test_a_program_is_asked_once(tmp_path: Path) -> None:
 def test_a_program_that_is_of_no_use(tmp_path: Path, script: str | None, message: str) -> None:
     if script:
         helper(tmp_path, "all", script)
-    with pytest.raises(LoginUnusable, match=message) as caught:
+    with pytest.raises(CredentialsError, match=message) as caught:
         logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
     assert "sesame" not in caught.value.message
 
@@ -157,15 +164,15 @@ def test_a_program_that_is_of_no_use(tmp_path: Path, script: str | None, message
     ],
 )
 def test_a_file_that_is_of_no_use(tmp_path: Path, config: Any, message: str) -> None:
-    with pytest.raises(LoginUnusable, match=message) as caught:
+    with pytest.raises(CredentialsError, match=message) as caught:
         logins(tmp_path, config).of("r.example.com")
     assert "sesame" not in caught.value.message
 
 
 def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(LoginUnusable, match="cannot be read"):
-        Logins({"DOCKER_CONFIG": str(tmp_path)}).of("r.example.com")
+    with pytest.raises(CredentialsError, match="cannot be read"):
+        CredentialStore({"DOCKER_CONFIG": str(tmp_path)}).of("r.example.com")
 
 
 @pytest.mark.parametrize(
@@ -173,20 +180,20 @@ def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
     [(None, "docker.io"), ("", "docker.io"), ("https://r.example.com/", "r.example.com")],
 )
 def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
-    given = builder.Login("ali", "open:sesame", url or "")
-    assert given_login(Reference(registry, "team/app"), given) == {registry: ALI}
+    given = builder.StepCredentials("ali", "open:sesame", url or "")
+    assert matching_credentials(Reference(registry, "team/app"), given) == {registry: ALI}
 
 
 def test_the_credentials_of_a_step_are_for_their_registry_only() -> None:
-    given = builder.Login("ali", "open:sesame", "https://r.example.com")
-    assert given_login(Reference("other.example.com", "team/app"), given) == {}
+    given = builder.StepCredentials("ali", "open:sesame", "https://r.example.com")
+    assert matching_credentials(Reference("other.example.com", "team/app"), given) == {}
 
 
 def test_a_login_for_one_image_is_for_its_repository_alone(tmp_path: Path) -> None:
     known = logins(tmp_path, {"auths": {"r.example.com": AUTH}})
-    pusher = builder.Login("bo", "xyzzy", "https://r.example.com")
+    pusher = builder.StepCredentials("bo", "xyzzy", "https://r.example.com")
     known.give(Reference.parse("r.example.com/team/app"), pusher)
     known.give(Reference.parse("other.example.com/team/app"), pusher)
-    assert known.of("r.example.com", "team/app") == Login("bo", "xyzzy")
+    assert known.of("r.example.com", "team/app") == Credentials("bo", "xyzzy")
     assert known.of("r.example.com", "team/base") == known.of("r.example.com") == ALI
     assert known.of("other.example.com", "team/app") is None

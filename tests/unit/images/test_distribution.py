@@ -16,7 +16,7 @@ from deployctl.clients.registry.errors import (
 )
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
-from deployctl.images.credentials import Logins
+from deployctl.images.credentials import CredentialStore
 from deployctl.images.distribution import Registries
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
@@ -56,7 +56,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_where_the_registry_of_an_image_is(
     asked: list[str], image: str, named: str, address: str
 ) -> None:
-    registries = Registries(Logins({"DOCKER_CONFIG": "/nowhere"}), backoff=Backoff(tries=1))
+    registries = Registries(
+        CredentialStore({"DOCKER_CONFIG": "/nowhere"}), backoff=Backoff(tries=1)
+    )
     with pytest.raises(RegistryUnreachable, match=f"the registry '{named}' cannot be used: the pr"):
         registries.exists(Reference.parse(image))
     registries.close()
@@ -82,7 +84,7 @@ def test_a_registry_that_does_not_say_whether_an_image_is_there(
 
     monkeypatch.setattr(Registries, "exists", exists)
     lines: list[str] = []
-    registries = Registries(Logins({}))
+    registries = Registries(CredentialStore({}))
     assert registries.find(Reference.parse(image), lines.append) is None
     assert [line.partition(" whether")[0] for line in lines] == told
 
@@ -124,5 +126,5 @@ def test_what_is_no_image_is_told_whatever_it_is(
 
     monkeypatch.setattr(Registries, "at", lambda *_: Holds())
     with pytest.raises(RegistryError) as raised:
-        Registries(Logins({})).resolve(Reference.parse("a"), Platform("linux", "amd64"))
+        Registries(CredentialStore({})).resolve(Reference.parse("a"), Platform("linux", "amd64"))
     assert raised.value.code in ("DC718", "DC719")

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.builder import Builder, Login
-from deployctl.images.credentials import Logins
-from deployctl.images.dockerfile.stages import Base
+from deployctl.images.builder import Builder, StepCredentials
+from deployctl.images.credentials import CredentialStore
+from deployctl.images.dockerfile.stages import BaseImage
 from deployctl.images.model import AUTO, BuildSpec, Image
-from deployctl.images.pipeline import ImagePipeline, NotKept
-from deployctl.images.source import Source, Versions
+from deployctl.images.pipeline import ImagePipeline, UnpushedImage
+from deployctl.images.source import BuildSource, ProjectVersions
 
 NAME = "reg.test/team/app"
-VERSIONS = Versions("3.8.8", "3.12")
+VERSIONS = ProjectVersions("3.8.8", "3.12")
 
 
 @dataclass
@@ -27,23 +27,23 @@ class Shelf:
     digest: str = "sha256:pushed"
     own: dict[str, str] = field(default_factory=dict)
     """The images that it builds on without asking a registry."""
-    keeps: bool = True
+    persistent: bool = True
 
-    def local(self, image: str) -> str | None:
+    def local_id(self, image: str) -> str | None:
         return self.own.get(image)
 
-    def find(self, recipe: BuildSpec, content_tag: str) -> Image | None:
+    def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
         found = self.there.get(content_tag)
-        return found and replace(found, tag=recipe.tag or content_tag, built=False)
+        return found and replace(found, tag=spec.tag or content_tag, built=False)
 
-    def build(self, recipe: BuildSpec, source: Source, content_tag: str | None) -> Image:  # noqa: ARG002
+    def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:  # noqa: ARG002
         self.built.append(content_tag)
-        image = Image(recipe.name, recipe.tag or content_tag or "some", id="sha256:id")
+        image = Image(spec.name, spec.tag or content_tag or "some", id="sha256:id")
         if content_tag:
             self.there[content_tag] = image
         return image
 
-    def push(self, image: Image, tags: Sequence[str], login: Login | None) -> Image:  # noqa: ARG002
+    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:  # noqa: ARG002
         self.pushed.append((f"{image.name}:{image.tag}", tuple(tags)))
         return replace(image, digest=self.digest)
 
@@ -58,15 +58,17 @@ def images(
     shelf: Builder,
     digests: Mapping[str, str] | None = None,
     machine: str = "linux/amd64",
-    asked: Callable[[Base], None] = lambda _: None,
+    asked: Callable[[BaseImage], None] = lambda _: None,
 ) -> ImagePipeline:
     """Images whose bases have these digests, by name."""
 
-    def digest_of(base: Base) -> str | None:
+    def digest_of(base: BaseImage) -> str | None:
         asked(base)
         return ({"base:1": "sha256:base"} | dict(digests or {})).get(base.image)
 
-    return ImagePipeline(lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine, Logins({}))
+    return ImagePipeline(
+        lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine, CredentialStore({})
+    )
 
 
 def changed_folder(folder: Path) -> Path:
@@ -75,30 +77,30 @@ def changed_folder(folder: Path) -> Path:
 
 
 def test_the_same_content_is_built_once_and_any_change_builds_anew(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder)
-    first, second = images(shelf).make(recipe), images(shelf).make(recipe)
+    shelf, spec = Shelf(), BuildSpec(NAME, folder)
+    first, second = images(shelf).build(spec), images(shelf).build(spec)
     assert (first.tag, first.built, second.built) == (second.tag, True, False)
     changes: list[Callable[[], tuple[ImagePipeline, BuildSpec]]] = [
-        lambda: (images(shelf, {"base:1": "sha256:newer"}), recipe),
-        lambda: (images(shelf, machine="linux/arm64"), recipe),
-        lambda: (images(shelf), replace(recipe, labels={"a": "b"})),
-        lambda: (images(shelf), replace(recipe, folder=changed_folder(folder))),
+        lambda: (images(shelf, {"base:1": "sha256:newer"}), spec),
+        lambda: (images(shelf, machine="linux/arm64"), spec),
+        lambda: (images(shelf), replace(spec, labels={"a": "b"})),
+        lambda: (images(shelf), replace(spec, context=changed_folder(folder))),
     ]
     for change in changes:
         before = len(shelf.built)
         made, changed = change()
-        made.make(changed)
+        made.build(changed)
         assert len(shelf.built) == before + 1
 
 
 def test_bases_are_asked_for_by_the_platform_of_the_image(folder: Path) -> None:
     asked: list[str | None] = []
     made = images(Shelf(), asked=lambda base: asked.append(base.platform))
-    made.make(BuildSpec(NAME, folder))
-    made.make(BuildSpec(NAME, folder, platform="linux/arm64"))
+    made.build(BuildSpec(NAME, folder))
+    made.build(BuildSpec(NAME, folder, platform="linux/arm64"))
     assert asked == ["linux/amd64", "linux/arm64"]
     asked.clear()
-    made.make(BuildSpec(NAME, folder, platform="linux/amd64,linux/arm64"))
+    made.build(BuildSpec(NAME, folder, platform="linux/amd64,linux/arm64"))
     assert asked == ["linux/amd64", "linux/arm64"]
 
 
@@ -111,8 +113,8 @@ def test_a_base_that_this_command_has_pushed_is_what_its_registry_has(
 
     def tag(digest: str) -> str:
         made = images(Shelf(digest=digest), {named: "sha256:before"})
-        made.publish("base", "0", ["1"], None)
-        return made.make(BuildSpec(NAME, folder)).tag
+        made.push("base", "0", ["1"], None)
+        return made.build(BuildSpec(NAME, folder)).tag
 
     assert tag("sha256:a") != tag("sha256:b")
 
@@ -120,7 +122,7 @@ def test_a_base_that_this_command_has_pushed_is_what_its_registry_has(
 def test_a_base_of_the_engine_counts_where_it_is_not_pulled(folder: Path) -> None:
     def tag(local: str | None, **options: bool) -> str:
         shelf = Shelf(own={"base:1": local} if local else {})
-        return images(shelf).make(BuildSpec(NAME, folder, options=options)).tag
+        return images(shelf).build(BuildSpec(NAME, folder, options=options)).tag
 
     assert tag("sha256:a", pull=False) != tag("sha256:b", pull=False)
     assert tag("sha256:a", pull=True) == tag("sha256:b", pull=True)
@@ -130,45 +132,45 @@ def test_a_base_of_the_engine_counts_where_it_is_not_pulled(folder: Path) -> Non
 def test_a_base_that_is_named_by_its_digest_needs_no_registry(folder: Path) -> None:
     digest = f"sha256:{'a' * 64}"
     (folder / "Dockerfile").write_text(f"FROM base:1@{digest}\n")
-    asked: list[Base] = []
-    image = images(Shelf(), asked=asked.append).make(BuildSpec(NAME, folder))
+    asked: list[BaseImage] = []
+    image = images(Shelf(), asked=asked.append).build(BuildSpec(NAME, folder))
     assert image.tag.startswith("content-")
     assert asked == []
 
 
 def test_an_image_whose_content_nobody_knows_is_always_built(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, ignore_cache=True)
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, ignore_cache=True)
     for _ in range(2):
-        images(shelf).make(recipe)
+        images(shelf).build(spec)
     assert shelf.built == [None, None]
 
 
 def test_what_is_pushed_is_pinned_under_all_its_tags(folder: Path) -> None:
     shelf = Shelf()
     made = images(shelf)
-    image = made.make(BuildSpec(NAME, folder, tag="2"))
+    image = made.build(BuildSpec(NAME, folder, tag="2"))
     assert made.pins == {}
-    assert made.made == [image]
-    pushed = made.publish(NAME, "2", ["latest"], None)
+    assert made.images == [image]
+    pushed = made.push(NAME, "2", ["latest"], None)
     assert shelf.pushed == [(f"{NAME}:2", ("2", "latest"))]
     assert made.pins == {f"{NAME}:{tag}": f"{NAME}:{tag}@{shelf.digest}" for tag in ("2", "latest")}
-    assert made.made == [pushed]
+    assert made.images == [pushed]
     assert pushed.pinned == f"{NAME}:2@{shelf.digest}"
 
 
 def test_any_tag_of_an_image_leads_to_it_when_it_is_pushed(folder: Path) -> None:
     """Also where only its registry has it, and the engine knows nothing of it."""
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
-    images(shelf).make(recipe)
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
+    images(shelf).build(spec)
     shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
     shelf.digest = "sha256:there"
     made = images(shelf, asked=lambda _: None)
-    assert made.make(recipe).digest == "sha256:there"
-    pushed = made.publish(NAME, "latest", [], None)
+    assert made.build(spec).digest == "sha256:there"
+    pushed = made.push(NAME, "latest", [], None)
     assert (pushed.tag, pushed.digest, pushed.built) == ("latest", "sha256:there", False)
     looked = images(shelf)
-    looked.find(recipe)
-    found = looked.find_published(NAME, "latest", [])
+    looked.find(spec)
+    found = looked.find_pushed(NAME, "latest", [])
     assert found
     assert (found.tag, found.digest) == ("latest", "sha256:there")
 
@@ -176,43 +178,43 @@ def test_any_tag_of_an_image_leads_to_it_when_it_is_pushed(folder: Path) -> None
 def test_without_a_tag_all_that_was_made_under_a_name_is_pushed(folder: Path) -> None:
     shelf = Shelf()
     made = images(shelf)
-    made.make(BuildSpec(NAME, folder, tag="2", additional_tags=("latest",)))
-    made.make(BuildSpec("other/name", folder, tag="4", labels={"a": "b"}))
-    assert made.publish(NAME, None, ["more"], None).tag == "2"
+    made.build(BuildSpec(NAME, folder, tag="2", additional_tags=("latest",)))
+    made.build(BuildSpec("other/name", folder, tag="4", labels={"a": "b"}))
+    assert made.push(NAME, None, ["more"], None).tag == "2"
     assert shelf.pushed == [(f"{NAME}:2", ("2", "latest", "more"))]
-    made.make(BuildSpec(NAME, changed_folder(folder), tag="3"))
-    assert made.publish(NAME, None, [], None).tag == "3"
+    made.build(BuildSpec(NAME, changed_folder(folder), tag="3"))
+    assert made.push(NAME, None, [], None).tag == "3"
     assert shelf.pushed[2:] == [(f"{NAME}:3", ("3",))]
-    assert made.publish("third/name", None, [], None).tag == "latest"
+    assert made.push("third/name", None, [], None).tag == "latest"
 
 
 def test_without_a_tag_a_plan_knows_what_is_pushed(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
-    content = images(shelf).make(recipe) and shelf.built[0]
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
+    content = images(shelf).build(spec) and shelf.built[0]
     looked = images(shelf, {f"{NAME}:{content}": "sha256:there"})
-    looked.find(recipe)
-    found = looked.find_published(NAME, None, [])
+    looked.find(spec)
+    found = looked.find_pushed(NAME, None, [])
     assert found
     assert (found.tag, found.digest) == ("2", "sha256:there")
 
 
 def test_an_image_that_was_made_elsewhere_can_be_pushed() -> None:
     made = images(Shelf())
-    assert not made.publish(NAME, "2", [], None).built
+    assert not made.push(NAME, "2", [], None).built
     assert list(made.pins) == [f"{NAME}:2"]
 
 
 def test_looking_builds_nothing_and_moves_no_tag(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, tag="2")
-    assert images(shelf).find(recipe) is None
-    assert images(shelf).find_published(NAME, "2", []) is None
-    content = images(shelf).make(recipe) and shelf.built[0]
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
+    assert images(shelf).find(spec) is None
+    assert images(shelf).find_pushed(NAME, "2", []) is None
+    content = images(shelf).build(spec) and shelf.built[0]
     made = images(shelf, {f"{NAME}:{content}": "sha256:there"})
-    found = made.find(recipe)
+    found = made.find(spec)
     assert found
     assert (found.tag, found.built) == ("2", False)
     assert made.pins == {}
-    published = made.find_published(NAME, "2", ["latest"])
+    published = made.find_pushed(NAME, "2", ["latest"])
     assert published
     assert published.digest == "sha256:there"
     assert made.pins[f"{NAME}:latest"] == f"{NAME}:latest@sha256:there"
@@ -221,49 +223,51 @@ def test_looking_builds_nothing_and_moves_no_tag(folder: Path) -> None:
 
 
 def test_what_names_an_image_that_is_still_to_be_published_is_not_known(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, tag="2")
-    images(shelf).make(recipe)
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
+    images(shelf).build(spec)
     made = images(shelf)
-    assert made.find(recipe)
+    assert made.find(spec)
     assert made.pins == {}
-    assert made.find_published(NAME, "2", ["latest"]) is None
+    assert made.find_pushed(NAME, "2", ["latest"]) is None
     assert {name: str(pin) for name, pin in made.pins.items()} == {
         f"{NAME}:{tag}": "(known after build)" for tag in ("2", "latest")
     }
 
 
 def test_an_image_that_only_its_registry_has_is_pinned_without_a_push(folder: Path) -> None:
-    shelf, recipe = Shelf(), BuildSpec(NAME, folder, tag="2")
-    images(shelf).make(recipe)
+    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
+    images(shelf).build(spec)
     shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
     built, looked = images(shelf), images(shelf)
-    assert built.make(recipe) == looked.find(recipe)
+    assert built.build(spec) == looked.find(spec)
     assert built.pins == looked.pins == {f"{NAME}:2": f"{NAME}:2@sha256:there"}
 
 
 def test_versions_are_asked_for_where_a_dockerfile_is_made_up(folder: Path) -> None:
-    def versions() -> Versions:
+    def versions() -> ProjectVersions:
         raise AssertionError
 
     made = images(Shelf())
-    assert "python3.12" in made.dockerfile(BuildSpec(NAME, folder, dockerfile=AUTO))
+    assert "python3.12" in made.dockerfile_text(BuildSpec(NAME, folder, dockerfile=AUTO))
     made.versions = versions
-    assert made.dockerfile(BuildSpec(NAME, folder)).startswith("FROM base:1")
+    assert made.dockerfile_text(BuildSpec(NAME, folder)).startswith("FROM base:1")
 
 
 @pytest.mark.parametrize(("keeps", "push"), [(True, False), (False, True)])
 def test_an_image_is_kept_by_its_builder_or_its_registry(
     folder: Path, keeps: bool, push: bool
 ) -> None:
-    made = images(Shelf(keeps=keeps))
-    image = made.make(BuildSpec(NAME, folder, tag="1", additional_tags=("2",)))
+    made = images(Shelf(persistent=keeps))
+    image = made.build(BuildSpec(NAME, folder, tag="1", additional_tags=("2",)))
     if push:
-        made.publish(image.name, "1", [], None)
-    made.check_kept()
+        made.push(image.name, "1", [], None)
+    made.check_pushed()
 
 
 def test_an_image_that_nobody_keeps_is_an_error(folder: Path) -> None:
-    made = images(Shelf(keeps=False))
-    made.make(BuildSpec(NAME, folder, tag="1"))
-    with pytest.raises(NotKept, match=f"'{NAME}:1' was built without Docker, and no step pushes"):
-        made.check_kept()
+    made = images(Shelf(persistent=False))
+    made.build(BuildSpec(NAME, folder, tag="1"))
+    with pytest.raises(
+        UnpushedImage, match=f"'{NAME}:1' was built without Docker, and no step pushes"
+    ):
+        made.check_pushed()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.errors import UsageError
-from deployctl.images.platform import Platform, best, described
+from deployctl.images.platform import Platform, best_match, platform_from_config
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_several_platforms_are_buildx_s_alone() -> None:
     ],
 )
 def test_the_best_fit(wanted: str, offered: list[str], expected: str | None) -> None:
-    place = best(Platform.parse(wanted), map(Platform.parse, offered))
+    place = best_match(Platform.parse(wanted), map(Platform.parse, offered))
     assert (None if place is None else offered[place]) == expected
 
 
@@ -66,9 +66,9 @@ def test_the_best_fit(wanted: str, offered: list[str], expected: str | None) -> 
     "about", [None, {}, {"os": "linux"}, {"os": "unknown", "architecture": "unknown"}]
 )
 def test_what_names_no_platform(about: dict[str, str] | None) -> None:
-    assert described(about) is None
+    assert platform_from_config(about) is None
 
 
 def test_a_platform_in_an_index() -> None:
     about = {"os": "linux", "architecture": "arm64", "variant": "v8"}
-    assert described(about) == Platform("linux", "arm64")
+    assert platform_from_config(about) == Platform("linux", "arm64")

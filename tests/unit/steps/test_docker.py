@@ -9,7 +9,7 @@ import pytest
 
 from deployctl.clients.registry.errors import Denied
 from deployctl.core.errors import ProgramError, StepFailed
-from deployctl.images.builder import Login
+from deployctl.images.builder import StepCredentials
 from deployctl.images.docker.engine_errors import BuildFailed
 from deployctl.images.model import BuildSpec, Image
 from deployctl.images.pipeline import FixedImage
@@ -32,8 +32,8 @@ HERE = Path("/project")
     [
         ({}, {}),
         ({"tag": 3.1, "additional_tags": [1, "b"]}, {"tag": "3.1", "additional_tags": ("1", "b")}),
-        ({"path": "sub", "dockerfile": "x/D"}, {"folder": HERE / "sub", "dockerfile": "x/D"}),
-        ({"context_path": "/else"}, {"folder": Path("/else")}),
+        ({"path": "sub", "dockerfile": "x/D"}, {"context": HERE / "sub", "dockerfile": "x/D"}),
+        ({"context_path": "/else"}, {"context": Path("/else")}),
         ({"buildargs": {"A": 1, "UNSET": None}}, {"build_args": {"A": "1"}}),
         ({"build_args": {"A": "b"}}, {"build_args": {"A": "b"}}),
         ({"platform": "linux/arm64"}, {"platform": "linux/arm64"}),
@@ -110,9 +110,9 @@ class Recorded:
         self.made: list[BuildSpec] = []
         self.published: list[tuple[Any, ...]] = []
         self.pins: dict[str, str] = {}
-        self.logins: dict[str, Login] = {}
+        self.logins: dict[str, StepCredentials] = {}
 
-    def log_in(self, name: str, login: Login) -> None:
+    def use_credentials(self, name: str, login: StepCredentials) -> None:
         self.logins[name] = login
 
     def find(self, recipe: BuildSpec) -> Image | None:
@@ -120,22 +120,22 @@ class Recorded:
             raise self.fails
         return self.there.get(recipe.name)
 
-    def find_published(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
+    def find_pushed(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         return self.there.get(name)
 
-    def make(self, recipe: BuildSpec) -> Image:
+    def build(self, recipe: BuildSpec) -> Image:
         if self.fails:
             raise self.fails
         self.made.append(recipe)
         return Image(recipe.name, recipe.tag or "content-1", id="sha256:1")
 
-    def publish(
-        self, name: str, tag: str | None, more: Sequence[str], login: Login | None
+    def push(
+        self, name: str, tag: str | None, more: Sequence[str], login: StepCredentials | None
     ) -> Image:
         self.published.append((name, tag, more, login))
         return Image(name, tag or "made", "sha256:2")
 
-    def dockerfile(self, recipe: BuildSpec) -> str:
+    def dockerfile_text(self, recipe: BuildSpec) -> str:
         return f"FROM {recipe.name}\n"
 
 
@@ -161,7 +161,7 @@ def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
     wanted = {name: steps(additional_tags=["latest"]) for name in "ab"}
     outputs = run_steps(wanted, Scope({}), at(maker), {})
     assert len(maker.made) == 1
-    login = Login("u", "hidden-one", "r.test")
+    login = StepCredentials("u", "hidden-one", "r.test")
     assert maker.published == [("team/app", "content-1", ("latest",), login)]
     told = {
         "image_name": "team/app",
@@ -212,7 +212,7 @@ def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
     """`docker login` changes nothing about them, unless they are for another registry."""
 
     class Refuses(Recorded):
-        def publish(self, *_: Any) -> Image:
+        def push(self, *_: Any) -> Image:
             raise Denied("no", help="docker login")
 
     login = {"username": "ali", "password": "p", "registry_url": registry}
@@ -244,9 +244,9 @@ def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
     seen: list[list[str]] = []
 
     class Looks(Recorded):
-        def make(self, recipe: BuildSpec) -> Image:
-            seen.append([path.name for path in recipe.folder.iterdir()])
-            return super().make(recipe)
+        def build(self, recipe: BuildSpec) -> Image:
+            seen.append([path.name for path in recipe.context.iterdir()])
+            return super().build(recipe)
 
     place = at(Looks())
     kept = steps(dockerfile="auto", persist_dockerfile=True)[:1]
@@ -340,7 +340,7 @@ def test_an_image_that_is_named_is_what_all_steps_give(
     assert maker.pins == {image: reference}
 
 
-HUB = Login("u", "hidden-one", "")
+HUB = StepCredentials("u", "hidden-one", "")
 BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
 
 
@@ -360,12 +360,12 @@ BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
     ],
 )
 def test_an_image_is_looked_up_by_the_login_that_pushes_it(
-    at: Callable[[Any], StepContext], push: dict[str, Any], login: Login | None
+    at: Callable[[Any], StepContext], push: dict[str, Any], login: StepCredentials | None
 ) -> None:
     """The lookup of a plan and of a build both come before the push step."""
 
     class Stops(Recorded):
-        def make(self, recipe: BuildSpec) -> Image:
+        def build(self, recipe: BuildSpec) -> Image:
             raise BuildFailed(recipe.name)
 
     document = {"block_type": {"slug": "x"}, "data": {"username": "u", "password": "hidden-one"}}

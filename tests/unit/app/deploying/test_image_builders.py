@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.app.deploying.image_builders import making
+from deployctl.app.deploying.image_builders import open_image_pipeline
 from deployctl.clients.docker import Engine, EngineUnreachable
 from deployctl.clients.registry.errors import NotInRegistry, RegistryError, RegistryUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.images.distribution import Registries
-from deployctl.images.dockerfile.stages import Base
-from deployctl.images.model import BuilderKind
+from deployctl.images.dockerfile.stages import BaseImage
+from deployctl.images.model import BuilderChoice
 from deployctl.images.pipeline import ImagePipeline
 from deployctl.images.reference import Reference
 
@@ -51,7 +51,9 @@ def images(looked: Looked, tmp_path: Path) -> Iterator[ImagePipeline]:
         looked.told.append(line)
 
     environ = {"HOME": str(tmp_path)}
-    with making(BuilderKind.ASSEMBLE, tmp_path, environ, str, tell, CancellationToken()) as made:
+    with open_image_pipeline(
+        BuilderChoice.ASSEMBLE, tmp_path, environ, str, tell, CancellationToken()
+    ) as made:
         yield made
 
 
@@ -63,12 +65,12 @@ def test_a_build_without_its_engine_is_told_what_needs_none(
 
     monkeypatch.setattr(Engine, "info", info)
     with (
-        making(
-            BuilderKind.DOCKER, tmp_path, {"HOME": "/"}, str, print, CancellationToken()
+        open_image_pipeline(
+            BuilderChoice.DOCKER, tmp_path, {"HOME": "/"}, str, print, CancellationToken()
         ) as made,
         pytest.raises(EngineUnreachable) as raised,
     ):
-        made.machine()
+        made.build_platform()
     assert "`--builder assemble`" in str(raised.value.help)
 
 
@@ -76,7 +78,7 @@ def test_a_registry_that_does_not_answer_is_asked_once(
     images: ImagePipeline, looked: Looked
 ) -> None:
     for name in ("r.example/a:1", "r.example/b:1", "other.example/c:1"):
-        assert images.digest_of(Base(name, None)) is None
+        assert images.resolve_digest(BaseImage(name, None)) is None
     assert looked.asked == ["r.example/a:1", "other.example/c:1"]
     assert looked.told == ["nobody is there; what begins from its images is built anew"] * 2
 
@@ -84,7 +86,10 @@ def test_a_registry_that_does_not_answer_is_asked_once(
 def test_threads_that_want_to_know_the_same_ask_once(images: ImagePipeline, looked: Looked) -> None:
     looked.another = threading.Barrier(2)
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(images.digest_of, [Base("r.example/a:1", None)] * 2)) == [None] * 2
+        assert (
+            list(threads.map(images.resolve_digest, [BaseImage("r.example/a:1", None)] * 2))
+            == [None] * 2
+        )
     assert looked.asked == ["r.example/a:1"]
 
 
@@ -93,6 +98,6 @@ def test_an_image_that_is_not_there_says_nothing_of_others(
 ) -> None:
     looked.error = NotInRegistry("not there")
     for name in ("r.example/a:1", "r.example/b:1"):
-        assert images.digest_of(Base(name, None)) is None
+        assert images.resolve_digest(BaseImage(name, None)) is None
     assert len(looked.asked) == 2
     assert looked.told == []

@@ -6,7 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from deployctl.clients.registry.auth import Authority, Challenge, Login, challenges, is_loopback
+from deployctl.clients.registry.auth import (
+    Authenticator,
+    Challenge,
+    Credentials,
+    is_loopback,
+    parse_challenges,
+)
 from deployctl.clients.registry.errors import Denied, RegistryError
 
 REALM = "https://auth.example.com/token"
@@ -46,7 +52,7 @@ PUSH = ("repository:team/app:pull,push",)
     ],
 )
 def test_what_a_registry_wants(headers: list[str], expected: list[Challenge]) -> None:
-    assert challenges(headers) == expected
+    assert parse_challenges(headers) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,13 +89,13 @@ class TokenServer:
 
 def test_nothing_is_sent_before_the_registry_wants_it() -> None:
     server = TokenServer()
-    assert Authority("r.example.com", Login("ali", "sesame"), server).header(PULL) is None
+    assert Authenticator("r.example.com", Credentials("ali", "sesame"), server).header(PULL) is None
     assert server.asked == []
 
 
 def test_a_token_is_asked_for_once_per_scope() -> None:
     server = TokenServer()
-    authority = Authority("r.example.com", Login("ali", "sesame"), server)
+    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
     assert authority.learn([WANTED], PULL, None) == "Bearer token-1"
     assert authority.header(PUSH) == "Bearer token-2"
     assert authority.header(PULL) == "Bearer token-1"
@@ -100,14 +106,14 @@ def test_a_token_is_asked_for_once_per_scope() -> None:
 
 
 def test_a_token_that_is_refused_is_asked_for_anew() -> None:
-    authority = Authority("r.example.com", None, TokenServer())
+    authority = Authenticator("r.example.com", None, TokenServer())
     first = authority.learn([WANTED], PULL, None)
     assert authority.learn([WANTED], PULL, first) == "Bearer token-2"
 
 
 def test_a_token_that_another_thread_has_renewed_is_kept() -> None:
     server = TokenServer()
-    authority = Authority("r.example.com", None, server)
+    authority = Authenticator("r.example.com", None, server)
     first = authority.learn([WANTED], PULL, None)
     second = authority.learn([WANTED], PULL, first)
     assert authority.learn([WANTED], PULL, first) == second
@@ -116,7 +122,7 @@ def test_a_token_that_another_thread_has_renewed_is_kept() -> None:
 
 def test_an_identity_token_is_exchanged() -> None:
     server = TokenServer(b'{"access_token": "given"}')
-    authority = Authority("r.example.com", Login(identity_token="identity"), server)
+    authority = Authenticator("r.example.com", Credentials(identity_token="identity"), server)
     assert authority.learn([WANTED], PUSH, None) == "Bearer given"
     method, url, headers, content = server.asked[0]
     assert (method, url, "Authorization" in headers) == ("POST", REALM, False)
@@ -130,7 +136,7 @@ def test_an_identity_token_is_exchanged() -> None:
 
 
 def test_a_password_that_is_refused_is_not_sent_again() -> None:
-    authority = Authority("r.example.com", Login("ali", "sesame"), TokenServer())
+    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), TokenServer())
     basic = authority.learn(['Basic realm="x"'], PULL, None)
     assert basic == "Basic YWxpOnNlc2FtZQ=="
     assert authority.learn(['Basic realm="x"'], PULL, basic) is None
@@ -138,12 +144,12 @@ def test_a_password_that_is_refused_is_not_sent_again() -> None:
 
 @pytest.mark.parametrize("wanted", [['Basic realm="x"'], ["Negotiate"], []])
 def test_nobody_has_no_answer_to_it(wanted: list[str]) -> None:
-    assert Authority("r.example.com", None, TokenServer()).learn(wanted, PULL, None) is None
+    assert Authenticator("r.example.com", None, TokenServer()).learn(wanted, PULL, None) is None
 
 
 def test_a_login_is_not_sent_unencrypted() -> None:
     server = TokenServer()
-    authority = Authority("r.example.com", Login("ali", "sesame"), server)
+    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
     with pytest.raises(Denied, match=r"unencrypted to 'auth\.example\.com'"):
         authority.learn(['Bearer realm="http://auth.example.com/token"'], PULL, None)
     assert server.asked == []
@@ -151,12 +157,12 @@ def test_a_login_is_not_sent_unencrypted() -> None:
 
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b'{"token": ""}'])
 def test_a_token_server_that_gives_none(answer: bytes) -> None:
-    authority = Authority("r.example.com", None, TokenServer(answer))
+    authority = Authenticator("r.example.com", None, TokenServer(answer))
     with pytest.raises(RegistryError, match=r"'auth\.example\.com' of the registry"):
         authority.learn([WANTED], PULL, None)
 
 
 def test_a_login_does_not_show_its_secrets() -> None:
-    shown = repr(Login("ali", "sesame", "identity"))
+    shown = repr(Credentials("ali", "sesame", "identity"))
     assert "sesame" not in shown
     assert "identity'" not in shown

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.errors import (
     Denied,
+    DigestMismatch,
     NotInRegistry,
-    RegistryBusy,
+    RateLimited,
     RegistryError,
     RegistryFault,
     TooLarge,
-    WrongContent,
     refused,
 )
 
@@ -33,9 +33,9 @@ def said(code: str, message: str = "") -> bytes:
         (413, b"<html>", TooLarge),
         (507, b"", TooLarge),
         (403, said("DENIED", "the Quota of the project is used up"), TooLarge),
-        (429, b"", RegistryBusy),
-        (503, said("TOOMANYREQUESTS"), RegistryBusy),
-        (400, said("DIGEST_INVALID"), WrongContent),
+        (429, b"", RateLimited),
+        (503, said("TOOMANYREQUESTS"), RateLimited),
+        (400, said("DIGEST_INVALID"), DigestMismatch),
         (500, b"", RegistryFault),
         (408, b"", RegistryFault),
         (405, said("UNSUPPORTED"), RegistryError),
@@ -70,6 +70,6 @@ def test_the_way_in(status: int, user: str | None, expected: str) -> None:
 
 
 def test_a_secret_that_a_registry_repeats_is_masked() -> None:
-    Login("ali", "rosebud-9")
+    Credentials("ali", "rosebud-9")
     error = refused("r.example.com", "read", 401, said("X", "not rosebud-9, ali"), "ali")
     assert error.message.endswith("answers 401: not ********, ali")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deployctl.clients.registry import transport
-from deployctl.clients.registry.auth import Login
+from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.errors import Denied, RegistryUnreachable
 from deployctl.clients.registry.transport import Request, Transport
 from deployctl.core.cancellation import CancellationToken
@@ -39,7 +39,7 @@ class Net:
         return self.answers[str(request.url).partition("?")[0]](request)
 
     def wire(self, address: str = HOST) -> Transport:
-        login = Login("ali", "sesame")
+        login = Credentials("ali", "sesame")
         return Transport(HOST, address, login, CancellationToken(), Backoff(tries=1))
 
 

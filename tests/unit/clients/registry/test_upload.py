@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from deployctl.clients.registry.client import Pushed, Registry, digest_of, from_file
-from deployctl.clients.registry.errors import WrongContent
+from deployctl.clients.registry.client import BlobTransfer, RegistryClient, digest_of, file_reader
+from deployctl.clients.registry.errors import DigestMismatch
 from deployctl.core.retry import Backoff
 
 MIB = 1 << 20
@@ -100,12 +100,12 @@ def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
         thread.join()
 
 
-def push(fake: Fake, tmp_path: Path, digest: str = digest_of(DATA)) -> Pushed:
+def push(fake: Fake, tmp_path: Path, digest: str = digest_of(DATA)) -> BlobTransfer:
     path = tmp_path / "blob"
     path.write_bytes(DATA)
-    client = Registry(fake.host, backoff=Backoff(tries=4, first=0.01))
+    client = RegistryClient(fake.host, backoff=Backoff(tries=4, first=0.01))
     try:
-        return client.push_blob("a", digest, len(DATA), from_file(path))
+        return client.push_blob("a", digest, len(DATA), file_reader(path))
     finally:
         client.close()
 
@@ -140,7 +140,7 @@ ANEW = ["0-4194303", "4194304-8388607", "8388608-10485759"]
 def test_what_is_sent_after_a_request_broke_off(
     fake: Fake, tmp_path: Path, expected: list[str]
 ) -> None:
-    assert push(fake, tmp_path) is Pushed.UPLOADED
+    assert push(fake, tmp_path) is BlobTransfer.UPLOADED
     assert fake.done == DATA
     assert fake.ranges == expected
 
@@ -149,6 +149,6 @@ def test_what_is_sent_after_a_request_broke_off(
 def test_content_that_is_wrong_from_the_beginning_is_not_sent_again(
     fake: Fake, tmp_path: Path
 ) -> None:
-    with pytest.raises(WrongContent):
+    with pytest.raises(DigestMismatch):
         push(fake, tmp_path, digest_of(b"other"))
     assert fake.ranges == ANEW

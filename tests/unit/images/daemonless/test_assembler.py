@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from deployctl.clients.registry.client import Pushed
+from deployctl.clients.registry.client import BlobTransfer
 from deployctl.clients.registry.errors import Denied
 from deployctl.images.context import Entry
 from deployctl.images.daemonless.assembler import AssembleBuilder
-from deployctl.images.distribution import Layer, Registries, Resolved
+from deployctl.images.distribution import Layer, Registries, ResolvedImage
 from deployctl.images.model import BuildSpec
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
-from deployctl.images.source import Source
+from deployctl.images.source import BuildSource
 
 
 def test_a_refused_push_begins_no_further_layer(
@@ -25,16 +25,16 @@ def test_a_refused_push_begins_no_further_layer(
     copied: list[str] = []
 
     class Refuses:
-        def push_blob(self, *_: Any) -> Pushed:
+        def push_blob(self, *_: Any) -> BlobTransfer:
             raise Denied("no")
 
-    def copy(_: Registries, layer: Layer, *__: Any) -> Pushed:
+    def copy(_: Registries, layer: Layer, *__: Any) -> BlobTransfer:
         copied.append(layer.digest)
         threading.Event().wait(0.1)
-        return Pushed.UPLOADED
+        return BlobTransfer.UPLOADED
 
     layers = tuple(Layer(f"sha256:{n}", 1, "application/x") for n in range(40))
-    base = Resolved(
+    base = ResolvedImage(
         Reference.parse("base"),
         "sha256:b",
         "application/vnd.oci.image.manifest.v1+json",
@@ -47,9 +47,9 @@ def test_a_refused_push_begins_no_further_layer(
     monkeypatch.setattr(Registries, "at", lambda *_: Refuses())
     monkeypatch.setattr(Registries, "copy", copy)
     none: list[Entry] = []
-    builder = AssembleBuilder(env={"HOME": "/"}, tell=lambda *_: None)
+    builder = AssembleBuilder(env={"HOME": "/"}, on_output=lambda *_: None)
     try:
-        source = Source(tmp_path, "FROM base\n", None, "Dockerfile", none)
+        source = BuildSource(tmp_path, "FROM base\n", None, "Dockerfile", none)
         image = builder.build(BuildSpec("r.example/app", tmp_path, tag="1"), source, None)
         with pytest.raises(Denied):
             builder.push(image, ["1"], None)

@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import Entry, Kind
-from deployctl.images.daemonless.copy_destination import NeedsEngine, Placed
-from deployctl.images.daemonless.copy_sources import Files, NothingToCopy
+from deployctl.images.context import Entry, EntryType
+from deployctl.images.daemonless.copy_destination import LayerContents, NeedsEngine
+from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
 from deployctl.images.dockerfile.parser import parse
 
 
-def entry(path: str, mode: int = 0o644, kind: Kind = Kind.FILE) -> Entry:
-    return Entry(path, kind, mode, 0, "x" if kind is Kind.LINK else "", Path("/dev/null"))
+def entry(path: str, mode: int = 0o644, kind: EntryType = EntryType.FILE) -> Entry:
+    return Entry(path, kind, mode, 0, "x" if kind is EntryType.LINK else "", Path("/dev/null"))
 
 
-FILES = Files(
+FILES = ContextFiles(
     [
         entry("flow.py"),
         entry("run.sh", 0o755),
-        entry("src", 0o700, Kind.FOLDER),
+        entry("src", 0o700, EntryType.FOLDER),
         entry("src/a.py", 0o640),
-        entry("src/link", 0o777, Kind.LINK),
-        entry("bin", 0o755, Kind.FOLDER),
+        entry("src/link", 0o777, EntryType.LINK),
+        entry("bin", 0o755, EntryType.FOLDER),
         entry("bin/tool"),
-        entry("deleted", 0o755, Kind.FOLDER),
+        entry("deleted", 0o755, EntryType.FOLDER),
         entry("deleted/.wh.tool"),
     ]
 )
@@ -39,9 +39,9 @@ def placed(
     existing: str | None = "/opt/prefect",
     folder: str = "/opt/prefect",
     user: str = "",
-) -> Placed:
+) -> LayerContents:
     """After the instructions of a Dockerfile's text; WORKDIR takes absolute paths here."""
-    result = Placed(existing, user)
+    result = LayerContents(existing, user)
     for each in parse(f"FROM base\n{text}").stages[0].instructions:
         if each.keyword == "WORKDIR":
             folder = each.words[0]
@@ -51,7 +51,7 @@ def placed(
     return result
 
 
-def listed(result: Placed) -> list[str]:
+def listed(result: LayerContents) -> list[str]:
     """All that was placed, like `opt/x 755 0:0`."""
     return [
         f"{path} {item.mode:o} {item.owner.user}:{item.owner.group}"
@@ -179,9 +179,9 @@ def test_what_docker_would_not_take_either(text: str, reason: str) -> None:
 def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "x.gz"
     file.write_bytes(gzip.compress(bytes(10_000))[:-20])
-    files = Files([Entry("x.gz", Kind.FILE, 0o644, file.stat().st_size, "", file)])
+    files = ContextFiles([Entry("x.gz", EntryType.FILE, 0o644, file.stat().st_size, "", file)])
     (add,) = parse("FROM x\nADD x.gz .").stages[0].instructions
-    result = Placed("/app", "")
+    result = LayerContents("/app", "")
     result.copy(add, files, "/app")
     assert listed(result) == ["app/x.gz 644 0:0"]
 
@@ -191,9 +191,9 @@ def test_an_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.tar"
     with tarfile.open(file, kind) as tar:  # type: ignore[call-overload]
         tar.addfile(tarfile.TarInfo("inside"), io.BytesIO())
-    files = Files([Entry("x.tar", Kind.FILE, 0o644, file.stat().st_size, "", file)])
+    files = ContextFiles([Entry("x.tar", EntryType.FILE, 0o644, file.stat().st_size, "", file)])
     copy, add = parse("FROM x\nCOPY x.tar .\nADD x.tar .").stages[0].instructions
-    result = Placed("/app", "")
+    result = LayerContents("/app", "")
     result.copy(copy, files, "/app")
     assert listed(result) == ["app/x.tar 644 0:0"]
     with pytest.raises(NeedsEngine, match=r"ADD would unpack 'x.tar'"):

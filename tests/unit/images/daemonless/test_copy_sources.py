@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import Entry, Kind
-from deployctl.images.daemonless.copy_sources import Files, NothingToCopy
+from deployctl.images.context import Entry, EntryType
+from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
 
 
-def entry(path: str, kind: Kind = Kind.FILE, target: str = "") -> Entry:
+def entry(path: str, kind: EntryType = EntryType.FILE, target: str = "") -> Entry:
     return Entry(path, kind, 0o644, 0, target, Path("/nowhere"))
 
 
-FILES = Files(
+FILES = ContextFiles(
     [
-        *(entry(path, Kind.FOLDER) for path in ("src", "src/deep", "zoo")),
+        *(entry(path, EntryType.FOLDER) for path in ("src", "src/deep", "zoo")),
         *(entry(path) for path in ("a.py", "b.py", "c[1].py", "ab", "a-b", "d.txt")),
         *(entry(path) for path in ("src/a.py", "src/deep/x", "zoo/a.py", ".hidden")),
-        entry("to-file", Kind.LINK, "src/a.py"),
-        entry("to-folder", Kind.LINK, "./src"),
-        entry("rooted", Kind.LINK, "/src/deep"),
-        entry("src/up", Kind.LINK, "../a.py"),
-        entry("above", Kind.LINK, "../../a.py"),
-        entry("gone", Kind.LINK, "nothing"),
-        entry("round", Kind.LINK, "round"),
+        entry("to-file", EntryType.LINK, "src/a.py"),
+        entry("to-folder", EntryType.LINK, "./src"),
+        entry("rooted", EntryType.LINK, "/src/deep"),
+        entry("src/up", EntryType.LINK, "../a.py"),
+        entry("above", EntryType.LINK, "../../a.py"),
+        entry("gone", EntryType.LINK, "nothing"),
+        entry("round", EntryType.LINK, "round"),
     ]
 )
 
@@ -79,7 +79,9 @@ def test_what_is_not_in_the_context_is_an_error(source: str) -> None:
 def test_a_link_that_leads_to_nothing_of_the_context_is_told_as_one(
     target: str, shown: str
 ) -> None:
-    files = Files([entry("leak", Kind.LINK, target), entry("b", Kind.LINK, "gone")])
+    files = ContextFiles(
+        [entry("leak", EntryType.LINK, target), entry("b", EntryType.LINK, "gone")]
+    )
     with pytest.raises(NothingToCopy) as error:
         files.named("leak")
     assert f"'leak' leads by a link to '{shown}'" in error.value.message

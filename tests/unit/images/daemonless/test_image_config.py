@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.json_values import Json
-from deployctl.images.daemonless.image_config import BadValue, Configuration, layers_told
+from deployctl.images.daemonless.image_config import BadInstruction, ImageConfig, layer_history
 from deployctl.images.dockerfile.parser import parse
 
 
-def configured(text: str, base: Json | None = None) -> Configuration:
-    result = Configuration(base or {})
+def configured(text: str, base: Json | None = None) -> ImageConfig:
+    result = ImageConfig(base or {})
     for each in parse(f"FROM base\n{text}").stages[0].instructions:
         assert result.apply(each)
     return result
@@ -32,7 +32,7 @@ def configured(text: str, base: Json | None = None) -> Configuration:
     ],
 )
 def test_values_that_docker_would_not_take(text: str, reason: str) -> None:
-    with pytest.raises(BadValue, match=reason):
+    with pytest.raises(BadInstruction, match=reason):
         configured(text)
 
 
@@ -47,7 +47,7 @@ def test_every_part_of_a_duration_counts() -> None:
 
 def test_run_is_not_about_the_configuration() -> None:
     (run,) = parse("FROM base\nRUN x").stages[0].instructions
-    assert not Configuration({}).apply(run)
+    assert not ImageConfig({}).apply(run)
 
 
 def test_the_base_is_left_as_it_is() -> None:
@@ -63,21 +63,21 @@ def test_layers_and_history_go_on_from_the_base() -> None:
         "rootfs": {"type": "layers", "diff_ids": ["sha256:1"]},
         "history": [{"created_by": "one"}, {"created_by": "x", "empty_layer": True}],
     }
-    result = Configuration(base)
+    result = ImageConfig(base)
     result.told("ENV", layer=False)
     result.told("COPY", layer=True)
     whole = result.finished(["sha256:2"])
     assert whole["rootfs"]["diff_ids"] == ["sha256:1", "sha256:2"]
-    assert layers_told(whole) == ["one", "COPY"]
+    assert layer_history(whole) == ["one", "COPY"]
     assert whole["created"] == "2020"
 
 
 def test_a_history_that_does_not_fit_its_layers_is_left_out() -> None:
-    result = Configuration({"rootfs": {"diff_ids": ["sha256:1"]}})
+    result = ImageConfig({"rootfs": {"diff_ids": ["sha256:1"]}})
     result.told("COPY", layer=True)
     assert "history" not in result.finished(["sha256:2"])
 
 
 def test_what_was_true_of_the_build_of_the_base_is_dropped() -> None:
-    whole = Configuration({"container": "c", "docker_version": "1", "author": "a"}).finished([])
+    whole = ImageConfig({"container": "c", "docker_version": "1", "author": "a"}).finished([])
     assert whole.keys() == {"author", "os", "created", "config", "rootfs", "history"}

@@ -15,23 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import TIME, Kind, Unreadable, entries
-from deployctl.images.daemonless.layer import Item, NotWritten, Owner, write
-from deployctl.images.dockerignore import Ignore
+from deployctl.images.context import MTIME, EntryType, UnreadableContext, walk_context
+from deployctl.images.daemonless.layer import LayerEntry, LayerNotWritten, Owner, write_layer
+from deployctl.images.dockerignore import DockerIgnore
 
 ITEMS = {
-    "b.txt": Item(Kind.FILE, 0o644, content=b"b"),
-    "a": Item(Kind.FOLDER, 0o755),
-    "a/link": Item(Kind.LINK, 0o777, target="../b.txt"),
-    "a/ünïcode ☃": Item(Kind.FILE, 0o600, Owner(1000, 2000), content=b"snow"),
-    "a-b": Item(Kind.FILE, 0o644, content=b""),
+    "b.txt": LayerEntry(EntryType.FILE, 0o644, content=b"b"),
+    "a": LayerEntry(EntryType.FOLDER, 0o755),
+    "a/link": LayerEntry(EntryType.LINK, 0o777, target="../b.txt"),
+    "a/ünïcode ☃": LayerEntry(EntryType.FILE, 0o600, Owner(1000, 2000), content=b"snow"),
+    "a-b": LayerEntry(EntryType.FILE, 0o644, content=b""),
 }
 
 
 def test_a_layer_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     """The digest is the same wherever this runs, with whatever compressor Python has."""
-    blob = write(ITEMS, tmp_path / "layer")
-    again = write(dict(reversed(ITEMS.items())), tmp_path / "again")
+    blob = write_layer(ITEMS, tmp_path / "layer")
+    again = write_layer(dict(reversed(ITEMS.items())), tmp_path / "again")
     assert blob.digest == again.digest == GOLDEN
 
 
@@ -41,11 +41,12 @@ GOLDEN = "sha256:49088a2ff8166cde09b9674ac5be7922c878957c725a342206d92ce56ea26ba
 _OF_A_FOLDER = """
 import sys
 from pathlib import Path
-from deployctl.images.context import entries
-from deployctl.images.dockerignore import Ignore
-from deployctl.images.daemonless.layer import Item, write
-items = {each.path: Item.of(each) for each in entries(Path(sys.argv[1]), Ignore(["*.md"]))}
-print(write(items, Path(sys.argv[2])).digest)
+from deployctl.images.context import walk_context
+from deployctl.images.dockerignore import DockerIgnore
+from deployctl.images.daemonless.layer import LayerEntry, write_layer
+walked = walk_context(Path(sys.argv[1]), DockerIgnore(["*.md"]))
+items = {each.path: LayerEntry.of(each) for each in walked}
+print(write_layer(items, Path(sys.argv[2])).digest)
 """
 
 
@@ -68,7 +69,7 @@ def test_names_do_not_depend_on_the_locale(tmp_path: Path) -> None:
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
-    blob = write(ITEMS, tmp_path / "layer")
+    blob = write_layer(ITEMS, tmp_path / "layer")
     packed = (tmp_path / "layer").read_bytes()
     plain = gzip.decompress(packed)
     assert blob.size == len(packed)
@@ -78,7 +79,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         found = {each.name: each for each in tar}
         snow = found["a/ünïcode ☃"]
         assert list(found) == ["a", "a/link", "a/ünïcode ☃", "a-b", "b.txt"]
-        assert (snow.mode, snow.uid, snow.gid, snow.mtime) == (0o600, 1000, 2000, TIME)
+        assert (snow.mode, snow.uid, snow.gid, snow.mtime) == (0o600, 1000, 2000, MTIME)
         assert found["a/link"].linkname == "../b.txt"
         content = tar.extractfile(snow)
         assert content is not None
@@ -87,7 +88,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
 
 def test_programs_can_pack_what_came_from_a_layer(tmp_path: Path) -> None:
     """Also as ZIP, which knows no time before 1980."""
-    write({"flow.py": Item(Kind.FILE, 0o644, content=b"1")}, tmp_path / "layer")
+    write_layer({"flow.py": LayerEntry(EntryType.FILE, 0o644, content=b"1")}, tmp_path / "layer")
     with tarfile.open(tmp_path / "layer", "r:gz") as tar:
         tar.extract("flow.py", tmp_path, filter="tar")
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
@@ -97,7 +98,7 @@ def test_programs_can_pack_what_came_from_a_layer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 0xFFFE, 0xFFFF, 0x10000, 0x1FFFE, 3_000_000])
 def test_content_of_any_size_is_packed_whole(tmp_path: Path, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    write({"file": Item(Kind.FILE, 0o644, content=content)}, tmp_path / "layer")
+    write_layer({"file": LayerEntry(EntryType.FILE, 0o644, content=content)}, tmp_path / "layer")
     with tarfile.open(tmp_path / "layer", "r:gz") as tar:
         file = tar.extractfile("file")
         assert file is not None
@@ -108,10 +109,13 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     (tmp_path / "context").mkdir()
     file = tmp_path / "context" / "log"
     file.write_text("1")
-    items = {each.path: Item.of(each) for each in entries(tmp_path / "context", Ignore())}
+    items = {
+        each.path: LayerEntry.of(each)
+        for each in walk_context(tmp_path / "context", DockerIgnore())
+    }
     file.write_text("12")
-    with pytest.raises(Unreadable, match="'log' changed while it was read"):
-        write(items, tmp_path / "layer")
+    with pytest.raises(UnreadableContext, match="'log' changed while it was read"):
+        write_layer(items, tmp_path / "layer")
 
 
 def test_a_file_that_gets_other_bytes_after_it_was_found_is_an_error(tmp_path: Path) -> None:
@@ -119,26 +123,30 @@ def test_a_file_that_gets_other_bytes_after_it_was_found_is_an_error(tmp_path: P
     (tmp_path / "context").mkdir()
     file = tmp_path / "context" / "flow.py"
     file.write_text("1")
-    (found,) = entries(tmp_path / "context", Ignore())
+    (found,) = walk_context(tmp_path / "context", DockerIgnore())
     assert found.digest
     file.write_text("2")
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
-    with pytest.raises(Unreadable, match=r"'flow.py' changed while it was read"):
-        write({found.path: Item.of(found)}, tmp_path / "layer")
+    with pytest.raises(UnreadableContext, match=r"'flow.py' changed while it was read"):
+        write_layer({found.path: LayerEntry.of(found)}, tmp_path / "layer")
 
 
 def test_a_disk_without_space_is_said() -> None:
-    items = {"file": Item(Kind.FILE, 0o644, content=bytes(100_000))}
-    with pytest.raises(NotWritten, match="cannot be written to '/dev': No space left on device"):
-        write(items, Path("/dev/full"))
+    items = {"file": LayerEntry(EntryType.FILE, 0o644, content=bytes(100_000))}
+    with pytest.raises(
+        LayerNotWritten, match="cannot be written to '/dev': No space left on device"
+    ):
+        write_layer(items, Path("/dev/full"))
 
 
 def test_an_entry_keeps_its_rights_unless_others_are_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     (tmp_path / "run").chmod(0o751)
     (tmp_path / "link").symlink_to("run")
-    link, run = entries(tmp_path, Ignore())
-    assert Item.of(run).mode == 0o751
-    assert Item.of(replace(run, mode=0o6751)).mode == 0o751
-    assert Item.of(run, Owner(5, 6), 0o640) == Item(Kind.FILE, 0o640, Owner(5, 6), content=run)
-    assert Item.of(link, mode=0o640) == Item(Kind.LINK, 0o777, target="run")
+    link, run = walk_context(tmp_path, DockerIgnore())
+    assert LayerEntry.of(run).mode == 0o751
+    assert LayerEntry.of(replace(run, mode=0o6751)).mode == 0o751
+    assert LayerEntry.of(run, Owner(5, 6), 0o640) == LayerEntry(
+        EntryType.FILE, 0o640, Owner(5, 6), content=run
+    )
+    assert LayerEntry.of(link, mode=0o640) == LayerEntry(EntryType.LINK, 0o777, target="run")

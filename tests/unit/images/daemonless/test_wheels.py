@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.daemonless.wheels import NoWheels, Wanted, variables, wanted
+from deployctl.images.daemonless.wheels import NoWheels, WheelSpec, environment, wheel_spec
 from deployctl.images.platform import Platform
 
 ENV = {"PATH": "/usr/local/bin:/bin", "PYTHON_VERSION": "3.11.9"}
@@ -22,8 +22,8 @@ def requirements(tmp_path: Path) -> Path:
 
 
 def test_what_is_wanted_follows_the_base_image(requirements: Path) -> None:
-    found = wanted(requirements, IMAGE, ENV, Platform("linux", "arm64"))
-    assert found == Wanted(requirements, "3.11", "aarch64", "3.8.8")
+    found = wheel_spec(requirements, IMAGE, ENV, Platform("linux", "arm64"))
+    assert found == WheelSpec(requirements, "3.11", "aarch64", "3.8.8")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_prefect_of_the_image_counts_unless_it_is_named_or_all_have_hashes(
     requirements: Path, text: str, image: str, prefect: str | None
 ) -> None:
     requirements.write_text(text)
-    assert wanted(requirements, image, ENV, AMD64).prefect == prefect
+    assert wheel_spec(requirements, image, ENV, AMD64).prefect == prefect
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_unknown_kind_of_base_is_refused(
     requirements: Path, env: dict[str, str], platform: Platform, reason: str
 ) -> None:
     with pytest.raises(NoWheels, match=reason):
-        wanted(requirements, IMAGE, env, platform)
+        wheel_spec(requirements, IMAGE, env, platform)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_layer_that_is_of_more_than_the_file_is_not_found_again(
     requirements: Path, line: str
 ) -> None:
     requirements.write_text(f"pandas\n{line}\n")
-    assert wanted(requirements, IMAGE, ENV, AMD64).key is None
+    assert wheel_spec(requirements, IMAGE, ENV, AMD64).key is None
 
 
 @pytest.mark.parametrize(
@@ -85,33 +85,33 @@ def test_a_layer_that_is_of_more_than_the_file_is_not_found_again(
 )
 def test_what_has_an_address_is_known_by_it(requirements: Path, line: str) -> None:
     requirements.write_text(line)
-    assert wanted(requirements, IMAGE, ENV, AMD64).key
+    assert wheel_spec(requirements, IMAGE, ENV, AMD64).key
 
 
 def test_requirements_that_begin_with_a_mark_of_utf_8(requirements: Path) -> None:
     requirements.write_text("\ufeffprefect\n", encoding="utf-8")
-    assert wanted(requirements, IMAGE, ENV, AMD64).prefect is None
+    assert wheel_spec(requirements, IMAGE, ENV, AMD64).prefect is None
 
 
 def test_requirements_in_another_encoding_are_refused(requirements: Path) -> None:
     requirements.write_text("pandas\n", encoding="utf-16")
     with pytest.raises(NoWheels, match=r"'requirements.txt' is not a text in UTF-8"):
-        wanted(requirements, IMAGE, ENV, AMD64)
+        wheel_spec(requirements, IMAGE, ENV, AMD64)
 
 
 def test_requirements_that_cannot_be_read_are_refused(requirements: Path) -> None:
     requirements.unlink()
     requirements.mkdir()
     with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be read: Is a directory"):
-        wanted(requirements, IMAGE, ENV, AMD64)
+        wheel_spec(requirements, IMAGE, ENV, AMD64)
 
 
 def test_the_key_is_of_all_that_decides(requirements: Path) -> None:
-    one = wanted(requirements, IMAGE, ENV, AMD64)
+    one = wheel_spec(requirements, IMAGE, ENV, AMD64)
     others = [
-        wanted(requirements, IMAGE, {**ENV, "PYTHON_VERSION": "3.12.1"}, AMD64),
-        wanted(requirements, IMAGE, ENV, Platform("linux", "arm64")),
-        wanted(requirements, "prefect:3.8.7-python3.11", ENV, AMD64),
+        wheel_spec(requirements, IMAGE, {**ENV, "PYTHON_VERSION": "3.12.1"}, AMD64),
+        wheel_spec(requirements, IMAGE, ENV, Platform("linux", "arm64")),
+        wheel_spec(requirements, "prefect:3.8.7-python3.11", ENV, AMD64),
     ]
     keys = {one.key, *(each.key for each in others)}
     requirements.write_text("pandas==2\n")
@@ -120,8 +120,8 @@ def test_the_key_is_of_all_that_decides(requirements: Path) -> None:
 
 def test_the_variables_put_the_packages_first() -> None:
     home = "/opt/deployctl"
-    assert variables({"PATH": "/bin", "PYTHONPATH": "/x"}) == {
+    assert environment({"PATH": "/bin", "PYTHONPATH": "/x"}) == {
         "PATH": f"{home}/bin:/bin",
         "PYTHONPATH": f"{home}/site-packages:/x",
     }
-    assert variables({"PATH": "/bin"})["PYTHONPATH"] == f"{home}/site-packages"
+    assert environment({"PATH": "/bin"})["PYTHONPATH"] == f"{home}/site-packages"

@@ -11,14 +11,14 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.images.docker import buildx
 from deployctl.images.docker.engine_errors import BadOption, BuildFailed, NoBuildx
 from deployctl.images.model import AUTO, BuildSpec
-from deployctl.images.source import Source
+from deployctl.images.source import BuildSource
 
 ALWAYS = ["docker", "buildx", "build", "--progress=plain", "--metadata-file=m"]
 
 
-def flags(*tags: str, **recipe: Any) -> list[str]:
-    """All that this recipe adds to the command line."""
-    argv = buildx.command(BuildSpec("r/app", Path(), backend="buildx", **recipe), tags, Path("m"))
+def flags(*tags: str, **spec: Any) -> list[str]:
+    """All that this spec adds to the command line."""
+    argv = buildx.command(BuildSpec("r/app", Path(), backend="buildx", **spec), tags, Path("m"))
     assert (argv[:5], argv[-2:]) == (ALWAYS, ["--file=Dockerfile", "."])
     return argv[5:-2]
 
@@ -72,8 +72,8 @@ def test_the_recipe_has_its_flags() -> None:
 
 def test_a_dockerfile_is_read_where_it_lies_because_patterns_of_its_own_lie_beside_it() -> None:
     def file(dockerfile: str) -> str:
-        recipe = BuildSpec("r/app", Path("f"), dockerfile, backend="buildx")
-        return buildx.command(recipe, [], Path("m"))[-2]
+        spec = BuildSpec("r/app", Path("f"), dockerfile, backend="buildx")
+        return buildx.command(spec, [], Path("m"))[-2]
 
     assert file("docker/Dockerfile.prod") == "--file=docker/Dockerfile.prod"
     assert file(AUTO) == "--file=-"
@@ -124,10 +124,10 @@ def docker(folder: Path, stderr: str, code: int, metadata: str = "{}") -> dict[s
 
 def built(
     folder: Path, env: dict[str, str], dockerfile: str = AUTO, **options: Any
-) -> buildx.Built:
-    source = Source(folder, "FROM made-up\n", None, dockerfile, [])
-    recipe = BuildSpec("r/app", folder, dockerfile, backend="buildx", options=options)
-    return buildx.build(recipe, source, ["1"], env, lambda _: None, CancellationToken())
+) -> buildx.BuildxResult:
+    source = BuildSource(folder, "FROM made-up\n", None, dockerfile, [])
+    spec = BuildSpec("r/app", folder, dockerfile, backend="buildx", options=options)
+    return buildx.build(spec, source, ["1"], env, lambda _: None, CancellationToken())
 
 
 METADATA = '{"containerimage.config.digest": "sha256:c", "containerimage.digest": "sha256:m"}'
@@ -136,15 +136,15 @@ METADATA = '{"containerimage.config.digest": "sha256:c", "containerimage.digest"
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, buildx.Built(("sha256:c", "sha256:m"), None)),
-        ({"push": True}, buildx.Built((), "sha256:m")),
-        ({"output": {"type": "registry"}}, buildx.Built((), "sha256:m")),
-        ({"output": ["type=image,name=x,push=true"]}, buildx.Built((), "sha256:m")),
-        ({"output": {"type": "docker"}}, buildx.Built(("sha256:c", "sha256:m"), None)),
+        ({}, buildx.BuildxResult(("sha256:c", "sha256:m"), None)),
+        ({"push": True}, buildx.BuildxResult((), "sha256:m")),
+        ({"output": {"type": "registry"}}, buildx.BuildxResult((), "sha256:m")),
+        ({"output": ["type=image,name=x,push=true"]}, buildx.BuildxResult((), "sha256:m")),
+        ({"output": {"type": "docker"}}, buildx.BuildxResult(("sha256:c", "sha256:m"), None)),
     ],
 )
 def test_what_was_built_is_read_from_the_metadata(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, expected: buildx.Built
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, expected: buildx.BuildxResult
 ) -> None:
     env = docker(tmp_path, "#1 done", 0, METADATA)
     monkeypatch.setenv("PATH", env["PATH"])

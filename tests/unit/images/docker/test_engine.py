@@ -12,16 +12,16 @@ from deployctl.clients.docker import Engine
 from deployctl.images.docker.engine import DockerBuilder
 from deployctl.images.docker.engine_errors import BuildFailed
 from deployctl.images.model import BuildSpec
-from deployctl.images.source import Versions, read
+from deployctl.images.source import ProjectVersions, read_source
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Dockerfile").write_text("FROM a\n")
     (tmp_path / "large").write_bytes(bytes(1 << 20))
     monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "wb"))
-    builder = DockerBuilder(Engine("unix:///nonexistent"), env={}, tell=lambda *_: None)
-    recipe = BuildSpec("app", tmp_path)
+    builder = DockerBuilder(Engine("unix:///nonexistent"), env={}, on_output=lambda *_: None)
+    spec = BuildSpec("app", tmp_path)
     with pytest.raises(BuildFailed, match="No space left on device") as failed:
-        builder.build(recipe, read(recipe, lambda: Versions("3", "3")), None)
+        builder.build(spec, read_source(spec, lambda: ProjectVersions("3", "3")), None)
     assert "TMPDIR" in str(failed.value.help)
     builder.close()

@@ -7,7 +7,7 @@ import pytest
 from deployctl.clients.registry.errors import (
     Denied,
     NotInRegistry,
-    RegistryBusy,
+    RateLimited,
     RegistryUnreachable,
     TooLarge,
 )
@@ -33,7 +33,7 @@ IMAGE = Reference.parse("registry.example.com/app:1")
         ("received unexpected HTTP status: 403 Forbidden", Denied),
         ("received unexpected HTTP status: 413 Request Entity Too Large", TooLarge),
         ("denied: quota exceeded", TooLarge),
-        ("toomanyrequests: You have reached your pull rate limit", RegistryBusy),
+        ("toomanyrequests: You have reached your pull rate limit", RateLimited),
         ('Get "https://r/v2/": dial tcp: lookup r: no such host', RegistryUnreachable),
         (
             'Get "https://r/v2/": http: server gave HTTP response to HTTPS client',

@@ -10,15 +10,15 @@ import pytest
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
 from deployctl.core.json_values import Json
-from deployctl.images.docker.engine_output import Output, interruptible, place
+from deployctl.images.docker.engine_output import OutputParser, failed_instruction, interruptible
 from deployctl.images.dockerfile.parser import parse
 
 DOCKERFILE = parse("ARG A\n\nFROM one AS x\n# why\nCOPY --from=y a \\\n  b /c/\nFROM x\nRUN make\n")
 
 
-def told(*records: Json) -> tuple[Output, list[str]]:
+def told(*records: Json) -> tuple[OutputParser, list[str]]:
     lines: list[str] = []
-    output = Output(lines.append)
+    output = OutputParser(lines.append)
     for record in records:
         output.take(record)
     output.end()
@@ -76,7 +76,7 @@ def test_the_id_is_that_of_the_record_where_both_are_told() -> None:
 )
 def test_the_line_that_failed_is_known_by_its_step(line: str, failure: str, expected: str) -> None:
     output, _ = told({"stream": f"{line}\n"}, {"error": failure})
-    assert place(DOCKERFILE, output) == expected
+    assert failed_instruction(DOCKERFILE, output) == expected
 
 
 def test_items_pass_until_a_stop_is_asked_even_if_none_come() -> None:
@@ -107,7 +107,7 @@ def test_an_error_between_items_is_raised_after_them() -> None:
 
 
 def test_podman_tells_what_it_has_pushed_in_a_line() -> None:
-    output, digest = Output(lambda _: None), f"sha256:{'a' * 64}"
+    output, digest = OutputParser(lambda _: None), f"sha256:{'a' * 64}"
     output.take({"status": "The push refers to repository [r.test/app:1]"})
     output.take({"status": f"1: digest: {digest} size: 578"})
     assert output.digest == digest

@@ -6,7 +6,7 @@ import pytest
 
 from deployctl.images.dockerfile.auto import dockerfile, prefect_image
 from deployctl.images.dockerfile.parser import parse
-from deployctl.images.dockerfile.stages import Given, resolve
+from deployctl.images.dockerfile.stages import BuildParameters, expand_instructions
 
 
 def test_it_is_the_one_that_prefect_would_write() -> None:
@@ -34,8 +34,8 @@ def test_a_folder_may_be_called_anything(name: str) -> None:
     text = dockerfile(name, prefect="3.8.8", python="3.11", requirements=True)
     parsed = parse(text)
     assert parsed.problems == ()
-    given = Given({}, "linux/amd64", "linux/amd64")
-    _, *found = resolve(parsed, parsed.stages, given, {"HOME": "/root"})
+    given = BuildParameters({}, "linux/amd64", "linux/amd64")
+    _, *found = expand_instructions(parsed, parsed.stages, given, {"HOME": "/root"})
     home = f"/opt/prefect/{name}"
     assert [each.words for each in found] == [
         ("requirements.txt", f"{home}/requirements.txt"),

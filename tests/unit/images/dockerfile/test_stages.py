@@ -7,21 +7,22 @@ import pytest
 from deployctl.images.dockerfile.parser import parse
 from deployctl.images.dockerfile.stages import (
     BadDockerfile,
-    Given,
-    chain,
-    checked,
-    declared,
-    needed,
-    resolve,
+    BuildParameters,
+    base_images,
+    declared_args,
+    expand_instructions,
+    require_valid,
+    stage_chain,
 )
 from deployctl.images.dockerfile.substitution import BadSubstitution
 
-GIVEN = Given({"V": "9", "W": "given"}, "linux/arm64/v8", "linux/amd64")
+GIVEN = BuildParameters({"V": "9", "W": "given"}, "linux/arm64/v8", "linux/amd64")
 
 
 def images(text: str, target: str | None = None) -> list[str]:
     return [
-        f"{base.image} {base.platform or ''}".strip() for base in needed(parse(text), target, GIVEN)
+        f"{base.image} {base.platform or ''}".strip()
+        for base in base_images(parse(text), target, GIVEN)
     ]
 
 
@@ -74,7 +75,7 @@ def test_a_variable_cannot_say_where_files_come_from() -> None:
 
 def test_the_first_mistake_is_raised_with_its_place() -> None:
     with pytest.raises(BadDockerfile, match="Dockerfile:2:1: there is no instruction X"):
-        checked(parse("FROM a\nX"))
+        require_valid(parse("FROM a\nX"))
 
 
 @pytest.mark.parametrize(
@@ -104,26 +105,26 @@ def test_the_first_mistake_is_raised_with_its_place() -> None:
 def test_variables_are_replaced_in_their_order(text: str, words: list[str]) -> None:
     parsed = parse(f"ARG GLOBAL=outer\nFROM a\n{text}")
     env = {"BASE": "of the image", "PORT": "80"}
-    opening, *resolved = resolve(parsed, parsed.stages, GIVEN, env)
+    opening, *resolved = expand_instructions(parsed, parsed.stages, GIVEN, env)
     assert opening.keyword == "FROM"
     assert [" ".join(found.words) for found in resolved] == words
 
 
 def test_flags_and_here_documents_are_resolved_too() -> None:
     text = "FROM a\nARG V\nCOPY --chown=$V --from=x <<E <<'F' /\n$V\nE\n$V\nF"
-    found = list(resolve(parse(text), parse(text).stages, GIVEN, {}))[-1]
+    found = list(expand_instructions(parse(text), parse(text).stages, GIVEN, {}))[-1]
     assert found.flags == (("chown", "9"), ("from", "x"))
     assert [each.content for each in found.heredocs] == ["9\n", "$V\n"]
 
 
 def test_a_stage_has_the_variables_of_the_one_that_it_begins_from() -> None:
     parsed = parse("FROM a AS x\nARG V\nENV E=1\nFROM b AS y\nFROM x\nUSER $V$E")
-    base, stages = chain(parsed, None, GIVEN)
+    base, stages = stage_chain(parsed, None, GIVEN)
     assert (base.image, len(stages)) == ("a", 2)
-    resolved = list(resolve(parsed, stages, GIVEN, {}))
+    resolved = list(expand_instructions(parsed, stages, GIVEN, {}))
     assert [found.keyword for found in resolved] == ["FROM", "ARG", "ENV", "FROM", "USER"]
     assert resolved[-1].words == ("91",)
 
 
 def test_the_arguments_that_count() -> None:
-    assert declared(parse("ARG A=1 B\nFROM a\nARG C")) == {"A", "B", "C"}
+    assert declared_args(parse("ARG A=1 B\nFROM a\nARG C")) == {"A", "B", "C"}

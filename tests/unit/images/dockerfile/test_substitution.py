@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from deployctl.images.dockerfile.substitution import (
     BadSubstitution,
-    flags_and_rest,
-    quoted_words,
+    split_flags,
+    split_words,
     substitute,
 )
 
@@ -109,7 +109,7 @@ def test_single_quotes_keep_anything(text: str) -> None:
     ],
 )
 def test_words_are_split_outside_quotes(text: str, words: list[str]) -> None:
-    assert quoted_words(text, "\\") == words
+    assert split_words(text, "\\") == words
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_words_are_split_outside_quotes(text: str, words: list[str]) -> None:
     ],
 )
 def test_flags_stand_at_the_beginning(text: str, flags: list[str], rest: str) -> None:
-    assert flags_and_rest(text) == (flags, rest)
+    assert split_flags(text) == (flags, rest)
