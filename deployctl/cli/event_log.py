@@ -62,7 +62,7 @@ class LineJournal:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
+    def emit(self, level: Level, event: str, message: str, **facts: Json) -> None:
         """Writes a line, without secrets; see `Journal`."""
         if _WEIGHT[level] < _WEIGHT[self.level]:
             return

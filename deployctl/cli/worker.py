@@ -182,5 +182,5 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
         if show_traceback:
             raise
         known = error if isinstance(error, DeployctlError) else internal_error(error)
-        journal.tell(Level.ERROR, "worker.failed", known.message, code=known.code, help=known.help)
+        journal.emit(Level.ERROR, "worker.failed", known.message, code=known.code, help=known.help)
         raise Exit(known.exit_code) from None

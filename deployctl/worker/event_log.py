@@ -26,6 +26,6 @@ class Level(StrEnum):
 class EventLog(Protocol):
     """A listener; may be called from any thread and must return at once."""
 
-    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
+    def emit(self, level: Level, event: str, message: str, **facts: Json) -> None:
         """Something happened. `event`: a stable name (`run.claimed`); `message`: a sentence for
         people; `facts`: run, name, …"""

@@ -54,7 +54,7 @@ class Job:
     run: str
     attempt: str
     name: str
-    place: str
+    location: str
     """Where in its runtime: `namespace` or `cluster/namespace`; opaque outside the runtime."""
     pid: str
     """What the server is told as the run's infrastructure_pid."""
@@ -67,7 +67,7 @@ class Job:
     """Some of it has run, so that its run may have begun."""
     cause: Cause | None = None
     limits: Limits = NO_LIMITS
-    ending: bool = False
+    deleting: bool = False
     """Its deletion is under way."""
 
 
@@ -128,9 +128,9 @@ class JobVanished:
 class JobsListed:
     """All jobs of a place; what is not among them is gone, unless it was made since `begun`."""
 
-    place: str
+    location: str
     jobs: tuple[Job, ...]
-    begun: float = field(compare=False)
+    requested_at: float = field(compare=False)
     """When the list was asked for, by `time.monotonic`."""
 
 
@@ -151,7 +151,7 @@ class EventObserved:
 
 
 RuntimeUpdate: TypeAlias = JobChanged | JobVanished | JobsListed | LinePrinted | EventObserved
-Tell: TypeAlias = Callable[[RuntimeUpdate], None]
+Emit: TypeAlias = Callable[[RuntimeUpdate], None]
 """Takes news from any thread and returns at once; only a printed line waits for its reader."""
 
 
@@ -159,12 +159,12 @@ Tell: TypeAlias = Callable[[RuntimeUpdate], None]
 class WatchStatus:
     """How well a runtime hears of changes in one of its places."""
 
-    place: str
-    heard: float
+    location: str
+    last_contact: float
     """When the last list, event or bookmark came."""
     problem: str = ""
     """Why it hears nothing at the moment."""
-    refused: bool = False
+    forbidden: bool = False
     """The other side does not let the worker look there."""
 
 
@@ -178,7 +178,7 @@ class Runtime(Protocol):
     """Who answers for jobs here, without spaces: goes into each claim, so that nobody else touches
     them. Two workers that see the same jobs have the same owner."""
 
-    def start(self, description: JobSpec) -> Job:
+    def start(self, spec: JobSpec) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.
 
         Raises StartFailed when the job cannot be created as described.
@@ -187,17 +187,17 @@ class Runtime(Protocol):
     def stop(self, job: Job) -> None:
         """Ends the job and all that belongs to it; a job that is gone is fine."""
 
-    def abandon(self, description: JobSpec) -> None:
+    def clean_up(self, spec: JobSpec) -> None:
         """Removes what `start` may have left of a job that is not there and is not to come; at
         once, or when the other side answers again."""
 
-    def settle(self, job: Job) -> None:
+    def finish_setup(self, job: Job) -> None:
         """Completes what `start` may have left undone when its worker died."""
 
-    def log(self, job: Job, lines: int) -> Sequence[str]:
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the job printed; empty where there are none to be had."""
 
-    def find(self, attempt: str, description: JobSpec | None = None, pid: str = "") -> Job | None:
+    def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
         """Looks for a job where it would be, not into memory; from then on, the place is watched.
 
         Without a description, that is where the server was told (`pid`), and wherever there are
@@ -205,14 +205,14 @@ class Runtime(Protocol):
         names no place.
         """
 
-    def watch(self, tell: Tell, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
         """Tells of all jobs of the pool, then of every change, until asked to stop.
 
         Never ends by itself and never raises for what the other side does: it lists again, with
         patience.
         """
 
-    def watches(self) -> Iterable[WatchStatus]:
+    def watch_statuses(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing, a line for each place."""
 
 
@@ -220,7 +220,7 @@ class Leadership(Protocol):
     """Which of several workers with the same owner observes; all of them submit."""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this worker observes at the moment."""
 
     def campaign(self, stop: CancellationToken) -> None:
@@ -231,7 +231,7 @@ class NoLeaderElection:
     """The leadership of a worker that has nobody beside it."""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Always."""
         return True
 

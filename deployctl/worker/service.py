@@ -54,7 +54,7 @@ class Service:
     chronicle: RunReporter
     reconciler: Reconciler
     monitor: HealthMonitor
-    journal: EventLog
+    event_log: EventLog
     stop: CancellationToken
     """A signal: claim nothing more, and end."""
     halt: CancellationToken
@@ -79,7 +79,7 @@ class Service:
             self._begin("poll", self.poll, self._until_poll),
             self._begin("sync", self.sync, self._until_sync),
             self._begin("chronicle", self.chronicle.flush, lambda: EVERY),
-            self._begin("watch", lambda: self.runtime.watch(self.reconciler.tell, self.halt)),
+            self._begin("watch", lambda: self.runtime.watch(self.reconciler.emit, self.halt)),
             self._begin("lease", lambda: self.leadership.campaign(self.halt)),
         ]
         while not (self.stop.wait(TICK) or self._is_done()):
@@ -88,7 +88,7 @@ class Service:
         interrupted = self.stop.interrupted()
         self.stop.request()
         text = "stopping: no more runs are claimed, and what is under way is finished"
-        self.journal.tell(Level.INFO, "worker.stopping", text)
+        self.event_log.emit(Level.INFO, "worker.stopping", text)
         end = time.monotonic() + SHUTDOWN_GRACE
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)
@@ -104,7 +104,7 @@ class Service:
             raise interrupted
 
     def _reconcile(self) -> None:
-        watches = tuple(self.runtime.watches())
+        watches = tuple(self.runtime.watch_statuses())
         self.monitor.watched(watches)
         self.reconciler.step(watches)
 
@@ -112,7 +112,7 @@ class Service:
         """Asks which runs are due, in the order in which they should be claimed."""
         if self.stop.asked or (self.options.run_once and self._polls):
             return
-        begun = time.monotonic()
+        requested_at = time.monotonic()
         before = self.session.server_time() + self.settings.prefetch_seconds
         offered = run_inline(due(self.describer.pool, self.options.queues, before), self.session)
         self._crowded = len(offered) >= PAGE
@@ -120,10 +120,10 @@ class Service:
         runs = [run_of(each, self.runtime.owner) for each in offered]
 
         def offer(table: StateStore) -> None:
-            table.offer(runs, begun)
+            table.offer(runs, requested_at)
             self._polls += 1
 
-        self.reconciler.tell(offer)
+        self.reconciler.emit(offer)
 
     def heartbeat(self) -> None:
         """Reads the pool again, and tells the server that this worker is alive."""
@@ -141,16 +141,16 @@ class Service:
 
     def sync(self) -> None:
         """Reads the runs that have, or should have, a job; only the leader needs to."""
-        if not self.leadership.leads:
-            self.reconciler.tell(StateStore.trim)
+        if not self.leadership.is_leader:
+            self.reconciler.emit(StateStore.trim)
             return
-        begun = time.monotonic()
+        requested_at = time.monotonic()
         runs = run_inline(active(self.describer.pool["id"], self.runtime.owner), self.session)
         found = {run.id for run in runs}
         others = {job.run for job in tuple(self.reconciler.table.jobs.values())} - found
         runs += run_inline(by_ids(others, self.runtime.owner), self.session)
 
-        self.reconciler.tell(lambda table: table.sync(others, runs, begun))
+        self.reconciler.emit(lambda table: table.sync(others, runs, requested_at))
 
     def _judge(self, state: PoolState) -> None:
         """Tells of what keeps runs from coming, once, and of its end."""
@@ -162,7 +162,7 @@ class Service:
                 self.monitor.well(part)
         if problems != self._problems:
             for problem in problems.values() or ("runs come again",):
-                self.journal.tell(Level.WARNING if problems else Level.INFO, "pool", problem)
+                self.event_log.emit(Level.WARNING if problems else Level.INFO, "pool", problem)
         self._problems = problems
 
     def _until_poll(self) -> float:
@@ -172,7 +172,7 @@ class Service:
 
     def _until_sync(self) -> float:
         """Who does not lead looks often whether that has changed."""
-        return self.settings.cancellation_poll_seconds if self.leadership.leads else TICK
+        return self.settings.cancellation_poll_seconds if self.leadership.is_leader else TICK
 
     def _is_done(self) -> bool:
         """With `run_once`: whether everything that was due at the first poll has ended."""
@@ -188,7 +188,7 @@ class Service:
     def _is_awaited(self, job: Job) -> bool:
         """A job of ours is awaited to its end, and by the leader until that is reported."""
         is_ours = job.worker == self.options.name
-        return is_ours and (self.leadership.leads or not job.phase.is_over)
+        return is_ours and (self.leadership.is_leader or not job.phase.is_over)
 
     def _begin(
         self, name: str, step: Callable[[], None], pause: Callable[[], float] | None = None
@@ -218,7 +218,7 @@ class Service:
             return
         except DeployctlError as error:
             self.monitor.fault(name, error.message)
-            self.journal.tell(
+            self.event_log.emit(
                 Level.WARNING,
                 f"{name}.failed",
                 error.message,
@@ -228,7 +228,7 @@ class Service:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self.monitor.fault(name, reason)
-            self.journal.tell(Level.ERROR, f"{name}.failed", reason, error=type(error).__name__)
+            self.event_log.emit(Level.ERROR, f"{name}.failed", reason, error=type(error).__name__)
         else:
             self.monitor.well(name)
 

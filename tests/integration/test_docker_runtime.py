@@ -78,7 +78,7 @@ def test_a_job_runs_to_its_end_and_what_it_prints_is_told(
         assert ended.limits == Limits(stream_output=True, start_timeout=7.0)
         assert ended.since > started.since
         assert heard.lines == ["one", "its", "last"]
-        assert local.log(ended, 2) == ["its", "last"]
+        assert local.tail_logs(ended, 2) == ["its", "last"]
     labels = docker_engine.client.containers.get(ended.name).labels
     assert labels["io.prefect.flow-name"] == "f"
 
@@ -159,8 +159,8 @@ def test_an_attempt_is_started_once(docker_engine: DockerEngine, pool: str) -> N
         assert local.start(described(pool, "print=ran")) == ended
         assert local.find("attempt-1") == ended
         assert local.find("attempt-2") is None
-        local.settle(ended)
-        assert local.log(ended, 10) == ["ran"]
+        local.finish_setup(ended)
+        assert local.tail_logs(ended, 10) == ["ran"]
     assert len(docker_engine.client.containers.list(all=True)) == 1
 
 
@@ -177,13 +177,13 @@ def test_a_container_of_the_same_name_that_is_not_ours_is_left_alone(
 def test_a_container_that_was_created_and_not_started_is_started_by_the_next_worker(
     docker_engine: DockerEngine, pool: str
 ) -> None:
-    description = described(pool, "print=ran")
-    settings = containers.create_arguments(description, folder=Path("/"), linux=True)
+    spec = described(pool, "print=ran")
+    settings = containers.create_arguments(spec, folder=Path("/"), linux=True)
     docker_engine.client.containers.create(**settings)
     with runtime(docker_engine, pool) as local, watching(local) as heard:
         [waiting] = heard.listed()
         assert (waiting.phase, waiting.started) == (Phase.WAITING, False)
-        local.settle(waiting)
+        local.finish_setup(waiting)
         heard.job(Phase.SUCCEEDED)
 
 
@@ -221,8 +221,8 @@ def test_a_stopped_job_is_gone_also_one_that_does_not_listen(
         local.stop(job)
         heard.until(lambda news: news == JobVanished("attempt-1"))
         local.stop(job)
-        assert local.log(job, 10) == []
-        local.settle(job)
+        assert local.tail_logs(job, 10) == []
+        local.finish_setup(job)
     assert docker_engine.client.containers.list(all=True) == []
 
 
@@ -261,7 +261,7 @@ def test_an_engine_that_is_down_is_asked_again_and_nothing_is_missed(
         heard.until(lambda news: _failed(news) == "attempt-1")
         local.start(described(pool, attempt="attempt-2"))
         heard.job(Phase.SUCCEEDED)
-    assert [watch.problem for watch in local.watches()] == [""]
+    assert [watch.problem for watch in local.watch_statuses()] == [""]
     gc.collect()
 
 

@@ -73,8 +73,8 @@ def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_
     code = "import os; print(os.environ['A'], os.environ['B'], os.getcwd())"
     local = runtime(state, environ={"A": "ours", "B": "ours"})
     with watching(local) as heard:
-        description = python(code, env={"B": "its"}, configuration={"working_dir": str(tmp_path)})
-        started = local.start(description)
+        spec = python(code, env={"B": "its"}, configuration={"working_dir": str(tmp_path)})
+        started = local.start(spec)
         ended = heard.job(Phase.SUCCEEDED)
     assert (started.phase, started.started) == (Phase.RUNNING, True)
     assert (ended.run, ended.attempt, ended.name, ended.worker, ended.pid) == (
@@ -84,7 +84,7 @@ def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_
         "w",
         started.pid,
     )
-    assert local.log(ended, 10) == [f"ours its {tmp_path}"]
+    assert local.tail_logs(ended, 10) == [f"ours its {tmp_path}"]
 
 
 @pytest.mark.parametrize("ahead", [600.0, -600.0])
@@ -104,7 +104,7 @@ def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_en
     with watching(local) as heard:
         job = local.start(python("import os; open('x', 'w'); print(os.getcwd(), os.listdir())"))
         heard.job(Phase.SUCCEEDED)
-        work, _, listing = local.log(job, 1)[0].partition(" ")
+        work, _, listing = local.tail_logs(job, 1)[0].partition(" ")
         assert listing == "['x']"
     assert not Path(work).exists()
 
@@ -138,11 +138,11 @@ def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
     ],
 )
 def test_what_cannot_be_started_is_refused_with_a_reason(
-    state: Path, description: JobSpec, cause: str
+    state: Path, spec: JobSpec, cause: str
 ) -> None:
     local = runtime(state)
     with pytest.raises(StartFailed) as refused:
-        local.start(description)
+        local.start(spec)
     assert refused.value.cause.code == cause
     with watching(local) as heard:
         assert heard.listed() == []
@@ -157,7 +157,7 @@ def test_programs_are_found_beside_the_given_interpreter_first(state: Path, tmp_
     with watching(local) as heard:
         job = local.start(described("prefect", "flow-run", "execute"))
         heard.job(Phase.SUCCEEDED)
-    assert local.log(job, 1) == ["ours flow-run execute"]
+    assert local.tail_logs(job, 1) == ["ours flow-run execute"]
 
 
 def test_pids_are_written_as_each_major_writes_them(state: Path) -> None:
@@ -238,7 +238,7 @@ while True: time.sleep(1)
         local.stop(job)
         heard.until(lambda news: news == JobVanished("attempt-1"))
     assert LinePrinted("attempt-1", "no") in heard.all
-    assert any(isinstance(news, JobChanged) and news.job.ending for news in heard.all)
+    assert any(isinstance(news, JobChanged) and news.job.deleting for news in heard.all)
 
 
 def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None:

@@ -116,8 +116,8 @@ def test_a_server_without_events_is_left_in_peace(prefect2: Server) -> None:
 def test_lines_stand_in_the_log_of_their_run(api: Api, session: Session) -> None:
     id = new_run(api, "logs")  # noqa: A001
     logs = FlowLogs(session.send, time.time)
-    logs.tell(id, Level.INFO, "the job is there")
-    logs.tell(id, Level.ERROR, "it failed: \0 \udcff é")
+    logs.emit(id, Level.INFO, "the job is there")
+    logs.emit(id, Level.ERROR, "it failed: \0 \udcff é")
     assert logs.flush()
     ask = {"logs": {"flow_run_id": {"any_": [id]}}, "sort": "TIMESTAMP_ASC"}
     found = api.call("POST", "/logs/filter", ask)

@@ -31,7 +31,7 @@ class Notes:
         self._lock = threading.Lock()
         self.told: list[tuple[Level, str, str]] = []
 
-    def tell(self, level: Level, event: str, message: str = "", **_facts: Json) -> None:
+    def emit(self, level: Level, event: str, message: str = "", **_facts: Json) -> None:
         with self._lock:
             self.told.append((level, event, message))
 

@@ -61,7 +61,7 @@ def watching(watched: Runtime) -> Iterator[Heard]:
     thread = threading.Thread(target=watched.watch, args=(heard.news.put, stop))
     thread.start()
     try:
-        until(lambda: any(each.heard or each.problem for each in watched.watches()))
+        until(lambda: any(each.last_contact or each.problem for each in watched.watch_statuses()))
         yield heard
     finally:
         stop.request()

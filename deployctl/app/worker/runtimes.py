@@ -44,7 +44,7 @@ def open_runtime(
     pool: Json,
     worker: str,
     settings: KubernetesSettings,
-    journal: EventLog,
+    event_log: EventLog,
     *,
     major: int,
     environ: Mapping[str, str],
@@ -61,7 +61,7 @@ def open_runtime(
 
             connect = _clusters(environ.get("KUBECONFIG", ""))
             runtime = KubernetesRuntime(
-                connect, pool["id"], settings, journal, major=major, clock=clock
+                connect, pool["id"], settings, event_log, major=major, clock=clock
             )
             return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
         case RuntimeKind.DOCKER:

@@ -33,7 +33,7 @@ from deployctl.worker.control.reconciler import HANDS, Reconciler
 from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.http_server import HealthServer
-from deployctl.worker.health.metrics import CountingJournal, Metrics
+from deployctl.worker.health.metrics import CountingEventLog, Metrics
 from deployctl.worker.model import Leadership, Runtime, RuntimeUnavailable
 from deployctl.worker.server import events, pool
 from deployctl.worker.server.flow_logs import FlowLogs
@@ -72,7 +72,7 @@ class WorkerDependencies:
 
 
 def run_worker(
-    options: WorkOptions, around: WorkerContext, journal: EventLog, stop: CancellationToken
+    options: WorkOptions, around: WorkerContext, event_log: EventLog, stop: CancellationToken
 ) -> None:
     """Works until `stop` is asked for, or with `run_once` until what was due has ended.
 
@@ -93,23 +93,23 @@ def run_worker(
             for width, ending in ((HANDS + 4, halt), (_PULSES, halt), (_PULSES, stop))
         )
         metrics = Metrics(monitor, now)
-        journal = CountingJournal(journal, metrics)
+        event_log = CountingEventLog(event_log, metrics)
         if options.with_healthcheck:
             host, port = around.worker.webserver_host, around.worker.webserver_port
             stack.enter_context(HealthServer(host, port, monitor, metrics.text))
 
         def begin() -> WorkerDependencies:
-            return _ground(options, around, journal, first)
+            return _ground(options, around, event_log, first)
 
-        ground = begin() if options.run_once else _patiently(begin, monitor, journal, stop)
+        ground = begin() if options.run_once else _patiently(begin, monitor, event_log, stop)
         monitor.well("start")
         facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
         text = f"worker '{options.name}' takes runs of work pool '{options.pool}'"
         facts |= {"pool": options.pool, "worker": options.name}
-        journal.tell(Level.INFO, "worker.started", text, **facts)
+        event_log.emit(Level.INFO, "worker.started", text, **facts)
         describer = _describer(options, around, ground, session)
         reconciler = _reconciler(
-            options, around, ground, journal, session, describer, metrics, now, stop
+            options, around, ground, event_log, session, describer, metrics, now, stop
         )
         Service(
             options=options,
@@ -122,12 +122,12 @@ def run_worker(
             chronicle=reconciler.chronicle,
             reconciler=reconciler,
             monitor=monitor,
-            journal=journal,
+            event_log=event_log,
             stop=stop,
             halt=halt,
         ).run()
         text = "the worker has stopped; jobs that run go on"
-        journal.tell(Level.INFO, "worker.stopped", text, worker=options.name)
+        event_log.emit(Level.INFO, "worker.stopped", text, worker=options.name)
 
 
 def _describer(
@@ -148,7 +148,7 @@ def _reconciler(
     options: WorkOptions,
     around: WorkerContext,
     ground: WorkerDependencies,
-    journal: EventLog,
+    event_log: EventLog,
     session: Session,
     describer: JobSpecBuilder,
     metrics: Metrics,
@@ -156,11 +156,11 @@ def _reconciler(
     stop: CancellationToken,
 ) -> Reconciler:
     """The one that decides, with its hands."""
-    chronicle = _chronicle(options, around, ground, journal, session)
+    chronicle = _chronicle(options, around, ground, event_log, session)
     reconciler = Reconciler(
         leadership=ground.leadership,
         chronicle=chronicle,
-        journal=journal,
+        event_log=event_log,
         metrics=metrics,
         now=now,
         worker=options.name,
@@ -172,8 +172,8 @@ def _reconciler(
         runtime=ground.runtime,
         describe=describer,
         chronicle=chronicle,
-        journal=journal,
-        tell=reconciler.tell,
+        event_log=event_log,
+        emit=reconciler.emit,
         worker=options.name,
         crash_log_lines=around.worker.kubernetes.crash_log_lines,
     )
@@ -201,7 +201,7 @@ def _session(
 def _patiently(
     begin: Callable[[], WorkerDependencies],
     monitor: HealthMonitor,
-    journal: EventLog,
+    event_log: EventLog,
     stop: CancellationToken,
 ) -> WorkerDependencies:
     """Tries until server and cluster have answered. A key that is refused is waited for, too: the
@@ -214,7 +214,7 @@ def _patiently(
             ground = begin()
         except (ApiError, RuntimeUnavailable) as error:
             monitor.fault("start", error.message)
-            journal.tell(
+            event_log.emit(
                 Level.ERROR, "worker.waits", error.message, help=error.help, wait=round(wait, 1)
             )
         else:
@@ -227,7 +227,7 @@ def _patiently(
 
 
 def _ground(
-    options: WorkOptions, around: WorkerContext, journal: EventLog, session: Session
+    options: WorkOptions, around: WorkerContext, event_log: EventLog, session: Session
 ) -> WorkerDependencies:
     """One try to learn what there is to work with."""
 
@@ -246,7 +246,7 @@ def _ground(
         found,
         options.name,
         around.worker.kubernetes,
-        journal,
+        event_log,
         major=dialect.major,
         environ=around.environ,
         clock=session.server_time,
@@ -258,7 +258,7 @@ def _chronicle(
     options: WorkOptions,
     around: WorkerContext,
     ground: WorkerDependencies,
-    journal: EventLog,
+    event_log: EventLog,
     session: Session,
 ) -> RunReporter:
     def send(request: Request) -> Json:
@@ -274,6 +274,6 @@ def _chronicle(
         logs=logs,
         worker=worker,
         owner=ground.runtime.owner,
-        journal=journal,
+        event_log=event_log,
         clock=session.server_time,
     )

@@ -92,7 +92,7 @@ class DeleteJob:
 
     job: Job
     run: Run | None = None
-    fate: Proposal | None = None
+    final_state: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +139,18 @@ class Snapshot:
     """By attempt."""
     missing: Mapping[str, float] = field(default_factory=dict)
     """Since when a run has been without its job, by run id, for runs whose place is listed."""
-    fates: Mapping[str, Proposal] = field(default_factory=dict)
+    final_states: Mapping[str, Proposal] = field(default_factory=dict)
     """What becomes of the runs of jobs that are being removed, by attempt."""
-    mine: frozenset[str] = frozenset()
+    own_claims: frozenset[str] = frozenset()
     """Attempts claimed by this process."""
-    busy: frozenset[str] = frozenset()
+    in_flight: frozenset[str] = frozenset()
     """Runs that a hand is at, or that have to wait before the next try."""
     slots: int | None = None
     """How many more jobs there may be; None: any number."""
-    owed: int = 0
+    unstarted_claims: int = 0
     """Jobs that claims of other processes still want: they come before new claims."""
     claiming: bool = True
-    leads: bool = True
+    is_leader: bool = True
     complete: bool = True
     """All runs and all jobs have been read since the start, and changes are being heard of."""
     deleted: frozenset[str] = frozenset()
@@ -164,25 +164,29 @@ def decide(world: Snapshot) -> list[Action]:
     waits for the one before.
     """
     free = {
-        key: run for key, run in world.runs.items() if key not in world.busy and not run.foreign
+        key: run
+        for key, run in world.runs.items()
+        if key not in world.in_flight and not run.foreign
     }
     actions: list[Action] = [
         Start(run, fresh=True) for run in free.values() if _waits_for_us(world, run)
     ]
-    if world.leads and world.complete:
+    if world.is_leader and world.complete:
         newest = _newest_jobs(world)
         for run in free.values():
             actions += _observe(world, run, newest.get(run.id))
         actions += _strays(world)
     if world.claiming:
         waiting = {job.run for job in world.jobs.values() if _could_begin(job)}
-        due = [run for run in world.due if run.id not in world.busy | waiting]
+        due = [run for run in world.due if run.id not in world.in_flight | waiting]
         young = world.age < FRESH_FOR
         actions += [Claim(run, fresh=young and not run.pid) for run in due]
-    return list(_within(actions, world.slots, world.owed))
+    return list(_within(actions, world.slots, world.unstarted_claims))
 
 
-def _within(actions: Iterable[Action], slots: int | None, owed: int) -> Iterator[Action]:
+def _within(
+    actions: Iterable[Action], slots: int | None, unstarted_claims: int
+) -> Iterator[Action]:
     """The actions without those that would make for more new jobs than `slots`: claims, and the
     jobs of claims that another process left behind. One's own claims have their slots already.
     """
@@ -191,9 +195,9 @@ def _within(actions: Iterable[Action], slots: int | None, owed: int) -> Iterator
         if isinstance(action, Start) and not action.fresh:
             if left <= 0:
                 continue
-            left, owed = left - 1, max(0, owed - 1)
+            left, unstarted_claims = left - 1, max(0, unstarted_claims - 1)
         elif isinstance(action, Claim):
-            if left <= owed:
+            if left <= unstarted_claims:
                 continue
             left -= 1
         yield action
@@ -208,9 +212,9 @@ def _waits_for_us(world: Snapshot, run: Run) -> bool:
     """Whether this process has claimed the run and has not seen its job yet."""
     return (
         run.type == "PENDING"
-        and run.attempt in world.mine
+        and run.attempt in world.own_claims
         and run.attempt not in world.jobs
-        and run.attempt not in world.fates
+        and run.attempt not in world.final_states
     )
 
 
@@ -227,14 +231,14 @@ def _observe(world: Snapshot, run: Run, newest: Job | None) -> Iterator[Action]:
     if run.type not in ("PENDING", "RUNNING", "CANCELLING") or _waits_for_us(world, run):
         return
     job = world.jobs.get(run.attempt) if run.attempt else newest
-    fate = world.fates.get(run.attempt)
+    final_state = world.final_states.get(run.attempt)
     if not run.attempt and (job is None or _could_begin(job)):
         yield ResolveClaim(run)
-    elif job is None and fate is not None:
-        yield Report(run, fate)
+    elif job is None and final_state is not None:
+        yield Report(run, final_state)
     elif job is None:
         yield from _without_job(world, run)
-    elif job.ending:
+    elif job.deleting:
         # A pod that is deleted while it pulls its image is there until the pull has ended.
         if run.type == "CANCELLING" and not job.started:
             yield Report(run, CANCELLED)
@@ -272,7 +276,7 @@ def _strays(world: Snapshot) -> Iterator[Action]:
     """Jobs that could still run although nothing waits for them any more."""
     for attempt, job in world.jobs.items():
         run = world.runs.get(job.run)
-        if job.phase.is_over or job.ending or job.run in world.busy:
+        if job.phase.is_over or job.deleting or job.run in world.in_flight:
             continue
         if run is None:
             if job.run in world.deleted and not job.started:

@@ -62,8 +62,8 @@ class ActionExecutor:
     runtime: Runtime
     describe: JobSpecSource
     chronicle: RunReporter
-    journal: EventLog
-    tell: Callable[[Message], None]
+    event_log: EventLog
+    emit: Callable[[Message], None]
     """Tells the owner of the table what was found out; also before the action has ended."""
     worker: str
     crash_log_lines: int
@@ -95,12 +95,12 @@ class ActionExecutor:
             case decide.ResolveClaim(run):
                 self._trace(run)
             case decide.FinishSetup(run, job):
-                self.runtime.settle(job)
+                self.runtime.finish_setup(job)
                 self._tell_place(run, job, failures)
                 if not failures:
                     self._tell_submitted(run, job)
-            case decide.DeleteJob(job, run, fate):
-                self._remove(job, run, fate)
+            case decide.DeleteJob(job, run, final_state):
+                self._remove(job, run, final_state)
             case decide.ConfirmMissing(run):
                 self._search(run)
             case decide.CleanUpStart(run):
@@ -113,7 +113,7 @@ class ActionExecutor:
         run_id = run.id if run else action.job.run if isinstance(action, decide.DeleteJob) else ""
         kind = type(error).__name__
         defect = "" if isinstance(error, DeployctlError) else kind
-        self.journal.tell(
+        self.event_log.emit(
             Level.ERROR if defect else Level.WARNING,
             f"run.{type(action).__name__.lower()}-failed",
             f"{defect}: {error}" if defect else str(error),
@@ -123,24 +123,24 @@ class ActionExecutor:
             error=kind,
         )
         until = self.session.server_time() + wait
-        self.tell(lambda table: table.pause(run_id, until))
+        self.emit(lambda table: table.pause(run_id, until))
 
     def _claim(self, run: Run, fresh: bool) -> None:
         if not fresh and not self._may_be_claimed(run):
-            self.tell(lambda table: table.withdraw(run.id))
+            self.emit(lambda table: table.withdraw(run.id))
             return
         transition = str(uuid.uuid5(self.salt, run.state_id))
         verdict = self._hold(claim(run, self.runtime.owner, self.worker, transition))
         if verdict.answer is Answer.ACCEPTED:
-            mine = _moved(replace(run, attempt=verdict.state["id"], pid=""), verdict)
-            if self._was_over(mine):
-                self.tell(lambda table: table.withdraw(run.id))
+            claimed = _moved(replace(run, attempt=verdict.state["id"], pid=""), verdict)
+            if self._was_over(claimed):
+                self.emit(lambda table: table.withdraw(run.id))
                 return
             self._say("run.claimed", f"claimed '{run.name}'", run)
-            self.tell(lambda table: table.claimed(mine))
+            self.emit(lambda table: table.claimed(claimed))
         else:
             self._say("run.not-claimed", f"'{run.name}' is not ours: {verdict.reason}", run)
-            self.tell(lambda table: table.withdraw(run.id))
+            self.emit(lambda table: table.withdraw(run.id))
 
     def _was_over(self, run: Run) -> bool:
         """Whether a claim has hit a run that had ended; such a run is handed back."""
@@ -166,9 +166,9 @@ class ActionExecutor:
         if again and (not self._is_still(run) or self._was_over(run)):
             return
         try:
-            description = self.describe(run)
-            job = self._adopted(description) if again else None
-            job = job or self.runtime.start(description)
+            spec = self.describe(run)
+            job = self._adopted(spec) if again else None
+            job = job or self.runtime.start(spec)
         except InvalidJobSpec as failed:
             self._propose(run, _crashed("Undescribable", f"The job cannot be described: {failed}."))
         except StartFailed as failed:
@@ -180,15 +180,15 @@ class ActionExecutor:
             self._propose(run, _crashed("Missing", f"The run cannot be started: {missing}."))
         else:
             self._missed.pop(run.id, None)
-            self.tell(lambda table: table.created(job))
+            self.emit(lambda table: table.created(job))
             self._tell_place(run, job, failures)
             self._tell_submitted(run, job)
 
-    def _adopted(self, description: JobSpec) -> Job | None:
+    def _adopted(self, spec: JobSpec) -> Job | None:
         """The job that somebody else, or an earlier try, has created already."""
-        job = self.runtime.find(description.attempt, description)
+        job = self.runtime.find(spec.attempt, spec)
         if job is not None:
-            self.runtime.settle(job)
+            self.runtime.finish_setup(job)
         return job
 
     def _found(self, run: Run) -> Job | None:
@@ -205,41 +205,41 @@ class ActionExecutor:
     def _tell_place(self, run: Run, job: Job, failures: int) -> None:
         """Tells the server where the job is; that can wait, and is said again with patience."""
         if self.chronicle.located(run, job):
-            self.tell(lambda table: table.settled(run.id, job))
+            self.emit(lambda table: table.settled(run.id, job))
         else:
             until = self.session.server_time() + min(_patience(failures), PLACE_WAIT)
-            self.tell(lambda table: table.pause(run.id, until))
+            self.emit(lambda table: table.pause(run.id, until))
 
     def _trace(self, run: Run) -> None:
         known = self._hold(traced(run, self.runtime.owner))
         if not known.foreign and (job := self._found(known)):
-            self.tell(lambda table: table.created(job))
-        self.tell(lambda table: table.know(known))
+            self.emit(lambda table: table.created(job))
+        self.emit(lambda table: table.know(known))
 
     def _search(self, run: Run) -> None:
         if not self._is_still(run) or (run.type == "PENDING" and self._was_over(run)):
             return
         if job := self._found(run):
-            self.tell(lambda table: table.created(job))
+            self.emit(lambda table: table.created(job))
         else:
             self._propose(run, _crashed("Vanished", VANISHED))
 
-    def _remove(self, job: Job, run: Run | None, fate: Proposal | None) -> None:
+    def _remove(self, job: Job, run: Run | None, final_state: Proposal | None) -> None:
         if run is not None and not self._is_still(run):
             return
-        if run is not None and fate is not None:
+        if run is not None and final_state is not None:
             self._send_log(run, job)
         self.runtime.stop(job)
         text = f"deleting job '{job.name}'"
-        self.journal.tell(Level.INFO, "job.removed", text, run=job.run, job=job.name)
-        self.tell(lambda table: table.removed(job, fate))
+        self.event_log.emit(Level.INFO, "job.removed", text, run=job.run, job=job.name)
+        self.emit(lambda table: table.removed(job, final_state))
 
     def _abandon(self, run: Run) -> None:
         """A run is cancelled whatever becomes of what its start has left."""
         if not self._is_still(run):
             return
         with suppress(InvalidJobSpec, StartFailed, NotFound, RuntimeUnavailable):
-            self.runtime.abandon(self.describe(run))
+            self.runtime.clean_up(self.describe(run))
         self._propose(run, decide.CANCELLED)
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:
@@ -254,7 +254,7 @@ class ActionExecutor:
         if accepted:
             level = Level.ERROR if proposal.type == "CRASHED" else Level.INFO
             self.chronicle.say(run, level, proposal.message)
-            self.journal.tell(
+            self.event_log.emit(
                 level,
                 f"run.{proposal.type.lower()}",
                 proposal.message,
@@ -263,10 +263,10 @@ class ActionExecutor:
                 cause=proposal.cause,
             )
         if verdict.answer is Answer.GONE:
-            self.tell(lambda table: table.forget(run.id))
+            self.emit(lambda table: table.forget(run.id))
         else:
             known = run if accepted else replace(run, attempt="")
-            self.tell(lambda table: table.know(_moved(known, verdict)))
+            self.emit(lambda table: table.know(_moved(known, verdict)))
         return accepted
 
     def _send_log(self, run: Run, job: Job) -> None:
@@ -274,7 +274,7 @@ class ActionExecutor:
         if not self.crash_log_lines:
             return
         try:
-            lines: Sequence[str] = self.runtime.log(job, self.crash_log_lines)
+            lines: Sequence[str] = self.runtime.tail_logs(job, self.crash_log_lines)
         except DeployctlError:
             return
         if lines:
@@ -288,16 +288,16 @@ class ActionExecutor:
         """
         now = self._hold(one(run.id, self.runtime.owner))
         if now is None:
-            self.tell(lambda table: table.forget(run.id))
+            self.emit(lambda table: table.forget(run.id))
             return False
         if now.type == run.type and not now.attempt and not now.foreign:
             now = self._hold(traced(now, self.runtime.owner))
-        self.tell(lambda table: table.know(now))
+        self.emit(lambda table: table.know(now))
         kept = (run.type, run.attempt, run.foreign)
         return (now.type, now.attempt, now.foreign) == kept
 
     def _say(self, event: str, message: str, run: Run, **facts: Json) -> None:
-        self.journal.tell(Level.INFO, event, message, run=run.id, name=run.name, **facts)
+        self.event_log.emit(Level.INFO, event, message, run=run.id, name=run.name, **facts)
 
     def _hold(self, talk: ApiCall[T]) -> T:
         return run_inline(talk, self.session)

@@ -57,7 +57,7 @@ class Reconciler:
 
     leadership: Leadership
     chronicle: RunReporter
-    journal: EventLog
+    event_log: EventLog
     metrics: Metrics
     now: Callable[[], float]
     """The time by the server's clock."""
@@ -73,7 +73,7 @@ class Reconciler:
     _explained: dict[str, str] = field(default_factory=dict)
     """The code of the cause that an attempt's owner was told last."""
 
-    def tell(self, message: Message) -> None:
+    def emit(self, message: Message) -> None:
         """Takes news of the runtime, or an update of the table, from any thread.
 
         What a job prints decides nothing and is told on the spot: of more of it than can be told,
@@ -84,7 +84,7 @@ class Reconciler:
             return
         job = self.table.jobs.get(message.attempt)
         facts = {"run": job.run, "job": job.name} if job else {}
-        self.journal.tell(Level.INFO, PRINTED, message.line, **facts)
+        self.event_log.emit(Level.INFO, PRINTED, message.line, **facts)
 
     def step(self, watches: Sequence[WatchStatus]) -> None:
         """Hears what there is to hear, for a second at most, and does what follows.
@@ -98,11 +98,11 @@ class Reconciler:
             self.now(),
             slots=self._slots(hears),
             claiming=not self.stop.asked,
-            leads=self.leadership.leads,
+            is_leader=self.leadership.is_leader,
             hears=hears,
         )
-        for action in decide(world)[: HANDS - len(self.table.busy)]:
-            if _run_of(action) not in self.table.busy:
+        for action in decide(world)[: HANDS - len(self.table.in_flight)]:
+            if _run_of(action) not in self.table.in_flight:
                 self._hand_out(action)
         self.metrics.sample = self._sample(watches)
 
@@ -119,16 +119,16 @@ class Reconciler:
         return Sample(
             jobs=Counter(job.phase for job in table.jobs.values()),
             due=len(table.due),
-            claims=len(table.mine),
+            claims=len(table.own_claims),
             queue=self._inbox.qsize(),
-            leads=self.leadership.leads,
+            is_leader=self.leadership.is_leader,
             watches=tuple(watches),
         )
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, and nothing that was claimed waits for its job."""
-        return not self.table.busy and not self.table.mine and self._inbox.empty()
+        return not self.table.in_flight and not self.table.own_claims and self._inbox.empty()
 
     def close(self) -> None:
         """Lets hands that are at work end by themselves, and begins nothing more."""
@@ -146,7 +146,7 @@ class Reconciler:
     def _hear(self, message: Message) -> None:
         match message:
             case EventObserved(_, event):
-                if self.leadership.leads:
+                if self.leadership.is_leader:
                     self.chronicle.notice(event)
             case JobChanged() | JobsListed() | JobVanished():
                 for before, job in self._changes(message):
@@ -168,17 +168,22 @@ class Reconciler:
         is_old = before is None and job.phase.is_over
         if not is_old and (before is None or before.phase is not job.phase):
             text = f"job '{job.name}' {_WORDS[job.phase]}"
-            self.journal.tell(
-                Level.INFO, f"job.{job.phase}", text, run=job.run, job=job.name, place=job.place
+            self.event_log.emit(
+                Level.INFO,
+                f"job.{job.phase}",
+                text,
+                run=job.run,
+                job=job.name,
+                location=job.location,
             )
-        if run is None or not self.leadership.leads:
+        if run is None or not self.leadership.is_leader:
             return
         if job.phase.is_over and before is not None and not before.phase.is_over:
             told = self._explained.pop(job.attempt, "")
             if job.phase is Phase.FAILED and job.cause and job.cause.code != told:
                 self.chronicle.explain(run, job.cause)
             self.chronicle.executed(run, job)
-        elif job.phase is Phase.WAITING and job.cause and not job.ending and run.type in ACTIVE:
+        elif job.phase is Phase.WAITING and job.cause and not job.deleting and run.type in ACTIVE:
             self._explain(run, job, job.cause)
 
     def _explain(self, run: Run, job: Job, cause: Cause) -> None:
@@ -187,18 +192,18 @@ class Reconciler:
         there = self.table.jobs
         self._explained = {a: code for a, code in self._explained.items() if a in there}
         self._explained[job.attempt] = cause.code
-        self.journal.tell(
+        self.event_log.emit(
             Level.WARNING, "job.waits", cause.message, run=run.id, job=job.name, cause=cause.code
         )
         self._pool.submit(self.chronicle.waits, run, cause)
 
     def _hand_out(self, action: Action) -> None:
         run_id = _run_of(action)
-        self.table.busy.add(run_id)
+        self.table.in_flight.add(run_id)
 
         def work() -> None:
             self.hands.do(action, failures)
-            self.tell(lambda table: table.busy.discard(run_id))
+            self.emit(lambda table: table.in_flight.discard(run_id))
 
         failures = self.table.failures.get(run_id, 0)
         self._pool.submit(work)
@@ -208,8 +213,8 @@ def _hears(watches: Sequence[WatchStatus]) -> bool:
     """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody up:
     before a job counts as gone, its place is asked, and that question fails there.
     """
-    return any(watch.heard for watch in watches) and all(
-        watch.heard or watch.refused for watch in watches
+    return any(watch.last_contact for watch in watches) and all(
+        watch.last_contact or watch.forbidden for watch in watches
     )
 
 

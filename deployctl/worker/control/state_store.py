@@ -25,21 +25,21 @@ class StateStore:
     due: list[Run] = field(default_factory=list)
     offered: float = 0.0
     """When `due` was asked for, by `clock`."""
-    fates: dict[str, Proposal] = field(default_factory=dict)
-    mine: dict[str, str] = field(default_factory=dict)
+    final_states: dict[str, Proposal] = field(default_factory=dict)
+    own_claims: dict[str, str] = field(default_factory=dict)
     """Attempts that this process claimed and whose jobs it has not seen yet, and their runs."""
-    made: dict[str, float] = field(default_factory=dict)
+    created_at: dict[str, float] = field(default_factory=dict)
     """When this process made a job that the runtime has not told of yet, by `clock`: a list that
     was begun before does not hold it."""
     missing: dict[str, float] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
-    busy: set[str] = field(default_factory=set)
-    waits: dict[str, float] = field(default_factory=dict)
+    in_flight: set[str] = field(default_factory=set)
+    backoff_until: dict[str, float] = field(default_factory=dict)
     """Runs that are left alone until a time, because something about them failed."""
     failures: dict[str, int] = field(default_factory=dict)
     synced: bool = False
     """The server's runs have been read once."""
-    touched: dict[str, float] = field(default_factory=dict)
+    refreshed_at: dict[str, float] = field(default_factory=dict)
     """When a run was heard of by itself: a list that was begun before that knows less."""
     clock: Callable[[], float] = time.monotonic
 
@@ -52,33 +52,41 @@ class StateStore:
         elif isinstance(news, JobsListed):
             there = {job.attempt for job in news.jobs}
             for attempt, job in list(self.jobs.items()):
-                made = self.made.get(attempt, float("-inf"))
-                if job.place == news.place and attempt not in there and made < news.begun:
+                created_at = self.created_at.get(attempt, float("-inf"))
+                if (
+                    job.location == news.location
+                    and attempt not in there
+                    and created_at < news.requested_at
+                ):
                     self._drop(attempt)
             for job in news.jobs:
                 self._see(job)
 
-    def offer(self, due: Iterable[Run], begun: float) -> None:
+    def offer(self, due: Iterable[Run], requested_at: float) -> None:
         """Takes the runs that the server offers now; of the last offer those stay that are being
         claimed, which the server may know already and nobody here.
 
         `begun`: when asking began, by `clock`: what was claimed since is no offer any more.
         """
-        offered = {run.id: run for run in due if self.touched.get(run.id, begun) <= begun}
-        claiming = [run for run in self.due if run.id in self.busy and run.id not in offered]
+        offered = {
+            run.id: run
+            for run in due
+            if self.refreshed_at.get(run.id, requested_at) <= requested_at
+        }
+        claiming = [run for run in self.due if run.id in self.in_flight and run.id not in offered]
         self.due = [*claiming, *offered.values()]
-        self.offered = begun
+        self.offered = requested_at
 
-    def sync(self, asked: Iterable[str], runs: Sequence[Run], begun: float) -> None:
+    def sync(self, asked: Iterable[str], runs: Sequence[Run], requested_at: float) -> None:
         """Takes the runs as the server has them: all active ones, and those of jobs (`asked`).
 
         `begun`: when reading them began, by `clock`.
         """
-        newer = {key for key, when in self.touched.items() if when >= begun}
+        newer = {key for key, when in self.refreshed_at.items() if when >= requested_at}
         found = {run.id: merged(self.runs.get(run.id), run) for run in runs if run.id not in newer}
         kept = {
             key: self.runs[key]
-            for key in {*self.busy, *self.mine.values(), *newer} & self.runs.keys()
+            for key in {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
         }
         self.runs = kept | found
         self.deleted = frozenset(asked) - found.keys()
@@ -89,12 +97,16 @@ class StateStore:
                 self._drop(attempt)
         self._forget_old()
         attempts = {run.attempt for run in self.runs.values()}
-        self.fates = {attempt: fate for attempt, fate in self.fates.items() if attempt in attempts}
+        self.final_states = {
+            attempt: final_state
+            for attempt, final_state in self.final_states.items()
+            if attempt in attempts
+        }
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
 
     def trim(self) -> None:
         """Forgets the runs that this worker has nothing to do with, because another one leads."""
-        kept = {*self.busy, *self.mine.values()} & self.runs.keys()
+        kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
         self.synced = False
         self._forget_old()
@@ -102,7 +114,7 @@ class StateStore:
     def know(self, run: Run) -> None:
         """Takes a run as it was read a moment ago."""
         self.runs[run.id] = merged(self.runs.get(run.id), run)
-        self.touched[run.id] = self.clock()
+        self.refreshed_at[run.id] = self.clock()
         if run.type != "PENDING":
             self._disown(run.id)
 
@@ -114,14 +126,14 @@ class StateStore:
     def created(self, job: Job) -> None:
         """Takes a job that was created or found, unless newer word of it has come already."""
         if job.attempt not in self.jobs:
-            self.made[job.attempt] = self.clock()
+            self.created_at[job.attempt] = self.clock()
             self._put(job)
 
     def claimed(self, run: Run) -> None:
         """Takes a run that this process has just claimed."""
         self.runs[run.id] = run
-        self.mine[run.attempt] = run.id
-        self.touched[run.id] = self.clock()
+        self.own_claims[run.attempt] = run.id
+        self.refreshed_at[run.id] = self.clock()
         self.due = [each for each in self.due if each.id != run.id]
 
     def withdraw(self, run_id: str) -> None:
@@ -132,29 +144,29 @@ class StateStore:
         """The server knows where this job is."""
         if run_id in self.runs:
             self.runs[run_id] = replace(self.runs[run_id], pid=job.pid)
-            self.touched[run_id] = self.clock()
+            self.refreshed_at[run_id] = self.clock()
 
-    def removed(self, job: Job, fate: Proposal | None) -> None:
+    def removed(self, job: Job, final_state: Proposal | None) -> None:
         """The job will be gone soon; `fate` is what its run becomes then."""
         if job.attempt in self.jobs:
-            self.jobs[job.attempt] = replace(self.jobs[job.attempt], ending=True)
-        if fate is not None:
-            self.fates[job.attempt] = fate
+            self.jobs[job.attempt] = replace(self.jobs[job.attempt], deleting=True)
+        if final_state is not None:
+            self.final_states[job.attempt] = final_state
 
     def pause(self, run_id: str, until: float) -> None:
         """Leaves a run alone for a while."""
-        self.waits[run_id] = until
+        self.backoff_until[run_id] = until
         self.failures[run_id] = self.failures.get(run_id, 0) + 1
 
     def live(self, worker: str) -> int:
         """How many jobs of this worker there are or will be at once: what `--limit` counts."""
         there = sum(job.worker == worker and not job.phase.is_over for job in self.jobs.values())
-        claiming = sum(run.id in self.busy for run in self.due)
-        starting = {run.attempt for key in self.busy if (run := self.runs.get(key))}
-        unseen = (self.mine.keys() | starting) - self.jobs.keys()
+        claiming = sum(run.id in self.in_flight for run in self.due)
+        starting = {run.attempt for key in self.in_flight if (run := self.runs.get(key))}
+        unseen = (self.own_claims.keys() | starting) - self.jobs.keys()
         return there + claiming + len(unseen)
 
-    def _owed(self) -> int:
+    def _unstarted_claims(self) -> int:
         """How many claims there are without a job that are neither this process's nor being seen
         to; a start that failed may have made one all the same.
         """
@@ -162,16 +174,18 @@ class StateStore:
             run.type == "PENDING"
             and bool(run.attempt)
             and run.attempt not in self.jobs
-            and run.attempt not in self.mine
-            and run.id not in self.busy
+            and run.attempt not in self.own_claims
+            and run.id not in self.in_flight
             for run in self.runs.values()
         )
 
     def world(
-        self, now: float, *, slots: int | None, claiming: bool, leads: bool, hears: bool
+        self, now: float, *, slots: int | None, claiming: bool, is_leader: bool, hears: bool
     ) -> Snapshot:
         """What is known at this moment, as one value."""
-        self.waits = {key: until for key, until in self.waits.items() if until > now}
+        self.backoff_until = {
+            key: until for key, until in self.backoff_until.items() if until > now
+        }
         complete = self.synced and hears
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -189,24 +203,24 @@ class StateStore:
             runs=self.runs,
             jobs=self.jobs,
             missing=self.missing,
-            fates=self.fates,
-            mine=frozenset(self.mine),
-            busy=frozenset(self.busy | self.waits.keys()),
+            final_states=self.final_states,
+            own_claims=frozenset(self.own_claims),
+            in_flight=frozenset(self.in_flight | self.backoff_until.keys()),
             slots=slots,
-            owed=self._owed(),
+            unstarted_claims=self._unstarted_claims(),
             claiming=claiming,
-            leads=leads,
+            is_leader=is_leader,
             complete=complete,
             deleted=self.deleted,
         )
 
     def _see(self, job: Job) -> None:
-        self.made.pop(job.attempt, None)
+        self.created_at.pop(job.attempt, None)
         self._put(job)
 
     def _put(self, job: Job) -> None:
         self.jobs[job.attempt] = job
-        self.mine.pop(job.attempt, None)
+        self.own_claims.pop(job.attempt, None)
 
     def _forget_old(self) -> None:
         """Failures of runs that are not known any more, and touches: no list takes as long as this
@@ -214,14 +228,16 @@ class StateStore:
         known = self.runs.keys() | {run.id for run in self.due}
         self.failures = {key: n for key, n in self.failures.items() if key in known}
         old = self.clock() - 300.0
-        self.touched = {key: when for key, when in self.touched.items() if when > old}
+        self.refreshed_at = {key: when for key, when in self.refreshed_at.items() if when > old}
 
     def _disown(self, run_id: str) -> None:
-        self.mine = {attempt: run for attempt, run in self.mine.items() if run != run_id}
+        self.own_claims = {
+            attempt: run for attempt, run in self.own_claims.items() if run != run_id
+        }
 
     def _drop(self, attempt: str) -> None:
         self.jobs.pop(attempt, None)
-        self.made.pop(attempt, None)
+        self.created_at.pop(attempt, None)
 
 
 def merged(old: Run | None, new: Run) -> Run:

@@ -109,7 +109,9 @@ class HealthMonitor:
 
     def watched(self, watches: Iterable[WatchStatus]) -> None:
         """Makes faults of the watches that have a problem, instead of those that had one before."""
-        problems = {f"{_WATCH}{watch.place}": watch.problem for watch in watches if watch.problem}
+        problems = {
+            f"{_WATCH}{watch.location}": watch.problem for watch in watches if watch.problem
+        }
         with self._lock:
             others = {k: v for k, v in self._faults.items() if not k.startswith(_WATCH)}
             self._faults = {**others, **problems}

@@ -40,7 +40,7 @@ class Sample:
     """Claims of this process whose job has not been seen yet."""
     queue: int = 0
     """News that nobody has looked at yet."""
-    leads: bool = False
+    is_leader: bool = False
     watches: tuple[WatchStatus, ...] = ()
 
 
@@ -69,7 +69,7 @@ def families(
     yield _gauge("due_runs", "Scheduled runs that the server offers.", {(): sample.due})
     yield _gauge("claims", "Claimed runs whose job is not there yet.", {(): sample.claims})
     yield _gauge("queue", "News that wait to be looked at.", {(): sample.queue})
-    yield _gauge("leader", "Whether this worker observes the jobs.", {(): sample.leads})
+    yield _gauge("leader", "Whether this worker observes the jobs.", {(): sample.is_leader})
     yield _gauge(
         "up", "Whether all loops live, as /health says.", {(): not liveness_failure(vitals, clock)}
     )
@@ -90,8 +90,12 @@ def families(
     yield _gauge(
         "watch_age_seconds",
         "Time since something was heard of the jobs in a place.",
-        {(watch.place,): max(0.0, now - watch.heard) for watch in sample.watches if watch.heard},
-        "place",
+        {
+            (watch.location,): max(0.0, now - watch.last_contact)
+            for watch in sample.watches
+            if watch.last_contact
+        },
+        "location",
     )
 
 
@@ -132,21 +136,21 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
 
-class CountingJournal:
+class CountingEventLog:
     """A journal that counts what it is told of runs and errors before it passes it on."""
 
-    def __init__(self, journal: EventLog, metrics: Metrics) -> None:
-        self._journal = journal
+    def __init__(self, event_log: EventLog, metrics: Metrics) -> None:
+        self._event_log = event_log
         self._metrics = metrics
 
-    def tell(self, level: Level, event: str, message: str, **facts: Json) -> None:
+    def emit(self, level: Level, event: str, message: str, **facts: Json) -> None:
         """Something happened; `cause` and `error` are the facts that are counted by."""
         subject, _, what = event.partition(".")
         if subject == "run":
             self._metrics.happened(what, str(facts.get("cause") or ""))
         if kind := facts.get("error"):
             self._metrics.failed(str(kind))
-        self._journal.tell(level, event, message, **facts)
+        self._event_log.emit(level, event, message, **facts)
 
 
 def _counter(

@@ -30,9 +30,9 @@ _LOCAL = ("localhost", "127.0.0.1")
 _API_URL = "PREFECT_API_URL"
 
 
-def image_name(description: JobSpec) -> str:
+def image_name(spec: JobSpec) -> str:
     """The image to run: the pool's, else Prefect's own of the server's version."""
-    return str(description.configuration.get("image") or default_image(description.server_version))
+    return str(spec.configuration.get("image") or default_image(spec.server_version))
 
 
 def pull_policy(policy: str | None, image: str) -> str:
@@ -47,29 +47,29 @@ def pull_policy(policy: str | None, image: str) -> str:
     return "Always" if moves else "IfNotPresent"
 
 
-def create_arguments(description: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
+def create_arguments(spec: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
     """The arguments of docker-py's `containers.create` for a job.
 
     `folder`: what relative sources of volumes are relative to. `linux`: the engine runs beside the
     worker on Linux, so that a container can use the machine's own network.
     """
-    wanted = description.configuration
+    wanted = spec.configuration
     more = dict(wanted.get("container_create_kwargs") or {})
     networks = [str(name) for name in wanted.get("networks") or ()]
-    api_url = description.env.get(_API_URL, "")
+    api_url = spec.env.get(_API_URL, "")
     mode = wanted.get("network_mode") or _own_network(networks, api_url, linux)
     apart = mode not in ("host", "none") and not str(mode).startswith("container:")
-    env = dict(description.env)
+    env = dict(spec.env)
     if apart and urlsplit(api_url).hostname in _LOCAL:
         for local in _LOCAL:
             env[_API_URL] = env[_API_URL].replace(local, _HOST, 1)
     known = {_HOST: "host-gateway"} if linux and apart and _HOST in env.get(_API_URL, "") else {}
     ours = {
-        "name": description.name,
-        "image": image_name(description),
-        "command": list(description.command),
+        "name": spec.name,
+        "image": image_name(spec),
+        "command": list(spec.command),
         "environment": env,
-        "labels": _labels(description, networks[1:]),
+        "labels": _labels(spec, networks[1:]),
         "network": networks[0] if networks else None,
         "network_mode": mode,
         "volumes": [_volume(str(each), folder) for each in wanted.get("volumes") or ()],
@@ -87,13 +87,13 @@ def _own_network(networks: list[str], api_url: str, linux: bool) -> str | None:
     return "host" if linux and not networks and urlsplit(api_url).hostname in _LOCAL else None
 
 
-def _labels(description: JobSpec, networks: list[str]) -> dict[str, str]:
-    labels = {_docker_label(name): value for name, value in description.labels.items()}
-    labels |= job_labels.identity_labels(description)
-    labels[job_labels.METADATA_ANNOTATION] = job_labels.encode_metadata(description)
+def _labels(spec: JobSpec, networks: list[str]) -> dict[str, str]:
+    labels = {_docker_label(name): value for name, value in spec.labels.items()}
+    labels |= job_labels.identity_labels(spec)
+    labels[job_labels.METADATA_ANNOTATION] = job_labels.encode_metadata(spec)
     if networks:
         labels[NETWORKS_LABEL] = ",".join(networks)
-    if description.configuration.get("auto_remove"):
+    if spec.configuration.get("auto_remove"):
         labels[AUTO_REMOVE_LABEL] = "true"
     return labels
 
@@ -131,7 +131,7 @@ def container_job(container: Json, engine: str) -> Job:
         run=labels[job_labels.RUN],
         attempt=labels[job_labels.ATTEMPT],
         name=container["Name"].removeprefix("/"),
-        place=engine,
+        location=engine,
         pid=f"{engine}:{container['Id']}",
         worker=worker,
         phase=phase,
@@ -139,7 +139,7 @@ def container_job(container: Json, engine: str) -> Job:
         started=state["Status"] != "created",
         cause=_cause(container) if phase is Phase.FAILED else None,
         limits=limits,
-        ending=state["Status"] == "removing",
+        deleting=state["Status"] == "removing",
     )
 
 

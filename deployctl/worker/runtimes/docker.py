@@ -24,6 +24,7 @@ from deployctl.jobs import job_labels
 from deployctl.jobs.model import JobSpec
 from deployctl.worker.model import (
     Cause,
+    Emit,
     Job,
     JobChanged,
     JobsListed,
@@ -31,7 +32,6 @@ from deployctl.worker.model import (
     LinePrinted,
     RuntimeUnavailable,
     StartFailed,
-    Tell,
     WatchStatus,
 )
 from deployctl.worker.runtimes import containers
@@ -83,28 +83,28 @@ class DockerRuntime:
         self._told: dict[str, str] = {}
         """The time of the last line that was told, by attempt; "" for none."""
 
-    def start(self, description: JobSpec) -> Job:
+    def start(self, spec: JobSpec) -> Job:
         """Creates and starts a container, or takes the one of this attempt that is there already.
 
         Pulls the image first where its policy says so. Raises StartFailed where the engine refuses,
         NotNow where it is down.
         """
         with _patiently():
-            container = self._existing(description)
+            container = self._existing(spec)
             if container is None:
-                self._provide_image(description)
-                container = self._create(description)
+                self._provide_image(spec)
+                container = self._create(spec)
             return self._begin(container)
 
-    def _existing(self, description: JobSpec) -> Json | None:
-        container = self._inspect(description.name)
+    def _existing(self, spec: JobSpec) -> Json | None:
+        container = self._inspect(spec.name)
         if container is None:
             return None
-        if not _is_of(container, description):
+        if not _is_of(container, spec):
             raise StartFailed(
                 Cause(
                     "NameTaken",
-                    f"there is a container called '{description.name}' that is not of this run",
+                    f"there is a container called '{spec.name}' that is not of this run",
                     "Remove it or give it another name.",
                 )
             )
@@ -118,12 +118,12 @@ class DockerRuntime:
                 return None
             raise
 
-    def _provide_image(self, description: JobSpec) -> None:
-        image = containers.image_name(description)
-        policy = containers.pull_policy(description.configuration.get("image_pull_policy"), image)
+    def _provide_image(self, spec: JobSpec) -> None:
+        image = containers.image_name(spec)
+        policy = containers.pull_policy(spec.configuration.get("image_pull_policy"), image)
         if policy == "Never" or (policy == "IfNotPresent" and self._engine.has_image(image)):
             return
-        login = description.configuration.get("registry_credentials")
+        login = spec.configuration.get("registry_credentials")
         try:
             self._engine.pull(image, login)
         except EngineRefused as error:
@@ -137,12 +137,12 @@ class DockerRuntime:
                 )
             ) from error
 
-    def _create(self, description: JobSpec) -> Json:
-        settings = containers.create_arguments(description, folder=self._folder, linux=self._linux)
+    def _create(self, spec: JobSpec) -> Json:
+        settings = containers.create_arguments(spec, folder=self._folder, linux=self._linux)
         try:
             return self._engine.inspect(self._engine.create(**settings))
         except EngineRefused as error:
-            found = self._existing(description) if error.status == 409 else None
+            found = self._existing(spec) if error.status == 409 else None
             if found is not None:
                 return found
             raise StartFailed(_refusal(error, settings["image"])) from error
@@ -167,17 +167,17 @@ class DockerRuntime:
         with _patiently():
             self._engine.remove(_id(job), grace=self._grace)
 
-    def abandon(self, description: JobSpec) -> None:
+    def clean_up(self, spec: JobSpec) -> None:
         """Nothing: nothing is made before the container."""
 
-    def settle(self, job: Job) -> None:
+    def finish_setup(self, job: Job) -> None:
         """Starts a container whose worker died between creating and starting it."""
         with _patiently():
             container = self._inspect(_id(job))
             if container is not None:
                 self._begin(container)
 
-    def log(self, job: Job, lines: int) -> Sequence[str]:
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the container printed."""
         with _patiently():
             return [_text(line) for line in self._engine.log(_id(job), lines=lines)]
@@ -185,7 +185,7 @@ class DockerRuntime:
     def find(
         self,
         attempt: str,
-        description: JobSpec | None = None,  # noqa: ARG002
+        spec: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         """The container of this attempt, if there is one."""
@@ -201,37 +201,37 @@ class DockerRuntime:
         job = containers.container_job(container, self._url)
         return replace(job, since=job.since + self._ahead)
 
-    def watches(self) -> Iterable[WatchStatus]:
+    def watch_statuses(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing."""
         return [self._watch]
 
-    def watch(self, tell: Tell, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
         """Lists all containers and tells what happens to them, until asked to stop."""
         while not stop.asked:
             try:
-                self._list_and_follow(tell, stop)
+                self._list_and_follow(emit, stop)
             except (EngineRefused, EngineUnreachable) as error:
                 self._watch = replace(self._watch, problem=str(error))
                 stop.wait(_SECONDS_AFTER_A_FAILURE)
 
-    def _list_and_follow(self, tell: Tell, stop: CancellationToken) -> None:
+    def _list_and_follow(self, emit: Emit, stop: CancellationToken) -> None:
         since = seconds(self._engine.info()["SystemTime"])
         ahead = since - time.monotonic()
-        begun = time.monotonic()
+        requested_at = time.monotonic()
         jobs = {job.attempt: job for job in self._list()}
-        if not self._watch.heard:
+        if not self._watch.last_contact:
             self._told = dict.fromkeys(jobs, _stamp(since))
         for job in jobs.values():
-            self._print(tell, job)
-        tell(JobsListed(self._url, tuple(jobs.values()), begun))
+            self._print(emit, job)
+        emit(JobsListed(self._url, tuple(jobs.values()), requested_at))
         self._heard()
         last = since + _SECONDS_BETWEEN_LISTS
         while since < last and not stop.asked:
             until = max(since, time.monotonic() + ahead) + _WINDOW_SECONDS
             for event in self._engine.events(self._labels, since, until):
-                self._follow(tell, event, jobs)
+                self._follow(emit, event, jobs)
             for job in jobs.values():
-                self._print(tell, job)
+                self._print(emit, job)
             self._heard()
             since = until
 
@@ -255,21 +255,21 @@ class DockerRuntime:
             else:
                 yield known
 
-    def _follow(self, tell: Tell, event: Json, jobs: dict[str, Job]) -> None:
+    def _follow(self, emit: Emit, event: Json, jobs: dict[str, Job]) -> None:
         """Tells what an event means, after what was printed before it."""
         if event["Action"] == "destroy":
             attempt = event["Actor"]["Attributes"][job_labels.ATTEMPT]
             jobs.pop(attempt, None)
-            tell(JobVanished(attempt))
+            emit(JobVanished(attempt))
         elif event["Action"] in _TELLING:
             container = self._inspect(event["Actor"]["ID"])
             if container is not None:
                 job = self._job(container)
                 jobs[job.attempt] = job
-                self._print(tell, job)
-                tell(JobChanged(job))
+                self._print(emit, job)
+                emit(JobChanged(job))
 
-    def _print(self, tell: Tell, job: Job) -> None:
+    def _print(self, emit: Emit, job: Job) -> None:
         """Tells the lines that a container printed since the last time; of one that is over the
         last ones, once.
 
@@ -282,7 +282,7 @@ class DockerRuntime:
             for line in self._engine.log(_id(job), since=seconds(told) or None):
                 stamp = line.partition(" ")[0]
                 if stamp > told:
-                    tell(LinePrinted(job.attempt, _text(line)))
+                    emit(LinePrinted(job.attempt, _text(line)))
                     self._told[job.attempt] = stamp
         if job.phase.is_over:
             self._over[_id(job)] = job, time.monotonic()
@@ -298,10 +298,10 @@ def _patiently() -> Iterator[None]:
         raise RuntimeUnavailable(error.message, help=error.help) from error
 
 
-def _is_of(container: Json, description: JobSpec) -> bool:
+def _is_of(container: Json, spec: JobSpec) -> bool:
     """Whether a container of the description's name is of its attempt."""
     attempt: str | None = container["Config"]["Labels"].get(job_labels.ATTEMPT)
-    return attempt == description.attempt
+    return attempt == spec.attempt
 
 
 def _refusal(error: EngineRefused, image: str) -> Cause:

@@ -27,6 +27,7 @@ from deployctl.jobs import job_labels
 from deployctl.jobs.model import JobSpec
 from deployctl.worker.model import (
     Cause,
+    Emit,
     Job,
     JobChanged,
     JobsListed,
@@ -36,7 +37,6 @@ from deployctl.worker.model import (
     RuntimeUnavailable,
     RuntimeUpdate,
     StartFailed,
-    Tell,
     WatchStatus,
 )
 from deployctl.worker.runtimes.exit_codes import exit_cause
@@ -93,22 +93,22 @@ class ProcessRuntime:
         """Jobs that were seen to be over, and when (monotonic): they do not change any more."""
         self._watch = WatchStatus(str(self._folder), 0.0)
 
-    def start(self, description: JobSpec) -> Job:
+    def start(self, spec: JobSpec) -> Job:
         """Starts a program, or gives the one of this attempt that was started already.
 
         Raises StartFailed where its command or folder is missing, NotNow where the state folder
         cannot be written.
         """
-        with self._usable(description.attempt) as folder:
+        with self._usable(spec.attempt) as folder:
             for _ in range(_TRIES_TO_CLAIM):
                 job = self._read(folder)
                 if job is not None and job.started:
                     return job
                 try:
-                    return self._start(folder, description)
+                    return self._start(folder, spec)
                 except supervised.Busy:
                     time.sleep(_SECONDS_BETWEEN_CLAIMS)
-        raise RuntimeUnavailable(f"somebody else is starting '{description.name}'")
+        raise RuntimeUnavailable(f"somebody else is starting '{spec.name}'")
 
     @contextmanager
     def _usable(self, attempt: str) -> Iterator[Path]:
@@ -119,20 +119,20 @@ class ProcessRuntime:
         except OSError as error:
             raise RuntimeUnavailable(f"'{folder}' cannot be used: {error.strerror}") from error
 
-    def _start(self, folder: Path, description: JobSpec) -> Job:
+    def _start(self, folder: Path, spec: JobSpec) -> Job:
         """Raises Busy where somebody else starts or runs it."""
-        env = {**self._environ, **description.env}
-        argv = self._argv(description, env.get("PATH"))
-        wanted = description.configuration.get("working_dir") or self._home
+        env = {**self._environ, **spec.env}
+        argv = self._argv(spec, env.get("PATH"))
+        wanted = spec.configuration.get("working_dir") or self._home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with supervised.claimed(folder) as lock:
             if supervised.look(folder).pid is not None:
                 raise supervised.Busy
-            pid = self._launch(lock, folder, argv, env, wanted, description)
+            pid = self._launch(lock, folder, argv, env, wanted, spec)
             return self._job(folder, ProcessStatus(pid, True, since=time.time()))
 
-    def _argv(self, description: JobSpec, path: str | None) -> list[str]:
-        name, *arguments = description.command
+    def _argv(self, spec: JobSpec, path: str | None) -> list[str]:
+        name, *arguments = spec.command
         program = supervised.find(name, beside=self._python, path=path)
         if program is None:
             raise StartFailed(
@@ -151,15 +151,15 @@ class ProcessRuntime:
         argv: Sequence[str],
         env: Mapping[str, str],
         wanted: str | Path | None,
-        description: JobSpec,
+        spec: JobSpec,
     ) -> int:
         cwd = Path(wanted or folder / "work")
         if not wanted:
             cwd.mkdir(exist_ok=True)
         record = {
-            "run": description.run,
-            "name": description.name,
-            "memory": job_labels.encode_metadata(description),
+            "run": spec.run,
+            "name": spec.name,
+            "memory": job_labels.encode_metadata(spec),
         }
         (folder / "job.json").write_text(json.dumps(record))
         try:
@@ -199,13 +199,13 @@ class ProcessRuntime:
             if sight.alive and sight.pid is not None:
                 supervised.signal_group(sight.pid, signal.SIGTERM)
 
-    def abandon(self, description: JobSpec) -> None:
+    def clean_up(self, spec: JobSpec) -> None:
         """Nothing: nothing is made before the program."""
 
-    def settle(self, job: Job) -> None:
+    def finish_setup(self, job: Job) -> None:
         """Nothing: a start leaves nothing undone."""
 
-    def log(self, job: Job, lines: int) -> Sequence[str]:
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the program printed."""
         with self._usable(job.attempt) as folder:
             return last_lines(folder / "output", lines)
@@ -213,34 +213,36 @@ class ProcessRuntime:
     def find(
         self,
         attempt: str,
-        description: JobSpec | None = None,  # noqa: ARG002
+        spec: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         """The program of this attempt, if it was ever started and is not forgotten."""
         with self._usable(attempt) as folder:
             return self._read(folder)
 
-    def watches(self) -> Iterable[WatchStatus]:
+    def watch_statuses(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing."""
         return [self._watch]
 
-    def watch(self, tell: Tell, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
         """Looks at all programs twice a second and tells what changed, until asked to stop."""
         before: dict[str, Job] | None = None
         while True:
             try:
-                begun = time.monotonic()
+                requested_at = time.monotonic()
                 jobs = self._look_around()
                 for line in self._printed(jobs, first=before is None):
-                    tell(line)
-                for news in diff_jobs(before, jobs, str(self._folder), begun):
-                    tell(news)
+                    emit(line)
+                for news in diff_jobs(before, jobs, str(self._folder), requested_at):
+                    emit(news)
             except OSError as error:
                 problem = f"'{self._folder}' cannot be read: {error.strerror}"
                 self._watch = replace(self._watch, problem=problem)
             else:
                 before = jobs
-                self._watch = replace(self._watch, heard=time.time() + self._ahead, problem="")
+                self._watch = replace(
+                    self._watch, last_contact=time.time() + self._ahead, problem=""
+                )
             if stop.wait(_SECONDS_BETWEEN_LOOKS):
                 return
 
@@ -274,7 +276,7 @@ class ProcessRuntime:
             return None
         if sight.pid is not None and time.time() - asked.stat().st_mtime > self._grace:
             supervised.signal_group(sight.pid, signal.SIGKILL)
-        return replace(job, ending=True)
+        return replace(job, deleting=True)
 
     def _read(self, folder: Path) -> Job | None:
         """The job in this folder; None where nothing of it has run and nobody is starting it."""
@@ -295,7 +297,7 @@ class ProcessRuntime:
             run=record["run"],
             attempt=folder.name,
             name=record["name"],
-            place=str(self._folder),
+            location=str(self._folder),
             pid=f"{self._host}:{pid}" if self._major < 3 and pid else pid,
             worker=worker,
             phase=phase,
@@ -332,12 +334,12 @@ def phase_and_cause(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
 
 
 def diff_jobs(
-    before: Mapping[str, Job] | None, now: Mapping[str, Job], place: str, begun: float
+    before: Mapping[str, Job] | None, now: Mapping[str, Job], location: str, requested_at: float
 ) -> Iterator[RuntimeUpdate]:
     """What to tell after a look that was `begun` then, given the look before it (None: this is the
     first)."""
     if before is None:
-        yield JobsListed(place, tuple(now.values()), begun)
+        yield JobsListed(location, tuple(now.values()), requested_at)
         return
     for attempt, job in now.items():
         if before.get(attempt) != job:

@@ -131,7 +131,7 @@ class FlowLogs:
         """How many lines did not reach the server, and never will."""
         return self._buffer.lost
 
-    def tell(self, run: str, level: Level, message: str) -> None:
+    def emit(self, run: str, level: Level, message: str) -> None:
         """Adds a line to the log of the run with this id; from any thread, without waiting."""
         if self._enabled:
             self._buffer.put(entry(Line(run, level, message, self._clock())))

@@ -36,7 +36,7 @@ class RunReporter:
     logs: FlowLogs
     worker: events.Worker
     owner: str
-    journal: EventLog
+    event_log: EventLog
     clock: Callable[[], float]
     _start: Json = None
     _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST))
@@ -52,13 +52,13 @@ class RunReporter:
         self.notice(events.stopped(self.worker, self.clock(), self._start))
         self.flush()
         if self.logs.lost:
-            self.journal.tell(
+            self.event_log.emit(
                 Level.WARNING, "logs.lost", f"{self.logs.lost} lines did not reach the server"
             )
 
     def say(self, run: Run, level: Level, text: str) -> None:
         """A line in the run's log."""
-        self.logs.tell(run.id, level, text)
+        self.logs.emit(run.id, level, text)
 
     def submitted(self, run: Run, job: Job) -> None:
         """The job of a run exists."""
@@ -133,4 +133,4 @@ class RunReporter:
 
     def _note(self, error: DeployctlError | None) -> None:
         if isinstance(error, ApiError):
-            self.journal.tell(Level.DEBUG, "server.not-told", str(error))
+            self.event_log.emit(Level.DEBUG, "server.not-told", str(error))

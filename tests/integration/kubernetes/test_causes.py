@@ -148,7 +148,9 @@ class Watched:
     def known(self) -> Job:
         pods = self._plane.admin.items(f"/api/v1/namespaces/{self._place}/pods")
         facts = [pod_status(pod) for pod in pods]
-        return combine(job_status(self._plane.request("GET", self.path)), facts, place="", pid="")
+        return combine(
+            job_status(self._plane.request("GET", self.path)), facts, location="", pid=""
+        )
 
     def ended(self) -> Job:
         until(lambda: self.known().phase.is_over, self.known)

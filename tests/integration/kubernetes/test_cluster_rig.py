@@ -170,10 +170,10 @@ def test_programs_of_different_folders_are_not_mixed(
     given, built = tmp_path / "given", tmp_path / "built"
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(given))
     monkeypatch.setattr(tools, "BUILT", built)
-    for place, names in ((given, ("etcd", "kube-apiserver", "kubectl")), (built, ())):
-        place.mkdir()
+    for location, names in ((given, ("etcd", "kube-apiserver", "kubectl")), (built, ())):
+        location.mkdir()
         for name in names:
-            (place / name).touch(mode=0o755)
+            (location / name).touch(mode=0o755)
     assert tools.lacks().startswith(f"{given} has no kube-controller-manager; `make cluster-tools`")
     for name in tools.CONTROL_PLANE:
         (built / name).touch(mode=0o755)

@@ -57,7 +57,7 @@ def three(proxy: KubeProxy, clock: Clock) -> Iterator[list[LeaseLeadership]]:
 
 
 def leaders(replicas: list[LeaseLeadership]) -> list[str]:
-    return [each.identity for each in replicas if each.leads]
+    return [each.identity for each in replicas if each.is_leader]
 
 
 def everyone(replicas: list[LeaseLeadership]) -> None:
@@ -144,7 +144,7 @@ def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
     try:
         only = LeaseLeadership(kube, "pool", "a", notes, clock)
         only.step()
-        assert only.leads
+        assert only.is_leader
     finally:
         kube.close()
     assert notes.warnings == ["lease.forbidden"]

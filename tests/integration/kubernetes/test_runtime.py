@@ -56,7 +56,7 @@ def test_one_job_per_attempt_whatever_becomes_of_the_answer(
     with runtime(proxy.kubeconfig, namespace) as own:
         job = own.start(described(namespace))
 
-    assert (job.attempt, job.place, job.phase) == ("attempt-1", namespace, Phase.WAITING)
+    assert (job.attempt, job.location, job.phase) == ("attempt-1", namespace, Phase.WAITING)
     assert [each["metadata"]["name"] for each in jobs(control_plane, namespace)] == [job.name]
 
 
@@ -217,8 +217,8 @@ class TestSecrets:
             proxy.clear()
             with watching(own) as heard:
                 (job,) = heard.listed()
-            own.settle(job)
-            own.settle(job)
+            own.finish_setup(job)
+            own.finish_setup(job)
 
         (secret,) = secrets(control_plane, namespace)
         assert len(secret["metadata"]["ownerReferences"]) == 1
@@ -230,7 +230,7 @@ class TestSecrets:
         proxy.answer(403, method="PATCH", times=None)
         with runtime(proxy.kubeconfig, namespace, notes=notes) as own:
             job = own.start(described(namespace))
-            own.settle(job)
+            own.finish_setup(job)
 
         assert notes.warnings == ["secrets.no-patch"]
 
@@ -292,8 +292,8 @@ class TestSecrets:
             with pytest.raises(RuntimeUnavailable):
                 own.start(described(namespace))
             assert len(secrets(control_plane, namespace)) == 1
-            own.abandon(described(namespace))
-            own.abandon(described(namespace))
+            own.clean_up(described(namespace))
+            own.clean_up(described(namespace))
 
         assert secrets(control_plane, namespace) == []
 
@@ -309,7 +309,7 @@ class TestSecrets:
                 proxy.answer(fault, method="DELETE")
             else:
                 proxy.refuse(method="DELETE", times=1)
-            own.abandon(described(namespace))
+            own.clean_up(described(namespace))
             assert len(secrets(control_plane, namespace)) == 1
             job = own.start(described(namespace, "attempt-2"))
 
@@ -323,7 +323,7 @@ class TestSecrets:
         notes = Notes()
         proxy.answer(403, method="DELETE")
         with runtime(proxy.kubeconfig, namespace, notes=notes) as own:
-            own.abandon(described(namespace))
+            own.clean_up(described(namespace))
 
         assert notes.told == []
 
@@ -388,13 +388,13 @@ def test_a_job_runs_in_the_cluster_that_its_configuration_names(
         )
         with runtime(proxy.kubeconfig, namespace) as own, watching(own) as heard:
             job = own.start(job_there)
-            assert job.place.endswith(f"/{remote}")
-            heard.until(lambda news: news == JobsListed(job.place, (job,), 0.0))
+            assert job.location.endswith(f"/{remote}")
+            heard.until(lambda news: news == JobsListed(job.location, (job,), 0.0))
             assert len(jobs(second_control_plane, remote)) == 1
         with runtime(proxy.kubeconfig, namespace) as later, watching(later) as heard:
             with pytest.raises(RuntimeUnavailable):
                 later.stop(job)
             later.find(job.attempt, job_there)
-            heard.until(lambda news: news == JobsListed(job.place, (job,), 0.0))
+            heard.until(lambda news: news == JobsListed(job.location, (job,), 0.0))
             later.stop(job)
             heard.until(lambda news: news == JobVanished(job.attempt))

@@ -67,7 +67,7 @@ def await_health(own: KubernetesRuntime, problem: str) -> None:
     """Waits until one of the watches has this problem, or none where it is ''."""
 
     def problems() -> list[str]:
-        return [watch.problem for watch in own.watches()]
+        return [watch.problem for watch in own.watch_statuses()]
 
     until(
         lambda: any(problem in each for each in problems()) if problem else not any(problems()),
@@ -192,12 +192,12 @@ def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
         with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
             assert heard.listed() == []
             own.start(described(namespace, "there", configuration={"namespace": second}))
-            heard.until(lambda news: isinstance(news, JobsListed) and news.place == second)
+            heard.until(lambda news: isinstance(news, JobsListed) and news.location == second)
             pod = Kubelet(control_plane.admin, second).pod_of("job-there")
             Kubelet(control_plane.admin, second).running(pod)
             heard.job(Phase.RUNNING)
             fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
-            assert {watch.place for watch in own.watches()} == {namespace, second}
+            assert {watch.location for watch in own.watch_statuses()} == {namespace, second}
         assert notes.warnings.count("watch.narrow") == 1
 
 
@@ -230,10 +230,10 @@ def test_two_connections_carry_all_jobs_of_a_cluster(
     namespace: str,
 ) -> None:
     with control_plane.namespace() as second:
-        for place in (namespace, second):
+        for location in (namespace, second):
             for number in range(5):
-                attempt = f"{place}-{number}"
-                own.start(described(namespace, attempt, configuration={"namespace": place}))
+                attempt = f"{location}-{number}"
+                own.start(described(namespace, attempt, configuration={"namespace": location}))
                 heard.job(Phase.WAITING)
         assert len(proxy.watches()) == 2
     assert len(proxy.seen("WATCH")) == 2
@@ -335,7 +335,7 @@ def test_the_log_of_a_job_begins_with_the_pod_that_failed(
     own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
 ) -> None:
     job = own.start(described(namespace, manifest=RETRIED))
-    assert own.log(job, 5) == []
+    assert own.tail_logs(job, 5) == []
     first = kubelet.pod_of(job.name)
     kubelet.failed(first)
     second = kubelet.pod_of(job.name, other_than=first)
@@ -343,7 +343,7 @@ def test_the_log_of_a_job_begins_with_the_pod_that_failed(
     proxy.answer(200, path=f"{second}/log$", body="of the second", times=None)
     proxy.answer(200, path=f"{first}/log$", body="of the first", times=None)
 
-    assert own.log(job, 5) == ['"of the first"']
+    assert own.tail_logs(job, 5) == ['"of the first"']
 
 
 RETRIED = {"spec": {"backoffLimit": 1, "template": {"spec": POD}}}

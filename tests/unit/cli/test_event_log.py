@@ -75,14 +75,14 @@ def test_a_line_for_people(given: Entry, shown: str) -> None:
 def test_entries_below_the_level_are_left_out(level: Level) -> None:
     journal, heard = listening(level)
     for each in Level:
-        journal.tell(each, "x", "")
+        journal.emit(each, "x", "")
     assert [each.level for each in heard] == list(Level)[list(Level).index(level) :]
 
 
 def test_secrets_are_masked_in_messages_and_facts() -> None:
     redact.remember(["hunter2hunter2"])
     journal, heard = listening()
-    journal.tell(Level.INFO, "x", "key hunter2hunter2", url="http://u:pw@host", api_key="abcdef")
+    journal.emit(Level.INFO, "x", "key hunter2hunter2", url="http://u:pw@host", api_key="abcdef")
     assert heard[0].message == f"key {redact.MASK}"
     assert heard[0].facts == {"url": f"http://{redact.MASK}@host", "api_key": redact.MASK}
 
@@ -103,7 +103,7 @@ def test_the_form_follows_the_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    open_journal(wanted).tell(Level.INFO, "run.claimed", "claimed", run="r1")
+    open_journal(wanted).emit(Level.INFO, "run.claimed", "claimed", run="r1")
     assert isinstance(sys.stderr, io.StringIO)
     assert sys.stderr.getvalue().startswith("{") is is_json
     assert "r1" in sys.stderr.getvalue()
@@ -119,10 +119,10 @@ def test_a_reader_that_went_away_does_no_harm(
     with raw, io.TextIOWrapper(raw, write_through=True) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         journal = open_journal(wanted)
-        journal.tell(Level.INFO, "x", "")
+        journal.emit(Level.INFO, "x", "")
         with pytest.raises(BrokenPipeError):
             raw.write(b"x")
-    journal.tell(Level.INFO, "x", "")
+    journal.emit(Level.INFO, "x", "")
 
 
 def test_lines_of_many_threads_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_lines_of_many_threads_stay_whole(monkeypatch: pytest.MonkeyPatch) -> No
 
     def talk() -> None:
         for _ in range(50):
-            journal.tell(Level.INFO, "x", "m" * 500)
+            journal.emit(Level.INFO, "x", "m" * 500)
 
     threads = [threading.Thread(target=talk) for _ in range(8)]
     for thread in threads:

@@ -192,8 +192,8 @@ def test_the_journal_has_the_level_of_the_settings(
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
 
     def talk(journal: EventLog) -> None:
-        journal.tell(Level.INFO, "quiet", "")
-        journal.tell(Level.WARNING, "loud", "")
+        journal.emit(Level.INFO, "quiet", "")
+        journal.emit(Level.WARNING, "loud", "")
 
     work.then = talk
     run("-p", "p", "--log-format", "json")

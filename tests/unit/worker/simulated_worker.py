@@ -26,6 +26,7 @@ from deployctl.worker.control.executor import ActionExecutor, Message
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import Level
 from deployctl.worker.model import (
+    Emit,
     Job,
     JobChanged,
     JobsListed,
@@ -34,7 +35,6 @@ from deployctl.worker.model import (
     Run,
     RuntimeUnavailable,
     RuntimeUpdate,
-    Tell,
     WatchStatus,
 )
 from deployctl.worker.server.events import Worker as WorkerName
@@ -169,20 +169,20 @@ class Cluster:
         if name not in self.jobs:
             self.leftovers.add(name)
 
-    def create(self, name: str, description: JobSpec) -> Job:
+    def create(self, name: str, spec: JobSpec) -> Job:
         if name not in self.jobs:
-            if description.attempt in self.begun or self.of(description.attempt):
-                self.doubled.append(description.attempt)
-            self.created.append(description.attempt)
+            if spec.attempt in self.begun or self.of(spec.attempt):
+                self.doubled.append(spec.attempt)
+            self.created.append(spec.attempt)
             self.leftovers.discard(name)
             self.put(
                 Job(
-                    run=description.run,
-                    attempt=description.attempt,
+                    run=spec.run,
+                    attempt=spec.attempt,
                     name=name,
-                    place=PLACE,
+                    location=PLACE,
                     pid=f"{PLACE}:{name}",
-                    worker=description.worker,
+                    worker=spec.worker,
                     phase=Phase.WAITING,
                     since=self.clock.now,
                 )
@@ -196,7 +196,7 @@ class Cluster:
     def delete(self, name: str) -> None:
         """Asks for the deletion of a job; one that has something running takes its time."""
         if job := self.jobs.get(name):
-            self.put(replace(job, ending=True))
+            self.put(replace(job, deleting=True))
 
     def gone(self, name: str) -> None:
         job = self.jobs.pop(name)
@@ -214,34 +214,34 @@ class SimulatedRuntime:
     cluster: Cluster
     owner: str = OWNER
 
-    def start(self, description: JobSpec) -> Job:
-        self._carry(lambda: self.cluster.prepare(description.name))
-        return self._carry(lambda: self.cluster.create(description.name, description))
+    def start(self, spec: JobSpec) -> Job:
+        self._carry(lambda: self.cluster.prepare(spec.name))
+        return self._carry(lambda: self.cluster.create(spec.name, spec))
 
     def stop(self, job: Job) -> None:
         self._carry(lambda: self.cluster.delete(job.name))
 
-    def settle(self, job: Job) -> None:  # noqa: ARG002
+    def finish_setup(self, job: Job) -> None:  # noqa: ARG002
         self._carry(lambda: None)
 
     def find(
         self,
         attempt: str,
-        description: JobSpec | None = None,  # noqa: ARG002
+        spec: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         return self._carry(lambda: next(iter(self.cluster.of(attempt)), None))
 
-    def abandon(self, description: JobSpec) -> None:
-        self._carry(lambda: self.cluster.leftovers.discard(description.name))
+    def clean_up(self, spec: JobSpec) -> None:
+        self._carry(lambda: self.cluster.leftovers.discard(spec.name))
 
-    def log(self, job: Job, lines: int) -> Sequence[str]:
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         return self._carry(lambda: [f"{lines} lines of {job.name}"])
 
-    def watch(self, tell: Tell, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
         raise NotImplementedError("a test lets a worker hear")
 
-    def watches(self) -> Iterable[WatchStatus]:
+    def watch_statuses(self) -> Iterable[WatchStatus]:
         return ()
 
     def _carry(self, deed: Callable[[], T]) -> T:
@@ -257,7 +257,7 @@ class Defects:
 
     found: list[str]
 
-    def tell(self, level: Level, event: str, message: str = "", **_: Json) -> None:
+    def emit(self, level: Level, event: str, message: str = "", **_: Json) -> None:
         if level is Level.ERROR and event.endswith("-failed"):
             self.found.append(f"{event}: {message}")
 
@@ -269,7 +269,7 @@ class Process:
     world: World
     name: str
     salt: UUID
-    leads: bool
+    is_leader: bool
     wire: Wire = field(init=False)
     session: Session = field(init=False)
     hands: ActionExecutor = field(init=False)
@@ -284,7 +284,7 @@ class Process:
         self.wire = Wire(self.world)
         self.session = cast("Session", Line(self.wire, self.world.server))
         self.table = StateStore(clock=lambda: clock.now)
-        journal = Defects(self.world.violations)
+        event_log = Defects(self.world.violations)
         dialect = Dialect((3, 8, 8) if self.world.server.major == 3 else (2, 20, 26))
         logs = FlowLogs(self.session.send, self.session.server_time, enabled=False)
         self.hands = ActionExecutor(
@@ -297,11 +297,11 @@ class Process:
                 logs=logs,
                 worker=WorkerName(self.name, "kubernetes", "pool-id", POOL),
                 owner=OWNER,
-                journal=journal,
+                event_log=event_log,
                 clock=self.session.server_time,
             ),
-            journal=journal,
-            tell=self.inbox.append,
+            event_log=event_log,
+            emit=self.inbox.append,
             worker=self.name,
             crash_log_lines=1,
             salt=self.salt,
@@ -327,7 +327,7 @@ class Process:
         self.inbox.append(lambda table: table.offer(offered, begun))
 
     def sync(self) -> None:
-        if not self.leads:
+        if not self.is_leader:
             self.inbox.append(StateStore.trim)
             return
         begun = self.world.clock.now
@@ -359,11 +359,13 @@ class Process:
             else:
                 self.table.hear(message)
         now, hears = self.world.clock.now, self.heard > 0
-        seen = self.table.world(now, slots=None, claiming=True, leads=self.leads, hears=hears)
+        seen = self.table.world(
+            now, slots=None, claiming=True, is_leader=self.is_leader, hears=hears
+        )
         for action in decide(seen):
             run = run_of_action(action)
-            if run not in self.table.busy:
-                self.table.busy.add(run)
+            if run not in self.table.in_flight:
+                self.table.in_flight.add(run)
                 self.at_work.append((action, self.table.failures.get(run, 0)))
 
     def act(self) -> None:
@@ -371,7 +373,7 @@ class Process:
         if self.at_work:
             action, failures = self.at_work.pop(0)
             self.hands.do(action, failures)
-            self.inbox.append(lambda table: table.busy.discard(run_of_action(action)))
+            self.inbox.append(lambda table: table.in_flight.discard(run_of_action(action)))
 
     def turn(self) -> None:
         """Everything that a worker does, until nothing is left to be done at this moment."""

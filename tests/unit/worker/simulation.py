@@ -76,12 +76,12 @@ class World:
     def restart(self, number: int) -> None:
         """A worker dies, and its successor knows nothing."""
         number %= len(self.workers)
-        self.workers[number] = Process(self, "worker", self._salt(), self.workers[number].leads)
+        self.workers[number] = Process(self, "worker", self._salt(), self.workers[number].is_leader)
 
     def elect(self, number: int) -> None:
         """Another worker leads."""
         for index, worker in enumerate(self.workers):
-            worker.leads = index == number % len(self.workers)
+            worker.is_leader = index == number % len(self.workers)
 
     # What jobs do
 
@@ -92,7 +92,7 @@ class World:
 
     def begin(self, job: Job) -> None:
         """The job's pod runs, and its flow begins if the server agrees."""
-        if job.phase is not Phase.WAITING or job.ending:
+        if job.phase is not Phase.WAITING or job.deleting:
             return
         job = replace(job, phase=Phase.RUNNING, started=True, since=self.clock.now)
         self.cluster.put(job)
@@ -174,8 +174,8 @@ class World:
         return all(
             worker.heard == len(self.cluster.news) + 1
             and not worker.inbox
-            and run not in worker.table.busy
-            and run not in worker.table.mine.values()
+            and run not in worker.table.in_flight
+            and run not in worker.table.own_claims.values()
             for worker in self.workers
         )
 
@@ -205,7 +205,7 @@ class World:
 
     def _crashed(self, run: str, attempt: str, message: str) -> None:
         jobs = self.cluster.of(attempt)
-        if any(job.phase is Phase.RUNNING and not job.ending for job in jobs):
+        if any(job.phase is Phase.RUNNING and not job.deleting for job in jobs):
             self.violations.append(f"{run} runs and was called crashed: {message}")
         if attempt not in self.cluster.created and "cannot be started" not in message:
             self.violations.append(f"{run} never had a job and was called crashed: {message}")
@@ -245,7 +245,7 @@ class World:
             self.clock.now += 30
             self.calm()
             for job in list(self.cluster.jobs.values()):
-                if job.ending:
+                if job.deleting:
                     self.vanish(job)
 
     def _salt(self) -> UUID:

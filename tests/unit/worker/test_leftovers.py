@@ -47,6 +47,6 @@ def test_a_job_that_came_after_all_is_removed_before_its_run_is_cancelled() -> N
     world.wait(30)
     world.calm()
 
-    assert [job.ending for job in world.cluster.jobs.values()] == [True]
+    assert [job.deleting for job in world.cluster.jobs.values()] == [True]
     world.settle()
     assert world.server.type_of(world.runs[0]) == "CANCELLED"

@@ -20,20 +20,20 @@ NOBODY = cast(Any, None)
 
 
 class Lead:
-    def __init__(self, leads: bool) -> None:
-        self.leads = leads
+    def __init__(self, is_leader: bool) -> None:
+        self.is_leader = is_leader
 
     def campaign(self, stop: CancellationToken) -> None:
         """Nothing changes."""
 
 
-def service(table: StateStore, *, leads: bool) -> Service:
+def service(table: StateStore, *, is_leader: bool) -> Service:
     """A worker that has polled once."""
-    stop, notes, lead = CancellationToken(), Notes(), Lead(leads)
+    stop, notes, lead = CancellationToken(), Notes(), Lead(is_leader)
     reconciler = Reconciler(
         leadership=lead,
         chronicle=NOBODY,
-        journal=notes,
+        event_log=notes,
         metrics=Metrics(HealthMonitor(), lambda: 0.0),
         now=lambda: 0.0,
         worker="w",
@@ -52,7 +52,7 @@ def service(table: StateStore, *, leads: bool) -> Service:
         chronicle=NOBODY,
         reconciler=reconciler,
         monitor=HealthMonitor(),
-        journal=notes,
+        event_log=notes,
         stop=stop,
         halt=CancellationToken(),
         _polls=1,
@@ -60,7 +60,7 @@ def service(table: StateStore, *, leads: bool) -> Service:
 
 
 @pytest.mark.parametrize(
-    ("phase", "worker", "leads", "done"),
+    ("phase", "worker", "is_leader", "done"),
     [
         (Phase.RUNNING, "w", True, False),
         (Phase.RUNNING, "w", False, False),
@@ -71,7 +71,7 @@ def service(table: StateStore, *, leads: bool) -> Service:
     ids=["it runs", "it runs, and another leads", "not its own", "to report", "another reports"],
 )
 def test_it_waits_for_what_is_its_own_to_do(
-    phase: Phase, worker: str, leads: bool, done: bool
+    phase: Phase, worker: str, is_leader: bool, done: bool
 ) -> None:
     job = Job("run", "claim", "job", "flows", "flows:job", worker, phase, 0.0)
-    assert service(StateStore(jobs={"claim": job}), leads=leads)._is_done() is done
+    assert service(StateStore(jobs={"claim": job}), is_leader=is_leader)._is_done() is done

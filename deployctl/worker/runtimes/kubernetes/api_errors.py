@@ -160,11 +160,11 @@ def _forbidden(message: str) -> Cause | None:
         told = re.sub(r'^[\w.]+ "[^"]*" is forbidden: ', "", message).rstrip(". ")
         return Cause("Forbidden", f"The cluster forbids it: {told}", help=_ADMINISTRATOR)
     group = f" of the API group '{match['group']}'" if match["group"] else ""
-    place = f" in the namespace '{match['place']}'" if match["place"] else ""
+    location = f" in the namespace '{match['place']}'" if match["place"] else ""
     return Cause(
         "Forbidden",
-        f"'{match['user']}' may not {match['verb']} {match['kind']}{place}",
-        help=f"Give it the verb '{match['verb']}' on '{match['kind']}'{group}{place}.",
+        f"'{match['user']}' may not {match['verb']} {match['kind']}{location}",
+        help=f"Give it the verb '{match['verb']}' on '{match['kind']}'{group}{location}.",
     )
 
 

@@ -37,7 +37,7 @@ class Cluster:
     clock: Callable[[], float] = time.time
     """The time by the Prefect server."""
 
-    def place(self, namespace: str) -> str:
+    def location(self, namespace: str) -> str:
         """What the worker calls a namespace of it."""
         return f"{self.key}/{namespace}" if self.key else namespace
 
@@ -58,7 +58,7 @@ class Clusters:
     def __init__(
         self,
         connect: Connect,
-        journal: EventLog,
+        event_log: EventLog,
         *,
         uid: str = "",
         pid_has_uid: bool = False,
@@ -70,7 +70,7 @@ class Clusters:
         Raises NotNow when the cluster does not say what it is, and what `connect` raises.
         """
         self._connect = connect
-        self._journal = journal
+        self._event_log = event_log
         self._pid_has_uid = pid_has_uid
         self._clock = clock
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class Clusters:
 
     def at(self, job: Job) -> tuple[Cluster, str]:
         """The cluster and the namespace of a job; raises NotNow for a cluster not known yet."""
-        key, _, namespace = job.place.rpartition("/")
+        key, _, namespace = job.location.rpartition("/")
         if not key:
             return self.own, namespace
         with self._lock:
@@ -130,7 +130,7 @@ class Clusters:
             if error.passes:
                 raise RuntimeUnavailable(f"{error} ({kube.source})") from error
         uid = _short_hash(kube.authority())
-        self._journal.tell(
+        self._event_log.emit(
             Level.WARNING,
             "cluster.unnamed",
             "the worker may not get the namespace kube-system, so it knows its cluster by the "

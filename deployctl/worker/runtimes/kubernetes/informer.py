@@ -24,7 +24,7 @@ from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.worker.event_log import EventLog, Level
-from deployctl.worker.model import Cause, RuntimeUpdate, Tell, WatchStatus
+from deployctl.worker.model import Cause, Emit, RuntimeUpdate, WatchStatus
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster
 from deployctl.worker.runtimes.kubernetes.job_store import ALL_NAMESPACES, JobStore, WatchedKind
 from deployctl.worker.runtimes.kubernetes.status import (
@@ -81,7 +81,7 @@ class Reflector:
         `time.monotonic`; `changed` an event's type, facts and object."""
         self.kind = kind
         self.scope = scope
-        self.heard = 0.0
+        self.last_contact = 0.0
         self.problem = "not listed yet"
         self.forbidden = False
         """The worker may not list this."""
@@ -107,7 +107,7 @@ class Reflector:
             except Exception as error:
                 self._version = ""
                 self.problem = f"{type(error).__name__}: {error}"
-            if self.heard >= began and self._clock() - began > _CALM:
+            if self.last_contact >= began and self._clock() - began > _CALM:
                 waits = _patience()
             stop.wait(next(waits))
 
@@ -142,21 +142,21 @@ class Reflector:
 
     def _list(self) -> None:
         path = resource_path(self.kind, self.scope)
-        begun = time.monotonic()
+        requested_at = time.monotonic()
         listing = self._kube.listing(path, self._selector, _KEEP[self.kind])
-        self._listed(self.kind, self.scope, listing.items, begun)
+        self._listed(self.kind, self.scope, listing.items, requested_at)
         self._version = listing.version
         self._note()
 
     def _note(self) -> None:
-        self.heard = self._clock()
+        self.last_contact = self._clock()
         self.problem = ""
         self.forbidden = False
 
     def _note_failure(self, error: KubeRefused | KubeUnreachable, began: float) -> None:
         """A watch that was open before it failed is no problem unless it cannot be opened again."""
         self.forbidden = isinstance(error, KubeRefused) and error.status == 403
-        if self.heard < began:
+        if self.last_contact < began:
             self.problem = str(error)
 
 
@@ -168,20 +168,20 @@ class Informer:
         cluster: Cluster,
         selector: str,
         *,
-        tell: Tell,
+        emit: Emit,
         pod_heard: PodHandler,
-        journal: EventLog,
+        event_log: EventLog,
         clock: Callable[[], float],
         only: Iterable[str] = (),
         silence: float = WATCH_IDLE_TIMEOUT,
     ) -> None:
         """`only`: the namespaces to look into at first; none means everywhere."""
         self.cluster = cluster
-        self.picture = JobStore(cluster.place, cluster.pid, cluster.ahead)
+        self.picture = JobStore(cluster.location, cluster.pid, cluster.ahead)
         self._selector = selector
-        self._tell = tell
+        self._emit = emit
         self._pod_heard = pod_heard
-        self._journal = journal
+        self._event_log = event_log
         self._clock = clock
         self._silence = silence
         self._lock = threading.Lock()
@@ -218,15 +218,15 @@ class Informer:
         for thread in self._threads.values():
             thread.join(seconds)
 
-    def watches(self) -> Iterator[WatchStatus]:
+    def watch_statuses(self) -> Iterator[WatchStatus]:
         """How well it hears, a line for each scope."""
         for scope in sorted({feed.scope for feed in self._feeds} or {ALL_NAMESPACES}):
             feeds = [feed for feed in self._feeds if feed.scope == scope]
-            heard = min((feed.heard for feed in feeds), default=0.0)
+            heard = min((feed.last_contact for feed in feeds), default=0.0)
             problems = [feed.problem for feed in feeds if feed.problem] if feeds else ["not begun"]
             problem = "; ".join(dict.fromkeys(problems))
             refused = any(feed.forbidden for feed in feeds)
-            yield WatchStatus(self.cluster.place(scope or "*"), heard, problem, refused)
+            yield WatchStatus(self.cluster.location(scope or "*"), heard, problem, refused)
 
     def explain(self, attempt: str, cause: Cause | None) -> None:
         """Takes what Events say of a job that waits."""
@@ -240,7 +240,7 @@ class Informer:
 
     def _publish(self, news: Iterable[RuntimeUpdate]) -> None:
         for each in news:
-            self._tell(each)
+            self._emit(each)
 
     def _ask_pods(self, scope: str, jobs: Sequence[JobStatus]) -> None:
         """Reads the pods of Jobs that failed before it is told: the pods' watch may be late, and
@@ -257,12 +257,12 @@ class Informer:
                 for pod in pods:
                     self._publish(self.picture.pod_seen(pod))
 
-    def _listed(self, kind: WatchedKind, scope: str, facts: list[Any], begun: float) -> None:
+    def _listed(self, kind: WatchedKind, scope: str, facts: list[Any], requested_at: float) -> None:
         if kind is WatchedKind.JOBS:
             self._ask_pods(scope, facts)
         with self._lock:
             if kind is WatchedKind.JOBS:
-                self._publish(self.picture.jobs_listed(scope, facts, begun))
+                self._publish(self.picture.jobs_listed(scope, facts, requested_at))
             else:
                 self._publish(self.picture.pods_listed(scope, facts))
 
@@ -300,7 +300,7 @@ class Informer:
         with self._lock:
             self.picture.unlist(ALL_NAMESPACES)
             names = ", ".join(sorted(self.picture.namespaces))
-        self._journal.tell(
+        self._event_log.emit(
             Level.WARNING,
             "watch.narrow",
             f"the worker may not list jobs and pods in all namespaces, so it looks into {names}, "

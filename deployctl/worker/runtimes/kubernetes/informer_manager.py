@@ -13,7 +13,7 @@ from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, Level
-from deployctl.worker.model import EventObserved, Job, Tell, WatchStatus
+from deployctl.worker.model import Emit, EventObserved, Job, WatchStatus
 from deployctl.worker.runtimes.kubernetes.api_errors import events_cause
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters
 from deployctl.worker.runtimes.kubernetes.informer import Informer
@@ -42,7 +42,7 @@ class InformerManager:
         self,
         clusters: Clusters,
         selector: str,
-        journal: EventLog,
+        event_log: EventLog,
         *,
         clock: Callable[[], float],
         silence: float,
@@ -52,7 +52,7 @@ class InformerManager:
         """`only`: the namespaces to look into at first, of the worker's own cluster; none: all."""
         self._clusters = clusters
         self._selector = selector
-        self._journal = journal
+        self._event_log = event_log
         self._clock = clock
         self._silence = silence
         self._only = only
@@ -84,20 +84,20 @@ class InformerManager:
         lookout = self._lookouts.get(cluster.key)
         return lookout.ask(lambda picture: picture.told(attempt)) if lookout else None
 
-    def watches(self) -> list[WatchStatus]:
+    def watch_statuses(self) -> list[WatchStatus]:
         """How well it hears."""
         with self._lock:
             lookouts = list(self._lookouts.values())
         if not lookouts:
-            return [WatchStatus(self._clusters.own.place("*"), 0.0, "not begun")]
-        return [watch for lookout in lookouts for watch in lookout.watches()]
+            return [WatchStatus(self._clusters.own.location("*"), 0.0, "not begun")]
+        return [watch for lookout in lookouts for watch in lookout.watch_statuses()]
 
-    def run(self, tell: Tell, stop: CancellationToken) -> None:
+    def run(self, emit: Emit, stop: CancellationToken) -> None:
         """Hears until asked to stop."""
-        followers = LogStreamer(tell, self._clock())
+        followers = LogStreamer(emit, self._clock())
         try:
             while not stop.asked:
-                lookouts = self._posted(tell)
+                lookouts = self._posted(emit)
                 for lookout in lookouts:
                     lookout.look(stop)
                     self._explain(lookout)
@@ -111,7 +111,7 @@ class InformerManager:
             for lookout in lookouts:
                 lookout.end(_END_SECONDS)
 
-    def _posted(self, tell: Tell) -> list[Informer]:
+    def _posted(self, emit: Emit) -> list[Informer]:
         """A lookout for every cluster that is known by now, with the credentials that are in use
         now."""
         for cluster in self._clusters.all():
@@ -123,20 +123,20 @@ class InformerManager:
                 before.cluster.kube.close()
                 self._blind.discard(cluster.key)
             with self._lock:
-                lookout = self._lookout(cluster, tell)
+                lookout = self._lookout(cluster, emit)
                 seen = before.picture.namespaces if before else set()
                 for namespace in self._wanted.get(cluster.key, set()) | seen:
                     lookout.add(namespace)
                 self._lookouts[cluster.key] = lookout
         return list(self._lookouts.values())
 
-    def _lookout(self, cluster: Cluster, tell: Tell) -> Informer:
+    def _lookout(self, cluster: Cluster, emit: Emit) -> Informer:
         return Informer(
             cluster,
             self._selector,
-            tell=tell,
-            pod_heard=_PodEvents(tell, self._clock) if self._pod_events else _deaf,
-            journal=self._journal,
+            emit=emit,
+            pod_heard=_PodEvents(emit, self._clock) if self._pod_events else _deaf,
+            event_log=self._event_log,
             clock=self._clock,
             only=() if cluster.key else self._only,
             silence=self._silence,
@@ -174,7 +174,7 @@ class InformerManager:
 
     def _stay_blind(self, cluster: Cluster) -> None:
         self._blind.add(cluster.key)
-        self._journal.tell(
+        self._event_log.emit(
             Level.INFO,
             "events.forbidden",
             "the worker may not list events, so it cannot say why a job gets no pod",
@@ -184,8 +184,8 @@ class InformerManager:
 class _PodEvents:
     """Tells of each phase of a pod once."""
 
-    def __init__(self, tell: Tell, clock: Callable[[], float]) -> None:
-        self._tell = tell
+    def __init__(self, emit: Emit, clock: Callable[[], float]) -> None:
+        self._emit = emit
         self._clock = clock
         self._last: dict[str, Json] = {}
         """By pod uid: id and time of the event before."""
@@ -195,7 +195,7 @@ class _PodEvents:
         event = None if what == "DELETED" else pod_event(item, self._clock(), before)
         if event is not None and event["id"] != (before or {}).get("id"):
             self._last[pod.uid] = {name: event[name] for name in ("id", "occurred")}
-            self._tell(EventObserved(pod.attempt, event))
+            self._emit(EventObserved(pod.attempt, event))
         if what == "DELETED":
             self._last.pop(pod.uid, None)
 

@@ -22,7 +22,7 @@ class JobSecrets:
     """Where secret values go, by the worker's settings and by what its clusters let it do."""
 
     settings: KubernetesSettings
-    journal: EventLog
+    event_log: EventLog
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _warned: set[str] = field(default_factory=set)
     _left: list[tuple[Kube, str]] = field(default_factory=list)
@@ -122,7 +122,7 @@ class JobSecrets:
             "Prefect's own worker",
             "patch": "so the Secrets of jobs stay when the jobs are deleted",
         }
-        self.journal.tell(
+        self.event_log.emit(
             Level.WARNING,
             f"secrets.no-{verb}",
             f"the worker may not {verb} secrets in namespace '{namespace}', {lost[verb]}; give its "

@@ -39,7 +39,7 @@ class WatchedKind(StrEnum):
 class JobStore:
     """The jobs of one cluster. `place` and `pid` name a job's, from its namespace (and name)."""
 
-    place: Callable[[str], str]
+    location: Callable[[str], str]
     pid: Callable[[str, str], str]
     ahead: Callable[[], float] = lambda: 0.0
     """Seconds by which the clock of Prefect's server is ahead of the cluster's."""
@@ -68,7 +68,7 @@ class JobStore:
         return [self._all_of(namespace)] if self.is_listed(namespace) else []
 
     def jobs_listed(
-        self, scope: str, jobs: Iterable[JobStatus], begun: float
+        self, scope: str, jobs: Iterable[JobStatus], requested_at: float
     ) -> list[RuntimeUpdate]:
         """All jobs of a scope as they were when they were asked for, by `time.monotonic`."""
         there = {job.attempt: job for job in jobs}
@@ -76,7 +76,7 @@ class JobStore:
             if scope in (ALL_NAMESPACES, job.namespace) and attempt not in there:
                 self._forget(attempt)
         self._jobs |= there
-        self._begun[scope] = begun
+        self._begun[scope] = requested_at
         self.namespaces |= {job.namespace for job in there.values()} | ({scope} - {ALL_NAMESPACES})
         return self._list(scope, WatchedKind.JOBS)
 
@@ -131,8 +131,8 @@ class JobStore:
         for attempt, job in self._jobs.items():
             told = self._told.get(attempt)
             if told and told.phase is Phase.WAITING and told.since <= before:
-                own = combine(job, self.pods(attempt), place="", pid="")
-                if own.cause is None and not own.ending:
+                own = combine(job, self.pods(attempt), location="", pid="")
+                if own.cause is None and not own.deleting:
                     yield job, self.pods(attempt)
 
     def is_unexplained(self, job: JobStatus) -> bool:
@@ -176,10 +176,10 @@ class JobStore:
             if facts.namespace == namespace:
                 self._told[attempt] = self._job(facts)
                 jobs.append(self._told[attempt])
-        begun = next(
+        requested_at = next(
             self._begun[each] for each in (ALL_NAMESPACES, namespace) if each in self._begun
         )
-        return JobsListed(self.place(namespace), tuple(jobs), begun)
+        return JobsListed(self.location(namespace), tuple(jobs), requested_at)
 
     def _changes(self, attempt: str) -> Iterator[RuntimeUpdate]:
         facts = self._jobs.get(attempt)
@@ -194,7 +194,7 @@ class JobStore:
         job = combine(
             facts,
             self.pods(facts.attempt),
-            place=self.place(facts.namespace),
+            location=self.location(facts.namespace),
             pid=self.pid(facts.namespace, facts.name),
         )
         job = replace(job, since=job.since + self.ahead())

@@ -37,7 +37,7 @@ class LeaseLeadership:
     kube: Kube
     name: str
     identity: str
-    journal: EventLog
+    event_log: EventLog
     clock: Callable[[], float] = time.monotonic
     duration: float = DURATION
     _until: float = -math.inf
@@ -49,7 +49,7 @@ class LeaseLeadership:
     _led: bool = False
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this worker observes at the moment."""
         return self._everyone or self.clock() < self._until
 
@@ -109,7 +109,7 @@ class LeaseLeadership:
 
     def _resign(self) -> None:
         """Lets another begin at once: nothing is lost if this fails."""
-        if self._everyone or not self.leads:
+        if self._everyone or not self.is_leader:
             return
         self._until = -math.inf
         try:
@@ -139,15 +139,15 @@ class LeaseLeadership:
         """A line when the lead changes, and one warning where everybody leads."""
         if self._everyone and not self._warned:
             self._warned = True
-            self.journal.tell(
+            self.event_log.emit(
                 Level.WARNING,
                 "lease.forbidden",
                 f"the worker may not use leases in namespace '{self.kube.namespace}', so every "
                 "replica observes all jobs; give its Role the verbs 'get', 'create' and 'update' "
                 "on leases",
             )
-        if self.leads != self._led:
-            self._led = self.leads
+        if self.is_leader != self._led:
+            self._led = self.is_leader
             event = "lease.taken" if self._led else "lease.lost"
             text = f"this worker {'observes' if self._led else 'no longer observes'} all jobs"
-            self.journal.tell(Level.INFO, event, text, lease=self.name, holder=self.identity)
+            self.event_log.emit(Level.INFO, event, text, lease=self.name, holder=self.identity)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream
-from deployctl.worker.model import LinePrinted, Phase, RuntimeUnavailable, Tell
+from deployctl.worker.model import Emit, LinePrinted, Phase, RuntimeUnavailable
 from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
 
 MAX_STREAMS = 16
@@ -61,9 +61,9 @@ def _tail(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
 class LogStreamer:
     """Repeats what pods print, each line as `Printed`. What a pod printed before is left out."""
 
-    def __init__(self, tell: Tell, since: float) -> None:
+    def __init__(self, emit: Emit, since: float) -> None:
         """`since`: from when on lines are repeated, in seconds of the epoch."""
-        self._tell = tell
+        self._emit = emit
         self._since = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
@@ -103,7 +103,7 @@ class LogStreamer:
                 try:
                     for moment, text in self._lines(kube, pod, before or self._since):
                         if moment > before:
-                            self._tell(LinePrinted(pod.attempt, text))
+                            self._emit(LinePrinted(pod.attempt, text))
                         told = max(told, moment)
                     return
                 except KubeUnreachable:

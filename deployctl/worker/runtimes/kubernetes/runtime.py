@@ -23,11 +23,11 @@ from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.event_log import EventLog
 from deployctl.worker.model import (
     Cause,
+    Emit,
     Job,
     Leadership,
     RuntimeUnavailable,
     StartFailed,
-    Tell,
     WatchStatus,
 )
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
@@ -52,7 +52,7 @@ class KubernetesRuntime:
         connect: Connect,
         pool_id: str,
         settings: KubernetesSettings,
-        journal: EventLog,
+        event_log: EventLog,
         *,
         major: int,
         clock: Callable[[], float] = time.time,
@@ -68,18 +68,18 @@ class KubernetesRuntime:
         Raises NotNow when the cluster cannot be asked, and NoCluster where there is none.
         """
         uid = settings.cluster_uid or ""
-        self._clusters = Clusters(connect, journal, uid=uid, pid_has_uid=major < 3, clock=clock)
+        self._clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)
         own = self._clusters.own
         self.owner = f"{own.uid}/{own.kube.namespace}/{pool_id}"
         self._pool = pool_id
-        self._journal = journal
+        self._event_log = event_log
         self._settings = settings
         self._sleep = sleep
-        self._secrets = JobSecrets(settings, journal)
+        self._secrets = JobSecrets(settings, event_log)
         self._observer = InformerManager(
             self._clusters,
             f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}",
-            journal,
+            event_log,
             clock=clock,
             silence=silence,
             only=settings.namespaces,
@@ -89,26 +89,26 @@ class KubernetesRuntime:
     def leadership(self, identity: str) -> Leadership:
         """The campaign of this process among all workers with the same owner."""
         name = f"deployctl-{self._pool}"
-        return LeaseLeadership(self._clusters.own.kube, name, identity, self._journal)
+        return LeaseLeadership(self._clusters.own.kube, name, identity, self._event_log)
 
-    def start(self, description: JobSpec) -> Job:
+    def start(self, spec: JobSpec) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.
 
         Raises StartFailed when the cluster refuses it for good, NotNow when it may take it later.
         """
-        cluster = self._cluster_of(description)
-        manifest = self._manifest(description, self._secrets.secrecy())
+        cluster = self._cluster_of(spec)
+        manifest = self._manifest(spec, self._secrets.secrecy())
         self._observer.look_into(cluster, manifest.namespace)
         try:
             if not self._patiently(lambda: self._secrets.create(cluster.kube, manifest)):
-                manifest = self._manifest(description, self._secrets.open())
+                manifest = self._manifest(spec, self._secrets.open())
             job = self._patiently(lambda: create_job(cluster.kube, manifest))
         except StartFailed:
             self._secrets.drop(cluster.kube, manifest)
             raise
         self._patiently(lambda: self._secrets.give(cluster.kube, job))
         self._secrets.tidy()
-        return self._observer.told(cluster, description.attempt) or _job(cluster, job)
+        return self._observer.told(cluster, spec.attempt) or _job(cluster, job)
 
     def stop(self, job: Job) -> None:
         """Deletes the Job and its pods, which get the time to end that they ask for."""
@@ -120,12 +120,12 @@ class KubernetesRuntime:
         }
         _now_or_later(lambda: cluster.kube.request("DELETE", _path(namespace, job.name), body=body))
 
-    def abandon(self, description: JobSpec) -> None:
+    def clean_up(self, spec: JobSpec) -> None:
         """Deletes the Secret that was made for the job; who may not do that, leaves it."""
-        cluster = self._cluster_of(description)
-        self._secrets.drop(cluster.kube, self._manifest(description, self._secrets.secrecy()))
+        cluster = self._cluster_of(spec)
+        self._secrets.drop(cluster.kube, self._manifest(spec, self._secrets.secrecy()))
 
-    def settle(self, job: Job) -> None:
+    def finish_setup(self, job: Job) -> None:
         """Gives the job its Secret, which goes with it from then on."""
         cluster, namespace = self._clusters.at(job)
 
@@ -135,21 +135,21 @@ class KubernetesRuntime:
 
         _now_or_later(give)
 
-    def log(self, job: Job, lines: int) -> Sequence[str]:
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines of the job's pods, a failed one's before any other's."""
         cluster, namespace = self._clusters.at(job)
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
-    def find(self, attempt: str, description: JobSpec | None = None, pid: str = "") -> Job | None:
+    def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
         """Asks the cluster for the job of this attempt, wherever it looks, and whatever its name:
         a run's name and the variables that name and place a job can be changed meanwhile. Without a
         description, all clusters that are known are asked.
         """
-        if description is None:
+        if spec is None:
             clusters, namespace = self._clusters.all(), pid.rpartition(":")[0].rpartition(":")[2]
         else:
-            clusters = [self._cluster_of(description)]
-            namespace = self._manifest(description, self._secrets.open()).namespace
+            clusters = [self._cluster_of(spec)]
+            namespace = self._manifest(spec, self._secrets.open()).namespace
         if namespace:
             self._observer.look_into(clusters[0], namespace)
         try:
@@ -162,23 +162,23 @@ class KubernetesRuntime:
             raise RuntimeUnavailable(str(error)) from error
         return None
 
-    def watch(self, tell: Tell, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
         """Tells of all jobs, then of every change, until asked to stop."""
-        self._observer.run(tell, stop)
+        self._observer.run(emit, stop)
 
-    def watches(self) -> Iterable[WatchStatus]:
+    def watch_statuses(self) -> Iterable[WatchStatus]:
         """How well `watch` is doing, a line for each place, or one for all of a cluster (`*`)."""
-        return self._observer.watches()
+        return self._observer.watch_statuses()
 
-    def _cluster_of(self, description: JobSpec) -> Cluster:
+    def _cluster_of(self, spec: JobSpec) -> Cluster:
         try:
-            return self._clusters.of(description.configuration)
+            return self._clusters.of(spec.configuration)
         except NoCluster as error:
             raise _hopeless("NoCluster", error) from error
 
-    def _manifest(self, description: JobSpec, secrecy: SecretPolicy) -> Manifest:
+    def _manifest(self, spec: JobSpec, secrecy: SecretPolicy) -> Manifest:
         try:
-            return build_manifest(description, owner=self.owner, secrecy=secrecy)
+            return build_manifest(spec, owner=self.owner, secrecy=secrecy)
         except InvalidJobSpec as error:
             raise _hopeless("Undescribable", error) from error
 
@@ -191,7 +191,7 @@ def _job(cluster: Cluster, job: Json) -> Job:
     made = combine(
         facts,
         (),
-        place=cluster.place(facts.namespace),
+        location=cluster.location(facts.namespace),
         pid=cluster.pid(facts.namespace, facts.name),
     )
     return replace(made, since=made.since + cluster.ahead())

@@ -65,7 +65,7 @@ class JobStatus:
     """A pod of it that fails may be followed by another."""
     started: bool = False
     """A pod of it has run, even if that pod is not known (any more)."""
-    ending: bool = False
+    deleting: bool = False
 
 
 def pod_status(pod: Json) -> PodStatus:
@@ -115,11 +115,11 @@ def job_status(job: Json) -> JobStatus:
         cause=cause,
         retries=spec.get("backoffLimit", 6) > 0 or bool(spec.get("podFailurePolicy")),
         started=any(status.get(name) for name in ("ready", "succeeded", "failed")),
-        ending=bool(meta.get("deletionTimestamp")),
+        deleting=bool(meta.get("deletionTimestamp")),
     )
 
 
-def combine(job: JobStatus, pods: Sequence[PodStatus], *, place: str, pid: str) -> Job:
+def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: str) -> Job:
     """What a worker knows of a job, from the facts of its Job and of its pods in any order.
 
     `place` and `pid` are those of `model.Job`. Times are taken as the cluster's clock gives them. A
@@ -131,14 +131,14 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, place: str, pid: str) 
         run=job.run,
         attempt=job.attempt,
         name=job.name,
-        place=place,
+        location=location,
         pid=pid,
         worker=job.worker,
         phase=Phase.WAITING,
         since=job.created,
         started=job.started or any(_has_run(pod) for pod in pods),
         limits=job.limits,
-        ending=job.ending,
+        deleting=job.deleting,
     )
     if job.phase is not None and job.phase.is_over:
         ends = [pod.ending_at for pod in pods if pod.ending_at and not pod.phase.is_over]

@@ -62,8 +62,8 @@ def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
         ({"slots": 2}, 2),
         ({"slots": 0}, 0),
         ({"claiming": False}, 0),
-        ({"busy": frozenset({"c"})}, 2),
-        ({"leads": False, "complete": False}, 3),
+        ({"in_flight": frozenset({"c"})}, 2),
+        ({"is_leader": False, "complete": False}, 3),
     ],
 )
 def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) -> None:
@@ -79,11 +79,11 @@ def test_claims_that_were_left_behind_get_their_jobs_before_more_is_claimed() ->
 
 @pytest.mark.parametrize(
     ("job", "claimed"),
-    [(a_job(), 0), (a_job(ending=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
+    [(a_job(), 0), (a_job(deleting=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
 )
 def test_a_run_is_not_claimed_while_an_old_job_could_begin_it(job: Job, claimed: int) -> None:
     due = a_run("SCHEDULED", attempt="")
-    assert len(decide(world(None, job, due=[due], leads=False))) == claimed
+    assert len(decide(world(None, job, due=[due], is_leader=False))) == claimed
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_an_offer_is_believed_for_a_moment_and_not_after_an_earlier_attempt(
 
 def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
     run = a_run()
-    started = decide(world(run, mine=frozenset({"a1"}), leads=False, complete=False))
+    started = decide(world(run, own_claims=frozenset({"a1"}), is_leader=False, complete=False))
     assert started == [Start(run, fresh=True)]
 
 
@@ -151,8 +151,8 @@ DEAF = Limits(ignores_cancellation=True)
         (a_run("CANCELLING"), a_job(Phase.FAILED), {}, Report),
         (a_run("CANCELLING"), None, {}, CleanUpStart),
         (a_run("CANCELLING", pid="x"), None, {}, Report),
-        (a_run("CANCELLING"), a_job(ending=True), {}, Report),
-        (a_run("CANCELLING"), a_job(Phase.RUNNING, ending=True), {}, None),
+        (a_run("CANCELLING"), a_job(deleting=True), {}, Report),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING, deleting=True), {}, None),
         (a_run("CANCELLED"), a_job(), {}, DeleteJob),
         (a_run("CANCELLED"), a_job(Phase.RUNNING), {}, None),
         (a_run("CANCELLED", **OLD), a_job(Phase.RUNNING), {}, DeleteJob),
@@ -172,7 +172,7 @@ DEAF = Limits(ignores_cancellation=True)
         (None, a_job(), {}, None),
         (
             a_run("RUNNING"),
-            a_job(Phase.RUNNING, limits=Limits(run_timeout=1), ending=True),
+            a_job(Phase.RUNNING, limits=Limits(run_timeout=1), deleting=True),
             {},
             None,
         ),
@@ -185,7 +185,7 @@ def test_a_leader_does_what_a_run_and_its_job_ask_for(
     assert done == ([action] if action else [])
 
 
-@pytest.mark.parametrize("more", [{"leads": False}, {"complete": False}])
+@pytest.mark.parametrize("more", [{"is_leader": False}, {"complete": False}])
 @pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "CANCELLED", "CRASHED"])
 @pytest.mark.parametrize("phase", [None, *Phase])
 def test_nobody_but_an_informed_leader_touches_what_is_there(
@@ -199,18 +199,27 @@ def test_nobody_but_an_informed_leader_touches_what_is_there(
 @pytest.mark.parametrize("phase", [None, *Phase])
 def test_a_run_that_a_hand_is_at_is_left_alone(type_: str, phase: Phase | None) -> None:
     job = a_job(phase, since=LONG_AGO) if phase else None
-    busy = frozenset({"r1"})
+    in_flight = frozenset({"r1"})
     assert (
-        decide(world(a_run(type_, **OLD), job, **MISSING, busy=busy, mine=frozenset({"a1"}))) == []
+        decide(
+            world(
+                a_run(type_, **OLD),
+                job,
+                **MISSING,
+                in_flight=in_flight,
+                own_claims=frozenset({"a1"}),
+            )
+        )
+        == []
     )
 
 
 def test_a_removed_job_decides_its_run_once_it_is_gone() -> None:
-    fate = Proposal("CRASHED", "Crashed", "The image is not there.")
+    final_state = Proposal("CRASHED", "Crashed", "The image is not there.")
     run = a_run("PENDING", pid="x")
-    there = world(run, a_job(ending=True), fates={"a1": fate})
-    gone = world(run, fates={"a1": fate}, mine=frozenset({"a1"}))
-    assert (decide(there), decide(gone)) == ([], [Report(run, fate)])
+    there = world(run, a_job(deleting=True), final_states={"a1": final_state})
+    gone = world(run, final_states={"a1": final_state}, own_claims=frozenset({"a1"}))
+    assert (decide(there), decide(gone)) == ([], [Report(run, final_state)])
 
 
 def test_a_cancelled_run_is_cancelled_once_its_job_is_gone() -> None:
@@ -219,10 +228,12 @@ def test_a_cancelled_run_is_cancelled_once_its_job_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "owed", "claimed"), [(3, 0, 3), (3, 2, 1), (2, 2, 0), (None, 9, 3)]
+    ("slots", "unstarted_claims", "claimed"), [(3, 0, 3), (3, 2, 1), (2, 2, 0), (None, 9, 3)]
 )
 def test_claims_that_others_left_without_a_job_come_before_new_ones(
-    slots: int | None, owed: int, claimed: int
+    slots: int | None, unstarted_claims: int, claimed: int
 ) -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
-    assert len(decide(world(None, due=due, slots=slots, owed=owed))) == claimed
+    assert (
+        len(decide(world(None, due=due, slots=slots, unstarted_claims=unstarted_claims))) == claimed
+    )

@@ -64,18 +64,18 @@ def notes() -> Notes:
 
 @pytest.fixture
 def reconciler(notes: Notes) -> Iterator[Reconciler]:
-    made = Reconciler(
+    created_at = Reconciler(
         leadership=NoLeaderElection(),
         chronicle=cast(RunReporter, Silent()),
-        journal=notes,
+        event_log=notes,
         metrics=Metrics(HealthMonitor(), lambda: 0.0),
         now=lambda: 0.0,
         worker="w",
         limit=None,
         stop=CancellationToken(),
     )
-    yield made
-    made.close()
+    yield created_at
+    created_at.close()
 
 
 def waiting(name: str, cause: Cause) -> JobChanged:
@@ -85,8 +85,8 @@ def waiting(name: str, cause: Cause) -> JobChanged:
 
 def hears(reconciler: Reconciler, news: JobChanged) -> None:
     run = Run(news.job.run, "fox", "s", "PENDING", "Pending", 0.0, "", "f", attempt="a")
-    reconciler.tell(lambda table: table.know(run))
-    reconciler.tell(news)
+    reconciler.emit(lambda table: table.know(run))
+    reconciler.emit(news)
     reconciler.step(DEAF)
 
 
@@ -100,7 +100,7 @@ def test_a_cause_is_told_once_for_as_long_as_it_lasts(reconciler: Reconciler, no
 def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler) -> None:
     for name in "abc":
         hears(reconciler, waiting(name, FULL))
-        reconciler.tell(JobVanished(f"claim-{name}"))
+        reconciler.emit(JobVanished(f"claim-{name}"))
     hears(reconciler, waiting("last", FULL))
     assert [*reconciler._explained] == ["claim-last"]
 
@@ -108,7 +108,7 @@ def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler
 def test_what_jobs_print_is_told_at_once_so_that_no_flood_of_it_holds_up_the_work(
     reconciler: Reconciler, notes: Notes
 ) -> None:
-    reconciler.tell(LinePrinted("claim-one", "hello"))
+    reconciler.emit(LinePrinted("claim-one", "hello"))
     assert notes.told == [(Level.INFO, "job.printed", "hello")]
 
 
@@ -119,13 +119,13 @@ def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None
     reconciler.hands = cast(ActionExecutor, held)
     reconciler.table.claimed(run)
     reconciler.table.synced = True
-    reconciler.tell(JobChanged(old))
+    reconciler.emit(JobChanged(old))
     reconciler.step(HEARD)
     assert isinstance(held.actions.get(timeout=30.0), Start)
-    reconciler.tell(JobChanged(old))
+    reconciler.emit(JobChanged(old))
     reconciler.step(HEARD)
     assert held.actions.empty()
     held.go_on.set()
-    reconciler.tell(lambda table: table.created(replace(old, attempt="new")))
+    reconciler.emit(lambda table: table.created(replace(old, attempt="new")))
     reconciler.step(HEARD)
     assert isinstance(held.actions.get(timeout=30.0), DeleteJob)

@@ -34,11 +34,11 @@ def test_a_job_that_has_run_and_is_gone_by_its_ttl_is_not_created_again() -> Non
     assert world.cluster.doubled == []
 
 
-@pytest.mark.parametrize("leads", [True, False])
-def test_a_run_that_was_cancelled_meanwhile_gets_no_job(leads: bool) -> None:
+@pytest.mark.parametrize("is_leader", [True, False])
+def test_a_run_that_was_cancelled_meanwhile_gets_no_job(is_leader: bool) -> None:
     world = a_start_without_answer()
     world.job(0, "vanish")
-    world.workers[0].leads = leads
+    world.workers[0].is_leader = is_leader
     world.do(("user", 0, "CANCELLED", "Cancelled"))
     world.worker(0, "sync", ())
     try_again(world)

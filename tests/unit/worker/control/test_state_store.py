@@ -21,11 +21,11 @@ def test_a_job_counts_from_its_claim_to_its_end() -> None:
     table.offer([a_run("a", "SCHEDULED")], 0.0)
     counts = [table.live("w")]
     steps: list[Callable[[], None]] = [
-        lambda: table.busy.add("a"),
+        lambda: table.in_flight.add("a"),
         lambda: table.claimed(a_run("a", attempt="claim-a")),
         lambda: table.hear(a_job("a")),
         lambda: table.hear(a_job("a", Phase.RUNNING)),
-        lambda: table.busy.discard("a"),
+        lambda: table.in_flight.discard("a"),
         lambda: table.hear(a_job("a", Phase.SUCCEEDED)),
     ]
     for step in steps:
@@ -37,7 +37,7 @@ def test_a_job_counts_from_its_claim_to_its_end() -> None:
 def test_a_run_counts_while_it_is_claimed_though_the_server_offers_it_no_more() -> None:
     table = StateStore(clock=lambda: 0.0)
     table.offer([a_run("a", "SCHEDULED"), a_run("b", "SCHEDULED")], 0.0)
-    table.busy.add("a")
+    table.in_flight.add("a")
     table.offer([a_run("c", "SCHEDULED")], 0.0)
     assert table.live("w") == 1
     assert [run.id for run in table.due] == ["a", "c"]
@@ -47,7 +47,7 @@ def test_a_claim_of_another_process_counts_while_its_job_is_made() -> None:
     table = StateStore(clock=lambda: 0.0)
     table.know(a_run("a", attempt="claim-a"))
     counts = [table.live("w")]
-    table.busy.add("a")
+    table.in_flight.add("a")
     counts.append(table.live("w"))
     table.hear(a_job("a"))
     counts.append(table.live("w"))
@@ -70,7 +70,7 @@ def test_a_job_that_was_heard_of_is_gone_when_a_list_does_not_hold_it() -> None:
     table.hear(a_job("a"))
     table.hear(JobsListed("ns", (), 5.0))
     assert not table.jobs
-    assert not table.made
+    assert not table.created_at
 
 
 def test_a_worker_that_does_not_lead_remembers_failures_only_of_what_it_has_to_do() -> None:
@@ -97,13 +97,15 @@ def test_claims_that_others_left_without_a_job_are_owed_one() -> None:
     table.know(a_run("there", attempt="claim-there"))
     table.hear(a_job("there"))
 
-    def owed() -> int:
-        return table.world(0.0, slots=None, claiming=True, leads=True, hears=True).owed
+    def unstarted_claims() -> int:
+        return table.world(
+            0.0, slots=None, claiming=True, is_leader=True, hears=True
+        ).unstarted_claims
 
-    counts = [owed()]
-    table.busy.add("left")
-    counts.append(owed())
-    table.busy.discard("left")
+    counts = [unstarted_claims()]
+    table.in_flight.add("left")
+    counts.append(unstarted_claims())
+    table.in_flight.discard("left")
     table.pause("left", 9.0)
-    counts.append(owed())
+    counts.append(unstarted_claims())
     assert counts == [1, 0, 1]

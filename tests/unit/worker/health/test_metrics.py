@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deployctl.worker.event_log import Level
 from deployctl.worker.health.health_state import HealthMonitor
-from deployctl.worker.health.metrics import CountingJournal, Metrics, Sample
+from deployctl.worker.health.metrics import CountingEventLog, Metrics, Sample
 from deployctl.worker.model import Phase, WatchStatus
 
 CLOCK, NOW = 1000.0, 2000.0
@@ -14,7 +14,7 @@ class Silent:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
-    def tell(self, level: Level, event: str, message: str = "", **facts: object) -> None:
+    def emit(self, level: Level, event: str, message: str = "", **facts: object) -> None:
         self.told.append((level, event, message, facts))
 
 
@@ -34,11 +34,11 @@ def shown(metrics: Metrics, name: str) -> dict[str, float]:
 
 def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> None:
     metrics, behind = metrics_of(), Silent()
-    journal = CountingJournal(behind, metrics)
-    journal.tell(Level.INFO, "run.claimed", "claimed", run="a")
-    journal.tell(Level.INFO, "run.claimed", "claimed", run="b")
-    journal.tell(Level.ERROR, "run.crashed", "it died", run="a", cause="OutOfMemory")
-    journal.tell(Level.DEBUG, "pool.read", "")
+    event_log = CountingEventLog(behind, metrics)
+    event_log.emit(Level.INFO, "run.claimed", "claimed", run="a")
+    event_log.emit(Level.INFO, "run.claimed", "claimed", run="b")
+    event_log.emit(Level.ERROR, "run.crashed", "it died", run="a", cause="OutOfMemory")
+    event_log.emit(Level.DEBUG, "pool.read", "")
     assert shown(metrics, "deployctl_worker_runs_total") == {
         ",claimed": 2,
         "OutOfMemory,crashed": 1,
@@ -59,7 +59,7 @@ def test_errors_are_counted_by_kind() -> None:
 def test_sizes_are_those_of_the_last_sample() -> None:
     metrics = metrics_of()
     metrics.sample = Sample(jobs={Phase.RUNNING: 9})
-    metrics.sample = Sample({Phase.RUNNING: 2}, due=3, claims=4, queue=5, leads=True)
+    metrics.sample = Sample({Phase.RUNNING: 2}, due=3, claims=4, queue=5, is_leader=True)
     assert shown(metrics, "deployctl_worker_jobs") == {
         "waiting": 0,
         "running": 2,

@@ -179,4 +179,4 @@ def test_the_limit_that_was_exceeded_is_told() -> None:
 
 
 def test_a_container_that_is_being_removed_is_ending() -> None:
-    assert container_job(inspected("removing"), "e").ending
+    assert container_job(inspected("removing"), "e").deleting

@@ -70,7 +70,7 @@ def test_what_a_line_must_not_hold(message: str, sent: str) -> None:
 
 def test_lines_arrive_in_their_order(logs: FlowLogs, server: Server) -> None:
     for number in range(5):
-        logs.tell("r1", Level.INFO, str(number))
+        logs.emit("r1", Level.INFO, str(number))
     assert logs.flush()
     assert server.messages == list("01234")
 
@@ -88,17 +88,17 @@ def test_lines_arrive_in_their_order(logs: FlowLogs, server: Server) -> None:
 def test_lines_wait_while_the_server_is_away(
     logs: FlowLogs, server: Server, error: DeployctlError
 ) -> None:
-    logs.tell("r1", Level.INFO, "one")
+    logs.emit("r1", Level.INFO, "one")
     server.error = error
     assert not logs.flush()
-    logs.tell("r1", Level.INFO, "two")
+    logs.emit("r1", Level.INFO, "two")
     server.error = None
     assert logs.flush()
     assert (server.messages, logs.lost) == (["one", "two"], 0)
 
 
 def test_lines_that_the_server_refuses_are_lost(logs: FlowLogs, server: Server) -> None:
-    logs.tell("r1", Level.INFO, "one")
+    logs.emit("r1", Level.INFO, "one")
     server.error = Rejected("no")
     assert logs.flush()
     server.error = None
@@ -108,7 +108,7 @@ def test_lines_that_the_server_refuses_are_lost(logs: FlowLogs, server: Server) 
 
 def test_nothing_is_sent_where_logs_are_switched_off(server: Server) -> None:
     logs = FlowLogs(server, lambda: 0.0, enabled=False)
-    logs.tell("r1", Level.INFO, "one")
+    logs.emit("r1", Level.INFO, "one")
     assert logs.flush()
     assert server.messages == []
 

@@ -57,7 +57,7 @@ def chronicle(
         logs=FlowLogs(session.send, lambda: 0.0, enabled=False),
         worker=Worker("w", "kubernetes", "pool-id", "pool"),
         owner="o",
-        journal=Notes(),
+        event_log=Notes(),
         clock=lambda: 0.0,
     )
 

@@ -87,7 +87,7 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
                 return Listing([keep({"metadata": {"creationTimestamp": "soon"}})], "1")
             return super().listing(path, selector, keep)
 
-    def tell(news: RuntimeUpdate) -> None:
+    def emit(news: RuntimeUpdate) -> None:
         if isinstance(news, JobsListed) and news.jobs:
             heard.set()
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
     observer = InformerManager(
         clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
     )
-    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread = threading.Thread(target=observer.run, args=(emit, stop))
     thread.start()
     try:
         assert heard.wait(SECONDS)
@@ -218,7 +218,7 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
     def connect(config: Mapping[str, Json] | None) -> Kube:
         return cast(Kube, Still(config["config"] if config else "own"))
 
-    def tell(news: RuntimeUpdate) -> None:
+    def emit(news: RuntimeUpdate) -> None:
         if isinstance(news, LinePrinted):
             printed.append(news.line)
 
@@ -232,7 +232,7 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
     observer = InformerManager(
         clusters, "", notes, clock=clock, silence=SECONDS, only=(), pod_events=False
     )
-    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread = threading.Thread(target=observer.run, args=(emit, stop))
     thread.start()
     try:
         assert looked.wait(SECONDS)

@@ -53,8 +53,8 @@ def known(news: Iterable[RuntimeUpdate]) -> dict[str, Job]:
                 table[changed.attempt] = changed
             case JobVanished(attempt):
                 table.pop(attempt, None)
-            case JobsListed(place, jobs, _):
-                table = {a: j for a, j in table.items() if j.place != place}
+            case JobsListed(location, jobs, _):
+                table = {a: j for a, j in table.items() if j.location != location}
                 table |= {j.attempt: j for j in jobs}
     return table
 
@@ -82,10 +82,14 @@ def test_a_list_of_everything_is_told_for_each_namespace_that_matters() -> None:
     made.namespaces.add("own")
     made.pods_listed(ALL_NAMESPACES, [])
     news = made.jobs_listed(ALL_NAMESPACES, [job("a", "one"), job("b", "two")], 0.0)
-    told = {each.place: len(each.jobs) for each in news if isinstance(each, JobsListed)}
+    told = {each.location: len(each.jobs) for each in news if isinstance(each, JobsListed)}
     assert told == {"own": 0, "one": 1, "two": 1}
     again = made.jobs_listed(ALL_NAMESPACES, [], 0.0)
-    assert {each.place for each in again if isinstance(each, JobsListed)} == {"own", "one", "two"}
+    assert {each.location for each in again if isinstance(each, JobsListed)} == {
+        "own",
+        "one",
+        "two",
+    }
     assert known([*news, *again]) == {}
 
 
@@ -162,7 +166,7 @@ def test_only_jobs_that_ask_for_it_are_streamed() -> None:
 
 
 STORY: dict[WatchedKind, list[tuple[str, Any]]] = {
-    WatchedKind.JOBS: [("job_seen", job()), ("job_seen", job(ending=True)), ("job_gone", job())],
+    WatchedKind.JOBS: [("job_seen", job()), ("job_seen", job(deleting=True)), ("job_gone", job())],
     WatchedKind.PODS: [
         ("pod_seen", pod(phase=Phase.WAITING)),
         ("pod_seen", pod()),
@@ -218,4 +222,4 @@ def test_nothing_is_kept_of_jobs_that_are_gone(ends: list[str], count: int) -> N
 def test_a_job_is_what_its_facts_combine_to() -> None:
     made = picture("ns")
     news = [*made.job_seen(job()), *made.pod_seen(pod())]
-    assert known(news)["a"] == combine(job(), [pod()], place="ns", pid="ns:job-a")
+    assert known(news)["a"] == combine(job(), [pod()], location="ns", pid="ns:job-a")

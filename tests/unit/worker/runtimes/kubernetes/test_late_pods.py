@@ -73,7 +73,7 @@ def first_failure(kube: Deaf) -> Job:
     """What is told of the job when it is told as failed for the first time."""
     told: queue.Queue[Job] = queue.Queue()
 
-    def tell(news: RuntimeUpdate) -> None:
+    def emit(news: RuntimeUpdate) -> None:
         jobs = (news.job,) if isinstance(news, JobChanged) else getattr(news, "jobs", ())
         for each in jobs:
             if each.phase is Phase.RUNNING:
@@ -86,7 +86,7 @@ def first_failure(kube: Deaf) -> Job:
         clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
     )
     stop = CancellationToken()
-    thread = threading.Thread(target=observer.run, args=(tell, stop))
+    thread = threading.Thread(target=observer.run, args=(emit, stop))
     thread.start()
     try:
         return told.get(timeout=SECONDS)

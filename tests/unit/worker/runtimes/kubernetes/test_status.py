@@ -30,7 +30,7 @@ from tests.unit.worker.runtimes.kubernetes.objects import (
 
 def known(given: Json, *pods: Json) -> Job:
     facts = [pod_status(each) for each in pods]
-    return combine(job_status(given), facts, place="flows", pid="flows:hello-1a2b")
+    return combine(job_status(given), facts, location="flows", pid="flows:hello-1a2b")
 
 
 PULLING = pod("Pending", waiting("ContainerCreating"))
@@ -200,7 +200,7 @@ def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
     assert found.limits == Limits(
         60.0, start_timeout_explicit=True, ignores_cancellation=True, stream_output=True
     )
-    assert found.ending
+    assert found.deleting
 
 
 def test_what_thousands_of_jobs_share_is_in_memory_once() -> None:
@@ -269,7 +269,7 @@ def test_the_order_in_which_pods_are_heard_of_does_not_matter(
     shuffled = list(facts)
     chance.shuffle(shuffled)
     job_ = job_status(of_job)
-    assert combine(job_, facts, place="", pid="") == combine(job_, shuffled, place="", pid="")
+    assert combine(job_, facts, location="", pid="") == combine(job_, shuffled, location="", pid="")
 
 
 @given(_ANY_JOB, st.lists(_ANY_POD, max_size=5))
