@@ -149,6 +149,7 @@ def _follow(now: CommandContext, session: Session, deployment: str) -> int:
     import uuid
 
     from deployctl.api.driver import run as hold
+    from deployctl.api.states import COMPLETED
     from deployctl.app.operating import runs
     from deployctl.cli.render import runs as render
 
@@ -156,7 +157,7 @@ def _follow(now: CommandContext, session: Session, deployment: str) -> int:
     made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), session)
     now.say([f"flow run {made['name']} of {whole['full_name']}"])
     end = runs.follow(runs.Watched(made["id"]), session, lambda news: now.say(render.news(news)))
-    return 0 if end["state_type"] == "COMPLETED" else 1
+    return 0 if end["state_type"] == COMPLETED else 1
 
 
 def _wait(stop: CancellationToken) -> int:

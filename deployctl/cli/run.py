@@ -61,6 +61,7 @@ def run(
 
     from deployctl.api.dialect import detect
     from deployctl.api.driver import run as hold
+    from deployctl.api.states import COMPLETED
     from deployctl.app.operating import runs
     from deployctl.cli.exit import Exit
     from deployctl.cli.render import runs as render
@@ -88,7 +89,7 @@ def run(
         if watch:
             now.narrator.phase(f"watching {made['name']}")
             end = runs.follow(runs.Watched(made["id"]), opened, show)
-            raise Exit(0 if end["state_type"] == "COMPLETED" else 1)
+            raise Exit(0 if end["state_type"] == COMPLETED else 1)
 
 
 def _wanted(given: Starting) -> NewRun:

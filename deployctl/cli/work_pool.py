@@ -27,7 +27,7 @@ Paused: TypeAlias = Annotated[
 def ls(connecting: ConnectionOptions, telling: OutputOptions) -> None:
     """List the work pools."""
     from deployctl.api.driver import run
-    from deployctl.app.operating.work_pools import list_pools
+    from deployctl.api.work_pools import list_pools
     from deployctl.cli.render import work_pools as render
     from deployctl.cli.server import asking
 

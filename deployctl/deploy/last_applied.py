@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.errors import DeployctlError, LostAnswer
 from deployctl.core.json_values import Json
@@ -74,7 +75,7 @@ def write_record(project: str, record: LastApplied) -> ApiCall[None]:
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
     }
-    request = Request("POST", "/artifacts/", body, repeat=False, about=f"record of {project}")
+    request = Request("POST", paths.ARTIFACTS, body, repeat=False, about=f"record of {project}")
     try:
         yield [request]
     except LostAnswer:
@@ -96,7 +97,7 @@ def key_for(project: str) -> str:
 
 
 def _latest(project: str) -> ApiCall[Json]:
-    path = f"/artifacts/{key_for(project)}/latest"
+    path = paths.latest_artifact(key_for(project))
     about = f"record of {project}"
     return (yield from call(Request("GET", path, about=about, missing_ok=True)))
 

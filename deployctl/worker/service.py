@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployctl.api.driver import run_inline
+from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
@@ -29,7 +30,7 @@ from deployctl.worker.server.flow_logs import EVERY
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.pool import PoolState
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import PAGE, active, by_ids, due, run_of
+from deployctl.worker.server.runs import active, by_ids, due, run_of
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 
 SHUTDOWN_GRACE = 20.0

@@ -17,6 +17,7 @@ from deployctl.api.calls import ApiCall, gather
 from deployctl.api.dialect import Dialect, check, detect, refined
 from deployctl.api.driver import begin, run
 from deployctl.api.session import Session
+from deployctl.api.work_pools import list_queues
 from deployctl.app.deploying.build_steps import BuildPlan, with_expected
 from deployctl.app.deploying.desired_state import PlanInputs, Pool, assemble
 from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
@@ -30,7 +31,6 @@ from deployctl.deploy.last_applied import LastApplied, read_record
 from deployctl.deploy.model import Change, Key, Plan, Resource
 from deployctl.deploy.plan import plan
 from deployctl.deploy.resources.deployments import Deployments
-from deployctl.deploy.resources.work_pools import read_queue_names
 from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
 from deployctl.templating.references import Library, Reference, read_references, references
@@ -209,9 +209,9 @@ def _with_queue_notes(made: Plan, session: Session) -> Plan:
     pools = [change for change in made.changes if change.kind == "work_pool"]
     declared = {child.key for change in pools for child in change.children}
     created = {change.key[0] for change in pools if change.have is None}
-    listings = {pool: read_queue_names(pool) for pool in {pool for pool, _ in asked} - created}
+    listings = {pool: list_queues(pool) for pool in {pool for pool, _ in asked} - created}
     found = run(gather(listings), session)
-    there = {(pool, queue) for pool, queues in found.items() for queue in queues}
+    there = {(pool, queue["name"]) for pool, queues in found.items() for queue in queues}
     missing = asked - there - declared
     return Plan(
         tuple(

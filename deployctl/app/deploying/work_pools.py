@@ -8,13 +8,13 @@ from difflib import get_close_matches
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
+from deployctl.api.work_pools import read_pool_names
 from deployctl.app.deploying.desired_state import Pool, pool_name
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import JsonPath
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
-from deployctl.deploy.resources.work_pools import read_pool_names
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables
 

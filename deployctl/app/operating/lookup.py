@@ -9,27 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 from uuid import UUID
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.paging import PAGE, pages
+from deployctl.api.states import SCHEDULED, STARTED
+from deployctl.api.work_pools import read_pool, read_pool_names
 from deployctl.core.errors import NotFound, UsageError
 from deployctl.core.json_values import Json
-from deployctl.deploy.resources.base import PAGE, pages
-from deployctl.deploy.resources.work_pools import read_pool_names
 from deployctl.project.coerce import did_you_mean
-
-STARTED = (
-    "PENDING",
-    "RUNNING",
-    "CANCELLING",
-    "PAUSED",
-    "COMPLETED",
-    "FAILED",
-    "CRASHED",
-    "CANCELLED",
-)
-"""The types of state of a run whose time has come: all but SCHEDULED."""
 
 
 class ObjectNotFound(NotFound):
@@ -56,17 +45,17 @@ def find_deployment(name: str) -> ApiCall[Json]:
     Raises NotThere, and Ambiguous where several flows have a deployment of that name.
     """
     if is_id(name):
-        path = f"/deployments/{name}"
+        path = paths.deployment(name)
         found = [(yield from call(Request("GET", path, missing_ok=True)))]
     elif "/" in name:
         flow, _, own = name.partition("/")
-        path = f"/deployments/name/{quote(flow, safe='')}/{quote(own, safe='')}"
+        path = paths.deployment_by_name(flow, own)
         found = [(yield from call(Request("GET", path, missing_ok=True)))]
     else:
-        found = yield from pages("/deployments/filter", {"deployments": _named(name)}, 1)
+        found = yield from pages(paths.DEPLOYMENTS, {"deployments": _named(name)}, 1)
     named = yield from with_full_names([each for each in found if each])
     if not named:
-        every = yield from pages("/deployments/filter", {"sort": "CREATED_DESC"}, 1)
+        every = yield from pages(paths.DEPLOYMENTS, {"sort": "CREATED_DESC"}, 1)
         there = [each["full_name"] for each in (yield from with_full_names(every))]
         raise ObjectNotFound(f"there is no deployment '{name}'", help=closest(name, there))
     if len(named) > 1:
@@ -95,7 +84,7 @@ def find_run(name: str, now: datetime) -> ApiCall[ResolvedRun]:
     Raises NotThere, NotRunYet, and Ambiguous as `find_deployment` does.
     """
     if is_id(name):
-        run = yield from call(Request("GET", f"/flow_runs/{name}", missing_ok=True))
+        run = yield from call(Request("GET", paths.flow_run(name), missing_ok=True))
         if run is not None:
             return ResolvedRun(run)
     runs = yield from newest({"flow_runs": _named(name)}, 2)
@@ -128,22 +117,22 @@ def runs_of(deployment: str, types: Sequence[str]) -> Json:
 def newest(body: Json, count: int) -> ApiCall[list[Json]]:
     """The `count` runs of a filter that began last, or that are to begin last."""
     body = {**body, "sort": "START_TIME_DESC", "limit": count}
-    runs: list[Json] = yield from call(Request("POST", "/flow_runs/filter", body))
+    runs: list[Json] = yield from call(Request("POST", paths.listing(paths.FLOW_RUNS), body))
     return runs
 
 
 def _waiting(deployment: str, span: Mapping[str, str]) -> ApiCall[Json]:
     """The last run of a deployment that should have begun in a span of time, and has not."""
-    body = runs_of(deployment, ["SCHEDULED"])
+    body = runs_of(deployment, [SCHEDULED])
     body["flow_runs"]["expected_start_time"] = span
     body |= {"sort": "EXPECTED_START_TIME_DESC", "limit": 1}
-    runs = yield from call(Request("POST", "/flow_runs/filter", body))
+    runs = yield from call(Request("POST", paths.listing(paths.FLOW_RUNS), body))
     return runs[0] if runs else None
 
 
 def find_pool(name: str) -> ApiCall[Json]:
     """The work pool. Raises NotThere."""
-    pool = yield from call(Request("GET", pool_path(name), missing_ok=True))
+    pool = yield from read_pool(name)
     if pool is None:
         raise no_pool(name, (yield from read_pool_names()))
     return pool
@@ -154,18 +143,13 @@ def no_pool(name: str, there: Iterable[str]) -> ObjectNotFound:
     return ObjectNotFound(f"there is no work pool '{name}'", help=closest(name, there))
 
 
-def pool_path(name: str) -> str:
-    """The path of a work pool in the API."""
-    return f"/work_pools/{quote(name, safe='')}"
-
-
 def with_full_names(deployments: Sequence[Json]) -> ApiCall[list[Json]]:
     """The deployments with `FLOW/NAME` as `full_name`, sorted by it."""
     ids = sorted({each["flow_id"] for each in deployments})
     names: dict[str, str] = {}
     for start in range(0, len(ids), PAGE):
         body = {"flows": {"id": {"any_": ids[start : start + PAGE]}}}
-        names |= {flow["id"]: flow["name"] for flow in (yield from pages("/flows/filter", body, 1))}
+        names |= {flow["id"]: flow["name"] for flow in (yield from pages(paths.FLOWS, body, 1))}
     named = [
         {**each, "full_name": f"{names.get(each['flow_id'], '?')}/{each['name']}"}
         for each in deployments

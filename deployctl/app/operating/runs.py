@@ -11,19 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call, gather
 from deployctl.api.driver import run
+from deployctl.api.paging import PAGE, pages
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
+from deployctl.api.states import FINAL, SCHEDULED
 from deployctl.app.operating.lookup import find_deployment, find_pool
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted, NotFound
 from deployctl.core.json_values import Json
-from deployctl.deploy.resources.base import PAGE, pages
 from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.templating.problems import Problem, tell
-from deployctl.worker.server.runs import FINAL
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -85,7 +86,7 @@ def create_run(deployment: Json, wanted: NewRun, key: str) -> ApiCall[Json]:
 
     `key`: new for each run that is wanted; with the same key the same run is given again.
     """
-    path = f"/deployments/{deployment['id']}/create_flow_run"
+    path = f"{paths.deployment(deployment['id'])}/create_flow_run"
     about = f"a run of {deployment['full_name']}"
     created = yield from call(Request("POST", path, body(wanted, key), about=about))
     return created
@@ -122,7 +123,7 @@ def body(wanted: NewRun, key: str) -> Json:
         sent["tags"] = list(wanted.tags)
     if wanted.start:
         details = {"scheduled_time": wanted.start.isoformat()}
-        sent["state"] = {"type": "SCHEDULED", "state_details": details}
+        sent["state"] = {"type": SCHEDULED, "state_details": details}
     return sent
 
 
@@ -175,8 +176,8 @@ class News:
 def look(watched: Watched) -> ApiCall[News]:
     """Reads what is new, and takes note of it in `watched`. Raises Gone."""
     talks: dict[str, ApiCall[Json]] = {
-        "run": call(Request("GET", f"/flow_runs/{watched.run}", missing_ok=True)),
-        "states": call(Request("GET", f"/flow_run_states/?flow_run_id={watched.run}")),
+        "run": call(Request("GET", paths.flow_run(watched.run), missing_ok=True)),
+        "states": call(Request("GET", paths.flow_run_states(watched.run))),
         "logs": _logs(watched),
     }
     found = yield from gather(talks)
@@ -248,14 +249,18 @@ def _logs(watched: Watched) -> ApiCall[list[Json]]:
     if watched.newest is not None and watched.oldest is not None:
         since = max(watched.newest - _OVERLAP, watched.oldest)
         filters["timestamp"] = {"after_": since.isoformat()}
-    return pages("/logs/filter", {"logs": filters, "sort": "TIMESTAMP_ASC"}, 1)
+    return pages(paths.LOGS, {"logs": filters, "sort": "TIMESTAMP_ASC"}, 1)
 
 
 def _last(filters: Json, count: int) -> ApiCall[list[Json]]:
     """The last `count` logs, oldest first."""
     body = {**filters, "sort": "TIMESTAMP_DESC"}
     answers = yield [
-        Request("POST", "/logs/filter", {**body, "limit": min(PAGE, count - at), "offset": at})
+        Request(
+            "POST",
+            paths.listing(paths.LOGS),
+            {**body, "limit": min(PAGE, count - at), "offset": at},
+        )
         for at in range(0, count, PAGE)
     ]
     return [log for answer in answers for log in answer][::-1]

@@ -13,27 +13,25 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call, gather
+from deployctl.api.paging import PAGE, pages
+from deployctl.api.states import ACTIVE, PENDING, SCHEDULED, STARTED
+from deployctl.api.work_pools import list_queues, read_pool_names
 from deployctl.app.operating.lookup import (
-    STARTED,
     ObjectNotFound,
     closest,
     newest,
     no_pool,
-    pool_path,
     runs_of,
     with_full_names,
 )
 from deployctl.app.operating.runs import moment
 from deployctl.core.json_values import Json
-from deployctl.deploy.resources.base import PAGE, pages
-from deployctl.deploy.resources.work_pools import read_pool_names
 from deployctl.project.selection import Candidate, matching
 
 STUCK_AFTER = timedelta(minutes=5)
 """How long a claimed run may take to begin."""
-
-_ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +117,9 @@ def read_status(scope: Scope, now: datetime) -> ApiCall[Status]:
         talks[f"next {each['id']}"] = _next(each["id"])
     for pool in pools:
         talks[f"workers {pool['name']}"] = _workers(pool["name"])
-        talks[f"active {pool['name']}"] = _count(pool["name"], {"type": {"any_": [*_ACTIVE]}})
+        talks[f"active {pool['name']}"] = _count(pool["name"], {"type": {"any_": [*ACTIVE]}})
         talks[f"late {pool['name']}"] = _count(pool["name"], {"name": {"any_": ["Late"]}})
-        talks[f"queues {pool['name']}"] = pages(f"{pool_path(pool['name'])}/queues/filter", {}, 1)
+        talks[f"queues {pool['name']}"] = list_queues(pool["name"])
     chunks = [deployments[at : at + PAGE] for at in range(0, len(deployments), PAGE)]
     for index, chunk in enumerate(chunks):
         talks[f"stuck {index}"] = _waiting([each["id"] for each in chunk])
@@ -147,7 +145,7 @@ def is_stuck(run: Json, now: datetime) -> bool:
     if run.get("state_name") == "Late":
         return True
     since = (run.get("state") or {}).get("timestamp")
-    if run.get("state_type") != "PENDING" or since is None:
+    if run.get("state_type") != PENDING or since is None:
         return False
     return now - moment(since) > STUCK_AFTER
 
@@ -159,7 +157,7 @@ def reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
         return str(said)
     if pool is None:
         return "it has no work pool"
-    if run.get("state_type") == "PENDING":
+    if run.get("state_type") == PENDING:
         return None
     if pool.paused:
         return f"the work pool '{pool.name}' is paused"
@@ -183,7 +181,7 @@ def _deployments(scope: Scope) -> ApiCall[list[Json]]:
         body["deployments"] = {"name": {"any_": sorted({name for _, name in scope.keys})}}
     if scope.pool:
         body["work_pools"] = {"name": {"any_": [scope.pool]}}
-    found = yield from pages("/deployments/filter", body, 1)
+    found = yield from pages(paths.DEPLOYMENTS, body, 1)
     found = yield from with_full_names(found)
     if scope.keys is not None:
         keys = {"/".join(key) for key in scope.keys}
@@ -214,26 +212,28 @@ def _pools(scope: Scope, deployments: Sequence[Json]) -> ApiCall[list[Json]]:
         if not names:
             return []
         body = {"work_pools": {"name": {"any_": sorted(names)}}}
-    found = yield from pages("/work_pools/filter", body, 1)
+    found = yield from pages(paths.WORK_POOLS, body, 1)
     if scope.pool and not any(pool["name"] == scope.pool for pool in found):
         raise no_pool(scope.pool, (yield from read_pool_names()))
     return sorted(found, key=lambda pool: str(pool["name"]))
 
 
 def _next(deployment: str) -> ApiCall[list[Json]]:
-    body = {**runs_of(deployment, ["SCHEDULED"]), "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
-    runs: list[Json] = yield from call(Request("POST", "/flow_runs/filter", {**body, "limit": 1}))
+    body = {**runs_of(deployment, [SCHEDULED]), "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+    runs: list[Json] = yield from call(
+        Request("POST", paths.listing(paths.FLOW_RUNS), {**body, "limit": 1})
+    )
     return runs
 
 
 def _workers(pool: str) -> ApiCall[int]:
     body = {"workers": {"status": {"any_": ["ONLINE"]}}}
-    return len((yield from pages(f"{pool_path(pool)}/workers/filter", body, 1)))
+    return len((yield from pages(paths.workers(pool), body, 1)))
 
 
 def _count(pool: str, state: Json) -> ApiCall[int]:
     body = {"flow_runs": {"state": state}, "work_pools": {"name": {"any_": [pool]}}}
-    count: int = yield from call(Request("POST", "/flow_runs/count", body))
+    count: int = yield from call(Request("POST", f"{paths.FLOW_RUNS}count", body))
     return count
 
 
@@ -242,11 +242,11 @@ def _waiting(deployments: Sequence[str]) -> ApiCall[list[Json]]:
     of: Json = {"deployment_id": {"any_": list(deployments)}}
     bodies = (
         {"flow_runs": {**of, "state": {"name": {"any_": ["Late"]}}}},
-        {"flow_runs": {**of, "state": {"type": {"any_": ["PENDING"]}}}},
+        {"flow_runs": {**of, "state": {"type": {"any_": [PENDING]}}}},
     )
     found = yield from gather(
         {
-            str(index): pages("/flow_runs/filter", {**body, "sort": "EXPECTED_START_TIME_ASC"}, 1)
+            str(index): pages(paths.FLOW_RUNS, {**body, "sort": "EXPECTED_START_TIME_ASC"}, 1)
             for index, body in enumerate(bodies)
         }
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
-from deployctl.app.operating.lookup import find_pool, no_pool, pool_path
+from deployctl.api.work_pools import create_named, read_pool_names
+from deployctl.app.operating.lookup import find_pool, no_pool
 from deployctl.core.errors import LostAnswer, NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import masked
-from deployctl.deploy.resources.base import pages
-from deployctl.deploy.resources.work_pools import create_once, read_pool_names
 from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
 from deployctl.project.coerce import did_you_mean
 
@@ -53,22 +53,16 @@ def known_template(type_: str, others: Iterable[str] = ()) -> Json:
     return template
 
 
-def list_pools() -> ApiCall[list[Json]]:
-    """All work pools, by name."""
-    found = yield from pages("/work_pools/filter", {}, 1)
-    return sorted(found, key=lambda pool: str(pool["name"]))
-
-
 def create_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
     """Creates a work pool and gives it. Raises Conflict where there is one of that name."""
-    yield from create_once("/work_pools/", {"name": name, **fields}, f"work pool {name}")
+    yield from create_named(paths.WORK_POOLS, {"name": name, **fields}, f"work pool {name}")
     return (yield from find_pool(name))
 
 
 def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
     """Changes the given fields and gives the work pool. Raises NotThere."""
     try:
-        yield [Request("PATCH", pool_path(name), dict(fields), about=f"work pool {name}")]
+        yield [Request("PATCH", paths.work_pool(name), dict(fields), about=f"work pool {name}")]
     except NotFound:
         raise no_pool(name, (yield from read_pool_names())) from None
     return (yield from find_pool(name))
@@ -76,7 +70,7 @@ def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
 
 def delete_pool(name: str) -> ApiCall[None]:
     """Deletes a work pool with its queues. Raises NotThere."""
-    path, about = pool_path(name), f"work pool {name}"
+    path, about = paths.work_pool(name), f"work pool {name}"
     try:
         yield [Request("DELETE", path, repeat=False, about=about)]
     except LostAnswer:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.dialect import Dialect
+from deployctl.api.paging import PAGE
 from deployctl.core.errors import LostAnswer
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
-from deployctl.deploy.resources.base import PAGE, Kind, same_text
+from deployctl.deploy.resources.base import Kind, same_text
 
 _FIELDS = ("description", "enabled", "tags", "trigger", "actions")
 
@@ -43,7 +45,7 @@ class Automations(Kind):
         about = f"automation {name}"
         if change.op is Op.DELETE:
             assert change.have is not None
-            path = f"/automations/{change.have.id}"
+            path = paths.automation(change.have.id)
             yield [Request("DELETE", path, about=about, missing_ok=True)]
             return change.have.id
         assert change.want is not None
@@ -57,7 +59,7 @@ class Automations(Kind):
         kept = {
             k: v for k, v in change.have.raw.items() if dialect.takes("automation", k, "update")
         }
-        yield [Request("PUT", f"/automations/{change.have.id}", {**kept, **body}, about=about)]
+        yield [Request("PUT", paths.automation(change.have.id), {**kept, **body}, about=about)]
         return change.have.id
 
 
@@ -108,12 +110,14 @@ def _aimed(action: Json, deployment_id: str) -> Json:
 
 
 def _create(body: Json, deployment_id: str, about: str) -> ApiCall[str]:
-    request = Request("POST", "/automations/", body, repeat=False, about=about)
+    request = Request("POST", paths.AUTOMATIONS, body, repeat=False, about=about)
     try:
         return str((yield from call(request))["id"])
     except LostAnswer:
         listing = {"automations": {"name": {"any_": [body["name"]]}}, "limit": PAGE}
-        found = yield from call(Request("POST", "/automations/filter", listing, about=about))
+        found = yield from call(
+            Request("POST", paths.listing(paths.AUTOMATIONS), listing, about=about)
+        )
         for automation in found:
             if _runs(automation, deployment_id):
                 return str(automation["id"])

@@ -6,16 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from deployctl.api.calls import ApiCall, Request
+from deployctl.api.calls import ApiCall
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Resource, Rule
 
 Pair: TypeAlias = tuple[Resource | None, Resource | None]
 """(wanted, live): who answers to whom; at most one side is None."""
-
-PAGE = 200
-"""What the server gives at most for one filter request; more is answered with 422."""
 
 
 class Kind(ABC):
@@ -96,23 +93,3 @@ def same_text(want: Json, have: Json) -> bool:
 def same_mapping(want: Json, have: Json) -> bool:
     """Equality for mappings: none is as good as an empty one."""
     return (want or {}) == (have or {})
-
-
-def pages(path: str, body: Json, expected: int) -> ApiCall[list[Json]]:
-    """Reads a whole filter listing: the pages that `expected` objects fill at once, then on.
-
-    Where a listing can be sorted, `body` should sort by time of creation: names may be equal, and
-    equal rows may change places between pages.
-    """
-    found: list[Json] = []
-    offset, width = 0, max(1, -(-expected // PAGE))
-    while True:
-        offsets = range(offset, offset + width * PAGE, PAGE)
-        answers = yield [
-            Request("POST", path, {**body, "limit": PAGE, "offset": start}) for start in offsets
-        ]
-        for answer in answers:
-            found.extend(answer)
-        if len(answers[-1]) < PAGE:
-            return found
-        offset, width = offset + width * PAGE, 1

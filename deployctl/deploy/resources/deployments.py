@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call, gather
 from deployctl.api.dialect import Dialect, Operation
+from deployctl.api.paging import pages
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
 from deployctl.deploy.resources import schedules
 from deployctl.deploy.resources.automations import live_automations, names_to_look_for
-from deployctl.deploy.resources.base import Kind, pages, same_mapping, same_text
+from deployctl.deploy.resources.base import Kind, same_mapping, same_text
 
 FIELDS = (
     "version",
@@ -87,16 +89,16 @@ class Deployments(Kind):
         flows = {"name": {"any_": sorted({item.key[0] for item in wanted})}}
         names = {"name": {"any_": sorted({item.key[1] for item in wanted})}}
         listings: dict[str, ApiCall[list[Json]]] = {
-            "flows": pages("/flows/filter", {"flows": flows}, len(flows["name"]["any_"])),
+            "flows": pages(paths.FLOWS, {"flows": flows}, len(flows["name"]["any_"])),
             "deployments": pages(
-                "/deployments/filter",
+                paths.DEPLOYMENTS,
                 {"flows": flows, "deployments": names, "sort": "CREATED_DESC"},
                 len(wanted),
             ),
         }
         if looked_for := names_to_look_for(wanted):
             listings["automations"] = pages(
-                "/automations/filter",
+                paths.AUTOMATIONS,
                 {"automations": {"name": {"any_": looked_for}}, "sort": "CREATED_DESC"},
                 len(looked_for),
             )
@@ -123,7 +125,7 @@ class Deployments(Kind):
         body = {**change.want.fields, **{part.field: part.new for part in change.fields}}
         if change.have is None:
             owner = yield from call(
-                Request("POST", "/flows/", {"name": flow}, about=f"flow {flow}")
+                Request("POST", paths.FLOWS, {"name": flow}, about=f"flow {flow}")
             )
             return (
                 yield from _post(change, {**body, "name": name, "flow_id": owner["id"]}, dialect)
@@ -137,7 +139,7 @@ class Deployments(Kind):
             body.pop("work_queue_name", None)
         elif dialect.major < 3:  # the server checks them with the pool, and takes none for invalid
             body.setdefault("job_variables", have["job_variables"])
-        path, about = f"/deployments/{change.have.id}", f"deployment {change.name}"
+        path, about = paths.deployment(change.have.id), f"deployment {change.name}"
         yield [Request("PATCH", path, _sent(body, dialect, "update"), about=about)]
         return change.have.id
 
@@ -153,7 +155,7 @@ def _post(change: Change, body: Mapping[str, Json], dialect: Dialect) -> ApiCall
     """Writes the deployment as a whole, with all the schedules that it is to have."""
     listed = _schedules(change, dialect)
     sent = _sent({**body, "schedules": listed}, dialect, "create")
-    request = Request("POST", "/deployments/", sent, about=f"deployment {change.name}")
+    request = Request("POST", paths.DEPLOYMENTS, sent, about=f"deployment {change.name}")
     answer = yield from call(request)
     yield from schedules.mend(answer["id"], listed, answer["schedules"])
     return str(answer["id"])

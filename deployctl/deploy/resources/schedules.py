@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
 from deployctl.core.errors import LostAnswer
@@ -48,7 +49,7 @@ class Schedules(Kind):
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """One request for one schedule of the deployment with id `parent`."""
-        path = f"/deployments/{parent}/schedules"
+        path = paths.schedules(parent)
         about = f"schedule {change.key[-1]} of deployment {'/'.join(change.key[:2])}"
         if change.op is Op.CREATE:
             return (yield from _create(path, body(change), about))
@@ -104,7 +105,7 @@ def mend(deployment: str, sent: Sequence[Json], made: Sequence[Json]) -> ApiCall
         )
         if limit is not None and (found := next(equal, None)) is not None:
             free.remove(found)
-            path = f"/deployments/{deployment}/schedules/{found['id']}"
+            path = paths.schedule(deployment, found["id"])
             requests.append(Request("PATCH", path, {"max_scheduled_runs": limit}))
     if requests:
         yield requests

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, gather
 from deployctl.api.dialect import Dialect
-from deployctl.core.errors import Conflict, LostAnswer
+from deployctl.api.paging import pages
+from deployctl.api.work_pools import create_named, list_queues
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Op, Resource, Rule
-from deployctl.deploy.resources.base import Kind, pages, same_text
+from deployctl.deploy.resources.base import Kind, same_text
 
 _POOL_FIELDS = ("type", "base_job_template", "description", "concurrency_limit", "is_paused")
 _QUEUE_FIELDS = ("description", "concurrency_limit", "priority", "is_paused")
@@ -39,12 +40,10 @@ class WorkPools(Kind):
         if not names:
             return []
         body = {"work_pools": {"name": {"any_": names}}}
-        found = yield from pages("/work_pools/filter", body, len(names))
+        found = yield from pages(paths.WORK_POOLS, body, len(names))
         live = {pool["name"]: pool for pool in found}
         asked = [item.key[0] for item in wanted if item.children and item.key[0] in live]
-        queues = yield from gather(
-            {name: pages(f"{_path(name)}/queues/filter", {}, expected=1) for name in asked}
-        )
+        queues = yield from gather({name: list_queues(name) for name in asked})
         return [
             _pool(pool, tuple(_queue(name, queue) for queue in queues.get(name, ())))
             for name, pool in live.items()
@@ -56,10 +55,10 @@ class WorkPools(Kind):
         about = f"work pool {name}"
         body = _body(change)
         if change.op is Op.CREATE:
-            yield from create_once("/work_pools/", {"name": name, **body}, about)
+            yield from create_named(paths.WORK_POOLS, {"name": name, **body}, about)
         else:
             body.pop("type", None)
-            yield [Request("PATCH", _path(name), body, about=about)]
+            yield [Request("PATCH", paths.work_pool(name), body, about=about)]
         return name
 
 
@@ -84,41 +83,11 @@ class WorkQueues(Kind):
         """Creates or patches the queue. A new pool comes with a queue named "default"."""
         pool, name = change.key
         about, body = f"work queue {pool}/{name}", _body(change)
-        path = f"{_path(pool)}/queues"
         if change.op is Op.CREATE and name != "default":
-            yield from create_once(f"{path}/", {"name": name, **body}, about)
+            yield from create_named(paths.work_queues(pool), {"name": name, **body}, about)
         else:
-            yield [Request("PATCH", f"{path}/{quote(name, safe='')}", body, about=about)]
+            yield [Request("PATCH", paths.work_queue(pool, name), body, about=about)]
         return name
-
-
-def read_pool_names() -> ApiCall[list[str]]:
-    """The names of all pools, for messages."""
-    return sorted(pool["name"] for pool in (yield from pages("/work_pools/filter", {}, 1)))
-
-
-def read_queue_names(pool: str) -> ApiCall[list[str]]:
-    """The names of a pool's queues."""
-    found = yield from pages(f"{_path(pool)}/queues/filter", {}, 1)
-    return [queue["name"] for queue in found]
-
-
-def create_once(path: str, body: Json, about: str) -> ApiCall[None]:
-    """Creates an object that has a unique name. When the answer is lost and the object is there
-    at the second try, the first one made it.
-    """
-    request = Request("POST", path, body, repeat=False, about=about)
-    try:
-        yield [request]
-    except LostAnswer:
-        try:
-            yield [request]
-        except Conflict:
-            return
-
-
-def _path(pool: str) -> str:
-    return f"/work_pools/{quote(pool, safe='')}"
 
 
 def _body(change: Change) -> dict[str, Json]:

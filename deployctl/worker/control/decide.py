@@ -28,10 +28,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from deployctl.api.states import FINAL
 from deployctl.worker.control.outcomes import Outcome, outcome
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
-from deployctl.worker.server.runs import FINAL
 
 ORPHANED_AFTER = 15.0
 """Seconds after which a claim without a job is taken up by another worker. Taking it up too early

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from deployctl.api.calls import ApiCall
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
+from deployctl.api.states import FINAL
 from deployctl.core.errors import DeployctlError, NotFound
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
@@ -33,7 +34,7 @@ from deployctl.worker.server.claims import (
 )
 from deployctl.worker.server.run_fields import tell_pid
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import FINAL, end_before_claim, one, seconds, traced
+from deployctl.worker.server.runs import end_before_claim, one, seconds, traced
 
 T = TypeVar("T")
 Message: TypeAlias = RuntimeUpdate | Callable[[StateStore], None]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.decide import Action, DeleteJob, decide
 from deployctl.worker.control.executor import ActionExecutor, Message
@@ -35,7 +36,6 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import ACTIVE
 
 HANDS = 16
 TICK = 1.0

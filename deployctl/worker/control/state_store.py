@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from deployctl.api.states import ACTIVE
 from deployctl.worker.control.decide import Snapshot
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Run, RuntimeUpdate
 from deployctl.worker.server.claims import Proposal
-from deployctl.worker.server.runs import ACTIVE
 
 
 @dataclass(slots=True)

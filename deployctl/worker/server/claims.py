@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.states import PENDING, SCHEDULED
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
@@ -60,7 +62,7 @@ def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
 def claim(run: Run, owner: str, worker: str, transition: str) -> ApiCall[ProposalResult]:
     """Takes a scheduled run for this worker; the id of the new state is the attempt."""
     message = with_marker(f"Claimed by worker '{worker}'.", ClaimMarker(owner, name=run.name))
-    return propose(run, Proposal("PENDING", "Pending", message), transition)
+    return propose(run, Proposal(PENDING, "Pending", message), transition)
 
 
 def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalResult]:
@@ -68,7 +70,7 @@ def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalRe
     answer = yield from call(
         Request(
             "POST",
-            f"/flow_runs/{run.id}/set_state",
+            f"{paths.flow_run(run.id)}/set_state",
             {
                 "state": {
                     "type": proposal.type,
@@ -94,6 +96,6 @@ def _verdict(answer: Json, proposal: Proposal, transition: str) -> ProposalResul
     mine = (state.get("state_details") or {}).get("transition_id") == transition
     if answer["status"] == "ACCEPT" or (mine and state.get("type") == proposal.type):
         return ProposalResult(Answer.ACCEPTED, state, reason)
-    waits = answer["status"] == "WAIT" or state.get("type") == "SCHEDULED"
+    waits = answer["status"] == "WAIT" or state.get("type") == SCHEDULED
     later = waits and answer["status"] != "ABORT"
     return ProposalResult(Answer.LATER if later else Answer.ELSEWHERE, state, reason)

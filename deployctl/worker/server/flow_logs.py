@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from deployctl.api import paths
 from deployctl.api.calls import Request
 from deployctl.core.errors import (
     DeployctlError,
@@ -143,7 +144,7 @@ class FlowLogs:
         """
         while batch := self._buffer.take():
             try:
-                self._send(Request("POST", "/logs/", batch, about="logs of flow runs"))
+                self._send(Request("POST", paths.LOGS, batch, about="logs of flow runs"))
             except (Interrupted, Unreachable, ServerFault, Unauthorized):
                 self._buffer.give_back(batch)
                 return False

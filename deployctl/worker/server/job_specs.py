@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from deployctl.api import paths
 from deployctl.api.calls import Request, call
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
@@ -87,17 +88,17 @@ class JobSpecBuilder:
 
     def _subject(self, run: Run) -> JobSource:
         flow_run = self.offered.get(run.id) or run_inline(
-            call(Request("GET", f"/flow_runs/{run.id}", about=f"flow run '{run.name}'")),
+            call(Request("GET", paths.flow_run(run.id), about=f"flow run '{run.name}'")),
             self.session,
         )
         deployment = None
         if run.deployment:
             about = f"the deployment of flow run '{run.name}'"
-            deployment = self.shelf.get(f"/deployments/{run.deployment}", about)
+            deployment = self.shelf.get(paths.deployment(run.deployment), about)
         return JobSource(
             flow_run={**flow_run, "name": run.name},
             deployment=deployment,
-            flow=self.shelf.get(f"/flows/{run.flow}", f"the flow of flow run '{run.name}'"),
+            flow=self.shelf.get(paths.flow(run.flow), f"the flow of flow run '{run.name}'"),
             work_pool=self.pool,
             attempt=run.attempt,
             worker_name=self.worker,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from urllib.parse import quote
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.work_pools import pool_request, read_pool
 from deployctl.core.errors import Conflict, DeployctlError
 from deployctl.core.json_values import Json
 
@@ -32,11 +33,6 @@ class PoolState:
     unknown_queues: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     """All that there are."""
-
-
-def read_pool(name: str) -> ApiCall[Json]:
-    """The work pool as the server has it; None where it has none of that name."""
-    return (yield from call(_of(name, "GET", missing_ok=True)))
 
 
 def find_or_create(
@@ -76,7 +72,7 @@ def find_or_create(
     if not pool.get("base_job_template"):
         filled = template(pool["type"]) or {}
         body = {"base_job_template": filled}
-        yield from call(_of(name, "PATCH", body))
+        yield from call(pool_request(name, "PATCH", body))
         pool = {**pool, "base_job_template": filled}
     return pool
 
@@ -84,18 +80,20 @@ def find_or_create(
 def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:
     body = {"name": name, "type": type_, "base_job_template": template}
     try:
-        return (yield from call(Request("POST", "/work_pools/", body, about=f"work pool '{name}'")))
+        return (
+            yield from call(Request("POST", paths.WORK_POOLS, body, about=f"work pool '{name}'"))
+        )
     except Conflict:
-        return (yield from call(_of(name, "GET")))
+        return (yield from call(pool_request(name, "GET")))
 
 
 def look(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
     """The pool and what keeps runs from coming; None and `is_gone` where it was deleted."""
     pool, found = yield [
-        _of(name, "GET", missing_ok=True),
+        pool_request(name, "GET", missing_ok=True),
         Request(
             "POST",
-            f"/work_pools/{quote(name, safe='')}/queues/filter",
+            paths.listing(paths.work_queues(name)),
             {},
             about=f"the queues of work pool '{name}'",
             missing_ok=True,
@@ -154,18 +152,8 @@ def heartbeat(pool: str, worker: str, interval: float) -> ApiCall[None]:
     yield from call(
         Request(
             "POST",
-            f"/work_pools/{quote(pool, safe='')}/workers/heartbeat",
+            f"{paths.workers(pool)}heartbeat",
             {"name": worker, "heartbeat_interval_seconds": interval},
             about=f"worker '{worker}'",
         )
-    )
-
-
-def _of(name: str, method: str, body: Json = None, *, missing_ok: bool = False) -> Request:
-    return Request(
-        method,
-        f"/work_pools/{quote(name, safe='')}",
-        body,
-        about=f"work pool '{name}'",
-        missing_ok=missing_ok,
     )

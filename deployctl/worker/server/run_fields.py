@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.dialect import Dialect, Version
+from deployctl.api.states import PENDING
 from deployctl.core.errors import ApiError
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
@@ -42,11 +44,11 @@ def tell_waiting(
     the server would take back to PENDING; and the mark would take over a claim of somebody else. So
     only a run that is known as PENDING under a claim of ours is shown.
     """
-    if run.type != "PENDING" or not run.attempt or dialect.version < _RENAMES:
+    if run.type != PENDING or not run.attempt or dialect.version < _RENAMES:
         return None
     message = with_marker("The job waits for its start.", ClaimMarker(owner, run.attempt, run.name))
     try:
-        yield from propose(run, Proposal("PENDING", "InfrastructurePending", message), transition)
+        yield from propose(run, Proposal(PENDING, "InfrastructurePending", message), transition)
     except ApiError as error:
         return error
     return None
@@ -55,7 +57,7 @@ def tell_waiting(
 def _patch(run: Run, path: str, body: Mapping[str, str]) -> Request:
     return Request(
         "PATCH",
-        f"/flow_runs/{run.id}{path}",
+        f"{paths.flow_run(run.id)}{path}",
         dict(body),
         about=f"flow run '{run.name}'",
         missing_ok=True,

@@ -6,21 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from urllib.parse import quote
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.paging import PAGE
+from deployctl.api.states import ACTIVE, FINAL, PENDING
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import parse_marker
-
-PAGE = 200
-"""The most that the server gives at once (PREFECT_SERVER_API_DEFAULT_LIMIT)."""
-
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
-"""The types of states in which a run ought to have a job, or had one a moment ago."""
-
 
 _CLAIMED = "Pending"
 """The name of the state that a claim makes; workers of Prefect 3 rename it as the job proceeds."""
@@ -33,7 +26,7 @@ def run_of(flow_run: Json, owner: str) -> Run:
     """
     state = flow_run.get("state") or {}
     attempt, foreign, name = "", False, flow_run["name"]
-    if flow_run["state_type"] == "PENDING" and state:
+    if flow_run["state_type"] == PENDING and state:
         mark = parse_marker(state.get("message"))
         if mark and mark.owner == owner:
             attempt, name = mark.attempt or state["id"], mark.name or name
@@ -68,7 +61,7 @@ def due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]
     answer = yield from call(
         Request(
             "POST",
-            f"/work_pools/{quote(pool['name'], safe='')}/get_scheduled_flow_runs",
+            f"{paths.work_pool(pool['name'])}/get_scheduled_flow_runs",
             {"work_queue_names": list(queues), "scheduled_before": moment},
             about=f"the scheduled runs of work pool '{pool['name']}'",
         )
@@ -104,7 +97,7 @@ def by_ids(ids: Iterable[str], owner: str) -> ApiCall[list[Run]]:
 def one(run_id: str, owner: str) -> ApiCall[Run | None]:
     """A run as it is now; None if it was deleted."""
     answer = yield from call(
-        Request("GET", f"/flow_runs/{run_id}", about=f"flow run '{run_id}'", missing_ok=True)
+        Request("GET", paths.flow_run(run_id), about=f"flow run '{run_id}'", missing_ok=True)
     )
     return run_of(answer, owner) if answer else None
 
@@ -114,7 +107,7 @@ def history(run_id: str) -> ApiCall[list[Json]]:
     states = yield from call(
         Request(
             "GET",
-            f"/flow_run_states/?flow_run_id={run_id}",
+            paths.flow_run_states(run_id),
             about=f"the states of flow run '{run_id}'",
         )
     )
@@ -128,7 +121,7 @@ def traced(run: Run, owner: str) -> ApiCall[Run]:
     Later states do not carry the mark, but the server keeps all states of a run.
     """
     states = yield from history(run.id)
-    claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", _CLAIMED)]
+    claims = [s for s in states if (s["type"], s["name"]) == (PENDING, _CLAIMED)]
     mark = parse_marker(claims[-1].get("message")) if claims else None
     if mark is None or mark.owner != owner:
         return replace(run, foreign=True)
@@ -142,14 +135,14 @@ def end_before_claim(run: Run) -> ApiCall[Json]:
     worker had the same offer, and its job was quick. The claim's own time does not tell: it is when
     the server heard of it, and its database may have made it wait for the end.
     """
-    states = [state for state in (yield from history(run.id)) if state["type"] != "PENDING"]
+    states = [state for state in (yield from history(run.id)) if state["type"] != PENDING]
     return states[-1] if states and states[-1]["type"] in FINAL else None
 
 
 def _filter(flow_runs: Json, **more: Json) -> Request:
     return Request(
         "POST",
-        "/flow_runs/filter",
+        paths.listing(paths.FLOW_RUNS),
         {"flow_runs": flow_runs, "limit": PAGE, "sort": "ID_DESC", **more},
         about="the flow runs of the work pool",
     )

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from deployctl.api.calls import Request
+from deployctl.api.states import FINAL
 from deployctl.core.json_values import Json
-from deployctl.worker.server.runs import FINAL
 
 POOL = "pool"
 FLOW = "flow"

@@ -12,10 +12,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from deployctl.api.calls import Request
+from deployctl.api.states import FINAL
 from deployctl.core.errors import DeployctlError
 from deployctl.worker.model import Job, Phase
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
-from deployctl.worker.server.runs import FINAL
 from tests.unit.worker.simulated_server import Clock, Missing, Proposed, Server, judge
 from tests.unit.worker.simulated_worker import OWNER, Befalls, Cluster, Death, Event, Process
 

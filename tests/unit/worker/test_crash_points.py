@@ -10,7 +10,7 @@ import os
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployctl.worker.server.runs import FINAL
+from deployctl.api.states import FINAL
 from tests.unit.worker.simulated_worker import Event, Fault, Meanwhile
 from tests.unit.worker.simulation import World
 
