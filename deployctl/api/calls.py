@@ -24,10 +24,10 @@ class Request:
     path: str
     """Below the API URL, with a leading slash: `/deployments/filter`."""
     body: Json = None
-    repeat: bool = True
+    idempotent: bool = True
     """May be sent again when its answer was lost. Where it may not, the driver throws
-    `LostAnswer` into the talk, which looks at the server before it asks once more."""
-    about: str = ""
+    `LostResponse` into the talk, which looks at the server before it asks once more."""
+    subject: str = ""
     """What the user knows the object as (`deployment hello/daily`), for messages."""
     missing_ok: bool = False
     """A 404 is an answer, None, and not an error."""

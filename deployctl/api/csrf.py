@@ -45,7 +45,7 @@ class Csrf:
             if self.headers() == refused:
                 path = f"/csrf-token?client={self._client}"
                 try:
-                    answer = self._send(Request("GET", path, about="the CSRF token"))
+                    answer = self._send(Request("GET", path, subject="the CSRF token"))
                 except (NotFound, Rejected):
                     return False
                 self._token = str(answer["token"])

@@ -22,11 +22,11 @@ from deployctl.core.json_values import Json
 Version: TypeAlias = tuple[int, int, int]
 Operation: TypeAlias = Literal["create", "update"]
 
-OLDEST: Version = (2, 16, 0)
+OLDEST_SUPPORTED: Version = (2, 16, 0)
 """The first with a list of schedules; before, a deployment had one schedule and no id for it."""
-TESTED: Version = (2, 20, 0)
+OLDEST_TESTED: Version = (2, 20, 0)
 """The first that deployctl is tested with."""
-NEWEST: Version = (3, 8, 8)
+NEWEST_TESTED: Version = (3, 8, 8)
 """The last that deployctl is tested with."""
 
 _ALWAYS: Version = (0, 0, 0)
@@ -116,7 +116,7 @@ _ROUTES: Mapping[tuple[str, Operation], tuple[str, str]] = {
 class Dialect:
     """One server's way of speaking."""
 
-    version: Version = NEWEST
+    version: Version = NEWEST_TESTED
     cloud: bool = False
     own: Mapping[tuple[str, Operation], frozenset[str]] = field(default_factory=dict, hash=False)
     """What the server's own schema says, where it was read."""
@@ -151,7 +151,7 @@ class Dialect:
             name for name, row in rows.items() if row.since <= self.version < row.until
         )
 
-    def takes(self, kind: str, name: str, op: Operation = "create") -> bool:
+    def accepts(self, kind: str, name: str, op: Operation = "create") -> bool:
         """Whether the server takes the field `name` for an operation on a kind of object."""
         return name in self.fields(kind, op)
 
@@ -167,11 +167,11 @@ def detect(cloud: bool = False) -> ApiCall[Dialect]:
     """
     if cloud:
         return CLOUD
-    answer = yield from call(Request("GET", "/admin/version", about="the server's version"))
-    return dialect_of(answer)
+    answer = yield from call(Request("GET", "/admin/version", subject="the server's version"))
+    return parse_dialect(answer)
 
 
-def dialect_of(text: Json) -> Dialect:
+def parse_dialect(text: Json) -> Dialect:
     """The dialect of a version such as "3.8.8", "3.0.0rc1" or "2.20.26+1.gabc"."""
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text) if isinstance(text, str) else None
     if match is None:
@@ -180,28 +180,29 @@ def dialect_of(text: Json) -> Dialect:
             help="PREFECT_API_URL has to be the address of a Prefect API; it usually ends in /api.",
         )
     version = (int(match[1]), int(match[2]), int(match[3] or 0))
-    if version < OLDEST:
+    if version < OLDEST_SUPPORTED:
         raise ApiError(
             f"the server is Prefect {text}, which is too old for deployctl",
-            help=f"deployctl needs {_show(OLDEST)} or newer and is tested with {_show(TESTED)}.",
+            help=f"deployctl needs {_show(OLDEST_SUPPORTED)} or newer, and is tested with "
+            f"{_show(OLDEST_TESTED)} and newer.",
         )
     return Dialect(version)
 
 
-def check(dialect: Dialect, report: Report) -> None:
+def warn_if_untested(dialect: Dialect, report: Report) -> None:
     """Warns about a server that deployctl can talk to and is not tested with."""
-    if dialect.version < TESTED:
+    if dialect.version < OLDEST_TESTED:
         report.warning(
             "DC501",
-            f"the server is {dialect}, and deployctl is tested with {_show(TESTED)} and newer",
+            f"the server is {dialect}; deployctl is tested with {_show(OLDEST_TESTED)} and newer",
             help="Upgrade the server, or look at the plan with care.",
         )
 
 
-def refined(dialect: Dialect) -> ApiCall[Dialect]:
+def fetch_refined(dialect: Dialect) -> ApiCall[Dialect]:
     """Reads the server's own schema; a server that hides it leaves the dialect as it is."""
     document = yield from call(
-        Request("GET", "/openapi.json", about="the server's schema", missing_ok=True)
+        Request("GET", "/openapi.json", subject="the server's schema", missing_ok=True)
     )
     return refine(dialect, document)
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class CallResult(Generic[T]):
     """How a talk ended: with a value, with an error, or never begun."""
 
     value: T | None = None
@@ -36,7 +36,7 @@ class Outcome(Generic[T]):
         return self.started and self.error is None
 
 
-NOT_STARTED: Outcome[Any] = Outcome(started=False)
+NOT_STARTED: CallResult[Any] = CallResult(started=False)
 
 
 def run(talk: ApiCall[T], session: Session) -> T:
@@ -79,7 +79,7 @@ def _sent(session: Session, request: Request) -> Future[Json]:
     return future
 
 
-def begin(talk: ApiCall[T], session: Session) -> Future[T]:
+def run_in_background(talk: ApiCall[T], session: Session) -> Future[T]:
     """Holds a talk beside whatever the caller does meanwhile; the future gives its result."""
     with_one = ThreadPoolExecutor(1, "talk")
     future = with_one.submit(run, talk, session)
@@ -90,8 +90,8 @@ def begin(talk: ApiCall[T], session: Session) -> Future[T]:
 def run_all(
     talks: Mapping[K, ApiCall[T]],
     session: Session,
-    on_done: Callable[[K, Outcome[T]], None] = lambda _key, _outcome: None,
-) -> dict[K, Outcome[T]]:
+    on_done: Callable[[K, CallResult[T]], None] = lambda _key, _outcome: None,
+) -> dict[K, CallResult[T]]:
     """Holds many talks at once, each apart from the others, and gives the outcome of each.
 
     Talks begin in the order of `talks`. When a stop is asked for, those under way are finished
@@ -101,7 +101,7 @@ def run_all(
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
         floor = _Floor(session, pool, on_done)
         for key, talk in talks.items():
-            if session.stop.asked:
+            if session.cancellation.is_cancelled:
                 talk.close()
                 floor.end(key, NOT_STARTED)
             else:
@@ -128,9 +128,9 @@ class _Floor(Generic[K, T]):
         self,
         session: Session,
         pool: ThreadPoolExecutor,
-        on_done: Callable[[K, Outcome[T]], None],
+        on_done: Callable[[K, CallResult[T]], None],
     ) -> None:
-        self.outcomes: dict[K, Outcome[T]] = {}
+        self.outcomes: dict[K, CallResult[T]] = {}
         self._session = session
         self._pool = pool
         self._on_done = on_done
@@ -151,7 +151,7 @@ class _Floor(Generic[K, T]):
             if not held.missing:
                 self._go_on(held, *_gather(held.pending))
 
-    def end(self, key: K, outcome: Outcome[T]) -> None:
+    def end(self, key: K, outcome: CallResult[T]) -> None:
         """Takes note of how a talk ended."""
         self.outcomes[key] = outcome
         self._on_done(key, outcome)
@@ -164,9 +164,9 @@ class _Floor(Generic[K, T]):
             while not batch:
                 batch = held.talk.send([])
         except StopIteration as stop:
-            outcome: Outcome[T] = Outcome(stop.value)
+            outcome: CallResult[T] = CallResult(stop.value)
         except DeployctlError as failed:
-            outcome = Outcome(error=failed)
+            outcome = CallResult(error=failed)
         else:
             self._ask(held, batch)
             return

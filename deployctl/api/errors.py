@@ -11,18 +11,18 @@ from collections.abc import Iterator
 
 from deployctl.api.calls import Request
 from deployctl.api.settings import Settings
-from deployctl.clients.http import Answer, NoAnswer
+from deployctl.clients.http import NoResponse, Response
 from deployctl.core.errors import (
     ApiError,
     Conflict,
-    LostAnswer,
+    LostResponse,
     NotFound,
     Rejected,
-    ServerFault,
+    ServerError,
     Unauthorized,
     Unreachable,
 )
-from deployctl.core.json_values import Json, JsonPath, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.core.redact import redact
 
 _VALUES = ("job_variables", "infra_overrides", "parameters", "value", "data")
@@ -31,7 +31,9 @@ _VALUES = ("job_variables", "infra_overrides", "parameters", "value", "data")
 _MOST_FIELDS = 5
 
 
-def fault(request: Request, answer: Answer, settings: Settings, *, greeted: bool) -> ApiError:
+def response_error(
+    request: Request, answer: Response, settings: Settings, *, greeted: bool
+) -> ApiError:
     """The error for an answer of status 400 and above, or for a page where JSON should be.
 
     `greeted`: whether the server behaved like a Prefect API before.
@@ -58,14 +60,14 @@ def fault(request: Request, answer: Answer, settings: Settings, *, greeted: bool
         return Conflict(f"{about}: in conflict with what is there{reason}", status=status)
     if status < 500 and status not in (408, 429):
         return Rejected(f"{about}: not accepted by the server{reason}", status=status)
-    return ServerFault(
+    return ServerError(
         f"{about}: {_server(settings)} failed with status {status}, again and again{reason}",
         help="Its log says why.",
         status=status,
     )
 
 
-def silence(lost: NoAnswer, settings: Settings) -> ApiError:
+def unreachable_error(lost: NoResponse, settings: Settings) -> ApiError:
     """The error for a request that got no answer, after all tries."""
     return Unreachable(
         f"{_server(settings)} cannot be reached: {redact(lost.reason)}",
@@ -73,32 +75,34 @@ def silence(lost: NoAnswer, settings: Settings) -> ApiError:
     )
 
 
-def lost_answer(request: Request, result: Answer | NoAnswer, settings: Settings) -> ApiError:
+def lost_response_error(
+    request: Request, result: Response | NoResponse, settings: Settings
+) -> ApiError:
     """The error for a request that must not be repeated and may have been carried out."""
-    if isinstance(result, Answer):
+    if isinstance(result, Response):
         why = f"{_server(settings)} failed with status {result.status}"
-        return LostAnswer(f"{_about(request)}: sent, but {why}", status=result.status)
-    return LostAnswer(f"{_about(request)}: sent, but {redact(result.reason)}")
+        return LostResponse(f"{_about(request)}: sent, but {why}", status=result.status)
+    return LostResponse(f"{_about(request)}: sent, but {redact(result.reason)}")
 
 
 def _about(request: Request) -> str:
-    return request.about or f"{request.method} {request.path}"
+    return request.subject or f"{request.method} {request.path}"
 
 
 def _server(settings: Settings) -> str:
     return f"the server at '{redact(settings.api_url)}'"
 
 
-def _is_stranger(answer: Answer, greeted: bool) -> bool:
+def _is_stranger(answer: Response, greeted: bool) -> bool:
     """Whether this comes from something else than a Prefect API: a page, or an unknown route."""
-    if answer.is_page:
+    if answer.is_html:
         return answer.status < 400 or answer.status in (404, 405)
     detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
     known = isinstance(detail, str) and detail not in ("Not Found", "Method Not Allowed")
     return not greeted and answer.status in (404, 405) and not known
 
 
-def _not_an_api(answer: Answer, settings: Settings) -> ApiError:
+def _not_an_api(answer: Response, settings: Settings) -> ApiError:
     url = redact(settings.api_url)
     missing = not settings.api_url.endswith("/api")
     return NotFound(
@@ -119,7 +123,7 @@ def _credentials(settings: Settings) -> str:
     return "None were sent: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
 
 
-def _forbidden(answer: Answer) -> str | None:
+def _forbidden(answer: Response) -> str | None:
     if "CSRF" in str(answer.body):
         return "Set PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=true."
     return None
@@ -150,7 +154,7 @@ def _one(detail: Json) -> str:
         for part in detail.get("loc", ())[1:]
         if isinstance(part, int) or re.fullmatch(r"[a-z_0-9]+", str(part))
     )
-    return f"'{show_path(path)}': {message}" if path else message
+    return f"'{format_path(path)}': {message}" if path else message
 
 
 def _without_values(text: str, body: Json) -> str:

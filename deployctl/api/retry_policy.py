@@ -20,8 +20,8 @@ from datetime import datetime
 from enum import Enum, auto
 
 from deployctl.api.calls import Request
-from deployctl.clients.http import Answer, NoAnswer
-from deployctl.core.retry import asked_wait
+from deployctl.clients.http import NoResponse, Response
+from deployctl.core.retry import parse_retry_after
 
 
 class RetryDecision(Enum):
@@ -39,18 +39,18 @@ class RetryDecision(Enum):
 
 
 def classify(
-    request: Request, result: Answer | NoAnswer, extra_codes: Collection[int] = ()
+    request: Request, result: Response | NoResponse, extra_codes: Collection[int] = ()
 ) -> RetryDecision:
     """The table above; `extra_codes` are further statuses that the user wants to be retried."""
-    uncertain = RetryDecision.AGAIN if request.repeat else RetryDecision.LOST
-    if isinstance(result, NoAnswer):
-        if result.hopeless:
+    uncertain = RetryDecision.AGAIN if request.idempotent else RetryDecision.LOST
+    if isinstance(result, NoResponse):
+        if result.permanent:
             return RetryDecision.OVER
         return uncertain if result.sent else RetryDecision.AGAIN
     status = result.status
-    if status < 400 and not result.is_page:
+    if status < 400 and not result.is_html:
         return RetryDecision.DONE
-    if status == 404 and request.missing_ok and not result.is_page:
+    if status == 404 and request.missing_ok and not result.is_html:
         return RetryDecision.DONE
     if status == 403 and "CSRF token" in str(result.body):
         return RetryDecision.TOKEN
@@ -61,11 +61,11 @@ def classify(
     return RetryDecision.AGAIN if status in extra_codes else RetryDecision.OVER
 
 
-def under_maintenance(answer: Answer) -> bool:
+def under_maintenance(answer: Response) -> bool:
     """Whether the server asks everybody to wait, however long it takes."""
     return answer.headers.get("prefect-maintenance") == "true"
 
 
-def retry_after(answer: Answer, now: datetime) -> float | None:
+def retry_after(answer: Response, now: datetime) -> float | None:
     """Seconds that the server wants us to wait: `Retry-After` as a number or as a date."""
-    return asked_wait(answer.headers.get("retry-after", ""), now)
+    return parse_retry_after(answer.headers.get("retry-after", ""), now)

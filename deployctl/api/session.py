@@ -19,10 +19,16 @@ from deployctl import __version__
 from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.csrf import Csrf
-from deployctl.api.errors import fault, lost_answer, silence
+from deployctl.api.errors import lost_response_error, response_error, unreachable_error
 from deployctl.api.retry_policy import RetryDecision, classify, retry_after, under_maintenance
 from deployctl.api.settings import Settings
-from deployctl.clients.http import Answer, Connection, Http, NoAnswer, NotJson
+from deployctl.clients.http import (
+    ConnectionOptions,
+    HttpClient,
+    NoResponse,
+    NotSerializable,
+    Response,
+)
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.clock import ServerClock
 from deployctl.core.errors import ApiError, Rejected, Unreachable
@@ -52,28 +58,28 @@ class Session:
         *,
         concurrency: int = 16,
         progress: Progress | None = None,
-        stop: CancellationToken | None = None,
+        cancellation: CancellationToken | None = None,
         wait: Callable[[float], bool] | None = None,
         server_clock: ServerClock | None = None,
         writes: ConcurrencyLimiter | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: random.Random | None = None,
-        network: Callable[[Connection], Http] = Http,
+        network: Callable[[ConnectionOptions], HttpClient] = HttpClient,
     ) -> None:
         """Connects to nothing yet; raises SettingsError where no server is set.
 
-        `stop` ends waits and begins nothing new; `server_clock` is set by every answer, and
+        `cancellation` ends waits and begins nothing new; `server_clock` is set by every answer, and
         `writes` lets writes through: sessions with the same server may share both; `wait`, `clock`
         and `draw` are time and chance, and `network` opens the way to the server: all for tests.
         """
         self.settings = settings
         self.concurrency = concurrency
-        self.stop = CancellationToken() if stop is None else stop
+        self.cancellation = CancellationToken() if cancellation is None else cancellation
         self._progress = progress or NullProgress()
-        self._wait = wait or self.stop.wait
+        self._wait = wait or self.cancellation.wait
         self._clock = clock
         self._draw = draw or random.Random()
-        connection = Connection(
+        connection = ConnectionOptions(
             settings.server_url(),
             headers(settings),
             timeout=settings.request_timeout,
@@ -89,7 +95,7 @@ class Session:
         self._writes = ConcurrencyLimiter(_FIRST_WRITES, concurrency) if writes is None else writes
         self._reached = False
         self._greeted = False
-        self.server_time = server_clock or ServerClock()
+        self.server_clock = server_clock or ServerClock()
         """The time by the server's clock, as far as its answers have told."""
 
     def __enter__(self) -> Session:
@@ -107,18 +113,18 @@ class Session:
 
         `finish`: send it although a stop was asked for, because it completes what is half done.
 
-        Raises Interrupted when a stop was asked for; LostAnswer when the request must not be
+        Raises Interrupted when a stop was asked for; LostResponse when the request must not be
         repeated and nobody knows what became of it; else the ApiError that fits.
         """
         if not finish:
-            self.stop.check()
-        waits = _Waits(self.settings, self._draw, self.server_time)
+            self.cancellation.raise_if_cancelled()
+        waits = _Waits(self.settings, self._draw, self.server_clock)
         tokens = 0
         while True:
             token = {} if request.method == "GET" else self._csrf.headers()
             result, crowded = self._attempt(request, token)
             verdict = classify(request, result, self.settings.retry_extra_codes)
-            if isinstance(result, Answer) and verdict is RetryDecision.DONE:
+            if isinstance(result, Response) and verdict is RetryDecision.DONE:
                 self._greeted = self._greeted or result.status < 400
                 return result.body if result.status < 400 else None
             if verdict is RetryDecision.TOKEN and tokens < _TOKENS and self._csrf.renew(token):
@@ -139,66 +145,66 @@ class Session:
         """
         end = self._clock() + seconds
         probe = Request("GET", "/health")
-        self._progress.phase(f"waiting for {self.settings.shown_url}")
+        self._progress.phase(f"waiting for {self.settings.display_url}")
         while True:
-            self.stop.check()
+            self.cancellation.raise_if_cancelled()
             result, _ = self._attempt(probe, {})
-            if isinstance(result, Answer) and result.status == 200 and not result.is_page:
+            if isinstance(result, Response) and result.status == 200 and not result.is_html:
                 return
-            if classify(probe, result) is RetryDecision.OVER and isinstance(result, NoAnswer):
-                raise silence(result, self.settings) from result
+            if classify(probe, result) is RetryDecision.OVER and isinstance(result, NoResponse):
+                raise unreachable_error(result, self.settings) from result
             if self._clock() >= end:
                 raise self._not_ready(result) from _cause(result)
             self._wait(min(1.0, max(0.05, end - self._clock())))
 
     def _attempt(
         self, request: Request, token: Mapping[str, str]
-    ) -> tuple[Answer | NoAnswer, bool]:
+    ) -> tuple[Response | NoResponse, bool]:
         """One try: what came of it, and whether it was refused because others of ours crowd it."""
         gate = self._reads if _is_read(request) else self._writes
         with gate.passing(lambda: self._wait(0.0)) as turn:
             try:
                 result = self._http.send(request.method, request.path, request.body, token)
-            except NoAnswer as lost:
+            except NoResponse as lost:
                 if lost.sent:
                     gate.refused(turn)
                 return lost, False
-            except NotJson as error:
+            except NotSerializable as error:
                 raise Rejected(
-                    f"{request.about or request.path}: holds a value that JSON cannot say"
+                    f"{request.subject or request.path}: holds a value that JSON cannot say"
                 ) from error
         self._reached = True
-        self.server_time.hear(result.headers.get("date", ""))
+        self.server_clock.observe(result.headers.get("date", ""))
         if classify(request, result) is RetryDecision.BUSY:
             return result, gate.refused(turn)
         gate.served()
         return result, False
 
-    def _pause(self, result: Answer | NoAnswer, seconds: float) -> None:
+    def _pause(self, result: Response | NoResponse, seconds: float) -> None:
         """Waits, and tells why if it is not just for a moment. Raises Interrupted on a stop."""
-        if isinstance(result, NoAnswer):
+        if isinstance(result, NoResponse):
             why = result.reason
         else:
             why = "under maintenance" if under_maintenance(result) else f"status {result.status}"
         if seconds >= 1:
-            text = f"{self.settings.shown_url}: {why}; trying again in {seconds:.0f} s"
+            text = f"{self.settings.display_url}: {why}; trying again in {seconds:.0f} s"
             self._progress.output("server", text)
-        if self.stop.asked or self._wait(seconds):
-            raise self.stop.interrupted()
+        if self.cancellation.is_cancelled or self._wait(seconds):
+            raise self.cancellation.interrupted()
 
     def _error(
-        self, request: Request, result: Answer | NoAnswer, verdict: RetryDecision
+        self, request: Request, result: Response | NoResponse, verdict: RetryDecision
     ) -> ApiError:
         if verdict is RetryDecision.LOST:
-            return lost_answer(request, result, self.settings)
-        if isinstance(result, NoAnswer):
-            return silence(result, self.settings)
-        return fault(request, result, self.settings, greeted=self._greeted)
+            return lost_response_error(request, result, self.settings)
+        if isinstance(result, NoResponse):
+            return unreachable_error(result, self.settings)
+        return response_error(request, result, self.settings, greeted=self._greeted)
 
-    def _not_ready(self, result: Answer | NoAnswer) -> ApiError:
-        if isinstance(result, NoAnswer):
-            return silence(result, self.settings)
-        url = self.settings.shown_url
+    def _not_ready(self, result: Response | NoResponse) -> ApiError:
+        if isinstance(result, NoResponse):
+            return unreachable_error(result, self.settings)
+        url = self.settings.display_url
         return Unreachable(
             f"the server at '{url}' is not healthy (status {result.status})",
             status=result.status,
@@ -238,25 +244,25 @@ class _Waits:
         self._gone = Backoff(tries, first=1.0, jitter=min(1.0, self._jitter)).waits(draw)
         self._unknown = Backoff(min(3, tries), first=0.3).waits(draw)
 
-    def next(self, result: Answer | NoAnswer, *, reached: bool, crowded: bool) -> float | None:
+    def next(self, result: Response | NoResponse, *, reached: bool, crowded: bool) -> float | None:
         """Seconds until the next try, or None when it is time to give up.
 
         A server that has never answered in this process is given up within seconds: its address is
         probably wrong. Maintenance, and refusals that are our own crowd's doing, cost no try.
         """
         now = datetime.fromtimestamp(self._now(), UTC)
-        asked = retry_after(result, now) if isinstance(result, Answer) else None
+        asked = retry_after(result, now) if isinstance(result, Response) else None
         if asked is not None:
             asked *= self._draw.uniform(1, 1 + self._jitter)
-        if isinstance(result, Answer) and under_maintenance(result):
+        if isinstance(result, Response) and under_maintenance(result):
             return _MAINTENANCE_WAIT if asked is None else asked
         if crowded:
             return asked if asked is not None else self._draw.uniform(0.01, 0.1)
         wait = next(self._series(result, reached), None)
         return wait if wait is None or asked is None else asked
 
-    def _series(self, result: Answer | NoAnswer, reached: bool) -> Iterator[float]:
-        if isinstance(result, Answer):
+    def _series(self, result: Response | NoResponse, reached: bool) -> Iterator[float]:
+        if isinstance(result, Response):
             return self._failing
         return self._gone if reached else self._unknown
 
@@ -265,5 +271,5 @@ def _is_read(request: Request) -> bool:
     return request.method == "GET" or bool(_READ.search(request.path))
 
 
-def _cause(result: Answer | NoAnswer) -> NoAnswer | None:
-    return result if isinstance(result, NoAnswer) else None
+def _cause(result: Response | NoResponse) -> NoResponse | None:
+    return result if isinstance(result, NoResponse) else None

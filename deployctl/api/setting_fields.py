@@ -45,7 +45,7 @@ class SettingValues:
     """Field → where its value came from."""
 
 
-def read(
+def read_settings(
     names: Iterable[SettingField], places: Sequence[Source], flags: Mapping[str, Json] | None = None
 ) -> SettingValues:
     """Looks every setting of a table up: in `flags` (field → value, None: not given), in `places`.

@@ -48,7 +48,9 @@ class Source:
         return f"'{key}' in {self.label}"
 
 
-def sources(environ: Mapping[str, str], folder: Path, profile: str | None) -> tuple[Source, ...]:
+def find_sources(
+    environ: Mapping[str, str], folder: Path, profile: str | None
+) -> tuple[Source, ...]:
     """Every place that is there, the first to be asked first.
 
     `profile` overrides PREFECT_PROFILE and the profile that `profiles.toml` calls active. Raises

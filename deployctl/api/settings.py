@@ -20,12 +20,12 @@ from deployctl.api.setting_fields import (
     header_text,
     headers,
     number,
-    read,
+    read_settings,
     seconds,
     text,
     url,
 )
-from deployctl.api.setting_sources import sources
+from deployctl.api.setting_sources import find_sources
 from deployctl.core import redact
 from deployctl.core.errors import SettingsError
 from deployctl.core.json_values import Json
@@ -63,7 +63,7 @@ class Settings:
         return self.api_url.startswith(self.cloud_api_url)
 
     @property
-    def shown_url(self) -> str:
+    def display_url(self) -> str:
         """The API URL without credentials."""
         return redact.redact(self.api_url)
 
@@ -96,22 +96,22 @@ def load_settings(
     profile to use instead of the active one. Raises SettingsError that names the source of what is
     wrong. Secrets among the values are remembered, so that they are never shown.
     """
-    found = read(NAMES, sources(environ, folder, profile), flags)
+    found = read_settings(SETTING_FIELDS, find_sources(environ, folder, profile), flags)
     settings = Settings(**found.values, sources=found.sources)
     _remember(settings)
     return settings
 
 
 def _remember(settings: Settings) -> None:
-    redact.remember([settings.api_key, settings.auth_string])
+    redact.register_secrets([settings.api_key, settings.auth_string])
     if settings.auth_string:
-        redact.remember([settings.auth_string.partition(":")[2]])
+        redact.register_secrets([settings.auth_string.partition(":")[2]])
     for name, value in settings.custom_headers.items():
         if redact.is_secret_name(name.replace("-", "_")) or name.lower() == "cookie":
-            redact.remember([value, value.rpartition(" ")[2]])
+            redact.register_secrets([value, value.rpartition(" ")[2]])
 
 
-NAMES: tuple[SettingField, ...] = (
+SETTING_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "api_url",
         ("api", "url"),

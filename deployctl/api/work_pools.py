@@ -5,14 +5,14 @@ from __future__ import annotations
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import pages
-from deployctl.core.errors import Conflict, LostAnswer
+from deployctl.core.errors import Conflict, LostResponse
 from deployctl.core.json_values import Json
 
 
 def pool_request(name: str, method: str, body: Json = None, *, missing_ok: bool = False) -> Request:
     """A request for one work pool."""
     about = f"work pool '{name}'"
-    return Request(method, paths.work_pool(name), body, about=about, missing_ok=missing_ok)
+    return Request(method, paths.work_pool(name), body, subject=about, missing_ok=missing_ok)
 
 
 def read_pool(name: str) -> ApiCall[Json]:
@@ -42,10 +42,10 @@ def create_named(path: str, body: Json, about: str) -> ApiCall[None]:
     If the answer is lost, the request is sent again: a conflict then means that the first try
     created the object.
     """
-    request = Request("POST", path, body, repeat=False, about=about)
+    request = Request("POST", path, body, idempotent=False, subject=about)
     try:
         yield [request]
-    except LostAnswer:
+    except LostResponse:
         try:
             yield [request]
         except Conflict:

@@ -47,5 +47,5 @@ def deploy(
                 write(human.plan(now.outcome()))
             for each in prepared:
                 now.results += use_case.deploy(each, opened, now.report, now.narrator, now.tell)
-            if stop.asked and any(result.reason for result in now.results):
+            if stop.is_cancelled and any(result.reason for result in now.results):
                 now.error = stop.interrupted()

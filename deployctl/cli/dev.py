@@ -47,7 +47,7 @@ def dev(
     from deployctl.cli.command import run_command
     from deployctl.cli.exit import Exit
     from deployctl.cli.signals import stopping
-    from deployctl.flows.imported import project_python
+    from deployctl.flows.importer import project_python
 
     with (
         run_command(
@@ -63,7 +63,7 @@ def dev(
         with local_server(program, port, home, os.environ, stop) as url:
             settings = Settings(api_url=url)
             now.target = url
-            with Session(settings, progress=now.narrator, stop=stop) as opened:
+            with Session(settings, progress=now.narrator, cancellation=stop) as opened:
                 pools = _deploy(now, loaded, opened)
                 if now.exit_code():
                     return
@@ -132,14 +132,14 @@ def _workers(
         try:
             run_worker(options, around, journal, stop)
         finally:
-            stop.request()
+            stop.cancel()
 
     with ThreadPoolExecutor(max(1, len(pools)), "worker") as threads:
         working = [threads.submit(serve, pool) for pool in pools]
         try:
             yield
         finally:
-            stop.request()
+            stop.cancel()
             for each in working:
                 each.result()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from deployctl.cli.console import OutputError, write
 from deployctl.core.json_values import Json
-from deployctl.core.redact import masked, redact
+from deployctl.core.redact import mask_secrets, redact
 from deployctl.worker.event_log import PRINTED, Level
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LineJournal:
         """Writes a line, without secrets; see `Journal`."""
         if _WEIGHT[level] < _WEIGHT[self.level]:
             return
-        entry = Entry(self._clock(), level, event, redact(message), masked(facts))
+        entry = Entry(self._clock(), level, event, redact(message), mask_secrets(facts))
         with self._lock:
             try:
                 self._put(entry)

@@ -38,7 +38,9 @@ DEFAULT_FILE = Path("prefect.yaml")
 
 def load_all(now: CommandContext, order: LoadOptions, files: list[Path]) -> list[LoadedProject]:
     """Reads every file. Ends the command if anything that was found forbids to go on."""
-    redact.remember(value for name, value in os.environ.items() if redact.is_secret_name(name))
+    redact.register_secrets(
+        value for name, value in os.environ.items() if redact.is_secret_name(name)
+    )
     loaded = []
     for path in files or [DEFAULT_FILE]:
         now.sources[str(path)] = _text(path)
@@ -108,7 +110,7 @@ def building(
     elif not any(each.makes_images for each in loaded):
         yield BuildPlan()
     else:
-        with making_of(now, imaging, lambda: opened, opened.stop) as images:
+        with making_of(now, imaging, lambda: opened, opened.cancellation) as images:
             yield BuildPlan(maker=images, look=look, pin=imaging.pin)
 
 

@@ -37,12 +37,12 @@ def session(
     with (
         nullcontext(heard) if heard else signals(now) as stop,
         Session(
-            settings, concurrency=connecting.concurrency, progress=now.narrator, stop=stop
+            settings, concurrency=connecting.concurrency, progress=now.narrator, cancellation=stop
         ) as opened,
     ):
         if connecting.wait_for_api is not None:
             opened.wait_for_api(connecting.wait_for_api)
-        now.target = settings.shown_url
+        now.target = settings.display_url
         yield opened, stop
 
 

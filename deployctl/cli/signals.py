@@ -43,10 +43,10 @@ def stopping(notice: Callable[[str], None]) -> Iterator[CancellationToken]:
         now = time.monotonic()
         if asked is None:
             asked = now
-            _thread.start_new_thread(stop.request, (number,))
+            _thread.start_new_thread(stop.cancel, (number,))
             notice("stopping: no more is begun; once more, a second later, ends at once")
         elif number != signal.SIGHUP and now - asked >= ECHO:
-            for group in tuple(stop.groups):
+            for group in tuple(stop.process_groups):
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
             sys.stderr.flush()

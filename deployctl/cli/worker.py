@@ -114,7 +114,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run what a work pool schedules, until it is asked to stop."""
-    from deployctl.api.setting_sources import sources
+    from deployctl.api.setting_sources import find_sources
     from deployctl.api.settings import load_settings
     from deployctl.app.worker.startup import WorkerContext, run_worker
     from deployctl.cli.event_log import open_journal
@@ -132,7 +132,7 @@ def worker(
         flags = {"prefetch_seconds": working.prefetch_seconds}
         settings = load_worker_settings(os.environ, here, flags=flags, profile=profile)
         journal.level = settings.logging_level
-        places = sources(os.environ, here, profile)
+        places = find_sources(os.environ, here, profile)
         run_worker(options, WorkerContext(server, settings, os.environ, places), journal, stop)
 
 

@@ -52,7 +52,7 @@ def read_checkout(folder: Path) -> Checkout | None:
         return None
     sha, _, message = commit.partition("\n")
     first_line = message.strip().partition("\n")[0]
-    return Checkout(sha, first_line, branch, redact.without_user(url))
+    return Checkout(sha, first_line, branch, redact.strip_userinfo(url))
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -111,7 +111,7 @@ def _alone(folder: Path, stop: CancellationToken) -> Iterator[None]:
                 break
             except BlockingIOError:
                 stop.wait(_SECONDS_BETWEEN_LOOKS)
-                stop.check()
+                stop.raise_if_cancelled()
         yield
     finally:
         os.close(descriptor)
@@ -136,7 +136,7 @@ class _Git:
             cwd=folder,
             env={**self._env, "GIT_CEILING_DIRECTORIES": str(folder.parent)},
             timeout=None,
-            stop=self._stop,
+            cancellation=self._stop,
         )
         if done.returncode:
             last = "\n".join(done.stderr.strip().splitlines()[-5:])
@@ -146,9 +146,9 @@ class _Git:
     def update(self, folder: Path) -> None:
         """Brings a checkout up to date."""
         there = self.run(folder, "config", "--local", "--get", "remote.origin.url").strip()
-        if redact.without_user(there) != redact.without_user(self._remote.url):
+        if redact.strip_userinfo(there) != redact.strip_userinfo(self._remote.url):
             raise ProgramError(
-                f"'{folder}' is a checkout of '{redact.without_user(there)}'",
+                f"'{folder}' is a checkout of '{redact.strip_userinfo(there)}'",
                 help="name another folder: 'clone_directory_name'",
             )
         self.fetch(folder, self._remote.commit or self._remote.branch or "HEAD")

@@ -1,6 +1,6 @@
 """HTTP, as little of it as the Prefect API needs, and the only place that knows httpx.
 
-Whatever can go wrong between here and an answer becomes one `NoAnswer`, which says whether the
+Whatever can go wrong between here and an answer becomes one `NoResponse`, which says whether the
 request may have reached the server: that decides whether it may be sent again.
 
 Importing httpx costs some 80 ms, and a TLS context with all root certificates up to 200 ms: so
@@ -32,7 +32,7 @@ answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionOptions:
     """How to reach a server."""
 
     url: str
@@ -53,7 +53,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What the server said. Header names are lower case; a body that is not JSON is None."""
 
     status: int
@@ -61,12 +61,12 @@ class Answer:
     body: Json
 
     @property
-    def is_page(self) -> bool:
+    def is_html(self) -> bool:
         """Whether this is a web page and not an answer of an API."""
         return self.headers.get("content-type", "").startswith("text/html")
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """A request got no answer; the message says why, without naming the server."""
 
     def __init__(
@@ -74,23 +74,23 @@ class NoAnswer(Exception):
         reason: str,
         *,
         sent: bool,
-        hopeless: bool = False,
+        permanent: bool = False,
         help: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.sent = sent
         """The server may have got the request, and may have carried it out."""
-        self.hopeless = hopeless
+        self.permanent = permanent
         """Trying again changes nothing."""
         self.help = help
 
 
-class NotJson(ValueError):
+class NotSerializable(ValueError):
     """A body holds what JSON cannot say: NaN, infinity, half a surrogate pair."""
 
 
-class Http:
+class HttpClient:
     """A client that many threads may use.
 
     With HTTP/1.1 they share one pool of connections. With HTTP/2 each request borrows a client
@@ -98,7 +98,7 @@ class Http:
     """
 
     def __init__(
-        self, connection: Connection, *, transport: httpx.BaseTransport | None = None
+        self, connection: ConnectionOptions, *, transport: httpx.BaseTransport | None = None
     ) -> None:
         """Opens nothing yet. `transport` stands in for the network."""
         self._connection = connection
@@ -110,11 +110,11 @@ class Http:
 
     def send(
         self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> Response:
         """One request, one answer of whatever status.
 
-        Raises NoAnswer; NotJson for the body; SettingsError where certificates or a proxy that the
-        environment names cannot be used.
+        Raises NoResponse; NotSerializable for the body; SettingsError where certificates or a proxy
+        that the environment names cannot be used.
         """
         import httpx
 
@@ -127,12 +127,12 @@ class Http:
             with self._borrowed() as client:
                 response = client.request(method, url, content=content, headers=sent)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate(error, self._connection) from error
+            raise translate_error(error, self._connection) from error
         del response.stream  # it and the response hold each other, and both bodies, as garbage
         if response.history and response.request.method != method:
             raise _redirected(str(response.url))
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, lower, _decode(response.content))
+        return Response(response.status_code, lower, _decode(response.content))
 
     def close(self) -> None:
         """Closes every connection."""
@@ -164,7 +164,7 @@ class Http:
 
 
 def open_client(
-    wanted: Connection,
+    wanted: ConnectionOptions,
     tls: ssl.SSLContext | None = None,
     *,
     follow_redirects: bool = False,
@@ -204,7 +204,7 @@ def _encode(body: Json) -> bytes:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()
     except ValueError as error:
-        raise NotJson from error
+        raise NotSerializable from error
 
 
 def _decode(content: bytes) -> Json:
@@ -214,7 +214,7 @@ def _decode(content: bytes) -> Json:
         return None
 
 
-def _tls(wanted: Connection) -> ssl.SSLContext:
+def _tls(wanted: ConnectionOptions) -> ssl.SSLContext:
     """The empty context trusts nobody: a redirect to https:// fails, it is not followed blindly."""
     if wanted.url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -237,68 +237,68 @@ def _tls(wanted: Connection) -> ssl.SSLContext:
         ) from error
 
 
-def _redirected(target: str) -> NoAnswer:
-    return NoAnswer(
+def _redirected(target: str) -> NoResponse:
+    return NoResponse(
         f"it redirects to '{target}'",
         sent=False,
-        hopeless=True,
+        permanent=True,
         help="Set PREFECT_API_URL to the address that it redirects to.",
     )
 
 
-def translate(error: Exception, wanted: Connection) -> NoAnswer:
+def translate_error(error: Exception, wanted: ConnectionOptions) -> NoResponse:
     """What a client's error means: HTTPError, InvalidURL or StreamError of httpx."""
     import httpx
 
     if isinstance(error, httpx.RequestError) and _left_for_https(error, wanted):
         return _redirected(str(error.request.url))
     if isinstance(error, httpx.PoolTimeout):
-        return NoAnswer("no connection became free in time", sent=False)
+        return NoResponse("no connection became free in time", sent=False)
     if isinstance(error, httpx.ConnectTimeout):
-        return NoAnswer("it does not answer (timeout while connecting)", sent=False)
+        return NoResponse("it does not answer (timeout while connecting)", sent=False)
     if isinstance(error, httpx.ProxyError):
-        return NoAnswer(f"the proxy refused: {redact(str(error))}", sent=False)
+        return NoResponse(f"the proxy refused: {redact(str(error))}", sent=False)
     if isinstance(error, httpx.ConnectError):
         return _not_connected(error, wanted)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return NoAnswer(f"its address cannot be used: {error}", sent=False, hopeless=True)
+        return NoResponse(f"its address cannot be used: {error}", sent=False, permanent=True)
     if isinstance(error, httpx.TooManyRedirects):
-        return NoAnswer("it redirects in circles", sent=False, hopeless=True)
+        return NoResponse("it redirects in circles", sent=False, permanent=True)
     if isinstance(error, httpx.LocalProtocolError) and not wanted.http2:
         # Its text repeats the header that is wrong, and that may be the credential.
-        return NoAnswer("a header cannot be sent", sent=False, hopeless=True)
+        return NoResponse("a header cannot be sent", sent=False, permanent=True)
     if isinstance(error, httpx.TimeoutException):
-        return NoAnswer(f"no answer within {wanted.timeout:g} s", sent=True)
-    return NoAnswer(f"the connection broke: {_root(error) or type(error).__name__}", sent=True)
+        return NoResponse(f"no answer within {wanted.timeout:g} s", sent=True)
+    return NoResponse(f"the connection broke: {_root(error) or type(error).__name__}", sent=True)
 
 
-def _left_for_https(error: httpx.RequestError, wanted: Connection) -> bool:
+def _left_for_https(error: httpx.RequestError, wanted: ConnectionOptions) -> bool:
     return wanted.url.startswith("http://") and error.request.url.scheme == "https"
 
 
-def _not_connected(error: Exception, wanted: Connection) -> NoAnswer:
+def _not_connected(error: Exception, wanted: ConnectionOptions) -> NoResponse:
     import socket
 
     cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return NoAnswer(
+        return NoResponse(
             f"its certificate is not trusted: {cause.verify_message}",
             sent=False,
-            hopeless=True,
+            permanent=True,
             help=f"Set {wanted.ca_setting} to the certificate of its authority.",
         )
     if isinstance(cause, ssl.SSLError):
-        return NoAnswer(
+        return NoResponse(
             f"TLS failed: {cause.reason or cause}",
             sent=False,
-            hopeless=cause.reason == "WRONG_VERSION_NUMBER",
+            permanent=cause.reason == "WRONG_VERSION_NUMBER",
             help="Is it an http:// address and not an https:// one?",
         )
     if isinstance(cause, socket.gaierror):
-        return NoAnswer(f"its name cannot be resolved: {cause.strerror}", sent=False)
+        return NoResponse(f"its name cannot be resolved: {cause.strerror}", sent=False)
     if isinstance(cause, ConnectionRefusedError):
-        return NoAnswer("nothing listens there (connection refused)", sent=False)
-    return NoAnswer(f"no connection: {_root(error)}", sent=False)
+        return NoResponse("nothing listens there (connection refused)", sent=False)
+    return NoResponse(f"no connection: {_root(error)}", sent=False)
 
 
 def _root(error: BaseException) -> str:

@@ -20,7 +20,7 @@ _CONNECTIONS = 48
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class NoCluster(DeployctlError):
+class ClusterConfigError(DeployctlError):
     """There is no configuration of a cluster, or it cannot be used."""
 
     code = "DC612"
@@ -30,7 +30,7 @@ def connect(kubeconfig: str = "") -> Kube:
     """The cluster that this runs in, else the current context of a kubeconfig file.
 
     `kubeconfig`: the value of KUBECONFIG, one file or several; "" means `~/.kube/config`. Opens
-    no connection. Raises NoCluster.
+    no connection. Raises ClusterConfigError.
     """
     library = _library()
     configuration = _empty()
@@ -44,17 +44,17 @@ def connect(kubeconfig: str = "") -> Kube:
         source = f"context '{active['name']}' of the kubeconfig '{file}'"
         return _kube(configuration, active["context"].get("namespace"), source)
     except _unusable() as error:
-        raise NoCluster(
+        raise ClusterConfigError(
             f"this is not a pod, and the kubeconfig '{file}' cannot be used: {redact(str(error))}",
             help="Run the worker in the cluster, or name a kubeconfig file with KUBECONFIG.",
         ) from error
 
 
-def connect_to(config: Json, context: str | None) -> Kube:
+def connect_with_config(config: Json, context: str | None) -> Kube:
     """The cluster of a kubeconfig that is given as a mapping or as its text.
 
     `context` is the name of one in it; None is its current one. Opens no connection. Raises
-    NoCluster.
+    ClusterConfigError.
     """
     configuration = _empty()
     try:
@@ -65,7 +65,7 @@ def connect_to(config: Json, context: str | None) -> Kube:
         source = f"context '{name}' of a 'cluster_config'"
         return _kube(configuration, entry.get("namespace"), source)
     except _unusable() as error:
-        raise NoCluster(
+        raise ClusterConfigError(
             f"the 'cluster_config' cannot be used: {redact(str(error))}",
             help="Look at the KubernetesClusterConfig block that the job names.",
         ) from error

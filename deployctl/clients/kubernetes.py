@@ -5,7 +5,7 @@ and the urllib3 pool that they configure: both have stayed the same from release
 the layers above were rewritten twice, and typed models cost 30 MB and refuse manifests that the
 API server would take. The price is that paths are written out by the callers.
 
-Whatever goes wrong becomes `KubeRefused` for an answer or `KubeUnreachable` for none.
+Whatever goes wrong becomes `KubeApiError` for an answer or `KubeUnreachable` for none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE = 50
+PAGE_SIZE = 50
 """Items of one answer of a list: 5,000 Jobs and pods so cost 59 MB at most, not 87 as with 500."""
 
 _CONNECT_SECONDS = 10.0
@@ -45,7 +45,7 @@ _RESTARTS = 5
 """How often a list may begin anew because its pages expired."""
 
 
-class KubeRefused(DeployctlError):
+class KubeApiError(DeployctlError):
     """The API server answered, and not with what was asked for."""
 
     code = "DC610"
@@ -59,7 +59,7 @@ class KubeRefused(DeployctlError):
         self.wait = wait
 
     @property
-    def passes(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same request may be taken later: overload, faults, stale credentials."""
         return self.status in (401, 408, 429) or self.status >= 500
 
@@ -80,14 +80,14 @@ class Listing:
     """All that a list held at one moment."""
 
     items: list[Any]
-    version: str
+    resource_version: str
     """The resource version of that moment, for the watch that goes on from there."""
 
 
 class Stream:
     """The lines of an answer that does not end by itself. Use it in a `with` statement.
 
-    `cut` ends the iteration from any thread, at once and without an error.
+    `abort` ends the iteration from any thread, at once and without an error.
     """
 
     def __init__(self, response: BaseHTTPResponse) -> None:
@@ -117,7 +117,7 @@ class Stream:
         if rest:
             yield rest
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Ends the iteration: a thread that waits in it wakes up."""
         with self._lock:
             if self._over:
@@ -149,7 +149,7 @@ class Kube:
         """The address of the API server."""
         return str(self._configuration.host).rstrip("/")
 
-    def authority(self) -> bytes:
+    def identity(self) -> bytes:
         """What tells this cluster from others without asking it: its CA, else its address."""
         inline = getattr(self._configuration, "ca_cert_data", None)
         if inline:
@@ -174,7 +174,7 @@ class Kube:
     ) -> Json:
         """One request, and its answer. `timeout` is the seconds of silence that are borne.
 
-        Raises KubeRefused or KubeUnreachable.
+        Raises KubeApiError or KubeUnreachable.
         """
         content = self._read(self._open(method, path, query, body, timeout))
         try:
@@ -182,12 +182,12 @@ class Kube:
         except ValueError as error:
             raise KubeUnreachable("what came is no JSON", sent=True) from error
 
-    def text(self, path: str, query: Mapping[str, str]) -> str:
+    def read_log(self, path: str, query: Mapping[str, str]) -> str:
         """The answer of a GET that is not JSON: a log. Raises as `request` does."""
         return self._read(self._open("GET", path, query)).decode(errors="replace")
 
-    def listing(
-        self, path: str, selector: str, keep: Callable[[Json], T], limit: int = PAGE
+    def list_objects(
+        self, path: str, selector: str, keep: Callable[[Json], T], limit: int = PAGE_SIZE
     ) -> Listing:
         """All objects that `selector` fits, read in pages of `limit`, each as what `keep` makes.
 
@@ -196,7 +196,7 @@ class Kube:
         for _ in range(_RESTARTS):
             try:
                 return self._pages(path, selector, keep, limit)
-            except KubeRefused as error:
+            except KubeApiError as error:
                 if error.status != 410:
                     raise
                 expired = error
@@ -215,7 +215,7 @@ class Kube:
         }
         return Stream(self._open("GET", path, query, timeout=silence))
 
-    def follow(self, path: str, query: Mapping[str, str]) -> Stream:
+    def follow_log(self, path: str, query: Mapping[str, str]) -> Stream:
         """Opens a log that goes on, for as long as it does; keepalive notices a dead peer."""
         return Stream(self._open("GET", path, {**query, "follow": "true"}, timeout=None))
 
@@ -256,7 +256,7 @@ class Kube:
             )
         except _network_errors() as error:
             raise _unreachable(error) from error
-        self.clock.hear(response.headers.get("Date", ""))
+        self.clock.observe(response.headers.get("Date", ""))
         if response.status >= 300:
             raise _refused(response.status, self._read(response), response.headers)
         return response
@@ -287,10 +287,10 @@ class Kube:
         return content
 
 
-def events(stream: Stream) -> Iterator[tuple[str, Json]]:
+def watch_events(stream: Stream) -> Iterator[tuple[str, Json]]:
     """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
 
-    An ERROR, whatever its code, is raised as KubeRefused: the watch is over, and its version may
+    An ERROR, whatever its code, is raised as KubeApiError: the watch is over, and its version may
     be of no use any more. So is a line that is cut off.
     """
     for line in stream:
@@ -337,7 +337,7 @@ def _unreachable(error: Exception) -> KubeUnreachable:
     return KubeUnreachable(text, sent=not (refused or isinstance(error, before)))
 
 
-def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = None) -> KubeRefused:
+def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = None) -> KubeApiError:
     """The error of an answer: in the words of its `Status` object, if it is one."""
     reason = ""
     message = content[:200].decode(errors="replace")
@@ -348,4 +348,4 @@ def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = No
     wait = None
     with suppress(ValueError):
         wait = float((headers or {}).get("Retry-After") or "")
-    return KubeRefused(status, reason, redact(message), wait)
+    return KubeApiError(status, reason, redact(message), wait)

@@ -3,8 +3,8 @@
 Both streams are captured, and handed on line by line while the program runs, by one loop in the
 calling thread; so a caller's `on_line` needs no lock. A program leads a process group of its own:
 when its time is over, or somebody asks to stop, it ends with all that it started, after seconds to
-clear up. A Ctrl-C in the terminal does not reach it by itself; the `stop` that a caller hands in
-does, which is looked at ten times a second. There is never a shell in between.
+clear up. A Ctrl-C in the terminal does not reach it by itself; the `cancellation` that a caller
+hands in does, which is looked at ten times a second. There is never a shell in between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import ProgramError
 
-OnLine = Callable[[str, str], None]
+LineCallback = Callable[[str, str], None]
 """Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
 
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -33,7 +33,7 @@ _GRACE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class CompletedProgram:
     """How a program ended and everything that it printed."""
 
     returncode: int
@@ -48,25 +48,25 @@ def run(
     cwd: Path,
     env: Mapping[str, str] | None,
     timeout: float | None,
-    on_line: OnLine | None = None,
-    stop: CancellationToken | None = None,
+    on_line: LineCallback | None = None,
+    cancellation: CancellationToken | None = None,
     input: str | None = None,  # noqa: A002 - the standard library's own word
-) -> Completed:
+) -> CompletedProgram:
     """Runs a program to its end, whatever its exit code, and gives what it printed.
 
     `env` is its whole environment (None: ours), `timeout` is in seconds, `input` is what it reads
     on its standard input (None: nothing). It is over when it has ended and nobody holds its
     streams any more. Output that is not UTF-8 is decoded with replacement characters.
 
-    Raises ProgramError if it cannot be started or takes too long, Interrupted when `stop` is asked.
+    Raises ProgramError if it cannot be started or takes too long, Interrupted when cancelled.
     """
-    patience = _Patience(None if timeout is None else time.monotonic() + timeout, stop)
+    patience = _Patience(None if timeout is None else time.monotonic() + timeout, cancellation)
     with ExitStack() as cleanup:
         child = cleanup.enter_context(_start(argv, cwd, env, input))
         output = cleanup.enter_context(closing(_Output(child, on_line)))
-        if stop is not None:
-            stop.groups.add(child.pid)
-            cleanup.callback(stop.groups.discard, child.pid)
+        if cancellation is not None:
+            cancellation.process_groups.add(child.pid)
+            cleanup.callback(cancellation.process_groups.discard, child.pid)
         cleanup.callback(_end_group, child, output)
         try:
             while output.is_open:
@@ -75,7 +75,7 @@ def run(
         except TimeoutError as error:
             message = f"'{argv[0]}' took longer than {timeout:g} seconds and was stopped"
             raise ProgramError(message) from error
-        return Completed(returncode, *output.texts)
+        return CompletedProgram(returncode, *output.texts)
 
 
 def _start(
@@ -112,7 +112,7 @@ class _Stream:
     """The text of one stream so far, and its last line as long as that has no end."""
 
     name: str
-    on_line: OnLine | None
+    on_line: LineCallback | None
     text: list[str] = field(default_factory=list)
     rest: str = ""
     decoder: codecs.IncrementalDecoder = field(
@@ -137,16 +137,16 @@ class _Patience:
     """How long a program is waited for."""
 
     deadline: float | None
-    stop: CancellationToken | None
+    cancellation: CancellationToken | None
 
     def check(self) -> float | None:
         """Seconds to wait until the next look, None for ever.
 
-        Raises TimeoutError at the deadline, Interrupted when the stop is asked.
+        Raises TimeoutError at the deadline, Interrupted when the cancellation is asked.
         """
-        if self.stop is not None:
-            self.stop.check()
-        pause = None if self.stop is None else _SECONDS_BETWEEN_LOOKS
+        if self.cancellation is not None:
+            self.cancellation.raise_if_cancelled()
+        pause = None if self.cancellation is None else _SECONDS_BETWEEN_LOOKS
         if self.deadline is None:
             return pause
         remaining = self.deadline - time.monotonic()
@@ -158,7 +158,7 @@ class _Patience:
 class _Output:
     """Both streams of a program, read together."""
 
-    def __init__(self, child: subprocess.Popen[bytes], on_line: OnLine | None) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], on_line: LineCallback | None) -> None:
         assert child.stdout is not None
         assert child.stderr is not None
         self._selector = selectors.DefaultSelector()

@@ -40,11 +40,11 @@ _SECONDS_BETWEEN_LOOKS = 0.002
 _SHELLS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGQUIT)
 
 
-class Busy(Exception):
+class LockHeld(Exception):
     """Somebody holds the lock of the folder: the program runs, or is being started."""
 
 
-class NotBegun(Exception):
+class NotStarted(Exception):
     """Nothing of the program has run; the message is what the shell said."""
 
 
@@ -64,7 +64,7 @@ class ProcessStatus:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[int]:
+def lock_folder(folder: Path) -> Iterator[int]:
     """Holds the lock of a folder and gives its descriptor, which `launch` hands on.
 
     Raises Busy where somebody else holds it.
@@ -74,7 +74,7 @@ def claimed(folder: Path) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Busy from error
+            raise LockHeld from error
         yield descriptor
     finally:
         os.close(descriptor)
@@ -115,11 +115,11 @@ def _await_begin(pid: int, folder: Path) -> None:
     while not (folder / "pid").exists():
         if reap(pid) and not (folder / "pid").exists():
             said = (folder / "output").read_text(errors="replace").splitlines()
-            raise NotBegun(said[-1] if said else "the shell ended at once")
+            raise NotStarted(said[-1] if said else "the shell ended at once")
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def look(folder: Path) -> ProcessStatus:
+def inspect_process(folder: Path) -> ProcessStatus:
     """What there is to see of the program in this folder.
 
     Raises FileNotFoundError where there is no such folder, or nobody ever claimed it.
@@ -166,7 +166,7 @@ def reap(pid: int) -> bool:
         return True
 
 
-def find(name: str, *, beside: Path | None, path: str | None) -> str | None:
+def find_program(name: str, *, beside: Path | None, path: str | None) -> str | None:
     """The program of this name: beside a given interpreter, else on PATH; None: not found.
 
     A name with a slash stands for itself.

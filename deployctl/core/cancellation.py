@@ -14,16 +14,16 @@ class CancellationToken:
     def __init__(self) -> None:
         self._flag = threading.Event()
         self._signal: int = signal.SIGINT
-        self.groups: set[int] = set()
+        self.process_groups: set[int] = set()
         """Of processes that run now, and do not outlive an end at once."""
 
-    def request(self, number: int = signal.SIGINT) -> None:
+    def cancel(self, number: int = signal.SIGINT) -> None:
         """Asks everybody to end; `number` is the signal that decides the exit code."""
         self._signal = number
         self._flag.set()
 
     @property
-    def asked(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Whether somebody asked to end."""
         return self._flag.is_set()
 
@@ -35,7 +35,7 @@ class CancellationToken:
         """The error of work that ends before it is done."""
         return Interrupted(message, signal=self._signal)
 
-    def check(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raises Interrupted if somebody asked to end."""
-        if self.asked:
+        if self.is_cancelled:
             raise self.interrupted()

@@ -25,7 +25,7 @@ class ServerClock:
         """The time by the server's clock."""
         return time.time() + self._ahead
 
-    def hear(self, date: str) -> None:
+    def observe(self, date: str) -> None:
         """Takes the `Date` header of an answer; one that is no date tells nothing."""
         try:
             moment = parsedate_to_datetime(date).timestamp() + 0.5

@@ -8,12 +8,12 @@
      ├── Interrupted           a signal asked to stop                      exit 130 or 143
      └── ApiError              the Prefect server, or the way to it
           ├── Unreachable      no answer: refused, DNS, TLS, timeout
-          ├── LostAnswer       sent, and nobody knows whether it was carried out
+          ├── LostResponse       sent, and nobody knows whether it was carried out
           ├── Unauthorized     401, 403
           ├── NotFound         404
           ├── Conflict         409
           ├── Rejected         422 and other 4xx: the server does not take this
-          └── ServerFault      5xx and 429 after all retries
+          └── ServerError      5xx and 429 after all retries
 
 A message is one sentence of what failed; `help` is the way out. Neither ever holds a request body,
 a header or a credential.
@@ -99,7 +99,7 @@ class Unreachable(ApiError):
     code = "DC010"
 
 
-class LostAnswer(ApiError):
+class LostResponse(ApiError):
     """A request that must not be sent twice was sent, and its answer never came."""
 
     code = "DC011"
@@ -129,7 +129,7 @@ class Rejected(ApiError):
     code = "DC015"
 
 
-class ServerFault(ApiError):
+class ServerError(ApiError):
     """The server failed, or stayed overloaded, through all retries."""
 
     code = "DC016"

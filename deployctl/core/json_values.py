@@ -15,7 +15,7 @@ JsonPath: TypeAlias = tuple[str | int, ...]
 """Keys and indexes from the root of a value to a place in it: `("deployments", 0, "name")`."""
 
 
-def show_path(path: JsonPath) -> str:
+def format_path(path: JsonPath) -> str:
     """A path as people write it: `deployments[0].work_pool.name`."""
     text = ""
     for part in path:
@@ -35,11 +35,11 @@ def leaves(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json]]:
         yield path, value
 
 
-def canonical(value: Json) -> str:
+def canonical_json(value: Json) -> str:
     """The one text of a value, whatever the order of its keys: for comparing and hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Json) -> str:
     """SHA-256 of a value's canonical text, in hexadecimal."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

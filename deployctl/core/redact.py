@@ -22,7 +22,7 @@ _SECRET_NAME = re.compile(
     r"connection_?(string|url)$|(database|db|redis|broker)_?(url|uri|dsn)$|\bdsn$",
     re.IGNORECASE,
 )
-WHO_AND_WHERE = frozenset({"username", "registry_url"})
+NON_SECRET_NAMES = frozenset({"username", "registry_url"})
 """Names that may stand below a secret one and are none: images are often called after both."""
 _URL_USER = re.compile(
     r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
@@ -38,7 +38,7 @@ _kept: set[str] = set()
 _lock = threading.Lock()
 
 
-def remember(secrets: Iterable[str | None], *, kept: bool = False) -> None:
+def register_secrets(secrets: Iterable[str | None], *, kept: bool = False) -> None:
     """Adds values that must never be shown again in this process; short ones are ignored.
 
     What has lines is known by each of them too, because programs print them one by one. `kept`:
@@ -61,7 +61,7 @@ def redact(text: str) -> str:
     return _URL_USER.sub(MASK, text)
 
 
-def holds_kept(value: Json) -> bool:
+def contains_stored_secret(value: Json) -> bool:
     """Whether a secret that the server keeps, of eight characters or more, is in `value`.
 
     Shorter ones may well be part of a text that has nothing to do with them.
@@ -70,7 +70,7 @@ def holds_kept(value: Json) -> bool:
     return any(secret in text for text in texts for secret in _kept)
 
 
-def without_user(url: str) -> str:
+def strip_userinfo(url: str) -> str:
     """A URL without the user and password that it may hold: for what is stored, not shown."""
     return _USER.sub("", url)
 
@@ -81,7 +81,7 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
-def masked(value: Json, *names: str) -> Json:
+def mask_secrets(value: Json, *names: str) -> Json:
     """A copy of `value` to show: known secrets, and what stands below a secret name, are masked.
 
     `names` lead to the value. Null, empty text, templates, and what is no JSON stay as they are.
@@ -89,10 +89,10 @@ def masked(value: Json, *names: str) -> Json:
     return _masked(value, any(map(is_secret_name, names)))
 
 
-def secret_texts(value: Json) -> Iterator[str]:
+def find_secrets(value: Json) -> Iterator[str]:
     """The texts and numbers that stand below a secret name anywhere in `value`, for `remember`."""
     for path, leaf in leaves(value):
-        if leaf is None or isinstance(leaf, bool) or (path and path[-1] in WHO_AND_WHERE):
+        if leaf is None or isinstance(leaf, bool) or (path and path[-1] in NON_SECRET_NAMES):
             continue
         text = str(leaf)
         if text and "{{" not in text and any(is_secret_name(str(part)) for part in path):

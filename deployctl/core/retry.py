@@ -32,7 +32,7 @@ class Backoff:
             wait = min(self.longest, wait * 2)
 
 
-def asked_wait(text: str, now: datetime) -> float | None:
+def parse_retry_after(text: str, now: datetime) -> float | None:
     """The seconds that `Retry-After` asks for, as a number or as a date; None where it does not.
 
     Never more than five minutes.

@@ -14,14 +14,14 @@ from itertools import groupby
 
 from deployctl.api.calls import ApiCall, gather
 from deployctl.api.dialect import Dialect
-from deployctl.api.driver import Outcome, run, run_all
+from deployctl.api.driver import CallResult, run, run_all
 from deployctl.api.session import Session
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import (
     DeployctlError,
     Interrupted,
-    LostAnswer,
-    ServerFault,
+    LostResponse,
+    ServerError,
     Unreachable,
 )
 from deployctl.deploy.last_applied import LastApplied, read_record, write_record
@@ -116,7 +116,7 @@ def _write(
     done: dict[Key, list[str]] = {change.key: [] for change in changes}
     results: dict[Key, Result] = {}
 
-    def note(key: Key, outcome: Outcome[None]) -> None:
+    def note(key: Key, outcome: CallResult[None]) -> None:
         results[key] = _result(by_key[key], outcome, done[key])
         on_done(results[key])
 
@@ -158,7 +158,7 @@ def _sentence(change: Change) -> str:
     return f"{change.kind.replace('_', ' ')} {change.key[-1]} {past[change.op]}"
 
 
-def _result(change: Change, outcome: Outcome[None], done: Sequence[str]) -> Result:
+def _result(change: Change, outcome: CallResult[None], done: Sequence[str]) -> Result:
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
         return Result(change, Status.SKIPPED, reason="stopped before it was begun")
     status = Status.APPLIED if outcome.ok else Status.FAILED
@@ -184,7 +184,7 @@ def _checked(result: Result, there: Mapping[tuple[str, Key], Resource], dialect:
 
 
 def _may_be_there(result: Result) -> bool:
-    lost = isinstance(result.error, ServerFault | LostAnswer | Unreachable)
+    lost = isinstance(result.error, ServerError | LostResponse | Unreachable)
     return result.status is Status.APPLIED or lost
 
 

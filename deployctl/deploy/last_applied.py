@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.core.errors import DeployctlError, LostAnswer
+from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import KINDS
@@ -75,10 +75,12 @@ def write_record(project: str, record: LastApplied) -> ApiCall[None]:
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
     }
-    request = Request("POST", paths.ARTIFACTS, body, repeat=False, about=f"record of {project}")
+    request = Request(
+        "POST", paths.ARTIFACTS, body, idempotent=False, subject=f"record of {project}"
+    )
     try:
         yield [request]
-    except LostAnswer:
+    except LostResponse:
         latest = yield from _latest(project)
         if latest is None or latest["data"] != data:
             yield [request]
@@ -99,7 +101,7 @@ def key_for(project: str) -> str:
 def _latest(project: str) -> ApiCall[Json]:
     path = paths.latest_artifact(key_for(project))
     about = f"record of {project}"
-    return (yield from call(Request("GET", path, about=about, missing_ok=True)))
+    return (yield from call(Request("GET", path, subject=about, missing_ok=True)))
 
 
 def _root(kind: str, key: Key) -> tuple[str, Key]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-from deployctl.core.json_values import Json, canonical
+from deployctl.core.json_values import Json, canonical_json
 from deployctl.flows.constants import Constants, enum_members
 from deployctl.flows.names import Names, NotStatic
 
@@ -231,7 +231,7 @@ def _is_text(node: ast.expr) -> bool:
 
 
 def _distinct(values: Iterable[Json]) -> list[Json]:
-    return list({canonical(value): value for value in values}.values())
+    return list({canonical_json(value): value for value in values}.values())
 
 
 def _unknown(node: ast.expr) -> NotStatic:

@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from deployctl.core.json_values import Json, digest
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.imported import Interpreter, Loaded
+from deployctl.flows.importer import Interpreter, LoadResult
+from deployctl.flows.metadata import FlowMetadata
 
 _FORMAT = 1
 _READS_ENVIRONMENT = re.compile(rb"\b(environ|getenv|dotenv_values|BaseSettings)\b")
@@ -39,17 +39,17 @@ class FlowCache:
         self._folder = folder / "flows"
         self._owner = [_FORMAT, interpreter.path, interpreter.identity]
 
-    def get(self, entrypoint: str, base: Path) -> FlowFacts | None:
+    def get(self, entrypoint: str, base: Path) -> FlowMetadata | None:
         """What is remembered of an entrypoint; None if nothing is or its files have changed."""
         try:
             entry = json.loads(self._file(entrypoint, base).read_text(encoding="utf-8"))
-            facts = FlowFacts(**entry["facts"])
+            facts = FlowMetadata(**entry["facts"])
             unchanged = all(_hash(name)[1] == known for name, known in entry["files"].items())
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return facts if unchanged else None
 
-    def put(self, entrypoint: str, base: Path, loaded: Loaded) -> None:
+    def put(self, entrypoint: str, base: Path, loaded: LoadResult) -> None:
         """Remembers a flow that loaded without trouble; a folder without room is no error."""
         if loaded.facts is None or loaded.failure is not None:
             return

@@ -32,7 +32,7 @@ class Entrypoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedEntrypoint:
     """An entrypoint, the folder that it is relative to, and its file there."""
 
     entrypoint: Entrypoint
@@ -55,12 +55,12 @@ def parse_entrypoint(text: str) -> Entrypoint:
     return Entrypoint(text, location, name, is_script=False)
 
 
-def locate(entrypoint: Entrypoint, bases: Sequence[Path]) -> Located | None:
+def locate(entrypoint: Entrypoint, bases: Sequence[Path]) -> LocatedEntrypoint | None:
     """The file of an entrypoint in the first folder that holds it; None if none does."""
     for base in bases:
         for name in _candidates(entrypoint):
             if (file := base / name).is_file():
-                return Located(entrypoint, base, file)
+                return LocatedEntrypoint(entrypoint, base, file)
     return None
 
 

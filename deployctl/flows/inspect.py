@@ -14,9 +14,9 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
 from deployctl.flows.cache import FlowCache, cache_folder
-from deployctl.flows.entrypoint import Entrypoint, Located, locate, parse_entrypoint
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.imported import Failure, find_interpreter, load_flows
+from deployctl.flows.entrypoint import Entrypoint, LocatedEntrypoint, locate, parse_entrypoint
+from deployctl.flows.importer import LoadFailure, find_interpreter, load_flows
+from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import FlowMissing, Module, NotAFlow, read_flow
 
@@ -24,9 +24,9 @@ SECONDS_TO_LOAD = 60.0
 """For all the flows of one command that have to be imported."""
 
 
-def inspect(
+def inspect_flows(
     entrypoints: Mapping[str, Span | None], folder: Path, report: Report
-) -> dict[str, FlowFacts]:
+) -> dict[str, FlowMetadata]:
     """The facts about each entrypoint that could be read; the others are in the report.
 
     `folder` is that of prefect.yaml; the working directory is looked into first.
@@ -56,7 +56,7 @@ class _Reader:
     """Reads what the text of modules tells; each file is parsed once."""
 
     def __init__(self, bases: Sequence[Path], report: Report) -> None:
-        self.facts: dict[str, FlowFacts] = {}
+        self.facts: dict[str, FlowMetadata] = {}
         self.pending: list[_Pending] = []
         self.report = report
         self._bases = bases
@@ -81,7 +81,7 @@ class _Reader:
             reason = f"the module '{entrypoint.location}' is not among the project's files"
             self.pending.append(_Pending("DC407", entrypoint, self._bases[-1], reason, span))
 
-    def _read(self, located: Located, span: Span | None) -> None:
+    def _read(self, located: LocatedEntrypoint, span: Span | None) -> None:
         entrypoint = located.entrypoint
         try:
             self.facts[entrypoint.text] = read_flow(self._module(located.file), entrypoint.object)
@@ -176,7 +176,7 @@ def _report_no_interpreter(item: _Pending, report: Report) -> None:
 
 
 def _report_failure(
-    item: _Pending, failure: Failure, facts: FlowFacts | None, report: Report
+    item: _Pending, failure: LoadFailure, facts: FlowMetadata | None, report: Report
 ) -> None:
     """Puts into words why a flow could not be loaded, or only in part."""
     entrypoint, span = item.entrypoint, item.span

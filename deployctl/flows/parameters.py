@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_schema import advice, deepest, expectation
-from deployctl.core.json_values import Json, canonical, show_path
+from deployctl.core.json_values import Json, canonical_json, format_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -73,12 +73,12 @@ def _wrong(
     from referencing.exceptions import Unresolvable
 
     try:
-        validator = _validator(canonical(schema))
+        validator = _validator(canonical_json(schema))
         for error in map(deepest, validator.iter_errors(dict(parameters))):
             if not _is_open(error.instance):
                 path = tuple(error.absolute_path)
                 wanted = expectation(error, "the flow's type")
-                message = f"'{show_path(path)}' must be {wanted}"
+                message = f"'{format_path(path)}' must be {wanted}"
                 yield Problem(path, "DC420", message, advice(error), severity)
     except (SchemaError, Unresolvable):
         message = "the flow's types make no valid JSON Schema, so its parameters are not checked"

@@ -20,7 +20,7 @@ from deployctl.core.json_values import Json
 from deployctl.flows.annotations import Annotations, can_be_evaluated, parse_annotation
 from deployctl.flows.constants import Constants, encode
 from deployctl.flows.docstrings import parameter_descriptions
-from deployctl.flows.facts import FlowFacts
+from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import Names, NotStatic
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -86,7 +86,7 @@ class _Flow:
     names: Names
 
 
-def read_flow(module: Module, path: str) -> FlowFacts:
+def read_flow(module: Module, path: str) -> FlowMetadata:
     """The facts about the flow at a path, `function` or `Class.method`, of a module.
 
     Raises FlowMissing, NotAFlow, or NotStatic where the text does not tell.
@@ -104,7 +104,7 @@ def read_flow(module: Module, path: str) -> FlowFacts:
     if _NOT_IN_NAMES & set(name):
         raise NotStatic(f"'{name}' has characters that Prefect refuses in names")
     docstring = ast.get_docstring(flow.function)
-    return FlowFacts(
+    return FlowMetadata(
         name=name,
         description=given.get("description") or docstring,
         version=given.get("version") or module.version,

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from deployctl.core.json_values import Json, digest, leaves
-from deployctl.core.redact import is_secret_name, without_user
+from deployctl.core.redact import is_secret_name, strip_userinfo
 from deployctl.jobs import environment
 from deployctl.jobs.manifest import main_container
 from deployctl.jobs.model import (
@@ -134,7 +134,7 @@ def _secret_names(
     whole = {
         text
         for name, text in inherited.items()
-        if is_secret_name(name) or name == environment.HEADERS or without_user(text) != text
+        if is_secret_name(name) or name == environment.HEADERS or strip_userinfo(text) != text
     }
     for _, reference in references(populated):
         if library.is_secret(reference):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_schema import advice, deepest, expectation
-from deployctl.core.json_values import Json, JsonPath, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -184,7 +184,7 @@ def _nullable(schema: Json) -> Json:
 
 
 def _problem(error: ValidationError, path: JsonPath) -> Problem:
-    name = show_path(path) or "job_variables"
+    name = format_path(path) or "job_variables"
     expected = expectation(error, "the pool's schema")
     kind = _TYPES.get(type(error.instance), "value")
     return Problem(path, "DC530", f"'{name}' must be {expected}, not this {kind}", advice(error))

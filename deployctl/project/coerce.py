@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_values import Json, JsonPath, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.project import durations, keys
 from deployctl.project.shapes import (
     ABSENT,
@@ -278,11 +278,11 @@ class _Reading:
     def error(
         self, path: JsonPath, code: str, message: str, help_: str | None = None, subject: str = ""
     ) -> None:
-        where = subject or (f"'{show_path(path)}'" if path else "it")
+        where = subject or (f"'{format_path(path)}'" if path else "it")
         self.problems.append(Problem(path, code, f"{where} {message}", help_))
 
     def warn(self, path: JsonPath, code: str, message: str, help_: str | None) -> None:
-        message = f"'{show_path(path)}' {message}"
+        message = f"'{format_path(path)}' {message}"
         self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
 
     def tell_key(

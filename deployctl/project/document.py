@@ -89,7 +89,7 @@ def parse_document(text: str, name: str, report: Report) -> Document | None:
     """
     found = _parse(text.removeprefix("\ufeff"), name, report)
     if found is None:
-        redact.remember(secrets_in_text(text))
+        redact.register_secrets(secrets_in_text(text))
     return found
 
 
@@ -104,7 +104,9 @@ def _parse(text: str, name: str, report: Report) -> Document | None:
     try:
         with _collector_at_rest():
             root = composer.document()
-        redact.remember(each for node in composer.secret for each in secrets_below(node, text))
+        redact.register_secrets(
+            each for node in composer.secret for each in secrets_below(node, text)
+        )
     except ReaderError as error:
         # Its positions are those of the reader's buffer; the text is all in one.
         place = _span_at(name, text, error.position)

@@ -89,7 +89,7 @@ def _deployment(
     here: JsonPath = ("deployments", index)
     written = document.data["deployments"][index]
     rendered, problems = render(written, Scope(environ=environ), rule_for())
-    redact.remember(redact.secret_texts(rendered))
+    redact.register_secrets(redact.find_secrets(rendered))
     raw, wrong = read(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
     raw = raw or {}
     problems += wrong

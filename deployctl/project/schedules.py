@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_values import Json, JsonPath, canonical
+from deployctl.core.json_values import Json, JsonPath, canonical_json
 from deployctl.project.coerce import did_you_mean, is_open
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
@@ -202,7 +202,7 @@ def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Probl
                 yield Problem((index, "slug"), "DC208", message, help_)
             slugs.setdefault(slug, index)
         elif not slug and not contains_unknown(item):
-            content = canonical(item)
+            content = canonical_json(item)
             if content in contents:
                 message = f"this schedule says the same as schedule {contents[content] + 1}"
                 yield _warning((index,), "DC210", message, "each makes its own runs; keep one")

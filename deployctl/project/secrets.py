@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deployctl.core.redact import WHO_AND_WHERE, is_secret_name
+from deployctl.core.redact import NON_SECRET_NAMES, is_secret_name
 from deployctl.project.compose import Node
 
 _SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
@@ -25,7 +25,7 @@ def secrets_below(node: Node, text: str) -> Iterator[str]:
         if _is_schema(node):
             parts = {name: part for name, part in parts.items() if name == "default"}
         for name, part in parts.items():
-            if name not in WHO_AND_WHERE:
+            if name not in NON_SECRET_NAMES:
                 yield from secrets_below(part, text)
     elif isinstance(node.value, str | int | float) and not isinstance(node.value, bool):
         written = text[node.start.index : node.end.index]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployctl.clients.process import Completed
+from deployctl.clients.process import CompletedProgram
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
@@ -47,6 +47,6 @@ def set_working_directory(place: StepContext, _name: str, *, directory: str) -> 
     return {"directory": str(folder)}
 
 
-def last_words(done: Completed) -> str:
+def last_words(done: CompletedProgram) -> str:
     """The end of what a program said, for a message about it."""
     return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])

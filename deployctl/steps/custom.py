@@ -72,7 +72,7 @@ def _call(
             env=dict(place.environ),
             timeout=None,
             on_line=lambda _, line: place.output(name, line),
-            stop=place.stop,
+            cancellation=place.stop,
             input=json.dumps(dict(inputs)),
         )
         if done.returncode:
@@ -82,7 +82,7 @@ def _call(
         return dict(json.loads(answer.read_text(encoding="utf-8"))) if answer.exists() else {}
 
 
-def _install(place: StepContext, name: str, packages: Sequence[str]) -> process.Completed:
+def _install(place: StepContext, name: str, packages: Sequence[str]) -> process.CompletedProgram:
     for package in packages:
         if package.lstrip().startswith("-"):
             raise ProgramError(f"'requires' names no package: {package!r}")

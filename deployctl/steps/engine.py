@@ -136,7 +136,7 @@ def run_steps(wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> d
     Raises StepFailed for the first step that fails, after which no other starts; Interrupted when
     `place.stop` is asked, which ends the steps that run.
     """
-    redact.remember(v for name, v in place.environ.items() if redact.is_secret_name(name))
+    redact.register_secrets(v for name, v in place.environ.items() if redact.is_secret_name(name))
     engine = _Engine(wanted, scope, place, done)
     with ThreadPoolExecutor(_AT_ONCE, "steps") as threads:
         running = {name: threads.submit(engine.run, steps) for name, steps in wanted.items()}
@@ -173,7 +173,7 @@ class _Engine:
         for at, step in enumerate(steps):
             if self.failure:
                 raise self.failure
-            place.stop.check()
+            place.stop.raise_if_cancelled()
             inputs = self._inputs(step, outputs)
             _log_in(step, inputs, steps[at + 1 :], replace(self.scope, outputs=outputs), place)
             same = digest([*_runner(step, place), str(place.folder), inputs])
@@ -207,7 +207,7 @@ class _Engine:
         inputs, problems = render(step.inputs, replace(self.scope, outputs=outputs))
         if problems:
             raise self._failed(step, problems[0].message, problems[0].help)
-        redact.remember(redact.secret_texts(inputs))
+        redact.register_secrets(redact.find_secrets(inputs))
         return dict(inputs)
 
     def _run(self, step: Step, inputs: dict[str, Json], place: StepContext) -> Outputs:

@@ -28,7 +28,7 @@ def pip_install_requirements(
 
 def install(
     place: StepContext, name: str, what: Sequence[str], directory: str = ".", stream: bool = True
-) -> process.Completed:
+) -> process.CompletedProgram:
     """Has pip install something, or uv where the interpreter has no pip, as in environments that
     uv makes. Raises ProgramError where neither can be started."""
     done = _run(place, name, [place.python, "-m", "pip", "install", *what], directory, stream)
@@ -41,12 +41,12 @@ def install(
 
 def _run(
     place: StepContext, name: str, argv: Sequence[str], directory: str, stream: bool
-) -> process.Completed:
+) -> process.CompletedProgram:
     return process.run(
         argv,
         cwd=place.folder / directory,
         env=place.environ,
         timeout=None,
         on_line=(lambda _, line: place.output(name, line)) if stream else None,
-        stop=place.stop,
+        cancellation=place.stop,
     )

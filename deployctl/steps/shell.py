@@ -64,14 +64,14 @@ def _run(
     directory: str | None,
     environ: Mapping[str, str],
     stream: bool,
-) -> process.Completed:
+) -> process.CompletedProgram:
     done = process.run(
         argv,
         cwd=place.folder / (directory or "."),
         env=environ,
         timeout=None,
         on_line=(lambda _, line: place.output(name, line)) if stream else None,
-        stop=place.stop,
+        cancellation=place.stop,
     )
     if done.returncode:
         last = last_words(done)

@@ -109,7 +109,7 @@ def _from_ci(environ: Mapping[str, str], checkout: Checkout | None) -> Iterator[
             environ.get(name, "") for name in (ci.sha, ci.branch, ci.repository)
         )
         if sha and branch and repository:
-            site = redact.without_user(environ.get(ci.site, ""))
+            site = redact.strip_userinfo(environ.get(ci.site, ""))
             url = ci.url.format(site=site, repository=repository, sha=sha)
             message = checkout.message if checkout and checkout.sha == sha else ""
             yield _info(type_, sha, message, branch, repository, url)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_values import Json, JsonPath, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.templating.grammar import Kind, malformed
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Rule, Treatment
@@ -67,7 +67,7 @@ def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
             yield Problem(
                 path,
                 "DC301",
-                f"{show_path(path)}: '{text}' is no placeholder and stays as it is",
+                f"{format_path(path)}: '{text}' is no placeholder and stays as it is",
                 "a placeholder is one name between two braces, as in '{{ build-image.tag }}', "
                 "without filters or expressions",
                 Severity.WARNING,

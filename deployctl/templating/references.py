@@ -16,7 +16,7 @@ from urllib.parse import quote
 from deployctl.api.calls import ApiCall, Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_values import Json, JsonPath, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
@@ -131,7 +131,7 @@ def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
     """
     for path, reference in references(rendered):
         if library.sources.get((reference.kind, reference.source)) is None:
-            message = f"{show_path(path)}: the server has no {reference}, and runs need it"
+            message = f"{format_path(path)}: the server has no {reference}, and runs need it"
             yield Problem(path, "DC304", message, _help(reference), Severity.WARNING)
 
 
@@ -147,7 +147,7 @@ def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> Ap
         return Library({}, secrets)
     answers = yield [_request(kind, name, secrets) for kind, name in readable]
     if secrets:
-        redact.remember(_secrets(answers), kept=True)
+        redact.register_secrets(_secrets(answers), kept=True)
     return Library(dict(zip(readable, answers, strict=True)), secrets)
 
 
@@ -162,7 +162,7 @@ def _request(kind: Kind, name: tuple[str, ...], secrets: bool) -> Request:
             path = f"/block_types/slug/{parts[0]}/block_documents/name/{parts[1]}"
     if secrets and kind is not Kind.VARIABLE:
         path += "?include_secrets=true"
-    return Request("GET", path, about=f"{kind} {'/'.join(name)}", missing_ok=True)
+    return Request("GET", path, subject=f"{kind} {'/'.join(name)}", missing_ok=True)
 
 
 def _help(reference: Reference) -> str:

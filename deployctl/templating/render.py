@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from deployctl.core.json_values import Json, JsonPath, show_path
+from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.templating.grammar import Kind, Placeholder, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
@@ -180,7 +180,7 @@ _SOURCES: Mapping[Kind, Callable[[Scope, str], Json]] = {
 
 
 def _problem(path: JsonPath, reason: Unresolved) -> Problem:
-    place = f"{show_path(path)}: " if path else ""
+    place = f"{format_path(path)}: " if path else ""
     return Problem(path, reason.code, f"{place}{reason.message}", reason.help)
 
 

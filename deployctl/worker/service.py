@@ -87,13 +87,13 @@ class Service:
             pass
         cut_short = self.options.run_once and not self._is_done()
         interrupted = self.stop.interrupted()
-        self.stop.request()
+        self.stop.cancel()
         text = "stopping: no more runs are claimed, and what is under way is finished"
         self.event_log.emit(Level.INFO, "worker.stopping", text)
         end = time.monotonic() + SHUTDOWN_GRACE
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)
-        self.halt.request()
+        self.halt.cancel()
         _await(threads, JOIN_TIMEOUT)
         self.reconciler.close()
         last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
@@ -111,10 +111,10 @@ class Service:
 
     def poll(self) -> None:
         """Asks which runs are due, in the order in which they should be claimed."""
-        if self.stop.asked or (self.options.run_once and self._polls):
+        if self.stop.is_cancelled or (self.options.run_once and self._polls):
             return
         requested_at = time.monotonic()
-        before = self.session.server_time() + self.settings.prefetch_seconds
+        before = self.session.server_clock() + self.settings.prefetch_seconds
         offered = run_inline(due(self.describer.pool, self.options.queues, before), self.session)
         self._crowded = len(offered) >= PAGE
         self.describer.offered = {each["id"]: each for each in offered}
@@ -132,7 +132,7 @@ class Service:
         self._judge(state)
         if pool is not None and pool["id"] != self.describer.pool["id"]:
             self._failure = pools.replaced(self.options.pool)
-            self.stop.request()
+            self.stop.cancel()
         elif pool is not None:
             self.describer.pool = pool
             beat = pools.heartbeat(
@@ -200,7 +200,7 @@ class Service:
         """
 
         def loop() -> None:
-            while not self.halt.asked:
+            while not self.halt.is_cancelled:
                 self.monitor.beat(name, 0.0 if pause else float("inf"))
                 self._take(name, step)
                 seconds = pause() if pause else TICK

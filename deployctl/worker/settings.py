@@ -18,12 +18,12 @@ from deployctl.api.setting_fields import (
     count,
     flag,
     number,
-    read,
+    read_settings,
     seconds,
     text,
     words,
 )
-from deployctl.api.setting_sources import sources
+from deployctl.api.setting_sources import find_sources
 from deployctl.core.errors import SettingsError, UsageError
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import Level
@@ -121,12 +121,12 @@ def load_worker_settings(
 
     Raises SettingsError that names the source of what is wrong.
     """
-    places = sources(environ, folder, profile)
-    found = read(NAMES, places, flags)
+    places = find_sources(environ, folder, profile)
+    found = read_settings(NAMES, places, flags)
     values = dict(found.values)
     if values.pop("debug_mode", False) | values.pop("worker_debug_mode", False):
         values["logging_level"] = Level.DEBUG
-    kubernetes = read(KUBERNETES_NAMES, places)
+    kubernetes = read_settings(KUBERNETES_NAMES, places)
     return WorkerSettings(
         **values, kubernetes=_kubernetes(dict(kubernetes.values)), sources=found.sources
     )

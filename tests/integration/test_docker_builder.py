@@ -228,7 +228,7 @@ def test_a_silent_build_ends_when_a_stop_is_asked(stage: Stage) -> None:
     def on_output(_: str, line: str) -> None:
         told(line)
         if line == "begun":
-            stage.stop.request()
+            stage.stop.cancel()
 
     stage.builder._on_output = on_output
     with pytest.raises(Interrupted):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.imported import Loaded, load_flows
-from deployctl.flows.inspect import inspect
+from deployctl.flows.importer import LoadResult, load_flows
+from deployctl.flows.inspect import inspect_flows
+from deployctl.flows.metadata import FlowMetadata
 
 MODEL = """
 import sys
@@ -65,12 +65,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def look(
     project: Path, python: Path, *texts: str
-) -> tuple[dict[str, FlowFacts], list[tuple[str, Severity, str]]]:
+) -> tuple[dict[str, FlowMetadata], list[tuple[str, Severity, str]]]:
     report = Report()
     entrypoints = dict.fromkeys(texts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIRTUAL_ENV", str(python.parent.parent))
-        facts = inspect(entrypoints, project, report)
+        facts = inspect_flows(entrypoints, project, report)
     return facts, [(item.code, item.severity, item.message) for item in report]
 
 
@@ -99,7 +99,7 @@ def test_what_was_loaded_is_remembered_until_an_import_changes(
 ) -> None:
     loads: list[object] = []
 
-    def load(*args: Any) -> dict[str, Loaded]:
+    def load(*args: Any) -> dict[str, LoadResult]:
         loads.append(args)
         return load_flows(*args)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.core.json_values import canonical
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.imported import Loaded, find_interpreter, load_flows
+from deployctl.core.json_values import canonical_json
+from deployctl.flows.importer import LoadResult, find_interpreter, load_flows
+from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import Module, read_flow
 from tests.support.flow_signatures import CASES, Case
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load_all(python: Path, folder: Path) -> Mapping[str, Loaded]:
+def load_all(python: Path, folder: Path) -> Mapping[str, LoadResult]:
     """Everything as Prefect sees it, loaded by one process."""
     interpreter = find_interpreter(folder, {"VIRTUAL_ENV": str(python.parent.parent)})
     assert interpreter is not None
@@ -42,16 +42,16 @@ def entrypoint(number: int, case: Case) -> str:
 
 
 @pytest.fixture(scope="module")
-def in_prefect_3(prefect3_python: Path, folder: Path) -> Mapping[str, Loaded]:
+def in_prefect_3(prefect3_python: Path, folder: Path) -> Mapping[str, LoadResult]:
     return load_all(prefect3_python, folder)
 
 
 @pytest.fixture(scope="module")
-def in_prefect_2(prefect2_python: Path, folder: Path) -> Mapping[str, Loaded]:
+def in_prefect_2(prefect2_python: Path, folder: Path) -> Mapping[str, LoadResult]:
     return load_all(prefect2_python, folder)
 
 
-def read(folder: Path, number: int, case: Case) -> FlowFacts | None:
+def read(folder: Path, number: int, case: Case) -> FlowMetadata | None:
     """What the text tells; None if it does not tell everything."""
     try:
         return read_flow(Module(folder / f"case_{number}.py"), case.path)
@@ -61,7 +61,7 @@ def read(folder: Path, number: int, case: Case) -> FlowFacts | None:
 
 @pytest.mark.parametrize(("number", "case"), NUMBERED)
 def test_the_text_tells_what_prefect_3_finds(
-    folder: Path, in_prefect_3: Mapping[str, Loaded], number: int, case: Case
+    folder: Path, in_prefect_3: Mapping[str, LoadResult], number: int, case: Case
 ) -> None:
     real = in_prefect_3[entrypoint(number, case)]
     assert real.failure is None
@@ -69,18 +69,18 @@ def test_the_text_tells_what_prefect_3_finds(
     told = read(folder, number, case)
     assert (told is not None) == case.static
     if told is not None:
-        assert canonical(told.parameter_schema) == canonical(real.facts.parameter_schema)
+        assert canonical_json(told.parameter_schema) == canonical_json(real.facts.parameter_schema)
         assert told == real.facts
 
 
 @pytest.mark.parametrize(("number", "case"), NUMBERED_STATIC)
 def test_the_text_tells_what_prefect_2_finds(
-    folder: Path, in_prefect_2: Mapping[str, Loaded], number: int, case: Case
+    folder: Path, in_prefect_2: Mapping[str, LoadResult], number: int, case: Case
 ) -> None:
     real = in_prefect_2[entrypoint(number, case)].facts
     told = read(folder, number, case)
     assert told is not None
-    differs = real is None or canonical(told.parameter_schema) != canonical(
+    differs = real is None or canonical_json(told.parameter_schema) != canonical_json(
         without_decimal_pattern(real.parameter_schema)
     )
     assert differs == bool(case.prefect_2_differs)
@@ -93,7 +93,7 @@ def test_the_text_tells_what_prefect_2_finds(
 
 
 def without_decimal_pattern(schema: Mapping[str, object]) -> object:
-    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `FlowFacts`."""
+    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `FlowMetadata`."""
 
     def strip(value: object) -> object:
         if isinstance(value, list):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.core.json_values import Json, leaves, show_path
+from deployctl.core.json_values import Json, format_path, leaves
 from deployctl.jobs.base_job_templates import base_job_template
 from tests.support.job_cases import (
     BLOCKS,
@@ -96,7 +96,7 @@ def _comparable(job: Json, major: int) -> dict[str, Json]:
         more = ("app.kubernetes.io/", "prefect.io/work-pool-", "prefect.io/worker-")
         labels = metadata["labels"]
         metadata["labels"] = {k: v for k, v in labels.items() if not k.startswith(more)}
-    found = {show_path(path): leaf for path, leaf in leaves(job)}
+    found = {format_path(path): leaf for path, leaf in leaves(job)}
     return {path: leaf for path, leaf in found.items() if ".deployctl.io/" not in path}
 
 

@@ -65,7 +65,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
     yield folder
     for pid in folder.glob("*/*/pid"):
-        if supervised.look(pid.parent).alive:
+        if supervised.inspect_process(pid.parent).alive:
             supervised.signal_group(int(pid.read_text()), signal.SIGKILL)
 
 

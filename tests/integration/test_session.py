@@ -9,11 +9,11 @@ from itertools import groupby
 import pytest
 
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.api.dialect import Dialect, detect, dialect_of, refine, refined
+from deployctl.api.dialect import Dialect, detect, fetch_refined, parse_dialect, refine
 from deployctl.api.driver import run, run_all
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.core.errors import LostAnswer, NotFound, Rejected, Unauthorized
+from deployctl.core.errors import LostResponse, NotFound, Rejected, Unauthorized
 from deployctl.core.json_values import Json
 from tests.integration.conftest import FreshServer
 from tests.support.proxy import Proxy
@@ -29,26 +29,26 @@ def to(url: str, **settings: Json) -> Session:
 
 
 def flow(session: Session, name: str) -> str:
-    answer = run(call(Request("POST", "/flows/", {"name": name}, about=f"flow {name}")), session)
+    answer = run(call(Request("POST", "/flows/", {"name": name}, subject=f"flow {name}")), session)
     return str(answer["id"])
 
 
 def deploy(flow_id: str, name: str) -> ApiCall[str]:
     body = {"name": name, "flow_id": flow_id}
-    answer = yield from call(Request("POST", "/deployments/", body, about=f"deployment {name}"))
+    answer = yield from call(Request("POST", "/deployments/", body, subject=f"deployment {name}"))
     return str(answer["id"])
 
 
 def test_the_dialect_is_the_servers_version(server: Server) -> None:
     with to(server.api_url) as session:
-        assert run(detect(), session) == dialect_of(server.version)
+        assert run(detect(), session) == parse_dialect(server.version)
 
 
 def test_the_table_agrees_with_the_servers_own_schema(server: Server) -> None:
     """Nothing that the table sends is refused, and nothing of use is missing from it."""
     with to(server.api_url) as session:
         dialect = run(detect(), session)
-        own = run(refined(dialect), session)
+        own = run(fetch_refined(dialect), session)
     left_out = {
         "infrastructure_document_id manifest_path",  # blocks that workers have replaced
         "schedule is_schedule_active job_variables",  # 2.x: what schedules, paused and
@@ -127,9 +127,9 @@ def test_what_must_not_be_repeated_is_reported_as_lost(server: Server, proxy: Th
     through = proxy(server)
     through.drop_answer(method="POST", path="^/variables/$")
     name = f"session_lost_{server.major}"
-    create = Request("POST", "/variables/", {"name": name, "value": "x"}, repeat=False)
+    create = Request("POST", "/variables/", {"name": name, "value": "x"}, idempotent=False)
     with to(through.api_url) as session:
-        with pytest.raises(LostAnswer):
+        with pytest.raises(LostResponse):
             session.send(create)
         assert session.send(Request("GET", f"/variables/name/{name}"))["value"] == "x"
     assert len(through.seen("POST", "^/variables/$")) == 1
@@ -166,7 +166,7 @@ def test_the_address_without_api_is_answered_with_the_right_one(server: Server) 
 def test_refusals_name_the_object_and_the_fields(server: Server) -> None:
     body = {"name": "x", "flow_id": "no-uuid", "unknown": "hunter2"}
     with to(server.api_url) as session, pytest.raises(Rejected) as raised:
-        session.send(Request("POST", "/deployments/", body, about="deployment hello/x"))
+        session.send(Request("POST", "/deployments/", body, subject="deployment hello/x"))
     message = raised.value.message
     assert message.startswith("deployment hello/x: not accepted by the server: ")
     assert "'flow_id'" in message

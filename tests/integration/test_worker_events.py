@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployctl.api.dialect import dialect_of
+from deployctl.api.dialect import parse_dialect
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
@@ -140,7 +140,7 @@ def test_a_run_that_waits_for_its_job_is_still_claimed_by_us(
     server: Server, api: Api, session: Session
 ) -> None:
     flow_run = claimed(api, session, "waiting")
-    dialect = dialect_of(server.version)
+    dialect = parse_dialect(server.version)
     transition = str(uuid.uuid4())
     assert run(tell_waiting(flow_run, OWNER, transition, dialect), session) is None
     found = read(api, flow_run.id)
@@ -155,6 +155,6 @@ def test_a_run_that_has_begun_does_not_wait_again(
     flow_run = claimed(api, session, "begun")
     state = {"state": {"type": "RUNNING", "name": "Running"}}
     api.call("POST", f"/flow_runs/{flow_run.id}/set_state", state)
-    talk = tell_waiting(flow_run, OWNER, str(uuid.uuid4()), dialect_of(server.version))
+    talk = tell_waiting(flow_run, OWNER, str(uuid.uuid4()), parse_dialect(server.version))
     assert run(talk, session) is None
     assert read(api, flow_run.id)["state"]["name"] == "Running"

@@ -80,7 +80,7 @@ def test_a_frozen_loop_is_the_only_reason_for_a_restart(
 def test_faults_are_told_by_name_and_without_secrets(
     server: HealthServer, monitor: HealthMonitor
 ) -> None:
-    redact.remember(["swordfish-7"])
+    redact.register_secrets(["swordfish-7"])
     monitor.fault("api", "http://user:pw@host does not take swordfish-7")
     monitor.fault("pool", "it was deleted")
     assert page(server, "/ready") == (

@@ -94,7 +94,7 @@ def runtime(
         kube = (
             kubeconfig.connect(str(config))
             if cluster is None
-            else kubeconfig.connect_to(cluster["config"], cluster.get("context_name"))
+            else kubeconfig.connect_with_config(cluster["config"], cluster.get("context_name"))
         )
         opened.append(kube)
         return kube

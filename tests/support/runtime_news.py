@@ -64,5 +64,5 @@ def watching(watched: Runtime) -> Iterator[Heard]:
         until(lambda: any(each.last_contact or each.problem for each in watched.watch_statuses()))
         yield heard
     finally:
-        stop.request()
+        stop.cancel()
         thread.join()

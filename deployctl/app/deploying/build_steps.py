@@ -18,7 +18,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import StepFailed
 from deployctl.core.json_values import Json
 from deployctl.core.progress import NullProgress, Progress
-from deployctl.flows.imported import project_python
+from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
 from deployctl.steps.catalog import is_of_docker
 from deployctl.steps.context import StepContext
@@ -115,7 +115,13 @@ def workplace_of(
     """The same for a deploy, with the settings of its server."""
     namespace = session.settings.docker_build_namespace
     return workplace(
-        loaded, known.folder, known.environ, building.maker, progress, session.stop, namespace
+        loaded,
+        known.folder,
+        known.environ,
+        building.maker,
+        progress,
+        session.cancellation,
+        namespace,
     )
 
 

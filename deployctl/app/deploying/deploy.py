@@ -37,7 +37,9 @@ def build(
     try:
         outputs = run_all(prepared.loaded, place, lambda: session, done)
     except Interrupted as stopped:
-        raise session.stop.interrupted("stopped; nothing was written to the server") from stopped
+        raise session.cancellation.interrupted(
+            "stopped; nothing was written to the server"
+        ) from stopped
     check_kept(prepared.loaded.chosen, outputs, report)
     prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
     return planned(read_again(prepared, session), session, report)

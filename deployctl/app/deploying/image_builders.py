@@ -16,7 +16,7 @@ from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
 from deployctl.clients.registry.errors import RegistryError, RegistryUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
-from deployctl.flows.imported import find_interpreter, project_python
+from deployctl.flows.importer import find_interpreter, project_python
 from deployctl.images.builder import Builder, OnOutput
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.daemonless.assembler import AssembleBuilder

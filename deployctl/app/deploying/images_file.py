@@ -15,7 +15,7 @@ from deployctl.app.deploying.load import SelectedDeployment
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
-from deployctl.core.json_values import Json, leaves, show_path
+from deployctl.core.json_values import Json, format_path, leaves
 from deployctl.images.model import Image
 from deployctl.steps.engine import Outputs
 from deployctl.templating.grammar import Kind, placeholders
@@ -52,7 +52,7 @@ class BuildOutputs:
                 }
                 for image in images
             ],
-            "outputs": redact.masked(dict(self.outputs)),
+            "outputs": redact.mask_secrets(dict(self.outputs)),
             "pins": dict(self.pins),
         }
 
@@ -107,14 +107,14 @@ def check_kept(
             Problem(
                 path,
                 "DC342",
-                f"{show_path(path)}: '{placeholder.name}' holds a secret, which would be stored in "
-                "plain text",
+                f"{format_path(path)}: '{placeholder.name}' holds a secret, which would be stored "
+                "in plain text",
                 help="let the step print no secret, or name the block in 'job_variables.env'",
             )
             for path, leaf in leaves(each.entry)
             for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
             if placeholder.kind is Kind.STEP
-            and redact.holds_kept(_given(outputs.get(each.name, {}), placeholder.name))
+            and redact.contains_stored_secret(_given(outputs.get(each.name, {}), placeholder.name))
         ]
         each.spec.tell(problems, report)
 

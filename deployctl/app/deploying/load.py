@@ -16,8 +16,8 @@ from deployctl.core.diagnostics import Diagnostic, Report, Span
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.inspect import inspect
+from deployctl.flows.inspect import inspect_flows
+from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
 from deployctl.project.coerce import is_open
 from deployctl.project.document import Document, parse_document, read_document
@@ -48,7 +48,7 @@ class SelectedDeployment:
     """A deployment that was asked for, with what its code says."""
 
     spec: DeploymentSpec
-    facts: FlowFacts
+    facts: FlowMetadata
     entry: Mapping[str, Json]
     """The entry without `build` and `push`, and with the file's `pull` where it has none."""
     fields: Mapping[str, Json]
@@ -146,7 +146,7 @@ def _document(path: Path, selection: Selection, report: Report) -> Document | No
     return read_document(path, report)
 
 
-def _inspect(project: Project, selection: Selection, report: Report) -> dict[str, FlowFacts]:
+def _inspect(project: Project, selection: Selection, report: Report) -> dict[str, FlowMetadata]:
     """What the code of every deployment that may be meant says, by entrypoint."""
     meant = {
         spec.entrypoint: spec.where(("entrypoint",))
@@ -155,7 +155,7 @@ def _inspect(project: Project, selection: Selection, report: Report) -> dict[str
     }
     if selection.entrypoint:
         meant.setdefault(selection.entrypoint, None)
-    return inspect(meant, project.folder, report)
+    return inspect_flows(meant, project.folder, report)
 
 
 def _may_be_meant(spec: DeploymentSpec, selection: Selection) -> bool:
@@ -169,7 +169,7 @@ def _only_stars(pattern: str) -> str:
 
 
 def _selected(
-    project: Project, facts: Mapping[str, FlowFacts], selection: Selection
+    project: Project, facts: Mapping[str, FlowMetadata], selection: Selection
 ) -> list[DeploymentSpec]:
     candidates = [
         Candidate(
@@ -187,7 +187,7 @@ def _selected(
 
 
 def _chosen(
-    spec: DeploymentSpec, facts: FlowFacts, project: Project, order: LoadOptions, report: Report
+    spec: DeploymentSpec, facts: FlowMetadata, project: Project, order: LoadOptions, report: Report
 ) -> SelectedDeployment:
     raw = apply_overrides(spec.raw, order.overrides)
     said = frozenset(name for name in raw if raw[name] != spec.raw.get(name))

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from deployctl.api.calls import ApiCall, gather
-from deployctl.api.dialect import Dialect, check, detect, refined
-from deployctl.api.driver import begin, run
+from deployctl.api.dialect import Dialect, detect, fetch_refined, warn_if_untested
+from deployctl.api.driver import run, run_in_background
 from deployctl.api.session import Session
 from deployctl.api.work_pools import list_queues
 from deployctl.app.deploying.build_steps import BuildPlan, with_expected
@@ -81,12 +81,12 @@ def prepare(
         session,
     )
     dialect, record = first["dialect"], first["record"]
-    check(dialect, report)
+    warn_if_untested(dialect, report)
     default = session.settings.default_work_pool_name
     pools = [
         pool for pool in wanted_pools(loaded, default) if pool.fields or pool.name not in before
     ]
-    reading = begin(_reading(loaded, pools, record, dialect), session)
+    reading = run_in_background(_reading(loaded, pools, record, dialect), session)
     loaded.check(report)
     checkout = read_checkout(folder)
     second = _heard(reading, loaded, report)
@@ -120,7 +120,7 @@ def planned(prepared: PreparedPlan, session: Session, report: Report) -> Prepare
     made = plan(items, prepared.live, prepared.record.declared, prepared.dialect)
     dialect = prepared.dialect
     if any(_needs_upsert(change, dialect) for change in made.changes):
-        dialect = run(refined(dialect), session)
+        dialect = run(fetch_refined(dialect), session)
         made = plan(items, prepared.live, prepared.record.declared, dialect)
     made = Plan(tuple(change for change in made.changes if _shown(change)))
     made = _with_queue_notes(made, session)

@@ -35,7 +35,7 @@ class NoServer(DeployctlError):
 
 def prefect_program(python: str, environ: Mapping[str, str]) -> str:
     """The `prefect` beside the project's interpreter, else on PATH. Raises NoServer."""
-    found = supervised.find("prefect", beside=Path(python), path=environ.get("PATH"))
+    found = supervised.find_program("prefect", beside=Path(python), path=environ.get("PATH"))
     if found is None:
         raise NoServer(
             "there is no 'prefect' to start a server with",
@@ -72,11 +72,11 @@ def local_server(
                 env=server_environment(environ, home),
                 timeout=None,
                 on_line=lambda _stream, line: said.append(line),
-                stop=ending,
+                cancellation=ending,
             )
         except (Interrupted, ProgramError) as error:
             said.append(error.message)
-        ended.request()
+        ended.cancel()
 
     thread = threading.Thread(target=serve, name="server")
     thread.start()
@@ -88,7 +88,7 @@ def local_server(
             )
         yield url
     finally:
-        ending.request()
+        ending.cancel()
         thread.join()
 
 
@@ -101,13 +101,13 @@ def _is_taken(port: int) -> bool:
 def _is_up(url: str, ended: CancellationToken, stop: CancellationToken) -> bool:
     """Waits until the server answers; gives whether it does before it ends or the time is over."""
     end = time.monotonic() + _START_SECONDS
-    with Session(Settings(api_url=url), stop=stop) as probe:
-        while not ended.asked and time.monotonic() < end:
+    with Session(Settings(api_url=url), cancellation=stop) as probe:
+        while not ended.is_cancelled and time.monotonic() < end:
             try:
                 probe.wait_for_api(_LOOK_SECONDS)
             except Unreachable:
                 continue
-            return not ended.asked
+            return not ended.is_cancelled
     return False
 
 

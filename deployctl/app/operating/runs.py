@@ -88,7 +88,7 @@ def create_run(deployment: Json, wanted: NewRun, key: str) -> ApiCall[Json]:
     """
     path = f"{paths.deployment(deployment['id'])}/create_flow_run"
     about = f"a run of {deployment['full_name']}"
-    created = yield from call(Request("POST", path, body(wanted, key), about=about))
+    created = yield from call(Request("POST", path, body(wanted, key), subject=about))
     return created
 
 
@@ -213,7 +213,7 @@ def follow(watched: Watched, session: Session, listen: Callable[[News], None]) -
             states = last
             if is_over:
                 return news.run
-            session.stop.wait(_EVERY)
+            session.cancellation.wait(_EVERY)
     except Interrupted as stopped:
         number = stopped.exit_code - 128
         raise Interrupted("stopped watching; the run goes on", signal=number) from None
@@ -226,7 +226,7 @@ def moment(text: str) -> datetime:
 
 def run_url(run: Json, settings: Settings, major: int) -> str | None:
     """Where a browser shows the run; None where the API's address does not tell."""
-    api = settings.shown_url
+    api = settings.display_url
     if settings.is_cloud or not api.endswith("/api"):
         return None
     place = "runs" if major >= 3 else "flow-runs"

@@ -8,9 +8,9 @@ from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.work_pools import create_named, read_pool_names
 from deployctl.app.operating.lookup import find_pool, no_pool
-from deployctl.core.errors import LostAnswer, NotFound, UsageError
+from deployctl.core.errors import LostResponse, NotFound, UsageError
 from deployctl.core.json_values import Json
-from deployctl.core.redact import masked
+from deployctl.core.redact import mask_secrets
 from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
 from deployctl.project.coerce import did_you_mean
 
@@ -62,7 +62,7 @@ def create_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
 def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
     """Changes the given fields and gives the work pool. Raises NotThere."""
     try:
-        yield [Request("PATCH", paths.work_pool(name), dict(fields), about=f"work pool {name}")]
+        yield [Request("PATCH", paths.work_pool(name), dict(fields), subject=f"work pool {name}")]
     except NotFound:
         raise no_pool(name, (yield from read_pool_names())) from None
     return (yield from find_pool(name))
@@ -72,9 +72,9 @@ def delete_pool(name: str) -> ApiCall[None]:
     """Deletes a work pool with its queues. Raises NotThere."""
     path, about = paths.work_pool(name), f"work pool {name}"
     try:
-        yield [Request("DELETE", path, repeat=False, about=about)]
-    except LostAnswer:
-        yield [Request("DELETE", path, about=about, missing_ok=True)]
+        yield [Request("DELETE", path, idempotent=False, subject=about)]
+    except LostResponse:
+        yield [Request("DELETE", path, subject=about, missing_ok=True)]
     except NotFound:
         raise no_pool(name, (yield from read_pool_names())) from None
 
@@ -84,12 +84,12 @@ def without_secrets(pool: Json) -> Json:
     template = pool.get("base_job_template") or {}
     variables = template.get("variables") or {}
     properties = {
-        name: {**schema, "default": masked(schema["default"], name)}
+        name: {**schema, "default": mask_secrets(schema["default"], name)}
         if isinstance(schema, dict) and "default" in schema
         else schema
         for name, schema in (variables.get("properties") or {}).items()
     }
-    shown = masked({key: value for key, value in template.items() if key != "variables"})
+    shown = mask_secrets({key: value for key, value in template.items() if key != "variables"})
     if "variables" in template:
         shown["variables"] = {**variables, "properties": properties}
     return {**pool, "base_job_template": shown}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployctl.core.json_values import Json
-from deployctl.flows.imported import project_python
+from deployctl.flows.importer import project_python
 from deployctl.worker.event_log import EventLog
 from deployctl.worker.model import Leadership, NoLeaderElection, Runtime
 from deployctl.worker.runtimes import RuntimeKind
@@ -52,8 +52,8 @@ def open_runtime(
 ) -> tuple[Runtime, Leadership]:
     """The runtime of a pool, and who of its workers observes.
 
-    `major`: the server's; `clock`: its time. Raises NotNow when the other side is down, NoCluster
-    where there is none.
+    `major`: the server's; `clock`: its time. Raises NotNow when the other side is down,
+    ClusterConfigError where there is none.
     """
     match kind:
         case RuntimeKind.KUBERNETES:
@@ -90,12 +90,12 @@ def open_runtime(
 
 def _clusters(kubeconfig: str) -> Connect:
     """The way to a cluster: the worker's own, or the one of a `cluster_config`."""
-    from deployctl.clients.kubeconfig import connect, connect_to
+    from deployctl.clients.kubeconfig import connect, connect_with_config
 
     def reach(config: Mapping[str, Json] | None) -> Kube:
         if config is None:
             return connect(kubeconfig)
-        return connect_to(config.get("config"), config.get("context_name"))
+        return connect_with_config(config.get("config"), config.get("context_name"))
 
     return reach
 

@@ -76,9 +76,9 @@ def run_worker(
 ) -> None:
     """Works until `stop` is asked for, or with `run_once` until what was due has ended.
 
-    Raises PoolError for a pool that cannot be served, NoCluster, NoPort and SettingsError; with
-    `run_once` also the ApiError or NotNow that keeps the work from beginning; Interrupted when the
-    stop comes before that.
+    Raises PoolError for a pool that cannot be served, ClusterConfigError, NoPort and SettingsError;
+    with `run_once` also the ApiError or NotNow that keeps the work from beginning; Interrupted when
+    the stop comes before that.
     """
     monitor, halt, now, writes = (
         HealthMonitor(),
@@ -191,7 +191,7 @@ def _session(
     return Session(
         settings,
         concurrency=width,
-        stop=ending,
+        cancellation=ending,
         wait=monitor.patient(ending.wait),
         server_clock=server_clock,
         writes=writes,
@@ -249,7 +249,7 @@ def _ground(
         event_log,
         major=dialect.major,
         environ=around.environ,
-        clock=session.server_time,
+        clock=session.server_clock,
     )
     return WorkerDependencies(dialect, found, runtime, leadership)
 
@@ -264,7 +264,7 @@ def _chronicle(
     def send(request: Request) -> Json:
         return session.send(request, finish=True)
 
-    logs = FlowLogs(send, session.server_time, enabled=around.worker.logging_to_api)
+    logs = FlowLogs(send, session.server_clock, enabled=around.worker.logging_to_api)
     worker = events.Worker(
         options.name, ground.pool["type"], ground.pool["id"], ground.pool["name"]
     )
@@ -275,5 +275,5 @@ def _chronicle(
         worker=worker,
         owner=ground.runtime.owner,
         event_log=event_log,
-        clock=session.server_time,
+        clock=session.server_clock,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from deployctl.core.json_values import Json, JsonPath, show_path
-from deployctl.core.redact import masked
+from deployctl.core.json_values import Json, JsonPath, format_path
+from deployctl.core.redact import mask_secrets
 from deployctl.deploy.model import Change, Op
 from deployctl.deploy.resources import schedules
 from deployctl.templating.values import Unknown
@@ -32,7 +32,7 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
             for path, old, new in differences(part.old, part.new, (part.field,)):
                 if new is _ABSENT and change.kind == "automation":
                     continue  # what the server adds to a trigger is no difference
-                yield show_path(path), _show(old, path), _show(new, path)
+                yield format_path(path), _show(old, path), _show(new, path)
     for child in change.children:
         if child.needed:
             yield from _child(child)
@@ -67,7 +67,7 @@ def _names(schema: Json) -> str:
 def _show(value: Json, path: JsonPath) -> str | None:
     if value is _ABSENT or value is None:
         return None
-    shown = masked(value, *map(str, path))
+    shown = mask_secrets(value, *map(str, path))
     text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
     text = " ".join(text.split()) or '""'
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -75,7 +75,7 @@ def _show(value: Json, path: JsonPath) -> str | None:
 
 def jsonable(value: Json, name: str = "") -> Json:
     """A value for JSON output: masked, unknown parts as `{"unknown": "step.key"}`."""
-    return _known(masked(value, name))
+    return _known(mask_secrets(value, name))
 
 
 def _known(value: Json) -> Json:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 from deployctl.clients.registry.errors import Denied, RegistryError
-from deployctl.core.redact import remember
+from deployctl.core.redact import register_secrets
 
 CLIENT_ID = "deployctl"
 
@@ -38,7 +38,7 @@ class Credentials:
     """Given by a token server in place of a password."""
 
     def __post_init__(self) -> None:
-        remember([self.password, self.identity_token, self._pair])
+        register_secrets([self.password, self.identity_token, self._pair])
 
     @property
     def _pair(self) -> str:
@@ -146,7 +146,7 @@ class Authenticator:
             raise RegistryError(
                 f"the token server '{parts.netloc}' of the registry '{self._host}' gives no token"
             ) from error
-        remember([token])
+        register_secrets([token])
         return token
 
     def _exchange(

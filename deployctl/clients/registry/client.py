@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployctl.clients.http import NoAnswer
+from deployctl.clients.http import NoResponse
 from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.errors import DigestMismatch, unreachable
 from deployctl.clients.registry.transport import Request, Transport
@@ -166,7 +166,7 @@ class RegistryClient:
                     if hashed is not None:
                         hashed.update(piece)
                     yield piece
-            except NoAnswer as lost:
+            except NoResponse as lost:
                 self._wire.pause(waits, unreachable(self.host, lost))
             else:
                 if hashed is not None:
@@ -198,7 +198,7 @@ class RegistryClient:
             skip = start if response.status_code != 206 else 0
             with self._wire.translated():
                 for piece in response.iter_raw(_PIECE):
-                    self._wire.stop.check()
+                    self._wire.stop.raise_if_cancelled()
                     yield piece[skip:]
                     skip = max(0, skip - len(piece))
 

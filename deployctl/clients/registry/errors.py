@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from deployctl.clients.http import NoAnswer
+from deployctl.clients.http import NoResponse
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
 
@@ -73,7 +73,7 @@ class DigestMismatch(RegistryError):
     code = "DC717"
 
 
-def unreachable(host: str, lost: NoAnswer) -> RegistryUnreachable:
+def unreachable(host: str, lost: NoResponse) -> RegistryUnreachable:
     """The error of a request without an answer."""
     help_ = lost.help or "see that this is its name, and that this machine may reach it"
     return RegistryUnreachable(f"the registry '{host}' cannot be used: {lost.reason}", help=help_)

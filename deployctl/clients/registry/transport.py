@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from deployctl import __version__
-from deployctl.clients.http import Connection, NoAnswer, open_client, translate
+from deployctl.clients.http import ConnectionOptions, NoResponse, open_client, translate_error
 from deployctl.clients.registry.auth import CLIENT_ID, Authenticator, Credentials, is_loopback
 from deployctl.clients.registry.errors import RegistryError, refused, unreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.redact import redact
-from deployctl.core.retry import Backoff, asked_wait
+from deployctl.core.retry import Backoff, parse_retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -105,7 +105,7 @@ class Transport:
                     content = response.read()
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status_code, headers, content)
-            except NoAnswer as lost:
+            except NoResponse as lost:
                 self.pause(waits, unreachable(self.host, lost), again=request.repeat)
 
     @contextmanager
@@ -118,8 +118,8 @@ class Transport:
         while True:
             try:
                 response = self._authorized(request)
-            except NoAnswer as lost:
-                again = not lost.hopeless and (request.repeat or not lost.sent)
+            except NoResponse as lost:
+                again = not lost.permanent and (request.repeat or not lost.sent)
                 self.pause(waits, unreachable(self.host, lost), again=again)
                 continue
             with closing(response):
@@ -128,7 +128,9 @@ class Transport:
                     yield response
                     return
                 problem = self._refused(request, response)
-                asked = asked_wait(response.headers.get("Retry-After", ""), datetime.now(UTC))
+                asked = parse_retry_after(
+                    response.headers.get("Retry-After", ""), datetime.now(UTC)
+                )
             again = response.status_code in (_AGAIN if request.repeat else _NOT_BEGUN)
             self.pause(waits, problem, again=again, asked=asked)
 
@@ -150,17 +152,17 @@ class Transport:
         if wait is None:
             raise problem
         self.stop.wait(max(wait, asked))
-        self.stop.check()
+        self.stop.raise_if_cancelled()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """What httpx raises becomes NoAnswer."""
+        """What httpx raises becomes NoResponse."""
         import httpx
 
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate(error, self._connection("https")) from error
+            raise translate_error(error, self._connection("https")) from error
 
     def _authorized(self, request: Request) -> httpx.Response:
         """The answer, after a second try with what the first one said is wanted."""
@@ -185,7 +187,7 @@ class Transport:
                 headers["Authorization"] = authorization
             try:
                 response = self._send_one(request.method, url, headers, request.body)
-            except NoAnswer as lost:
+            except NoResponse as lost:
                 lost.reason = f"{elsewhere}: {lost.reason}" if elsewhere else lost.reason
                 raise
             if not response.is_redirect:
@@ -194,14 +196,14 @@ class Transport:
             target = response.headers.get("Location", "")
             if request.method not in ("GET", "HEAD") or not target:
                 shown = redact(target.partition("?")[0])
-                raise NoAnswer(
+                raise NoResponse(
                     f"it redirects to '{shown}', also what is sent to it",
                     sent=False,
-                    hopeless=True,
+                    permanent=True,
                     help="name the image by the address where its registry really is",
                 )
             url = self._url(urljoin(url, target))
-        raise NoAnswer("it redirects in circles", sent=False, hopeless=True)
+        raise NoResponse("it redirects in circles", sent=False, permanent=True)
 
     def _send_one(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None
@@ -230,7 +232,7 @@ class Transport:
         return "" if itself else f"'{netloc.rpartition('@')[2]}' behind it"
 
     def _speaks(self) -> str:
-        """The scheme of the registry's URLs. Raises NoAnswer."""
+        """The scheme of the registry's URLs. Raises NoResponse."""
         if not self._scheme:
             with closing(self._send_one("GET", f"http://{self._address}/v2/", {}, None)) as said:
                 self._scheme = "https" if said.status_code == 400 else "http"
@@ -242,8 +244,8 @@ class Transport:
                 self._clients[scheme] = open_client(self._connection(scheme))
             return self._clients[scheme]
 
-    def _connection(self, scheme: str) -> Connection:
-        return Connection(
+    def _connection(self, scheme: str) -> ConnectionOptions:
+        return ConnectionOptions(
             f"{scheme}://{self._address}",
             # Blobs are taken as they lie there: their digests are of that.
             headers={"User-Agent": f"{CLIENT_ID}/{__version__}", "Accept-Encoding": "identity"},
@@ -257,7 +259,7 @@ class Transport:
         try:
             with self.translated():
                 content = response.read()
-        except NoAnswer:
+        except NoResponse:
             content = b""
         user, by = self._authority.user, self._elsewhere(str(response.url))
         return refused(self.host, request.about, response.status_code, content, user, by=by)
@@ -274,8 +276,8 @@ class Transport:
                     with self.translated():
                         answer = response.read()
                     status = response.status_code
-            except NoAnswer as lost:
-                self.pause(waits, unreachable(host, lost), again=not lost.hopeless)
+            except NoResponse as lost:
+                self.pause(waits, unreachable(host, lost), again=not lost.permanent)
                 continue
             if status < 400:
                 return answer

@@ -193,7 +193,7 @@ class BlobUpload:
             return
         with closing(self._source(start)) as pieces:
             for piece in pieces:
-                self._wire.stop.check()
+                self._wire.stop.raise_if_cancelled()
                 yield piece[:left]
                 left -= len(piece)
                 if left <= 0:

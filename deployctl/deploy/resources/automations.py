@@ -12,7 +12,7 @@ from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.dialect import Dialect
 from deployctl.api.paging import PAGE
-from deployctl.core.errors import LostAnswer
+from deployctl.core.errors import LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
 from deployctl.deploy.resources.base import Kind, same_text
@@ -37,7 +37,7 @@ class Automations(Kind):
             "trigger": Rule(_says),
             "actions": Rule(_same_actions),
         }
-        return {name: rule for name, rule in rules.items() if dialect.takes("automation", name)}
+        return {name: rule for name, rule in rules.items() if dialect.accepts("automation", name)}
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:
         """One request; `parent` is the id of the deployment that owns and is run."""
@@ -46,7 +46,7 @@ class Automations(Kind):
         if change.op is Op.DELETE:
             assert change.have is not None
             path = paths.automation(change.have.id)
-            yield [Request("DELETE", path, about=about, missing_ok=True)]
+            yield [Request("DELETE", path, subject=about, missing_ok=True)]
             return change.have.id
         assert change.want is not None
         body = {"name": name, **change.want.fields}
@@ -57,9 +57,9 @@ class Automations(Kind):
             return (yield from _create(owned, parent, about))
         assert change.have is not None
         kept = {
-            k: v for k, v in change.have.raw.items() if dialect.takes("automation", k, "update")
+            k: v for k, v in change.have.raw.items() if dialect.accepts("automation", k, "update")
         }
-        yield [Request("PUT", paths.automation(change.have.id), {**kept, **body}, about=about)]
+        yield [Request("PUT", paths.automation(change.have.id), {**kept, **body}, subject=about)]
         return change.have.id
 
 
@@ -110,13 +110,13 @@ def _aimed(action: Json, deployment_id: str) -> Json:
 
 
 def _create(body: Json, deployment_id: str, about: str) -> ApiCall[str]:
-    request = Request("POST", paths.AUTOMATIONS, body, repeat=False, about=about)
+    request = Request("POST", paths.AUTOMATIONS, body, idempotent=False, subject=about)
     try:
         return str((yield from call(request))["id"])
-    except LostAnswer:
+    except LostResponse:
         listing = {"automations": {"name": {"any_": [body["name"]]}}, "limit": PAGE}
         found = yield from call(
-            Request("POST", paths.listing(paths.AUTOMATIONS), listing, about=about)
+            Request("POST", paths.listing(paths.AUTOMATIONS), listing, subject=about)
         )
         for automation in found:
             if _runs(automation, deployment_id):

@@ -125,7 +125,7 @@ class Deployments(Kind):
         body = {**change.want.fields, **{part.field: part.new for part in change.fields}}
         if change.have is None:
             owner = yield from call(
-                Request("POST", paths.FLOWS, {"name": flow}, about=f"flow {flow}")
+                Request("POST", paths.FLOWS, {"name": flow}, subject=f"flow {flow}")
             )
             return (
                 yield from _post(change, {**body, "name": name, "flow_id": owner["id"]}, dialect)
@@ -140,7 +140,7 @@ class Deployments(Kind):
         elif dialect.major < 3:  # the server checks them with the pool, and takes none for invalid
             body.setdefault("job_variables", have["job_variables"])
         path, about = paths.deployment(change.have.id), f"deployment {change.name}"
-        yield [Request("PATCH", path, _sent(body, dialect, "update"), about=about)]
+        yield [Request("PATCH", path, _sent(body, dialect, "update"), subject=about)]
         return change.have.id
 
     @staticmethod
@@ -155,14 +155,14 @@ def _post(change: Change, body: Mapping[str, Json], dialect: Dialect) -> ApiCall
     """Writes the deployment as a whole, with all the schedules that it is to have."""
     listed = _schedules(change, dialect)
     sent = _sent({**body, "schedules": listed}, dialect, "create")
-    request = Request("POST", paths.DEPLOYMENTS, sent, about=f"deployment {change.name}")
+    request = Request("POST", paths.DEPLOYMENTS, sent, subject=f"deployment {change.name}")
     answer = yield from call(request)
     yield from schedules.mend(answer["id"], listed, answer["schedules"])
     return str(answer["id"])
 
 
 def _takes(dialect: Dialect, name: str, op: Operation) -> bool:
-    return dialect.takes("deployment", _api_name(name, dialect), op)
+    return dialect.accepts("deployment", _api_name(name, dialect), op)
 
 
 def _api_name(name: str, dialect: Dialect) -> str:
@@ -205,7 +205,7 @@ def _schedules(change: Change, dialect: Dialect) -> list[Json]:
         for item in (change.have.children if change.have else ())
         if item.kind == "schedule" and item.id not in met
     ]
-    return [{k: v for k, v in body.items() if dialect.takes("schedule", k)} for body in bodies]
+    return [{k: v for k, v in body.items() if dialect.accepts("schedule", k)} for body in bodies]
 
 
 def _live_body(have: Resource, dialect: Dialect) -> dict[str, Json]:

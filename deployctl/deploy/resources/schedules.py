@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
-from deployctl.core.errors import LostAnswer
-from deployctl.core.json_values import Json, canonical
+from deployctl.core.errors import LostResponse
+from deployctl.core.json_values import Json, canonical_json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
 from deployctl.deploy.resources.base import Kind, Pair, match, same_mapping
 from deployctl.templating.values import contains_unknown
@@ -41,7 +41,7 @@ class Schedules(Kind):
             "slug": Rule(),
             "max_scheduled_runs": Rule(),
         }
-        return {name: rule for name, rule in rules.items() if dialect.takes("schedule", name)}
+        return {name: rule for name, rule in rules.items() if dialect.accepts("schedule", name)}
 
     def pair(self, wanted: Sequence[Resource], live: Sequence[Resource]) -> list[Pair]:
         """By slug; by the slug that is replaced; by content; then those without slug in order."""
@@ -56,9 +56,9 @@ class Schedules(Kind):
         assert change.have is not None
         path = f"{path}/{change.have.id}"
         if change.op is Op.DELETE:
-            yield [Request("DELETE", path, about=about, missing_ok=True)]
+            yield [Request("DELETE", path, subject=about, missing_ok=True)]
         else:
-            yield [Request("PATCH", path, body(change), about=about)]
+            yield [Request("PATCH", path, body(change), subject=about)]
         return change.have.id
 
 
@@ -127,7 +127,7 @@ def show(schedule: Json) -> str:
             )
             anchor = f" from {schedule['anchor_date']}" if schedule.get("anchor_date") else ""
             return f"{kind} {text}{anchor}{suffix}"
-    return canonical(schedule)
+    return canonical_json(schedule)
 
 
 def same_schedule(want: Json, have: Json) -> bool:
@@ -201,11 +201,11 @@ def _neither_has_slug(want: Resource, have: Resource) -> bool:
 
 
 def _create(path: str, sent: Mapping[str, Json], about: str) -> ApiCall[str]:
-    request = Request("POST", path, [sent], repeat=False, about=about)
+    request = Request("POST", path, [sent], idempotent=False, subject=about)
     try:
         (answer,) = yield [request]
-    except LostAnswer:
-        (there,) = yield [Request("GET", path, about=about)]
+    except LostResponse:
+        (there,) = yield [Request("GET", path, subject=about)]
         for schedule in there:
             same_slug = schedule.get("slug") == sent.get("slug")
             if same_slug and same_schedule(sent["schedule"], schedule["schedule"]):

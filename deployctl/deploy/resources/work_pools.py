@@ -58,7 +58,7 @@ class WorkPools(Kind):
             yield from create_named(paths.WORK_POOLS, {"name": name, **body}, about)
         else:
             body.pop("type", None)
-            yield [Request("PATCH", paths.work_pool(name), body, about=about)]
+            yield [Request("PATCH", paths.work_pool(name), body, subject=about)]
         return name
 
 
@@ -86,7 +86,7 @@ class WorkQueues(Kind):
         if change.op is Op.CREATE and name != "default":
             yield from create_named(paths.work_queues(pool), {"name": name, **body}, about)
         else:
-            yield [Request("PATCH", paths.work_queue(pool, name), body, about=about)]
+            yield [Request("PATCH", paths.work_queue(pool, name), body, subject=about)]
         return name
 
 

@@ -31,7 +31,7 @@ from deployctl.clients.registry.errors import RegistryError
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError
-from deployctl.core.json_values import Json, canonical
+from deployctl.core.json_values import Json, canonical_json
 from deployctl.images.builder import OnOutput, StepCredentials
 from deployctl.images.content_tag import has_custom_frontend
 from deployctl.images.credentials import CredentialStore, matching_credentials
@@ -287,7 +287,7 @@ class AssembleBuilder:
         if placed.items:
             layers.append(write_layer(placed.items, self._new_file()))
         kind = base.type if base else OCI_MANIFEST
-        content = canonical(config.finished(each.diff_id for each in layers)).encode()
+        content = canonical_json(config.finished(each.diff_id for each in layers)).encode()
         below = base.manifest["layers"] if base else []
         manifest = _manifest(kind, content, below, layers)
         more = [content_tag, requirements.key if requirements else None]
@@ -308,7 +308,7 @@ def _manifest(
     own = [{"mediaType": layer_type, "size": each.size, "digest": each.digest} for each in layers]
     about = {"mediaType": config_type, "size": len(config), "digest": digest_of(config)}
     whole: Json = {"schemaVersion": 2, "mediaType": kind, "config": about, "layers": [*below, *own]}
-    return canonical(whole).encode()
+    return canonical_json(whole).encode()
 
 
 def _send(made: _AssembledImage, registries: Registries, name: Reference) -> list[BlobTransfer]:

@@ -132,7 +132,7 @@ def install_wheels(
     env: Mapping[str, str],
     python: Callable[[], str],
     stop: CancellationToken,
-    on_line: process.OnLine,
+    on_line: process.LineCallback,
 ) -> LayerBlob:
     """Writes the layer to `path`; `python` gives an interpreter that has pip, if there is no uv.
 
@@ -152,7 +152,7 @@ def install_wheels(
             env=env,
             timeout=_SECONDS,
             on_line=on_line,
-            stop=stop,
+            cancellation=stop,
         )
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -175,7 +175,7 @@ def _expect_same(
     """Raises NoWheels for an interpreter that differs from the image's: which requirements count
     for another one, pip would judge by itself, not by the image."""
     cwd = what.requirements.parent
-    done = process.run([python, "-c", _SELF], cwd=cwd, env=env, timeout=_SECONDS, stop=stop)
+    done = process.run([python, "-c", _SELF], cwd=cwd, env=env, timeout=_SECONDS, cancellation=stop)
     itself, image = done.stdout.strip(), f"{what.python} linux {what.architecture}"
     if itself != image:
         raise NoWheels(

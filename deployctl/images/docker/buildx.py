@@ -74,7 +74,7 @@ def build(
                 env=env,
                 timeout=None,
                 on_line=lambda _, line: on_line(line),
-                stop=stop,
+                cancellation=stop,
                 input=source.text if spec.dockerfile == AUTO else None,
             )
         except ProgramError as error:

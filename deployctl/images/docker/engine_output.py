@@ -114,7 +114,7 @@ def interruptible(items: Iterable[T], stop: CancellationToken) -> Iterator[T]:
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        stop.check()
+        stop.raise_if_cancelled()
         try:
             found = arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)
         except queue.Empty:

@@ -123,7 +123,7 @@ class ActionExecutor:
             wait=wait,
             error=kind,
         )
-        until = self.session.server_time() + wait
+        until = self.session.server_clock() + wait
         self.emit(lambda table: table.pause(run_id, until))
 
     def _claim(self, run: Run, fresh: bool) -> None:
@@ -208,7 +208,7 @@ class ActionExecutor:
         if self.chronicle.located(run, job):
             self.emit(lambda table: table.settled(run.id, job))
         else:
-            until = self.session.server_time() + min(_patience(failures), PLACE_WAIT)
+            until = self.session.server_clock() + min(_patience(failures), PLACE_WAIT)
             self.emit(lambda table: table.pause(run.id, until))
 
     def _trace(self, run: Run) -> None:

@@ -97,7 +97,7 @@ class Reconciler:
         world = self.table.world(
             self.now(),
             slots=self._slots(hears),
-            claiming=not self.stop.asked,
+            claiming=not self.stop.is_cancelled,
             is_leader=self.leadership.is_leader,
             hears=hears,
         )

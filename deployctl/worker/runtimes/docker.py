@@ -207,7 +207,7 @@ class DockerRuntime:
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
         """Lists all containers and tells what happens to them, until asked to stop."""
-        while not stop.asked:
+        while not stop.is_cancelled:
             try:
                 self._list_and_follow(emit, stop)
             except (EngineRefused, EngineUnreachable) as error:
@@ -226,7 +226,7 @@ class DockerRuntime:
         emit(JobsListed(self._url, tuple(jobs.values()), requested_at))
         self._heard()
         last = since + _SECONDS_BETWEEN_LISTS
-        while since < last and not stop.asked:
+        while since < last and not stop.is_cancelled:
             until = max(since, time.monotonic() + ahead) + _WINDOW_SECONDS
             for event in self._engine.events(self._labels, since, until):
                 self._follow(emit, event, jobs)

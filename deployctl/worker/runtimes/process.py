@@ -106,7 +106,7 @@ class ProcessRuntime:
                     return job
                 try:
                     return self._start(folder, spec)
-                except supervised.Busy:
+                except supervised.LockHeld:
                     time.sleep(_SECONDS_BETWEEN_CLAIMS)
         raise RuntimeUnavailable(f"somebody else is starting '{spec.name}'")
 
@@ -125,15 +125,15 @@ class ProcessRuntime:
         argv = self._argv(spec, env.get("PATH"))
         wanted = spec.configuration.get("working_dir") or self._home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with supervised.claimed(folder) as lock:
-            if supervised.look(folder).pid is not None:
-                raise supervised.Busy
+        with supervised.lock_folder(folder) as lock:
+            if supervised.inspect_process(folder).pid is not None:
+                raise supervised.LockHeld
             pid = self._launch(lock, folder, argv, env, wanted, spec)
             return self._job(folder, ProcessStatus(pid, True, since=time.time()))
 
     def _argv(self, spec: JobSpec, path: str | None) -> list[str]:
         name, *arguments = spec.command
-        program = supervised.find(name, beside=self._python, path=path)
+        program = supervised.find_program(name, beside=self._python, path=path)
         if program is None:
             raise StartFailed(
                 Cause(
@@ -175,7 +175,7 @@ class ProcessRuntime:
                     "They are too long together, or hold a NUL character.",
                 )
             ) from error
-        except supervised.NotBegun as error:
+        except supervised.NotStarted as error:
             shutil.rmtree(folder)
             raise StartFailed(
                 Cause(
@@ -194,7 +194,7 @@ class ProcessRuntime:
             self._usable(job.attempt) as folder,
             suppress(FileNotFoundError, FileExistsError),
         ):
-            sight = supervised.look(folder)
+            sight = supervised.inspect_process(folder)
             (folder / "stop").touch(exist_ok=False)
             if sight.alive and sight.pid is not None:
                 supervised.signal_group(sight.pid, signal.SIGTERM)
@@ -270,7 +270,7 @@ class ProcessRuntime:
         asked = folder / "stop"
         if job is None or not asked.exists():
             return job
-        sight = supervised.look(folder)
+        sight = supervised.inspect_process(folder)
         if not sight.alive:
             shutil.rmtree(folder, ignore_errors=True)
             return None
@@ -281,7 +281,7 @@ class ProcessRuntime:
     def _read(self, folder: Path) -> Job | None:
         """The job in this folder; None where nothing of it has run and nobody is starting it."""
         try:
-            sight = supervised.look(folder)
+            sight = supervised.inspect_process(folder)
             if sight.pid is None and not sight.alive:
                 return None
             return self._job(folder, sight)

@@ -81,7 +81,7 @@ def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalRe
                 },
                 "force": proposal.force,
             },
-            about=f"flow run '{run.name}'",
+            subject=f"flow run '{run.name}'",
             missing_ok=True,
         )
     )

@@ -36,7 +36,7 @@ class Worker:
 
 def send(events: Sequence[Json]) -> Request:
     """The request that records events; 2.20 has no such route unless it is switched on there."""
-    return Request("POST", "/events", list(events), about="events", missing_ok=True)
+    return Request("POST", "/events", list(events), subject="events", missing_ok=True)
 
 
 def event(

@@ -19,7 +19,7 @@ from deployctl.api.calls import Request
 from deployctl.core.errors import (
     DeployctlError,
     Interrupted,
-    ServerFault,
+    ServerError,
     Unauthorized,
     Unreachable,
 )
@@ -144,8 +144,8 @@ class FlowLogs:
         """
         while batch := self._buffer.take():
             try:
-                self._send(Request("POST", paths.LOGS, batch, about="logs of flow runs"))
-            except (Interrupted, Unreachable, ServerFault, Unauthorized):
+                self._send(Request("POST", paths.LOGS, batch, subject="logs of flow runs"))
+            except (Interrupted, Unreachable, ServerError, Unauthorized):
                 self._buffer.give_back(batch)
                 return False
             except DeployctlError:

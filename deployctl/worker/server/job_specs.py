@@ -48,7 +48,7 @@ class TTLCache:
         place = self._place(path)
         with place.reading:
             if self.clock() >= place.until:
-                place.value = run_inline(call(Request("GET", path, about=about)), self.session)
+                place.value = run_inline(call(Request("GET", path, subject=about)), self.session)
                 place.until = self.clock() + KEPT_SECONDS
             return place.value
 
@@ -88,7 +88,7 @@ class JobSpecBuilder:
 
     def _subject(self, run: Run) -> JobSource:
         flow_run = self.offered.get(run.id) or run_inline(
-            call(Request("GET", paths.flow_run(run.id), about=f"flow run '{run.name}'")),
+            call(Request("GET", paths.flow_run(run.id), subject=f"flow run '{run.name}'")),
             self.session,
         )
         deployment = None

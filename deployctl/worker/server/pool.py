@@ -81,7 +81,7 @@ def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:
     body = {"name": name, "type": type_, "base_job_template": template}
     try:
         return (
-            yield from call(Request("POST", paths.WORK_POOLS, body, about=f"work pool '{name}'"))
+            yield from call(Request("POST", paths.WORK_POOLS, body, subject=f"work pool '{name}'"))
         )
     except Conflict:
         return (yield from call(pool_request(name, "GET")))
@@ -95,7 +95,7 @@ def look(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
             "POST",
             paths.listing(paths.work_queues(name)),
             {},
-            about=f"the queues of work pool '{name}'",
+            subject=f"the queues of work pool '{name}'",
             missing_ok=True,
         ),
     ]
@@ -154,6 +154,6 @@ def heartbeat(pool: str, worker: str, interval: float) -> ApiCall[None]:
             "POST",
             f"{paths.workers(pool)}heartbeat",
             {"name": worker, "heartbeat_interval_seconds": interval},
-            about=f"worker '{worker}'",
+            subject=f"worker '{worker}'",
         )
     )

@@ -59,6 +59,6 @@ def _patch(run: Run, path: str, body: Mapping[str, str]) -> Request:
         "PATCH",
         f"{paths.flow_run(run.id)}{path}",
         dict(body),
-        about=f"flow run '{run.name}'",
+        subject=f"flow run '{run.name}'",
         missing_ok=True,
     )

@@ -13,7 +13,7 @@ from deployctl.api.calls import Request
 from deployctl.api.dialect import Dialect
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
-from deployctl.core.errors import ApiError, DeployctlError, ServerFault, Unreachable
+from deployctl.core.errors import ApiError, DeployctlError, ServerError, Unreachable
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.model import Cause, Job, Phase, Run
@@ -111,7 +111,7 @@ class RunReporter:
         while self._unlabelled:
             run = self._unlabelled.popleft()
             error = self._send(run_fields.label(run, self._labels()))
-            if isinstance(error, (Unreachable, ServerFault)):
+            if isinstance(error, (Unreachable, ServerError)):
                 self._unlabelled.appendleft(run)
                 break
 

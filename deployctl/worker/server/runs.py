@@ -63,7 +63,7 @@ def due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]
             "POST",
             f"{paths.work_pool(pool['name'])}/get_scheduled_flow_runs",
             {"work_queue_names": list(queues), "scheduled_before": moment},
-            about=f"the scheduled runs of work pool '{pool['name']}'",
+            subject=f"the scheduled runs of work pool '{pool['name']}'",
         )
     )
     return [row["flow_run"] for row in answer if row["work_pool_id"] == pool["id"]]
@@ -97,7 +97,7 @@ def by_ids(ids: Iterable[str], owner: str) -> ApiCall[list[Run]]:
 def one(run_id: str, owner: str) -> ApiCall[Run | None]:
     """A run as it is now; None if it was deleted."""
     answer = yield from call(
-        Request("GET", paths.flow_run(run_id), about=f"flow run '{run_id}'", missing_ok=True)
+        Request("GET", paths.flow_run(run_id), subject=f"flow run '{run_id}'", missing_ok=True)
     )
     return run_of(answer, owner) if answer else None
 
@@ -108,7 +108,7 @@ def history(run_id: str) -> ApiCall[list[Json]]:
         Request(
             "GET",
             paths.flow_run_states(run_id),
-            about=f"the states of flow run '{run_id}'",
+            subject=f"the states of flow run '{run_id}'",
         )
     )
     return sorted(states, key=lambda state: seconds(state["timestamp"]))
@@ -144,7 +144,7 @@ def _filter(flow_runs: Json, **more: Json) -> Request:
         "POST",
         paths.listing(paths.FLOW_RUNS),
         {"flow_runs": flow_runs, "limit": PAGE, "sort": "ID_DESC", **more},
-        about="the flow runs of the work pool",
+        subject="the flow runs of the work pool",
     )
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from deployctl.clients import kubeconfig
-from deployctl.clients.kubeconfig import NoCluster
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, events
+from deployctl.clients.kubeconfig import ClusterConfigError
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, watch_events
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
@@ -46,7 +46,7 @@ def test_a_list_in_pages_holds_all_and_begins_anew_when_its_pages_expire(
 ) -> None:
     make_maps(kube, namespace, 5)
     proxy.answer(410, query="continue=.", path="maps$")
-    listing = kube.listing(
+    listing = kube.list_objects(
         MAPS.format(namespace), "of=test", lambda item: item["metadata"]["name"], limit=2
     )
 
@@ -58,19 +58,19 @@ def test_a_watch_goes_on_from_a_list_and_ends_at_once_when_it_is_cut(
     kube: Kube, namespace: str
 ) -> None:
     path = MAPS.format(namespace)
-    listing = kube.listing(path, "of=test", dict)
+    listing = kube.list_objects(path, "of=test", dict)
     heard: queue.Queue[str] = queue.Queue()
-    with kube.watch(path, "of=test", listing.version, 30.0) as stream:
+    with kube.watch(path, "of=test", listing.resource_version, 30.0) as stream:
 
         def listen() -> None:
-            for kind, item in events(stream):
+            for kind, item in watch_events(stream):
                 heard.put(f"{kind} {item['metadata']['name']}")
 
         thread = threading.Thread(target=listen)
         thread.start()
         make_maps(kube, namespace, 1)
         assert heard.get(timeout=30) == "ADDED map-0"
-        stream.cut()
+        stream.abort()
         thread.join(10)
         assert not thread.is_alive()
 
@@ -97,13 +97,13 @@ def test_a_server_that_is_silent_is_left(kube: Kube, proxy: KubeProxy) -> None:
 
 
 def test_an_answer_that_is_no_json_is_none(kube: Kube) -> None:
-    assert kube.text("/healthz", {}) == "ok"
+    assert kube.read_log("/healthz", {}) == "ok"
     with pytest.raises(KubeUnreachable, match="no JSON"):
         kube.request("GET", "/healthz")
 
 
 def test_a_refusal_is_in_the_words_of_the_server(kube: Kube, namespace: str) -> None:
-    with pytest.raises(KubeRefused) as refused:
+    with pytest.raises(KubeApiError) as refused:
         kube.request("GET", MAPS.format(namespace) + "/none")
     assert (refused.value.status, refused.value.reason) == (404, "NotFound")
     assert 'configmaps "none" not found' in str(refused.value)
@@ -111,10 +111,10 @@ def test_a_refusal_is_in_the_words_of_the_server(kube: Kube, namespace: str) -> 
 
 def test_a_refusal_says_how_long_to_wait(kube: Kube, proxy: KubeProxy) -> None:
     proxy.answer(429, headers={"Retry-After": "7"})
-    with pytest.raises(KubeRefused) as refused:
+    with pytest.raises(KubeApiError) as refused:
         kube.request("GET", "/version")
     assert refused.value.wait == 7
-    assert refused.value.passes
+    assert refused.value.is_retryable
 
 
 def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
@@ -125,8 +125,8 @@ def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
     for opened in (
         kubeconfig.connect(str(control_plane.kubeconfig)),
         kubeconfig.connect(str(token)),
-        kubeconfig.connect_to(token.read_text(), None),
-        kubeconfig.connect_to(json.loads(token.read_text()), "test"),
+        kubeconfig.connect_with_config(token.read_text(), None),
+        kubeconfig.connect_with_config(json.loads(token.read_text()), "test"),
     ):
         assert opened.request("GET", MAPS.format(namespace))["kind"] == "ConfigMapList"
         opened.close()
@@ -134,8 +134,8 @@ def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
 
 @pytest.mark.parametrize("context", [None, "another"])
 def test_a_configuration_that_cannot_be_used_says_so(context: str | None) -> None:
-    with pytest.raises(NoCluster, match="cluster_config"):
-        kubeconfig.connect_to({"contexts": []}, context)
+    with pytest.raises(ClusterConfigError, match="cluster_config"):
+        kubeconfig.connect_with_config({"contexts": []}, context)
 
 
 @pytest.mark.parametrize("text", [None, "a: [", "- 1", "contexts: 5"])
@@ -143,7 +143,7 @@ def test_without_a_cluster_the_way_out_is_said(tmp_path: Path, text: str | None)
     file = tmp_path / "config"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(NoCluster) as none:
+    with pytest.raises(ClusterConfigError) as none:
         kubeconfig.connect(str(file))
     assert "KUBECONFIG" in (none.value.help or "")
 
@@ -157,7 +157,7 @@ def test_no_model_of_the_library_is_loaded(control_plane: Cluster) -> None:
         "from deployctl.clients import kubeconfig\n"
         "import deployctl.worker.runtimes.kubernetes.runtime\n"
         f"kube = kubeconfig.connect({str(control_plane.kubeconfig)!r})\n"
-        "kube.listing('/api/v1/namespaces', '', dict)\n"
+        "kube.list_objects('/api/v1/namespaces', '', dict)\n"
         "print([m for m in sys.modules if m.startswith("
         "('kubernetes.client.models.', 'kubernetes.client.api.'))])"
     )

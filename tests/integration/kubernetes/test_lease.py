@@ -97,7 +97,7 @@ def test_a_leader_that_ends_hands_over_at_once(three: list[LeaseLeadership]) -> 
     everyone(three)
     assert leaders(three) == ["a"]
     stop = CancellationToken()
-    stop.request()
+    stop.cancel()
     three[0].campaign(stop)
     three[1].step()
 
@@ -154,7 +154,7 @@ def test_a_campaign_without_rights_ends_in_silence(
     control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
     proxy, stop = kube_proxy(control_plane.account(rules(*JOBS), namespace)), CancellationToken()
-    stop.request()
+    stop.cancel()
     with replica(proxy, "a", clock) as one:
         one.step()
         one.campaign(stop)

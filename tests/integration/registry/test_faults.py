@@ -146,7 +146,7 @@ class Clock(CancellationToken):
 
     def wait(self, seconds: float) -> bool:
         self.waits.append(seconds)
-        return self.asked
+        return self.is_cancelled
 
 
 def test_a_registry_that_asks_for_patience_gets_it(
@@ -193,7 +193,7 @@ def test_an_upload_ends_when_it_is_asked_to(
     blob, stop = Blob(tmp_path / "blob", 3 * MIB), CancellationToken()
 
     def source(start: int) -> Any:
-        stop.request()
+        stop.cancel()
         return blob.source(start)
 
     client = opened(registry.host, stop=stop)

@@ -11,7 +11,7 @@ import httpx
 
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.clients.http import Http
+from deployctl.clients.http import HttpClient
 
 API = "http://prefect.test/api"
 
@@ -82,6 +82,6 @@ def bench(*steps: Step, **settings: Any) -> Bench:
         wait=wait,
         clock=lambda: sum(waits),
         draw=random.Random(1),
-        network=lambda connection: Http(connection, transport=httpx.MockTransport(network)),
+        network=lambda connection: HttpClient(connection, transport=httpx.MockTransport(network)),
     )
     return Bench(network, session, waits, told)

@@ -12,7 +12,7 @@ from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.clients.http import Connection, Http
+from deployctl.clients.http import ConnectionOptions, HttpClient
 from tests.unit.api.network import API
 
 
@@ -124,8 +124,8 @@ def test_a_session_that_waits_for_room_shows_that_it_lives(monkeypatch: pytest.M
         waits.set()
         return False
 
-    def network(connection: Connection) -> Http:
-        return Http(connection, transport=httpx.MockTransport(lambda _: httpx.Response(204)))
+    def network(connection: ConnectionOptions) -> HttpClient:
+        return HttpClient(connection, transport=httpx.MockTransport(lambda _: httpx.Response(204)))
 
     session = Session(Settings(api_url=API), writes=gate, wait=wait, network=network)
     write = threading.Thread(target=session.send, args=(Request("POST", "/flows/"),))

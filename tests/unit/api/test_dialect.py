@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.api.dialect import CLOUD, Dialect, check, detect, dialect_of, refine, refined
+from deployctl.api.dialect import (
+    CLOUD,
+    Dialect,
+    detect,
+    fetch_refined,
+    parse_dialect,
+    refine,
+    warn_if_untested,
+)
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import ApiError
 from deployctl.core.json_values import Json
@@ -20,19 +28,19 @@ from deployctl.core.json_values import Json
     ],
 )
 def test_versions(text: str, version: tuple[int, int, int]) -> None:
-    assert dialect_of(text).version == version
+    assert parse_dialect(text).version == version
 
 
 @pytest.mark.parametrize("answer", [None, {}, "", "unknown", ["3.8.8"]])
 def test_a_server_that_says_no_version_is_none_of_ours(answer: Json) -> None:
     with pytest.raises(ApiError, match="does not say which version"):
-        dialect_of(answer)
+        parse_dialect(answer)
 
 
 @pytest.mark.parametrize("text", ["2.15.0", "2.8.1", "1.4.0", "0.15.13"])
 def test_servers_without_a_list_of_schedules_are_refused(text: str) -> None:
     with pytest.raises(ApiError, match=f"the server is Prefect {text}, which is too old"):
-        dialect_of(text)
+        parse_dialect(text)
 
 
 def test_detection_is_one_request() -> None:
@@ -70,22 +78,22 @@ def test_fields_that_came_later(kind: str, op: str, name: str, since: tuple[int,
     major, minor, patch = since
     before = (major, minor, patch - 1) if patch else (major, minor - 1, 99)
     before = before if minor or patch else (2, 20, 26)
-    assert Dialect(since).takes(kind, name, op)  # type: ignore[arg-type]
-    assert not Dialect(before).takes(kind, name, op)  # type: ignore[arg-type]
+    assert Dialect(since).accepts(kind, name, op)  # type: ignore[arg-type]
+    assert not Dialect(before).accepts(kind, name, op)  # type: ignore[arg-type]
 
 
 def test_fields_that_are_never_updated() -> None:
     for name in ("name", "flow_id", "labels"):
-        assert not CLOUD.takes("deployment", name, "update")
-    assert not CLOUD.takes("work_pool", "type", "update")
-    assert not CLOUD.takes("automation", "owner_resource", "update")
+        assert not CLOUD.accepts("deployment", name, "update")
+    assert not CLOUD.accepts("work_pool", "type", "update")
+    assert not CLOUD.accepts("automation", "owner_resource", "update")
 
 
 def test_the_name_of_job_variables() -> None:
     old, new = Dialect((2, 20, 0)), Dialect((3, 0, 0))
     assert (old.job_variables, new.job_variables) == ("infra_overrides", "job_variables")
     for dialect in (old, new):
-        assert dialect.takes("deployment", dialect.job_variables, "update")
+        assert dialect.accepts("deployment", dialect.job_variables, "update")
 
 
 def test_unknown_newer_versions_and_cloud_speak_the_newest() -> None:
@@ -97,7 +105,7 @@ def test_unknown_newer_versions_and_cloud_speak_the_newest() -> None:
 @pytest.mark.parametrize(("version", "found"), [((2, 16, 4), 1), ((2, 20, 0), 0), ((3, 8, 8), 0)])
 def test_untested_servers_are_a_warning(version: tuple[int, int, int], found: int) -> None:
     report = Report()
-    check(Dialect(version), report)
+    warn_if_untested(Dialect(version), report)
     assert (report.warnings, report.errors) == (found, 0)
 
 
@@ -142,11 +150,11 @@ def test_the_servers_own_schema_decides_where_it_was_read() -> None:
     dialect = refine(Dialect((2, 20, 0)), SCHEMA)
     assert dialect.fields("deployment", "update") == {"tags", "pull_steps"}
     assert dialect.fields("schedule") == {"schedule"}
-    assert dialect.takes("deployment", "name")
+    assert dialect.accepts("deployment", "name")
 
 
 def test_a_server_that_hides_its_schema_changes_nothing() -> None:
-    talk = refined(Dialect((3, 1, 0)))
+    talk = fetch_refined(Dialect((3, 1, 0)))
     (request,) = next(talk)
     assert (request.path, request.missing_ok) == ("/openapi.json", True)
     with pytest.raises(StopIteration) as stop:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.api.driver import Outcome, run, run_all
+from deployctl.api.driver import CallResult, run, run_all
 from deployctl.core.errors import Interrupted, NotFound
 from deployctl.core.json_values import Json
 from tests.unit.api.network import answer, bench
@@ -55,7 +55,7 @@ def test_a_talk_that_asks_nothing() -> None:
         return len(answers)
 
     assert run(talk(), bench(echo).session) == 0
-    assert run_all({"a": talk()}, bench(echo).session) == {"a": Outcome(0)}
+    assert run_all({"a": talk()}, bench(echo).session) == {"a": CallResult(0)}
 
 
 def test_an_error_is_thrown_into_the_talk_which_may_go_on() -> None:
@@ -78,7 +78,7 @@ def test_a_stop_ends_a_single_talk_before_its_next_request() -> None:
 
     def talk() -> ApiCall[None]:
         yield [get("/1")]
-        on.session.stop.request()
+        on.session.cancellation.cancel()
         yield [get("/2")]
 
     with pytest.raises(Interrupted):
@@ -91,7 +91,7 @@ def test_talks_are_apart_from_each_other() -> None:
     talks = {name: chain(f"/{name}/1", f"/{name}/2") for name in ("a", "missing", "b")}
     outcomes = run_all(talks, bench(echo).session, lambda key, _outcome: done.append(key))
     assert list(outcomes) == ["a", "missing", "b"]
-    assert outcomes["a"] == Outcome(["/a/1", "/a/2"])
+    assert outcomes["a"] == CallResult(["/a/1", "/a/2"])
     assert outcomes["b"].ok
     assert isinstance(outcomes["missing"].error, NotFound)
     assert not outcomes["missing"].ok
@@ -112,7 +112,7 @@ def test_after_a_stop_talks_under_way_are_finished_and_none_begins() -> None:
 
     def stopping() -> ApiCall[str]:
         yield [get("/1")]
-        on.session.stop.request()
+        on.session.cancellation.cancel()
         yield [get("/2")]
         return "whole"
 
@@ -122,14 +122,14 @@ def test_after_a_stop_talks_under_way_are_finished_and_none_begins() -> None:
         "last": chain("/4"),
     }
     outcomes = run_all(talks, on.session)
-    assert outcomes["first"] == Outcome("whole")
+    assert outcomes["first"] == CallResult("whole")
     assert not outcomes["last"].started
     assert not outcomes["last"].ok
 
 
 def test_a_stop_before_the_first_starts_nothing() -> None:
     on = bench(echo)
-    on.session.stop.request()
+    on.session.cancellation.cancel()
     outcomes = run_all({"a": chain("/1"), "b": chain("/2")}, on.session)
     assert [outcome.started for outcome in outcomes.values()] == [False, False]
     assert on.network.seen == []

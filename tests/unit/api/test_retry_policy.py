@@ -6,15 +6,15 @@ import pytest
 
 from deployctl.api.calls import Request
 from deployctl.api.retry_policy import RetryDecision, classify, retry_after
-from deployctl.clients.http import Answer, NoAnswer
+from deployctl.clients.http import NoResponse, Response
 
 AGAIN_AND_AGAIN = Request("GET", "/x")
-ONCE = Request("POST", "/x", repeat=False)
+ONCE = Request("POST", "/x", idempotent=False)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def said(status: int, body: object = None, **headers: str) -> Answer:
-    return Answer(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+def said(status: int, body: object = None, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def said(status: int, body: object = None, **headers: str) -> Answer:
         (said(400), RetryDecision.OVER, RetryDecision.OVER),
         (said(404), RetryDecision.OVER, RetryDecision.OVER),
         (said(423), RetryDecision.AGAIN, RetryDecision.AGAIN),
-        (NoAnswer("", sent=False), RetryDecision.AGAIN, RetryDecision.AGAIN),
-        (NoAnswer("", sent=True), RetryDecision.AGAIN, RetryDecision.LOST),
-        (NoAnswer("", sent=False, hopeless=True), RetryDecision.OVER, RetryDecision.OVER),
+        (NoResponse("", sent=False), RetryDecision.AGAIN, RetryDecision.AGAIN),
+        (NoResponse("", sent=True), RetryDecision.AGAIN, RetryDecision.LOST),
+        (NoResponse("", sent=False, permanent=True), RetryDecision.OVER, RetryDecision.OVER),
     ],
 )
 def test_what_an_answer_means(
-    result: Answer | NoAnswer, repeated: RetryDecision, once: RetryDecision
+    result: Response | NoResponse, repeated: RetryDecision, once: RetryDecision
 ) -> None:
     assert classify(AGAIN_AND_AGAIN, result, {423}) is repeated
     assert classify(ONCE, result, {423}) is once

@@ -13,18 +13,18 @@ from deployctl.core.errors import (
     ApiError,
     Conflict,
     Interrupted,
-    LostAnswer,
+    LostResponse,
     NotFound,
     Rejected,
-    ServerFault,
+    ServerError,
     SettingsError,
     Unauthorized,
     Unreachable,
 )
 from tests.unit.api.network import API, answer, bench
 
-READ = Request("GET", "/flows/1", about="flow hello")
-CREATE = Request("POST", "/automations/", {"name": "x"}, repeat=False, about="automation x")
+READ = Request("GET", "/flows/1", subject="flow hello")
+CREATE = Request("POST", "/automations/", {"name": "x"}, idempotent=False, subject="automation x")
 
 REFUSED = httpx.ConnectError("refused")
 BROKEN = httpx.RemoteProtocolError("Server disconnected without sending a response.")
@@ -52,7 +52,7 @@ def test_a_body_is_sent_as_json_in_its_own_script() -> None:
 def test_what_json_cannot_say_is_rejected_before_it_is_sent(value: Any) -> None:
     on = bench(answer(200))
     with pytest.raises(Rejected, match="flow hello: holds a value that JSON cannot say"):
-        on.session.send(Request("POST", "/flows/", {"x": value}, about="flow hello"))
+        on.session.send(Request("POST", "/flows/", {"x": value}, subject="flow hello"))
     assert on.network.seen == []
 
 
@@ -70,7 +70,7 @@ def test_a_failure_is_tried_again(step: httpx.Response | Exception) -> None:
 
 def test_tries_end_after_the_number_that_is_set() -> None:
     on = bench(answer(500, {"exception_message": "Internal Server Error"}), max_retries=3)
-    with pytest.raises(ServerFault, match=r"flow hello: the server at .* failed with status 500"):
+    with pytest.raises(ServerError, match=r"flow hello: the server at .* failed with status 500"):
         on.session.send(READ)
     assert len(on.network.seen) == 4
     assert on.waits == [0.2, 0.4, 0.8]
@@ -78,7 +78,7 @@ def test_tries_end_after_the_number_that_is_set() -> None:
 
 def test_no_retries_means_one_try() -> None:
     on = bench(answer(500), max_retries=0)
-    with pytest.raises(ServerFault):
+    with pytest.raises(ServerError):
         on.session.send(READ)
     assert (len(on.network.seen), on.waits) == (1, [])
 
@@ -88,7 +88,7 @@ def test_what_must_not_be_repeated_is_lost_and_not_repeated(
     step: httpx.Response | Exception,
 ) -> None:
     on = bench(step, answer(200))
-    with pytest.raises(LostAnswer, match="automation x: sent, but"):
+    with pytest.raises(LostResponse, match="automation x: sent, but"):
         on.session.send(CREATE)
     assert len(on.network.seen) == 1
 
@@ -143,7 +143,7 @@ def test_refusals_while_others_are_under_way_cost_no_try() -> None:
 
 def test_a_server_that_only_refuses_is_given_up() -> None:
     on = bench(answer(503), max_retries=2)
-    with pytest.raises(ServerFault):
+    with pytest.raises(ServerError):
         on.session.send(READ)
 
 
@@ -154,7 +154,7 @@ def test_codes_that_the_user_wants_to_be_retried() -> None:
 
 def test_after_a_stop_nothing_is_begun() -> None:
     on = bench(answer(200))
-    on.session.stop.request(signal.SIGTERM)
+    on.session.cancellation.cancel(signal.SIGTERM)
     with pytest.raises(Interrupted) as raised:
         on.session.send(READ)
     assert raised.value.exit_code == 143
@@ -163,7 +163,7 @@ def test_after_a_stop_nothing_is_begun() -> None:
 
 def test_after_a_stop_what_is_half_done_is_finished_but_not_waited_for() -> None:
     on = bench(answer(200, 1), answer(500))
-    on.session.stop.request()
+    on.session.cancellation.cancel()
     assert on.session.send(READ, finish=True) == 1
     with pytest.raises(Interrupted):
         on.session.send(READ, finish=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.api.settings import NAMES, Settings, load_settings
+from deployctl.api.settings import SETTING_FIELDS, Settings, load_settings
 from deployctl.core.errors import SettingsError
 from deployctl.core.redact import MASK, redact
 
@@ -304,4 +304,6 @@ def test_cloud_is_known_by_its_address(folder: Path) -> None:
 
 
 def test_every_name_is_a_field() -> None:
-    assert {name.field for name in NAMES} | {"sources"} == set(Settings.__dataclass_fields__)
+    assert {name.field for name in SETTING_FIELDS} | {"sources"} == set(
+        Settings.__dataclass_fields__
+    )

@@ -8,7 +8,7 @@ from deployctl.cli.command import run_command
 from deployctl.cli.exit import Exit
 from deployctl.cli.render import Format
 from deployctl.core.errors import DeployctlError
-from deployctl.core.redact import remember
+from deployctl.core.redact import register_secrets
 
 
 def fails(expected: bool) -> None:
@@ -22,7 +22,7 @@ def fails(expected: bool) -> None:
 
 @pytest.mark.parametrize("expected", [True, False])
 def test_a_traceback_shows_no_secret(capsys: pytest.CaptureFixture[str], expected: bool) -> None:
-    remember(["rosebud-77"])
+    register_secrets(["rosebud-77"])
     with pytest.raises(Exit) as ended, run_command("plan", Format.HUMAN, show_traceback=True):
         fails(expected)
     assert ended.value.code == 1

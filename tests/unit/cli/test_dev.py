@@ -30,4 +30,4 @@ def test_a_worker_that_cannot_work_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_project_without_work_pools_needs_no_worker() -> None:
     stop = CancellationToken()
     with dev._workers([], SETTINGS, stop, quiet=True):
-        assert not stop.asked
+        assert not stop.is_cancelled

@@ -80,7 +80,7 @@ def test_entries_below_the_level_are_left_out(level: Level) -> None:
 
 
 def test_secrets_are_masked_in_messages_and_facts() -> None:
-    redact.remember(["hunter2hunter2"])
+    redact.register_secrets(["hunter2hunter2"])
     journal, heard = listening()
     journal.emit(Level.INFO, "x", "key hunter2hunter2", url="http://u:pw@host", api_key="abcdef")
     assert heard[0].message == f"key {redact.MASK}"

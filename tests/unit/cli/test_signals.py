@@ -110,7 +110,7 @@ signals.ECHO = 0.0
 with signals.stopping(lambda text: None) as stop:
     process.run(
         [sys.executable, "-c", sys.argv[1]],
-        cwd=Path.cwd(), env=None, timeout=None, stop=stop,
+        cwd=Path.cwd(), env=None, timeout=None, cancellation=stop,
         on_line=lambda _, line: print(line, flush=True),
     )
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployctl.clients.http import Connection, Http, NoAnswer
+from deployctl.clients.http import ConnectionOptions, HttpClient, NoResponse
 from deployctl.core.errors import SettingsError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\ntrue"
@@ -68,16 +68,19 @@ def read_request(connection: socket.socket) -> bytes:
 @contextmanager
 def opened(
     url: str, *, timeout: float = 5, ca_file: str | None = None, **more: bool
-) -> Iterator[Http]:
-    http = Http(Connection(url, {}, timeout, ca_file, more.get("verify", True)))
+) -> Iterator[HttpClient]:
+    http = HttpClient(ConnectionOptions(url, {}, timeout, ca_file, more.get("verify", True)))
     try:
         yield http
     finally:
         http.close()
 
 
-def failure(url: str, **options: float) -> NoAnswer:
-    with opened(url, timeout=options.get("timeout", 5)) as http, pytest.raises(NoAnswer) as raised:
+def failure(url: str, **options: float) -> NoResponse:
+    with (
+        opened(url, timeout=options.get("timeout", 5)) as http,
+        pytest.raises(NoResponse) as raised,
+    ):
         http.send("POST", "/x", {})
     return raised.value
 
@@ -108,7 +111,7 @@ def test_a_page_is_no_json() -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
     with listening(reply(page)) as address, opened(f"http://{address}") as http:
         answer = http.send("GET", "/x")
-    assert (answer.is_page, answer.body) == (True, None)
+    assert (answer.is_html, answer.body) == (True, None)
 
 
 def test_refused_was_not_sent() -> None:
@@ -116,7 +119,7 @@ def test_refused_was_not_sent() -> None:
         port = taken.getsockname()[1]
     lost = failure(f"http://127.0.0.1:{port}")
     assert lost.reason == "nothing listens there (connection refused)"
-    assert (lost.sent, lost.hopeless) == (False, False)
+    assert (lost.sent, lost.permanent) == (False, False)
 
 
 def test_an_unknown_name_was_not_sent() -> None:
@@ -155,7 +158,7 @@ def test_plain_http_at_the_address_of_https_is_hopeless() -> None:
 
     with listening(plain) as address:
         lost = failure(f"https://{address}")
-    assert (lost.sent, lost.hopeless) == (False, True)
+    assert (lost.sent, lost.permanent) == (False, True)
     assert lost.help == "Is it an http:// address and not an https:// one?"
 
 
@@ -247,7 +250,7 @@ def tls_server(certificate: tuple[Path, Path]) -> Iterator[str]:
 def test_a_certificate_that_is_not_trusted_is_hopeless(tls_server: str) -> None:
     lost = failure(tls_server)
     assert lost.reason.startswith("its certificate is not trusted: self")
-    assert (lost.sent, lost.hopeless) == (False, True)
+    assert (lost.sent, lost.permanent) == (False, True)
     assert lost.help is not None
     assert "PREFECT_API_SSL_CERT_FILE" in lost.help
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.clients.kubeconfig import connect, connect_to
+from deployctl.clients.kubeconfig import connect, connect_with_config
 
 CONFIG = """\
 apiVersion: v1
@@ -26,4 +26,4 @@ def test_it_comes_from_a_context_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("asked", "found"), [(None, "lab"), ("b", "b")])
 def test_it_comes_from_a_context_of_a_block(asked: str | None, found: str) -> None:
-    assert connect_to(CONFIG, asked).source == f"context '{found}' of a 'cluster_config'"
+    assert connect_with_config(CONFIG, asked).source == f"context '{found}' of a 'cluster_config'"

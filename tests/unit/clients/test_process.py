@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from deployctl.clients import process
-from deployctl.clients.process import Completed, run
+from deployctl.clients.process import CompletedProgram, run
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, ProgramError
 from tests.support.waiting import until
 
 
-def python(code: str, folder: Path, **options: object) -> Completed:
+def python(code: str, folder: Path, **options: object) -> CompletedProgram:
     settings: dict[str, object] = {"cwd": folder, "env": None, "timeout": 30, **options}
     return run([sys.executable, "-c", code], **settings)  # type: ignore[arg-type]
 
 
 def test_both_streams_and_the_exit_code_are_given(tmp_path: Path) -> None:
     done = python("import sys; print('a'); print('b', file=sys.stderr); sys.exit(3)", tmp_path)
-    assert done == Completed(3, "a\n", "b\n")
+    assert done == CompletedProgram(3, "a\n", "b\n")
 
 
 def test_lines_are_handed_on_with_their_stream(tmp_path: Path) -> None:
@@ -115,12 +115,12 @@ time.sleep(60)
 
     def ask() -> None:
         until(pid.exists)
-        stop.request()
+        stop.cancel()
 
     asking = threading.Thread(target=ask)
     asking.start()
     with pytest.raises(Interrupted):
-        python(code, tmp_path, stop=stop)
+        python(code, tmp_path, cancellation=stop)
     asking.join()
     until(lambda: ended(int(pid.read_text())))
 
@@ -146,10 +146,10 @@ while True: time.sleep(1)
 
     def ask(_: str, line: str) -> None:
         pids.append(int(line))
-        stop.request()
+        stop.cancel()
 
     with pytest.raises(Interrupted):
-        python(code, tmp_path, on_line=ask, stop=stop)
+        python(code, tmp_path, on_line=ask, cancellation=stop)
     assert (tmp_path / "cleared").exists()
     until(lambda: ended(pids[0]))
 

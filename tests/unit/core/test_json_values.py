@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployctl.core.json_values import Json, JsonPath, canonical, digest, leaves, show_path
+from deployctl.core.json_values import Json, JsonPath, canonical_json, digest, format_path, leaves
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -26,7 +26,7 @@ json_values = st.recursive(
     ],
 )
 def test_a_path_reads_as_people_write_it(path: JsonPath, text: str) -> None:
-    assert show_path(path) == text
+    assert format_path(path) == text
 
 
 @given(json_values)
@@ -36,6 +36,6 @@ def test_every_leaf_is_found_at_its_path(value: Json) -> None:
 
 
 def test_the_order_of_keys_does_not_matter_and_everything_else_does() -> None:
-    assert canonical({"a": 1, "b": [1, 2]}) == canonical({"b": [1, 2], "a": 1})
+    assert canonical_json({"a": 1, "b": [1, 2]}) == canonical_json({"b": [1, 2], "a": 1})
     assert digest({"b": [1, 2]}) != digest({"b": [2, 1]})
     assert digest({"a": 1}) != digest({"a": "1"})

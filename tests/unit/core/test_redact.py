@@ -4,31 +4,31 @@ import pytest
 
 from deployctl.core import redact
 from deployctl.core.json_values import Json
-from deployctl.core.redact import MASK, is_secret_name, masked
+from deployctl.core.redact import MASK, is_secret_name, mask_secrets
 
 
 def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:
-    redact.remember(["hunter22", None, "", "abc"])
+    redact.register_secrets(["hunter22", None, "", "abc"])
     assert redact.redact("key hunter22, abc") == f"key {MASK}, abc"
 
 
 def test_the_base64_form_of_a_secret_is_masked_too() -> None:
-    redact.remember(["user:pass"])
+    redact.register_secrets(["user:pass"])
     assert redact.redact("Basic dXNlcjpwYXNz") == f"Basic {MASK}"
 
 
 def test_the_lines_of_a_secret_are_masked_too() -> None:
-    redact.remember(["{\n  'key': 'hunter22'\n}"])
+    redact.register_secrets(["{\n  'key': 'hunter22'\n}"])
     assert redact.redact("{\nsaid 'key': 'hunter22'\n}") == f"{{\nsaid {MASK}\n}}"
 
 
 def test_the_value_of_a_switch_is_no_secret_whatever_its_name() -> None:
-    redact.remember(["true", "False", "none"])
+    redact.register_secrets(["true", "False", "none"])
     assert redact.redact("true, False and none of it") == "true, False and none of it"
 
 
 def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
-    redact.remember(["abcd", "abcdefgh"])
+    redact.register_secrets(["abcd", "abcdefgh"])
     assert redact.redact("abcdefgh") == MASK
 
 
@@ -44,9 +44,9 @@ def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
     ],
 )
 def test_only_long_secrets_of_the_server_are_kept_from_it(value: Json, expected: bool) -> None:
-    redact.remember(["opensesame", "test"], kept=True)
-    redact.remember(["of-our-side"])
-    assert redact.holds_kept(value) is expected
+    redact.register_secrets(["opensesame", "test"], kept=True)
+    redact.register_secrets(["of-our-side"])
+    assert redact.contains_stored_secret(value) is expected
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_names_that_promise_a_secret(name: str, secret: bool) -> None:
     ],
 )
 def test_values_are_shown_without_what_stands_under_secret_names(value: Json, shown: Json) -> None:
-    assert masked(value) == shown
+    assert mask_secrets(value) == shown
 
 
 def test_a_name_before_the_value_counts_too() -> None:
-    assert masked({"value": "x"}, "env", "TOKENS") == {"value": MASK}
+    assert mask_secrets({"value": "x"}, "env", "TOKENS") == {"value": MASK}
 
 
 def test_texts_below_secret_names_are_found() -> None:
@@ -116,10 +116,10 @@ def test_texts_below_secret_names_are_found() -> None:
         "tokens": {"a": ["one", None, True, "{{ x }}"]},
         "image": "app",
     }
-    assert list(redact.secret_texts(value)) == ["987654321", "one"]
+    assert list(redact.find_secrets(value)) == ["987654321", "one"]
 
 
 def test_who_logs_in_where_is_no_secret() -> None:
     """Images are often called after both."""
     login = {"username": "mycompany", "password": "hunter22", "registry_url": "reg.test"}
-    assert list(redact.secret_texts({"credentials": login})) == ["hunter22"]
+    assert list(redact.find_secrets({"credentials": login})) == ["hunter22"]

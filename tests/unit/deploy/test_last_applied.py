@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.api.calls import ApiCall
-from deployctl.core.errors import DeployctlError, LostAnswer
+from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment, work_pool
 from deployctl.deploy.last_applied import LastApplied, key_for, read_record, write_record
@@ -83,8 +83,8 @@ def test_a_record_whose_answer_was_lost_is_looked_for_before_it_is_sent_again(
 ) -> None:
     talk = write_record("etl", daily(tags=["a"]))
     (request,) = next(talk)
-    assert not request.repeat
-    (look,) = talk.throw(LostAnswer("gone"))
+    assert not request.idempotent
+    (look,) = talk.throw(LostResponse("gone"))
     assert look.method == "GET"
     posts = 1
     try:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from deployctl.flows.cache import FlowCache
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.imported import Failure, Interpreter, Loaded
+from deployctl.flows.importer import Interpreter, LoadFailure, LoadResult
+from deployctl.flows.metadata import FlowMetadata
 
 PYTHON = Interpreter("/venv/bin/python", ["3.8.8", "/venv/lib", 1])
-FACTS = FlowFacts("etl", None, "1", {"title": "Parameters", "properties": {"a": {"default": "ä"}}})
+FACTS = FlowMetadata(
+    "etl", None, "1", {"title": "Parameters", "properties": {"a": {"default": "ä"}}}
+)
 
 
 @pytest.fixture
@@ -23,12 +25,12 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loaded(project: Path) -> Loaded:
-    return Loaded(FACTS, None, (str(project / "etl.py"), str(project / "config.yaml")))
+def loaded(project: Path) -> LoadResult:
+    return LoadResult(FACTS, None, (str(project / "etl.py"), str(project / "config.yaml")))
 
 
 @pytest.fixture
-def cache(project: Path, loaded: Loaded) -> FlowCache:
+def cache(project: Path, loaded: LoadResult) -> FlowCache:
     cache = FlowCache(project / "cache", PYTHON)
     cache.put("etl.py:run", project, loaded)
     return cache
@@ -67,7 +69,7 @@ def test_a_damaged_entry_is_none(cache: FlowCache, project: Path, damage: str) -
 
 @pytest.mark.parametrize("source", ["os.environ['A']", "from os import getenv"])
 def test_a_flow_that_reads_the_environment_is_not_remembered(
-    project: Path, loaded: Loaded, source: str
+    project: Path, loaded: LoadResult, source: str
 ) -> None:
     (project / "etl.py").write_text(source)
     cache = FlowCache(project / "other", PYTHON)
@@ -75,14 +77,14 @@ def test_a_flow_that_reads_the_environment_is_not_remembered(
     assert cache.get("etl.py:run", project) is None
 
 
-def test_a_flow_that_loaded_in_part_is_not_remembered(project: Path, loaded: Loaded) -> None:
-    failure = Failure(("ScriptError",), "no module", None, None)
+def test_a_flow_that_loaded_in_part_is_not_remembered(project: Path, loaded: LoadResult) -> None:
+    failure = LoadFailure(("ScriptError",), "no module", None, None)
     cache = FlowCache(project / "other", PYTHON)
     cache.put("etl.py:run", project, replace(loaded, failure=failure))
     assert cache.get("etl.py:run", project) is None
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(project: Path, loaded: Loaded) -> None:
+def test_a_folder_that_cannot_be_written_is_no_error(project: Path, loaded: LoadResult) -> None:
     (project / "file").touch()
     cache = FlowCache(project / "file", PYTHON)
     cache.put("etl.py:run", project, loaded)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.flows.imported import Interpreter, find_interpreter, load_flows, project_python
+from deployctl.flows.importer import Interpreter, find_interpreter, load_flows, project_python
 
 WITH_PREFECT = """#!/bin/sh
 echo '["3.8.8", "/lib", 1]'

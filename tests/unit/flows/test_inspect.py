@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployctl.core.diagnostics import Diagnostic, Report, Severity, Span
-from deployctl.flows.facts import FlowFacts
-from deployctl.flows.inspect import inspect
+from deployctl.flows.inspect import inspect_flows
+from deployctl.flows.metadata import FlowMetadata
 from tests.support.project import FLOW
 
 SPAN = Span("prefect.yaml", 3, 17, 3, 30)
@@ -38,9 +38,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def look(folder: Path, text: str) -> tuple[dict[str, FlowFacts], list[Diagnostic]]:
+def look(folder: Path, text: str) -> tuple[dict[str, FlowMetadata], list[Diagnostic]]:
     report = Report()
-    facts = inspect({text: SPAN}, folder, report)
+    facts = inspect_flows({text: SPAN}, folder, report)
     assert all(item.span == SPAN for item in report)
     return facts, list(report)
 
@@ -109,6 +109,6 @@ def test_a_file_is_parsed_once_for_all_its_flows(
     flows = "".join(f"@flow\ndef {name}(a: int): ...\n" for name in names)
     (project / "many.py").write_text(f"from prefect import flow\n{flows}")
     report = Report()
-    facts = inspect(dict.fromkeys(f"many.py:{name}" for name in names), project, report)
+    facts = inspect_flows(dict.fromkeys(f"many.py:{name}" for name in names), project, report)
     assert [fact.name for fact in facts.values()] == names
     assert parsed == [str(project / "many.py")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.flows.facts import FlowFacts
+from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import FlowMissing, Module, NotAFlow, read_flow
 
@@ -36,7 +36,7 @@ def module(folder: Path, source: str) -> Module:
 
 def test_a_flow_is_read_without_being_run(tmp_path: Path) -> None:
     source = FLOW + "\nraise SystemExit\n"
-    assert read_flow(module(tmp_path, source), "run_all") == FlowFacts(
+    assert read_flow(module(tmp_path, source), "run_all") == FlowMetadata(
         name="ETL",
         description="Runs all.\n\nArgs:\n    color: Which one.",
         version=hashlib.md5(source.encode()).hexdigest(),

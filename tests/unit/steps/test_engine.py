@@ -80,7 +80,7 @@ def test_what_ran_before_in_the_same_command_does_not_run_again(place: StepConte
 
 def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: StepContext) -> None:
     stop = CancellationToken()
-    place = replace(place, stop=stop, output=lambda *_: stop.request())
+    place = replace(place, stop=stop, output=lambda *_: stop.cancel())
     steps = [shell("sh -c 'echo begun; sleep 60; touch first'"), shell("touch second")]
     with pytest.raises(Interrupted):
         run_steps({"d": steps}, Scope(ENVIRON), place, {})

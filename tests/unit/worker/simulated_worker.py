@@ -18,7 +18,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
-from deployctl.core.errors import DeployctlError, NotFound, ServerFault
+from deployctl.core.errors import DeployctlError, NotFound, ServerError
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec
 from deployctl.worker.control.decide import Action, DeleteJob, decide
@@ -126,7 +126,7 @@ class Line:
     wire: Wire
     server: Server
 
-    def server_time(self) -> float:
+    def server_clock(self) -> float:
         return self.server.clock.now
 
     def send(self, request: Request, *, finish: bool = False) -> Json:  # noqa: ARG002
@@ -143,7 +143,7 @@ class Line:
                 return missing()
 
         claims = request.path.endswith("/set_state") and request.body["state"]["name"] == "Pending"
-        lost = ServerFault("status 500", status=500)
+        lost = ServerError("status 500", status=500)
         return self.wire.carry(deed, lost, missing, instant=claims)
 
 
@@ -286,7 +286,7 @@ class Process:
         self.table = StateStore(clock=lambda: clock.now)
         event_log = Defects(self.world.violations)
         dialect = Dialect((3, 8, 8) if self.world.server.major == 3 else (2, 20, 26))
-        logs = FlowLogs(self.session.send, self.session.server_time, enabled=False)
+        logs = FlowLogs(self.session.send, self.session.server_clock, enabled=False)
         self.hands = ActionExecutor(
             session=self.session,
             runtime=SimulatedRuntime(self.wire, self.world.cluster),
@@ -298,7 +298,7 @@ class Process:
                 worker=WorkerName(self.name, "kubernetes", "pool-id", POOL),
                 owner=OWNER,
                 event_log=event_log,
-                clock=self.session.server_time,
+                clock=self.session.server_clock,
             ),
             event_log=event_log,
             emit=self.inbox.append,

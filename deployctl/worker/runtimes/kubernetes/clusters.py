@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
-from deployctl.core.json_values import Json, canonical
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.core.json_values import Json, canonical_json
 from deployctl.worker.event_log import EventLog, Level
 from deployctl.worker.model import Job, RuntimeUnavailable
 
@@ -93,12 +93,12 @@ class Clusters:
         config = configuration.get("cluster_config")
         if not config:
             return self.own
-        seen = _short_hash(canonical(config).encode())
+        seen = _short_hash(canonical_json(config).encode())
         with self._lock:
             if seen in self._keys:
                 return self._known[self._keys[seen]]
         kube = self._connect(config)
-        key = _short_hash(kube.host.encode() + kube.authority())
+        key = _short_hash(kube.host.encode() + kube.identity())
         # Not under the lock: a cluster that does not answer must hold nobody else up.
         found = self._cluster(kube, key)
         with self._lock:
@@ -126,10 +126,10 @@ class Clusters:
             return str(found["metadata"]["uid"])
         except KubeUnreachable as error:
             raise RuntimeUnavailable(f"{error} ({kube.source})") from error
-        except KubeRefused as error:
-            if error.passes:
+        except KubeApiError as error:
+            if error.is_retryable:
                 raise RuntimeUnavailable(f"{error} ({kube.source})") from error
-        uid = _short_hash(kube.authority())
+        uid = _short_hash(kube.identity())
         self._event_log.emit(
             Level.WARNING,
             "cluster.unnamed",

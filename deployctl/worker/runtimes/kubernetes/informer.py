@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, TypeAlias, TypeVar
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream, events
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream, watch_events
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
@@ -98,11 +98,11 @@ class Reflector:
     def run(self, stop: CancellationToken) -> None:
         """Hears until it is cut or a stop is asked for, whatever it hears."""
         waits = _patience()
-        while not (stop.asked or self._over):
+        while not (stop.is_cancelled or self._over):
             began = self._clock()
             try:
                 self.hear()
-            except (KubeRefused, KubeUnreachable) as error:
+            except (KubeApiError, KubeUnreachable) as error:
                 self._note_failure(error, began)
             except Exception as error:
                 self._version = ""
@@ -114,7 +114,7 @@ class Reflector:
     def hear(self) -> None:
         """Lists if need be, then hears changes until the watch ends.
 
-        Raises KubeRefused after which a list is needed, KubeUnreachable after which it is not.
+        Raises KubeApiError after which a list is needed, KubeUnreachable after which it is not.
         """
         try:
             if not self._version:
@@ -125,12 +125,12 @@ class Reflector:
                 self._note()
                 if self._over:
                     return
-                for kind, item in events(stream):
+                for kind, item in watch_events(stream):
                     if kind != "BOOKMARK":
                         self._changed(self.kind, kind, _KEEP[self.kind](item), item)
                     self._version = item["metadata"]["resourceVersion"]
                     self._note()
-        except KubeRefused:
+        except KubeApiError:
             self._version = ""
             raise
 
@@ -138,14 +138,14 @@ class Reflector:
         """Ends it from any thread: a thread that waits for changes wakes up."""
         self._over = True
         if self._stream is not None:
-            self._stream.cut()
+            self._stream.abort()
 
     def _list(self) -> None:
         path = resource_path(self.kind, self.scope)
         requested_at = time.monotonic()
-        listing = self._kube.listing(path, self._selector, _KEEP[self.kind])
+        listing = self._kube.list_objects(path, self._selector, _KEEP[self.kind])
         self._listed(self.kind, self.scope, listing.items, requested_at)
-        self._version = listing.version
+        self._version = listing.resource_version
         self._note()
 
     def _note(self) -> None:
@@ -153,9 +153,9 @@ class Reflector:
         self.problem = ""
         self.forbidden = False
 
-    def _note_failure(self, error: KubeRefused | KubeUnreachable, began: float) -> None:
+    def _note_failure(self, error: KubeApiError | KubeUnreachable, began: float) -> None:
         """A watch that was open before it failed is no problem unless it cannot be opened again."""
-        self.forbidden = isinstance(error, KubeRefused) and error.status == 403
+        self.forbidden = isinstance(error, KubeApiError) and error.status == 403
         if self.last_contact < began:
             self.problem = str(error)
 
@@ -249,8 +249,8 @@ class Informer:
         if not unexplained:
             return
         only = f"{ATTEMPT}={unexplained[0].attempt}" if len(unexplained) == 1 else self._selector
-        with suppress(KubeRefused, KubeUnreachable):
-            pods = self.cluster.kube.listing(
+        with suppress(KubeApiError, KubeUnreachable):
+            pods = self.cluster.kube.list_objects(
                 resource_path(WatchedKind.PODS, scope), only, pod_status
             ).items
             with self._lock:

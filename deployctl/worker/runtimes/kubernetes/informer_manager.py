@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, Level
@@ -96,7 +96,7 @@ class InformerManager:
         """Hears until asked to stop."""
         followers = LogStreamer(emit, self._clock())
         try:
-            while not stop.asked:
+            while not stop.is_cancelled:
                 lookouts = self._posted(emit)
                 for lookout in lookouts:
                     lookout.look(stop)
@@ -166,7 +166,7 @@ class InformerManager:
                 cause = events_cause(list(_events(lookout.cluster, job, pods)))
             except KubeUnreachable:
                 return
-            except KubeRefused as error:
+            except KubeApiError as error:
                 if error.status == 403:
                     self._stay_blind(lookout.cluster)
                 return

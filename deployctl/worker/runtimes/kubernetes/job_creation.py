@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.json_values import Json
 from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.jobs.manifest import Manifest
@@ -35,14 +35,14 @@ def call_with_retries(ask: Callable[[], T], tries: int, sleep: Callable[[float],
         tries -= 1
         try:
             return ask()
-        except (KubeRefused, KubeUnreachable) as error:
-            if isinstance(error, KubeRefused) and not _passes(error):
+        except (KubeApiError, KubeUnreachable) as error:
+            if isinstance(error, KubeApiError) and not _passes(error):
                 raise StartFailed(
                     api_error_cause(error.status, error.reason, error.detail)
                 ) from error
             if tries <= 0:
                 raise RuntimeUnavailable(str(error)) from error
-            asked = error.wait if isinstance(error, KubeRefused) else None
+            asked = error.wait if isinstance(error, KubeApiError) else None
         sleep(min(asked or wait, _LONGEST_WAIT))
         wait *= 2
 
@@ -58,14 +58,14 @@ def create_job(kube: Kube, manifest: Manifest) -> Json:
     jobs = f"/apis/batch/v1/namespaces/{manifest.namespace}/jobs"
     try:
         return kube.request("POST", jobs, body=manifest.job)
-    except KubeRefused as error:
-        if error.passes:
+    except KubeApiError as error:
+        if error.is_retryable:
             raise
         refused = error
     try:
         found = kube.request("GET", f"{jobs}/{manifest.name}")
-    except KubeRefused as error:
-        if error.passes:
+    except KubeApiError as error:
+        if error.is_retryable:
             raise
         if refused.reason == "AlreadyExists":
             raise RuntimeUnavailable(f"the Job '{manifest.name}' has just been deleted") from error
@@ -82,8 +82,8 @@ def create_job(kube: Kube, manifest: Manifest) -> Json:
     )
 
 
-def _passes(error: KubeRefused) -> bool:
+def _passes(error: KubeApiError) -> bool:
     """Two refusals more than usual may pass: a race of two writers of a quota (409), and a 404 that
     is not of the namespace: every cluster knows Jobs, so something before it has answered."""
     strange = error.status == 404 and "namespaces" not in error.detail
-    return error.passes or error.status == 409 or strange
+    return error.is_retryable or error.status == 409 or strange

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy
 from deployctl.worker.event_log import EventLog, Level
@@ -60,7 +60,7 @@ class JobSecrets:
             return True
         try:
             kube.request("POST", _path(manifest.namespace), body=manifest.secret)
-        except KubeRefused as error:
+        except KubeApiError as error:
             if _is_right_missing(error) and not self.is_demanded:
                 self._warn("create", manifest.namespace)
                 return False
@@ -86,8 +86,8 @@ class JobSecrets:
         body = {"metadata": {"ownerReferences": [owner]}}
         try:
             kube.request("PATCH", _path(meta["namespace"], meta["name"]), body=body)
-        except KubeRefused as error:
-            if error.passes or error.status == 409:
+        except KubeApiError as error:
+            if error.is_retryable or error.status == 409:
                 raise
             if error.status != 404:
                 self._warn("patch", meta["namespace"])
@@ -107,8 +107,8 @@ class JobSecrets:
     def _delete(self, kube: Kube, path: str) -> None:
         try:
             kube.request("DELETE", path)
-        except (KubeRefused, KubeUnreachable) as error:
-            if isinstance(error, KubeUnreachable) or error.passes:
+        except (KubeApiError, KubeUnreachable) as error:
+            if isinstance(error, KubeUnreachable) or error.is_retryable:
                 with self._lock:
                     self._left.append((kube, path))
 
@@ -131,7 +131,7 @@ class JobSecrets:
         )
 
 
-def _is_right_missing(error: KubeRefused) -> bool:
+def _is_right_missing(error: KubeApiError) -> bool:
     """A quota is a 403, too, but is no right."""
     return error.status == 403 and " cannot " in error.detail
 

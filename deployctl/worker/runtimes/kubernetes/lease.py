@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, Level
@@ -55,7 +55,7 @@ class LeaseLeadership:
 
     def campaign(self, stop: CancellationToken) -> None:
         """Tries to lead until asked to stop, and then gives the lead up."""
-        while not stop.asked:
+        while not stop.is_cancelled:
             self.step()
             stop.wait(self.duration / _RENEWALS)
         self._resign()
@@ -68,7 +68,7 @@ class LeaseLeadership:
             self._everyone = False
         except KubeUnreachable:
             held = False
-        except KubeRefused as error:
+        except KubeApiError as error:
             held = False
             self._everyone = error.status in (403, 404)
         if held:
@@ -92,7 +92,7 @@ class LeaseLeadership:
     def _read(self) -> Json:
         try:
             return self.kube.request("GET", self._path(self.name), timeout=_TIMEOUT)
-        except KubeRefused as error:
+        except KubeApiError as error:
             if error.status == 404:
                 return None
             raise
@@ -101,7 +101,7 @@ class LeaseLeadership:
         """Whether this was the first to write since the Lease was read."""
         try:
             self.kube.request(method, path, body=body, timeout=_TIMEOUT)
-        except KubeRefused as error:
+        except KubeApiError as error:
             if error.status == 409:
                 return False
             raise
@@ -117,7 +117,7 @@ class LeaseLeadership:
             if lease and lease["spec"].get("holderIdentity") == self.identity:
                 spec = {**lease["spec"], "holderIdentity": ""}
                 self._write("PUT", self._path(self.name), {**lease, "spec": spec})
-        except (KubeRefused, KubeUnreachable):
+        except (KubeApiError, KubeUnreachable):
             return
 
     def _spec(self, before: Json) -> Json:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable, Stream
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream
 from deployctl.worker.model import Emit, LinePrinted, Phase, RuntimeUnavailable
 from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
 
@@ -28,7 +28,7 @@ def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequenc
     Of a container that was started again, what it printed before comes first. Raises NotNow.
     """
     try:
-        listing = kube.listing(f"/api/v1/namespaces/{namespace}/pods", selector, pod_status)
+        listing = kube.list_objects(f"/api/v1/namespaces/{namespace}/pods", selector, pod_status)
         kept: deque[str] = deque(maxlen=lines)
         for pod in sorted(listing.items, key=_interest):
             for previous in (True, False) if pod.restarts else (False,):
@@ -38,8 +38,8 @@ def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequenc
         return list(kept)
     except KubeUnreachable as error:
         raise RuntimeUnavailable(str(error)) from error
-    except KubeRefused as error:
-        if error.passes:
+    except KubeApiError as error:
+        if error.is_retryable:
             raise RuntimeUnavailable(str(error)) from error
         return []
 
@@ -51,9 +51,9 @@ def _interest(pod: PodStatus) -> tuple[bool, bool, float]:
 def _tail(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
     query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
     try:
-        return kube.text(_path(pod), _of(pod) | query).splitlines()
-    except KubeRefused as error:
-        if error.passes:
+        return kube.read_log(_path(pod), _of(pod) | query).splitlines()
+    except KubeApiError as error:
+        if error.is_retryable:
             raise
         return []
 
@@ -92,7 +92,7 @@ class LogStreamer:
         self._over.set()
         with self._lock:
             for stream in self._streams.values():
-                stream.cut()
+                stream.abort()
 
     def _run(self, kube: Kube, pod: PodStatus) -> None:
         """Repeats a pod's lines to the last; after a break it goes on where it was."""
@@ -108,8 +108,8 @@ class LogStreamer:
                     return
                 except KubeUnreachable:
                     pass
-                except KubeRefused as error:
-                    if not error.passes:
+                except KubeApiError as error:
+                    if not error.is_retryable:
                         return
                 if self._over.wait(_SECONDS_AFTER_A_BREAK) or pod.uid not in self._met:
                     return
@@ -120,7 +120,7 @@ class LogStreamer:
     def _lines(self, kube: Kube, pod: PodStatus, since: str) -> Iterator[tuple[str, str]]:
         """What a pod prints from a moment on, of which whole seconds count: moments and lines."""
         query = {**_of(pod), "timestamps": "true", "sinceTime": since}
-        with kube.follow(_path(pod), query) as stream:
+        with kube.follow_log(_path(pod), query) as stream:
             with self._lock:
                 self._streams[pod.uid] = stream
             try:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from deployctl.clients.kubeconfig import NoCluster
-from deployctl.clients.kubernetes import KubeRefused, KubeUnreachable
+from deployctl.clients.kubeconfig import ClusterConfigError
+from deployctl.clients.kubernetes import KubeApiError, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
@@ -65,7 +65,7 @@ class KubernetesRuntime:
         `sleep` waits between tries; `silence` is after how many seconds without a word a watch is
         opened anew.
 
-        Raises NotNow when the cluster cannot be asked, and NoCluster where there is none.
+        Raises NotNow when the cluster cannot be asked, and ClusterConfigError where there is none.
         """
         uid = settings.cluster_uid or ""
         self._clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)
@@ -156,9 +156,9 @@ class KubernetesRuntime:
             for cluster in clusters:
                 for scope in self._observer.scopes(cluster):
                     path = resource_path(WatchedKind.JOBS, scope)
-                    for job in cluster.kube.listing(path, f"{ATTEMPT}={attempt}", dict).items:
+                    for job in cluster.kube.list_objects(path, f"{ATTEMPT}={attempt}", dict).items:
                         return self._observer.told(cluster, attempt) or _job(cluster, job)
-        except (KubeRefused, KubeUnreachable) as error:
+        except (KubeApiError, KubeUnreachable) as error:
             raise RuntimeUnavailable(str(error)) from error
         return None
 
@@ -173,7 +173,7 @@ class KubernetesRuntime:
     def _cluster_of(self, spec: JobSpec) -> Cluster:
         try:
             return self._clusters.of(spec.configuration)
-        except NoCluster as error:
+        except ClusterConfigError as error:
             raise _hopeless("NoCluster", error) from error
 
     def _manifest(self, spec: JobSpec, secrecy: SecretPolicy) -> Manifest:
@@ -209,7 +209,7 @@ def _now_or_later(ask: Callable[[], object]) -> None:
         ask()
     except KubeUnreachable as error:
         raise RuntimeUnavailable(str(error)) from error
-    except KubeRefused as error:
+    except KubeApiError as error:
         if error.status != 404:
             raise RuntimeUnavailable(str(error)) from error
 

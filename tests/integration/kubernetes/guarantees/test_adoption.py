@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from deployctl.clients.kubernetes import PAGE
+from deployctl.clients.kubernetes import PAGE_SIZE
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness
 
@@ -59,7 +59,7 @@ def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
     assert not bench.proxy.seen(path="events/filter")
     lists = bench.kube_proxy.seen("GET", "/v1/(jobs|pods)$")
     of_the_pool = [each for each in lists if "pool-id" in each.query]  # and not of one attempt
-    assert len(of_the_pool) == 2 * math.ceil(MANY / PAGE)
+    assert len(of_the_pool) == 2 * math.ceil(MANY / PAGE_SIZE)
     assert not bench.kube_proxy.seen("GET", "/jobs/.")
 
 

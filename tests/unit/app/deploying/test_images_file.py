@@ -23,7 +23,7 @@ def test_what_was_built_survives_the_file(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_written() -> None:
-    redact.remember(["swordfish-of-a-step"])
+    redact.register_secrets(["swordfish-of-a-step"])
     built = BuildOutputs({"f/d": {"stdout": "it is swordfish-of-a-step", "token": "t"}}, {})
     assert built.as_json([])["outputs"] == {
         "f/d": {"stdout": f"it is {redact.MASK}", "token": redact.MASK}

@@ -232,8 +232,8 @@ class Impatient(CancellationToken):
     def wait(self, seconds: float) -> bool:  # noqa: ARG002
         self.waits -= 1
         if not self.waits:
-            self.request(signal.SIGTERM)
-        return self.asked
+            self.cancel(signal.SIGTERM)
+        return self.is_cancelled
 
 
 def watching(
@@ -256,7 +256,7 @@ def watching(
         return answer(200, [log(1)] if looks >= late_log else [])
 
     made = bench(network)
-    made.session.stop = stop
+    made.session.cancellation = stop
     made.session.concurrency = 1  # the logs are asked for last, and end the look
     return made.session, []
 

@@ -12,7 +12,7 @@ from deployctl.app.operating.work_pools import (
     update_pool,
     without_secrets,
 )
-from deployctl.core.errors import Conflict, LostAnswer, NotFound, UsageError
+from deployctl.core.errors import Conflict, LostResponse, NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK
 from tests.unit.app.held import held
@@ -32,9 +32,9 @@ class Server:
         if request.method == "GET":
             return self.pools.get(name)
         done = self._write(request, name)
-        if self.loses and not request.repeat:
+        if self.loses and not request.idempotent:
             self.loses = False
-            raise LostAnswer("lost")
+            raise LostResponse("lost")
         return done
 
     def _write(self, request: Request, name: str) -> Json:

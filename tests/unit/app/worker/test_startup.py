@@ -25,7 +25,7 @@ def test_a_worker_is_not_ready_before_it_has_begun(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(module, "HealthServer", served)
     stop = CancellationToken()
-    stop.request()
+    stop.cancel()
     around = WorkerContext(Settings("http://127.0.0.1:9/api"), WorkerSettings(), {}, ())
     with pytest.raises(Interrupted):
         run_worker(WorkOptions("pool", "worker", with_healthcheck=True), around, Notes(), stop)

@@ -11,7 +11,7 @@ from deployctl.clients.registry.errors import (
     RegistryUnreachable,
     TooLarge,
 )
-from deployctl.core.redact import remember
+from deployctl.core.redact import register_secrets
 from deployctl.images.docker.engine_errors import (
     BuildFailed,
     NeedsBuildKit,
@@ -88,7 +88,7 @@ def test_a_failed_build_has_the_hint_of_its_cause(
 
 
 def test_a_failed_build_shows_the_place_and_the_last_lines_without_secrets() -> None:
-    remember(["hunter2hunter2"])
+    register_secrets(["hunter2hunter2"])
     lines = [f"line {number} hunter2hunter2" for number in range(30)]
     error = build_failed("app", "hunter2hunter2 it is", "Dockerfile:3 (RUN x)", lines)
     first, *shown = error.message.splitlines()

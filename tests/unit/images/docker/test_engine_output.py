@@ -88,7 +88,7 @@ def test_items_pass_until_a_stop_is_asked_even_if_none_come() -> None:
 
     seen = interruptible(items(), stop)
     assert next(seen) == 1
-    stop.request()
+    stop.cancel()
     with pytest.raises(Interrupted):
         next(seen)
     silence.set()

@@ -109,6 +109,6 @@ def test_runs_that_the_end_of_this_job_does_not_concern(run: Run) -> None:
 
 
 def test_secrets_in_the_words_of_a_cluster_are_not_passed_on() -> None:
-    redact.remember(["hunter22"])
+    redact.register_secrets(["hunter22"])
     found = not_started(Cause("Refused", "The webhook says hunter22"))
     assert found.message == f"The job could not be created: the webhook says {redact.MASK}."

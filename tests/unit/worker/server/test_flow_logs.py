@@ -10,7 +10,7 @@ from deployctl.core.errors import (
     DeployctlError,
     Interrupted,
     Rejected,
-    ServerFault,
+    ServerError,
     Unauthorized,
     Unreachable,
 )
@@ -64,7 +64,7 @@ def test_a_line_as_the_server_takes_it() -> None:
     ids=["NUL", "surrogate", "secret", "too long"],
 )
 def test_what_a_line_must_not_hold(message: str, sent: str) -> None:
-    redact.remember(["swordfish1"])
+    redact.register_secrets(["swordfish1"])
     assert entry(Line("r1", Level.INFO, message, 0.0))["message"] == sent
 
 
@@ -79,7 +79,7 @@ def test_lines_arrive_in_their_order(logs: FlowLogs, server: Server) -> None:
     "error",
     [
         Unreachable("gone"),
-        ServerFault("busy"),
+        ServerError("busy"),
         Unauthorized("who"),
         Interrupted("stop", signal=signal.SIGTERM),
     ],

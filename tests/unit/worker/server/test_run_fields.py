@@ -8,7 +8,7 @@ import pytest
 
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
-from deployctl.core.errors import ApiError, ServerFault, Unauthorized, Unreachable
+from deployctl.core.errors import ApiError, ServerError, Unauthorized, Unreachable
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker
@@ -75,7 +75,7 @@ def test_a_server_is_not_told_a_name_that_it_does_not_know(talk: ApiCall[ApiErro
     assert hold(talk) == ([], None)
 
 
-@pytest.mark.parametrize("error", [ServerFault("500"), Unreachable("gone"), Unauthorized("403")])
+@pytest.mark.parametrize("error", [ServerError("500"), Unreachable("gone"), Unauthorized("403")])
 @pytest.mark.parametrize("which", ["pid", "waiting"])
 def test_an_error_is_given_and_not_raised(error: ApiError, which: str) -> None:
     talks = {

@@ -7,7 +7,7 @@ import pytest
 from deployctl.api.calls import Request
 from deployctl.api.dialect import Dialect
 from deployctl.api.session import Session
-from deployctl.core.errors import DeployctlError, Rejected, ServerFault, Unreachable
+from deployctl.core.errors import DeployctlError, Rejected, ServerError, Unreachable
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Job, Phase, Run
 from deployctl.worker.server.events import Worker
@@ -81,7 +81,7 @@ def test_prefect_2_knows_no_labels() -> None:
     assert session.labelled == []
 
 
-@pytest.mark.parametrize("error", [Unreachable("gone"), ServerFault("500")])
+@pytest.mark.parametrize("error", [Unreachable("gone"), ServerError("500")])
 def test_a_server_that_is_away_gets_them_later(error: DeployctlError) -> None:
     session = Recorded(None, error)
     told = chronicle(session)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, Listing
+from deployctl.clients.kubernetes import Kube, KubeApiError, Listing
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.model import JobsListed, LinePrinted, RuntimeUnavailable, RuntimeUpdate
@@ -35,13 +35,13 @@ class Silence:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.cut()
+        self.abort()
 
     def __iter__(self) -> Iterator[bytes]:
         self._over.wait(SECONDS)
         return iter(())
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self._over.set()
 
 
@@ -56,13 +56,13 @@ class Still:
         self.host = f"https://{name}"
         self._name = name
 
-    def authority(self) -> bytes:
+    def identity(self) -> bytes:
         return self.host.encode()
 
     def request(self, _method: str, _path: str, **_more: Any) -> Json:
         return {"metadata": {"uid": self._name}}
 
-    def listing(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
+    def list_objects(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
         made = job() if path.endswith("jobs") else pod("Succeeded")
         made["metadata"]["uid"] = f"{self._name}-{made['metadata']['uid']}"
         return Listing([keep(made)], "1")
@@ -74,7 +74,7 @@ class Still:
         """There are no connections."""
 
     @contextmanager
-    def follow(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+    def follow_log(self, _path: str, _query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
         yield iter([f"2026-01-01T00:00:00.000000001Z {self._name}".encode()])
 
 
@@ -82,10 +82,10 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
     stop, heard, tries = CancellationToken(), threading.Event(), count()
 
     class Odd(Still):
-        def listing(self, path: str, selector: str, keep: Callable[[Json], Any]) -> Listing:
+        def list_objects(self, path: str, selector: str, keep: Callable[[Json], Any]) -> Listing:
             if path.endswith("jobs") and next(tries) == 0:
                 return Listing([keep({"metadata": {"creationTimestamp": "soon"}})], "1")
-            return super().listing(path, selector, keep)
+            return super().list_objects(path, selector, keep)
 
     def emit(news: RuntimeUpdate) -> None:
         if isinstance(news, JobsListed) and news.jobs:
@@ -100,7 +100,7 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
     try:
         assert heard.wait(SECONDS)
     finally:
-        stop.request()
+        stop.cancel()
         thread.join()
 
 
@@ -145,7 +145,7 @@ class Guarded(Still):
 
     def request(self, _method: str, _path: str, **more: Any) -> Json:
         if self.token == "expired":
-            raise KubeRefused(401, "Unauthorized", "Unauthorized")
+            raise KubeApiError(401, "Unauthorized", "Unauthorized")
         return super().request(_method, _path, **more)
 
 
@@ -193,7 +193,7 @@ def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
         clusters.of(renewed("new"))
         assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"new"}
     finally:
-        stop.request()
+        stop.cancel()
         thread.join()
 
 
@@ -237,7 +237,7 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
     try:
         assert looked.wait(SECONDS)
     finally:
-        stop.request()
+        stop.cancel()
         thread.join()
 
     assert sorted(printed) == ["other", "own"]

@@ -38,7 +38,7 @@ class Deaf(Still):
         self.runs = threading.Event()
         """It was told that the job runs."""
 
-    def listing(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
+    def list_objects(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
         kind = path.rpartition("/")[2]
         is_jobs, first = kind == "jobs", kind not in self.lists
         self.lists.append(kind)
@@ -91,7 +91,7 @@ def first_failure(kube: Deaf) -> Job:
     try:
         return told.get(timeout=SECONDS)
     finally:
-        stop.request()
+        stop.cancel()
         thread.join()
 
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from deployctl.clients.kubernetes import Kube, KubeRefused, KubeUnreachable
+from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.worker.model import LinePrinted, RuntimeUpdate
 from deployctl.worker.runtimes.kubernetes import pod_logs
 from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
@@ -27,14 +27,14 @@ class Breaking:
         self.asked: list[str] = []
 
     @contextmanager
-    def follow(self, _path: str, query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+    def follow_log(self, _path: str, query: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
         self.asked.append(query["sinceTime"])
         yield self._lines(len(self.asked))
 
     @staticmethod
     def _lines(asked: int) -> Iterator[bytes]:
         if asked == 2:
-            raise KubeRefused(500, "InternalError", "dial tcp: connection refused")
+            raise KubeApiError(500, "InternalError", "dial tcp: connection refused")
         yield f"{FIRST} one".encode()
         if asked == 1:
             raise KubeUnreachable("the connection broke", sent=True)

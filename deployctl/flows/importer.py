@@ -20,7 +20,7 @@ from typing import Self
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
-from deployctl.flows.facts import FlowFacts
+from deployctl.flows.metadata import FlowMetadata
 
 _PROBE = Path(__file__).with_name("probe.py")
 _LOOK = """
@@ -52,7 +52,7 @@ class Interpreter:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class LoadFailure:
     """Why a flow could not be loaded."""
 
     kinds: tuple[str, ...]
@@ -70,11 +70,11 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """What came of loading one flow."""
 
-    facts: FlowFacts | None
-    failure: Failure | None
+    facts: FlowMetadata | None
+    failure: LoadFailure | None
     """With facts: what kept the file from running to its end, so that Prefect guessed the rest."""
     files: tuple[str, ...] = ()
     """The user's files that were read."""
@@ -112,13 +112,13 @@ def _candidates(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
 
 def load_flows(
     interpreter: Interpreter, tasks: Sequence[tuple[str, Path]], timeout: float
-) -> dict[str, Loaded]:
+) -> dict[str, LoadResult]:
     """Loads entrypoints, each from the folder that it is relative to, in one process.
 
     Where the process crashes or has to be stopped, that is the failure of the entrypoint that it
     was at and of those that it did not get to.
     """
-    results: dict[str, Loaded] = {}
+    results: dict[str, LoadResult] = {}
     with tempfile.TemporaryDirectory(prefix="deployctl-") as scratch:
         # Not run where it is: its neighbours would shadow modules of the standard library.
         probe = shutil.copy(_PROBE, scratch)
@@ -143,7 +143,7 @@ def load_flows(
         if text not in results:
             culprit = culprit or text
             message = ending if text == culprit else f"{ending} at '{culprit}'"
-            results[text] = Loaded(None, Failure((), message, None, None))
+            results[text] = LoadResult(None, LoadFailure((), message, None, None))
     return results
 
 
@@ -154,10 +154,10 @@ def _answers(content: bytes) -> Iterator[Json]:
             yield json.loads(line)
 
 
-def _loaded(answer: Json) -> Loaded:
-    facts = FlowFacts(**answer["facts"]) if "facts" in answer else None
+def _loaded(answer: Json) -> LoadResult:
+    facts = FlowMetadata(**answer["facts"]) if "facts" in answer else None
     problem = answer.get("error")
-    return Loaded(facts, Failure.of(problem) if problem else None, tuple(answer["files"]))
+    return LoadResult(facts, LoadFailure.of(problem) if problem else None, tuple(answer["files"]))
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

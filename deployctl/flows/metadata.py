@@ -9,7 +9,7 @@ from deployctl.core.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
-class FlowFacts:
+class FlowMetadata:
     """What `prefect deploy` copies from a flow to its deployments. All else stays in the code."""
 
     name: str
