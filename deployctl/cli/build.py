@@ -23,7 +23,7 @@ def build(
     from pathlib import Path
 
     from deployctl.api.settings import load_settings
-    from deployctl.app.deploying.build_steps import expected, run_all, workplace
+    from deployctl.app.deploying.build_steps import expected_outputs, run_build_steps, step_context
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.command import run_command
@@ -31,7 +31,7 @@ def build(
     from deployctl.cli.project import every_or, load_all, making_of
     from deployctl.cli.render.images import listed
     from deployctl.cli.server import session, signals
-    from deployctl.steps.engine import Done, Outputs
+    from deployctl.steps.engine import CompletedSteps, Outputs
 
     with (
         run_command(
@@ -41,7 +41,7 @@ def build(
     ):
         loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
         for each in loaded:
-            expected(each, os.environ, now.report)
+            expected_outputs(each, os.environ, now.report)
         if now.hopeless:
             raise Exit(1)
         here = Path.cwd()
@@ -55,10 +55,10 @@ def build(
 
         images = closing.enter_context(making_of(now, making, opened, stop))
         now.narrator.phase("building")
-        done: Done = {}
+        done: CompletedSteps = {}
         outputs: dict[str, Outputs] = {}
         for each in loaded:
-            place = workplace(each, here, os.environ, images, now.narrator, stop, namespace)
-            outputs |= run_all(each, place, opened, done)
+            place = step_context(each, here, os.environ, images, now.narrator, stop, namespace)
+            outputs |= run_build_steps(each, place, opened, done)
         now.data |= BuildOutputs(outputs, images.pins).as_json(images.images)
         now.say(listed(images.images))

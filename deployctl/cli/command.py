@@ -17,7 +17,7 @@ from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Key, Plan, Result, Status
+from deployctl.deploy.model import Key, Plan, Result, ResultStatus
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -40,7 +40,7 @@ class CommandContext:
     error: DeployctlError | None = None
     data: dict[str, Json] = field(default_factory=dict)
     """What the command was asked for, as keys of the JSON object."""
-    shown: set[tuple[str, Key, Status]] = field(default_factory=set)
+    shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
     """The results that a person has seen already."""
 
     @property
@@ -65,7 +65,7 @@ class CommandContext:
         """What the command has come to as an exit code."""
         if self.error is not None:
             return self.error.exit_code
-        failed = any(result.status is Status.FAILED for result in self.results)
+        failed = any(result.status is ResultStatus.FAILED for result in self.results)
         return 1 if failed or self.hopeless else 0
 
     def outcome(self) -> Outcome:

@@ -27,7 +27,7 @@ def deploy(
     from deployctl.cli.project import building, load_all, order_of, prepare_all, show_plan
     from deployctl.cli.render import Format, human
     from deployctl.cli.server import session
-    from deployctl.steps.engine import Done
+    from deployctl.steps.engine import CompletedSteps
 
     with run_command(
         "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
@@ -37,7 +37,7 @@ def deploy(
         with session(now, connecting) as (opened, stop):
             with building(now, loaded, opened, imaging) as steps:
                 prepared = prepare_all(now, loaded, opened, deploying, steps)
-                done: Done = {}
+                done: CompletedSteps = {}
                 prepared = [
                     use_case.build(each, opened, now.report, now.narrator, done)
                     for each in prepared

@@ -98,7 +98,7 @@ def _deploy(now: CommandContext, loaded: list[LoadedProject], session: Session) 
     prepared = prepare_all(now, loaded, session, _DEPLOYING, BuildPlan(skip=True))
     for each in prepared:
         now.results += deploy(each, session, now.report, now.narrator, now.tell)
-    return sorted({name for each in prepared for name in each.known.pools})
+    return sorted({name for each in prepared for name in each.inputs.pools})
 
 
 def _home(environ: Mapping[str, str], project: Path) -> Path:

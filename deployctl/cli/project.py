@@ -12,7 +12,7 @@ from deployctl.api.dialect import detect
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.build_steps import BuildPlan
-from deployctl.app.deploying.images_file import read_built
+from deployctl.app.deploying.images_file import read_build_outputs
 from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_project
 from deployctl.app.deploying.prepare import PreparedPlan, prepare
 from deployctl.cli.command import CommandContext
@@ -102,16 +102,18 @@ def building(
     `look`: for a plan that nothing follows, images are looked for that are there already.
     """
     if imaging.images:
-        yield BuildPlan(built=read_built(imaging.images), pin=imaging.pin)
+        yield BuildPlan(outputs=read_build_outputs(imaging.images), pin_digests=imaging.pin)
     elif imaging.skip_build:
         yield BuildPlan(skip=True)
     elif imaging.image:
-        yield BuildPlan(maker=FixedImage(imaging.image), look=look, pin=imaging.pin)
+        yield BuildPlan(
+            image_provider=FixedImage(imaging.image), find_existing=look, pin_digests=imaging.pin
+        )
     elif not any(each.makes_images for each in loaded):
         yield BuildPlan()
     else:
         with making_of(now, imaging, lambda: opened, opened.cancellation) as images:
-            yield BuildPlan(maker=images, look=look, pin=imaging.pin)
+            yield BuildPlan(image_provider=images, find_existing=look, pin_digests=imaging.pin)
 
 
 def making_of(
@@ -150,7 +152,7 @@ def prepare_all(
     now.narrator.phase("reading the server")
     prepared: list[PreparedPlan] = []
     for each in loaded:
-        before = {name: pool for one in prepared for name, pool in one.known.pools.items()}
+        before = {name: pool for one in prepared for name, pool in one.inputs.pools.items()}
         prepared.append(
             prepare(
                 each,

@@ -24,10 +24,10 @@ from deployctl.core.errors import (
     ServerError,
     Unreachable,
 )
-from deployctl.deploy.last_applied import LastApplied, read_record, write_record
-from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, Status
+from deployctl.deploy.last_applied import LastApplied, read_last_applied, write_last_applied
+from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
-from deployctl.deploy.resources import KINDS
+from deployctl.deploy.resources import RESOURCE_KINDS
 
 _RECORD_RACES = 20
 """How often a record is written again because somebody else wrote it at the same time."""
@@ -48,19 +48,20 @@ def apply(
     writes under way and skips the others. Raises ApiError where the first record cannot be
     written, and then nothing was; later trouble of that sort is reported (DC520).
     """
-    wanted = [change.want for change in plan.changes if change.want is not None]
+    wanted = [change.desired for change in plan.changes if change.desired is not None]
     claims = record.add(wanted) != record
     if claims:
         record = run(_update(project, lambda latest: latest.add(wanted)), session)
     results: list[Result] = []
-    for _, rank in groupby(plan.changes, key=lambda change: KINDS[change.kind].rank):
+    for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
         results += _write(list(rank), results, dialect, session, on_done)
     try:
         results = run(verify(results, dialect), session)
         settled = [
-            result.change.want
+            result.change.desired
             for result in results
-            if result.change.want and result.status in (Status.APPLIED, Status.UNCHANGED)
+            if result.change.desired
+            and result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
         ]
         if claims or record.replace(settled) != record:
             run(_update(project, lambda latest: latest.replace(settled)), session)
@@ -75,11 +76,11 @@ def apply(
     return results
 
 
-def read_live(wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
+def read_current(wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
     """The live objects that answer to wanted roots, all kinds side by side."""
     found = yield from gather(
         {
-            kind: KINDS[kind].read([item for item in wanted if item.kind == kind], dialect)
+            kind: RESOURCE_KINDS[kind].read([item for item in wanted if item.kind == kind], dialect)
             for kind in sorted({item.kind for item in wanted})
         }
     )
@@ -92,9 +93,11 @@ def verify(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]
     What is not as it was written, somebody else wrote too; what is as wanted is no failure.
     """
     written = [
-        result.change.want for result in results if result.change.want and _may_be_there(result)
+        result.change.desired
+        for result in results
+        if result.change.desired and _may_be_there(result)
     ]
-    live = yield from read_live(written, dialect)
+    live = yield from read_current(written, dialect)
     there = {(item.kind, item.key): item for item in live}
     return [_checked(result, there, dialect) for result in results]
 
@@ -121,12 +124,12 @@ def _write(
         on_done(results[key])
 
     for change in changes:
-        pool = change.want.fields.get("work_pool_name") if change.want else None
-        if not change.needed:
-            results[change.key] = Result(change, Status.UNCHANGED)
+        pool = change.desired.fields.get("work_pool_name") if change.desired else None
+        if not change.is_needed:
+            results[change.key] = Result(change, ResultStatus.UNCHANGED)
         elif pool in missing:
             reason = f"the work pool {pool} was not created"
-            results[change.key] = Result(change, Status.SKIPPED, reason=reason)
+            results[change.key] = Result(change, ResultStatus.SKIPPED, reason=reason)
             on_done(results[change.key])
     talks = {
         change.key: _unit(change, dialect, done[change.key])
@@ -139,8 +142,8 @@ def _write(
 
 def _unit(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
     """Writes a root, then the children that did not travel in its body; notes each in `done`."""
-    kind = KINDS[change.kind]
-    identity = change.have.id if change.have else ""
+    kind = RESOURCE_KINDS[change.kind]
+    identity = change.current.id if change.current else ""
     if change.op is not Op.NONE:
         identity = yield from kind.write(change, "", dialect)
         done.append(_sentence(change))
@@ -148,7 +151,7 @@ def _unit(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
     for child in change.children:
         if child.op is not Op.NONE:
             if child.kind not in inline:
-                yield from KINDS[child.kind].write(child, identity, dialect)
+                yield from RESOURCE_KINDS[child.kind].write(child, identity, dialect)
             done.append(_sentence(child))
 
 
@@ -160,32 +163,32 @@ def _sentence(change: Change) -> str:
 
 def _result(change: Change, outcome: CallResult[None], done: Sequence[str]) -> Result:
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
-        return Result(change, Status.SKIPPED, reason="stopped before it was begun")
-    status = Status.APPLIED if outcome.ok else Status.FAILED
+        return Result(change, ResultStatus.SKIPPED, reason="stopped before it was begun")
+    status = ResultStatus.APPLIED if outcome.ok else ResultStatus.FAILED
     return Result(change, status, outcome.error, done=tuple(done))
 
 
 def _checked(result: Result, there: Mapping[tuple[str, Key], Resource], dialect: Dialect) -> Result:
-    want = result.change.want
+    want = result.change.desired
     if want is None or not _may_be_there(result):
         return result
     again = compare(want, there.get((want.kind, want.key)), lambda *_: frozenset(), dialect)
-    if not again.needed:
-        return replace(result, status=Status.APPLIED, error=None)
-    if result.status is Status.FAILED:
+    if not again.is_needed:
+        return replace(result, status=ResultStatus.APPLIED, error=None)
+    if result.status is ResultStatus.FAILED:
         return result
-    changed = [part.field for part in again.fields] if again.have else ["it is gone"]
-    changed += [f"{child.kind} {child.key[-1]}" for child in again.children if child.needed]
+    changed = [part.field for part in again.fields] if again.current else ["it is gone"]
+    changed += [f"{child.kind} {child.key[-1]}" for child in again.children if child.is_needed]
     error = DeployctlError(
         f"was written and is different already: {', '.join(changed)}",
         help="somebody else changed it at the same time; run the same command again",
     )
-    return Result(result.change, Status.FAILED, error, done=result.done)
+    return Result(result.change, ResultStatus.FAILED, error, done=result.done)
 
 
 def _may_be_there(result: Result) -> bool:
     lost = isinstance(result.error, ServerError | LostResponse | Unreachable)
-    return result.status is Status.APPLIED or lost
+    return result.status is ResultStatus.APPLIED or lost
 
 
 def _update(project: str, change: Callable[[LastApplied], LastApplied]) -> ApiCall[LastApplied]:
@@ -195,9 +198,9 @@ def _update(project: str, change: Callable[[LastApplied], LastApplied]) -> ApiCa
     that nobody's part is lost.
     """
     for _ in range(_RECORD_RACES):
-        latest = yield from read_record(project)
+        latest = yield from read_last_applied(project)
         record = change(latest)
         if record == latest:
             break
-        yield from write_record(project, record)
+        yield from write_last_applied(project, record)
     return record

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
-from deployctl.deploy.resources import KINDS
-from deployctl.deploy.resources.automations import wanted_automation
+from deployctl.deploy.resources import RESOURCE_KINDS
+from deployctl.deploy.resources.automations import desired_automation
 from deployctl.deploy.resources.deployments import FIELDS
-from deployctl.deploy.resources.schedules import wanted_schedule
+from deployctl.deploy.resources.schedules import desired_schedule
 
 
 def deployment(
@@ -28,7 +28,7 @@ def deployment(
     """
     own = {name: fields[name] for name in (*FIELDS, "version_info") if name in fields}
     children = list(_schedules(key, fields.get("schedules") or []))
-    children += [wanted_automation(key, body) for body in automations or ()]
+    children += [desired_automation(key, body) for body in automations or ()]
     owns = {"schedule"} if "schedules" in fields else set()
     if automations is not None:
         owns.add("automation")
@@ -46,9 +46,9 @@ def work_pool(spec: Mapping[str, Json]) -> Resource:
     return Resource("work_pool", (name,), fields, tuple(_queue(name, queue) for queue in in_order))
 
 
-def fitted(item: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:
+def fit_to_server(item: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:
     """The item without what this server does not know, and the names of what was left out."""
-    rules = KINDS[item.kind].rules(dialect)
+    rules = RESOURCE_KINDS[item.kind].rules(dialect)
     left_out = [
         name
         for name, value in item.fields.items()
@@ -56,13 +56,19 @@ def fitted(item: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:
     ]
     children, dropped = [], []
     for child in item.children:
-        fit, names = fitted(child, dialect)
+        fit, names = fit_to_server(child, dialect)
         children.append(fit)
         dropped += [f"{child.kind}.{name}" for name in names]
     fields = {name: value for name, value in item.fields.items() if name in rules}
     return (
         Resource(
-            item.kind, item.key, fields, tuple(children), item.owns, item.passive, raw=item.raw
+            item.kind,
+            item.key,
+            fields,
+            tuple(children),
+            item.owned_kinds,
+            item.passive,
+            raw=item.raw,
         ),
         left_out + sorted(set(dropped)),
     )
@@ -82,6 +88,6 @@ def _schedules(key: Key, schedules: Json) -> Iterator[Resource]:
     seen: dict[Key, int] = {}
     for said in schedules if isinstance(schedules, list) else [schedules]:
         fields = said if isinstance(said, dict) else {"schedule": said}
-        first = wanted_schedule(key, fields)
+        first = desired_schedule(key, fields)
         ordinal = seen[first.key] = seen.get(first.key, -1) + 1
-        yield wanted_schedule(key, fields, ordinal) if ordinal else first
+        yield desired_schedule(key, fields, ordinal) if ordinal else first

@@ -22,7 +22,7 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
-from deployctl.deploy.resources import KINDS
+from deployctl.deploy.resources import RESOURCE_KINDS
 
 _FORMAT = 1
 
@@ -60,17 +60,17 @@ class LastApplied:
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
 
 
-def read_record(project: str) -> ApiCall[LastApplied]:
+def read_last_applied(project: str) -> ApiCall[LastApplied]:
     """The latest record of a project; an empty one where there is none."""
     answer = yield from _latest(project)
     return _decode(answer["data"], project) if answer else LastApplied()
 
 
-def write_record(project: str, record: LastApplied) -> ApiCall[None]:
+def write_last_applied(project: str, record: LastApplied) -> ApiCall[None]:
     """Adds a version of the record."""
     data = _encode(record)
     body = {
-        "key": key_for(project),
+        "key": artifact_key(project),
         "type": "deployctl",
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
@@ -86,7 +86,7 @@ def write_record(project: str, record: LastApplied) -> ApiCall[None]:
             yield [request]
 
 
-def key_for(project: str) -> str:
+def artifact_key(project: str) -> str:
     """The artifact key of a project: lower-case ASCII letters, digits and dashes are allowed.
 
     A name that does not survive that as it is gets a suffix that tells it from its likes.
@@ -99,20 +99,20 @@ def key_for(project: str) -> str:
 
 
 def _latest(project: str) -> ApiCall[Json]:
-    path = paths.latest_artifact(key_for(project))
+    path = paths.latest_artifact(artifact_key(project))
     about = f"record of {project}"
     return (yield from call(Request("GET", path, subject=about, missing_ok=True)))
 
 
 def _root(kind: str, key: Key) -> tuple[str, Key]:
     """The root that an object on record lives in; it may be one itself."""
-    parent = KINDS[kind].parent if kind in KINDS else ""
-    return (parent, key[: KINDS[parent].depth]) if parent else (kind, key)
+    parent = RESOURCE_KINDS[kind].parent if kind in RESOURCE_KINDS else ""
+    return (parent, key[: RESOURCE_KINDS[parent].depth]) if parent else (kind, key)
 
 
 def _declarations(items: Iterable[Resource]) -> Iterable[tuple[str, Key, frozenset[str]]]:
     for item in items:
-        yield item.kind, item.key, frozenset(item.fields) - item.passive | item.owns
+        yield item.kind, item.key, frozenset(item.fields) - item.passive | item.owned_kinds
         yield from _declarations(item.children)
 
 
@@ -130,7 +130,7 @@ def _encode(record: LastApplied) -> Json:
 def _decode(data: Json, project: str) -> LastApplied:
     if not isinstance(data, dict) or not isinstance(data.get("items"), dict):
         raise DeployctlError(
-            f"the artifact '{key_for(project)}' is not a record of deployctl",
+            f"the artifact '{artifact_key(project)}' is not a record of deployctl",
             help="delete it, or choose another name with --project",
         )
     if data["format"] != _FORMAT:

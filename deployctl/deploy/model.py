@@ -36,7 +36,7 @@ class Resource:
     key: Key
     fields: Mapping[str, Json]
     children: tuple[Resource, ...] = ()
-    owns: frozenset[str] = frozenset()
+    owned_kinds: frozenset[str] = frozenset()
     """Kinds of children of which `children` is the whole list: live ones beyond it are removed."""
     passive: frozenset[str] = frozenset()
     """Fields that go along with other changes but are never a reason for one."""
@@ -83,8 +83,8 @@ class Change:
     kind: str
     key: Key
     op: Op
-    want: Resource | None = None
-    have: Resource | None = None
+    desired: Resource | None = None
+    current: Resource | None = None
     fields: tuple[FieldChange, ...] = ()
     children: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
@@ -96,14 +96,14 @@ class Change:
         return "/".join(self.key)
 
     @property
-    def needed(self) -> bool:
+    def is_needed(self) -> bool:
         """Whether anything has to be written, to this object or to a child."""
-        return self.op is not Op.NONE or any(child.needed for child in self.children)
+        return self.op is not Op.NONE or any(child.is_needed for child in self.children)
 
     @property
-    def effective(self) -> Op:
+    def effective_op(self) -> Op:
         """The operation to tell a user: a deployment whose schedule changes is an update."""
-        return Op.UPDATE if self.op is Op.NONE and self.needed else self.op
+        return Op.UPDATE if self.op is Op.NONE and self.is_needed else self.op
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,14 @@ class Plan:
     @property
     def needed(self) -> tuple[Change, ...]:
         """The changes that write something."""
-        return tuple(change for change in self.changes if change.needed)
+        return tuple(change for change in self.changes if change.is_needed)
 
     def count(self, op: Op) -> int:
         """How many roots have this operation, as a user sees it."""
-        return sum(change.effective is op for change in self.changes)
+        return sum(change.effective_op is op for change in self.changes)
 
 
-class Status(StrEnum):
+class ResultStatus(StrEnum):
     """What became of a change."""
 
     APPLIED = "applied"
@@ -136,7 +136,7 @@ class Result:
     """What became of one root change."""
 
     change: Change
-    status: Status
+    status: ResultStatus
     error: DeployctlError | None = None
     reason: str = ""
     """Why it was skipped."""
@@ -144,6 +144,6 @@ class Result:
     """The writes that were carried out before a failure, as sentences."""
 
     @property
-    def identity(self) -> tuple[str, Key, Status]:
+    def identity(self) -> tuple[str, Key, ResultStatus]:
         """What it is about and how it ended."""
         return (self.change.kind, self.change.key, self.status)

@@ -14,26 +14,28 @@ from typing import TypeAlias
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, FieldChange, Key, Op, Plan, Resource
-from deployctl.deploy.resources import KINDS
-from deployctl.deploy.resources.base import Kind
+from deployctl.deploy.resources import RESOURCE_KINDS
+from deployctl.deploy.resources.base import ResourceKind
 from deployctl.templating.values import contains_unknown
 
-Declared: TypeAlias = Callable[[str, Key], frozenset[str]]
+DeclaredFields: TypeAlias = Callable[[str, Key], frozenset[str]]
 """(kind, key) → the fields that an earlier apply of this project declared on that object."""
 
 
 def plan(
-    wanted: Iterable[Resource], live: Iterable[Resource], declared: Declared, dialect: Dialect
+    wanted: Iterable[Resource], live: Iterable[Resource], declared: DeclaredFields, dialect: Dialect
 ) -> Plan:
     """Compares wanted roots with live roots; live roots that nobody wants are left alone."""
     have = {(item.kind, item.key): item for item in live}
     changes = [compare(want, have.get((want.kind, want.key)), declared, dialect) for want in wanted]
-    return Plan(tuple(sorted(changes, key=lambda change: KINDS[change.kind].rank)))
+    return Plan(tuple(sorted(changes, key=lambda change: RESOURCE_KINDS[change.kind].rank)))
 
 
-def compare(want: Resource, have: Resource | None, declared: Declared, dialect: Dialect) -> Change:
+def compare(
+    want: Resource, have: Resource | None, declared: DeclaredFields, dialect: Dialect
+) -> Change:
     """The change that makes `have` (None: not there) what `want` says, children included."""
-    kind = KINDS[want.kind]
+    kind = RESOURCE_KINDS[want.kind]
     children = tuple(_children(want, have, declared, dialect))
     if have is None:
         fields = tuple(FieldChange(name, None, value) for name, value in want.fields.items())
@@ -47,16 +49,16 @@ def compare(want: Resource, have: Resource | None, declared: Declared, dialect: 
 
 
 def reset_fields(
-    want: Resource, have: Resource, declared: Declared, dialect: Dialect
+    want: Resource, have: Resource, declared: DeclaredFields, dialect: Dialect
 ) -> dict[str, Json]:
     """Fields an earlier apply declared and the file no longer does, with their defaults."""
-    rules = KINDS[want.kind].rules(dialect)
+    rules = RESOURCE_KINDS[want.kind].rules(dialect)
     gone = declared(want.kind, have.key) - want.fields.keys()
     return {name: rules[name].default for name in sorted(gone) if name in rules}
 
 
 def _changed_fields(
-    kind: Kind, want: Resource, have: Resource, declared: Declared, dialect: Dialect
+    kind: ResourceKind, want: Resource, have: Resource, declared: DeclaredFields, dialect: Dialect
 ) -> tuple[tuple[FieldChange, ...], tuple[str, ...]]:
     rules = kind.rules(dialect)
     changes, notes = [], []
@@ -73,13 +75,13 @@ def _changed_fields(
 
 
 def _children(
-    want: Resource, have: Resource | None, declared: Declared, dialect: Dialect
+    want: Resource, have: Resource | None, declared: DeclaredFields, dialect: Dialect
 ) -> Iterator[Change]:
     wanted: Mapping[str, list[Resource]] = _by_kind(want.children)
     live: Mapping[str, list[Resource]] = _by_kind(have.children if have else ())
-    owned = want.owns | (declared(want.kind, want.key) if have else frozenset())
-    for name in sorted({*wanted, *live}, key=lambda name: KINDS[name].rank):
-        pairs = KINDS[name].pair(wanted.get(name, []), live.get(name, []))
+    owned = want.owned_kinds | (declared(want.kind, want.key) if have else frozenset())
+    for name in sorted({*wanted, *live}, key=lambda name: RESOURCE_KINDS[name].rank):
+        pairs = RESOURCE_KINDS[name].pair(wanted.get(name, []), live.get(name, []))
         for child, present in pairs:
             if child is not None:
                 yield compare(child, present, declared, dialect)

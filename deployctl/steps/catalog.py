@@ -15,7 +15,7 @@ from deployctl.steps.model import Step
 
 
 @dataclass(frozen=True, slots=True)
-class Builtin:
+class BuiltinStep:
     """A step that runs here, without Prefect."""
 
     run: Callable[..., dict[str, Json]]
@@ -35,7 +35,7 @@ class Builtin:
     """Whether later steps start from the folder that is the output `directory`."""
 
 
-_GIT_CLONE = Builtin(
+_GIT_CLONE = BuiltinStep(
     git.git_clone,
     {
         "repository": str,
@@ -50,11 +50,11 @@ _GIT_CLONE = Builtin(
     frozenset({"repository"}),
     outputs=("directory",),
 )
-_OF_PREFECT: Mapping[str, Builtin] = {
+_OF_PREFECT: Mapping[str, BuiltinStep] = {
     "git_clone": _GIT_CLONE,
     "agit_clone": _GIT_CLONE,
     "git_clone_project": _GIT_CLONE,
-    "run_shell_script": Builtin(
+    "run_shell_script": BuiltinStep(
         shell.run_shell_script,
         {
             "script": str,
@@ -66,12 +66,12 @@ _OF_PREFECT: Mapping[str, Builtin] = {
         },
         frozenset({"script"}),
     ),
-    "pip_install_requirements": Builtin(
+    "pip_install_requirements": BuiltinStep(
         packages.pip_install_requirements,
         {"directory": str, "requirements_file": str, "stream_output": object},
         by_python=True,
     ),
-    "set_working_directory": Builtin(
+    "set_working_directory": BuiltinStep(
         set_working_directory,
         {"directory": str},
         frozenset({"directory"}),
@@ -92,8 +92,8 @@ _OPTIONS = (
     "stream_logs",
 )
 """What else a build step may say; each builder refuses what is only the other's."""
-_OF_DOCKER: Mapping[str, Builtin] = {
-    "build_docker_image": Builtin(
+_OF_DOCKER: Mapping[str, BuiltinStep] = {
+    "build_docker_image": BuiltinStep(
         docker.build_docker_image,
         {
             "image_name": str,
@@ -116,10 +116,10 @@ _OF_DOCKER: Mapping[str, Builtin] = {
         },
         frozenset({"image_name"}),
         outputs=docker.OUTPUTS,
-        check=docker.check_built,
+        check=docker.check_build_inputs,
         find=docker.find_docker_image,
     ),
-    "push_docker_image": Builtin(
+    "push_docker_image": BuiltinStep(
         docker.push_docker_image,
         {
             "image_name": str,
@@ -131,7 +131,7 @@ _OF_DOCKER: Mapping[str, Builtin] = {
         },
         frozenset({"image_name"}),
         outputs=docker.PUSH_OUTPUTS,
-        check=docker.check_pushed,
+        check=docker.check_push_inputs,
         find=docker.find_pushed_image,
     ),
 }
@@ -146,18 +146,18 @@ NAMES = tuple(
 """The whole names of all steps that run here."""
 
 
-def builtin(step: Step) -> Builtin | None:
+def builtin_step(step: Step) -> BuiltinStep | None:
     """What runs a step; None for a function that is somebody else's."""
     if step.function.startswith(_PREFECT):
         return _OF_PREFECT.get(step.short)
     return _OF_DOCKER.get(step.short) if step.function.startswith(_DOCKER) else None
 
 
-def is_of_docker(step: Step) -> bool:
+def is_docker_step(step: Step) -> bool:
     """Whether the step builds or pushes an image with prefect_docker."""
-    return step.short in _OF_DOCKER and builtin(step) is not None
+    return step.short in _OF_DOCKER and builtin_step(step) is not None
 
 
 def is_docker_build(step: Step) -> bool:
     """Whether the step builds an image with prefect_docker."""
-    return step.short == "build_docker_image" and builtin(step) is not None
+    return step.short == "build_docker_image" and builtin_step(step) is not None

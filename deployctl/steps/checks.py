@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import leaves
-from deployctl.steps.catalog import NAMES, Builtin, builtin
+from deployctl.steps.catalog import NAMES, BuiltinStep, builtin_step
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import is_opaque
 from deployctl.templating.problems import Problem
@@ -23,7 +23,7 @@ def check_steps(steps: Iterable[Step]) -> list[Problem]:
 
 
 def _check(step: Step) -> Iterator[Problem]:
-    if (found := builtin(step)) is not None:
+    if (found := builtin_step(step)) is not None:
         problems = list(_check_inputs(step, found))
         yield from problems or _check_together(step, found)
     elif not _FUNCTION.fullmatch(step.function):
@@ -52,7 +52,7 @@ def _misspelt(function: str) -> str | None:
     return next(iter(get_close_matches(function, NAMES, 1, 0.9)), None)
 
 
-def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
+def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
     """What is wrong with the inputs of one step (DC322); text with templates in it may be any."""
     for name, value in step.inputs.items():
         place = (*step.path, step.function, name)
@@ -80,7 +80,7 @@ def _check_inputs(step: Step, found: Builtin) -> Iterator[Problem]:
             yield Problem(step.path, "DC322", message, f"add '{name}:' below the function's name")
 
 
-def _check_together(step: Step, found: Builtin) -> Iterator[Problem]:
+def _check_together(step: Step, found: BuiltinStep) -> Iterator[Problem]:
     """What is wrong with inputs that are right one by one, as far as they are known."""
     known = {
         name: value

@@ -26,7 +26,7 @@ class StepContext:
     """Is told every line that a program prints: the step's name, the line."""
     stop: CancellationToken = field(default_factory=CancellationToken)
     """Ends the program that runs, and begins no other."""
-    maker: ImageProvider | None = None
+    image_provider: ImageProvider | None = None
     """What makes images; None where nothing does."""
     namespace: str = ""
     """Stands before the names of images that name no registry and no owner."""
@@ -34,9 +34,9 @@ class StepContext:
     @property
     def images(self) -> ImageProvider:
         """What makes images. Raises ProgramError."""
-        if self.maker is None:
+        if self.image_provider is None:
             raise ProgramError("images are not made here")
-        return self.maker
+        return self.image_provider
 
 
 def set_working_directory(place: StepContext, _name: str, *, directory: str) -> dict[str, Json]:
@@ -47,6 +47,6 @@ def set_working_directory(place: StepContext, _name: str, *, directory: str) -> 
     return {"directory": str(folder)}
 
 
-def last_words(done: CompletedProgram) -> str:
+def output_tail(done: CompletedProgram) -> str:
     """The end of what a program said, for a message about it."""
     return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])

@@ -19,7 +19,7 @@ from typing import Any
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
-from deployctl.steps.context import StepContext, last_words
+from deployctl.steps.context import StepContext, output_tail
 from deployctl.steps.packages import install
 
 _RUNNER = Path(__file__).with_name("runner.py")
@@ -41,7 +41,7 @@ def run_function(
         installed = _install(place, name, packages)
         told = _call(place, name, function, inputs)
         if "missing" in told and installed.returncode:
-            raise ProgramError(f"'requires' cannot be installed:\n{last_words(installed)}")
+            raise ProgramError(f"'requires' cannot be installed:\n{output_tail(installed)}")
     if "missing" in told:
         raise ProgramError(
             told["missing"],
@@ -77,7 +77,7 @@ def _call(
         )
         if done.returncode:
             message = f"'{function}' ended with exit code {done.returncode}"
-            last = last_words(done)
+            last = output_tail(done)
             raise ProgramError(f"{message}:\n{last}" if last else message)
         return dict(json.loads(answer.read_text(encoding="utf-8"))) if answer.exists() else {}
 

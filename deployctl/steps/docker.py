@@ -32,14 +32,14 @@ _PLATFORMS = ("platform", "platforms")
 
 def find_docker_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """What `build_docker_image` will give, if the image is there already; raises as that does."""
-    recipe = recipe_of(inputs, place.folder, place.namespace)
+    recipe = build_spec(inputs, place.folder, place.namespace)
     image = place.images.find(recipe)
     return {**_told(image, recipe.additional_tags), "image_id": image.id} if image else None
 
 
 def build_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
-    recipe = recipe_of(inputs, place.folder, place.namespace)
+    recipe = build_spec(inputs, place.folder, place.namespace)
     if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
         _keep_dockerfile(place, recipe, inputs.get("dockerfile_output_path"))
     image = place.images.build(recipe)
@@ -89,12 +89,12 @@ def push_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str
     return _told(image, more)
 
 
-def check_built(inputs: Mapping[str, Json]) -> None:
+def check_build_inputs(inputs: Mapping[str, Json]) -> None:
     """Raises BadReference for a name or tag of a build step that Docker would refuse."""
     _tags(str(inputs["image_name"]), inputs.get("tag"), inputs.get("additional_tags"))
 
 
-def check_pushed(inputs: Mapping[str, Json]) -> None:
+def check_push_inputs(inputs: Mapping[str, Json]) -> None:
     """Raises BadReference for a name or tag of a push step that Docker would refuse."""
     _published(inputs, "")
 
@@ -117,7 +117,7 @@ def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
     return further
 
 
-def recipe_of(inputs: Mapping[str, Json], folder: Path, namespace: str) -> BuildSpec:
+def build_spec(inputs: Mapping[str, Json], folder: Path, namespace: str) -> BuildSpec:
     """What the inputs of a build step ask for. Raises BadReference, and ProgramError for what
     cannot be meant."""
     name = full_name(str(inputs["image_name"]), namespace)

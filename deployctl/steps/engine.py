@@ -20,7 +20,7 @@ from typing import TypeAlias
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.json_values import Json, digest
-from deployctl.steps.catalog import builtin, is_docker_build, is_of_docker
+from deployctl.steps.catalog import builtin_step, is_docker_build, is_docker_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.context import StepContext
 from deployctl.steps.custom import run_function
@@ -31,20 +31,20 @@ from deployctl.templating.references import references
 from deployctl.templating.render import Scope, render
 from deployctl.templating.values import ANY, Unknown, contains_unknown
 
-Wanted: TypeAlias = Mapping[str, Sequence[Step]]
+DeploymentSteps: TypeAlias = Mapping[str, Sequence[Step]]
 """The build and push steps of each deployment, in order, by a name to call it in messages."""
 Outputs: TypeAlias = dict[str, Json]
 """What the steps of one deployment gave: the `outputs` of a templating scope."""
-Done: TypeAlias = dict[str, Future[Outputs]]
+CompletedSteps: TypeAlias = dict[str, Future[Outputs]]
 """The steps that a command has run or is running, by what makes them equal."""
 
 _AT_ONCE = 4
-LOGIN = "credentials"
+CREDENTIALS_INPUT = "credentials"
 """The input that changes nothing about what a step gives."""
 
 
 def plan_steps(
-    wanted: Wanted, scope: Scope, place: StepContext | None = None
+    wanted: DeploymentSteps, scope: Scope, place: StepContext | None = None
 ) -> tuple[dict[str, Outputs], list[Problem]]:
     """The outputs that the steps of each deployment will give, without running any: `Unknown`, but
     for images that are there already, which are looked for if there is a `place` to do it.
@@ -75,7 +75,7 @@ def plan_steps(
 
 def _unknown(step: Step) -> Outputs:
     """What a step will give, of which nothing is known yet but some names."""
-    known = builtin(step)
+    known = builtin_step(step)
     return {key: Unknown(step.name, key) for key in (known.outputs if known else (ANY,))}
 
 
@@ -89,8 +89,8 @@ def _found(
 
     `seen`: what was found for equal steps, to which this one is added.
     """
-    known = builtin(step)
-    counting = {name: value for name, value in inputs.items() if name != LOGIN}
+    known = builtin_step(step)
+    counting = {name: value for name, value in inputs.items() if name != CREDENTIALS_INPUT}
     is_known = not contains_unknown(counting) and not any(references(counting))
     if not (place and known and known.find and is_known):
         return None, []
@@ -113,21 +113,23 @@ def _log_in(
     """Has the image of a build step looked up by the logins of the steps that will push it, as far
     as they are known by now."""
     name = inputs.get("image_name")
-    if not (place.maker and is_docker_build(step) and isinstance(name, str)):
+    if not (place.image_provider and is_docker_build(step) and isinstance(name, str)):
         return
     given = {**_unknown(step), "image_name": name}
     scope = replace(scope, outputs=_with(dict(scope.outputs or {}), step, given))
     for each in later:
-        if not (is_of_docker(each) and each.inputs.get(LOGIN)):
+        if not (is_docker_step(each) and each.inputs.get(CREDENTIALS_INPUT)):
             continue
-        written = {key: each.inputs.get(key) for key in ("image_name", LOGIN)}
+        written = {key: each.inputs.get(key) for key in ("image_name", CREDENTIALS_INPUT)}
         pushed, problems = render(written, scope)
         if not (problems or contains_unknown(pushed) or any(references(pushed))):
             with suppress(DeployctlError):  # it is told when the step runs
                 log_in(place, inputs, pushed)
 
 
-def run_steps(wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> dict[str, Outputs]:
+def run_steps(
+    wanted: DeploymentSteps, scope: Scope, place: StepContext, done: CompletedSteps
+) -> dict[str, Outputs]:
     """Runs the steps of all deployments; gives the outputs of each.
 
     `scope` needs an environment, and a library read with secrets if inputs name blocks. `done` are
@@ -146,7 +148,9 @@ def run_steps(wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> d
 
 
 class _Engine:
-    def __init__(self, wanted: Wanted, scope: Scope, place: StepContext, done: Done) -> None:
+    def __init__(
+        self, wanted: DeploymentSteps, scope: Scope, place: StepContext, done: CompletedSteps
+    ) -> None:
         self.wanted = wanted
         self.scope = scope
         self.place = replace(
@@ -213,7 +217,7 @@ class _Engine:
     def _run(self, step: Step, inputs: dict[str, Json], place: StepContext) -> Outputs:
         for problem in check_steps([replace(step, inputs=inputs)]):
             raise self._failed(step, problem.message, problem.help, problem.code)
-        known = builtin(step)
+        known = builtin_step(step)
         try:
             if known is None:
                 return run_function(place, step.name, step.function, inputs, step.requires)
@@ -246,7 +250,7 @@ class _Engine:
 
 def _runner(step: Step, place: StepContext) -> tuple[str, str]:
     """What runs a step: the function, and the interpreter where that makes a difference."""
-    known = builtin(step)
+    known = builtin_step(step)
     if known is None:
         return step.function, place.python
     return step.short, place.python if known.by_python else ""
@@ -254,7 +258,7 @@ def _runner(step: Step, place: StepContext) -> tuple[str, str]:
 
 def _moved(place: StepContext, step: Step, given: Outputs) -> StepContext:
     """Where the steps after one that gave these outputs run."""
-    known = builtin(step)
+    known = builtin_step(step)
     moves = known and known.moves and isinstance(given["directory"], str)
     return replace(place, folder=place.folder / given["directory"]) if moves else place
 

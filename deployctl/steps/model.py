@@ -60,7 +60,7 @@ def parse_steps(value: Json, path: JsonPath = ()) -> tuple[list[Step], list[Prob
     return steps, problems
 
 
-def effective(kind: str, entry: Mapping[str, Json], top_level: Mapping[str, Json]) -> Json:
+def effective_steps(kind: str, entry: Mapping[str, Json], top_level: Mapping[str, Json]) -> Json:
     """The `build`, `push` or `pull` that holds for a deployment: its own or the file's.
 
     `build: null` and `[]` switch the file's off, as in Prefect; of the others only `[]` does, where

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
-from deployctl.steps.context import StepContext, last_words
+from deployctl.steps.context import StepContext, output_tail
 
 
 def pip_install_requirements(
@@ -22,7 +22,7 @@ def pip_install_requirements(
     """Installs a requirements file; gives `stdout` and `stderr`. Raises ProgramError."""
     done = install(place, name, ["-r", requirements_file], directory or ".", stream_output)
     if done.returncode:
-        raise ProgramError(f"'{requirements_file}' cannot be installed:\n{last_words(done)}")
+        raise ProgramError(f"'{requirements_file}' cannot be installed:\n{output_tail(done)}")
     return {"stdout": done.stdout.strip(), "stderr": done.stderr.strip()}
 
 

@@ -48,7 +48,7 @@ def default_pull(
     return [_set_directory(str(folder.absolute()))], problems
 
 
-def given_pull(pull: Json, major: int) -> list[Json]:
+def declared_pull(pull: Json, major: int) -> list[Json]:
     """The pull steps that a file gives: a list, or the single step that stands for one.
 
     `major` is the server's. Runs of Prefect 2 fail without any pull step; there, the step that

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
-from deployctl.steps.context import StepContext, last_words
+from deployctl.steps.context import StepContext, output_tail
 
 
 def run_shell_script(
@@ -74,7 +74,7 @@ def _run(
         cancellation=place.stop,
     )
     if done.returncode:
-        last = last_words(done)
+        last = output_tail(done)
         message = f"'{shlex.join(argv)}' ended with exit code {done.returncode}"
         raise ProgramError(f"{message}:\n{last}" if last else message)
     return done

@@ -90,7 +90,7 @@ def commit_info(
     return None
 
 
-def version_of(
+def resolve_version(
     declared: str | None, flow_version: str | None, commit: Mapping[str, Json] | None
 ) -> Version:
     """The version of a deployment whose flow has `flow_version`.

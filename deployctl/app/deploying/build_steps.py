@@ -11,7 +11,7 @@ from pathlib import Path
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.desired_state import PlanInputs
-from deployctl.app.deploying.images_file import BuildOutputs, check_built
+from deployctl.app.deploying.images_file import BuildOutputs, check_build_outputs
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.diagnostics import Report
@@ -20,9 +20,9 @@ from deployctl.core.json_values import Json
 from deployctl.core.progress import NullProgress, Progress
 from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
-from deployctl.steps.catalog import is_of_docker
+from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.context import StepContext
-from deployctl.steps.engine import LOGIN, Done, Outputs, plan_steps, run_steps
+from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, Outputs, plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.templating.problems import tell
 from deployctl.templating.references import Library, read_references, references
@@ -36,48 +36,48 @@ class BuildPlan:
 
     skip: bool = False
     """They are left out."""
-    built: BuildOutputs | None = None
+    outputs: BuildOutputs | None = None
     """They ran elsewhere, and this is what they gave."""
-    maker: ImageProvider | None = None
+    image_provider: ImageProvider | None = None
     """Makes images."""
-    look: bool = False
+    find_existing: bool = False
     """Whether it is asked, for a plan, which images are there already."""
-    pin: bool = True
+    pin_digests: bool = True
     """Whether job variables name pushed images by digest."""
 
     @property
-    def runs(self) -> bool:
+    def runs_steps(self) -> bool:
         """Whether steps are run."""
-        return not self.skip and self.built is None
+        return not self.skip and self.outputs is None
 
     @property
     def pins(self) -> Mapping[str, Json]:
         """What job variables say instead of names of images, as far as it is known by now."""
-        made = self.built or self.maker
-        return made.pins if made and self.pin else {}
+        made = self.outputs or self.image_provider
+        return made.pins if made and self.pin_digests else {}
 
 
-def with_expected(
+def with_expected_outputs(
     known: PlanInputs, loaded: LoadedProject, building: BuildPlan, report: Report, session: Session
 ) -> PlanInputs:
     """The same with what the steps gave elsewhere, or what can be said of it before they run."""
-    if building.built is not None:
-        check_built(loaded.chosen, building.built, report)
+    if building.outputs is not None:
+        check_build_outputs(loaded.chosen, building.outputs, report)
         nothing_said = {each.name: {ANY: Unknown(each.name, ANY)} for each in loaded.chosen}
-        outputs = {**nothing_said, **building.built.outputs}
+        outputs = {**nothing_said, **building.outputs.outputs}
         return replace(known, outputs=outputs, pins=building.pins)
     if building.skip or not loaded.steps:
         return known
     place = logins = None
-    if building.look:
-        pushes = [each.inputs for each in _steps(loaded) if is_of_docker(each)]
-        logins = _library([each.get(LOGIN) for each in pushes], lambda: session)
-        place = workplace_of(loaded, known, building, session, NullProgress())
-    outputs = expected(loaded, known.environ, report, place, logins)
+    if building.find_existing:
+        pushes = [each.inputs for each in _steps(loaded) if is_docker_step(each)]
+        logins = _library([each.get(CREDENTIALS_INPUT) for each in pushes], lambda: session)
+        place = deploy_step_context(loaded, known, building, session, NullProgress())
+    outputs = expected_outputs(loaded, known.environ, report, place, logins)
     return replace(known, outputs=outputs, pins=building.pins)
 
 
-def expected(
+def expected_outputs(
     loaded: LoadedProject,
     environ: Mapping[str, str],
     report: Report,
@@ -91,7 +91,7 @@ def expected(
     return outputs
 
 
-def workplace(
+def step_context(
     loaded: LoadedProject,
     folder: Path,
     environ: Mapping[str, str],
@@ -105,7 +105,7 @@ def workplace(
     return StepContext(folder, environ, python, progress.output, stop, maker, namespace)
 
 
-def workplace_of(
+def deploy_step_context(
     loaded: LoadedProject,
     known: PlanInputs,
     building: BuildPlan,
@@ -114,19 +114,19 @@ def workplace_of(
 ) -> StepContext:
     """The same for a deploy, with the settings of its server."""
     namespace = session.settings.docker_build_namespace
-    return workplace(
+    return step_context(
         loaded,
         known.folder,
         known.environ,
-        building.maker,
+        building.image_provider,
         progress,
         session.cancellation,
         namespace,
     )
 
 
-def run_all(
-    loaded: LoadedProject, place: StepContext, session: Callable[[], Session], done: Done
+def run_build_steps(
+    loaded: LoadedProject, place: StepContext, session: Callable[[], Session], done: CompletedSteps
 ) -> dict[str, Outputs]:
     """Runs the build and push steps of a file; `session` is asked for only where they name blocks
     or variables.
@@ -141,8 +141,8 @@ def run_all(
     except StepFailed as failed:
         failed.span = loaded.document.spans.value(failed.path)
         raise
-    if place.maker:
-        place.maker.check_pushed()
+    if place.image_provider:
+        place.image_provider.check_pushed()
     return outputs
 
 

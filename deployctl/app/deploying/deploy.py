@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployctl.api.session import Session
-from deployctl.app.deploying.build_steps import run_all, workplace_of
-from deployctl.app.deploying.images_file import check_kept
-from deployctl.app.deploying.prepare import PreparedPlan, planned, read_again
+from deployctl.app.deploying.build_steps import deploy_step_context, run_build_steps
+from deployctl.app.deploying.images_file import check_secret_outputs
+from deployctl.app.deploying.prepare import PreparedPlan, make_plan, refresh
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
-from deployctl.steps.engine import Done
+from deployctl.steps.engine import CompletedSteps
 
 
 def build(
@@ -22,7 +22,7 @@ def build(
     session: Session,
     report: Report,
     progress: Progress,
-    done: Done,
+    done: CompletedSteps,
 ) -> PreparedPlan:
     """Runs the build and push steps and plans again with what they gave.
 
@@ -32,17 +32,17 @@ def build(
     if not prepared.steps:
         return prepared
     progress.phase("building")
-    known, building = prepared.known, prepared.building
-    place = workplace_of(prepared.loaded, known, building, session, progress)
+    known, building = prepared.inputs, prepared.build_plan
+    place = deploy_step_context(prepared.loaded, known, building, session, progress)
     try:
-        outputs = run_all(prepared.loaded, place, lambda: session, done)
+        outputs = run_build_steps(prepared.loaded, place, lambda: session, done)
     except Interrupted as stopped:
         raise session.cancellation.interrupted(
             "stopped; nothing was written to the server"
         ) from stopped
-    check_kept(prepared.loaded.chosen, outputs, report)
-    prepared = replace(prepared, known=replace(known, outputs=outputs, pins=building.pins))
-    return planned(read_again(prepared, session), session, report)
+    check_secret_outputs(prepared.loaded.chosen, outputs, report)
+    prepared = replace(prepared, inputs=replace(known, outputs=outputs, pins=building.pins))
+    return make_plan(refresh(prepared, session), session, report)
 
 
 def deploy(
@@ -64,7 +64,7 @@ def deploy(
     return apply(
         prepared.plan,
         prepared.loaded.project,
-        prepared.record,
+        prepared.last_applied,
         prepared.dialect,
         session,
         report,

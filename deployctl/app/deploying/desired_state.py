@@ -21,8 +21,8 @@ from deployctl.jobs.variables import PoolVariables
 from deployctl.project.coerce import is_open
 from deployctl.project.normalize import normalise
 from deployctl.project.triggers import automations
-from deployctl.steps.pull import default_pull, given_pull
-from deployctl.steps.version import commit_info, version_of
+from deployctl.steps.pull import declared_pull, default_pull
+from deployctl.steps.version import commit_info, resolve_version
 from deployctl.templating.deployment import rule_for
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Library, dangling
@@ -30,7 +30,7 @@ from deployctl.templating.render import Scope, render
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolInfo:
     """What has to be known of a work pool to deploy to it."""
 
     type: str
@@ -46,12 +46,12 @@ class PlanInputs:
     folder: Path
     """Where deployctl runs."""
     library: Library
-    pools: Mapping[str, Pool]
+    pools: Mapping[str, PoolInfo]
     default_pool: str | None = None
     checkout: Checkout | None = None
     outputs: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Deployment → outputs of its steps."""
-    steps_left_out: bool = False
+    steps_skipped: bool = False
     pins: Mapping[str, Json] = field(default_factory=dict)
     """`name:tag` → what job variables say instead, to name exactly the image that was pushed."""
 
@@ -62,10 +62,10 @@ def pool_name(chosen: SelectedDeployment, default: str | None) -> str | None:
     return str(name) if name else None
 
 
-def assemble(chosen: SelectedDeployment, known: PlanInputs, report: Report) -> Resource:
+def desired_deployment(chosen: SelectedDeployment, known: PlanInputs, report: Report) -> Resource:
     """The deployment as it should be; what is wrong with it is in the report."""
     name = pool_name(chosen, known.default_pool)
-    pool = known.pools.get(name or "") or Pool("", PoolVariables(None))
+    pool = known.pools.get(name or "") or PoolInfo("", PoolVariables(None))
     rendered, problems = _rendered(chosen, known, pool)
     fields, wrong = normalise(rendered)
     if known.pins and "job_variables" in fields:
@@ -82,7 +82,7 @@ def assemble(chosen: SelectedDeployment, known: PlanInputs, report: Report) -> R
         api["pull_steps"], found = default_pull(chosen.build, variables, known.folder, pool.type)
         problems += found
     bodies = _automations(chosen.key[1], fields)
-    item, left_out = desired.fitted(
+    item, left_out = desired.fit_to_server(
         desired.deployment(chosen.key, api, bodies, passive=inferred), known.dialect
     )
     if not known.dialect.cloud and any(each.get("type") == "metric" for each in _listed(fields)):
@@ -100,12 +100,12 @@ def assemble(chosen: SelectedDeployment, known: PlanInputs, report: Report) -> R
 
 
 def _rendered(
-    chosen: SelectedDeployment, known: PlanInputs, pool: Pool
+    chosen: SelectedDeployment, known: PlanInputs, pool: PoolInfo
 ) -> tuple[Json, list[Problem]]:
     """The entry with everything filled in that is not the worker's to fill in."""
     scope = Scope(known.environ, known.outputs.get(chosen.name, {}), known.library)
     rendered, problems = render(chosen.entry, scope, rule_for(pool.variables.allows_string))
-    if known.steps_left_out:
+    if known.steps_skipped:
         help_ = "no steps are run: write the value into the file, or build"
         problems = [
             replace(problem, help=help_) if problem.code == "DC303" else problem
@@ -132,7 +132,7 @@ def _api_fields(
     facts = chosen.facts
     version_type = fields.get("version_type")
     commit = commit_info(known.environ, known.checkout, version_type)
-    version = version_of(fields.get("version"), facts.version, commit)
+    version = resolve_version(fields.get("version"), facts.version, commit)
     api = {**fields, "entrypoint": chosen.spec.entrypoint, "version": version.text}
     api["parameter_openapi_schema"] = facts.parameter_schema
     api["version_info"] = dict(version.info)
@@ -141,7 +141,7 @@ def _api_fields(
     if "description" not in fields and facts.description:
         api["description"] = facts.description
     if fields.get("pull") is not None:
-        api["pull_steps"] = given_pull(fields["pull"], known.dialect.major)
+        api["pull_steps"] = declared_pull(fields["pull"], known.dialect.major)
     passive = {"version_info", "version"} if version.inferred else {"version_info"}
     return api, frozenset(passive)
 

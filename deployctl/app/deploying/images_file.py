@@ -23,7 +23,7 @@ from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
 
 
-class BadImagesFile(UsageError):
+class InvalidImagesFile(UsageError):
     """The file of `--images` is not what `deployctl build` has written."""
 
     code = "DC340"
@@ -57,26 +57,28 @@ class BuildOutputs:
         }
 
 
-def read_built(path: Path) -> BuildOutputs:
+def read_build_outputs(path: Path) -> BuildOutputs:
     """Reads the file. Raises BadImagesFile."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadImagesFile(f"'{path}' cannot be read: {error.strerror}") from error
+        raise InvalidImagesFile(f"'{path}' cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadImagesFile(f"'{path}' is not JSON: {error}", help=_HOW) from error
+        raise InvalidImagesFile(f"'{path}' is not JSON: {error}", help=_HOW) from error
     try:
         return BuildOutputs(_mapping_of(data["outputs"], dict), _mapping_of(data["pins"], str))
     except (KeyError, TypeError) as error:
         if failure := _failure(data):
             message = f"'{path}' is of a build that failed: {failure}"
-            raise BadImagesFile(
+            raise InvalidImagesFile(
                 message, help="build again, and deploy only after success"
             ) from error
-        raise BadImagesFile(f"'{path}' does not say what was built", help=_HOW) from error
+        raise InvalidImagesFile(f"'{path}' does not say what was built", help=_HOW) from error
 
 
-def check_built(chosen: Iterable[SelectedDeployment], built: BuildOutputs, report: Report) -> None:
+def check_build_outputs(
+    chosen: Iterable[SelectedDeployment], built: BuildOutputs, report: Report
+) -> None:
     """Tells which deployments cannot be deployed from the file (DC341, DC342)."""
     for each in chosen:
         if not (each.build or each.push):
@@ -98,7 +100,7 @@ def check_built(chosen: Iterable[SelectedDeployment], built: BuildOutputs, repor
             )
 
 
-def check_kept(
+def check_secret_outputs(
     chosen: Iterable[SelectedDeployment], outputs: Mapping[str, Outputs], report: Report
 ) -> None:
     """Tells where a secret of a block that a step gave would be stored in plain text (DC342)."""

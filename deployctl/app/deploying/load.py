@@ -26,9 +26,9 @@ from deployctl.project.normalize import normalise
 from deployctl.project.overrides import Overrides, apply_overrides
 from deployctl.project.parse import check_same_names, load
 from deployctl.project.selection import Candidate, Selected, Selection, select
-from deployctl.steps.catalog import is_of_docker
+from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
-from deployctl.steps.model import Step, effective, parse_steps
+from deployctl.steps.model import Step, effective_steps, parse_steps
 from deployctl.templating.problems import Problem, tell
 
 
@@ -97,7 +97,7 @@ class LoadedProject:
     @property
     def makes_images(self) -> bool:
         """Whether there are steps that build or push images."""
-        return any(is_of_docker(step) for steps in self.steps.values() for step in steps)
+        return any(is_docker_step(step) for steps in self.steps.values() for step in steps)
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -195,7 +195,7 @@ def _chosen(
     fields, problems = normalise(raw)
     spec.tell(problems, report)
     entry = {name: value for name, value in raw.items() if name not in ("build", "push")}
-    if (pull := effective("pull", raw, project.actions)) is not None:
+    if (pull := effective_steps("pull", raw, project.actions)) is not None:
         entry["pull"] = pull
     build, push = (_steps(kind, spec, raw, project, order, report) for kind in ("build", "push"))
     return SelectedDeployment(spec, facts, entry, fields, build, push)
@@ -210,7 +210,7 @@ def _steps(
     report: Report,
 ) -> tuple[Step, ...]:
     """The steps that hold for a deployment, at their places in the document."""
-    value = effective(kind, raw, project.actions)
+    value = effective_steps(kind, raw, project.actions)
     own = value is raw.get(kind)
     steps, problems = parse_steps(value, (*spec.path, kind) if own else (kind,))
     if not order.skip_build:

@@ -18,16 +18,16 @@ from deployctl.api.dialect import Dialect, detect, fetch_refined, warn_if_untest
 from deployctl.api.driver import run, run_in_background
 from deployctl.api.session import Session
 from deployctl.api.work_pools import list_queues
-from deployctl.app.deploying.build_steps import BuildPlan, with_expected
-from deployctl.app.deploying.desired_state import PlanInputs, Pool, assemble
+from deployctl.app.deploying.build_steps import BuildPlan, with_expected_outputs
+from deployctl.app.deploying.desired_state import PlanInputs, PoolInfo, desired_deployment
 from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
-from deployctl.app.deploying.work_pools import checked_pools, known_pools, wanted_pools
+from deployctl.app.deploying.work_pools import check_pools, desired_pools, resolve_pools
 from deployctl.clients.git import read_checkout
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import NotFound
 from deployctl.core.json_values import Json
-from deployctl.deploy.apply import read_live
-from deployctl.deploy.last_applied import LastApplied, read_record
+from deployctl.deploy.apply import read_current
+from deployctl.deploy.last_applied import LastApplied, read_last_applied
 from deployctl.deploy.model import Change, Key, Plan, Resource
 from deployctl.deploy.plan import plan
 from deployctl.deploy.resources.deployments import Deployments
@@ -35,7 +35,7 @@ from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
 from deployctl.templating.references import Library, Reference, read_references, references
 
-NO_POOLS: Mapping[str, Pool] = MappingProxyType({})
+NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class PreparedPlan:
 
     loaded: LoadedProject
     plan: Plan
-    record: LastApplied
+    last_applied: LastApplied
     dialect: Dialect
-    known: PlanInputs
+    inputs: PlanInputs
     pools: tuple[Resource, ...]
     """The work pools that should be there."""
-    live: tuple[Resource, ...]
-    building: BuildPlan
+    current: tuple[Resource, ...]
+    build_plan: BuildPlan
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
         """The build and push steps of each deployment that has some."""
-        return self.loaded.steps if self.building.runs else {}
+        return self.loaded.steps if self.build_plan.runs_steps else {}
 
 
 def prepare(
@@ -67,7 +67,7 @@ def prepare(
     building: BuildPlan,
     *,
     create_pools: bool = False,
-    before: Mapping[str, Pool] = NO_POOLS,
+    before: Mapping[str, PoolInfo] = NO_POOLS,
 ) -> PreparedPlan:
     """Reads the server and plans. What stands in the way is in the report: with errors in it the
     plan is of no use. Raises ApiError where the server does not answer.
@@ -76,7 +76,10 @@ def prepare(
     """
     first: dict[str, Any] = run(
         gather(
-            {"dialect": detect(session.settings.is_cloud), "record": read_record(loaded.project)}
+            {
+                "dialect": detect(session.settings.is_cloud),
+                "record": read_last_applied(loaded.project),
+            }
         ),
         session,
     )
@@ -84,53 +87,51 @@ def prepare(
     warn_if_untested(dialect, report)
     default = session.settings.default_work_pool_name
     pools = [
-        pool for pool in wanted_pools(loaded, default) if pool.fields or pool.name not in before
+        pool for pool in desired_pools(loaded, default) if pool.fields or pool.name not in before
     ]
     reading = run_in_background(_reading(loaded, pools, record, dialect), session)
     loaded.check(report)
     checkout = read_checkout(folder)
     second = _heard(reading, loaded, report)
     live: list[Resource] = second["live"]
-    pools = checked_pools(
-        pools, live, loaded, session, report, create=create_pools, default=default
-    )
+    pools = check_pools(pools, live, loaded, session, report, create=create_pools, default=default)
     known = PlanInputs(
         dialect=dialect,
         environ=environ,
         folder=folder,
         library=second["library"],
-        pools={**before, **known_pools(pools, live)},
+        pools={**before, **resolve_pools(pools, live)},
         default_pool=default,
         checkout=checkout,
-        steps_left_out=not building.runs,
+        steps_skipped=not building.runs_steps,
     )
-    known = with_expected(known, loaded, building, report, session)
+    known = with_expected_outputs(known, loaded, building, report, session)
     made = PreparedPlan(
         loaded, Plan(()), record, dialect, known, tuple(pools), tuple(live), building
     )
-    return planned(made, session, report)
+    return make_plan(made, session, report)
 
 
-def planned(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
+def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
     """The same with its plan made from what is known now."""
-    chosen, known = prepared.loaded.chosen, prepared.known
-    items = [*prepared.pools, *(assemble(each, known, report) for each in chosen)]
+    chosen, known = prepared.loaded.chosen, prepared.inputs
+    items = [*prepared.pools, *(desired_deployment(each, known, report) for each in chosen)]
     if report.errors:
         return prepared
-    made = plan(items, prepared.live, prepared.record.declared, prepared.dialect)
+    made = plan(items, prepared.current, prepared.last_applied.declared, prepared.dialect)
     dialect = prepared.dialect
     if any(_needs_upsert(change, dialect) for change in made.changes):
         dialect = run(fetch_refined(dialect), session)
-        made = plan(items, prepared.live, prepared.record.declared, dialect)
+        made = plan(items, prepared.current, prepared.last_applied.declared, dialect)
     made = Plan(tuple(change for change in made.changes if _shown(change)))
     made = _with_queue_notes(made, session)
     return replace(prepared, plan=made, dialect=dialect)
 
 
-def read_again(prepared: PreparedPlan, session: Session) -> PreparedPlan:
+def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
     """The same with what is on the server now, after a build that took its time."""
-    talk = _live(prepared.loaded, prepared.pools, prepared.record, prepared.dialect)
-    return replace(prepared, live=tuple(run(talk, session)))
+    talk = _live(prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect)
+    return replace(prepared, current=tuple(run(talk, session)))
 
 
 def _reading(
@@ -152,7 +153,7 @@ def _live(
     loaded: LoadedProject, pools: Sequence[Resource], record: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
     sketches = (_sketch(chosen, record) for chosen in loaded.chosen)
-    return read_live([*pools, *sketches], dialect)
+    return read_current([*pools, *sketches], dialect)
 
 
 def _heard(
@@ -200,7 +201,11 @@ def _needs_upsert(change: Change, dialect: Dialect) -> bool:
 
 def _shown(change: Change) -> bool:
     """Whether a change belongs to the plan: a pool that is only named and is there does not."""
-    return change.needed or change.want is None or bool(change.want.fields or change.want.children)
+    return (
+        change.is_needed
+        or change.desired is None
+        or bool(change.desired.fields or change.desired.children)
+    )
 
 
 def _with_queue_notes(made: Plan, session: Session) -> Plan:
@@ -208,7 +213,7 @@ def _with_queue_notes(made: Plan, session: Session) -> Plan:
     asked = {moved for change in made.changes if (moved := _moved_to(change))}
     pools = [change for change in made.changes if change.kind == "work_pool"]
     declared = {child.key for change in pools for child in change.children}
-    created = {change.key[0] for change in pools if change.have is None}
+    created = {change.key[0] for change in pools if change.current is None}
     listings = {pool: list_queues(pool) for pool in {pool for pool, _ in asked} - created}
     found = run(gather(listings), session)
     there = {(pool, queue["name"]) for pool, queues in found.items() for queue in queues}
@@ -225,7 +230,7 @@ def _with_queue_notes(made: Plan, session: Session) -> Plan:
 
 def _moved_to(change: Change) -> Key:
     """The pool and the queue that a change moves a deployment to; () if it moves nowhere."""
-    fields: Mapping[str, Json] = change.want.fields if change.want else {}
+    fields: Mapping[str, Json] = change.desired.fields if change.desired else {}
     pool, queue = fields.get("work_pool_name"), fields.get("work_queue_name")
     changed = {part.field for part in change.fields}
     moves = pool and queue and queue != "default"

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.api.work_pools import read_pool_names
-from deployctl.app.deploying.desired_state import Pool, pool_name
+from deployctl.app.deploying.desired_state import PoolInfo, pool_name
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import JsonPath
@@ -21,7 +21,7 @@ from deployctl.jobs.variables import PoolVariables
 _AGENTS = "prefect-agent"
 
 
-def wanted_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
+def desired_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
     """The declared pools, and as items without fields those that deployments only name.
 
     Where the command means only some of the file's deployments, only their pools are meant.
@@ -36,7 +36,7 @@ def wanted_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
     return [*declared.values(), *others]
 
 
-def checked_pools(
+def check_pools(
     pools: Sequence[Resource],
     live: Sequence[Resource],
     loaded: LoadedProject,
@@ -65,14 +65,14 @@ def checked_pools(
     return [pool if pool.key in there else _to_create(pool) for pool in pools]
 
 
-def known_pools(pools: Sequence[Resource], live: Sequence[Resource]) -> dict[str, Pool]:
+def resolve_pools(pools: Sequence[Resource], live: Sequence[Resource]) -> dict[str, PoolInfo]:
     """What is known of each pool: a declared template counts, else the one that is there."""
     there = {item.key: item.fields for item in live if item.kind == "work_pool"}
     known = {}
     for pool in pools:
         fields = {**there.get(pool.key, {}), **pool.fields}
         variables = PoolVariables(fields.get("base_job_template"))
-        known[pool.key[0]] = Pool(fields.get("type") or "", variables)
+        known[pool.key[0]] = PoolInfo(fields.get("type") or "", variables)
     return known
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from deployctl.core.diagnostics import Diagnostic
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Key, Plan, Result, Status
+from deployctl.deploy.model import Key, Plan, Result, ResultStatus
 
 
 class Format(StrEnum):
@@ -34,7 +34,7 @@ class Outcome:
     subject: str = ""
     """What was looked at: `12 deployments in prefect.yaml`."""
     interrupted: bool = False
-    shown: frozenset[tuple[str, Key, Status]] = frozenset()
+    shown: frozenset[tuple[str, Key, ResultStatus]] = frozenset()
     """Results that were told as they came."""
     data: Mapping[str, Json] = field(default_factory=dict)
     """What the command was asked for, ready to be shown: without secrets."""

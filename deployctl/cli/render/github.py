@@ -6,7 +6,7 @@ from deployctl.cli.render import Outcome
 from deployctl.cli.render.values import lines
 from deployctl.core.diagnostics import Diagnostic, Severity
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Status
+from deployctl.deploy.model import ResultStatus
 
 _LEVEL = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
@@ -16,7 +16,7 @@ def annotations(outcome: Outcome) -> Iterator[str]:
     for item in outcome.diagnostics:
         yield _annotation(item)
     for result in outcome.results:
-        if result.status is Status.FAILED and result.error:
+        if result.status is ResultStatus.FAILED and result.error:
             title, text = result.change.name, redact(result.error.message)
             yield f"::error title={_property(title)}::{_escape(text)}"
 
@@ -27,7 +27,7 @@ def summary(outcome: Outcome) -> str:
         return ""
     rows = ["| | object | field | was | will be |", "|---|---|---|---|---|"]
     for change in outcome.plan.needed:
-        first = f"| {change.effective.value} | {_cell(change.kind)} {_cell(change.name)} |"
+        first = f"| {change.effective_op.value} | {_cell(change.kind)} {_cell(change.name)} |"
         for name, old, new in lines(change):
             rows.append(f"{first} {_cell(name)} | {_cell(old)} | {_cell(new)} |")
             first = "| | |"

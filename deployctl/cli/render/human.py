@@ -11,7 +11,7 @@ from deployctl.cli.render import Outcome
 from deployctl.cli.render.values import lines
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Op, Plan, Result, Status
+from deployctl.deploy.model import Change, Op, Plan, Result, ResultStatus
 
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold blue"}
 _MARK = {
@@ -43,7 +43,7 @@ def plan(outcome: Outcome) -> Iterator[Text]:
         yield Text(f"Plan for {outcome.subject} on {outcome.target}", style="bold")
         yield Text()
     for change in outcome.plan.changes:
-        if change.needed or change.notes:
+        if change.is_needed or change.notes:
             yield from _change(change)
     yield Text(_sum(outcome.plan), style="bold")
 
@@ -51,7 +51,7 @@ def plan(outcome: Outcome) -> Iterator[Text]:
 def results(outcome: Outcome) -> Iterator[Text]:
     """One line per root that was not told yet, and the sum."""
     for each in outcome.results:
-        if each.status is not Status.UNCHANGED and each.identity not in outcome.shown:
+        if each.status is not ResultStatus.UNCHANGED and each.identity not in outcome.shown:
             yield from result(each)
     yield Text(_result_sum(outcome), style="bold")
 
@@ -101,7 +101,7 @@ def _title(change: Change) -> str:
 
 
 def _change(change: Change) -> Iterator[Text]:
-    mark, style = _MARK[change.effective]
+    mark, style = _MARK[change.effective_op]
     yield Text.assemble(("  " + mark, style), f" {_title(change)}")
     rows = list(lines(change))
     width = min(40, max((len(name) for name, _, _ in rows), default=0))
@@ -132,10 +132,10 @@ def _sum(plan: Plan) -> str:
 def result(result: Result) -> Iterator[Text]:
     """What became of one root; of a failure also what was done before it."""
     change, title = result.change, _title(result.change)
-    if result.status is Status.APPLIED:
-        mark, style = _MARK[change.effective]
-        yield Text.assemble(("  " + mark, style), f" {title} {_PAST[change.effective]}")
-    elif result.status is Status.SKIPPED:
+    if result.status is ResultStatus.APPLIED:
+        mark, style = _MARK[change.effective_op]
+        yield Text.assemble(("  " + mark, style), f" {title} {_PAST[change.effective_op]}")
+    elif result.status is ResultStatus.SKIPPED:
         yield Text.assemble(("  ? ", "yellow"), f"{title} not done: {result.reason}")
     else:
         assert result.error is not None
@@ -152,9 +152,9 @@ def _result_sum(outcome: Outcome) -> str:
     counts: dict[str, int] = {}
     for result in outcome.results:
         word = (
-            _PAST[result.change.effective]
-            if result.status in (Status.APPLIED, Status.UNCHANGED)
-            else {Status.SKIPPED: "not done", Status.FAILED: "failed"}[result.status]
+            _PAST[result.change.effective_op]
+            if result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
+            else {ResultStatus.SKIPPED: "not done", ResultStatus.FAILED: "failed"}[result.status]
         )
         counts[word] = counts.get(word, 0) + 1
     words = ("created", "updated", "deleted", "unchanged", "failed", "not done")

@@ -47,7 +47,7 @@ def _change(change: Change) -> Json:
         "kind": change.kind,
         "name": change.name,
         "key": list(change.key),
-        "op": change.effective.value,
+        "op": change.effective_op.value,
         "fields": [
             {
                 "field": part.field,
@@ -57,7 +57,7 @@ def _change(change: Change) -> Json:
             for part in change.fields
         ],
         "notes": list(change.notes),
-        "children": [_change(child) for child in change.children if child.needed],
+        "children": [_change(child) for child in change.children if child.is_needed],
     }
 
 
@@ -65,7 +65,7 @@ def _result(result: Result) -> Json:
     return {
         "kind": result.change.kind,
         "name": result.change.name,
-        "op": result.change.effective.value,
+        "op": result.change.effective_op.value,
         "status": result.status.value,
         "error": redact(result.error.message) if result.error else None,
         "reason": result.reason or None,

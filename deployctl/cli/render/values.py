@@ -26,15 +26,15 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
         elif part.field == "base_job_template" and created:
             yield part.field, None, f"variables {_names(part.new.get('variables'))}"
         elif part.field == "schedule":
-            old = schedules.show(part.old) if part.old else None
-            yield "schedule", old, schedules.show(part.new)
+            old = schedules.describe(part.old) if part.old else None
+            yield "schedule", old, schedules.describe(part.new)
         else:
             for path, old, new in differences(part.old, part.new, (part.field,)):
                 if new is _ABSENT and change.kind == "automation":
                     continue  # what the server adds to a trigger is no difference
                 yield format_path(path), _show(old, path), _show(new, path)
     for child in change.children:
-        if child.needed:
+        if child.is_needed:
             yield from _child(child)
 
 

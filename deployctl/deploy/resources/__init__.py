@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from deployctl.deploy.resources.automations import Automations
-from deployctl.deploy.resources.base import Kind
+from deployctl.deploy.resources.base import ResourceKind
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.deploy.resources.schedules import Schedules
 from deployctl.deploy.resources.work_pools import WorkPools, WorkQueues
 
-KINDS: dict[str, Kind] = {
+RESOURCE_KINDS: dict[str, ResourceKind] = {
     kind.name: kind
     for kind in (WorkPools(), WorkQueues(), Deployments(), Schedules(), Automations())
 }

@@ -15,12 +15,12 @@ from deployctl.api.paging import PAGE
 from deployctl.core.errors import LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
-from deployctl.deploy.resources.base import Kind, same_text
+from deployctl.deploy.resources.base import ResourceKind, same_text
 
 _FIELDS = ("description", "enabled", "tags", "trigger", "actions")
 
 
-class Automations(Kind):
+class Automations(ResourceKind):
     """Children of a deployment, keyed by flow, deployment and the automation's name."""
 
     name = "automation"
@@ -44,32 +44,34 @@ class Automations(Kind):
         name = change.key[-1]
         about = f"automation {name}"
         if change.op is Op.DELETE:
-            assert change.have is not None
-            path = paths.automation(change.have.id)
+            assert change.current is not None
+            path = paths.automation(change.current.id)
             yield [Request("DELETE", path, subject=about, missing_ok=True)]
-            return change.have.id
-        assert change.want is not None
-        body = {"name": name, **change.want.fields}
+            return change.current.id
+        assert change.desired is not None
+        body = {"name": name, **change.desired.fields}
         body |= {part.field: part.new for part in change.fields}
         body["actions"] = [_aimed(action, parent) for action in body["actions"]]
         if change.op is Op.CREATE:
             owned = {**body, "owner_resource": f"prefect.deployment.{parent}"}
             return (yield from _create(owned, parent, about))
-        assert change.have is not None
+        assert change.current is not None
         kept = {
-            k: v for k, v in change.have.raw.items() if dialect.accepts("automation", k, "update")
+            k: v
+            for k, v in change.current.raw.items()
+            if dialect.accepts("automation", k, "update")
         }
-        yield [Request("PUT", paths.automation(change.have.id), {**kept, **body}, subject=about)]
-        return change.have.id
+        yield [Request("PUT", paths.automation(change.current.id), {**kept, **body}, subject=about)]
+        return change.current.id
 
 
-def wanted_automation(parent: Key, body: Mapping[str, Json]) -> Resource:
+def desired_automation(parent: Key, body: Mapping[str, Json]) -> Resource:
     """An automation as `project.triggers` builds it, its actions not yet aimed at an id."""
     fields = {name: body[name] for name in _FIELDS if name in body}
     return Resource("automation", (*parent, body["name"]), fields)
 
 
-def names_to_look_for(deployments: Sequence[Resource]) -> list[str]:
+def automation_names(deployments: Sequence[Resource]) -> list[str]:
     """The names of the automations that these deployments have or had."""
     return sorted(
         {
@@ -81,7 +83,7 @@ def names_to_look_for(deployments: Sequence[Resource]) -> list[str]:
     )
 
 
-def live_automations(
+def current_automations(
     parent: Key, deployment_id: str, answers: Sequence[Json]
 ) -> tuple[Resource, ...]:
     """Those of `answers` that run the deployment with this id."""

@@ -15,7 +15,7 @@ Pair: TypeAlias = tuple[Resource | None, Resource | None]
 """(wanted, live): who answers to whom; at most one side is None."""
 
 
-class Kind(ABC):
+class ResourceKind(ABC):
     """One kind of object on the server. Subclasses say how it is compared, read and written.
 
     Everything here is pure: requests are yielded, never sent.

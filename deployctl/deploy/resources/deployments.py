@@ -23,8 +23,8 @@ from deployctl.api.paging import pages
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
 from deployctl.deploy.resources import schedules
-from deployctl.deploy.resources.automations import live_automations, names_to_look_for
-from deployctl.deploy.resources.base import Kind, same_mapping, same_text
+from deployctl.deploy.resources.automations import automation_names, current_automations
+from deployctl.deploy.resources.base import ResourceKind, same_mapping, same_text
 
 FIELDS = (
     "version",
@@ -45,7 +45,7 @@ FIELDS = (
 """What a file can say about a deployment, by the API's names. `version_info` is sent, not kept."""
 
 
-class Deployments(Kind):
+class Deployments(ResourceKind):
     """Keyed by flow and deployment name; schedules and automations are its children."""
 
     name = "deployment"
@@ -96,7 +96,7 @@ class Deployments(Kind):
                 len(wanted),
             ),
         }
-        if looked_for := names_to_look_for(wanted):
+        if looked_for := automation_names(wanted):
             listings["automations"] = pages(
                 paths.AUTOMATIONS,
                 {"automations": {"name": {"any_": looked_for}}, "sort": "CREATED_DESC"},
@@ -107,7 +107,7 @@ class Deployments(Kind):
         automations = found.get("automations", [])
         keys = {item.key for item in wanted}
         live = (
-            live_deployment(flow_names[answer["flow_id"]], answer, automations, dialect)
+            current_deployment(flow_names[answer["flow_id"]], answer, automations, dialect)
             for answer in found["deployments"]
             if answer["flow_id"] in flow_names
         )
@@ -120,28 +120,30 @@ class Deployments(Kind):
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """Creates the flow if need be, then the deployment; or updates the deployment."""
-        assert change.want is not None
+        assert change.desired is not None
         flow, name = change.key
-        body = {**change.want.fields, **{part.field: part.new for part in change.fields}}
-        if change.have is None:
+        body = {**change.desired.fields, **{part.field: part.new for part in change.fields}}
+        if change.current is None:
             owner = yield from call(
                 Request("POST", paths.FLOWS, {"name": flow}, subject=f"flow {flow}")
             )
             return (
                 yield from _post(change, {**body, "name": name, "flow_id": owner["id"]}, dialect)
             )
-        have = change.have.fields
+        have = change.current.fields
         if body.get("work_pool_name", have["work_pool_name"]) == have["work_pool_name"]:
             body.setdefault("work_queue_name", have["work_queue_name"])
         if self.by_upsert(change, dialect):
-            return (yield from _post(change, {**_live_body(change.have, dialect), **body}, dialect))
+            return (
+                yield from _post(change, {**_live_body(change.current, dialect), **body}, dialect)
+            )
         if "work_pool_name" not in body:
             body.pop("work_queue_name", None)
         elif dialect.major < 3:  # the server checks them with the pool, and takes none for invalid
             body.setdefault("job_variables", have["job_variables"])
-        path, about = paths.deployment(change.have.id), f"deployment {change.name}"
+        path, about = paths.deployment(change.current.id), f"deployment {change.name}"
         yield [Request("PATCH", path, _sent(body, dialect, "update"), subject=about)]
-        return change.have.id
+        return change.current.id
 
     @staticmethod
     def by_upsert(change: Change, dialect: Dialect) -> bool:
@@ -157,7 +159,7 @@ def _post(change: Change, body: Mapping[str, Json], dialect: Dialect) -> ApiCall
     sent = _sent({**body, "schedules": listed}, dialect, "create")
     request = Request("POST", paths.DEPLOYMENTS, sent, subject=f"deployment {change.name}")
     answer = yield from call(request)
-    yield from schedules.mend(answer["id"], listed, answer["schedules"])
+    yield from schedules.restore_run_limits(answer["id"], listed, answer["schedules"])
     return str(answer["id"])
 
 
@@ -176,7 +178,7 @@ def _sent(body: Mapping[str, Json], dialect: Dialect, op: Operation) -> dict[str
     }
 
 
-def live_deployment(
+def current_deployment(
     flow: str, answer: Json, automations: Sequence[Json], dialect: Dialect
 ) -> Resource:
     """A deployment as the server answers it, with the automations that run it."""
@@ -185,8 +187,8 @@ def live_deployment(
     fields["job_variables"] = answer.get(dialect.job_variables) or {}
     fields["concurrency_limit"] = (answer.get("global_concurrency_limit") or {}).get("limit")
     children = (
-        *schedules.live_schedules(key, answer.get("schedules") or ()),
-        *live_automations(key, answer["id"], automations),
+        *schedules.current_schedules(key, answer.get("schedules") or ()),
+        *current_automations(key, answer["id"], automations),
     )
     return Resource("deployment", key, fields, children, id=answer["id"], raw=answer)
 
@@ -195,14 +197,14 @@ def _schedules(change: Change, dialect: Dialect) -> list[Json]:
     """All the schedules that the deployment is to have, for a body that replaces them."""
     planned = [child for child in change.children if child.kind == "schedule"]
     bodies: list[Mapping[str, Json]] = [
-        {**(child.have.fields if child.have else {}), **schedules.body(child)}
+        {**(child.current.fields if child.current else {}), **schedules.body(child)}
         for child in planned
-        if child.want is not None
+        if child.desired is not None
     ]
-    met = {child.have.id for child in planned if child.have}
+    met = {child.current.id for child in planned if child.current}
     bodies += [
         item.fields
-        for item in (change.have.children if change.have else ())
+        for item in (change.current.children if change.current else ())
         if item.kind == "schedule" and item.id not in met
     ]
     return [{k: v for k, v in body.items() if dialect.accepts("schedule", k)} for body in bodies]

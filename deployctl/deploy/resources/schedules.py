@@ -16,7 +16,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.core.errors import LostResponse
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.deploy.model import Change, Key, Op, Resource, Rule
-from deployctl.deploy.resources.base import Kind, Pair, match, same_mapping
+from deployctl.deploy.resources.base import Pair, ResourceKind, match, same_mapping
 from deployctl.templating.values import contains_unknown
 
 FIELDS = ("schedule", "active", "parameters", "slug", "max_scheduled_runs")
@@ -24,7 +24,7 @@ FIELDS = ("schedule", "active", "parameters", "slug", "max_scheduled_runs")
 _DTSTART = re.compile(r"^DTSTART[^\n]*\n", re.IGNORECASE)
 
 
-class Schedules(Kind):
+class Schedules(ResourceKind):
     """Children of a deployment, keyed by flow, deployment and slug or content."""
 
     name = "schedule"
@@ -53,23 +53,23 @@ class Schedules(Kind):
         about = f"schedule {change.key[-1]} of deployment {'/'.join(change.key[:2])}"
         if change.op is Op.CREATE:
             return (yield from _create(path, body(change), about))
-        assert change.have is not None
-        path = f"{path}/{change.have.id}"
+        assert change.current is not None
+        path = f"{path}/{change.current.id}"
         if change.op is Op.DELETE:
             yield [Request("DELETE", path, subject=about, missing_ok=True)]
         else:
             yield [Request("PATCH", path, body(change), subject=about)]
-        return change.have.id
+        return change.current.id
 
 
-def wanted_schedule(parent: Key, fields: Mapping[str, Json], ordinal: int = 0) -> Resource:
+def desired_schedule(parent: Key, fields: Mapping[str, Json], ordinal: int = 0) -> Resource:
     """A schedule as `normalise` gives it; `ordinal` tells equal ones without slug apart."""
     own = {name: fields[name] for name in FIELDS if name in fields}
     raw = {"replaces": fields["replaces"]} if fields.get("replaces") else None
     return Resource("schedule", (*parent, _identity(fields, ordinal)), own, raw=raw)
 
 
-def live_schedules(parent: Key, answers: Sequence[Json]) -> tuple[Resource, ...]:
+def current_schedules(parent: Key, answers: Sequence[Json]) -> tuple[Resource, ...]:
     """The schedules in a deployment's answer, oldest first as they were declared."""
     items: list[Resource] = []
     seen: dict[str, int] = {}
@@ -84,14 +84,16 @@ def live_schedules(parent: Key, answers: Sequence[Json]) -> tuple[Resource, ...]
 
 def body(change: Change) -> dict[str, Json]:
     """What is sent for a schedule: the declared fields, and a live anchor that stays in phase."""
-    assert change.want is not None
-    sent = {**change.want.fields, **{part.field: part.new for part in change.fields}}
-    if change.have is not None:
-        sent["schedule"] = _keep_phase(sent["schedule"], change.have.fields["schedule"])
+    assert change.desired is not None
+    sent = {**change.desired.fields, **{part.field: part.new for part in change.fields}}
+    if change.current is not None:
+        sent["schedule"] = _keep_phase(sent["schedule"], change.current.fields["schedule"])
     return sent
 
 
-def mend(deployment: str, sent: Sequence[Json], made: Sequence[Json]) -> ApiCall[None]:
+def restore_run_limits(
+    deployment: str, sent: Sequence[Json], made: Sequence[Json]
+) -> ApiCall[None]:
     """Sends `max_scheduled_runs` once more: a POST of the deployment drops it (2.20 and 3.8)."""
     free = list(made)
     requests = []
@@ -111,7 +113,7 @@ def mend(deployment: str, sent: Sequence[Json], made: Sequence[Json]) -> ApiCall
         yield requests
 
 
-def show(schedule: Json) -> str:
+def describe(schedule: Json) -> str:
     """A schedule in one line: `cron 0 7 * * * Asia/Taipei`."""
     if not isinstance(schedule, dict):
         return str(schedule)
@@ -181,7 +183,7 @@ def _identity(fields: Mapping[str, Json], ordinal: int) -> str:
     schedule = fields["schedule"]
     if isinstance(schedule, dict):
         schedule = {name: value for name, value in schedule.items() if name != "anchor_date"}
-    return show(schedule) + (f" #{ordinal + 1}" if ordinal else "")
+    return describe(schedule) + (f" #{ordinal + 1}" if ordinal else "")
 
 
 def _same_slug(want: Resource, have: Resource) -> bool:

@@ -11,13 +11,13 @@ from deployctl.api.paging import pages
 from deployctl.api.work_pools import create_named, list_queues
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Op, Resource, Rule
-from deployctl.deploy.resources.base import Kind, same_text
+from deployctl.deploy.resources.base import ResourceKind, same_text
 
 _POOL_FIELDS = ("type", "base_job_template", "description", "concurrency_limit", "is_paused")
 _QUEUE_FIELDS = ("description", "concurrency_limit", "priority", "is_paused")
 
 
-class WorkPools(Kind):
+class WorkPools(ResourceKind):
     """Keyed by name. The type is given at creation and stays."""
 
     name = "work_pool"
@@ -62,7 +62,7 @@ class WorkPools(Kind):
         return name
 
 
-class WorkQueues(Kind):
+class WorkQueues(ResourceKind):
     """Children of a pool, keyed by pool and name."""
 
     name = "work_queue"
@@ -91,8 +91,8 @@ class WorkQueues(Kind):
 
 
 def _body(change: Change) -> dict[str, Json]:
-    assert change.want is not None
-    return {**change.want.fields, **{part.field: part.new for part in change.fields}}
+    assert change.desired is not None
+    return {**change.desired.fields, **{part.field: part.new for part in change.fields}}
 
 
 def _pool(pool: Json, queues: tuple[Resource, ...]) -> Resource:

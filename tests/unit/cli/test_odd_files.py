@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.api.dialect import CLOUD
-from deployctl.app.deploying.build_steps import expected
-from deployctl.app.deploying.desired_state import PlanInputs, Pool, assemble
+from deployctl.app.deploying.build_steps import expected_outputs
+from deployctl.app.deploying.desired_state import PlanInputs, PoolInfo, desired_deployment
 from deployctl.app.deploying.load import LoadOptions, load_project
-from deployctl.app.deploying.work_pools import wanted_pools
+from deployctl.app.deploying.work_pools import desired_pools
 from deployctl.cli.render import Outcome
 from deployctl.cli.render.json import render
 from deployctl.cli.render.values import lines
@@ -24,7 +24,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.deploy.plan import plan
-from deployctl.deploy.resources.deployments import live_deployment
+from deployctl.deploy.resources.deployments import current_deployment
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.selection import Selection
 from deployctl.templating.references import Library
@@ -110,16 +110,16 @@ def planned(folder: Path, place: JsonPath, value: Json) -> None:
     (folder / "prefect.yaml").write_text(json.dumps(written))
     report, environ = Report(), {"HOME": "/"}
     loaded = load_project(folder / "prefect.yaml", LoadOptions(Selection(True)), report, environ)
-    outputs = expected(loaded, environ, report) if loaded else {}
+    outputs = expected_outputs(loaded, environ, report) if loaded else {}
     if loaded is None or report.errors:
         return
     schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
-    pools = {"w": Pool("process", PoolVariables({"variables": schema}))}
+    pools = {"w": PoolInfo("process", PoolVariables({"variables": schema}))}
     known = PlanInputs(CLOUD, environ, folder, Library({}), pools, outputs=outputs)
-    wanted = [assemble(each, known, report) for each in loaded.chosen]
-    wanted += wanted_pools(loaded, None)
+    wanted = [desired_deployment(each, known, report) for each in loaded.chosen]
+    wanted += desired_pools(loaded, None)
     if not report.errors:
-        live = [live_deployment("main", THERE, [], CLOUD)]
+        live = [current_deployment("main", THERE, [], CLOUD)]
         made = plan(wanted, live, lambda *_: frozenset(), CLOUD)
         assert [list(lines(change)) for change in made.changes]
         assert render(Outcome("plan", (), {}, made))

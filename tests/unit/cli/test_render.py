@@ -10,7 +10,7 @@ from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.errors import Rejected
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment
-from deployctl.deploy.model import Change, Op, Plan, Result, Status
+from deployctl.deploy.model import Change, Op, Plan, Result, ResultStatus
 from deployctl.deploy.plan import compare
 from tests.unit.deploy.answers import KEY, SCHEMA, V3, cron, live
 
@@ -64,7 +64,7 @@ def test_values_under_secret_names_are_masked_in_every_format() -> None:
 def test_a_failure_says_what_was_done_before_it() -> None:
     result = Result(
         change({"tags": ["b"]}),
-        Status.FAILED,
+        ResultStatus.FAILED,
         Rejected("the server does not take it", help="change it"),
         done=("deployment daily updated",),
     )
@@ -77,7 +77,7 @@ def test_a_failure_says_what_was_done_before_it() -> None:
 
 def test_json_has_the_version_the_changes_and_the_results() -> None:
     found = change({"tags": ["b"]})
-    outcome = Outcome("deploy", plan=Plan((found,)), results=(Result(found, Status.APPLIED),))
+    outcome = Outcome("deploy", plan=Plan((found,)), results=(Result(found, ResultStatus.APPLIED),))
     said = json.loads(as_json.render(outcome))
     assert said["version"] == 1
     assert said["summary"] == {"create": 0, "update": 1, "delete": 0, "none": 0}
@@ -126,4 +126,4 @@ def test_github_gets_annotations_at_the_place(span: Span, place: str) -> None:
 
 def test_operations_of_roots_are_counted_as_a_person_sees_them() -> None:
     only_schedules = change({"schedules": []}, schedules=[cron("s1", "0 1 * * *")])
-    assert (only_schedules.op, only_schedules.effective) == (Op.NONE, Op.UPDATE)
+    assert (only_schedules.op, only_schedules.effective_op) == (Op.NONE, Op.UPDATE)

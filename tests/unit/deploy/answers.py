@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Resource
-from deployctl.deploy.resources.deployments import live_deployment
+from deployctl.deploy.resources.deployments import current_deployment
 
 V3 = Dialect((3, 8, 8))
 V3_0 = Dialect((3, 0, 0))
@@ -54,4 +54,4 @@ def answer(**values: Json) -> Json:
 
 
 def live(dialect: Dialect = V3, automations: Json = (), **values: Json) -> Resource:
-    return live_deployment("hello", answer(**values), automations, dialect)
+    return current_deployment("hello", answer(**values), automations, dialect)

@@ -6,7 +6,12 @@ from deployctl.api.calls import ApiCall
 from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment, work_pool
-from deployctl.deploy.last_applied import LastApplied, key_for, read_record, write_record
+from deployctl.deploy.last_applied import (
+    LastApplied,
+    artifact_key,
+    read_last_applied,
+    write_last_applied,
+)
 from tests.unit.deploy.answers import KEY
 
 
@@ -33,13 +38,13 @@ def daily(**fields: Json) -> LastApplied:
     ],
 )
 def test_a_project_has_a_key_of_its_own_that_the_server_takes(project: str, key: str) -> None:
-    assert key_for(project).rsplit("-", 1)[0] == key.rsplit("-", 1)[0]
-    assert all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in key_for(project))
+    assert artifact_key(project).rsplit("-", 1)[0] == key.rsplit("-", 1)[0]
+    assert all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in artifact_key(project))
 
 
 def test_names_that_look_alike_have_different_keys() -> None:
     names = ["etl", "ETL", "e tl", "é tl", "資料", "数据", "-etl"]
-    assert len({key_for(name) for name in names}) == len(names)
+    assert len({artifact_key(name) for name in names}) == len(names)
 
 
 def test_a_claim_adds_and_never_takes_away() -> None:
@@ -60,18 +65,18 @@ def test_settling_forgets_what_is_no_longer_declared_of_the_applied_ones_alone()
 
 def test_a_record_comes_back_from_the_server_as_it_was_written() -> None:
     record = daily(tags=["secret"], schedules=[{"schedule": {"cron": "@daily"}, "slug": "a/b"}])
-    (request,) = next(write_record("etl", record))
+    (request,) = next(write_last_applied("etl", record))
     assert "secret" not in str(request.body)
-    again = answered(read_record("etl"), {"data": request.body["data"]})
+    again = answered(read_last_applied("etl"), {"data": request.body["data"]})
     assert again.items == record.items
 
 
 def test_without_a_record_nothing_was_declared() -> None:
-    assert answered(read_record("etl"), None).declared("deployment", KEY) == frozenset()
+    assert answered(read_last_applied("etl"), None).declared("deployment", KEY) == frozenset()
 
 
 def test_a_record_of_another_format_is_refused() -> None:
-    talk = read_record("etl")
+    talk = read_last_applied("etl")
     next(talk)
     with pytest.raises(DeployctlError, match="newer deployctl"):
         talk.send([{"data": {"format": 99, "items": {}}}])
@@ -81,7 +86,7 @@ def test_a_record_of_another_format_is_refused() -> None:
 def test_a_record_whose_answer_was_lost_is_looked_for_before_it_is_sent_again(
     arrived: bool, sent: int
 ) -> None:
-    talk = write_record("etl", daily(tags=["a"]))
+    talk = write_last_applied("etl", daily(tags=["a"]))
     (request,) = next(talk)
     assert not request.idempotent
     (look,) = talk.throw(LostResponse("gone"))

@@ -10,7 +10,7 @@ from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment, work_pool
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.plan import compare, plan
-from deployctl.deploy.resources import KINDS
+from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.templating.values import Unknown
 from tests.unit.deploy.answers import KEY, SCHEMA, V2, V3, cron, live, schedule
 
@@ -82,7 +82,7 @@ def change(fields: Json, have: Resource | None, declared: frozenset[str] = NOTHI
     ],
 )
 def test_what_means_the_same_is_no_change(fields: Json, live_values: Json) -> None:
-    assert not change(fields, live(**live_values)).needed
+    assert not change(fields, live(**live_values)).is_needed
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_schedule_that_only_a_step_will_know_is_a_change() -> None:
 
 def test_a_field_that_the_file_never_declared_belongs_to_whoever_set_it() -> None:
     touched = live(paused=True, tags=["ui"], description="ui", parameters={"x": 1})
-    assert not change({}, touched).needed
+    assert not change({}, touched).is_needed
 
 
 @pytest.mark.parametrize(
@@ -158,17 +158,17 @@ def test_a_version_that_nobody_wrote_is_no_change_but_goes_along_with_one() -> N
         want = deployment(KEY, fields, None, passive=frozenset({"version"}))
         return compare(want, live(version="old"), lambda *_: NOTHING, V3)
 
-    assert not found([]).needed
+    assert not found([]).is_needed
     assert [part.field for part in found(["a"]).fields] == ["version", "tags"]
 
 
 def test_schedules_that_the_file_does_not_mention_stay() -> None:
-    assert not change({}, live(schedules=[cron("s1", "0 1 * * *")])).needed
+    assert not change({}, live(schedules=[cron("s1", "0 1 * * *")])).is_needed
 
 
 def test_an_empty_list_of_schedules_removes_them() -> None:
     found = change({"schedules": []}, live(schedules=[cron("s1", "0 1 * * *", slug="a")]))
-    assert [(child.op, child.have and child.have.id) for child in found.children] == [
+    assert [(child.op, child.current and child.current.id) for child in found.children] == [
         (Op.DELETE, "s1")
     ]
 
@@ -230,20 +230,20 @@ def test_schedules_are_reconciled_one_by_one(
     wanted: list[Json], there: list[Json], ops: list[tuple[str | None, Op]]
 ) -> None:
     found = change({"schedules": wanted}, live(schedules=there))
-    assert [(c.have.id if c.have else None, c.op) for c in found.children] == ops
+    assert [(c.current.id if c.current else None, c.op) for c in found.children] == ops
 
 
 def test_an_interval_without_anchor_keeps_its_phase_when_it_changes() -> None:
     anchored = {"interval": 3600.0, "anchor_date": "2026-01-01T00:00:00Z", "timezone": "UTC"}
     have = live(schedules=[schedule("s1", schedule=anchored)])
     found = change({"schedules": [{"schedule": {"interval": 60.0}}]}, have)
-    (request,) = next(KINDS["schedule"].write(found.children[0], "d-1", V3))
+    (request,) = next(RESOURCE_KINDS["schedule"].write(found.children[0], "d-1", V3))
     assert request.body["schedule"] == {"interval": 60.0, "anchor_date": "2026-01-01T00:00:00Z"}
 
 
 def test_a_patch_sends_every_declared_field_and_never_a_pool_without_its_queue() -> None:
     found = change({"tags": ["a"]}, live(work_queue_name="fast"))
-    (request,) = next(KINDS["deployment"].write(found, "", V3))
+    (request,) = next(RESOURCE_KINDS["deployment"].write(found, "", V3))
     assert (request.method, request.path) == ("PATCH", "/deployments/d-1")
     assert request.body == {**CODE, "tags": ["a"], "work_queue_name": "fast"}
 
@@ -258,7 +258,7 @@ def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedule
     )
     want = deployment(KEY, {**CODE, "pull_steps": []}, None)
     found = compare(want, have, lambda *_: NOTHING, V2)
-    (request,) = next(KINDS["deployment"].write(found, "", V2))
+    (request,) = next(RESOURCE_KINDS["deployment"].write(found, "", V2))
     assert (request.method, request.path) == ("POST", "/deployments/")
     assert request.body["pull_steps"] == []
     assert request.body["paused"] is True
@@ -279,7 +279,7 @@ def test_two_automations_of_one_name_are_both_removed() -> None:
     want = deployment(KEY, CODE, [])
     have = replace(live(), children=twins)
     found = compare(want, have, lambda *_: NOTHING, V3)
-    assert [(child.op, child.have and child.have.id) for child in found.children] == [
+    assert [(child.op, child.current and child.current.id) for child in found.children] == [
         (Op.DELETE, "a-1"),
         (Op.DELETE, "a-2"),
     ]
@@ -291,7 +291,7 @@ def test_equal_intervals_with_different_anchors_are_told_apart() -> None:
 
     there = [schedule("s1", schedule=anchored(1)), schedule("s2", schedule=anchored(2))]
     found = change({"schedules": [{"schedule": anchored(2)}]}, live(schedules=there))
-    assert [(c.have and c.have.id, c.op) for c in found.children] == [
+    assert [(c.current and c.current.id, c.op) for c in found.children] == [
         ("s2", Op.NONE),
         ("s1", Op.DELETE),
     ]
@@ -301,7 +301,7 @@ def test_a_move_to_another_pool_does_not_take_the_queue_along() -> None:
     have = live(V2, work_queue_name="fast")
     want = deployment(KEY, {**CODE, "work_pool_name": "other", "pull_steps": []}, None)
     found = compare(want, have, lambda *_: NOTHING, V2)
-    (request,) = next(KINDS["deployment"].write(found, "", V2))
+    (request,) = next(RESOURCE_KINDS["deployment"].write(found, "", V2))
     assert request.body["work_pool_name"] == "other"
     assert "work_queue_name" not in request.body
 
@@ -309,7 +309,7 @@ def test_a_move_to_another_pool_does_not_take_the_queue_along() -> None:
 def test_what_a_post_drops_of_a_schedule_is_sent_once_more() -> None:
     fields = {**CODE, "schedules": [{"schedule": {"cron": "0 1 * * *"}, "max_scheduled_runs": 5}]}
     found = compare(deployment(KEY, fields, None), None, lambda *_: NOTHING, V3)
-    talk = KINDS["deployment"].write(found, "", V3)
+    talk = RESOURCE_KINDS["deployment"].write(found, "", V3)
     next(talk)
     talk.send([{"id": "f-1"}])
     (request,) = talk.send([{"id": "d-1", "schedules": [cron("s1", "0 1 * * *")]}])
@@ -356,13 +356,13 @@ def test_any_list_of_schedules_becomes_any_other(
     found = change({"schedules": wanted}, live(schedules=there))
     result: dict[str, tuple[str, str | None]] = {}
     for child in found.children:
-        if child.want is not None:
-            kept: Json = dict(child.have.fields) if child.have else {"slug": None}
+        if child.desired is not None:
+            kept: Json = dict(child.current.fields) if child.current else {"slug": None}
             kept |= {part.field: part.new for part in child.fields}
-            identity = child.have.id if child.have else f"new{len(result)}"
+            identity = child.current.id if child.current else f"new{len(result)}"
             assert identity not in result
             result[identity] = (kept["schedule"]["cron"], kept["slug"])
-    untouched = {child.have.id for child in found.children if child.have}
+    untouched = {child.current.id for child in found.children if child.current}
     assert untouched == {item["id"] for item in there}
     assert sorted(text for text, _ in result.values()) == sorted(text for text, _ in after)
     assert {slug for _, slug in after if slug} <= {slug for _, slug in result.values()}

@@ -9,7 +9,7 @@ import pytest
 
 from deployctl.core.errors import StepFailed
 from deployctl.steps.context import StepContext
-from deployctl.steps.engine import Done, run_steps
+from deployctl.steps.engine import CompletedSteps, run_steps
 from deployctl.steps.model import Step
 from deployctl.templating.render import Scope
 from tests.unit.steps.conftest import ENVIRON
@@ -225,7 +225,7 @@ def test_uv_installs_for_an_interpreter_that_has_no_pip(place: StepContext) -> N
 )
 def test_what_runs_in_another_interpreter_is_another_step(place: StepContext, step: Step) -> None:
     (place.folder / "own_steps.py").write_text(OWN)
-    done: Done = {}
+    done: CompletedSteps = {}
     for name in ("one", "two"):
         python = fake_python(place, name, f"echo {name}")
         here = replace(place, python=python)

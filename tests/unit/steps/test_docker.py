@@ -14,7 +14,7 @@ from deployctl.images.docker.engine_errors import BuildFailed
 from deployctl.images.model import BuildSpec, Image
 from deployctl.images.pipeline import FixedImage
 from deployctl.steps.context import StepContext
-from deployctl.steps.docker import recipe_of
+from deployctl.steps.docker import build_spec
 from deployctl.steps.engine import plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import Kind
@@ -59,7 +59,7 @@ def test_the_inputs_of_a_build_step_are_a_recipe(
     inputs: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     plain = BuildSpec("team/app", HERE)
-    assert recipe_of({"image_name": "team/app", **inputs}, HERE, "") == replace(plain, **changed)
+    assert build_spec({"image_name": "team/app", **inputs}, HERE, "") == replace(plain, **changed)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_the_inputs_of_a_build_step_are_a_recipe(
     [("app", "reg.test/team/app"), ("other/app", "other/app"), ("reg:5000/app", "reg:5000/app")],
 )
 def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> None:
-    assert recipe_of({"image_name": name}, HERE, "reg.test/team/").name == full
-    assert recipe_of({"image_name": name}, HERE, "").name == name
+    assert build_spec({"image_name": name}, HERE, "reg.test/team/").name == full
+    assert build_spec({"image_name": name}, HERE, "").name == name
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_what_docker_would_refuse_is_refused_before_anything_is_built(
 
 def test_several_platforms_are_for_buildx() -> None:
     inputs = {"image_name": "app", "platforms": ["linux/arm64", "amd64"]}
-    recipe = recipe_of({**inputs, "build_backend": "buildx"}, HERE, "")
+    recipe = build_spec({**inputs, "build_backend": "buildx"}, HERE, "")
     assert recipe.platform == "linux/arm64,linux/amd64"
     with pytest.raises(ProgramError, match="several platforms"):
-        recipe_of(inputs, HERE, "")
+        build_spec(inputs, HERE, "")
 
 
 class Recorded:
@@ -141,7 +141,7 @@ class Recorded:
 
 @pytest.fixture
 def at(tmp_path: Path) -> Callable[[Any], StepContext]:
-    return lambda maker: StepContext(tmp_path, {}, "python", lambda *_: None, maker=maker)
+    return lambda maker: StepContext(tmp_path, {}, "python", lambda *_: None, image_provider=maker)
 
 
 def steps(**build: Any) -> list[Step]:
@@ -253,7 +253,7 @@ def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
     run_steps({"d": kept}, Scope({}), place, {})
     assert seen == [["Dockerfile.generated"]]
     (place.folder / "Dockerfile.generated").unlink()
-    run_steps({"d": kept}, Scope({}), replace(place, maker=FixedImage("team/app:1")), {})
+    run_steps({"d": kept}, Scope({}), replace(place, image_provider=FixedImage("team/app:1")), {})
     assert list(place.folder.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, StepFailed
 from deployctl.steps.context import StepContext
-from deployctl.steps.engine import Done, plan_steps, run_steps
+from deployctl.steps.engine import CompletedSteps, plan_steps, run_steps
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import Kind
 from deployctl.templating.references import Library
@@ -72,7 +72,7 @@ def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: StepC
 
 def test_what_ran_before_in_the_same_command_does_not_run_again(place: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
-    done: Done = {}
+    done: CompletedSteps = {}
     first = run_steps({"a": [step]}, Scope(ENVIRON), place, done)["a"]
     second = run_steps({"b": [step, step]}, Scope(ENVIRON), place, done)["b"]
     assert (first["stdout"], second["stdout"]) == ("1", "2")

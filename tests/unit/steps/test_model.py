@@ -7,7 +7,7 @@ import pytest
 from deployctl.core.json_values import JsonPath
 from deployctl.images.docker import buildx, engine
 from deployctl.steps.checks import check_steps
-from deployctl.steps.model import Step, effective, parse_steps
+from deployctl.steps.model import Step, effective_steps, parse_steps
 
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.projects.steps.push_docker_image"
@@ -71,7 +71,7 @@ def test_what_is_no_step_is_told(entry: Any) -> None:
 def test_own_steps_hold_else_those_of_the_file(
     kind: str, entry: Any, top_level: Any, expected: Any
 ) -> None:
-    assert effective(kind, entry, top_level) == expected
+    assert effective_steps(kind, entry, top_level) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployctl.steps.model import Step
-from deployctl.steps.pull import default_pull, given_pull
+from deployctl.steps.pull import declared_pull, default_pull
 from deployctl.templating.values import Unknown
 
 FOLDER = Path("/srv/projects/etl")
@@ -65,4 +65,4 @@ STAY = {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
 def test_given_steps_are_a_list_and_prefect_2_gets_at_least_one(
     pull: Any, major: int, steps: Any
 ) -> None:
-    assert given_pull(pull, major) == steps
+    assert declared_pull(pull, major) == steps

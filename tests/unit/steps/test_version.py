@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deployctl.clients.git import Checkout, read_checkout
-from deployctl.steps.version import commit_info, version_of
+from deployctl.steps.version import commit_info, resolve_version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 CHECKOUT = Checkout(SHA, "Add it", "main", "https://git.example/org/repo.git")
@@ -123,7 +123,7 @@ def test_what_somebody_wrote_comes_first(
     inferred: bool,
     type_: str,
 ) -> None:
-    version = version_of(declared, flow_version, commit)
+    version = resolve_version(declared, flow_version, commit)
     assert (version.text, version.inferred) == (text, inferred)
     assert (version.info["type"], version.info["version"]) == (type_, text or "")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.app.deploying.images_file import BadImagesFile, BuildOutputs, read_built
+from deployctl.app.deploying.images_file import BuildOutputs, InvalidImagesFile, read_build_outputs
 from deployctl.core import redact
 from deployctl.images.model import Image
 
@@ -19,7 +19,7 @@ def test_what_was_built_survives_the_file(tmp_path: Path) -> None:
     data = BUILT.as_json(images)
     assert [image["image"] for image in data["images"]] == ["a:1@sha256:2", "b:2"]
     file.write_text(json.dumps({"version": 1, **data}))
-    assert read_built(file) == BUILT
+    assert read_build_outputs(file) == BUILT
 
 
 def test_secrets_are_not_written() -> None:
@@ -44,8 +44,8 @@ def test_secrets_are_not_written() -> None:
 def test_what_is_no_such_file_is_told(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "images.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(BadImagesFile, match=r"images\.json"):
-        read_built(file)
+    with pytest.raises(InvalidImagesFile, match=r"images\.json"):
+        read_build_outputs(file)
 
 
 def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
@@ -53,10 +53,12 @@ def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
     warning = {"severity": "warning", "message": "less"}
     failure = {"severity": "error", "message": "step 'a' of f/d: no such file\nlast words"}
     file.write_text(json.dumps({"version": 1, "diagnostics": [warning, failure]}))
-    with pytest.raises(BadImagesFile, match=r"a build that failed: step 'a' of f/d: no such file$"):
-        read_built(file)
+    with pytest.raises(
+        InvalidImagesFile, match=r"a build that failed: step 'a' of f/d: no such file$"
+    ):
+        read_build_outputs(file)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadImagesFile, match="cannot be read"):
-        read_built(tmp_path / "none.json")
+    with pytest.raises(InvalidImagesFile, match="cannot be read"):
+        read_build_outputs(tmp_path / "none.json")
