@@ -1,12 +1,12 @@
-"""The environment variables of a job: who may set them, and who wins.
+"""Environment variables of a job: where they come from and which one wins.
 
-From the weakest to the strongest: the settings that the worker itself has, the ids of the run, what
-the pool writes into its container, and the job variable `env` of pool, deployment and run. Null
-takes an inherited variable away. Prefect 3 lets the worker's settings win over what the pool writes
-into its container; Prefect 2 does not, and neither do we: who writes `PREFECT_API_URL` into a
-container means it.
+From lowest to highest precedence: the worker's own settings, the ids of the run, the environment of
+the container in the pool's manifest, and the job variable `env` of pool, deployment and run. A null
+removes an inherited variable. In Prefect 3 the worker's settings win over the manifest's container;
+in Prefect 2 they do not, and neither do they here: a `PREFECT_API_URL` that is written into a
+container is intended.
 
-While it is being put together, an environment is a mapping of names to text, null or Kubernetes'
+While it is assembled, an environment is a mapping of names to text, null or Kubernetes'
 `{"valueFrom": …}`, whatever form it was written in.
 """
 
@@ -30,47 +30,47 @@ _NOT_FOR_JOBS = re.compile(
 )
 
 
-def inherited_settings(places: Sequence[Source], settings: Settings) -> dict[str, str]:
-    """The settings of the worker that its jobs get: every set `PREFECT_*` that is not about the
-    worker, its machine or a server.
+def inherited_settings(sources: Sequence[Source], settings: Settings) -> dict[str, str]:
+    """The worker's settings that its jobs inherit, as environment variables.
 
-    `places`: where settings stand, the strongest first. What `settings` says of the server's
-    address and credentials is passed on wherever it came from.
+    These are all `PREFECT_*` settings except those about the worker, its machine or a server.
+    `sources` are ordered from highest to lowest precedence. The server's address and credentials
+    are those in `settings`, wherever they were set.
     """
     found: dict[str, str] = {}
-    for place in reversed(places):
-        pairs = _flat(place.values) if place.tables else place.values.items()
+    for source in reversed(sources):
+        pairs = _flatten(source.values) if source.tables else source.values.items()
         for name, value in pairs:
-            text = _text(value)
+            text = _to_text(value)
             if text and name.startswith("PREFECT_") and not _NOT_FOR_JOBS.match(name):
                 found[name] = text
-    own = {
+    connection = {
         "PREFECT_API_URL": settings.api_url,
         API_KEY: settings.api_key,
         AUTH_STRING: settings.auth_string,
     }
-    return found | {name: text for name, text in own.items() if text}
+    return found | {name: text for name, text in connection.items() if text}
 
 
-def flow_run_variables(subject: JobSource) -> dict[str, str]:
-    """The variables by which a job knows its run and, on Prefect 3, names its origin to the API."""
-    run = {"PREFECT__FLOW_RUN_ID": subject.flow_run["id"]}
-    if major_version(subject.server_version) < 3:
+def flow_run_variables(source: JobSource) -> dict[str, str]:
+    """Variables that identify the run to its job and, on Prefect 3, its origin to the API."""
+    run = {"PREFECT__FLOW_RUN_ID": source.flow_run["id"]}
+    if major_version(source.server_version) < 3:
         return run
     origin = {
-        "PREFECT__WORKER_NAME": subject.worker_name,
-        "PREFECT__FLOW_ID": subject.flow_run.get("flow_id"),
-        "PREFECT__FLOW_NAME": (subject.flow or {}).get("name"),
-        "PREFECT__DEPLOYMENT_ID": subject.flow_run.get("deployment_id"),
-        "PREFECT__DEPLOYMENT_NAME": (subject.deployment or {}).get("name"),
+        "PREFECT__WORKER_NAME": source.worker_name,
+        "PREFECT__FLOW_ID": source.flow_run.get("flow_id"),
+        "PREFECT__FLOW_NAME": (source.flow or {}).get("name"),
+        "PREFECT__DEPLOYMENT_ID": source.flow_run.get("deployment_id"),
+        "PREFECT__DEPLOYMENT_NAME": (source.deployment or {}).get("name"),
     }
     return run | {name: text for name, text in origin.items() if text}
 
 
 def parse_environment(env: Json, where: str) -> dict[str, Json]:
-    """The variables of an environment, written as a mapping or as Kubernetes' list.
+    """Parse an environment that is written as a mapping or as Kubernetes' list.
 
-    Raises Undescribable, which names `where`, for anything else.
+    Raises InvalidJobSpec with `where` in its message for anything else.
     """
     if env is None:
         return {}
@@ -82,25 +82,24 @@ def parse_environment(env: Json, where: str) -> dict[str, Json]:
     for item in env:
         if not isinstance(item.get("name"), str):
             raise InvalidJobSpec(f"'{where}' has an item without a name")
-        source = item.get("valueFrom")
-        found[item["name"]] = {"valueFrom": source} if source else item.get("value", "")
+        value_from = item.get("valueFrom")
+        found[item["name"]] = {"valueFrom": value_from} if value_from else item.get("value", "")
     return found
 
 
-def merge_environments(under: Json, over: Json) -> Json:
-    """The variables of two environments, with those of `over` where both have one.
+def merge_environments(base: Json, override: Json) -> Json:
+    """The variables of both environments; `override` wins where both have one.
 
-    An environment that is still a reference cannot be merged: the stronger one stands alone.
+    An environment that is still an unresolved reference cannot be merged: `override` replaces it.
     """
-    if isinstance(over, str) or (isinstance(under, str) and not over):
-        return over or under
-    return parse_environment({} if isinstance(under, str) else under, "env") | parse_environment(
-        over, "env"
-    )
+    if isinstance(override, str) or (isinstance(base, str) and not override):
+        return override or base
+    parsed = parse_environment({} if isinstance(base, str) else base, "env")
+    return parsed | parse_environment(override, "env")
 
 
 def literal_values(env: Mapping[str, Json]) -> dict[str, str]:
-    """The variables whose values are known here, as text, without those that null takes away."""
+    """The variables with a known value, as text: no nulls and no `valueFrom`."""
     return {
         name: str(value)
         for name, value in env.items()
@@ -109,19 +108,19 @@ def literal_values(env: Mapping[str, Json]) -> dict[str, str]:
 
 
 def is_reference(value: Json) -> bool:
-    """Whether only the cluster knows the value: it says where it comes from."""
+    """Whether a variable's value is known only to the cluster (`valueFrom`)."""
     return isinstance(value, dict) and "valueFrom" in value
 
 
-def _flat(tables: Mapping[str, Json], name: str = "PREFECT") -> Iterator[tuple[str, Json]]:
-    """The settings of a TOML file by their variables' names: `api.url` is `PREFECT_API_URL`."""
+def _flatten(tables: Mapping[str, Json], prefix: str = "PREFECT") -> Iterator[tuple[str, Json]]:
+    """Settings of a TOML file by the names of their variables: `api.url` is `PREFECT_API_URL`."""
     for key, value in tables.items():
-        full = f"{name}_{key}".upper()
-        if isinstance(value, Mapping) and full != HEADERS:
-            yield from _flat(value, full)
+        name = f"{prefix}_{key}".upper()
+        if isinstance(value, Mapping) and name != HEADERS:
+            yield from _flatten(value, name)
         else:
-            yield full, value
+            yield name, value
 
 
-def _text(value: Json) -> str:
+def _to_text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,12 +1,12 @@
-"""What a claimed flow run asks for, as one description that every runtime understands.
+"""Builds the job specification of a claimed flow run.
 
-A worker reads the references that `references_of` names, secrets included, and `describe` does the
-rest without asking anybody: the same subject and library give the same description on every worker,
-which is why a job that was created twice is one.
+A worker fetches the references that `required_references` returns, secrets included;
+`build_job_spec` makes no requests. The same source and library give the same specification on every
+worker, which makes creating a job idempotent.
 
-A job's name begins with words that people gave. The run's name is the one that it was claimed
-under; other words (or the namespace) may change within an attempt: whoever creates a job again
-looks for it by its labels first.
+A job's name begins with text that users choose. The run's name is the one at the time of its claim.
+Other parts of the text (or the namespace) can change during an attempt: creating a job again looks
+for it by its labels first.
 """
 
 from __future__ import annotations
@@ -32,174 +32,177 @@ from deployctl.jobs.rendering import job_variables_of, render_variables, resolve
 from deployctl.templating.references import Library, Reference, references
 
 DEFAULT_START_TIMEOUT = 60.0
-"""Seconds: the default of `pod_watch_timeout_seconds` in Prefect's templates."""
+"""Default of `pod_watch_timeout_seconds` in Prefect's templates, in seconds."""
 
 
-def required_references(subject: JobSource, environ: Mapping[str, str]) -> list[Reference]:
-    """The blocks and variables of the server that the run's job configuration names.
+def required_references(source: JobSource, environ: Mapping[str, str]) -> list[Reference]:
+    """The server's blocks and variables that the run's job configuration refers to.
 
-    `environ`: the worker's. Raises Undescribable as `describe` does.
+    `environ` is the worker's environment. Raises InvalidJobSpec as `build_job_spec` does.
     """
-    return [reference for _, reference in references(render_variables(subject, environ))]
+    return [reference for _, reference in references(render_variables(source, environ))]
 
 
 def build_job_spec(
-    subject: JobSource,
+    source: JobSource,
     library: Library,
     *,
     environ: Mapping[str, str],
     inherited: Mapping[str, str],
 ) -> JobSpec:
-    """The job of a claimed run.
+    """Build the job specification of a claimed run.
 
-    `library`: all of `references_of`, with secrets. `environ`: the worker's own, for `{{ $HOME }}`
-    in templates. `inherited`: the settings that jobs get (`environment.inherited`). Raises
-    Undescribable with a reason for the run's owner.
+    `library` holds all of `required_references`, with secrets. `environ` is the worker's
+    environment, for `{{ $HOME }}` in templates. `inherited` are the settings for jobs
+    (`environment.inherited_settings`). Raises InvalidJobSpec with a reason for the run's owner.
     """
-    populated = render_variables(subject, environ)
-    configuration = resolve_references(populated, subject, library)
+    rendered = render_variables(source, environ)
+    configuration = resolve_references(rendered, source, library)
     container = main_container(configuration.get("job_manifest"))
-    given = environment.parse_environment(configuration.get("env"), "env")
-    written = environment.parse_environment(
+    job_env = environment.parse_environment(configuration.get("env"), "env")
+    container_env = environment.parse_environment(
         container.get("env"), "env of the job manifest's container"
     )
     env = {
         **inherited,
-        **environment.flow_run_variables(subject),
-        **given,
-        **{name: value for name, value in written.items() if name not in given},
+        **environment.flow_run_variables(source),
+        **job_env,
+        **{name: value for name, value in container_env.items() if name not in job_env},
     }
     command = _command(container.get("args"), configuration.get("command"))
-    texts = environment.literal_values(env)
+    literals = environment.literal_values(env)
     return JobSpec(
-        run=subject.flow_run["id"],
-        attempt=subject.attempt,
-        pool=subject.work_pool["id"],
-        name=_name(subject, configuration),
-        worker=subject.worker_name,
+        run=source.flow_run["id"],
+        attempt=source.attempt,
+        pool=source.work_pool["id"],
+        name=_name(source, configuration),
+        worker=source.worker_name,
         configuration=configuration,
         command=command,
-        env=texts,
+        env=literals,
         env_from={name: item for name, item in env.items() if environment.is_reference(item)},
-        secret_env=_secret_names(texts, inherited, populated, library),
-        labels={**_labels(subject), **_texts(configuration.get("labels"), "labels")},
-        annotations=_texts(configuration.get("annotations"), "annotations"),
-        limits=_limits(subject, configuration, command),
-        server_version=subject.server_version,
+        secret_env=_secret_names(literals, inherited, rendered, library),
+        labels={**_labels(source), **_text_mapping(configuration.get("labels"), "labels")},
+        annotations=_text_mapping(configuration.get("annotations"), "annotations"),
+        limits=_limits(source, configuration, command),
+        server_version=source.server_version,
     )
 
 
 def _command(args: Json, command: Json) -> tuple[str, ...]:
-    """What the job runs: the arguments that the manifest has, else `command`, else the flow run."""
-    wanted = command if args is None else args
-    if isinstance(wanted, list):
-        return tuple(map(str, wanted)) or EXECUTE_COMMAND
-    if not isinstance(wanted, str | None):
+    """The manifest's `args`, else the variable `command`, else EXECUTE_COMMAND."""
+    value = command if args is None else args
+    if isinstance(value, list):
+        return tuple(map(str, value)) or EXECUTE_COMMAND
+    if not isinstance(value, str | None):
         raise InvalidJobSpec("'command' is neither text nor a list of texts")
     try:
-        return tuple(shlex.split(wanted or "")) or EXECUTE_COMMAND
+        return tuple(shlex.split(value or "")) or EXECUTE_COMMAND
     except ValueError as error:
         raise InvalidJobSpec(
             "'command' cannot be split into words: a quotation mark is missing"
         ) from error
 
 
-def _name(subject: JobSource, configuration: Mapping[str, Json]) -> str:
-    """The job's name: at most 56 letters, digits and dashes, and another one for each attempt."""
+def _name(source: JobSource, configuration: Mapping[str, Json]) -> str:
+    """The job's name: at most 56 letters, digits and dashes, different for each attempt."""
     manifest = configuration.get("job_manifest") or {}
     metadata = manifest.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    wishes = (
+    candidates = (
         metadata.get("name"),
         metadata.get("generateName"),
         configuration.get("name"),
-        subject.flow_run.get("name"),
+        source.flow_run.get("name"),
     )
-    slugs = (name_slug(wish) for wish in wishes if isinstance(wish, str))
+    slugs = (name_slug(text) for text in candidates if isinstance(text, str))
     prefix = next((slug for slug in slugs if slug), "prefect-job")
-    return f"{prefix}-{digest([subject.flow_run['id'], subject.attempt])[:10]}"
+    return f"{prefix}-{digest([source.flow_run['id'], source.attempt])[:10]}"
 
 
 def _secret_names(
     env: Mapping[str, str],
     inherited: Mapping[str, str],
-    populated: Mapping[str, Json],
+    rendered: Mapping[str, Json],
     library: Library,
 ) -> frozenset[str]:
-    """The variables that hold a secret of the worker's, or one that came out of a block.
+    """Names of the variables that hold a secret of the worker or of a block.
 
-    Found by their values, wherever the template put those; a secret of fewer than four letters is
-    not looked for within longer texts.
+    Secrets are found by value, wherever the template placed them. A secret of fewer than four
+    characters is not searched for within longer values.
     """
-    whole = {
+    secrets = {
         text
         for name, text in inherited.items()
         if is_secret_name(name) or name == environment.HEADERS or strip_userinfo(text) != text
     }
-    for _, reference in references(populated):
+    for _, reference in references(rendered):
         if library.is_secret(reference):
-            whole |= {str(leaf) for _, leaf in leaves(library(reference)) if leaf}
-    parts = [text for text in whole if len(text) >= 4]
+            secrets |= {str(leaf) for _, leaf in leaves(library(reference)) if leaf}
+    parts = [text for text in secrets if len(text) >= 4]
     return frozenset(
-        name for name, text in env.items() if text in whole or any(part in text for part in parts)
+        name for name, text in env.items() if text in secrets or any(part in text for part in parts)
     )
 
 
-def _labels(subject: JobSource) -> dict[str, str]:
-    """The labels that Prefect 3 gives a job, as they are before any runtime's rules."""
-    flow, deployment = subject.flow or {}, subject.deployment or {}
-    found = {
-        "prefect.io/flow-run-id": subject.flow_run["id"],
-        "prefect.io/flow-run-name": subject.flow_run.get("name"),
-        "prefect.io/version": subject.server_version.partition("+")[0],
-        "prefect.io/work-pool-name": subject.work_pool.get("name"),
-        "prefect.io/work-pool-id": subject.work_pool["id"],
-        "prefect.io/worker-name": subject.worker_name,
+def _labels(source: JobSource) -> dict[str, str]:
+    """The labels that Prefect 3 sets on a job, before the rules of any runtime are applied."""
+    flow, deployment = source.flow or {}, source.deployment or {}
+    labels = {
+        "prefect.io/flow-run-id": source.flow_run["id"],
+        "prefect.io/flow-run-name": source.flow_run.get("name"),
+        "prefect.io/version": source.server_version.partition("+")[0],
+        "prefect.io/work-pool-name": source.work_pool.get("name"),
+        "prefect.io/work-pool-id": source.work_pool["id"],
+        "prefect.io/worker-name": source.worker_name,
         "prefect.io/flow-id": flow.get("id"),
         "prefect.io/flow-name": flow.get("name"),
         "prefect.io/deployment-id": deployment.get("id"),
         "prefect.io/deployment-name": deployment.get("name"),
-        "prefect.io/deployment-updated": _moment(deployment.get("updated"), subject),
+        "prefect.io/deployment-updated": _timestamp(deployment.get("updated"), source),
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in labels.items() if text}
 
 
-def _moment(text: str | None, subject: JobSource) -> str:
-    """A time as the worker of the server's major writes it."""
+def _timestamp(text: str | None, source: JobSource) -> str:
+    """A time in the format of Prefect's worker of the server's major version."""
     if not text:
         return ""
-    moment = datetime.fromisoformat(text).astimezone(UTC).isoformat()
-    return moment if major_version(subject.server_version) >= 3 else moment.replace("+00:00", "Z")
+    timestamp = datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    if major_version(source.server_version) >= 3:
+        return timestamp
+    return timestamp.replace("+00:00", "Z")
 
 
-def _texts(value: Json, where: str) -> dict[str, str]:
+def _text_mapping(value: Json, where: str) -> dict[str, str]:
     if not isinstance(value, dict | None):
-        raise InvalidJobSpec(f"'{where}' is no mapping")
+        raise InvalidJobSpec(f"'{where}' is not a mapping")
     return {str(key): str(item) for key, item in (value or {}).items() if item is not None}
 
 
 def _limits(
-    subject: JobSource, configuration: Mapping[str, Json], command: tuple[str, ...]
+    source: JobSource, configuration: Mapping[str, Json], command: tuple[str, ...]
 ) -> Limits:
-    start = _seconds(configuration, "pod_watch_timeout_seconds")
-    chosen = any(
+    start = _timeout(configuration, "pod_watch_timeout_seconds")
+    set_by_user = any(
         "pod_watch_timeout_seconds" in job_variables_of(owner)
-        for owner in (subject.deployment, subject.flow_run)
+        for owner in (source.deployment, source.flow_run)
     )
     return Limits(
         start_timeout=DEFAULT_START_TIMEOUT if start is None else start,
-        start_timeout_explicit=start is not None and (chosen or start != DEFAULT_START_TIMEOUT),
-        run_timeout=_seconds(configuration, "job_watch_timeout_seconds"),
+        start_timeout_explicit=start is not None
+        and (set_by_user or start != DEFAULT_START_TIMEOUT),
+        run_timeout=_timeout(configuration, "job_watch_timeout_seconds"),
         ignores_cancellation="flow-run execute" not in " ".join(command),
         stream_output=str(configuration.get("stream_output", True)).lower() != "false",
     )
 
 
-def _seconds(configuration: Mapping[str, Json], name: str) -> float | None:
-    """A number of seconds; None where there is none, and for 0, which waits for nothing."""
+def _timeout(configuration: Mapping[str, Json], name: str) -> float | None:
+    """A timeout in seconds; None where there is none, and for 0, which disables it."""
     value = configuration.get(name)
     try:
         seconds = float(0 if value is None else value)
     except (TypeError, ValueError) as error:
-        raise InvalidJobSpec(f"'{name}' is no number of seconds") from error
+        raise InvalidJobSpec(f"'{name}' is not a number of seconds") from error
     return seconds if seconds > 0 else None

@@ -1,9 +1,9 @@
-"""From a description to the manifest of its Kubernetes Job.
+"""Builds the manifest of a Kubernetes Job from a job specification.
 
-The pool's `job_manifest` is completed and never judged by what it could have been: whatever
-Kubernetes takes is taken, also what Prefect's worker refuses (another name of the container, a
-sidecar before it, no `parallelism`) or misplaces. Only what would run a flow run twice or not at
-all is an error.
+The pool's `job_manifest` is completed, not validated: everything that Kubernetes accepts is
+accepted, including what Prefect's worker refuses (another name of the container, a sidecar before
+it, no `parallelism`) or misplaces. Only a manifest that would run a flow run twice or not at all is
+an error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from deployctl.jobs.model import InvalidJobSpec, JobSpec, major_version
 from deployctl.jobs.names import annotation_key, default_image, label_key, label_value
 
 MAIN_CONTAINER = "prefect-job"
-"""The container that runs the flow, in Prefect's templates."""
-_SIGTERM = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
+"""Name of the container that runs the flow in Prefect's templates."""
+_SIGTERM_BEHAVIOR = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
 
 
 class SecretMode(StrEnum):
-    """Which variables of a job are kept in a Secret of its own instead of its manifest."""
+    """Which of a job's variables go into its Secret instead of its manifest."""
 
     NOTHING = "nothing"
     SECRETS = "secrets"
@@ -33,71 +33,71 @@ class SecretMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretPolicy:
-    """Where the secrets among a job's variables go."""
+    """Where the secrets among a job's variables are stored."""
 
-    hide: SecretMode = SecretMode.NOTHING
+    mode: SecretMode = SecretMode.NOTHING
     existing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Variables that a Secret of the cluster holds: name → (Secret, key in it)."""
+    """Variables that an existing Secret of the cluster holds: name → (Secret, key in it)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What has to be created for a job."""
+    """The objects to create for a job."""
 
     namespace: str
     name: str
-    """Of the Job, and of its Secret."""
+    """Name of the Job and of its Secret."""
     job: Json
     secret: Json | None = None
-    """The Secret without its owner: the Job, which is created after it."""
+    """The Secret, without an owner reference: the Job that owns it is created after it."""
 
 
 def build_manifest(
-    description: JobSpec, *, owner: str = "", secrecy: SecretPolicy = SecretPolicy()
+    spec: JobSpec, *, owner: str = "", policy: SecretPolicy = SecretPolicy()
 ) -> Manifest:
-    """The manifest of a job.
+    """Build the Job of a specification, and its Secret if `policy` demands one.
 
-    `owner`: who answers for it, and hears of it. Raises Undescribable with the path of what cannot
-    work.
+    `owner` is `Runtime.owner` of the worker, the only one that watches the Job. Raises
+    InvalidJobSpec with the path of the part that cannot work.
     """
-    job = _without_nulls(_mapping(description.configuration.get("job_manifest"), "job_manifest"))
+    job = _without_nulls(_mapping(spec.configuration.get("job_manifest"), "job_manifest"))
     _require(job, "apiVersion", "batch/v1")
     _require(job, "kind", "Job")
-    metadata = _part(job, "metadata", "job_manifest")
-    namespace = metadata.get("namespace") or description.configuration.get("namespace")
+    metadata = _ensure_mapping(job, "metadata", "job_manifest")
+    namespace = metadata.get("namespace") or spec.configuration.get("namespace")
     namespace = str(namespace or "default")
     metadata.pop("generateName", None)
-    metadata |= {"name": description.name, "namespace": namespace}
-    spec = _part(job, "spec", "job_manifest")
-    template = _part(spec, "template", "job_manifest.spec")
-    pod = _part(template, "spec", "job_manifest.spec.template")
-    _one_pod(spec, pod)
-    ours = {**job_labels.identity_labels(description), **job_labels.owner_label(owner)}
-    pod_metadata = _part(template, "metadata", "job_manifest.spec.template")
-    _mark(description, ours, metadata, pod_metadata)
-    pod.setdefault("restartPolicy", "Never")
+    metadata |= {"name": spec.name, "namespace": namespace}
+    job_spec = _ensure_mapping(job, "spec", "job_manifest")
+    template = _ensure_mapping(job_spec, "template", "job_manifest.spec")
+    pod_spec = _ensure_mapping(template, "spec", "job_manifest.spec.template")
+    _require_single_pod(job_spec, pod_spec)
+    identity = {**job_labels.identity_labels(spec), **job_labels.owner_label(owner)}
+    pod_metadata = _ensure_mapping(template, "metadata", "job_manifest.spec.template")
+    _set_metadata(spec, identity, metadata, pod_metadata)
+    pod_spec.setdefault("restartPolicy", "Never")
     container = main_container(job)
     container.setdefault("name", MAIN_CONTAINER)
-    container.setdefault("image", default_image(description.server_version))
-    container["args"] = list(description.command)
-    texts = {**description.env, **_on_sigterm(description, spec)}
-    secret = _environment(description, texts, secrecy, container)
-    body = _secret(description, namespace, metadata["labels"], secret) if secret else None
-    return Manifest(namespace, description.name, job, body)
+    container.setdefault("image", default_image(spec.server_version))
+    container["args"] = list(spec.command)
+    env = {**spec.env, **_sigterm_behavior(spec, job_spec)}
+    hidden = _set_environment(spec, env, policy, container)
+    secret = _secret(spec, namespace, metadata["labels"], hidden) if hidden else None
+    return Manifest(namespace, spec.name, job, secret)
 
 
 def main_container(manifest: Json) -> dict[str, Json]:
-    """The container of a manifest that runs the flow: `prefect-job`, else the first.
+    """The container of a Job manifest that runs the flow: `prefect-job`, else the first one.
 
-    {} without a manifest. Raises Undescribable where a manifest has no container.
+    An empty mapping without a manifest. Raises InvalidJobSpec where a manifest has no container.
     """
     if manifest is None:
         return {}
-    place, where = manifest, "job_manifest"
+    value, where = manifest, "job_manifest"
     for key in ("spec", "template", "spec"):
-        place = _mapping(place, where).get(key)
+        value = _mapping(value, where).get(key)
         where = f"{where}.{key}"
-    containers = _mapping(place, where).get("containers")
+    containers = _mapping(value, where).get("containers")
     where = f"{where}.containers"
     if not isinstance(containers, list) or not containers:
         raise InvalidJobSpec(f"'{where}' has no container to run the flow", help=_HELP)
@@ -105,56 +105,67 @@ def main_container(manifest: Json) -> dict[str, Json]:
     return next((item for item in found if item.get("name") == MAIN_CONTAINER), found[0])
 
 
-def _one_pod(spec: dict[str, Json], pod: dict[str, Json]) -> None:
-    """Takes away what Prefect's templates have in the pod, where it means nothing."""
+def _require_single_pod(job_spec: dict[str, Json], pod_spec: dict[str, Json]) -> None:
+    """Check `parallelism` and `completions`; remove them from the pod's spec.
+
+    Prefect's templates have both in the pod's spec, where they have no meaning.
+    """
     for name in ("parallelism", "completions"):
-        pod.pop(name, None)
-        if spec.get(name, 1) != 1:
+        pod_spec.pop(name, None)
+        if job_spec.get(name, 1) != 1:
             raise InvalidJobSpec(
                 f"'job_manifest.spec.{name}' is not 1, so the flow would not run exactly once",
-                help="Take it out of the job manifest of the work pool's base job template.",
+                help="Remove it from the job manifest of the work pool's base job template.",
             )
 
 
-def _mark(
-    description: JobSpec,
-    ours: Mapping[str, str],
+def _set_metadata(
+    spec: JobSpec,
+    identity: Mapping[str, str],
     metadata: dict[str, Json],
-    pod: dict[str, Json],
+    pod_metadata: dict[str, Json],
 ) -> None:
-    """Labels and annotations of the Job, all of which its pod has as well."""
-    keep_case = major_version(description.server_version) >= 3
-    given = {**_kubernetes_labels(description.labels), **description.labels}
+    """Set the labels and annotations of the Job; its pod gets all of them as well."""
+    keep_case = major_version(spec.server_version) >= 3
+    all_labels = {**_recommended_labels(spec.labels), **spec.labels}
 
-    def slugged(labels: Mapping[str, Json]) -> dict[str, str]:
-        return {
-            label_key(key, keep_case=keep_case): label_value(str(value), keep_case=keep_case)
-            for key, value in labels.items()
-        }
-
-    where = "job_manifest.metadata"
-    labels = slugged({**_part(metadata, "labels", where), **given})
-    metadata["labels"] = {**labels, **ours}
-    pod_labels = slugged(_part(pod, "labels", "job_manifest.spec.template.metadata"))
-    pod["labels"] = {**pod_labels, **slugged(given), **ours}
+    where, pod_where = "job_manifest.metadata", "job_manifest.spec.template.metadata"
+    labels = _slug_labels({**_ensure_mapping(metadata, "labels", where), **all_labels}, keep_case)
+    metadata["labels"] = {**labels, **identity}
+    pod_labels = _ensure_mapping(pod_metadata, "labels", pod_where)
+    pod_metadata["labels"] = {
+        **_slug_labels(pod_labels, keep_case),
+        **_slug_labels(all_labels, keep_case),
+        **identity,
+    }
 
     annotations = {
         annotation_key(key, keep_case=keep_case): str(value)
         for key, value in {
-            **_part(metadata, "annotations", where),
-            **description.annotations,
+            **_ensure_mapping(metadata, "annotations", where),
+            **spec.annotations,
         }.items()
     }
     metadata["annotations"] = {
         **annotations,
-        job_labels.METADATA_ANNOTATION: job_labels.encode_metadata(description),
+        job_labels.METADATA_ANNOTATION: job_labels.encode_metadata(spec),
     }
-    own = _part(pod, "annotations", "job_manifest.spec.template.metadata")
-    pod["annotations"] = {**{key: str(value) for key, value in own.items()}, **annotations}
+    pod_annotations = _ensure_mapping(pod_metadata, "annotations", pod_where)
+    pod_metadata["annotations"] = {
+        **{key: str(value) for key, value in pod_annotations.items()},
+        **annotations,
+    }
 
 
-def _kubernetes_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels that Kubernetes recommends, as Prefect 3 fills them in."""
+def _slug_labels(labels: Mapping[str, Json], keep_case: bool) -> dict[str, str]:
+    return {
+        label_key(key, keep_case=keep_case): label_value(str(value), keep_case=keep_case)
+        for key, value in labels.items()
+    }
+
+
+def _recommended_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels that Kubernetes recommends, with the values that Prefect 3 sets."""
     name = labels.get("prefect.io/deployment-name") or labels.get("prefect.io/flow-name")
     recommended = {
         "managed-by": "prefect",
@@ -165,45 +176,41 @@ def _kubernetes_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {f"app.kubernetes.io/{key}": text for key, text in recommended.items() if text}
 
 
-def _on_sigterm(description: JobSpec, spec: Mapping[str, Json]) -> dict[str, str]:
-    """What a run of Prefect 3 does when its pod is told to end.
+def _sigterm_behavior(spec: JobSpec, job_spec: Mapping[str, Json]) -> dict[str, str]:
+    """The setting for how a run of Prefect 3 reacts when its pod gets SIGTERM.
 
-    Where Kubernetes does not start another pod, the run asks to be scheduled again; where it does,
-    the run is left to the next pod.
+    Where Kubernetes does not start another pod, the run asks to be rescheduled; where it does, the
+    run is left to the next pod.
     """
-    if major_version(description.server_version) < 3:
+    if major_version(spec.server_version) < 3:
         return {}
-    if spec.get("backoffLimit") != 0:
-        return {_SIGTERM: "relinquish"}
-    is_set = description.env.get(_SIGTERM) or _SIGTERM in description.env_from
-    return {} if is_set else {_SIGTERM: "reschedule"}
+    if job_spec.get("backoffLimit") != 0:
+        return {_SIGTERM_BEHAVIOR: "relinquish"}
+    is_set = spec.env.get(_SIGTERM_BEHAVIOR) or _SIGTERM_BEHAVIOR in spec.env_from
+    return {} if is_set else {_SIGTERM_BEHAVIOR: "reschedule"}
 
 
-def _environment(
-    description: JobSpec,
-    texts: Mapping[str, str],
-    secrecy: SecretPolicy,
-    container: dict[str, Json],
+def _set_environment(
+    spec: JobSpec, literals: Mapping[str, str], policy: SecretPolicy, container: dict[str, Json]
 ) -> dict[str, str]:
-    """Writes the container's variables; gives those that have to stand in the job's Secret.
+    """Set the container's variables; return those to be stored in the job's Secret.
 
-    What comes from elsewhere stands first, so that `$(NAME)` in the others can mean it.
+    Variables with `valueFrom` come first, so that `$(NAME)` in the others can refer to them.
     """
-    elsewhere = description.env_from.items()
-    env = [{"name": name, **item} for name, item in elsewhere if name not in texts]
+    env = [{"name": name, **item} for name, item in spec.env_from.items() if name not in literals]
     hidden: dict[str, str] = {}
-    for name, text in texts.items():
-        if place := secrecy.existing.get(name):
-            env.append(_from_secret(name, *place))
-        elif secrecy.hide is SecretMode.ALL:
+    for name, text in literals.items():
+        if existing := policy.existing.get(name):
+            env.append(_from_secret(name, *existing))
+        elif policy.mode is SecretMode.ALL:
             hidden[name] = text
-        elif secrecy.hide is SecretMode.SECRETS and name in description.secret_env:
+        elif policy.mode is SecretMode.SECRETS and name in spec.secret_env:
             hidden[name] = text
-            env.append(_from_secret(name, description.name, name))
+            env.append(_from_secret(name, spec.name, name))
         else:
             env.append({"name": name, "value": text})
-    if secrecy.hide is SecretMode.ALL:
-        source = {"secretRef": {"name": description.name}}
+    if policy.mode is SecretMode.ALL:
+        source = {"secretRef": {"name": spec.name}}
         container["envFrom"] = [*container.get("envFrom", ()), source]
     container["env"] = env
     return hidden
@@ -214,16 +221,13 @@ def _from_secret(name: str, secret: str, key: str) -> Json:
 
 
 def _secret(
-    description: JobSpec,
-    namespace: str,
-    labels: Mapping[str, str],
-    values: Mapping[str, str],
+    spec: JobSpec, namespace: str, labels: Mapping[str, str], values: Mapping[str, str]
 ) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "Opaque",
-        "metadata": {"name": description.name, "namespace": namespace, "labels": dict(labels)},
+        "metadata": {"name": spec.name, "namespace": namespace, "labels": dict(labels)},
         "stringData": dict(values),
     }
 
@@ -236,20 +240,20 @@ def _require(manifest: dict[str, Json], key: str, value: str) -> None:
         raise InvalidJobSpec(f"'job_manifest.{key}' is not '{value}'", help=_HELP)
 
 
-def _part(above: dict[str, Json], key: str, where: str) -> dict[str, Json]:
-    """The mapping at `key`, made if it is missing."""
-    part = above[key] = _mapping(above.get(key, {}), f"{where}.{key}")
-    return part
+def _ensure_mapping(parent: dict[str, Json], key: str, where: str) -> dict[str, Json]:
+    """The mapping at `key`, created if it is missing."""
+    child = parent[key] = _mapping(parent.get(key, {}), f"{where}.{key}")
+    return child
 
 
 def _mapping(value: Json, where: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise InvalidJobSpec(f"'{where}' is missing or no mapping", help=_HELP)
+        raise InvalidJobSpec(f"'{where}' is missing or not a mapping", help=_HELP)
     return value
 
 
 def _without_nulls(value: Json) -> Json:
-    """A deep copy without the keys and items that are null."""
+    """A deep copy without keys and items that are null."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

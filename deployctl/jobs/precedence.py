@@ -1,9 +1,9 @@
-"""Which value a job variable has: the pool's default, the deployment's, or the run's.
+"""Precedence of job variables: the pool's defaults, the deployment's values, the run's values.
 
-The rules are those of Prefect 3, for both majors: a default that is null is none; a variable
-replaces the one below it as a whole, except `env`, which is merged; a name with dots (`env.A`) sets
-one value inside a variable. With Prefect, a deployment's `env` hides a run's `env.A`, and Prefect 2
-ignores dots; here what the run says always wins.
+The rules are those of Prefect 3, for both majors: a default of null is no default; a variable
+replaces a weaker one as a whole, except `env`, which is merged; a name with dots (`env.A`) sets one
+value inside a variable. In Prefect, a deployment's `env` hides a run's `env.A`, and Prefect 2
+ignores dots; here the run always wins.
 """
 
 from __future__ import annotations
@@ -16,60 +16,58 @@ from deployctl.jobs.environment import merge_environments
 Variables = Mapping[str, Json]
 
 
-def effective_variables(
-    properties: Variables, deployment: Variables, run: Variables
-) -> dict[str, Json]:
+def effective_variables(properties: Variables, deployment: Variables, run: Variables) -> Variables:
     """The job variables of a run.
 
-    `properties`: those of the pool's `variables` schema. Raises Undescribable for an `env` that is
-    no environment.
+    `properties` are those of the pool's `variables` schema. Raises InvalidJobSpec for an `env` that
+    is not an environment.
     """
     defaults = {
         name: schema["default"]
         for name, schema in properties.items()
         if isinstance(schema, dict) and schema.get("default") is not None
     }
-    plain = _replaced(_plain(deployment), _plain(run))
-    given = _within(_nested(deployment), plain)
-    return _replaced(defaults, _within(_within(given, _nested(run)), _plain(run)))
+    plain = _replace(_undotted(deployment), _undotted(run))
+    values = _merge(_expand_dotted(deployment), plain)
+    return _replace(defaults, _merge(_merge(values, _expand_dotted(run)), _undotted(run)))
 
 
-def _plain(variables: Variables) -> Variables:
+def _undotted(variables: Variables) -> Variables:
     return {name: value for name, value in variables.items() if "." not in name}
 
 
-def _nested(variables: Variables) -> Variables:
-    """The variables with dots in their names, each where its name leads to."""
+def _expand_dotted(variables: Variables) -> Variables:
+    """The variables with dots in their names as nested mappings: `a.b` becomes `{a: {b: …}}`."""
     tree: dict[str, Json] = {}
     for name, value in variables.items():
         if "." in name:
-            *above, last = name.split(".")
-            place = tree
-            for part in above:
-                if not isinstance(place.get(part), dict):
-                    place[part] = {}
-                place = place[part]
-            place[last] = value
+            *parents, last = name.split(".")
+            node = tree
+            for part in parents:
+                if not isinstance(node.get(part), dict):
+                    node[part] = {}
+                node = node[part]
+            node[last] = value
     return tree
 
 
-def _replaced(under: Variables, over: Variables) -> dict[str, Json]:
-    """`over` laid over `under`, variable by variable."""
-    both = {**under, **over}
-    if "env" in both:
-        both["env"] = merge_environments(under.get("env"), over.get("env"))
-    return both
+def _replace(base: Variables, override: Variables) -> Variables:
+    """Shallow merge: `override` replaces whole variables of `base`, except `env`."""
+    result = {**base, **override}
+    if "env" in result:
+        result["env"] = merge_environments(base.get("env"), override.get("env"))
+    return result
 
 
-def _within(under: Variables, over: Variables) -> dict[str, Json]:
-    """`over` laid over `under`, and mappings inside mappings."""
-    both = dict(under)
-    for name, value in over.items():
-        below = both.get(name)
+def _merge(base: Variables, override: Variables) -> Variables:
+    """Deep merge: mappings of `override` are merged into those of `base`."""
+    result = dict(base)
+    for name, value in override.items():
+        current = result.get(name)
         if name == "env":
-            both[name] = merge_environments(below, value)
-        elif isinstance(below, dict) and isinstance(value, dict):
-            both[name] = _within(below, value)
+            result[name] = merge_environments(current, value)
+        elif isinstance(current, dict) and isinstance(value, dict):
+            result[name] = _merge(current, value)
         else:
-            both[name] = value
-    return both
+            result[name] = value
+    return result

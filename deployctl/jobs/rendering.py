@@ -1,14 +1,14 @@
-"""From a pool's base job template and the variables of a run to its job configuration.
+"""Renders a pool's base job template with the job variables of a run.
 
-The template language is that of Prefect's worker, and its grammar that of prefect.yaml; here a
-placeholder without a value is no mistake: where it stands alone, its key or list item disappears,
-and within a text it is empty. There are three passes: variables and the worker's environment; then
-blocks and variables of the server, which variables may name; then `{{ ctx.… }}`. Nothing that a
-pass puts in is looked at again in the same pass, and what a run is called comes last, so that its
-name cannot ask for a secret.
+The template language is that of Prefect's worker, and its grammar that of prefect.yaml. Here a
+placeholder without a value is not an error: where it stands alone, its key or list item is removed;
+within a text it is empty. There are three passes: job variables and the worker's environment; then
+the server's blocks and variables, which job variables may refer to; then `{{ ctx.… }}`. A pass does
+not rescan what it inserted, and the run's name is inserted last, so that it cannot refer to a
+secret.
 
-It differs from Prefect in this: null is no value, so that no null reaches a cluster; `{{ ctx.… }}`
-works everywhere, not only in `name`; a block's own placeholders are not filled in.
+Differences from Prefect: null is no value, so that no null reaches a cluster; `{{ ctx.… }}` works
+everywhere, not only in `name`; placeholders inside a block are not rendered.
 """
 
 from __future__ import annotations
@@ -27,49 +27,56 @@ from deployctl.templating.render import Scope, render
 from deployctl.templating.values import lookup
 
 
-class _Fate(Enum):
+class _Marker(Enum):
+    """What a lookup returns instead of a value."""
+
     KEEP = "keep"
-    """It is the business of another pass."""
+    """The placeholder belongs to another pass and stays."""
     MISSING = "missing"
+    """The placeholder has no value."""
 
 
-_Source: TypeAlias = Callable[[Placeholder], Json]
-"""Gives the value of a placeholder, or its fate."""
+_Lookup: TypeAlias = Callable[[Placeholder], Json]
+"""Returns the value of a placeholder, or a `_Marker`."""
 
 
-def render_variables(subject: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
-    """The job configuration with all variables filled in, and `env` merged; blocks, variables of
-    the server and `{{ ctx.… }}` stand as they are.
+def render_variables(source: JobSource, environ: Mapping[str, str]) -> dict[str, Json]:
+    """The job configuration with job variables inserted and `env` merged (the first pass).
 
-    `environ`: the worker's, for `{{ $HOME }}`. Raises Undescribable for a pool or variables that
-    have not the shape.
+    References to blocks and variables of the server and `{{ ctx.… }}` are left as they are.
+    `environ` is the worker's environment, for `{{ $HOME }}`. Raises InvalidJobSpec for a pool or
+    variables of the wrong shape.
     """
-    template = _mapping(subject.work_pool.get("base_job_template"), "base_job_template")
+    template = _mapping(source.work_pool.get("base_job_template"), "base_job_template")
     configuration = _mapping(template.get("job_configuration"), "job_configuration")
     schema = _mapping(template.get("variables") or {}, "variables")
     variables = effective_variables(
         _mapping(schema.get("properties") or {}, "variables.properties"),
-        job_variables_of(subject.deployment),
-        job_variables_of(subject.flow_run),
+        job_variables_of(source.deployment),
+        job_variables_of(source.flow_run),
     )
 
-    def source(placeholder: Placeholder) -> Json:
+    def look_up(placeholder: Placeholder) -> Json:
+        """Resolve placeholders of environment and job variables."""
         if placeholder.kind is Kind.ENV:
-            return environ.get(placeholder.target, _Fate.MISSING)
-        return _at(variables, placeholder.name) if placeholder.kind is Kind.STEP else _Fate.KEEP
+            return environ.get(placeholder.target, _Marker.MISSING)
+        if placeholder.kind is Kind.STEP:
+            return _value_at(variables, placeholder.name)
+        return _Marker.KEEP
 
-    populated = _mapping(_filled(configuration, source), "job_configuration")
-    return populated | {"env": merge_environments(populated.get("env"), variables.get("env"))}
+    rendered = _mapping(_fill(configuration, look_up), "job_configuration")
+    return rendered | {"env": merge_environments(rendered.get("env"), variables.get("env"))}
 
 
-def resolve_references(populated: Json, subject: JobSource, library: Library) -> Json:
-    """The job configuration with nothing left to fill in.
+def resolve_references(rendered: Json, source: JobSource, library: Library) -> Json:
+    """The job configuration without any placeholders (the second and third pass).
 
-    A variable that the server does not have is empty, as with Prefect. Raises Undescribable for a
-    block that is missing, or does not hold what is asked of it.
+    A variable that the server does not have is empty, as in Prefect. Raises InvalidJobSpec for a
+    block that is missing or has no value at the given path.
     """
 
-    def look_up(reference: Reference) -> Json:
+    def fetch(reference: Reference) -> Json:
+        """Resolve a reference; a variable that does not exist is empty."""
         try:
             return library(reference)
         except Unresolved:
@@ -77,18 +84,18 @@ def resolve_references(populated: Json, subject: JobSource, library: Library) ->
                 return ""
             raise
 
-    resolved, problems = render(populated, Scope(references=look_up))
+    resolved, problems = render(rendered, Scope(references=fetch))
     if problems:
         raise InvalidJobSpec(problems[0].message, help=problems[0].help)
-    ctx = {"ctx": {"flow": subject.flow or {}, "flow_run": subject.flow_run}}
-    return _filled(
+    context = {"ctx": {"flow": source.flow or {}, "flow_run": source.flow_run}}
+    return _fill(
         resolved,
-        lambda item: _at(ctx, item.name) if item.kind is Kind.CTX else _Fate.KEEP,
+        lambda item: _value_at(context, item.name) if item.kind is Kind.CTX else _Marker.KEEP,
     )
 
 
 def job_variables_of(owner: Json) -> Mapping[str, Json]:
-    """The job variables of a deployment (on Prefect 2 `infra_overrides`) or of a run."""
+    """The job variables of a deployment (`infra_overrides` in Prefect 2) or of a run."""
     owner = owner or {}
     return owner.get("job_variables") or owner.get("infra_overrides") or {}
 
@@ -96,43 +103,43 @@ def job_variables_of(owner: Json) -> Mapping[str, Json]:
 def _mapping(value: Json, where: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise InvalidJobSpec(
-            f"'{where}' of the work pool is no mapping",
+            f"'{where}' of the work pool is not a mapping",
             help="Correct the pool's base job template.",
         )
     return value
 
 
-def _at(values: Mapping[str, Json], path: str) -> Json:
+def _value_at(values: Mapping[str, Json], path: str) -> Json:
     try:
-        found = lookup(values, path)
+        value = lookup(values, path)
     except LookupError:
-        return _Fate.MISSING
-    return _Fate.MISSING if found is None else found
+        return _Marker.MISSING
+    return _Marker.MISSING if value is None else value
 
 
-def _filled(value: Json, source: _Source) -> Json:
-    """The value with its placeholders filled in; `_Fate.MISSING` if it was one without a value."""
+def _fill(value: Json, look_up: _Lookup) -> Json:
+    """A copy of `value` with placeholders filled in; MISSING if it was one without a value."""
     if isinstance(value, str):
-        return _filled_text(value, source)
+        return _fill_text(value, look_up)
     if isinstance(value, list):
-        items = [_filled(item, source) for item in value]
-        return [item for item in items if item is not _Fate.MISSING]
+        items = [_fill(item, look_up) for item in value]
+        return [item for item in items if item is not _Marker.MISSING]
     if isinstance(value, dict):
-        pairs = {key: _filled(item, source) for key, item in value.items()}
-        return {key: item for key, item in pairs.items() if item is not _Fate.MISSING}
+        pairs = {key: _fill(item, look_up) for key, item in value.items()}
+        return {key: item for key, item in pairs.items() if item is not _Marker.MISSING}
     return value
 
 
-def _filled_text(text: str, source: _Source) -> Json:
+def _fill_text(text: str, look_up: _Lookup) -> Json:
     found = placeholders(text)
     if len(found) == 1 and (found[0].start, found[0].end) == (0, len(text)):
-        value = source(found[0])
-        return text if value is _Fate.KEEP else value
+        value = look_up(found[0])
+        return text if value is _Marker.KEEP else value
     pieces, end = [], 0
     for placeholder in found:
-        value = source(placeholder)
-        if value is _Fate.KEEP:
+        value = look_up(placeholder)
+        if value is _Marker.KEEP:
             value = text[placeholder.start : placeholder.end]
-        pieces += [text[end : placeholder.start], "" if value is _Fate.MISSING else str(value)]
+        pieces += [text[end : placeholder.start], "" if value is _Marker.MISSING else str(value)]
         end = placeholder.end
     return "".join(pieces) + text[end:]

@@ -1,9 +1,9 @@
-"""Whether job variables fit a work pool, judged as its server judges them when it is written to.
+"""Validation of job variables against a work pool, with the rules of the Prefect server.
 
-The server takes the `variables` of the pool's base job template as a JSON Schema, does not insist
-on required ones (a flow run may bring them), lets null stand for any optional one, and says nothing
-about names that the schema does not know. `PoolVariables` compiles that schema once for all the
-deployments of a pool. Messages never hold a value: it may be a secret.
+The server uses `variables` of the pool's base job template as a JSON Schema. It does not demand
+required variables (a flow run may set them), accepts null for optional ones, and ignores names that
+the schema does not have. `PoolVariables` compiles that schema once for all deployments of a pool.
+Messages never contain a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 
 def variables_schema(base_job_template: Mapping[str, Json] | None) -> Mapping[str, Json]:
-    """The JSON Schema of the job variables in a base job template; {} where it has none."""
+    """The JSON Schema of the job variables in a base job template; empty where it has none."""
     return (base_job_template or {}).get("variables") or {}
 
 
 class PoolVariables:
-    """The job variables that a work pool takes."""
+    """The job variables that a work pool accepts."""
 
     def __init__(self, base_job_template: Mapping[str, Json] | None) -> None:
         self.schema = variables_schema(base_job_template)
 
     @property
     def names(self) -> Mapping[str, Json]:
-        """The variables that the schema describes, by name."""
+        """The schemas of the variables, by name."""
         return self.schema.get("properties") or {}
 
     def allows_string(self, path: JsonPath) -> bool:
-        """Whether the server takes any text, such as a reference, at this path.
+        """Whether the server accepts any text, such as a reference, at this path.
 
-        A schema that is none refuses nothing here; `check` tells of it.
+        True for an invalid schema, which `check` reports.
         """
         try:
             return bool(path) and not list(self._errors(_nested(_split(path), "{{ reference }}")))
@@ -51,19 +51,23 @@ class PoolVariables:
             return True
 
     def check(self, job_variables: Mapping[str, Json]) -> list[Problem]:
-        """What is wrong with a deployment's job variables; paths start at `job_variables`.
+        """Problems of a deployment's job variables, with paths relative to `job_variables`.
 
-        Wrong types (DC530) and a schema that is none (DC533) are errors, because the server refuses
-        them; unknown names (DC531) and missing required ones (DC532) are warnings.
+        Wrong types (DC530) and an invalid schema (DC533) are errors, because the server refuses
+        them; unknown names (DC531) and missing required variables (DC532) are warnings.
         """
         if not self.schema:
             return []
         try:
-            wrong = list(self._wrong(job_variables))
+            invalid = list(self._invalid_values(job_variables))
         except _invalid_schema():
             message = "the work pool's base job template is not a valid JSON Schema"
-            return [Problem((), "DC533", message, "correct 'variables' in the pool's template")]
-        return [*wrong, *self._unknown(job_variables), *self._missing(job_variables)]
+            return [
+                Problem(
+                    (), "DC533", message, "Correct 'variables' in the pool's base job template."
+                )
+            ]
+        return [*invalid, *self._unknown(job_variables), *self._missing(job_variables)]
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
@@ -71,10 +75,10 @@ class PoolVariables:
         from referencing import Registry
 
         Draft202012Validator.check_schema(self.schema)
-        # Without a registry of its own, jsonschema would fetch references from the network.
+        # With its default registry, jsonschema fetches remote references.
         registry: Registry[Any] = Registry()
         return Draft202012Validator(
-            _as_the_server_reads(self.schema),
+            _server_schema(self.schema),
             registry=registry,
             format_checker=Draft202012Validator.FORMAT_CHECKER,
         )
@@ -83,7 +87,7 @@ class PoolVariables:
         if self.schema:
             yield from self._validator.iter_errors(job_variables)
 
-    def _wrong(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
+    def _invalid_values(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
         plain = {name: value for name, value in job_variables.items() if "." not in name}
         for error in map(deepest, self._errors(self._known(plain, ()))):
             yield _problem(error, tuple(error.absolute_path))
@@ -94,7 +98,7 @@ class PoolVariables:
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
     def _known(self, value: Json, path: JsonPath) -> Json:
-        """The value without its unknown parts: as text where text will do, else left out."""
+        """The value with unknown parts replaced by text where text is accepted, else removed."""
         if isinstance(value, dict):
             return {
                 key: self._known(item, (*path, key))
@@ -119,21 +123,21 @@ class PoolVariables:
                     (name,),
                     "DC531",
                     f"the work pool has no job variable '{first}', so it will have no effect",
-                    f"did you mean '{close[0]}'?"
+                    f"Did you mean '{close[0]}'?"
                     if close
-                    else "it has " + ", ".join(f"'{known}'" for known in self.names),
+                    else f"It has {', '.join(map(repr, self.names))}.",
                     Severity.WARNING,
                 )
 
     def _missing(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
-        given = {name.partition(".")[0] for name in job_variables}
+        names = {name.partition(".")[0] for name in job_variables}
         for name in self.schema.get("required") or ():
-            if name not in given and "default" not in self.names.get(name, {}):
+            if name not in names and "default" not in self.names.get(name, {}):
                 yield Problem(
                     (),
                     "DC532",
                     f"the work pool needs the job variable '{name}'",
-                    "give it here, or with every flow run",
+                    "Set it here, or for every flow run.",
                     Severity.WARNING,
                 )
 
@@ -146,25 +150,25 @@ def _invalid_schema() -> tuple[type[Exception], ...]:
 
 
 def _split(path: JsonPath) -> JsonPath:
-    """A path with the dots of its first key taken apart: `env.A` is `env`, `A`, as for a worker."""
+    """The path with its first key split at dots, as a worker does: `env.A` becomes `env`, `A`."""
     first, *rest = path
     return (*str(first).split("."), *rest)
 
 
 def _nested(path: JsonPath, value: Json) -> Json:
-    """The smallest value that holds `value` at `path`."""
+    """The smallest value that contains `value` at `path`."""
     for part in reversed(path):
         value = [value] if isinstance(part, int) else {part: value}
     return value
 
 
-def _as_the_server_reads(schema: Json) -> Json:
-    """The schema with null for whatever is optional, and a reference for whatever is a block."""
+def _server_schema(schema: Json) -> Json:
+    """The schema as the server applies it: optional values may be null, blocks a reference."""
     if isinstance(schema, list):
-        return [_as_the_server_reads(item) for item in schema]
+        return [_server_schema(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    read = {key: _as_the_server_reads(item) for key, item in schema.items() if key != "required"}
+    read = {key: _server_schema(item) for key, item in schema.items() if key != "required"}
     required = schema.get("required") or ()
     if isinstance(properties := read.get("properties"), dict):
         read["properties"] = {

@@ -192,9 +192,9 @@ def test_a_variable_can_mean_one_that_comes_from_elsewhere() -> None:
     assert names.index("IP") < names.index("IP2") < names.index("URL")
 
 
-def hidden(secrecy: SecretPolicy) -> Manifest:
+def hidden(policy: SecretPolicy) -> Manifest:
     token = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}", "A": "1"}}
-    return build_manifest(job_spec(token), secrecy=secrecy)
+    return build_manifest(job_spec(token), policy=policy)
 
 
 def ref(name: str, key: str) -> Json:

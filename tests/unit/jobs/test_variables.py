@@ -100,7 +100,7 @@ def test_a_pool_without_a_schema_takes_everything(template: Any) -> None:
 def test_an_unknown_name_is_a_warning_with_a_suggestion() -> None:
     (problem,) = KUBERNETES.check({"service_account": "x"})
     assert (problem.code, problem.severity) == ("DC531", Severity.WARNING)
-    assert problem.help == "did you mean 'service_account_name'?"
+    assert problem.help == "Did you mean 'service_account_name'?"
 
 
 def test_a_missing_required_variable_is_a_warning() -> None:

@@ -178,7 +178,7 @@ class KubernetesRuntime:
 
     def _manifest(self, spec: JobSpec, secrecy: SecretPolicy) -> Manifest:
         try:
-            return build_manifest(spec, owner=self.owner, secrecy=secrecy)
+            return build_manifest(spec, owner=self.owner, policy=secrecy)
         except InvalidJobSpec as error:
             raise _hopeless("Undescribable", error) from error
 
