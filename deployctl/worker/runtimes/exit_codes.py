@@ -1,7 +1,7 @@
-"""What the exit code of a job's program means, in words for the owner of the flow.
+"""Causes of a job's end by the exit code of its program.
 
-A flow that fails exits with 0, since the failure is in its state; every other code tells of the
-program or the machine, never of the flow.
+A flow that fails exits with 0, because its failure is in its state. Every other code is about the
+program or the machine, never about the flow.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import signal
 
 from deployctl.worker.model import Cause
 
-_MEANINGS = {
-    1: Cause(
-        "ExitCode",
-        "it exited with code 1, a general error",
-        "The last lines of its log say which.",
-    ),
+_READ_LOG = "The last lines of its log say more."
+
+_CAUSES = {
+    1: Cause("ExitCode", "it exited with code 1, a general error", _READ_LOG),
     125: Cause(
         "StartError",
         "it exited with code 125: the container could not be run",
@@ -24,7 +22,7 @@ _MEANINGS = {
     126: Cause(
         "StartError",
         "it exited with code 126: its command cannot be executed",
-        "Make the file executable, and see that it fits the machine's processor.",
+        "Make the file executable, and check that it is built for the machine's processor.",
     ),
     127: Cause(
         "CommandNotFound",
@@ -34,12 +32,12 @@ _MEANINGS = {
     137: Cause(
         "Killed",
         "it was killed by SIGKILL, as happens when memory runs out",
-        "Give it more memory, unless somebody killed it on purpose.",
+        "Give it more memory, unless it was killed on purpose.",
     ),
     143: Cause(
         "Terminated",
         "it was ended by SIGTERM",
-        "Look for who stopped it: a shutdown, an eviction, a person.",
+        "Check what stopped it: a shutdown, an eviction, a user.",
     ),
     247: Cause(
         "OutOfMemory",
@@ -50,16 +48,16 @@ _MEANINGS = {
 
 
 def exit_cause(code: int) -> Cause:
-    """Why a program ended with this code, which is not 0.
+    """The cause of an exit with a code other than 0. Its message begins with "it".
 
-    128 + n is a signal n, as shells and container engines write it; -n is the same.
+    A code of 128 + n means signal n, as reported by shells and container engines; so does -n.
     """
     if code < 0:
         code = 128 - code
-    if code in _MEANINGS:
-        return _MEANINGS[code]
+    if code in _CAUSES:
+        return _CAUSES[code]
     try:
         name = signal.Signals(code - 128).name
     except ValueError:
-        return Cause("ExitCode", f"it exited with code {code}", _MEANINGS[1].help)
-    return Cause("Signal", f"it was ended by {name}", _MEANINGS[1].help)
+        return Cause("ExitCode", f"it exited with code {code}", _READ_LOG)
+    return Cause("Signal", f"it was ended by {name}", _READ_LOG)

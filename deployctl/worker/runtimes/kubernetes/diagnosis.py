@@ -1,46 +1,239 @@
-"""Why a pod waits or failed, in words for the owner of the flow.
+"""Causes of a pod's wait or failure, from the pod's JSON, in words for the owner of the flow.
 
-The cluster says it in five places (the pod's reason, its conditions, and each container's waiting,
-running or terminated state), in the words of whoever noticed. Here they become one `Cause`, that of
-the widest reach first: an evicted pod has killed containers, and the eviction is the cause.
+The cluster reports them in five places (the pod's reason, its conditions, and each container's
+waiting, running or terminated state), in the words of the component that noticed. Here they become
+one `Cause`, that of the widest scope first: an evicted pod has killed containers, and the eviction
+is the cause.
 
-Codes are those that Prefect 3's worker gives the label `kubernetes.diagnosis` of its pod events,
-where it has one, since automations select by them.
+Codes are those that Prefect 3's worker sets as label `kubernetes.diagnosis` of its pod events,
+where it has one, because automations select by them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from deployctl.core.json_values import Json
 from deployctl.jobs.manifest import MAIN_CONTAINER
 from deployctl.worker.model import Cause
+from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
 from deployctl.worker.runtimes.exit_codes import exit_cause
+
+_RETRY = "Such a run can be retried; `retries` of the flow does not cover it."
+_MORE_MEMORY = (
+    "Raise `memory_request` to what the flow needs, so that it gets a node with enough memory."
+)
+_NODE_LOST = Cause("NodeLost", "the node of the pod does not respond any more", _RETRY)
+_NODE_SHUTDOWN = Cause("NodeShutdown", "the node of the pod was shut down", _RETRY)
+_DELETED = Cause("PodDeleted", "the pod was deleted", _RETRY)
+_PREEMPTED = Cause(
+    "Preempted",
+    "the pod was preempted by one of a higher priority",
+    "Set a `priorityClassName` for the pool's jobs, or add nodes to the cluster.",
+)
+
+_DISRUPTIONS = {
+    "PreemptionByScheduler": _PREEMPTED,
+    "DeletionByTaintManager": Cause(
+        "NodeLost",
+        "the pod was removed from its node, which has a taint that it does not tolerate (as nodes "
+        "get that stop responding)",
+        _RETRY,
+    ),
+    "EvictionByEvictionAPI": Cause(
+        "Evicted",
+        "the pod was evicted, as happens when a node is drained or scaled down",
+        "Set the annotation `cluster-autoscaler.kubernetes.io/safe-to-evict: 'false'` on the job "
+        "to exclude it from autoscaling.",
+    ),
+    "DeletionByPodGC": Cause(
+        "NodeLost", "the node of the pod is not part of the cluster any more", _RETRY
+    ),
+    "TerminationByKubelet": Cause(
+        "Evicted",
+        "the pod was ended by its node, which is shutting down or short of a resource",
+        _RETRY,
+    ),
+}
+"""By `reason` of the condition DisruptionTarget."""
+
+_POD_REASONS = {
+    "Preempting": _PREEMPTED,
+    "Preempted": _PREEMPTED,
+    "NodeLost": _NODE_LOST,
+    "Terminated": _NODE_SHUTDOWN,
+    "Shutdown": _NODE_SHUTDOWN,
+    "NodeShutdown": _NODE_SHUTDOWN,
+    "DeadlineExceeded": Cause(
+        "DeadlineExceeded",
+        "the pod ran longer than its activeDeadlineSeconds allow",
+        "Raise `activeDeadlineSeconds` in the job manifest, or make the flow faster.",
+    ),
+}
+"""By the pod's `status.reason`."""
+
+_EVICTIONS = tuple(
+    CauseRule(pattern, "Evicted", "the pod was evicted: {detail}", help_)
+    for pattern, help_ in (
+        (
+            "(?i)ephemeral|emptydir|disk",
+            "Write less to the container's disk, raise `ephemeral-storage`, or mount a volume.",
+        ),
+        ("(?i)memory", _MORE_MEMORY),
+        ("(?i)pid", "The node ran out of process ids: start fewer processes at once."),
+        ("", _RETRY),
+    )
+)
+"""By what the node, or the pod's limit, has run out of."""
+
+_UNSCHEDULABLE = tuple(
+    CauseRule(pattern, f"Unschedulable{suffix}", "no node can take the pod: {detail}", help_)
+    for pattern, suffix, help_ in (
+        (
+            r"Insufficient [\w./-]+",
+            ".InsufficientResources",
+            "Lower {resources} in the job's requests, or add a node with more of it.",
+        ),
+        (
+            "taint",
+            ".Taint",
+            "Add a toleration for that taint to the job manifest, or a node without it.",
+        ),
+        (
+            "affinity|selector",
+            ".NodeAffinity",
+            "Check `nodeSelector` and `affinity` of the job manifest: no node has those labels.",
+        ),
+        (
+            "(?i:persistentvolumeclaim)|volume",
+            "",
+            "Check that the volume claim of the job exists, is bound, and is in this zone.",
+        ),
+        ("", "", "The run starts as soon as a node can take it."),
+    )
+)
+
+_PULL_ERRORS = tuple(
+    CauseRule(pattern, "ImagePullError", "{image} cannot be pulled: {detail}", help_, stuck)
+    for pattern, help_, stuck in (
+        (
+            "(?i)toomanyrequests|429|rate limit",
+            "The registry's rate limit is used up: log in to it, or use a mirror.",
+            False,
+        ),
+        (
+            "(?i)denied|unauthorized|authoriz|forbidden",
+            "Check the image's name, and set `imagePullSecrets` if its registry needs a login.",
+            True,
+        ),
+        (
+            "(?i)not found|manifest unknown|notfound",
+            "There is no such image or tag: check that it was pushed and how its name is spelt.",
+            True,
+        ),
+        (
+            "(?i)no match for platform",
+            "The image was built for another processor: build it for the nodes' platform.",
+            True,
+        ),
+        (
+            "(?i)timeout|refused|unavailable|eof|reset",
+            "The registry does not respond at the moment; the cluster keeps trying.",
+            False,
+        ),
+        ("", "Check the image's name, and that the nodes can reach its registry.", True),
+    )
+)
+
+_NO_START_HELP = "Check that `command` is right and that the program it names is in the image."
+_NO_START = (
+    CauseRule(
+        r"exec: (\"?[^\"]+\"?): (.*?)(?:: unknown)?$",
+        "NoStart",
+        "{who} cannot start its command: {1}: {2}",
+        _NO_START_HELP,
+        stuck=True,
+    ),
+    CauseRule(
+        "", "NoStart", "{who} cannot start its command: {detail}", _NO_START_HELP, stuck=True
+    ),
+)
+_NOT_CREATED = (
+    CauseRule(
+        "",
+        "NoContainer",
+        "{who} cannot be created: {detail}",
+        "Check the job's volumes, mounts and security settings.",
+        stuck=True,
+    ),
+)
+_PULL_REASONS = frozenset(("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"))
+_WAITING_REASONS = {
+    "CreateContainerConfigError": (
+        CauseRule(
+            "runAsNonRoot|non-root",
+            "BadConfig",
+            "{who} cannot be set up: {detail}",
+            "Set `runAsUser` in the job manifest, or a numeric `USER` in the image.",
+            stuck=True,
+        ),
+        CauseRule(
+            "",
+            "BadConfig",
+            "{who} cannot be set up: {detail}",
+            "Create what is missing in the namespace of the job, or correct its name in the job.",
+            stuck=True,
+        ),
+    ),
+    "CreateContainerError": _NOT_CREATED,
+    "RunContainerError": _NO_START,
+    "InvalidImageName": (
+        CauseRule(
+            "",
+            "ImageName",
+            "the name of the image is invalid: {detail}",
+            "Write the image as `registry/name:tag` in lower case, without spaces or `https://`.",
+            stuck=True,
+        ),
+    ),
+    "ErrImageNeverPull": (
+        CauseRule(
+            "",
+            "ImagePullError",
+            "the image is not on the node, and must not be pulled: {detail}",
+            "Set `image_pull_policy` to IfNotPresent, or load the image on every node.",
+            stuck=True,
+        ),
+    ),
+    "ImageInspectError": _NOT_CREATED,
+}
+"""By the reason of a waiting container. ContainerCreating and PodInitializing are left out: every
+pod begins with them."""
 
 
 def main_container(pod: Json) -> str:
-    """The name of the container that runs the flow: CONTAINER, else the first."""
+    """The name of the container that runs the flow: MAIN_CONTAINER, else the first one."""
     names = [str(each.get("name", "")) for each in _spec(pod).get("containers") or ()]
     return MAIN_CONTAINER if MAIN_CONTAINER in names or not names else names[0]
 
 
 def pod_cause(pod: Json) -> Cause | None:
-    """Why a pod waits, fails or is about to; None where there is nothing to explain.
+    """Why a pod waits, failed or is about to fail; None where there is nothing to explain.
 
-    `pod` is the pod's JSON as the API gives it.
+    `pod` is the pod's JSON as returned by the API.
     """
     status = pod.get("status") or {}
     phase = status.get("phase")
     if phase == "Succeeded":
         return None
     if phase == "Failed":
-        found = pod_reason(pod) or next(_containers(pod), None)
-        return found or Cause("PodFailed", _sentence("The pod failed", status.get("message")))
+        found = pod_reason(pod) or next(_container_causes(pod), None)
+        return found or Cause("PodFailed", _sentence("the pod failed", status.get("message")))
     if phase == "Unknown":
         return _NODE_LOST
-    return _disruption(status) or _unplaced(pod) or next(_containers(pod), None)
+    return _disruption(status) or _scheduling_cause(pod) or next(_container_causes(pod), None)
 
 
 def pod_reason(pod: Json) -> Cause | None:
@@ -49,116 +242,59 @@ def pod_reason(pod: Json) -> Cause | None:
     reason = str(status.get("reason") or "")
     message = one_line(status.get("message"))
     if reason == "Evicted":
-        return _evicted(message)
-    if reason in ("Preempting", "Preempted"):
-        return _DISRUPTIONS["PreemptionByScheduler"]
-    if reason == "NodeLost":
-        return _NODE_LOST
-    if reason in ("Terminated", "Shutdown", "NodeShutdown"):
-        return Cause("NodeShutdown", "The node of the pod was shut down", help=_AGAIN)
-    if reason == "DeadlineExceeded":
-        return Cause(
-            "DeadlineExceeded",
-            "The pod ran longer than its activeDeadlineSeconds allow",
-            help="Raise `activeDeadlineSeconds` in the job manifest, or make the flow quicker.",
-        )
-    disrupted = _disruption(status)
-    if disrupted is None and reason:
-        text = _sentence(f"The node did not take the pod ({reason})", message)
-        return Cause("Rejected", text, help="The cluster's administrator can say more.")
-    return disrupted
+        return first_match(_EVICTIONS, message, detail=message)
+    if reason in _POD_REASONS:
+        return _POD_REASONS[reason]
+    disruption = _disruption(status)
+    if disruption is None and reason:
+        text = _sentence(f"the node did not take the pod ({reason})", message)
+        return Cause("Rejected", text, "Ask the cluster's administrator.")
+    return disruption
 
 
-_AGAIN = "Such a run can be tried again; `retries` of the flow does not cover it."
-_NODE_LOST = Cause("NodeLost", "The node of the pod does not answer any more", help=_AGAIN)
-_DELETED = Cause("PodDeleted", "The pod was deleted", help=_AGAIN)
-_DISRUPTIONS = {
-    "PreemptionByScheduler": Cause(
-        "Preempted",
-        "The pod had to give way to one of a higher priority",
-        help="Give the pool's jobs a `priorityClassName`, or the cluster more room.",
-    ),
-    "DeletionByTaintManager": Cause(
-        "NodeLost",
-        "The pod was taken off its node, which has a taint that it does not tolerate (as nodes "
-        "get that stop answering)",
-        help=_AGAIN,
-    ),
-    "EvictionByEvictionAPI": Cause(
-        "Evicted",
-        "The pod was evicted, as happens when a node is drained or scaled down",
-        help="`cluster-autoscaler.kubernetes.io/safe-to-evict: 'false'` among the job's "
-        "annotations keeps an autoscaler from it.",
-    ),
-    "DeletionByPodGC": Cause(
-        "NodeLost", "The node of the pod is not part of the cluster any more", help=_AGAIN
-    ),
-    "TerminationByKubelet": Cause(
-        "Evicted",
-        "The pod was ended by its node, which shuts down or lacks a resource",
-        help=_AGAIN,
-    ),
-}
+def unschedulable(message: str) -> Cause | None:
+    """The cause of a pod for which the scheduler has no node, from the scheduler's message."""
+    detail = re.sub(r"^\d+/\d+ nodes are available: ", "", message)
+    detail = re.sub(r"[.,]? ?preemption: .*$", "", detail).rstrip(". ")
+    resources = " and ".join(dict.fromkeys(re.findall(r"Insufficient ([\w./-]+)", detail)))
+    return first_match(_UNSCHEDULABLE, detail, detail=detail, resources=resources)
+
+
+def image_pull(image: str, message: str) -> Cause | None:
+    """The cause of an image that cannot be pulled, from the kubelet's or registry's message."""
+    detail = _registry_message(message)
+    subject = f"the image '{image}'" if image else "the image"
+    return first_match(_PULL_ERRORS, detail, image=subject, detail=detail)
+
+
+def one_line(text: Json) -> str:
+    """A message of the cluster without line breaks and repeated spaces; "" for none."""
+    return " ".join(str(text or "").split())
 
 
 def _disruption(status: Json) -> Cause | None:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            fallback = Cause("Disrupted", _sentence("The pod was ended", condition.get("message")))
+            fallback = Cause("Disrupted", _sentence("the pod was ended", condition.get("message")))
             return _DISRUPTIONS.get(str(condition.get("reason")), fallback)
     return None
 
 
-def _evicted(message: str) -> Cause:
-    """The kubelet evicts for what its node, or the pod's limit, has run out of."""
-    lower = message.lower()
-    if "ephemeral" in lower or "emptydir" in lower or "disk" in lower:
-        way = "Write less to the container's disk, raise `ephemeral-storage`, or mount a volume."
-    elif "memory" in lower:
-        way = "Raise `memory_request` to what the flow needs, so that it gets a node with room."
-    elif "pid" in lower:
-        way = "The node ran out of process ids: start fewer processes at once."
-    else:
-        way = _AGAIN
-    return Cause("Evicted", _sentence("The pod was evicted", message), help=way)
-
-
-def _unplaced(pod: Json) -> Cause | None:
+def _scheduling_cause(pod: Json) -> Cause | None:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") != "PodScheduled" or condition.get("status") != "False":
             continue
         if condition.get("reason") == "SchedulingGated":
-            return Cause("Gated", "The pod is held back by a scheduling gate")
+            return Cause("Gated", "the pod is held back by a scheduling gate")
         if condition.get("reason") == "Unschedulable":
             return unschedulable(one_line(condition.get("message")))
     return None
 
 
-def unschedulable(message: str) -> Cause:
-    """The cause of a pod that the scheduler has no node for; `message` is the scheduler's."""
-    told = re.sub(r"^\d+/\d+ nodes are available: ", "", message)
-    told = re.sub(r"[.,]? ?preemption: .*$", "", told).rstrip(". ")
-    kind = ""
-    if short := re.findall(r"Insufficient ([\w./-]+)", told):
-        kind, names = ".InsufficientResources", " and ".join(dict.fromkeys(short))
-        way = f"Ask for less {names} in the job's requests, or add a node with more of it."
-    elif "taint" in told:
-        kind = ".Taint"
-        way = "Add a toleration for that taint to the job manifest, or a node without it."
-    elif "affinity" in told or "selector" in told:
-        kind = ".NodeAffinity"
-        way = "Look at `nodeSelector` and `affinity` of the job manifest: no node has those labels."
-    elif "persistentvolumeclaim" in told.lower() or "volume" in told:
-        way = "Look at the volume claim that the job mounts: is it there, bound and in this zone?"
-    else:
-        way = "The run starts as soon as a node can take it."
-    return Cause(f"Unschedulable{kind}", _sentence("No node can take the pod", told), help=way)
+def _container_causes(pod: Json) -> Iterator[Cause]:
+    """Causes of a pod's containers: init containers, the main container, then the others.
 
-
-def _containers(pod: Json) -> Iterator[Cause]:
-    """Causes of a pod's containers: init containers, the flow's own, and then the others.
-
-    Of init containers one with `restartPolicy: Always` is a sidecar; its end is its own affair.
+    An init container with `restartPolicy: Always` is a sidecar; its end does not fail the pod.
     """
     status, spec = pod.get("status") or {}, _spec(pod)
     main = main_container(pod)
@@ -172,60 +308,73 @@ def _containers(pod: Json) -> Iterator[Cause]:
         name = each.get("name")
         kind = "sidecar" if name in sidecars else "init container"
         if not (failed and name in sidecars):
-            yield from _container(pod, each, f"The {kind} '{name}'", loops=name in sidecars)
-    own = status.get("containerStatuses") or ()
-    for each in sorted(own, key=lambda each: each.get("name") != main):
+            who = f"the {kind} '{name}'"
+            yield from _container_cause(pod, each, who, restarts_forever=name in sidecars)
+    containers = status.get("containerStatuses") or ()
+    for each in sorted(containers, key=lambda each: each.get("name") != main):
         name = each.get("name")
-        yield from _container(pod, each, "The job" if name == main else f"The container '{name}'")
+        yield from _container_cause(
+            pod, each, "the job" if name == main else f"the container '{name}'"
+        )
 
 
-def _container(pod: Json, status: Json, who: str, *, loops: bool = False) -> Iterator[Cause]:
-    """`loops`: restarted for ever, so that a crash loop before the start never ends."""
+def _container_cause(
+    pod: Json, status: Json, who: str, *, restarts_forever: bool = False
+) -> Iterator[Cause]:
+    """`restarts_forever`: a crash loop before the start of the main container never ends."""
     state = status.get("state") or {}
     if waiting := state.get("waiting"):
-        yield from _waiting(pod, status, waiting, who, loops=loops)
-    elif ended := state.get("terminated"):
-        yield from _terminated(pod, status, ended, who)
+        yield from _waiting_cause(pod, status, waiting, who, restarts_forever=restarts_forever)
+    elif terminated := state.get("terminated"):
+        yield from _terminated_cause(pod, status, terminated, who)
 
 
-def _waiting(pod: Json, status: Json, waiting: Json, who: str, *, loops: bool) -> Iterator[Cause]:
+def _waiting_cause(
+    pod: Json, status: Json, waiting: Json, who: str, *, restarts_forever: bool
+) -> Iterator[Cause]:
     reason = str(waiting.get("reason") or "")
     message = one_line(waiting.get("message"))
-    if reason in _PULLS:
-        yield image_pull(str(status.get("image") or ""), message)
+    cause = None
+    if reason in _PULL_REASONS:
+        cause = image_pull(str(status.get("image") or ""), message)
     elif reason == "CrashLoopBackOff":
         last = (status.get("lastState") or {}).get("terminated") or {}
-        why = next(_terminated(pod, status, last, "It"), None)
-        text = f"{who} ends again and again"
-        yield Cause(
-            reason,
-            f"{text}: {_lower(why.message)}" if why else text,
-            help=why.help if why else "Its log says more.",
-            stuck=loops,
-        )
-    elif explain := _WAITS.get(reason):
-        yield explain(who, message)
+        why = next(_terminated_cause(pod, status, last, "it"), None)
+        text = _sentence(f"{who} keeps crashing", why.message if why else "")
+        help_ = why.help if why else "Its log says more."
+        cause = Cause(reason, text, help_, stuck=restarts_forever)
+    elif rules := _WAITING_REASONS.get(reason):
+        cause = first_match(rules, message, who=who, detail=message)
+    if cause is not None:
+        yield cause
 
 
-def _terminated(pod: Json, status: Json, ended: Json, who: str) -> Iterator[Cause]:
-    reason, code = str(ended.get("reason") or ""), int(ended.get("exitCode") or 0)
+def _terminated_cause(pod: Json, status: Json, terminated: Json, who: str) -> Iterator[Cause]:
+    reason, code = str(terminated.get("reason") or ""), int(terminated.get("exitCode") or 0)
     if reason == "OOMKilled":
-        limit = _memory_limit(pod, str(status.get("name")))
-        of = f" of {limit}" if limit else ""
-        way = "Raise `memory_limit` of the pool or the deployment, or make the flow use less."
-        text = f"{who} was killed because it used more memory than its limit{of}"
-        if not limit:
-            text = f"{who} was killed because its node ran out of memory"
-            way = "Raise `memory_request` to what the flow needs, so that it gets a node with room."
-        yield Cause("OOMKilled", text, help=way)
+        yield _out_of_memory(who, _memory_limit(pod, str(status.get("name"))))
     elif reason in ("StartError", "ContainerCannotRun"):
-        yield no_start(who, one_line(ended.get("message")))
+        message = one_line(terminated.get("message"))
+        if cause := first_match(_NO_START, message, who=who, detail=message):
+            yield cause
     elif reason == "ContainerStatusUnknown":
         deleted = (pod.get("metadata") or {}).get("deletionTimestamp")
         yield _DELETED if deleted else _NODE_LOST
     elif code:
         cause = exit_cause(code)
         yield replace(cause, message=f"{who}{cause.message.removeprefix('it')}")
+
+
+def _out_of_memory(who: str, limit: str) -> Cause:
+    if not limit:
+        return Cause(
+            "OOMKilled", f"{who} was killed because its node ran out of memory", _MORE_MEMORY
+        )
+    return Cause(
+        "OOMKilled",
+        f"{who} was killed because it used more memory than its limit of {limit}",
+        "Raise `memory_limit` of the pool or the deployment, or make the flow use less memory.",
+    )
 
 
 def _memory_limit(pod: Json, container: str) -> str:
@@ -237,29 +386,7 @@ def _memory_limit(pod: Json, container: str) -> str:
     return ""
 
 
-def image_pull(image: str, message: str) -> Cause:
-    """The cause of an image that does not come; `message` is the kubelet's or the registry's."""
-    told = _registry(message)
-    lower = told.lower()
-    stuck = True
-    if "toomanyrequests" in lower or "429" in lower or "rate limit" in lower:
-        way, stuck = "The registry's rate limit is used up: log in to it, or use a mirror.", False
-    elif any(word in lower for word in ("denied", "unauthorized", "authoriz", "forbidden")):
-        way = "Look at the image's name, and at `imagePullSecrets` if its registry wants a login."
-    elif "not found" in lower or "manifest unknown" in lower or "notfound" in lower:
-        way = "There is no such image or tag: was it pushed, and is its name spelt right?"
-    elif "no match for platform" in lower:
-        way = "The image was built for another processor: build it for the nodes' platform."
-    elif any(word in lower for word in ("timeout", "refused", "unavailable", "eof", "reset")):
-        way, stuck = "The registry does not answer at the moment; the cluster keeps trying.", False
-    else:
-        way = "Look at the image's name, and whether the nodes can reach its registry."
-    text = f"The image '{image}' cannot be pulled" if image else "The image cannot be pulled"
-    return Cause("ImagePullError", _sentence(text, told), help=way, stuck=stuck)
-
-
-_PULLS = frozenset(("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"))
-_PREFIX = re.compile(
+_RELAYED = re.compile(
     r"^(?:rpc error: code = \w+ desc = |Back-off pulling image \"[^\"]*\"(?:: |$)|ErrImagePull: |"
     r"Failed to pull image \"[^\"]*\": |failed to (?:pull and unpack image|resolve reference|"
     r"resolve image|copy|authorize|do request)(?: \"[^\"]*\")?: |"
@@ -267,60 +394,11 @@ _PREFIX = re.compile(
 )
 
 
-def _registry(message: str) -> str:
-    """What the registry said, without the names of all that passed it on."""
-    while match := _PREFIX.match(message):
+def _registry_message(message: str) -> str:
+    """The registry's own message, without the prefixes of the components that relayed it."""
+    while match := _RELAYED.match(message):
         message = message[match.end() :]
     return message
-
-
-def no_start(who: str, message: str) -> Cause:
-    """The cause of a container whose process could not be started."""
-    match = re.search(r"exec: (\"?[^\"]+\"?): (.*?)(?:: unknown)?$", message)
-    told = f"{match[1]}: {match[2]}" if match else message
-    return Cause(
-        "NoStart",
-        _sentence(f"{who} cannot start its command", told),
-        help="Is `command` right, and is the program it names in the image?",
-        stuck=True,
-    )
-
-
-def _bad_config(who: str, message: str) -> Cause:
-    way = "Create what is missing in the namespace of the job, or correct its name in the job."
-    if "runAsNonRoot" in message or "non-root" in message:
-        way = "Set `runAsUser` in the job manifest, or a `USER` that is a number in the image."
-    return Cause("BadConfig", _sentence(f"{who} cannot be set up", message), help=way, stuck=True)
-
-
-def _no_create(who: str, message: str) -> Cause:
-    text = _sentence(f"{who} cannot be created", message)
-    way = "Look at the job's volumes, mounts and security settings."
-    return Cause("NoContainer", text, help=way, stuck=True)
-
-
-def _bad_name(_who: str, message: str) -> Cause:
-    text = _sentence("The name of the image makes no sense", message)
-    way = "An image is called `registry/name:tag` in lower case, without a space or `https://`."
-    return Cause("ImageName", text, help=way, stuck=True)
-
-
-def _never_pull(_who: str, message: str) -> Cause:
-    text = _sentence("The image is not on the node, and must not be pulled", message)
-    way = "Set `image_pull_policy` to IfNotPresent, or load the image on every node."
-    return Cause("ImagePullError", text, help=way, stuck=True)
-
-
-_WAITS: dict[str, Callable[[str, str], Cause]] = {
-    "CreateContainerConfigError": _bad_config,
-    "CreateContainerError": _no_create,
-    "RunContainerError": no_start,
-    "InvalidImageName": _bad_name,
-    "ErrImageNeverPull": _never_pull,
-    "ImageInspectError": _no_create,
-}
-"""Reasons of a waiting container that are worth a word. ContainerCreating and PodInitializing are
-not: they are how every pod begins."""
 
 
 def _spec(pod: Json) -> Json:
@@ -328,14 +406,5 @@ def _spec(pod: Json) -> Json:
 
 
 def _sentence(text: str, detail: Json) -> str:
-    told = one_line(detail).rstrip(". ")
-    return f"{text}: {told}" if told else text
-
-
-def one_line(text: Json) -> str:
-    """A message of the cluster without line breaks and superfluous blanks; "" for none."""
-    return " ".join(str(text or "").split())
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    detail = one_line(detail).rstrip(". ")
+    return f"{text}: {detail}" if detail else text

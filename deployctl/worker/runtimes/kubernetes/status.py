@@ -1,9 +1,9 @@
-"""Jobs and pods of the Kubernetes API as small facts, and both together as one `model.Job`.
+"""Jobs and pods of the Kubernetes API, reduced to what decides anything, and merged into a `Job`.
 
-A worker keeps thousands of pods in memory, so only what decides anything is kept of each. The facts
-of a Job and of its pods come in any order and at any time, so `combine` does not depend on either.
-A Job's own conditions decide before its counts and its pods: with a deadline or a failure policy a
-Job fails that has tries left (and whose count of failures says nothing).
+A worker keeps thousands of pods in memory, so only a few fields are kept of each. The status of a
+Job and of its pods arrive in any order and at any time, so `combine` depends on neither. A Job's own
+conditions take precedence over its counts and its pods: with a deadline or a failure policy a Job
+fails that has tries left (and whose count of failures says nothing).
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from deployctl.worker.runtimes.kubernetes.diagnosis import main_container, pod_c
 
 @dataclass(frozen=True, slots=True)
 class PodStatus:
-    """All that is kept of a pod. Times are seconds of the epoch."""
+    """What is kept of a pod. Times are seconds of the epoch."""
 
     name: str
     namespace: str
     uid: str
     attempt: str
     phase: Phase
-    """What its main container does: RUNNING only while that runs."""
+    """State of the main container: RUNNING only while that runs."""
     since: float
-    """When it came into this phase; of a pod that waits: when it got a node, else was made."""
+    """Time of entry into this phase; for a waiting pod, when it was scheduled, else created."""
     cause: Cause | None = None
     restarts: int = 0
-    """How often its main container was started again."""
+    """Number of restarts of the main container."""
     started: float | None = None
-    """When its main container was started first, as far as that is still known."""
-    ending_at: float | None = None
-    """When the time is over that it was given to end."""
+    """First start of the main container, as far as the pod's status still has it."""
+    ends_at: float | None = None
+    """End of the pod's grace period, if it is being deleted."""
     lingers: bool = False
-    """Its main container has ended for good, and another keeps the pod alive."""
+    """The main container has ended for good, and another one keeps the pod alive."""
     container: str = ""
-    """The name of the main container."""
+    """Name of the main container."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """All that is kept of a Job. Times are seconds of the epoch."""
+    """What is kept of a Job. Times are seconds of the epoch."""
 
     name: str
     namespace: str
@@ -62,17 +62,17 @@ class JobStatus:
     since: float = 0.0
     cause: Cause | None = None
     retries: bool = False
-    """A pod of it that fails may be followed by another."""
+    """A failed pod may be followed by another one."""
     started: bool = False
-    """A pod of it has run, even if that pod is not known (any more)."""
+    """A pod of the Job has run, even if that pod is not known (any more)."""
     deleting: bool = False
 
 
 def pod_status(pod: Json) -> PodStatus:
-    """The facts of a pod, from its JSON."""
+    """Reduce the JSON of a pod to its status."""
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
     name = main_container(pod)
-    main = _status_of(status, name)
+    main = _container_status(status, name)
     state = main.get("state") or {}
     phase, lingers = _pod_phase(pod, state)
     ended = state.get("terminated") or (main.get("lastState") or {}).get("terminated") or {}
@@ -88,14 +88,14 @@ def pod_status(pod: Json) -> PodStatus:
         cause=None if phase is Phase.SUCCEEDED else pod_cause(pod),
         restarts=int(main.get("restartCount") or 0),
         started=_time(first.get("startedAt")),
-        ending_at=_time(meta.get("deletionTimestamp")),
+        ends_at=_time(meta.get("deletionTimestamp")),
         lingers=lingers,
         container=name,
     )
 
 
 def job_status(job: Json) -> JobStatus:
-    """The facts of a Job, from its JSON."""
+    """Reduce the JSON of a Job to its status."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
     worker, limits = decode_metadata((meta.get("annotations") or {}).get(METADATA_ANNOTATION))
@@ -120,14 +120,14 @@ def job_status(job: Json) -> JobStatus:
 
 
 def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: str) -> Job:
-    """What a worker knows of a job, from the facts of its Job and of its pods in any order.
+    """Merge the status of a Job and of its pods, in any order, into a `Job`.
 
-    `place` and `pid` are those of `model.Job`. Times are taken as the cluster's clock gives them. A
-    Job that is to fail is FAILED from the moment on at which the last of its pods has to have
-    ended, which may lie ahead.
+    `location` and `pid` are those of `model.Job`. Times are by the cluster's clock. A Job that is
+    going to fail is FAILED from the time at which the grace period of its last pod ends, which may
+    be in the future.
     """
     pods = sorted(pods, key=lambda pod: (pod.since, pod.uid))
-    known = Job(
+    base = Job(
         run=job.run,
         attempt=job.attempt,
         name=job.name,
@@ -141,25 +141,25 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: st
         deleting=job.deleting,
     )
     if job.phase is not None and job.phase.is_over:
-        ends = [pod.ending_at for pod in pods if pod.ending_at and not pod.phase.is_over]
+        ends = [pod.ends_at for pod in pods if pod.ends_at and not pod.phase.is_over]
         cause = _end_cause(job, pods) if job.phase is Phase.FAILED else None
-        return replace(known, phase=job.phase, since=max(job.since, *ends, 0.0), cause=cause)
+        return replace(base, phase=job.phase, since=max(job.since, *ends, 0.0), cause=cause)
     if job.phase is Phase.WAITING:
-        return replace(known, since=job.since, cause=job.cause)
+        return replace(base, since=job.since, cause=job.cause)
     if running := [pod for pod in pods if pod.phase is Phase.RUNNING]:
         started = min(pod.started or pod.since for pod in pods if pod.started or pod in running)
-        return replace(known, phase=Phase.RUNNING, since=started, cause=running[-1].cause)
-    if over := _over(job, pods):
-        return replace(known, phase=over.phase, since=over.since, cause=over.cause)
-    return _waiting(known, pods)
+        return replace(base, phase=Phase.RUNNING, since=started, cause=running[-1].cause)
+    if last := _final_pod(job, pods):
+        return replace(base, phase=last.phase, since=last.since, cause=last.cause)
+    return _waiting(base, pods)
 
 
 def _has_run(pod: PodStatus) -> bool:
     return pod.started is not None or pod.phase in (Phase.RUNNING, Phase.SUCCEEDED)
 
 
-def _over(job: JobStatus, pods: Sequence[PodStatus]) -> PodStatus | None:
-    """The pod with which a Job is over although the Job does not say so yet, if there is one."""
+def _final_pod(job: JobStatus, pods: Sequence[PodStatus]) -> PodStatus | None:
+    """The pod that ends a Job although the Job controller has not said so yet, if there is one."""
     if any(not pod.phase.is_over for pod in pods):
         return None
     for pod in pods:
@@ -168,46 +168,53 @@ def _over(job: JobStatus, pods: Sequence[PodStatus]) -> PodStatus | None:
     return None
 
 
-def _waiting(known: Job, pods: Sequence[PodStatus]) -> Job:
-    """A wait that does not end by itself begins when its pod got a node, any other with the Job
-    or with the end of the try before. Between two tries nothing is stuck, whatever ended the first.
+def _waiting(base: Job, pods: Sequence[PodStatus]) -> Job:
+    """The status of a Job none of whose pods runs.
+
+    A wait that does not end by itself begins when its pod was scheduled, any other with the Job or
+    the end of the previous try. Between two tries nothing is stuck, whatever ended the first one.
     """
     waiting = [pod for pod in pods if pod.phase is Phase.WAITING]
     if not pods:
-        return known
-    told = next((pod for pod in waiting if pod.cause), (waiting or pods)[-1])
-    tried = [pod.since for pod in pods if pod.phase.is_over or pod.started is not None]
-    since = max([known.since, *tried])
-    if told.cause is None or not told.cause.stuck:
-        return replace(known, since=since, cause=told.cause)
-    if told not in waiting:
-        return replace(known, since=since, cause=replace(told.cause, stuck=False))
-    return replace(known, since=max(since, told.since), cause=told.cause)
+        return base
+    pod = next((pod for pod in waiting if pod.cause), (waiting or pods)[-1])
+    tries = [each.since for each in pods if each.phase.is_over or each.started is not None]
+    since = max([base.since, *tries])
+    if pod.cause is None or not pod.cause.stuck:
+        return replace(base, since=since, cause=pod.cause)
+    if pod not in waiting:
+        return replace(base, since=since, cause=replace(pod.cause, stuck=False))
+    return replace(base, since=max(since, pod.since), cause=pod.cause)
 
 
 def _end_cause(job: JobStatus, pods: Sequence[PodStatus]) -> Cause | None:
-    """The pod's own cause where the Job's says only that a pod failed; the last one counts."""
-    told = [pod.cause for pod in pods if pod.cause]
-    if job.cause is None or not told:
-        return job.cause or (told[-1] if told else None)
+    """The cause of the last pod where the Job's own cause says only that a pod failed."""
+    causes = [pod.cause for pod in pods if pod.cause]
+    if job.cause is None or not causes:
+        return job.cause or (causes[-1] if causes else None)
     if job.cause.code in ("BackoffLimitExceeded", "PodFailurePolicy", "JobFailed"):
-        return told[-1]
-    waited = [pod.cause for pod in pods if pod.cause and pod.started is None]
-    if waited:
-        text = f"{job.cause.message}. Until then: {waited[-1].message}"
-        return replace(job.cause, message=text, help=waited[-1].help)
+        return causes[-1]
+    waits = [pod.cause for pod in pods if pod.cause and pod.started is None]
+    if waits:
+        text = f"{job.cause.message}. Until then: {waits[-1].message}"
+        return replace(job.cause, message=text, help=waits[-1].help)
     return job.cause
 
 
+_POD_PHASES = {
+    "Succeeded": Phase.SUCCEEDED,
+    "Failed": Phase.FAILED,
+    "Pending": Phase.WAITING,
+    None: Phase.WAITING,
+}
+"""Phases of a pod that say enough; in any other, the state of the main container decides."""
+
+
 def _pod_phase(pod: Json, main: Json) -> tuple[Phase, bool]:
-    """The phase of a pod, and whether it only lingers."""
+    """The phase of a pod, and whether it lingers (`PodStatus.lingers`)."""
     phase = (pod.get("status") or {}).get("phase")
-    if phase == "Succeeded":
-        return Phase.SUCCEEDED, False
-    if phase == "Failed":
-        return Phase.FAILED, False
-    if phase in ("Pending", None):
-        return Phase.WAITING, False
+    if phase in _POD_PHASES:
+        return _POD_PHASES[phase], False
     if main.get("waiting"):
         return Phase.WAITING, False
     ended = main.get("terminated")
@@ -240,7 +247,7 @@ def _condition_time(status: Json, kind: str) -> float | None:
     return None
 
 
-def _status_of(status: Json, container: str) -> Json:
+def _container_status(status: Json, container: str) -> Json:
     for each in status.get("containerStatuses") or ():
         if each.get("name") == container:
             return each
@@ -271,8 +278,8 @@ def _job_phase(spec: Json, status: Json) -> tuple[Phase | None, float | None, Ca
 
 _SUSPENDED = Cause(
     "Suspended",
-    "The Job is suspended",
-    help="Somebody, or a queue such as Kueue, has to set its `suspend` to false.",
+    "the Job is suspended",
+    "Set its `suspend` to false, unless a queue such as Kueue is going to do that.",
 )
 
 
@@ -282,19 +289,19 @@ def _job_cause(spec: Json, condition: Json) -> Cause:
         seconds = spec.get("activeDeadlineSeconds")
         return Cause(
             reason,
-            f"The Job ran longer than its deadline of {seconds} seconds",
-            help="Raise `activeDeadlineSeconds` in the job manifest, or make the flow quicker.",
+            f"the Job ran longer than its deadline of {seconds} seconds",
+            "Raise `activeDeadlineSeconds` in the job manifest, or make the flow faster.",
         )
     if reason == "BackoffLimitExceeded":
         text = (
-            "The pod of the Job failed" if not spec.get("backoffLimit") else "All its pods failed"
+            "the pod of the Job failed" if not spec.get("backoffLimit") else "all its pods failed"
         )
-        return Cause(reason, text, help="Its log, if there is one, says more.")
+        return Cause(reason, text, "Its log, if there is one, says more.")
     if reason == "PodFailurePolicy":
-        return Cause(reason, f"The Job's failure policy ended it: {message}".rstrip(". :"))
-    return Cause("JobFailed", f"The Job failed: {message or reason}".rstrip(". :"))
+        return Cause(reason, f"the Job's failure policy ended it: {message}".rstrip(". :"))
+    return Cause("JobFailed", f"the Job failed: {message or reason}".rstrip(". :"))
 
 
 def _time(text: Json) -> float | None:
-    """Seconds of the epoch of a time as the API writes it."""
+    """A timestamp of the API as seconds of the epoch."""
     return datetime.fromisoformat(text).timestamp() if text else None

@@ -15,7 +15,7 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
         "Invalid",
         'Job.batch "hello" is invalid: spec.template.spec.containers[0].image: Required value',
         "BadManifest",
-        "The job manifest is not valid: spec.template.spec.containers[0].image: Required value",
+        "the job manifest is not valid: spec.template.spec.containers[0].image: Required value",
     ),
     "several": (
         422,
@@ -45,7 +45,7 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
         "Forbidden",
         f'jobs.batch "hello" is forbidden: {QUOTA}',
         "Quota",
-        "The quota 'small' of the namespace is used up: pods=1 more of pods=4, pods=4 in use",
+        "the quota 'small' of the namespace is used up: pods=1 more of pods=4, pods=4 in use",
     ),
     "a namespace that goes": (
         403,
@@ -60,14 +60,14 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
         "NotFound",
         'namespaces "nope" not found',
         "NoNamespace",
-        "There is no namespace 'nope'",
+        "there is no namespace 'nope'",
     ),
     "a webhook": (
         400,
         "BadRequest",
         'admission webhook "policy.example.com" denied the request: no team label.',
         "Denied",
-        "The admission webhook 'policy.example.com' refused it: no team label",
+        "the admission webhook 'policy.example.com' refused it: no team label",
     ),
     "a policy": (
         422,
@@ -75,7 +75,7 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
         "jobs.batch \"hello\" is forbidden: ValidatingAdmissionPolicy 'team' with binding 'all' "
         "denied request: no team label",
         "Denied",
-        "The admission policy 'team' refused it: no team label",
+        "the admission policy 'team' refused it: no team label",
     ),
     "stale credentials": (401, "Unauthorized", "Unauthorized", "Unauthorized", "credentials"),
     "anything else": (405, "MethodNotAllowed", "odd", "Refused", "405 (MethodNotAllowed): odd"),
@@ -107,7 +107,7 @@ EVENTS: dict[str, tuple[Json, str, str, bool]] = {
     "quota without requests": (
         event("FailedCreate", denied("failed quota: small: must specify limits.cpu for: flow")),
         "Quota",
-        "to say its limits.cpu",
+        "to specify limits.cpu",
         True,
     ),
     "limits of the namespace": (
@@ -134,7 +134,7 @@ EVENTS: dict[str, tuple[Json, str, str, bool]] = {
             denied('error looking up service account a/b: serviceaccount "b" not found'),
         ),
         "NoServiceAccount",
-        "There is no service account 'b'",
+        "there is no service account 'b'",
         True,
     ),
     "a webhook": (
@@ -146,7 +146,7 @@ EVENTS: dict[str, tuple[Json, str, str, bool]] = {
     "another rule": (
         event("FailedCreate", denied("no such thing")),
         "Forbidden",
-        "The cluster forbids it: no such thing",
+        "the cluster forbids it: no such thing",
         False,
     ),
     "no node": (
@@ -164,13 +164,13 @@ EVENTS: dict[str, tuple[Json, str, str, bool]] = {
     "an image": (
         event("Failed", 'Failed to pull image "reg.example/a:1": reg.example/a:1: not found'),
         "ImagePullError",
-        "The image 'reg.example/a:1' cannot be pulled: not found",
+        "the image 'reg.example/a:1' cannot be pulled: not found",
         True,
     ),
     "a network": (
         event("FailedCreatePodSandBox", "plugin not ready."),
         "Network",
-        "The node cannot set up the pod: plugin not ready",
+        "the node cannot set up the pod: plugin not ready",
         False,
     ),
 }

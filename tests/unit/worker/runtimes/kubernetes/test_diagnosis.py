@@ -38,14 +38,14 @@ STUCK = {
     "no access to an image": (
         waiting("ImagePullBackOff", DENIED),
         "ImagePullError",
-        "The image 'reg.example/flow:1' cannot be pulled: pull access denied, repository",
+        "the image 'reg.example/flow:1' cannot be pulled: pull access denied, repository",
         "imagePullSecrets",
     ),
     "an image that is not there": (
         waiting("ErrImagePull", MISSING),
         "ImagePullError",
         "cannot be pulled: not found",
-        "was it pushed",
+        "it was pushed",
     ),
     "an image for another processor": (
         waiting("ErrImagePull", "no match for platform in manifest: not found"),
@@ -62,13 +62,13 @@ STUCK = {
     "an old cluster that does not repeat the reason": (
         waiting("ImagePullBackOff", 'Back-off pulling image "reg.example/flow:1"'),
         "ImagePullError",
-        "The image 'reg.example/flow:1' cannot be pulled",
+        "the image 'reg.example/flow:1' cannot be pulled",
         "",
     ),
     "an image name with capitals": (
         waiting("InvalidImageName", 'couldn\'t parse image name "Reg/Flow": must be lowercase'),
         "ImageName",
-        "makes no sense: couldn't parse",
+        "is invalid: couldn't parse",
         "lower case",
     ),
     "an image that must not be pulled": (
@@ -82,7 +82,7 @@ STUCK = {
     "a missing Secret": (
         waiting("CreateContainerConfigError", 'secret "db" not found'),
         "BadConfig",
-        'The job cannot be set up: secret "db" not found',
+        'the job cannot be set up: secret "db" not found',
         "Create what is missing",
     ),
     "a missing key": (
@@ -131,7 +131,7 @@ WAITS = {
             "preemption: 0/3 nodes are available: 3 No preemption victims found."
         ),
         "Unschedulable.InsufficientResources",
-        "No node can take the pod: 1 node(s) had untolerated taint {x: }, 2 Insufficient cpu",
+        "no node can take the pod: 1 node(s) had untolerated taint {x: }, 2 Insufficient cpu",
     ),
     "a taint": (
         unscheduled("0/1 nodes are available: 1 node(s) had untolerated taint {gpu: }."),
@@ -160,7 +160,7 @@ WAITS = {
     "a crash loop that its Job will end": (
         pod("Running", waiting("CrashLoopBackOff", lastState=ended(1)["state"])),
         "CrashLoopBackOff",
-        "The job ends again and again: it exited with code 1",
+        "the job keeps crashing: it exited with code 1",
     ),
 }
 
@@ -181,8 +181,8 @@ def failed(*containers: Json, reason: str = "", message: str = "", target: str =
 
 KILLED = ended(137, "Error")
 ENDS = {
-    "an exit code": (failed(ended(1)), "ExitCode", "The job exited with code 1"),
-    "a signal": (failed(KILLED), "Killed", "The job was killed by SIGKILL"),
+    "an exit code": (failed(ended(1)), "ExitCode", "the job exited with code 1"),
+    "a signal": (failed(KILLED), "Killed", "the job was killed by SIGKILL"),
     "too much memory": (
         failed(ended(137, "OOMKilled")),
         "OOMKilled",
@@ -191,12 +191,12 @@ ENDS = {
     "a node without memory": (
         failed(ended(137, "OOMKilled", name="proxy")),
         "OOMKilled",
-        "The container 'proxy' was killed because its node ran out of memory",
+        "the container 'proxy' was killed because its node ran out of memory",
     ),
     "its own container before others": (
         failed(ended(2, name="proxy"), ended(3)),
         "ExitCode",
-        "The job exited with code 3",
+        "the job exited with code 3",
     ),
     "a command that is not there": (
         failed(ended(128, "StartError", message=NO_PROGRAM)),
@@ -211,7 +211,7 @@ ENDS = {
             target="TerminationByKubelet",
         ),
         "Evicted",
-        "The pod was evicted: The node was low on resource: memory",
+        "the pod was evicted: The node was low on resource: memory",
     ),
     "a full disk": (
         failed(reason="Evicted", message="Pod ephemeral local storage usage exceeds the limit 1Gi"),
@@ -246,18 +246,18 @@ ENDS = {
         "Rejected",
         "(OutOfcpu): Node didn't have enough resource: cpu",
     ),
-    "a disruption of another kind": (failed(target="ByMoon"), "Disrupted", "The pod was ended"),
+    "a disruption of another kind": (failed(target="ByMoon"), "Disrupted", "the pod was ended"),
     "a container that nobody found when its pod was deleted": (
         pod("Failed", ended(137, "ContainerStatusUnknown"), meta={"deletionTimestamp": LAST}),
         "PodDeleted",
-        "The pod was deleted",
+        "the pod was deleted",
     ),
     "a container that nobody finds": (
         failed(ended(137, "ContainerStatusUnknown")),
         "NodeLost",
-        "does not answer",
+        "does not respond",
     ),
-    "nobody says why": (failed(message="odd"), "PodFailed", "The pod failed: odd"),
+    "nobody says why": (failed(message="odd"), "PodFailed", "the pod failed: odd"),
 }
 
 
@@ -281,14 +281,14 @@ def with_init(state: Json, phase: str, policy: str | None = None) -> Json:
 def test_an_init_container_that_fails_is_named() -> None:
     cause = pod_cause(with_init(ended(7, name="fetch"), "Failed"))
     assert cause is not None
-    assert cause.message == "The init container 'fetch' exited with code 7"
+    assert cause.message == "the init container 'fetch' exited with code 7"
 
 
 def test_a_sidecar_that_fails_before_the_start_holds_it_up_for_ever() -> None:
     state = waiting("CrashLoopBackOff", name="fetch")
     cause = pod_cause(with_init(state, "Pending", "Always"))
     assert cause is not None
-    assert cause.message == "The sidecar 'fetch' ends again and again"
+    assert cause.message == "the sidecar 'fetch' keeps crashing"
     assert cause.stuck
 
 
@@ -301,7 +301,7 @@ def test_how_a_sidecar_ended_explains_no_failure() -> None:
     )
     cause = pod_cause(given)
     assert cause is not None
-    assert cause.message.startswith("The job exited with code 1")
+    assert cause.message.startswith("the job exited with code 1")
 
 
 @pytest.mark.parametrize(
