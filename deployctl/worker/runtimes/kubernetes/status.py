@@ -1,9 +1,9 @@
 """Jobs and pods of the Kubernetes API, reduced to what decides anything, and merged into a `Job`.
 
 A worker keeps thousands of pods in memory, so only a few fields are kept of each. The status of a
-Job and of its pods arrive in any order and at any time, so `combine` depends on neither. A Job's own
-conditions take precedence over its counts and its pods: with a deadline or a failure policy a Job
-fails that has tries left (and whose count of failures says nothing).
+Job and of its pods arrive in any order and at any time, so `combine` depends on neither. Conditions
+of the Job take precedence over its counts and its pods: with a deadline or a failure policy, a Job
+can fail although tries are left (and its count of failures says nothing).
 """
 
 from __future__ import annotations

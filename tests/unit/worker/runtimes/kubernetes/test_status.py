@@ -238,7 +238,7 @@ def test_whether_anything_of_a_job_has_run(
 def test_a_deadline_tells_what_the_pod_was_waiting_for() -> None:
     found = known(job([condition("Failed", "DeadlineExceeded")]), BACK_OFF)
     assert found.cause is not None
-    assert "Until then: The image 'reg.example/flow:1' cannot be pulled" in found.cause.message
+    assert "Until then: the image 'reg.example/flow:1' cannot be pulled" in found.cause.message
 
 
 def test_the_facts_of_a_pod_that_was_started_again() -> None:
