@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from deployctl.cli.console import OutputError, write
 from deployctl.core.json_values import Json
 from deployctl.core.redact import mask_secrets, redact
-from deployctl.worker.event_log import PRINTED, Level
+from deployctl.worker.event_log import EventName, Level
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -107,7 +107,7 @@ def as_line(entry: Entry) -> Text:
         " ",
         _printable(entry.message),
     )
-    if entry.event == PRINTED:
+    if entry.event == EventName.JOB_OUTPUT:
         line.append(f"  {entry.facts.get('job', '')}", "dim")
         return line
     for name, value in entry.facts.items():

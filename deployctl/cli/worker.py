@@ -172,7 +172,7 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
     from deployctl.cli.command import internal_error
     from deployctl.cli.exit import Exit
     from deployctl.core.errors import DeployctlError, Interrupted
-    from deployctl.worker.event_log import Level
+    from deployctl.worker.event_log import EventName, Level
 
     try:
         yield
@@ -182,5 +182,7 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
         if show_traceback:
             raise
         known = error if isinstance(error, DeployctlError) else internal_error(error)
-        journal.emit(Level.ERROR, "worker.failed", known.message, code=known.code, help=known.help)
+        journal.emit(
+            Level.ERROR, EventName.WORKER_FAILED, known.message, code=known.code, help=known.help
+        )
         raise Exit(known.exit_code) from None

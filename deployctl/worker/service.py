@@ -22,7 +22,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
 from deployctl.worker.control.reconciler import TICK, Reconciler
 from deployctl.worker.control.state_store import StateStore
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.model import Job, Leadership, Runtime
 from deployctl.worker.server import pool as pools
@@ -89,7 +89,7 @@ class Service:
         interrupted = self.stop.interrupted()
         self.stop.cancel()
         text = "stopping: no more runs are claimed, and what is under way is finished"
-        self.event_log.emit(Level.INFO, "worker.stopping", text)
+        self.event_log.emit(Level.INFO, EventName.WORKER_STOPPING, text)
         end = time.monotonic() + SHUTDOWN_GRACE
         while not self.reconciler.is_idle and time.monotonic() < end:
             time.sleep(0.05)
@@ -163,7 +163,10 @@ class Service:
                 self.monitor.well(part)
         if problems != self._problems:
             for problem in problems.values() or ("runs come again",):
-                self.event_log.emit(Level.WARNING if problems else Level.INFO, "pool", problem)
+                if problems:
+                    self.event_log.emit(Level.WARNING, EventName.POOL_NOT_READY, problem)
+                else:
+                    self.event_log.emit(Level.INFO, EventName.POOL_READY, problem)
         self._problems = problems
 
     def _until_poll(self) -> float:
@@ -221,15 +224,18 @@ class Service:
             self.monitor.fault(name, error.message)
             self.event_log.emit(
                 Level.WARNING,
-                f"{name}.failed",
+                EventName.LOOP_FAILED,
                 error.message,
                 help=error.help,
+                loop=name,
                 error=type(error).__name__,
             )
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             self.monitor.fault(name, reason)
-            self.event_log.emit(Level.ERROR, f"{name}.failed", reason, error=type(error).__name__)
+            self.event_log.emit(
+                Level.ERROR, EventName.LOOP_FAILED, reason, loop=name, error=type(error).__name__
+            )
         else:
             self.monitor.well(name)
 

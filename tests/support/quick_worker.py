@@ -18,8 +18,8 @@ from deployctl.jobs import job_spec
 from deployctl.worker import service
 from deployctl.worker.control import decide, executor, outcomes
 from deployctl.worker.health import health_state, http_server
-from deployctl.worker.runtimes.kubernetes import informer, runtime
-from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
+from deployctl.worker.runtimes.kubernetes import runtime
+from deployctl.worker.timings import Timings
 from tests.support.fast_timings import FastTimings
 
 
@@ -31,14 +31,17 @@ def shorten(graces: FastTimings) -> None:
     decide.CANCEL_GRACE = graces.cancel_grace
     outcomes.SILENT_AFTER = 1.0
     executor.LONGEST_WAIT = 2.0
-    informer.MAX_RETRY_INTERVAL = 1.0
     service.SHUTDOWN_GRACE = graces.patience
     vars(http_server).update(
         liveness_failure=partial(health_state.liveness_failure, patience=graces.frozen_after)
     )
     vars(runtime).update(
-        LeaseLeadership=partial(LeaseLeadership, duration=graces.lease),
-        KubernetesRuntime=partial(runtime.KubernetesRuntime, silence=graces.silence),
+        KubernetesRuntime=partial(
+            runtime.KubernetesRuntime,
+            timings=Timings(
+                watch_idle_timeout=graces.silence, watch_retry_max=1.0, lease_duration=graces.lease
+            ),
+        ),
     )
 
 

@@ -30,7 +30,7 @@ from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.environment import inherited_settings
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import HANDS, Reconciler
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.http_server import HealthServer
 from deployctl.worker.health.metrics import CountingEventLog, Metrics
@@ -106,7 +106,7 @@ def run_worker(
         facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
         text = f"worker '{options.name}' takes runs of work pool '{options.pool}'"
         facts |= {"pool": options.pool, "worker": options.name}
-        event_log.emit(Level.INFO, "worker.started", text, **facts)
+        event_log.emit(Level.INFO, EventName.WORKER_STARTED, text, **facts)
         describer = _describer(options, around, ground, session)
         reconciler = _reconciler(
             options, around, ground, event_log, session, describer, metrics, now, stop
@@ -127,7 +127,7 @@ def run_worker(
             halt=halt,
         ).run()
         text = "the worker has stopped; jobs that run go on"
-        event_log.emit(Level.INFO, "worker.stopped", text, worker=options.name)
+        event_log.emit(Level.INFO, EventName.WORKER_STOPPED, text, worker=options.name)
 
 
 def _describer(
@@ -215,7 +215,11 @@ def _patiently(
         except (ApiError, RuntimeUnavailable) as error:
             monitor.fault("start", error.message)
             event_log.emit(
-                Level.ERROR, "worker.waits", error.message, help=error.help, wait=round(wait, 1)
+                Level.ERROR,
+                EventName.WORKER_START_FAILED,
+                error.message,
+                help=error.help,
+                wait=round(wait, 1),
             )
         else:
             monitor.ended("start")

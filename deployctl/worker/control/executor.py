@@ -7,7 +7,7 @@ An error belongs to its run alone: the run is left alone for a while and then de
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.control import decide
 from deployctl.worker.control.outcomes import VANISHED, Outcome, not_started
 from deployctl.worker.control.state_store import StateStore
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Job, Run, Runtime, RuntimeUnavailable, RuntimeUpdate, StartFailed
 from deployctl.worker.server.claims import (
     Answer,
@@ -46,6 +46,19 @@ meanwhile, and it may crash or be cancelled."""
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds for which a run is left alone after a failure; they double with every further one."""
+
+
+_FAILURE_EVENTS: Mapping[type[decide.Action], EventName] = {
+    decide.Claim: EventName.RUN_CLAIM_FAILED,
+    decide.Start: EventName.RUN_START_FAILED,
+    decide.ResolveClaim: EventName.RUN_RESOLVE_FAILED,
+    decide.FinishSetup: EventName.RUN_SETUP_FAILED,
+    decide.DeleteJob: EventName.RUN_DELETE_FAILED,
+    decide.ConfirmMissing: EventName.RUN_CHECK_FAILED,
+    decide.CleanUpStart: EventName.RUN_CLEANUP_FAILED,
+    decide.Report: EventName.RUN_REPORT_FAILED,
+}
+_STATE_EVENTS = {"CRASHED": EventName.RUN_CRASHED, "CANCELLED": EventName.RUN_CANCELLED}
 
 
 class JobSpecSource(Protocol):
@@ -116,7 +129,7 @@ class ActionExecutor:
         defect = "" if isinstance(error, DeployctlError) else kind
         self.event_log.emit(
             Level.ERROR if defect else Level.WARNING,
-            f"run.{type(action).__name__.lower()}-failed",
+            _FAILURE_EVENTS[type(action)],
             f"{defect}: {error}" if defect else str(error),
             run=run_id,
             name=run.name if run else None,
@@ -137,10 +150,12 @@ class ActionExecutor:
             if self._was_over(claimed):
                 self.emit(lambda table: table.withdraw(run.id))
                 return
-            self._say("run.claimed", f"claimed '{run.name}'", run)
+            self._say(EventName.RUN_CLAIMED, f"claimed '{run.name}'", run)
             self.emit(lambda table: table.claimed(claimed))
         else:
-            self._say("run.not-claimed", f"'{run.name}' is not ours: {verdict.reason}", run)
+            self._say(
+                EventName.RUN_CLAIM_REJECTED, f"'{run.name}' is not ours: {verdict.reason}", run
+            )
             self.emit(lambda table: table.withdraw(run.id))
 
     def _was_over(self, run: Run) -> bool:
@@ -149,7 +164,7 @@ class ActionExecutor:
         if end is None:
             return False
         self._hold(hand_back(run, end, str(uuid.uuid4())))
-        self._say("run.handed-back", f"'{run.name}' had ended before it was claimed", run)
+        self._say(EventName.RUN_HANDED_BACK, f"'{run.name}' had ended before it was claimed", run)
         return True
 
     def _may_be_claimed(self, run: Run) -> bool:
@@ -200,7 +215,9 @@ class ActionExecutor:
         return self.runtime.find(run.attempt, pid=run.pid)
 
     def _tell_submitted(self, run: Run, job: Job) -> None:
-        self._say("run.submitted", f"'{run.name}' has the job '{job.name}'", run, job=job.name)
+        self._say(
+            EventName.RUN_SUBMITTED, f"'{run.name}' has the job '{job.name}'", run, job=job.name
+        )
         self.chronicle.submitted(run, job)
 
     def _tell_place(self, run: Run, job: Job, failures: int) -> None:
@@ -232,7 +249,7 @@ class ActionExecutor:
             self._send_log(run, job)
         self.runtime.stop(job)
         text = f"deleting job '{job.name}'"
-        self.event_log.emit(Level.INFO, "job.removed", text, run=job.run, job=job.name)
+        self.event_log.emit(Level.INFO, EventName.JOB_DELETED, text, run=job.run, job=job.name)
         self.emit(lambda table: table.removed(job, final_state))
 
     def _abandon(self, run: Run) -> None:
@@ -257,7 +274,7 @@ class ActionExecutor:
             self.chronicle.say(run, level, proposal.message)
             self.event_log.emit(
                 level,
-                f"run.{proposal.type.lower()}",
+                _STATE_EVENTS[proposal.type],
                 proposal.message,
                 run=run.id,
                 name=run.name,
@@ -297,7 +314,7 @@ class ActionExecutor:
         kept = (run.type, run.attempt, run.foreign)
         return (now.type, now.attempt, now.foreign) == kept
 
-    def _say(self, event: str, message: str, run: Run, **facts: Json) -> None:
+    def _say(self, event: EventName, message: str, run: Run, **facts: Json) -> None:
         self.event_log.emit(Level.INFO, event, message, run=run.id, name=run.name, **facts)
 
     def _hold(self, talk: ApiCall[T]) -> T:

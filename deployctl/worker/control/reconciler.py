@@ -19,7 +19,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.decide import Action, DeleteJob, decide
 from deployctl.worker.control.executor import ActionExecutor, Message
 from deployctl.worker.control.state_store import StateStore
-from deployctl.worker.event_log import PRINTED, EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.metrics import Metrics, Sample
 from deployctl.worker.model import (
     Cause,
@@ -48,6 +48,13 @@ _WORDS = {
     Phase.RUNNING: "runs",
     Phase.SUCCEEDED: "has ended well",
     Phase.FAILED: "has failed",
+}
+
+_PHASE_EVENTS = {
+    Phase.WAITING: EventName.JOB_WAITING,
+    Phase.RUNNING: EventName.JOB_RUNNING,
+    Phase.SUCCEEDED: EventName.JOB_SUCCEEDED,
+    Phase.FAILED: EventName.JOB_FAILED,
 }
 
 
@@ -84,7 +91,7 @@ class Reconciler:
             return
         job = self.table.jobs.get(message.attempt)
         facts = {"run": job.run, "job": job.name} if job else {}
-        self.event_log.emit(Level.INFO, PRINTED, message.line, **facts)
+        self.event_log.emit(Level.INFO, EventName.JOB_OUTPUT, message.line, **facts)
 
     def step(self, watches: Sequence[WatchStatus]) -> None:
         """Hears what there is to hear, for a second at most, and does what follows.
@@ -170,7 +177,7 @@ class Reconciler:
             text = f"job '{job.name}' {_WORDS[job.phase]}"
             self.event_log.emit(
                 Level.INFO,
-                f"job.{job.phase}",
+                _PHASE_EVENTS[job.phase],
                 text,
                 run=job.run,
                 job=job.name,
@@ -193,7 +200,12 @@ class Reconciler:
         self._explained = {a: code for a, code in self._explained.items() if a in there}
         self._explained[job.attempt] = cause.code
         self.event_log.emit(
-            Level.WARNING, "job.waits", cause.message, run=run.id, job=job.name, cause=cause.code
+            Level.WARNING,
+            EventName.JOB_START_DELAYED,
+            cause.message,
+            run=run.id,
+            job=job.name,
+            cause=cause.code,
         )
         self._pool.submit(self.chronicle.waits, run, cause)
 

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from deployctl.core.json_values import Json
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import (
     HealthMonitor,
     HealthState,
@@ -143,7 +143,7 @@ class CountingEventLog:
         self._event_log = event_log
         self._metrics = metrics
 
-    def emit(self, level: Level, event: str, message: str, **facts: Json) -> None:
+    def emit(self, level: Level, event: EventName, message: str, **facts: Json) -> None:
         """Something happened; `cause` and `error` are the facts that are counted by."""
         subject, _, what = event.partition(".")
         if subject == "run":

@@ -15,7 +15,7 @@ from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.errors import ApiError, DeployctlError, ServerError, Unreachable
 from deployctl.core.json_values import Json
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.server import events, run_fields
 from deployctl.worker.server.flow_logs import FlowLogs
@@ -53,7 +53,9 @@ class RunReporter:
         self.flush()
         if self.logs.lost:
             self.event_log.emit(
-                Level.WARNING, "logs.lost", f"{self.logs.lost} lines did not reach the server"
+                Level.WARNING,
+                EventName.LOGS_DROPPED,
+                f"{self.logs.lost} lines did not reach the server",
             )
 
     def say(self, run: Run, level: Level, text: str) -> None:
@@ -133,4 +135,4 @@ class RunReporter:
 
     def _note(self, error: DeployctlError | None) -> None:
         if isinstance(error, ApiError):
-            self.event_log.emit(Level.DEBUG, "server.not-told", str(error))
+            self.event_log.emit(Level.DEBUG, EventName.REPORT_FAILED, str(error))

@@ -232,7 +232,7 @@ class TestSecrets:
             job = own.start(described(namespace))
             own.finish_setup(job)
 
-        assert notes.warnings == ["secrets.no-patch"]
+        assert notes.warnings == ["secrets.patch_forbidden"]
 
     def test_without_the_right_values_stand_in_the_manifest_and_one_warning_says_so(
         self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
@@ -244,7 +244,7 @@ class TestSecrets:
                 own.start(described(namespace, attempt))
 
         assert all(API_KEY in str(job) for job in jobs(control_plane, namespace))
-        assert notes.warnings.count("secrets.no-create") == 1
+        assert notes.warnings.count("secrets.create_forbidden") == 1
         assert API_KEY not in str(notes.told)
 
     def test_without_the_right_values_that_are_to_be_secret_are_not_shown(
@@ -348,7 +348,7 @@ class TestOwner:
             runtime(other, namespace) as two,
         ):
             assert one.owner == two.owner
-        assert notes.warnings == ["cluster.unnamed"]
+        assert notes.warnings == ["cluster.uid_unavailable"]
 
     def test_it_has_the_name_that_the_settings_give_it(
         self, namespace: str, proxy: KubeProxy

@@ -18,6 +18,7 @@ from deployctl.worker.model import (
 from deployctl.worker.runtimes.kubernetes import informer_manager
 from deployctl.worker.runtimes.kubernetes.rbac import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+from deployctl.worker.timings import Timings
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
@@ -110,7 +111,9 @@ class TestNoWatchDiesInSilence:
         self, proxy: KubeProxy, kubelet: Kubelet, namespace: str
     ) -> None:
         with (
-            runtime(proxy.kubeconfig, namespace, silence=SILENCE) as own,
+            runtime(
+                proxy.kubeconfig, namespace, timings=Timings(watch_idle_timeout=SILENCE)
+            ) as own,
             watching(own) as heard,
         ):
             for path in WATCHES:
@@ -198,7 +201,7 @@ def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
             heard.job(Phase.RUNNING)
             fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
             assert {watch.location for watch in own.watch_statuses()} == {namespace, second}
-        assert notes.warnings.count("watch.narrow") == 1
+        assert notes.warnings.count("watch.narrowed") == 1
 
 
 def test_the_namespaces_of_the_settings_are_watched_and_no_others(

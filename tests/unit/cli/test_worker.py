@@ -13,7 +13,7 @@ from deployctl.app.worker.startup import WorkerContext
 from deployctl.cli import main
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, SettingsError
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.runtimes import RuntimeKind
 from deployctl.worker.settings import WorkOptions
 
@@ -192,12 +192,14 @@ def test_the_journal_has_the_level_of_the_settings(
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
 
     def talk(journal: EventLog) -> None:
-        journal.emit(Level.INFO, "quiet", "")
-        journal.emit(Level.WARNING, "loud", "")
+        journal.emit(Level.INFO, EventName.WORKER_STARTED, "")
+        journal.emit(Level.WARNING, EventName.WORKER_STOPPING, "")
 
     work.then = talk
     run("-p", "p", "--log-format", "json")
-    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == [
+        "worker.stopping"
+    ]
 
 
 def test_runtimes_are_called_as_the_types_of_pools() -> None:

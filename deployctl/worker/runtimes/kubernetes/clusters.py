@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.json_values import Json, canonical_json
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Job, RuntimeUnavailable
 
 Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
@@ -132,7 +132,7 @@ class Clusters:
         uid = _short_hash(kube.identity())
         self._event_log.emit(
             Level.WARNING,
-            "cluster.unnamed",
+            EventName.CLUSTER_UID_UNAVAILABLE,
             "the worker may not get the namespace kube-system, so it knows its cluster by the "
             "certificate of its authority; PREFECT_KUBERNETES_CLUSTER_UID gives it a name",
             cluster=uid,

@@ -23,7 +23,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.jobs.job_labels import ATTEMPT
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Cause, Emit, RuntimeUpdate, WatchStatus
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster
 from deployctl.worker.runtimes.kubernetes.job_store import ALL_NAMESPACES, JobStore, WatchedKind
@@ -33,15 +33,9 @@ from deployctl.worker.runtimes.kubernetes.status import (
     job_status,
     pod_status,
 )
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 T = TypeVar("T")
-
-WATCH_IDLE_TIMEOUT = 90.0
-"""Seconds without a word after which a watch is opened anew. The API server sends a bookmark about
-every minute, so a connection that is silent for longer is dead, or its cluster idle."""
-
-MAX_RETRY_INTERVAL = 30.0
-"""Seconds between two tries of a watch that fails, at most."""
 
 _CALM = 5.0
 """Seconds after which a watch that ended counts as one that had worked."""
@@ -75,7 +69,7 @@ class Reflector:
         listed: Callable[[WatchedKind, str, list[Any], float], None],
         changed: Callable[[WatchedKind, str, Any, Json], None],
         clock: Callable[[], float],
-        silence: float = WATCH_IDLE_TIMEOUT,
+        timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """`listed` takes the facts of all objects and when they were asked for, by
         `time.monotonic`; `changed` an event's type, facts and object."""
@@ -90,14 +84,14 @@ class Reflector:
         self._listed = listed
         self._changed = changed
         self._clock = clock
-        self._silence = silence
+        self._timings = timings
         self._version = ""
         self._stream: Stream | None = None
         self._over = False
 
     def run(self, stop: CancellationToken) -> None:
         """Hears until it is cut or a stop is asked for, whatever it hears."""
-        waits = _patience()
+        waits = _patience(self._timings.watch_retry_max)
         while not (stop.is_cancelled or self._over):
             began = self._clock()
             try:
@@ -108,7 +102,7 @@ class Reflector:
                 self._version = ""
                 self.problem = f"{type(error).__name__}: {error}"
             if self.last_contact >= began and self._clock() - began > _CALM:
-                waits = _patience()
+                waits = _patience(self._timings.watch_retry_max)
             stop.wait(next(waits))
 
     def hear(self) -> None:
@@ -120,7 +114,9 @@ class Reflector:
             if not self._version:
                 self._list()
             path = resource_path(self.kind, self.scope)
-            with self._kube.watch(path, self._selector, self._version, self._silence) as stream:
+            with self._kube.watch(
+                path, self._selector, self._version, self._timings.watch_idle_timeout
+            ) as stream:
                 self._stream = stream
                 self._note()
                 if self._over:
@@ -173,7 +169,7 @@ class Informer:
         event_log: EventLog,
         clock: Callable[[], float],
         only: Iterable[str] = (),
-        silence: float = WATCH_IDLE_TIMEOUT,
+        timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """`only`: the namespaces to look into at first; none means everywhere."""
         self.cluster = cluster
@@ -183,7 +179,7 @@ class Informer:
         self._pod_heard = pod_heard
         self._event_log = event_log
         self._clock = clock
-        self._silence = silence
+        self._timings = timings
         self._lock = threading.Lock()
         self._feeds: list[Reflector] = []
         self._threads: dict[Reflector, threading.Thread] = {}
@@ -288,7 +284,7 @@ class Informer:
             listed=self._listed,
             changed=self._changed,
             clock=self._clock,
-            silence=self._silence,
+            timings=self._timings,
         )
 
     def _go_narrow(self) -> None:
@@ -302,7 +298,7 @@ class Informer:
             names = ", ".join(sorted(self.picture.namespaces))
         self._event_log.emit(
             Level.WARNING,
-            "watch.narrow",
+            EventName.WATCH_NARROWED,
             f"the worker may not list jobs and pods in all namespaces, so it looks into {names}, "
             "and wherever it creates jobs",
         )
@@ -315,8 +311,8 @@ def _thread(feed: Reflector, stop: CancellationToken) -> threading.Thread:
     return thread
 
 
-def _patience() -> Iterator[float]:
+def _patience(longest: float) -> Iterator[float]:
     """Seconds to wait before the next try, the one after that, and so on without end."""
     draw = random.Random()
-    waits = Backoff(tries=9, first=0.2, longest=MAX_RETRY_INTERVAL).waits(draw)
-    return chain(waits, repeat(MAX_RETRY_INTERVAL))
+    waits = Backoff(tries=9, first=0.2, longest=longest).waits(draw)
+    return chain(waits, repeat(longest))

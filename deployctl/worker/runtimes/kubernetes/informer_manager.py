@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from deployctl.clients.kubernetes import KubeApiError, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Emit, EventObserved, Job, WatchStatus
 from deployctl.worker.runtimes.kubernetes.api_errors import events_cause
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters
@@ -20,6 +20,7 @@ from deployctl.worker.runtimes.kubernetes.informer import Informer
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
 from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus
+from deployctl.worker.timings import Timings
 
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
@@ -45,7 +46,7 @@ class InformerManager:
         event_log: EventLog,
         *,
         clock: Callable[[], float],
-        silence: float,
+        timings: Timings,
         only: tuple[str, ...],
         pod_events: bool,
     ) -> None:
@@ -54,7 +55,7 @@ class InformerManager:
         self._selector = selector
         self._event_log = event_log
         self._clock = clock
-        self._silence = silence
+        self._timings = timings
         self._only = only
         self._pod_events = pod_events
         self._lock = threading.Lock()
@@ -139,7 +140,7 @@ class InformerManager:
             event_log=self._event_log,
             clock=self._clock,
             only=() if cluster.key else self._only,
-            silence=self._silence,
+            timings=self._timings,
         )
 
     @staticmethod
@@ -176,7 +177,7 @@ class InformerManager:
         self._blind.add(cluster.key)
         self._event_log.emit(
             Level.INFO,
-            "events.forbidden",
+            EventName.EVENTS_FORBIDDEN,
             "the worker may not list events, so it cannot say why a job gets no pod",
         )
 

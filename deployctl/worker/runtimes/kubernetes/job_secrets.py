@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy
-from deployctl.worker.event_log import EventLog, Level
+from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.settings import KubernetesSettings
 
 
@@ -124,11 +124,17 @@ class JobSecrets:
         }
         self.event_log.emit(
             Level.WARNING,
-            f"secrets.no-{verb}",
+            _FORBIDDEN_EVENTS[verb],
             f"the worker may not {verb} secrets in namespace '{namespace}', {lost[verb]}; give its "
             f"Role the verb '{verb}' on secrets",
             namespace=namespace,
         )
+
+
+_FORBIDDEN_EVENTS = {
+    "create": EventName.SECRETS_CREATE_FORBIDDEN,
+    "patch": EventName.SECRETS_PATCH_FORBIDDEN,
+}
 
 
 def _is_right_missing(error: KubeApiError) -> bool:

@@ -18,10 +18,8 @@ from datetime import UTC, datetime
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
-from deployctl.worker.event_log import EventLog, Level
-
-DURATION = 15.0
-"""Seconds without a renewal after which another takes over."""
+from deployctl.worker.event_log import EventLog, EventName, Level
+from deployctl.worker.timings import DEFAULT_TIMINGS
 
 _RENEWALS = 3
 """Times that a holder renews, or another looks, within the duration."""
@@ -39,7 +37,7 @@ class LeaseLeadership:
     identity: str
     event_log: EventLog
     clock: Callable[[], float] = time.monotonic
-    duration: float = DURATION
+    duration: float = DEFAULT_TIMINGS.lease_duration
     _until: float = -math.inf
     _seen: Json = None
     _seen_at: float = 0.0
@@ -141,13 +139,13 @@ class LeaseLeadership:
             self._warned = True
             self.event_log.emit(
                 Level.WARNING,
-                "lease.forbidden",
+                EventName.LEASE_FORBIDDEN,
                 f"the worker may not use leases in namespace '{self.kube.namespace}', so every "
                 "replica observes all jobs; give its Role the verbs 'get', 'create' and 'update' "
                 "on leases",
             )
         if self.is_leader != self._led:
             self._led = self.is_leader
-            event = "lease.taken" if self._led else "lease.lost"
+            event = EventName.LEASE_ACQUIRED if self._led else EventName.LEASE_LOST
             text = f"this worker {'observes' if self._led else 'no longer observes'} all jobs"
             self.event_log.emit(Level.INFO, event, text, lease=self.name, holder=self.identity)

@@ -31,7 +31,7 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
-from deployctl.worker.runtimes.kubernetes.informer import WATCH_IDLE_TIMEOUT, resource_path
+from deployctl.worker.runtimes.kubernetes.informer import resource_path
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries, create_job
 from deployctl.worker.runtimes.kubernetes.job_secrets import JobSecrets
@@ -40,6 +40,7 @@ from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.pod_logs import last_lines
 from deployctl.worker.runtimes.kubernetes.status import combine, job_status
 from deployctl.worker.settings import KubernetesSettings
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 T = TypeVar("T")
 
@@ -57,13 +58,12 @@ class KubernetesRuntime:
         major: int,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], object] = time.sleep,
-        silence: float = WATCH_IDLE_TIMEOUT,
+        timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """Asks the cluster who it is.
 
         `major` is that of the Prefect server; `clock` gives seconds of the epoch by the server;
-        `sleep` waits between tries; `silence` is after how many seconds without a word a watch is
-        opened anew.
+        `sleep` waits between tries.
 
         Raises NotNow when the cluster cannot be asked, and ClusterConfigError where there is none.
         """
@@ -75,13 +75,14 @@ class KubernetesRuntime:
         self._event_log = event_log
         self._settings = settings
         self._sleep = sleep
+        self._lease_duration = timings.lease_duration
         self._secrets = JobSecrets(settings, event_log)
         self._observer = InformerManager(
             self._clusters,
             f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}",
             event_log,
             clock=clock,
-            silence=silence,
+            timings=timings,
             only=settings.namespaces,
             pod_events=settings.replicate_pod_events and major >= 3,
         )
@@ -89,7 +90,13 @@ class KubernetesRuntime:
     def leadership(self, identity: str) -> Leadership:
         """The campaign of this process among all workers with the same owner."""
         name = f"deployctl-{self._pool}"
-        return LeaseLeadership(self._clusters.own.kube, name, identity, self._event_log)
+        return LeaseLeadership(
+            self._clusters.own.kube,
+            name,
+            identity,
+            self._event_log,
+            duration=self._lease_duration,
+        )
 
     def start(self, spec: JobSpec) -> Job:
         """Creates the job, or gives the one of this attempt that is there already.

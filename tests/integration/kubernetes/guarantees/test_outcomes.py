@@ -41,7 +41,7 @@ class TestCrashDetectionFromConditions:
             pod = bench.begin(run)
             worker.await_told("job.running", run=run)
             bench.kubelet.failed(pod)
-            worker.await_told("job.waits", run=run)
+            worker.await_told("job.start_delayed", run=run)
             assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING"]
             job = f"/apis/batch/v1/namespaces/{bench.namespace}/jobs/{bench.await_job(run)}"
             bench.kube.request("PATCH", job, {"spec": {"activeDeadlineSeconds": 1}})

@@ -54,7 +54,7 @@ class TestPendingIsBoundedAndExplained:
         with bench.worker() as worker:
             pod = bench.await_pod(no_room)
             bench.kubelet.unschedulable(pod, NO_ROOM)
-            worker.await_told("job.waits", run=no_room)
+            worker.await_told("job.start_delayed", run=no_room)
             no_image = bench.run(job_variables=UNCHOSEN)
             bench.kubelet.waiting(bench.await_pod(no_image), NO_IMAGE)
             bench.await_no_job(no_image)

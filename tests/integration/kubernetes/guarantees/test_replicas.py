@@ -25,7 +25,7 @@ def pod_events(bench: WorkerHarness) -> list[str]:
 
 def leaders(workers: list[WorkerProcess]) -> list[WorkerProcess]:
     """Those that have led at some time."""
-    return [worker for worker in workers if worker.told("lease.taken")]
+    return [worker for worker in workers if worker.told("lease.acquired")]
 
 
 def crashed_by(workers: list[WorkerProcess], run: str) -> list[WorkerProcess]:

@@ -37,7 +37,7 @@ CLUSTER_ROLE: Rules = [
 ]
 """What Prefect's guide asks for: the Role where jobs are made, the ClusterRole to observe them."""
 
-LOST = ["cluster.unnamed", "lease.forbidden", "secrets.no-create"]
+LOST = ["cluster.uid_unavailable", "lease.forbidden", "secrets.create_forbidden"]
 
 
 def warnings(worker: WorkerProcess) -> list[str]:
@@ -49,7 +49,7 @@ def warnings(worker: WorkerProcess) -> list[str]:
 
 @pytest.mark.parametrize(
     ("role", "cluster_role", "lost"),
-    [(CHARTS_ROLE, (), [*LOST, "watch.narrow"]), (BASE_ROLE, CLUSTER_ROLE, LOST)],
+    [(CHARTS_ROLE, (), [*LOST, "watch.narrowed"]), (BASE_ROLE, CLUSTER_ROLE, LOST)],
     ids=["the chart's Role", "the guide's ClusterRole"],
 )
 def test_runs_are_run_and_observed(

@@ -82,7 +82,7 @@ class TestFastCleanStop:
         bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
         run = bench.run()
         with bench.worker() as worker:
-            worker.await_told("run.start-failed", run=run)
+            worker.await_told("run.start_failed", run=run)
             assert worker.stop() == 0
         assert bench.types(run) == ["SCHEDULED", "PENDING"]
         bench.kube_proxy.clear()

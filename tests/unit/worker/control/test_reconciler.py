@@ -93,7 +93,7 @@ def hears(reconciler: Reconciler, news: JobChanged) -> None:
 def test_a_cause_is_told_once_for_as_long_as_it_lasts(reconciler: Reconciler, notes: Notes) -> None:
     for cause in (FULL, FULL, PULL, PULL):
         hears(reconciler, waiting("one", cause))
-    told = [message for _, event, message in notes.told if event == "job.waits"]
+    told = [message for _, event, message in notes.told if event == "job.start_delayed"]
     assert told == [FULL.message, PULL.message]
 
 
@@ -109,7 +109,7 @@ def test_what_jobs_print_is_told_at_once_so_that_no_flood_of_it_holds_up_the_wor
     reconciler: Reconciler, notes: Notes
 ) -> None:
     reconciler.emit(LinePrinted("claim-one", "hello"))
-    assert notes.told == [(Level.INFO, "job.printed", "hello")]
+    assert notes.told == [(Level.INFO, "job.output", "hello")]
 
 
 def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None:

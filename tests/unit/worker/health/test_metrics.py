@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployctl.worker.event_log import Level
+from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.metrics import CountingEventLog, Metrics, Sample
 from deployctl.worker.model import Phase, WatchStatus
@@ -35,17 +35,17 @@ def shown(metrics: Metrics, name: str) -> dict[str, float]:
 def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> None:
     metrics, behind = metrics_of(), Silent()
     event_log = CountingEventLog(behind, metrics)
-    event_log.emit(Level.INFO, "run.claimed", "claimed", run="a")
-    event_log.emit(Level.INFO, "run.claimed", "claimed", run="b")
-    event_log.emit(Level.ERROR, "run.crashed", "it died", run="a", cause="OutOfMemory")
-    event_log.emit(Level.DEBUG, "pool.read", "")
+    event_log.emit(Level.INFO, EventName.RUN_CLAIMED, "claimed", run="a")
+    event_log.emit(Level.INFO, EventName.RUN_CLAIMED, "claimed", run="b")
+    event_log.emit(Level.ERROR, EventName.RUN_CRASHED, "it died", run="a", cause="OutOfMemory")
+    event_log.emit(Level.DEBUG, EventName.POOL_READY, "")
     assert shown(metrics, "deployctl_worker_runs_total") == {
         ",claimed": 2,
         "OutOfMemory,crashed": 1,
     }
     assert behind.told[2:] == [
-        (Level.ERROR, "run.crashed", "it died", {"run": "a", "cause": "OutOfMemory"}),
-        (Level.DEBUG, "pool.read", "", {}),
+        (Level.ERROR, EventName.RUN_CRASHED, "it died", {"run": "a", "cause": "OutOfMemory"}),
+        (Level.DEBUG, EventName.POOL_READY, "", {}),
     ]
 
 

@@ -18,6 +18,7 @@ from deployctl.worker.model import JobsListed, LinePrinted, RuntimeUnavailable, 
 from deployctl.worker.runtimes.kubernetes import informer_manager
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
+from deployctl.worker.timings import Timings
 from tests.support.kubernetes_jobs import Notes
 from tests.unit.worker.runtimes.kubernetes.objects import job, pod
 
@@ -93,7 +94,13 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
 
     clusters = Clusters(lambda _: cast(Kube, Odd("own")), Notes())
     observer = InformerManager(
-        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+        clusters,
+        "",
+        Notes(),
+        clock=lambda: 0.0,
+        timings=Timings(watch_idle_timeout=SECONDS),
+        only=(),
+        pod_events=False,
     )
     thread = threading.Thread(target=observer.run, args=(emit, stop))
     thread.start()
@@ -183,7 +190,13 @@ def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
     clusters = Clusters(lambda c: cast(Kube, Watched(c) if c else Still("own")), Notes())
     clusters.of(renewed("old"))
     observer = InformerManager(
-        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+        clusters,
+        "",
+        Notes(),
+        clock=lambda: 0.0,
+        timings=Timings(watch_idle_timeout=SECONDS),
+        only=(),
+        pod_events=False,
     )
     stop = CancellationToken()
     thread = threading.Thread(target=observer.run, args=(lambda _: None, stop))
@@ -230,7 +243,13 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
     clusters = Clusters(connect, notes)
     clusters.of({"cluster_config": {"config": "other"}})
     observer = InformerManager(
-        clusters, "", notes, clock=clock, silence=SECONDS, only=(), pod_events=False
+        clusters,
+        "",
+        notes,
+        clock=clock,
+        timings=Timings(watch_idle_timeout=SECONDS),
+        only=(),
+        pod_events=False,
     )
     thread = threading.Thread(target=observer.run, args=(emit, stop))
     thread.start()

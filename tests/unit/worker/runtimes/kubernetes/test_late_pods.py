@@ -16,6 +16,7 @@ from deployctl.core.json_values import Json
 from deployctl.worker.model import Job, JobChanged, Phase, RuntimeUpdate
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
+from deployctl.worker.timings import Timings
 from tests.support.kubernetes_jobs import Notes
 from tests.unit.worker.runtimes.kubernetes.objects import LAST, condition, ended, job, pod, running
 from tests.unit.worker.runtimes.kubernetes.test_informer_manager import SECONDS, Silence, Still
@@ -83,7 +84,13 @@ def first_failure(kube: Deaf) -> Job:
 
     clusters = Clusters(lambda _: cast(Kube, kube), Notes())
     observer = InformerManager(
-        clusters, "", Notes(), clock=lambda: 0.0, silence=SECONDS, only=(), pod_events=False
+        clusters,
+        "",
+        Notes(),
+        clock=lambda: 0.0,
+        timings=Timings(watch_idle_timeout=SECONDS),
+        only=(),
+        pod_events=False,
     )
     stop = CancellationToken()
     thread = threading.Thread(target=observer.run, args=(emit, stop))
