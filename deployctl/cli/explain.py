@@ -11,16 +11,15 @@ def explain(
     code: Annotated[str, typer.Argument(help="A code such as DC101.")],
 ) -> None:
     """Print what a code means, and the way out."""
-    import difflib
-
     from deployctl.cli.exit import Exit
     from deployctl.core.diagnostics import codes, page
+    from deployctl.core.suggest import did_you_mean
 
-    wanted = code.strip().upper()
+    name = code.strip().upper()
     known = codes()
-    if wanted not in known:
-        close = difflib.get_close_matches(wanted, known, 3)
-        guess = f"; close are {', '.join(close)}" if close else ""
-        typer.echo(f"there is no code {code!r}{guess}", err=True)
+    if name not in known:
+        typer.echo(f"there is no diagnostic '{name}'", err=True)
+        if suggestion := did_you_mean(name, known):
+            typer.echo(suggestion, err=True)
         raise Exit(64)
-    typer.echo(page(wanted).rstrip())
+    typer.echo(page(name).rstrip())

@@ -7,12 +7,12 @@ together by the project's own interpreter, which is not even looked for as long 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
+from deployctl.core.suggest import did_you_mean
 from deployctl.flows.cache import FlowCache, cache_folder
 from deployctl.flows.entrypoint import Entrypoint, LocatedEntrypoint, locate, parse_entrypoint
 from deployctl.flows.importer import LoadFailure, find_interpreter, load_flows
@@ -87,7 +87,7 @@ class _Reader:
             self.facts[entrypoint.text] = read_flow(self._module(located.file), entrypoint.object)
         except FlowMissing as error:
             where = f"'{entrypoint.location}' has no '{entrypoint.object}'"
-            guess = _guess(entrypoint.object, error.known)
+            guess = did_you_mean(entrypoint.object, error.known)
             self.report.error("DC404", where, span, help=guess or _listed(error.known))
         except NotAFlow:
             _report_no_flow(entrypoint, span, self.report)
@@ -124,7 +124,7 @@ class _Reader:
         ]
         places = " or ".join(f"'{base}'" for base in self._bases)
         message = f"there is no file '{entrypoint.location}'"
-        help_ = _guess(entrypoint.location, known) or f"paths start in {places}"
+        help_ = did_you_mean(entrypoint.location, known) or f"paths start in {places}"
         self.report.error("DC403", message, span, help=help_)
 
 
@@ -200,11 +200,6 @@ def _report_failure(
         message = f"'{entrypoint.text}' cannot be imported: {what}"
         help_ = "the line named is the last one of your own code before the error"
         report.error("DC408", message, span, help=help_ if place else None)
-
-
-def _guess(name: str, known: Iterable[str]) -> str | None:
-    close = get_close_matches(name, known, 1)
-    return f"did you mean '{close[0]}'?" if close else None
 
 
 def _listed(known: Sequence[str]) -> str | None:

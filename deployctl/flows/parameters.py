@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_schema import advice, deepest, expectation
 from deployctl.core.json_values import Json, canonical_json, format_path
+from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -49,10 +49,8 @@ def _unknown(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iter
     for name in parameters:
         if name not in known:
             message = f"the flow has no parameter '{name}', so every run would fail"
-            close = get_close_matches(name, known, 1)
-            listed = ", ".join(f"'{other}'" for other in known)
-            help_ = f"it has {listed}" if listed else "it has none"
-            help_ = f"did you mean '{close[0]}'?" if close else help_
+            has = f"it has {quoted(known)}" if known else "it has none"
+            help_ = did_you_mean(name, known) or has
             yield Problem((name,), "DC421", message, help_)
 
 

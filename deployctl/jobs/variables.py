@@ -9,13 +9,13 @@ Messages never contain a value: it may be a secret.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_schema import advice, deepest, expectation
 from deployctl.core.json_values import Json, JsonPath, format_path
+from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -118,14 +118,11 @@ class PoolVariables:
             return
         for name in job_variables:
             if (first := name.partition(".")[0]) not in self.names:
-                close = get_close_matches(first, self.names, 1)
                 yield Problem(
                     (name,),
                     "DC531",
                     f"the work pool has no job variable '{first}', so it will have no effect",
-                    f"Did you mean '{close[0]}'?"
-                    if close
-                    else f"It has {', '.join(map(repr, self.names))}.",
+                    did_you_mean(first, self.names) or f"It has {quoted(self.names)}.",
                     Severity.WARNING,
                 )
 

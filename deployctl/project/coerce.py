@@ -7,12 +7,12 @@ will be; so is what only a build step will know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, format_path
+from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.project import durations, keys
 from deployctl.project.shapes import (
     ABSENT,
@@ -59,12 +59,6 @@ def read(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, 
 def is_open(value: Json) -> bool:
     """Whether nothing can be said of a value yet: a template, or what only a step will know."""
     return is_opaque(value) or isinstance(value, Unknown)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one, as a question; None if none is."""
-    close = get_close_matches(name, [item for item in known if item != name], 1, 0.7)
-    return f"did you mean '{close[0]}'?" if close else None
 
 
 def _is_looked_into(shape: Shape) -> bool:
@@ -114,9 +108,8 @@ class _Reading:
             value = str(value) if written is None else written
             self.warn(path, "DC123", f"is read as the text '{value}'", f"quote it: '{value}'")
         if shape.choices and value not in shape.choices:
-            choices = ", ".join(f"'{choice}'" for choice in shape.choices)
-            guess = did_you_mean(value, shape.choices) or _other_case(value, shape.choices)
-            self.error(path, "DC124", f"cannot be '{value}'", guess or f"it can be {choices}")
+            help_ = did_you_mean(value, shape.choices) or f"it can be {quoted(shape.choices)}"
+            self.error(path, "DC124", f"cannot be '{value}'", help_)
             return ABSENT
         if found := [character for character in shape.forbidden if character in value]:
             listed = " ".join(found)
@@ -210,7 +203,7 @@ class _Reading:
         if is_open(kind):
             return value
         if kind not in known:
-            help_ = did_you_mean(kind, known) or f"it can be {_listed(known)}"
+            help_ = did_you_mean(kind, known) or f"it can be {quoted(known)}"
             self.error((*path, "type"), "DC124", f"cannot be '{kind}'", help_)
             return ABSENT
         return self.table(value, known[kind], path)
@@ -306,15 +299,6 @@ def _holder(name: str) -> str | None:
         if name in table.keys:
             return f"it is a key {place}"
     return None
-
-
-def _other_case(value: str, choices: Iterable[str]) -> str | None:
-    same = [choice for choice in choices if choice.casefold() == value.casefold()]
-    return f"did you mean '{same[0]}'?" if same else None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _kind(value: Json) -> str:

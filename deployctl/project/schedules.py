@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, canonical_json
+from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import did_you_mean, is_open
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
@@ -133,9 +134,7 @@ def _timezone(name: str) -> Iterator[Problem]:
     if not _is_zone(name):
         from zoneinfo import available_timezones
 
-        zones = available_timezones()
-        same = [zone for zone in zones if zone.casefold() == name.casefold()]
-        guess = f"did you mean '{same[0]}'?" if same else did_you_mean(name, zones)
+        guess = did_you_mean(name, available_timezones())
         help_ = guess or "name a zone of the IANA database, such as 'Asia/Taipei'"
         yield Problem(("timezone",), "DC204", f"there is no time zone '{name}'", help_)
 

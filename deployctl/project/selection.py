@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployctl.core.errors import UsageError
-from deployctl.project.coerce import did_you_mean
+from deployctl.core.suggest import did_you_mean
 from deployctl.project.model import normal_entrypoint
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from deployctl.core.json_values import Json, leaves
-from deployctl.project.coerce import did_you_mean
+from deployctl.core.suggest import did_you_mean
 from deployctl.templating.grammar import Kind, placeholders
 from deployctl.templating.problems import Problem
 
@@ -31,17 +31,9 @@ def check_outputs(
             step, dot, _ = placeholder.name.partition(".")
             if placeholder.kind is not Kind.STEP or not dot or step in ids or step in environ:
                 continue
-            if (guess := _closest(step, ids)) is not None:
+            if (guess := did_you_mean(step, ids)) is not None:
                 message = f"no step has the id '{step}', which '{placeholder}' asks for"
                 yield Problem(path, "DC330", message, guess)
-
-
-def _closest(step: str, ids: set[str]) -> str | None:
-    plain = step.replace("_", "-").casefold()
-    for known in sorted(ids):
-        if known.replace("_", "-").casefold() == plain:
-            return f"did you mean '{known}'?"
-    return did_you_mean(step, ids)
 
 
 def _ids(actions: Mapping[str, Json]) -> set[str]:

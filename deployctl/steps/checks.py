@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import leaves
+from deployctl.core.suggest import closest, did_you_mean
 from deployctl.steps.catalog import NAMES, BuiltinStep, builtin_step
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import is_opaque
@@ -35,21 +35,20 @@ def _check(step: Step) -> Iterator[Problem]:
         )
     elif meant := _misspelt(step.function):
         message = f"there is no function '{step.function}'"
-        yield Problem(step.path, "DC321", message, f"did you mean '{meant}'?")
+        yield Problem(step.path, "DC321", message, f"Did you mean '{meant}'?")
 
 
 def _close(short: str) -> str:
     """The whole name of the step that is most likely meant, or one for an example."""
     known = {name.rpartition(".")[2]: name for name in reversed(NAMES)}
-    close = get_close_matches(short, known, 1)
-    return known[close[0] if close else "run_shell_script"]
+    return known[short if short in known else closest(short, known) or "run_shell_script"]
 
 
 def _misspelt(function: str) -> str | None:
     """The step that is meant by a name that is almost its own, in a package of Prefect's."""
     if not function.startswith(("prefect.", "prefect_docker.")):
         return None
-    return next(iter(get_close_matches(function, NAMES, 1, 0.9)), None)
+    return closest(function, NAMES, 0.9)
 
 
 def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
@@ -58,12 +57,11 @@ def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
         place = (*step.path, step.function, name)
         wanted = found.inputs.get(name, object)
         if name not in found.inputs:
-            close = get_close_matches(name, found.inputs, 1)
             yield Problem(
                 place,
                 "DC322",
                 f"the step '{step.short}' has no input '{name}'",
-                f"did you mean '{close[0]}'?" if close else f"it has {', '.join(found.inputs)}",
+                did_you_mean(name, found.inputs) or f"it has {', '.join(found.inputs)}",
             )
         elif value is None or is_opaque(value):
             continue

@@ -18,7 +18,7 @@ from tests.support.project import write_project
         ("deployment: []", 64, "1 | deployment: []"),
         ("name: *nope", 1, "1 | name: *nope"),
         ("a: [", 1, "prefect.yaml:"),
-        ("deployments:\n- nmae: a\n", 1, "did you mean 'name'?"),
+        ("deployments:\n- nmae: a\n", 1, "Did you mean 'name'?"),
         ("a: 1\n---\nb: 2\n", 1, "more than one YAML document"),
         ("", 1, "the file is empty"),
         ("- a\n", 1, "prefect.yaml:1:1"),

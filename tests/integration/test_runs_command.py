@@ -108,7 +108,7 @@ def test_a_lost_answer_never_makes_two_runs(deployed: ProjectHarness) -> None:
 @pytest.mark.parametrize(
     ("args", "exit_code", "diagnostic", "said"),
     [
-        (("hello/dayly",), 1, "DC660", "did you mean 'hello/daily'?"),
+        (("hello/dayly",), 1, "DC660", "Did you mean 'hello/daily'?"),
         (("daily", "--param", "nope=1"), 1, "DC421", "it has 'name', 'times'"),
         (("daily", "--params", "{"), 64, "DC002", "--params is not JSON"),
         (("daily", "--param", "times"), 64, "DC002", "KEY=VALUE"),

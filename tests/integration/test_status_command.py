@@ -67,9 +67,9 @@ def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: ProjectH
     assert list(by_name(deployed.run("status", "week*"), "deployments")) == ["hello/weekly"]
     assert len(deployed.run("status", "--all")["deployments"]) == 2
     (error,) = errors(deployed.run("status", "weekli", code=1))
-    assert (error["code"], error["help"]) == ("DC660", "did you mean 'weekly'?")
+    assert (error["code"], error["help"]) == ("DC660", "Did you mean 'weekly'?")
     (error,) = errors(deployed.run("status", "--pool", "poool", code=1))
-    assert (error["code"], error["help"]) == ("DC660", "did you mean 'pool'?")
+    assert (error["code"], error["help"]) == ("DC660", "Did you mean 'pool'?")
 
 
 def test_a_person_gets_tables(deployed: ProjectHarness) -> None:

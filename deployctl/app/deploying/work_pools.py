@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
@@ -13,6 +12,7 @@ from deployctl.app.deploying.desired_state import PoolInfo, pool_name
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import JsonPath
+from deployctl.core.suggest import did_you_mean
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.base_job_templates import base_job_template
@@ -122,13 +122,13 @@ def _tell_missing(
     for chosen in loaded.chosen:
         name = pool_name(chosen, default)
         if name in missing:
-            close = get_close_matches(name, there, 1)
-            guess = f"did you mean '{close[0]}'? " if close else ""
-            listed = ", ".join(there[:10]) or "none"
+            guess = (
+                f"{did_you_mean(name, there) or ''} There are: {', '.join(there[:10]) or 'none'}."
+            )
             report.error(
                 "DC510",
                 f"the work pool '{name}' does not exist",
                 chosen.spec.where(("work_pool", "name")),
-                help=f"{guess}There are: {listed}. Declare it under 'work_pools:', or let "
-                "--create-pools make one of type kubernetes",
+                help=f"{guess} Declare it under 'work_pools:', or let --create-pools make "
+                "one of type kubernetes",
             )

@@ -18,7 +18,7 @@ from deployctl.api.states import SCHEDULED, STARTED
 from deployctl.api.work_pools import read_pool, read_pool_names
 from deployctl.core.errors import NotFound, UsageError
 from deployctl.core.json_values import Json
-from deployctl.project.coerce import did_you_mean
+from deployctl.core.suggest import did_you_mean
 
 
 class ObjectNotFound(NotFound):

@@ -11,8 +11,8 @@ from deployctl.app.operating.lookup import find_pool, no_pool
 from deployctl.core.errors import LostResponse, NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import mask_secrets
+from deployctl.core.suggest import did_you_mean
 from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
-from deployctl.project.coerce import did_you_mean
 
 OTHERS = (
     "ecs",
@@ -47,7 +47,7 @@ def known_template(type_: str, others: Iterable[str] = ()) -> Json:
     if template is None:
         there = (*POOL_TYPES, *others)
         listed = ", ".join(there)
-        guess = f"{did_you_mean(type_, there) or ''} there are: {listed}".strip()
+        guess = f"{did_you_mean(type_, there) or ''} There are: {listed}".strip()
         more = "; one of your own needs a --base-job-template" if others else ""
         raise UsageError(f"no type of work pool '{type_}' is known", help=guess + more)
     return template

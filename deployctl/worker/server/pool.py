@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.work_pools import pool_request, read_pool
 from deployctl.core.errors import Conflict, DeployctlError
 from deployctl.core.json_values import Json
+from deployctl.core.suggest import did_you_mean
 
 
 class PoolError(DeployctlError):
@@ -132,10 +132,9 @@ def _names(names: Sequence[str]) -> str:
 def check_queues(name: str, state: PoolState) -> None:
     """Raises PoolError for a queue that the pool does not have: nothing would ever come from it."""
     for queue in state.unknown_queues:
-        close = get_close_matches(queue, state.queues, 1)
         raise PoolError(
             f"the work pool '{name}' has no queue '{queue}'",
-            help=f"Did you mean '{close[0]}'?" if close else f"It has {_names(state.queues)}.",
+            help=did_you_mean(queue, state.queues) or f"It has {_names(state.queues)}.",
         )
 
 

@@ -86,7 +86,7 @@ def test_json_has_the_version_the_changes_and_the_results() -> None:
 
 
 SPAN = Span("prefect.yaml", 2, 3, 2, 7)
-FINDING = Diagnostic("DC120", Severity.WARNING, "'naem' is no key", SPAN, "did you mean 'name'?")
+FINDING = Diagnostic("DC120", Severity.WARNING, "'naem' is no key", SPAN, "Did you mean 'name'?")
 
 
 def test_a_diagnostic_shows_the_line_with_a_caret_under_its_place() -> None:
@@ -98,7 +98,7 @@ def test_a_diagnostic_shows_the_line_with_a_caret_under_its_place() -> None:
         "  |",
         "2 | - naem: x",
         "  |   ^^^^",
-        "  = help: did you mean 'name'?",
+        "  = help: Did you mean 'name'?",
     ]
     assert count.plain == "1 warning"
 

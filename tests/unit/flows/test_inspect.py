@@ -69,9 +69,9 @@ def test_an_absolute_path_is_read_with_a_warning(project: Path) -> None:
     ("text", "code", "message", "help_"),
     [
         ("flows.py", "DC401", "'flows.py' is no entrypoint: it does not say", "write 'path"),
-        ("flow.py:hello", "DC403", "there is no file 'flow.py'", "did you mean 'flows.py'?"),
+        ("flow.py:hello", "DC403", "there is no file 'flow.py'", "Did you mean 'flows.py'?"),
         ("gone/etl.py:run", "DC403", "there is no file 'gone/etl.py'", "paths start in '"),
-        ("flows.py:helo", "DC404", "'flows.py' has no 'helo'", "did you mean 'hello'?"),
+        ("flows.py:helo", "DC404", "'flows.py' has no 'helo'", "Did you mean 'hello'?"),
         ("plain.py:run", "DC404", "'plain.py' has no 'run'", "it has 'extract'"),
         ("plain.py:extract", "DC405", "'extract' in 'plain.py' is not a flow", "put '@flow'"),
         ("model.py:f", "DC407", "what the type 'Model' takes", "install Prefect"),

@@ -97,7 +97,7 @@ def test_a_value_is_never_shown() -> None:
 
 @pytest.mark.parametrize(
     ("name", "help_"),
-    [("day", "did you mean 'days'?"), ("zzz", "it has 'days', 'name'")],
+    [("day", "Did you mean 'days'?"), ("zzz", "it has 'days', 'name'")],
 )
 def test_an_unknown_name_is_an_error(name: str, help_: str) -> None:
     [problem] = check_parameters({name: 1}, SCHEMA, False)

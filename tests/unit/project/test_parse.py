@@ -19,7 +19,7 @@ from tests.unit.project.reading import codes, deployment, only, project
 E, W = Severity.ERROR, Severity.WARNING
 
 FINDINGS = [
-    ("entry_point: a.py:g", "DC120", W, "did you mean 'entrypoint'?"),
+    ("entry_point: a.py:g", "DC120", W, "Did you mean 'entrypoint'?"),
     ("job_variables: {}", "DC121", W, "under 'work_pool'"),
     ("work_queue_name: q", "DC121", W, "under 'work_pool'"),
     ("infra_overrides: {}", "DC121", W, "'job_variables' under 'work_pool'"),
@@ -44,7 +44,7 @@ FINDINGS = [
     ("tags:", "DC126", W, "remove the key"),
     ("work_pool: {name: p, job_variables: }", "DC126", W, "remove the key"),
     ("triggers: [null]", "DC126", W, "remove the dash"),
-    ("version_type: vcs:gti", "DC124", E, "did you mean 'vcs:git'?"),
+    ("version_type: vcs:gti", "DC124", E, "Did you mean 'vcs:git'?"),
     ("concurrency_limit: 0", "DC124", E, ""),
     ("concurrency_limit: {limit: 1, collision_strategy: enqueue}", "DC124", E, "'ENQUEUE'"),
     ("concurrency_limit: {limit: 1, grace_period_seconds: 5}", "DC124", E, ""),
@@ -64,7 +64,7 @@ FINDINGS = [
         "build: [{f: {id: build-image}}]\ntags: ['{{ build_image.tag }}']",
         "DC330",
         E,
-        "did you mean 'build-image'?",
+        "Did you mean 'build-image'?",
     ),
 ]
 

@@ -103,8 +103,8 @@ def test_a_cron_line(line: str, code: str | None) -> None:
 @pytest.mark.parametrize(
     ("zone", "help_"),
     [
-        ("asia/taipei", "did you mean 'Asia/Taipei'?"),
-        ("Asia/Tapei", "did you mean 'Asia/Taipei'?"),
+        ("asia/taipei", "Did you mean 'Asia/Taipei'?"),
+        ("Asia/Tapei", "Did you mean 'Asia/Taipei'?"),
         ("+08:00", "IANA"),
         ("posix/UTC", ""),
         ("Factory", ""),

@@ -39,10 +39,10 @@ def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
 @pytest.mark.parametrize(
     ("names", "said", "help_"),
     [
-        (["dayly"], "'dayly'", "did you mean 'daily'?"),
-        (["hello/daily"], "'hello/daily'", "did you mean 'Hello Flow/daily'?"),
+        (["dayly"], "'dayly'", "Did you mean 'daily'?"),
+        (["hello/daily"], "'hello/daily'", "Did you mean 'Hello Flow/daily'?"),
         (["second-flow/a-*"], "'second-flow/a-*'", "'"),
-        (["wha?"], "'wha?'", "did you mean 'what?'?"),
+        (["wha?"], "'wha?'", "Did you mean 'what?'?"),
         (["nope", "daily", "none"], "'nope', 'none'", "the file has 'daily'"),
         ([""], "''", "the file has"),
     ],

@@ -182,7 +182,7 @@ def test_a_hook_of_the_project_does_not_lead_git_astray(project: Project) -> Non
         ({"branch": "--upload-pack=touch x"}, "no branch is called"),
         ({"commit_sha": "v1.0"}, "not the name of a commit"),
         ({"credentials": {"username": "me"}}, "no token or password"),
-        ({"brunch": "a"}, "did you mean|has no input"),
+        ({"brunch": "a"}, "Did you mean|has no input"),
         ({"clone_directory_name": "full"}, "cannot be made: Directory not empty"),
     ],
 )

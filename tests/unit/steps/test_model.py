@@ -130,13 +130,13 @@ def test_a_template_may_become_what_is_needed() -> None:
             Step("prefect_docker.deployments.steps.build_docker_imge", {}, "", ("build", 0)),
             ("build", 0),
             "DC321",
-            f"did you mean '{BUILD}'?",
+            f"Did you mean '{BUILD}'?",
         ),
         (
             Step("prefect.deployment.steps.run_shell_script", {}, "", ("build", 0)),
             ("build", 0),
             "DC321",
-            f"did you mean '{SHELL}'?",
+            f"Did you mean '{SHELL}'?",
         ),
         (Step(BUILD, {"tag": "x"}, "", ("build", 0)), ("build", 0), "DC322", "add 'image_name:'"),
         (
@@ -149,14 +149,14 @@ def test_a_template_may_become_what_is_needed() -> None:
             Step(PUSH, {"image_name": "a", "credential": {}}, "", ("push", 0)),
             ("push", 0, PUSH, "credential"),
             "DC322",
-            "did you mean 'credentials'?",
+            "Did you mean 'credentials'?",
         ),
         *(
             (
                 Step(BUILD, {"image_name": "a", wrong: "b"}, "", ("build", 0)),
                 ("build", 0, BUILD, wrong),
                 "DC322",
-                f"did you mean '{right}'?",
+                f"Did you mean '{right}'?",
             )
             for wrong, right in [
                 ("dockerfle", "dockerfile"),
@@ -187,7 +187,7 @@ def test_a_template_may_become_what_is_needed() -> None:
             Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),
             ("build", 0, SHELL, "dirctory"),
             "DC322",
-            "did you mean 'directory'?",
+            "Did you mean 'directory'?",
         ),
         (Step(SHELL, {}, "", ("build", 0)), ("build", 0), "DC322", "add 'script:'"),
         (

@@ -95,8 +95,8 @@ def test_a_deployment_is_found_by_full_name_name_or_id(name: str, found: str) ->
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("etl/dayly", "did you mean 'etl/daily'?"),
-        ("hourli", "did you mean 'hourly'?"),
+        ("etl/dayly", "Did you mean 'etl/daily'?"),
+        ("hourli", "Did you mean 'hourly'?"),
         ("zzz", "There are: etl/daily, report/daily, report/hourly, report/new."),
         ("0190a1b2-0000-7000-8000-00000000000f", "There are"),
     ],
@@ -155,7 +155,7 @@ def test_a_run_that_is_not_there(name: str, error: type[Exception]) -> None:
 def test_of_a_pool_that_is_not_there_the_closest_is_named() -> None:
     with pytest.raises(ObjectNotFound) as error:
         held(find_pool("kub"), server)
-    assert error.value.help == "did you mean 'kube'?"
+    assert error.value.help == "Did you mean 'kube'?"
 
 
 @pytest.mark.parametrize(("text", "is_one"), [(ID, True), (ID.upper(), True), ("a" * 32, False)])

@@ -100,8 +100,8 @@ def test_a_scope_means_deployments_and_their_pools(
 @pytest.mark.parametrize(
     ("scope", "hint"),
     [
-        (Scope(names=("dayly",)), "did you mean 'daily'?"),
-        (Scope(pool="kub"), "did you mean 'kube'?"),
+        (Scope(names=("dayly",)), "Did you mean 'daily'?"),
+        (Scope(pool="kub"), "Did you mean 'kube'?"),
     ],
 )
 def test_of_a_name_that_nothing_has_the_closest_is_named(scope: Scope, hint: str) -> None:

@@ -81,7 +81,7 @@ def test_what_is_not_there_is_neither_updated_nor_deleted() -> None:
     for talk in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
         with pytest.raises(ObjectNotFound) as error:
             held(talk, Server("pool"))
-        assert error.value.help == "did you mean 'pool'?"
+        assert error.value.help == "Did you mean 'pool'?"
 
 
 def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
@@ -104,9 +104,9 @@ def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
 @pytest.mark.parametrize(
     ("type_", "help_"),
     [
-        ("kubernets", "did you mean 'kubernetes'? there are: kubernetes, docker, process, ecs, "),
-        ("clod-run", "did you mean 'cloud-run'?"),
-        ("mine", "there are: kubernetes, "),
+        ("kubernets", "Did you mean 'kubernetes'? There are: kubernetes, docker, process, ecs, "),
+        ("clod-run", "Did you mean 'cloud-run'?"),
+        ("mine", "There are: kubernetes, "),
     ],
 )
 def test_a_pool_of_an_unknown_type_is_not_made(type_: str, help_: str) -> None:
@@ -128,4 +128,4 @@ def test_a_pool_gets_the_template_that_is_given_else_the_one_of_its_type() -> No
 def test_of_templates_only_those_that_there_are_are_named() -> None:
     with pytest.raises(UsageError) as error:
         known_template("proces")
-    assert error.value.help == "did you mean 'process'? there are: kubernetes, docker, process"
+    assert error.value.help == "Did you mean 'process'? There are: kubernetes, docker, process"
