@@ -48,9 +48,9 @@ def load_all(now: CommandContext, order: LoadOptions, files: list[Path]) -> list
         if found is not None:
             loaded.append(found)
     check_same_names(
-        [(chosen.spec, chosen.facts.name) for each in loaded for chosen in each.chosen], now.report
+        [(found.spec, found.facts.name) for each in loaded for found in each.selected], now.report
     )
-    count = sum(len(each.chosen) for each in loaded)
+    count = sum(len(each.selected) for each in loaded)
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
     now.subject = f"{count} deployment{'s' * (count != 1)} in {names}"
     if now.hopeless:
@@ -109,7 +109,7 @@ def building(
         yield BuildPlan(
             image_provider=FixedImage(imaging.image), find_existing=look, pin_digests=imaging.pin
         )
-    elif not any(each.makes_images for each in loaded):
+    elif not any(each.has_image_steps for each in loaded):
         yield BuildPlan()
     else:
         with making_of(now, imaging, lambda: opened, opened.cancellation) as images:
@@ -186,9 +186,9 @@ def _text(path: Path) -> str:
 
 
 def _overrides(given: OverrideOptions) -> overrides.Overrides:
-    parameters = overrides.assignments("--param", given.param)
+    parameters = overrides.parse_assignments("--param", given.param)
     if given.params:
-        parameters |= overrides.json_object("--params", given.params)
+        parameters |= overrides.parse_json_object("--params", given.params)
     return overrides.Overrides(
         description=given.description,
         version=given.version,
@@ -198,12 +198,12 @@ def _overrides(given: OverrideOptions) -> overrides.Overrides:
         collision_strategy=given.collision_strategy,
         work_pool=given.pool,
         work_queue=given.work_queue,
-        job_variables=overrides.assignments("--job-variable", given.job_variable),
+        job_variables=overrides.parse_assignments("--job-variable", given.job_variable),
         schedules=overrides.schedules(given.cron, given.interval, given.rrule),
         timezone=given.timezone,
         anchor_date=given.anchor_date,
-        triggers=overrides.definitions("--trigger", given.trigger, "triggers"),
+        triggers=overrides.parse_definitions("--trigger", given.trigger, "triggers"),
         parameters=parameters,
-        sla=overrides.definitions("--sla", given.sla, "sla"),
+        sla=overrides.parse_definitions("--sla", given.sla, "sla"),
         enforce_parameter_schema=given.enforce_parameter_schema,
     )

@@ -99,14 +99,14 @@ def _wanted(given: Starting) -> NewRun:
     from deployctl.app.operating.runs import NewRun
     from deployctl.project import overrides
 
-    parameters = overrides.assignments("--param", given.param)
+    parameters = overrides.parse_assignments("--param", given.param)
     if given.params is not None:
         text = sys.stdin.read() if given.params == "-" else given.params
-        parameters = overrides.json_object("--params", text) | parameters
+        parameters = overrides.parse_json_object("--params", text) | parameters
     return NewRun(
         parameters,
-        overrides.texts(given.param),
-        overrides.assignments("--job-variable", given.job_variable),
+        overrides.assignment_texts(given.param),
+        overrides.parse_assignments("--job-variable", given.job_variable),
         given.name,
         tuple(given.tag),
         _start(given),
@@ -117,7 +117,7 @@ def _start(given: Starting) -> datetime | None:
     from datetime import UTC, datetime, timedelta
 
     from deployctl.core.errors import UsageError
-    from deployctl.project.durations import seconds
+    from deployctl.project.durations import parse_duration
 
     if given.start_in is not None and given.start_at is not None:
         raise UsageError("--start-in and --start-at exclude each other", help="leave one out")
@@ -130,7 +130,7 @@ def _start(given: Starting) -> datetime | None:
             ) from None
     if given.start_in is None:
         return None
-    delay = seconds(given.start_in)
+    delay = parse_duration(given.start_in)
     if delay is None:
         raise UsageError("--start-in is no span of time", help="as in --start-in 90, or PT1H30M")
     return datetime.now(UTC) + timedelta(seconds=delay)

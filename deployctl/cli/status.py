@@ -76,5 +76,5 @@ def _scope(
     from deployctl.project.selection import Selection
 
     loaded = load_all(now, LoadOptions(Selection(everything=True)), files)
-    keys = tuple((one.facts.name, one.spec.name) for each in loaded for one in each.chosen)
+    keys = tuple((one.facts.name, one.spec.name) for each in loaded for one in each.selected)
     return Scope(keys, names, pool)

@@ -18,6 +18,6 @@ def validate(choosing: SelectionOptions, telling: OutputOptions) -> None:
     ) as now:
         loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
         for each in loaded:
-            each.check(now.report)
+            each.check_parameters(now.report)
         if telling.output is Format.HUMAN and not now.hopeless:
             write([f"{now.subject}: no errors."])

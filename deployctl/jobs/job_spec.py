@@ -29,7 +29,7 @@ from deployctl.jobs.model import (
 )
 from deployctl.jobs.names import name_slug
 from deployctl.jobs.rendering import job_variables_of, render_variables, resolve_references
-from deployctl.templating.references import Library, Reference, references
+from deployctl.templating.references import Reference, ReferenceValues, references
 
 DEFAULT_START_TIMEOUT = 60.0
 """Default of `pod_watch_timeout_seconds` in Prefect's templates, in seconds."""
@@ -45,7 +45,7 @@ def required_references(source: JobSource, environ: Mapping[str, str]) -> list[R
 
 def build_job_spec(
     source: JobSource,
-    library: Library,
+    library: ReferenceValues,
     *,
     environ: Mapping[str, str],
     inherited: Mapping[str, str],
@@ -124,7 +124,7 @@ def _secret_names(
     env: Mapping[str, str],
     inherited: Mapping[str, str],
     rendered: Mapping[str, Json],
-    library: Library,
+    library: ReferenceValues,
 ) -> frozenset[str]:
     """Names of the variables that hold a secret of the worker or of a block.
 

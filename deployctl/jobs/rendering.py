@@ -21,8 +21,8 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.environment import merge_environments
 from deployctl.jobs.model import InvalidJobSpec, JobSource
 from deployctl.jobs.precedence import effective_variables
-from deployctl.templating.grammar import Kind, Placeholder, placeholders
-from deployctl.templating.references import Library, Reference, Unresolved
+from deployctl.templating.grammar import Placeholder, PlaceholderKind, placeholders
+from deployctl.templating.references import Reference, ReferenceValues, Unresolved
 from deployctl.templating.render import Scope, render
 from deployctl.templating.values import lookup
 
@@ -58,9 +58,9 @@ def render_variables(source: JobSource, environ: Mapping[str, str]) -> dict[str,
 
     def look_up(placeholder: Placeholder) -> Json:
         """Resolve placeholders of environment and job variables."""
-        if placeholder.kind is Kind.ENV:
+        if placeholder.kind is PlaceholderKind.ENV:
             return environ.get(placeholder.target, _Marker.MISSING)
-        if placeholder.kind is Kind.STEP:
+        if placeholder.kind is PlaceholderKind.STEP:
             return _value_at(variables, placeholder.name)
         return _Marker.KEEP
 
@@ -68,7 +68,7 @@ def render_variables(source: JobSource, environ: Mapping[str, str]) -> dict[str,
     return rendered | {"env": merge_environments(rendered.get("env"), variables.get("env"))}
 
 
-def resolve_references(rendered: Json, source: JobSource, library: Library) -> Json:
+def resolve_references(rendered: Json, source: JobSource, library: ReferenceValues) -> Json:
     """The job configuration without any placeholders (the second and third pass).
 
     A variable that the server does not have is empty, as in Prefect. Raises InvalidJobSpec for a
@@ -80,7 +80,7 @@ def resolve_references(rendered: Json, source: JobSource, library: Library) -> J
         try:
             return library(reference)
         except Unresolved:
-            if reference.kind is Kind.VARIABLE:
+            if reference.kind is PlaceholderKind.VARIABLE:
                 return ""
             raise
 
@@ -90,7 +90,9 @@ def resolve_references(rendered: Json, source: JobSource, library: Library) -> J
     context = {"ctx": {"flow": source.flow or {}, "flow_run": source.flow_run}}
     return _fill(
         resolved,
-        lambda item: _value_at(context, item.name) if item.kind is Kind.CTX else _Marker.KEEP,
+        lambda item: (
+            _value_at(context, item.name) if item.kind is PlaceholderKind.CTX else _Marker.KEEP
+        ),
     )
 
 

@@ -30,7 +30,7 @@ from deployctl.project.shapes import (
     Table,
     Text,
 )
-from deployctl.templating.grammar import is_opaque
+from deployctl.templating.grammar import has_placeholder
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
@@ -45,7 +45,7 @@ def _no_source(path: JsonPath) -> str | None:  # noqa: ARG001
     return None
 
 
-def read(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, list[Problem]]:
+def coerce(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, list[Problem]]:
     """The value as its shape says, and its problems at paths from its root.
 
     What cannot be read is left out, so that the result is sound whatever was written; among the
@@ -56,9 +56,9 @@ def read(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, 
     return (None if result is ABSENT else result), reading.problems
 
 
-def is_open(value: Json) -> bool:
+def is_unresolved(value: Json) -> bool:
     """Whether nothing can be said of a value yet: a template, or what only a step will know."""
-    return is_opaque(value) or isinstance(value, Unknown)
+    return has_placeholder(value) or isinstance(value, Unknown)
 
 
 def _is_looked_into(shape: Shape) -> bool:
@@ -75,7 +75,7 @@ class _Reading:
 
     def value(self, value: Json, shape: Shape, path: JsonPath) -> Json:
         """What the shape makes of a value that is not null; ABSENT if it makes nothing of it."""
-        if isinstance(shape, Anything) or (is_open(value) and not _is_looked_into(shape)):
+        if isinstance(shape, Anything) or (is_unresolved(value) and not _is_looked_into(shape)):
             return value
         match shape:
             case Text():
@@ -145,7 +145,7 @@ class _Reading:
         return int(number) if shape.whole else number
 
     def duration(self, value: Json, shape: Duration, path: JsonPath) -> Json:
-        found = durations.seconds(value)
+        found = durations.parse_duration(value)
         if found is None:
             help_ = "write seconds (3600), ISO 8601 (PT1H) or a clock (01:00:00)"
             return self.wrong(value, "a time span", path, help_)
@@ -200,7 +200,7 @@ class _Reading:
             return self.wrong(value, "a mapping", path)
         known = shape.tables()
         kind = shape.select(value)
-        if is_open(kind):
+        if is_unresolved(kind):
             return value
         if kind not in known:
             help_ = did_you_mean(kind, known) or f"it can be {quoted(known)}"
@@ -224,7 +224,7 @@ class _Reading:
         for name, item in value.items():
             key = table.keys.get(name)
             if name in table.saved:
-                self.saved((*path, name), read=key is not None)
+                self.saved((*path, name), known=key is not None)
             if key is None:
                 self.unknown(name, table, (*path, name))
             elif (found := self.entry(item, key, (*path, name))) is not ABSENT:
@@ -259,8 +259,8 @@ class _Reading:
             message += "" if table.strict else ", and is ignored"
             self.tell_key(path, "DC120", message, help_, severity)
 
-    def saved(self, path: JsonPath, *, read: bool) -> None:
-        effect = "is refused by Prefect in a file" if read else "has no effect in a file"
+    def saved(self, path: JsonPath, *, known: bool) -> None:
+        effect = "is refused by Prefect in a file" if known else "has no effect in a file"
         help_ = "Prefect once saved it there; remove it"
         self.tell_key(path, "DC122", effect, help_, Severity.WARNING)
 

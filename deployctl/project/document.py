@@ -20,7 +20,7 @@ from deployctl.core.diagnostics import Report, Span, Spans
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.compose import QUOTE_IT, Composer, Node, Unusable, span_between
 from deployctl.project.secrets import secrets_below, secrets_in_text
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem, report_problems
 
 _KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-\[,{])\s*\{\{")
@@ -42,11 +42,11 @@ class Document:
         node = self.root.find(path)
         return node.text if node else None
 
-    def tell(self, problems: Iterable[Problem], report: Report) -> None:
+    def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
         """Adds problems to a report: what is wrong with a key at the key, all else at the value."""
         for problem in problems:
             at_key = problem.code in _KEY_CODES
-            tell([problem], report, self.spans.key if at_key else self.spans.value)
+            report_problems([problem], report, self.spans.key if at_key else self.spans.value)
 
 
 def read_document(path: Path, report: Report) -> Document | None:

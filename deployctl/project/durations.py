@@ -20,7 +20,7 @@ _CLOCK = re.compile(
 )
 
 
-def seconds(value: Json) -> float | None:
+def parse_duration(value: Json) -> float | None:
     """The seconds of a number, its text, ISO 8601 (`PT1H30M`) or `[D days, ]HH:MM[:SS]`."""
     if isinstance(value, bool):
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from deployctl.core.diagnostics import Report, Span
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.document import Document
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem, report_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +24,26 @@ class DeploymentSpec:
     raw: Mapping[str, Json]
     """The entry's known keys in Prefect's types, templates of the environment filled in."""
     document: Document
-    elsewhere: frozenset[str] = frozenset()
+    overridden: frozenset[str] = frozenset()
     """Keys whose values come from the command line."""
 
-    def where(self, path: JsonPath = ()) -> Span | None:
+    def span(self, path: JsonPath = ()) -> Span | None:
         """The place of what stands at `path` in the entry, or of the nearest value around it.
 
         None for what does not come from the file.
         """
-        if not self.path or (path and path[0] in self.elsewhere):
+        if not self.path or (path and path[0] in self.overridden):
             return None
         return self.document.spans.value((*self.path, *path))
 
-    def tell(self, problems: Iterable[Problem], report: Report) -> None:
+    def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
         """Adds problems of the entry to a report, each where the file says what it is about."""
         for problem in problems:
             here = problem.below(self.path)
-            if self.where(problem.path) is None:
-                tell([here], report, lambda _: None)
+            if self.span(problem.path) is None:
+                report_problems([here], report, lambda _: None)
             else:
-                self.document.tell([here], report)
+                self.document.report_problems([here], report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Project:
         return self.file.absolute().parent
 
 
-def normal_entrypoint(entrypoint: str) -> str:
+def normalize_entrypoint(entrypoint: str) -> str:
     """One form for all ways to name a function: of `./a.py:f` and `a.py:f`, `m.n:f` and `m.n.f`."""
     file, colon, function = entrypoint.rpartition(":")
     if colon and file.endswith(".py"):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from deployctl.core.json_values import Json
 from deployctl.project import keys
-from deployctl.project.coerce import is_open, read
-from deployctl.project.schedules import normalise_schedules
+from deployctl.project.coerce import coerce, is_unresolved
+from deployctl.project.schedules import normalize_schedules
 from deployctl.project.triggers import check_triggers
 from deployctl.templating.problems import Problem
 
@@ -36,12 +36,12 @@ _IN_WORK_POOL = {
 }
 
 
-def normalise(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
+def normalize(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
     """The declared fields of an entry by the API's names, and what is wrong with them.
 
     Problems have paths from the entry. What is wrong is left out of the fields.
     """
-    entry, problems = read(dict(raw), keys.DEPLOYMENT)
+    entry, problems = coerce(dict(raw), keys.DEPLOYMENT)
     found, wrong = fields(entry)
     # What is empty has been told of, or was emptied because it had been told of.
     return found, [problem for problem in problems if problem.code != "DC126"] + wrong
@@ -87,12 +87,12 @@ def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem
         return {}, [Problem(("schedule",), "DC209", message, "put all into 'schedules'")]
     if "schedules" not in entry and not one:
         return {}, []
-    if is_open(one) or is_open(many):
+    if is_unresolved(one) or is_unresolved(many):
         return {"schedules": one or many}, []
     if one:
-        found, problems = normalise_schedules([one])
+        found, problems = normalize_schedules([one])
         return {"schedules": found}, [_in_single(problem) for problem in problems]
-    found, problems = normalise_schedules(many or ())
+    found, problems = normalize_schedules(many or ())
     return {"schedules": found}, [problem.below(("schedules",)) for problem in problems]
 
 

@@ -60,7 +60,7 @@ def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, 
     return entry
 
 
-def assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
+def parse_assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
     """What `key=value` flags and JSON objects say together; values are JSON if they can be.
 
     Raises UsageError, which names `flag`.
@@ -68,7 +68,7 @@ def assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
     result: dict[str, Json] = {}
     for text in values:
         if text.lstrip().startswith("{"):
-            result |= json_object(flag, text)
+            result |= parse_json_object(flag, text)
             continue
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
@@ -81,13 +81,13 @@ def assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
     return result
 
 
-def texts(values: Sequence[str]) -> dict[str, str]:
+def assignment_texts(values: Sequence[str]) -> dict[str, str]:
     """The values of `key=value` flags as they were written, of flags that `assignments` takes."""
     pairs = (text.partition("=") for text in values if not text.lstrip().startswith("{"))
     return {key.strip(): value for key, _, value in pairs}
 
 
-def json_object(flag: str, text: str) -> dict[str, Json]:
+def parse_json_object(flag: str, text: str) -> dict[str, Json]:
     """The object that a flag gives as JSON. Raises UsageError, which names `flag`."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
@@ -99,7 +99,7 @@ def json_object(flag: str, text: str) -> dict[str, Json]:
     return value
 
 
-def definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json, ...]:
+def parse_definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json, ...]:
     """What `--trigger` and `--sla` define: JSON objects, or files with a list under `key`.
 
     Raises UsageError, which names `flag`.
@@ -109,7 +109,7 @@ def definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json, ...]:
         if text.endswith((".yaml", ".yml", ".json")):
             found += _in_file(flag, Path(text), key)
         else:
-            found.append(json_object(flag, text))
+            found.append(parse_json_object(flag, text))
     return tuple(found)
 
 

@@ -13,13 +13,13 @@ from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
-from deployctl.project.coerce import is_open, read
+from deployctl.project.coerce import coerce, is_unresolved
 from deployctl.project.document import Document
-from deployctl.project.model import DeploymentSpec, Project, normal_entrypoint
+from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
 from deployctl.project.normalize import fields
 from deployctl.project.steps import check_outputs
-from deployctl.project.work_pools import unfilled, work_pools
-from deployctl.templating.deployment import malformed_placeholders, rule_for
+from deployctl.project.work_pools import parse_work_pools, unsupported_placeholders
+from deployctl.templating.deployment import check_placeholders, deployment_rule
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 
@@ -27,14 +27,20 @@ _RENDERED = ("name", "work_pools")
 """What is filled in from the environment around deployments; steps are when they are run."""
 
 
-def load(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
+def parse_project(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
     """Reads all of a document; what is wrong is in `report`, and is left out of the project."""
     around = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(around, Scope(environ=environ))
-    top, wrong = read({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
+    top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
     top = top or {}
-    document.tell(
-        [*problems, *wrong, *unfilled(top.get("work_pools")), *_reserved(document.data)], report
+    document.report_problems(
+        [
+            *problems,
+            *wrong,
+            *unsupported_placeholders(top.get("work_pools")),
+            *_reserved(document.data),
+        ],
+        report,
     )
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
     entries = document.data.get("deployments")
@@ -49,9 +55,9 @@ def load(document: Document, report: Report, environ: Mapping[str, str]) -> Proj
         top.get("name") or folder.name,
         tuple(spec for spec in deployments if spec.name and spec.entrypoint),
         actions,
-        tuple(work_pools(document, top.get("work_pools") or (), folder, report)),
+        tuple(parse_work_pools(document, top.get("work_pools") or (), folder, report)),
     )
-    by_entrypoint = ((spec, normal_entrypoint(spec.entrypoint)) for spec in project.deployments)
+    by_entrypoint = ((spec, normalize_entrypoint(spec.entrypoint)) for spec in project.deployments)
     check_same_names(by_entrypoint, report)
     return project
 
@@ -64,15 +70,15 @@ def check_same_names(specs: Iterable[tuple[DeploymentSpec, str]], report: Report
     """
     groups: dict[tuple[str, str], list[DeploymentSpec]] = defaultdict(list)
     for spec, flow in specs:
-        if not is_open(spec.name):
+        if not is_unresolved(spec.name):
             groups[(flow, spec.name)].append(spec)
     for (_, name), (first, *others) in groups.items():
         for other in others:
-            place = first.where(("name",))
+            place = first.span(("name",))
             report.error(
                 "DC129",
                 f"the deployment '{name}' of this flow is given twice",
-                other.where(("name",)),
+                other.span(("name",)),
                 help="name one of them differently; on the server they are the same deployment",
                 related=[(place, "first given here")] if place else (),
             )
@@ -88,16 +94,16 @@ def _deployment(
     """One entry. The environment comes first, so that what it gives is checked like the rest."""
     here: JsonPath = ("deployments", index)
     written = document.data["deployments"][index]
-    rendered, problems = render(written, Scope(environ=environ), rule_for())
+    rendered, problems = render(written, Scope(environ=environ), deployment_rule())
     redact.register_secrets(redact.find_secrets(rendered))
-    raw, wrong = read(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
+    raw, wrong = coerce(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
     raw = raw or {}
     problems += wrong
-    problems += malformed_placeholders(written)
+    problems += check_placeholders(written)
     problems += check_outputs(raw, actions, environ)
     problems += fields(raw)[1]
     spec = DeploymentSpec(here, raw.get("name", ""), raw.get("entrypoint", ""), raw, document)
-    spec.tell(problems, report)
+    spec.report_problems(problems, report)
     return spec
 
 

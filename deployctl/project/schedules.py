@@ -16,7 +16,7 @@ from functools import lru_cache
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, canonical_json
 from deployctl.core.suggest import did_you_mean
-from deployctl.project.coerce import did_you_mean, is_open
+from deployctl.project.coerce import is_unresolved
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
 
@@ -29,14 +29,14 @@ _NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
 """Files beside the time zones that no server takes for one."""
 
 
-def normalise_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem]]:
+def normalize_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem]]:
     """Schedules as the API takes them, from items that were read by `keys.SCHEDULE`.
 
     What is wrong with one leaves it out; problems have paths that begin with the item's index. An
     item that is a template stays one.
     """
     given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict)]
-    found: list[Json] = [item for item in items if is_open(item)]
+    found: list[Json] = [item for item in items if is_unresolved(item)]
     problems = list(_repeated(given))
     for index, item in given:
         schedule, wrong = _normalise(item)
@@ -69,7 +69,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
     problems += [
         problem
         for key, value in schedule.items()
-        if key in _CHECKS and not is_open(value)
+        if key in _CHECKS and not is_unresolved(value)
         for problem in _CHECKS[key](value)
     ]
     extras = {key: item[key] for key in _EXTRAS if item.get(key) not in (None, "")}
@@ -79,7 +79,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
 def _unwrapped(rule: str) -> dict[str, Json]:
     """A rule may be JSON that holds the rule and its time zone."""
     try:
-        parts = None if is_open(rule) else json.loads(rule)
+        parts = None if is_unresolved(rule) else json.loads(rule)
     except ValueError:
         return {"rrule": rule}
     return dict(parts) if isinstance(parts, dict) and "rrule" in parts else {"rrule": rule}
@@ -194,7 +194,7 @@ def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Probl
     contents: dict[str, int] = {}
     for index, item in items:
         slug = item.get("slug")
-        if slug and not is_open(slug):
+        if slug and not is_unresolved(slug):
             if slug in slugs:
                 message = f"the slug '{slug}' is that of schedule {slugs[slug] + 1}, too"
                 help_ = "the server takes each slug once per deployment"

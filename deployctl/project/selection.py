@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from deployctl.core.errors import UsageError
 from deployctl.core.suggest import did_you_mean
-from deployctl.project.model import normal_entrypoint
+from deployctl.project.model import normalize_entrypoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectionResult:
     """The indexes of the chosen candidates, and the name of a deployment to make beside them."""
 
     indexes: tuple[int, ...]
@@ -45,7 +45,7 @@ class Selected:
     """Set when `FILE:FLOW -n NAME` names a deployment that the file does not have."""
 
 
-def select(candidates: Sequence[Candidate], selection: Selection) -> Selected:
+def select(candidates: Sequence[Candidate], selection: Selection) -> SelectionResult:
     """The candidates that are meant, in the file's order, each once.
 
     Raises UsageError where the command names nothing, or does not say which of several.
@@ -55,7 +55,7 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> Selected:
     if selection.entrypoint:
         return _by_entrypoint(candidates, selection)
     if selection.names:
-        return Selected(_by_names(candidates, selection.names))
+        return SelectionResult(_by_names(candidates, selection.names))
     if not candidates:
         raise UsageError(
             "the file declares no deployments",
@@ -66,15 +66,15 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> Selected:
             f"the file declares {len(candidates)} deployments and the command names none",
             help="say --all, or name some with -n: " + _shown(candidates),
         )
-    return Selected(tuple(range(len(candidates))))
+    return SelectionResult(tuple(range(len(candidates))))
 
 
-def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Selected:
-    wanted = normal_entrypoint(selection.entrypoint)
+def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> SelectionResult:
+    wanted = normalize_entrypoint(selection.entrypoint)
     there = [
         index
         for index, candidate in enumerate(candidates)
-        if normal_entrypoint(candidate.entrypoint) == wanted
+        if normalize_entrypoint(candidate.entrypoint) == wanted
     ]
     if not selection.names:
         if not there:
@@ -82,11 +82,11 @@ def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Sel
                 f"no deployment of the file has the entrypoint '{selection.entrypoint}'",
                 help="give the new deployment a name with -n",
             )
-        return Selected(tuple(there))
-    named = [set(matching(candidates, name)) for name in selection.names]
+        return SelectionResult(tuple(there))
+    named = [set(match_candidates(candidates, name)) for name in selection.names]
     chosen = [index for index in there if any(index in indexes for indexes in named)]
     if chosen and all(indexes & set(there) for indexes in named):
-        return Selected(tuple(chosen))
+        return SelectionResult(tuple(chosen))
     name = selection.names[0]
     if len(selection.names) > 1 or "*" in name or "/" in name:
         raise UsageError(
@@ -99,14 +99,14 @@ def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Sel
             f"the file declares '{name}' with the entrypoint '{other.entrypoint}'",
             help="change it in the file, leave FILE:FLOW out, or choose another name",
         )
-    return Selected((), name)
+    return SelectionResult((), name)
 
 
 def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[int, ...]:
     chosen: set[int] = set()
     unmatched = []
     for name in names:
-        found = matching(candidates, name)
+        found = match_candidates(candidates, name)
         chosen.update(found)
         if not found:
             unmatched.append(name)
@@ -119,7 +119,7 @@ def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[in
     return tuple(sorted(chosen))
 
 
-def matching(candidates: Sequence[Candidate], name: str) -> list[int]:
+def match_candidates(candidates: Sequence[Candidate], name: str) -> list[int]:
     """The candidates that a name or pattern means; only `*` is special."""
     pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
     return [

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from deployctl.core.json_values import Json, leaves
 from deployctl.core.suggest import did_you_mean
-from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 
 _KINDS = ("build", "push", "pull")
@@ -29,7 +29,12 @@ def check_outputs(
             continue
         for placeholder in placeholders(value):
             step, dot, _ = placeholder.name.partition(".")
-            if placeholder.kind is not Kind.STEP or not dot or step in ids or step in environ:
+            if (
+                placeholder.kind is not PlaceholderKind.STEP
+                or not dot
+                or step in ids
+                or step in environ
+            ):
                 continue
             if (guess := did_you_mean(step, ids)) is not None:
                 message = f"no step has the id '{step}', which '{placeholder}' asks for"

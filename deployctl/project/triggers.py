@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from deployctl.core.json_values import Json
-from deployctl.project.coerce import is_open
+from deployctl.project.coerce import is_unresolved
 from deployctl.project.keys import trigger_kind
 from deployctl.templating.problems import Problem
 
@@ -42,7 +42,7 @@ def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Proble
         if not isinstance(trigger, Mapping):
             continue
         name = _name(deployment, number, trigger)
-        if name in seen and not is_open(name):
+        if name in seen and not is_unresolved(name):
             message = f"two triggers of this deployment are named '{name}'"
             yield Problem((index, "name"), "DC233", message, "give each a name of its own")
         seen.add(name)
@@ -145,7 +145,7 @@ def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem
     if isinstance(inner, list):
         yield from (problem.below(("triggers",)) for problem in _check_each(inner))
     require = _count(trigger.get("require"))
-    if kind != "compound" or require is None or is_open(require):
+    if kind != "compound" or require is None or is_unresolved(require):
         return
     most = sum(each is not None for each in inner) if isinstance(inner, list) else 0
     counted = isinstance(require, int) and not isinstance(require, bool)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, JsonPath, leaves
-from deployctl.project.coerce import is_open
+from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document
 from deployctl.project.shapes import ABSENT
-from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 
 
-def work_pools(
+def parse_work_pools(
     document: Document, pools: Iterable[Json], folder: Path, report: Report
 ) -> Iterator[Mapping[str, Json]]:
     """The pools that are declared, each with the template that its file in `folder` holds.
@@ -49,7 +49,8 @@ def work_pools(
         if "queues" in pool:
             queues = pool["queues"]
             found["queues"] = [queue for queue in queues if _is_known(queue)]
-            document.tell((each.below((*here, "queues")) for each in _same(queues)), report)
+            problems = [problem.below((*here, "queues")) for problem in _same(queues)]
+            document.report_problems(problems, report)
         yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
 
 
@@ -65,7 +66,7 @@ def _template(path: Path) -> tuple[Json, str]:
 
 
 def _is_known(queue: Json) -> bool:
-    return isinstance(queue, dict) and not is_open(queue.get("priority"))
+    return isinstance(queue, dict) and not is_unresolved(queue.get("priority"))
 
 
 def _same(queues: Iterable[Json]) -> Iterator[Problem]:
@@ -77,17 +78,17 @@ def _same(queues: Iterable[Json]) -> Iterator[Problem]:
             if (key, value) in seen:
                 message = f"another queue of this work pool has the {key} '{value}'"
                 yield Problem((index, key), code, message, f"give each queue a {key} of its own")
-            elif value is not None and not is_open(value):
+            elif value is not None and not is_unresolved(value):
                 seen.add((key, value))
 
 
-def unfilled(pools: Json) -> Iterator[Problem]:
+def unsupported_placeholders(pools: Json) -> Iterator[Problem]:
     """Templates in work pools that the environment cannot fill in, where they mean something."""
     for path, leaf in leaves(pools):
         if "base_job_template" in path or path[-1:] == ("description",):
             continue
         for placeholder in placeholders(leaf if isinstance(leaf, str) else ""):
-            if placeholder.kind is not Kind.ENV:
+            if placeholder.kind is not PlaceholderKind.ENV:
                 message = f"nothing fills in '{placeholder}' here"
                 help_ = "write the value, or {{ $NAME }} for an environment variable"
                 yield Problem(("work_pools", *path), "DC133", message, help_)

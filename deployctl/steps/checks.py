@@ -10,7 +10,7 @@ from deployctl.core.json_values import leaves
 from deployctl.core.suggest import closest, did_you_mean
 from deployctl.steps.catalog import NAMES, BuiltinStep, builtin_step
 from deployctl.steps.model import Step
-from deployctl.templating.grammar import is_opaque
+from deployctl.templating.grammar import has_placeholder
 from deployctl.templating.problems import Problem
 
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -63,7 +63,7 @@ def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
                 f"the step '{step.short}' has no input '{name}'",
                 did_you_mean(name, found.inputs) or f"it has {', '.join(found.inputs)}",
             )
-        elif value is None or is_opaque(value):
+        elif value is None or has_placeholder(value):
             continue
         elif isinstance(wanted, tuple):
             if value not in wanted:
@@ -83,7 +83,7 @@ def _check_together(step: Step, found: BuiltinStep) -> Iterator[Problem]:
     known = {
         name: value
         for name, value in step.inputs.items()
-        if not any(is_opaque(leaf) for _, leaf in leaves(value))
+        if not any(has_placeholder(leaf) for _, leaf in leaves(value))
     }
     if found.check and found.required <= known.keys():
         try:

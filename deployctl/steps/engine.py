@@ -29,7 +29,7 @@ from deployctl.steps.model import Step
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import references
 from deployctl.templating.render import Scope, render
-from deployctl.templating.values import ANY, Unknown, contains_unknown
+from deployctl.templating.values import ANY_KEY, Unknown, contains_unknown
 
 DeploymentSteps: TypeAlias = Mapping[str, Sequence[Step]]
 """The build and push steps of each deployment, in order, by a name to call it in messages."""
@@ -76,7 +76,7 @@ def plan_steps(
 def _unknown(step: Step) -> Outputs:
     """What a step will give, of which nothing is known yet but some names."""
     known = builtin_step(step)
-    return {key: Unknown(step.name, key) for key in (known.outputs if known else (ANY,))}
+    return {key: Unknown(step.name, key) for key in (known.outputs if known else (ANY_KEY,))}
 
 
 def _found(

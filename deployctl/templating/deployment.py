@@ -22,29 +22,29 @@ from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
-from deployctl.templating.grammar import Kind, malformed
+from deployctl.templating.grammar import PlaceholderKind, malformed_placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Rule, Treatment
 
 AllowsString: TypeAlias = Callable[[JsonPath], bool]
 """Whether a work pool's schema takes any text at a path below `job_variables`."""
 
-_REFERENCES = frozenset({Kind.BLOCK, Kind.VARIABLE})
+_REFERENCES = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.VARIABLE})
 
 
-def rule_for(allows_string: AllowsString | None = None) -> Rule:
+def deployment_rule(allows_string: AllowsString | None = None) -> Rule:
     """The rule for one entry of `deployments:`, at paths that start there.
 
     Without `allows_string` (the pool is not known yet) job variables keep all their references.
     """
 
-    def rule(path: JsonPath, kind: Kind) -> Treatment:
+    def rule(path: JsonPath, kind: PlaceholderKind) -> Treatment:
         match path:
             case ("pull", *_):
-                return Treatment.OFFER if kind is Kind.STEP else Treatment.KEEP
+                return Treatment.OFFER if kind is PlaceholderKind.STEP else Treatment.KEEP
             case ("build" | "push", *_):
-                return Treatment.RESOLVE if kind is Kind.ENV else Treatment.KEEP
-            case ("triggers", int(), "parameters", *_) if kind is Kind.STEP:
+                return Treatment.RESOLVE if kind is PlaceholderKind.ENV else Treatment.KEEP
+            case ("triggers", int(), "parameters", *_) if kind is PlaceholderKind.STEP:
                 return Treatment.KEEP
             case ("work_pool", "job_variables", *below) | (
                 "triggers",
@@ -58,12 +58,12 @@ def rule_for(allows_string: AllowsString | None = None) -> Rule:
     return rule
 
 
-def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
+def check_placeholders(deployment: Json) -> Iterator[Problem]:
     """What looks like a placeholder in one entry of `deployments:` and is none (DC301)."""
     for path, value in leaves(deployment):
         if not isinstance(value, str) or (path[:1] == ("triggers",) and "parameters" in path):
             continue
-        for text in malformed(value):
+        for text in malformed_placeholders(value):
             yield Problem(
                 path,
                 "DC301",
@@ -74,8 +74,10 @@ def malformed_placeholders(deployment: Json) -> Iterator[Problem]:
             )
 
 
-def _in_job_variables(path: JsonPath, kind: Kind, allows_string: AllowsString | None) -> Treatment:
-    if kind is Kind.DOCUMENT:
+def _in_job_variables(
+    path: JsonPath, kind: PlaceholderKind, allows_string: AllowsString | None
+) -> Treatment:
+    if kind is PlaceholderKind.DOCUMENT:
         return Treatment.KEEP
     if kind in _REFERENCES and (allows_string is None or allows_string(path)):
         return Treatment.KEEP

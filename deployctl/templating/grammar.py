@@ -20,7 +20,7 @@ BLOCK_PREFIX = "prefect.blocks."
 VARIABLE_PREFIX = "prefect.variables."
 
 
-class Kind(StrEnum):
+class PlaceholderKind(StrEnum):
     """Who knows the value of a placeholder."""
 
     STEP = "step"
@@ -39,7 +39,7 @@ class Placeholder:
     """One `{{ name }}` in a text, at `text[start:end]`."""
 
     name: str
-    kind: Kind
+    kind: PlaceholderKind
     start: int
     end: int
 
@@ -47,11 +47,11 @@ class Placeholder:
     def target(self) -> str:
         """The name without what marks its kind: `HOME` of `$HOME`, `x` of `prefect.variables.x`."""
         match self.kind:
-            case Kind.ENV:
+            case PlaceholderKind.ENV:
                 return self.name.lstrip("$")
-            case Kind.VARIABLE:
+            case PlaceholderKind.VARIABLE:
                 return self.name.removeprefix(VARIABLE_PREFIX)
-            case Kind.BLOCK:
+            case PlaceholderKind.BLOCK:
                 return self.name.removeprefix(BLOCK_PREFIX)
         return self.name
 
@@ -69,23 +69,23 @@ def placeholders(text: str) -> list[Placeholder]:
     ]
 
 
-def malformed(text: str) -> list[str]:
+def malformed_placeholders(text: str) -> list[str]:
     """What begins like a placeholder and is none: `{{ a | upper }}`, `{{ }}`, `{{ a`."""
     if "{{" not in text:
         return []
     return [found[0].rstrip() for found in _OPENED.finditer(_PLACEHOLDER.sub("…", text))]
 
 
-def is_opaque(value: Json) -> bool:
+def has_placeholder(value: Json) -> bool:
     """Whether a value is text with a placeholder, so that nothing can be said of it yet."""
     return isinstance(value, str) and bool(placeholders(value))
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> PlaceholderKind:
     if name.startswith("$"):
-        return Kind.ENV
+        return PlaceholderKind.ENV
     if name.startswith(BLOCK_PREFIX):
-        return Kind.BLOCK
+        return PlaceholderKind.BLOCK
     if name.startswith(VARIABLE_PREFIX):
-        return Kind.VARIABLE
-    return Kind.CTX if name.startswith("ctx.") else Kind.STEP
+        return PlaceholderKind.VARIABLE
+    return PlaceholderKind.CTX if name.startswith("ctx.") else PlaceholderKind.STEP

@@ -25,7 +25,7 @@ class Problem:
         return replace(self, path=(*path, *self.path))
 
 
-def tell(
+def report_problems(
     problems: Iterable[Problem], report: Report, where: Callable[[JsonPath], Span | None]
 ) -> None:
     """Adds the problems to a report, at the places that `where` gives for their paths."""

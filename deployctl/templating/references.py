@@ -17,11 +17,11 @@ from deployctl.api.calls import ApiCall, Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
-from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
 
-_KINDS = frozenset({Kind.BLOCK, Kind.DOCUMENT, Kind.VARIABLE})
+_KINDS = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.DOCUMENT, PlaceholderKind.VARIABLE})
 
 
 class Unresolved(Exception):
@@ -38,7 +38,7 @@ class Unresolved(Exception):
 class Reference:
     """A block or a variable by its name on the server; for blocks also the path into it."""
 
-    kind: Kind
+    kind: PlaceholderKind
     """BLOCK, DOCUMENT or VARIABLE."""
     name: str
     """What follows the prefix: `secret.tok.path` or `x`; the id of a DOCUMENT."""
@@ -46,18 +46,22 @@ class Reference:
     @property
     def source(self) -> tuple[str, ...]:
         """What has to be read: (type, name) of a block, else (name,)."""
-        return tuple(self.name.split(".", 2)[:2]) if self.kind is Kind.BLOCK else (self.name,)
+        return (
+            tuple(self.name.split(".", 2)[:2])
+            if self.kind is PlaceholderKind.BLOCK
+            else (self.name,)
+        )
 
     @property
     def path(self) -> str:
         """The path into a block; "" for all of it."""
-        return ".".join(self.name.split(".", 2)[2:]) if self.kind is Kind.BLOCK else ""
+        return ".".join(self.name.split(".", 2)[2:]) if self.kind is PlaceholderKind.BLOCK else ""
 
     def __str__(self) -> str:
         match self.kind:
-            case Kind.BLOCK:
+            case PlaceholderKind.BLOCK:
                 return f"block '{'/'.join(self.source)}'"
-            case Kind.DOCUMENT:
+            case PlaceholderKind.DOCUMENT:
                 return f"block with the id '{self.name}'"
         return f"variable '{self.name}'"
 
@@ -79,17 +83,17 @@ def references(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Ref
             yield from references(item, (*path, index))
     elif isinstance(value, dict):
         if document_id(value):
-            yield path, Reference(Kind.DOCUMENT, document_id(value))
+            yield path, Reference(PlaceholderKind.DOCUMENT, document_id(value))
         else:
             for key, item in value.items():
                 yield from references(item, (*path, key))
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class ReferenceValues:
     """What was read of the server's blocks and variables; call it to look a reference up."""
 
-    sources: Mapping[tuple[Kind, tuple[str, ...]], Json]
+    sources: Mapping[tuple[PlaceholderKind, tuple[str, ...]], Json]
     """The server's answers; None for what it does not have."""
     secrets: bool = False
     """Whether the answers hold secrets, and may be used as they are."""
@@ -99,7 +103,7 @@ class Library:
         found = self.sources.get((reference.kind, reference.source))
         if found is None:
             raise Unresolved("DC304", f"the server has no {reference}", _help(reference))
-        if reference.kind is Kind.VARIABLE:
+        if reference.kind is PlaceholderKind.VARIABLE:
             return found["value"]
         try:
             path = _full_path(found["data"], reference.path)
@@ -119,12 +123,12 @@ class Library:
     def is_secret(self, reference: Reference) -> bool:
         """Whether the value of a reference is, holds, or is part of a secret."""
         found = self.sources.get((reference.kind, reference.source))
-        if found is None or reference.kind is Kind.VARIABLE:
+        if found is None or reference.kind is PlaceholderKind.VARIABLE:
             return False
         return _touches_secret(found, _full_path(found["data"], reference.path))
 
 
-def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
+def missing_references(rendered: Json, library: ReferenceValues) -> Iterator[Problem]:
     """References that were left in a rendered value for the worker, which will not find them.
 
     A warning: they may be created before the first run.
@@ -135,40 +139,46 @@ def dangling(rendered: Json, library: Library) -> Iterator[Problem]:
             yield Problem(path, "DC304", message, _help(reference), Severity.WARNING)
 
 
-def read_references(wanted: Iterable[Reference], *, secrets: bool = False) -> ApiCall[Library]:
+def read_references(
+    wanted: Iterable[Reference], *, secrets: bool = False
+) -> ApiCall[ReferenceValues]:
     """Reads the blocks and variables of these references in one batch, each once.
 
     `secrets`: also read secret values, for steps and jobs; they are remembered as such and never
     shown.
     """
     sources = list(dict.fromkeys((item.kind, item.source) for item in wanted))
-    readable = [(kind, name) for kind, name in sources if len(name) == 2 or kind is not Kind.BLOCK]
+    readable = [
+        (kind, name)
+        for kind, name in sources
+        if len(name) == 2 or kind is not PlaceholderKind.BLOCK
+    ]
     if not readable:
-        return Library({}, secrets)
+        return ReferenceValues({}, secrets)
     answers = yield [_request(kind, name, secrets) for kind, name in readable]
     if secrets:
         redact.register_secrets(_secrets(answers), kept=True)
-    return Library(dict(zip(readable, answers, strict=True)), secrets)
+    return ReferenceValues(dict(zip(readable, answers, strict=True)), secrets)
 
 
-def _request(kind: Kind, name: tuple[str, ...], secrets: bool) -> Request:
+def _request(kind: PlaceholderKind, name: tuple[str, ...], secrets: bool) -> Request:
     parts = [quote(part, safe="") for part in name]
     match kind:
-        case Kind.VARIABLE:
+        case PlaceholderKind.VARIABLE:
             path = f"/variables/name/{parts[0]}"
-        case Kind.DOCUMENT:
+        case PlaceholderKind.DOCUMENT:
             path = f"/block_documents/{parts[0]}"
         case _:
             path = f"/block_types/slug/{parts[0]}/block_documents/name/{parts[1]}"
-    if secrets and kind is not Kind.VARIABLE:
+    if secrets and kind is not PlaceholderKind.VARIABLE:
         path += "?include_secrets=true"
     return Request("GET", path, subject=f"{kind} {'/'.join(name)}", missing_ok=True)
 
 
 def _help(reference: Reference) -> str:
-    if reference.kind is Kind.BLOCK and len(reference.source) < 2:
+    if reference.kind is PlaceholderKind.BLOCK and len(reference.source) < 2:
         return "write '{{ prefect.blocks.<type>.<name> }}'"
-    if reference.kind is Kind.VARIABLE and "." in reference.name:
+    if reference.kind is PlaceholderKind.VARIABLE and "." in reference.name:
         name = reference.name.partition(".")[0]
         return f"a variable has no parts: '{{{{ prefect.variables.{name} }}}}' is all of it"
     return "create it on the server, or correct the name"

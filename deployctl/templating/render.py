@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from deployctl.core.json_values import Json, JsonPath, format_path
-from deployctl.templating.grammar import Kind, Placeholder, placeholders
+from deployctl.templating.grammar import Placeholder, PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
 from deployctl.templating.values import Unknown, lookup
@@ -42,11 +42,11 @@ class Treatment(StrEnum):
     KEEP = "keep"
 
 
-Rule: TypeAlias = Callable[[JsonPath, Kind], Treatment]
+Rule: TypeAlias = Callable[[JsonPath, PlaceholderKind], Treatment]
 """What to do with placeholders of a kind at a place."""
 
 
-def resolve_all(path: JsonPath, kind: Kind) -> Treatment:  # noqa: ARG001
+def resolve_all(path: JsonPath, kind: PlaceholderKind) -> Treatment:  # noqa: ARG001
     """The plain rule: every placeholder is resolved wherever it stands."""
     return Treatment.RESOLVE
 
@@ -74,7 +74,7 @@ class _Pass:
             return [self.value(item, (*path, index)) for index, item in enumerate(value)]
         if isinstance(value, dict):
             if document_id(value):
-                return self._resolved(Kind.DOCUMENT, document_id(value), path, value)
+                return self._resolved(PlaceholderKind.DOCUMENT, document_id(value), path, value)
             return {key: self.value(item, (*path, key)) for key, item in value.items()}
         return value
 
@@ -88,13 +88,13 @@ class _Pass:
             piece = self._resolved(placeholder.kind, placeholder.target, path, verbatim)
             if isinstance(piece, Unknown):
                 return piece
-            if placeholder.kind is Kind.BLOCK and isinstance(piece, dict | list):
+            if placeholder.kind is PlaceholderKind.BLOCK and isinstance(piece, dict | list):
                 self._cannot_embed(placeholder, path)
             pieces += [text[end : placeholder.start], str(piece)]
             end = placeholder.end
         return "".join(pieces) + text[end:]
 
-    def _resolved(self, kind: Kind, target: str, path: JsonPath, verbatim: Json) -> Json:
+    def _resolved(self, kind: PlaceholderKind, target: str, path: JsonPath, verbatim: Json) -> Json:
         """The value of a placeholder, or the placeholder itself."""
         treatment = self.rule(path, kind)
         if treatment is Treatment.KEEP:
@@ -156,7 +156,7 @@ def _output(scope: Scope, name: str) -> Json:
     )
 
 
-def _reference(kind: Kind) -> Callable[[Scope, str], Json]:
+def _reference(kind: PlaceholderKind) -> Callable[[Scope, str], Json]:
     def resolve(scope: Scope, name: str) -> Json:
         if scope.references is None:
             raise _NotInThisPass
@@ -169,13 +169,13 @@ def _left_for_the_worker(scope: Scope, name: str) -> Json:  # noqa: ARG001
     raise _NotInThisPass
 
 
-_SOURCES: Mapping[Kind, Callable[[Scope, str], Json]] = {
-    Kind.STEP: _output,
-    Kind.ENV: _environment,
-    Kind.VARIABLE: _reference(Kind.VARIABLE),
-    Kind.BLOCK: _reference(Kind.BLOCK),
-    Kind.DOCUMENT: _reference(Kind.DOCUMENT),
-    Kind.CTX: _left_for_the_worker,
+_SOURCES: Mapping[PlaceholderKind, Callable[[Scope, str], Json]] = {
+    PlaceholderKind.STEP: _output,
+    PlaceholderKind.ENV: _environment,
+    PlaceholderKind.VARIABLE: _reference(PlaceholderKind.VARIABLE),
+    PlaceholderKind.BLOCK: _reference(PlaceholderKind.BLOCK),
+    PlaceholderKind.DOCUMENT: _reference(PlaceholderKind.DOCUMENT),
+    PlaceholderKind.CTX: _left_for_the_worker,
 }
 
 

@@ -19,7 +19,7 @@ class Unknown:
         return "(known after build)"
 
 
-ANY = "*"
+ANY_KEY = "*"
 """The key of a mapping that stands for all keys which it does not have, and no placeholder names:
 what will be there is known, but not what it is called."""
 
@@ -42,8 +42,8 @@ def lookup(value: Json, path: str) -> Json:
         if isinstance(value, Unknown):
             return value
         if isinstance(value, dict):
-            if part not in value and ANY in value:
-                part = ANY
+            if part not in value and ANY_KEY in value:
+                part = ANY_KEY
             value = value[part] if part in value or not part.isdecimal() else value[int(part)]
         elif isinstance(value, list) and part.lstrip("-").isdecimal():
             value = value[int(part)]

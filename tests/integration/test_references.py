@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployctl.templating.references import Library, read_references, references
+from deployctl.templating.references import ReferenceValues, read_references, references
 from deployctl.templating.render import Scope, render
 from tests.support.api import Api
 from tests.support.servers import Server
@@ -33,7 +33,7 @@ def api(server: Server) -> Iterator[Api]:
         yield api
 
 
-def read(api: Api, *, secrets: bool) -> tuple[Library, str]:
+def read(api: Api, *, secrets: bool) -> tuple[ReferenceValues, str]:
     """The library, and all that the server answered for it."""
     talk = read_references((ref for _, ref in references(TEMPLATES)), secrets=secrets)
     answers = [api.answer(request.method, request.path) for request in next(talk)]

@@ -14,7 +14,7 @@ from deployctl.core.progress import NullProgress
 from deployctl.steps.context import StepContext
 from deployctl.steps.engine import run_steps
 from deployctl.steps.model import Step
-from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.render import Scope, render
 from tests.support.environment import isolated
 
@@ -75,11 +75,11 @@ answer = {
 print("ANSWER " + json.dumps(answer))
 """
 KINDS = {
-    Kind.STEP: "standard",
-    Kind.CTX: "standard",
-    Kind.ENV: "env_var",
-    Kind.BLOCK: "block_document",
-    Kind.VARIABLE: "variable",
+    PlaceholderKind.STEP: "standard",
+    PlaceholderKind.CTX: "standard",
+    PlaceholderKind.ENV: "env_var",
+    PlaceholderKind.BLOCK: "block_document",
+    PlaceholderKind.VARIABLE: "variable",
 }
 
 

@@ -17,8 +17,8 @@ from deployctl.core.json_values import Json, JsonPath
 from deployctl.jobs.job_spec import build_job_spec
 from deployctl.jobs.manifest import Manifest, build_manifest
 from deployctl.jobs.model import JobSource
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 from tests.support.servers import PREFECT_2, PREFECT_3
 
 VERSIONS = {2: PREFECT_2, 3: PREFECT_3}
@@ -119,14 +119,17 @@ def job_of(case: Case, major: int, template: Json) -> Manifest:
     known["work_pool"]["base_job_template"] = template
     subject = JobSource(**known, attempt="a1", server_version=VERSIONS[major])
     secret = {"fields": {"secret_fields": ["value"]}}
-    sources: dict[tuple[Kind, tuple[str, ...]], Json] = {
+    sources: dict[tuple[PlaceholderKind, tuple[str, ...]], Json] = {
         **{
-            (Kind.BLOCK, tuple(name.split("/"))): {"data": data, "block_schema": secret}
+            (PlaceholderKind.BLOCK, tuple(name.split("/"))): {"data": data, "block_schema": secret}
             for name, data in BLOCKS.items()
         },
-        **{(Kind.VARIABLE, (name,)): {"value": value} for name, value in VARIABLES.items()},
+        **{
+            (PlaceholderKind.VARIABLE, (name,)): {"value": value}
+            for name, value in VARIABLES.items()
+        },
     }
-    library = Library(sources, secrets=True)
+    library = ReferenceValues(sources, secrets=True)
     return build_manifest(build_job_spec(subject, library, environ=ENVIRON, inherited=SETTINGS))
 
 

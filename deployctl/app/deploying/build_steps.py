@@ -24,10 +24,10 @@ from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.context import StepContext
 from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, Outputs, plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.templating.problems import tell
-from deployctl.templating.references import Library, read_references, references
+from deployctl.templating.problems import report_problems
+from deployctl.templating.references import ReferenceValues, read_references, references
 from deployctl.templating.render import Scope
-from deployctl.templating.values import ANY, Unknown
+from deployctl.templating.values import ANY_KEY, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,9 @@ def with_expected_outputs(
 ) -> PlanInputs:
     """The same with what the steps gave elsewhere, or what can be said of it before they run."""
     if building.outputs is not None:
-        check_build_outputs(loaded.chosen, building.outputs, report)
-        nothing_said = {each.name: {ANY: Unknown(each.name, ANY)} for each in loaded.chosen}
+        check_build_outputs(loaded.selected, building.outputs, report)
+        names = [each.name for each in loaded.selected]
+        nothing_said = {name: {ANY_KEY: Unknown(name, ANY_KEY)} for name in names}
         outputs = {**nothing_said, **building.outputs.outputs}
         return replace(known, outputs=outputs, pins=building.pins)
     if building.skip or not loaded.steps:
@@ -82,12 +83,12 @@ def expected_outputs(
     environ: Mapping[str, str],
     report: Report,
     place: StepContext | None = None,
-    logins: Library | None = None,
+    logins: ReferenceValues | None = None,
 ) -> dict[str, Outputs]:
     """What the steps of a file will give; what is wrong with them is in the report. Images that are
     there already are looked for if there is a `place` to do it, with these `logins`."""
     outputs, problems = plan_steps(loaded.steps, Scope(environ, references=logins), place)
-    tell(problems, report, loaded.document.spans.value)
+    report_problems(problems, report, loaded.document.spans.value)
     return outputs
 
 
@@ -150,7 +151,7 @@ def _steps(loaded: LoadedProject) -> list[Step]:
     return [step for each in loaded.steps.values() for step in each]
 
 
-def _library(values: Json, session: Callable[[], Session]) -> Library | None:
+def _library(values: Json, session: Callable[[], Session]) -> ReferenceValues | None:
     """The blocks and variables that are named in these values; None if there are none."""
     named = [reference for _, reference in references(values)]
     return run(read_references(named, secrets=True), session()) if named else None

@@ -40,7 +40,7 @@ def build(
         raise session.cancellation.interrupted(
             "stopped; nothing was written to the server"
         ) from stopped
-    check_secret_outputs(prepared.loaded.chosen, outputs, report)
+    check_secret_outputs(prepared.loaded.selected, outputs, report)
     prepared = replace(prepared, inputs=replace(known, outputs=outputs, pins=building.pins))
     return make_plan(refresh(prepared, session), session, report)
 

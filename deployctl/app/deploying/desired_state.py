@@ -18,14 +18,14 @@ from deployctl.core.json_values import Json, JsonPath
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.variables import PoolVariables
-from deployctl.project.coerce import is_open
-from deployctl.project.normalize import normalise
+from deployctl.project.coerce import is_unresolved
+from deployctl.project.normalize import normalize
 from deployctl.project.triggers import automations
 from deployctl.steps.pull import declared_pull, default_pull
 from deployctl.steps.version import commit_info, resolve_version
-from deployctl.templating.deployment import rule_for
+from deployctl.templating.deployment import deployment_rule
 from deployctl.templating.problems import Problem
-from deployctl.templating.references import Library, dangling
+from deployctl.templating.references import ReferenceValues, missing_references
 from deployctl.templating.render import Scope, render
 
 
@@ -45,7 +45,7 @@ class PlanInputs:
     environ: Mapping[str, str]
     folder: Path
     """Where deployctl runs."""
-    library: Library
+    library: ReferenceValues
     pools: Mapping[str, PoolInfo]
     default_pool: str | None = None
     checkout: Checkout | None = None
@@ -67,13 +67,13 @@ def desired_deployment(chosen: SelectedDeployment, known: PlanInputs, report: Re
     name = pool_name(chosen, known.default_pool)
     pool = known.pools.get(name or "") or PoolInfo("", PoolVariables(None))
     rendered, problems = _rendered(chosen, known, pool)
-    fields, wrong = normalise(rendered)
+    fields, wrong = normalize(rendered)
     if known.pins and "job_variables" in fields:
         fields = {**fields, "job_variables": _pinned(fields["job_variables"], known.pins)}
     problems += wrong
-    problems += chosen.wrong_parameters(fields)
+    problems += chosen.parameter_problems(fields)
     variables = fields.get("job_variables") or {}
-    if is_open(variables):
+    if is_unresolved(variables):
         variables = {}
     for problem in pool.variables.check(variables):
         problems.append(problem.below(("work_pool", "job_variables")))
@@ -89,12 +89,12 @@ def desired_deployment(chosen: SelectedDeployment, known: PlanInputs, report: Re
         report.error(
             "DC513",
             "metric triggers work on Prefect Cloud only",
-            chosen.spec.where(("triggers",)),
+            chosen.spec.span(("triggers",)),
             help="remove the trigger; this server takes event, compound and sequence triggers",
         )
     if fields.get("sla"):
-        report.warning("DC514", "service levels are not deployed", chosen.spec.where(("sla",)))
-    chosen.spec.tell(problems, report)
+        report.warning("DC514", "service levels are not deployed", chosen.spec.span(("sla",)))
+    chosen.spec.report_problems(problems, report)
     _tell_left_out(left_out, chosen, known.dialect, report)
     return item
 
@@ -104,7 +104,7 @@ def _rendered(
 ) -> tuple[Json, list[Problem]]:
     """The entry with everything filled in that is not the worker's to fill in."""
     scope = Scope(known.environ, known.outputs.get(chosen.name, {}), known.library)
-    rendered, problems = render(chosen.entry, scope, rule_for(pool.variables.allows_string))
+    rendered, problems = render(chosen.entry, scope, deployment_rule(pool.variables.allows_string))
     if known.steps_skipped:
         help_ = "no steps are run: write the value into the file, or build"
         problems = [
@@ -112,7 +112,7 @@ def _rendered(
             for problem in problems
         ]
     told = {problem.path for problem in problems}
-    missing = dangling(rendered, known.library)
+    missing = missing_references(rendered, known.library)
     return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
 
 
@@ -175,7 +175,7 @@ def _tell_left_out(
         report.warning(
             "DC512",
             f"{dialect} does not know '{shown}', which is left out",
-            chosen.spec.where(place),
+            chosen.spec.span(place),
             help="remove it from the file, or upgrade the server",
         )
 

@@ -18,7 +18,7 @@ from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, format_path, leaves
 from deployctl.images.model import Image
 from deployctl.steps.engine import Outputs
-from deployctl.templating.grammar import Kind, placeholders
+from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
 
@@ -83,7 +83,7 @@ def check_build_outputs(
     for each in chosen:
         if not (each.build or each.push):
             continue
-        place, outputs = each.spec.where(), built.outputs.get(each.name)
+        place, outputs = each.spec.span(), built.outputs.get(each.name)
         if outputs is None:
             report.error(
                 "DC341",
@@ -115,10 +115,10 @@ def check_secret_outputs(
             )
             for path, leaf in leaves(each.entry)
             for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
-            if placeholder.kind is Kind.STEP
+            if placeholder.kind is PlaceholderKind.STEP
             and redact.contains_stored_secret(_given(outputs.get(each.name, {}), placeholder.name))
         ]
-        each.spec.tell(problems, report)
+        each.spec.report_problems(problems, report)
 
 
 def _given(outputs: Outputs, name: str) -> Json:

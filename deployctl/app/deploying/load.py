@@ -19,17 +19,17 @@ from deployctl.deploy.model import Key
 from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
-from deployctl.project.coerce import is_open
+from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document, parse_document, read_document
 from deployctl.project.model import DeploymentSpec, Project
-from deployctl.project.normalize import normalise
+from deployctl.project.normalize import normalize
 from deployctl.project.overrides import Overrides, apply_overrides
-from deployctl.project.parse import check_same_names, load
-from deployctl.project.selection import Candidate, Selected, Selection, select
+from deployctl.project.parse import check_same_names, parse_project
+from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective_steps, parse_steps
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem, report_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class SelectedDeployment:
         """The key as people write it."""
         return "/".join(self.key)
 
-    def wrong_parameters(self, fields: Mapping[str, Json]) -> list[Problem]:
+    def parameter_problems(self, fields: Mapping[str, Json]) -> list[Problem]:
         """What the flow says of the parameters in `fields`, if they are known; paths start at the
         entry."""
         given = fields.get("parameters") or {}
-        if is_open(given):
+        if is_unresolved(given):
             return []
         enforced = fields.get("enforce_parameter_schema", True) is not False
         schema = self.facts.parameter_schema
@@ -84,25 +84,25 @@ class LoadedProject:
 
     project: str
     document: Document
-    chosen: tuple[SelectedDeployment, ...]
+    selected: tuple[SelectedDeployment, ...]
     work_pools: tuple[Mapping[str, Json], ...]
-    whole: bool
+    selects_all: bool
     """Whether all deployments of the file are meant."""
 
-    def check(self, report: Report) -> None:
+    def check_parameters(self, report: Report) -> None:
         """Tells what is wrong with the parameters, as far as their values are known."""
-        for each in self.chosen:
-            each.spec.tell(each.wrong_parameters(each.fields), report)
+        for each in self.selected:
+            each.spec.report_problems(each.parameter_problems(each.fields), report)
 
     @property
-    def makes_images(self) -> bool:
+    def has_image_steps(self) -> bool:
         """Whether there are steps that build or push images."""
         return any(is_docker_step(step) for steps in self.steps.values() for step in steps)
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
         """The build and push steps of each deployment that has some, by its name."""
-        found = {each.name: (*each.build, *each.push) for each in self.chosen}
+        found = {each.name: (*each.build, *each.push) for each in self.selected}
         return {name: steps for name, steps in found.items() if steps}
 
 
@@ -118,7 +118,7 @@ def load_project(
     if document is None:
         _copy(found, report)
         return None
-    project = load(document, found, environ)
+    project = parse_project(document, found, environ)
     facts = _inspect(project, order.selection, found)
     try:
         specs = _selected(project, facts, order.selection)
@@ -149,7 +149,7 @@ def _document(path: Path, selection: Selection, report: Report) -> Document | No
 def _inspect(project: Project, selection: Selection, report: Report) -> dict[str, FlowMetadata]:
     """What the code of every deployment that may be meant says, by entrypoint."""
     meant = {
-        spec.entrypoint: spec.where(("entrypoint",))
+        spec.entrypoint: spec.span(("entrypoint",))
         for spec in project.deployments
         if _may_be_meant(spec, selection)
     }
@@ -179,7 +179,7 @@ def _selected(
         )
         for spec in project.deployments
     ]
-    selected: Selected = select(candidates, selection)
+    selected: SelectionResult = select(candidates, selection)
     if selected.ad_hoc:
         raw = {"name": selected.ad_hoc, "entrypoint": selection.entrypoint}
         return [DeploymentSpec((), selected.ad_hoc, selection.entrypoint, raw, project.document)]
@@ -191,9 +191,9 @@ def _chosen(
 ) -> SelectedDeployment:
     raw = apply_overrides(spec.raw, order.overrides)
     said = frozenset(name for name in raw if raw[name] != spec.raw.get(name))
-    spec = replace(spec, elsewhere=said)
-    fields, problems = normalise(raw)
-    spec.tell(problems, report)
+    spec = replace(spec, overridden=said)
+    fields, problems = normalize(raw)
+    spec.report_problems(problems, report)
     entry = {name: value for name, value in raw.items() if name not in ("build", "push")}
     if (pull := effective_steps("pull", raw, project.actions)) is not None:
         entry["pull"] = pull
@@ -215,7 +215,7 @@ def _steps(
     steps, problems = parse_steps(value, (*spec.path, kind) if own else (kind,))
     if not order.skip_build:
         problems += check_steps(steps)
-    tell(problems, report, spec.document.spans.value)
+    report_problems(problems, report, spec.document.spans.value)
     return tuple(steps)
 
 

@@ -33,7 +33,7 @@ from deployctl.deploy.plan import plan
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
-from deployctl.templating.references import Library, Reference, read_references, references
+from deployctl.templating.references import Reference, ReferenceValues, read_references, references
 
 NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
@@ -90,7 +90,7 @@ def prepare(
         pool for pool in desired_pools(loaded, default) if pool.fields or pool.name not in before
     ]
     reading = run_in_background(_reading(loaded, pools, record, dialect), session)
-    loaded.check(report)
+    loaded.check_parameters(report)
     checkout = read_checkout(folder)
     second = _heard(reading, loaded, report)
     live: list[Resource] = second["live"]
@@ -114,7 +114,7 @@ def prepare(
 
 def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
     """The same with its plan made from what is known now."""
-    chosen, known = prepared.loaded.chosen, prepared.inputs
+    chosen, known = prepared.loaded.selected, prepared.inputs
     items = [*prepared.pools, *(desired_deployment(each, known, report) for each in chosen)]
     if report.errors:
         return prepared
@@ -144,7 +144,7 @@ def _reading(
     """
     talks: dict[str, ApiCall[Any]] = {
         "live": _live(loaded, pools, record, dialect),
-        "library": read_references(_references(loaded.chosen)),
+        "library": read_references(_references(loaded.selected)),
     }
     return gather(talks)
 
@@ -152,7 +152,7 @@ def _reading(
 def _live(
     loaded: LoadedProject, pools: Sequence[Resource], record: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
-    sketches = (_sketch(chosen, record) for chosen in loaded.chosen)
+    sketches = (_sketch(chosen, record) for chosen in loaded.selected)
     return read_current([*pools, *sketches], dialect)
 
 
@@ -163,18 +163,18 @@ def _heard(
     try:
         return reading.result()
     except NotFound as error:
-        if not any(chosen.fields.get("triggers") for chosen in loaded.chosen):
+        if not any(chosen.fields.get("triggers") for chosen in loaded.selected):
             raise
-        for chosen in loaded.chosen:
+        for chosen in loaded.selected:
             if chosen.fields.get("triggers"):
                 report.error(
                     "DC513",
                     f"the server has no automations, which triggers need ({error.message})",
-                    chosen.spec.where(("triggers",)),
+                    chosen.spec.span(("triggers",)),
                     help="switch them on: PREFECT_EXPERIMENTAL_EVENTS and "
                     "PREFECT_API_SERVICES_TRIGGERS_ENABLED on a 2.20 server",
                 )
-        return {"live": [], "library": Library({})}
+        return {"live": [], "library": ReferenceValues({})}
 
 
 def _sketch(chosen: SelectedDeployment, record: LastApplied) -> Resource:

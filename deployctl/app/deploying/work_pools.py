@@ -26,11 +26,11 @@ def desired_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
 
     Where the command means only some of the file's deployments, only their pools are meant.
     """
-    named = {name for chosen in loaded.chosen if (name := pool_name(chosen, default))}
+    named = {name for chosen in loaded.selected if (name := pool_name(chosen, default))}
     declared = {
         spec["name"]: desired.work_pool(spec)
         for spec in loaded.work_pools
-        if loaded.whole or spec["name"] in named
+        if loaded.selects_all or spec["name"] in named
     }
     others = (Resource("work_pool", (name,), {}) for name in sorted(named - declared.keys()))
     return [*declared.values(), *others]
@@ -54,12 +54,12 @@ def check_pools(
     for pool in pools:
         if pool.key in there:
             _check_type(pool, there[pool.key], loaded, report)
-    for chosen in loaded.chosen:
+    for chosen in loaded.selected:
         if pool_name(chosen, default) is None:
             report.error(
                 "DC511",
                 f"the deployment '{chosen.name}' names no work pool, so nothing would run it",
-                chosen.spec.where(),
+                chosen.spec.span(),
                 help="write 'work_pool: {name: …}', or give one with --pool",
             )
     return [pool if pool.key in there else _to_create(pool) for pool in pools]
@@ -119,7 +119,7 @@ def _tell_missing(
     report: Report,
     default: str | None,
 ) -> None:
-    for chosen in loaded.chosen:
+    for chosen in loaded.selected:
         name = pool_name(chosen, default)
         if name in missing:
             guess = (
@@ -128,7 +128,7 @@ def _tell_missing(
             report.error(
                 "DC510",
                 f"the work pool '{name}' does not exist",
-                chosen.spec.where(("work_pool", "name")),
+                chosen.spec.span(("work_pool", "name")),
                 help=f"{guess} Declare it under 'work_pools:', or let --create-pools make "
                 "one of type kubernetes",
             )

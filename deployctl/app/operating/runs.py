@@ -24,7 +24,7 @@ from deployctl.core.errors import Interrupted, NotFound
 from deployctl.core.json_values import Json
 from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem, report_problems
 
 _EVERY = 1.0
 """Seconds between two looks."""
@@ -62,7 +62,7 @@ def check_run(name: str, wanted: NewRun, session: Session, report: Report) -> tu
     """
     deployment, pool = run(_subject(name, wanted), session)
     wanted = typed(wanted, deployment.get("parameter_openapi_schema") or {})
-    tell(problems(deployment, pool, wanted), report, lambda _path: None)
+    report_problems(problems(deployment, pool, wanted), report, lambda _path: None)
     return deployment, wanted
 
 

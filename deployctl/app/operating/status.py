@@ -28,7 +28,7 @@ from deployctl.app.operating.lookup import (
 )
 from deployctl.app.operating.runs import moment
 from deployctl.core.json_values import Json
-from deployctl.project.selection import Candidate, matching
+from deployctl.project.selection import Candidate, match_candidates
 
 STUCK_AFTER = timedelta(minutes=5)
 """How long a claimed run may take to begin."""
@@ -195,7 +195,7 @@ def _chosen(deployments: Sequence[Json], names: Sequence[str]) -> list[Json]:
     candidates = [Candidate(flow, name, "") for flow, _, name in split]
     indexes: set[int] = set()
     for name in names:
-        meant = matching(candidates, name)
+        meant = match_candidates(candidates, name)
         if not meant:
             there = [each["full_name"] for each in deployments]
             raise ObjectNotFound(f"there is no deployment '{name}'", help=closest(name, there))

@@ -27,7 +27,7 @@ from deployctl.deploy.plan import plan
 from deployctl.deploy.resources.deployments import current_deployment
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.selection import Selection
-from deployctl.templating.references import Library
+from deployctl.templating.references import ReferenceValues
 
 FILE: Json = {
     "build": [
@@ -115,8 +115,8 @@ def planned(folder: Path, place: JsonPath, value: Json) -> None:
         return
     schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
     pools = {"w": PoolInfo("process", PoolVariables({"variables": schema}))}
-    known = PlanInputs(CLOUD, environ, folder, Library({}), pools, outputs=outputs)
-    wanted = [desired_deployment(each, known, report) for each in loaded.chosen]
+    known = PlanInputs(CLOUD, environ, folder, ReferenceValues({}), pools, outputs=outputs)
+    wanted = [desired_deployment(each, known, report) for each in loaded.selected]
     wanted += desired_pools(loaded, None)
     if not report.errors:
         live = [current_deployment("main", THERE, [], CLOUD)]

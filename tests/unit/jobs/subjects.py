@@ -8,18 +8,21 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.job_spec import build_job_spec
 from deployctl.jobs.model import JobSource, JobSpec
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 
 INHERITED = {"PREFECT_API_URL": "http://prefect/api", "PREFECT_API_KEY": "the-key"}
 SECRET = {"fields": {"secret_fields": ["value"]}}
-LIBRARY = Library(
+LIBRARY = ReferenceValues(
     {
-        (Kind.BLOCK, ("secret", "token")): {"data": {"value": "s3cret"}, "block_schema": SECRET},
-        (Kind.BLOCK, ("json", "plain")): {"data": {"value": {"a": "1", "b": {"c": 2}}}},
-        (Kind.DOCUMENT, ("id-1",)): {"data": {"config": {"x": 1}, "context_name": "c"}},
-        (Kind.VARIABLE, ("image",)): {"value": "python:3.12"},
-        (Kind.VARIABLE, ("nope",)): None,
+        (PlaceholderKind.BLOCK, ("secret", "token")): {
+            "data": {"value": "s3cret"},
+            "block_schema": SECRET,
+        },
+        (PlaceholderKind.BLOCK, ("json", "plain")): {"data": {"value": {"a": "1", "b": {"c": 2}}}},
+        (PlaceholderKind.DOCUMENT, ("id-1",)): {"data": {"config": {"x": 1}, "context_name": "c"}},
+        (PlaceholderKind.VARIABLE, ("image",)): {"value": "python:3.12"},
+        (PlaceholderKind.VARIABLE, ("nope",)): None,
     },
     secrets=True,
 )

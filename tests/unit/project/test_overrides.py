@@ -11,9 +11,9 @@ from deployctl.core.json_values import Json
 from deployctl.project.overrides import (
     Overrides,
     apply_overrides,
-    assignments,
-    definitions,
-    json_object,
+    parse_assignments,
+    parse_definitions,
+    parse_json_object,
     schedules,
 )
 
@@ -118,19 +118,19 @@ def test_a_strategy_without_a_limit() -> None:
     ],
 )
 def test_assignments(values: list[str], expected: dict[str, Json]) -> None:
-    assert assignments("--param", values) == expected
+    assert parse_assignments("--param", values) == expected
 
 
 @pytest.mark.parametrize("value", ["a", "=1", "{a}", '{"a": 1', " {"])
 def test_what_is_no_assignment(value: str) -> None:
     with pytest.raises(UsageError, match="--param"):
-        assignments("--param", [value])
+        parse_assignments("--param", [value])
 
 
 @pytest.mark.parametrize("text", ["[1]", "x", "1", ""])
 def test_what_is_no_object(text: str) -> None:
     with pytest.raises(UsageError, match="--params"):
-        json_object("--params", text)
+        parse_json_object("--params", text)
 
 
 def test_schedules_of_flags() -> None:
@@ -145,7 +145,7 @@ def test_definitions_come_from_json_and_from_files(tmp_path: Path) -> None:
     yaml, json = tmp_path / "t.yaml", tmp_path / "t.json"
     yaml.write_text("triggers:\n- expect: [a]\n")
     json.write_text('{"triggers": [{"expect": ["b"]}]}')
-    found = definitions("--trigger", ['{"expect": ["c"]}', str(yaml), str(json)], "triggers")
+    found = parse_definitions("--trigger", ['{"expect": ["c"]}', str(yaml), str(json)], "triggers")
     assert [item["expect"] for item in found] == [["c"], ["a"], ["b"]]
 
 
@@ -155,4 +155,4 @@ def test_a_file_that_defines_nothing(tmp_path: Path, content: str | None) -> Non
     if content is not None:
         path.write_text(content)
     with pytest.raises(UsageError, match="--trigger"):
-        definitions("--trigger", [str(path)], "triggers")
+        parse_definitions("--trigger", [str(path)], "triggers")

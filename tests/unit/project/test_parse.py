@@ -10,8 +10,8 @@ import pytest
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json
 from deployctl.project.document import parse_document
-from deployctl.project.normalize import normalise
-from deployctl.project.parse import check_same_names, load
+from deployctl.project.normalize import normalize
+from deployctl.project.parse import check_same_names, parse_project
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 from tests.unit.project.reading import codes, deployment, only, project
@@ -131,7 +131,7 @@ ACCEPTED = [
 def test_what_is_accepted_without_a_word_and_becomes(body: str, fields: Json) -> None:
     found, report = deployment(body, {"WORD": "on"})
     assert not report.items
-    assert normalise(found.deployments[0].raw) == (fields, [])
+    assert normalize(found.deployments[0].raw) == (fields, [])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_is_accepted_without_a_word_and_becomes(body: str, fields: Json) ->
 def test_what_prefect_refuses_keeps_its_plain_meaning(body: str, field: str, value: Json) -> None:
     found, report = deployment(body)
     assert report.errors == 0
-    fields, problems = normalise(found.deployments[0].raw)
+    fields, problems = normalize(found.deployments[0].raw)
     assert fields[field] == value
     assert not problems
 
@@ -159,8 +159,8 @@ def test_types_are_checked_again_when_templates_are_filled_in() -> None:
     found, report = deployment("concurrency_limit: '{{ prefect.variables.n }}'")
     raw = dict(found.deployments[0].raw)
     assert not report.items
-    assert normalise({**raw, "concurrency_limit": "3"})[0]["concurrency_limit"] == 3
-    fields, (problem,) = normalise({**raw, "concurrency_limit": "three"})
+    assert normalize({**raw, "concurrency_limit": "3"})[0]["concurrency_limit"] == 3
+    fields, (problem,) = normalize({**raw, "concurrency_limit": "three"})
     assert "concurrency_limit" not in fields
     assert (problem.path, problem.code) == (("concurrency_limit",), "DC128")
 
@@ -178,7 +178,7 @@ def test_what_only_a_step_will_know_is_taken_anywhere() -> None:
         "schedules": [{"cron": later, "timezone": later}, {"interval": later}],
         "triggers": [{"expect": [later, "a"], "within": later}],
     }
-    fields, problems = normalise(raw)
+    fields, problems = normalize(raw)
     assert not problems
     assert fields["schedules"][0] == {"schedule": {"cron": later, "timezone": later}}
     assert (fields["version"], fields["tags"]) == (later, [later, "a"])
@@ -224,7 +224,7 @@ def test_a_project() -> None:
         ("one", "./a.py:f"),
         ("two-dev", "b:main"),
     ]
-    assert str(found.deployments[1].where(("name",))) == "prefect.yaml:10:12"
+    assert str(found.deployments[1].span(("name",))) == "prefect.yaml:10:12"
 
 
 def test_a_project_without_a_name_has_that_of_its_folder(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_project_without_a_name_has_that_of_its_folder(tmp_path: Path) -> None
     file = str(tmp_path / "etl" / "prefect.yaml")
     document = parse_document("deployments: []", file, Report())
     assert document is not None
-    assert load(document, Report(), {}).name == "etl"
+    assert parse_project(document, Report(), {}).name == "etl"
 
 
 @pytest.mark.parametrize(
@@ -308,14 +308,15 @@ def test_what_is_found_again_in_the_entry_is_told_once(body: str) -> None:
     first = list(report)
     spec = found.deployments[0]
     written = found.document.data["deployments"][0]
-    spec.tell(normalise(written)[1], report)
+    spec.report_problems(normalize(written)[1], report)
     assert list(report) == first
 
 
 def test_what_the_command_line_says_has_no_place_in_the_file() -> None:
     found, report = deployment("version: 1a")
-    spec = replace(found.deployments[0], elsewhere=frozenset({"version"}))
-    spec.tell([Problem(("version",), "DC128", "no"), Problem(("name",), "DC128", "no")], report)
+    spec = replace(found.deployments[0], overridden=frozenset({"version"}))
+    problems = [Problem(("version",), "DC128", "no"), Problem(("name",), "DC128", "no")]
+    spec.report_problems(problems, report)
     assert [str(item.span) for item in report] == ["None", "prefect.yaml:2:11"]
 
 

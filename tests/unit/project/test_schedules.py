@@ -6,15 +6,15 @@ import pytest
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json
-from deployctl.project.durations import seconds
-from deployctl.project.normalize import normalise
+from deployctl.project.durations import parse_duration
+from deployctl.project.normalize import normalize
 from tests.unit.project.reading import deployment, only
 
 
 def schedules_of(text: str) -> Json:
     found, report = deployment(f"schedules: {text}")
     assert not report.errors, report.items
-    return normalise(found.deployments[0].raw)[0]["schedules"]
+    return normalize(found.deployments[0].raw)[0]["schedules"]
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ def test_what_is_right(text: str) -> None:
     ],
 )
 def test_time_spans(value: Json, expected: float | None) -> None:
-    assert seconds(value) == expected
+    assert parse_duration(value) == expected

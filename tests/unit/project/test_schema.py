@@ -11,7 +11,7 @@ import pytest
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json
 from deployctl.project.document import read_document
-from deployctl.project.parse import load
+from deployctl.project.parse import parse_project
 from deployctl.project.schema import json_schema
 from tests.unit.project.reading import document
 
@@ -31,7 +31,7 @@ def test_the_examples_are_right(path: Path) -> None:
     found = read_document(path, report)
     assert found is not None
     CHECK.validate(found.data)
-    load(found, report, {})
+    parse_project(found, report, {})
     assert not report.items
 
 

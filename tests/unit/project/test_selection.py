@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.errors import UsageError
-from deployctl.project.model import normal_entrypoint
-from deployctl.project.selection import Candidate, Selected, Selection, select
+from deployctl.project.model import normalize_entrypoint
+from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 
 FILE = [
     Candidate("Hello Flow", "daily", "./hello.py:hello"),
@@ -33,7 +33,7 @@ FILE = [
     ],
 )
 def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
-    assert select(FILE, Selection(names=tuple(names))) == Selected(tuple(indexes))
+    assert select(FILE, Selection(names=tuple(names))) == SelectionResult(tuple(indexes))
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_the_only_deployment_is_not_renamed() -> None:
 @pytest.mark.parametrize(
     ("entrypoint", "names", "chosen"),
     [
-        ("hello.py:hello", [], Selected((0, 1))),
-        ("hello.py:hello", ["hourly"], Selected((1,))),
-        ("./hello.py:hello", ["Hello Flow/*"], Selected((0, 1))),
-        ("jobs.second:run", ["daily"], Selected((2,))),
-        ("hello.py:hello", ["new"], Selected((), "new")),
-        ("other.py:f", ["new"], Selected((), "new")),
+        ("hello.py:hello", [], SelectionResult((0, 1))),
+        ("hello.py:hello", ["hourly"], SelectionResult((1,))),
+        ("./hello.py:hello", ["Hello Flow/*"], SelectionResult((0, 1))),
+        ("jobs.second:run", ["daily"], SelectionResult((2,))),
+        ("hello.py:hello", ["new"], SelectionResult((), "new")),
+        ("other.py:f", ["new"], SelectionResult((), "new")),
     ],
 )
-def test_an_entrypoint(entrypoint: str, names: list[str], chosen: Selected) -> None:
+def test_an_entrypoint(entrypoint: str, names: list[str], chosen: SelectionResult) -> None:
     assert select(FILE, Selection(names=tuple(names), entrypoint=entrypoint)) == chosen
 
 
@@ -126,4 +126,4 @@ def test_an_entrypoint_that_makes_no_sense(names: list[str], said: str) -> None:
     ],
 )
 def test_entrypoints_are_compared_by_what_they_name(one: str, other: str, same: bool) -> None:
-    assert (normal_entrypoint(one) == normal_entrypoint(other)) is same
+    assert (normalize_entrypoint(one) == normalize_entrypoint(other)) is same

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deployctl.core.json_values import Json
-from deployctl.project.normalize import normalise
+from deployctl.project.normalize import normalize
 from deployctl.project.triggers import automations, check_triggers
 from tests.unit.project.reading import codes, deployment, only
 
@@ -40,7 +40,7 @@ METRIC: Json = {
 def bodies(triggers: list[Json]) -> list[dict[str, Json]]:
     found, report = deployment(f"triggers: {json.dumps(triggers)}")
     assert not report.errors, report.items
-    return automations("dep", normalise(found.deployments[0].raw)[0]["triggers"])
+    return automations("dep", normalize(found.deployments[0].raw)[0]["triggers"])
 
 
 SENT = [

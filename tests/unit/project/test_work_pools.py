@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.project.document import parse_document
-from deployctl.project.parse import load
+from deployctl.project.parse import parse_project
 from tests.unit.project.reading import codes, project
 
 
@@ -58,7 +58,7 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
     report = Report()
     document = parse_document(f"work_pools:\n{text}", str(tmp_path / "prefect.yaml"), report)
     assert document is not None
-    found = load(document, report, {})
+    found = parse_project(document, report, {})
     assert [pool.get("base_job_template") for pool in found.work_pools] == [
         {"variables": {}},
         None,

@@ -17,8 +17,8 @@ from deployctl.steps.context import StepContext
 from deployctl.steps.docker import build_spec
 from deployctl.steps.engine import plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope
 from deployctl.templating.values import Unknown
 
@@ -369,8 +369,10 @@ def test_an_image_is_looked_up_by_the_login_that_pushes_it(
             raise BuildFailed(recipe.name)
 
     document = {"block_type": {"slug": "x"}, "data": {"username": "u", "password": "hidden-one"}}
-    hub = Kind.BLOCK, ("docker-registry-credentials", "hub")
-    scope = Scope({"REGPW": "hidden-one"}, references=Library({hub: document}, secrets=True))
+    hub = PlaceholderKind.BLOCK, ("docker-registry-credentials", "hub")
+    scope = Scope(
+        {"REGPW": "hidden-one"}, references=ReferenceValues({hub: document}, secrets=True)
+    )
     pushed = {"image_name": "{{ b.image_name }}", "tag": "{{ b.tag }}", **push}
     wanted = {"d": [Step(BUILD, {"image_name": "app"}, "b"), Step(PUSH, pushed)]}
     planned, built = Recorded(), Stops()

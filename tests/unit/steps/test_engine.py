@@ -12,8 +12,8 @@ from deployctl.core.errors import Interrupted, StepFailed
 from deployctl.steps.context import StepContext
 from deployctl.steps.engine import CompletedSteps, plan_steps, run_steps
 from deployctl.steps.model import Step
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope
 from deployctl.templating.values import Unknown, lookup
 from tests.unit.steps.conftest import ENVIRON
@@ -112,7 +112,7 @@ def test_flat_outputs_are_those_of_the_last_step(place: StepContext) -> None:
 
 
 def test_inputs_take_environment_and_blocks(place: StepContext) -> None:
-    library = Library({(Kind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
+    library = ReferenceValues({(PlaceholderKind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
     steps = [shell("echo {{ $WHO }} {{ prefect.variables.v }}")]
     outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place, {})
     assert outputs["d"]["stdout"] == "world 5"

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from deployctl.core.json_values import JsonPath
-from deployctl.templating.deployment import malformed_placeholders, rule_for
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.deployment import check_placeholders, deployment_rule
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope, render
 
 SCOPE = Scope(
     environ={"ENV": "env"},
     outputs={"image": "app:1"},
-    references=Library({(Kind.VARIABLE, ("v",)): {"value": 5}}),
+    references=ReferenceValues({(PlaceholderKind.VARIABLE, ("v",)): {"value": 5}}),
 )
 ALL = "{{ $ENV }} {{ image }} {{ prefect.variables.v }} {{ ctx.flow.id }}"
 
@@ -77,17 +77,17 @@ def only_env(path: JsonPath) -> bool:
     ],
 )
 def test_each_field_is_rendered_as_far_as_it_should_be(deployment: Any, expected: Any) -> None:
-    assert render(deployment, SCOPE, rule_for(only_env)) == (expected, [])
+    assert render(deployment, SCOPE, deployment_rule(only_env)) == (expected, [])
 
 
 def test_while_the_pool_is_unknown_job_variables_keep_their_references() -> None:
     deployment = {"work_pool": {"job_variables": {"ttl": "{{ prefect.variables.v }}"}}}
-    assert render(deployment, SCOPE, rule_for()) == (deployment, [])
+    assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
 
 
 def test_an_environment_variable_is_not_frozen_into_pull_steps() -> None:
     deployment = {"pull": [{"f": {"a": "{{ ENV }}", "b": "{{ $ENV }}"}}]}
-    assert render(deployment, SCOPE, rule_for()) == (deployment, [])
+    assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
 
 
 def test_malformed_placeholders_are_told_except_in_event_templates() -> None:
@@ -95,6 +95,6 @@ def test_malformed_placeholders_are_told_except_in_event_templates() -> None:
         "tags": ["{{ a | upper }}"],
         "triggers": [{"name": "{{ }}", "parameters": {"p": "{{ event.resource['id'] }}"}}],
     }
-    problems = list(malformed_placeholders(deployment))
+    problems = list(check_placeholders(deployment))
     assert [problem.path for problem in problems] == [("tags", 0), ("triggers", 0, "name")]
     assert "'{{ a | upper }}'" in problems[0].message

@@ -2,22 +2,27 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.templating.grammar import Kind, is_opaque, malformed, placeholders
+from deployctl.templating.grammar import (
+    PlaceholderKind,
+    has_placeholder,
+    malformed_placeholders,
+    placeholders,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{{ build-image.tag }}", [("build-image.tag", Kind.STEP)]),
-        ("{{tag}}", [("tag", Kind.STEP)]),
-        ("{{\n tag\t}}", [("tag", Kind.STEP)]),
-        ("{{ $HOME }}", [("HOME", Kind.ENV)]),
-        ("{{ prefect.variables.team }}", [("team", Kind.VARIABLE)]),
-        ("{{ prefect.blocks.json.a.b[0].c }}", [("json.a.b[0].c", Kind.BLOCK)]),
-        ("{{ ctx.flow_run.name }}", [("ctx.flow_run.name", Kind.CTX)]),
-        ("{{ größe }}", [("größe", Kind.STEP)]),
-        ("a {{ x }} b {{ $Y }}", [("x", Kind.STEP), ("Y", Kind.ENV)]),
-        ("{{{ x }}}", [("x", Kind.STEP)]),
+        ("{{ build-image.tag }}", [("build-image.tag", PlaceholderKind.STEP)]),
+        ("{{tag}}", [("tag", PlaceholderKind.STEP)]),
+        ("{{\n tag\t}}", [("tag", PlaceholderKind.STEP)]),
+        ("{{ $HOME }}", [("HOME", PlaceholderKind.ENV)]),
+        ("{{ prefect.variables.team }}", [("team", PlaceholderKind.VARIABLE)]),
+        ("{{ prefect.blocks.json.a.b[0].c }}", [("json.a.b[0].c", PlaceholderKind.BLOCK)]),
+        ("{{ ctx.flow_run.name }}", [("ctx.flow_run.name", PlaceholderKind.CTX)]),
+        ("{{ größe }}", [("größe", PlaceholderKind.STEP)]),
+        ("a {{ x }} b {{ $Y }}", [("x", PlaceholderKind.STEP), ("Y", PlaceholderKind.ENV)]),
+        ("{{{ x }}}", [("x", PlaceholderKind.STEP)]),
         ("plain", []),
         ("{ x }", []),
         ("{{ a | upper }}", []),
@@ -26,7 +31,7 @@ from deployctl.templating.grammar import Kind, is_opaque, malformed, placeholder
     ],
 )
 def test_placeholders_are_read_as_prefect_reads_them(
-    text: str, expected: list[tuple[str, Kind]]
+    text: str, expected: list[tuple[str, PlaceholderKind]]
 ) -> None:
     assert [(found.target, found.kind) for found in placeholders(text)] == expected
 
@@ -44,11 +49,11 @@ def test_placeholders_are_read_as_prefect_reads_them(
     ],
 )
 def test_what_only_looks_like_a_placeholder_is_found(text: str, expected: list[str]) -> None:
-    assert malformed(text) == expected
+    assert malformed_placeholders(text) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [("{{ x }}", True), ("{{ x | y }}", False), ("x", False), (1, False)]
 )
 def test_text_with_a_placeholder_is_opaque(value: object, expected: bool) -> None:
-    assert is_opaque(value) is expected
+    assert has_placeholder(value) is expected

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from deployctl.core.diagnostics import Report, Severity, Span
 from deployctl.core.json_values import JsonPath
-from deployctl.templating.problems import Problem, tell
+from deployctl.templating.problems import Problem, report_problems
 
 
 def test_problems_become_diagnostics_at_the_places_of_their_paths() -> None:
@@ -12,7 +12,7 @@ def test_problems_become_diagnostics_at_the_places_of_their_paths() -> None:
     problem = Problem(("tags", 1), "DC302", "not set", "set it")
     warning = Problem((), "DC304", "not there", severity=Severity.WARNING)
     report = Report()
-    tell([problem.below(("deployments", 0)), warning], report, where)
+    report_problems([problem.below(("deployments", 0)), warning], report, where)
     assert [(item.code, item.severity, str(item.span), item.help) for item in report] == [
         ("DC302", Severity.ERROR, "prefect.yaml:4:1", "set it"),
         ("DC304", Severity.WARNING, "prefect.yaml:0:1", None),

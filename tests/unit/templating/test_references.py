@@ -7,11 +7,11 @@ import pytest
 from deployctl.api.calls import Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
-from deployctl.templating.grammar import Kind
+from deployctl.templating.grammar import PlaceholderKind
 from deployctl.templating.references import (
-    Library,
     Reference,
-    dangling,
+    ReferenceValues,
+    missing_references,
     read_references,
     references,
 )
@@ -22,20 +22,25 @@ def block(data: Any, *secret: str) -> Any:
     return {"data": data, "block_schema": {"fields": {"secret_fields": list(secret)}}}
 
 
-LIBRARY = Library(
+LIBRARY = ReferenceValues(
     {
-        (Kind.VARIABLE, ("team",)): {"name": "team", "value": {"name": "data", "size": 3}},
-        (Kind.VARIABLE, ("none",)): {"name": "none", "value": None},
-        (Kind.VARIABLE, ("gone",)): None,
-        (Kind.BLOCK, ("json", "a")): block({"value": {"list": [{"k": 1}, 2], "values": "v"}}),
-        (Kind.BLOCK, ("registry", "hub")): block(
+        (PlaceholderKind.VARIABLE, ("team",)): {
+            "name": "team",
+            "value": {"name": "data", "size": 3},
+        },
+        (PlaceholderKind.VARIABLE, ("none",)): {"name": "none", "value": None},
+        (PlaceholderKind.VARIABLE, ("gone",)): None,
+        (PlaceholderKind.BLOCK, ("json", "a")): block(
+            {"value": {"list": [{"k": 1}, 2], "values": "v"}}
+        ),
+        (PlaceholderKind.BLOCK, ("registry", "hub")): block(
             {"url": "hub.example", "user": {"name": "u", "password": "********"}}, "user.password"
         ),
-        (Kind.BLOCK, ("headers", "h")): block(
+        (PlaceholderKind.BLOCK, ("headers", "h")): block(
             {"name": "n", "headers": {"a": "********", "b": ""}}, "headers.*"
         ),
-        (Kind.BLOCK, ("secret", "tok")): block({"value": "********"}, "value"),
-        (Kind.DOCUMENT, ("id-1",)): block({"config": {"a": 1}, "context": "c"}),
+        (PlaceholderKind.BLOCK, ("secret", "tok")): block({"value": "********"}, "value"),
+        (PlaceholderKind.DOCUMENT, ("id-1",)): block({"config": {"a": 1}, "context": "c"}),
     }
 )
 
@@ -114,17 +119,17 @@ def test_each_source_is_read_once_and_in_one_batch() -> None:
     with pytest.raises(StopIteration) as stop:
         talk.send([{"value": 5}, block({"value": "********"}, "value"), None])
     library = stop.value.value
-    assert library(Reference(Kind.VARIABLE, "x")) == 5
+    assert library(Reference(PlaceholderKind.VARIABLE, "x")) == 5
 
 
 def test_nothing_is_asked_where_nothing_is_referenced() -> None:
     with pytest.raises(StopIteration) as stop:
         next(read_references([]))
-    assert stop.value.value == Library({})
+    assert stop.value.value == ReferenceValues({})
 
 
 def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
-    talk = read_references([Reference(Kind.BLOCK, "secret.tok")], secrets=True)
+    talk = read_references([Reference(PlaceholderKind.BLOCK, "secret.tok")], secrets=True)
     (request,) = next(talk)
     assert isinstance(request, Request)
     assert request.path.endswith("/name/tok?include_secrets=true")
@@ -141,7 +146,7 @@ def test_what_the_worker_will_not_find_is_a_warning() -> None:
     rendered = {
         "env": {"A": "{{ prefect.blocks.secret.tok }}", "B": "{{ prefect.variables.gone }}"}
     }
-    (problem,) = dangling(rendered, LIBRARY)
+    (problem,) = missing_references(rendered, LIBRARY)
     assert (problem.code, problem.severity) == ("DC304", Severity.WARNING)
     assert problem.path == ("env", "B")
 
@@ -149,16 +154,18 @@ def test_what_the_worker_will_not_find_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "secret"),
     [
-        (Kind.BLOCK, "secret.tok", True),
-        (Kind.BLOCK, "secret.tok.value", True),
-        (Kind.BLOCK, "registry.hub", True),
-        (Kind.BLOCK, "registry.hub.user", True),
-        (Kind.BLOCK, "registry.hub.url", False),
-        (Kind.BLOCK, "json.a", False),
-        (Kind.BLOCK, "secret.gone", False),
-        (Kind.DOCUMENT, "id-1", False),
-        (Kind.VARIABLE, "team", False),
+        (PlaceholderKind.BLOCK, "secret.tok", True),
+        (PlaceholderKind.BLOCK, "secret.tok.value", True),
+        (PlaceholderKind.BLOCK, "registry.hub", True),
+        (PlaceholderKind.BLOCK, "registry.hub.user", True),
+        (PlaceholderKind.BLOCK, "registry.hub.url", False),
+        (PlaceholderKind.BLOCK, "json.a", False),
+        (PlaceholderKind.BLOCK, "secret.gone", False),
+        (PlaceholderKind.DOCUMENT, "id-1", False),
+        (PlaceholderKind.VARIABLE, "team", False),
     ],
 )
-def test_what_is_secret_is_known_before_it_is_used(kind: Kind, name: str, secret: bool) -> None:
+def test_what_is_secret_is_known_before_it_is_used(
+    kind: PlaceholderKind, name: str, secret: bool
+) -> None:
     assert LIBRARY.is_secret(Reference(kind, name)) is secret

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployctl.core.json_values import leaves
-from deployctl.templating.grammar import Kind
-from deployctl.templating.references import Library
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope, Treatment, render
 from deployctl.templating.values import Unknown, contains_unknown
 
@@ -71,7 +71,7 @@ def test_a_bare_name_waits_for_the_steps_before_it_is_an_environment_variable() 
 def test_what_a_source_does_not_have_is_a_problem_that_names_key_and_name(
     template: str, code: str, said: str
 ) -> None:
-    scope = Scope({}, OUTPUTS, Library({}))
+    scope = Scope({}, OUTPUTS, ReferenceValues({}))
     value, (problem,) = render({"tags": ["a", template]}, scope)
     assert value == {"tags": ["a", template]}
     assert problem.path == ("tags", 1)
@@ -104,10 +104,10 @@ def test_an_unknown_stays_one_wherever_it_is_put() -> None:
 
 
 def test_a_rule_decides_by_place_and_kind() -> None:
-    def rule(path: tuple[str | int, ...], kind: Kind) -> Treatment:
+    def rule(path: tuple[str | int, ...], kind: PlaceholderKind) -> Treatment:
         if path[0] == "kept":
             return Treatment.KEEP
-        return Treatment.OFFER if kind is Kind.STEP else Treatment.RESOLVE
+        return Treatment.OFFER if kind is PlaceholderKind.STEP else Treatment.RESOLVE
 
     template = {
         "kept": "{{ tag }}",

@@ -96,7 +96,9 @@ WORDS = {
 )
 def test_a_parameter_is_a_text_where_its_flow_wants_one(name: str, text: str, meant: Json) -> None:
     flags = [f"{name}={text}"]
-    wanted = NewRun(overrides.assignments("--param", flags), overrides.texts(flags))
+    wanted = NewRun(
+        overrides.parse_assignments("--param", flags), overrides.assignment_texts(flags)
+    )
     assert typed(wanted, WORDS).parameters == {name: meant}
 
 
