@@ -1,8 +1,13 @@
-"""Conversations with the server as generators: what to ask is pure, sending is somebody else's.
+"""API calls as generators: which requests to send is pure, sending them is the driver's job.
 
-A `Talk` yields batches of requests and is sent the answers in the same order. The requests of one
-batch do not depend on each other, so the driver sends them side by side; several talks are merged
-by `together`. A test drives a talk with a list of answers, or stops it before or after request n.
+An `ApiCall` yields a batch of requests and receives their responses in the same order. The requests
+of one batch are independent of each other, so the driver sends them in parallel. `gather` merges
+several calls. A test feeds a call from a list of responses, or stops it before or after request n.
+
+    def read_flow(name: str) -> ApiCall[Json]:
+        flow = yield from call(Request("GET", f"/flows/name/{name}", subject=f"flow '{name}'"))
+        (runs,) = yield [Request("POST", "/flow_runs/filter", {...})]
+        return {**flow, "runs": runs}
 """
 
 from __future__ import annotations
@@ -18,57 +23,58 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of the Prefect API."""
+    """One request to the Prefect API."""
 
     method: str
     path: str
-    """Below the API URL, with a leading slash: `/deployments/filter`."""
+    """Relative to the API URL, with a leading slash: `/deployments/filter`."""
     body: Json = None
     idempotent: bool = True
-    """May be sent again when its answer was lost. Where it may not, the driver throws
-    `LostResponse` into the talk, which looks at the server before it asks once more."""
+    """Whether the request may be sent again when its response was lost. If not, the driver throws
+    `LostResponse` into the call, which reads the server's state before it sends again."""
     subject: str = ""
-    """What the user knows the object as (`deployment hello/daily`), for messages."""
+    """The object that the request is about, for messages: `deployment hello/daily`."""
     missing_ok: bool = False
-    """A 404 is an answer, None, and not an error."""
+    """Whether a 404 is a valid response (None) instead of an error."""
 
 
 ApiCall: TypeAlias = Generator[Sequence[Request], Sequence[Json], T]
 
 
 def call(request: Request) -> ApiCall[Json]:
-    """A talk of one request; gives its answer."""
-    (answer,) = yield [request]
-    return answer
+    """Sends one request and returns the body of its response."""
+    (response,) = yield [request]
+    return response
 
 
-def gather(talks: Mapping[str, ApiCall[T]]) -> ApiCall[dict[str, T]]:
-    """Merges talks step by step: each batch holds what every unfinished one asks next.
+def gather(calls: Mapping[str, ApiCall[T]]) -> ApiCall[dict[str, T]]:
+    """Runs calls in lockstep: each batch holds the next requests of all unfinished calls.
 
-    An error that the driver throws ends them all: this is for reading, where half is nothing.
+    An error that the driver throws ends all of them, which suits reads that are useless in part.
     """
     results: dict[str, T] = {}
-    asking: dict[str, Sequence[Request]] = {}
-    for name, talk in talks.items():
-        _advance(name, talk, None, asking, results)
-    while asking:
-        batch = [request for requests in asking.values() for request in requests]
-        answers = iter((yield batch))
-        for name, requests in list(asking.items()):
-            mine = [next(answers) for _ in requests]
-            _advance(name, talks[name], mine, asking, results)
-    return {name: results[name] for name in talks}
+    pending: dict[str, Sequence[Request]] = {}
+    for name, each in calls.items():
+        _advance(name, each, None, pending, results)
+    while pending:
+        batch = [request for requests in pending.values() for request in requests]
+        responses = iter((yield batch))
+        for name, requests in list(pending.items()):
+            own = [next(responses) for _ in requests]
+            _advance(name, calls[name], own, pending, results)
+    return {name: results[name] for name in calls}
 
 
 def _advance(
     name: str,
-    talk: ApiCall[T],
-    answers: Sequence[Json] | None,
-    asking: dict[str, Sequence[Request]],
+    each: ApiCall[T],
+    responses: Sequence[Json] | None,
+    pending: dict[str, Sequence[Request]],
     results: dict[str, T],
 ) -> None:
+    """Advances one call to its next batch (into `pending`) or its result (into `results`)."""
     try:
-        asking[name] = next(talk) if answers is None else talk.send(answers)
-    except StopIteration as stop:
-        asking.pop(name, None)
-        results[name] = stop.value
+        pending[name] = next(each) if responses is None else each.send(responses)
+    except StopIteration as finished:
+        pending.pop(name, None)
+        results[name] = finished.value

@@ -1,8 +1,14 @@
-"""Runs talks: the one place of deployctl's command line that makes threads.
+"""Drivers of API calls: they send the requests and feed the responses back.
 
-Talks are advanced by the calling thread alone, one after the other, so that nothing in them needs a
-lock; only their requests run in parallel. An error of a request is thrown into its talk, which may
-know what to do about it.
+| driver              | requests are sent by      | calls   | used by                             |
+|---------------------|---------------------------|---------|-------------------------------------|
+| `run`               | a thread pool             | one     | commands that read                  |
+| `run_inline`        | the calling thread        | one     | worker threads, which are many      |
+| `run_in_background` | a thread pool             | one     | reads that overlap with other work  |
+| `run_all`           | a thread pool             | many    | apply                               |
+
+Each call is advanced by one thread only, so calls need no locks. An error of a request is thrown
+into its call, which may handle it.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CallResult(Generic[T]):
-    """How a talk ended: with a value, with an error, or never begun."""
+    """How one call of `run_all` ended: with a value, with an error, or not started."""
 
     value: T | None = None
     error: DeployctlError | None = None
@@ -32,97 +38,96 @@ class CallResult(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Whether it came to its end."""
+        """Whether the call ran to its end without an error."""
         return self.started and self.error is None
 
 
 NOT_STARTED: CallResult[Any] = CallResult(started=False)
 
 
-def run(talk: ApiCall[T], session: Session) -> T:
-    """Holds one talk and gives its result.
+def run(call: ApiCall[T], session: Session) -> T:
+    """Runs one call and returns its result.
 
-    A request that fails throws its error into the talk once its whole batch has ended; what the
-    talk does not catch is raised here. A stop that was asked for raises Interrupted before the next
-    request.
+    An error of a request is thrown into the call when its whole batch has completed; what the call
+    doesn't catch is raised. Raises Interrupted before the next request if the session is cancelled.
     """
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
-        return _hold(talk, lambda batch: [pool.submit(session.send, each) for each in batch])
+        return _run(call, lambda batch: [pool.submit(session.send, each) for each in batch])
 
 
-def run_inline(talk: ApiCall[T], session: Session) -> T:
-    """Holds one talk as `run` does, but sends its requests one by one from the calling thread: for
-    those who are one thread among many already.
-    """
-    return _hold(talk, lambda batch: [_sent(session, each) for each in batch])
+def run_inline(call: ApiCall[T], session: Session) -> T:
+    """Runs one call like `run`, sending its requests one after the other in the calling thread."""
+    return _run(call, lambda batch: [_completed(session, each) for each in batch])
 
 
-def _hold(talk: ApiCall[T], ask: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
-    answers: Sequence[Json] | None = None
-    error: DeployctlError | None = None
-    while True:
-        try:
-            batch = _advance(talk, answers, error)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        answers, error = _gather(ask(batch))
-
-
-def _sent(session: Session, request: Request) -> Future[Json]:
-    """A request that has ended already."""
-    future: Future[Json] = Future()
-    try:
-        future.set_result(session.send(request))
-    except DeployctlError as failed:
-        future.set_exception(failed)
-    return future
-
-
-def run_in_background(talk: ApiCall[T], session: Session) -> Future[T]:
-    """Holds a talk beside whatever the caller does meanwhile; the future gives its result."""
-    with_one = ThreadPoolExecutor(1, "talk")
-    future = with_one.submit(run, talk, session)
-    with_one.shutdown(wait=False)
+def run_in_background(call: ApiCall[T], session: Session) -> Future[T]:
+    """Runs one call like `run` in a thread of its own; the future yields its result."""
+    executor = ThreadPoolExecutor(1, "api-call")
+    future = executor.submit(run, call, session)
+    executor.shutdown(wait=False)
     return future
 
 
 def run_all(
-    talks: Mapping[K, ApiCall[T]],
+    calls: Mapping[K, ApiCall[T]],
     session: Session,
-    on_done: Callable[[K, CallResult[T]], None] = lambda _key, _outcome: None,
+    on_done: Callable[[K, CallResult[T]], None] = lambda _key, _result: None,
 ) -> dict[K, CallResult[T]]:
-    """Holds many talks at once, each apart from the others, and gives the outcome of each.
+    """Runs independent calls in parallel and returns the result of each.
 
-    Talks begin in the order of `talks`. When a stop is asked for, those under way are finished
-    (half an object is worse than a late end) and no further one begins. `on_done` is called by this
-    thread as each ends. An error that is not a DeployctlError is a defect and ends everything.
+    Calls start in the order of `calls`. On cancellation no further call starts, and the running
+    ones are completed: an object that is written in part is worse than a late exit. `on_done` is
+    called in the calling thread when a call ends. An exception that is not a DeployctlError is a
+    defect and propagates.
     """
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
-        floor = _Floor(session, pool, on_done)
-        for key, talk in talks.items():
+        scheduler = _Scheduler(session, pool, on_done)
+        for key, call in calls.items():
             if session.cancellation.is_cancelled:
-                talk.close()
-                floor.end(key, NOT_STARTED)
+                call.close()
+                scheduler.finish(key, NOT_STARTED)
             else:
-                floor.begin(key, talk)
-                floor.listen(session.concurrency - 1)
-        floor.listen(0)
-        return {key: floor.outcomes[key] for key in talks}
+                scheduler.start(key, call)
+                scheduler.run_until(session.concurrency - 1)
+        scheduler.run_until(0)
+        return {key: scheduler.results[key] for key in calls}
+
+
+def _run(call: ApiCall[T], submit: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
+    responses: Sequence[Json] | None = None
+    error: DeployctlError | None = None
+    while True:
+        try:
+            batch = _advance(call, responses, error)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        responses, error = _collect(submit(batch))
+
+
+def _completed(session: Session, request: Request) -> Future[Json]:
+    """Sends a request and returns a future that is done."""
+    future: Future[Json] = Future()
+    try:
+        future.set_result(session.send(request))
+    except DeployctlError as error:
+        future.set_exception(error)
+    return future
 
 
 @dataclass(slots=True, eq=False)
-class _Held(Generic[K, T]):
-    """A talk that is being held, and the requests that it waits for."""
+class _RunningCall(Generic[K, T]):
+    """A started call and the requests of its current batch."""
 
     key: K
-    talk: ApiCall[T]
-    pending: Sequence[Future[Json]] = ()
-    missing: int = 0
+    call: ApiCall[T]
+    futures: Sequence[Future[Json]] = ()
+    outstanding: int = 0
+    """Requests of the batch without a response so far."""
 
 
-class _Floor(Generic[K, T]):
-    """The talks under way, advanced by one thread as their answers come in."""
+class _Scheduler(Generic[K, T]):
+    """Advances running calls from one thread as the responses arrive."""
 
     def __init__(
         self,
@@ -130,73 +135,77 @@ class _Floor(Generic[K, T]):
         pool: ThreadPoolExecutor,
         on_done: Callable[[K, CallResult[T]], None],
     ) -> None:
-        self.outcomes: dict[K, CallResult[T]] = {}
+        self.results: dict[K, CallResult[T]] = {}
         self._session = session
         self._pool = pool
         self._on_done = on_done
-        self._under_way = 0
-        self._ended: SimpleQueue[_Held[K, T]] = SimpleQueue()
-        """A talk comes up once for each of its requests that ended."""
+        self._running = 0
+        self._responses: SimpleQueue[_RunningCall[K, T]] = SimpleQueue()
+        """Holds a call once for each of its completed requests."""
 
-    def begin(self, key: K, talk: ApiCall[T]) -> None:
-        """Asks what the talk asks first."""
-        self._under_way += 1
-        self._go_on(_Held(key, talk), None, None)
+    def start(self, key: K, call: ApiCall[T]) -> None:
+        """Starts a call and submits its first batch."""
+        self._running += 1
+        self._advance(_RunningCall(key, call), None, None)
 
-    def listen(self, most: int) -> None:
-        """Advances talks until no more than `most` are under way."""
-        while self._under_way > most:
-            held = self._ended.get()
-            held.missing -= 1
-            if not held.missing:
-                self._go_on(held, *_gather(held.pending))
+    def run_until(self, limit: int) -> None:
+        """Advances calls until at most `limit` of them are running."""
+        while self._running > limit:
+            running = self._responses.get()
+            running.outstanding -= 1
+            if not running.outstanding:
+                self._advance(running, *_collect(running.futures))
 
-    def end(self, key: K, outcome: CallResult[T]) -> None:
-        """Takes note of how a talk ended."""
-        self.outcomes[key] = outcome
-        self._on_done(key, outcome)
+    def finish(self, key: K, result: CallResult[T]) -> None:
+        """Records the result of a call."""
+        self.results[key] = result
+        self._on_done(key, result)
 
-    def _go_on(
-        self, held: _Held[K, T], answers: Sequence[Json] | None, error: DeployctlError | None
+    def _advance(
+        self,
+        running: _RunningCall[K, T],
+        responses: Sequence[Json] | None,
+        error: DeployctlError | None,
     ) -> None:
         try:
-            batch = _advance(held.talk, answers, error)
+            batch = _advance(running.call, responses, error)
             while not batch:
-                batch = held.talk.send([])
-        except StopIteration as stop:
-            outcome: CallResult[T] = CallResult(stop.value)
+                batch = running.call.send([])
+        except StopIteration as finished:
+            result: CallResult[T] = CallResult(finished.value)
         except DeployctlError as failed:
-            outcome = CallResult(error=failed)
+            result = CallResult(error=failed)
         else:
-            self._ask(held, batch)
+            self._submit(running, batch)
             return
-        self._under_way -= 1
-        self.end(held.key, outcome)
+        self._running -= 1
+        self.finish(running.key, result)
 
-    def _ask(self, held: _Held[K, T], batch: Sequence[Request]) -> None:
-        held.missing = len(batch)
-        held.pending = [
+    def _submit(self, running: _RunningCall[K, T], batch: Sequence[Request]) -> None:
+        running.outstanding = len(batch)
+        running.futures = [
             self._pool.submit(self._session.send, request, finish=True) for request in batch
         ]
-        for future in held.pending:
-            future.add_done_callback(lambda _future: self._ended.put(held))
+        for future in running.futures:
+            future.add_done_callback(lambda _future: self._responses.put(running))
 
 
 def _advance(
-    talk: ApiCall[T], answers: Sequence[Json] | None, error: DeployctlError | None
+    call: ApiCall[T], responses: Sequence[Json] | None, error: DeployctlError | None
 ) -> Sequence[Request]:
+    """Starts a call, or feeds responses or an error to it; returns its next batch."""
     if error is not None:
-        return talk.throw(error)
-    return next(talk) if answers is None else talk.send(answers)
+        return call.throw(error)
+    return next(call) if responses is None else call.send(responses)
 
 
-def _gather(futures: Sequence[Future[Json]]) -> tuple[Sequence[Json], DeployctlError | None]:
-    """Waits for all answers; gives them, or the first error in the order of the requests."""
+def _collect(futures: Sequence[Future[Json]]) -> tuple[Sequence[Json], DeployctlError | None]:
+    """Waits for all responses; returns them and the first error in the order of the requests."""
     error: DeployctlError | None = None
-    answers: list[Json] = []
+    responses: list[Json] = []
     for future in futures:
         try:
-            answers.append(future.result())
+            responses.append(future.result())
         except DeployctlError as failed:
             error = error or failed
-    return answers, error
+    return responses, error

@@ -1,7 +1,7 @@
-"""Refusals of the server as sentences: they name the object and the field.
+"""Translates error responses of the server into messages that name the object and the field.
 
-The server repeats what it was sent in its answers (`request_body`, `input`, and job variables in
-the text itself). Those are left out here: they may hold secrets, and they bury the reason.
+The server repeats the request in its error responses (`request_body`, `input`, and job variables
+within the text). These are left out here: they may contain secrets, and they bury the reason.
 """
 
 from __future__ import annotations
@@ -25,67 +25,67 @@ from deployctl.core.errors import (
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.core.redact import redact
 
-_VALUES = ("job_variables", "infra_overrides", "parameters", "value", "data")
-"""Keys of a body under which a text of the server must not repeat anything."""
+_VALUE_KEYS = ("job_variables", "infra_overrides", "parameters", "value", "data")
+"""Keys of a request body whose values must not appear in a message."""
 
-_MOST_FIELDS = 5
+_MAX_FIELDS = 5
 
 
 def response_error(
-    request: Request, answer: Response, settings: Settings, *, greeted: bool
+    request: Request, response: Response, settings: Settings, *, is_prefect: bool
 ) -> ApiError:
-    """The error for an answer of status 400 and above, or for a page where JSON should be.
+    """The error for a response of status 400 or above, or for HTML in place of JSON.
 
-    `greeted`: whether the server behaved like a Prefect API before.
+    `is_prefect`: whether the server has behaved like a Prefect API before.
     """
-    status = answer.status
-    if _is_stranger(answer, greeted):
-        return _not_an_api(answer, settings)
-    about, reason = _about(request), _reason(request, answer.body)
+    status = response.status
+    if _is_not_prefect(response, is_prefect):
+        return _not_an_api(response, settings)
+    subject, reason = _subject(request), _reason(request, response.body)
     if status == 401:
         return Unauthorized(
             f"{_server(settings)} does not accept these credentials",
-            help=_credentials(settings),
+            help=_credentials_help(settings),
             status=status,
         )
     if status == 403:
         return Unauthorized(
-            f"{about}: not allowed with these credentials{reason}",
-            help=_forbidden(answer),
+            f"{subject}: not allowed with these credentials{reason}",
+            help=_forbidden_help(response),
             status=status,
         )
     if status == 404:
-        return NotFound(f"{about}: not found{reason}", status=status)
+        return NotFound(f"{subject}: not found{reason}", status=status)
     if status == 409:
-        return Conflict(f"{about}: in conflict with what is there{reason}", status=status)
+        return Conflict(f"{subject}: conflicts with what exists{reason}", status=status)
     if status < 500 and status not in (408, 429):
-        return Rejected(f"{about}: not accepted by the server{reason}", status=status)
+        return Rejected(f"{subject}: rejected by the server{reason}", status=status)
     return ServerError(
-        f"{about}: {_server(settings)} failed with status {status}, again and again{reason}",
-        help="Its log says why.",
+        f"{subject}: {_server(settings)} failed with status {status} in every attempt{reason}",
+        help="See the log of the server for the reason.",
         status=status,
     )
 
 
-def unreachable_error(lost: NoResponse, settings: Settings) -> ApiError:
-    """The error for a request that got no answer, after all tries."""
+def unreachable_error(error: NoResponse, settings: Settings) -> ApiError:
+    """The error for a request without a response after all attempts."""
     return Unreachable(
-        f"{_server(settings)} cannot be reached: {redact(lost.reason)}",
-        help=lost.help or f"The address comes from {settings.origin('api_url')}.",
+        f"{_server(settings)} cannot be reached: {redact(error.reason)}",
+        help=error.help or f"The address comes from {settings.origin('api_url')}.",
     )
 
 
 def lost_response_error(
     request: Request, result: Response | NoResponse, settings: Settings
 ) -> ApiError:
-    """The error for a request that must not be repeated and may have been carried out."""
+    """The error for a request that is not idempotent and may have been carried out."""
     if isinstance(result, Response):
-        why = f"{_server(settings)} failed with status {result.status}"
-        return LostResponse(f"{_about(request)}: sent, but {why}", status=result.status)
-    return LostResponse(f"{_about(request)}: sent, but {redact(result.reason)}")
+        reason = f"{_server(settings)} failed with status {result.status}"
+        return LostResponse(f"{_subject(request)}: sent, but {reason}", status=result.status)
+    return LostResponse(f"{_subject(request)}: sent, but {redact(result.reason)}")
 
 
-def _about(request: Request) -> str:
+def _subject(request: Request) -> str:
     return request.subject or f"{request.method} {request.path}"
 
 
@@ -93,28 +93,28 @@ def _server(settings: Settings) -> str:
     return f"the server at '{redact(settings.api_url)}'"
 
 
-def _is_stranger(answer: Response, greeted: bool) -> bool:
-    """Whether this comes from something else than a Prefect API: a page, or an unknown route."""
-    if answer.is_html:
-        return answer.status < 400 or answer.status in (404, 405)
-    detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
+def _is_not_prefect(response: Response, is_prefect: bool) -> bool:
+    """Whether something other than a Prefect API responded: HTML, or an unknown route."""
+    if response.is_html:
+        return response.status < 400 or response.status in (404, 405)
+    detail = response.body.get("detail") if isinstance(response.body, dict) else None
     known = isinstance(detail, str) and detail not in ("Not Found", "Method Not Allowed")
-    return not greeted and answer.status in (404, 405) and not known
+    return not is_prefect and response.status in (404, 405) and not known
 
 
-def _not_an_api(answer: Response, settings: Settings) -> ApiError:
+def _not_an_api(response: Response, settings: Settings) -> ApiError:
     url = redact(settings.api_url)
-    missing = not settings.api_url.endswith("/api")
+    lacks_suffix = not settings.api_url.endswith("/api") and not settings.is_cloud
     return NotFound(
-        f"there is no Prefect API at '{url}' (status {answer.status})",
+        f"there is no Prefect API at '{url}' (status {response.status})",
         help=f"Did you mean '{url}/api'?"
-        if missing and not settings.is_cloud
+        if lacks_suffix
         else f"The address comes from {settings.origin('api_url')}.",
-        status=answer.status,
+        status=response.status,
     )
 
 
-def _credentials(settings: Settings) -> str:
+def _credentials_help(settings: Settings) -> str:
     if any(name.lower() == "authorization" for name in settings.custom_headers):
         return f"They are the custom header that comes from {settings.origin('custom_headers')}."
     for field, name in (("auth_string", "auth string"), ("api_key", "API key")):
@@ -123,32 +123,34 @@ def _credentials(settings: Settings) -> str:
     return "None were sent: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING."
 
 
-def _forbidden(answer: Response) -> str | None:
-    if "CSRF" in str(answer.body):
+def _forbidden_help(response: Response) -> str | None:
+    if "CSRF" in str(response.body):
         return "Set PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=true."
     return None
 
 
 def _reason(request: Request, body: Json) -> str:
-    """`: what the server says`, or nothing. Three shapes are in use, by route and version."""
+    """`: reason` as the server states it, or "". Routes and versions use three different shapes."""
     if not isinstance(body, dict):
         return ""
     details = body.get("exception_detail") or body.get("detail") or body.get("exception_message")
     if isinstance(details, str):
-        said = [details]
+        messages = [details]
     elif isinstance(details, list):
-        said = list(dict.fromkeys(_one(each) for each in details if isinstance(each, dict)))
+        messages = list(
+            dict.fromkeys(_detail_message(each) for each in details if isinstance(each, dict))
+        )
     else:
         return ""
-    more = f"; and {len(said) - _MOST_FIELDS} more" if len(said) > _MOST_FIELDS else ""
-    text = "; ".join(said[:_MOST_FIELDS]) + more
+    more = f"; and {len(messages) - _MAX_FIELDS} more" if len(messages) > _MAX_FIELDS else ""
+    text = "; ".join(messages[:_MAX_FIELDS]) + more
     text = redact(_without_values(text, request.body)).rstrip(". ")
     return f": {text}" if text and text != "Not Found" else ""
 
 
-def _one(detail: Json) -> str:
+def _detail_message(detail: Json) -> str:
     message = str(detail.get("msg", "")).removeprefix("Value error, ")
-    # FastAPI puts the kinds of a union into the path: `function-after[…]`, `CronSchedule`.
+    # FastAPI adds the members of a union to the path: `function-after[…]`, `CronSchedule`.
     path: JsonPath = tuple(
         part
         for part in detail.get("loc", ())[1:]
@@ -164,8 +166,9 @@ def _without_values(text: str, body: Json) -> str:
 
 
 def _values(body: Json) -> Iterator[str]:
+    """The strings below `_VALUE_KEYS` of a request body."""
     if isinstance(body, dict):
-        for key in _VALUES:
+        for key in _VALUE_KEYS:
             for _, leaf in leaves(body.get(key)):
                 if isinstance(leaf, str) and len(leaf) > 1:
                     yield leaf

@@ -1,1 +1,2 @@
-"""The outside: the only importers of httpx, docker and kubernetes; only here programs start."""
+"""Clients of external systems: the only importers of httpx, docker and kubernetes, and the only
+callers of external programs."""

@@ -1,1 +1,1 @@
-"""Ground: what every other room may use and what uses nothing itself."""
+"""Shared primitives: diagnostics, errors, redaction, retry, progress. Imports no other package."""

@@ -1,4 +1,4 @@
-"""The wish to end: set once by a signal, read wherever a piece of work begins or waits."""
+"""Cooperative cancellation: a flag set by a signal handler and polled by every unit of work."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from deployctl.core.errors import Interrupted
 
 
 class CancellationToken:
-    """A flag that threads share. Until it is set, `wait` is a sleep."""
+    """A cancellation flag shared by threads, with an interruptible sleep."""
 
     def __init__(self) -> None:
-        self._flag = threading.Event()
+        self._event = threading.Event()
         self._signal: int = signal.SIGINT
         self.process_groups: set[int] = set()
-        """Of processes that run now, and do not outlive an end at once."""
+        """Process groups of running child programs, which an immediate exit must kill."""
 
     def cancel(self, number: int = signal.SIGINT) -> None:
-        """Asks everybody to end; `number` is the signal that decides the exit code."""
+        """Requests cancellation. `number` is the signal that determines the exit code."""
         self._signal = number
-        self._flag.set()
+        self._event.set()
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody asked to end."""
-        return self._flag.is_set()
+        """Whether cancellation was requested."""
+        return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps until the time is over or somebody asks to end; gives whether to end."""
-        return self._flag.wait(seconds)
+        """Sleeps until `seconds` have passed or the token is cancelled; returns `is_cancelled`."""
+        return self._event.wait(seconds)
 
     def interrupted(self, message: str = "stopped on request") -> Interrupted:
-        """The error of work that ends before it is done."""
+        """Returns the error to raise for work that ends before it is complete."""
         return Interrupted(message, signal=self._signal)
 
     def raise_if_cancelled(self) -> None:
-        """Raises Interrupted if somebody asked to end."""
+        """Raises Interrupted if cancellation was requested."""
         if self.is_cancelled:
             raise self.interrupted()

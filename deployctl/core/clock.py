@@ -1,7 +1,8 @@
-"""The time by a server's clock: ours may be minutes off, and its times are what we are told.
+"""The server's clock, estimated from the `Date` header of its responses.
 
-Every answer says when it was sent, in whole seconds and some time ago. So clocks that seem to be
-only a moment apart are taken to be the same.
+The local clock may be minutes off, while every timestamp that a server sends is by its own clock.
+A `Date` header has a resolution of one second and is as old as the response took, so offsets below
+`_TOLERANCE` count as zero.
 """
 
 from __future__ import annotations
@@ -10,26 +11,28 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-_ERROR = 1.5
-"""Seconds that the clocks may seem apart because answers take their time."""
+_TOLERANCE = 1.5
+"""Offset in seconds that is explained by latency and by the header's resolution."""
 
 
 @dataclass(slots=True)
 class ServerClock:
-    """Calling it gives seconds of the epoch; before the first answer, by our own clock. May be used
-    by many threads."""
+    """A callable that returns the server's time as seconds since the epoch. Thread-safe.
 
-    _ahead: float = 0.0
+    Until the first response is observed it returns the local time.
+    """
+
+    _offset: float = 0.0
 
     def __call__(self) -> float:
-        """The time by the server's clock."""
-        return time.time() + self._ahead
+        """The server's time in seconds since the epoch."""
+        return time.time() + self._offset
 
     def observe(self, date: str) -> None:
-        """Takes the `Date` header of an answer; one that is no date tells nothing."""
+        """Updates the offset from a `Date` header; an invalid header is ignored."""
         try:
             moment = parsedate_to_datetime(date).timestamp() + 0.5
         except (ValueError, TypeError):
             return
-        ahead = moment - time.time()
-        self._ahead = ahead if abs(ahead) > _ERROR else 0.0
+        offset = moment - time.time()
+        self._offset = offset if abs(offset) > _TOLERANCE else 0.0

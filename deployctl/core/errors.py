@@ -1,22 +1,26 @@
-"""The one tree of errors. Whatever a library raises becomes one of these at its doorway, chained.
+"""The tree of errors that deployctl raises.
 
     DeployctlError
-     ├── UsageError            the command line makes no sense             exit 64
-     ├── SettingsError         a profile, environment variable or settings file is unusable
-     ├── ProgramError          a program that was called failed or is missing
-     ├── StepFailed            a build or push step failed
-     ├── Interrupted           a signal asked to stop                      exit 130 or 143
-     └── ApiError              the Prefect server, or the way to it
-          ├── Unreachable      no answer: refused, DNS, TLS, timeout
-          ├── LostResponse       sent, and nobody knows whether it was carried out
-          ├── Unauthorized     401, 403
-          ├── NotFound         404
-          ├── Conflict         409
-          ├── Rejected         422 and other 4xx: the server does not take this
-          └── ServerError      5xx and 429 after all retries
+     ├── UsageError          contradictory or invalid arguments               exit 64
+     ├── SettingsError       an unusable profile, variable or settings file
+     ├── ProgramError        an external program failed or is missing
+     ├── StepFailed          a build or push step failed
+     ├── Interrupted         stopped by a signal                              exit 130 or 143
+     └── ApiError            a request to the Prefect API failed
+          ├── Unreachable    no response: refused, DNS, TLS, timeout
+          ├── LostResponse   sent, but unknown whether it was carried out
+          ├── Unauthorized   401, 403
+          ├── NotFound       404
+          ├── Conflict       409
+          ├── Rejected       422 and other 4xx
+          └── ServerError    5xx and 429 after all retries
 
-A message is one sentence of what failed; `help` is the way out. Neither ever holds a request body,
-a header or a credential.
+Every other error exits with 1. Packages derive their own errors from DeployctlError, e.g.
+`KubeApiError` and `RegistryError`. An exception of a library is translated into one of these where
+it enters, and chained.
+
+A message is one sentence that says what failed; `help` says what to do about it. Neither contains a
+request body, a header or a credential.
 """
 
 from __future__ import annotations
@@ -26,13 +30,13 @@ from deployctl.core.json_values import JsonPath
 
 
 class DeployctlError(Exception):
-    """Anything that ends a command with a message of its own instead of a traceback."""
+    """Base of all errors that a user sees as a message instead of a traceback."""
 
     exit_code: int = 1
     code: str = "DC001"
-    """What `deployctl explain` knows it as."""
+    """The code that `deployctl explain` documents."""
     span: Span | None = None
-    """The place in a file that it is about, if it is about one."""
+    """The place in a file that caused the error, if any."""
 
     def __init__(self, message: str, *, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
@@ -41,34 +45,34 @@ class DeployctlError(Exception):
 
 
 class UsageError(DeployctlError):
-    """Flags or arguments that contradict each other or name nothing."""
+    """Options or arguments contradict each other or refer to nothing."""
 
     code = "DC002"
     exit_code = 64
 
 
 class SettingsError(DeployctlError):
-    """A setting is missing or cannot be used; the message names where it came from."""
+    """A setting is missing or invalid; the message names its source."""
 
     code = "DC003"
 
 
 class ProgramError(DeployctlError):
-    """A program could not be started, failed, or took too long."""
+    """An external program could not be started, failed, or timed out."""
 
     code = "DC004"
 
 
 class StepFailed(DeployctlError):
-    """A step of `build:` or `push:` failed; nothing was written to the server."""
+    """A step of `build:` or `push:` failed. Nothing was written to the server."""
 
     code = "DC005"
     path: JsonPath = ()
-    """Where the step stands in its document."""
+    """The path of the step in prefect.yaml."""
 
 
 class Interrupted(DeployctlError):
-    """A signal ended the command in an orderly way."""
+    """The command was stopped by a signal; `exit_code` is 128 + signal."""
 
     code = "DC006"
 
@@ -78,7 +82,7 @@ class Interrupted(DeployctlError):
 
 
 class ApiError(DeployctlError):
-    """A request to the Prefect API did not do what it should."""
+    """A request to the Prefect API failed. `status` is the HTTP status, None without a response."""
 
     code = "DC007"
 
@@ -94,42 +98,42 @@ class ApiError(DeployctlError):
 
 
 class Unreachable(ApiError):
-    """The server gave no answer."""
+    """The server gave no response."""
 
     code = "DC010"
 
 
 class LostResponse(ApiError):
-    """A request that must not be sent twice was sent, and its answer never came."""
+    """The response to a request that must not be repeated was lost; it may have been applied."""
 
     code = "DC011"
 
 
 class Unauthorized(ApiError):
-    """The server wants other credentials (401) or refuses this to these (403)."""
+    """The server rejects the credentials (401) or what they may do (403)."""
 
     code = "DC012"
 
 
 class NotFound(ApiError):
-    """The server has no such object or no such route."""
+    """The object or the route does not exist."""
 
     code = "DC013"
 
 
 class Conflict(ApiError):
-    """The object exists already or its state does not allow the change."""
+    """The object exists already, or its state does not allow the change."""
 
     code = "DC014"
 
 
 class Rejected(ApiError):
-    """The server does not take what was sent; the message names the fields."""
+    """The server rejects the request body; the message names the fields."""
 
     code = "DC015"
 
 
 class ServerError(ApiError):
-    """The server failed, or stayed overloaded, through all retries."""
+    """The server failed or stayed overloaded through all retries."""
 
     code = "DC016"

@@ -1,4 +1,4 @@
-"""JSON values, and the paths that lead to a place inside one."""
+"""JSON values, paths into them, and their canonical text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 Json: TypeAlias = Any
-"""None, bool, int, float, str, list or dict of the same. A recursive alias would only move the
-checks that are made where such values come in (file, server, program output) into casts."""
+"""None, bool, int, float, str, or a list or dict of these.
+
+An alias of Any: values are validated where they enter (files, server, program output), and a
+recursive alias would turn those validations into casts.
+"""
 
 JsonPath: TypeAlias = tuple[str | int, ...]
-"""Keys and indexes from the root of a value to a place in it: `("deployments", 0, "name")`."""
+"""Keys and indexes from the root of a value to one inside it: `("deployments", 0, "name")`."""
 
 
 def format_path(path: JsonPath) -> str:
-    """A path as people write it: `deployments[0].work_pool.name`."""
+    """Formats a path for messages, e.g. `deployments[0].work_pool.name`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -24,7 +27,7 @@ def format_path(path: JsonPath) -> str:
 
 
 def leaves(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json]]:
-    """Every value that is neither a mapping nor a list, with its path, in document order."""
+    """Yields each value that is neither a dict nor a list with its path, in document order."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, (*path, key))
@@ -36,10 +39,10 @@ def leaves(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json]]:
 
 
 def canonical_json(value: Json) -> str:
-    """The one text of a value, whatever the order of its keys: for comparing and hashing."""
+    """JSON text that doesn't depend on the order of keys: for comparing and hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Json) -> str:
-    """SHA-256 of a value's canonical text, in hexadecimal."""
+    """SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How work in progress is told to whoever watches, without the core ever printing."""
+"""The interface through which use cases report progress; only the command line renders it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A listener. Every method may be called from any thread and must return at once."""
+    """A progress listener. Every method may be called from any thread and must not block."""
 
     def phase(self, text: str, total: int | None = None) -> None:
-        """A new stretch of work begins: "reading the server", of `total` items if known."""
+        """A phase starts, e.g. "reading the server". `total` is its number of items, if known."""
 
     def advance(self, text: str) -> None:
-        """One item of the phase is done: "hello/daily updated"."""
+        """One item of the phase is complete, e.g. "hello/daily updated"."""
 
     def output(self, source: str, line: str) -> None:
-        """A line that a program or a build printed; `source` names the step."""
+        """A program or a build printed a line; `source` names the step."""
 
 
 class NullProgress:
-    """The listener that does not listen."""
+    """A listener that ignores everything."""
 
     def phase(self, text: str, total: int | None = None) -> None:
-        """Ignores it."""
+        """Does nothing."""
 
     def advance(self, text: str) -> None:
-        """Ignores it."""
+        """Does nothing."""
 
     def output(self, source: str, line: str) -> None:
-        """Ignores it."""
+        """Does nothing."""

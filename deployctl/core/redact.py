@@ -1,7 +1,8 @@
-"""Keeps secrets out of everything that is shown.
+"""Redaction of secrets in everything that deployctl prints or logs.
 
-Two nets: values that are known to be secret (credentials, block values) are replaced wherever they
-turn up, and values that stand under a name such as `password` are masked when data is shown.
+Two mechanisms complement each other: registered values (credentials, values of blocks) are replaced
+wherever they occur in a text, and values below a key such as `password` are masked when structured
+data is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from deployctl.core.json_values import Json, leaves
 
 MASK = "********"
-"""Eight asterisks: what the Prefect server itself shows in place of a secret."""
+"""Eight asterisks, which the Prefect server itself shows in place of a secret."""
 
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|api_?key|auth(_?string|orization)?$|credential|private_?key|"
@@ -23,74 +24,77 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 NON_SECRET_NAMES = frozenset({"username", "registry_url"})
-"""Names that may stand below a secret one and are none: images are often called after both."""
-_URL_USER = re.compile(
+"""Keys below a secret name whose values are not secret: image names often contain both."""
+_URL_USERINFO = re.compile(
     r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
-    r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a name alone is no secret of ssh://git@…
+    r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a user alone is no secret in ssh://git@…
 )
-_USER = re.compile(r"(?<=://)[^/@]*@")
+_USERINFO = re.compile(r"(?<=://)[^/@]*@")
 
-_PLAIN = frozenset({"true", "false", "none", "null"})
-"""What settings like TOKENIZERS_PARALLELISM have for a value: a secret by name, and none."""
+_COMMON_WORDS = frozenset({"true", "false", "none", "null"})
+"""Values that are never registered: a variable like TOKENIZERS_PARALLELISM is secret by its name
+only."""
 
-_known: set[str] = set()
-_kept: set[str] = set()
+_registered: set[str] = set()
+_stored: set[str] = set()
 _lock = threading.Lock()
 
 
-def register_secrets(secrets: Iterable[str | None], *, kept: bool = False) -> None:
-    """Adds values that must never be shown again in this process; short ones are ignored.
+def register_secrets(secrets: Iterable[str | None], *, stored: bool = False) -> None:
+    """Registers values that this process must never show; values under 4 characters are ignored.
 
-    What has lines is known by each of them too, because programs print them one by one. `kept`:
-    the server keeps them as secrets, so they must not get back to it in plain text either.
+    The lines of a multi-line value are registered too, because programs print them one by one.
+    `stored` marks secrets that the server stores as such: they must not be sent to it in plain text
+    either (see `contains_stored_secret`).
     """
     with _lock:
         for secret in secrets:
-            if secret and len(secret) >= 4 and secret.lower() not in _PLAIN:
-                lines = {line for each in secret.splitlines() if len(line := each.strip()) >= 8}
+            if secret and len(secret) >= 4 and secret.lower() not in _COMMON_WORDS:
+                lines = {text for line in secret.splitlines() if len(text := line.strip()) >= 8}
                 encoded = base64.b64encode(secret.encode()).decode()
-                _known.update(lines, {secret, encoded})
-                if kept and len(secret) >= 8:
-                    _kept.update(lines, {secret, encoded})
+                _registered.update(lines, {secret, encoded})
+                if stored and len(secret) >= 8:
+                    _stored.update(lines, {secret, encoded})
 
 
 def redact(text: str) -> str:
-    """`text` without any known secret and without passwords and tokens in URLs."""
-    for secret in sorted(_known, key=len, reverse=True):
+    """Masks registered secrets, and passwords and tokens in URLs."""
+    for secret in sorted(_registered, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return _URL_USER.sub(MASK, text)
+    return _URL_USERINFO.sub(MASK, text)
 
 
 def contains_stored_secret(value: Json) -> bool:
-    """Whether a secret that the server keeps, of eight characters or more, is in `value`.
+    """Whether `value` contains a secret of at least 8 characters that the server stores as such.
 
-    Shorter ones may well be part of a text that has nothing to do with them.
+    A shorter secret may occur in an unrelated text by chance.
     """
     texts = [leaf for _, leaf in leaves(value) if isinstance(leaf, str)]
-    return any(secret in text for text in texts for secret in _kept)
+    return any(secret in text for text in texts for secret in _stored)
 
 
 def strip_userinfo(url: str) -> str:
-    """A URL without the user and password that it may hold: for what is stored, not shown."""
-    return _USER.sub("", url)
+    """Removes user and password from a URL that is going to be stored."""
+    return _USERINFO.sub("", url)
 
 
 @cache
 def is_secret_name(name: str) -> bool:
-    """Whether a value under this name should be masked: `DB_PASSWORD`, `api_key`, …"""
+    """Whether a value under this key should be masked, e.g. `DB_PASSWORD` or `api_key`."""
     return bool(_SECRET_NAME.search(name))
 
 
 def mask_secrets(value: Json, *names: str) -> Json:
-    """A copy of `value` to show: known secrets, and what stands below a secret name, are masked.
+    """Returns a copy of `value` with registered secrets and values below secret names masked.
 
-    `names` lead to the value. Null, empty text, templates, and what is no JSON stay as they are.
+    `names` are the keys that lead to the value. Null, empty text, templates (`{{ … }}`) and values
+    that are not JSON are left unchanged.
     """
-    return _masked(value, any(map(is_secret_name, names)))
+    return _mask(value, any(map(is_secret_name, names)))
 
 
 def find_secrets(value: Json) -> Iterator[str]:
-    """The texts and numbers that stand below a secret name anywhere in `value`, for `remember`."""
+    """Yields the strings and numbers below secret names in `value`, for `register_secrets`."""
     for path, leaf in leaves(value):
         if leaf is None or isinstance(leaf, bool) or (path and path[-1] in NON_SECRET_NAMES):
             continue
@@ -99,13 +103,14 @@ def find_secrets(value: Json) -> Iterator[str]:
             yield text
 
 
-def _masked(value: Json, below: bool) -> Json:
+def _mask(value: Json, below_secret: bool) -> Json:
     if isinstance(value, dict):
         return {
-            key: _masked(item, below or is_secret_name(str(key))) for key, item in value.items()
+            key: _mask(item, below_secret or is_secret_name(str(key)))
+            for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_masked(item, below) for item in value]
+        return [_mask(item, below_secret) for item in value]
     if isinstance(value, str):
-        return MASK if below and value and "{{" not in value else redact(value)
-    return MASK if below and isinstance(value, int | float) else value
+        return MASK if below_secret and value and "{{" not in value else redact(value)
+    return MASK if below_secret and isinstance(value, int | float) else value

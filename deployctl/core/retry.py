@@ -1,4 +1,4 @@
-"""How long to wait before a request is tried again."""
+"""Exponential backoff, and the `Retry-After` header."""
 
 from __future__ import annotations
 
@@ -7,44 +7,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
 
-_LONGEST_WAIT = 300.0
+_MAX_RETRY_AFTER = 300.0
+_MAX_DOUBLINGS = 64
+"""Keeps the exponent finite when a server is down for days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits that double from `first` to `longest` seconds, `tries - 1` of them, with jitter.
+    """Exponential backoff: waits double from `first` up to `longest` seconds.
 
-    Each wait is drawn from `wait * (1 ± jitter)`, so that clients that failed together do not come
-    back together.
+    `tries` is the number of attempts, so there are `tries - 1` waits; None means no limit. Each
+    wait is multiplied by a random factor from `1 ± jitter`, so that clients that failed together
+    don't retry together.
     """
 
-    tries: int = 6
+    tries: int | None = 6
     first: float = 0.2
     longest: float = 20.0
     jitter: float = 0.2
 
-    def waits(self, draw: random.Random) -> Iterator[float]:
-        """Seconds to wait before the second try, the third, …"""
-        wait = min(self.longest, self.first)
-        for _ in range(self.tries - 1):
-            yield wait * draw.uniform(1 - self.jitter, 1 + self.jitter)
-            wait = min(self.longest, wait * 2)
+    def nominal_wait(self, failures: int) -> float:
+        """Seconds to wait after `failures` further failures, without jitter; 0 gives `first`."""
+        return min(self.longest, self.first * 2.0 ** min(failures, _MAX_DOUBLINGS))
+
+    def waits(self, rng: random.Random) -> Iterator[float]:
+        """Yields the seconds to wait before the second attempt, the third, and so on."""
+        for failures in count() if self.tries is None else range(self.tries - 1):
+            yield self.nominal_wait(failures) * rng.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-def parse_retry_after(text: str, now: datetime) -> float | None:
-    """The seconds that `Retry-After` asks for, as a number or as a date; None where it does not.
+def parse_retry_after(value: str, now: datetime) -> float | None:
+    """Returns the seconds that a `Retry-After` header asks for, at most five minutes.
 
-    Never more than five minutes.
+    The header holds either a number of seconds or an HTTP date (RFC 9110, section 10.2.3). None if
+    it is neither.
     """
     try:
-        seconds = float(text)
+        seconds = float(value)
     except ValueError:
         try:
-            moment = parsedate_to_datetime(text)
+            moment = parsedate_to_datetime(value)
         except ValueError:
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - now).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else None

@@ -1,1 +1,1 @@
-"""What the code says of a flow: its name, description, version and parameters."""
+"""What the code says about a flow: its name, description, version and parameter schema."""

@@ -157,7 +157,7 @@ def read_references(
         return ReferenceValues({}, secrets)
     answers = yield [_request(kind, name, secrets) for kind, name in readable]
     if secrets:
-        redact.register_secrets(_secrets(answers), kept=True)
+        redact.register_secrets(_secrets(answers), stored=True)
     return ReferenceValues(dict(zip(readable, answers, strict=True)), secrets)
 
 

@@ -35,8 +35,8 @@ def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) ->
 
 def forget_secrets(patch: pytest.MonkeyPatch) -> None:
     """Has nothing masked that was to be kept secret until now, for as long as the patch lasts."""
-    patch.setattr(redact, "_known", set())
-    patch.setattr(redact, "_kept", set())
+    patch.setattr(redact, "_registered", set())
+    patch.setattr(redact, "_stored", set())
 
 
 def _text(stream: io.TextIOWrapper) -> str:

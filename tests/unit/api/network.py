@@ -1,4 +1,4 @@
-"""A network that answers from a list, and a session on it that waits for nothing."""
+"""A session on a scripted network: responses come from a list, and waits take no time."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ Step: TypeAlias = httpx.Response | Exception | Callable[[httpx.Request], httpx.R
 
 
 def answer(status: int, body: Any = None, **headers: str) -> httpx.Response:
+    """A JSON response; `Retry_After="7"` sets the header `Retry-After`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, json=body, headers=named)
 
 
 @dataclass
-class Network:
-    """Gives the steps in order; the last one again and again."""
+class ScriptedNetwork:
+    """Responds with the steps in order, and with the last one from then on."""
 
     steps: Sequence[Step]
-    seen: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        step = self.steps[min(len(self.seen), len(self.steps) - 1)]
-        self.seen.append(request)
+        step = self.steps[min(len(self.requests), len(self.steps) - 1)]
+        self.requests.append(request)
         if isinstance(step, Exception):
             raise step
         if isinstance(step, httpx.Response):
@@ -41,8 +42,8 @@ class Network:
 
 
 @dataclass
-class Told:
-    """A progress listener that keeps what it is told."""
+class RecordingProgress:
+    """A progress listener that records every line."""
 
     lines: list[str] = field(default_factory=list)
 
@@ -57,19 +58,20 @@ class Told:
 
 
 @dataclass
-class Bench:
-    """A session on a network, with the time it would have waited."""
+class ScriptedSession:
+    """A session, its network, and the seconds that it would have waited."""
 
-    network: Network
+    network: ScriptedNetwork
     session: Session
     waits: list[float]
-    told: Told
+    progress: RecordingProgress
 
 
-def bench(*steps: Step, **settings: Any) -> Bench:
-    network = Network(steps)
+def scripted_session(*steps: Step, **settings: Any) -> ScriptedSession:
+    """A session whose server responds with `steps`; its clock shows the time spent waiting."""
+    network = ScriptedNetwork(steps)
     waits: list[float] = []
-    told = Told()
+    progress = RecordingProgress()
 
     def wait(seconds: float) -> bool:
         waits.append(seconds)
@@ -78,10 +80,10 @@ def bench(*steps: Step, **settings: Any) -> Bench:
     fields = {"api_url": API, "sources": {"api_url": "a test"}, "retry_jitter_factor": 0.0}
     session = Session(
         Settings(**{**fields, **settings}),
-        progress=told,
+        progress=progress,
         wait=wait,
         clock=lambda: sum(waits),
-        draw=random.Random(1),
-        network=lambda connection: HttpClient(connection, transport=httpx.MockTransport(network)),
+        rng=random.Random(1),
+        network=lambda options: HttpClient(options, transport=httpx.MockTransport(network)),
     )
-    return Bench(network, session, waits, told)
+    return ScriptedSession(network, session, waits, progress)

@@ -1,3 +1,5 @@
+"""The adaptive concurrency limit."""
+
 from __future__ import annotations
 
 import threading
@@ -7,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from deployctl.api import concurrency as gates
+from deployctl.api import concurrency
 from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.session import Session
@@ -16,99 +18,99 @@ from deployctl.clients.http import ConnectionOptions, HttpClient
 from tests.unit.api.network import API
 
 
-class Crowd:
-    """Sixteen threads that all want something of a server at once, in a time of their own."""
+class LoadGenerator:
+    """Sixteen threads that send requests to a simulated server with a simulated clock."""
 
-    def __init__(self, width: int, pays: bool) -> None:
-        """`pays`: whether the server answers more when more is under way."""
+    def __init__(self, limit: int, scales: bool) -> None:
+        """`scales`: whether throughput grows with the limit."""
         self.now = 0.0
-        self.gate = ConcurrencyLimiter(width, 16, lambda: self.now)
-        self.pays = pays
-        self.widths: list[int] = []
-        self._one_by_one = threading.Lock()
+        self.limiter = ConcurrencyLimiter(limit, 16, lambda: self.now)
+        self.scales = scales
+        self.limits: list[int] = []
+        self._lock = threading.Lock()
 
-    def ask(self, count: int) -> None:
+    def send(self, count: int) -> None:
         with ThreadPoolExecutor(16) as threads:
-            list(threads.map(lambda _: self._one(), range(count)))
+            list(threads.map(lambda _: self._send_one(), range(count)))
 
-    def _one(self) -> None:
-        with self.gate.passing():
-            with self._one_by_one:
-                self.widths.append(self.gate.limit)
-                self.now += 1 / self.gate.limit if self.pays else 1
-            time.sleep(0.002)  # so that the others come to wait
-            self.gate.served()
+    def _send_one(self) -> None:
+        with self.limiter.slot():
+            with self._lock:
+                self.limits.append(self.limiter.limit)
+                self.now += 1 / self.limiter.limit if self.scales else 1
+            time.sleep(0.002)  # so that the other threads wait for a slot
+            self.limiter.record_success()
 
 
-def one(gate: ConcurrencyLimiter, *, served: bool) -> bool:
-    with gate.passing() as turn:
+def send_one(limiter: ConcurrencyLimiter, *, success: bool) -> bool:
+    with limiter.slot() as generation:
         pass
-    if served:
-        gate.served()
+    if success:
+        limiter.record_success()
         return False
-    return gate.refused(turn)
+    return limiter.record_refusal(generation)
 
 
-def test_it_opens_while_that_makes_the_server_answer_more() -> None:
-    crowd = Crowd(1, pays=True)
-    crowd.ask(120)
-    assert crowd.gate.limit >= 4
-    assert crowd.widths.index(2) < 20
+def test_raises_limit_while_throughput_grows() -> None:
+    load = LoadGenerator(1, scales=True)
+    load.send(120)
+    assert load.limiter.limit >= 4
+    assert load.limits.index(2) < 20
 
 
-def test_a_server_that_answers_one_by_one_is_mostly_asked_one_by_one() -> None:
-    crowd = Crowd(1, pays=False)
-    crowd.ask(300)
-    assert crowd.widths.count(1) > 200
-    assert set(crowd.widths) == {1, 2}
+def test_mostly_keeps_limit_1_for_serialising_server() -> None:
+    load = LoadGenerator(1, scales=False)
+    load.send(300)
+    assert load.limits.count(1) > 200
+    assert set(load.limits) == {1, 2}
 
 
-def test_it_stays_where_nobody_waits() -> None:
-    gate = ConcurrencyLimiter(1, 16)
+def test_keeps_limit_while_no_thread_waits() -> None:
+    limiter = ConcurrencyLimiter(1, 16)
     for _ in range(100):
-        one(gate, served=True)
-    assert gate.limit == 1
+        send_one(limiter, success=True)
+    assert limiter.limit == 1
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_it_halves_with_every_refusal(times: int) -> None:
-    gate = ConcurrencyLimiter(16, 16)
+def test_refusal_halves_limit(times: int) -> None:
+    limiter = ConcurrencyLimiter(16, 16)
     for _ in range(times):
-        assert one(gate, served=False)
-    assert gate.limit == 16 >> times
+        assert send_one(limiter, success=False)
+    assert limiter.limit == 16 >> times
 
 
-def test_after_a_refusal_it_is_more_patient() -> None:
-    crowd = Crowd(2, pays=True)
-    assert one(crowd.gate, served=False)
-    crowd.ask(60)
-    assert 12 <= crowd.widths.index(2) < 30
+def test_next_trial_is_later_after_refusal() -> None:
+    load = LoadGenerator(2, scales=True)
+    assert send_one(load.limiter, success=False)
+    load.send(60)
+    assert 12 <= load.limits.index(2) < 30
 
 
-def test_those_that_were_refused_together_count_once() -> None:
-    gate = ConcurrencyLimiter(16, 16)
-    with gate.passing() as first, gate.passing() as second, gate.passing() as third:
-        assert gate.refused(first)
-        assert gate.refused(second)
-        assert gate.refused(third)
-    assert gate.limit == 8
+def test_concurrent_refusals_count_once() -> None:
+    limiter = ConcurrencyLimiter(16, 16)
+    with limiter.slot() as first, limiter.slot() as second, limiter.slot() as third:
+        assert limiter.record_refusal(first)
+        assert limiter.record_refusal(second)
+        assert limiter.record_refusal(third)
+    assert limiter.limit == 8
 
 
-def test_a_request_that_was_alone_was_not_refused_because_of_others() -> None:
-    gate = ConcurrencyLimiter(1, 16)
-    assert not one(gate, served=False)
-    assert gate.limit == 1
+def test_refusal_of_lone_request_is_not_our_concurrency() -> None:
+    limiter = ConcurrencyLimiter(1, 16)
+    assert not send_one(limiter, success=False)
+    assert limiter.limit == 1
 
 
-def test_no_more_pass_than_the_limit() -> None:
-    gate = ConcurrencyLimiter(1, 1)
+def test_never_exceeds_limit() -> None:
+    limiter = ConcurrencyLimiter(1, 1)
     entered = threading.Event()
 
     def enter() -> None:
-        with gate.passing():
+        with limiter.slot():
             entered.set()
 
-    with gate.passing():
+    with limiter.slot():
         second = threading.Thread(target=enter)
         second.start()
         assert not entered.wait(0.05)
@@ -116,9 +118,9 @@ def test_no_more_pass_than_the_limit() -> None:
     assert entered.is_set()
 
 
-def test_a_session_that_waits_for_room_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gates, "_LOOK_SECONDS", 0.001)
-    gate, waits = ConcurrencyLimiter(1, 1), threading.Event()
+def test_session_waiting_for_slot_keeps_calling_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "_WAKE_INTERVAL", 0.001)
+    limiter, waits = ConcurrencyLimiter(1, 1), threading.Event()
 
     def wait(_seconds: float) -> bool:
         waits.set()
@@ -127,9 +129,9 @@ def test_a_session_that_waits_for_room_shows_that_it_lives(monkeypatch: pytest.M
     def network(connection: ConnectionOptions) -> HttpClient:
         return HttpClient(connection, transport=httpx.MockTransport(lambda _: httpx.Response(204)))
 
-    session = Session(Settings(api_url=API), writes=gate, wait=wait, network=network)
+    session = Session(Settings(api_url=API), writes=limiter, wait=wait, network=network)
     write = threading.Thread(target=session.send, args=(Request("POST", "/flows/"),))
-    with gate.passing():
+    with limiter.slot():
         write.start()
         assert waits.wait(30.0)
     write.join()

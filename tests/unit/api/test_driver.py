@@ -1,3 +1,5 @@
+"""Drivers of API calls."""
+
 from __future__ import annotations
 
 import threading
@@ -10,7 +12,7 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.driver import CallResult, run, run_all
 from deployctl.core.errors import Interrupted, NotFound
 from deployctl.core.json_values import Json
-from tests.unit.api.network import answer, bench
+from tests.unit.api.network import answer, scripted_session
 
 
 def echo(request: httpx.Request) -> httpx.Response:
@@ -23,122 +25,122 @@ def get(path: str) -> Request:
 
 
 def chain(*paths: str) -> ApiCall[list[Json]]:
-    said = []
+    responses = []
     for path in paths:
-        said.append((yield from call(get(path))))
-    return said
+        responses.append((yield from call(get(path))))
+    return responses
 
 
-def test_the_answers_of_a_batch_come_in_its_order() -> None:
-    def talk() -> ApiCall[list[Json]]:
+def test_responses_are_in_order_of_batch() -> None:
+    def steps() -> ApiCall[list[Json]]:
         return list((yield [get(f"/{number}") for number in range(50)]))
 
-    assert run(talk(), bench(echo).session) == [f"/{number}" for number in range(50)]
+    assert run(steps(), scripted_session(echo).session) == [f"/{number}" for number in range(50)]
 
 
-def test_a_batch_is_sent_side_by_side() -> None:
-    together = threading.Barrier(8, timeout=10)
+def test_sends_batch_in_parallel() -> None:
+    barrier = threading.Barrier(8, timeout=10)
 
-    def meet(_request: httpx.Request) -> httpx.Response:
-        together.wait()
+    def respond(_request: httpx.Request) -> httpx.Response:
+        barrier.wait()
         return answer(200)
 
-    def talk() -> ApiCall[int]:
+    def steps() -> ApiCall[int]:
         return len((yield [get(f"/{number}") for number in range(8)]))
 
-    assert run(talk(), bench(meet).session) == 8
+    assert run(steps(), scripted_session(respond).session) == 8
 
 
-def test_a_talk_that_asks_nothing() -> None:
-    def talk() -> ApiCall[int]:
+def test_call_with_empty_batch() -> None:
+    def steps() -> ApiCall[int]:
         answers = yield []
         return len(answers)
 
-    assert run(talk(), bench(echo).session) == 0
-    assert run_all({"a": talk()}, bench(echo).session) == {"a": CallResult(0)}
+    assert run(steps(), scripted_session(echo).session) == 0
+    assert run_all({"a": steps()}, scripted_session(echo).session) == {"a": CallResult(0)}
 
 
-def test_an_error_is_thrown_into_the_talk_which_may_go_on() -> None:
-    def talk() -> ApiCall[Json]:
+def test_call_can_handle_an_error() -> None:
+    def steps() -> ApiCall[Json]:
         try:
             yield [get("/1"), get("/missing"), get("/2")]
         except NotFound:
             return (yield from call(get("/instead")))
 
-    assert run(talk(), bench(echo).session) == "/instead"
+    assert run(steps(), scripted_session(echo).session) == "/instead"
 
 
-def test_an_error_that_the_talk_does_not_catch_is_raised() -> None:
+def test_raises_unhandled_error() -> None:
     with pytest.raises(NotFound):
-        run(chain("/1", "/missing"), bench(echo).session)
+        run(chain("/1", "/missing"), scripted_session(echo).session)
 
 
-def test_a_stop_ends_a_single_talk_before_its_next_request() -> None:
-    on = bench(echo)
+def test_cancellation_ends_single_call_before_next_request() -> None:
+    client = scripted_session(echo)
 
-    def talk() -> ApiCall[None]:
+    def steps() -> ApiCall[None]:
         yield [get("/1")]
-        on.session.cancellation.cancel()
+        client.session.cancellation.cancel()
         yield [get("/2")]
 
     with pytest.raises(Interrupted):
-        run(talk(), on.session)
-    assert len(on.network.seen) == 1
+        run(steps(), client.session)
+    assert len(client.network.requests) == 1
 
 
-def test_talks_are_apart_from_each_other() -> None:
+def test_calls_fail_independently() -> None:
     done: list[Any] = []
-    talks = {name: chain(f"/{name}/1", f"/{name}/2") for name in ("a", "missing", "b")}
-    outcomes = run_all(talks, bench(echo).session, lambda key, _outcome: done.append(key))
-    assert list(outcomes) == ["a", "missing", "b"]
-    assert outcomes["a"] == CallResult(["/a/1", "/a/2"])
-    assert outcomes["b"].ok
-    assert isinstance(outcomes["missing"].error, NotFound)
-    assert not outcomes["missing"].ok
+    calls = {name: chain(f"/{name}/1", f"/{name}/2") for name in ("a", "missing", "b")}
+    results = run_all(calls, scripted_session(echo).session, lambda key, _result: done.append(key))
+    assert list(results) == ["a", "missing", "b"]
+    assert results["a"] == CallResult(["/a/1", "/a/2"])
+    assert results["b"].ok
+    assert isinstance(results["missing"].error, NotFound)
+    assert not results["missing"].ok
     assert sorted(done) == ["a", "b", "missing"]
 
 
-def test_many_more_talks_than_threads() -> None:
-    talks = {number: chain(f"/{number}", "/x") for number in range(200)}
-    outcomes = run_all(talks, bench(echo).session)
-    assert [outcomes[number].value for number in range(200)] == [
+def test_more_calls_than_threads() -> None:
+    calls = {number: chain(f"/{number}", "/x") for number in range(200)}
+    results = run_all(calls, scripted_session(echo).session)
+    assert [results[number].value for number in range(200)] == [
         [f"/{number}", "/x"] for number in range(200)
     ]
 
 
-def test_after_a_stop_talks_under_way_are_finished_and_none_begins() -> None:
-    on = bench(echo)
-    on.session.concurrency = 2
+def test_cancellation_completes_running_calls_and_starts_none() -> None:
+    client = scripted_session(echo)
+    client.session.concurrency = 2
 
-    def stopping() -> ApiCall[str]:
+    def cancelling() -> ApiCall[str]:
         yield [get("/1")]
-        on.session.cancellation.cancel()
+        client.session.cancellation.cancel()
         yield [get("/2")]
         return "whole"
 
-    talks: dict[str, ApiCall[Any]] = {
-        "first": stopping(),
+    calls: dict[str, ApiCall[Any]] = {
+        "first": cancelling(),
         "later": chain("/3"),
         "last": chain("/4"),
     }
-    outcomes = run_all(talks, on.session)
-    assert outcomes["first"] == CallResult("whole")
-    assert not outcomes["last"].started
-    assert not outcomes["last"].ok
+    results = run_all(calls, client.session)
+    assert results["first"] == CallResult("whole")
+    assert not results["last"].started
+    assert not results["last"].ok
 
 
-def test_a_stop_before_the_first_starts_nothing() -> None:
-    on = bench(echo)
-    on.session.cancellation.cancel()
-    outcomes = run_all({"a": chain("/1"), "b": chain("/2")}, on.session)
-    assert [outcome.started for outcome in outcomes.values()] == [False, False]
-    assert on.network.seen == []
+def test_cancelled_session_starts_no_call() -> None:
+    client = scripted_session(echo)
+    client.session.cancellation.cancel()
+    results = run_all({"a": chain("/1"), "b": chain("/2")}, client.session)
+    assert [result.started for result in results.values()] == [False, False]
+    assert client.network.requests == []
 
 
-def test_a_defect_is_not_hidden() -> None:
+def test_defect_propagates() -> None:
     def broken() -> ApiCall[None]:
         yield [get("/1")]
         raise KeyError("defect")
 
     with pytest.raises(KeyError):
-        run_all({"a": broken()}, bench(echo).session)
+        run_all({"a": broken()}, scripted_session(echo).session)

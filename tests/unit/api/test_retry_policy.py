@@ -1,3 +1,5 @@
+"""Decisions about retries."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -8,51 +10,57 @@ from deployctl.api.calls import Request
 from deployctl.api.retry_policy import RetryDecision, classify, retry_after
 from deployctl.clients.http import NoResponse, Response
 
-AGAIN_AND_AGAIN = Request("GET", "/x")
-ONCE = Request("POST", "/x", idempotent=False)
+IDEMPOTENT = Request("GET", "/x")
+NOT_IDEMPOTENT = Request("POST", "/x", idempotent=False)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def said(status: int, body: object = None, **headers: str) -> Response:
+def response(status: int, body: object = None, **headers: str) -> Response:
     return Response(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
 
 
 @pytest.mark.parametrize(
-    ("result", "repeated", "once"),
+    ("result", "idempotent", "not_idempotent"),
     [
-        (said(200), RetryDecision.DONE, RetryDecision.DONE),
-        (said(201), RetryDecision.DONE, RetryDecision.DONE),
+        (response(200), RetryDecision.DONE, RetryDecision.DONE),
+        (response(201), RetryDecision.DONE, RetryDecision.DONE),
         (
-            said(200, content_type="text/html; charset=utf-8"),
-            RetryDecision.OVER,
-            RetryDecision.OVER,
+            response(200, content_type="text/html; charset=utf-8"),
+            RetryDecision.ERROR,
+            RetryDecision.ERROR,
         ),
-        (said(403, {"detail": "Missing CSRF token."}), RetryDecision.TOKEN, RetryDecision.TOKEN),
-        (said(403, {"detail": "no"}), RetryDecision.OVER, RetryDecision.OVER),
-        (said(429), RetryDecision.BUSY, RetryDecision.BUSY),
-        (said(503), RetryDecision.BUSY, RetryDecision.BUSY),
-        (said(408), RetryDecision.AGAIN, RetryDecision.LOST),
-        (said(500), RetryDecision.AGAIN, RetryDecision.LOST),
-        (said(502), RetryDecision.AGAIN, RetryDecision.LOST),
-        (said(504), RetryDecision.AGAIN, RetryDecision.LOST),
-        (said(400), RetryDecision.OVER, RetryDecision.OVER),
-        (said(404), RetryDecision.OVER, RetryDecision.OVER),
-        (said(423), RetryDecision.AGAIN, RetryDecision.AGAIN),
-        (NoResponse("", sent=False), RetryDecision.AGAIN, RetryDecision.AGAIN),
-        (NoResponse("", sent=True), RetryDecision.AGAIN, RetryDecision.LOST),
-        (NoResponse("", sent=False, permanent=True), RetryDecision.OVER, RetryDecision.OVER),
+        (
+            response(403, {"detail": "Missing CSRF token."}),
+            RetryDecision.RENEW_TOKEN,
+            RetryDecision.RENEW_TOKEN,
+        ),
+        (response(403, {"detail": "no"}), RetryDecision.ERROR, RetryDecision.ERROR),
+        (response(429), RetryDecision.OVERLOADED, RetryDecision.OVERLOADED),
+        (response(503), RetryDecision.OVERLOADED, RetryDecision.OVERLOADED),
+        (response(408), RetryDecision.RETRY, RetryDecision.LOST),
+        (response(500), RetryDecision.RETRY, RetryDecision.LOST),
+        (response(502), RetryDecision.RETRY, RetryDecision.LOST),
+        (response(504), RetryDecision.RETRY, RetryDecision.LOST),
+        (response(400), RetryDecision.ERROR, RetryDecision.ERROR),
+        (response(404), RetryDecision.ERROR, RetryDecision.ERROR),
+        (response(423), RetryDecision.RETRY, RetryDecision.RETRY),
+        (NoResponse("", sent=False), RetryDecision.RETRY, RetryDecision.RETRY),
+        (NoResponse("", sent=True), RetryDecision.RETRY, RetryDecision.LOST),
+        (NoResponse("", sent=False, permanent=True), RetryDecision.ERROR, RetryDecision.ERROR),
     ],
 )
-def test_what_an_answer_means(
-    result: Response | NoResponse, repeated: RetryDecision, once: RetryDecision
+def test_classifies_responses(
+    result: Response | NoResponse, idempotent: RetryDecision, not_idempotent: RetryDecision
 ) -> None:
-    assert classify(AGAIN_AND_AGAIN, result, {423}) is repeated
-    assert classify(ONCE, result, {423}) is once
+    assert classify(IDEMPOTENT, result, {423}) is idempotent
+    assert classify(NOT_IDEMPOTENT, result, {423}) is not_idempotent
 
 
 @pytest.mark.parametrize("codes", [(), (404,)])
-def test_missing_is_done_where_the_request_says_so(codes: tuple[int, ...]) -> None:
-    assert classify(Request("GET", "/x", missing_ok=True), said(404), codes) is RetryDecision.DONE
+def test_404_is_done_with_missing_ok(codes: tuple[int, ...]) -> None:
+    assert (
+        classify(Request("GET", "/x", missing_ok=True), response(404), codes) is RetryDecision.DONE
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,5 +79,5 @@ def test_missing_is_done_where_the_request_says_so(codes: tuple[int, ...]) -> No
         ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
     ],
 )
-def test_how_long_the_server_wants_us_to_wait(text: str, seconds: float | None) -> None:
-    assert retry_after(said(503, retry_after=text), NOON) == seconds
+def test_reads_retry_after_header(text: str, seconds: float | None) -> None:
+    assert retry_after(response(503, retry_after=text), NOON) == seconds

@@ -154,7 +154,7 @@ def is_over(pid: int) -> bool:
 @pytest.mark.timeout(30)
 def test_a_signal_in_the_midst_of_a_wait_does_not_hang() -> None:
     with stopping(lambda _text: None) as stop:
-        event: Any = vars(stop)["_flag"]
+        event: Any = vars(stop)["_event"]
         with event._cond:
             signal.raise_signal(signal.SIGTERM)
         assert stop.wait(20)

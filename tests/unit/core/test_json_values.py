@@ -1,3 +1,5 @@
+"""JSON values and paths into them."""
+
 from __future__ import annotations
 
 from functools import reduce
@@ -25,17 +27,17 @@ json_values = st.recursive(
         ((2, "x"), "[2].x"),
     ],
 )
-def test_a_path_reads_as_people_write_it(path: JsonPath, text: str) -> None:
+def test_formats_path_as_python_would_write_it(path: JsonPath, text: str) -> None:
     assert format_path(path) == text
 
 
 @given(json_values)
-def test_every_leaf_is_found_at_its_path(value: Json) -> None:
+def test_leaf_is_at_its_path(value: Json) -> None:
     for path, leaf in leaves(value):
         assert reduce(getitem, path, value) is leaf
 
 
-def test_the_order_of_keys_does_not_matter_and_everything_else_does() -> None:
+def test_digest_ignores_only_key_order() -> None:
     assert canonical_json({"a": 1, "b": [1, 2]}) == canonical_json({"b": [1, 2], "a": 1})
     assert digest({"b": [1, 2]}) != digest({"b": [2, 1]})
     assert digest({"a": 1}) != digest({"a": "1"})

@@ -1,3 +1,5 @@
+"""Redaction of secrets."""
+
 from __future__ import annotations
 
 import pytest
@@ -7,27 +9,27 @@ from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK, is_secret_name, mask_secrets
 
 
-def test_a_remembered_secret_is_masked_wherever_it_turns_up() -> None:
+def test_masks_registered_secret_anywhere_in_text() -> None:
     redact.register_secrets(["hunter22", None, "", "abc"])
     assert redact.redact("key hunter22, abc") == f"key {MASK}, abc"
 
 
-def test_the_base64_form_of_a_secret_is_masked_too() -> None:
+def test_masks_base64_form_of_secret() -> None:
     redact.register_secrets(["user:pass"])
     assert redact.redact("Basic dXNlcjpwYXNz") == f"Basic {MASK}"
 
 
-def test_the_lines_of_a_secret_are_masked_too() -> None:
+def test_masks_single_lines_of_secret() -> None:
     redact.register_secrets(["{\n  'key': 'hunter22'\n}"])
     assert redact.redact("{\nsaid 'key': 'hunter22'\n}") == f"{{\nsaid {MASK}\n}}"
 
 
-def test_the_value_of_a_switch_is_no_secret_whatever_its_name() -> None:
+def test_does_not_register_common_words() -> None:
     redact.register_secrets(["true", "False", "none"])
     assert redact.redact("true, False and none of it") == "true, False and none of it"
 
 
-def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
+def test_masks_longest_secret_first() -> None:
     redact.register_secrets(["abcd", "abcdefgh"])
     assert redact.redact("abcdefgh") == MASK
 
@@ -43,8 +45,8 @@ def test_a_secret_inside_a_longer_one_does_not_uncover_it() -> None:
         (None, False),
     ],
 )
-def test_only_long_secrets_of_the_server_are_kept_from_it(value: Json, expected: bool) -> None:
-    redact.register_secrets(["opensesame", "test"], kept=True)
+def test_finds_only_long_stored_secrets(value: Json, expected: bool) -> None:
+    redact.register_secrets(["opensesame", "test"], stored=True)
     redact.register_secrets(["of-our-side"])
     assert redact.contains_stored_secret(value) is expected
 
@@ -62,7 +64,7 @@ def test_only_long_secrets_of_the_server_are_kept_from_it(value: Json, expected:
         ("'http://host:80' of me@host", "'http://host:80' of me@host"),
     ],
 )
-def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
+def test_masks_passwords_in_urls(url: str, shown: str) -> None:
     assert redact.redact(url) == shown
 
 
@@ -80,7 +82,7 @@ def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
         ("author", False),
     ],
 )
-def test_names_that_promise_a_secret(name: str, secret: bool) -> None:
+def test_recognises_secret_names(name: str, secret: bool) -> None:
     assert is_secret_name(name) is secret
 
 
@@ -102,15 +104,15 @@ def test_names_that_promise_a_secret(name: str, secret: bool) -> None:
         ),
     ],
 )
-def test_values_are_shown_without_what_stands_under_secret_names(value: Json, shown: Json) -> None:
+def test_masks_values_below_secret_names(value: Json, shown: Json) -> None:
     assert mask_secrets(value) == shown
 
 
-def test_a_name_before_the_value_counts_too() -> None:
+def test_masks_below_secret_name_of_caller() -> None:
     assert mask_secrets({"value": "x"}, "env", "TOKENS") == {"value": MASK}
 
 
-def test_texts_below_secret_names_are_found() -> None:
+def test_finds_strings_and_numbers_below_secret_names() -> None:
     value = {
         "password": 987654321,
         "tokens": {"a": ["one", None, True, "{{ x }}"]},
@@ -119,7 +121,7 @@ def test_texts_below_secret_names_are_found() -> None:
     assert list(redact.find_secrets(value)) == ["987654321", "one"]
 
 
-def test_who_logs_in_where_is_no_secret() -> None:
-    """Images are often called after both."""
+def test_username_and_registry_url_are_not_secret() -> None:
+    """Image names often contain both."""
     login = {"username": "mycompany", "password": "hunter22", "registry_url": "reg.test"}
     assert list(redact.find_secrets({"credentials": login})) == ["hunter22"]

@@ -26,7 +26,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
 from deployctl.core.json_values import Json
 from deployctl.project import overrides
-from tests.unit.api.network import answer, bench
+from tests.unit.api.network import answer, scripted_session
 from tests.unit.app.held import held
 
 SCHEMA = {
@@ -257,7 +257,7 @@ def watching(
         looks += 1
         return answer(200, [log(1)] if looks >= late_log else [])
 
-    made = bench(network)
+    made = scripted_session(network)
     made.session.cancellation = stop
     made.session.concurrency = 1  # the logs are asked for last, and end the look
     return made.session, []
