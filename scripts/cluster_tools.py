@@ -1,9 +1,9 @@
-"""`make cluster-tools`: builds the programs of a Kubernetes cluster for the tests.
+"""`make cluster-tools`: build the programs of a Kubernetes cluster for the tests.
 
-Root on Debian or Ubuntu also gets the packages that a node needs.
+Run by root on Debian or Ubuntu, it also installs the packages that a node needs.
 
-With `--if-possible` a machine that cannot build them is told so, and it is no failure: the tests
-that need a cluster are then left out.
+With `--if-possible`, a machine that can't build them is not an error: the reason is printed, and
+the tests that need a cluster are skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.cluster.tools import NotBuilt, build
 
 
 def main() -> int:
-    """Installs and builds; gives the exit code."""
+    """Install the packages, build the programs, and return the exit code."""
     install_packages()
     try:
         build(lambda line: print(line, flush=True))
