@@ -26,7 +26,10 @@ def rows() -> Iterator[Row]:
 
     Two more rows tell the server's own share: the same writes and the same read, sent by hand.
     """
-    with tempfile.TemporaryDirectory() as folder, running(PREFECT_3, busy=60.0) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(PREFECT_3, busy=60.0, tuned=False) as server,
+    ):
         prefect = Deployer(server, Path(folder) / "prefect")
         deployctl = Deployctl(server, Path(folder) / "deployctl")
         theirs = _measure(prefect)

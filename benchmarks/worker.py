@@ -56,7 +56,7 @@ def rows() -> Iterator[Row | Most]:
     """Time, CPU and memory of both, and then our memory with many Jobs."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(PREFECT_3, scheduler=False, busy=BUSY) as server,
+        running(PREFECT_3, scheduler=False, busy=BUSY, tuned=False) as server,
         ControlPlane(controllers=CONTROLLERS) as plane,
     ):
         lab = Lab(server, plane, Path(folder))

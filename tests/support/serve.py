@@ -1,41 +1,67 @@
-"""Runs the Prefect server of the interpreter that runs this file: `python serve.py HOST PORT BUSY`.
+"""Run the Prefect server of the interpreter that executes this file.
 
-It replaces `prefect server start`, which loads the whole command line first and runs the server in
-another process.
+    python serve.py '{"host": "127.0.0.1", "port": 4200, "busy": 2.0, "tuned": true}'
 
-BUSY is for how many seconds a write waits for others on SQLite. With Prefect's own 60, a write that
-blocks itself keeps everybody waiting for a minute; a crowd that is to get ahead wants less.
+Replaces `prefect server start`, which imports the whole command line first and then runs the server
+in a second process. The options are those of `Server` in `servers.py`.
 """
 
 from __future__ import annotations
 
+import functools
+import gc
+import importlib
+import json
 import sys
+import zoneinfo
 from typing import Any
 
+APP = "prefect.server.api.server"
 
-def wait_for_others(seconds: float) -> None:
-    """Sets how long any connection to the database waits."""
+
+def set_busy_timeout(seconds: float) -> None:
+    """Set how long a write waits for the SQLite lock.
+
+    With Prefect's own 60 s, a write that blocks itself stops all others for a minute.
+    """
     from sqlalchemy import event  # type: ignore[import-not-found,unused-ignore]
     from sqlalchemy.pool import Pool  # type: ignore[import-not-found,unused-ignore]
 
-    def set_up(connection: Any, record: Any, _: object) -> None:
-        if "waits" not in record.info:  # of this connection, which is used again and again
+    def configure(connection: Any, record: Any, _: object) -> None:
+        if "busy_timeout" not in record.info:  # checked out many times
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
             cursor.close()
-            record.info["waits"] = seconds
+            record.info["busy_timeout"] = seconds
 
-    event.listen(Pool, "checkout", set_up)
+    event.listen(Pool, "checkout", configure)
+
+
+def reduce_cpu() -> None:
+    """Make the server cheaper without changing what it answers.
+
+    Prefect 3.8.8 lists all time zones of the machine's file system whenever it validates a cron
+    schedule: two thirds of the CPU time of a request that returns deployments. The list is cached
+    here. The garbage collector scans the imported modules once instead of again and again: a tenth
+    of a request, and half a second of the start.
+    """
+    zoneinfo.available_timezones = functools.cache(zoneinfo.available_timezones)
+    gc.disable()
+    importlib.import_module(APP)
+    gc.enable()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def main(host: str, port: int, busy: float, *, tuned: bool) -> None:
+    """Serve until killed."""
+    set_busy_timeout(busy)
+    if tuned:
+        reduce_cpu()
+    import uvicorn  # type: ignore[import-not-found,unused-ignore]
+
+    uvicorn.run(f"{APP}:create_app", factory=True, host=host, port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    wait_for_others(float(sys.argv[3]))
-    import uvicorn  # type: ignore[import-not-found,unused-ignore]
-
-    uvicorn.run(
-        "prefect.server.api.server:create_app",
-        factory=True,
-        host=sys.argv[1],
-        port=int(sys.argv[2]),
-        log_level="warning",
-    )
+    main(**json.loads(sys.argv[1]))

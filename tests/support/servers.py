@@ -1,15 +1,18 @@
-"""Real Prefect servers on SQLite: each on a free loopback port, with a home of its own.
+"""Real Prefect servers on SQLite, each on a free loopback port with its own home folder.
 
-What costs time is migrating an empty database and registering the built-in blocks (8 to 9 s) and
-importing Prefect (3 s). The first is paid once per version: a finished database is kept beside the
-version's virtual environment and copied for each new server. The second is paid per start, so a
-test that wants an empty server takes a running one and calls `reset`, which puts the template's
-rows back under the server's feet in some 20 ms. Automations that the server has loaded into its
-memory outlive a reset; a test that waits for one to fire takes a new server instead.
+Two things are slow, and both are avoided where possible:
+
+- Migrating an empty database and registering the built-in blocks takes 8 to 9 s. The finished
+  database is kept beside the version's virtual environment and copied for each new server.
+- Importing Prefect takes 2 s of CPU per start. A test that needs an empty server takes a running
+  one and calls `reset`, which restores the rows of the template in some 20 ms while the server
+  runs. Automations that the server has loaded into memory survive a reset; a test that waits for
+  one to fire takes a new server instead.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -37,26 +40,32 @@ START_SECONDS = 180.0
 
 
 class NotStarted(Exception):
-    """The server ended, or did not answer in time; the message holds the end of its log."""
+    """The server exited or did not answer in time; the message has the end of its log."""
 
 
 def interpreter(version: str) -> Path:
-    """The Python of the virtual environment that `make` fills with this version of Prefect."""
+    """Return the Python of the virtual environment in which `make servers` installs a version."""
     return CACHE / f"prefect-{version}" / "bin" / "python"
 
 
 def is_installed(version: str) -> bool:
-    """Whether `make servers` has finished for this version."""
+    """Return whether `make servers` has installed this version."""
     return (CACHE / f"prefect-{version}" / ".ready").exists()
 
 
 class Server:
-    """One Prefect server and its data.
+    """A Prefect server and its data. It does not run before `start`.
 
-    `csrf`, `auth` ("user:password"; 2.20 has no such thing) and `scheduler` switch the server's own
-    settings; `env` adds others; it listens on `host`; `busy` is for how many seconds a write waits
-    for others: with Prefect's own 60 a server stands still for a minute whenever one write on
-    SQLite blocks itself. The server does not run before `start`.
+    Args:
+        version: The version of Prefect, for instance `PREFECT_3`.
+        csrf: Whether the server requires CSRF tokens.
+        auth: Credentials that it requires, as "user:password"; 2.20 ignores the setting.
+        scheduler: Whether it creates the runs of schedules.
+        host: The address that it listens on.
+        busy: Seconds that a write waits for the SQLite lock. With Prefect's default of 60, a write
+            that blocks itself stops the server for a minute.
+        tuned: Whether to reduce its CPU time (see `serve.py`). Benchmarks don't.
+        env: More environment variables.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class Server:
         scheduler: bool = True,
         host: str = "127.0.0.1",
         busy: float = 2.0,
+        tuned: bool = True,
         env: dict[str, str] | None = None,
     ) -> None:
         self.version = version
@@ -81,6 +91,7 @@ class Server:
         self.api_url = f"http://{host}:{self.port}/api"
         self.auth = auth
         self.busy = busy
+        self.tuned = tuned
         self._env = isolated(
             self.home,
             PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{self.database}",
@@ -94,22 +105,22 @@ class Server:
 
     @property
     def major(self) -> int:
-        """2 or 3."""
+        """The major version: 2 or 3."""
         return int(self.version.partition(".")[0])
 
     @property
     def pid(self) -> int:
-        """The process of a server that runs."""
+        """The process id of a running server."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it was started and has not exited."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts on the data that is there, or on a fresh copy of the template.
+        """Start on the existing data, or on a copy of the template.
 
         Raises `NotStarted`.
         """
@@ -124,9 +135,10 @@ class Server:
 
     def _launch(self, env: dict[str, str]) -> None:
         serve = Path(__file__).with_name("serve.py")
+        options = {"host": self.host, "port": self.port, "busy": self.busy, "tuned": self.tuned}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                die_with_parent(self.python, serve, self.host, str(self.port), str(self.busy)),
+                die_with_parent(self.python, serve, json.dumps(options)),
                 cwd=self.home,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -136,25 +148,25 @@ class Server:
         self.wait_healthy()
 
     def wait_healthy(self, seconds: float = START_SECONDS) -> None:
-        """Returns once the server answers; raises `NotStarted` when it does not."""
+        """Wait until the server answers. Raises `NotStarted`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if not self.is_running:
-                raise NotStarted(f"Prefect {self.version} ended:\n{self.log_end()}")
+                raise NotStarted(f"Prefect {self.version} exited:\n{self.log_end()}")
             try:
                 with urllib.request.urlopen(f"{self.api_url}/health", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-        raise NotStarted(f"Prefect {self.version} gave no answer:\n{self.log_end()}")
+        raise NotStarted(f"Prefect {self.version} does not answer:\n{self.log_end()}")
 
     def log_end(self, lines: int = 40) -> str:
-        """The last lines that the server wrote."""
+        """Return the last lines of the server's output."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
     def kill(self) -> None:
-        """Ends the server as a power failure would; its data stays."""
+        """Kill the server and keep its data."""
         if self._process is None:
             return
         self._process.kill()
@@ -162,29 +174,29 @@ class Server:
         self._process = None
 
     def pause(self) -> None:
-        """Lets a running server do nothing at all: idle ones would take a tenth of the machine."""
+        """Stop a running server (SIGSTOP): idle ones take a tenth of the machine."""
         if self.is_running:
             os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a server that was paused go on."""
+        """Continue a paused server."""
         if self.is_running:
             os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """Kills the server and starts it on the same port and data."""
+        """Kill the server and start it again on the same port and data."""
         self.kill()
         self.start()
 
     def snapshot(self) -> Path:
-        """Copies the data as it is now, for `reset`; gives the copy's path."""
+        """Copy the current data for a later `reset` and return the path of the copy."""
         path = self.home / "snapshot.db"
         with closing(sqlite3.connect(self.database)) as db, closing(sqlite3.connect(path)) as copy:
             db.backup(copy)
         return path
 
     def reset(self, data: Path | None = None) -> None:
-        """Puts the data of a fresh server back, or of a snapshot, while the server runs."""
+        """Restore the data of a fresh server, or of a snapshot, while the server runs."""
         with closing(sqlite3.connect(self.database, timeout=30, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = OFF")
             db.execute("ATTACH ? AS template", (str(data or template(self.version)),))
@@ -197,7 +209,7 @@ class Server:
             db.execute("COMMIT")
 
     def close(self) -> None:
-        """Ends the server, gives its port back and deletes its home."""
+        """Kill the server, release its port and delete its home folder."""
         self.kill()
         self._held.close()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -205,7 +217,7 @@ class Server:
 
 @contextmanager
 def running(version: str, **options: Any) -> Iterator[Server]:
-    """A started `Server` for the length of a block; takes the options of `Server`."""
+    """Run a server for the duration of a block; takes the arguments of `Server`."""
     server = Server(version, **options)
     try:
         server.start()
@@ -215,7 +227,7 @@ def running(version: str, **options: Any) -> Iterator[Server]:
 
 
 def template(version: str) -> Path:
-    """The database of a fresh server of this version, made when it is first asked for."""
+    """Return the database of a fresh server of this version, creating it on first use."""
     path = CACHE / f"prefect-{version}" / "template.db"
     if not path.exists():
         _make_template(version, path)
@@ -229,17 +241,17 @@ def _make_template(version: str, path: Path) -> None:
         server.kill()
         part = path.with_suffix(f".{os.getpid()}")
         with (
-            closing(sqlite3.connect(server.database)) as made,
+            closing(sqlite3.connect(server.database)) as database,
             closing(sqlite3.connect(part)) as copy,
         ):
-            made.backup(copy)
+            database.backup(copy)
         part.replace(path)
     finally:
         server.close()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
+    """Return a loopback port that was free a moment ago."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
