@@ -1,31 +1,36 @@
-# demo, test, lint and bench each set up what they need; only Python 3.11 with venv, make and git
-# must be there, and Go for the tests that need a Kubernetes cluster. Test servers live in .cache, the
-# cluster's programs in ~/.cache/deployctl, or both in DEPLOYCTL_TEST_CACHE.
+# Targets install what they need. Required: Python 3.11 with venv, make and git; Go to build a
+# Kubernetes cluster for the tests. Test servers are installed in .cache, the cluster's programs in
+# ~/.cache/deployctl, or both in DEPLOYCTL_TEST_CACHE.
 
 PYTHON ?= python3
 CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
 PREFECT_3 := $(CACHE)/prefect-3.8.8
 PREFECT_2 := $(CACHE)/prefect-2.20.26
 BIN := .venv/bin
+# A process per core, and one more while others wait; a file's tests share servers, so they stay
+# together.
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: help demo test soak lint bench servers cluster-tools clean
+.PHONY: help check test soak lint bench demo hooks servers cluster-tools clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    deploy examples/etl to a real Prefect server and show the result"
-	@echo "make test    run all tests, against real servers of Prefect 2.20 and 3.x and a Kubernetes"
-	@echo "make soak    run 500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
-	@echo "make lint    check style, format and types"
-	@echo "make bench   measure deployctl beside the real prefect"
-	@echo "make clean   delete what make has made"
+	@echo "make check   lint, types, unit tests and a smoke test of each integration: 3 minutes"
+	@echo "make test    all tests, with real Prefect 2.20 and 3.x servers and a Kubernetes: 15 minutes"
+	@echo "make soak    500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
+	@echo "make lint    check style, format, types and commit messages"
+	@echo "make bench   compare the speed and memory of deployctl and the real prefect"
+	@echo "make demo    deploy examples/etl to a real Prefect server and run it"
+	@echo "make hooks   install pre-commit and its Git hooks in this clone"
+	@echo "make clean   delete what these targets install, except the cluster's programs"
 
-demo: .venv/.ready $(PREFECT_3)/.ready
-	@$(BIN)/python -m scripts.demo
+check: lint servers
+	$(BIN)/python -m scripts.cluster_tools --if-possible
+	$(PYTEST) --numprocesses 2 -m "smoke or not integration"
 
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
-		--max-worker-restart 0
+	$(PYTEST) --numprocesses 2
 
 soak: .venv/.ready servers cluster-tools
 	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
@@ -34,9 +39,16 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.check_commits
 
 bench: .venv/.ready servers
 	$(BIN)/python -m benchmarks
+
+demo: .venv/.ready $(PREFECT_3)/.ready
+	@$(BIN)/python -m scripts.demo
+
+hooks: .venv/.ready
+	$(BIN)/uv tool run --python $(BIN)/python pre-commit install
 
 servers: $(PREFECT_3)/.ready $(PREFECT_2)/.ready
 
