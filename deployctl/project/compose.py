@@ -1,7 +1,7 @@
-"""From the events of a YAML file to values with their marks, in one walk.
+"""Composes the events of a YAML parser into a tree of JSON values and their positions.
 
-What Prefect's parser would drop or refuse is told on the way, and gets a value that later checks
-can go on with. Aliases and merge keys share the nodes of their anchor, and so their places.
+What Prefect's parser would drop or refuse becomes a diagnostic, and gets a value that later checks
+can continue with. Aliases and merge keys share the nodes of their anchor, and so its positions.
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ from typing import Any
 from deployctl.core.diagnostics import Report, Span
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.redact import is_secret_name
-from deployctl.project.scalars import resolve
+from deployctl.project.scalars import TAG_PREFIX, construct_scalar, resolve_plain
 
 MAX_DEPTH = 100
 MAX_VALUES = 5_000_000
-"""More than a file of this project's purpose holds, and less than aliases of aliases can make."""
+"""Far more than a prefect.yaml holds, and far less than nested aliases can make ("billion laughs").
+"""
 
-QUOTE_IT = 'quote the template: "{{ name }}"'
+QUOTE_TEMPLATE = 'Quote the template: "{{ name }}".'
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One value with the marks where it begins and ends, and its parts."""
+    """One value of the file, its position and its children."""
 
     value: Json
     start: Any
+    """The parser's mark: `index`, `line` and `column`, all from 0."""
     end: Any
     text: str | None = None
-    """What a scalar says before it is resolved."""
+    """The text of a scalar before it is resolved: `1.10`."""
     parts: Mapping[str | int, Node] = field(default_factory=dict)
+    """The children, by key or index."""
     keys: Mapping[str, Node] = field(default_factory=dict)
+    """The nodes of a mapping's keys."""
     size: int = 1
-    """How many values it is, counting what aliases repeat."""
+    """The number of values in it, with everything that aliases repeat."""
 
     def find(self, path: JsonPath) -> Node | None:
         """The node at `path` below this one."""
@@ -46,129 +50,133 @@ class Node:
         return node
 
     def walk(self, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Node]]:
-        """This node and all below it, with their paths."""
+        """This node and all nodes below it, with their paths."""
         yield path, self
         for part, node in self.parts.items():
             yield from node.walk((*path, part))
 
 
 def span_between(file: str, start: Any, end: Any) -> Span:
-    """The span from one mark of the parser to another."""
+    """The span between two marks of the parser."""
     return Span(file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
 
-class Unusable(Exception):
-    """What was found cannot be built on; it has been reported."""
+class UnusableDocument(Exception):
+    """The document cannot be composed; the reason is in the report."""
 
 
 class Composer:
-    """One walk over the events of a file."""
+    """Composes one document from the events of PyYAML.
 
-    def __init__(self, events: Iterator[Any], text: str, name: str, report: Report) -> None:
-        self._next: Callable[[], Any] = events.__next__
-        self.text = text
-        self.name = name
-        self.report = report
-        self.anchors: dict[str, Node | None] = {}
-        self.secret: list[Node] = []
-        """What stands under a secret name, also where a later key of the same name replaces it."""
+    `next_event` returns the next event and raises `yaml.YAMLError` at a syntax error.
+    """
 
-    def document(self) -> Node | None:
-        """The value of the file's one document, None if there is none."""
-        from ruamel.yaml import events
+    def __init__(self, next_event: Callable[[], Any], text: str, file: str, report: Report) -> None:
+        import yaml
 
+        self._next = next_event
+        self._text = text
+        self._file = file
+        self._report = report
+        self._anchors: dict[str, Node | None] = {}
+        """By name; None while the anchored value is being composed."""
+        self._scalar_event: Any = yaml.ScalarEvent
+        self._mapping_event: Any = yaml.MappingStartEvent
+        self._mapping_end: Any = yaml.MappingEndEvent
+        self._sequence_end: Any = yaml.SequenceEndEvent
+        self._alias_event: Any = yaml.AliasEvent
+        self._stream_end: Any = yaml.StreamEndEvent
+        self.secret_nodes: list[Node] = []
+        """Values of keys with a secret name, also those that a duplicate key replaces."""
+
+    def compose_document(self) -> Node | None:
+        """The root of the file's one document; None for a file without one."""
         self._next()
-        if isinstance(self._next(), events.StreamEndEvent):
+        if isinstance(self._next(), self._stream_end):
             return None
-        root = self._value(self._next(), 0)
+        root = self._node(self._next(), 0)
         self._next()
         following = self._next()
-        if not isinstance(following, events.StreamEndEvent):
+        if not isinstance(following, self._stream_end):
             self._error(
                 "DC110",
                 "the file holds more than one YAML document",
                 following,
-                "keep one document per file, and name several files with --prefect-file",
+                "Keep one document per file, and name several files with --prefect-file.",
             )
         return root
 
-    def _value(self, event: Any, depth: int) -> Node:
-        """The value that begins with this event."""
-        kind = type(event).__name__
-        if kind == "AliasEvent":
+    def _node(self, event: Any, depth: int) -> Node:
+        """The node that begins with this event."""
+        kind = type(event)
+        if kind is self._alias_event:
             return self._alias(event)
         if event.anchor:
-            self._anchor(event)
+            self._begin_anchor(event)
         if depth > MAX_DEPTH:
             self._error("DC113", f"values are nested more than {MAX_DEPTH} deep", event)
-            raise Unusable
-        if kind == "ScalarEvent":
+            raise UnusableDocument
+        if kind is self._scalar_event:
             node = self._scalar(event)
-        elif kind == "MappingStartEvent":
+        elif kind is self._mapping_event:
             node = self._mapping(event, depth)
         else:
             node = self._sequence(event, depth)
         if event.anchor:
-            self.anchors[event.anchor] = node
+            self._anchors[event.anchor] = node
         if node.size > MAX_VALUES:
-            self._error("DC113", f"its aliases make more than {MAX_VALUES:,} values", event)
-            raise Unusable
+            self._error("DC113", f"aliases expand to more than {MAX_VALUES:,} values", event)
+            raise UnusableDocument
         return node
 
-    def _anchor(self, event: Any) -> None:
-        if event.anchor in self.anchors:
-            self.report.warning(
+    def _begin_anchor(self, event: Any) -> None:
+        if event.anchor in self._anchors:
+            self._report.warning(
                 "DC106",
                 f"the anchor '&{event.anchor}' is set twice, which Prefect refuses",
-                span_between(self.name, event.start_mark, event.end_mark),
-                help="aliases below repeat the second; give it another name",
+                span_between(self._file, event.start_mark, event.end_mark),
+                help="Give it another name; aliases below this line repeat the second value.",
             )
-        self.anchors[event.anchor] = None
+        self._anchors[event.anchor] = None
 
     def _alias(self, event: Any) -> Node:
-        if (node := self.anchors.get(event.anchor)) is not None:
+        if (node := self._anchors.get(event.anchor)) is not None:
             return node
-        if event.anchor in self.anchors:
-            message = f"'*{event.anchor}' stands inside the value that it repeats"
+        if event.anchor in self._anchors:
+            message = f"the alias '*{event.anchor}' is inside the value that it repeats"
         else:
-            message = f"'*{event.anchor}' repeats an anchor '&{event.anchor}' that nobody set"
-        help_ = (
-            "an anchor must be complete before an alias repeats it; quote text that begins with *"
-        )
+            message = f"the alias '*{event.anchor}' has no anchor '&{event.anchor}' above it"
+        help_ = "Set the anchor in a complete value above the alias; quote text that begins with *."
         self._error("DC106", message, event, help_)
         return Node(None, event.start_mark, event.end_mark)
 
     def _scalar(self, event: Any) -> Node:
         text = event.value
         if event.tag is not None:
-            value = self._tagged(event)
+            value = self._tagged_scalar(event)
         else:
-            value = resolve(text) if event.implicit[0] else text
+            value = resolve_plain(text) if event.implicit[0] else text
         if isinstance(value, float) and not math.isfinite(value):
-            self._error(
-                "DC112", f"'{text}' is a number that cannot be sent", event, "quote it to mean text"
-            )
+            message = f"the number '{text}' cannot be sent to the server"
+            self._error("DC112", message, event, "Quote it if text is meant.")
             value = text
         return Node(value, event.start_mark, event.end_mark, text)
 
-    def _tagged(self, event: Any) -> Json:
-        text, tag = event.value, event.tag
-        if tag == "!":
-            return text
-        expected = _SCALAR_TAGS.get(tag.removeprefix("tag:yaml.org,2002:"))
-        if expected is str:
-            return text
-        value = resolve(text)
-        if expected is None or not isinstance(value, expected):
+    def _tagged_scalar(self, event: Any) -> Json:
+        if event.tag == "!":
+            return event.value
+        try:
+            return construct_scalar(event.tag, event.value)
+        except ValueError:
             self._refuse_tag(event)
-        return float(value) if expected == (int, float) else value
+            return resolve_plain(event.value)
 
     def _sequence(self, event: Any, depth: int) -> Node:
-        if event.tag not in (None, "!", "tag:yaml.org,2002:seq"):
+        if event.tag not in (None, "!", f"{TAG_PREFIX}seq"):
             self._refuse_tag(event)
         nodes: list[Node] = []
-        while type(item := self._next()).__name__ != "SequenceEndEvent":
-            nodes.append(self._value(item, depth + 1))
+        while type(item := self._next()) is not self._sequence_end:
+            nodes.append(self._node(item, depth + 1))
         return Node(
             [node.value for node in nodes],
             event.start_mark,
@@ -178,30 +186,30 @@ class Composer:
         )
 
     def _mapping(self, event: Any, depth: int) -> Node:
-        if event.tag not in (None, "!", "tag:yaml.org,2002:map"):
+        if event.tag not in (None, "!", f"{TAG_PREFIX}map"):
             self._refuse_tag(event)
         own: dict[str, Node] = {}
         keys: dict[str, Node] = {}
         merged: list[Node] = []
         unquoted = False
-        while type(first := self._next()).__name__ != "MappingEndEvent":
-            key = self._value(first, depth + 1)
-            value = self._value(self._next(), depth + 1)
-            if key.text == "<<" and type(first).__name__ == "ScalarEvent" and first.implicit[0]:
+        while type(first := self._next()) is not self._mapping_end:
+            key = self._node(first, depth + 1)
+            value = self._node(self._next(), depth + 1)
+            if key.text == "<<" and type(first) is self._scalar_event and first.implicit[0]:
                 merged += self._merge_sources(value)
                 continue
             if isinstance(key.value, dict | list):
                 unquoted = True
-                self._error("DC104", "a key cannot be a mapping or a list", key, QUOTE_IT)
+                self._error("DC104", "a key cannot be a mapping or a list", key, QUOTE_TEMPLATE)
                 continue
             name = self._key(key)
             if name in own:
-                self._duplicate(name, keys[name], key)
+                self._report_duplicate(name, keys[name], key)
             own[name], keys[name] = value, key
             if is_secret_name(name):
-                self.secret.append(value)
+                self.secret_nodes.append(value)
         if unquoted:
-            written = self.text[event.start_mark.index : first.end_mark.index]
+            written = self._text[event.start_mark.index : first.end_mark.index]
             return Node(written, event.start_mark, first.end_mark, written)
         if merged:
             own, keys = _merge(merged, own, keys)
@@ -215,70 +223,61 @@ class Composer:
         )
 
     def _merge_sources(self, node: Node) -> list[Node]:
-        """The mappings that a `<<` names, those that win last."""
+        """The mappings that a `<<` names, in the order in which they override each other."""
         sources = list(node.parts.values())[::-1] if isinstance(node.value, list) else [node]
         if all(isinstance(source.value, dict) for source in sources):
             return sources
         self._error(
             "DC106",
-            "'<<' merges mappings, and this is none",
+            "'<<' can merge only mappings",
             node,
-            "write '<<: *anchor' or '<<: [*one, *other]'",
+            "Write '<<: *anchor' or '<<: [*one, *other]'.",
         )
         return []
 
     def _key(self, node: Node) -> str:
-        """A key as JSON has it: text."""
+        """The key as JSON has it: text."""
         if isinstance(node.value, str):
             return node.value
         text = "None" if node.value is None else json.dumps(node.value)
         if text != node.text:
-            self.report.warning(
+            self._report.warning(
                 "DC111",
-                f"the key '{node.text}' is read as {text}, as YAML 1.1 has it",
-                span_between(self.name, node.start, node.end),
-                help=f'quote it: "{node.text}"',
+                f"the key '{node.text}' is read as {text}, as in YAML 1.1",
+                span_between(self._file, node.start, node.end),
+                help=f'Quote it: "{node.text}".',
             )
         return text
 
-    def _duplicate(self, name: str, first: Node, second: Node) -> None:
-        self.report.error(
+    def _report_duplicate(self, name: str, first: Node, second: Node) -> None:
+        self._report.error(
             "DC105",
             f"the key '{name}' is given twice",
-            span_between(self.name, second.start, second.end),
-            help="keep one; Prefect takes the last and says nothing",
-            related=[(span_between(self.name, first.start, first.end), "first given here")],
+            span_between(self._file, second.start, second.end),
+            help="Keep one of them; Prefect silently takes the last.",
+            related=[(span_between(self._file, first.start, first.end), "first given here")],
         )
 
     def _refuse_tag(self, event: Any) -> None:
-        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        tag = event.tag.replace(TAG_PREFIX, "!!")
         self._error(
             "DC107",
-            f"the tag '{tag}' has no meaning here",
+            f"the tag '{tag}' is not supported here",
             event,
-            "write the value without a tag; quote text that begins with !",
+            "Write the value without a tag; quote text that begins with '!'.",
         )
 
-    def _error(self, code: str, message: str, place: Any, help_: str | None = None) -> None:
-        start = place.start if isinstance(place, Node) else place.start_mark
-        end = place.end if isinstance(place, Node) else place.end_mark
-        self.report.error(code, message, span_between(self.name, start, end), help=help_)
-
-
-_SCALAR_TAGS: Mapping[str, Any] = {
-    "str": str,
-    "timestamp": str,
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-    "null": type(None),
-}
+    def _error(self, code: str, message: str, at: Any, help_: str | None = None) -> None:
+        """Reports an error at a node or an event."""
+        start = at.start if isinstance(at, Node) else at.start_mark
+        end = at.end if isinstance(at, Node) else at.end_mark
+        self._report.error(code, message, span_between(self._file, start, end), help=help_)
 
 
 def _merge(
     sources: list[Node], own: dict[str, Node], keys: dict[str, Node]
 ) -> tuple[dict[str, Node], dict[str, Node]]:
-    """What a mapping has after `<<`: later sources win over earlier ones, its own keys over all."""
+    """Values and keys of a mapping with `<<`: later sources override earlier, its own keys all."""
     parts: dict[str, Node] = {}
     names: dict[str, Node] = {}
     for source in sources:

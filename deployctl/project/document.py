@@ -1,8 +1,8 @@
-"""A YAML file as values, and for every value the place where it is written.
+"""A YAML file: its values, and the position of every value and key.
 
-ruamel.yaml tells the events of the file (a mapping begins, a scalar, …), and `compose` makes a tree
-of values and marks of them. A `Span` is made only when somebody asks for it: most files have
-nothing wrong. The time goes to ruamel's scanner, about a second for a thousand deployments.
+PyYAML parses the file, with libyaml where it has it: the parser that Prefect uses, so both read the
+same. `compose` turns its events into a tree. Spans are created on demand, since most files have no
+diagnostics. A file of 1,000 deployments takes about 0.2 s.
 """
 
 from __future__ import annotations
@@ -18,32 +18,39 @@ from typing import Any
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span, Spans
 from deployctl.core.json_values import Json, JsonPath
-from deployctl.project.compose import QUOTE_IT, Composer, Node, Unusable, span_between
+from deployctl.project.compose import (
+    QUOTE_TEMPLATE,
+    Composer,
+    Node,
+    UnusableDocument,
+    span_between,
+)
 from deployctl.project.secrets import secrets_below, secrets_in_text
 from deployctl.templating.problems import Problem, report_problems
 
 _KEY_CODES = frozenset({"DC120", "DC121", "DC122"})
+"""Diagnostics about a key; they are shown at the key, all others at the value."""
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-\[,{])\s*\{\{")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that could be read: its text, its values, their places."""
+    """A parsed file."""
 
     file: str
-    """As the user named it; it stands in every span."""
+    """The path as the user wrote it; every span names it."""
     text: str
     data: Json
     spans: Spans
     root: Node
 
     def source(self, path: JsonPath) -> str | None:
-        """The text of the scalar at `path` as it is written (`1.10`), None for anything else."""
+        """The text of the scalar at `path` as it is written (`1.10`); None for anything else."""
         node = self.root.find(path)
         return node.text if node else None
 
     def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
-        """Adds problems to a report: what is wrong with a key at the key, all else at the value."""
+        """Adds problems to a report, each with the span of its key or value."""
         for problem in problems:
             at_key = problem.code in _KEY_CODES
             report_problems([problem], report, self.spans.key if at_key else self.spans.value)
@@ -51,21 +58,19 @@ class Document:
 
 def read_document(path: Path, report: Report) -> Document | None:
     """Reads and parses a file; None if that is impossible, with the reason in `report`."""
-    name = str(path)
+    file = str(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        report.error(
-            "DC100",
-            f"there is no file '{name}'",
-            help="create it, or name another one with --prefect-file",
-        )
+        help_ = "Create it, or name another file with --prefect-file."
+        report.error("DC100", f"there is no file '{file}'", help=help_)
         return None
     except IsADirectoryError:
-        report.error("DC101", f"'{name}' is a folder", help=f"try '{path / 'prefect.yaml'}'")
+        help_ = f"Name a file: '{path / 'prefect.yaml'}'."
+        report.error("DC101", f"'{file}' is a directory", help=help_)
         return None
     except OSError as error:
-        report.error("DC101", f"'{name}' cannot be read: {error.strerror}")
+        report.error("DC101", f"cannot read '{file}': {error.strerror}")
         return None
     try:
         text = content.decode()
@@ -74,74 +79,66 @@ def read_document(path: Path, report: Report) -> Document | None:
         report.error(
             "DC102",
             f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8",
-            _span_at(name, before, len(before)),
-            help="save the file as UTF-8",
+            _span_at(file, before, len(before)),
+            help="Save the file as UTF-8.",
         )
         return None
-    return parse_document(text, name, report)
+    return parse_document(text, file, report)
 
 
-def parse_document(text: str, name: str, report: Report) -> Document | None:
-    """The values of a text, which messages call `name`; None if it is no mapping in YAML.
+def parse_document(text: str, file: str, report: Report) -> Document | None:
+    """Parses the text of a file; None unless it is a mapping in YAML.
 
-    Whatever is wrong short of that is told and gets a value that later checks can go on with.
-    What stands under secret names is remembered, so that nothing shows it.
+    Everything else that is wrong is reported and replaced by a value that later checks can continue
+    with. Values with secret names are registered, so that no excerpt shows them.
     """
-    found = _parse(text.removeprefix("\ufeff"), name, report)
-    if found is None:
+    document = _parse(text.removeprefix("\ufeff"), file, report)
+    if document is None:
         redact.register_secrets(secrets_in_text(text))
-    return found
+    return document
 
 
-def _parse(text: str, name: str, report: Report) -> Document | None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-    from ruamel.yaml.reader import ReaderError
+def _parse(text: str, file: str, report: Report) -> Document | None:
+    import yaml
 
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 1)
-    composer = Composer(yaml.parse(text), text, name, report)
+    if (bad := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
+        message = f"the character U+{ord(bad[0]):04X} is not allowed in YAML"
+        report.error("DC103", message, _span_at(file, text, bad.start()))
+        return None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    composer = Composer(loader.get_event, text, file, report)
     try:
-        with _collector_at_rest():
-            root = composer.document()
+        with _gc_paused():
+            root = composer.compose_document()
         redact.register_secrets(
-            each for node in composer.secret for each in secrets_below(node, text)
+            secret for node in composer.secret_nodes for secret in secrets_below(node, text)
         )
-    except ReaderError as error:
-        # Its positions are those of the reader's buffer; the text is all in one.
-        place = _span_at(name, text, error.position)
-        report.error(
-            "DC103",
-            f"the character U+{ord(text[error.position]):04X} is not allowed in YAML",
-            place,
-        )
+    except yaml.MarkedYAMLError as error:
+        _report_syntax_error(error, text, file, report)
         return None
-    except MarkedYAMLError as error:
-        _not_yaml(error, text, name, report)
-        return None
-    except Unusable:
+    except UnusableDocument:
         return None
     if root is None or root.value is None:
-        help_ = "begin with 'deployments:' and one entry below it"
+        help_ = "Begin with 'deployments:' and one entry below it."
         report.error("DC108", "the file is empty", help=help_)
         return None
     if not isinstance(root.value, dict):
         report.error(
             "DC109",
-            f"the file is {_KINDS.get(type(root.value), 'a single value')}, not a mapping of keys",
-            span_between(name, root.start, root.end),
-            help="it should begin with a key, such as 'deployments:'",
+            f"the file is {_KINDS.get(type(root.value), 'a single value')}, not a mapping",
+            span_between(file, root.start, root.end),
+            help="Begin with a key, such as 'deployments:'.",
         )
         return None
-    places = _Places(root, name)
-    return Document(name, text, root.value, Spans(places, _KeyPlaces(root, name)), root)
+    spans = Spans(_ValueSpans(root, file), _KeySpans(root, file))
+    return Document(file, text, root.value, spans, root)
 
 
 _KINDS: dict[type, str] = {list: "a list", str: "a single text"}
 
 
-class _Places(Mapping[JsonPath, Span]):
-    """Spans of values, made when asked for."""
+class _ValueSpans(Mapping[JsonPath, Span]):
+    """Spans of values, created on demand."""
 
     def __init__(self, root: Node, file: str) -> None:
         self._root = root
@@ -163,17 +160,17 @@ class _Places(Mapping[JsonPath, Span]):
         return self._root.find(path)
 
 
-class _KeyPlaces(_Places):
+class _KeySpans(_ValueSpans):
     """Spans of the keys that lead to values."""
 
     def _node(self, path: JsonPath) -> Node | None:
-        around = self._root.find(path[:-1]) if path else None
-        return around.keys.get(path[-1]) if around and isinstance(path[-1], str) else None
+        parent = self._root.find(path[:-1]) if path else None
+        return parent.keys.get(path[-1]) if parent and isinstance(path[-1], str) else None
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Keeps Python from searching a growing tree for garbage: a third of the time of a big file."""
+def _gc_paused() -> Iterator[None]:
+    """Pauses garbage collection, which otherwise scans the growing tree again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -190,44 +187,36 @@ def _span_at(file: str, text: str, position: int) -> Span:
     return Span(file, line, column, line, column + 1)
 
 
-def _not_yaml(error: Any, text: str, name: str, report: Report) -> None:
-    """Tells a syntax error in our words; an unquoted template is the likeliest reason for one."""
+def _report_syntax_error(error: Any, text: str, file: str, report: Report) -> None:
+    """Reports a syntax error; an unquoted template is its most frequent cause."""
     mark = error.problem_mark or error.context_mark
-    if mark is None:
-        report.error("DC103", "this is not YAML")
-        return
-    place = Span(name, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
+    span = Span(file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
     lines = text.splitlines()
-    near = [other.line for other in (error.context_mark, mark) if other is not None]
-    in_flow = "got '{'" in str(error.problem)
-    if in_flow or any(
+    near = [each.line for each in (error.context_mark, mark) if each is not None]
+    character = text[mark.index : mark.index + 1]
+    if character == "{" or any(
         line < len(lines) and _UNQUOTED_TEMPLATE.search(lines[line]) for line in near
     ):
         if not any(item.code == "DC104" for item in report):
             message = "YAML reads an unquoted '{{' as two mappings"
-            report.error("DC104", message, place, help=QUOTE_IT)
+            report.error("DC104", message, span, help=QUOTE_TEMPLATE)
         return
-    problem = " ".join(str(error.problem or "").split())
-    context = " ".join(str(error.context or "").split())
-    said = f"{context}, {problem}" if context else problem
-    report.error("DC103", f"this is not YAML: {said}", place, help=_likely_cause(problem))
+    problem = f"{error.problem} '\\t'" if character == "\t" else str(error.problem)
+    context = f"{error.context}, " if error.context else ""
+    help_ = next((help_ for sign, help_ in _SYNTAX_HELP if sign in problem), None)
+    report.error("DC103", f"invalid YAML: {context}{problem}", span, help=help_)
 
 
-def _likely_cause(problem: str) -> str | None:
-    """What usually is behind a problem that the parser has a name for."""
-    for sign, cause in _CAUSES:
-        if sign in problem:
-            return cause
-    return None
-
-
-_CAUSES = (
-    ("'\\t'", "indent with spaces; YAML allows no tabs there"),
-    (
-        "mapping values are not allowed",
-        "quote a value that has ': ' in it, or check the indentation",
-    ),
-    ("could not find expected ':'", "a key needs ': ' after it; check the line before, too"),
-    ("block end", "check the indentation: keys of one mapping begin in the same column"),
-    ("undefined tag", "write the value without a tag"),
+_INDENTATION = "Check the indentation: keys of one mapping begin in the same column."
+_SYNTAX_HELP = (
+    ("'\\t'", "Indent with spaces; YAML allows no tabs there."),
+    ("cannot start any token", "Quote the value."),
+    ("mapping values", "Quote a value that contains ': ', or check the indentation."),
+    ("expected ':'", "A key needs ': ' after it; check the line before, too."),
+    ("expected ',' or", "Close the bracket, or put a comma between the items."),
+    ("undefined tag", "Write the value without a tag."),
+    ("expected key", _INDENTATION),
+    ("expected '-'", _INDENTATION),
+    ("block end", _INDENTATION),
 )
+"""Help for a problem by a part of its message, of libyaml or of PyYAML's own parser."""

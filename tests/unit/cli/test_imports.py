@@ -37,7 +37,7 @@ OF_THE_WORKER = {"docker", "kubernetes", "http.server", "prometheus_client"}
 
 @pytest.mark.parametrize("line", ["--version", "--help", "worker --help"])
 def test_version_and_help_load_no_heavy_library(line: str, tmp_path: Path) -> None:
-    heavy = {"httpx", "ruamel.yaml", "jsonschema", "croniter"} | OF_THE_WORKER
+    heavy = {"httpx", "ruamel.yaml", "yaml", "jsonschema", "croniter"} | OF_THE_WORKER
     assert not heavy & loaded_by(*line.split(), cwd=tmp_path)
 
 

@@ -1,12 +1,12 @@
-"""Values and places of a YAML file, against PyYAML, which Prefect reads with."""
+"""Values and positions of a YAML file, compared with `yaml.safe_load`, as Prefect reads it."""
 
 from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +14,6 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, leaves
 from deployctl.project.document import read_document
 from tests.unit.project.reading import codes, document, only, parsed, text_at
-
-yaml: Any = pytest.importorskip("yaml")
 
 SCALARS = """
 yes Yes YES no on On off OFF true True TRUE y n tRue
@@ -42,22 +40,22 @@ def as_json(value: object) -> Json:
 
 
 @pytest.mark.parametrize("scalar", SCALARS.split())
-def test_a_scalar_means_what_it_means_to_prefect(scalar: str) -> None:
+def test_reads_a_scalar_as_prefect_does(scalar: str) -> None:
     text = f"a: {scalar}"
     ours, theirs = document(text).data["a"], as_json(yaml.safe_load(text)["a"])
     assert (type(ours), ours) == (type(theirs), theirs)
 
 
-def test_a_date_with_a_space_before_the_time_is_a_moment() -> None:
+def test_reads_a_timestamp_with_spaces() -> None:
     assert document("a: 2024-01-01 10:00:00 +8").data == {"a": "2024-01-01T10:00:00+08:00"}
 
 
-def test_a_date_that_does_not_exist_stays_text() -> None:
+def test_an_invalid_date_stays_text() -> None:
     assert document("a: 2024-02-31").data == {"a": "2024-02-31"}
 
 
 @pytest.mark.parametrize(("written", "read"), [("1.10", 1.1), ("1.0", 1.0), ("0777", 511)])
-def test_the_source_of_a_number_is_kept(written: str, read: float) -> None:
+def test_keeps_the_source_text_of_a_number(written: str, read: float) -> None:
     found = document(f"v: {written}  # version")
     assert found.data["v"] == read
     assert found.source(("v",)) == written
@@ -91,7 +89,7 @@ STRUCTURES = [
 
 
 @pytest.mark.parametrize("text", STRUCTURES)
-def test_a_structure_means_what_it_means_to_prefect(text: str) -> None:
+def test_reads_a_structure_as_prefect_does(text: str) -> None:
     assert document(text).data == yaml.safe_load(text)
 
 
@@ -110,11 +108,11 @@ repeat: [*base, *more]
 """
 
 
-def test_anchors_and_merges_mean_what_they_mean_to_prefect() -> None:
+def test_reads_anchors_and_merges_as_prefect_does() -> None:
     assert document(MERGES).data == yaml.safe_load(MERGES)
 
 
-def test_a_merged_value_stands_where_it_is_written() -> None:
+def test_a_merged_value_has_the_span_of_its_source() -> None:
     found = document(MERGES)
     assert str(found.spans.value(("one", "a"))) == "prefect.yaml:2:17"
     assert str(found.spans.value(("one", "b"))) == "prefect.yaml:4:21"
@@ -123,7 +121,7 @@ def test_a_merged_value_stands_where_it_is_written() -> None:
     assert str(found.spans.value(("repeat", 1, "c"))) == "prefect.yaml:3:23"
 
 
-def test_what_has_no_place_gets_that_of_what_is_around_it() -> None:
+def test_a_missing_value_has_the_span_of_its_parent() -> None:
     found = document("a:\n  b: 1\n")
     assert str(found.spans.value(("a", "missing", 3))) == "prefect.yaml:2:3"
     assert str(found.spans.key(("a", "missing"))) == "prefect.yaml:2:3"
@@ -150,7 +148,7 @@ json_values = st.recursive(
     st.sampled_from([None, True, False]),
     st.booleans(),
 )
-def test_every_leaf_stands_at_its_place(data: Json, flow: bool | None, unicode: bool) -> None:
+def test_every_leaf_has_the_span_of_its_text(data: Json, flow: bool | None, unicode: bool) -> None:
     text = yaml.safe_dump(data, default_flow_style=flow, allow_unicode=unicode)
     found = document(text)
     assert found.data == data
@@ -161,7 +159,7 @@ def test_every_leaf_stands_at_its_place(data: Json, flow: bool | None, unicode: 
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_spans_can_be_listed(size: int) -> None:
+def test_lists_all_spans(size: int) -> None:
     text = "\n".join(f"k{number}: [a, b]" for number in range(size))
     assert len(document(text).spans.values) == 3 * size + 1
     assert len(document(text).spans.keys) == size
@@ -202,21 +200,61 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "place"), WRONG)
-def test_what_is_wrong_is_told_once_with_its_place(text: str, code: str, place: str) -> None:
+@pytest.mark.parametrize(("text", "code", "position"), WRONG)
+def test_reports_each_error_once_at_its_position(text: str, code: str, position: str) -> None:
     _, report = parsed(text)
     found = only(report)
-    assert (found.code, str(found.span)) == (code, f"prefect.yaml:{place}")
+    assert (found.code, str(found.span)) == (code, f"prefect.yaml:{position}")
+
+
+@pytest.fixture
+def pure_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML without libyaml, as where it was built from source without a C compiler."""
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
+
+@pytest.mark.usefixtures("pure_parser")
+@pytest.mark.parametrize(("text", "code", "position"), WRONG)
+def test_reports_the_same_without_libyaml(text: str, code: str, position: str) -> None:
+    _, report = parsed(text)
+    found = only(report)
+    assert (found.code, str(found.span)) == (code, f"prefect.yaml:{position}")
+
+
+@pytest.mark.usefixtures("pure_parser")
+@pytest.mark.parametrize("text", [*STRUCTURES, MERGES])
+def test_reads_the_same_without_libyaml(text: str) -> None:
+    assert document(text).data == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "help_"),
+    [
+        ("a:\n\tb: 1", "Indent with spaces; YAML allows no tabs there."),
+        ("a: @x", "Quote the value."),
+        ("a: b: c", "Quote a value that contains ': ', or check the indentation."),
+        ("a: [1\nb: 2", "Close the bracket, or put a comma between the items."),
+        ("- a\nb: 1", "Check the indentation: keys of one mapping begin in the same column."),
+    ],
+)
+@pytest.mark.parametrize("pure", [False, True])
+def test_a_syntax_error_has_help(
+    text: str, help_: str, pure: bool, request: pytest.FixtureRequest
+) -> None:
+    if pure:
+        request.getfixturevalue("pure_parser")
+    _, report = parsed(text)
+    assert (only(report).code, only(report).help) == ("DC103", help_)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n", "~", "---\n...\n"])
-def test_a_file_without_a_value_is_empty(text: str) -> None:
+def test_reports_an_empty_file(text: str) -> None:
     found, report = parsed(text)
     assert found is None
     assert codes(report) == ["DC108"]
 
 
-def test_a_duplicate_key_shows_both_places_and_the_last_wins() -> None:
+def test_a_duplicate_key_shows_both_spans_and_the_last_wins() -> None:
     found, report = parsed("a: 1\nb: 2\na: 3\n")
     assert found is not None
     assert found.data == {"a": 3, "b": 2}
@@ -224,18 +262,18 @@ def test_a_duplicate_key_shows_both_places_and_the_last_wins() -> None:
     assert (str(first), text) == ("prefect.yaml:1:1", "first given here")
 
 
-def test_an_unquoted_template_is_read_as_if_it_were_quoted() -> None:
+def test_reads_an_unquoted_template_as_text() -> None:
     found, _ = parsed("a: {{ build.image }}\nb: 1\n")
     assert found is not None
     assert found.data == {"a": "{{ build.image }}", "b": 1}
 
 
 @pytest.mark.parametrize("tag", ["!!str 1", "! 1"])
-def test_a_tag_can_make_text_of_a_number(tag: str) -> None:
+def test_a_string_tag_makes_text_of_a_number(tag: str) -> None:
     assert document(f"a: {tag}").data == {"a": "1"}
 
 
-def test_keys_become_the_text_that_is_sent() -> None:
+def test_keys_become_json_text() -> None:
     found, _ = parsed("a: {1: x, true: y, 2024-01-01: z}")
     assert found is not None
     assert found.data == {"a": {"1": "x", "true": "y", "2024-01-01": "z"}}
@@ -247,19 +285,19 @@ def test_lines_and_columns_do_not_depend_on_line_ends_or_a_byte_order_mark() -> 
     assert dict(windows.spans.values)["b", "c"] == dict(plain.spans.values)["b", "c"]
 
 
-def test_deep_nesting_is_refused() -> None:
+def test_refuses_deep_nesting() -> None:
     _, report = parsed("a: " + "[" * 5000 + "]" * 5000)
     assert codes(report) == ["DC113"]
 
 
-def test_aliases_of_aliases_are_refused_before_they_fill_the_memory() -> None:
+def test_refuses_aliases_that_expand_without_limit() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
     _, report = parsed("\n".join(lines))
     assert codes(report) == ["DC113"]
 
 
-def test_a_file_that_is_read(tmp_path: Path) -> None:
+def test_reads_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "prefect.yaml"
     path.write_bytes(b"\xef\xbb\xbfname: \xe5\x90\x8d\r\n")
     report = Report()
@@ -268,7 +306,7 @@ def test_a_file_that_is_read(tmp_path: Path) -> None:
     assert (found.data, found.file, report.items) == ({"name": "名"}, str(path), [])
 
 
-def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+def test_reports_a_missing_file_and_a_directory(tmp_path: Path) -> None:
     report = Report()
     assert read_document(tmp_path / "none.yaml", report) is None
     assert read_document(tmp_path, report) is None
@@ -284,7 +322,9 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         (b"\xef\xbb\xbfa: \xff", "byte 7", "1:4"),
     ],
 )
-def test_what_is_not_utf_8(tmp_path: Path, content: bytes, byte: str, place: str) -> None:
+def test_reports_the_first_byte_that_is_not_utf_8(
+    tmp_path: Path, content: bytes, byte: str, place: str
+) -> None:
     path = tmp_path / "prefect.yaml"
     path.write_bytes(content)
     report = Report()
@@ -295,15 +335,15 @@ def test_what_is_not_utf_8(tmp_path: Path, content: bytes, byte: str, place: str
     assert str(found.span) == f"{path}:{place}"
 
 
-def test_a_file_of_five_megabytes_is_read_whole() -> None:
+def test_reads_a_file_of_five_megabytes() -> None:
     line = "é" * 500
     text = "a: |\n" + f"  {line}\n" * 5000 + 'b: "' + "x" * 10_000 + '"\nc: 1\nc: 2\n'
     assert len(text.encode()) > 5_000_000
     found, report = parsed(text)
     assert found is not None
     assert found.data == {"a": f"{line}\n" * 5000, "b": "x" * 10_000, "c": 2}
-    told = only(report)
-    assert told.code == "DC105"
-    assert told.span is not None
-    assert text_at(text, told.span) == "c"
-    assert told.span.line == 5004
+    found_error = only(report)
+    assert found_error.code == "DC105"
+    assert found_error.span is not None
+    assert text_at(text, found_error.span) == "c"
+    assert found_error.span.line == 5004
