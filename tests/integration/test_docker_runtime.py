@@ -232,8 +232,8 @@ def test_a_container_with_auto_remove_goes_in_the_end_and_holds_nobody_up(
     def refuse(*_: Any, **__: Any) -> None:
         raise EngineRefused(500, "device or resource busy")
 
-    monkeypatch.setattr(docker, "_KEPT_SECONDS", 0.0)
-    monkeypatch.setattr(docker, "_SECONDS_BETWEEN_LISTS", 0.1)
+    monkeypatch.setattr(docker, "_AUTO_REMOVE_DELAY", 0.0)
+    monkeypatch.setattr(docker, "_LIST_INTERVAL", 0.1)
     with runtime(docker_engine, pool) as local, watching(local) as heard:
         local.start(described(pool, auto_remove=True))
         heard.job(Phase.SUCCEEDED)

@@ -129,7 +129,7 @@ def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("description", "cause"),
+    ("spec", "cause"),
     [
         (described("no-such-program"), "CommandNotFound"),
         (python("", configuration={"working_dir": "/no/such/folder"}), "NoWorkingDirectory"),
@@ -188,7 +188,7 @@ def test_an_attempt_is_started_once_however_many_try(state: Path, tmp_path: Path
             thread.join()
     for local in locals_:
         assert local.start(python(code)).phase is Phase.SUCCEEDED
-        local._look_around()  # lets the system forget the ended shell
+        local._poll()  # lets the system forget the ended shell
     assert (tmp_path / "n").read_text() == "x"
 
 
@@ -384,4 +384,4 @@ def test_whenever_workers_die_each_attempt_is_started_exactly_once(
         appears(state / POOL / f"attempt-{number}" / "exit")
     runs = [(tmp_path / str(number)).read_text() for number in range(30)]
     assert runs == ["ran\n"] * 30
-    last._look_around()  # lets the system forget the ended shells
+    last._poll()  # lets the system forget the ended shells

@@ -1,4 +1,4 @@
-"""Where jobs run: Kubernetes, Docker, or processes of this machine."""
+"""Runtimes: where jobs run. Kubernetes, Docker, or local processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RuntimeKind(StrEnum):
-    """Which of them, as the command line says it and as the types of work pools are called."""
+    """The runtimes, by the name of their work pool type and of the option `--type`."""
 
     KUBERNETES = "kubernetes"
     DOCKER = "docker"

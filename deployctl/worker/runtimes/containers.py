@@ -1,8 +1,8 @@
-"""From a description to what the container engine is asked for, and back from what it shows. Pure.
+"""Containers of the Docker runtime: arguments that create one, and the `Job` that one stands for.
 
-The variables are those of Prefect's `docker` pools and mean the same, with one exception:
-`auto_remove` is left to the worker, since an engine that removes a container at its end takes the
-exit code with it.
+Pure. The job variables are those of Prefect's `docker` pools and mean the same, with one exception:
+`auto_remove` is carried out by the worker, because an engine that removes a container at its end
+removes the exit code with it.
 """
 
 from __future__ import annotations
@@ -21,50 +21,52 @@ from deployctl.worker.runtimes.exit_codes import exit_cause
 from deployctl.worker.server.runs import seconds
 
 NETWORKS_LABEL = "deployctl.io/networks"
-"""The label with the networks that a container is connected with before its start, by commas."""
+"""Label with the networks to connect before the start of a container, separated by commas."""
 AUTO_REMOVE_LABEL = "deployctl.io/auto-remove"
-"""The label of containers that are removed when they are over."""
+"""Label of containers that the worker removes after their end."""
 
-_HOST = "host.docker.internal"
-_LOCAL = ("localhost", "127.0.0.1")
+_HOST_NAME = "host.docker.internal"
+_LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _API_URL = "PREFECT_API_URL"
 
 
 def image_name(spec: JobSpec) -> str:
-    """The image to run: the pool's, else Prefect's own of the server's version."""
+    """The configured image, else Prefect's own of the server's version."""
     return str(spec.configuration.get("image") or default_image(spec.server_version))
 
 
 def pull_policy(policy: str | None, image: str) -> str:
-    """The pull policy that holds: without one `Always` for an image that moves, as Kubernetes does.
+    """The effective pull policy: `Always`, `IfNotPresent`, `Never` or `IfPossible`.
 
-    `Always`, `IfNotPresent`, `Never`, or `IfPossible`: pull, and make do with what is there.
+    `IfPossible` pulls, and falls back to an image that the engine has. Without a configured policy,
+    the default is that of Kubernetes: `Always` for the tag `latest`, else `IfNotPresent`.
     """
     if policy:
         return policy
     name = image.rpartition("/")[2]
-    moves = "@" not in name and name.partition(":")[2] in ("", "latest")
-    return "Always" if moves else "IfNotPresent"
+    is_mutable = "@" not in name and name.partition(":")[2] in ("", "latest")
+    return "Always" if is_mutable else "IfNotPresent"
 
 
 def create_arguments(spec: JobSpec, *, folder: Path, linux: bool) -> dict[str, Json]:
     """The arguments of docker-py's `containers.create` for a job.
 
-    `folder`: what relative sources of volumes are relative to. `linux`: the engine runs beside the
-    worker on Linux, so that a container can use the machine's own network.
+    `folder` is the base of relative volume sources. `linux`: the engine runs on the worker's own
+    Linux machine, so that a container can use the host network.
     """
-    wanted = spec.configuration
-    more = dict(wanted.get("container_create_kwargs") or {})
-    networks = [str(name) for name in wanted.get("networks") or ()]
+    variables = spec.configuration
+    extra = dict(variables.get("container_create_kwargs") or {})
+    networks = [str(name) for name in variables.get("networks") or ()]
     api_url = spec.env.get(_API_URL, "")
-    mode = wanted.get("network_mode") or _own_network(networks, api_url, linux)
-    apart = mode not in ("host", "none") and not str(mode).startswith("container:")
+    mode = variables.get("network_mode") or _default_network_mode(networks, api_url, linux)
+    has_own_network = mode not in ("host", "none") and not str(mode).startswith("container:")
     env = dict(spec.env)
-    if apart and urlsplit(api_url).hostname in _LOCAL:
-        for local in _LOCAL:
-            env[_API_URL] = env[_API_URL].replace(local, _HOST, 1)
-    known = {_HOST: "host-gateway"} if linux and apart and _HOST in env.get(_API_URL, "") else {}
-    ours = {
+    if has_own_network and urlsplit(api_url).hostname in _LOCAL_HOSTS:
+        for local in _LOCAL_HOSTS:
+            env[_API_URL] = env[_API_URL].replace(local, _HOST_NAME, 1)
+    needs_gateway = linux and has_own_network and _HOST_NAME in env.get(_API_URL, "")
+    gateway = {_HOST_NAME: "host-gateway"} if needs_gateway else {}
+    arguments = {
         "name": spec.name,
         "image": image_name(spec),
         "command": list(spec.command),
@@ -72,19 +74,22 @@ def create_arguments(spec: JobSpec, *, folder: Path, linux: bool) -> dict[str, J
         "labels": _labels(spec, networks[1:]),
         "network": networks[0] if networks else None,
         "network_mode": mode,
-        "volumes": [_volume(str(each), folder) for each in wanted.get("volumes") or ()],
-        "extra_hosts": {**known, **_hosts(more.get("extra_hosts"))},
-        "mem_limit": wanted.get("mem_limit"),
-        "memswap_limit": wanted.get("memswap_limit"),
-        "privileged": wanted.get("privileged"),
+        "volumes": [_volume(str(each), folder) for each in variables.get("volumes") or ()],
+        "extra_hosts": {**gateway, **_hosts(extra.get("extra_hosts"))},
+        "mem_limit": variables.get("mem_limit"),
+        "memswap_limit": variables.get("memswap_limit"),
+        "privileged": variables.get("privileged"),
     }
-    more.pop("auto_remove", None)
-    return {**more, **{name: value for name, value in ours.items() if value not in (None, [], {})}}
+    extra.pop("auto_remove", None)
+    return {
+        **extra,
+        **{name: value for name, value in arguments.items() if value not in (None, [], {})},
+    }
 
 
-def _own_network(networks: list[str], api_url: str, linux: bool) -> str | None:
-    """A container that is to reach an API on this machine shares the machine's network."""
-    return "host" if linux and not networks and urlsplit(api_url).hostname in _LOCAL else None
+def _default_network_mode(networks: list[str], api_url: str, linux: bool) -> str | None:
+    """`host` where the container has to reach an API server on the worker's machine."""
+    return "host" if linux and not networks and urlsplit(api_url).hostname in _LOCAL_HOSTS else None
 
 
 def _labels(spec: JobSpec, networks: list[str]) -> dict[str, str]:
@@ -99,13 +104,13 @@ def _labels(spec: JobSpec, networks: list[str]) -> dict[str, str]:
 
 
 def _docker_label(name: str) -> str:
-    """`prefect.io/flow-name` as Docker writes it: `io.prefect.flow-name`."""
+    """A label key in Docker's notation: `prefect.io/flow-name` becomes `io.prefect.flow-name`."""
     domain, slash, key = name.partition("/")
     return ".".join([*reversed(domain.split(".")), key]) if slash else name
 
 
 def _volume(text: str, folder: Path) -> str:
-    """A volume whose source, where it is a relative path, is made absolute."""
+    """A volume with its source made absolute if it is a relative path."""
     source, colon, rest = text.partition(":")
     if colon and (source == "." or source.startswith(("./", "../"))):
         return f"{os.path.normpath(folder / source)}:{rest}"
@@ -113,16 +118,16 @@ def _volume(text: str, folder: Path) -> str:
 
 
 def _hosts(value: Json) -> dict[str, str]:
-    """Extra hosts, as a mapping or a list of `name:address`."""
+    """Extra hosts, given as a mapping or as a list of `name:address`."""
     if isinstance(value, dict):
         return {str(name): str(address) for name, address in value.items()}
     return dict(str(each).split(":", 1) for each in value or () if ":" in str(each))
 
 
 def container_job(container: Json, engine: str) -> Job:
-    """The job that a container of ours is. `container`: as inspected; `engine`: the engine's URL.
+    """The job of a container. `container` is its inspect result, `engine` the engine's URL.
 
-    Raises KeyError for one that is not ours.
+    Raises KeyError for a container without the labels of a job.
     """
     state, labels = container["State"], container["Config"]["Labels"]
     phase, since = _phase(container)
@@ -144,13 +149,13 @@ def container_job(container: Json, engine: str) -> Job:
 
 
 def _phase(container: Json) -> tuple[Phase, float]:
-    """How far a container has come, and since when."""
+    """The phase of a container and the time of entry into it."""
     state: Mapping[str, Json] = container["State"]
     if state["Status"] == "created":
         return Phase.WAITING, seconds(container["Created"])
     if state["Status"] in ("exited", "dead", "removing"):
-        good = state["ExitCode"] == 0 and not state.get("Error")
-        return Phase.SUCCEEDED if good else Phase.FAILED, seconds(state["FinishedAt"])
+        succeeded = state["ExitCode"] == 0 and not state.get("Error")
+        return Phase.SUCCEEDED if succeeded else Phase.FAILED, seconds(state["FinishedAt"])
     return Phase.RUNNING, seconds(state["StartedAt"])
 
 
@@ -162,8 +167,10 @@ def _cause(container: Json) -> Cause:
         return Cause(
             "OutOfMemory",
             f"it used more memory than its limit{of} and was killed",
-            "Raise `mem_limit` of the pool or the deployment, or make the flow use less.",
+            "Raise `mem_limit` of the pool or the deployment, or make the flow use less memory.",
         )
     if state.get("Error"):
-        return Cause("StartError", f"the engine says: {state['Error'].strip().rstrip('.')}")
+        return Cause(
+            "StartError", f"the engine reported an error: {state['Error'].strip().rstrip('.')}"
+        )
     return exit_cause(state["ExitCode"])

@@ -1,11 +1,12 @@
-"""Runs jobs as containers of a Docker engine, or of one that speaks its language.
+"""Runtime that runs jobs as containers of a Docker Engine, or of one with a compatible API.
 
-The engine remembers everything: an attempt's container has a name of its own, so creating it twice
-is refused and the first is taken, and its labels hold what a worker must know after a restart.
+The engine holds all state: the container of an attempt has a name of its own, so that creating it
+twice is refused and the first one is used, and its labels hold what a worker must know after a
+restart.
 
-Events are read in windows of two seconds that join without a gap, instead of as one endless stream:
-a stop needs nobody to close a socket, a dead connection is noticed, and between two windows there
-is time for what containers printed. Once a minute all containers are listed anew.
+Events are read in consecutive windows of two seconds without gaps, instead of as one endless
+stream: no socket has to be closed to stop, a dead connection is noticed, and between two windows
+the output of containers is read. Once a minute all containers are listed again.
 """
 
 from __future__ import annotations
@@ -35,20 +36,40 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.runtimes import containers
+from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
 from deployctl.worker.server.runs import seconds
 
-_WINDOW_SECONDS = 2.0
-_SECONDS_BETWEEN_LISTS = 60.0
-_SECONDS_AFTER_A_FAILURE = 2.0
-_KEPT_SECONDS = 3600.0
-"""How long a container with `auto_remove` stays after its end: its exit code and its log must be
-told first, and the server may be down."""
+_EVENT_WINDOW = 2.0
+"""Seconds of events that one request reads."""
+_LIST_INTERVAL = 60.0
+"""Seconds between two lists of all containers."""
+_RETRY_INTERVAL = 2.0
+"""Seconds until the next attempt after the engine failed."""
+_AUTO_REMOVE_DELAY = 3600.0
+"""Seconds that a container with `auto_remove` is kept after its end: its exit code and its log must
+be reported first, and the server may be down."""
 
-_TELLING = ("create", "start", "die", "oom", "pause", "unpause")
+_ACTIONS = ("create", "start", "die", "oom", "pause", "unpause")
+"""Event actions after which a container is inspected again."""
+
+_CREATE_ERRORS = (
+    CauseRule(
+        "(?i)no such image",
+        "ImagePull",
+        "the engine does not have the image '{image}', and may not pull it",
+        "Pull or build it there, or choose another `image_pull_policy`.",
+    ),
+    CauseRule(
+        "executable file not found|no such file or directory",
+        "CommandNotFound",
+        "the image '{image}' does not have the command: {detail}",
+        "Correct `command`, or install Prefect in the image.",
+    ),
+)
 
 
 class DockerRuntime:
-    """The containers of one pool on one engine."""
+    """`Runtime` for the containers of one work pool on one engine."""
 
     def __init__(
         self,
@@ -60,47 +81,50 @@ class DockerRuntime:
         clock: Callable[[], float] = time.time,
         grace: float = 30.0,
     ) -> None:
-        """`pool`: the pool's id. `folder`, `linux`: as in `containers.container_settings`.
+        """Connect to the engine. `pool` is the id of the work pool.
 
-        `clock`: gives the server's time. `grace`: seconds between SIGTERM and SIGKILL. Raises
-        NotNow when the engine is down.
+        `folder` and `linux` are as in `containers.create_arguments`. `clock` returns the server's
+        time. `grace` is the time in seconds between SIGTERM and SIGKILL. Raises RuntimeUnavailable
+        when the engine is down.
         """
         self._engine = engine
         self._folder = folder
         self._linux = linux
         self._grace = grace
         self._labels = (f"{job_labels.POOL}={pool}", job_labels.RUN, job_labels.ATTEMPT)
-        with _patiently():
+        with _engine_errors():
             self._url = engine.url
             info = engine.info()
         self.owner = f"{info['ID']}/{pool}"
         self._clock = clock
-        self._ahead = round(clock() - seconds(info["SystemTime"]))
+        self._clock_offset = round(clock() - seconds(info["SystemTime"]))
         """Seconds by which the server's clock is ahead of the engine's."""
-        self._watch = WatchStatus(self._url, 0.0)
-        self._over: dict[str, tuple[Job, float]] = {}
-        """Containers that were seen to be over, and when (monotonic): they change no more."""
-        self._told: dict[str, str] = {}
-        """The time of the last line that was told, by attempt; "" for none."""
+        self._status = WatchStatus(self._url, 0.0)
+        self._finished: dict[str, tuple[Job, float]] = {}
+        """Containers that have ended and change no more, by id, and when that was seen
+        (monotonic)."""
+        self._last_lines: dict[str, str] = {}
+        """Time of the last line that was emitted, by attempt; "" for none."""
 
     def start(self, spec: JobSpec) -> Job:
-        """Creates and starts a container, or takes the one of this attempt that is there already.
+        """Create and start a container, or use the existing one of this attempt.
 
-        Pulls the image first where its policy says so. Raises StartFailed where the engine refuses,
-        NotNow where it is down.
+        Pulls the image first where its policy demands it. Raises StartFailed where the engine
+        refuses, RuntimeUnavailable where it is down.
         """
-        with _patiently():
+        with _engine_errors():
             container = self._existing(spec)
             if container is None:
                 self._provide_image(spec)
                 container = self._create(spec)
-            return self._begin(container)
+            return self._ensure_started(container)
 
     def _existing(self, spec: JobSpec) -> Json | None:
+        """The container of this attempt; raises StartFailed for another one of its name."""
         container = self._inspect(spec.name)
         if container is None:
             return None
-        if not _is_of(container, spec):
+        if container["Config"]["Labels"].get(job_labels.ATTEMPT) != spec.attempt:
             raise StartFailed(
                 Cause(
                     "NameTaken",
@@ -123,9 +147,8 @@ class DockerRuntime:
         policy = containers.pull_policy(spec.configuration.get("image_pull_policy"), image)
         if policy == "Never" or (policy == "IfNotPresent" and self._engine.has_image(image)):
             return
-        login = spec.configuration.get("registry_credentials")
         try:
-            self._engine.pull(image, login)
+            self._engine.pull(image, spec.configuration.get("registry_credentials"))
         except EngineRefused as error:
             if policy == "IfPossible" and self._engine.has_image(image):
                 return
@@ -138,17 +161,17 @@ class DockerRuntime:
             ) from error
 
     def _create(self, spec: JobSpec) -> Json:
-        settings = containers.create_arguments(spec, folder=self._folder, linux=self._linux)
+        arguments = containers.create_arguments(spec, folder=self._folder, linux=self._linux)
         try:
-            return self._engine.inspect(self._engine.create(**settings))
+            return self._engine.inspect(self._engine.create(**arguments))
         except EngineRefused as error:
-            found = self._existing(spec) if error.status == 409 else None
-            if found is not None:
-                return found
-            raise StartFailed(_refusal(error, settings["image"])) from error
+            existing = self._existing(spec) if error.status == 409 else None
+            if existing is not None:
+                return existing
+            raise StartFailed(_create_error(error, arguments["image"])) from error
 
-    def _begin(self, container: Json) -> Job:
-        """Starts a container that never ran. One that cannot be started is removed."""
+    def _ensure_started(self, container: Json) -> Job:
+        """Start a container that never ran. One that cannot be started is removed."""
         id_ = container["Id"]
         if container["State"]["Status"] == "created":
             networks = container["Config"]["Labels"].get(containers.NETWORKS_LABEL, "")
@@ -158,28 +181,28 @@ class DockerRuntime:
                 self._engine.start(id_)
             except EngineRefused as error:
                 self._engine.remove(id_, grace=0.0)
-                raise StartFailed(_refusal(error, container["Config"]["Image"])) from error
+                raise StartFailed(_create_error(error, container["Config"]["Image"])) from error
             container = self._engine.inspect(id_)
         return self._job(container)
 
     def stop(self, job: Job) -> None:
-        """Ends a container and removes it; waits for both."""
-        with _patiently():
+        """Stop a container and remove it; waits for both."""
+        with _engine_errors():
             self._engine.remove(_id(job), grace=self._grace)
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Nothing: nothing is made before the container."""
+        """Do nothing: `start` creates nothing but the container."""
 
     def finish_setup(self, job: Job) -> None:
-        """Starts a container whose worker died between creating and starting it."""
-        with _patiently():
+        """Start a container whose worker died between creating and starting it."""
+        with _engine_errors():
             container = self._inspect(_id(job))
             if container is not None:
-                self._begin(container)
+                self._ensure_started(container)
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the container printed."""
-        with _patiently():
+        with _engine_errors():
             return [_text(line) for line in self._engine.log(_id(job), lines=lines)]
 
     def find(
@@ -189,7 +212,7 @@ class DockerRuntime:
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
         """The container of this attempt, if there is one."""
-        with _patiently():
+        with _engine_errors():
             for each in self._engine.containers(
                 (self._labels[0], f"{job_labels.ATTEMPT}={attempt}")
             ):
@@ -199,126 +222,110 @@ class DockerRuntime:
 
     def _job(self, container: Json) -> Job:
         job = containers.container_job(container, self._url)
-        return replace(job, since=job.since + self._ahead)
+        return replace(job, since=job.since + self._clock_offset)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
-        """How well `watch` is doing."""
-        return [self._watch]
+        """The status of `watch`."""
+        return [self._status]
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        """Lists all containers and tells what happens to them, until asked to stop."""
+        """List all containers and emit their changes until cancelled."""
         while not stop.is_cancelled:
             try:
-                self._list_and_follow(emit, stop)
+                self._list_and_watch(emit, stop)
             except (EngineRefused, EngineUnreachable) as error:
-                self._watch = replace(self._watch, problem=str(error))
-                stop.wait(_SECONDS_AFTER_A_FAILURE)
+                self._status = replace(self._status, problem=str(error))
+                stop.wait(_RETRY_INTERVAL)
 
-    def _list_and_follow(self, emit: Emit, stop: CancellationToken) -> None:
+    def _list_and_watch(self, emit: Emit, stop: CancellationToken) -> None:
         since = seconds(self._engine.info()["SystemTime"])
-        ahead = since - time.monotonic()
         requested_at = time.monotonic()
+        monotonic_offset = since - requested_at
         jobs = {job.attempt: job for job in self._list()}
-        if not self._watch.last_contact:
-            self._told = dict.fromkeys(jobs, _stamp(since))
+        if not self._status.last_contact:
+            self._last_lines = dict.fromkeys(jobs, _log_timestamp(since))
         for job in jobs.values():
-            self._print(emit, job)
+            self._emit_output(emit, job)
         emit(JobsListed(self._url, tuple(jobs.values()), requested_at))
-        self._heard()
-        last = since + _SECONDS_BETWEEN_LISTS
-        while since < last and not stop.is_cancelled:
-            until = max(since, time.monotonic() + ahead) + _WINDOW_SECONDS
+        self._mark_healthy()
+        next_list = since + _LIST_INTERVAL
+        while since < next_list and not stop.is_cancelled:
+            until = max(since, time.monotonic() + monotonic_offset) + _EVENT_WINDOW
             for event in self._engine.events(self._labels, since, until):
-                self._follow(emit, event, jobs)
+                self._handle_event(emit, event, jobs)
             for job in jobs.values():
-                self._print(emit, job)
-            self._heard()
+                self._emit_output(emit, job)
+            self._mark_healthy()
             since = until
 
-    def _heard(self) -> None:
-        self._watch = WatchStatus(self._url, self._clock())
+    def _mark_healthy(self) -> None:
+        self._status = WatchStatus(self._url, self._clock())
 
     def _list(self) -> Iterator[Job]:
-        """All jobs; those of `auto_remove` that have been over for long are removed, as soon as the
-        engine agrees."""
+        """All jobs. Those of `auto_remove` are removed once their delay is over, as soon as the
+        engine allows it."""
         listed = {each["Id"]: each["Labels"] for each in self._engine.containers(self._labels)}
-        self._over = {id_: entry for id_, entry in self._over.items() if id_ in listed}
+        self._finished = {id_: entry for id_, entry in self._finished.items() if id_ in listed}
         for id_, labels in listed.items():
-            known, seen = self._over.get(id_, (None, 0.0))
-            if known is None:
+            job, seen_at = self._finished.get(id_, (None, 0.0))
+            if job is None:
                 container = self._inspect(id_)
                 if container is not None:
                     yield self._job(container)
-            elif containers.AUTO_REMOVE_LABEL in labels and time.monotonic() - seen > _KEPT_SECONDS:
+            elif (
+                containers.AUTO_REMOVE_LABEL in labels
+                and time.monotonic() - seen_at > _AUTO_REMOVE_DELAY
+            ):
                 with suppress(EngineRefused):
                     self._engine.remove(id_, grace=0.0)
             else:
-                yield known
+                yield job
 
-    def _follow(self, emit: Emit, event: Json, jobs: dict[str, Job]) -> None:
-        """Tells what an event means, after what was printed before it."""
+    def _handle_event(self, emit: Emit, event: Json, jobs: dict[str, Job]) -> None:
+        """Emit the change that an event stands for, after the output before it."""
         if event["Action"] == "destroy":
             attempt = event["Actor"]["Attributes"][job_labels.ATTEMPT]
             jobs.pop(attempt, None)
             emit(JobVanished(attempt))
-        elif event["Action"] in _TELLING:
+        elif event["Action"] in _ACTIONS:
             container = self._inspect(event["Actor"]["ID"])
             if container is not None:
                 job = self._job(container)
                 jobs[job.attempt] = job
-                self._print(emit, job)
+                self._emit_output(emit, job)
                 emit(JobChanged(job))
 
-    def _print(self, emit: Emit, job: Job) -> None:
-        """Tells the lines that a container printed since the last time; of one that is over the
-        last ones, once.
+    def _emit_output(self, emit: Emit, job: Job) -> None:
+        """Emit the lines that a container printed since the last call; once after its end.
 
-        Of containers that were there before this worker only what they print from now on.
+        Containers that are older than this worker start with what they print from now on.
         """
-        if _id(job) in self._over:
+        if _id(job) in self._finished:
             return
         if job.limits.stream_output and job.started:
-            told = self._told.get(job.attempt, "")
-            for line in self._engine.log(_id(job), since=seconds(told) or None):
-                stamp = line.partition(" ")[0]
-                if stamp > told:
+            last = self._last_lines.get(job.attempt, "")
+            for line in self._engine.log(_id(job), since=seconds(last) or None):
+                timestamp = line.partition(" ")[0]
+                if timestamp > last:
                     emit(LinePrinted(job.attempt, _text(line)))
-                    self._told[job.attempt] = stamp
+                    self._last_lines[job.attempt] = timestamp
         if job.phase.is_over:
-            self._over[_id(job)] = job, time.monotonic()
-            self._told.pop(job.attempt, None)
+            self._finished[_id(job)] = job, time.monotonic()
+            self._last_lines.pop(job.attempt, None)
 
 
 @contextmanager
-def _patiently() -> Iterator[None]:
-    """An engine that is down or fails may be asked again later."""
+def _engine_errors() -> Iterator[None]:
+    """Translate errors of the engine to RuntimeUnavailable, after which the call is repeated."""
     try:
         yield
     except (EngineRefused, EngineUnreachable) as error:
         raise RuntimeUnavailable(error.message, help=error.help) from error
 
 
-def _is_of(container: Json, spec: JobSpec) -> bool:
-    """Whether a container of the description's name is of its attempt."""
-    attempt: str | None = container["Config"]["Labels"].get(job_labels.ATTEMPT)
-    return attempt == spec.attempt
-
-
-def _refusal(error: EngineRefused, image: str) -> Cause:
+def _create_error(error: EngineRefused, image: str) -> Cause:
     detail = error.detail.strip().rstrip(".")
-    if "no such image" in detail.lower():
-        return Cause(
-            "ImagePull",
-            f"the engine does not have the image '{image}', and may not pull it",
-            "Pull or build it there, or choose another `image_pull_policy`.",
-        )
-    if "executable file not found" in detail or "no such file or directory" in detail:
-        return Cause(
-            "CommandNotFound",
-            f"the image '{image}' does not have the command: {detail}",
-            "Correct `command`, or install Prefect in the image.",
-        )
-    return Cause(
+    return first_match(_CREATE_ERRORS, detail, image=image, detail=detail) or Cause(
         "StartError",
         f"the engine refuses the container: {detail}",
         "Correct the pool's or the deployment's variable that it names.",
@@ -330,10 +337,10 @@ def _id(job: Job) -> str:
 
 
 def _text(line: str) -> str:
-    """A line without the time that the engine puts before it."""
+    """A line of a log without the timestamp that the engine prepends."""
     return line.partition(" ")[2].rstrip("\r")
 
 
-def _stamp(moment: float) -> str:
-    """A time as it stands before a line: always in UTC, always nine digits."""
+def _log_timestamp(moment: float) -> str:
+    """A time in the format of log lines: in UTC, with nine digits."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

@@ -1,9 +1,9 @@
-"""Runs jobs as local processes, which go on when the worker dies and are found by the next one.
+"""Runtime that runs jobs as local processes, which outlive the worker and are found again.
 
-Each attempt has a folder in the pool's state folder, and `clients.detached` keeps there what is
-needed to know about its program at any time. So the folder is the only memory: several workers may
-share it, and none has to be the program's parent. Changes are found by looking, twice a second,
-instead of by hearing of them: that costs a few system calls per job and works for all of them.
+Each attempt has a folder in the pool's state folder, in which `clients.supervised` keeps all that
+must be known of its program. The folder is the only state: several workers may share it, and none
+has to be the program's parent. Changes are found by polling twice a second instead of by
+notification: that costs a few system calls per job and works for all of them.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ from deployctl.worker.model import (
 from deployctl.worker.runtimes.exit_codes import exit_cause
 from deployctl.worker.runtimes.tail import Tail, last_lines
 
-_SECONDS_BETWEEN_LOOKS = 0.5
-_TRIES_TO_CLAIM = 20
-_SECONDS_BETWEEN_CLAIMS = 0.05
-_KEPT_SECONDS = 24 * 3600.0
-"""How long folders of programs that ended stay, for people who look for their output."""
+_POLL_INTERVAL = 0.5
+_START_TRIES = 20
+_START_RETRY_INTERVAL = 0.05
+_RETENTION = 24 * 3600.0
+"""Seconds that folders of ended programs are kept, so that users can read their output."""
 
-_UNKNOWN_END = Cause(
+_LOST = Cause(
     "Lost",
-    "it ended and nobody knows how",
+    "it ended and its exit code is unknown",
     "It was killed together with its shell, or the machine restarted.",
 )
 
 
 class ProcessRuntime:
-    """Local processes of one pool, by the folder that remembers them."""
+    """`Runtime` for local processes of one work pool, with all state in a folder."""
 
     def __init__(
         self,
@@ -70,17 +70,18 @@ class ProcessRuntime:
         home: Path | None = None,
         grace: float = 30.0,
     ) -> None:
-        """`state`: where all pools of this machine are remembered. `pool`: the pool's id.
+        """`state` is the folder for all pools of this machine, `pool` the id of the work pool.
 
-        `major`: the server's, which decides how a pid is written. `environ`: what every program
-        inherits. `clock`: gives the server's time. `python`: programs are first looked for beside
-        this interpreter. `home`: the folder that programs run in whose job names none; None: a new
-        one each. `grace`: seconds between SIGTERM and SIGKILL.
+        `major` is the server's major version, which decides the format of a pid. `environ` is the
+        environment that every program inherits. `clock` returns the server's time. `python`:
+        programs are first looked for next to this interpreter. `home` is the working directory of
+        jobs that name none; None: a new folder for each. `grace` is the time in seconds between
+        SIGTERM and SIGKILL.
         """
         self._folder = (state / pool).resolve()
         self._major = major
         self._environ = environ
-        self._ahead = round(clock() - time.time())
+        self._clock_offset = round(clock() - time.time())
         """Seconds by which the server's clock is ahead of this machine's."""
         self._python = python
         self._home = home
@@ -89,30 +90,30 @@ class ProcessRuntime:
         self.owner = f"{self._host}/{digest(str(self._folder))[:8]}/{pool}"
         self._children: set[int] = set()
         self._tails: dict[str, Tail] = {}
-        self._over: dict[str, tuple[Job, float]] = {}
-        """Jobs that were seen to be over, and when (monotonic): they do not change any more."""
-        self._watch = WatchStatus(str(self._folder), 0.0)
+        self._finished: dict[str, tuple[Job, float]] = {}
+        """Jobs that have ended and change no more, and when that was seen (monotonic)."""
+        self._status = WatchStatus(str(self._folder), 0.0)
 
     def start(self, spec: JobSpec) -> Job:
-        """Starts a program, or gives the one of this attempt that was started already.
+        """Start a program, or return the one of this attempt that was started already.
 
-        Raises StartFailed where its command or folder is missing, NotNow where the state folder
-        cannot be written.
+        Raises StartFailed where its command or folder is missing, RuntimeUnavailable where the
+        state folder cannot be written.
         """
-        with self._usable(spec.attempt) as folder:
-            for _ in range(_TRIES_TO_CLAIM):
+        with self._attempt_folder(spec.attempt) as folder:
+            for _ in range(_START_TRIES):
                 job = self._read(folder)
                 if job is not None and job.started:
                     return job
                 try:
                     return self._start(folder, spec)
                 except supervised.LockHeld:
-                    time.sleep(_SECONDS_BETWEEN_CLAIMS)
-        raise RuntimeUnavailable(f"somebody else is starting '{spec.name}'")
+                    time.sleep(_START_RETRY_INTERVAL)
+        raise RuntimeUnavailable(f"another worker is starting '{spec.name}'")
 
     @contextmanager
-    def _usable(self, attempt: str) -> Iterator[Path]:
-        """An attempt's folder; what the file system refuses may be asked for again later."""
+    def _attempt_folder(self, attempt: str) -> Iterator[Path]:
+        """An attempt's folder. Errors of the file system become RuntimeUnavailable."""
         folder = self._folder / attempt
         try:
             yield folder
@@ -120,15 +121,14 @@ class ProcessRuntime:
             raise RuntimeUnavailable(f"'{folder}' cannot be used: {error.strerror}") from error
 
     def _start(self, folder: Path, spec: JobSpec) -> Job:
-        """Raises Busy where somebody else starts or runs it."""
+        """Start the program; raises LockHeld where it runs or another worker is starting it."""
         env = {**self._environ, **spec.env}
         argv = self._argv(spec, env.get("PATH"))
-        wanted = spec.configuration.get("working_dir") or self._home
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with supervised.lock_folder(folder) as lock:
             if supervised.inspect_process(folder).pid is not None:
                 raise supervised.LockHeld
-            pid = self._launch(lock, folder, argv, env, wanted, spec)
+            pid = self._launch(lock, folder, argv, env, spec)
             return self._job(folder, ProcessStatus(pid, True, since=time.time()))
 
     def _argv(self, spec: JobSpec, path: str | None) -> list[str]:
@@ -150,16 +150,16 @@ class ProcessRuntime:
         folder: Path,
         argv: Sequence[str],
         env: Mapping[str, str],
-        wanted: str | Path | None,
         spec: JobSpec,
     ) -> int:
-        cwd = Path(wanted or folder / "work")
-        if not wanted:
+        working_dir = spec.configuration.get("working_dir") or self._home
+        cwd = Path(working_dir or folder / "work")
+        if not working_dir:
             cwd.mkdir(exist_ok=True)
         record = {
             "run": spec.run,
             "name": spec.name,
-            "memory": job_labels.encode_metadata(spec),
+            "metadata": job_labels.encode_metadata(spec),
         }
         (folder / "job.json").write_text(json.dumps(record))
         try:
@@ -171,8 +171,8 @@ class ProcessRuntime:
             raise StartFailed(
                 Cause(
                     "StartError",
-                    "its command or environment cannot be given to a program",
-                    "They are too long together, or hold a NUL character.",
+                    "its command or environment cannot be passed to a program",
+                    "Make them shorter, or remove the NUL character that they contain.",
                 )
             ) from error
         except supervised.NotStarted as error:
@@ -180,7 +180,7 @@ class ProcessRuntime:
             raise StartFailed(
                 Cause(
                     "NoWorkingDirectory",
-                    f"it cannot begin in the folder '{cwd}' on {self._host} ({error})",
+                    f"it cannot start in the folder '{cwd}' on {self._host} ({error})",
                     "Create the folder and let the worker's user enter it, or correct "
                     "`working_dir`.",
                 )
@@ -189,25 +189,26 @@ class ProcessRuntime:
         return pid
 
     def stop(self, job: Job) -> None:
-        """Asks a program and all that it started to end; `watch` insists, and then forgets it."""
+        """Send SIGTERM to a program and all that it started; `watch` sends SIGKILL and cleans
+        up."""
         with (
-            self._usable(job.attempt) as folder,
+            self._attempt_folder(job.attempt) as folder,
             suppress(FileNotFoundError, FileExistsError),
         ):
-            sight = supervised.inspect_process(folder)
+            status = supervised.inspect_process(folder)
             (folder / "stop").touch(exist_ok=False)
-            if sight.alive and sight.pid is not None:
-                supervised.signal_group(sight.pid, signal.SIGTERM)
+            if status.alive and status.pid is not None:
+                supervised.signal_group(status.pid, signal.SIGTERM)
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Nothing: nothing is made before the program."""
+        """Do nothing: `start` creates nothing but the program."""
 
     def finish_setup(self, job: Job) -> None:
-        """Nothing: a start leaves nothing undone."""
+        """Do nothing: `start` leaves nothing unfinished."""
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the program printed."""
-        with self._usable(job.attempt) as folder:
+        with self._attempt_folder(job.attempt) as folder:
             return last_lines(folder / "output", lines)
 
     def find(
@@ -216,83 +217,85 @@ class ProcessRuntime:
         spec: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
-        """The program of this attempt, if it was ever started and is not forgotten."""
-        with self._usable(attempt) as folder:
+        """The program of this attempt, if it was started and is not deleted yet."""
+        with self._attempt_folder(attempt) as folder:
             return self._read(folder)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
-        """How well `watch` is doing."""
-        return [self._watch]
+        """The status of `watch`."""
+        return [self._status]
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        """Looks at all programs twice a second and tells what changed, until asked to stop."""
-        before: dict[str, Job] | None = None
+        """Poll all programs twice a second and emit changes until cancelled."""
+        previous: dict[str, Job] | None = None
         while True:
             try:
                 requested_at = time.monotonic()
-                jobs = self._look_around()
-                for line in self._printed(jobs, first=before is None):
+                jobs = self._poll()
+                for line in self._output(jobs, first=previous is None):
                     emit(line)
-                for news in diff_jobs(before, jobs, str(self._folder), requested_at):
-                    emit(news)
+                for update in diff_jobs(previous, jobs, str(self._folder), requested_at):
+                    emit(update)
             except OSError as error:
                 problem = f"'{self._folder}' cannot be read: {error.strerror}"
-                self._watch = replace(self._watch, problem=problem)
+                self._status = replace(self._status, problem=problem)
             else:
-                before = jobs
-                self._watch = replace(
-                    self._watch, last_contact=time.time() + self._ahead, problem=""
+                previous = jobs
+                self._status = replace(
+                    self._status, last_contact=time.time() + self._clock_offset, problem=""
                 )
-            if stop.wait(_SECONDS_BETWEEN_LOOKS):
+            if stop.wait(_POLL_INTERVAL):
                 return
 
-    def _look_around(self) -> dict[str, Job]:
-        """All programs of the pool by attempt; those to be stopped are driven on."""
+    def _poll(self) -> dict[str, Job]:
+        """All programs of the pool by attempt; takes the stop of programs one step further."""
         self._children.difference_update([pid for pid in [*self._children] if supervised.reap(pid)])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         jobs = {}
         for folder in self._folder.iterdir():
-            over, seen = self._over.get(folder.name, (None, 0.0))
-            job = self._drive(folder, over or self._read(folder))
-            if job is not None and over and time.monotonic() - seen > _KEPT_SECONDS:
+            finished, seen_at = self._finished.get(folder.name, (None, 0.0))
+            job = self._continue_stop(folder, finished or self._read(folder))
+            if job is not None and finished and time.monotonic() - seen_at > _RETENTION:
                 shutil.rmtree(folder, ignore_errors=True)
             elif job is not None:
                 jobs[job.attempt] = job
-                if job.phase.is_over and not over:
+                if job.phase.is_over and not finished:
                     shutil.rmtree(folder / "work", ignore_errors=True)
-                    self._over[job.attempt] = job, time.monotonic()
-        self._over = {attempt: entry for attempt, entry in self._over.items() if attempt in jobs}
+                    self._finished[job.attempt] = job, time.monotonic()
+        self._finished = {key: entry for key, entry in self._finished.items() if key in jobs}
         return jobs
 
-    def _drive(self, folder: Path, job: Job | None) -> Job | None:
-        """Takes a program that is to end one step further; None where the job is gone, even if
-        something that it left cannot be deleted."""
-        asked = folder / "stop"
-        if job is None or not asked.exists():
+    def _continue_stop(self, folder: Path, job: Job | None) -> Job | None:
+        """Take the stop of a program one step further, if one was requested.
+
+        Returns None where the job is gone, even if something that it left cannot be deleted.
+        """
+        request = folder / "stop"
+        if job is None or not request.exists():
             return job
-        sight = supervised.inspect_process(folder)
-        if not sight.alive:
+        status = supervised.inspect_process(folder)
+        if not status.alive:
             shutil.rmtree(folder, ignore_errors=True)
             return None
-        if sight.pid is not None and time.time() - asked.stat().st_mtime > self._grace:
-            supervised.signal_group(sight.pid, signal.SIGKILL)
+        if status.pid is not None and time.time() - request.stat().st_mtime > self._grace:
+            supervised.signal_group(status.pid, signal.SIGKILL)
         return replace(job, deleting=True)
 
     def _read(self, folder: Path) -> Job | None:
-        """The job in this folder; None where nothing of it has run and nobody is starting it."""
+        """The job in this folder; None where nothing of it has run and no worker is starting it."""
         try:
-            sight = supervised.inspect_process(folder)
-            if sight.pid is None and not sight.alive:
+            status = supervised.inspect_process(folder)
+            if status.pid is None and not status.alive:
                 return None
-            return self._job(folder, sight)
+            return self._job(folder, status)
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return None
 
-    def _job(self, folder: Path, sight: ProcessStatus) -> Job:
+    def _job(self, folder: Path, status: ProcessStatus) -> Job:
         record = json.loads((folder / "job.json").read_text())
-        worker, limits = job_labels.decode_metadata(record["memory"])
-        phase, cause = phase_and_cause(sight)
-        pid = str(sight.pid or "")
+        worker, limits = job_labels.decode_metadata(record.get("metadata"))
+        phase, cause = phase_and_cause(status)
+        pid = str(status.pid or "")
         return Job(
             run=record["run"],
             attempt=folder.name,
@@ -301,16 +304,16 @@ class ProcessRuntime:
             pid=f"{self._host}:{pid}" if self._major < 3 and pid else pid,
             worker=worker,
             phase=phase,
-            since=self._ahead + (sight.since or (folder / "job.json").stat().st_mtime),
-            started=sight.pid is not None,
+            since=self._clock_offset + (status.since or (folder / "job.json").stat().st_mtime),
+            started=status.pid is not None,
             cause=cause,
             limits=limits,
         )
 
-    def _printed(self, jobs: Mapping[str, Job], *, first: bool) -> Iterator[LinePrinted]:
-        """What programs printed since the look before.
+    def _output(self, jobs: Mapping[str, Job], *, first: bool) -> Iterator[LinePrinted]:
+        """The lines that programs printed since the previous poll.
 
-        At the first look nothing: another worker may have told what is there already.
+        At the first poll there are none: another worker may have emitted the existing ones.
         """
         for attempt, job in jobs.items():
             if not job.limits.stream_output:
@@ -322,27 +325,32 @@ class ProcessRuntime:
         self._tails = {attempt: tail for attempt, tail in self._tails.items() if attempt in jobs}
 
 
-def phase_and_cause(sight: ProcessStatus) -> tuple[Phase, Cause | None]:
-    """How far a program has come, and why it failed if it did."""
-    if sight.exit_code == 0:
+def phase_and_cause(status: ProcessStatus) -> tuple[Phase, Cause | None]:
+    """The phase of a program, and why it failed if it did."""
+    if status.exit_code == 0:
         return Phase.SUCCEEDED, None
-    if sight.exit_code is not None:
-        return Phase.FAILED, exit_cause(sight.exit_code)
-    if sight.pid is None:
+    if status.exit_code is not None:
+        return Phase.FAILED, exit_cause(status.exit_code)
+    if status.pid is None:
         return Phase.WAITING, None
-    return (Phase.RUNNING, None) if sight.alive else (Phase.FAILED, _UNKNOWN_END)
+    return (Phase.RUNNING, None) if status.alive else (Phase.FAILED, _LOST)
 
 
 def diff_jobs(
-    before: Mapping[str, Job] | None, now: Mapping[str, Job], location: str, requested_at: float
+    previous: Mapping[str, Job] | None,
+    current: Mapping[str, Job],
+    location: str,
+    requested_at: float,
 ) -> Iterator[RuntimeUpdate]:
-    """What to tell after a look that was `begun` then, given the look before it (None: this is the
-    first)."""
-    if before is None:
-        yield JobsListed(location, tuple(now.values()), requested_at)
+    """The updates between two polls; a complete list for the first one (`previous` is None).
+
+    `requested_at` is when the current poll began, by `time.monotonic`.
+    """
+    if previous is None:
+        yield JobsListed(location, tuple(current.values()), requested_at)
         return
-    for attempt, job in now.items():
-        if before.get(attempt) != job:
+    for attempt, job in current.items():
+        if previous.get(attempt) != job:
             yield JobChanged(job)
-    for attempt in before.keys() - now.keys():
+    for attempt in previous.keys() - current.keys():
         yield JobVanished(attempt)

@@ -1,52 +1,54 @@
-"""Reads a file of printed lines while somebody writes it."""
+"""Reads lines from a file that is still being written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-_MOST_BYTES = 256 * 1024
+_MAX_BYTES = 256 * 1024
 
 
 class Tail:
-    """A place in a file, from which on its lines are still to be read."""
+    """Reader that returns each line of a growing file once."""
 
     def __init__(self, path: Path, *, at_end: bool = False) -> None:
+        """`at_end`: skip what the file holds already."""
         self._path = path
         self._offset = _size(path) if at_end else 0
 
     def read(self, *, final: bool = False) -> Sequence[str]:
-        """The next whole lines without their ends; at most 256 KiB of them.
+        """The next complete lines, without line ends; at most 256 KiB of them.
 
-        `final`: nobody writes any more, so that a last line needs no end.
+        `final`: the file is complete, so that all of it is read and the last line needs no line
+        end.
         """
         lines: list[str] = []
-        while chunk := self._chunk():
-            whole = chunk.rfind(b"\n") + 1
-            if not whole and (final or len(chunk) == _MOST_BYTES):
-                whole = len(chunk)
-            if not whole:
+        while chunk := self._next_chunk():
+            size = chunk.rfind(b"\n") + 1
+            if not size and (final or len(chunk) == _MAX_BYTES):
+                size = len(chunk)
+            if not size:
                 break
-            self._offset += whole
-            lines += chunk[:whole].decode(errors="replace").splitlines()
+            self._offset += size
+            lines += chunk[:size].decode(errors="replace").splitlines()
             if not final:
                 break
         return lines
 
-    def _chunk(self) -> bytes:
+    def _next_chunk(self) -> bytes:
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
-                return file.read(_MOST_BYTES)
+                return file.read(_MAX_BYTES)
         except FileNotFoundError:
             return b""
 
 
 def last_lines(path: Path, count: int) -> Sequence[str]:
-    """The last lines of a file, from its last 256 KiB; empty where there is no file."""
+    """The last lines of a file, from its last 256 KiB; empty where the file does not exist."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, _size(path) - _MOST_BYTES))
+            file.seek(max(0, _size(path) - _MAX_BYTES))
             return file.read().decode(errors="replace").splitlines()[-count:]
     except FileNotFoundError:
         return []
