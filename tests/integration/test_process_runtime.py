@@ -253,7 +253,6 @@ def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None
 STARTS_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
-from deployctl.clients import detached
 from tests.integration.test_process_runtime import python, runtime
 
 spawn = os.posix_spawn

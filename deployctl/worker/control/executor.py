@@ -186,7 +186,9 @@ class ActionExecutor:
             job = self._adopted(spec) if again else None
             job = job or self.runtime.start(spec)
         except InvalidJobSpec as failed:
-            self._propose(run, _crashed("Undescribable", f"The job cannot be described: {failed}."))
+            self._propose(
+                run, _crashed("InvalidJobSpec", f"The job cannot be described: {failed}.")
+            )
         except StartFailed as failed:
             self._propose(run, decide.crashed(not_started(failed.cause)))
         except NotFound as missing:

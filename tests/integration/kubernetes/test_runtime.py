@@ -134,7 +134,7 @@ def test_a_job_of_somebody_else_is_not_adopted(namespace: str, proxy: KubeProxy)
             {"manifest": {"spec": {"template": {"spec": {"containers": [{"ports": 3}]}}}}},
             "BadManifest",
         ),
-        ({"manifest": {"kind": "Pod"}}, "Undescribable"),
+        ({"manifest": {"kind": "Pod"}}, "InvalidJobSpec"),
         ({"configuration": {"cluster_config": {"config": {}}}}, "NoCluster"),
     ],
 )

@@ -1,8 +1,8 @@
 """Causes of a Job that the cluster refuses, or for which it creates no pod.
 
 Quota, admission and the rules of a namespace use the same words in two places: in the answer to the
-creation of the Job, and in Events about a Job whose pods are refused later. Only the text tells
-them apart; unknown messages are passed on unchanged.
+creation of the Job, and in Events about a Job whose pods are refused later. They differ only
+in their text; unknown messages are passed on unchanged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The clusters that jobs run in: the worker's own, and those that a job's `cluster_config` names.
+"""The clusters that jobs run in: the worker's own, and those that `cluster_config` of a job names.
 
-A place is `namespace` in the worker's own cluster and `cluster/namespace` in another, where the
-cluster is a digest of its address and authority: other credentials are no other cluster. Those that
-came up last are in use, if the cluster took them. A worker that is started again knows a foreign
-cluster only from the next description that names it.
+A location is `namespace` in the worker's own cluster and `cluster/namespace` in another one, where
+`cluster` is a hash of its address and certificate authority: other credentials do not make another
+cluster. The latest credentials that the cluster accepted are in use. After a restart, a worker
+knows another cluster only from the next job spec that names it.
 """
 
 from __future__ import annotations
@@ -21,39 +21,40 @@ from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Job, RuntimeUnavailable
 
 Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
-"""Opens a cluster: the one of a `cluster_config`, or the worker's own for None."""
+"""Opens a connection to the cluster of a `cluster_config`, or to the worker's own for None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster, and how its jobs are called outside of it."""
+    """A connection to one cluster, and the names of its jobs outside of it."""
 
     kube: Kube
     uid: str
     key: str = ""
-    """The part of its places before the slash; "" for the worker's own."""
+    """The part of its locations before the slash; "" for the worker's own cluster."""
     pid_has_uid: bool = False
-    """Prefect 2 calls a job `uid:namespace:name`, Prefect 3 `namespace:name`."""
+    """The pid of a job is `uid:namespace:name` in Prefect 2, `namespace:name` in Prefect 3."""
     clock: Callable[[], float] = time.time
-    """The time by the Prefect server."""
+    """The Prefect server's time."""
 
     def location(self, namespace: str) -> str:
-        """What the worker calls a namespace of it."""
+        """The location of a namespace, as in `Job.location`."""
         return f"{self.key}/{namespace}" if self.key else namespace
 
     def pid(self, namespace: str, name: str) -> str:
-        """What the server is told as the infrastructure_pid of a job."""
+        """The infrastructure_pid of a job."""
         return f"{self.uid}:{namespace}:{name}" if self.pid_has_uid else f"{namespace}:{name}"
 
-    def ahead(self) -> float:
-        """Whole seconds by which the Prefect server's clock is ahead of the cluster's: they are the
-        same from one moment to the next, so that a job which has not changed looks the same.
+    def clock_offset(self) -> float:
+        """Seconds by which the Prefect server's clock is ahead of the cluster's.
+
+        Rounded, so that it is the same from moment to moment and an unchanged job stays equal.
         """
         return round(self.clock() - self.kube.clock())
 
 
 class Clusters:
-    """All clusters that were needed so far; may be used by many threads."""
+    """All clusters that were needed so far. Thread-safe."""
 
     def __init__(
         self,
@@ -64,66 +65,69 @@ class Clusters:
         pid_has_uid: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`uid` is what the worker's own cluster is to be called, instead of asking it; `clock`
-        gives the time by the Prefect server.
+        """Connect to the worker's own cluster.
 
-        Raises NotNow when the cluster does not say what it is, and what `connect` raises.
+        `uid` is used for that cluster instead of the one that the cluster reports; `clock` returns
+        the Prefect server's time. Raises RuntimeUnavailable when the cluster cannot be identified,
+        and what `connect` raises.
         """
         self._connect = connect
         self._event_log = event_log
         self._pid_has_uid = pid_has_uid
         self._clock = clock
         self._lock = threading.Lock()
-        kube = connect(None)
-        self.own = self._cluster(kube, "", uid)
-        self._known = {"": self.own}
+        self.own = self._cluster(connect(None), "", uid)
+        self._clusters = {"": self.own}
         self._keys: dict[str, str] = {}
-        """The cluster of each `cluster_config` that was seen, by a hash of the latter."""
+        """Keys of clusters, by a hash of their `cluster_config`."""
 
     def all(self) -> list[Cluster]:
-        """Those that were needed so far, the worker's own first."""
+        """All clusters that were needed so far, the worker's own first."""
         with self._lock:
-            return list(self._known.values())
+            return list(self._clusters.values())
 
-    def of(self, configuration: Mapping[str, Json]) -> Cluster:
-        """The cluster that a job's rendered configuration asks for.
+    def for_configuration(self, configuration: Mapping[str, Json]) -> Cluster:
+        """The cluster that a job's rendered configuration names.
 
-        Raises NotNow, and what `connect` raises for a configuration that cannot be used.
+        Raises RuntimeUnavailable, and what `connect` raises for an invalid configuration.
         """
         config = configuration.get("cluster_config")
         if not config:
             return self.own
-        seen = _short_hash(canonical_json(config).encode())
+        config_hash = _short_hash(canonical_json(config).encode())
         with self._lock:
-            if seen in self._keys:
-                return self._known[self._keys[seen]]
+            if config_hash in self._keys:
+                return self._clusters[self._keys[config_hash]]
         kube = self._connect(config)
         key = _short_hash(kube.host.encode() + kube.identity())
-        # Not under the lock: a cluster that does not answer must hold nobody else up.
-        found = self._cluster(kube, key)
+        # Not under the lock: a cluster that does not respond must not block other threads.
+        cluster = self._cluster(kube, key)
         with self._lock:
-            if seen not in self._keys:
-                self._keys[seen], self._known[key] = key, found
-            return self._known[key]
+            if config_hash not in self._keys:
+                self._keys[config_hash], self._clusters[key] = key, cluster
+            return self._clusters[key]
 
-    def at(self, job: Job) -> tuple[Cluster, str]:
-        """The cluster and the namespace of a job; raises NotNow for a cluster not known yet."""
+    def for_job(self, job: Job) -> tuple[Cluster, str]:
+        """The cluster and namespace of a job.
+
+        Raises RuntimeUnavailable for a cluster that is not known yet.
+        """
         key, _, namespace = job.location.rpartition("/")
         if not key:
             return self.own, namespace
         with self._lock:
-            if key not in self._known:
+            if key not in self._clusters:
                 raise RuntimeUnavailable(f"the cluster of job '{job.name}' is not connected yet")
-            return self._known[key], namespace
+            return self._clusters[key], namespace
 
     def _cluster(self, kube: Kube, key: str, uid: str = "") -> Cluster:
         return Cluster(kube, uid or self._identify(kube), key, self._pid_has_uid, self._clock)
 
     def _identify(self, kube: Kube) -> str:
-        """The uid of kube-system, as Prefect does it; where that may not be read, of the CA."""
+        """The uid of the namespace kube-system, as in Prefect; if forbidden, a hash of the CA."""
         try:
-            found = kube.request("GET", "/api/v1/namespaces/kube-system")
-            return str(found["metadata"]["uid"])
+            namespace = kube.request("GET", "/api/v1/namespaces/kube-system")
+            return str(namespace["metadata"]["uid"])
         except KubeUnreachable as error:
             raise RuntimeUnavailable(f"{error} ({kube.source})") from error
         except KubeApiError as error:
@@ -133,8 +137,8 @@ class Clusters:
         self._event_log.emit(
             Level.WARNING,
             EventName.CLUSTER_UID_UNAVAILABLE,
-            "the worker may not get the namespace kube-system, so it knows its cluster by the "
-            "certificate of its authority; PREFECT_KUBERNETES_CLUSTER_UID gives it a name",
+            "the worker may not get the namespace kube-system, so it identifies its cluster by the "
+            "cluster's certificate authority; set PREFECT_KUBERNETES_CLUSTER_UID to name it",
             cluster=uid,
         )
         return uid

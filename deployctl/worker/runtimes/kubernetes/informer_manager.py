@@ -1,7 +1,7 @@
-"""Looks after all that is heard of all clusters, and adds what Jobs and pods don't say themselves.
+"""Informers of all clusters, and what Jobs and pods do not say themselves.
 
-That is: why a job gets no pod or a pod no start (their Events, where the worker may read them),
-what a pod prints, and the events that a Prefect 3 server keeps of pods.
+That is: why a job gets no pod or a pod does not start (their Events, where the worker may list
+them), the output of pods, and the events of pods that a Prefect 3 server keeps.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus
 from deployctl.worker.timings import Timings
 
-_LOOK_SECONDS = 0.5
-_END_SECONDS = 2.0
-"""How long a thread may take to end; it is a daemon and holds nothing."""
+_SYNC_INTERVAL = 0.5
+_JOIN_TIMEOUT = 2.0
+"""Seconds that a thread gets to end; it is a daemon and holds nothing."""
 
 UNEXPLAINED_AFTER = 10.0
-"""Seconds that a job waits without a reason before its Events are read."""
+"""Seconds that a job waits without a cause before its Events are read."""
 
 EVENTS_INTERVAL = 30.0
-"""Seconds until they are read once more."""
+"""Seconds until the Events of a job are read again."""
 
-_MOST_ASKED = 10
-"""Jobs whose Events are read in one look: the API server has other things to do."""
+_MAX_EVENT_READS = 10
+"""Jobs whose Events are read in one step, to limit the load on the API server."""
 
 
 class InformerManager:
-    """Hears of the jobs in all clusters. `run` does it; everything else may be called any time."""
+    """Runs an informer for each cluster. `run` blocks; all else may be called from any thread."""
 
     def __init__(
         self,
@@ -47,134 +47,147 @@ class InformerManager:
         *,
         clock: Callable[[], float],
         timings: Timings,
-        only: tuple[str, ...],
+        namespaces: tuple[str, ...],
         pod_events: bool,
     ) -> None:
-        """`only`: the namespaces to look into at first, of the worker's own cluster; none: all."""
+        """`namespaces` are those of the worker's own cluster to watch at first; none means all.
+
+        `pod_events`: emit the phases of pods as events for the server.
+        """
         self._clusters = clusters
         self._selector = selector
         self._event_log = event_log
         self._clock = clock
         self._timings = timings
-        self._only = only
+        self._initial_namespaces = namespaces
         self._pod_events = pod_events
         self._lock = threading.Lock()
-        self._wanted: dict[str, set[str]] = {}
-        self._lookouts: dict[str, Informer] = {}
-        self._asked: dict[str, float] = {}
-        self._blind: set[str] = set()
-        """Clusters whose Events may not be read."""
+        self._namespaces: dict[str, set[str]] = {}
+        """Namespaces that were added, by cluster key."""
+        self._informers: dict[str, Informer] = {}
+        """By cluster key."""
+        self._events_read_at: dict[str, float] = {}
+        """By attempt."""
+        self._events_forbidden: set[str] = set()
+        """Keys of clusters whose Events the worker may not list."""
 
-    def look_into(self, cluster: Cluster, namespace: str) -> None:
-        """Hears of this namespace, too, whenever it hears at all."""
+    def add_namespace(self, cluster: Cluster, namespace: str) -> None:
+        """Watch this namespace, too; takes effect whether or not `run` is running."""
         with self._lock:
-            self._wanted.setdefault(cluster.key, set()).add(namespace)
-            lookout = self._lookouts.get(cluster.key)
-        if lookout is not None:
-            lookout.add(namespace)
+            self._namespaces.setdefault(cluster.key, set()).add(namespace)
+            informer = self._informers.get(cluster.key)
+        if informer is not None:
+            informer.add_namespace(namespace)
 
     def scopes(self, cluster: Cluster) -> list[str]:
-        """Where in a cluster it looks, or is going to: namespaces, or EVERYWHERE."""
+        """The scopes of a cluster that are or will be watched: namespaces, or ALL_NAMESPACES."""
         with self._lock:
-            lookout = self._lookouts.get(cluster.key)
-            wanted = self._wanted.get(cluster.key, set())
-        return sorted(wanted if lookout is None else lookout.scopes())
+            informer = self._informers.get(cluster.key)
+            added = self._namespaces.get(cluster.key, set())
+        return sorted(added if informer is None else informer.scopes())
 
-    def told(self, cluster: Cluster, attempt: str) -> Job | None:
-        """What was told last of a job."""
-        lookout = self._lookouts.get(cluster.key)
-        return lookout.ask(lambda picture: picture.told(attempt)) if lookout else None
+    def last_emitted(self, cluster: Cluster, attempt: str) -> Job | None:
+        """The job of an attempt as it was emitted last."""
+        informer = self._informers.get(cluster.key)
+        return informer.query(lambda store: store.last_emitted(attempt)) if informer else None
 
     def watch_statuses(self) -> list[WatchStatus]:
-        """How well it hears."""
+        """The status of all watches."""
         with self._lock:
-            lookouts = list(self._lookouts.values())
-        if not lookouts:
-            return [WatchStatus(self._clusters.own.location("*"), 0.0, "not begun")]
-        return [watch for lookout in lookouts for watch in lookout.watch_statuses()]
+            informers = list(self._informers.values())
+        if not informers:
+            return [WatchStatus(self._clusters.own.location("*"), 0.0, "not started")]
+        return [status for informer in informers for status in informer.watch_statuses()]
 
     def run(self, emit: Emit, stop: CancellationToken) -> None:
-        """Hears until asked to stop."""
-        followers = LogStreamer(emit, self._clock())
+        """Emit all jobs, then their changes, until cancelled."""
+        streamer = LogStreamer(emit, self._clock())
         try:
             while not stop.is_cancelled:
-                lookouts = self._posted(emit)
-                for lookout in lookouts:
-                    lookout.look(stop)
-                    self._explain(lookout)
-                self._follow(lookouts, followers)
-                stop.wait(_LOOK_SECONDS)
+                informers = self._sync_informers(emit)
+                for informer in informers:
+                    informer.ensure_running(stop)
+                    self._read_events(informer)
+                self._stream_logs(informers, streamer)
+                stop.wait(_SYNC_INTERVAL)
         finally:
             with self._lock:
-                lookouts = list(self._lookouts.values())
-                self._lookouts = {}
-            followers.end()
-            for lookout in lookouts:
-                lookout.end(_END_SECONDS)
+                informers = list(self._informers.values())
+                self._informers = {}
+            streamer.stop()
+            for informer in informers:
+                informer.stop(_JOIN_TIMEOUT)
 
-    def _posted(self, emit: Emit) -> list[Informer]:
-        """A lookout for every cluster that is known by now, with the credentials that are in use
-        now."""
+    def _sync_informers(self, emit: Emit) -> list[Informer]:
+        """Create an informer for each known cluster; replace those with outdated credentials."""
         for cluster in self._clusters.all():
-            before = self._lookouts.get(cluster.key)
-            if before is not None and before.cluster is cluster:
+            previous = self._informers.get(cluster.key)
+            if previous is not None and previous.cluster is cluster:
                 continue
-            if before is not None:
-                before.end(_END_SECONDS)
-                before.cluster.kube.close()
-                self._blind.discard(cluster.key)
+            if previous is not None:
+                previous.stop(_JOIN_TIMEOUT)
+                previous.cluster.kube.close()
+                self._events_forbidden.discard(cluster.key)
             with self._lock:
-                lookout = self._lookout(cluster, emit)
-                seen = before.picture.namespaces if before else set()
-                for namespace in self._wanted.get(cluster.key, set()) | seen:
-                    lookout.add(namespace)
-                self._lookouts[cluster.key] = lookout
-        return list(self._lookouts.values())
+                informer = self._create_informer(cluster, emit)
+                seen = previous.store.namespaces if previous else set()
+                for namespace in self._namespaces.get(cluster.key, set()) | seen:
+                    informer.add_namespace(namespace)
+                self._informers[cluster.key] = informer
+        return list(self._informers.values())
 
-    def _lookout(self, cluster: Cluster, emit: Emit) -> Informer:
+    def _create_informer(self, cluster: Cluster, emit: Emit) -> Informer:
         return Informer(
             cluster,
             self._selector,
             emit=emit,
-            pod_heard=_PodEvents(emit, self._clock) if self._pod_events else _deaf,
+            on_pod=_PodEvents(emit, self._clock) if self._pod_events else _ignore_pod,
             event_log=self._event_log,
             clock=self._clock,
-            only=() if cluster.key else self._only,
+            namespaces=() if cluster.key else self._initial_namespaces,
             timings=self._timings,
         )
 
     @staticmethod
-    def _follow(lookouts: Sequence[Informer], followers: LogStreamer) -> None:
-        """Pods of all clusters at once: what is not among them is forgotten."""
-        met: list[str] = []
-        for lookout in lookouts:
-            for pod in lookout.ask(lambda picture: list(picture.streaming())):
-                followers.follow(lookout.cluster.kube, pod)
-                met.append(pod.uid)
-        followers.keep(met)
+    def _stream_logs(informers: Sequence[Informer], streamer: LogStreamer) -> None:
+        """Stream the logs of pods of all clusters; the streamer forgets all other pods."""
+        uids: list[str] = []
+        for informer in informers:
+            for pod in informer.query(lambda store: list(store.pods_to_stream())):
+                streamer.add(informer.cluster.kube, pod)
+                uids.append(pod.uid)
+        streamer.retain(uids)
 
-    def _explain(self, lookout: Informer) -> None:
-        """Reads the Events of jobs that wait, nobody knows what for."""
+    def _read_events(self, informer: Informer) -> None:
+        """Read the Events of jobs that wait without a cause."""
         now = self._clock()
-        if lookout.cluster.key in self._blind:
+        if informer.cluster.key in self._events_forbidden:
             return
-        puzzling = lookout.ask(lambda picture: list(picture.puzzling(now - UNEXPLAINED_AFTER)))
-        fresh = [p for p in puzzling if now - self._asked.get(p[0].attempt, 0.0) > EVENTS_INTERVAL]
-        self._asked = {a: at for a, at in self._asked.items() if now - at <= EVENTS_INTERVAL}
-        for job, pods in fresh[:_MOST_ASKED]:
-            self._asked[job.attempt] = now
+        waits = informer.query(lambda store: list(store.unexplained(now - UNEXPLAINED_AFTER)))
+        due = [
+            (job, pods)
+            for job, pods in waits
+            if now - self._events_read_at.get(job.attempt, 0.0) > EVENTS_INTERVAL
+        ]
+        self._events_read_at = {
+            attempt: at
+            for attempt, at in self._events_read_at.items()
+            if now - at <= EVENTS_INTERVAL
+        }
+        for job, pods in due[:_MAX_EVENT_READS]:
+            self._events_read_at[job.attempt] = now
             try:
-                cause = events_cause(list(_events(lookout.cluster, job, pods)))
+                cause = events_cause(list(_list_events(informer.cluster, job, pods)))
             except KubeUnreachable:
                 return
             except KubeApiError as error:
                 if error.status == 403:
-                    self._stay_blind(lookout.cluster)
+                    self._disable_events(informer.cluster)
                 return
-            lookout.explain(job.attempt, cause)
+            informer.set_event_cause(job.attempt, cause)
 
-    def _stay_blind(self, cluster: Cluster) -> None:
-        self._blind.add(cluster.key)
+    def _disable_events(self, cluster: Cluster) -> None:
+        self._events_forbidden.add(cluster.key)
         self._event_log.emit(
             Level.INFO,
             EventName.EVENTS_FORBIDDEN,
@@ -183,29 +196,31 @@ class InformerManager:
 
 
 class _PodEvents:
-    """Tells of each phase of a pod once."""
+    """`PodHandler` that emits each phase of a pod once."""
 
     def __init__(self, emit: Emit, clock: Callable[[], float]) -> None:
         self._emit = emit
         self._clock = clock
         self._last: dict[str, Json] = {}
-        """By pod uid: id and time of the event before."""
+        """Id and time of the previous event, by pod uid."""
 
-    def __call__(self, what: str, pod: PodStatus, item: Json) -> None:
-        before = self._last.get(pod.uid)
-        event = None if what == "DELETED" else pod_event(item, self._clock(), before)
-        if event is not None and event["id"] != (before or {}).get("id"):
+    def __call__(self, event_type: str, pod: PodStatus, item: Json) -> None:
+        if event_type == "DELETED":
+            self._last.pop(pod.uid, None)
+            return
+        previous = self._last.get(pod.uid)
+        event = pod_event(item, self._clock(), previous)
+        if event is not None and event["id"] != (previous or {}).get("id"):
             self._last[pod.uid] = {name: event[name] for name in ("id", "occurred")}
             self._emit(EventObserved(pod.attempt, event))
-        if what == "DELETED":
-            self._last.pop(pod.uid, None)
 
 
-def _deaf(_what: str, _pod: PodStatus, _item: Json) -> None:
-    """For servers that keep no events."""
+def _ignore_pod(_event_type: str, _pod: PodStatus, _item: Json) -> None:
+    """`PodHandler` for servers that keep no events."""
 
 
-def _events(cluster: Cluster, job: JobStatus, pods: tuple[PodStatus, ...]) -> Iterator[Json]:
+def _list_events(cluster: Cluster, job: JobStatus, pods: tuple[PodStatus, ...]) -> Iterator[Json]:
+    """The Events about a job's pods, or about its Job if it has none."""
     path = f"/api/v1/namespaces/{job.namespace}/events"
     for uid in [pod.uid for pod in pods] or [job.uid]:
         query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": "50"}

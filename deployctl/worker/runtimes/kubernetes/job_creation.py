@@ -1,9 +1,9 @@
-"""Creates a job so that there is exactly one of each attempt, whatever is lost on the way.
+"""Creation of Jobs, exactly one per attempt, whatever is lost on the way.
 
-The name is the attempt's, so a second try finds the first one's Job and adopts it; that makes every
-try after a lost answer safe, whoever makes it. What the cluster refuses for good is the flow
-owner's affair and is said at once; what may pass is tried a few times and then left to the caller,
-who keeps the claim.
+The name of a Job is that of its attempt, so a second request finds the first one's Job and adopts
+it: repeating a request after a lost answer is safe, for every worker. A permanent refusal is
+reported to the owner of the flow at once; a temporary one is retried a few times and then left to
+the caller, who keeps the claim.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause
 T = TypeVar("T")
 
 _FIRST_WAIT = 0.25
-_LONGEST_WAIT = 2.0
-"""Seconds between tries, while one of the worker's hands is held up."""
+_MAX_WAIT = 2.0
+"""Seconds between attempts, during which a thread of the executor is blocked."""
 
 
-def call_with_retries(ask: Callable[[], T], tries: int, sleep: Callable[[float], object]) -> T:
-    """What `ask` gives, asked again where a refusal may pass.
+def call_with_retries(request: Callable[[], T], tries: int, sleep: Callable[[float], object]) -> T:
+    """The result of `request`, which is retried after a temporary refusal.
 
-    Raises StartFailed with the cluster's reason, NotNow when `tries` in a row led to nothing.
+    Raises StartFailed with the cluster's reason after a permanent refusal, RuntimeUnavailable when
+    all `tries` failed.
     """
     wait = _FIRST_WAIT
     while True:
         tries -= 1
         try:
-            return ask()
+            return request()
         except (KubeApiError, KubeUnreachable) as error:
-            if isinstance(error, KubeApiError) and not _passes(error):
-                raise StartFailed(
-                    api_error_cause(error.status, error.reason, error.detail)
-                ) from error
+            if isinstance(error, KubeApiError) and not _is_temporary(error):
+                cause = api_error_cause(error.status, error.reason, error.detail)
+                raise StartFailed(cause) from error
             if tries <= 0:
                 raise RuntimeUnavailable(str(error)) from error
-            asked = error.wait if isinstance(error, KubeApiError) else None
-        sleep(min(asked or wait, _LONGEST_WAIT))
+            retry_after = error.wait if isinstance(error, KubeApiError) else None
+        sleep(min(retry_after or wait, _MAX_WAIT))
         wait *= 2
 
 
 def create_job(kube: Kube, manifest: Manifest) -> Json:
-    """The Job of the manifest, created or found, as the API gives it.
+    """Create the Job of the manifest, or find the existing one; returns it as the API does.
 
-    After any refusal the Job is looked for: quotas and webhooks judge before the API server sees
-    that it has one of this name, which then is what an earlier try has made. One that was there and
-    is gone may have done its work: that is for the caller to find out. Raises StartFailed where the
-    name belongs to somebody else, NotNow for one that is gone, and as `Kube.request` does.
+    After every refusal the Job is looked up: quotas and webhooks apply before the API server
+    notices that the name exists, and an earlier request may have created it. A Job that existed and
+    is gone may have done its work; the caller has to find out. Raises StartFailed where the name
+    belongs to another Job, RuntimeUnavailable for one that is gone, and as `Kube.request` does.
     """
     jobs = f"/apis/batch/v1/namespaces/{manifest.namespace}/jobs"
     try:
@@ -61,29 +61,32 @@ def create_job(kube: Kube, manifest: Manifest) -> Json:
     except KubeApiError as error:
         if error.is_retryable:
             raise
-        refused = error
+        refusal = error
     try:
-        found = kube.request("GET", f"{jobs}/{manifest.name}")
+        existing = kube.request("GET", f"{jobs}/{manifest.name}")
     except KubeApiError as error:
         if error.is_retryable:
             raise
-        if refused.reason == "AlreadyExists":
+        if refusal.reason == "AlreadyExists":
             raise RuntimeUnavailable(f"the Job '{manifest.name}' has just been deleted") from error
-        raise refused from None
-    wanted = manifest.job["metadata"]["labels"][ATTEMPT]
-    if (found["metadata"].get("labels") or {}).get(ATTEMPT) == wanted:
-        return found
+        raise refusal from None
+    attempt = manifest.job["metadata"]["labels"][ATTEMPT]
+    if (existing["metadata"].get("labels") or {}).get(ATTEMPT) == attempt:
+        return existing
     raise StartFailed(
         Cause(
             "NameTaken",
-            f"There is another Job '{manifest.name}' in namespace '{manifest.namespace}'",
-            help="Delete it, or give the runs of this deployment another name.",
+            f"there is another Job '{manifest.name}' in namespace '{manifest.namespace}'",
+            "Delete it, or give the runs of this deployment another name.",
         )
     )
 
 
-def _passes(error: KubeApiError) -> bool:
-    """Two refusals more than usual may pass: a race of two writers of a quota (409), and a 404 that
-    is not of the namespace: every cluster knows Jobs, so something before it has answered."""
-    strange = error.status == 404 and "namespaces" not in error.detail
-    return error.is_retryable or error.status == 409 or strange
+def _is_temporary(error: KubeApiError) -> bool:
+    """Whether a refusal may pass.
+
+    In addition to retryable errors: a 409, by which two writers of a quota race, and a 404 that is
+    not about the namespace. Every cluster has Jobs, so something in front of it has answered.
+    """
+    is_foreign_404 = error.status == 404 and "namespaces" not in error.detail
+    return error.is_retryable or error.status == 409 or is_foreign_404

@@ -1,17 +1,17 @@
-"""What is known of the jobs of one cluster, put together from two streams, and what is news in it.
+"""Store of the jobs of one cluster: merges the watches of Jobs and pods, and computes updates.
 
-Jobs and pods are watched apart, so what is heard of one job comes in any order. The picture keeps
-the facts of both and tells a job anew whenever the two together say something else than before.
-Facts of a pod outlive the pod, until its Job is gone: they hold the reason of its end.
+Jobs and pods are watched separately, so that events about one job come in any order. The store
+keeps the status of both and yields a `JobChanged` whenever the two combined differ from what was
+emitted last. The status of a pod outlives the pod until its Job is deleted: it holds the reason of
+its end.
 
-Pure, and not safe for threads: `watching` holds a lock around it.
+Pure, and not thread-safe: `Informer` holds a lock around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from deployctl.worker.model import (
     Cause,
@@ -22,189 +22,185 @@ from deployctl.worker.model import (
     Phase,
     RuntimeUpdate,
 )
+from deployctl.worker.runtimes.kubernetes.reflector import ALL_NAMESPACES, WatchedKind
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus, combine
-
-ALL_NAMESPACES = ""
-"""The scope that is all namespaces."""
-
-
-class WatchedKind(StrEnum):
-    """What is watched."""
-
-    JOBS = "jobs"
-    PODS = "pods"
 
 
 @dataclass(slots=True)
 class JobStore:
-    """The jobs of one cluster. `place` and `pid` name a job's, from its namespace (and name)."""
+    """The jobs of one cluster, by attempt."""
 
     location: Callable[[str], str]
+    """The location of a namespace, as in `Job.location`."""
     pid: Callable[[str, str], str]
-    ahead: Callable[[], float] = lambda: 0.0
-    """Seconds by which the clock of Prefect's server is ahead of the cluster's."""
+    """The pid of a job, from its namespace and name, as in `Job.pid`."""
+    clock_offset: Callable[[], float] = lambda: 0.0
+    """Seconds by which the clock of the Prefect server is ahead of the cluster's."""
     namespaces: set[str] = field(default_factory=set)
-    """Those that have, had or may get jobs: each is a place of its own for the worker."""
+    """Namespaces that have, had or may get jobs: each is a location of its own."""
     _jobs: dict[str, JobStatus] = field(default_factory=dict)
     _pods: dict[str, dict[str, PodStatus]] = field(default_factory=dict)
-    _told: dict[str, Job] = field(default_factory=dict)
-    _events: dict[str, Cause] = field(default_factory=dict)
+    """By attempt and uid."""
+    _emitted: dict[str, Job] = field(default_factory=dict)
+    _event_causes: dict[str, Cause] = field(default_factory=dict)
     _listed: set[tuple[str, WatchedKind]] = field(default_factory=set)
-    _begun: dict[str, float] = field(default_factory=dict)
-    """When the jobs of a scope were asked for."""
+    _requested_at: dict[str, float] = field(default_factory=dict)
+    """When the Jobs of a scope were requested, by `time.monotonic`."""
 
-    def is_listed(self, namespace: str) -> bool:
+    def has_synced(self, namespace: str) -> bool:
         """Whether all jobs of the namespace are known."""
-        return any(self._has(scope) for scope in (ALL_NAMESPACES, namespace))
+        return any(self._is_listed(scope) for scope in (ALL_NAMESPACES, namespace))
 
-    def unlist(self, scope: str) -> None:
-        """A scope that is not heard of any more."""
+    def drop_scope(self, scope: str) -> None:
+        """Forget that a scope was listed, because it is not watched any more."""
         self._listed -= {(scope, kind) for kind in WatchedKind}
-        self._begun.pop(scope, None)
+        self._requested_at.pop(scope, None)
 
-    def add(self, namespace: str) -> list[RuntimeUpdate]:
-        """A namespace that may get jobs; one that is listed already is told at once."""
+    def add_namespace(self, namespace: str) -> list[RuntimeUpdate]:
+        """Add a namespace that may get jobs; yields its list at once if it has synced."""
         self.namespaces.add(namespace)
-        return [self._all_of(namespace)] if self.is_listed(namespace) else []
+        return [self._list_of(namespace)] if self.has_synced(namespace) else []
 
-    def jobs_listed(
+    def replace_jobs(
         self, scope: str, jobs: Iterable[JobStatus], requested_at: float
     ) -> list[RuntimeUpdate]:
-        """All jobs of a scope as they were when they were asked for, by `time.monotonic`."""
-        there = {job.attempt: job for job in jobs}
+        """Replace all Jobs of a scope by a list that was requested at this time (monotonic)."""
+        listed = {job.attempt: job for job in jobs}
         for attempt, job in list(self._jobs.items()):
-            if scope in (ALL_NAMESPACES, job.namespace) and attempt not in there:
+            if scope in (ALL_NAMESPACES, job.namespace) and attempt not in listed:
                 self._forget(attempt)
-        self._jobs |= there
-        self._begun[scope] = requested_at
-        self.namespaces |= {job.namespace for job in there.values()} | ({scope} - {ALL_NAMESPACES})
-        return self._list(scope, WatchedKind.JOBS)
+        self._jobs |= listed
+        self._requested_at[scope] = requested_at
+        self.namespaces |= {job.namespace for job in listed.values()} | ({scope} - {ALL_NAMESPACES})
+        return self._mark_listed(scope, WatchedKind.JOBS)
 
-    def pods_listed(self, scope: str, pods: Iterable[PodStatus]) -> list[RuntimeUpdate]:
-        """All pods of a scope as they are now. Of which jobs there are they say nothing new."""
-        there = {pod.uid: pod for pod in pods}
+    def replace_pods(self, scope: str, pods: Iterable[PodStatus]) -> list[RuntimeUpdate]:
+        """Replace all pods of a scope. A list of pods says nothing new about which jobs exist."""
+        listed = {pod.uid: pod for pod in pods}
         for known in list(self._pods.values()):
             for pod in list(known.values()):
-                if scope in (ALL_NAMESPACES, pod.namespace) and pod.uid not in there:
-                    self._lose(pod)
-        for pod in there.values():
+                if scope in (ALL_NAMESPACES, pod.namespace) and pod.uid not in listed:
+                    self._mark_deleted(pod)
+        for pod in listed.values():
             self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
-        if self._has(scope):
-            return [news for attempt in self._jobs for news in self._changes(attempt)]
-        return self._list(scope, WatchedKind.PODS)
+        if self._is_listed(scope):
+            return [update for attempt in self._jobs for update in self._changes(attempt)]
+        return self._mark_listed(scope, WatchedKind.PODS)
 
-    def job_seen(self, job: JobStatus) -> list[RuntimeUpdate]:
-        """A Job is there, or has changed."""
+    def upsert_job(self, job: JobStatus) -> list[RuntimeUpdate]:
+        """Add or update a Job."""
         self._jobs[job.attempt] = job
         self.namespaces.add(job.namespace)
         return list(self._changes(job.attempt))
 
-    def job_gone(self, job: JobStatus) -> list[RuntimeUpdate]:
-        """A Job is not there any more."""
+    def delete_job(self, job: JobStatus) -> list[RuntimeUpdate]:
+        """Delete a Job, unless another one of the same attempt has taken its place."""
         known = self._jobs.get(job.attempt)
         if known is None or known.uid != job.uid:
             return []
         self._forget(job.attempt)
         return [JobVanished(job.attempt)]
 
-    def pod_seen(self, pod: PodStatus) -> list[RuntimeUpdate]:
-        """A pod is there, or has changed."""
+    def upsert_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
+        """Add or update a pod."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
         return list(self._changes(pod.attempt))
 
-    def pod_gone(self, pod: PodStatus) -> list[RuntimeUpdate]:
-        """A pod is not there any more; these are the last facts of it."""
+    def delete_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
+        """Delete a pod, given its last status."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
-        self._lose(pod)
+        self._mark_deleted(pod)
         return list(self._changes(pod.attempt))
 
-    def explained(self, attempt: str, cause: Cause | None) -> list[RuntimeUpdate]:
-        """What the events of a waiting job say; None where they say nothing."""
+    def set_event_cause(self, attempt: str, cause: Cause | None) -> list[RuntimeUpdate]:
+        """Set what the Events of a waiting job say; None where they say nothing."""
         if cause is None:
-            self._events.pop(attempt, None)
+            self._event_causes.pop(attempt, None)
         elif attempt in self._jobs:
-            self._events[attempt] = cause
+            self._event_causes[attempt] = cause
         return list(self._changes(attempt))
 
-    def puzzling(self, before: float) -> Iterator[tuple[JobStatus, tuple[PodStatus, ...]]]:
-        """Jobs that wait since `before` for a reason that neither they nor their pods give."""
+    def unexplained(self, before: float) -> Iterator[tuple[JobStatus, tuple[PodStatus, ...]]]:
+        """Jobs, with their pods, that wait since `before` without a cause of their own."""
         for attempt, job in self._jobs.items():
-            told = self._told.get(attempt)
-            if told and told.phase is Phase.WAITING and told.since <= before:
+            emitted = self._emitted.get(attempt)
+            if emitted and emitted.phase is Phase.WAITING and emitted.since <= before:
                 own = combine(job, self.pods(attempt), location="", pid="")
                 if own.cause is None and not own.deleting:
                     yield job, self.pods(attempt)
 
-    def is_unexplained(self, job: JobStatus) -> bool:
-        """Whether a Job is news that failed, and whose pods may know more of it than was heard."""
-        told = self._told.get(job.attempt)
+    def needs_pods(self, job: JobStatus) -> bool:
+        """Whether a Job has newly failed, and its pods may know more than was received so far."""
+        emitted = self._emitted.get(job.attempt)
         return (
             job.phase is Phase.FAILED
-            and told is not None
-            and told.phase is not Phase.FAILED
+            and emitted is not None
+            and emitted.phase is not Phase.FAILED
             and not any(pod.phase.is_over and pod.cause for pod in self.pods(job.attempt))
         )
 
-    def streaming(self) -> Iterator[PodStatus]:
-        """The pods that print something, or have, of jobs whose output is to be repeated."""
+    def pods_to_stream(self) -> Iterator[PodStatus]:
+        """Pods that print, or have printed, of jobs with `stream_output`."""
         for attempt, job in self._jobs.items():
             if job.limits.stream_output:
                 yield from (pod for pod in self.pods(attempt) if pod.phase is not Phase.WAITING)
 
     def pods(self, attempt: str) -> tuple[PodStatus, ...]:
-        """What is known of the pods of a job."""
+        """The known pods of a job."""
         return tuple(self._pods.get(attempt, {}).values())
 
-    def told(self, attempt: str) -> Job | None:
-        """What was told last of a job."""
-        return self._told.get(attempt)
+    def last_emitted(self, attempt: str) -> Job | None:
+        """The job of an attempt as it was emitted last."""
+        return self._emitted.get(attempt)
 
-    def _has(self, scope: str) -> bool:
+    def _is_listed(self, scope: str) -> bool:
         return all((scope, kind) in self._listed for kind in WatchedKind)
 
-    def _list(self, scope: str, kind: WatchedKind) -> list[RuntimeUpdate]:
-        """What a list makes known: nothing until the other kind of the scope is listed, too."""
+    def _mark_listed(self, scope: str, kind: WatchedKind) -> list[RuntimeUpdate]:
+        """Mark a kind as listed; yields nothing until both kinds of the scope are."""
         self._listed.add((scope, kind))
-        if not self._has(scope):
+        if not self._is_listed(scope):
             return []
-        places = sorted(self.namespaces) if scope == ALL_NAMESPACES else [scope]
-        return [self._all_of(namespace) for namespace in places]
+        namespaces = sorted(self.namespaces) if scope == ALL_NAMESPACES else [scope]
+        return [self._list_of(namespace) for namespace in namespaces]
 
-    def _all_of(self, namespace: str) -> JobsListed:
+    def _list_of(self, namespace: str) -> JobsListed:
         jobs = []
-        for attempt, facts in self._jobs.items():
-            if facts.namespace == namespace:
-                self._told[attempt] = self._job(facts)
-                jobs.append(self._told[attempt])
+        for attempt, status in self._jobs.items():
+            if status.namespace == namespace:
+                self._emitted[attempt] = self._job(status)
+                jobs.append(self._emitted[attempt])
         requested_at = next(
-            self._begun[each] for each in (ALL_NAMESPACES, namespace) if each in self._begun
+            self._requested_at[scope]
+            for scope in (ALL_NAMESPACES, namespace)
+            if scope in self._requested_at
         )
         return JobsListed(self.location(namespace), tuple(jobs), requested_at)
 
     def _changes(self, attempt: str) -> Iterator[RuntimeUpdate]:
-        facts = self._jobs.get(attempt)
-        if facts is None or not self.is_listed(facts.namespace):
+        status = self._jobs.get(attempt)
+        if status is None or not self.has_synced(status.namespace):
             return
-        job = self._job(facts)
-        if self._told.get(attempt) != job:
-            self._told[attempt] = job
+        job = self._job(status)
+        if self._emitted.get(attempt) != job:
+            self._emitted[attempt] = job
             yield JobChanged(job)
 
-    def _job(self, facts: JobStatus) -> Job:
+    def _job(self, status: JobStatus) -> Job:
         job = combine(
-            facts,
-            self.pods(facts.attempt),
-            location=self.location(facts.namespace),
-            pid=self.pid(facts.namespace, facts.name),
+            status,
+            self.pods(status.attempt),
+            location=self.location(status.namespace),
+            pid=self.pid(status.namespace, status.name),
         )
-        job = replace(job, since=job.since + self.ahead())
+        job = replace(job, since=job.since + self.clock_offset())
         if job.phase is Phase.WAITING and job.cause is None:
-            return replace(job, cause=self._events.get(facts.attempt))
-        self._events.pop(facts.attempt, None)
+            return replace(job, cause=self._event_causes.get(status.attempt))
+        self._event_causes.pop(status.attempt, None)
         return job
 
-    def _lose(self, pod: PodStatus) -> None:
-        """A pod is gone: nothing of it runs any more, and only its Job's reader cares why."""
+    def _mark_deleted(self, pod: PodStatus) -> None:
+        """Mark a pod as not running any more; keep its status as long as its Job is known."""
         known = self._pods[pod.attempt]
         if pod.attempt not in self._jobs:
             del known[pod.uid]
@@ -216,5 +212,5 @@ class JobStore:
     def _forget(self, attempt: str) -> None:
         self._jobs.pop(attempt, None)
         self._pods.pop(attempt, None)
-        self._told.pop(attempt, None)
-        self._events.pop(attempt, None)
+        self._emitted.pop(attempt, None)
+        self._event_causes.pop(attempt, None)

@@ -1,10 +1,10 @@
-"""Which replica observes: the holder of a Lease in the worker's own namespace.
+"""Leader election among replicas by a Lease in the worker's own namespace.
 
 Clocks are never compared: a Lease counts as abandoned when it has not changed for its whole
-duration while this process looked on, by this process's own clock. A holder that cannot renew stops
-leading before anybody else may begin, even if its thread hangs. Where the worker has no right to
-Leases, or there is no place for them, every replica leads: all that they report is refused the
-second time, so nothing is told twice.
+duration while this process observed it, by this process's own clock. A holder that cannot renew
+stops leading before another one may begin, even if its thread hangs. Where the worker has no right
+to Leases, or their namespace does not exist, every replica leads: the server rejects whatever is
+reported a second time, so nothing is reported twice.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.timings import DEFAULT_TIMINGS
 
 _RENEWALS = 3
-"""Times that a holder renews, or another looks, within the duration."""
+"""Number of times within the duration that a holder renews, or another replica checks."""
 _MARGIN = 0.2
-"""The part of the duration by which a holder that cannot renew stops before another may begin."""
-_TIMEOUT = 4.0
+"""Fraction of the duration by which a holder that cannot renew stops before another may begin."""
+_REQUEST_TIMEOUT = 4.0
 
 
 @dataclass(slots=True)
 class LeaseLeadership:
-    """A campaign for one Lease. `identity` has to be another one in each process."""
+    """A candidate for one Lease. `identity` must be unique to the process."""
 
     kube: Kube
     name: str
@@ -38,78 +38,79 @@ class LeaseLeadership:
     event_log: EventLog
     clock: Callable[[], float] = time.monotonic
     duration: float = DEFAULT_TIMINGS.lease_duration
-    _until: float = -math.inf
-    _seen: Json = None
-    _seen_at: float = 0.0
-    """When the Lease was last seen to change, to `_seen`."""
-    _everyone: bool = False
+    _leads_until: float = -math.inf
+    _observed: Json = None
+    _observed_at: float = 0.0
+    """When the Lease was observed to change to `_observed`."""
+    _all_lead: bool = False
+    """Leases cannot be used, so that every replica leads."""
     _warned: bool = False
-    _led: bool = False
+    _was_leader: bool = False
 
     @property
     def is_leader(self) -> bool:
-        """Whether this worker observes at the moment."""
-        return self._everyone or self.clock() < self._until
+        """Whether this worker leads at the moment."""
+        return self._all_lead or self.clock() < self._leads_until
 
     def campaign(self, stop: CancellationToken) -> None:
-        """Tries to lead until asked to stop, and then gives the lead up."""
+        """Try to become and stay leader until cancelled, then release the Lease."""
         while not stop.is_cancelled:
             self.step()
             stop.wait(self.duration / _RENEWALS)
-        self._resign()
+        self._release()
 
     def step(self) -> None:
-        """Takes or renews the Lease if it is to be had. Raises nothing: it is tried again."""
+        """Acquire or renew the Lease if possible. Errors are ignored: the next step retries."""
         began = self.clock()
         try:
-            held = self._take(began)
-            self._everyone = False
+            held = self._acquire(began)
+            self._all_lead = False
         except KubeUnreachable:
             held = False
         except KubeApiError as error:
             held = False
-            self._everyone = error.status in (403, 404)
+            self._all_lead = error.status in (403, 404)
         if held:
-            self._until = began + self.duration * (1 - _MARGIN)
-        self._say()
+            self._leads_until = began + self.duration * (1 - _MARGIN)
+        self._log_changes()
 
-    def _take(self, now: float) -> bool:
+    def _acquire(self, now: float) -> bool:
         lease = self._read()
         if lease is None:
             body = {"metadata": {"name": self.name}, "spec": self._spec({})}
             return self._write("POST", self._path(), body)
         spec = lease.get("spec") or {}
-        if spec != self._seen:
-            self._seen, self._seen_at = spec, now
+        if spec != self._observed:
+            self._observed, self._observed_at = spec, now
         holder = spec.get("holderIdentity")
-        patience = spec.get("leaseDurationSeconds") or self.duration
-        if holder and holder != self.identity and now - self._seen_at < patience:
+        duration = spec.get("leaseDurationSeconds") or self.duration
+        if holder and holder != self.identity and now - self._observed_at < duration:
             return False
         return self._write("PUT", self._path(self.name), {**lease, "spec": self._spec(spec)})
 
     def _read(self) -> Json:
         try:
-            return self.kube.request("GET", self._path(self.name), timeout=_TIMEOUT)
+            return self.kube.request("GET", self._path(self.name), timeout=_REQUEST_TIMEOUT)
         except KubeApiError as error:
             if error.status == 404:
                 return None
             raise
 
     def _write(self, method: str, path: str, body: Json) -> bool:
-        """Whether this was the first to write since the Lease was read."""
+        """Write the Lease; False if another replica wrote it since it was read."""
         try:
-            self.kube.request(method, path, body=body, timeout=_TIMEOUT)
+            self.kube.request(method, path, body=body, timeout=_REQUEST_TIMEOUT)
         except KubeApiError as error:
             if error.status == 409:
                 return False
             raise
         return True
 
-    def _resign(self) -> None:
-        """Lets another begin at once: nothing is lost if this fails."""
-        if self._everyone or not self.is_leader:
+    def _release(self) -> None:
+        """Release the Lease, so that another replica can lead at once; harmless if it fails."""
+        if self._all_lead or not self.is_leader:
             return
-        self._until = -math.inf
+        self._leads_until = -math.inf
         try:
             lease = self._read()
             if lease and lease["spec"].get("holderIdentity") == self.identity:
@@ -118,34 +119,36 @@ class LeaseLeadership:
         except (KubeApiError, KubeUnreachable):
             return
 
-    def _spec(self, before: Json) -> Json:
+    def _spec(self, previous: Json) -> Json:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        mine = before.get("holderIdentity") == self.identity
+        renewal = previous.get("holderIdentity") == self.identity
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": math.ceil(self.duration),
-            "acquireTime": before.get("acquireTime", now) if mine else now,
+            "acquireTime": previous.get("acquireTime", now) if renewal else now,
             "renewTime": now,
-            "leaseTransitions": before.get("leaseTransitions", 0) + (not mine),
+            "leaseTransitions": previous.get("leaseTransitions", 0) + (not renewal),
         }
 
     def _path(self, name: str = "") -> str:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{self.kube.namespace}/leases"
         return f"{path}/{name}" if name else path
 
-    def _say(self) -> None:
-        """A line when the lead changes, and one warning where everybody leads."""
-        if self._everyone and not self._warned:
+    def _log_changes(self) -> None:
+        """Log each change of leadership, and once that all replicas lead."""
+        if self._all_lead and not self._warned:
             self._warned = True
             self.event_log.emit(
                 Level.WARNING,
                 EventName.LEASE_FORBIDDEN,
                 f"the worker may not use leases in namespace '{self.kube.namespace}', so every "
-                "replica observes all jobs; give its Role the verbs 'get', 'create' and 'update' "
+                "replica observes all jobs; grant its Role the verbs 'get', 'create' and 'update' "
                 "on leases",
             )
-        if self.is_leader != self._led:
-            self._led = self.is_leader
-            event = EventName.LEASE_ACQUIRED if self._led else EventName.LEASE_LOST
-            text = f"this worker {'observes' if self._led else 'no longer observes'} all jobs"
+        if self.is_leader != self._was_leader:
+            self._was_leader = self.is_leader
+            event = EventName.LEASE_ACQUIRED if self._was_leader else EventName.LEASE_LOST
+            text = (
+                f"this worker {'observes' if self._was_leader else 'no longer observes'} all jobs"
+            )
             self.event_log.emit(Level.INFO, event, text, lease=self.name, holder=self.identity)

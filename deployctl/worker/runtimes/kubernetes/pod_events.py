@@ -1,8 +1,8 @@
-"""What happens to a pod as an event of the Prefect server, as the 3.x worker's observer tells it.
+"""Events for the Prefect server about the phases of pods, as Prefect 3's worker sends them.
 
-The id is made as that observer makes it, so that the server takes what both tell of one pod as one
-event wherever they agree on the diagnosis. Unlike there, only a pod that the cluster took away is
-`evicted`; one whose program failed is `failed`.
+The id is derived in the same way as by that worker's observer, so that the server takes the events
+that both send about one pod as one, wherever they agree on the diagnosis. Unlike there, only a pod
+that the cluster removed is `evicted`; one whose program failed is `failed`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause, pod_reason
 from deployctl.worker.server.events import event, related, worker_id
 
 _PHASES = frozenset(("Pending", "Running", "Succeeded", "Failed"))
-_TAKEN = frozenset(("Evicted", "Preempted"))
-_RELATED = {
+_EVICTIONS = frozenset(("Evicted", "Preempted"))
+_RELATED_LABELS = {
     "flow-run": ("prefect.io/flow-run-id", "prefect.io/flow-run-name"),
     "deployment": ("prefect.io/deployment-id", "prefect.io/deployment-name"),
     "flow": ("prefect.io/flow-id", "prefect.io/flow-name"),
@@ -27,15 +27,15 @@ _RELATED = {
 def pod_event(pod: Json, now: float, follows: Json = None) -> Json | None:
     """The event of a pod's phase; None for a phase that has none.
 
-    `now`: when it happened, where the pod does not say (seconds of the epoch); `follows`: the event
-    of this pod before. Calling it again for the same phase, restarts and cause gives the same id.
+    `now` is its time where the pod's status has none (seconds of the epoch), `follows` the previous
+    event of this pod. The same phase, restarts and cause give the same id.
     """
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
     phase = status.get("phase")
     if phase not in _PHASES:
         return None
     cause = pod_cause(pod)
-    taken = pod_reason(pod) if phase == "Failed" else None
+    reason_cause = pod_reason(pod) if phase == "Failed" else None
     resource = {
         "prefect.resource.id": f"prefect.kubernetes.pod.{meta['uid']}",
         "prefect.resource.name": meta["name"],
@@ -43,20 +43,20 @@ def pod_event(pod: Json, now: float, follows: Json = None) -> Json | None:
     }
     if cause:
         resource["kubernetes.diagnosis"] = cause.code
-    if phase == "Failed" and (reason := _reason(status)):
+    if phase == "Failed" and (reason := _cluster_reason(status)):
         resource["kubernetes.reason"] = reason
     identity = {
         "uid": meta["uid"],
         "phase": phase,
-        "restart_count": sum(each.get("restartCount", 0) for each in _own(status)),
+        "restart_count": sum(each.get("restartCount", 0) for each in _container_statuses(status)),
         "diagnosis": cause.code if cause else None,
     }
-    name = "evicted" if taken and taken.code in _TAKEN else phase.lower()
+    name = "evicted" if reason_cause and reason_cause.code in _EVICTIONS else phase.lower()
     return event(
         f"prefect.kubernetes.pod.{name}",
         resource,
         _related(meta.get("labels") or {}),
-        _occurred(meta, status, now),
+        _occurred_at(meta, status, now),
         json.dumps(identity, sort_keys=True),
         follows,
     )
@@ -65,7 +65,7 @@ def pod_event(pod: Json, now: float, follows: Json = None) -> Json | None:
 def _related(labels: Json) -> list[Json]:
     found = [
         related(role, labels[id_label], labels.get(name_label, ""))
-        for role, (id_label, name_label) in _RELATED.items()
+        for role, (id_label, name_label) in _RELATED_LABELS.items()
         if labels.get(id_label)
     ]
     if worker := labels.get("prefect.io/worker-name"):
@@ -73,20 +73,20 @@ def _related(labels: Json) -> list[Json]:
     return found
 
 
-def _reason(status: Json) -> str:
-    """The cluster's own word for a failure."""
+def _cluster_reason(status: Json) -> str:
+    """The cluster's own reason of a failure."""
     if reason := status.get("reason"):
         return str(reason)
     for condition in status.get("conditions") or ():
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             return str(condition.get("reason", ""))
-    for each in _own(status):
+    for each in _container_statuses(status):
         if reason := ((each.get("state") or {}).get("terminated") or {}).get("reason"):
             return str(reason)
     return ""
 
 
-def _occurred(meta: Json, status: Json, now: float) -> float:
+def _occurred_at(meta: Json, status: Json, now: float) -> float:
     if status["phase"] == "Pending":
         times = [meta.get("creationTimestamp")]
     elif status["phase"] == "Running":
@@ -98,9 +98,9 @@ def _occurred(meta: Json, status: Json, now: float) -> float:
 
 
 def _times(status: Json, state: str, name: str) -> list[Json]:
-    states = ((each.get("state") or {}).get(state) or {} for each in _own(status))
+    states = ((each.get("state") or {}).get(state) or {} for each in _container_statuses(status))
     return [each[name] for each in states if each.get(name)]
 
 
-def _own(status: Json) -> Json:
+def _container_statuses(status: Json) -> Json:
     return status.get("containerStatuses") or ()

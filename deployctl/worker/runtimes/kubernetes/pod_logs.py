@@ -1,8 +1,8 @@
-"""What jobs print: the last lines of one that ended, and every line of those that ask for it.
+"""Logs of pods: the last lines of a job that ended, and every line of jobs with `stream_output`.
 
-At most MOST_FOLLOWED jobs are followed at once, each by a thread that mostly sleeps; the output of
-further ones is not repeated by the worker until one of these ends. It is in the cluster all the
-same, and what Prefect's loggers print reaches the server by itself.
+At most MAX_STREAMS pods are streamed at a time, each by a thread that mostly sleeps. Further pods
+wait until a stream ends; their output is in the cluster all the same, and what Prefect's loggers
+write reaches the server without the worker.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
 
 MAX_STREAMS = 16
 
-_SECONDS_AFTER_A_BREAK = 5.0
-"""From the moment on at which a log breaks off until it is asked for again."""
+_RECONNECT_INTERVAL = 5.0
+"""Seconds from the break of a log stream until it is requested again."""
 
 
 def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequence[str]:
-    """The last lines that the pods of a job printed, a failed pod's before any other's.
+    """The last lines that the pods of a job printed, those of a failed pod first.
 
-    Of a container that was started again, what it printed before comes first. Raises NotNow.
+    The output of a container before its restart comes before that of its current run. Raises
+    RuntimeUnavailable.
     """
     try:
         listing = kube.list_objects(f"/api/v1/namespaces/{namespace}/pods", selector, pod_status)
-        kept: deque[str] = deque(maxlen=lines)
-        for pod in sorted(listing.items, key=_interest):
+        tail: deque[str] = deque(maxlen=lines)
+        for pod in sorted(listing.items, key=_relevance):
             for previous in (True, False) if pod.restarts else (False,):
-                kept.extend(_tail(kube, pod, lines, previous))
-            if kept:
+                tail.extend(_read_log(kube, pod, lines, previous))
+            if tail:
                 break
-        return list(kept)
+        return list(tail)
     except KubeUnreachable as error:
         raise RuntimeUnavailable(str(error)) from error
     except KubeApiError as error:
@@ -44,14 +45,15 @@ def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequenc
         return []
 
 
-def _interest(pod: PodStatus) -> tuple[bool, bool, float]:
+def _relevance(pod: PodStatus) -> tuple[bool, bool, float]:
+    """Sort key: failed pods first, waiting ones last, the newest of equals first."""
     return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
 
 
-def _tail(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
+def _read_log(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
     query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
     try:
-        return kube.read_log(_path(pod), _of(pod) | query).splitlines()
+        return kube.read_log(_path(pod), _container_query(pod) | query).splitlines()
     except KubeApiError as error:
         if error.is_retryable:
             raise
@@ -59,74 +61,79 @@ def _tail(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
 
 
 class LogStreamer:
-    """Repeats what pods print, each line as `Printed`. What a pod printed before is left out."""
+    """Emits what pods print, each line as `LinePrinted`. Older output of a pod is left out."""
 
     def __init__(self, emit: Emit, since: float) -> None:
-        """`since`: from when on lines are repeated, in seconds of the epoch."""
+        """`since` is the time from which on lines are emitted, in seconds of the epoch."""
         self._emit = emit
         self._since = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
-        self._met: set[str] = set()
-        """Pods that are, or were, followed, by uid."""
-        self._running = 0
-        self._over = threading.Event()
+        """Open streams, by pod uid."""
+        self._added: set[str] = set()
+        """Uids of pods that are, or were, streamed."""
+        self._thread_count = 0
+        self._stopped = threading.Event()
 
-    def follow(self, kube: Kube, pod: PodStatus) -> None:
-        """Follows a pod, once, unless too many are followed at the moment."""
+    def add(self, kube: Kube, pod: PodStatus) -> None:
+        """Stream the log of a pod once, unless too many are streamed at the moment."""
         with self._lock:
-            if self._over.is_set() or pod.uid in self._met or self._running >= MAX_STREAMS:
+            if (
+                self._stopped.is_set()
+                or pod.uid in self._added
+                or self._thread_count >= MAX_STREAMS
+            ):
                 return
-            self._met.add(pod.uid)
-            self._running += 1
-        thread = threading.Thread(target=self._run, args=(kube, pod), name="follow", daemon=True)
+            self._added.add(pod.uid)
+            self._thread_count += 1
+        thread = threading.Thread(target=self._run, args=(kube, pod), name="pod-log", daemon=True)
         thread.start()
 
-    def keep(self, pods: Iterable[str]) -> None:
-        """Forgets all pods but these (uids)."""
+    def retain(self, uids: Iterable[str]) -> None:
+        """Forget all pods except these."""
         with self._lock:
-            self._met &= {*pods, *self._streams}
+            self._added &= {*uids, *self._streams}
 
-    def end(self) -> None:
-        """Ends all."""
-        self._over.set()
+    def stop(self) -> None:
+        """Stop all streams."""
+        self._stopped.set()
         with self._lock:
             for stream in self._streams.values():
                 stream.abort()
 
     def _run(self, kube: Kube, pod: PodStatus) -> None:
-        """Repeats a pod's lines to the last; after a break it goes on where it was."""
-        told = ""
+        """Emit a pod's lines to the last one; after a break, resume where it was."""
+        last = ""
         try:
             while True:
-                before = told
+                resumed_at = last
                 try:
-                    for moment, text in self._lines(kube, pod, before or self._since):
-                        if moment > before:
+                    for timestamp, text in self._lines(kube, pod, resumed_at or self._since):
+                        if timestamp > resumed_at:
                             self._emit(LinePrinted(pod.attempt, text))
-                        told = max(told, moment)
+                        last = max(last, timestamp)
                     return
                 except KubeUnreachable:
                     pass
                 except KubeApiError as error:
                     if not error.is_retryable:
                         return
-                if self._over.wait(_SECONDS_AFTER_A_BREAK) or pod.uid not in self._met:
+                if self._stopped.wait(_RECONNECT_INTERVAL) or pod.uid not in self._added:
                     return
         finally:
             with self._lock:
-                self._running -= 1
+                self._thread_count -= 1
 
     def _lines(self, kube: Kube, pod: PodStatus, since: str) -> Iterator[tuple[str, str]]:
-        """What a pod prints from a moment on, of which whole seconds count: moments and lines."""
-        query = {**_of(pod), "timestamps": "true", "sinceTime": since}
+        """Timestamps and lines of a log. The API applies `since` with a precision of seconds."""
+        query = {**_container_query(pod), "timestamps": "true", "sinceTime": since}
         with kube.follow_log(_path(pod), query) as stream:
             with self._lock:
                 self._streams[pod.uid] = stream
             try:
-                for line in () if self._over.is_set() else stream:
-                    moment, _, text = line.decode(errors="replace").partition(" ")
-                    yield moment, text
+                for line in () if self._stopped.is_set() else stream:
+                    timestamp, _, text = line.decode(errors="replace").partition(" ")
+                    yield timestamp, text
             finally:
                 with self._lock:
                     del self._streams[pod.uid]
@@ -136,5 +143,5 @@ def _path(pod: PodStatus) -> str:
     return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
 
 
-def _of(pod: PodStatus) -> dict[str, str]:
+def _container_query(pod: PodStatus) -> dict[str, str]:
     return {"container": pod.container} if pod.container else {}

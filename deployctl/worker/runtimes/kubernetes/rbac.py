@@ -1,7 +1,7 @@
-"""What a worker asks of its cluster: the one table for code, manifests, tests and documentation.
+"""RBAC rules of a worker: the one table for code, manifests, tests and documentation.
 
-Only `JOBS` is needed to work. Without each of the others something is lost that is said there, and
-a worker that misses one says so once.
+Only `JOBS` is required. Without each of the others, the feature that its docstring names is lost,
+and the worker logs that once.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from deployctl.core.json_values import Json
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What may be done with one kind of object."""
+    """The verbs that the worker needs on one resource."""
 
     group: str
-    """The API group; "" is the core."""
+    """API group; "" is the core group."""
     resource: str
     verbs: tuple[str, ...]
     everywhere: bool = False
-    """It is not bound to a namespace, or wanted in all of them."""
+    """The resource is not namespaced, or is needed in all namespaces."""
 
     def rule(self) -> dict[str, Json]:
-        """As an entry of a Role's `rules`."""
+        """The rule as an item of a Role's `rules`."""
         return {
             "apiGroups": [self.group],
             "resources": [self.resource],
@@ -36,16 +36,16 @@ JOBS = (
     Rule("", "pods", ("get", "list", "watch")),
     Rule("", "pods/log", ("get",)),
 )
-"""To run jobs: what the official chart's Role has as well."""
+"""Run jobs. The official chart's Role has the same."""
 
 SECRETS = (Rule("", "secrets", ("create", "patch", "delete")),)
-"""For secret values in a Secret; without it they stand in the manifest."""
+"""Store secret values in a Secret; otherwise they are in the manifest."""
 
 LEASES = (Rule("coordination.k8s.io", "leases", ("get", "create", "update")),)
-"""For one replica to observe; without it all do."""
+"""Elect one replica that observes; otherwise all of them do."""
 
 EVENTS = (Rule("", "events", ("list",)),)
-"""For the reason why a job gets no pod; without it only that it gets none is known."""
+"""Report why a job gets no pod; otherwise only that it gets none is known."""
 
 IDENTITY = (Rule("", "namespaces", ("get",), everywhere=True),)
-"""For the uid of kube-system as the cluster's name; without it its authority names it."""
+"""Identify the cluster by the uid of kube-system; otherwise by its certificate authority."""

@@ -1,8 +1,8 @@
-"""Kubernetes as a place where jobs run.
+"""Runtime that runs jobs as Jobs of Kubernetes.
 
-Everything that is known of a job stands in its Job and its pods, so any replica, started at any
-time, sees the same. This module puts the parts together: `creating` for a job that exists once,
-`secrets` for what must not be seen, `observing` for what changes, `output` for what is printed.
+All state of a job is in its Job and its pods, so that every replica, started at any time, sees the
+same. This module combines the parts: `job_creation` for creating a Job exactly once, `job_secrets`
+for secret values, `informer_manager` for changes, `pod_logs` for output.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
-from deployctl.worker.runtimes.kubernetes.informer import resource_path
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries, create_job
 from deployctl.worker.runtimes.kubernetes.job_secrets import JobSecrets
-from deployctl.worker.runtimes.kubernetes.job_store import WatchedKind
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.pod_logs import last_lines
+from deployctl.worker.runtimes.kubernetes.reflector import WatchedKind, resource_path
 from deployctl.worker.runtimes.kubernetes.status import combine, job_status
 from deployctl.worker.settings import KubernetesSettings
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -46,7 +45,7 @@ T = TypeVar("T")
 
 
 class KubernetesRuntime:
-    """Jobs of one work pool in the worker's cluster, and in those that its jobs name."""
+    """`Runtime` for the Jobs of one work pool, in the worker's cluster and those that jobs name."""
 
     def __init__(
         self,
@@ -60,12 +59,11 @@ class KubernetesRuntime:
         sleep: Callable[[float], object] = time.sleep,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        """Asks the cluster who it is.
+        """Connect to the worker's cluster and identify it.
 
-        `major` is that of the Prefect server; `clock` gives seconds of the epoch by the server;
-        `sleep` waits between tries.
-
-        Raises NotNow when the cluster cannot be asked, and ClusterConfigError where there is none.
+        `major` is the major version of the Prefect server, `clock` returns that server's time in
+        seconds of the epoch, `sleep` waits between attempts. Raises RuntimeUnavailable when the
+        cluster does not respond, and ClusterConfigError where none is configured.
         """
         uid = settings.cluster_uid or ""
         self._clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)
@@ -77,143 +75,149 @@ class KubernetesRuntime:
         self._sleep = sleep
         self._lease_duration = timings.lease_duration
         self._secrets = JobSecrets(settings, event_log)
-        self._observer = InformerManager(
+        self._informers = InformerManager(
             self._clusters,
             f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}",
             event_log,
             clock=clock,
             timings=timings,
-            only=settings.namespaces,
+            namespaces=settings.namespaces,
             pod_events=settings.replicate_pod_events and major >= 3,
         )
 
     def leadership(self, identity: str) -> Leadership:
-        """The campaign of this process among all workers with the same owner."""
-        name = f"deployctl-{self._pool}"
+        """The leader election of this process among all workers with the same owner."""
         return LeaseLeadership(
             self._clusters.own.kube,
-            name,
+            f"deployctl-{self._pool}",
             identity,
             self._event_log,
             duration=self._lease_duration,
         )
 
     def start(self, spec: JobSpec) -> Job:
-        """Creates the job, or gives the one of this attempt that is there already.
+        """Create the Job, or return the existing one of this attempt.
 
-        Raises StartFailed when the cluster refuses it for good, NotNow when it may take it later.
+        Raises StartFailed when the cluster refuses it permanently, RuntimeUnavailable when it may
+        accept it later.
         """
-        cluster = self._cluster_of(spec)
-        manifest = self._manifest(spec, self._secrets.secrecy())
-        self._observer.look_into(cluster, manifest.namespace)
+        cluster = self._cluster(spec)
+        manifest = self._manifest(spec, self._secrets.policy)
+        self._informers.add_namespace(cluster, manifest.namespace)
         try:
-            if not self._patiently(lambda: self._secrets.create(cluster.kube, manifest)):
-                manifest = self._manifest(spec, self._secrets.open())
-            job = self._patiently(lambda: create_job(cluster.kube, manifest))
+            if not self._retry(lambda: self._secrets.create(cluster.kube, manifest)):
+                manifest = self._manifest(spec, self._secrets.policy_without_secret)
+            job = self._retry(lambda: create_job(cluster.kube, manifest))
         except StartFailed:
-            self._secrets.drop(cluster.kube, manifest)
+            self._secrets.delete(cluster.kube, manifest)
             raise
-        self._patiently(lambda: self._secrets.give(cluster.kube, job))
-        self._secrets.tidy()
-        return self._observer.told(cluster, spec.attempt) or _job(cluster, job)
+        self._retry(lambda: self._secrets.set_owner(cluster.kube, job))
+        self._secrets.retry_deletes()
+        return self._informers.last_emitted(cluster, spec.attempt) or _job(cluster, job)
 
     def stop(self, job: Job) -> None:
-        """Deletes the Job and its pods, which get the time to end that they ask for."""
-        cluster, namespace = self._clusters.at(job)
+        """Delete the Job and its pods, which get their grace period to end."""
+        cluster, namespace = self._clusters.for_job(job)
+        path = _job_path(namespace, job.name)
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Foreground",
         }
-        _now_or_later(lambda: cluster.kube.request("DELETE", _path(namespace, job.name), body=body))
+        _ignore_missing(lambda: cluster.kube.request("DELETE", path, body=body))
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Deletes the Secret that was made for the job; who may not do that, leaves it."""
-        cluster = self._cluster_of(spec)
-        self._secrets.drop(cluster.kube, self._manifest(spec, self._secrets.secrecy()))
+        """Delete the Secret that was created for the job, if the worker may."""
+        cluster = self._cluster(spec)
+        self._secrets.delete(cluster.kube, self._manifest(spec, self._secrets.policy))
 
     def finish_setup(self, job: Job) -> None:
-        """Gives the job its Secret, which goes with it from then on."""
-        cluster, namespace = self._clusters.at(job)
+        """Make the Job the owner of its Secret, so that both are deleted together."""
+        cluster, namespace = self._clusters.for_job(job)
 
-        def give() -> None:
-            found = cluster.kube.request("GET", _path(namespace, job.name))
-            self._secrets.give(cluster.kube, found)
+        def set_owner() -> None:
+            """Read the Job and set it as owner."""
+            found = cluster.kube.request("GET", _job_path(namespace, job.name))
+            self._secrets.set_owner(cluster.kube, found)
 
-        _now_or_later(give)
+        _ignore_missing(set_owner)
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        """The last lines of the job's pods, a failed one's before any other's."""
-        cluster, namespace = self._clusters.at(job)
+        """The last lines of the job's pods, those of a failed pod first."""
+        cluster, namespace = self._clusters.for_job(job)
         return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
-        """Asks the cluster for the job of this attempt, wherever it looks, and whatever its name:
-        a run's name and the variables that name and place a job can be changed meanwhile. Without a
-        description, all clusters that are known are asked.
+        """Look up the Job of this attempt in all watched scopes, by label.
+
+        Its name and namespace do not matter: a run's name and the variables that name and place a
+        job may have changed. Without a spec, all known clusters are searched.
         """
         if spec is None:
             clusters, namespace = self._clusters.all(), pid.rpartition(":")[0].rpartition(":")[2]
         else:
-            clusters = [self._cluster_of(spec)]
-            namespace = self._manifest(spec, self._secrets.open()).namespace
+            clusters = [self._cluster(spec)]
+            namespace = self._manifest(spec, self._secrets.policy_without_secret).namespace
         if namespace:
-            self._observer.look_into(clusters[0], namespace)
+            self._informers.add_namespace(clusters[0], namespace)
         try:
             for cluster in clusters:
-                for scope in self._observer.scopes(cluster):
+                for scope in self._informers.scopes(cluster):
                     path = resource_path(WatchedKind.JOBS, scope)
                     for job in cluster.kube.list_objects(path, f"{ATTEMPT}={attempt}", dict).items:
-                        return self._observer.told(cluster, attempt) or _job(cluster, job)
+                        return self._informers.last_emitted(cluster, attempt) or _job(cluster, job)
         except (KubeApiError, KubeUnreachable) as error:
             raise RuntimeUnavailable(str(error)) from error
         return None
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        """Tells of all jobs, then of every change, until asked to stop."""
-        self._observer.run(emit, stop)
+        """Emit all jobs, then their changes, until cancelled."""
+        self._informers.run(emit, stop)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
-        """How well `watch` is doing, a line for each place, or one for all of a cluster (`*`)."""
-        return self._observer.watch_statuses()
+        """The status of `watch`, one for each namespace, or one for all of a cluster (`*`)."""
+        return self._informers.watch_statuses()
 
-    def _cluster_of(self, spec: JobSpec) -> Cluster:
+    def _cluster(self, spec: JobSpec) -> Cluster:
         try:
-            return self._clusters.of(spec.configuration)
+            return self._clusters.for_configuration(spec.configuration)
         except ClusterConfigError as error:
-            raise _hopeless("NoCluster", error) from error
+            raise _start_failed("NoCluster", error) from error
 
-    def _manifest(self, spec: JobSpec, secrecy: SecretPolicy) -> Manifest:
+    def _manifest(self, spec: JobSpec, policy: SecretPolicy) -> Manifest:
         try:
-            return build_manifest(spec, owner=self.owner, policy=secrecy)
+            return build_manifest(spec, owner=self.owner, policy=policy)
         except InvalidJobSpec as error:
-            raise _hopeless("Undescribable", error) from error
+            raise _start_failed("InvalidJobSpec", error) from error
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        return call_with_retries(ask, self._settings.create_tries, self._sleep)
+    def _retry(self, request: Callable[[], T]) -> T:
+        return call_with_retries(request, self._settings.create_tries, self._sleep)
 
 
-def _job(cluster: Cluster, job: Json) -> Job:
-    facts = job_status(job)
-    made = combine(
-        facts,
+def _job(cluster: Cluster, item: Json) -> Job:
+    """The `Job` of a Job's JSON, without its pods."""
+    status = job_status(item)
+    job = combine(
+        status,
         (),
-        location=cluster.location(facts.namespace),
-        pid=cluster.pid(facts.namespace, facts.name),
+        location=cluster.location(status.namespace),
+        pid=cluster.pid(status.namespace, status.name),
     )
-    return replace(made, since=made.since + cluster.ahead())
+    return replace(job, since=job.since + cluster.clock_offset())
 
 
-def _hopeless(code: str, error: DeployctlError) -> StartFailed:
-    message = error.message[:1].upper() + error.message[1:]
-    return StartFailed(Cause(code, message, help=error.help or ""))
+def _start_failed(code: str, error: DeployctlError) -> StartFailed:
+    return StartFailed(Cause(code, error.message, error.help or ""))
 
 
-def _now_or_later(ask: Callable[[], object]) -> None:
-    """Does it; what is not there is done. Raises NotNow for every other refusal: rights come back,
-    and nobody but the worker would do it."""
+def _ignore_missing(request: Callable[[], object]) -> None:
+    """Call `request`; an object that does not exist is fine.
+
+    Raises RuntimeUnavailable for all other errors, even permanent ones: rights may be granted
+    again, and nothing but the worker would repeat the request.
+    """
     try:
-        ask()
+        request()
     except KubeUnreachable as error:
         raise RuntimeUnavailable(str(error)) from error
     except KubeApiError as error:
@@ -221,5 +225,5 @@ def _now_or_later(ask: Callable[[], object]) -> None:
             raise RuntimeUnavailable(str(error)) from error
 
 
-def _path(namespace: str, job: str) -> str:
-    return f"{resource_path(WatchedKind.JOBS, namespace)}/{job}"
+def _job_path(namespace: str, name: str) -> str:
+    return f"{resource_path(WatchedKind.JOBS, namespace)}/{name}"

@@ -99,7 +99,7 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
         Notes(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
-        only=(),
+        namespaces=(),
         pod_events=False,
     )
     thread = threading.Thread(target=observer.run, args=(emit, stop))
@@ -124,7 +124,9 @@ def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
         return cast(Kube, Slow("slow") if config else Still("own"))
 
     clusters = Clusters(connect, Notes())
-    thread = threading.Thread(target=clusters.of, args=({"cluster_config": {"config": "slow"}},))
+    thread = threading.Thread(
+        target=clusters.for_configuration, args=({"cluster_config": {"config": "slow"}},)
+    )
     thread.start()
     try:
         assert asked.wait(SECONDS)
@@ -167,15 +169,15 @@ def tokens(clusters: Clusters) -> list[str]:
 def test_credentials_that_were_renewed_are_used_from_then_on() -> None:
     clusters = Clusters(guarded, Notes())
     for token in ("old", "new", "old", "new"):
-        clusters.of(renewed(token))
+        clusters.for_configuration(renewed(token))
     assert tokens(clusters) == ["", "new"]
 
 
 def test_credentials_that_a_cluster_does_not_take_leave_those_in_use_that_it_took() -> None:
     clusters = Clusters(guarded, Notes())
-    clusters.of(renewed("old"))
+    clusters.for_configuration(renewed("old"))
     with pytest.raises(RuntimeUnavailable, match="context 'lab'"):
-        clusters.of(renewed("expired"))
+        clusters.for_configuration(renewed("expired"))
     assert tokens(clusters) == ["", "old"]
 
 
@@ -188,14 +190,14 @@ def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
             return super().watch(*which)
 
     clusters = Clusters(lambda c: cast(Kube, Watched(c) if c else Still("own")), Notes())
-    clusters.of(renewed("old"))
+    clusters.for_configuration(renewed("old"))
     observer = InformerManager(
         clusters,
         "",
         Notes(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
-        only=(),
+        namespaces=(),
         pod_events=False,
     )
     stop = CancellationToken()
@@ -203,7 +205,7 @@ def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
     thread.start()
     try:
         assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"old"}
-        clusters.of(renewed("new"))
+        clusters.for_configuration(renewed("new"))
         assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"new"}
     finally:
         stop.cancel()
@@ -218,13 +220,13 @@ def test_how_far_clocks_are_apart_is_the_same_from_moment_to_moment(ahead: float
         return ahead + next(ticks) * 1e-6
 
     clusters = Clusters(lambda _: cast(Kube, Still("own")), Notes(), clock=clock)
-    assert {clusters.own.ahead() for _ in range(10)} == {ahead}
+    assert {clusters.own.clock_offset() for _ in range(10)} == {ahead}
 
 
 def test_a_pod_is_repeated_once_however_many_clusters_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(informer_manager, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(informer_manager, "_SYNC_INTERVAL", 0.0)
     notes, stop, looked, looks = Notes(), CancellationToken(), threading.Event(), count()
     printed: list[str] = []
 
@@ -241,14 +243,14 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
         return 0.0
 
     clusters = Clusters(connect, notes)
-    clusters.of({"cluster_config": {"config": "other"}})
+    clusters.for_configuration({"cluster_config": {"config": "other"}})
     observer = InformerManager(
         clusters,
         "",
         notes,
         clock=clock,
         timings=Timings(watch_idle_timeout=SECONDS),
-        only=(),
+        namespaces=(),
         pod_events=False,
     )
     thread = threading.Thread(target=observer.run, args=(emit, stop))

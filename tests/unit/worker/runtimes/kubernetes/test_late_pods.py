@@ -89,7 +89,7 @@ def first_failure(kube: Deaf) -> Job:
         Notes(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
-        only=(),
+        namespaces=(),
         pod_events=False,
     )
     stop = CancellationToken()

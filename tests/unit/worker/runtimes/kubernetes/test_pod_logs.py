@@ -42,11 +42,11 @@ class Breaking:
 
 
 def test_a_log_that_breaks_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_logs, "_SECONDS_AFTER_A_BREAK", 0.0)
+    monkeypatch.setattr(pod_logs, "_RECONNECT_INTERVAL", 0.0)
     printed: list[RuntimeUpdate] = []
     cluster = Breaking()
     facts = pod_status(pod("Running"))
-    LogStreamer(printed.append, 5.0).follow(cast(Kube, cluster), facts)
+    LogStreamer(printed.append, 5.0).add(cast(Kube, cluster), facts)
     until(lambda: len(printed) == 2, lambda: str(printed))
 
     assert printed == [LinePrinted(facts.attempt, "one"), LinePrinted(facts.attempt, "two")]
