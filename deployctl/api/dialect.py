@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.diagnostics import Report
@@ -29,73 +28,35 @@ OLDEST_TESTED: Version = (2, 20, 0)
 NEWEST_TESTED: Version = (3, 8, 8)
 """The last that deployctl is tested with."""
 
-_ALWAYS: Version = (0, 0, 0)
-_NEVER: Version = (9999, 0, 0)
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The versions of Prefect in which something holds: from `since`, up to but not `until`."""
+
+    since: Version = (0, 0, 0)
+    until: Version = (9999, 0, 0)
+
+    def includes(self, version: Version) -> bool:
+        """Whether a version is in the range."""
+        return self.since <= version < self.until
 
 
-class Range(NamedTuple):
-    """The versions that take a field: from `since`, up to and without `until`."""
-
-    since: Version = _ALWAYS
-    until: Version = _NEVER
+ALWAYS = Range()
+NEVER = Range(until=(0, 0, 0))
 
 
-def _fields(names: str, **special: Range) -> Mapping[str, Range]:
-    return MappingProxyType({**dict.fromkeys(names.split(), Range()), **special})
+@dataclass(frozen=True, slots=True)
+class ApiField:
+    """A field of an object of the API, and which versions accept it."""
 
+    name: str
+    create: Range = ALWAYS
+    """Versions whose POST accepts it."""
+    update: Range | None = None
+    """Versions whose PATCH or PUT accepts it; None: the same as `create`."""
+    name_in_2: str = ""
+    """What Prefect 2 calls it, if it has another name there."""
 
-_OLD = Range(until=(3, 0, 0))
-
-_DEPLOYMENT = _fields(
-    "description enforce_parameter_schema entrypoint parameters path paused schedules "
-    "storage_document_id tags version work_pool_name work_queue_name",
-    infra_overrides=_OLD,
-    job_variables=Range((3, 0, 0)),
-    concurrency_limit=Range((3, 0, 0)),
-    concurrency_options=Range((3, 0, 3)),
-    global_concurrency_limit_id=Range((3, 3, 6)),
-    version_info=Range((3, 3, 6)),
-)
-_SCHEDULE = _fields(
-    "schedule active max_scheduled_runs",
-    parameters=Range((3, 2, 0)),
-    slug=Range((3, 2, 0)),
-    replaces=Range((3, 6, 17)),
-)
-_POOL = _fields(
-    "description is_paused base_job_template concurrency_limit",
-    storage_configuration=Range((3, 2, 14)),
-)
-_QUEUE = _fields("name description is_paused concurrency_limit priority")
-_AUTOMATION = _fields(
-    "name description enabled trigger actions actions_on_trigger actions_on_resolve",
-    tags=Range((3, 0, 0)),
-)
-_TABLE: Mapping[tuple[str, Operation], Mapping[str, Range]] = {
-    ("flow", "create"): _fields("name tags", labels=Range((3, 1, 5))),
-    ("deployment", "create"): {
-        **_DEPLOYMENT,
-        **_fields("name flow_id pull_steps parameter_openapi_schema", labels=Range((3, 1, 5))),
-    },
-    ("deployment", "update"): {
-        **_DEPLOYMENT,
-        **_fields("", pull_steps=Range((3, 2, 0)), parameter_openapi_schema=Range((3, 2, 0))),
-    },
-    ("concurrency_options", "create"): _fields(
-        "collision_strategy", grace_period_seconds=Range((3, 6, 6))
-    ),
-    ("concurrency_options", "update"): _fields(
-        "collision_strategy", grace_period_seconds=Range((3, 6, 6))
-    ),
-    ("schedule", "create"): _SCHEDULE,
-    ("schedule", "update"): _SCHEDULE,
-    ("work_pool", "create"): {**_POOL, **_fields("name type")},
-    ("work_pool", "update"): _POOL,
-    ("work_queue", "create"): _QUEUE,
-    ("work_queue", "update"): _QUEUE,
-    ("automation", "create"): {**_AUTOMATION, **_fields("owner_resource")},
-    ("automation", "update"): _AUTOMATION,
-}
 
 _ROUTES: Mapping[tuple[str, Operation], tuple[str, str]] = {
     ("flow", "create"): ("post", "/flows/"),
@@ -134,26 +95,20 @@ class Dialect:
         """2 or 3."""
         return self.version[0]
 
-    @property
-    def job_variables(self) -> str:
-        """The key of a deployment's job variables, in what is sent and in what comes back."""
-        return "infra_overrides" if self.major < 3 else "job_variables"
+    def name_of(self, field: ApiField) -> str:
+        """What this server calls a field."""
+        return field.name_in_2 if self.major < 3 and field.name_in_2 else field.name
 
-    def fields(self, kind: str, op: Operation = "create") -> frozenset[str]:
-        """The fields that the server takes for an operation on a kind of object.
+    def accepts(self, kind: str, field: ApiField, op: Operation = "create") -> bool:
+        """Whether the server accepts a field when a resource of this kind is created or updated.
 
-        Kinds: flow, deployment, concurrency_options, schedule, work_pool, work_queue, automation.
+        The server's own schema decides if it was read (`fetch_refined`), the ranges of the field
+        otherwise.
         """
         if (kind, op) in self.own:
-            return self.own[kind, op]
-        rows = _TABLE[kind, op]
-        return frozenset(
-            name for name, row in rows.items() if row.since <= self.version < row.until
-        )
-
-    def accepts(self, kind: str, name: str, op: Operation = "create") -> bool:
-        """Whether the server takes the field `name` for an operation on a kind of object."""
-        return name in self.fields(kind, op)
+            return self.name_of(field) in self.own[kind, op]
+        versions = field.create if op == "create" or field.update is None else field.update
+        return versions.includes(self.version)
 
 
 CLOUD = Dialect(cloud=True)

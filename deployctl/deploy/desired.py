@@ -1,16 +1,16 @@
-"""From what file and code say to the items that the engine compares."""
+"""Desired resources, built from what file and code declare."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
-from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.automations import desired_automation
-from deployctl.deploy.resources.deployments import FIELDS
 from deployctl.deploy.resources.schedules import desired_schedule
+from deployctl.project.resources import RESOURCES, api_values, declared_fields, managed_fields
 
 
 def deployment(
@@ -20,74 +20,70 @@ def deployment(
     *,
     passive: frozenset[str] = frozenset(),
 ) -> Resource:
-    """A deployment as an item.
+    """A deployment with its schedules and automations.
 
-    `fields` are declared fields by the API's names, with `schedules` among them if they are
-    declared; `automations` the bodies of its triggers, None where the file says nothing of them.
-    `passive` fields were inferred, written by nobody.
+    `fields` are the declared fields by the API's names, with `schedules` among them if they are
+    declared; `automations` the bodies of its triggers, None if the file doesn't mention triggers.
+    `passive` fields are inferred, not declared.
     """
-    own = {name: fields[name] for name in (*FIELDS, "version_info") if name in fields}
     children = list(_schedules(key, fields.get("schedules") or []))
     children += [desired_automation(key, body) for body in automations or ()]
-    owns = {"schedule"} if "schedules" in fields else set()
+    owned_kinds = {"schedule"} if "schedules" in fields else set()
     if automations is not None:
-        owns.add("automation")
-    return Resource("deployment", key, own, tuple(children), frozenset(owns), passive)
+        owned_kinds.add("automation")
+    own = declared_fields("deployment", fields)
+    return Resource("deployment", key, own, tuple(children), frozenset(owned_kinds), passive)
 
 
 def work_pool(spec: Mapping[str, Json]) -> Resource:
-    """An entry of `work_pools:`.
+    """An entry of `work_pools:` with its queues.
 
-    Its queues come with the first priority first: the server moves the others back for each.
+    Queues are in the order of their priorities, since the server moves the others back for each.
     """
-    fields = {_API_NAMES.get(name, name): value for name, value in spec.items()}
-    name, queues = fields.pop("name"), fields.pop("queues", None) or ()
-    in_order = sorted(queues, key=lambda queue: queue.get("priority", _LAST))
-    return Resource("work_pool", (name,), fields, tuple(_queue(name, queue) for queue in in_order))
+    name = spec["name"]
+    by_priority = sorted(
+        spec.get("queues") or (), key=lambda queue: queue.get("priority", _LOWEST_PRIORITY)
+    )
+    queues = [
+        Resource("work_queue", (name, queue["name"]), _declared("work_queue", queue))
+        for queue in by_priority
+    ]
+    return Resource("work_pool", (name,), _declared("work_pool", spec), tuple(queues))
 
 
-def fit_to_server(item: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:
-    """The item without what this server does not know, and the names of what was left out."""
-    rules = RESOURCE_KINDS[item.kind].rules(dialect)
+def fit_to_server(resource: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:
+    """The resource without fields that this server doesn't have, and the names of those.
+
+    Fields of children have their kind in front: `schedule.slug`. Empty and passive fields are not
+    worth a warning and not named.
+    """
+    known = managed_fields(resource.kind, dialect)
     left_out = [
         name
-        for name, value in item.fields.items()
-        if name not in rules and name not in item.passive and value not in (None, [], {}, "")
+        for name, value in resource.fields.items()
+        if name not in known and name not in resource.passive and value not in (None, [], {}, "")
     ]
-    children, dropped = [], []
-    for child in item.children:
+    children, dropped = [], set()
+    for child in resource.children:
         fit, names = fit_to_server(child, dialect)
         children.append(fit)
-        dropped += [f"{child.kind}.{name}" for name in names]
-    fields = {name: value for name, value in item.fields.items() if name in rules}
-    return (
-        Resource(
-            item.kind,
-            item.key,
-            fields,
-            tuple(children),
-            item.owned_kinds,
-            item.passive,
-            raw=item.raw,
-        ),
-        left_out + sorted(set(dropped)),
-    )
+        dropped |= {f"{child.kind}.{name}" for name in names}
+    fields = {name: value for name, value in resource.fields.items() if name in known}
+    return replace(resource, fields=fields, children=tuple(children)), left_out + sorted(dropped)
 
 
-_API_NAMES = {"paused": "is_paused"}
-_LAST = 1_000_000
+_LOWEST_PRIORITY = 1_000_000
 
 
-def _queue(pool: str, spec: Mapping[str, Json]) -> Resource:
-    fields = {_API_NAMES.get(name, name): value for name, value in spec.items()}
-    return Resource("work_queue", (pool, fields.pop("name")), fields)
+def _declared(kind: str, spec: Mapping[str, Json]) -> dict[str, Json]:
+    return declared_fields(kind, api_values(RESOURCES[kind], spec))
 
 
 def _schedules(key: Key, schedules: Json) -> Iterator[Resource]:
-    """One for each, and for what only a step will know: that may be one, or a list of them."""
+    """One resource per schedule, and one for a value that only a build step will know."""
     seen: dict[Key, int] = {}
-    for said in schedules if isinstance(schedules, list) else [schedules]:
-        fields = said if isinstance(said, dict) else {"schedule": said}
+    for entry in schedules if isinstance(schedules, list) else [schedules]:
+        fields = entry if isinstance(entry, dict) else {"schedule": entry}
         first = desired_schedule(key, fields)
         ordinal = seen[first.key] = seen.get(first.key, -1) + 1
         yield desired_schedule(key, fields, ordinal) if ordinal else first

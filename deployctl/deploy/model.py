@@ -1,13 +1,13 @@
-"""The words of the engine as values: items, rules, changes, results.
+"""The values of the engine: resources, plans, changes, results.
 
-An item is one object as the file wants it or as the server has it, in the same shape, so that
-comparing two items is all there is to planning. Objects that live inside another (a deployment's
-schedules) are its children and are planned and written with it.
+A resource has the same form whether a file desires it or the server has it, so a plan is a
+comparison of two resources. Resources that are part of another (a deployment's schedules) are its
+children, and are planned and written with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -16,11 +16,11 @@ from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 
 Key: TypeAlias = tuple[str, ...]
-"""What tells an object from its siblings: `("hello", "daily")` for a deployment of a flow."""
+"""What identifies a resource of its kind: `("hello", "daily")` for a deployment of a flow."""
 
 
 class Op(StrEnum):
-    """What has to happen to an object."""
+    """What has to be done to a resource."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -30,46 +30,33 @@ class Op(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """An object, wanted or live. A field that is absent is not ours; None means "empty"."""
+    """A resource, desired or current.
+
+    An absent field is not declared, and not ours to change; None means "empty".
+    """
 
     kind: str
     key: Key
     fields: Mapping[str, Json]
     children: tuple[Resource, ...] = ()
     owned_kinds: frozenset[str] = frozenset()
-    """Kinds of children of which `children` is the whole list: live ones beyond it are removed."""
+    """Kinds of which `children` is the whole list: current ones beyond it are deleted."""
     passive: frozenset[str] = frozenset()
-    """Fields that go along with other changes but are never a reason for one."""
+    """Inferred fields: they are sent along with other changes but are never a reason for one."""
     id: str = ""
-    """The server's id; empty on wanted items."""
+    """The server's id; empty on desired resources."""
     raw: Json = None
-    """The server's whole answer, for upserts that must repeat what they do not change."""
+    """The server's whole answer, for upserts that must repeat what they don't change."""
 
     @property
     def name(self) -> str:
-        """The key as people write it: `hello/daily`."""
+        """The key as users write it: `hello/daily`."""
         return "/".join(self.key)
-
-
-def _equal(want: Json, have: Json) -> bool:
-    return bool(want == have)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How one field of a kind behaves."""
-
-    same: Callable[[Json, Json], bool] = _equal
-    """Whether the wanted and the live value mean the same."""
-    default: Json = None
-    """What the field goes back to when the file no longer declares it: what a create gives it."""
-    clears: bool = True
-    """Whether the API can empty the field on an existing object."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field that a change gives another value."""
+    """A field whose value changes."""
 
     field: str
     old: Json
@@ -78,7 +65,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What has to be done to make one object as wanted, with what that means for its children."""
+    """What has to be done so that one resource and its children are as desired."""
 
     kind: str
     key: Key
@@ -88,27 +75,27 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
     children: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the user should know: side effects of the write, what the API cannot do."""
+    """For the user: side effects of the write, and what the API can't do."""
 
     @property
     def name(self) -> str:
-        """The key as people write it."""
+        """The key as users write it."""
         return "/".join(self.key)
 
     @property
     def is_needed(self) -> bool:
-        """Whether anything has to be written, to this object or to a child."""
+        """Whether anything has to be written, to this resource or to a child."""
         return self.op is not Op.NONE or any(child.is_needed for child in self.children)
 
     @property
     def effective_op(self) -> Op:
-        """The operation to tell a user: a deployment whose schedule changes is an update."""
+        """The operation to show: a deployment whose schedule changes is an update."""
         return Op.UPDATE if self.op is Op.NONE and self.is_needed else self.op
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes of one command, roots only, in the order in which they will be written."""
+    """The changes of one command: roots only, in the order in which they are written."""
 
     changes: tuple[Change, ...]
 
@@ -118,12 +105,12 @@ class Plan:
         return tuple(change for change in self.changes if change.is_needed)
 
     def count(self, op: Op) -> int:
-        """How many roots have this operation, as a user sees it."""
+        """How many roots have this operation, children counted as `effective_op` does."""
         return sum(change.effective_op is op for change in self.changes)
 
 
 class ResultStatus(StrEnum):
-    """What became of a change."""
+    """How the apply of a change ended."""
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
@@ -133,7 +120,7 @@ class ResultStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one root change."""
+    """The outcome of one root change."""
 
     change: Change
     status: ResultStatus
@@ -141,9 +128,9 @@ class Result:
     reason: str = ""
     """Why it was skipped."""
     done: tuple[str, ...] = field(default=())
-    """The writes that were carried out before a failure, as sentences."""
+    """The writes that were completed before a failure, as sentences."""
 
     @property
     def identity(self) -> tuple[str, Key, ResultStatus]:
-        """What it is about and how it ended."""
+        """The resource, and how its change ended."""
         return (self.change.kind, self.change.key, self.status)

@@ -1,73 +1,80 @@
-"""The difference between what is wanted and what is there. Pure.
+"""The difference between desired and current resources. Pure.
 
-Three-way, as `kubectl apply` does it: a field that the file declares is ours; a field that an
-earlier apply declared (`Declared`) and the file no longer does goes back to what a create would
-give it; a field that was never declared belongs to whoever set it. What only a step will know
-counts as a change.
+Three-way, like `kubectl apply`: a field that the file declares is ours; a field that an earlier
+apply declared (`DeclaredFields`) and the file now omits goes back to the default of a create; a
+field that was never declared is left alone. A value that only a build step will know counts as a
+change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, FieldChange, Key, Op, Plan, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
-from deployctl.deploy.resources.base import ResourceKind
+from deployctl.deploy.resources.base import default_of
+from deployctl.project.resources import managed_fields
 from deployctl.templating.values import contains_unknown
 
 DeclaredFields: TypeAlias = Callable[[str, Key], frozenset[str]]
-"""(kind, key) → the fields that an earlier apply of this project declared on that object."""
+"""(kind, key) → the fields that an earlier apply of this project declared on that resource."""
 
 
 def plan(
-    wanted: Iterable[Resource], live: Iterable[Resource], declared: DeclaredFields, dialect: Dialect
+    desired: Iterable[Resource],
+    current: Iterable[Resource],
+    declared: DeclaredFields,
+    dialect: Dialect,
 ) -> Plan:
-    """Compares wanted roots with live roots; live roots that nobody wants are left alone."""
-    have = {(item.kind, item.key): item for item in live}
-    changes = [compare(want, have.get((want.kind, want.key)), declared, dialect) for want in wanted]
+    """Compares desired roots with current ones; current roots that none desires are left alone."""
+    existing = {(root.kind, root.key): root for root in current}
+    changes = [
+        compare(root, existing.get((root.kind, root.key)), declared, dialect) for root in desired
+    ]
     return Plan(tuple(sorted(changes, key=lambda change: RESOURCE_KINDS[change.kind].rank)))
 
 
 def compare(
-    want: Resource, have: Resource | None, declared: DeclaredFields, dialect: Dialect
+    desired: Resource, current: Resource | None, declared: DeclaredFields, dialect: Dialect
 ) -> Change:
-    """The change that makes `have` (None: not there) what `want` says, children included."""
-    kind = RESOURCE_KINDS[want.kind]
-    children = tuple(_children(want, have, declared, dialect))
-    if have is None:
-        fields = tuple(FieldChange(name, None, value) for name, value in want.fields.items())
-        change = Change(want.kind, want.key, Op.CREATE, want, None, fields, children)
+    """The change that turns `current` (None: it doesn't exist) into `desired`, with children."""
+    kind, key = desired.kind, desired.key
+    children = tuple(_children(desired, current, declared, dialect))
+    if current is None:
+        fields = tuple(FieldChange(name, None, value) for name, value in desired.fields.items())
+        change = Change(kind, key, Op.CREATE, desired, None, fields, children)
     else:
-        changed, notes = _changed_fields(kind, want, have, declared, dialect)
-        op = Op.UPDATE if any(c.field not in want.passive for c in changed) else Op.NONE
+        changed, notes = _changed_fields(desired, current, declared, dialect)
+        op = Op.UPDATE if any(c.field not in desired.passive for c in changed) else Op.NONE
         fields = changed if op is Op.UPDATE else ()
-        change = Change(want.kind, want.key, op, want, have, fields, children, notes)
-    return kind.annotate(change, dialect)
+        change = Change(kind, key, op, desired, current, fields, children, notes)
+    return RESOURCE_KINDS[kind].annotate(change, dialect)
 
 
-def reset_fields(
-    want: Resource, have: Resource, declared: DeclaredFields, dialect: Dialect
+def _reset_fields(
+    desired: Resource, current: Resource, declared: DeclaredFields, dialect: Dialect
 ) -> dict[str, Json]:
-    """Fields an earlier apply declared and the file no longer does, with their defaults."""
-    rules = RESOURCE_KINDS[want.kind].rules(dialect)
-    gone = declared(want.kind, have.key) - want.fields.keys()
-    return {name: rules[name].default for name in sorted(gone) if name in rules}
+    """Fields that an earlier apply declared and the file now omits, with their defaults."""
+    known = managed_fields(desired.kind, dialect)
+    omitted = declared(desired.kind, current.key) - desired.fields.keys()
+    return {name: default_of(known[name], dialect) for name in sorted(omitted) if name in known}
 
 
 def _changed_fields(
-    kind: ResourceKind, want: Resource, have: Resource, declared: DeclaredFields, dialect: Dialect
+    desired: Resource, current: Resource, declared: DeclaredFields, dialect: Dialect
 ) -> tuple[tuple[FieldChange, ...], tuple[str, ...]]:
-    rules = kind.rules(dialect)
+    known = managed_fields(desired.kind, dialect)
     changes, notes = [], []
-    ours = {**want.fields, **reset_fields(want, have, declared, dialect)}
+    ours = {**desired.fields, **_reset_fields(desired, current, declared, dialect)}
     for name, value in ours.items():
-        rule, old = rules[name], have.fields.get(name)
-        if not contains_unknown(value) and rule.same(value, old):
+        field, old = known[name], current.fields.get(name)
+        if not contains_unknown(value) and field.same(value, old):
             continue
-        if not value and value is not False and not rule.clears:
+        is_empty = not value and value is not False
+        if is_empty and not field.clears.includes(dialect.version):
             notes.append(f"{name} cannot be cleared through this server's API and stays as it is")
         else:
             changes.append(FieldChange(name, old, value))
@@ -75,13 +82,15 @@ def _changed_fields(
 
 
 def _children(
-    want: Resource, have: Resource | None, declared: DeclaredFields, dialect: Dialect
+    desired: Resource, current: Resource | None, declared: DeclaredFields, dialect: Dialect
 ) -> Iterator[Change]:
-    wanted: Mapping[str, list[Resource]] = _by_kind(want.children)
-    live: Mapping[str, list[Resource]] = _by_kind(have.children if have else ())
-    owned = want.owned_kinds | (declared(want.kind, want.key) if have else frozenset())
-    for name in sorted({*wanted, *live}, key=lambda name: RESOURCE_KINDS[name].rank):
-        pairs = RESOURCE_KINDS[name].pair(wanted.get(name, []), live.get(name, []))
+    """The changes of the children: paired within each kind, in the order of the kinds' ranks."""
+    by_kind = _by_kind(desired.children)
+    existing = _by_kind(current.children if current else ())
+    earlier = declared(desired.kind, desired.key) if current else frozenset()
+    owned = desired.owned_kinds | earlier
+    for name in sorted({*by_kind, *existing}, key=lambda name: RESOURCE_KINDS[name].rank):
+        pairs = RESOURCE_KINDS[name].pair(by_kind.get(name, []), existing.get(name, []))
         for child, present in pairs:
             if child is not None:
                 yield compare(child, present, declared, dialect)
@@ -89,8 +98,8 @@ def _children(
                 yield Change(name, present.key, Op.DELETE, None, present)
 
 
-def _by_kind(items: Iterable[Resource]) -> dict[str, list[Resource]]:
+def _by_kind(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
     groups: dict[str, list[Resource]] = {}
-    for item in items:
-        groups.setdefault(item.kind, []).append(item)
+    for resource in resources:
+        groups.setdefault(resource.kind, []).append(resource)
     return groups

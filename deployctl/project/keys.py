@@ -6,15 +6,24 @@ it follows Prefect, but for `schedules` and `triggers`: empty means none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from deployctl.core.json_values import Json
+from deployctl.api.dialect import NEVER, Range
+from deployctl.project.comparisons import (
+    never_differs,
+    same_description,
+    same_mapping,
+    same_options,
+    same_schedule,
+    same_set,
+    same_text,
+)
 from deployctl.project.shapes import (
     Anything,
     Choice,
     Duration,
     Either,
+    Field,
     Flag,
     Key,
     ListOf,
@@ -24,6 +33,7 @@ from deployctl.project.shapes import (
     Table,
     Text,
 )
+from deployctl.project.trigger_keys import TRIGGERS, trigger_kind
 
 NAME = Text(forbidden="/%&><")
 LATER = ("variables", "global_concurrency_limits", "automations", "environments")
@@ -31,23 +41,46 @@ LATER = ("variables", "global_concurrency_limits", "automations", "environments"
 
 _UNDER_POOL = "it belongs one level down, under 'work_pool'"
 
+TIMES = Field("schedule", same=same_schedule)
+"""When a schedule fires: one field, which the keys of the times make together."""
 _SCHEDULE_KEYS: dict[str, Key] = {
-    "cron": Key(Text(), "A cron line: `0 7 * * *`, or an alias such as `@daily`."),
+    "cron": Key(Text(), "A cron line: `0 7 * * *`, or an alias such as `@daily`.", TIMES),
     "interval": Key(
         Duration(positive=True),
         "Time between runs: seconds, ISO 8601 (`PT1H`) or `HH:MM:SS`.",
+        TIMES,
     ),
-    "rrule": Key(Text(), "An iCalendar recurrence rule: `FREQ=DAILY;BYHOUR=7`."),
-    "timezone": Key(Text(), "An IANA time zone: `Asia/Taipei`. Default: UTC."),
-    "anchor_date": Key(Text(), "The moment from which intervals are counted, in ISO 8601."),
-    "day_or": Key(Flag(), "Whether a cron day matches by day of month or day of week (default)."),
-    "active": Key(Flag(), "Whether the schedule makes runs. Unsaid, it belongs to the UI."),
+    "rrule": Key(Text(), "An iCalendar recurrence rule: `FREQ=DAILY;BYHOUR=7`.", TIMES),
+    "timezone": Key(Text(), "An IANA time zone: `Asia/Taipei`. Default: UTC.", TIMES),
+    "anchor_date": Key(Text(), "The moment from which intervals are counted, in ISO 8601.", TIMES),
+    "day_or": Key(
+        Flag(), "Whether a cron day matches by day of month or day of week (default).", TIMES
+    ),
+    "active": Key(
+        Flag(),
+        "Whether the schedule makes runs. Unsaid, it belongs to the UI.",
+        Field("active", default=True),
+    ),
     "parameters": Key(
-        Mapping_(), "Parameters of the runs of this schedule.", null={}, null_refused=True
+        Mapping_(),
+        "Parameters of the runs of this schedule.",
+        Field("parameters", Range((3, 2, 0)), same=same_mapping, default={}),
+        null={},
+        null_refused=True,
     ),
-    "slug": Key(Text(), "A name of the schedule that stays when its times change."),
-    "replaces": Key(Text(), "The former slug of this schedule."),
-    "max_scheduled_runs": Key(Number(minimum=1), "How many runs are made ahead."),
+    "slug": Key(
+        Text(),
+        "A name of the schedule that stays when its times change.",
+        Field("slug", Range((3, 2, 0))),
+    ),
+    "replaces": Key(
+        Text(),
+        "The former slug of this schedule.",
+        Field("replaces", Range((3, 6, 17)), managed=False),
+    ),
+    "max_scheduled_runs": Key(
+        Number(minimum=1), "How many runs are made ahead.", Field("max_scheduled_runs")
+    ),
 }
 SCHEDULE = Table(
     "schedule",
@@ -76,17 +109,24 @@ SCHEDULE = Table(
     ),
 )
 
+LIMIT = Field("concurrency_limit", Range((3, 0, 0)))
+LIMIT_OPTIONS = Field("concurrency_options", Range((3, 0, 3)), same=same_options)
 CONCURRENCY = Table(
     "concurrency limit",
     {
-        "limit": Key(Number(minimum=1), "How many runs may be under way at once.", required=True),
+        "limit": Key(
+            Number(minimum=1), "How many runs may be under way at once.", LIMIT, required=True
+        ),
         "collision_strategy": Key(
             Text(choices=("ENQUEUE", "CANCEL_NEW")),
             "What happens to a run too many: it waits (default) or is cancelled.",
+            LIMIT_OPTIONS,
         ),
         "grace_period_seconds": Key(
             Number(minimum=60, maximum=86400),
             "Seconds until a slot is taken from a run that does not start.",
+            LIMIT_OPTIONS,
+            since=(3, 6, 6),
         ),
     },
     strict=True,
@@ -96,11 +136,20 @@ CONCURRENCY = Table(
 WORK_POOL = Table(
     "work_pool",
     {
-        "name": Key(Text(), "The work pool whose worker runs the deployment."),
-        "work_queue_name": Key(Text(), "The queue in the pool; the server creates it if need be."),
+        "name": Key(
+            Text(),
+            "The work pool whose worker runs the deployment.",
+            Field("work_pool_name", clears=Range((3, 0, 0))),
+        ),
+        "work_queue_name": Key(
+            Text(),
+            "The queue in the pool; the server creates it if need be.",
+            Field("work_queue_name", default="default"),
+        ),
         "job_variables": Key(
             Mapping_(),
             "Values for the variables of the pool's job template.",
+            Field("job_variables", name_in_2="infra_overrides", same=same_mapping, default={}),
             null={},
             null_refused=True,
         ),
@@ -115,112 +164,6 @@ WORK_POOL = Table(
     },
     text_is="name",
 )
-
-_LABELS = Either(mapping=Mapping_())
-_RESOURCE_KEYS: dict[str, Key] = {
-    "match": Key(_LABELS, "Labels of the resource that the event is about.", null_refused=True),
-    "match_related": Key(
-        Either(mapping=Mapping_(), many=ListOf(Mapping_())),
-        "Labels of related resources.",
-        null_refused=True,
-    ),
-}
-_AUTOMATION_KEYS: dict[str, Key] = {
-    "name": Key(Text(), "The automation's name."),
-    "description": Key(Text(), "What the automation is for.", null="", null_refused=True),
-    "enabled": Key(Flag(), "Whether the automation is evaluated.", null_refused=True),
-    "parameters": Key(Mapping_(), "Parameters of the run; may hold templates of the event."),
-    "job_variables": Key(Mapping_(), "Job variables of the run."),
-    "schedule_after": Key(Duration(), "How long to wait before the run.", null_refused=True),
-}
-_EVENTS = ListOf(Text(), single=True, single_refused=True, unique=True)
-
-
-def _trigger(name: str, keys: Mapping[str, Key]) -> Table:
-    kind = Key(Text(choices=(name,)), "The kind of trigger.")
-    return Table(f"inner {name} trigger", {"type": kind, **keys})
-
-
-_EVENT = _trigger(
-    "event",
-    {
-        **_RESOURCE_KEYS,
-        "after": Key(_EVENTS, "Events that must be seen first.", null_refused=True),
-        "expect": Key(_EVENTS, "The events that fire it: `prefect.flow-run.Failed`.", null=[]),
-        "for_each": Key(_EVENTS, "Labels for each value of which it fires.", null_refused=True),
-        "posture": Key(
-            Text(choices=("Reactive", "Proactive")),
-            "Whether it fires on the presence or the absence of events.",
-        ),
-        "threshold": Key(Number(), "How many events it takes.", null_refused=True),
-        "within": Key(Duration(), "The time in which they must come.", null_refused=True),
-    },
-)
-_METRIC = _trigger(
-    "metric",
-    {
-        **_RESOURCE_KEYS,
-        "posture": Key(Text(choices=("Metric",)), "Always `Metric`."),
-        "metric": Key(
-            Table(
-                "metric",
-                {
-                    "name": Key(
-                        Text(choices=("lateness", "duration", "successes")),
-                        "What is measured.",
-                        required=True,
-                    ),
-                    "threshold": Key(Number(whole=False), "The value to compare.", required=True),
-                    "operator": Key(
-                        Text(choices=("<", "<=", ">", ">=")), "How to compare.", required=True
-                    ),
-                    "range": Key(Duration(minimum=300), "The time looked back.", null_refused=True),
-                    "firing_for": Key(
-                        Duration(minimum=300), "How long it must hold.", null_refused=True
-                    ),
-                },
-            ),
-            "The query that is evaluated.",
-            required=True,
-        ),
-    },
-)
-
-
-def trigger_kind(trigger: Mapping[str, Json]) -> str:
-    """The kind of a trigger; where it is not said, what its other keys give away."""
-    if isinstance(trigger.get("type"), str):
-        return str(trigger["type"])
-    if trigger.get("posture") == "Metric":
-        return "metric"
-    if "triggers" in trigger:
-        return "compound" if "require" in trigger else "sequence"
-    return "event"
-
-
-INNER_TRIGGERS: dict[str, Table] = {"event": _EVENT, "metric": _METRIC}
-_INNER = Choice(lambda: INNER_TRIGGERS, trigger_kind)
-_COMPOSITE_KEYS: dict[str, Key] = {
-    "triggers": Key(ListOf(_INNER), "The triggers that it is made of.", required=True),
-    "within": Key(Duration(), "The time in which they must fire."),
-}
-INNER_TRIGGERS["compound"] = _trigger(
-    "compound",
-    {
-        **_COMPOSITE_KEYS,
-        "require": Key(Anything(), "How many must fire: `any`, `all` or a number.", required=True),
-    },
-)
-INNER_TRIGGERS["sequence"] = _trigger("sequence", _COMPOSITE_KEYS)
-TRIGGERS: dict[str, Table] = {
-    name: Table(
-        f"{name} trigger",
-        {**table.keys, **_AUTOMATION_KEYS},
-        moved={"expects": "write 'expect'", "actions": "the action is to run this deployment"},
-        strict=True,
-    )
-    for name, table in INNER_TRIGGERS.items()
-}
 
 SLA = Table(
     "service level",
@@ -237,26 +180,42 @@ SLA = Table(
 )
 
 
-def _steps(doc: str) -> Key:
-    return Key(Steps(), doc, null=None)
+def _steps(doc: str, field: Field | None = None) -> Key:
+    return Key(Steps(), doc, field, null=None)
 
 
 _ACTIONS: dict[str, Key] = {
     "build": _steps("Steps that build what runs, such as an image."),
     "push": _steps("Steps that bring it to where workers find it."),
-    "pull": _steps("Steps by which a run fetches its code."),
+    "pull": _steps(
+        "Steps by which a run fetches its code.", Field("pull_steps", update=Range((3, 2, 0)))
+    ),
 }
 
 DEPLOYMENT = Table(
     "deployment",
     {
-        "name": Key(NAME, "The deployment's name; unique for its flow.", required=True),
+        "name": Key(
+            NAME,
+            "The deployment's name; unique for its flow.",
+            Field("name", update=NEVER, managed=False),
+            required=True,
+        ),
         "entrypoint": Key(
-            Text(), "Where the flow stands: `path/to/file.py:function`.", required=True
+            Text(),
+            "Where the flow stands: `path/to/file.py:function`.",
+            Field("entrypoint"),
+            required=True,
         ),
         "flow_name": Key(Text(), "Not used: the flow's own name holds."),
-        "description": Key(Text(), "Shown in the UI. Default: the flow's own."),
-        "version": Key(Text(), "Any text. Default: the commit, else the flow's own."),
+        "description": Key(
+            Text(),
+            "Shown in the UI. Default: the flow's own.",
+            Field("description", same=same_description),
+        ),
+        "version": Key(
+            Text(), "Any text. Default: the commit, else the flow's own.", Field("version")
+        ),
         "version_type": Key(
             Text(
                 choices=(
@@ -270,21 +229,41 @@ DEPLOYMENT = Table(
             ),
             "What kind of version it is. Default: inferred.",
         ),
-        "tags": Key(ListOf(Text(as_python=True), single=True), "Tags.", null=[], null_refused=True),
+        "tags": Key(
+            ListOf(Text(as_python=True), single=True),
+            "Tags.",
+            Field("tags", same=same_set, default=[]),
+            null=[],
+            null_refused=True,
+        ),
         "parameters": Key(
-            Mapping_(), "Default values of the flow's parameters.", null={}, null_refused=True
+            Mapping_(),
+            "Default values of the flow's parameters.",
+            Field("parameters", same=same_mapping, default={}),
+            null={},
+            null_refused=True,
         ),
         "enforce_parameter_schema": Key(
-            Flag(), "Whether the server checks parameters against the flow's signature."
+            Flag(),
+            "Whether the server checks parameters against the flow's signature.",
+            Field("enforce_parameter_schema", default=True, default_in_2=False),
         ),
         "schedules": Key(
-            ListOf(Either(mapping=SCHEDULE)), "When it runs by itself. `[]`: never.", null=[]
+            ListOf(Either(mapping=SCHEDULE)),
+            "When it runs by itself. `[]`: never.",
+            Field("schedules", managed=False),
+            null=[],
         ),
         "schedule": Key(Either(mapping=SCHEDULE), "One schedule; the older form of `schedules`."),
-        "paused": Key(Flag(), "Whether all schedules rest. Unsaid, it belongs to the UI."),
+        "paused": Key(
+            Flag(),
+            "Whether all schedules rest. Unsaid, it belongs to the UI.",
+            Field("paused", default=False),
+        ),
         "concurrency_limit": Key(
             Either(plain=Number(minimum=1), mapping=CONCURRENCY),
             "How many runs may be under way at once.",
+            LIMIT,
             null=None,
         ),
         "work_pool": Key(WORK_POOL, "Which workers run it."),
@@ -294,6 +273,15 @@ DEPLOYMENT = Table(
         ),
         "sla": Key(ListOf(SLA), "Service levels; Prefect Cloud only."),
     },
+    fields=(
+        Field("parameter_openapi_schema", update=Range((3, 2, 0)), same=same_mapping, default={}),
+        Field("version_info", Range((3, 3, 6)), same=never_differs, write_only=True),
+        Field("flow_id", update=NEVER, managed=False),
+        Field("labels", Range((3, 1, 5)), update=NEVER, managed=False),
+        Field("path", managed=False),
+        Field("storage_document_id", managed=False),
+        Field("global_concurrency_limit_id", Range((3, 3, 6)), managed=False),
+    ),
     moved={
         "job_variables": _UNDER_POOL,
         "infra_overrides": "write 'job_variables' under 'work_pool'",
@@ -319,14 +307,21 @@ DEPLOYMENT = Table(
     },
 )
 
-_QUEUE = Table(
+QUEUE = Table(
     "work queue",
     {
-        "name": Key(NAME, "The queue's name.", required=True),
-        "description": Key(Text(), "Shown in the UI.", null=""),
-        "priority": Key(Number(minimum=1), "1 is served first."),
-        "concurrency_limit": Key(Number(minimum=0), "Runs at once from this queue.", null=None),
-        "paused": Key(Flag(), "Whether the queue rests."),
+        "name": Key(NAME, "The queue's name.", Field("name", managed=False), required=True),
+        "description": Key(
+            Text(), "Shown in the UI.", Field("description", same=same_text, default=""), null=""
+        ),
+        "priority": Key(Number(minimum=1), "1 is served first.", Field("priority", default=1)),
+        "concurrency_limit": Key(
+            Number(minimum=0),
+            "Runs at once from this queue.",
+            Field("concurrency_limit"),
+            null=None,
+        ),
+        "paused": Key(Flag(), "Whether the queue rests.", Field("is_paused", default=False)),
     },
     moved={"is_paused": "write 'paused'"},
     text_is="name",
@@ -334,17 +329,30 @@ _QUEUE = Table(
 POOL = Table(
     "work pool",
     {
-        "name": Key(NAME, "The pool's name.", required=True),
-        "type": Key(Text(), "`kubernetes`, `docker`, `process`, …", required=True),
+        "name": Key(
+            NAME, "The pool's name.", Field("name", update=NEVER, managed=False), required=True
+        ),
+        "type": Key(
+            Text(),
+            "`kubernetes`, `docker`, `process`, …",
+            Field("type", update=NEVER, same=never_differs),
+            required=True,
+        ),
         "base_job_template": Key(
             Either(plain=Text(), mapping=Mapping_()),
             "The template of its jobs, or the path of a JSON file that holds it.",
+            Field("base_job_template", default={}, clears=NEVER),
         ),
-        "description": Key(Text(), "Shown in the UI.", null=None),
-        "concurrency_limit": Key(Number(minimum=0), "Runs at once in this pool.", null=None),
-        "paused": Key(Flag(), "Whether the pool rests."),
-        "queues": Key(ListOf(_QUEUE), "Queues that it should have."),
+        "description": Key(
+            Text(), "Shown in the UI.", Field("description", same=same_text), null=None
+        ),
+        "concurrency_limit": Key(
+            Number(minimum=0), "Runs at once in this pool.", Field("concurrency_limit"), null=None
+        ),
+        "paused": Key(Flag(), "Whether the pool rests.", Field("is_paused", default=False)),
+        "queues": Key(ListOf(QUEUE), "Queues that it should have."),
     },
+    fields=(Field("storage_configuration", Range((3, 2, 14)), managed=False),),
     moved={"is_paused": "write 'paused'", "work_queues": "write 'queues'"},
 )
 

@@ -11,29 +11,15 @@ from collections.abc import Mapping
 from deployctl.core.json_values import Json
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
+from deployctl.project.resources import api_values
 from deployctl.project.schedules import normalize_schedules
 from deployctl.project.triggers import check_triggers
 from deployctl.templating.problems import Problem
 
-_AS_THEY_ARE = (
-    "version",
-    "version_type",
-    "tags",
-    "description",
-    "parameters",
-    "enforce_parameter_schema",
-    "paused",
-    "build",
-    "push",
-    "pull",
-    "triggers",
-    "sla",
+_CONVERTED = frozenset(
+    {"name", "entrypoint", "flow_name", "work_pool", "concurrency_limit", "schedule", "schedules"}
 )
-_IN_WORK_POOL = {
-    "name": "work_pool_name",
-    "work_queue_name": "work_queue_name",
-    "job_variables": "job_variables",
-}
+"""Keys that identify the deployment or take another form; all others keep their values."""
 
 
 def normalize(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
@@ -49,13 +35,14 @@ def normalize(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
 
 def fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
     """The same for an entry that has just been read by `keys.DEPLOYMENT`."""
-    found = {name: entry[name] for name in _AS_THEY_ARE if name in entry}
+    kept = {name: value for name, value in entry.items() if name not in _CONVERTED}
+    found = api_values(keys.DEPLOYMENT, kept)
     for name in ("triggers", "sla"):
         if isinstance(found.get(name), list):
             found[name] = [item for item in found[name] if item is not None]
     pool = entry.get("work_pool")
     if isinstance(pool, dict):
-        found |= {ours: pool[name] for name, ours in _IN_WORK_POOL.items() if name in pool}
+        found |= api_values(keys.WORK_POOL, pool)
     found |= _concurrency(entry)
     schedules, problems = _schedules(entry)
     found |= schedules

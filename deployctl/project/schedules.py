@@ -17,13 +17,15 @@ from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, canonical_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import is_unresolved
+from deployctl.project.keys import SCHEDULE, TIMES
+from deployctl.project.resources import api_values
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
 
 KINDS = ("cron", "interval", "rrule")
 MAX_RRULE = 6500
-_OWN_KEYS = {"day_or": "cron", "anchor_date": "interval"}
-_EXTRAS = ("active", "parameters", "slug", "replaces", "max_scheduled_runs")
+_ONLY_WITH = {"day_or": "cron", "anchor_date": "interval"}
+"""Keys of the times that mean something beside one other key alone."""
 _FIELD_MAXIMA = (59, 23, 31, 12, 7)
 _NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
 """Files beside the time zones that no server takes for one."""
@@ -57,23 +59,28 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
     problems: list[Problem] = []
     if kind == "rrule":
         schedule = _unwrapped(item[kind])
-    for key, owner in _OWN_KEYS.items():
-        if item.get(key) is not None and owner == kind:
+    time_keys = [name for name, key in SCHEDULE.keys.items() if key.field is TIMES]
+    for key in time_keys:
+        if item.get(key) is None or key in KINDS:
+            continue
+        if _ONLY_WITH.get(key, kind) == kind:
             schedule[key] = item[key]
-        elif item.get(key) is not None:
+        else:
             problems.append(
                 _warning((key,), "DC211", f"'{key}' means nothing beside '{kind}'", "remove it")
             )
-    if item.get("timezone") is not None:
-        schedule["timezone"] = item["timezone"]
     problems += [
         problem
         for key, value in schedule.items()
         if key in _CHECKS and not is_unresolved(value)
         for problem in _CHECKS[key](value)
     ]
-    extras = {key: item[key] for key in _EXTRAS if item.get(key) not in (None, "")}
-    return {"schedule": schedule, **extras}, problems
+    others = {
+        name: value
+        for name, value in item.items()
+        if name not in time_keys and value not in (None, "")
+    }
+    return {TIMES.name: schedule, **api_values(SCHEDULE, others)}, problems
 
 
 def _unwrapped(rule: str) -> dict[str, Json]:

@@ -111,7 +111,16 @@ def _key(key: Key, definitions: dict[str, Json]) -> dict[str, Json]:
     schema = _shape(key.shape, definitions)
     if not key.null_refused and not key.required and schema:
         schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
-    return {"description": key.doc, **schema} if key.doc else schema
+    doc = f"{key.doc}{_since(key)}"
+    return {"description": doc, **schema} if doc else schema
+
+
+def _since(key: Key) -> str:
+    """` Needs Prefect 3.2.` for a key that not every Prefect 3 reads."""
+    since = key.since or (key.field.create.since if key.field else (0, 0, 0))
+    if since <= (3, 0, 0):
+        return ""
+    return f" Needs Prefect {'.'.join(map(str, since)).removesuffix('.0')}."
 
 
 def _named_by_text(table: Table) -> list[dict[str, Json]]:

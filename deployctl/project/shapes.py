@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TypeAlias
 
+from deployctl.api.dialect import ALWAYS, ApiField, Range, Version
 from deployctl.core.json_values import Json
+from deployctl.project.comparisons import Comparison, equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Table:
     """Whether `definitions` and `x-…` may stand here, for anchors."""
     text_is: str = ""
     """The key that a bare text in place of the table must mean."""
+    fields: tuple[Field, ...] = ()
+    """Fields of the API that belong to the resource and that no key sets."""
     strict: bool = False
     """Whether an unknown key is an error: without what it was meant to say, the rest would do
     something else than what was wanted."""
@@ -124,11 +128,35 @@ ABSENT = _Absent()
 
 
 @dataclass(frozen=True, slots=True)
+class Field(ApiField):
+    """A field of a resource: which servers have it, and how plan and apply treat it."""
+
+    same: Comparison = equal
+    """Whether a desired and a current value mean the same."""
+    default: Json = None
+    """What a create gives the field, and what it goes back to when the file omits it again."""
+    default_in_2: Json = ABSENT
+    """The same for Prefect 2, if it differs there."""
+    clears: Range = ALWAYS
+    """Versions whose API can empty the field of an existing object."""
+    managed: bool = True
+    """Whether plans compare it. The others travel with the object or are written in other ways."""
+    write_only: bool = False
+    """Whether the server doesn't return what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a table."""
+    """One key of a table: all that reader, editor schema, docs, plan and apply know about it."""
 
     shape: Shape
     doc: str
+    field: Field | None = None
+    """The field of the API that it sets, alone or together with other keys of the same field."""
+    since: Version | None = None
+    """The first server that reads the key, if its field is older than that."""
+    default: Json = ABSENT
+    """What is sent if the key is absent, for a part of a field that is always sent whole."""
     null: Json = ABSENT
     """What null means."""
     null_refused: bool = False

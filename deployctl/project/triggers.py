@@ -10,22 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deployctl.core.json_values import Json
 from deployctl.project.coerce import is_unresolved
-from deployctl.project.keys import trigger_kind
+from deployctl.project.shapes import ABSENT, Table
+from deployctl.project.trigger_keys import (
+    ACTIONS,
+    AUTOMATION,
+    INNER_TRIGGERS,
+    METRIC_QUERY,
+    trigger_kind,
+)
 from deployctl.templating.problems import Problem
 
 _SHORTEST_PROACTIVE = 10.0
-_METRIC_WINDOW = 300.0
-_EVENT_DEFAULTS: Mapping[str, Json] = {
-    "match": {},
-    "match_related": {},
-    "after": [],
-    "expect": [],
-    "for_each": [],
-    "posture": "Reactive",
-    "threshold": 1,
-    "within": 0.0,
-}
-_METRIC_DEFAULTS: Mapping[str, Json] = {"match": {}, "match_related": {}, "posture": "Metric"}
 
 
 def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Problem]:
@@ -55,21 +50,11 @@ def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list
     """
     return [
         {
+            **_fields(trigger),
             "name": _name(deployment, number, trigger),
-            "description": trigger.get("description") or "",
-            "enabled": trigger.get("enabled", True),
             "tags": [],
             "trigger": _trigger(trigger),
-            "actions": [
-                {
-                    "type": "run-deployment",
-                    "source": "selected",
-                    "deployment_id": None,
-                    "parameters": trigger.get("parameters"),
-                    "job_variables": trigger.get("job_variables"),
-                    "schedule_after": trigger.get("schedule_after", 0.0),
-                }
-            ],
+            "actions": [_action(trigger)],
             "actions_on_trigger": [],
             "actions_on_resolve": [],
         }
@@ -82,23 +67,39 @@ def _name(deployment: str, number: int, trigger: Mapping[str, Json]) -> str:
     return trigger.get("name") or f"{deployment}__automation_{number}"
 
 
+def _fields(trigger: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields of the automation that keys of the trigger set alone."""
+    return {
+        key.field.name: trigger.get(name, key.field.default)
+        for name, key in AUTOMATION.keys.items()
+        if key.field and key.field is not ACTIONS
+    }
+
+
+def _action(trigger: Mapping[str, Json]) -> dict[str, Json]:
+    """The automation's action: it runs the deployment."""
+    given = {
+        name: trigger.get(name, key.default)
+        for name, key in AUTOMATION.keys.items()
+        if key.field is ACTIONS
+    }
+    return {"type": "run-deployment", "source": "selected", "deployment_id": None, **given}
+
+
 def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
     kind = trigger_kind(spec)
+    body = {**_with_defaults(INNER_TRIGGERS[kind], spec), "type": kind}
     match kind:
         case "compound" | "sequence":
-            body = {
-                "type": kind,
-                "triggers": [_trigger(inner) for inner in spec["triggers"] if inner is not None],
-                "within": spec.get("within"),
-            }
-            return {**body, "require": _count(spec["require"])} if kind == "compound" else body
+            inner = [_trigger(each) for each in spec["triggers"] if each is not None]
+            body["triggers"] = inner
+            if kind == "compound":
+                body["require"] = _count(spec["require"])
         case "metric":
-            window = {"range": _METRIC_WINDOW, "firing_for": _METRIC_WINDOW}
-            metric = {**window, **spec["metric"]}
-            return {"type": kind, **_filled(_METRIC_DEFAULTS, spec), "metric": metric}
-    body = {"type": kind, **_filled(_EVENT_DEFAULTS, spec)}
-    if body["posture"] == "Proactive" and not body["within"]:
-        body["within"] = _SHORTEST_PROACTIVE
+            body["metric"] = _with_defaults(METRIC_QUERY, spec["metric"])
+        case "event":
+            if body["posture"] == "Proactive" and not body["within"]:
+                body["within"] = _SHORTEST_PROACTIVE
     return body
 
 
@@ -107,8 +108,13 @@ def _count(require: Json) -> Json:
     return int(require) if isinstance(require, str) and require.isdecimal() else require
 
 
-def _filled(defaults: Mapping[str, Json], spec: Mapping[str, Json]) -> dict[str, Json]:
-    return {name: spec.get(name, default) for name, default in defaults.items()}
+def _with_defaults(table: Table, spec: Mapping[str, Json]) -> dict[str, Json]:
+    """The values of a table's keys; what is absent has its default, if it has one."""
+    return {
+        name: spec.get(name, key.default)
+        for name, key in table.keys.items()
+        if name in spec or key.default is not ABSENT
+    }
 
 
 def _check_each(triggers: Sequence[Json]) -> Iterator[Problem]:

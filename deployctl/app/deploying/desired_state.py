@@ -14,12 +14,13 @@ from deployctl.api.dialect import Dialect
 from deployctl.app.deploying.load import SelectedDeployment
 from deployctl.clients.git import Checkout
 from deployctl.core.diagnostics import Report
-from deployctl.core.json_values import Json, JsonPath
+from deployctl.core.json_values import Json
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.normalize import normalize
+from deployctl.project.resources import key_path
 from deployctl.project.triggers import automations
 from deployctl.steps.pull import declared_pull, default_pull
 from deployctl.steps.version import commit_info, resolve_version
@@ -95,7 +96,7 @@ def desired_deployment(chosen: SelectedDeployment, known: PlanInputs, report: Re
     if fields.get("sla"):
         report.warning("DC514", "service levels are not deployed", chosen.spec.span(("sla",)))
     chosen.spec.report_problems(problems, report)
-    _tell_left_out(left_out, chosen, known.dialect, report)
+    _warn_left_out(left_out, chosen, known.dialect, report)
     return item
 
 
@@ -165,22 +166,21 @@ def _automations(
     return bodies
 
 
-def _tell_left_out(
+def _warn_left_out(
     left_out: Sequence[str], chosen: SelectedDeployment, dialect: Dialect, report: Report
 ) -> None:
-    """Warns of what the file says and the server has no field for."""
+    """Warns about declared fields that the server doesn't have (DC512)."""
     for name in left_out:
-        kind, _, field_ = name.rpartition(".")
-        shown, place = _WRITTEN_AS.get(name, (field_, (_LISTS.get(kind, field_),)))
+        kind, _, field_name = name.rpartition(".")
+        path = key_path(kind or "deployment", field_name)
+        place = (_LISTS[kind],) if kind else path
         report.warning(
             "DC512",
-            f"{dialect} does not know '{shown}', which is left out",
+            f"{dialect} does not know '{path[-1]}', which is left out",
             chosen.spec.span(place),
-            help="remove it from the file, or upgrade the server",
+            help="Remove it from the file, or upgrade the server.",
         )
 
 
 _LISTS = {"schedule": "schedules", "automation": "triggers"}
-_WRITTEN_AS: Mapping[str, tuple[str, JsonPath]] = {
-    "concurrency_options": ("collision_strategy", ("concurrency_limit",)),
-}
+"""Kind of child → the key of a deployment that lists them."""

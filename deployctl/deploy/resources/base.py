@@ -1,4 +1,4 @@
-"""What a kind of object must know, so that plan, apply and records are written once for all."""
+"""What a kind of resource must define, so that plan, apply and prune are written once for all."""
 
 from __future__ import annotations
 
@@ -9,87 +9,97 @@ from typing import TypeAlias
 from deployctl.api.calls import ApiCall
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Change, Resource, Rule
+from deployctl.deploy.model import Change, Resource
+from deployctl.project.resources import fields_of
+from deployctl.project.shapes import ABSENT, Field
 
 Pair: TypeAlias = tuple[Resource | None, Resource | None]
-"""(wanted, live): who answers to whom; at most one side is None."""
+"""(desired, current): the two sides of one resource; at most one of them is None."""
 
 
 class ResourceKind(ABC):
-    """One kind of object on the server. Subclasses say how it is compared, read and written.
+    """One kind of resource: how its resources are keyed, paired, read and written.
 
-    Everything here is pure: requests are yielded, never sent.
+    Its fields are those of `project.resources`. Everything here is pure: requests are yielded,
+    never sent.
     """
 
     name: str
-    """Singular, as in `Item.kind`."""
+    """Singular, as in `Resource.kind`."""
     rank: int
     """Kinds of lower rank are written first."""
     parent: str = ""
-    """The kind of object that this one lives in; empty for roots."""
+    """The kind of resource that this one is part of; empty for roots."""
     depth: int
     """How many parts its key has."""
 
-    @abstractmethod
-    def rules(self, dialect: Dialect) -> Mapping[str, Rule]:
-        """The fields that this server knows, and how each behaves."""
-
-    def pair(self, wanted: Sequence[Resource], live: Sequence[Resource]) -> list[Pair]:
-        """Matches the wanted children of a parent with its live ones: by key."""
-        return match(wanted, live, lambda want, have: want.key == have.key)
+    def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
+        """Matches the desired children of a parent with its current ones: by key."""
+        return match(desired, current, lambda want, have: want.key == have.key)
 
     def annotate(self, change: Change, dialect: Dialect) -> Change:  # noqa: ARG002
-        """Adds to a change what the user should know about it."""
+        """Adds notes about side effects of a change."""
         return change
 
-    def read(self, wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:  # noqa: ARG002
-        """Reads the live objects that answer to roots, children included; only keys matter.
+    def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:  # noqa: ARG002
+        """Reads the current roots with the keys of the desired ones, children included.
 
-        A kind that lives in another is read with that one.
+        Kinds that are part of another are read with their parent.
         """
         yield from ()
         return []
 
     def inline(self, change: Change, dialect: Dialect) -> frozenset[str]:  # noqa: ARG002
-        """The kinds of children that are written by the same request as the object itself."""
+        """The kinds of children that are written by the same request as the resource itself."""
         return frozenset()
 
     @abstractmethod
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:
-        """Carries out a change of this object (not of its children); gives the object's id.
+        """Applies a change to this resource (not to its children) and returns its id.
 
-        `parent` is the id of the object around it, "" for roots.
+        `parent` is the id of the resource that it is part of, "" for roots.
         """
 
 
+def current_fields(kind: str, answer: Mapping[str, Json], dialect: Dialect) -> dict[str, Json]:
+    """The managed fields of a resource as the server returned it, by their names in Prefect 3."""
+    return {
+        name: answer.get(dialect.name_of(field))
+        for name, field in fields_of(kind).items()
+        if field.managed and not field.write_only
+    }
+
+
+def body(change: Change) -> dict[str, Json]:
+    """What a create or an update sends: the declared fields, and those that are reset."""
+    assert change.desired is not None
+    return {**change.desired.fields, **{part.field: part.new for part in change.fields}}
+
+
+def default_of(field: Field, dialect: Dialect) -> Json:
+    """What a create on this server gives a field that isn't sent."""
+    in_2 = field.default_in_2 if dialect.major < 3 else ABSENT
+    return field.default if in_2 is ABSENT else in_2
+
+
 def match(
-    wanted: Sequence[Resource],
-    live: Sequence[Resource],
+    desired: Sequence[Resource],
+    current: Sequence[Resource],
     *tests: Callable[[Resource, Resource], bool],
 ) -> list[Pair]:
-    """Pairs in the order of `wanted`, then the live ones that are left over.
+    """Pairs in the order of `desired`, then the current resources that are left over.
 
-    The tests are tried one after the other: what the first one pairs is out of reach of the next.
+    The tests are tried in order: what the first one pairs is not considered by the next.
     """
     partners: dict[int, Resource] = {}
-    free = list(live)
+    free = list(current)
     for test in tests:
-        for index, want in enumerate(wanted):
+        for index, want in enumerate(desired):
             if index in partners:
                 continue
             found = next((have for have in free if test(want, have)), None)
             if found is not None:
                 partners[index] = found
                 free.remove(found)
-    pairs: list[Pair] = [(want, partners.get(index)) for index, want in enumerate(wanted)]
+    pairs: list[Pair] = [(want, partners.get(index)) for index, want in enumerate(desired)]
     return pairs + [(None, have) for have in free]
-
-
-def same_text(want: Json, have: Json) -> bool:
-    """Equality for descriptions: the server keeps no difference between "" and none."""
-    return (want or None) == (have or None)
-
-
-def same_mapping(want: Json, have: Json) -> bool:
-    """Equality for mappings: none is as good as an empty one."""
-    return (want or {}) == (have or {})

@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, gather
 from deployctl.api.dialect import Dialect
 from deployctl.api.paging import pages
-from deployctl.api.work_pools import create_named, list_queues
+from deployctl.api.work_pools import create_named, list_queues, pool_request
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Change, Op, Resource, Rule
-from deployctl.deploy.resources.base import ResourceKind, same_text
-
-_POOL_FIELDS = ("type", "base_job_template", "description", "concurrency_limit", "is_paused")
-_QUEUE_FIELDS = ("description", "concurrency_limit", "priority", "is_paused")
+from deployctl.deploy.model import Change, Op, Resource
+from deployctl.deploy.resources.base import ResourceKind, body, current_fields
 
 
 class WorkPools(ResourceKind):
-    """Keyed by name. The type is given at creation and stays."""
+    """Keyed by name.
+
+    The type is set at creation and never compared: that it can't change is checked before any plan.
+    """
 
     name = "work_pool"
     depth = 1
     rank = 0
 
-    def rules(self, dialect: Dialect) -> Mapping[str, Rule]:  # noqa: ARG002
-        """The type is not compared: it cannot be changed, which is checked before any plan."""
-        return {
-            "type": Rule(same=lambda _want, _have: True),
-            "base_job_template": Rule(default={}, clears=False),
-            "description": Rule(same_text),
-            "concurrency_limit": Rule(),
-            "is_paused": Rule(default=False),
-        }
-
-    def read(self, wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:  # noqa: ARG002
+    def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
         """One listing for the pools, one for the queues of each pool that declares some."""
-        names = sorted(item.key[0] for item in wanted)
+        names = sorted(pool.key[0] for pool in desired)
         if not names:
             return []
-        body = {"work_pools": {"name": {"any_": names}}}
-        found = yield from pages(paths.WORK_POOLS, body, len(names))
-        live = {pool["name"]: pool for pool in found}
-        asked = [item.key[0] for item in wanted if item.children and item.key[0] in live]
-        queues = yield from gather({name: list_queues(name) for name in asked})
-        return [
-            _pool(pool, tuple(_queue(name, queue) for queue in queues.get(name, ())))
-            for name, pool in live.items()
-        ]
+        named = {"work_pools": {"name": {"any_": names}}}
+        found = yield from pages(paths.WORK_POOLS, named, len(names))
+        current = {pool["name"]: pool for pool in found}
+        with_queues = [pool.key[0] for pool in desired if pool.children and pool.key[0] in current]
+        queues = yield from gather({name: list_queues(name) for name in with_queues})
+        return [_pool(pool, queues.get(name, ()), dialect) for name, pool in current.items()]
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
-        """Creates or patches the pool; its id is not used, its name is."""
+        """Creates or patches the pool. Its queues are addressed by its name, not by its id."""
         (name,) = change.key
-        about = f"work pool {name}"
-        body = _body(change)
+        sent = body(change)
         if change.op is Op.CREATE:
-            yield from create_named(paths.WORK_POOLS, {"name": name, **body}, about)
+            yield from create_named(paths.WORK_POOLS, {"name": name, **sent}, f"work pool '{name}'")
         else:
-            body.pop("type", None)
-            yield [Request("PATCH", paths.work_pool(name), body, subject=about)]
+            sent.pop("type", None)
+            yield [pool_request(name, "PATCH", sent)]
         return name
 
 
@@ -70,36 +56,28 @@ class WorkQueues(ResourceKind):
     rank = 1
     parent = "work_pool"
 
-    def rules(self, dialect: Dialect) -> Mapping[str, Rule]:  # noqa: ARG002
-        """What a queue has beside its name."""
-        return {
-            "description": Rule(same_text, default=""),
-            "concurrency_limit": Rule(),
-            "priority": Rule(default=1),
-            "is_paused": Rule(default=False),
-        }
-
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """Creates or patches the queue. A new pool comes with a queue named "default"."""
         pool, name = change.key
-        about, body = f"work queue {pool}/{name}", _body(change)
+        subject, sent = f"work queue '{pool}/{name}'", body(change)
         if change.op is Op.CREATE and name != "default":
-            yield from create_named(paths.work_queues(pool), {"name": name, **body}, about)
+            yield from create_named(paths.work_queues(pool), {"name": name, **sent}, subject)
         else:
-            yield [Request("PATCH", paths.work_queue(pool, name), body, subject=about)]
+            yield [Request("PATCH", paths.work_queue(pool, name), sent, subject=subject)]
         return name
 
 
-def _body(change: Change) -> dict[str, Json]:
-    assert change.desired is not None
-    return {**change.desired.fields, **{part.field: part.new for part in change.fields}}
-
-
-def _pool(pool: Json, queues: tuple[Resource, ...]) -> Resource:
-    fields = {name: pool.get(name) for name in _POOL_FIELDS}
-    return Resource("work_pool", (pool["name"],), fields, queues, id=pool["id"], raw=pool)
-
-
-def _queue(pool: str, queue: Json) -> Resource:
-    fields = {name: queue.get(name) for name in _QUEUE_FIELDS}
-    return Resource("work_queue", (pool, queue["name"]), fields, id=queue["id"], raw=queue)
+def _pool(pool: Json, queues: Sequence[Json], dialect: Dialect) -> Resource:
+    name = pool["name"]
+    children = tuple(
+        Resource(
+            "work_queue",
+            (name, queue["name"]),
+            current_fields("work_queue", queue, dialect),
+            id=queue["id"],
+            raw=queue,
+        )
+        for queue in queues
+    )
+    fields = current_fields("work_pool", pool, dialect)
+    return Resource("work_pool", (name,), fields, children, id=pool["id"], raw=pool)

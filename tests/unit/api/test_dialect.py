@@ -4,6 +4,8 @@ import pytest
 
 from deployctl.api.dialect import (
     CLOUD,
+    NEVER,
+    ApiField,
     Dialect,
     detect,
     fetch_refined,
@@ -58,50 +60,6 @@ def test_cloud_is_asked_nothing() -> None:
     assert stop.value.value is CLOUD
 
 
-@pytest.mark.parametrize(
-    ("kind", "op", "name", "since"),
-    [
-        ("deployment", "create", "concurrency_limit", (3, 0, 0)),
-        ("deployment", "create", "concurrency_options", (3, 0, 3)),
-        ("deployment", "create", "labels", (3, 1, 5)),
-        ("deployment", "update", "pull_steps", (3, 2, 0)),
-        ("deployment", "update", "parameter_openapi_schema", (3, 2, 0)),
-        ("schedule", "create", "slug", (3, 2, 0)),
-        ("schedule", "update", "replaces", (3, 6, 17)),
-        ("concurrency_options", "update", "grace_period_seconds", (3, 6, 6)),
-        ("flow", "create", "labels", (3, 1, 5)),
-        ("work_pool", "create", "storage_configuration", (3, 2, 14)),
-        ("automation", "update", "tags", (3, 0, 0)),
-    ],
-)
-def test_fields_that_came_later(kind: str, op: str, name: str, since: tuple[int, int, int]) -> None:
-    major, minor, patch = since
-    before = (major, minor, patch - 1) if patch else (major, minor - 1, 99)
-    before = before if minor or patch else (2, 20, 26)
-    assert Dialect(since).accepts(kind, name, op)  # type: ignore[arg-type]
-    assert not Dialect(before).accepts(kind, name, op)  # type: ignore[arg-type]
-
-
-def test_fields_that_are_never_updated() -> None:
-    for name in ("name", "flow_id", "labels"):
-        assert not CLOUD.accepts("deployment", name, "update")
-    assert not CLOUD.accepts("work_pool", "type", "update")
-    assert not CLOUD.accepts("automation", "owner_resource", "update")
-
-
-def test_the_name_of_job_variables() -> None:
-    old, new = Dialect((2, 20, 0)), Dialect((3, 0, 0))
-    assert (old.job_variables, new.job_variables) == ("infra_overrides", "job_variables")
-    for dialect in (old, new):
-        assert dialect.accepts("deployment", dialect.job_variables, "update")
-
-
-def test_unknown_newer_versions_and_cloud_speak_the_newest() -> None:
-    newest = Dialect()
-    for kind in ("deployment", "schedule", "automation"):
-        assert Dialect((4, 0, 0)).fields(kind) == newest.fields(kind) == CLOUD.fields(kind)
-
-
 @pytest.mark.parametrize(("version", "found"), [((2, 16, 4), 1), ((2, 20, 0), 0), ((3, 8, 8), 0)])
 def test_untested_servers_are_a_warning(version: tuple[int, int, int], found: int) -> None:
     report = Report()
@@ -148,9 +106,12 @@ SCHEMA: Json = {
 
 def test_the_servers_own_schema_decides_where_it_was_read() -> None:
     dialect = refine(Dialect((2, 20, 0)), SCHEMA)
-    assert dialect.fields("deployment", "update") == {"tags", "pull_steps"}
-    assert dialect.fields("schedule") == {"schedule"}
-    assert dialect.accepts("deployment", "name")
+    assert dialect.own["deployment", "update"] == {"tags", "pull_steps"}
+    assert dialect.accepts("deployment", ApiField("tags", NEVER), "update")
+    assert not dialect.accepts("deployment", ApiField("name"), "update")
+    assert dialect.accepts("schedule", ApiField("schedule"))
+    assert not dialect.accepts("schedule", ApiField("slug"))
+    assert dialect.accepts("deployment", ApiField("name"))
 
 
 def test_a_server_that_hides_its_schema_changes_nothing() -> None:
