@@ -77,6 +77,7 @@ _SCHEDULE_KEYS: dict[str, Key] = {
         Text(),
         "The former slug of this schedule.",
         Field("replaces", Range((3, 6, 17)), managed=False),
+        since=(3, 2, 0),
     ),
     "max_scheduled_runs": Key(
         Number(minimum=1), "How many runs are made ahead.", Field("max_scheduled_runs")

@@ -154,7 +154,7 @@ class Key:
     field: Field | None = None
     """The field of the API that it sets, alone or together with other keys of the same field."""
     since: Version | None = None
-    """The first server that reads the key, if its field is older than that."""
+    """The first server with which the key has an effect, if that isn't the first with its field."""
     default: Json = ABSENT
     """What is sent if the key is absent, for a part of a field that is always sent whole."""
     null: Json = ABSENT
