@@ -1,1 +1,1 @@
-"""The face: one file per command that parses, calls one use case, and hands over to a renderer."""
+"""Command line: one module per command parses, calls one use case, and hands over to a renderer."""

@@ -1,22 +1,39 @@
-"""`deployctl build`: build and push steps alone, for a pipeline that deploys later."""
+"""`deployctl build`: runs build and push steps, for a pipeline that deploys later."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployctl.cli.options import BuilderOptions, ConnectionOptions, OutputOptions, SelectionOptions
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions
+from deployctl.cli.project_options import (
+    BuilderOptions,
+    SelectionOptions,
+)
 
 if TYPE_CHECKING:
     from deployctl.api.session import Session
 
 
+@command(
+    "build",
+    ("Build and push the images of all deployments", "deployctl build"),
+    (
+        "Build without Docker, for `deployctl deploy --images images.json`",
+        "deployctl build --builder assemble --output json > images.json",
+    ),
+)
 def build(
-    choosing: SelectionOptions,
-    making: BuilderOptions,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    ctx: CommandContext,
+    selection: SelectionOptions,
+    builder: BuilderOptions,
+    server: ConnectionOptions,
 ) -> None:
-    """Run the build and push steps, and print which images came of them."""
+    """Run the build and push steps, and print the images that they produced.
+
+    Without a selection, the steps of all deployments run.
+    """
     import os
     from contextlib import ExitStack
     from functools import cache
@@ -26,39 +43,35 @@ def build(
     from deployctl.app.deploying.build_steps import expected_outputs, run_build_steps, step_context
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
-    from deployctl.cli.command import run_command
-    from deployctl.cli.exit import Exit
-    from deployctl.cli.project import every_or, load_all, making_of
-    from deployctl.cli.render.images import listed
-    from deployctl.cli.server import session, signals
+    from deployctl.cli.exit import FAILED, Exit
+    from deployctl.cli.project import image_pipeline, load_all, select_or_all
+    from deployctl.cli.render.images import image_lines
+    from deployctl.cli.server import connect, signals
     from deployctl.steps.engine import CompletedSteps, Outputs
 
-    with (
-        run_command(
-            "build", telling.output, strict=telling.strict, show_traceback=telling.traceback
-        ) as now,
-        ExitStack() as closing,
-    ):
-        loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
-        for each in loaded:
-            expected_outputs(each, os.environ, now.report)
-        if now.hopeless:
-            raise Exit(1)
-        here = Path.cwd()
-        settings = load_settings(os.environ, here, profile=connecting.profile)
-        namespace = settings.docker_build_namespace
-        stop = closing.enter_context(signals(now))
+    projects = load_all(ctx, LoadOptions(select_or_all(selection)), selection.prefect_file)
+    for project in projects:
+        expected_outputs(project, os.environ, ctx.report)
+    if ctx.blocked:
+        raise Exit(FAILED)
+    folder = Path.cwd()
+    settings = load_settings(os.environ, folder, profile=server.profile)
+    namespace = settings.docker_build_namespace
+    with ExitStack() as stack:
+        stop = stack.enter_context(signals(ctx))
 
         @cache
-        def opened() -> Session:
-            return closing.enter_context(session(now, connecting, stop))[0]
+        def session() -> Session:
+            return stack.enter_context(connect(ctx, server, stop))
 
-        images = closing.enter_context(making_of(now, making, opened, stop))
-        now.narrator.phase("building")
+        images = stack.enter_context(image_pipeline(ctx, builder, session, stop))
+        ctx.progress.phase("building")
         done: CompletedSteps = {}
         outputs: dict[str, Outputs] = {}
-        for each in loaded:
-            place = step_context(each, here, os.environ, images, now.narrator, stop, namespace)
-            outputs |= run_build_steps(each, place, opened, done)
-        now.data |= BuildOutputs(outputs, images.pins).as_json(images.images)
-        now.say(listed(images.images))
+        for project in projects:
+            context = step_context(
+                project, folder, os.environ, images, ctx.progress, stop, namespace
+            )
+            outputs |= run_build_steps(project, context, session, done)
+        ctx.data |= BuildOutputs(outputs, images.pins).as_json(images.images)
+        ctx.print(image_lines(images.images))

@@ -1,158 +1,124 @@
-"""One running command: what it found, how it is told, and with which exit code it ends."""
+"""The `command` decorator: makes a Typer command of a function that takes groups of options.
+
+    @command("build", ("Build and push all images", "deployctl build"))
+    def build(ctx: CommandContext, selection: SelectionOptions, builder: BuilderOptions) -> None:
+        \"""Run the build and push steps.\"""
+
+A function whose first parameter is `ctx` gets an open `CommandContext`, and the command gets the
+options `--output`, `--strict` and `--traceback`.
+"""
 
 from __future__ import annotations
 
-import os
-import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
-from deployctl.cli.console import OutputError, ProgressReporter, write
-from deployctl.cli.exit import Exit
-from deployctl.cli.render import Format, Outcome
-from deployctl.core.diagnostics import Diagnostic, Report, Severity
-from deployctl.core.errors import DeployctlError, Interrupted
-from deployctl.core.json_values import Json
-from deployctl.core.redact import redact
-from deployctl.deploy.model import Key, Plan, Result, ResultStatus
+import typer
 
-if TYPE_CHECKING:
-    from rich.text import Text
+from deployctl.cli.context import command_context
+from deployctl.cli.help import HelpCommand
+from deployctl.cli.options import OutputOptions
+
+_CONTEXT = "ctx"
+_OUTPUT = "output_options"
 
 
-@dataclass(slots=True)
-class CommandContext:
-    """What a command has come to so far."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the command line."""
 
-    command: str
-    format: Format
-    strict: bool
-    narrator: ProgressReporter
-    report: Report = field(default_factory=Report)
-    sources: dict[str, str] = field(default_factory=dict)
-    plan: Plan | None = None
-    results: list[Result] = field(default_factory=list)
-    target: str = ""
-    subject: str = ""
-    error: DeployctlError | None = None
-    data: dict[str, Json] = field(default_factory=dict)
-    """What the command was asked for, as keys of the JSON object."""
-    shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
-    """The results that a person has seen already."""
+    name: str
+    """As in the JSON output: `plan`, `work-pool ls`."""
+    callback: Callable[..., None]
+    """Takes one keyword argument per option and argument."""
+    examples: tuple[tuple[str, str], ...]
+    """What a command line does, and the line."""
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether what was found forbids to go on."""
-        return bool(self.report.errors or (self.strict and self.report.warnings))
-
-    def tell(self, result: Result) -> None:
-        """Shows a person a result as it comes."""
-        if self.format is Format.HUMAN:
-            from deployctl.cli.render import human
-
-            self.shown.add(result.identity)
-            self.narrator.write(human.result(result))
-
-    def say(self, lines: Iterable[Text | str]) -> None:
-        """Prints lines as they come; in JSON there is one object, at the end."""
-        if self.format is not Format.JSON:
-            self.narrator.write(lines)
-
-    def exit_code(self) -> int:
-        """What the command has come to as an exit code."""
-        if self.error is not None:
-            return self.error.exit_code
-        failed = any(result.status is ResultStatus.FAILED for result in self.results)
-        return 1 if failed or self.hopeless else 0
-
-    def outcome(self) -> Outcome:
-        """All of it, for a renderer."""
-        found = list(self.report)
-        if self.error is not None:
-            error = self.error
-            found.append(
-                Diagnostic(error.code, Severity.ERROR, error.message, error.span, error.help)
-            )
-        return Outcome(
-            self.command,
-            tuple(found),
-            self.sources,
-            self.plan,
-            tuple(self.results),
-            self.target,
-            self.subject,
-            isinstance(self.error, Interrupted),
-            frozenset(self.shown),
-            self.data,
-        )
+    def add_to(self, app: typer.Typer, group: str | None = None) -> None:
+        """Adds the command to a Typer application, in a titled group of its help page."""
+        epilog = "\n".join(f"# {text}\n{line}" for text, line in self.examples)
+        app.command(
+            self.name.rpartition(" ")[2], cls=HelpCommand, epilog=epilog, rich_help_panel=group
+        )(self.callback)
 
 
-def internal_error(error: Exception) -> DeployctlError:
-    """What a user is told of an error that nobody foresaw."""
-    return DeployctlError(
-        f"{type(error).__name__}: {error}",
-        help="this is a defect of deployctl; run it again with --traceback and report that",
-    )
+def command(
+    name: str, *examples: tuple[str, str], output_options: bool = True
+) -> Callable[[Callable[..., None]], Command]:
+    """Makes a command of a function; see the module for an example.
 
-
-@contextmanager
-def run_command(
-    command: str, output: Format, *, strict: bool = False, show_traceback: bool = False
-) -> Iterator[CommandContext]:
-    """Runs the block, tells what came of it, and ends the process with the exit code that fits.
-
-    A block that wants another exit code raises `Exit`; what it found is told all the same.
+    `output_options=False`: the command has a context, and always prints text.
     """
-    narrator = ProgressReporter(quiet=output is not Format.HUMAN)
-    now = CommandContext(command, output, strict, narrator)
-    code = None
-    try:
-        yield now
-    except Exit as ended:
-        code = ended.code
-    except OutputError:
-        raise
-    except Exception as error:
-        if show_traceback:
-            write([redact(traceback.format_exc())], stderr=True)
-        now.error = error if isinstance(error, DeployctlError) else internal_error(error)
-    finally:
-        narrator.close()
-    _TELL[output](now.outcome())
-    raise Exit(now.exit_code() if code is None else code)
+
+    def decorate(function: Callable[..., None]) -> Command:
+        hints = get_type_hints(function, include_extras=True)
+        has_context = hints.pop(_CONTEXT, None) is not None
+        hints.pop("return")
+        parameters = inspect.signature(function).parameters
+        accepted = {each: parameters[each].replace(annotation=hints[each]) for each in hints}
+        if has_context and output_options:
+            accepted[_OUTPUT] = inspect.Parameter(
+                _OUTPUT, inspect.Parameter.KEYWORD_ONLY, annotation=OutputOptions
+            )
+
+        def callback(**values: Any) -> None:
+            arguments = _regroup(accepted, values)
+            output = arguments.pop(_OUTPUT, OutputOptions())
+            if not has_context:
+                function(**arguments)
+                return
+            with command_context(name, output) as ctx:
+                function(ctx, **arguments)
+
+        callback.__signature__ = inspect.Signature(_flatten(accepted))  # type: ignore[attr-defined]
+        callback.__doc__, callback.__name__ = function.__doc__, function.__name__
+        return Command(name, callback, examples)
+
+    return decorate
 
 
-def _tell_human(outcome: Outcome) -> None:
-    from deployctl.cli.render import human
-
-    write(human.diagnostics(outcome.diagnostics, outcome.sources), stderr=True)
-    if outcome.results:
-        write(human.results(outcome))
-
-
-def _tell_json(outcome: Outcome) -> None:
-    from deployctl.cli.render import json
-
-    write([json.render(outcome)])
-
-
-def _tell_github(outcome: Outcome) -> None:
-    from deployctl.cli.render import github, human
-
-    if outcome.plan is not None:
-        write(human.plan(outcome))
-    if outcome.results:
-        write(human.results(outcome))
-    write(github.annotations(outcome))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(github.summary(outcome))
-        except OSError as error:
-            write([f"the job summary cannot be written: {error.strerror}"], stderr=True)
+def _flatten(accepted: dict[str, inspect.Parameter]) -> list[inspect.Parameter]:
+    """The parameters, with one per field in place of a group of options."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in accepted.values():
+        group = parameter.annotation
+        if _is_group(group):
+            hints = get_type_hints(group, include_extras=True)
+            parameters += (
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=_default(field),
+                    annotation=hints[field.name],
+                )
+                for field in dataclasses.fields(group)
+            )
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    return parameters
 
 
-_TELL = {Format.HUMAN: _tell_human, Format.JSON: _tell_json, Format.GITHUB: _tell_github}
+def _regroup(accepted: dict[str, inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the command function from the values of the flat parameters."""
+    arguments: dict[str, Any] = {}
+    for name, parameter in accepted.items():
+        group = parameter.annotation
+        if _is_group(group):
+            names = [field.name for field in dataclasses.fields(group)]
+            arguments[name] = group(**{each: values[each] for each in names})
+        else:
+            arguments[name] = values[name]
+    return arguments
+
+
+def _is_group(annotation: Any) -> bool:
+    return dataclasses.is_dataclass(annotation)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    required = field.default is dataclasses.MISSING
+    return inspect.Parameter.empty if required else field.default

@@ -1,4 +1,7 @@
-"""All commands. What they need beyond the command line they import when they run."""
+"""The Typer application with all commands.
+
+A command imports what it needs when it runs, so that `deployctl --help` stays quick.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from deployctl.cli.build import build
 from deployctl.cli.deploy import deploy
 from deployctl.cli.dev import dev
 from deployctl.cli.explain import explain
+from deployctl.cli.help import HelpGroup
 from deployctl.cli.logs import logs
-from deployctl.cli.options import flattened
 from deployctl.cli.plan import plan
 from deployctl.cli.run import run
 from deployctl.cli.schema import schema
@@ -21,24 +24,44 @@ from deployctl.cli.validate import validate
 from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
+_GROUPS = {
+    "Deploy": (deploy, plan, build, validate),
+    "Run": (worker, dev, run, status, logs),
+    "Reference": (schema, explain),
+}
+
 app = typer.Typer(
-    help="Makes what prefect.yaml says true on a Prefect server.",
+    cls=HelpGroup,
+    help="Deploy prefect.yaml to a Prefect server, and run its flows on Kubernetes.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="# Show what a deploy would change, then apply it\n"
+    "deployctl plan --all\n"
+    "deployctl deploy --all\n"
+    "# Take runs from a work pool\n"
+    "deployctl worker --pool worker-pool",
 )
-for command in (deploy, plan, build, worker, dev, run, status, logs, validate, schema, explain):
-    app.command()(flattened(command))
-app.add_typer(work_pool, name="work-pool")
+for _group, _commands in _GROUPS.items():
+    for _command in _commands:
+        _command.add_to(app, _group)
+app.add_typer(work_pool, name="work-pool", rich_help_panel="Run")
 
 
 @app.callback(invoke_without_command=True)
 def common(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-    _prompt: Annotated[bool, typer.Option("--prompt/--no-prompt", hidden=True)] = False,
+    _prompt: Annotated[
+        bool,
+        typer.Option(
+            "--prompt/--no-prompt",
+            hidden=True,
+            help="Accepted for compatibility; deployctl never prompts.",
+        ),
+    ] = False,
 ) -> None:
-    """Accepts what `prefect` accepts before the name of a command."""
+    """Accept the options that `prefect` takes before the name of a command."""
     if version:
         typer.echo(f"deployctl {__version__}")
     elif context.invoked_subcommand is None:

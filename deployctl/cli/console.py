@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout, progress and diagnostics to stderr."""
+"""Console output: data to stdout, progress and diagnostics to stderr."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class OutputError(Exception):
-    """What was to be shown could not be written; there is no use in saying so there."""
+    """Writing to stdout or stderr failed."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(reason.strerror)
-        self.reader_is_gone = isinstance(reason, BrokenPipeError)
+        self.is_broken_pipe = isinstance(reason, BrokenPipeError)
 
 
-class Checked:
-    """A stream whose failures are OutputErrors, whoever writes to it."""
+class CheckedStream:
+    """A text stream that raises OutputError for each OSError of a write, from any caller."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -34,18 +34,18 @@ class Checked:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Raises OutputError."""
-        with _checked():
+        """Writes text. Raises OutputError."""
+        with _output_errors():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        """Raises OutputError."""
-        with _checked():
+        """Flushes the stream. Raises OutputError."""
+        with _output_errors():
             self._stream.flush()
 
 
 @contextmanager
-def _checked() -> Iterator[None]:
+def _output_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -53,7 +53,8 @@ def _checked() -> Iterator[None]:
 
 
 def console(*, stderr: bool) -> Console:
-    """A console that colours on a terminal, or as NO_COLOR and FORCE_COLOR say, and never wraps."""
+    """A Rich console that never wraps. It uses colour on a terminal; NO_COLOR and FORCE_COLOR
+    decide otherwise."""
     from rich.console import Console
 
     return Console(
@@ -67,23 +68,23 @@ def console(*, stderr: bool) -> Console:
 
 
 def write(lines: Iterable[Text | str], *, stderr: bool = False) -> None:
-    """Prints lines, all in one go: a log that others write to as well stays readable."""
+    """Prints lines with one write, so that they stay together in a log with several writers."""
     out = console(stderr=stderr)
-    with out.capture() as held:
+    with out.capture() as captured:
         for line in lines:
             out.print(line)
     stream = sys.stderr if stderr else sys.stdout
     if stream is None:
         return
-    stream.write(held.get())
+    stream.write(captured.get())
     stream.flush()
 
 
 class ProgressReporter:
-    """Tells progress on stderr: one moving line on a terminal, elsewhere what programs print."""
+    """Shows progress on stderr: a status line on a terminal, elsewhere only output of programs."""
 
     def __init__(self, *, quiet: bool) -> None:
-        """`quiet`: only what programs print is shown."""
+        """`quiet`: shows no status line, only the output of programs."""
         self._console = console(stderr=True)
         live = self._console.is_terminal and not os.environ.get("CI")
         self._status: Status | None = None
@@ -95,22 +96,22 @@ class ProgressReporter:
         self._phase = ""
 
     def close(self) -> None:
-        """Takes the moving line away."""
+        """Removes the status line."""
         if self._status is not None:
             self._status.stop()
 
     def phase(self, text: str, total: int | None = None) -> None:
-        """A new stretch of work begins."""
+        """Starts a phase of work with `total` items."""
         self._phase, self._total, self._count = text, total or 0, 0
         self._show("")
 
     def advance(self, text: str) -> None:
-        """One item of the phase is done."""
+        """Counts one item of the phase as done."""
         self._count += 1
         self._show(text)
 
     def write(self, lines: Iterable[Text | str]) -> None:
-        """Prints lines to stdout, out of the way of the moving line."""
+        """Prints lines to stdout; the status line is removed meanwhile."""
         if self._status is not None:
             self._status.stop()
         write(lines)
@@ -118,7 +119,7 @@ class ProgressReporter:
             self._status.start()
 
     def output(self, source: str, line: str) -> None:
-        """A line that a program printed, marked with the step that it comes from."""
+        """Prints a line of a program's output, prefixed with the step that it comes from."""
         self._console.print(f"{source} | {redact(line)}")
 
     def _show(self, text: str) -> None:

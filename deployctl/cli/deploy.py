@@ -1,51 +1,58 @@
-"""`deployctl deploy`: makes the file true."""
+"""`deployctl deploy`: applies prefect.yaml to the server."""
 
 from __future__ import annotations
 
-from deployctl.cli.options import (
-    ConnectionOptions,
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions, OutputFormat
+from deployctl.cli.project_options import (
     DeployOptions,
     ImageOptions,
-    OutputOptions,
     OverrideOptions,
     SelectionOptions,
 )
 
 
+@command(
+    "deploy",
+    ("Apply all deployments in prefect.yaml", "deployctl deploy --all"),
+    (
+        "Apply one deployment with another image and schedule",
+        'deployctl deploy -n etl/daily --image registry.example/etl:2 --cron "0 6 * * 1-5"',
+    ),
+)
 def deploy(
-    choosing: SelectionOptions,
-    overriding: OverrideOptions,
-    deploying: DeployOptions,
-    imaging: ImageOptions,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    ctx: CommandContext,
+    selection: SelectionOptions,
+    deployment: DeployOptions,
+    images: ImageOptions,
+    overrides: OverrideOptions,
+    server: ConnectionOptions,
 ) -> None:
-    """Validate, plan, build, and make the server as the file says."""
+    """Apply prefect.yaml to the server: validate, plan, build images, write the changes.
+
+    Select deployments with --all, --name or FILE:FLOW, unless the file has only one.
+    """
     from deployctl.app.deploying import deploy as use_case
-    from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.project import building, load_all, order_of, prepare_all, show_plan
-    from deployctl.cli.render import Format, human
-    from deployctl.cli.server import session
+    from deployctl.cli.project import build_plan, load_all, load_options, prepare_all, set_plan
+    from deployctl.cli.render import human
+    from deployctl.cli.server import connect
     from deployctl.steps.engine import CompletedSteps
 
-    with run_command(
-        "deploy", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
-        order = order_of(choosing, overriding, deploying, imaging)
-        loaded = load_all(now, order, choosing.prefect_file)
-        with session(now, connecting) as (opened, stop):
-            with building(now, loaded, opened, imaging) as steps:
-                prepared = prepare_all(now, loaded, opened, deploying, steps)
-                done: CompletedSteps = {}
-                prepared = [
-                    use_case.build(each, opened, now.report, now.narrator, done)
-                    for each in prepared
-                ]
-            show_plan(now, prepared)
-            if telling.output is Format.HUMAN:
-                write(human.plan(now.outcome()))
-            for each in prepared:
-                now.results += use_case.deploy(each, opened, now.report, now.narrator, now.tell)
-            if stop.is_cancelled and any(result.reason for result in now.results):
-                now.error = stop.interrupted()
+    options = load_options(selection, overrides, deployment, images)
+    projects = load_all(ctx, options, selection.prefect_file)
+    with connect(ctx, server) as session:
+        with build_plan(ctx, projects, session, images) as steps:
+            prepared = prepare_all(ctx, projects, session, deployment, steps)
+            done: CompletedSteps = {}
+            prepared = [
+                use_case.build(each, session, ctx.report, ctx.progress, done) for each in prepared
+            ]
+        set_plan(ctx, prepared)
+        if ctx.format is OutputFormat.HUMAN:
+            write(human.plan(ctx.summarize()))
+        for each in prepared:
+            ctx.results += use_case.deploy(each, session, ctx.report, ctx.progress, ctx.show_result)
+        if session.cancellation.is_cancelled and any(result.reason for result in ctx.results):
+            ctx.error = session.cancellation.interrupted()

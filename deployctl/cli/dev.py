@@ -1,16 +1,16 @@
-"""`deployctl dev`: a whole Prefect on one machine, with the project deployed and running."""
+"""`deployctl dev`: runs a Prefect server, the project's deployments and workers on one machine."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from deployctl.cli.options import (
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import option
+from deployctl.cli.project_options import (
     DeployOptions,
     ImageOptions,
-    OutputOptions,
     OverrideOptions,
     SelectionOptions,
 )
@@ -22,87 +22,99 @@ if TYPE_CHECKING:
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
     from deployctl.app.deploying.load import LoadedProject
-    from deployctl.cli.command import CommandContext
     from deployctl.core.cancellation import CancellationToken
 
+_LOCAL = "Local server"
 
+
+@command(
+    "dev",
+    ("Deploy the project to a local server and run its schedules", "deployctl dev"),
+    ("Run one deployment to its end, then exit", "deployctl dev --run etl/daily"),
+)
 def dev(
-    choosing: SelectionOptions,
-    telling: OutputOptions,
+    ctx: CommandContext,
+    selection: SelectionOptions,
     run: Annotated[
         str | None,
-        typer.Option("--run", help="Start this FLOW/DEPLOYMENT, follow it to its end, and exit."),
+        option(
+            "--run",
+            group=_LOCAL,
+            metavar="FLOW/NAME",
+            default="serve until Ctrl-C",
+            help="Start a run of this deployment, follow it to its end, and exit.",
+        ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="The server's port.")
+        int,
+        option(
+            "--port", group=_LOCAL, metavar="PORT", min=1, max=65535, help="Port of the server."
+        ),
     ] = 4200,
 ) -> None:
-    """Start a server, deploy the project, and run its flows as processes of this machine."""
+    """Start a local server, deploy the project, and run its flows as processes."""
     import os
     from pathlib import Path
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
     from deployctl.app.operating.local_server import local_server, prefect_program
-    from deployctl.cli.command import run_command
     from deployctl.cli.exit import Exit
-    from deployctl.cli.signals import stopping
+    from deployctl.cli.server import signals
     from deployctl.flows.importer import project_python
 
-    with (
-        run_command(
-            "dev", telling.output, strict=telling.strict, show_traceback=telling.traceback
-        ) as now,
-        stopping(lambda text: now.narrator.output("deployctl", text)) as stop,
-    ):
-        here = Path.cwd()
-        loaded = _load(now, choosing, here)
-        home = _home(os.environ, here)
-        program = prefect_program(project_python(here, os.environ), os.environ)
-        now.say([f"Starting a Prefect server on port {port}; its data is in {home}"])
+    with signals(ctx) as stop:
+        folder = Path.cwd()
+        projects = _load(ctx, selection, folder)
+        home = _data_folder(os.environ, folder)
+        program = prefect_program(project_python(folder, os.environ), os.environ)
+        ctx.print([f"Starting a Prefect server on port {port}; its data is in {home}"])
         with local_server(program, port, home, os.environ, stop) as url:
             settings = Settings(api_url=url)
-            now.target = url
-            with Session(settings, progress=now.narrator, cancellation=stop) as opened:
-                pools = _deploy(now, loaded, opened)
-                if now.exit_code():
+            ctx.target = url
+            with Session(settings, progress=ctx.progress, cancellation=stop) as session:
+                pools = _deploy(ctx, projects, session)
+                if ctx.exit_code():
                     return
                 with _workers(pools, settings, stop, quiet=run is not None):
-                    now.say([f"The server and its UI are at {url.removesuffix('/api')}"])
-                    code = _follow(now, opened, run) if run else _wait(stop)
+                    ctx.print([f"The server and its UI are at {url.removesuffix('/api')}"])
+                    code = _run_to_end(ctx, session, run) if run else _wait(stop)
         raise Exit(code)
 
 
 _SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-_DEPLOYING = DeployOptions(create_pools=True)
+_DEPLOY_OPTIONS = DeployOptions(create_pools=True)
 
 
-def _load(now: CommandContext, choosing: SelectionOptions, here: Path) -> list[LoadedProject]:
-    """The chosen deployments, or all; their flows are found where they are, without a copy."""
+def _load(ctx: CommandContext, selection: SelectionOptions, folder: Path) -> list[LoadedProject]:
+    """The selected deployments, or all, with a pull step that runs the code in place."""
     from dataclasses import replace
 
-    from deployctl.cli.project import load_all, order_of
+    from deployctl.cli.project import load_all, load_options
 
-    every = replace(choosing, everything=not (choosing.name or choosing.entrypoint))
-    order = order_of(every, OverrideOptions(), _DEPLOYING, ImageOptions(skip_build=True))
-    local = replace(order.overrides, pull=({_SET_DIRECTORY: {"directory": str(here)}},))
-    return load_all(now, replace(order, overrides=local), choosing.prefect_file)
+    selection = replace(selection, everything=not (selection.name or selection.entrypoint))
+    options = load_options(
+        selection, OverrideOptions(), _DEPLOY_OPTIONS, ImageOptions(skip_build=True)
+    )
+    pull = ({_SET_DIRECTORY: {"directory": str(folder)}},)
+    options = replace(options, overrides=replace(options.overrides, pull=pull))
+    return load_all(ctx, options, selection.prefect_file)
 
 
-def _deploy(now: CommandContext, loaded: list[LoadedProject], session: Session) -> list[str]:
-    """Deploys everything, and gives the names of the work pools that runs will come from."""
+def _deploy(ctx: CommandContext, projects: list[LoadedProject], session: Session) -> list[str]:
+    """Deploys everything and returns the names of the work pools to serve."""
     from deployctl.app.deploying.build_steps import BuildPlan
     from deployctl.app.deploying.deploy import deploy
     from deployctl.cli.project import prepare_all
 
-    prepared = prepare_all(now, loaded, session, _DEPLOYING, BuildPlan(skip=True))
+    prepared = prepare_all(ctx, projects, session, _DEPLOY_OPTIONS, BuildPlan(skip=True))
     for each in prepared:
-        now.results += deploy(each, session, now.report, now.narrator, now.tell)
+        ctx.results += deploy(each, session, ctx.report, ctx.progress, ctx.show_result)
     return sorted({name for each in prepared for name in each.inputs.pools})
 
 
-def _home(environ: Mapping[str, str], project: Path) -> Path:
-    """Where the project's server keeps its data."""
+def _data_folder(environ: Mapping[str, str], project: Path) -> Path:
+    """The folder in which the project's server keeps its data."""
     from deployctl.app.worker.runtimes import state_folder
     from deployctl.core.json_values import digest
 
@@ -113,55 +125,62 @@ def _home(environ: Mapping[str, str], project: Path) -> Path:
 def _workers(
     pools: Sequence[str], settings: Settings, stop: CancellationToken, *, quiet: bool
 ) -> Iterator[None]:
-    """A worker for each pool during the block; errors of theirs end it."""
+    """Runs one worker thread per pool during the block.
+
+    A worker that fails sets `stop`; its error is raised when the block ends.
+    """
     import os
     from concurrent.futures import ThreadPoolExecutor
 
     from deployctl.app.worker.startup import WorkerContext, run_worker
-    from deployctl.cli.event_log import LogFormat, open_journal
+    from deployctl.cli.event_log import LogFormat, open_event_log
     from deployctl.worker.event_log import Level
     from deployctl.worker.runtimes import RuntimeKind
     from deployctl.worker.settings import WorkerSettings, WorkOptions
 
-    journal = open_journal(LogFormat.HUMAN)
-    journal.level = Level.WARNING if quiet else Level.INFO
-    around = WorkerContext(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
+    event_log = open_event_log(LogFormat.HUMAN)
+    event_log.level = Level.WARNING if quiet else Level.INFO
+    context = WorkerContext(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
 
     def serve(pool: str) -> None:
         options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS)
         try:
-            run_worker(options, around, journal, stop)
+            run_worker(options, context, event_log, stop)
         finally:
             stop.cancel()
 
     with ThreadPoolExecutor(max(1, len(pools)), "worker") as threads:
-        working = [threads.submit(serve, pool) for pool in pools]
+        workers = [threads.submit(serve, pool) for pool in pools]
         try:
             yield
         finally:
             stop.cancel()
-            for each in working:
-                each.result()
+            for worker in workers:
+                worker.result()
 
 
-def _follow(now: CommandContext, session: Session, deployment: str) -> int:
-    """Starts a run, shows its states and log, and gives the exit code that fits its end."""
+def _run_to_end(ctx: CommandContext, session: Session, name: str) -> int:
+    """Starts a run of a deployment, shows its states and logs, and returns the exit code."""
     import uuid
 
-    from deployctl.api.driver import run as hold
+    from deployctl.api.driver import run
     from deployctl.api.states import COMPLETED
     from deployctl.app.operating import runs
-    from deployctl.cli.render import runs as render
+    from deployctl.cli.exit import DONE, FAILED
+    from deployctl.cli.render.runs import run_update
 
-    whole, wanted = runs.check_run(deployment, runs.NewRun(), session, now.report)
-    made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), session)
-    now.say([f"flow run {made['name']} of {whole['full_name']}"])
-    end = runs.follow(runs.Watched(made["id"]), session, lambda news: now.say(render.news(news)))
-    return 0 if end["state_type"] == COMPLETED else 1
+    deployment, new_run = runs.check_run(name, runs.NewRun(), session, ctx.report)
+    created = run(runs.create_run(deployment, new_run, str(uuid.uuid4())), session)
+    ctx.print([f"flow run {created['name']} of {deployment['full_name']}"])
+    cursor = runs.RunCursor(created["id"])
+    final = runs.follow_run(cursor, session, lambda update: ctx.print(run_update(update)))
+    return DONE if final["state_type"] == COMPLETED else FAILED
 
 
 def _wait(stop: CancellationToken) -> int:
-    """Until somebody ends it, which is how it is meant to end."""
+    """Waits for a signal. Ctrl-C is the normal end of the command, so it returns 0."""
+    from deployctl.cli.exit import DONE
+
     while not stop.wait(60.0):
         pass
-    return 0
+    return DONE

@@ -1,8 +1,8 @@
-"""A worker's journal on stderr: lines for people on a terminal, JSON lines for everything else.
+"""The worker's event log on stderr: text lines on a terminal, JSON lines elsewhere.
 
-Both show the same entries. Lines are written one after the other under a lock, and whoever reads
-them slowly slows the worker down: losing lines in silence would be worse. A reader that went away
-costs the lines, never the worker.
+Both formats show the same entries. A lock keeps lines whole, and writing blocks: a slow reader
+slows the worker down, because dropping lines silently would be worse. If the reader is gone, lines
+are dropped and the worker continues.
 """
 
 from __future__ import annotations
@@ -27,66 +27,67 @@ if TYPE_CHECKING:
 
 
 class LogFormat(StrEnum):
-    """For whom the journal is."""
+    """The values of `--log-format`."""
 
     AUTO = "auto"
-    """People on a terminal, programs elsewhere."""
+    """Human on a terminal, JSON elsewhere."""
     HUMAN = "human"
     JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened, fit to be shown."""
+    """One event, without secrets."""
 
     time: float
-    """Seconds of the epoch."""
+    """Seconds since the epoch."""
     level: Level
     event: str
+    """A stable name, e.g. `run.claimed`."""
     message: str
     facts: Mapping[str, Json]
 
 
-class LineJournal:
-    """A `Journal` that writes a line for each entry from `level` on."""
+class StderrEventLog:
+    """An `EventLog` that writes one line per entry of `level` or above."""
 
     def __init__(
         self,
-        put: Callable[[Entry], None],
+        write_entry: Callable[[Entry], None],
         level: Level = Level.INFO,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`put` writes an entry; what it raises because nobody reads any more is ignored."""
+        """`write_entry` writes an entry; its errors of a closed stream are ignored."""
         self.level = level
-        self._put = put
+        self._write_entry = write_entry
         self._clock = clock
         self._lock = threading.Lock()
 
     def emit(self, level: Level, event: str, message: str, **facts: Json) -> None:
-        """Writes a line, without secrets; see `Journal`."""
-        if _WEIGHT[level] < _WEIGHT[self.level]:
+        """Writes an entry with secrets masked; see `EventLog`."""
+        if _SEVERITY[level] < _SEVERITY[self.level]:
             return
         entry = Entry(self._clock(), level, event, redact(message), mask_secrets(facts))
         with self._lock:
             try:
-                self._put(entry)
+                self._write_entry(entry)
             except (OutputError, OSError, ValueError):
                 return
 
 
-def open_journal(wanted: LogFormat) -> LineJournal:
-    """The journal on stderr."""
-    for_people = wanted is LogFormat.HUMAN or (wanted is LogFormat.AUTO and sys.stderr.isatty())
-    return LineJournal(_put_line if for_people else _put_json)
+def open_event_log(log_format: LogFormat) -> StderrEventLog:
+    """The event log on stderr in a format."""
+    human = log_format is LogFormat.HUMAN or (log_format is LogFormat.AUTO and sys.stderr.isatty())
+    return StderrEventLog(_write_line if human else _write_json)
 
 
 def as_json(entry: Entry) -> str:
-    """One line of JSON; its keys stay as they are."""
+    """One line of JSON. Its keys are a public interface."""
     moment = datetime.fromtimestamp(entry.time, UTC).isoformat(timespec="milliseconds")
     return json.dumps(
         {
             "time": moment.replace("+00:00", "Z"),
-            "level": entry.level.value,
+            "level": LEVEL_NAMES[entry.level],
             "event": entry.event,
             "message": entry.message,
             "facts": entry.facts,
@@ -97,13 +98,13 @@ def as_json(entry: Entry) -> str:
 
 
 def as_line(entry: Entry) -> Text:
-    """A line for people: local time, level, what happened, facts; the way out below it."""
+    """One text line: local time, level, message, facts; the help is on a line of its own."""
     from rich.text import Text
 
     line = Text.assemble(
         (datetime.fromtimestamp(entry.time).strftime("%H:%M:%S"), "dim"),
         " ",
-        (f"{entry.level.value.upper():<7}", _STYLES[entry.level]),
+        (f"{LEVEL_NAMES[entry.level].upper():<7}", _STYLES[entry.level]),
         " ",
         _printable(entry.message),
     )
@@ -113,25 +114,32 @@ def as_line(entry: Entry) -> Text:
     for name, value in entry.facts.items():
         if name != _HELP and value not in (None, ""):
             line.append(f"  {name}={_printable(str(value))}", "dim")
-    if way_out := entry.facts.get(_HELP):
-        line.append(f"\n{'':17}{_printable(str(way_out))}")
+    if help_text := entry.facts.get(_HELP):
+        line.append(f"\n{'':17}{_printable(str(help_text))}")
     return line
 
 
-def _put_line(entry: Entry) -> None:
+def _write_line(entry: Entry) -> None:
     write([as_line(entry)], stderr=True)
 
 
-def _put_json(entry: Entry) -> None:
+def _write_json(entry: Entry) -> None:
     sys.stderr.write(f"{as_json(entry)}\n")
     sys.stderr.flush()
 
 
 def _printable(text: str) -> str:
-    """Without the control characters with which a name or a log line could rewrite a terminal."""
+    """The text without control characters, which could rewrite what the terminal shows."""
     return text.translate(_CONTROL)
 
 
+LEVEL_NAMES = {
+    Level.DEBUG: "debug",
+    Level.INFO: "info",
+    Level.WARNING: "warning",
+    Level.ERROR: "error",
+}
+"""Values of the key `level` in JSON lines."""
 _HELP = "help"
 _STYLES = {
     Level.DEBUG: "dim",
@@ -139,6 +147,6 @@ _STYLES = {
     Level.WARNING: "yellow",
     Level.ERROR: "bold red",
 }
-_WEIGHT = {level: weight for weight, level in enumerate(Level)}
+_SEVERITY = {level: severity for severity, level in enumerate(Level)}
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 _CONTROL |= {ord("\n"): "\n", ord("\t"): "\t"}

@@ -6,12 +6,19 @@ from typing import Annotated
 
 import typer
 
+from deployctl.cli.command import command
 
+
+@command(
+    "explain",
+    ("Explain an error of a missing work pool", "deployctl explain DC510"),
+    ("Codes may be written in lower case", "deployctl explain dc101"),
+)
 def explain(
-    code: Annotated[str, typer.Argument(help="A code such as DC101.")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="Code of a diagnostic, e.g. DC101.")],
 ) -> None:
-    """Print what a code means, and the way out."""
-    from deployctl.cli.exit import Exit
+    """Print what the code of a diagnostic means and how to fix its cause."""
+    from deployctl.cli.exit import USAGE, Exit
     from deployctl.core.diagnostics import codes, page
     from deployctl.core.suggest import did_you_mean
 
@@ -21,5 +28,5 @@ def explain(
         typer.echo(f"there is no diagnostic '{name}'", err=True)
         if suggestion := did_you_mean(name, known):
             typer.echo(suggestion, err=True)
-        raise Exit(64)
+        raise Exit(USAGE)
     typer.echo(page(name).rstrip())

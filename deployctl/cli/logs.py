@@ -1,4 +1,4 @@
-"""`deployctl logs`: what a run printed."""
+"""`deployctl logs`: shows the logs of a flow run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import ConnectionOptions, OutputOptions
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions, option
 
 if TYPE_CHECKING:
     from deployctl.app.operating.lookup import ResolvedRun
-    from deployctl.app.operating.runs import News
+    from deployctl.app.operating.runs import RunUpdate
     from deployctl.core.diagnostics import Report
     from deployctl.core.json_values import Json
 
+_LOGS = "Logs"
 
-class Level(StrEnum):
-    """Levels of Python's logging."""
+
+class LogLevel(StrEnum):
+    """Levels of Python's logging, as values of `--level`."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -26,71 +30,93 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
+@command(
+    "logs",
+    ("Show the logs of a deployment's latest run", "deployctl logs etl/daily"),
+    (
+        "Follow a run, from its last 20 warnings and errors on",
+        "deployctl logs devious-dragon --follow --level warning --tail 20",
+    ),
+)
 def logs(
+    ctx: CommandContext,
     run: Annotated[
-        str, typer.Argument(help="A run's id or name, or FLOW/DEPLOYMENT for its latest run.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="Name or id of a run, or FLOW/DEPLOYMENT for its latest run."
+        ),
     ],
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    server: ConnectionOptions,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
+        bool,
+        option("--follow", "-f", group=_LOGS, help="Show new states and logs until the run ends."),
     ] = False,
     level: Annotated[
-        Level, typer.Option("--level", case_sensitive=False, help="Nothing below this level.")
-    ] = Level.DEBUG,
+        LogLevel,
+        option("--level", group=_LOGS, case_sensitive=False, help="Least level to show."),
+    ] = LogLevel.DEBUG,
     tail: Annotated[
-        int | None, typer.Option("--tail", "-n", min=1, help="Only the last so many.")
+        int | None,
+        option(
+            "--tail",
+            "-n",
+            group=_LOGS,
+            metavar="N",
+            min=1,
+            default="all",
+            help="Show only the last N lines.",
+        ),
     ] = None,
 ) -> None:
     """Show the logs of a flow run, oldest first."""
     import logging
     from datetime import UTC, datetime
 
-    from deployctl.api.driver import run as hold
+    from deployctl.api.driver import run as run_call
     from deployctl.app.operating import runs
     from deployctl.app.operating.lookup import find_run
     from deployctl.cli.render import runs as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("logs", connecting, telling) as (now, opened):
-        found: list[Json] = []
+    with connect(ctx, server) as session:
+        shown: list[Json] = []
 
-        def show(news: News) -> None:
-            found.extend(map(render.log_json, news.logs))
-            now.data |= {"run": render.run_json(news.run), "logs": found}
-            now.say(render.news(news, states=follow))
+        def show(update: RunUpdate) -> None:
+            shown.extend(map(render.log_json, update.logs))
+            ctx.data |= {"run": render.run_json(update.run), "logs": shown}
+            ctx.print(render.run_update(update, states=follow))
 
-        meant = hold(find_run(run, datetime.now(UTC)), opened)
-        _tell_which(now.report, run, meant)
-        least = logging.getLevelNamesMapping()[level.name]
-        watched = runs.Watched(meant.run["id"], least, tail)
+        found = run_call(find_run(run, datetime.now(UTC)), session)
+        _note_choice(ctx.report, run, found)
+        least = logging.getLevelNamesMapping()[level.value.upper()]
+        cursor = runs.RunCursor(found.run["id"], least, tail)
         if follow:
-            now.narrator.phase(f"following {meant.run['name']}")
-            runs.follow(watched, opened, show)
+            ctx.progress.phase(f"following {found.run['name']}")
+            runs.follow_run(cursor, session, show)
         else:
-            show(hold(runs.look(watched), opened))
-        if not found:
-            _tell_empty(now.report, now.data["run"])
+            show(run_call(runs.poll_run(cursor), session))
+        if not shown:
+            _note_empty(ctx.report, ctx.data["run"])
 
 
-def _tell_which(report: Report, name: str, meant: ResolvedRun) -> None:
-    """Says which of several runs is shown."""
-    run = meant.run
-    if meant.is_newest:
+def _note_choice(report: Report, name: str, found: ResolvedRun) -> None:
+    """Notes which of several runs is shown."""
+    run = found.run
+    if found.is_newest:
         report.note(
             "DC665",
             f"several runs are called '{name}'; this is the newest, {run['id']}",
-            help="give the id of another",
+            help="Give the id of another run to see that one.",
         )
-    if meant.is_latest:
-        began = f"this is '{run['name']}', the run of {name} that began last"
-        later = meant.waiting
-        waits = f"; '{later['name']}' is {later['state_name']} and has not begun" if later else ""
-        report.note(
-            "DC667", began + waits, help=f"to see that one: {later['id']}" if later else None
-        )
+    if found.is_latest:
+        text = f"this is '{run['name']}', the latest run of {name} that started"
+        later = found.waiting
+        if later:
+            text += f"; '{later['name']}' is {later['state_name']} and has not started"
+        see = f"To see that run: deployctl logs {later['id']}." if later else None
+        report.note("DC667", text, help=see)
 
 
-def _tell_empty(report: Report, run: Json) -> None:
-    text = f"there are no such logs of the run '{run['name']}', which is {run['state_name']}"
+def _note_empty(report: Report, run: Json) -> None:
+    text = f"the run '{run['name']}', which is {run['state_name']}, has no such logs"
     report.note("DC666", text)

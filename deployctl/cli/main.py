@@ -1,7 +1,6 @@
-"""The entry point: from the command line to one command, and from any error to an exit code.
+"""Entry point: runs the command of `sys.argv` and turns every error into an exit code.
 
-Exit codes: 0 done, 1 failed, 2 changes are present (`plan --detailed-exitcode` only), 64 the
-command line makes no sense, 130 and 143 stopped by a signal.
+The exit codes are in `deployctl.cli.exit`.
 """
 
 from __future__ import annotations
@@ -15,23 +14,27 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-from deployctl.cli.exit import USAGE, Exit
+from deployctl.cli.exit import DONE, FAILED, SIGNAL_BASE, USAGE, Exit
 
+_TYPER_USAGE = 2
+"""The exit code that Typer gives wrong options and arguments."""
 _GC_THRESHOLD = 50_000
-"""Objects until garbage is looked for. Python's 700 costs a third of the time that syntax trees and
-YAML take, and there is hardly any garbage in a process that lives for a second."""
+"""Allocations between two garbage collections. With Python's default of 700, collections take a
+third of the time of parsing code and YAML, and a process that lives for a second has hardly any
+garbage."""
 
 
 def main() -> NoReturn:
     """Runs the command of `sys.argv` and ends the process with its exit code.
 
-    Python would wait for threads whose requests nobody answers any more, in pools also for daemons;
-    where there are some, the process ends without them.
+    Python waits at exit for all threads, and for those of thread pools even if they are daemons. A
+    thread may be blocked in a request that is never answered, so with threads left, the process
+    exits without waiting.
     """
     try:
         code = run()
     except KeyboardInterrupt:
-        code = 130
+        code = SIGNAL_BASE + signal.SIGINT
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if threading.active_count() > 1:
         os._exit(code)
@@ -39,44 +42,45 @@ def main() -> NoReturn:
 
 
 def run() -> int:
-    """Runs the command of `sys.argv`, with streams that say when nothing can be written to them.
+    """Runs the command of `sys.argv` and returns its exit code.
 
-    Gives its exit code. Raises KeyboardInterrupt where the command does not listen to signals.
+    A failed write to stdout or stderr is reported once. Raises KeyboardInterrupt where the command
+    doesn't handle signals.
     """
-    from deployctl.cli.console import Checked, OutputError
+    from deployctl.cli.console import CheckedStream, OutputError
 
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-            setattr(sys, name, Checked(stream))
+            setattr(sys, name, CheckedStream(stream))
     try:
-        code = _command()
+        code = _run_command()
         if sys.stdout is not None:
             sys.stdout.flush()
     except OutputError as error:
         sys.stdout = None
-        if not error.reader_is_gone:
+        if not error.is_broken_pipe:
             with suppress(OutputError):
-                print(f"the output cannot be written: {error}", file=sys.stderr)
-        return 1
+                print(f"cannot write the output: {error}", file=sys.stderr)
+        return FAILED
     return code
 
 
-def _command() -> int:
+def _run_command() -> int:
     if sys.argv[1:] == ["--version"]:
         from deployctl import __version__
 
         print(f"deployctl {__version__}")
-        return 0
+        return DONE
     from deployctl.cli.commands import app
 
     gc.set_threshold(_GC_THRESHOLD)
     try:
         app(prog_name="deployctl")
-    except Exit as ended:
-        return ended.code
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-        return USAGE if code == 2 else code
-    return 0
+    except Exit as exit_:
+        return exit_.code
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else FAILED
+        return USAGE if code == _TYPER_USAGE else code
+    return DONE

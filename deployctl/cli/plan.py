@@ -1,51 +1,58 @@
-"""`deployctl plan`: what a deploy would do."""
+"""`deployctl plan`: shows what a deploy would do."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from deployctl.cli.options import (
-    ConnectionOptions,
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import OUTPUT, ConnectionOptions, OutputFormat, option
+from deployctl.cli.project_options import (
     DeployOptions,
     ImageOptions,
-    OutputOptions,
     OverrideOptions,
     SelectionOptions,
 )
 
 
+@command(
+    "plan",
+    ("Show the changes of all deployments", "deployctl plan --all"),
+    (
+        "Fail a CI job if the server differs from the file (exit code 2)",
+        "deployctl plan --all --detailed-exitcode",
+    ),
+)
 def plan(
-    choosing: SelectionOptions,
-    overriding: OverrideOptions,
-    deploying: DeployOptions,
-    imaging: ImageOptions,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    ctx: CommandContext,
+    selection: SelectionOptions,
+    deployment: DeployOptions,
+    images: ImageOptions,
+    overrides: OverrideOptions,
+    server: ConnectionOptions,
     detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit with 2 if there are changes.")
+        bool,
+        option("--detailed-exitcode", group=OUTPUT, help="Exit with code 2 if there are changes."),
     ] = False,
 ) -> None:
-    """Show what `deploy` would change, and change nothing."""
-    from deployctl.cli.command import run_command
-    from deployctl.cli.console import write
-    from deployctl.cli.exit import Exit
-    from deployctl.cli.project import building, load_all, order_of, prepare_all
-    from deployctl.cli.render import Format, human
-    from deployctl.cli.server import session
+    """Show what `deploy` would change, without writing anything.
 
-    with run_command(
-        "plan", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
-        order = order_of(choosing, overriding, deploying, imaging)
-        loaded = load_all(now, order, choosing.prefect_file)
-        with (
-            session(now, connecting) as (opened, _),
-            building(now, loaded, opened, imaging, look=True) as steps,
-        ):
-            prepare_all(now, loaded, opened, deploying, steps)
-        if telling.output is Format.HUMAN:
-            write(human.plan(now.outcome()))
-        if detailed_exitcode and now.plan and now.plan.needed:
-            raise Exit(2)
+    Select deployments with --all, --name or FILE:FLOW, unless the file has only one.
+    """
+    from deployctl.cli.console import write
+    from deployctl.cli.exit import CHANGES_PRESENT, Exit
+    from deployctl.cli.project import build_plan, load_all, load_options, prepare_all
+    from deployctl.cli.render import human
+    from deployctl.cli.server import connect
+
+    options = load_options(selection, overrides, deployment, images)
+    projects = load_all(ctx, options, selection.prefect_file)
+    with (
+        connect(ctx, server) as session,
+        build_plan(ctx, projects, session, images, find_existing=True) as steps,
+    ):
+        prepare_all(ctx, projects, session, deployment, steps)
+    if ctx.format is OutputFormat.HUMAN:
+        write(human.plan(ctx.summarize()))
+    if detailed_exitcode and ctx.plan and ctx.plan.needed:
+        raise Exit(CHANGES_PRESENT)

@@ -1,4 +1,4 @@
-"""From options to use cases: what `validate`, `plan` and `deploy` begin with."""
+"""Steps that `validate`, `plan`, `build`, `deploy` and `dev` share, from options to a plan."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deployctl.app.deploying.build_steps import BuildPlan
 from deployctl.app.deploying.images_file import read_build_outputs
 from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_project
 from deployctl.app.deploying.prepare import PreparedPlan, prepare
-from deployctl.cli.command import CommandContext
-from deployctl.cli.exit import Exit
-from deployctl.cli.options import (
+from deployctl.cli.context import CommandContext
+from deployctl.cli.exit import FAILED, Exit
+from deployctl.cli.project_options import (
     BuilderOptions,
     DeployOptions,
     ImageOptions,
@@ -36,96 +36,99 @@ from deployctl.project.selection import Selection
 DEFAULT_FILE = Path("prefect.yaml")
 
 
-def load_all(now: CommandContext, order: LoadOptions, files: list[Path]) -> list[LoadedProject]:
-    """Reads every file. Ends the command if anything that was found forbids to go on."""
+def load_all(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> list[LoadedProject]:
+    """Loads every file. Raises Exit if the diagnostics forbid to continue."""
     redact.register_secrets(
         value for name, value in os.environ.items() if redact.is_secret_name(name)
     )
-    loaded = []
+    projects = []
     for path in files or [DEFAULT_FILE]:
-        now.sources[str(path)] = _text(path)
-        found = load_project(path, order, now.report, os.environ)
-        if found is not None:
-            loaded.append(found)
-    check_same_names(
-        [(found.spec, found.facts.name) for each in loaded for found in each.selected], now.report
-    )
-    count = sum(len(each.selected) for each in loaded)
+        ctx.sources[str(path)] = _text(path)
+        project = load_project(path, options, ctx.report, os.environ)
+        if project is not None:
+            projects.append(project)
+    selected = [each for project in projects for each in project.selected]
+    check_same_names([(each.spec, each.facts.name) for each in selected], ctx.report)
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
-    now.subject = f"{count} deployment{'s' * (count != 1)} in {names}"
-    if now.hopeless:
-        raise Exit(1)
-    return loaded
+    ctx.subject = f"{len(selected)} deployment{'s' * (len(selected) != 1)} in {names}"
+    if ctx.blocked:
+        raise Exit(FAILED)
+    return projects
 
 
-def order_of(
-    choosing: SelectionOptions,
-    overriding: OverrideOptions,
-    deploying: DeployOptions,
-    imaging: ImageOptions,
+def load_options(
+    selection: SelectionOptions,
+    overrides: OverrideOptions,
+    deployment: DeployOptions,
+    images: ImageOptions,
 ) -> LoadOptions:
-    """What the options ask for. Raises UsageError."""
-    if imaging.images and (imaging.skip_build or imaging.image is not None):
-        raise UsageError("--images excludes --skip-build and --image", help="leave one of them out")
-    for option, given in (("--images", imaging.images), ("--image", imaging.image)):
-        if given in ("", Path()):
-            raise UsageError(f"{option} is empty", help="name what to deploy, or leave it out")
-    overrides = _overrides(overriding)
-    if imaging.image:
-        variables = {**overrides.job_variables, "image": imaging.image}
-        overrides = replace(overrides, job_variables=variables)
+    """What to load, from the options of `deploy` and `plan`. Raises UsageError."""
+    if images.images and (images.skip_build or images.image is not None):
+        raise UsageError(
+            "--images excludes --skip-build and --image", help="Leave one of them out."
+        )
+    for name, value in (("--images", images.images), ("--image", images.image)):
+        if value in ("", Path()):
+            raise UsageError(f"{name} is empty", help="Give it a value, or leave it out.")
+    changes = _overrides(overrides)
+    if images.image:
+        changes = replace(changes, job_variables={**changes.job_variables, "image": images.image})
     return LoadOptions(
-        Selection(choosing.everything, tuple(choosing.name), choosing.entrypoint or ""),
-        overrides,
-        deploying.project,
-        imaging.skip_build or imaging.images is not None,
+        Selection(selection.everything, tuple(selection.name), selection.entrypoint or ""),
+        changes,
+        deployment.project,
+        images.skip_build or images.images is not None,
     )
 
 
-def every_or(choosing: SelectionOptions) -> Selection:
-    """All deployments, or those that are named. Raises UsageError."""
-    some = bool(choosing.name or choosing.entrypoint)
-    return Selection(not some, tuple(choosing.name), choosing.entrypoint or "")
+def select_or_all(selection: SelectionOptions) -> Selection:
+    """The selected deployments, or all of them if none is named."""
+    named = bool(selection.name or selection.entrypoint)
+    return Selection(not named, tuple(selection.name), selection.entrypoint or "")
 
 
 @contextmanager
-def building(
-    now: CommandContext,
-    loaded: list[LoadedProject],
-    opened: Session,
-    imaging: ImageOptions,
+def build_plan(
+    ctx: CommandContext,
+    projects: list[LoadedProject],
+    session: Session,
+    options: ImageOptions,
     *,
-    look: bool = False,
+    find_existing: bool = False,
 ) -> Iterator[BuildPlan]:
-    """What is to be done about build and push steps. Raises BadImagesFile, BadReference.
+    """How to treat the build and push steps. Raises BadImagesFile and BadReference.
 
-    `look`: for a plan that nothing follows, images are looked for that are there already.
+    `find_existing`: looks for images that exist already, for a plan that no build follows.
     """
-    if imaging.images:
-        yield BuildPlan(outputs=read_build_outputs(imaging.images), pin_digests=imaging.pin)
-    elif imaging.skip_build:
+    if options.images:
+        yield BuildPlan(outputs=read_build_outputs(options.images), pin_digests=options.pin)
+    elif options.skip_build:
         yield BuildPlan(skip=True)
-    elif imaging.image:
+    elif options.image:
         yield BuildPlan(
-            image_provider=FixedImage(imaging.image), find_existing=look, pin_digests=imaging.pin
+            image_provider=FixedImage(options.image),
+            find_existing=find_existing,
+            pin_digests=options.pin,
         )
-    elif not any(each.has_image_steps for each in loaded):
+    elif not any(project.has_image_steps for project in projects):
         yield BuildPlan()
     else:
-        with making_of(now, imaging, lambda: opened, opened.cancellation) as images:
-            yield BuildPlan(image_provider=images, find_existing=look, pin_digests=imaging.pin)
+        with image_pipeline(ctx, options, lambda: session, session.cancellation) as images:
+            yield BuildPlan(
+                image_provider=images, find_existing=find_existing, pin_digests=options.pin
+            )
 
 
-def making_of(
-    now: CommandContext,
-    making_: BuilderOptions,
+def image_pipeline(
+    ctx: CommandContext,
+    options: BuilderOptions,
     session: Callable[[], Session],
     stop: CancellationToken,
 ) -> AbstractContextManager[ImagePipeline]:
-    """What makes images; `session` is asked for only where the server's version is needed."""
+    """The pipeline that builds images; calls `session` only if the server's version is needed."""
     from deployctl.app.deploying.image_builders import open_image_pipeline
 
-    def release() -> str:
+    def server_version() -> str:
         try:
             opened = session()
         except SettingsError as error:
@@ -137,73 +140,73 @@ def making_of(
         return ".".join(map(str, dialect.version))
 
     return open_image_pipeline(
-        making_.builder, Path.cwd(), os.environ, release, now.narrator.output, stop
+        options.builder, Path.cwd(), os.environ, server_version, ctx.progress.output, stop
     )
 
 
 def prepare_all(
-    now: CommandContext,
-    loaded: list[LoadedProject],
-    opened: Session,
-    deploying: DeployOptions,
-    building: BuildPlan,
+    ctx: CommandContext,
+    projects: list[LoadedProject],
+    session: Session,
+    options: DeployOptions,
+    steps: BuildPlan,
 ) -> list[PreparedPlan]:
-    """Plans every project. Ends the command if anything that was found forbids to go on."""
-    now.narrator.phase("reading the server")
+    """Plans every project. Raises Exit if the diagnostics forbid to continue."""
+    ctx.progress.phase("reading the server")
     prepared: list[PreparedPlan] = []
-    for each in loaded:
-        before = {name: pool for one in prepared for name, pool in one.inputs.pools.items()}
+    for project in projects:
+        earlier = {name: pool for one in prepared for name, pool in one.inputs.pools.items()}
         prepared.append(
             prepare(
-                each,
-                opened,
-                now.report,
+                project,
+                session,
+                ctx.report,
                 os.environ,
                 Path.cwd(),
-                building,
-                create_pools=deploying.create_pools,
-                before=before,
+                steps,
+                create_pools=options.create_pools,
+                before=earlier,
             )
         )
-    show_plan(now, prepared)
+    set_plan(ctx, prepared)
     return prepared
 
 
-def show_plan(now: CommandContext, prepared: list[PreparedPlan]) -> None:
-    """Keeps the plan of all projects for the renderers; ends the command if it is of no use."""
-    if now.hopeless:
-        raise Exit(1)
-    now.plan = Plan(tuple(change for each in prepared for change in each.plan.changes))
-    now.target += f" ({prepared[0].dialect})" if prepared and "(" not in now.target else ""
+def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
+    """Puts the plan of all projects into the context. Raises Exit if it can't be applied."""
+    if ctx.blocked:
+        raise Exit(FAILED)
+    ctx.plan = Plan(tuple(change for each in prepared for change in each.plan.changes))
+    ctx.target += f" ({prepared[0].dialect})" if prepared and "(" not in ctx.target else ""
 
 
 def _text(path: Path) -> str:
-    """What is in a file, as far as it is text: to show where something is wrong."""
+    """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
     try:
         return path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return ""
 
 
-def _overrides(given: OverrideOptions) -> overrides.Overrides:
-    parameters = overrides.parse_assignments("--param", given.param)
-    if given.params:
-        parameters |= overrides.parse_json_object("--params", given.params)
+def _overrides(options: OverrideOptions) -> overrides.Overrides:
+    parameters = overrides.parse_assignments("--param", options.param)
+    if options.params:
+        parameters |= overrides.parse_json_object("--params", options.params)
     return overrides.Overrides(
-        description=given.description,
-        version=given.version,
-        version_type=given.version_type,
-        tags=tuple(given.tag),
-        concurrency_limit=given.concurrency_limit,
-        collision_strategy=given.collision_strategy,
-        work_pool=given.pool,
-        work_queue=given.work_queue,
-        job_variables=overrides.parse_assignments("--job-variable", given.job_variable),
-        schedules=overrides.schedules(given.cron, given.interval, given.rrule),
-        timezone=given.timezone,
-        anchor_date=given.anchor_date,
-        triggers=overrides.parse_definitions("--trigger", given.trigger, "triggers"),
+        description=options.description,
+        version=options.version,
+        version_type=options.version_type,
+        tags=tuple(options.tag),
+        concurrency_limit=options.concurrency_limit,
+        collision_strategy=options.collision_strategy,
+        work_pool=options.pool,
+        work_queue=options.work_queue,
+        job_variables=overrides.parse_assignments("--job-variable", options.job_variable),
+        schedules=overrides.schedules(options.cron, options.interval, options.rrule),
+        timezone=options.timezone,
+        anchor_date=options.anchor_date,
+        triggers=overrides.parse_definitions("--trigger", options.trigger, "triggers"),
         parameters=parameters,
-        sla=overrides.parse_definitions("--sla", given.sla, "sla"),
-        enforce_parameter_schema=given.enforce_parameter_schema,
+        sla=overrides.parse_definitions("--sla", options.sla, "sla"),
+        enforce_parameter_schema=options.enforce_parameter_schema,
     )

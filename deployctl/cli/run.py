@@ -1,4 +1,4 @@
-"""`deployctl run`: starts a flow run and, if asked to, follows it to its end."""
+"""`deployctl run`: starts a flow run and, with `--watch`, follows it to its end."""
 
 from __future__ import annotations
 
@@ -7,130 +7,198 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import ConnectionOptions, OutputOptions
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions, option
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from deployctl.app.operating.runs import NewRun, News
+    from deployctl.app.operating.runs import NewRun, RunUpdate
     from deployctl.core.json_values import Json
+
+_RUN = "Run"
 
 
 @dataclass(frozen=True)
-class Starting:
-    """What the run is given; the options are those of `prefect deployment run`."""
+class RunOptions:
+    """Fields of the new run; the options are those of `prefect deployment run`."""
 
     param: Annotated[
         list[str],
-        typer.Option("--param", "-p", help="KEY=VALUE, the value as JSON or text; repeatable."),
+        option(
+            "--param",
+            "-p",
+            group=_RUN,
+            metavar="KEY=VALUE",
+            help="Set a parameter. VALUE is JSON, or text. May be repeated.",
+        ),
     ] = field(default_factory=list)
     params: Annotated[
         str | None,
-        typer.Option("--params", help="A JSON object; '-' reads it from stdin."),
+        option(
+            "--params",
+            group=_RUN,
+            metavar="JSON",
+            default="the deployment's",
+            help="Set parameters with a JSON object; '-' reads it from stdin.",
+        ),
     ] = None
     job_variable: Annotated[
         list[str],
-        typer.Option("--job-variable", "--jv", "-jv", help="KEY=VALUE; repeatable."),
+        option(
+            "--job-variable",
+            "--jv",
+            "-jv",
+            group=_RUN,
+            metavar="KEY=VALUE",
+            help="Set a job variable. May be repeated.",
+        ),
     ] = field(default_factory=list)
     name: Annotated[
         str | None,
-        typer.Option("--name", "--flow-run-name", help="The run's name."),
+        option(
+            "--name",
+            "--flow-run-name",
+            group=_RUN,
+            metavar="NAME",
+            default="chosen by the server",
+            help="Name of the run.",
+        ),
     ] = None
-    tag: Annotated[list[str], typer.Option("--tag", help="A tag; repeatable.")] = field(
-        default_factory=list
-    )
+    tag: Annotated[
+        list[str],
+        option("--tag", group=_RUN, metavar="TAG", help="Add a tag to the run. May be repeated."),
+    ] = field(default_factory=list)
     start_in: Annotated[
         str | None,
-        typer.Option("--start-in", help="When: seconds, PT1H30M, or [D days, ]HH:MM[:SS]."),
+        option(
+            "--start-in",
+            group=_RUN,
+            metavar="DURATION",
+            default="now",
+            help="Start after a delay: seconds, PT1H30M, or [D days, ]HH:MM[:SS].",
+        ),
     ] = None
     start_at: Annotated[
         str | None,
-        typer.Option("--start-at", help="When: ISO 8601, in the zone of this machine."),
+        option(
+            "--start-at",
+            group=_RUN,
+            metavar="TIME",
+            default="now",
+            help="Start at an ISO 8601 time; without offset, in this machine's time zone.",
+        ),
     ] = None
 
 
+@command(
+    "run",
+    ("Start a run and follow it to its end", "deployctl run etl/daily --watch"),
+    (
+        "Start a run in an hour with other parameters",
+        "deployctl run etl/daily --param day=2030-01-31 --start-in PT1H",
+    ),
+)
 def run(
-    deployment: Annotated[str, typer.Argument(help="FLOW/DEPLOYMENT, its name alone, or its id.")],
-    starting: Starting,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    ctx: CommandContext,
+    deployment: Annotated[
+        str,
+        typer.Argument(metavar="DEPLOYMENT", help="FLOW/NAME, a unique name, or an id."),
+    ],
+    options: RunOptions,
+    server: ConnectionOptions,
+    watch: Annotated[
+        bool,
+        option(
+            "--watch",
+            group=_RUN,
+            help="Follow the run to its end; exit with 0 only if it completes.",
+        ),
+    ] = False,
 ) -> None:
-    """Start a run of a deployment; with --watch, exit with 0 only if it completes."""
+    """Start a run of a deployment, after checking its parameters."""
     import uuid
 
     from deployctl.api.dialect import detect
-    from deployctl.api.driver import run as hold
+    from deployctl.api.driver import run as run_call
     from deployctl.api.states import COMPLETED
     from deployctl.app.operating import runs
-    from deployctl.cli.exit import Exit
+    from deployctl.cli.exit import DONE, FAILED, Exit
     from deployctl.cli.render import runs as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("run", connecting, telling) as (now, opened):
-        given = _wanted(starting)
-        dialect = hold(detect(opened.settings.is_cloud), opened)
-        whole, wanted = runs.check_run(deployment, given, opened, now.report)
-        if now.hopeless:
-            raise Exit(1)
-        made = hold(runs.create_run(whole, wanted, str(uuid.uuid4())), opened)
-        url = runs.run_url(made, opened.settings, dialect.major)
+    with connect(ctx, server) as session:
+        requested = _new_run(options)
+        dialect = run_call(detect(session.settings.is_cloud), session)
+        found, new_run = runs.check_run(deployment, requested, session, ctx.report)
+        if ctx.blocked:
+            raise Exit(FAILED)
+        created = run_call(runs.create_run(found, new_run, str(uuid.uuid4())), session)
+        url = runs.run_url(created, session.settings, dialect.major)
 
-        def note(run: Json) -> None:
-            now.data["run"] = {**render.run_json(run), "url": url}
+        def record(run: Json) -> None:
+            ctx.data["run"] = {**render.run_json(run), "url": url}
 
-        def show(news: News) -> None:
-            note(news.run)
-            now.say(render.news(news))
+        def show(update: RunUpdate) -> None:
+            record(update.run)
+            ctx.print(render.run_update(update))
 
-        note(made)
-        now.say([f"flow run {made['name']} of {whole['full_name']}: {made['id']}"])
-        now.say([url] if url else [])
+        record(created)
+        ctx.print([f"flow run {created['name']} of {found['full_name']}: {created['id']}"])
+        ctx.print([url] if url else [])
         if watch:
-            now.narrator.phase(f"watching {made['name']}")
-            end = runs.follow(runs.Watched(made["id"]), opened, show)
-            raise Exit(0 if end["state_type"] == COMPLETED else 1)
+            ctx.progress.phase(f"watching {created['name']}")
+            final = runs.follow_run(runs.RunCursor(created["id"]), session, show)
+            raise Exit(DONE if final["state_type"] == COMPLETED else FAILED)
 
 
-def _wanted(given: Starting) -> NewRun:
-    """The options, read. Raises UsageError."""
+def _new_run(options: RunOptions) -> NewRun:
+    """The run that the options describe. Raises UsageError."""
     import sys
 
     from deployctl.app.operating.runs import NewRun
     from deployctl.project import overrides
 
-    parameters = overrides.parse_assignments("--param", given.param)
-    if given.params is not None:
-        text = sys.stdin.read() if given.params == "-" else given.params
+    parameters = overrides.parse_assignments("--param", options.param)
+    if options.params is not None:
+        text = sys.stdin.read() if options.params == "-" else options.params
         parameters = overrides.parse_json_object("--params", text) | parameters
     return NewRun(
         parameters,
-        overrides.assignment_texts(given.param),
-        overrides.parse_assignments("--job-variable", given.job_variable),
-        given.name,
-        tuple(given.tag),
-        _start(given),
+        overrides.assignment_texts(options.param),
+        overrides.parse_assignments("--job-variable", options.job_variable),
+        options.name,
+        tuple(options.tag),
+        _start_time(options),
     )
 
 
-def _start(given: Starting) -> datetime | None:
+def _start_time(options: RunOptions) -> datetime | None:
+    """When the run starts; None: now. Raises UsageError."""
     from datetime import UTC, datetime, timedelta
 
     from deployctl.core.errors import UsageError
     from deployctl.project.durations import parse_duration
 
-    if given.start_in is not None and given.start_at is not None:
-        raise UsageError("--start-in and --start-at exclude each other", help="leave one out")
-    if given.start_at is not None:
+    if options.start_in is not None and options.start_at is not None:
+        raise UsageError(
+            "--start-in and --start-at exclude each other", help="Leave one of them out."
+        )
+    if options.start_at is not None:
         try:
-            return datetime.fromisoformat(given.start_at).astimezone()
+            return datetime.fromisoformat(options.start_at).astimezone()
         except ValueError:
             raise UsageError(
-                "--start-at is no time", help="as in --start-at 2030-01-31T08:00"
+                f"invalid time '{options.start_at}' for --start-at",
+                help="Write it as in --start-at 2030-01-31T08:00.",
             ) from None
-    if given.start_in is None:
+    if options.start_in is None:
         return None
-    delay = parse_duration(given.start_in)
+    delay = parse_duration(options.start_in)
     if delay is None:
-        raise UsageError("--start-in is no span of time", help="as in --start-in 90, or PT1H30M")
+        raise UsageError(
+            f"invalid duration '{options.start_in}' for --start-in",
+            help="Write it as in --start-in 90 or --start-in PT1H30M.",
+        )
     return datetime.now(UTC) + timedelta(seconds=delay)

@@ -1,4 +1,4 @@
-"""From options to a session with the server: what every command that asks one begins with."""
+"""Session with the Prefect server, opened from the options of a command."""
 
 from __future__ import annotations
 
@@ -9,52 +9,38 @@ from pathlib import Path
 
 from deployctl.api.session import Session
 from deployctl.api.settings import load_settings
-from deployctl.cli.command import CommandContext, run_command
-from deployctl.cli.options import ConnectionOptions, OutputOptions
-from deployctl.cli.signals import stopping
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions
+from deployctl.cli.signals import stop_on_signals
 from deployctl.core.cancellation import CancellationToken
 
 
-def signals(now: CommandContext) -> AbstractContextManager[CancellationToken]:
-    """A stop flag that signals set, and say so."""
-    return stopping(lambda text: now.narrator.output("deployctl", text))
+def signals(ctx: CommandContext) -> AbstractContextManager[CancellationToken]:
+    """A cancellation token that signals set; the first one is shown as progress output."""
+    return stop_on_signals(lambda text: ctx.progress.output("deployctl", text))
 
 
 @contextmanager
-def session(
-    now: CommandContext, connecting: ConnectionOptions, heard: CancellationToken | None = None
-) -> Iterator[tuple[Session, CancellationToken]]:
-    """An open session; waits for the server if that was asked for.
+def connect(
+    ctx: CommandContext, options: ConnectionOptions, stop: CancellationToken | None = None
+) -> Iterator[Session]:
+    """An open session, after waiting for the server if `--wait-for-api` asks for it.
 
-    `heard`: what signals set already; without it they are listened to here.
+    `stop`: a token that signals set already; without it, signals are handled here.
     """
     settings = load_settings(
         os.environ,
         Path.cwd(),
-        flags={"api_url": connecting.api_url},
-        profile=connecting.profile,
+        flags={"api_url": options.api_url},
+        profile=options.profile,
     )
     with (
-        nullcontext(heard) if heard else signals(now) as stop,
+        nullcontext(stop) if stop else signals(ctx) as token,
         Session(
-            settings, concurrency=connecting.concurrency, progress=now.narrator, cancellation=stop
-        ) as opened,
+            settings, concurrency=options.concurrency, progress=ctx.progress, cancellation=token
+        ) as session,
     ):
-        if connecting.wait_for_api is not None:
-            opened.wait_for_api(connecting.wait_for_api)
-        now.target = settings.display_url
-        yield opened, stop
-
-
-@contextmanager
-def asking(
-    command: str, connecting: ConnectionOptions, telling: OutputOptions
-) -> Iterator[tuple[CommandContext, Session]]:
-    """A command that needs nothing but the server; ends the process as `running` does."""
-    with (
-        run_command(
-            command, telling.output, strict=telling.strict, show_traceback=telling.traceback
-        ) as now,
-        session(now, connecting) as (opened, _),
-    ):
-        yield now, opened
+        if options.wait_for_api is not None:
+            session.wait_for_api(options.wait_for_api)
+        ctx.target = settings.display_url
+        yield session

@@ -1,11 +1,12 @@
-"""What Ctrl-C and a termination signal mean: the first asks to stop, the second ends at once.
+"""Signal handling: the first signal requests a graceful stop, the second exits at once.
 
-Whoever started the process may have had SIGINT ignored (a shell does so for what it runs in the
-background); it counts all the same. An ignored SIGHUP is a wish (`nohup`) and stays ignored.
-Programs that still clear up when the second comes end with us.
+SIGINT is handled even if the parent set it to be ignored, as a shell does for background processes.
+An ignored SIGHUP stays ignored, because that is the purpose of `nohup`. Programs that are still
+cleaning up at the second signal are killed with this process.
 
-One wish may come as two signals, because programs such as `timeout` and `uv run` send what they get
-to a process that got it already, with its group. So what follows within a second is no second one.
+One request may arrive as two signals: `timeout` and `uv run` forward theirs to a process that has
+already received it with its process group. Signals within one second of the first are therefore
+ignored.
 """
 
 from __future__ import annotations
@@ -19,44 +20,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from deployctl.cli.exit import SIGNAL_BASE
 from deployctl.core.cancellation import CancellationToken
 
-ECHO = 1.0
-"""Seconds within which a signal is the echo of the first."""
+ECHO_WINDOW = 1.0
+"""Seconds after the first signal in which another one counts as a copy of it."""
+NOTICE = "stopping gracefully (press Ctrl-C again to quit now)"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stopping(notice: Callable[[str], None]) -> Iterator[CancellationToken]:
-    """Gives a stop flag that signals set; `notice` is told so in a sentence.
+def stop_on_signals(notify: Callable[[str], None]) -> Iterator[CancellationToken]:
+    """A cancellation token that SIGINT, SIGTERM and SIGHUP set; `notify` gets a sentence then.
 
-    `notice` is called in the midst of whatever the main thread does: it must not need a lock that
-    this thread may hold already. The flag has such a lock, so another thread sets it, and begins
-    without `threading`, which has one as well.
+    `notify` is called from the signal handler, between any two instructions of the main thread, and
+    must not take a lock that the main thread may hold. Setting the token takes a lock, so a new
+    thread does it. `_thread` starts that thread, because `threading` takes a lock as well.
     """
     stop = CancellationToken()
-    asked: float | None = None
+    first_at: float | None = None
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal first_at
         now = time.monotonic()
-        if asked is None:
-            asked = now
+        if first_at is None:
+            first_at = now
             _thread.start_new_thread(stop.cancel, (number,))
-            notice("stopping: no more is begun; once more, a second later, ends at once")
-        elif number != signal.SIGHUP and now - asked >= ECHO:
+            notify(NOTICE)
+        elif number != signal.SIGHUP and now - first_at >= ECHO_WINDOW:
             for group in tuple(stop.process_groups):
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
             sys.stderr.flush()
-            os._exit(128 + number)
+            os._exit(SIGNAL_BASE + number)
 
-    hears_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    heard = [number for number in _SIGNALS if number != signal.SIGHUP or hears_hangup]
-    before = {number: signal.signal(number, ask) for number in heard}
+    handles_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    handled = [number for number in _SIGNALS if number != signal.SIGHUP or handles_hangup]
+    previous = {number: signal.signal(number, handle) for number in handled}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""`deployctl status`: what is deployed and how it does."""
+"""`deployctl status`: shows what is deployed and the state of its runs."""
 
 from __future__ import annotations
 
@@ -7,74 +7,96 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployctl.cli.options import ConnectionOptions, OutputOptions
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import ConnectionOptions, option
+from deployctl.cli.project_options import (
+    SELECTION,
+)
 
 if TYPE_CHECKING:
     from deployctl.app.operating.status import Scope
-    from deployctl.cli.command import CommandContext
 
 
+@command(
+    "status",
+    ("Show the deployments of prefect.yaml, their pools and stuck runs", "deployctl status"),
+    ("Show all deployments of one work pool", "deployctl status --pool worker-pool"),
+)
 def status(
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    ctx: CommandContext,
+    server: ConnectionOptions,
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
-            help="Deployments: NAME, FLOW/NAME, or a pattern with *.",
+            metavar="NAME",
+            help="Show these deployments: NAME, FLOW/NAME or a pattern with *.",
             show_default=False,
         ),
     ] = None,
     pool: Annotated[
-        str | None, typer.Option("--pool", "-p", help="The deployments of this work pool.")
+        str | None,
+        option(
+            "--pool",
+            "-p",
+            group=SELECTION,
+            metavar="NAME",
+            default="all work pools",
+            help="Show the deployments of this work pool.",
+        ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All that is on the server, whatever the file says.")
+        bool,
+        option("--all", group=SELECTION, help="Show everything on the server; ignore the file."),
     ] = False,
     prefect_file: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--prefect-file", help="The file whose deployments are meant. Default: prefect.yaml"
+        option(
+            "--prefect-file",
+            group=SELECTION,
+            metavar="FILE",
+            default="prefect.yaml",
+            help="Show the deployments of FILE. May be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Show work pools, deployments with their last and next runs, and runs that are stuck.
+    """Show work pools, deployments with their last and next runs, and stuck runs.
 
-    Without names and --pool, those of prefect.yaml, and where there is none, all on the server.
+    Without names and --pool, shows the deployments of prefect.yaml, or all on the server if there
+    is no such file.
     """
-    from dataclasses import asdict
     from datetime import UTC, datetime
 
-    from deployctl.api.driver import run as hold
+    from deployctl.api.driver import run
     from deployctl.app.operating.status import read_status
     from deployctl.cli.render import status as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("status", connecting, telling) as (now, opened):
-        given = bool(names or pool or everything)
-        scope = _scope(now, tuple(names or ()), pool, prefect_file or [], in_file=not given)
-        clock = datetime.now(UTC)
-        found = hold(read_status(scope, clock), opened)
-        now.data |= asdict(found)
-        now.say(render.status(found, clock))
+    with connect(ctx, server) as session:
+        use_file = not (names or pool or everything)
+        scope = _scope(ctx, tuple(names or ()), pool, prefect_file or [], use_file=use_file)
+        now = datetime.now(UTC)
+        found = run(read_status(scope, now), session)
+    ctx.data |= render.status_json(found)
+    ctx.print(render.status(found, now))
 
 
 def _scope(
-    now: CommandContext,
+    ctx: CommandContext,
     names: tuple[str, ...],
     pool: str | None,
     files: list[Path],
     *,
-    in_file: bool,
+    use_file: bool,
 ) -> Scope:
     from deployctl.app.operating.status import Scope
     from deployctl.cli.project import DEFAULT_FILE, load_all
 
-    if not files and not (in_file and DEFAULT_FILE.exists()):
+    if not files and not (use_file and DEFAULT_FILE.exists()):
         return Scope(None, names, pool)
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.project.selection import Selection
 
-    loaded = load_all(now, LoadOptions(Selection(everything=True)), files)
-    keys = tuple((one.facts.name, one.spec.name) for each in loaded for one in each.selected)
+    projects = load_all(ctx, LoadOptions(Selection(everything=True)), files)
+    keys = tuple((one.facts.name, one.spec.name) for each in projects for one in each.selected)
     return Scope(keys, names, pool)

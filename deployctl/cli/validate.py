@@ -1,23 +1,30 @@
-"""`deployctl validate`: what can be said of the file without a server."""
+"""`deployctl validate`: checks that need no server."""
 
 from __future__ import annotations
 
-from deployctl.cli.options import OutputOptions, SelectionOptions
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.options import OutputFormat
+from deployctl.cli.project_options import (
+    SelectionOptions,
+)
 
 
-def validate(choosing: SelectionOptions, telling: OutputOptions) -> None:
-    """Check the file, its schedules, entrypoints and parameters, offline."""
+@command(
+    "validate",
+    ("Check all deployments in prefect.yaml", "deployctl validate"),
+    ("Check one file and fail on warnings", "deployctl validate --prefect-file etl.yaml --strict"),
+)
+def validate(ctx: CommandContext, selection: SelectionOptions) -> None:
+    """Check the file, its schedules, entrypoints and parameters without a server.
+
+    Without a selection, all deployments are checked.
+    """
     from deployctl.app.deploying.load import LoadOptions
-    from deployctl.cli.command import run_command
     from deployctl.cli.console import write
-    from deployctl.cli.project import every_or, load_all
-    from deployctl.cli.render import Format
+    from deployctl.cli.project import load_all, select_or_all
 
-    with run_command(
-        "validate", telling.output, strict=telling.strict, show_traceback=telling.traceback
-    ) as now:
-        loaded = load_all(now, LoadOptions(every_or(choosing)), choosing.prefect_file)
-        for each in loaded:
-            each.check_parameters(now.report)
-        if telling.output is Format.HUMAN and not now.hopeless:
-            write([f"{now.subject}: no errors."])
+    for project in load_all(ctx, LoadOptions(select_or_all(selection)), selection.prefect_file):
+        project.check_parameters(ctx.report)
+    if ctx.format is OutputFormat.HUMAN and not ctx.blocked:
+        write([f"{ctx.subject}: no errors."])

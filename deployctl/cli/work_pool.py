@@ -1,4 +1,4 @@
-"""`deployctl work-pool …`: work pools without a file."""
+"""`deployctl work-pool …`: manages work pools without a file."""
 
 from __future__ import annotations
 
@@ -7,54 +7,113 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from deployctl.cli.options import ConnectionOptions, OutputOptions, flattened
+from deployctl.cli.command import command
+from deployctl.cli.context import CommandContext
+from deployctl.cli.help import HelpGroup
+from deployctl.cli.options import ConnectionOptions, option
 
-Name: TypeAlias = Annotated[str, typer.Argument(help="The name of the work pool.")]
+_POOL = "Work pool"
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool.")]
 Template: TypeAlias = Annotated[
-    Path | None, typer.Option("--base-job-template", help="A JSON file.", metavar="FILE")
+    Path | None,
+    option(
+        "--base-job-template",
+        group=_POOL,
+        metavar="FILE",
+        help="Set the base job template from a JSON file.",
+        default="unchanged; for a new pool, its type's",
+    ),
 ]
 Limit: TypeAlias = Annotated[
-    int | None, typer.Option("--concurrency-limit", min=0, help="Runs at once.")
+    int | None,
+    option(
+        "--concurrency-limit",
+        group=_POOL,
+        metavar="N",
+        min=0,
+        help="Limit the number of concurrent runs.",
+        default="unchanged; for a new pool, none",
+    ),
 ]
 Description: TypeAlias = Annotated[
-    str | None, typer.Option("--description", "-d", help="The description.")
+    str | None,
+    option(
+        "--description",
+        "-d",
+        group=_POOL,
+        metavar="TEXT",
+        help="Set the description.",
+        default="unchanged; for a new pool, none",
+    ),
 ]
 Paused: TypeAlias = Annotated[
-    bool | None, typer.Option("--paused/--no-paused", help="Whether runs wait.")
+    bool | None,
+    option(
+        "--paused/--no-paused",
+        group=_POOL,
+        help="Pause the work pool, or resume it.",
+        default="unchanged; for a new pool, no-paused",
+    ),
 ]
 
 
-def ls(connecting: ConnectionOptions, telling: OutputOptions) -> None:
+@command(
+    "work-pool ls",
+    ("List all work pools", "deployctl work-pool ls"),
+    ("Print their names", "deployctl work-pool ls --output json | jq -r '.work_pools[].name'"),
+)
+def ls(ctx: CommandContext, server: ConnectionOptions) -> None:
     """List the work pools."""
     from deployctl.api.driver import run
     from deployctl.api.work_pools import list_pools
     from deployctl.cli.render import work_pools as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("work-pool ls", connecting, telling) as (now, opened):
-        found = run(list_pools(), opened)
-        now.data["work_pools"] = [render.pool_json(pool) for pool in found]
-        now.say(render.pools(found))
+    with connect(ctx, server) as session:
+        pools = run(list_pools(), session)
+    ctx.data["work_pools"] = [render.pool_json(pool) for pool in pools]
+    ctx.print(render.pools(pools))
 
 
-def inspect(name: Name, connecting: ConnectionOptions, telling: OutputOptions) -> None:
+@command(
+    "work-pool inspect",
+    ("Show a work pool", "deployctl work-pool inspect worker-pool"),
+    (
+        "Save its base job template",
+        "deployctl work-pool inspect worker-pool --output json"
+        " | jq .work_pool.base_job_template > template.json",
+    ),
+)
+def inspect(ctx: CommandContext, name: Name, server: ConnectionOptions) -> None:
     """Show a work pool and its base job template."""
     from deployctl.api.driver import run
     from deployctl.app.operating.lookup import find_pool
     from deployctl.cli.render import work_pools as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("work-pool inspect", connecting, telling) as (now, opened):
-        found = run(find_pool(name), opened)
-        now.data["work_pool"] = render.pool_json(found)
-        now.say(render.pool(found))
+    with connect(ctx, server) as session:
+        pool = run(find_pool(name), session)
+    ctx.data["work_pool"] = render.pool_json(pool)
+    ctx.print(render.pool(pool))
 
 
+@command(
+    "work-pool create",
+    ("Create a Kubernetes work pool", "deployctl work-pool create worker-pool"),
+    (
+        "Create a process work pool for 4 runs at once",
+        "deployctl work-pool create local --type process --concurrency-limit 4",
+    ),
+)
 def create(
+    ctx: CommandContext,
     name: Name,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
-    type_: Annotated[str, typer.Option("--type", "-t", help="Its type.")] = "kubernetes",
+    server: ConnectionOptions,
+    type_: Annotated[
+        str,
+        option("--type", "-t", group=_POOL, metavar="TYPE", help="Type of the work pool."),
+    ] = "kubernetes",
     base_job_template: Template = None,
     concurrency_limit: Limit = None,
     description: Description = None,
@@ -64,118 +123,148 @@ def create(
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import create_pool, new_pool
     from deployctl.cli.render import work_pools as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
 
-    with asking("work-pool create", connecting, telling) as (now, opened):
+    with connect(ctx, server) as session:
         fields = _fields(base_job_template, concurrency_limit, description, paused)
-        made = run(create_pool(name, new_pool(type_, fields)), opened)
-        now.data["work_pool"] = render.pool_json(made)
-        now.say([f"work pool {name} of type {type_} created"])
+        pool = run(create_pool(name, new_pool(type_, fields)), session)
+    ctx.data["work_pool"] = render.pool_json(pool)
+    ctx.print([f"work pool '{name}' of type '{type_}' created"])
 
 
+@command(
+    "work-pool update",
+    ("Pause a work pool", "deployctl work-pool update worker-pool --paused"),
+    (
+        "Replace its base job template",
+        "deployctl work-pool update worker-pool --base-job-template template.json",
+    ),
+)
 def update(
+    ctx: CommandContext,
     name: Name,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
+    server: ConnectionOptions,
     base_job_template: Template = None,
     concurrency_limit: Limit = None,
     description: Description = None,
     paused: Paused = None,
 ) -> None:
-    """Change what is given of a work pool, and nothing else."""
+    """Change the given fields of a work pool, and leave its other fields as they are."""
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import update_pool
     from deployctl.cli.render import work_pools as render
-    from deployctl.cli.server import asking
+    from deployctl.cli.server import connect
     from deployctl.core.errors import UsageError
 
-    with asking("work-pool update", connecting, telling) as (now, opened):
+    with connect(ctx, server) as session:
         fields = _fields(base_job_template, concurrency_limit, description, paused)
         if not fields:
-            raise UsageError("there is nothing to change", help="give an option: see --help")
-        changed = run(update_pool(name, fields), opened)
-        now.data["work_pool"] = render.pool_json(changed)
-        now.say([f"work pool {name} updated"])
+            raise UsageError("nothing to change", help="Give at least one option; see --help.")
+        pool = run(update_pool(name, fields), session)
+    ctx.data["work_pool"] = render.pool_json(pool)
+    ctx.print([f"work pool '{name}' updated"])
 
 
+@command(
+    "work-pool delete",
+    ("Delete a work pool after a prompt", "deployctl work-pool delete worker-pool"),
+    ("Delete it without a prompt, as in CI", "deployctl work-pool delete worker-pool --yes"),
+)
 def delete(
+    ctx: CommandContext,
     name: Name,
-    connecting: ConnectionOptions,
-    telling: OutputOptions,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: ConnectionOptions,
+    yes: Annotated[
+        bool, option("--yes", "-y", group=_POOL, help="Delete without a prompt.")
+    ] = False,
 ) -> None:
-    """Delete a work pool with its queues; asks on a terminal, and needs --yes elsewhere."""
+    """Delete a work pool and its queues. Prompts on a terminal; elsewhere, --yes is required."""
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import delete_pool
-    from deployctl.cli.command import run_command
-    from deployctl.cli.exit import Exit
-    from deployctl.cli.server import session
+    from deployctl.cli.exit import FAILED, Exit
+    from deployctl.cli.server import connect
 
-    with run_command(
-        "work-pool delete",
-        telling.output,
-        strict=telling.strict,
-        show_traceback=telling.traceback,
-    ) as now:
-        now.narrator.close()
-        if not yes and not _agreed(name):
-            now.say([f"work pool {name} is left as it is"])
-            raise Exit(1)
-        with session(now, connecting) as (opened, _):
-            run(delete_pool(name), opened)
-        now.data["deleted"] = name
-        now.say([f"work pool {name} deleted"])
+    ctx.progress.close()
+    if not yes and not _confirm(name):
+        ctx.print([f"work pool '{name}' not deleted"])
+        raise Exit(FAILED)
+    with connect(ctx, server) as session:
+        run(delete_pool(name), session)
+    ctx.data["deleted"] = name
+    ctx.print([f"work pool '{name}' deleted"])
 
 
+@command(
+    "work-pool get-default-base-job-template",
+    (
+        "Print the template of Kubernetes work pools",
+        "deployctl work-pool get-default-base-job-template --type kubernetes",
+    ),
+    (
+        "Save the template of Docker work pools",
+        "deployctl work-pool get-default-base-job-template --type docker --file template.json",
+    ),
+    output_options=False,
+)
 def get_default_base_job_template(
-    type_: Annotated[str, typer.Option("--type", "-t", help="The type of the work pool.")],
+    ctx: CommandContext,
+    type_: Annotated[
+        str,
+        option("--type", "-t", group=_POOL, metavar="TYPE", help="Type of the work pool."),
+    ],
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Write it there.", metavar="FILE")
+        Path | None,
+        option(
+            "--file",
+            "-f",
+            group=_POOL,
+            metavar="FILE",
+            default="stdout",
+            help="Write the template to FILE.",
+        ),
     ] = None,
 ) -> None:
-    """Print the template that `create` gives a work pool of a type, as JSON."""
+    """Print the base job template that `create` gives a work pool of a type, as JSON."""
     import json
 
     from deployctl.app.operating.work_pools import known_template
-    from deployctl.cli.command import run_command
-    from deployctl.cli.render import Format
     from deployctl.core.errors import UsageError
 
-    with run_command("work-pool get-default-base-job-template", Format.HUMAN) as now:
-        text = json.dumps(known_template(type_), indent=2, ensure_ascii=False)
-        if file is None:
-            now.say([text])
-            return
-        try:
-            file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"'{file}' cannot be written: {error.strerror}") from error
+    text = json.dumps(known_template(type_), indent=2, ensure_ascii=False)
+    if file is None:
+        ctx.print([text])
+        return
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write '{file}': {error.strerror}") from error
 
 
 def _fields(
     template: Path | None, limit: int | None, description: str | None, paused: bool | None
 ) -> dict[str, Any]:
-    """What the options say, by the API's names. Raises TemplateError."""
+    """The fields that the options set, by their names in the API. Raises TemplateError."""
     from deployctl.app.job_templates import read_template
 
-    given = {
+    values = {
         "base_job_template": read_template(template) if template else None,
         "concurrency_limit": limit,
         "description": description,
         "is_paused": paused,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _agreed(name: str) -> bool:
-    """What the person at the terminal says. Raises UsageError where there is none."""
+def _confirm(name: str) -> bool:
+    """Asks on the terminal whether to delete the pool. Raises UsageError without a terminal."""
     import sys
 
     from deployctl.core.errors import UsageError
 
     if not (sys.stdin and sys.stdin.isatty()):
         raise UsageError(
-            f"the work pool '{name}' is not deleted without being asked for", help="add --yes"
+            f"deleting the work pool '{name}' needs a confirmation, and stdin is no terminal",
+            help="Add --yes.",
         )
     try:
         return typer.confirm(f"Delete the work pool '{name}' and its queues?", err=True)
@@ -183,6 +272,15 @@ def _agreed(name: str) -> bool:
         return False
 
 
-app = typer.Typer(help="Look at work pools, make, change and delete them.", no_args_is_help=True)
-for command in (ls, inspect, create, update, delete, get_default_base_job_template):
-    app.command()(flattened(command))
+app = typer.Typer(
+    cls=HelpGroup,
+    help="Show, create, change and delete work pools.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="# Create a work pool\n"
+    "deployctl work-pool create worker-pool\n"
+    "# List all work pools\n"
+    "deployctl work-pool ls",
+)
+for _command in (ls, inspect, create, update, delete, get_default_base_job_template):
+    _command.add_to(app)

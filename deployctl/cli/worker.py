@@ -1,4 +1,4 @@
-"""`deployctl worker`: runs what a work pool schedules."""
+"""`deployctl worker`: runs the scheduled runs of a work pool."""
 
 from __future__ import annotations
 
@@ -12,164 +12,234 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployctl.cli.command import command
 from deployctl.cli.event_log import LogFormat
-from deployctl.cli.options import ServerOptions, texts
+from deployctl.cli.options import OUTPUT, ServerOptions, option
 from deployctl.worker.runtimes import RuntimeKind
 
 if TYPE_CHECKING:
-    from deployctl.cli.event_log import LineJournal
+    from deployctl.cli.event_log import StderrEventLog
     from deployctl.worker.settings import WorkOptions
 
-_POOL = "A pool that is missing"
+_WORK = "Work"
+_NEW_POOL = "Missing work pool"
 _GC_THRESHOLD = 700
-"""Objects until garbage is looked for, as Python has it: a process that lives for months must not
-keep the garbage that a command of a second may."""
+"""Allocations between two garbage collections, Python's default. `main` raises it for commands that
+live for a second; a process that lives for months has to collect its garbage."""
 
 
 @dataclass(frozen=True)
-class Working:
-    """The options of `prefect worker start`, and where jobs run."""
+class WorkerOptions:
+    """The options of `prefect worker start`, and the runtime."""
 
-    pool: Annotated[str, texts("--pool", "-p", help="The work pool.")]
+    pool: Annotated[
+        str,
+        option("--pool", "-p", group=_WORK, metavar="NAME", help="Work pool to take runs from."),
+    ]
     action: Annotated[
-        str | None, typer.Argument(metavar="[start]", hidden=True, show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="start",
+            hidden=True,
+            show_default=False,
+            help="Accepted for compatibility with `prefect worker start`.",
+        ),
     ] = None
     name: Annotated[
         str | None,
-        texts(
+        option(
             "--name",
             "-n",
-            help="What the server knows this worker as. Default: 'deployctl' and the host's name.",
+            group=_WORK,
+            metavar="NAME",
+            default="deployctl HOSTNAME",
+            help="Name of this worker on the server.",
         ),
     ] = None
     work_queue: Annotated[
         list[str],
-        texts(
+        option(
             "--work-queue",
             "-q",
-            help="A queue to take runs from; may be repeated. Default: all of the pool.",
+            group=_WORK,
+            metavar="NAME",
+            default="all queues of the pool",
+            help="Take runs from this work queue. May be repeated.",
         ),
     ] = field(default_factory=list)
-    limit: Annotated[int | None, texts("--limit", "-l", min=1, help="Jobs at once, at most.")] = (
-        None
-    )
+    limit: Annotated[
+        int | None,
+        option(
+            "--limit",
+            "-l",
+            group=_WORK,
+            metavar="N",
+            min=1,
+            default="no limit",
+            help="Maximum number of concurrent jobs.",
+        ),
+    ] = None
     prefetch_seconds: Annotated[
         float | None,
-        texts(
+        option(
             "--prefetch-seconds",
+            group=_WORK,
+            metavar="SECONDS",
             min=0,
-            help="How long before its start a run is submitted. Default: 10",
+            default="PREFECT_WORKER_PREFETCH_SECONDS, else 10",
+            help="Submit a run this long before its scheduled start.",
         ),
     ] = None
     run_once: Annotated[
-        bool, typer.Option("--run-once", help="Do what is due now, wait for its end, and exit.")
+        bool,
+        option(
+            "--run-once",
+            group=_WORK,
+            help="Submit the runs that are due now, wait for them to end, and exit.",
+        ),
     ] = False
     runtime: Annotated[
         RuntimeKind | None,
-        texts("--runtime", help="Where jobs run. Default: what fits the pool's type."),
+        option(
+            "--runtime",
+            group=_WORK,
+            default="the pool's type",
+            help="Where jobs run.",
+        ),
     ] = None
     with_healthcheck: Annotated[
         bool,
-        typer.Option("--with-healthcheck", help="Serve /health, /ready and /metrics on port 8080."),
+        option(
+            "--with-healthcheck",
+            group=_WORK,
+            help="Serve /health, /ready and /metrics on port 8080.",
+        ),
     ] = False
     type: Annotated[
         str | None,
-        texts(
+        option(
             "--type",
             "-t",
-            help="The pool's type. Default: the one that it has, or kubernetes.",
-            rich_help_panel=_POOL,
+            group=_NEW_POOL,
+            metavar="TYPE",
+            default="the existing pool's, else kubernetes",
+            help="Type of the work pool.",
         ),
     ] = None
     create_pool: Annotated[
         bool,
-        typer.Option(
+        option(
             "--create-pool-if-not-found/--no-create-pool-if-not-found",
             "--create-pool/--no-create-pool",
-            help="Whether to create it.",
-            rich_help_panel=_POOL,
+            group=_NEW_POOL,
+            help="Whether to create the work pool if it is missing.",
         ),
     ] = True
     base_job_template: Annotated[
         Path | None,
-        texts(
+        option(
             "--base-job-template",
-            help="A JSON file with the template that it gets.",
-            rich_help_panel=_POOL,
+            group=_NEW_POOL,
+            metavar="FILE",
+            default="the type's template",
+            help="JSON file with the base job template of a new work pool.",
         ),
     ] = None
     install_policy: Annotated[
-        str, typer.Option("--install-policy", hidden=True, help="Accepted; nothing is installed.")
+        str,
+        option(
+            "--install-policy",
+            group=_NEW_POOL,
+            metavar="POLICY",
+            hidden=True,
+            help="Accepted for compatibility; deployctl installs nothing.",
+        ),
     ] = "never"
 
 
+@command(
+    "worker",
+    ("Run the work of a pool as Kubernetes Jobs", "deployctl worker --pool worker-pool"),
+    (
+        "Run what is due now as local processes, then exit",
+        "deployctl worker --pool worker-pool --runtime process --run-once",
+    ),
+)
 def worker(
-    working: Working,
-    locating: ServerOptions,
+    options: WorkerOptions,
+    server: ServerOptions,
     log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="For whom the journal on stderr is.")
+        LogFormat,
+        option(
+            "--log-format",
+            group=OUTPUT,
+            help="Format of the log on stderr. auto: human on a terminal, else json.",
+        ),
     ] = LogFormat.AUTO,
     traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where in deployctl an error arose.")
+        bool, option("--traceback", group=OUTPUT, help="Show the Python traceback of an error.")
     ] = False,
 ) -> None:
-    """Run what a work pool schedules, until it is asked to stop."""
+    """Run the scheduled runs of a work pool, until stopped by a signal."""
     from deployctl.api.setting_sources import find_sources
     from deployctl.api.settings import load_settings
     from deployctl.app.worker.startup import WorkerContext, run_worker
-    from deployctl.cli.event_log import open_journal
-    from deployctl.cli.signals import stopping
+    from deployctl.cli.event_log import open_event_log
+    from deployctl.cli.signals import stop_on_signals
     from deployctl.worker.settings import load_worker_settings
 
     gc.set_threshold(_GC_THRESHOLD)
-    journal = open_journal(log_format)
-    with told(journal, traceback), stopping(lambda _text: None) as stop:
-        options = options_of(working)
-        here, profile = Path.cwd(), locating.profile
-        server = load_settings(
-            os.environ, here, flags={"api_url": locating.api_url}, profile=profile
+    event_log = open_event_log(log_format)
+    with _report_errors(event_log, traceback), stop_on_signals(lambda _text: None) as stop:
+        work_options = _work_options(options)
+        folder, profile = Path.cwd(), server.profile
+        settings = load_settings(
+            os.environ, folder, flags={"api_url": server.api_url}, profile=profile
         )
-        flags = {"prefetch_seconds": working.prefetch_seconds}
-        settings = load_worker_settings(os.environ, here, flags=flags, profile=profile)
-        journal.level = settings.logging_level
-        places = find_sources(os.environ, here, profile)
-        run_worker(options, WorkerContext(server, settings, os.environ, places), journal, stop)
+        flags = {"prefetch_seconds": options.prefetch_seconds}
+        worker_settings = load_worker_settings(os.environ, folder, flags=flags, profile=profile)
+        event_log.level = worker_settings.logging_level
+        places = find_sources(os.environ, folder, profile)
+        context = WorkerContext(settings, worker_settings, os.environ, places)
+        run_worker(work_options, context, event_log, stop)
 
 
-def options_of(working: Working) -> WorkOptions:
-    """What the options ask for. Raises UsageError and TemplateError."""
+def _work_options(options: WorkerOptions) -> WorkOptions:
+    """What the worker is to do. Raises UsageError and TemplateError."""
     from deployctl.app.job_templates import read_template
     from deployctl.core.errors import UsageError
     from deployctl.worker.settings import WorkOptions
 
-    if working.action not in (None, "start"):
-        raise UsageError(f"a worker cannot '{working.action}'", help="Leave the word out.")
-    file = working.base_job_template
+    if options.action not in (None, "start"):
+        raise UsageError(
+            f"unknown argument '{options.action}'", help="Leave it out; only 'start' is accepted."
+        )
+    file = options.base_job_template
     return WorkOptions(
-        pool=working.pool,
-        name=default_name() if working.name is None else working.name,
-        type=working.type,
-        queues=tuple(dict.fromkeys(working.work_queue)),
-        limit=working.limit,
-        run_once=working.run_once,
+        pool=options.pool,
+        name=_default_name() if options.name is None else options.name,
+        type=options.type,
+        queues=tuple(dict.fromkeys(options.work_queue)),
+        limit=options.limit,
+        run_once=options.run_once,
         base_job_template=None if file is None else read_template(file),
-        create_pool=working.create_pool,
-        runtime=working.runtime,
-        with_healthcheck=working.with_healthcheck,
+        create_pool=options.create_pool,
+        runtime=options.runtime,
+        with_healthcheck=options.with_healthcheck,
     )
 
 
-def default_name() -> str:
-    """The same for every start on this host: a pod of a Deployment is a host of its own."""
+def _default_name() -> str:
+    """A name that is the same at each start on this host. Each pod of a Deployment is a host."""
     import socket
 
     return f"deployctl {socket.gethostname()}"
 
 
 @contextmanager
-def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
-    """Runs the block; an error becomes the journal's last line and the exit code that fits."""
-    from deployctl.cli.command import internal_error
+def _report_errors(event_log: StderrEventLog, show_traceback: bool) -> Iterator[None]:
+    """Turns an error of the block into the last entry of the log and the exit code."""
+    from deployctl.cli.context import internal_error
     from deployctl.cli.exit import Exit
     from deployctl.core.errors import DeployctlError, Interrupted
     from deployctl.worker.event_log import EventName, Level
@@ -182,7 +252,7 @@ def told(journal: LineJournal, show_traceback: bool) -> Iterator[None]:
         if show_traceback:
             raise
         known = error if isinstance(error, DeployctlError) else internal_error(error)
-        journal.emit(
+        event_log.emit(
             Level.ERROR, EventName.WORKER_FAILED, known.message, code=known.code, help=known.help
         )
         raise Exit(known.exit_code) from None

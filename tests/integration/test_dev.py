@@ -76,7 +76,7 @@ def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) ->
 def test_without_prefect_the_way_out_is_named(project: Path, cli: Cli) -> None:
     ended = cli("dev", cwd=project, PATH="/usr/bin:/bin")
     assert ended.code == 1
-    assert "there is no 'prefect'" in ended.stderr
+    assert "found no 'prefect' program" in ended.stderr
     assert "pip install prefect" in ended.stderr
 
 

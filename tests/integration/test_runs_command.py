@@ -170,7 +170,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: ProjectHarness) -> N
         running.send_signal(signal.SIGINT)
         code, _, complaints = ended(running)
     assert code == 130
-    assert "stopped watching; the run goes on" in complaints
+    assert "stopped watching; the run continues" in complaints
     assert [(each["id"], each["state_type"]) for each in runs(deployed)] == [(run, "SCHEDULED")]
 
 

@@ -99,7 +99,7 @@ def test_a_pool_from_its_creation_to_its_end(site: ProjectHarness) -> None:
     assert now["base_job_template"]["job_configuration"] == template["job_configuration"]
     assert {"pool", "mine"} <= by_name(site.run("work-pool", "ls"), "work_pools").keys()
     (error,) = errors(site.run("work-pool", "delete", "mine", code=64))
-    assert error["help"] == "add --yes"
+    assert error["help"] == "Add --yes."
     assert site.proxy.exchanges == []
     site.run("work-pool", "delete", "mine", "--yes")
     for verb in ("inspect", "delete"):
@@ -155,4 +155,4 @@ def test_a_default_template_is_one_that_create_takes(site: ProjectHarness) -> No
     assert "image" in json.loads(printed.stdout)["variables"]["properties"]
     site.run("work-pool", "create", "d", "--type", "docker", "--base-job-template", "docker.json")
     unknown = site.cli(*command, "ecs", cwd=site.folder)
-    assert (unknown.code, "there are: kubernetes, docker, process" in unknown.stderr) == (64, True)
+    assert (unknown.code, "There are: kubernetes, docker, process" in unknown.stderr) == (64, True)

@@ -1,7 +1,7 @@
-"""A Prefect server of a project's own on this machine, by the project's `prefect` and on SQLite.
+"""A Prefect server for one project on this machine, run by the project's `prefect` on SQLite.
 
-Its data stays in a folder of its own between starts, beside nothing that belongs to the user's
-other Prefect. It ends with the command that started it.
+Its data stays in a folder of its own between starts, apart from the user's other Prefect. The
+server stops with the command that started it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, Unr
 
 HOST = "127.0.0.1"
 _KEPT_LINES = 20
-_START_SECONDS = 180.0
-"""A first start makes the database, which takes a minute on a small machine."""
-_LOOK_SECONDS = 1.0
+"""Lines of the server's output that an error shows."""
+_START_TIMEOUT = 180.0
+"""Seconds. The first start creates the database, which takes a minute on a small machine."""
+_PROBE_TIMEOUT = 1.0
+"""Seconds."""
 
 
-class NoServer(DeployctlError):
-    """There is no Prefect to start a server with, or it did not start."""
+class LocalServerError(DeployctlError):
+    """No `prefect` is installed to start a server with, or the server did not start."""
 
     code = "DC690"
 
 
 def prefect_program(python: str, environ: Mapping[str, str]) -> str:
-    """The `prefect` beside the project's interpreter, else on PATH. Raises NoServer."""
+    """The `prefect` beside the project's interpreter, else on PATH. Raises LocalServerError."""
     found = supervised.find_program("prefect", beside=Path(python), path=environ.get("PATH"))
     if found is None:
-        raise NoServer(
-            "there is no 'prefect' to start a server with",
-            help="Install Prefect into the project's environment (pip install prefect), and "
-            "activate that.",
+        raise LocalServerError(
+            "found no 'prefect' program to start a server with",
+            help="Install Prefect into the project's environment (pip install prefect) and "
+            "activate the environment.",
         )
     return found
 
@@ -49,20 +51,20 @@ def prefect_program(python: str, environ: Mapping[str, str]) -> str:
 def local_server(
     program: str, port: int, home: Path, environ: Mapping[str, str], stop: CancellationToken
 ) -> Iterator[str]:
-    """The API URL of a server that runs for the length of the block; its data is in `home`.
+    """The API URL of a server that runs during the block, with its data in `home`.
 
-    Raises NoServer; Interrupted when `stop` is asked for before it is up.
+    Raises LocalServerError; Interrupted if `stop` is set before the server answers.
     """
     if _is_taken(port):
-        raise NoServer(
-            f"port {port} is in use, perhaps by a Prefect server that is not this project's",
-            help="Choose another with --port; a server that runs already is used with "
+        raise LocalServerError(
+            f"port {port} is in use, perhaps by another Prefect server",
+            help="Choose another port with --port. To use a running server, run "
             "`deployctl deploy` and `deployctl worker`.",
         )
     home.mkdir(parents=True, exist_ok=True)
     url = f"http://{HOST}:{port}/api"
-    ending, ended = CancellationToken(), CancellationToken()
-    said: deque[str] = deque(maxlen=_KEPT_LINES)
+    stop_server, exited = CancellationToken(), CancellationToken()
+    output: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def serve() -> None:
         try:
@@ -71,48 +73,48 @@ def local_server(
                 cwd=home,
                 env=server_environment(environ, home),
                 timeout=None,
-                on_line=lambda _stream, line: said.append(line),
-                cancellation=ending,
+                on_line=lambda _stream, line: output.append(line),
+                cancellation=stop_server,
             )
         except (Interrupted, ProgramError) as error:
-            said.append(error.message)
-        ended.cancel()
+            output.append(error.message)
+        exited.cancel()
 
     thread = threading.Thread(target=serve, name="server")
     thread.start()
     try:
-        if not _is_up(url, ended, stop):
-            raise NoServer(
-                "the Prefect server did not start; its last words:\n" + "\n".join(said),
-                help=f"Is port {port} in use? Choose another with --port.",
+        if not _is_up(url, exited, stop):
+            raise LocalServerError(
+                "the Prefect server did not start; its last output:\n" + "\n".join(output),
+                help=f"If port {port} is in use, choose another with --port.",
             )
         yield url
     finally:
-        ending.cancel()
+        stop_server.cancel()
         thread.join()
 
 
 def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(_LOOK_SECONDS)
+        probe.settimeout(_PROBE_TIMEOUT)
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _is_up(url: str, ended: CancellationToken, stop: CancellationToken) -> bool:
-    """Waits until the server answers; gives whether it does before it ends or the time is over."""
-    end = time.monotonic() + _START_SECONDS
+def _is_up(url: str, exited: CancellationToken, stop: CancellationToken) -> bool:
+    """Waits for the server to answer; False if it exits before, or at the timeout."""
+    deadline = time.monotonic() + _START_TIMEOUT
     with Session(Settings(api_url=url), cancellation=stop) as probe:
-        while not ended.is_cancelled and time.monotonic() < end:
+        while not exited.is_cancelled and time.monotonic() < deadline:
             try:
-                probe.wait_for_api(_LOOK_SECONDS)
+                probe.wait_for_api(_PROBE_TIMEOUT)
             except Unreachable:
                 continue
-            return not ended.is_cancelled
+            return not exited.is_cancelled
     return False
 
 
 def server_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Our environment without any setting of Prefect, and with the server's data in `home`."""
+    """The environment without settings of Prefect, and with the server's data in `home`."""
     own = {name: text for name, text in environ.items() if not name.startswith("PREFECT_")}
     return own | {
         "PREFECT_HOME": str(home),

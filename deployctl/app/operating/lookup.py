@@ -1,7 +1,7 @@
-"""What a name on the command line means on the server: a deployment, a flow run, a work pool.
+"""Finds the deployment, flow run or work pool that a name on the command line means.
 
-People write what they see: `FLOW/DEPLOYMENT`, a name alone where it is the only one, or an id. What
-is not there is told together with the name that comes closest.
+A name is `FLOW/DEPLOYMENT`, a unique name, or an id. The error for an unknown name suggests the
+most similar one.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ from deployctl.core.errors import NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.suggest import did_you_mean
 
+_MAX_LISTED = 10
+"""Names that an error lists where none is similar."""
+
 
 class ObjectNotFound(NotFound):
-    """What the command names is not on the server."""
+    """No object on the server has the name that the command was given."""
 
     code = "DC660"
 
 
-class Ambiguous(UsageError):
-    """What the command names is there more than once."""
+class AmbiguousName(UsageError):
+    """Several objects on the server have the name that the command was given."""
 
     code = "DC661"
 
 
-class NotRunYet(NotFound):
-    """The deployment is there, and none of its runs has begun."""
+class NoRunStarted(NotFound):
+    """The deployment exists, and none of its runs has started."""
 
     code = "DC663"
 
 
 def find_deployment(name: str) -> ApiCall[Json]:
-    """The deployment of that `FLOW/NAME`, name or id, with the key `full_name` added.
+    """The deployment with this `FLOW/NAME`, name or id, with the key `full_name` added.
 
-    Raises NotThere, and Ambiguous where several flows have a deployment of that name.
+    Raises ObjectNotFound, and AmbiguousName if several flows have a deployment of that name.
     """
     if is_id(name):
         path = paths.deployment(name)
@@ -53,41 +56,43 @@ def find_deployment(name: str) -> ApiCall[Json]:
         found = [(yield from call(Request("GET", path, missing_ok=True)))]
     else:
         found = yield from pages(paths.DEPLOYMENTS, {"deployments": _named(name)}, 1)
-    named = yield from with_full_names([each for each in found if each])
-    if not named:
-        every = yield from pages(paths.DEPLOYMENTS, {"sort": "CREATED_DESC"}, 1)
-        there = [each["full_name"] for each in (yield from with_full_names(every))]
-        raise ObjectNotFound(f"there is no deployment '{name}'", help=closest(name, there))
-    if len(named) > 1:
-        listed = ", ".join(sorted(each["full_name"] for each in named))
-        raise Ambiguous(f"several deployments are called '{name}'", help=f"There are: {listed}.")
-    return named[0]
+    matches = yield from with_full_names([each for each in found if each])
+    if not matches:
+        existing = yield from pages(paths.DEPLOYMENTS, {"sort": "CREATED_DESC"}, 1)
+        names = [each["full_name"] for each in (yield from with_full_names(existing))]
+        raise ObjectNotFound(f"there is no deployment '{name}'", help=suggest_name(name, names))
+    if len(matches) > 1:
+        listed = ", ".join(sorted(each["full_name"] for each in matches))
+        raise AmbiguousName(
+            f"several deployments are called '{name}'", help=f"Give the full name: {listed}."
+        )
+    return matches[0]
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRun:
-    """The flow run that a name means, and what else it could have meant."""
+    """The flow run that a name means, and other runs that it could mean."""
 
     run: Json
     is_newest: bool = False
     """There are older runs of that name."""
     is_latest: bool = False
-    """The name is that of a deployment, and this one of its runs began last."""
+    """The name is a deployment's, and this is its run that started last."""
     waiting: Json = None
-    """The run of that deployment that is due since, and has not begun."""
+    """A later run of that deployment that is due and has not started."""
 
 
 def find_run(name: str, now: datetime) -> ApiCall[ResolvedRun]:
-    """The flow run of that id or name, or the one of a deployment that began last; where none has
-    begun, the one that is due.
+    """The flow run with this id or name, or the run of a deployment that started last.
 
-    Raises NotThere, NotRunYet, and Ambiguous as `find_deployment` does.
+    If no run of the deployment has started, it is the one that is due. Raises ObjectNotFound,
+    NoRunStarted, and AmbiguousName as `find_deployment` does.
     """
     if is_id(name):
         run = yield from call(Request("GET", paths.flow_run(name), missing_ok=True))
         if run is not None:
             return ResolvedRun(run)
-    runs = yield from newest({"flow_runs": _named(name)}, 2)
+    runs = yield from newest_runs({"flow_runs": _named(name)}, 2)
     if runs:
         return ResolvedRun(runs[0], is_newest=len(runs) > 1)
     if "/" not in name:
@@ -96,51 +101,55 @@ def find_run(name: str, now: datetime) -> ApiCall[ResolvedRun]:
             help="Give its id, its name, or FLOW/DEPLOYMENT for the latest run of a deployment.",
         )
     deployment = yield from find_deployment(name)
-    runs = yield from newest(runs_of(deployment["id"], STARTED), 1)
-    span = {"after_": runs[0]["expected_start_time"]} if runs else {}
-    waiting = yield from _waiting(deployment["id"], {**span, "before_": now.isoformat()})
+    runs = yield from newest_runs(runs_filter(deployment["id"], STARTED), 1)
+    after = {"after_": runs[0]["expected_start_time"]} if runs else {}
+    waiting = yield from _last_waiting_run(deployment["id"], {**after, "before_": now.isoformat()})
     if runs:
         return ResolvedRun(runs[0], is_latest=True, waiting=waiting)
     if waiting is None:
-        raise NotRunYet(
-            f"the deployment '{name}' has not run yet", help=f"Start it: deployctl run {name}"
+        raise NoRunStarted(
+            f"the deployment '{name}' has not run yet", help=f"Start it: deployctl run {name}."
         )
     return ResolvedRun(waiting)
 
 
-def runs_of(deployment: str, types: Sequence[str]) -> Json:
-    """A filter for the runs of a deployment (by its id) whose state has one of the types."""
-    filters = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": list(types)}}}
-    return {"flow_runs": filters}
+def runs_filter(deployment_id: str, state_types: Sequence[str]) -> Json:
+    """The filter for the runs of a deployment whose state has one of these types."""
+    return {
+        "flow_runs": {
+            "deployment_id": {"any_": [deployment_id]},
+            "state": {"type": {"any_": list(state_types)}},
+        }
+    }
 
 
-def newest(body: Json, count: int) -> ApiCall[list[Json]]:
-    """The `count` runs of a filter that began last, or that are to begin last."""
+def newest_runs(body: Json, count: int) -> ApiCall[list[Json]]:
+    """At most `count` runs of a filter, by start time, newest first."""
     body = {**body, "sort": "START_TIME_DESC", "limit": count}
     runs: list[Json] = yield from call(Request("POST", paths.listing(paths.FLOW_RUNS), body))
     return runs
 
 
-def _waiting(deployment: str, span: Mapping[str, str]) -> ApiCall[Json]:
-    """The last run of a deployment that should have begun in a span of time, and has not."""
-    body = runs_of(deployment, [SCHEDULED])
-    body["flow_runs"]["expected_start_time"] = span
+def _last_waiting_run(deployment_id: str, start_time: Mapping[str, str]) -> ApiCall[Json]:
+    """The last scheduled run of a deployment whose expected start time is in a range, or None."""
+    body = runs_filter(deployment_id, [SCHEDULED])
+    body["flow_runs"]["expected_start_time"] = start_time
     body |= {"sort": "EXPECTED_START_TIME_DESC", "limit": 1}
     runs = yield from call(Request("POST", paths.listing(paths.FLOW_RUNS), body))
     return runs[0] if runs else None
 
 
 def find_pool(name: str) -> ApiCall[Json]:
-    """The work pool. Raises NotThere."""
+    """The work pool with this name. Raises ObjectNotFound."""
     pool = yield from read_pool(name)
     if pool is None:
-        raise no_pool(name, (yield from read_pool_names()))
+        raise pool_not_found(name, (yield from read_pool_names()))
     return pool
 
 
-def no_pool(name: str, there: Iterable[str]) -> ObjectNotFound:
-    """The error for a pool that is not among those that are there."""
-    return ObjectNotFound(f"there is no work pool '{name}'", help=closest(name, there))
+def pool_not_found(name: str, existing: Iterable[str]) -> ObjectNotFound:
+    """The error for a work pool that doesn't exist."""
+    return ObjectNotFound(f"there is no work pool '{name}'", help=suggest_name(name, existing))
 
 
 def with_full_names(deployments: Sequence[Json]) -> ApiCall[list[Json]]:
@@ -157,18 +166,18 @@ def with_full_names(deployments: Sequence[Json]) -> ApiCall[list[Json]]:
     return sorted(named, key=lambda each: str(each["full_name"]))
 
 
-def closest(name: str, there: Iterable[str]) -> str:
-    """The way out of a wrong name: the one that is most like it, else what there is."""
-    listed = sorted(there)
-    own = {each.partition("/")[2]: each for each in listed if "/" not in name}
-    if guess := did_you_mean(name, [*listed, *own]):
+def suggest_name(name: str, existing: Iterable[str]) -> str:
+    """The help for an unknown name: the most similar name, else the first existing ones."""
+    names = sorted(existing)
+    own_names = [] if "/" in name else [each.partition("/")[2] for each in names]
+    if guess := did_you_mean(name, [*names, *own_names]):
         return guess
-    shown = ", ".join(listed[:10]) + (", …" if len(listed) > 10 else "")
-    return f"There are: {shown}." if listed else "There is none yet."
+    shown = ", ".join(names[:_MAX_LISTED]) + (", …" if len(names) > _MAX_LISTED else "")
+    return f"There are: {shown}." if names else "There is none yet."
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is the id of an object on the server."""
+    """Whether the text is an id as the server writes it, with dashes."""
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

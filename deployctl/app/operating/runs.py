@@ -1,8 +1,8 @@
-"""Flow runs on request: checked before anything is sent, created once, followed to their end.
+"""Creates flow runs on request, and follows a run to its end.
 
-The key that makes the creation safe to repeat is the caller's, so a lost answer leads to the run
-that exists already. Following is a finite step (`look`), which reads what is new, and an endless
-shell around it (`follow`).
+A new run is checked against the schemas of its flow and work pool before anything is sent. The
+caller gives the idempotency key, so a repeated request creates no second run. Following is a finite
+step (`poll_run`), which reads what is new, and a loop around it (`follow_run`).
 """
 
 from __future__ import annotations
@@ -26,233 +26,237 @@ from deployctl.flows.parameters import check_parameters
 from deployctl.jobs.variables import PoolVariables
 from deployctl.templating.problems import Problem, report_problems
 
-_EVERY = 1.0
-"""Seconds between two looks."""
-_QUIET = 3
-"""Looks without news after the end: programs send their logs every two seconds."""
+_POLL_INTERVAL = 1.0
+"""Seconds."""
+_QUIET_POLLS = 3
+"""Polls without new logs after which a final run is over. Programs send logs every two seconds."""
 _OVERLAP = timedelta(seconds=10)
-"""Logs come from several programs, whose clocks and buffers differ: so far back is looked again."""
+"""How far before the newest log a poll starts: logs come from several programs, whose clocks and
+buffers differ."""
 
 
-class Gone(NotFound):
-    """The run was deleted while somebody looked at it."""
+class RunDeleted(NotFound):
+    """The run was deleted while it was followed."""
 
     code = "DC664"
 
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """What the command line says of a run."""
+    """A run to create."""
 
     parameters: Mapping[str, Json] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
-    """Of parameters that were read as JSON if they could be: how they were written."""
+    """Parameter → its value as it was written, for those that were read as JSON if possible."""
     job_variables: Mapping[str, Json] = field(default_factory=dict)
     name: str | None = None
     tags: tuple[str, ...] = ()
     start: datetime | None = None
-    """When it is to begin; None: now."""
+    """None: now."""
 
 
-def check_run(name: str, wanted: NewRun, session: Session, report: Report) -> tuple[Json, NewRun]:
-    """The deployment called `name`, and the run as its flow's types have it; the report says what
-    would make it fail.
+def check_run(
+    name: str, requested: NewRun, session: Session, report: Report
+) -> tuple[Json, NewRun]:
+    """The deployment called `name`, and the run with parameters of the types of its flow.
 
-    Raises NotThere, Ambiguous and ApiError.
+    The report gets what would make the run fail. Raises ObjectNotFound, AmbiguousName and ApiError.
     """
-    deployment, pool = run(_subject(name, wanted), session)
-    wanted = typed(wanted, deployment.get("parameter_openapi_schema") or {})
-    report_problems(problems(deployment, pool, wanted), report, lambda _path: None)
-    return deployment, wanted
+    deployment, pool = run(_read_deployment(name, requested), session)
+    new_run = with_typed_parameters(requested, deployment.get("parameter_openapi_schema") or {})
+    report_problems(find_problems(deployment, pool, new_run), report, lambda _path: None)
+    return deployment, new_run
 
 
-def typed(wanted: NewRun, schema: Mapping[str, Json]) -> NewRun:
-    """The run with parameters as they were written where only that fits: `3` may be a text."""
+def with_typed_parameters(requested: NewRun, schema: Mapping[str, Json]) -> NewRun:
+    """The run with parameters as text where the schema takes only that: `3` for a string."""
 
-    def fits(name: str, value: Json) -> bool:
+    def is_valid(name: str, value: Json) -> bool:
         return all(each.code != "DC420" for each in check_parameters({name: value}, schema, True))
 
-    given = wanted.parameters
-    meant = {
+    values = requested.parameters
+    as_text = {
         name: text
-        for name, text in wanted.texts.items()
-        if not fits(name, given[name]) and fits(name, text)
+        for name, text in requested.texts.items()
+        if not is_valid(name, values[name]) and is_valid(name, text)
     }
-    return replace(wanted, parameters={**given, **meant})
+    return replace(requested, parameters={**values, **as_text})
 
 
-def create_run(deployment: Json, wanted: NewRun, key: str) -> ApiCall[Json]:
-    """Creates a run of a deployment and gives it.
+def create_run(deployment: Json, new_run: NewRun, key: str) -> ApiCall[Json]:
+    """Creates a run of a deployment and returns it.
 
-    `key`: new for each run that is wanted; with the same key the same run is given again.
+    `key`: the idempotency key. For a key that it knows, the server returns the existing run.
     """
     path = f"{paths.deployment(deployment['id'])}/create_flow_run"
-    about = f"a run of {deployment['full_name']}"
-    created = yield from call(Request("POST", path, body(wanted, key), subject=about))
+    subject = f"a run of {deployment['full_name']}"
+    body = request_body(new_run, key)
+    created = yield from call(Request("POST", path, body, subject=subject))
     return created
 
 
-def problems(deployment: Json, pool: Json, wanted: NewRun) -> list[Problem]:
-    """What would make the run fail, as far as the schemas of flow and pool say.
+def find_problems(deployment: Json, pool: Json, new_run: NewRun) -> list[Problem]:
+    """What would make the run fail, according to the schemas of its flow and work pool.
 
-    `pool`: None where it need not be looked at.
+    `pool`: None skips the check of job variables.
     """
     schema = deployment.get("parameter_openapi_schema") or {}
-    given = {**(deployment.get("parameters") or {}), **wanted.parameters}
+    parameters = {**(deployment.get("parameters") or {}), **new_run.parameters}
     enforced = deployment.get("enforce_parameter_schema") is not False
-    found = check_parameters(given, schema, enforced)
+    problems = check_parameters(parameters, schema, enforced)
     for name in schema.get("required") or ():
-        if name not in given:
-            message, help_ = f"the flow needs the parameter '{name}'", f"give it: --param {name}=…"
-            found.append(Problem((name,), "DC662", message, help_))
+        if name not in parameters:
+            message = f"the flow requires the parameter '{name}'"
+            problems.append(Problem((name,), "DC662", message, f"Give it: --param {name}=…."))
     if pool is not None:
-        there = deployment.get("job_variables") or deployment.get("infra_overrides") or {}
-        variables = {**there, **wanted.job_variables}
-        found += PoolVariables(pool.get("base_job_template")).check(variables)
-    return found
+        current = deployment.get("job_variables") or deployment.get("infra_overrides") or {}
+        variables = {**current, **new_run.job_variables}
+        problems += PoolVariables(pool.get("base_job_template")).check(variables)
+    return problems
 
 
-def body(wanted: NewRun, key: str) -> Json:
-    """What the server is sent; it adds what the deployment says."""
-    sent: dict[str, Json] = {"parameters": dict(wanted.parameters), "idempotency_key": key}
-    if wanted.job_variables:
-        sent["job_variables"] = dict(wanted.job_variables)
-    if wanted.name:
-        sent["name"] = wanted.name
-    if wanted.tags:
-        sent["tags"] = list(wanted.tags)
-    if wanted.start:
-        details = {"scheduled_time": wanted.start.isoformat()}
-        sent["state"] = {"type": SCHEDULED, "state_details": details}
-    return sent
+def request_body(new_run: NewRun, key: str) -> Json:
+    """The body of the request that creates a run; the server adds the deployment's fields."""
+    body: dict[str, Json] = {"parameters": dict(new_run.parameters), "idempotency_key": key}
+    if new_run.job_variables:
+        body["job_variables"] = dict(new_run.job_variables)
+    if new_run.name:
+        body["name"] = new_run.name
+    if new_run.tags:
+        body["tags"] = list(new_run.tags)
+    if new_run.start:
+        details = {"scheduled_time": new_run.start.isoformat()}
+        body["state"] = {"type": SCHEDULED, "state_details": details}
+    return body
 
 
-def _subject(name: str, wanted: NewRun) -> ApiCall[tuple[Json, Json]]:
+def _read_deployment(name: str, new_run: NewRun) -> ApiCall[tuple[Json, Json]]:
+    """The deployment, and its work pool if the run sets job variables."""
     deployment = yield from find_deployment(name)
     pool = None
-    if wanted.job_variables and deployment.get("work_pool_name"):
+    if new_run.job_variables and deployment.get("work_pool_name"):
         pool = yield from find_pool(deployment["work_pool_name"])
     return deployment, pool
 
 
 @dataclass(slots=True)
-class Watched:
-    """A run that is being looked at, and what was seen of it."""
+class RunCursor:
+    """A run that is polled, and how far its states and logs were read."""
 
-    run: str
-    """Its id."""
+    run_id: str
     level: int = 0
-    """The least that is looked for, as Python's logging counts."""
+    """Least level of logs to read, as in Python's logging."""
     tail: int | None = None
-    """How many logs the first look gives, at most; None: all."""
+    """Maximum number of logs of the first poll; None: all."""
     seen: set[str] = field(default_factory=set)
-    """The ids of logs and states."""
+    """Ids of logs and states."""
     oldest: datetime | None = None
+    """Time of the oldest log that was read."""
     newest: datetime | None = None
-    """Of the logs that were seen."""
+    """Time of the newest log that was read."""
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What one look found."""
+class RunUpdate:
+    """What one poll found."""
 
     run: Json
     logs: tuple[Json, ...]
-    """Those that no look before had, oldest first."""
+    """New logs, oldest first."""
     states: tuple[Json, ...]
-    """Likewise."""
+    """New states, oldest first."""
 
     @property
-    def ended(self) -> bool:
-        """Whether no further state will come."""
+    def is_final(self) -> bool:
+        """Whether the run is in a final state."""
         return self.run.get("state_type") in FINAL
 
     @property
-    def any(self) -> bool:
-        """Whether there is something to tell."""
+    def has_news(self) -> bool:
+        """Whether there are new logs or states."""
         return bool(self.logs or self.states)
 
 
-def look(watched: Watched) -> ApiCall[News]:
-    """Reads what is new, and takes note of it in `watched`. Raises Gone."""
-    talks: dict[str, ApiCall[Json]] = {
-        "run": call(Request("GET", paths.flow_run(watched.run), missing_ok=True)),
-        "states": call(Request("GET", paths.flow_run_states(watched.run))),
-        "logs": _logs(watched),
+def poll_run(cursor: RunCursor) -> ApiCall[RunUpdate]:
+    """Reads what is new and advances the cursor. Raises RunDeleted."""
+    calls: dict[str, ApiCall[Json]] = {
+        "run": call(Request("GET", paths.flow_run(cursor.run_id), missing_ok=True)),
+        "states": call(Request("GET", paths.flow_run_states(cursor.run_id))),
+        "logs": _read_logs(cursor),
     }
-    found = yield from gather(talks)
-    run_ = found["run"]
-    if run_ is None:
-        raise Gone("the run was deleted", help="Whoever did it knows why; its logs went with it.")
-    logs, states = (_unseen(found[kind], watched.seen) for kind in ("logs", "states"))
-    times = [moment(log["timestamp"]) for log in logs]
+    found = yield from gather(calls)
+    flow_run = found["run"]
+    if flow_run is None:
+        raise RunDeleted("the run was deleted", help="Its logs were deleted with it.")
+    logs, states = (_unseen(found[kind], cursor.seen) for kind in ("logs", "states"))
+    times = [parse_time(log["timestamp"]) for log in logs]
     if times:
-        watched.oldest = watched.oldest or min(times)
-        watched.newest = max(times) if watched.newest is None else max(*times, watched.newest)
-    watched.tail = None
-    return News(run_, logs, states)
+        cursor.oldest = cursor.oldest or min(times)
+        cursor.newest = max(times) if cursor.newest is None else max(*times, cursor.newest)
+    cursor.tail = None
+    return RunUpdate(flow_run, logs, states)
 
 
-def follow(watched: Watched, session: Session, listen: Callable[[News], None]) -> Json:
-    """Looks until the run has ended and its logs are quiet; gives the run as it is then.
+def follow_run(cursor: RunCursor, session: Session, on_update: Callable[[RunUpdate], None]) -> Json:
+    """Polls until the run is final and no more logs arrive; returns the run as it is then.
 
-    Logs reach the server after the state that ends the run: that is told last.
+    Logs reach the server after the final state, which is therefore reported last.
 
-    Raises Gone, ApiError, and Interrupted when a stop was asked for: of the watching, not the run.
+    Raises RunDeleted, ApiError, and Interrupted on cancellation, which leaves the run alone.
     """
     quiet = 0
     states: tuple[Json, ...] = ()
     try:
         while True:
-            news = run(look(watched), session)
-            quiet = quiet + 1 if news.ended and not news.any else 0
-            is_over = quiet >= _QUIET
-            states += news.states
-            last = states[-1:] if news.ended and not is_over else ()
-            listen(News(news.run, news.logs, states[: len(states) - len(last)]))
-            states = last
+            update = run(poll_run(cursor), session)
+            quiet = quiet + 1 if update.is_final and not update.has_news else 0
+            is_over = quiet >= _QUIET_POLLS
+            states += update.states
+            held_back = states[-1:] if update.is_final and not is_over else ()
+            on_update(RunUpdate(update.run, update.logs, states[: len(states) - len(held_back)]))
+            states = held_back
             if is_over:
-                return news.run
-            session.cancellation.wait(_EVERY)
+                return update.run
+            session.cancellation.wait(_POLL_INTERVAL)
     except Interrupted as stopped:
         number = stopped.exit_code - 128
-        raise Interrupted("stopped watching; the run goes on", signal=number) from None
+        raise Interrupted("stopped watching; the run continues", signal=number) from None
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A time as the server writes it."""
     return datetime.fromisoformat(text)
 
 
 def run_url(run: Json, settings: Settings, major: int) -> str | None:
-    """Where a browser shows the run; None where the API's address does not tell."""
+    """The page of the run in the UI; None if the API's URL doesn't reveal the UI's."""
     api = settings.display_url
     if settings.is_cloud or not api.endswith("/api"):
         return None
-    place = "runs" if major >= 3 else "flow-runs"
-    return f"{api.removesuffix('/api')}/{place}/flow-run/{run['id']}"
+    folder = "runs" if major >= 3 else "flow-runs"
+    return f"{api.removesuffix('/api')}/{folder}/flow-run/{run['id']}"
 
 
 def _unseen(items: list[Json], seen: set[str]) -> tuple[Json, ...]:
-    """Those that were not seen before, oldest first; they are seen now."""
-    fresh = [item for item in items if item["id"] not in seen]
-    seen.update(item["id"] for item in fresh)
-    return tuple(sorted(fresh, key=lambda item: moment(item["timestamp"])))
+    """The items whose ids are not in `seen`, oldest first; their ids are added to it."""
+    new = [item for item in items if item["id"] not in seen]
+    seen.update(item["id"] for item in new)
+    return tuple(sorted(new, key=lambda item: parse_time(item["timestamp"])))
 
 
-def _logs(watched: Watched) -> ApiCall[list[Json]]:
-    filters: dict[str, Json] = {"flow_run_id": {"any_": [watched.run]}}
-    if watched.level:
-        filters["level"] = {"ge_": watched.level}
-    if watched.tail is not None:
-        return _last({"logs": filters}, watched.tail)
-    if watched.newest is not None and watched.oldest is not None:
-        since = max(watched.newest - _OVERLAP, watched.oldest)
+def _read_logs(cursor: RunCursor) -> ApiCall[list[Json]]:
+    filters: dict[str, Json] = {"flow_run_id": {"any_": [cursor.run_id]}}
+    if cursor.level:
+        filters["level"] = {"ge_": cursor.level}
+    if cursor.tail is not None:
+        return _read_last_logs({"logs": filters}, cursor.tail)
+    if cursor.newest is not None and cursor.oldest is not None:
+        since = max(cursor.newest - _OVERLAP, cursor.oldest)
         filters["timestamp"] = {"after_": since.isoformat()}
     return pages(paths.LOGS, {"logs": filters, "sort": "TIMESTAMP_ASC"}, 1)
 
 
-def _last(filters: Json, count: int) -> ApiCall[list[Json]]:
+def _read_last_logs(filters: Json, count: int) -> ApiCall[list[Json]]:
     """The last `count` logs, oldest first."""
     body = {**filters, "sort": "TIMESTAMP_DESC"}
     answers = yield [

@@ -1,8 +1,8 @@
-"""What is deployed and how it does: pools, deployments, and runs that do not get on.
+"""Current state of what is deployed: work pools, deployments, and stuck runs.
 
-Two batches of requests: what there is, then how each does. A run is stuck when it is late, or was
-claimed and has not begun; the server keeps no reason for the first, so one is found in what else it
-says: a pool that is paused, that no worker polls, that has no room.
+Two batches of requests: one for the objects, one for the state of each. A run is stuck if it is
+late, or was claimed and has not started. The server keeps no reason for a late run, so the reason
+comes from its pool and queue: paused, polled by no worker, or at a concurrency limit.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from deployctl.api.states import ACTIVE, PENDING, SCHEDULED, STARTED
 from deployctl.api.work_pools import list_queues, read_pool_names
 from deployctl.app.operating.lookup import (
     ObjectNotFound,
-    closest,
-    newest,
-    no_pool,
-    runs_of,
+    newest_runs,
+    pool_not_found,
+    runs_filter,
+    suggest_name,
     with_full_names,
 )
-from deployctl.app.operating.runs import moment
+from deployctl.app.operating.runs import parse_time
 from deployctl.core.json_values import Json
 from deployctl.project.selection import Candidate, match_candidates
 
 STUCK_AFTER = timedelta(minutes=5)
-"""How long a claimed run may take to begin."""
+"""How long a claimed run may take to start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is asked for. All empty: everything on the server."""
+    """What to report on. All fields empty: everything on the server."""
 
     keys: tuple[tuple[str, str], ...] | None = None
-    """Flow and name of deployments that should be there, as a file says."""
+    """Flow and name of the deployments that a file declares."""
     names: tuple[str, ...] = ()
     """`NAME`, `FLOW/NAME`, or either with `*` in it."""
     pool: str | None = None
@@ -47,36 +47,36 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """How a work pool does."""
+    """State of a work pool."""
 
     name: str
     type: str
     status: str
-    """READY, NOT_READY or PAUSED, as the server sees it; "" where it says nothing."""
+    """READY, NOT_READY or PAUSED; "" if the server reports none."""
     paused: bool
     concurrency_limit: int | None
     workers_online: int
     active_runs: int
-    """Those that take a slot of the limit."""
+    """Runs that take a slot of the concurrency limit."""
     late_runs: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run, with its state; times as the server writes them."""
+    """State of a run; times as the server writes them."""
 
     id: str
     name: str
     state: str
     since: str | None
-    """When it came into this state."""
+    """When it entered this state."""
     start: str | None
-    """When it began, or is to begin."""
+    """When it started, or is scheduled to start."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """How a deployment does."""
+    """State of a deployment."""
 
     name: str
     """FLOW/NAME"""
@@ -89,18 +89,18 @@ class DeploymentStatus:
 
 @dataclass(frozen=True, slots=True)
 class StuckRun:
-    """A run that does not get on."""
+    """A run that is due and does not start."""
 
     run: RunStatus
     deployment: str
     pool: str | None
     reason: str | None
-    """None where nothing says why."""
+    """None: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that was asked for."""
+    """State of everything in a scope."""
 
     pools: tuple[PoolStatus, ...]
     deployments: tuple[DeploymentStatus, ...]
@@ -108,53 +108,53 @@ class Status:
 
 
 def read_status(scope: Scope, now: datetime) -> ApiCall[Status]:
-    """Reads how everything in the scope does. Raises NotThere for names that nothing has."""
+    """Reads the state of everything in the scope. Raises ObjectNotFound for an unknown name."""
     deployments = yield from _deployments(scope)
     pools = yield from _pools(scope, deployments)
-    talks: dict[str, ApiCall[Any]] = {}
+    calls: dict[str, ApiCall[Any]] = {}
     for each in deployments:
-        talks[f"last {each['id']}"] = newest(runs_of(each["id"], STARTED), 1)
-        talks[f"next {each['id']}"] = _next(each["id"])
+        calls[f"last {each['id']}"] = newest_runs(runs_filter(each["id"], STARTED), 1)
+        calls[f"next {each['id']}"] = _next_run(each["id"])
     for pool in pools:
-        talks[f"workers {pool['name']}"] = _workers(pool["name"])
-        talks[f"active {pool['name']}"] = _count(pool["name"], {"type": {"any_": [*ACTIVE]}})
-        talks[f"late {pool['name']}"] = _count(pool["name"], {"name": {"any_": ["Late"]}})
-        talks[f"queues {pool['name']}"] = list_queues(pool["name"])
+        calls[f"workers {pool['name']}"] = _count_online_workers(pool["name"])
+        calls[f"active {pool['name']}"] = _count_runs(pool["name"], {"type": {"any_": [*ACTIVE]}})
+        calls[f"late {pool['name']}"] = _count_runs(pool["name"], {"name": {"any_": ["Late"]}})
+        calls[f"queues {pool['name']}"] = list_queues(pool["name"])
     chunks = [deployments[at : at + PAGE] for at in range(0, len(deployments), PAGE)]
     for index, chunk in enumerate(chunks):
-        talks[f"stuck {index}"] = _waiting([each["id"] for each in chunk])
-    found = yield from gather(talks)
-    health = {each["name"]: _pool(each, found) for each in pools}
+        calls[f"stuck {index}"] = _waiting_runs([each["id"] for each in chunk])
+    found = yield from gather(calls)
+    pool_states = {each["name"]: _pool(each, found) for each in pools}
     waiting = chain.from_iterable(found[f"stuck {index}"] for index in range(len(chunks)))
     by_id = {each["id"]: each for each in deployments}
     stuck = tuple(
-        _stuck(run, by_id[run["deployment_id"]], health, found)
+        _stuck(run, by_id[run["deployment_id"]], pool_states, found)
         for run in waiting
         if is_stuck(run, now)
     )
     shown = [_deployment(each, found) for each in deployments]
-    there = {each.name for each in shown}
-    missing = ("/".join(key) for key in scope.keys or () if "/".join(key) not in there)
+    existing = {each.name for each in shown}
+    missing = ("/".join(key) for key in scope.keys or () if "/".join(key) not in existing)
     shown += [DeploymentStatus(name, deployed=False) for name in missing]
     shown.sort(key=lambda each: each.name)
-    return Status(tuple(health.values()), tuple(shown), stuck)
+    return Status(tuple(pool_states.values()), tuple(shown), stuck)
 
 
 def is_stuck(run: Json, now: datetime) -> bool:
-    """Whether a waiting run waits for too long."""
+    """Whether a run is late, or was claimed more than STUCK_AFTER ago and has not started."""
     if run.get("state_name") == "Late":
         return True
     since = (run.get("state") or {}).get("timestamp")
     if run.get("state_type") != PENDING or since is None:
         return False
-    return now - moment(since) > STUCK_AFTER
+    return now - parse_time(since) > STUCK_AFTER
 
 
-def reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
-    """Why a run does not begin: what its state says, else what is known of its pool and queue."""
-    said = (run.get("state") or {}).get("message")
-    if said:
-        return str(said)
+def stuck_reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
+    """Why a run does not start: the message of its state, else the state of its pool and queue."""
+    message = (run.get("state") or {}).get("message")
+    if message:
+        return str(message)
     if pool is None:
         return "it has no work pool"
     if run.get("state_type") == PENDING:
@@ -186,25 +186,27 @@ def _deployments(scope: Scope) -> ApiCall[list[Json]]:
     if scope.keys is not None:
         keys = {"/".join(key) for key in scope.keys}
         found = [each for each in found if each["full_name"] in keys]
-    return _chosen(found, scope.names) if scope.names else found
+    return _select(found, scope.names) if scope.names else found
 
 
-def _chosen(deployments: Sequence[Json], names: Sequence[str]) -> list[Json]:
-    """Those that the names mean. Raises NotThere for a name that means none."""
+def _select(deployments: Sequence[Json], names: Sequence[str]) -> list[Json]:
+    """The deployments that match the names. Raises ObjectNotFound for a name that matches none."""
     split = (each["full_name"].partition("/") for each in deployments)
     candidates = [Candidate(flow, name, "") for flow, _, name in split]
     indexes: set[int] = set()
     for name in names:
-        meant = match_candidates(candidates, name)
-        if not meant:
-            there = [each["full_name"] for each in deployments]
-            raise ObjectNotFound(f"there is no deployment '{name}'", help=closest(name, there))
-        indexes.update(meant)
+        matches = match_candidates(candidates, name)
+        if not matches:
+            existing = [each["full_name"] for each in deployments]
+            raise ObjectNotFound(
+                f"there is no deployment '{name}'", help=suggest_name(name, existing)
+            )
+        indexes.update(matches)
     return [deployments[index] for index in sorted(indexes)]
 
 
 def _pools(scope: Scope, deployments: Sequence[Json]) -> ApiCall[list[Json]]:
-    """The pools of the scope, by name: all of them only where everything is asked for."""
+    """The pools of the scope, sorted by name; all pools only if the scope is everything."""
     body: Json = {}
     names = {each["work_pool_name"] for each in deployments} - {None}
     if scope.pool or scope.names or scope.keys is not None:
@@ -214,35 +216,35 @@ def _pools(scope: Scope, deployments: Sequence[Json]) -> ApiCall[list[Json]]:
         body = {"work_pools": {"name": {"any_": sorted(names)}}}
     found = yield from pages(paths.WORK_POOLS, body, 1)
     if scope.pool and not any(pool["name"] == scope.pool for pool in found):
-        raise no_pool(scope.pool, (yield from read_pool_names()))
+        raise pool_not_found(scope.pool, (yield from read_pool_names()))
     return sorted(found, key=lambda pool: str(pool["name"]))
 
 
-def _next(deployment: str) -> ApiCall[list[Json]]:
-    body = {**runs_of(deployment, [SCHEDULED]), "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+def _next_run(deployment: str) -> ApiCall[list[Json]]:
+    body = {**runs_filter(deployment, [SCHEDULED]), "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
     runs: list[Json] = yield from call(
         Request("POST", paths.listing(paths.FLOW_RUNS), {**body, "limit": 1})
     )
     return runs
 
 
-def _workers(pool: str) -> ApiCall[int]:
+def _count_online_workers(pool: str) -> ApiCall[int]:
     body = {"workers": {"status": {"any_": ["ONLINE"]}}}
     return len((yield from pages(paths.workers(pool), body, 1)))
 
 
-def _count(pool: str, state: Json) -> ApiCall[int]:
+def _count_runs(pool: str, state: Json) -> ApiCall[int]:
     body = {"flow_runs": {"state": state}, "work_pools": {"name": {"any_": [pool]}}}
     count: int = yield from call(Request("POST", f"{paths.FLOW_RUNS}count", body))
     return count
 
 
-def _waiting(deployments: Sequence[str]) -> ApiCall[list[Json]]:
-    """Late and claimed runs of the deployments with these ids, those that wait longest first."""
-    of: Json = {"deployment_id": {"any_": list(deployments)}}
+def _waiting_runs(deployments: Sequence[str]) -> ApiCall[list[Json]]:
+    """Late and claimed runs of the deployments with these ids, the longest waiting first."""
+    filters: Json = {"deployment_id": {"any_": list(deployments)}}
     bodies = (
-        {"flow_runs": {**of, "state": {"name": {"any_": ["Late"]}}}},
-        {"flow_runs": {**of, "state": {"type": {"any_": [PENDING]}}}},
+        {"flow_runs": {**filters, "state": {"name": {"any_": ["Late"]}}}},
+        {"flow_runs": {**filters, "state": {"type": {"any_": [PENDING]}}}},
     )
     found = yield from gather(
         {
@@ -268,14 +270,14 @@ def _pool(pool: Json, found: Mapping[str, Any]) -> PoolStatus:
 
 
 def _deployment(deployment: Json, found: Mapping[str, Any]) -> DeploymentStatus:
-    last, coming = (found[f"{which} {deployment['id']}"] for which in ("last", "next"))
+    last, upcoming = (found[f"{which} {deployment['id']}"] for which in ("last", "next"))
     return DeploymentStatus(
         deployment["full_name"],
         deployed=True,
         pool=deployment.get("work_pool_name"),
         paused=bool(deployment.get("paused")),
         last_run=_run(last[0]) if last else None,
-        next_run=_run(coming[0]) if coming else None,
+        next_run=_run(upcoming[0]) if upcoming else None,
     )
 
 
@@ -298,5 +300,5 @@ def _stuck(
     pool = pools.get(name or "")
     queues = found.get(f"queues {name}", ())
     queue = next((each for each in queues if each["id"] == run.get("work_queue_id")), None)
-    why = reason(run, pool, queue)
-    return StuckRun(_run(run), deployment["full_name"], name, why)
+    reason = stuck_reason(run, pool, queue)
+    return StuckRun(_run(run), deployment["full_name"], name, reason)

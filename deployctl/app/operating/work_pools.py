@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
 from deployctl.api.work_pools import create_named, read_pool_names
-from deployctl.app.operating.lookup import find_pool, no_pool
+from deployctl.app.operating.lookup import find_pool, pool_not_found
 from deployctl.core.errors import LostResponse, NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import mask_secrets
@@ -64,7 +64,7 @@ def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
     try:
         yield [Request("PATCH", paths.work_pool(name), dict(fields), subject=f"work pool {name}")]
     except NotFound:
-        raise no_pool(name, (yield from read_pool_names())) from None
+        raise pool_not_found(name, (yield from read_pool_names())) from None
     return (yield from find_pool(name))
 
 
@@ -76,7 +76,7 @@ def delete_pool(name: str) -> ApiCall[None]:
     except LostResponse:
         yield [Request("DELETE", path, subject=about, missing_ok=True)]
     except NotFound:
-        raise no_pool(name, (yield from read_pool_names())) from None
+        raise pool_not_found(name, (yield from read_pool_names())) from None
 
 
 def without_secrets(pool: Json) -> Json:

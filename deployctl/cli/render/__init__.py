@@ -1,27 +1,18 @@
-"""What a command found and did, as text for a person, as JSON, or for GitHub: pure functions."""
+"""Renderers: the report of a command as text, JSON, or GitHub annotations. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from deployctl.core.diagnostics import Diagnostic
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Plan, Result, ResultStatus
 
 
-class Format(StrEnum):
-    """The values of `--output`."""
-
-    HUMAN = "human"
-    JSON = "json"
-    GITHUB = "github"
-
-
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """All that a command has to tell at its end."""
+class CommandReport:
+    """Everything that a command shows at its end."""
 
     command: str
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -30,11 +21,11 @@ class Outcome:
     plan: Plan | None = None
     results: tuple[Result, ...] = ()
     target: str = ""
-    """The server, as people know it: `http://… (Prefect 3.8.8)`."""
+    """The server: `http://… (Prefect 3.8.8)`."""
     subject: str = ""
-    """What was looked at: `12 deployments in prefect.yaml`."""
+    """What the command works on: `12 deployments in prefect.yaml`."""
     interrupted: bool = False
     shown: frozenset[tuple[str, Key, ResultStatus]] = frozenset()
-    """Results that were told as they came."""
+    """Identities of the results that were printed already."""
     data: Mapping[str, Json] = field(default_factory=dict)
-    """What the command was asked for, ready to be shown: without secrets."""
+    """Further keys of the JSON object, without secrets."""

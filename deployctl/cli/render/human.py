@@ -1,4 +1,4 @@
-"""Text for a person at a terminal or reading a CI log."""
+"""Text for a terminal or a CI log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from rich.text import Text
 
-from deployctl.cli.render import Outcome
+from deployctl.cli.render import CommandReport
+from deployctl.cli.render.names import OPS, SEVERITIES
 from deployctl.cli.render.values import lines
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.redact import redact
@@ -23,47 +24,47 @@ _MARK = {
 _PAST = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted", Op.NONE: "unchanged"}
 
 
-def diagnostics(found: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> Iterator[Text]:
-    """Each diagnostic with the line of source that it is about, and a count at the end."""
-    for diagnostic in found:
+def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> Iterator[Text]:
+    """Each diagnostic with its source line, and the number of errors and warnings at the end."""
+    for diagnostic in items:
         yield _diagnostic(diagnostic, sources)
     counts = [
-        f"{n} {severity.value}{'s' * (n != 1)}"
+        f"{n} {SEVERITIES[severity]}{'s' * (n != 1)}"
         for severity in (Severity.ERROR, Severity.WARNING)
-        if (n := sum(item.severity is severity for item in found))
+        if (n := sum(item.severity is severity for item in items))
     ]
     if counts:
         yield Text(f"{' and '.join(counts)}", style="bold")
 
 
-def plan(outcome: Outcome) -> Iterator[Text]:
-    """What would be done, change by change, and the sum."""
-    assert outcome.plan is not None
-    if outcome.target:
-        yield Text(f"Plan for {outcome.subject} on {outcome.target}", style="bold")
+def plan(report: CommandReport) -> Iterator[Text]:
+    """The changes of the plan with their fields, and the number of changes per operation."""
+    assert report.plan is not None
+    if report.target:
+        yield Text(f"Plan for {report.subject} on {report.target}", style="bold")
         yield Text()
-    for change in outcome.plan.changes:
+    for change in report.plan.changes:
         if change.is_needed or change.notes:
             yield from _change(change)
-    yield Text(_sum(outcome.plan), style="bold")
+    yield Text(_plan_total(report.plan), style="bold")
 
 
-def results(outcome: Outcome) -> Iterator[Text]:
-    """One line per root that was not told yet, and the sum."""
-    for each in outcome.results:
-        if each.status is not ResultStatus.UNCHANGED and each.identity not in outcome.shown:
+def results(report: CommandReport) -> Iterator[Text]:
+    """The results that were not shown yet, and the number of results by kind."""
+    for each in report.results:
+        if each.status is not ResultStatus.UNCHANGED and each.identity not in report.shown:
             yield from result(each)
-    yield Text(_result_sum(outcome), style="bold")
+    yield Text(_result_total(report), style="bold")
 
 
 def _diagnostic(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Text:
     style = _STYLE[diagnostic.severity]
     text = Text()
-    text.append(f"{diagnostic.severity.value}[{diagnostic.code}]", style=style)
+    text.append(f"{SEVERITIES[diagnostic.severity]}[{diagnostic.code}]", style=style)
     text.append(f": {redact(diagnostic.message)}\n", style="bold")
-    places = [(diagnostic.span, "")] if diagnostic.span else []
-    width = max((len(str(s.line)) for s, _ in [*places, *diagnostic.related]), default=1)
-    for span, label in [*places, *diagnostic.related]:
+    spans = [(diagnostic.span, "")] if diagnostic.span else []
+    width = max((len(str(s.line)) for s, _ in [*spans, *diagnostic.related]), default=1)
+    for span, label in [*spans, *diagnostic.related]:
         text.append(_source(span, label, sources, width, style))
     if diagnostic.help:
         text.append(f"{' ' * width} = ", style="blue")
@@ -93,6 +94,7 @@ def _source(span: Span, label: str, sources: Mapping[str, str], width: int, styl
 
 
 def _cells(text: str) -> int:
+    """Columns of a terminal that the text takes: two for a wide character."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
@@ -118,11 +120,11 @@ def _change(change: Change) -> Iterator[Text]:
         yield Text(f"      note: {redact(note)}", style="dim")
 
 
-def _sum(plan: Plan) -> str:
+def _plan_total(plan: Plan) -> str:
     if not plan.needed:
-        return f"Nothing to do: {len(plan.changes)} unchanged."
+        return f"No changes: {len(plan.changes)} unchanged."
     parts = [
-        f"{plan.count(op)} to {op.value}"
+        f"{plan.count(op)} to {OPS[op]}"
         for op in (Op.CREATE, Op.UPDATE, Op.DELETE)
         if plan.count(op)
     ]
@@ -130,35 +132,35 @@ def _sum(plan: Plan) -> str:
 
 
 def result(result: Result) -> Iterator[Text]:
-    """What became of one root; of a failure also what was done before it."""
+    """The result of one change; for a failure, also what was written before it."""
     change, title = result.change, _title(result.change)
     if result.status is ResultStatus.APPLIED:
         mark, style = _MARK[change.effective_op]
         yield Text.assemble(("  " + mark, style), f" {title} {_PAST[change.effective_op]}")
     elif result.status is ResultStatus.SKIPPED:
-        yield Text.assemble(("  ? ", "yellow"), f"{title} not done: {result.reason}")
+        yield Text.assemble(("  ? ", "yellow"), f"{title} skipped: {result.reason}")
     else:
         assert result.error is not None
         yield Text.assemble(
             ("  ! ", "red"), (f"{title} failed: ", "bold"), redact(result.error.message)
         )
         if result.done:
-            yield Text(f"      done before it failed: {', '.join(result.done)}")
+            yield Text(f"      done before the failure: {', '.join(result.done)}")
         if result.error.help:
             yield Text(f"      help: {redact(result.error.help)}")
 
 
-def _result_sum(outcome: Outcome) -> str:
-    counts: dict[str, int] = {}
-    for result in outcome.results:
-        word = (
-            _PAST[result.change.effective_op]
-            if result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
-            else {ResultStatus.SKIPPED: "not done", ResultStatus.FAILED: "failed"}[result.status]
-        )
-        counts[word] = counts.get(word, 0) + 1
-    words = ("created", "updated", "deleted", "unchanged", "failed", "not done")
-    said = ", ".join(f"{counts[word]} {word}" for word in words if word in counts)
-    if outcome.interrupted:
-        return f"Stopped: {said}. The same command again does the rest."
-    return f"Done: {said or 'nothing to do'}."
+_TOTALS = ("created", "updated", "deleted", "unchanged", "failed", "skipped")
+
+
+def _result_total(report: CommandReport) -> str:
+    counts = dict.fromkeys(_TOTALS, 0)
+    for each in report.results:
+        if each.status in (ResultStatus.FAILED, ResultStatus.SKIPPED):
+            counts["failed" if each.status is ResultStatus.FAILED else "skipped"] += 1
+        else:
+            counts[_PAST[each.change.effective_op]] += 1
+    total = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    if report.interrupted:
+        return f"Stopped: {total}. Run the same command again to apply the rest."
+    return f"Done: {total or 'no changes'}."

@@ -1,4 +1,4 @@
-"""Images that a command made, as lines for a person."""
+"""Text for the images that a command built."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rich.text import Text
 from deployctl.images.model import Image
 
 
-def listed(images: Sequence[Image]) -> Iterator[Text]:
-    """One line per image: its name with tag and digest, and what was done for it."""
+def image_lines(images: Sequence[Image]) -> Iterator[Text]:
+    """One line per image: its name with tag and digest, and whether it was built and pushed."""
     for image in images:
-        done = "built" if image.built else "there already"
-        where = "pushed" if image.digest else "not pushed"
-        yield Text.assemble((image.pinned, "bold"), f"  {done}, {where}")
+        built = "built" if image.built else "exists"
+        pushed = "pushed" if image.digest else "not pushed"
+        yield Text.assemble((image.pinned, "bold"), f"  {built}, {pushed}")
     if not images:
-        yield Text("No step has built or pushed an image.")
+        yield Text("No step built or pushed an image.")

@@ -1,44 +1,58 @@
-"""One JSON object per command. `version` is raised when a field changes its meaning or goes."""
+"""The report of a command as one JSON object.
+
+Keys and values are a public interface. `version` is raised when a key changes its meaning or is
+removed.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
-from deployctl.cli.render import Outcome
+from deployctl.cli.render import CommandReport
+from deployctl.cli.render.names import OPS, SEVERITIES, STATUSES
 from deployctl.cli.render.values import jsonable
-from deployctl.core.diagnostics import Diagnostic
+from deployctl.core.diagnostics import Diagnostic, Span
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Op, Result
+from deployctl.deploy.model import Change, Result
 
 VERSION = 1
 
 
-def render(outcome: Outcome) -> str:
-    """The whole outcome; the same keys whether or not anything went wrong."""
+def render(report: CommandReport) -> str:
+    """The whole report. A command has the same keys whether it succeeds or fails."""
     data: dict[str, Json] = {
         "version": VERSION,
-        "command": outcome.command,
-        "diagnostics": [_diagnostic(item) for item in outcome.diagnostics],
-        **outcome.data,
+        "command": report.command,
+        "diagnostics": [_diagnostic(item) for item in report.diagnostics],
+        **report.data,
     }
-    if outcome.plan is not None:
-        data["changes"] = [_change(change) for change in outcome.plan.changes]
-        data["summary"] = {op.value: outcome.plan.count(op) for op in Op}
-    if outcome.results:
-        data["results"] = [_result(result) for result in outcome.results]
+    if report.plan is not None:
+        data["changes"] = [_change(change) for change in report.plan.changes]
+        data["summary"] = {name: report.plan.count(op) for op, name in OPS.items()}
+    if report.results:
+        data["results"] = [_result(result) for result in report.results]
     return json.dumps(data, ensure_ascii=False, indent=2)
 
 
 def _diagnostic(item: Diagnostic) -> Json:
     return {
         "code": item.code,
-        "severity": item.severity.value,
+        "severity": SEVERITIES[item.severity],
         "message": redact(item.message),
         "help": redact(item.help) if item.help else None,
-        "span": asdict(item.span) if item.span else None,
-        "related": [{"span": asdict(span), "message": text} for span, text in item.related],
+        "span": _span(item.span) if item.span else None,
+        "related": [{"span": _span(span), "message": text} for span, text in item.related],
+    }
+
+
+def _span(span: Span) -> Json:
+    return {
+        "file": span.file,
+        "line": span.line,
+        "column": span.column,
+        "end_line": span.end_line,
+        "end_column": span.end_column,
     }
 
 
@@ -47,7 +61,7 @@ def _change(change: Change) -> Json:
         "kind": change.kind,
         "name": change.name,
         "key": list(change.key),
-        "op": change.effective_op.value,
+        "op": OPS[change.effective_op],
         "fields": [
             {
                 "field": part.field,
@@ -65,8 +79,8 @@ def _result(result: Result) -> Json:
     return {
         "kind": result.change.kind,
         "name": result.change.name,
-        "op": result.change.effective_op.value,
-        "status": result.status.value,
+        "op": OPS[result.change.effective_op],
+        "status": STATUSES[result.status],
         "error": redact(result.error.message) if result.error else None,
         "reason": result.reason or None,
         "done": list(result.done),

@@ -1,4 +1,4 @@
-"""Flow runs as they go on: states and logs, one line each; and as JSON."""
+"""States and logs of flow runs: one line each, and as JSON."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from deployctl.app.operating.runs import News, moment
+from deployctl.app.operating.runs import RunUpdate, parse_time
 from deployctl.cli.render.values import jsonable
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
 
-_STATE = {
+_STATE_STYLES = {
     "COMPLETED": "bold green",
     "FAILED": "bold red",
     "CRASHED": "bold red",
     "CANCELLED": "bold yellow",
 }
-_LEVEL = {30: "yellow", 40: "red", 50: "bold red"}
-_RUN = (
+_LEVEL_STYLES = {30: "yellow", 40: "red", 50: "bold red"}
+RUN_FIELDS = (
     "id",
     "name",
     "state_type",
@@ -35,41 +35,44 @@ _RUN = (
     "end_time",
     "run_count",
 )
+"""Fields of a run in JSON; `state_message` is added."""
+LOG_FIELDS = ("timestamp", "level", "name", "message", "task_run_id")
 
 
-def news(found: News, *, states: bool = True) -> Iterator[Text]:
-    """The logs and, if they are wanted, the states since the last look, in order of time."""
-    lines = [(moment(log["timestamp"]), _log(log)) for log in found.logs]
+def run_update(update: RunUpdate, *, states: bool = True) -> Iterator[Text]:
+    """The new logs and, with `states`, the new states, in order of time."""
+    lines = [(parse_time(log["timestamp"]), _log(log)) for log in update.logs]
     if states:
-        lines += [(moment(each["timestamp"]), _state(each, found.run)) for each in found.states]
+        lines += [
+            (parse_time(state["timestamp"]), _state(state, update.run)) for state in update.states
+        ]
     yield from (line for _, line in sorted(lines, key=lambda each: each[0]))
 
 
 def run_json(run: Json) -> Json:
-    """What is said of a run in JSON."""
-    shown = {name: run.get(name) for name in _RUN}
-    shown["state_message"] = (run.get("state") or {}).get("message")
-    return jsonable(shown)
+    """A run for the JSON output."""
+    fields = {name: run.get(name) for name in RUN_FIELDS}
+    fields["state_message"] = (run.get("state") or {}).get("message")
+    return jsonable(fields)
 
 
 def log_json(log: Json) -> Json:
-    """What is said of a log in JSON."""
-    names = ("timestamp", "level", "name", "message", "task_run_id")
-    return jsonable({name: log.get(name) for name in names})
+    """A log for the JSON output."""
+    return jsonable({name: log.get(name) for name in LOG_FIELDS})
 
 
 def _state(state: Json, run: Json) -> Text:
-    said = f": {redact(str(state['message']))}" if state.get("message") else ""
-    word = (state.get("name") or state["type"], _STATE.get(state["type"], "bold"))
-    return Text.assemble(f"{_time(state)} | {run['name']} is ", word, said)
+    message = f": {redact(str(state['message']))}" if state.get("message") else ""
+    name = (state.get("name") or state["type"], _STATE_STYLES.get(state["type"], "bold"))
+    return Text.assemble(f"{_time(state)} | {run['name']} is ", name, message)
 
 
 def _log(log: Json) -> Text:
     level = log["level"]
-    word = (f"{logging.getLevelName(level):<8}", _LEVEL.get(level // 10 * 10, ""))
-    return Text.assemble(f"{_time(log)} | ", word, f"| {log['name']} | {redact(log['message'])}")
+    name = (f"{logging.getLevelName(level):<8}", _LEVEL_STYLES.get(level // 10 * 10, ""))
+    return Text.assemble(f"{_time(log)} | ", name, f"| {log['name']} | {redact(log['message'])}")
 
 
 def _time(item: Json) -> str:
-    """The time of day here, as a person who watches reads it."""
-    return f"{moment(item['timestamp']).astimezone():%H:%M:%S}"
+    """The time of day in the local time zone."""
+    return f"{parse_time(item['timestamp']).astimezone():%H:%M:%S}"

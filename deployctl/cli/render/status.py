@@ -1,4 +1,4 @@
-"""What `deployctl status` shows: pools, deployments, and runs that do not get on."""
+"""Output of `deployctl status`: work pools, deployments, and stuck runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import datetime
 from rich.text import Text
 
 from deployctl.app.operating.status import DeploymentStatus, PoolStatus, RunStatus, Status, StuckRun
-from deployctl.cli.render.table import ago, table
+from deployctl.cli.render.table import relative_time, table
+from deployctl.core.json_values import Json
 
 
 def status(found: Status, now: datetime) -> Iterator[Text]:
-    """Three tables; a sentence where there is nothing to put into one."""
+    """A table of pools, of deployments, and of stuck runs; empty ones are left out."""
     if found.pools:
         yield from table(
             ("work pool", "type", "status", "workers", "limit", "active", "late"),
@@ -34,6 +35,55 @@ def status(found: Status, now: datetime) -> Iterator[Text]:
         )
 
 
+def status_json(found: Status) -> dict[str, Json]:
+    """The keys of the JSON output."""
+    return {
+        "pools": [
+            {
+                "name": pool.name,
+                "type": pool.type,
+                "status": pool.status,
+                "paused": pool.paused,
+                "concurrency_limit": pool.concurrency_limit,
+                "workers_online": pool.workers_online,
+                "active_runs": pool.active_runs,
+                "late_runs": pool.late_runs,
+            }
+            for pool in found.pools
+        ],
+        "deployments": [
+            {
+                "name": each.name,
+                "deployed": each.deployed,
+                "pool": each.pool,
+                "paused": each.paused,
+                "last_run": _run_json(each.last_run) if each.last_run else None,
+                "next_run": _run_json(each.next_run) if each.next_run else None,
+            }
+            for each in found.deployments
+        ],
+        "stuck": [
+            {
+                "run": _run_json(each.run),
+                "deployment": each.deployment,
+                "pool": each.pool,
+                "reason": each.reason,
+            }
+            for each in found.stuck
+        ],
+    }
+
+
+def _run_json(run: RunStatus) -> Json:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "state": run.state,
+        "since": run.since,
+        "start": run.start,
+    }
+
+
 def _pool(pool: PoolStatus) -> tuple[str, ...]:
     limit = "" if pool.concurrency_limit is None else str(pool.concurrency_limit)
     state = "PAUSED" if pool.paused else pool.status
@@ -44,15 +94,21 @@ def _pool(pool: PoolStatus) -> tuple[str, ...]:
 def _deployment(each: DeploymentStatus, now: datetime) -> tuple[str, ...]:
     if not each.deployed:
         return each.name, "", "not deployed", ""
-    coming = ago(each.next_run.start, now) if each.next_run else "paused" if each.paused else ""
-    due = f"due {coming}" if coming.endswith("ago") else coming
-    return each.name, each.pool or "", _last(each.last_run, now), due
+    return each.name, each.pool or "", _last(each.last_run, now), _next(each, now)
 
 
 def _last(run: RunStatus | None, now: datetime) -> str:
-    return f"{run.state} {ago(run.since, now)} ({run.name})" if run else ""
+    return f"{run.state} {relative_time(run.since, now)} ({run.name})" if run else ""
+
+
+def _next(each: DeploymentStatus, now: datetime) -> str:
+    if each.next_run is None:
+        return "paused" if each.paused else ""
+    time = relative_time(each.next_run.start, now)
+    return f"due {time}" if time.endswith("ago") else time
 
 
 def _stuck(each: StuckRun, now: datetime) -> tuple[str, ...]:
     run = each.run
-    return run.name, each.deployment, run.state, ago(run.since, now), each.reason or "unknown"
+    since = relative_time(run.since, now)
+    return run.name, each.deployment, run.state, since, each.reason or "unknown"

@@ -1,4 +1,4 @@
-"""Columns and times for a person: plain text that a pipe can cut apart as well."""
+"""Text tables and relative times."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from deployctl.core.redact import redact
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Text]:
-    """Rows below a head, each column as wide as its widest cell; empty cells as `-`."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Text]:
+    """Rows below a header, each column as wide as its widest cell; an empty cell is `-`.
+
+    Plain text without borders, so that `awk` and `cut` can read it as well.
+    """
     cells = [[redact(" ".join(cell.split())) or "-" for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(head, *cells, strict=True)]
-    for index, row in enumerate([head, *cells]):
+    widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
+    for index, row in enumerate([header, *cells]):
         padded = (
             cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
         )
         yield Text("  ".join(padded).rstrip(), style="bold" if index == 0 else "")
 
 
-def ago(text: str | None, now: datetime) -> str:
-    """A time of the server as seen from now: `5 min ago`, `in 2 h`; "" for none."""
+def relative_time(text: str | None, now: datetime) -> str:
+    """A time of the server relative to `now`: `5 min ago`, `in 2 h`; "" for None."""
     if not text:
         return ""
     seconds = (now - datetime.fromisoformat(text)).total_seconds()

@@ -1,4 +1,4 @@
-"""Field changes broken down to what really differs, with secrets masked and long values cut."""
+"""Field changes reduced to the parts that differ, with secrets masked and long values cut."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from deployctl.deploy.model import Change, Op
 from deployctl.deploy.resources import schedules
 from deployctl.templating.values import Unknown
 
-_LONGEST = 120
+_MAX_LENGTH = 120
+"""Characters of a shown value."""
 _ABSENT = object()
 
 
 def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
-    """(field, old, new) of a change and the children that differ; None: was or is not there."""
+    """(field, old, new) for each difference of a change and its children; None: absent."""
     created = change.op is Op.CREATE
     for part in change.fields:
         if part.field == "version_info" or (created and part.new in (None, [], {})):
@@ -31,7 +32,7 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
         else:
             for path, old, new in differences(part.old, part.new, (part.field,)):
                 if new is _ABSENT and change.kind == "automation":
-                    continue  # what the server adds to a trigger is no difference
+                    continue  # the server adds defaults to a trigger; they are no difference
                 yield format_path(path), _show(old, path), _show(new, path)
     for child in change.children:
         if child.is_needed:
@@ -39,7 +40,7 @@ def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def differences(old: Json, new: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json, Json]]:
-    """The places where two values differ, as deep as both are mappings."""
+    """The paths at which two values differ; descends where both are mappings."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
             if old.get(key, _ABSENT) != new.get(key, _ABSENT):
@@ -51,7 +52,7 @@ def differences(old: Json, new: Json, path: JsonPath = ()) -> Iterator[tuple[Jso
 def _child(child: Change) -> Iterator[tuple[str, str | None, str | None]]:
     label = f"{child.kind.replace('_', ' ')} {child.key[-1]}"
     if child.op is Op.DELETE:
-        yield label, "there", None
+        yield label, "exists", None
     elif child.op is Op.CREATE:
         yield label, None, "new"
     else:
@@ -70,19 +71,19 @@ def _show(value: Json, path: JsonPath) -> str | None:
     shown = mask_secrets(value, *map(str, path))
     text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
     text = " ".join(text.split()) or '""'
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"
 
 
 def jsonable(value: Json, name: str = "") -> Json:
-    """A value for JSON output: masked, unknown parts as `{"unknown": "step.key"}`."""
-    return _known(mask_secrets(value, name))
+    """A value for the JSON output: masked, an unknown part as `{"unknown": "step.key"}`."""
+    return _plain(mask_secrets(value, name))
 
 
-def _known(value: Json) -> Json:
+def _plain(value: Json) -> Json:
     if isinstance(value, Unknown):
         return {"unknown": f"{value.step}.{value.key}"}
     if isinstance(value, dict):
-        return {key: _known(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_known(item) for item in value]
+        return [_plain(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""What `deployctl work-pool` shows."""
+"""Output of `deployctl work-pool`."""
 
 from __future__ import annotations
 
@@ -12,36 +12,35 @@ from deployctl.cli.render.table import table
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
 
-_FIELDS = ("name", "type", "status", "is_paused", "concurrency_limit", "description")
+POOL_FIELDS = ("id", "name", "type", "status", "is_paused", "concurrency_limit", "description")
 
 
-def pools(found: Sequence[Json]) -> Iterator[Text]:
-    """One row per pool."""
-    if not found:
+def pools(items: Sequence[Json]) -> Iterator[Text]:
+    """A table with one row per pool."""
+    if not items:
         yield Text("There are no work pools.")
         return
-    head = ("name", "type", "status", "limit", "description")
-    yield from table(head, [_row(pool) for pool in found])
+    header = ("name", "type", "status", "limit", "description")
+    yield from table(header, [_row(pool) for pool in items])
 
 
-def pool(found: Json) -> Iterator[Text]:
-    """The fields of one pool, and its template as JSON."""
-    for name in ("id", *_FIELDS):
-        if found.get(name) not in (None, ""):
-            yield Text(f"{name + ':':<19}{redact(str(found[name]))}")
-    template = without_secrets(found)["base_job_template"]
+def pool(item: Json) -> Iterator[Text]:
+    """The fields of one pool, and its base job template as JSON."""
+    for name in POOL_FIELDS:
+        if item.get(name) not in (None, ""):
+            yield Text(f"{name + ':':<19}{redact(str(item[name]))}")
+    template = without_secrets(item)["base_job_template"]
     yield Text(f"base_job_template: {json.dumps(template, indent=2, ensure_ascii=False)}")
 
 
-def pool_json(found: Json) -> Json:
-    """What is said of one pool in JSON."""
-    names = ("id", *_FIELDS, "base_job_template")
-    shown = without_secrets(found)
-    return {name: shown.get(name) for name in names}
+def pool_json(item: Json) -> Json:
+    """A pool for the JSON output."""
+    shown = without_secrets(item)
+    return {name: shown.get(name) for name in (*POOL_FIELDS, "base_job_template")}
 
 
-def _row(found: Json) -> tuple[str, ...]:
-    limit = found.get("concurrency_limit")
-    state = "PAUSED" if found.get("is_paused") else found.get("status") or ""
-    text = found.get("description") or ""
-    return found["name"], found["type"], state, "" if limit is None else str(limit), text
+def _row(item: Json) -> tuple[str, ...]:
+    limit = item.get("concurrency_limit")
+    state = "PAUSED" if item.get("is_paused") else item.get("status") or ""
+    text = item.get("description") or ""
+    return item["name"], item["type"], state, "" if limit is None else str(limit), text

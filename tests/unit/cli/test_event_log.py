@@ -1,3 +1,5 @@
+"""The worker's event log on stderr, as text and as JSON."""
+
 from __future__ import annotations
 
 import io
@@ -10,7 +12,14 @@ from types import MappingProxyType
 
 import pytest
 
-from deployctl.cli.event_log import Entry, LineJournal, LogFormat, as_json, as_line, open_journal
+from deployctl.cli.event_log import (
+    Entry,
+    LogFormat,
+    StderrEventLog,
+    as_json,
+    as_line,
+    open_event_log,
+)
 from deployctl.core import redact
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import Level
@@ -31,12 +40,12 @@ def entry(
     return Entry(MOMENT, level, "run.claimed", message, facts)
 
 
-def listening(level: Level = Level.INFO) -> tuple[LineJournal, list[Entry]]:
-    heard: list[Entry] = []
-    return LineJournal(heard.append, level, lambda: MOMENT), heard
+def recording_log(level: Level = Level.INFO) -> tuple[StderrEventLog, list[Entry]]:
+    entries: list[Entry] = []
+    return StderrEventLog(entries.append, level, lambda: MOMENT), entries
 
 
-def test_a_json_line_has_stable_keys() -> None:
+def test_json_line_has_documented_keys() -> None:
     line = as_json(entry(message="claimed\nrun 'é'", facts={"run": "r1", "late": 2.5, "odd": {1}}))
     assert "\n" not in line
     assert json.loads(line) == {
@@ -65,30 +74,30 @@ def test_a_json_line_has_stable_keys() -> None:
         ),
     ],
 )
-def test_a_line_for_people(given: Entry, shown: str) -> None:
+def test_formats_text_line(given: Entry, shown: str) -> None:
     time, _, rest = as_line(given).plain.partition(" ")
     assert len(time.split(":")) == 3
     assert rest == shown
 
 
 @pytest.mark.parametrize("level", Level)
-def test_entries_below_the_level_are_left_out(level: Level) -> None:
-    journal, heard = listening(level)
+def test_drops_entries_below_level(level: Level) -> None:
+    event_log, entries = recording_log(level)
     for each in Level:
-        journal.emit(each, "x", "")
-    assert [each.level for each in heard] == list(Level)[list(Level).index(level) :]
+        event_log.emit(each, "x", "")
+    assert [each.level for each in entries] == list(Level)[list(Level).index(level) :]
 
 
 def test_secrets_are_masked_in_messages_and_facts() -> None:
     redact.register_secrets(["hunter2hunter2"])
-    journal, heard = listening()
-    journal.emit(Level.INFO, "x", "key hunter2hunter2", url="http://u:pw@host", api_key="abcdef")
-    assert heard[0].message == f"key {redact.MASK}"
-    assert heard[0].facts == {"url": f"http://{redact.MASK}@host", "api_key": redact.MASK}
+    event_log, entries = recording_log()
+    event_log.emit(Level.INFO, "x", "key hunter2hunter2", url="http://u:pw@host", api_key="abcdef")
+    assert entries[0].message == f"key {redact.MASK}"
+    assert entries[0].facts == {"url": f"http://{redact.MASK}@host", "api_key": redact.MASK}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "stream", "is_json"),
+    ("log_format", "stream", "is_json"),
     [
         (LogFormat.AUTO, io.StringIO, True),
         (LogFormat.AUTO, Terminal, False),
@@ -96,44 +105,42 @@ def test_secrets_are_masked_in_messages_and_facts() -> None:
         (LogFormat.HUMAN, io.StringIO, False),
     ],
 )
-def test_the_form_follows_the_reader(
-    wanted: LogFormat,
+def test_auto_format_depends_on_terminal(
+    log_format: LogFormat,
     stream: Callable[[], io.StringIO],
     is_json: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream())
-    open_journal(wanted).emit(Level.INFO, "run.claimed", "claimed", run="r1")
+    open_event_log(log_format).emit(Level.INFO, "run.claimed", "claimed", run="r1")
     assert isinstance(sys.stderr, io.StringIO)
     assert sys.stderr.getvalue().startswith("{") is is_json
     assert "r1" in sys.stderr.getvalue()
 
 
-@pytest.mark.parametrize("wanted", [LogFormat.HUMAN, LogFormat.JSON])
-def test_a_reader_that_went_away_does_no_harm(
-    wanted: LogFormat, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("log_format", [LogFormat.HUMAN, LogFormat.JSON])
+def test_ignores_closed_reader(log_format: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     raw = os.fdopen(writing, "wb", buffering=0)
     with raw, io.TextIOWrapper(raw, write_through=True) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
-        journal = open_journal(wanted)
-        journal.emit(Level.INFO, "x", "")
+        event_log = open_event_log(log_format)
+        event_log.emit(Level.INFO, "x", "")
         with pytest.raises(BrokenPipeError):
             raw.write(b"x")
-    journal.emit(Level.INFO, "x", "")
+    event_log.emit(Level.INFO, "x", "")
 
 
-def test_lines_of_many_threads_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeps_lines_of_concurrent_threads_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    journal = open_journal(LogFormat.JSON)
+    event_log = open_event_log(LogFormat.JSON)
 
-    def talk() -> None:
+    def emit_lines() -> None:
         for _ in range(50):
-            journal.emit(Level.INFO, "x", "m" * 500)
+            event_log.emit(Level.INFO, "x", "m" * 500)
 
-    threads = [threading.Thread(target=talk) for _ in range(8)]
+    threads = [threading.Thread(target=emit_lines) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""How a process ends."""
+"""How the process exits."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import sys
 
 import pytest
 
-WAITS = """
+PROGRAM = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from deployctl.cli import main
 def run():
-    {waits}
+    {start}
     print("done", flush=True)
     return 7
 main.run = run
 main.main()
 """
-FOR_EVER = "threading.Event().wait"
+BLOCK = "threading.Event().wait"
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    "waits",
+    "start",
     [
-        f"threading.Thread(target={FOR_EVER}).start()",
-        f"begun = threading.Thread(target=lambda: ThreadPoolExecutor().submit({FOR_EVER}),"
-        " daemon=True); begun.start(); begun.join()",
+        f"threading.Thread(target={BLOCK}).start()",
+        f"starter = threading.Thread(target=lambda: ThreadPoolExecutor().submit({BLOCK}),"
+        " daemon=True); starter.start(); starter.join()",
     ],
-    ids=["a thread", "a pool of a daemon"],
+    ids=["thread", "pool of a daemon thread"],
 )
-def test_requests_that_nobody_answers_keep_no_process_alive(waits: str) -> None:
-    program = WAITS.format(waits=waits)
-    ended = subprocess.run(
+def test_blocked_threads_do_not_keep_the_process_alive(start: str) -> None:
+    program = PROGRAM.format(start=start)
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "done\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (7, "done\n", "")

@@ -17,7 +17,7 @@ from deployctl.app.deploying.build_steps import expected_outputs
 from deployctl.app.deploying.desired_state import PlanInputs, PoolInfo, desired_deployment
 from deployctl.app.deploying.load import LoadOptions, load_project
 from deployctl.app.deploying.work_pools import desired_pools
-from deployctl.cli.render import Outcome
+from deployctl.cli.render import CommandReport
 from deployctl.cli.render.json import render
 from deployctl.cli.render.values import lines
 from deployctl.core.diagnostics import Report
@@ -122,7 +122,7 @@ def planned(folder: Path, place: JsonPath, value: Json) -> None:
         live = [current_deployment("main", THERE, [], CLOUD)]
         made = plan(wanted, live, lambda *_: frozenset(), CLOUD)
         assert [list(lines(change)) for change in made.changes]
-        assert render(Outcome("plan", (), {}, made))
+        assert render(CommandReport("plan", (), {}, made))
 
 
 D: JsonPath = ("deployments", 0)

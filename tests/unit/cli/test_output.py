@@ -1,4 +1,4 @@
-"""Output that cannot be written is an error of the surroundings, whichever command writes it."""
+"""Every command reports output that cannot be written."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "etl"
 MAIN = "from deployctl.cli.main import main; main()"
 
 
-def told(*command: str, unbuffered: bool) -> tuple[int, str]:
-    """The exit code and the complaints of a command whose output goes nowhere."""
+def run_with_full_stdout(*command: str, unbuffered: bool) -> tuple[int, str]:
+    """The exit code and stderr of a command whose stdout is a full disk."""
     environ = {**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""}
     with FULL.open("w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", MAIN, *command],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -27,17 +27,17 @@ def told(*command: str, unbuffered: bool) -> tuple[int, str]:
             env=environ,
             check=False,
         )
-    return done.returncode, done.stderr
+    return result.returncode, result.stderr
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="a device that is always full")
-@pytest.mark.parametrize("unbuffered", [True, False], ids=["at once", "at the end"])
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", [True, False], ids=["unbuffered", "buffered"])
 @pytest.mark.parametrize(
     "command",
     ["--version", "--help", "schema", "explain DC123", "validate", "validate --output json"],
 )
-def test_a_full_disk_is_said(command: str, unbuffered: bool) -> None:
-    assert told(*command.split(), unbuffered=unbuffered) == (
+def test_reports_full_disk(command: str, unbuffered: bool) -> None:
+    assert run_with_full_stdout(*command.split(), unbuffered=unbuffered) == (
         1,
-        "the output cannot be written: No space left on device\n",
+        "cannot write the output: No space left on device\n",
     )

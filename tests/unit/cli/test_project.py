@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.cli.options import DeployOptions, ImageOptions, OverrideOptions, SelectionOptions
-from deployctl.cli.project import order_of
+from deployctl.cli.project import load_options
+from deployctl.cli.project_options import (
+    DeployOptions,
+    ImageOptions,
+    OverrideOptions,
+    SelectionOptions,
+)
 from deployctl.core.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("imaging", "message"),
+    ("images", "message"),
     [
         (ImageOptions(image=""), "--image is empty"),
         (ImageOptions(images=Path()), "--images is empty"),
@@ -19,6 +24,6 @@ from deployctl.core.errors import UsageError
         (ImageOptions(images=Path("a"), skip_build=True), "--images excludes"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(imaging: ImageOptions, message: str) -> None:
+def test_rejects_conflicting_image_options(images: ImageOptions, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        order_of(SelectionOptions(), OverrideOptions(), DeployOptions(), imaging)
+        load_options(SelectionOptions(), OverrideOptions(), DeployOptions(), images)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deployctl.cli.render import Outcome, github, human
+from deployctl.cli.render import CommandReport, github, human
 from deployctl.cli.render import json as as_json
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.errors import Rejected
@@ -23,10 +23,10 @@ def change(fields: Json, **there: Json) -> Change:
 
 
 def plan_text(*changes: Change) -> str:
-    return "\n".join(line.plain for line in human.plan(Outcome("plan", plan=Plan(changes))))
+    return "\n".join(line.plain for line in human.plan(CommandReport("plan", plan=Plan(changes))))
 
 
-def test_a_plan_shows_each_field_that_changes_with_both_values() -> None:
+def test_plan_shows_old_and_new_value_of_each_field() -> None:
     found = change(
         {"tags": ["b"], "job_variables": {"image": "x:2"}},
         tags=["a"],
@@ -41,7 +41,7 @@ def test_a_plan_shows_each_field_that_changes_with_both_values() -> None:
     assert "Plan: 1 to update, 0 unchanged." in text
 
 
-def test_an_edited_schedule_is_shown_as_one_line() -> None:
+def test_plan_shows_changed_schedule_in_one_line() -> None:
     found = change(
         {"schedules": [{"schedule": {"cron": "0 2 * * *", "timezone": "Asia/Taipei"}}]},
         schedules=[cron("s1", "0 1 * * *")],
@@ -49,51 +49,55 @@ def test_an_edited_schedule_is_shown_as_one_line() -> None:
     assert "cron 0 1 * * * → cron 0 2 * * * Asia/Taipei" in plan_text(found)
 
 
-def test_a_plan_without_changes_says_so() -> None:
-    assert plan_text(change({})) == "Nothing to do: 1 unchanged."
+def test_plan_without_changes() -> None:
+    assert plan_text(change({})) == "No changes: 1 unchanged."
 
 
-def test_values_under_secret_names_are_masked_in_every_format() -> None:
+def test_every_format_masks_values_of_secret_names() -> None:
     found = change({"job_variables": {"env": {"DB_PASSWORD": "hunter22"}}})
-    outcome = Outcome("plan", plan=Plan((found,)))
-    for text in (plan_text(found), as_json.render(outcome), github.summary(outcome)):
+    report = CommandReport("plan", plan=Plan((found,)))
+    for text in (plan_text(found), as_json.render(report), github.summary(report)):
         assert "DB_PASSWORD" in text
         assert "hunter22" not in text
 
 
-def test_a_failure_says_what_was_done_before_it() -> None:
+def test_failed_result_shows_what_was_done_before() -> None:
     result = Result(
         change({"tags": ["b"]}),
         ResultStatus.FAILED,
         Rejected("the server does not take it", help="change it"),
         done=("deployment daily updated",),
     )
-    text = "\n".join(line.plain for line in human.results(Outcome("deploy", results=(result,))))
+    text = "\n".join(
+        line.plain for line in human.results(CommandReport("deploy", results=(result,)))
+    )
     assert "! deployment hello/daily failed: the server does not take it" in text
-    assert "done before it failed: deployment daily updated" in text
+    assert "done before the failure: deployment daily updated" in text
     assert "help: change it" in text
     assert "Done: 1 failed." in text
 
 
-def test_json_has_the_version_the_changes_and_the_results() -> None:
+def test_json_has_version_changes_and_results() -> None:
     found = change({"tags": ["b"]})
-    outcome = Outcome("deploy", plan=Plan((found,)), results=(Result(found, ResultStatus.APPLIED),))
-    said = json.loads(as_json.render(outcome))
-    assert said["version"] == 1
-    assert said["summary"] == {"create": 0, "update": 1, "delete": 0, "none": 0}
-    assert said["changes"][0]["fields"] == [{"field": "tags", "old": [], "new": ["b"]}]
-    assert said["results"][0]["status"] == "applied"
+    report = CommandReport(
+        "deploy", plan=Plan((found,)), results=(Result(found, ResultStatus.APPLIED),)
+    )
+    data = json.loads(as_json.render(report))
+    assert data["version"] == 1
+    assert data["summary"] == {"create": 0, "update": 1, "delete": 0, "none": 0}
+    assert data["changes"][0]["fields"] == [{"field": "tags", "old": [], "new": ["b"]}]
+    assert data["results"][0]["status"] == "applied"
 
 
 SPAN = Span("prefect.yaml", 2, 3, 2, 7)
-FINDING = Diagnostic("DC120", Severity.WARNING, "'naem' is no key", SPAN, "Did you mean 'name'?")
+FINDING = Diagnostic("DC120", Severity.WARNING, "unknown key 'naem'", SPAN, "Did you mean 'name'?")
 
 
-def test_a_diagnostic_shows_the_line_with_a_caret_under_its_place() -> None:
+def test_diagnostic_shows_source_line_with_carets() -> None:
     source = {"prefect.yaml": "deployments:\n- naem: x\n"}
     (text, count) = human.diagnostics((FINDING,), source)
     assert text.plain.splitlines() == [
-        "warning[DC120]: 'naem' is no key",
+        "warning[DC120]: unknown key 'naem'",
         " --> prefect.yaml:2:3",
         "  |",
         "2 | - naem: x",
@@ -103,7 +107,7 @@ def test_a_diagnostic_shows_the_line_with_a_caret_under_its_place() -> None:
     assert count.plain == "1 warning"
 
 
-def test_carets_stand_under_wide_characters() -> None:
+def test_carets_align_after_wide_characters() -> None:
     source = {"prefect.yaml": "a: 1\n資料: naem\n"}
     span = Span("prefect.yaml", 2, 5, 2, 9)
     found = Diagnostic("DC120", Severity.WARNING, "m", span)
@@ -112,18 +116,18 @@ def test_carets_stand_under_wide_characters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("span", "place"),
+    ("span", "properties"),
     [
         (SPAN, "file=prefect.yaml,line=2,endLine=2,col=3,endColumn=7,title=DC120"),
         (Span("a,b.yaml", 1, 1, 3, 2), "file=a%2Cb.yaml,line=1,endLine=3,title=DC120"),
     ],
 )
-def test_github_gets_annotations_at_the_place(span: Span, place: str) -> None:
+def test_github_annotation_has_position(span: Span, properties: str) -> None:
     found = Diagnostic("DC120", Severity.WARNING, "100%\nsure", span)
-    (line,) = github.annotations(Outcome("plan", (found,)))
-    assert line == f"::warning {place}::100%25%0Asure"
+    (line,) = github.annotations(CommandReport("plan", (found,)))
+    assert line == f"::warning {properties}::100%25%0Asure"
 
 
-def test_operations_of_roots_are_counted_as_a_person_sees_them() -> None:
+def test_change_of_schedules_counts_as_update_of_deployment() -> None:
     only_schedules = change({"schedules": []}, schedules=[cron("s1", "0 1 * * *")])
     assert (only_schedules.op, only_schedules.effective_op) == (Op.NONE, Op.UPDATE)

@@ -1,3 +1,5 @@
+"""Graceful stop on the first signal, exit on the second."""
+
 from __future__ import annotations
 
 import signal
@@ -11,43 +13,47 @@ from typing import Any
 
 import pytest
 
-from deployctl.cli.signals import stopping
+from deployctl.cli.signals import NOTICE, stop_on_signals
 
 PROGRAM = """
 import sys, time
 from deployctl.cli import signals
-signals.ECHO = float(sys.argv[1])
-with signals.stopping(lambda text: print(text, flush=True)) as stop:
+signals.ECHO_WINDOW = float(sys.argv[1])
+with signals.stop_on_signals(lambda text: print(text, flush=True)) as stop:
     print("ready", flush=True)
     while not stop.wait(0.1):
         pass
-    print("asked", flush=True)
+    print("requested", flush=True)
     while True:
         time.sleep(0.1)
 """
-"""Its waits are short because a signal that comes just before one is heard only after it."""
+"""Waits are short: a signal that arrives just before one is handled only after it."""
 
 
-HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def started(ignored: int | None = None, echo: float = 0.0) -> Iterator[subprocess.Popen[str]]:
-    """A process, ready to be sent signals, whose parent had it ignore one or none.
+def started(
+    ignored: int | None = None, echo_window: float = 0.0
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ready for signals, started with one signal or none ignored.
 
-    What this process itself was told to ignore, by `nohup` for one, does not reach it.
+    Signals that this process ignores, e.g. because of `nohup`, are set to their defaults in it.
     """
-    ways = {number: signal.SIG_IGN if number == ignored else signal.SIG_DFL for number in HEARD}
-    before = {number: signal.signal(number, way) for number, way in ways.items()}
+    actions = {
+        number: signal.SIG_IGN if number == ignored else signal.SIG_DFL for number in HANDLED
+    }
+    previous = {number: signal.signal(number, action) for number, action in actions.items()}
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(echo)],
+            [sys.executable, "-c", PROGRAM, str(echo_window)],
             stdout=subprocess.PIPE,
             text=True,
         )
     finally:
-        for number, way in before.items():
-            signal.signal(number, way)
+        for number, action in previous.items():
+            signal.signal(number, action)
     with process:
         try:
             assert process.stdout is not None
@@ -63,39 +69,39 @@ def next_line(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, None])
-@pytest.mark.parametrize("sent", HEARD)
-def test_the_first_signal_asks_and_the_second_ends(ignored: int | None, sent: int) -> None:
+@pytest.mark.parametrize("sent", HANDLED)
+def test_first_signal_stops_gracefully_and_second_exits(ignored: int | None, sent: int) -> None:
     with started(ignored) as process:
         process.send_signal(sent)
-        assert next_line(process).startswith("stopping")
-        assert next_line(process) == "asked"
+        assert next_line(process) == NOTICE
+        assert next_line(process) == "requested"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
-def test_an_echo_of_the_first_signal_is_no_second_one() -> None:
-    with started(echo=3600.0) as process:
+def test_ignores_copy_of_first_signal() -> None:
+    with started(echo_window=3600.0) as process:
         process.send_signal(signal.SIGTERM)
-        assert next_line(process).startswith("stopping")
+        assert next_line(process) == NOTICE
         process.send_signal(signal.SIGTERM)
-        assert next_line(process) == "asked"
+        assert next_line(process) == "requested"
         assert process.poll() is None
 
 
-def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+def test_ignored_sighup_stays_ignored() -> None:
     with started(signal.SIGHUP) as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
-        assert next_line(process).startswith("stopping")
-        assert next_line(process) == "asked"
+        assert next_line(process) == NOTICE
+        assert next_line(process) == "requested"
         assert process.poll() is None
 
 
-def test_a_hang_up_does_not_end_what_is_stopping() -> None:
+def test_sighup_does_not_exit_while_stopping() -> None:
     with started() as process:
         process.send_signal(signal.SIGTERM)
-        assert next_line(process).startswith("stopping")
-        assert next_line(process) == "asked"
+        assert next_line(process) == NOTICE
+        assert next_line(process) == "requested"
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
@@ -106,41 +112,41 @@ import sys
 from pathlib import Path
 from deployctl.cli import signals
 from deployctl.clients import process
-signals.ECHO = 0.0
-with signals.stopping(lambda text: None) as stop:
+signals.ECHO_WINDOW = 0.0
+with signals.stop_on_signals(lambda text: None) as stop:
     process.run(
         [sys.executable, "-c", sys.argv[1]],
         cwd=Path.cwd(), env=None, timeout=None, cancellation=stop,
         on_line=lambda _, line: print(line, flush=True),
     )
 """
-DEAF = """
+IGNORES_SIGTERM = """
 import os, signal, sys, time
-def clear_up(*_):
-    os.write(1, b"clearing\\n")
-signal.signal(signal.SIGTERM, clear_up)
+def clean_up(*_):
+    os.write(1, b"cleaning\\n")
+signal.signal(signal.SIGTERM, clean_up)
 print(os.getpid(), flush=True)
 while True: time.sleep(1)
 """
 
 
-def test_the_second_signal_kills_the_programs_that_still_clear_up() -> None:
+def test_second_signal_kills_programs_that_are_cleaning_up() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", STEP, DEAF], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STEP, IGNORES_SIGTERM], stdout=subprocess.PIPE, text=True
     ) as running:
         try:
             program = int(next_line(running))
             running.send_signal(signal.SIGINT)
-            assert next_line(running) == "clearing"
+            assert next_line(running) == "cleaning"
             running.send_signal(signal.SIGINT)
             assert running.wait(30) == 128 + signal.SIGINT
         finally:
             running.kill()
-    assert is_over(program)
+    assert has_exited(program)
 
 
-def is_over(pid: int) -> bool:
-    """Whether a process ends within some seconds; one that only waits to be collected has."""
+def has_exited(pid: int) -> bool:
+    """Whether a process exits within 5 seconds; a zombie has exited."""
     for _ in range(100):
         try:
             if ") Z " in Path(f"/proc/{pid}/stat").read_text():
@@ -152,8 +158,8 @@ def is_over(pid: int) -> bool:
 
 
 @pytest.mark.timeout(30)
-def test_a_signal_in_the_midst_of_a_wait_does_not_hang() -> None:
-    with stopping(lambda _text: None) as stop:
+def test_signal_during_wait_does_not_deadlock() -> None:
+    with stop_on_signals(lambda _text: None) as stop:
         event: Any = vars(stop)["_event"]
         with event._cond:
             signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Values of a plan are shown without secrets, wherever in the path the secret name stands."""
+"""Values of a plan are shown without secrets, at any depth below a secret name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN: Json = {
 }
 
 
-def test_json_is_masked_below_a_secret_name_and_says_what_is_unknown() -> None:
+def test_json_masks_secrets_and_marks_unknown_values() -> None:
     assert jsonable({**PLAIN, "image": Unknown("build", "tag")}, "parameters") == {
         "tokens": {"value": MASK, "count": MASK},
         "env": {"KEY": "{{ k }}", "DB_PASSWORD": MASK},
@@ -34,7 +34,7 @@ def test_json_is_masked_below_a_secret_name_and_says_what_is_unknown() -> None:
         ("job_variables", {}, {"credentials": {"user": "u"}}, (None, f'{{"user": "{MASK}"}}')),
     ],
 )
-def test_lines_are_masked_below_a_secret_name(
+def test_lines_mask_values_below_secret_names(
     field: str, old: Json, new: Json, shown: tuple[str | None, str | None]
 ) -> None:
     change = Change("deployment", ("f", "d"), Op.UPDATE, fields=(FieldChange(field, old, new),))

@@ -1,3 +1,5 @@
+"""Options of `deployctl worker`, and how its errors are reported."""
+
 from __future__ import annotations
 
 import json
@@ -18,29 +20,29 @@ from deployctl.worker.runtimes import RuntimeKind
 from deployctl.worker.settings import WorkOptions
 
 
-class Work:
-    """What the command hands to its use case."""
+class FakeRunWorker:
+    """Records the arguments of `run_worker`, then calls `action`."""
 
     options: WorkOptions
-    around: WorkerContext
+    context: WorkerContext
 
     def __init__(self) -> None:
-        self.then: Callable[[EventLog], None] = lambda _journal: None
+        self.action: Callable[[EventLog], None] = lambda _event_log: None
 
     def __call__(
         self,
         options: WorkOptions,
-        around: WorkerContext,
-        journal: EventLog,
+        context: WorkerContext,
+        event_log: EventLog,
         _stop: CancellationToken,
     ) -> None:
-        self.options, self.around = options, around
-        self.then(journal)
+        self.options, self.context = options, context
+        self.action(event_log)
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Work:
-    fake = Work()
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRunWorker:
+    fake = FakeRunWorker()
     monkeypatch.setattr("deployctl.app.worker.startup.run_worker", fake)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
@@ -83,35 +85,37 @@ CHART = (
         ("-p p -n w --create-pool-if-not-found", {}),
     ],
 )
-def test_options(args: str, options: dict[str, Any], work: Work, run: Callable[..., int]) -> None:
+def test_maps_options_to_work_options(
+    args: str, options: dict[str, Any], worker: FakeRunWorker, run: Callable[..., int]
+) -> None:
     assert run(*args.split()) == 0
-    assert work.options == WorkOptions(pool="p", name="w", **options)
+    assert worker.options == WorkOptions(pool="p", name="w", **options)
 
 
-def test_settings_come_from_options_and_the_environment(
-    work: Work, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+def test_reads_settings_from_options_and_environment(
+    worker: FakeRunWorker, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_WORKER_PREFETCH_SECONDS", "20")
     monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "5")
     assert run("-p", "p", "--prefetch-seconds", "3", "--api-url", "http://a/api") == 0
-    assert work.around.settings.api_url == "http://a/api"
-    assert work.around.worker.prefetch_seconds == 3.0
-    assert work.around.worker.query_seconds == 5.0
+    assert worker.context.settings.api_url == "http://a/api"
+    assert worker.context.worker.prefetch_seconds == 3.0
+    assert worker.context.worker.query_seconds == 5.0
 
 
-def test_a_worker_has_the_same_name_at_every_start(work: Work, run: Callable[..., int]) -> None:
+def test_default_name_is_stable(worker: FakeRunWorker, run: Callable[..., int]) -> None:
     run("-p", "p")
-    first = work.options.name
+    first = worker.options.name
     run("-p", "p")
-    assert work.options.name == first
+    assert worker.options.name == first
     assert first.startswith("deployctl ")
 
 
-def test_a_template_is_read_from_a_file(work: Work, run: Callable[..., int]) -> None:
+def test_reads_base_job_template_from_file(worker: FakeRunWorker, run: Callable[..., int]) -> None:
     template = {"job_configuration": {"image": "{{ image }}"}, "variables": {"properties": {}}}
     Path("t.json").write_text(json.dumps(template), encoding="utf-8")
     assert run("-p", "p", "--base-job-template", "t.json") == 0
-    assert work.options.base_job_template == template
+    assert worker.options.base_job_template == template
 
 
 @pytest.mark.parametrize(
@@ -121,10 +125,10 @@ def test_a_template_is_read_from_a_file(work: Work, run: Callable[..., int]) -> 
         (b'{\n  "a": 1,\n}', "t.json:3:1: not valid JSON"),
     ],
 )
-def test_a_bad_template_is_refused_with_its_place(
+def test_rejects_invalid_base_job_template(
     text: bytes | None,
     message: str,
-    work: Work,
+    worker: FakeRunWorker,
     run: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -134,23 +138,23 @@ def test_a_bad_template_is_refused_with_its_place(
     line = last_line(capsys)
     assert (line["event"], line["facts"]["code"]) == ("worker.failed", "DC681")
     assert message in line["message"]
-    assert not hasattr(work, "options")
+    assert not hasattr(worker, "options")
 
 
 @pytest.mark.parametrize(
     "args",
     ["", "-p p -n a/b", "-p p%q", "stop -p p", "-p p --limit 0", "-p p --runtime cloud"],
 )
-def test_a_command_line_that_makes_no_sense(args: str, work: Work, run: Callable[..., int]) -> None:
+def test_rejects_invalid_options(args: str, worker: FakeRunWorker, run: Callable[..., int]) -> None:
     assert run(*args.split()) == 64
-    assert not hasattr(work, "options")
+    assert not hasattr(worker, "options")
 
 
-def fails(error: Exception) -> Callable[[EventLog], None]:
-    def work(_journal: EventLog) -> None:
+def failing(error: Exception) -> Callable[[EventLog], None]:
+    def action(_event_log: EventLog) -> None:
         raise error
 
-    return work
+    return action
 
 
 @pytest.mark.parametrize(
@@ -160,47 +164,47 @@ def fails(error: Exception) -> Callable[[EventLog], None]:
         (ValueError("oops"), "DC001", "ValueError: oops"),
     ],
 )
-def test_an_error_is_the_last_line(
+def test_error_is_last_entry_of_log(
     error: Exception,
     code: str,
     message: str,
-    work: Work,
+    worker: FakeRunWorker,
     run: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    work.then = fails(error)
+    worker.action = failing(error)
     assert run("-p", "p") == 1
     line = last_line(capsys)
     assert (line["level"], line["facts"]["code"], line["message"]) == ("error", code, message)
     assert line["facts"]["help"]
 
 
-def test_a_worker_that_is_stopped_before_it_could_begin_says_so_by_its_exit_code(
-    work: Work, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+def test_worker_stopped_before_start_exits_with_signal_code(
+    worker: FakeRunWorker, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work.then = fails(Interrupted("stopped on request", signal=signal.SIGTERM))
+    worker.action = failing(Interrupted("stopped on request", signal=signal.SIGTERM))
     assert run("-p", "p") == 143
     assert capsys.readouterr().err == ""
 
 
-def test_the_journal_has_the_level_of_the_settings(
-    work: Work,
+def test_log_level_comes_from_settings(
+    worker: FakeRunWorker,
     run: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
 
-    def talk(journal: EventLog) -> None:
-        journal.emit(Level.INFO, EventName.WORKER_STARTED, "")
-        journal.emit(Level.WARNING, EventName.WORKER_STOPPING, "")
+    def emit_two(event_log: EventLog) -> None:
+        event_log.emit(Level.INFO, EventName.WORKER_STARTED, "")
+        event_log.emit(Level.WARNING, EventName.WORKER_STOPPING, "")
 
-    work.then = talk
+    worker.action = emit_two
     run("-p", "p", "--log-format", "json")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == [
         "worker.stopping"
     ]
 
 
-def test_runtimes_are_called_as_the_types_of_pools() -> None:
+def test_runtimes_are_named_like_pool_types() -> None:
     assert {kind.value for kind in RuntimeKind} == {"kubernetes", "docker", "process"}

@@ -1,3 +1,5 @@
+"""Names on the command line, looked up on the server."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -6,8 +8,8 @@ import pytest
 
 from deployctl.api.calls import Request
 from deployctl.app.operating.lookup import (
-    Ambiguous,
-    NotRunYet,
+    AmbiguousName,
+    NoRunStarted,
     ObjectNotFound,
     find_deployment,
     find_pool,
@@ -28,26 +30,26 @@ DEPLOYMENTS = [
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def a_run(id_: str, name: str, deployment: str, state: str, hour: int) -> Json:
+def flow_run(id_: str, name: str, deployment: str, state: str, hour: int) -> Json:
     start = NOW.replace(hour=hour).isoformat()
     run = {"id": id_, "name": name, "deployment_id": deployment, "state_type": state}
     return {**run, "expected_start_time": start}
 
 
 RUNS = [
-    a_run("r-1", "nightly", "d-3", "COMPLETED", 10),
-    a_run("r-2", "nightly", "d-3", "SCHEDULED", 13),
-    a_run("r-3", "alone", "d-3", "RUNNING", 9),
-    a_run("r-4", "waits", "d-2", "SCHEDULED", 13),
-    a_run("r-5", "manual", ID, "COMPLETED", 10),
-    a_run("r-6", "pushed", ID, "SCHEDULED", 11),
-    a_run("r-7", "older", ID, "SCHEDULED", 9),
-    a_run("r-8", "first", "d-4", "SCHEDULED", 11),
+    flow_run("r-1", "nightly", "d-3", "COMPLETED", 10),
+    flow_run("r-2", "nightly", "d-3", "SCHEDULED", 13),
+    flow_run("r-3", "alone", "d-3", "RUNNING", 9),
+    flow_run("r-4", "waits", "d-2", "SCHEDULED", 13),
+    flow_run("r-5", "manual", ID, "COMPLETED", 10),
+    flow_run("r-6", "pushed", ID, "SCHEDULED", 11),
+    flow_run("r-7", "older", ID, "SCHEDULED", 9),
+    flow_run("r-8", "first", "d-4", "SCHEDULED", 11),
 ]
 
 
 def server(request: Request) -> Json:
-    """Two flows, three deployments, four runs, newest first, and two pools."""
+    """Two flows, four deployments, eight runs, newest first, and two pools."""
     filters = request.body or {}
     match request.path.strip("/").split("/"):
         case ["deployments", "name", flow, name]:
@@ -60,7 +62,7 @@ def server(request: Request) -> Json:
         case ["flows", "filter"]:
             return [f for f in FLOWS if f["id"] in filters["flows"]["id"]["any_"]]
         case ["flow_runs", "filter"]:
-            return [r for r in RUNS if fits(r, filters["flow_runs"])][: filters["limit"]]
+            return [r for r in RUNS if matches(r, filters["flow_runs"])][: filters["limit"]]
         case ["work_pools", "filter"]:
             return [{"name": "kube"}, {"name": "local"}]
     return None
@@ -72,7 +74,7 @@ def full_name(deployment: Json) -> str:
     )
 
 
-def fits(run: Json, filters: Json) -> bool:
+def matches(run: Json, filters: Json) -> bool:
     if "name" in filters:
         return run["name"] in filters["name"]["any_"]
     types, span = filters["state"]["type"]["any_"], filters.get("expected_start_time", {})
@@ -88,7 +90,7 @@ def fits(run: Json, filters: Json) -> bool:
     ("name", "found"),
     [("etl/daily", "etl/daily"), ("hourly", "report/hourly"), (ID, "etl/daily")],
 )
-def test_a_deployment_is_found_by_full_name_name_or_id(name: str, found: str) -> None:
+def test_finds_deployment_by_full_name_name_or_id(name: str, found: str) -> None:
     assert held(find_deployment(name), server)["full_name"] == found
 
 
@@ -101,14 +103,14 @@ def test_a_deployment_is_found_by_full_name_name_or_id(name: str, found: str) ->
         ("0190a1b2-0000-7000-8000-00000000000f", "There are"),
     ],
 )
-def test_of_a_deployment_that_is_not_there_the_closest_is_named(name: str, hint: str) -> None:
+def test_unknown_deployment_suggests_similar_name(name: str, hint: str) -> None:
     with pytest.raises(ObjectNotFound) as error:
         held(find_deployment(name), server)
     assert hint in (error.value.help or "")
 
 
-def test_a_name_of_several_deployments_has_to_be_said_in_full() -> None:
-    with pytest.raises(Ambiguous) as error:
+def test_ambiguous_deployment_name_needs_full_name() -> None:
+    with pytest.raises(AmbiguousName) as error:
         held(find_deployment("daily"), server)
     assert "etl/daily, report/daily" in (error.value.help or "")
 
@@ -117,9 +119,9 @@ def test_a_name_of_several_deployments_has_to_be_said_in_full() -> None:
     ("name", "found", "several"),
     [("nightly", "r-1", True), ("alone", "r-3", False), ("waits", "r-4", False)],
 )
-def test_a_run_is_the_newest_of_its_name(name: str, found: str, several: bool) -> None:
-    meant = held(find_run(name, NOW), server)
-    assert (meant.run["id"], meant.is_newest, meant.is_latest) == (found, several, False)
+def test_run_name_means_newest_run(name: str, found: str, several: bool) -> None:
+    resolved = held(find_run(name, NOW), server)
+    assert (resolved.run["id"], resolved.is_newest, resolved.is_latest) == (found, several, False)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +132,12 @@ def test_a_run_is_the_newest_of_its_name(name: str, found: str, several: bool) -
         ("report/new", "r-8", False, None),
     ],
 )
-def test_a_run_is_the_one_of_a_deployment_that_began_last(
+def test_deployment_name_means_run_that_started_last(
     name: str, found: str, latest: bool, waiting: str | None
 ) -> None:
-    meant = held(find_run(name, NOW), server)
-    assert (meant.run["id"], meant.is_latest) == (found, latest)
-    assert (meant.waiting or {}).get("id") == waiting
+    resolved = held(find_run(name, NOW), server)
+    assert (resolved.run["id"], resolved.is_latest) == (found, latest)
+    assert (resolved.waiting or {}).get("id") == waiting
 
 
 @pytest.mark.parametrize(
@@ -144,20 +146,20 @@ def test_a_run_is_the_one_of_a_deployment_that_began_last(
         ("nope", ObjectNotFound),
         ("report/nope", ObjectNotFound),
         ("0190a1b2-0000-7000-8000-00000000000f", ObjectNotFound),
-        ("report/daily", NotRunYet),
+        ("report/daily", NoRunStarted),
     ],
 )
-def test_a_run_that_is_not_there(name: str, error: type[Exception]) -> None:
+def test_unknown_run(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         held(find_run(name, NOW), server)
 
 
-def test_of_a_pool_that_is_not_there_the_closest_is_named() -> None:
+def test_unknown_pool_suggests_similar_name() -> None:
     with pytest.raises(ObjectNotFound) as error:
         held(find_pool("kub"), server)
     assert error.value.help == "Did you mean 'kube'?"
 
 
-@pytest.mark.parametrize(("text", "is_one"), [(ID, True), (ID.upper(), True), ("a" * 32, False)])
-def test_an_id_is_written_with_its_dashes(text: str, is_one: bool) -> None:
-    assert is_id(text) is is_one
+@pytest.mark.parametrize(("text", "expected"), [(ID, True), (ID.upper(), True), ("a" * 32, False)])
+def test_id_has_dashes(text: str, expected: bool) -> None:
+    assert is_id(text) is expected

@@ -1,3 +1,5 @@
+"""New flow runs, and how a run is followed to its end."""
+
 from __future__ import annotations
 
 import signal
@@ -11,16 +13,16 @@ import pytest
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
 from deployctl.app.operating.runs import (
-    Gone,
     NewRun,
-    News,
-    Watched,
-    body,
-    follow,
-    look,
-    problems,
+    RunCursor,
+    RunDeleted,
+    RunUpdate,
+    find_problems,
+    follow_run,
+    poll_run,
+    request_body,
     run_url,
-    typed,
+    with_typed_parameters,
 )
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
@@ -55,14 +57,14 @@ POOL = {
         ({"parameter_openapi_schema": None, "parameters": None}, {}, []),
     ],
 )
-def test_parameters_are_checked_against_the_flow(
+def test_checks_parameters_against_flow(
     deployment: Json, parameters: Json, codes: list[str]
 ) -> None:
-    found = problems(deployment, None, NewRun(parameters))
+    found = find_problems(deployment, None, NewRun(parameters))
     assert [f"{each.severity} {each.code}" for each in found] == codes
 
 
-WORDS = {
+TYPES_SCHEMA = {
     "properties": {
         "name": {"type": "string"},
         "limit": {"anyOf": [{"type": "string"}, {"type": "null"}]},
@@ -76,7 +78,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "meant"),
+    ("name", "text", "expected"),
     [
         ("name", "3", "3"),
         ("name", "true", "true"),
@@ -94,12 +96,12 @@ WORDS = {
         ("unknown", "3", 3),
     ],
 )
-def test_a_parameter_is_a_text_where_its_flow_wants_one(name: str, text: str, meant: Json) -> None:
+def test_parameter_stays_text_where_flow_takes_string(name: str, text: str, expected: Json) -> None:
     flags = [f"{name}={text}"]
-    wanted = NewRun(
+    requested = NewRun(
         overrides.parse_assignments("--param", flags), overrides.assignment_texts(flags)
     )
-    assert typed(wanted, WORDS).parameters == {name: meant}
+    assert with_typed_parameters(requested, TYPES_SCHEMA).parameters == {name: expected}
 
 
 @pytest.mark.parametrize(
@@ -110,16 +112,14 @@ def test_a_parameter_is_a_text_where_its_flow_wants_one(name: str, text: str, me
         ("infra_overrides", {"imag": "x"}, ["DC531"]),
     ],
 )
-def test_job_variables_are_checked_against_the_pool(
-    key: str, variables: Json, codes: list[str]
-) -> None:
+def test_checks_job_variables_against_pool(key: str, variables: Json, codes: list[str]) -> None:
     deployment = {**DEPLOYMENT, key: {"image": "theirs"}}
-    found = problems(deployment, POOL, NewRun(job_variables=variables))
+    found = find_problems(deployment, POOL, NewRun(job_variables=variables))
     assert [each.code for each in found] == codes
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sent"),
+    ("new_run", "sent"),
     [
         (NewRun(), {"parameters": {}}),
         (
@@ -139,10 +139,8 @@ def test_job_variables_are_checked_against_the_pool(
         ),
     ],
 )
-def test_only_what_was_given_is_sent_with_the_key_that_makes_it_one_run(
-    wanted: NewRun, sent: Json
-) -> None:
-    assert body(wanted, "key") == {**sent, "idempotency_key": "key"}
+def test_request_has_given_fields_and_idempotency_key(new_run: NewRun, sent: Json) -> None:
+    assert request_body(new_run, "key") == {**sent, "idempotency_key": "key"}
 
 
 @pytest.mark.parametrize(
@@ -154,9 +152,7 @@ def test_only_what_was_given_is_sent_with_the_key_that_makes_it_one_run(
         ("https://api.prefect.cloud/api/accounts/a/workspaces/b", 3, None),
     ],
 )
-def test_the_page_of_a_run_is_told_where_the_address_tells_it(
-    api: str, major: int, url: str | None
-) -> None:
+def test_run_url_is_known_only_for_default_api_path(api: str, major: int, url: str | None) -> None:
     assert run_url({"id": "r"}, Settings(api_url=api), major) == url
 
 
@@ -169,13 +165,13 @@ def state(number: int, type_: str) -> Json:
 
 
 def answers(
-    run: Json, states: list[Json], logs: list[Json], asked: list[Json]
+    run: Json, states: list[Json], logs: list[Json], requests: list[Json]
 ) -> Callable[..., Json]:
-    """A server that keeps the filters of the logs that it was asked for."""
+    """A server with one run; adds each request for logs to `requests`."""
 
     def server(request: Any) -> Json:
         if request.path == "/logs/filter":
-            asked.append(request.body)
+            requests.append(request.body)
             found = logs if request.body["sort"] == "TIMESTAMP_ASC" else logs[::-1]
             start = request.body["offset"]
             return found[start : start + request.body["limit"]]
@@ -184,48 +180,52 @@ def answers(
     return server
 
 
-def test_a_look_tells_what_no_look_before_told_oldest_first() -> None:
-    watched, asked = Watched("r"), list[Json]()
+def test_poll_returns_only_new_items_oldest_first() -> None:
+    cursor, requests = RunCursor("r"), list[Json]()
     run = {"state_type": "RUNNING"}
     states = [state(2, "RUNNING"), state(1, "PENDING")]
-    first = held(look(watched), answers(run, states, [log(1), log(20)], asked))
-    again = held(look(watched), answers(run, states, [log(15), log(20), log(21)], asked))
+    first = held(poll_run(cursor), answers(run, states, [log(1), log(20)], requests))
+    again = held(poll_run(cursor), answers(run, states, [log(15), log(20), log(21)], requests))
     assert [each["id"] for each in first.states] == ["s-1", "s-2"]
     assert [each["id"] for each in first.logs] == ["l-1", "l-20"]
     assert again.states == ()
     assert [each["id"] for each in again.logs] == ["l-15", "l-21"]
 
 
-def test_later_looks_begin_a_little_before_the_newest_log() -> None:
-    watched, asked = Watched("r", level=30), list[Json]()
+def test_later_polls_overlap_newest_log() -> None:
+    cursor, requests = RunCursor("r", level=30), list[Json]()
     for _ in range(2):
-        held(look(watched), answers({"state_type": "RUNNING"}, [], [log(1), log(20)], asked))
+        held(poll_run(cursor), answers({"state_type": "RUNNING"}, [], [log(1), log(20)], requests))
     of_run = {"flow_run_id": {"any_": ["r"]}, "level": {"ge_": 30}}
-    assert asked[0]["logs"] == of_run
-    assert asked[1]["logs"] == {**of_run, "timestamp": {"after_": "2030-01-01T00:00:10+00:00"}}
+    assert requests[0]["logs"] == of_run
+    assert requests[1]["logs"] == {**of_run, "timestamp": {"after_": "2030-01-01T00:00:10+00:00"}}
 
 
-def test_of_a_tail_nothing_earlier_is_ever_told() -> None:
-    watched, asked = Watched("r", tail=2), list[Json]()
-    first = held(look(watched), answers({}, [], [log(1), log(2), log(3)], asked))
+def test_later_polls_return_nothing_before_the_tail() -> None:
+    cursor, requests = RunCursor("r", tail=2), list[Json]()
+    first = held(poll_run(cursor), answers({}, [], [log(1), log(2), log(3)], requests))
     assert [each["id"] for each in first.logs] == ["l-2", "l-3"]
-    held(look(watched), answers({}, [], [log(2), log(3)], asked))
-    assert asked[-1]["logs"]["timestamp"] == {"after_": "2030-01-01T00:00:02+00:00"}
+    held(poll_run(cursor), answers({}, [], [log(2), log(3)], requests))
+    assert requests[-1]["logs"]["timestamp"] == {"after_": "2030-01-01T00:00:02+00:00"}
 
 
-def test_a_long_tail_takes_several_pages() -> None:
-    asked = list[Json]()
-    held(look(Watched("r", tail=450)), answers({}, [], [], asked))
-    assert [(each["offset"], each["limit"]) for each in asked] == [(0, 200), (200, 200), (400, 50)]
+def test_long_tail_takes_several_pages() -> None:
+    requests = list[Json]()
+    held(poll_run(RunCursor("r", tail=450)), answers({}, [], [], requests))
+    assert [(each["offset"], each["limit"]) for each in requests] == [
+        (0, 200),
+        (200, 200),
+        (400, 50),
+    ]
 
 
-def test_a_run_that_was_deleted_is_gone() -> None:
-    with pytest.raises(Gone):
-        held(look(Watched("r")), lambda request: None if request.method == "GET" else [])
+def test_poll_of_deleted_run_raises() -> None:
+    with pytest.raises(RunDeleted):
+        held(poll_run(RunCursor("r")), lambda request: None if request.method == "GET" else [])
 
 
-class Impatient(CancellationToken):
-    """Does not wait; asks to end after so many waits."""
+class CancelledAfter(CancellationToken):
+    """Doesn't wait; is cancelled at the wait number `waits`."""
 
     def __init__(self, waits: int) -> None:
         super().__init__()
@@ -238,63 +238,63 @@ class Impatient(CancellationToken):
         return self.is_cancelled
 
 
-def watching(
+def follow_session(
     types: list[str], late_log: int, stop: CancellationToken
-) -> tuple[Session, list[News]]:
-    """A session on a run that goes through types of state, one per look, and a listener's ear.
+) -> tuple[Session, list[RunUpdate]]:
+    """A session with a run that has one state type per poll, and a list for its updates.
 
-    Its only log is there from look number `late_log` on.
+    Its only log exists from poll number `late_log` on.
     """
-    looks = 0
+    polls = 0
 
     def network(request: httpx.Request) -> httpx.Response:
-        nonlocal looks
-        now = types[min(looks, len(types) - 1)]
+        nonlocal polls
+        now = types[min(polls, len(types) - 1)]
         if request.url.path.startswith("/api/flow_run_states"):
             return answer(200, [{**state(1, now), "id": now}])
         if request.method == "GET":
             return answer(200, {"state_type": now})
-        looks += 1
-        return answer(200, [log(1)] if looks >= late_log else [])
+        polls += 1
+        return answer(200, [log(1)] if polls >= late_log else [])
 
-    made = scripted_session(network)
-    made.session.cancellation = stop
-    made.session.concurrency = 1  # the logs are asked for last, and end the look
-    return made.session, []
+    harness = scripted_session(network)
+    harness.session.cancellation = stop
+    harness.session.concurrency = 1  # so that logs are requested last and end the poll
+    return harness.session, []
 
 
-def test_following_ends_when_the_run_has_ended_and_its_logs_are_quiet() -> None:
-    session, heard = watching(["PENDING", "RUNNING", "FAILED"], 5, Impatient(99))
+def test_follow_ends_when_run_is_final_and_logs_are_quiet() -> None:
+    session, updates = follow_session(["PENDING", "RUNNING", "FAILED"], 5, CancelledAfter(99))
     with session:
-        end = follow(Watched("r"), session, heard.append)
-    assert end["state_type"] == "FAILED"
-    assert [each["id"] for news in heard for each in news.states] == [
+        final = follow_run(RunCursor("r"), session, updates.append)
+    assert final["state_type"] == "FAILED"
+    assert [each["id"] for update in updates for each in update.states] == [
         "PENDING",
         "RUNNING",
         "FAILED",
     ]
-    assert [each["id"] for news in heard for each in news.logs] == ["l-1"]
+    assert [each["id"] for update in updates for each in update.logs] == ["l-1"]
 
 
-def test_the_end_of_a_run_is_told_after_its_last_log() -> None:
-    session, heard = watching(["RUNNING", "COMPLETED"], 4, Impatient(99))
+def test_final_state_is_reported_after_last_log() -> None:
+    session, updates = follow_session(["RUNNING", "COMPLETED"], 4, CancelledAfter(99))
     with session:
-        follow(Watched("r"), session, heard.append)
-    told = [each["id"] for news in heard for each in (*news.logs, *news.states)]
-    assert told == ["RUNNING", "l-1", "COMPLETED"]
+        follow_run(RunCursor("r"), session, updates.append)
+    reported = [each["id"] for update in updates for each in (*update.logs, *update.states)]
+    assert reported == ["RUNNING", "l-1", "COMPLETED"]
 
 
-def test_an_end_that_was_none_is_told_before_what_comes_after() -> None:
-    session, heard = watching(["FAILED", "SCHEDULED", "COMPLETED"], 1, Impatient(99))
+def test_final_state_that_is_left_again_is_reported_in_order() -> None:
+    session, updates = follow_session(["FAILED", "SCHEDULED", "COMPLETED"], 1, CancelledAfter(99))
     with session:
-        follow(Watched("r"), session, heard.append)
-    told = [each["id"] for news in heard for each in news.states]
-    assert told == ["FAILED", "SCHEDULED", "COMPLETED"]
+        follow_run(RunCursor("r"), session, updates.append)
+    reported = [each["id"] for update in updates for each in update.states]
+    assert reported == ["FAILED", "SCHEDULED", "COMPLETED"]
 
 
-def test_a_stop_ends_the_watching_and_says_that_the_run_goes_on() -> None:
-    session, heard = watching(["RUNNING"], 1, Impatient(2))
+def test_cancellation_ends_watching_and_leaves_the_run() -> None:
+    session, updates = follow_session(["RUNNING"], 1, CancelledAfter(2))
     with session, pytest.raises(Interrupted) as stopped:
-        follow(Watched("r"), session, heard.append)
+        follow_run(RunCursor("r"), session, updates.append)
     assert stopped.value.exit_code == 128 + signal.SIGTERM
-    assert "the run goes on" in stopped.value.message
+    assert "the run continues" in stopped.value.message

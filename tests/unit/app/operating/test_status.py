@@ -1,3 +1,5 @@
+"""State of pools, deployments and stuck runs."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -6,7 +8,14 @@ import pytest
 
 from deployctl.api.calls import Request
 from deployctl.app.operating.lookup import ObjectNotFound
-from deployctl.app.operating.status import PoolStatus, Scope, Status, is_stuck, read_status, reason
+from deployctl.app.operating.status import (
+    PoolStatus,
+    Scope,
+    Status,
+    is_stuck,
+    read_status,
+    stuck_reason,
+)
 from deployctl.core.json_values import Json
 from tests.unit.app.held import held
 
@@ -89,7 +98,7 @@ def status(scope: Scope) -> Status:
         (Scope(keys=()), [], []),
     ],
 )
-def test_a_scope_means_deployments_and_their_pools(
+def test_scope_selects_deployments_and_their_pools(
     scope: Scope, deployments: list[str], pools: list[str]
 ) -> None:
     found = status(scope)
@@ -104,13 +113,13 @@ def test_a_scope_means_deployments_and_their_pools(
         (Scope(pool="kub"), "Did you mean 'kube'?"),
     ],
 )
-def test_of_a_name_that_nothing_has_the_closest_is_named(scope: Scope, hint: str) -> None:
+def test_unknown_name_suggests_similar_one(scope: Scope, hint: str) -> None:
     with pytest.raises(ObjectNotFound) as error:
         status(scope)
     assert error.value.help == hint
 
 
-def test_a_deployment_is_shown_with_its_last_run_and_one_of_the_file_that_is_missing() -> None:
+def test_shows_last_run_and_deployments_that_are_not_deployed() -> None:
     daily, new = status(Scope(keys=(("etl", "daily"), ("etl", "new")))).deployments
     assert (daily.deployed, new.deployed) == (True, False)
     assert daily.last_run is not None
@@ -118,7 +127,7 @@ def test_a_deployment_is_shown_with_its_last_run_and_one_of_the_file_that_is_mis
     assert daily.next_run is None
 
 
-def test_a_late_run_is_stuck_and_counted_with_its_pool() -> None:
+def test_late_run_is_stuck_and_counted() -> None:
     found = status(Scope())
     (stuck,) = found.stuck
     assert (stuck.run.name, stuck.deployment, stuck.pool) == ("late-one", "etl/daily", "kube")
@@ -136,14 +145,14 @@ def test_a_late_run_is_stuck_and_counted_with_its_pool() -> None:
         ("RUNNING", "Running", "2029-12-01T00:00:00Z", False),
     ],
 )
-def test_what_is_late_or_claimed_for_five_minutes_is_stuck(
+def test_run_is_stuck_if_late_or_claimed_for_five_minutes(
     type_: str, name: str, since: str, stuck: bool
 ) -> None:
     run = {"state_type": type_, "state_name": name, "state": {"timestamp": since}}
     assert is_stuck(run, NOW) is stuck
 
 
-def pool(**fields: Json) -> PoolStatus:
+def pool_status(**fields: Json) -> PoolStatus:
     base = {"type": "kubernetes", "status": "READY", "paused": False, "concurrency_limit": None}
     return PoolStatus(
         name="p", **{**base, "workers_online": 1, "active_runs": 3, "late_runs": 0, **fields}
@@ -151,26 +160,31 @@ def pool(**fields: Json) -> PoolStatus:
 
 
 @pytest.mark.parametrize(
-    ("run", "of", "queue", "said"),
+    ("run", "work_pool", "queue", "expected"),
     [
-        ({"state": {"message": "no image"}}, pool(paused=True), None, "no image"),
+        ({"state": {"message": "no image"}}, pool_status(paused=True), None, "no image"),
         ({}, None, None, "it has no work pool"),
-        ({}, pool(paused=True, workers_online=0), None, "the work pool 'p' is paused"),
-        ({}, pool(), {"name": "q", "is_paused": True}, "the work queue 'q' is paused"),
-        ({}, pool(workers_online=0), None, "no worker of the work pool 'p' is online"),
-        ({}, pool(concurrency_limit=3), None, "the work pool 'p' has reached its limit of 3"),
-        ({}, pool(concurrency_limit=4), None, None),
+        ({}, pool_status(paused=True, workers_online=0), None, "the work pool 'p' is paused"),
+        ({}, pool_status(), {"name": "q", "is_paused": True}, "the work queue 'q' is paused"),
+        ({}, pool_status(workers_online=0), None, "no worker of the work pool 'p' is online"),
         (
             {},
-            pool(),
+            pool_status(concurrency_limit=3),
+            None,
+            "the work pool 'p' has reached its limit of 3",
+        ),
+        ({}, pool_status(concurrency_limit=4), None, None),
+        (
+            {},
+            pool_status(),
             {"name": "q", "concurrency_limit": 0},
             "the work queue 'q' has a limit of 0",
         ),
-        ({}, pool(), {"name": "q", "concurrency_limit": 3}, None),
-        ({"state_type": "PENDING"}, pool(paused=True), None, None),
+        ({}, pool_status(), {"name": "q", "concurrency_limit": 3}, None),
+        ({"state_type": "PENDING"}, pool_status(paused=True), None, None),
     ],
 )
-def test_the_reason_is_what_the_state_says_or_what_is_known_of_pool_and_queue(
-    run: Json, of: PoolStatus | None, queue: Json, said: str | None
+def test_stuck_reason_comes_from_state_pool_or_queue(
+    run: Json, work_pool: PoolStatus | None, queue: Json, expected: str | None
 ) -> None:
-    assert reason(run, of, queue) == said
+    assert stuck_reason(run, work_pool, queue) == expected

@@ -1,3 +1,5 @@
+"""Work pools that commands create, change and delete."""
+
 from __future__ import annotations
 
 import pytest
@@ -19,7 +21,7 @@ from tests.unit.app.held import held
 
 
 class Server:
-    """Pools by name; the answer to the first write is lost once it was carried out."""
+    """Work pools by name; with `loses`, the response to the first write is lost."""
 
     def __init__(self, *names: str, loses: bool = False) -> None:
         self.pools = {name: {"name": name} for name in names}
@@ -55,36 +57,36 @@ class Server:
 
 
 @pytest.mark.parametrize("loses", [False, True])
-def test_a_pool_is_created_once(loses: bool) -> None:
+def test_creates_pool_once_despite_lost_response(loses: bool) -> None:
     server = Server(loses=loses)
     assert held(create_pool("p", {"type": "process"}), server) == {"name": "p", "type": "process"}
 
 
 @pytest.mark.parametrize("loses", [False, True])
-def test_a_pool_is_deleted(loses: bool) -> None:
+def test_deletes_pool_despite_lost_response(loses: bool) -> None:
     server = Server("p", loses=loses)
     held(delete_pool("p"), server)
     assert server.pools == {}
 
 
-def test_a_pool_of_that_name_is_not_overwritten() -> None:
+def test_create_does_not_overwrite_existing_pool() -> None:
     with pytest.raises(Conflict):
         held(create_pool("p", {"type": "process"}), Server("p"))
 
 
-def test_an_update_changes_what_is_given() -> None:
+def test_update_changes_only_given_fields() -> None:
     server = Server("p")
     assert held(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
 
 
-def test_what_is_not_there_is_neither_updated_nor_deleted() -> None:
-    for talk in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
+def test_update_and_delete_of_unknown_pool_raise() -> None:
+    for api_call in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
         with pytest.raises(ObjectNotFound) as error:
-            held(talk, Server("pool"))
+            held(api_call, Server("pool"))
         assert error.value.help == "Did you mean 'pool'?"
 
 
-def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
+def test_masks_secrets_in_template_and_keeps_schemas() -> None:
     schema = {"type": "string", "title": "Token"}
     template = {
         "job_configuration": {"token": "{{ token }}", "password": "hunter2"},
@@ -109,7 +111,7 @@ def test_secrets_in_a_template_are_masked_and_schemas_are_not() -> None:
         ("mine", "There are: kubernetes, "),
     ],
 )
-def test_a_pool_of_an_unknown_type_is_not_made(type_: str, help_: str) -> None:
+def test_rejects_unknown_pool_type(type_: str, help_: str) -> None:
     with pytest.raises(UsageError) as error:
         new_pool(type_, {})
     assert f"'{type_}'" in error.value.message
@@ -117,7 +119,7 @@ def test_a_pool_of_an_unknown_type_is_not_made(type_: str, help_: str) -> None:
     assert (error.value.help or "").endswith("needs a --base-job-template")
 
 
-def test_a_pool_gets_the_template_that_is_given_else_the_one_of_its_type() -> None:
+def test_new_pool_has_given_template_or_its_types() -> None:
     given: Json = {"variables": {}}
     assert new_pool("mine", {"base_job_template": given})["base_job_template"] == given
     assert new_pool("docker", {"base_job_template": given})["base_job_template"] == given
@@ -125,7 +127,7 @@ def test_a_pool_gets_the_template_that_is_given_else_the_one_of_its_type() -> No
     assert new_pool("ecs:push", {"is_paused": True}) == {"type": "ecs:push", "is_paused": True}
 
 
-def test_of_templates_only_those_that_there_are_are_named() -> None:
+def test_unknown_template_lists_available_ones() -> None:
     with pytest.raises(UsageError) as error:
         known_template("proces")
     assert error.value.help == "Did you mean 'process'? There are: kubernetes, docker, process"

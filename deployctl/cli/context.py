@@ -1,0 +1,173 @@
+"""The context of a running command: what it found and did, how to show it, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployctl.cli.console import OutputError, ProgressReporter, write
+from deployctl.cli.exit import DONE, FAILED, Exit
+from deployctl.cli.options import OutputFormat, OutputOptions
+from deployctl.core.diagnostics import Diagnostic, Report, Severity
+from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.redact import redact
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from deployctl.cli.render import CommandReport
+    from deployctl.core.json_values import Json
+    from deployctl.deploy.model import Key, Plan, Result, ResultStatus
+
+
+@dataclass(slots=True)
+class CommandContext:
+    """State of one running command."""
+
+    command: str
+    format: OutputFormat
+    strict: bool
+    progress: ProgressReporter
+    report: Report = field(default_factory=Report)
+    sources: dict[str, str] = field(default_factory=dict)
+    """File name → text, for the source lines under diagnostics."""
+    plan: Plan | None = None
+    results: list[Result] = field(default_factory=list)
+    target: str = ""
+    """The server: `http://… (Prefect 3.8.8)`."""
+    subject: str = ""
+    """What the command works on: `12 deployments in prefect.yaml`."""
+    error: DeployctlError | None = None
+    data: dict[str, Json] = field(default_factory=dict)
+    """Further keys of the JSON object."""
+    shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
+    """Identities of the results that were printed already."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the diagnostics so far forbid to continue: errors, or warnings if strict."""
+        return bool(self.report.errors or (self.strict and self.report.warnings))
+
+    def show_result(self, result: Result) -> None:
+        """Prints one result as soon as it is known; only in the human format."""
+        if self.format is OutputFormat.HUMAN:
+            from deployctl.cli.render import human
+
+            self.shown.add(result.identity)
+            self.progress.write(human.result(result))
+
+    def print(self, lines: Iterable[Text | str]) -> None:
+        """Prints lines at once. Does nothing in JSON, which is one object at the end."""
+        if self.format is not OutputFormat.JSON:
+            self.progress.write(lines)
+
+    def exit_code(self) -> int:
+        """The exit code for what happened so far."""
+        if self.error is not None:
+            return self.error.exit_code
+        if self.blocked:
+            return FAILED
+        if self.results:
+            from deployctl.deploy.model import ResultStatus
+
+            if any(result.status is ResultStatus.FAILED for result in self.results):
+                return FAILED
+        return DONE
+
+    def summarize(self) -> CommandReport:
+        """Everything that a renderer needs."""
+        from deployctl.cli.render import CommandReport
+
+        diagnostics = list(self.report)
+        if self.error is not None:
+            error = self.error
+            diagnostics.append(
+                Diagnostic(error.code, Severity.ERROR, error.message, error.span, error.help)
+            )
+        return CommandReport(
+            self.command,
+            tuple(diagnostics),
+            self.sources,
+            self.plan,
+            tuple(self.results),
+            self.target,
+            self.subject,
+            isinstance(self.error, Interrupted),
+            frozenset(self.shown),
+            self.data,
+        )
+
+
+def internal_error(error: Exception) -> DeployctlError:
+    """The error shown for an exception that is a defect of deployctl."""
+    return DeployctlError(
+        f"{type(error).__name__}: {error}",
+        help="This is a defect of deployctl. Run the command again with --traceback and report it.",
+    )
+
+
+@contextmanager
+def command_context(command: str, options: OutputOptions) -> Iterator[CommandContext]:
+    """Runs the block as the command `command`, prints its report, and raises `Exit`.
+
+    The block may raise `Exit` to choose another exit code; its report is printed all the same.
+    """
+    progress = ProgressReporter(quiet=options.output is not OutputFormat.HUMAN)
+    ctx = CommandContext(command, options.output, options.strict, progress)
+    code = None
+    try:
+        yield ctx
+    except Exit as exit_:
+        code = exit_.code
+    except OutputError:
+        raise
+    except Exception as error:
+        if options.traceback:
+            write([redact(traceback.format_exc())], stderr=True)
+        ctx.error = error if isinstance(error, DeployctlError) else internal_error(error)
+    finally:
+        progress.close()
+    _PRINT[options.output](ctx.summarize())
+    raise Exit(ctx.exit_code() if code is None else code)
+
+
+def _print_human(report: CommandReport) -> None:
+    from deployctl.cli.render import human
+
+    write(human.diagnostics(report.diagnostics, report.sources), stderr=True)
+    if report.results:
+        write(human.results(report))
+
+
+def _print_json(report: CommandReport) -> None:
+    from deployctl.cli.render import json
+
+    write([json.render(report)])
+
+
+def _print_github(report: CommandReport) -> None:
+    from deployctl.cli.render import github, human
+
+    if report.plan is not None:
+        write(human.plan(report))
+    if report.results:
+        write(human.results(report))
+    write(github.annotations(report))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(github.summary(report))
+        except OSError as error:
+            write([f"cannot write the job summary: {error.strerror}"], stderr=True)
+
+
+_PRINT = {
+    OutputFormat.HUMAN: _print_human,
+    OutputFormat.JSON: _print_json,
+    OutputFormat.GITHUB: _print_github,
+}
