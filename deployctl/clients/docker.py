@@ -1,9 +1,9 @@
-"""The container engine, JSON in and JSON out, and the only place that knows the docker library.
+"""Client of the container engine: JSON in, JSON out. The only module that uses the docker library.
 
-Whatever goes wrong becomes `EngineRefused` for an answer or `EngineUnreachable` for none. The
-library's low-level client is used wherever it will do, because it gives the engine's own JSON;
-containers are created through its high-level one, whose arguments are what pools hold in
-`container_create_kwargs`.
+Every failure is an `EngineRefused` (the engine responded with an error) or an `EngineUnreachable`
+(no response). The library's low-level client is used where possible, because it returns the
+engine's own JSON; containers are created through the high-level one, whose arguments are what work
+pools contain as `container_create_kwargs`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ANSWER_SECONDS = 60
-_CONNECTIONS = 24
+_RESPONSE_TIMEOUT = 60
+"""Seconds."""
+_MAX_CONNECTIONS = 24
 
 
 class EngineRefused(DeployctlError):
-    """The engine answered, and not with what was asked for."""
+    """The engine responded with an error."""
 
     code = "DC650"
 
@@ -40,7 +41,7 @@ class EngineRefused(DeployctlError):
 
 
 class EngineUnreachable(DeployctlError):
-    """The engine gave no answer, or none that is one."""
+    """The engine did not respond, or not with a valid response."""
 
     code = "DC651"
 
@@ -48,12 +49,12 @@ class EngineUnreachable(DeployctlError):
         where = f" at '{address}'" if address else ""
         super().__init__(
             redact(f"the container engine{where} does not answer: {reason}"),
-            help="see that it runs, and that DOCKER_HOST or the Docker context names it",
+            help="Check that it runs, and that DOCKER_HOST or the Docker context points to it.",
         )
 
 
 def _root_cause(error: BaseException) -> str:
-    """The system's own word, where there is one below what the libraries say."""
+    """The operating system's message, if there is one in the chain of errors."""
     from http.client import HTTPException
 
     below: BaseException | None = error
@@ -66,8 +67,21 @@ def _root_cause(error: BaseException) -> str:
     return str(error)
 
 
+@contextmanager
+def _argument_errors(message: str) -> Iterator[None]:
+    """Translates errors that docker-py raises for its arguments, before any request."""
+    from docker.errors import APIError, DockerException
+
+    try:
+        yield
+    except APIError:
+        raise
+    except (DockerException, TypeError, ValueError, AttributeError) as error:
+        raise EngineRefused(400, f"{message}: {error}") from error
+
+
 def _default_host() -> str | None:
-    """The engine of this machine, where neither environment nor Docker context name one."""
+    """The local engine, if neither the environment nor the Docker context names one."""
     from docker.context import ContextAPI
 
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
@@ -85,54 +99,53 @@ def _configured_host() -> str:
 
 
 def local_engine_url(env: Mapping[str, str], exists: Callable[[Path], bool]) -> str:
-    """The URL of the first engine of a machine that is there: Docker, Podman of this user, Podman.
+    """URL of the first local engine that exists: Docker, rootless Podman, Podman.
 
-    Docker's if there is none, so that it is what an error names.
+    Docker's if there is none, so that an error names it.
     """
     podman = "podman/podman.sock"
-    mine = [Path(folder) / podman] if (folder := env.get("XDG_RUNTIME_DIR")) else []
-    sockets = [Path("/var/run/docker.sock"), *mine, Path("/run") / podman]
+    rootless = [Path(folder) / podman] if (folder := env.get("XDG_RUNTIME_DIR")) else []
+    sockets = [Path("/var/run/docker.sock"), *rootless, Path("/run") / podman]
     return f"unix://{next(filter(exists, sockets), sockets[0])}"
 
 
 class Engine:
-    """One container engine: that of DOCKER_HOST, of the Docker context, or this machine's own.
+    """A container engine: that of DOCKER_HOST, of the Docker context, or the local one.
 
-    It is connected to when it is first needed. Every method may be called from any thread, and
-    raises EngineRefused and EngineUnreachable.
+    Connects on first use. Thread-safe; every method raises EngineRefused and EngineUnreachable.
     """
 
-    def __init__(self, host: str | None = None, *, patience: float = _ANSWER_SECONDS) -> None:
-        """`host`: a URL as in DOCKER_HOST, instead of what the environment says; `patience`:
-        how many seconds the engine may be silent while it is asked for something."""
+    def __init__(self, host: str | None = None, *, timeout: float = _RESPONSE_TIMEOUT) -> None:
+        """`host`: a URL as in DOCKER_HOST, which overrides the environment; `timeout`: seconds for
+        which the engine may be silent during a request."""
         self._host = host
-        self._patience = patience
-        self._connecting = threading.Lock()
-        self._connected: DockerClient | None = None
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._docker: DockerClient | None = None
         self._address = ""
-        """Where it is looked for, once that is known."""
+        """URL of the engine, once it is determined."""
 
     def _client(self) -> DockerClient:
-        with self._connecting:
-            if self._connected is None:
+        with self._lock:
+            if self._docker is None:
                 import docker
 
                 settings = {
                     "version": "auto",
-                    "timeout": self._patience,
-                    "max_pool_size": _CONNECTIONS,
+                    "timeout": self._timeout,
+                    "max_pool_size": _MAX_CONNECTIONS,
                 }
                 host = self._host or _default_host()
                 self._address = host or _configured_host()
                 if host:
-                    self._connected = docker.DockerClient(base_url=host, **settings)
+                    self._docker = docker.DockerClient(base_url=host, **settings)
                 else:
-                    self._connected = docker.from_env(**settings)
-            return self._connected
+                    self._docker = docker.from_env(**settings)
+            return self._docker
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Whatever the library and those below it raise becomes one of ours."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Translates errors of the docker library and of the libraries below it."""
         from docker.errors import APIError, DockerException
         from requests import RequestException
         from urllib3.exceptions import HTTPError
@@ -145,71 +158,64 @@ class Engine:
         except (DockerException, RequestException, HTTPError, OSError) as error:
             raise EngineUnreachable(self._address, _root_cause(error)) from error
 
-    def _ask(self, question: Callable[[Any], T]) -> T:
-        """Asks through the low-level client."""
-        with self._translated():
-            return question(self._client().api)
+    def _call(self, request: Callable[[Any], T]) -> T:
+        """Calls the low-level client."""
+        with self._translate_errors():
+            return request(self._client().api)
 
     def close(self) -> None:
-        """Gives the connections back."""
-        if self._connected is not None:
-            self._connected.close()
+        """Closes all connections."""
+        if self._docker is not None:
+            self._docker.close()
 
     @property
     def url(self) -> str:
-        """Where the engine is, as the library writes it."""
-        return str(self._ask(lambda api: api.base_url))
+        """The engine's URL, as the library writes it."""
+        return str(self._call(lambda api: api.base_url))
 
     def info(self) -> Json:
-        """What the engine says of itself: `ID`, `SystemTime`, `Name`, …"""
-        return self._ask(lambda api: api.info())
+        """The engine's description: `ID`, `SystemTime`, `Name`, …"""
+        return self._call(lambda api: api.info())
 
     def containers(self, labels: Sequence[str]) -> Sequence[Json]:
-        """All containers, also ended ones, that have these labels (`name` or `name=value`)."""
-        return self._ask(lambda api: api.containers(all=True, filters={"label": list(labels)}))
+        """All containers with these labels (`name` or `name=value`), including exited ones."""
+        return self._call(lambda api: api.containers(all=True, filters={"label": list(labels)}))
 
     def inspect(self, container: str) -> Json:
-        """A container by its id or name."""
-        return self._ask(lambda api: api.inspect_container(container))
+        """The description of a container by its id or name."""
+        return self._call(lambda api: api.inspect_container(container))
 
     def create(self, **settings: Json) -> str:
-        """Creates a container, which does not run yet, and gives its id.
+        """Creates a container without starting it; returns its id.
 
         `settings` are those of docker-py's `containers.create`. Raises EngineRefused (400) also for
-        a setting that it does not know.
+        an unknown setting.
         """
-        from docker.errors import APIError, DockerException
-
-        with self._translated():
+        with self._translate_errors():
             create = self._client().containers.create
-            try:
+            with _argument_errors("invalid setting of the container"):
                 return str(create(**settings).id)
-            except APIError:
-                raise
-            except (DockerException, TypeError, ValueError, AttributeError) as error:
-                detail = f"a setting of the container is unusable: {error}"
-                raise EngineRefused(400, detail) from error
 
     def connect(self, container: str, network: str) -> None:
-        """Connects a container with one more network; one that it is in already is fine."""
+        """Connects a container to a network, unless it is connected."""
         try:
-            self._ask(lambda api: api.connect_container_to_network(container, network))
+            self._call(lambda api: api.connect_container_to_network(container, network))
         except EngineRefused as error:
             if "already exists" not in error.detail:
                 raise
 
     def start(self, container: str) -> None:
-        """Starts a container; one that runs already is fine."""
-        self._ask(lambda api: api.start(container))
+        """Starts a container, unless it runs."""
+        self._call(lambda api: api.start(container))
 
     def remove(self, container: str, *, grace: float) -> None:
-        """Ends a container and deletes it with its anonymous volumes; one that is gone is fine.
+        """Stops a container and deletes it with its anonymous volumes, unless it is gone.
 
-        Between SIGTERM and SIGKILL it has `grace` seconds, for which this waits.
+        Blocks for up to `grace` seconds, the time between SIGTERM and SIGKILL.
         """
         try:
-            self._ask(lambda api: api.stop(container, timeout=round(grace)))
-            self._ask(lambda api: api.remove_container(container, v=True, force=True))
+            self._call(lambda api: api.stop(container, timeout=round(grace)))
+            self._call(lambda api: api.remove_container(container, v=True, force=True))
         except EngineRefused as error:
             if error.status not in (404, 409):
                 raise
@@ -217,14 +223,14 @@ class Engine:
     def log(
         self, container: str, *, since: float | None = None, lines: int | None = None
     ) -> Sequence[str]:
-        """What a container printed: lines that begin with their time, in UTC with nanoseconds.
+        """The output of a container: lines that start with a UTC timestamp in nanoseconds.
 
-        `since`: seconds of the epoch, `lines`: how many of the last ones. Empty where the engine
-        does not keep what is printed.
+        `since`: seconds since the epoch; `lines`: the number of last lines. Empty if the logging
+        driver of the container does not support reading.
         """
         tail = "all" if lines is None else lines
         try:
-            text: bytes = self._ask(
+            text: bytes = self._call(
                 lambda api: api.logs(container, timestamps=True, since=since, tail=tail)
             )
         except EngineRefused as error:
@@ -234,12 +240,12 @@ class Engine:
         return text.decode(errors="replace").split("\n")[:-1]
 
     def events(self, labels: Sequence[str], since: float, until: float) -> Iterator[Json]:
-        """What happened to containers with these labels between two times of the engine's clock.
+        """Events of containers with these labels between two times of the engine's clock.
 
-        `until` may be in the future: this waits for it, and gives events as they happen.
+        `until` may be in the future: events are yielded as they happen until then.
         """
         filters = {"type": "container", "label": list(labels)}
-        with self._translated():
+        with self._translate_errors():
             stream = self._client().api.events(
                 since=f"{since:.6f}", until=f"{until:.6f}", filters=filters, decode=True
             )
@@ -249,9 +255,9 @@ class Engine:
                 stream.close()
 
     def image(self, image: str) -> Json | None:
-        """What the engine knows of an image by its name or id; None if it has none."""
+        """The description of an image by its name or id; None if the engine does not have it."""
         try:
-            return self._ask(lambda api: api.inspect_image(image))
+            return self._call(lambda api: api.inspect_image(image))
         except EngineRefused as error:
             if error.status == 404:
                 return None
@@ -262,15 +268,16 @@ class Engine:
         return self.image(image) is not None
 
     def images(self, labels: Sequence[str]) -> Sequence[Json]:
-        """All images that have these labels (`name` or `name=value`)."""
-        return self._ask(lambda api: api.images(filters={"label": list(labels)}))
+        """All images with these labels (`name` or `name=value`)."""
+        return self._call(lambda api: api.images(filters={"label": list(labels)}))
 
     def tag(self, image: str, name: str, tag: str) -> None:
-        """Gives an image one more name; another image loses it."""
-        self._ask(lambda api: api.tag(image, name, tag))
+        """Adds a name to an image; removes it from another image that has it."""
+        self._call(lambda api: api.tag(image, name, tag))
 
     def pull(self, image: str, login: Mapping[str, str] | None) -> None:
-        """Fetches an image; `login` has `username` and `password`. None: the machine's own login.
+        """Pulls an image. `login` has `username` and `password`; None for docker-py's own lookup in
+        Docker's config.json.
 
         Raises EngineRefused with the registry's reason.
         """
@@ -278,40 +285,34 @@ class Engine:
 
         repository, tag = parse_repository_tag(image)
         auth = {name: login[name] for name in ("username", "password")} if login else None
-        answers = self._ask(
+        answers = self._call(
             lambda api: api.pull(
                 repository, tag=tag or "latest", auth_config=auth, stream=True, decode=True
             )
         )
-        with self._translated():
+        with self._translate_errors():
             for answer in answers:
                 if "error" in answer:
                     raise EngineRefused(404, str(answer["error"]))
 
     def build(self, context: BinaryIO, **options: Json) -> Iterator[Json]:
-        """Builds an image from a tar archive; gives what the engine tells of it, as it comes.
+        """Builds an image from a tar archive; yields the engine's output records as they arrive.
 
-        `options` are those of docker-py's `build`. A failure is the last that is told (`error`);
-        EngineRefused is raised for what the engine does not even begin.
+        `options` are those of docker-py's `build`. A failed build ends with an `error` record;
+        EngineRefused is raised for a build that does not start.
         """
-        from docker.errors import APIError, DockerException
-
-        with self._translated():
+        with self._translate_errors():
             build = self._client().api.build
-            try:
-                told = build(fileobj=context, custom_context=True, decode=True, **options)
-            except APIError:
-                raise
-            except (DockerException, TypeError, ValueError, AttributeError) as error:
-                raise EngineRefused(400, f"the build cannot begin: {error}") from error
-            yield from told
+            with _argument_errors("the build cannot start"):
+                records = build(fileobj=context, custom_context=True, decode=True, **options)
+            yield from records
 
     def push(self, name: str, tag: str, login: Mapping[str, str]) -> Iterator[Json]:
-        """Puts an image into its registry; gives what the engine tells of it, as it comes.
+        """Pushes an image; yields the engine's output records as they arrive.
 
-        `login` has `username` and `password`, or `identitytoken`, or nothing. A failure is the last
-        that is told (`error`).
+        `login` has `username` and `password`, or `identitytoken`, or nothing. A failed push ends
+        with an `error` record.
         """
-        with self._translated():
+        with self._translate_errors():
             api = self._client().api
             yield from api.push(name, tag=tag, auth_config=dict(login), stream=True, decode=True)

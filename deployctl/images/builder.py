@@ -1,7 +1,8 @@
-"""How images come to be, whoever makes them: looked up, built, pushed.
+"""Interface of an image builder: look an image up, build it, push it.
 
-Docker Engine, buildx and the daemonless assembler are builders. What is the same for all of them
-stands above: which steps want which image, and that nothing is built that is there already.
+Two implementations: `docker.engine` (Docker Engine, Podman or buildx) and `daemonless.assembler`
+(registries only). `pipeline` is built on the interface: it maps steps to images and skips the build
+of an image that exists.
 """
 
 from __future__ import annotations
@@ -14,34 +15,34 @@ from deployctl.images.model import BuildSpec, Image
 from deployctl.images.source import BuildSource
 
 OnOutput: TypeAlias = Callable[[str, str], None]
-"""Is told what a build prints: the image's name and a line."""
+"""Receives the output of builds and pushes: the image's name and one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepCredentials:
-    """Credentials that a step names itself."""
+    """The `credentials` input of a push step."""
 
     username: str
     password: str = field(repr=False)
     registry: str = ""
-    """The registry's URL or host; "" means that of the image."""
+    """URL or host of the registry; "" for the registry of the image."""
 
 
 class Builder(Protocol):
-    """Makes images. Every method raises DeployctlErrors only."""
+    """Builds and pushes images. Every method raises DeployctlErrors only."""
 
     @property
     def persistent(self) -> bool:
-        """Whether what was built and not pushed is still there when the command has ended."""
+        """Whether an image that was built and not pushed survives the end of the command."""
 
     def local_id(self, image: str) -> str | None:
-        """What an image is that builds begin from without asking its registry, if it is there."""
+        """The id of a base image that builds use without asking its registry, or None."""
 
     def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
-        """The image with this content, if it was built before; nothing is built or pushed."""
+        """The existing image with this content tag, or None. Builds and pushes nothing."""
 
     def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:
-        """Builds the image and gives it the spec's tag, or `content_tag` if it names none."""
+        """Builds the image; its tag is that of the spec, or `content_tag` if the spec has none."""
 
-    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:
-        """Puts the image into its registry under these tags; gives it with its digest."""
+    def push(self, image: Image, tags: Sequence[str], credentials: StepCredentials | None) -> Image:
+        """Pushes the image under these tags; returns it with its digest."""

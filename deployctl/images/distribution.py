@@ -1,7 +1,7 @@
-"""Images in registries: what lies under a name, and moving it from one name to another.
+"""Images in registries: resolve references, find tags, copy layers, add tags.
 
-A name leads to a manifest, or to an index with a manifest per platform; a manifest lists the layers
-and the configuration. All these are known by their digests, so what is in a registry already is
+A reference leads to a manifest, or to an index with one manifest per platform; a manifest lists the
+layers and the image config. All of them are addressed by digest, so content that a registry has is
 never sent to it again.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.client import (
@@ -26,220 +26,236 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.images.credentials import CredentialStore
+from deployctl.images.model import BuildSpec, Image
 from deployctl.images.platform import Platform, best_match, platform_from_config
 from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
 
 _HUB_API = f"registry-1.{DOCKER_HUB}"
-_OF_A_PART = {"digest": str, "size": int, "mediaType": str}
-_OF_A_CONFIG = {"config": dict, "rootfs": dict, "history": list}
+_DESCRIPTOR_FIELDS = {"digest": str, "size": int, "mediaType": str}
+_CONFIG_FIELDS = {"config": dict, "rootfs": dict, "history": list}
 
 
 class NotAnImage(RegistryError):
-    """What lies under a name is not an image, or none of a kind that is still in use."""
+    """A reference leads to something that is not an image, or to an obsolete kind of image."""
 
     code = "DC718"
 
 
 class NoSuchPlatform(RegistryError):
-    """There is an image, and not for this platform."""
+    """The image exists, but not for this platform."""
 
     code = "DC719"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer of an image, as it lies in a registry."""
+    """Descriptor of a layer in a registry."""
 
     digest: str
     size: int
-    """In bytes, packed."""
+    """Compressed size in bytes."""
     type: str
-    """Its media type."""
+    """Media type."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
-    """An image for one platform, found in a registry."""
+    """An image for one platform in a registry."""
 
     reference: Reference
-    """As it was asked for."""
+    """As requested."""
     digest: str
-    """Of the manifest for the platform."""
+    """Digest of the manifest for the platform."""
     type: str
-    """The media type of the manifest."""
+    """Media type of the manifest."""
     manifest: Json
     config: Json
-    """The image's configuration."""
+    """The image config."""
     layers: tuple[Layer, ...]
     platform: Platform
 
 
 class Registries:
-    """The registries that a command speaks to, each once per login; for many threads."""
+    """Registry clients by registry and credentials. Thread-safe; a context manager.
+
+    All methods raise RegistryError, CredentialsError and Interrupted.
+    """
 
     def __init__(
         self,
-        logins: CredentialStore,
+        credentials: CredentialStore,
         stop: CancellationToken | None = None,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._logins, self._stop, self._backoff = logins, stop or CancellationToken(), backoff
-        self._open: dict[tuple[str, Credentials | None], RegistryClient] = {}
+        """Opens no connection yet."""
+        self._credentials, self._stop = credentials, stop or CancellationToken()
+        self._backoff = backoff
+        self._clients: dict[tuple[str, Credentials | None], RegistryClient] = {}
         self._lock = threading.Lock()
 
-    def at(self, registry: str, repository: str = "") -> RegistryClient:
-        """The registry of this name, as in a reference, logged in for a repository there.
+    def __enter__(self) -> Registries:
+        return self
 
-        Raises LoginUnusable.
-        """
-        login = self._logins.of(registry, repository)
-        with self._lock:
-            if (registry, login) not in self._open:
-                address = _HUB_API if registry == DOCKER_HUB else registry
-                self._open[registry, login] = RegistryClient(
-                    registry, login, address=address, stop=self._stop, backoff=self._backoff
-                )
-            return self._open[registry, login]
-
-    def _of(self, reference: Reference) -> RegistryClient:
-        return self.at(reference.registry, reference.repository)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes all connections."""
         with self._lock:
-            while self._open:
-                self._open.popitem()[1].close()
+            while self._clients:
+                self._clients.popitem()[1].close()
 
-    # All these raise RegistryError, LoginUnusable and Interrupted.
+    def client(self, registry: str, repository: str = "") -> RegistryClient:
+        """The client of a registry, with the credentials for a repository in it."""
+        credentials = self._credentials.get(registry, repository)
+        with self._lock:
+            if (registry, credentials) not in self._clients:
+                address = _HUB_API if registry == DOCKER_HUB else registry
+                self._clients[registry, credentials] = RegistryClient(
+                    registry, credentials, address=address, stop=self._stop, backoff=self._backoff
+                )
+            return self._clients[registry, credentials]
 
     def resolve(self, reference: Reference, platform: Platform | None = None) -> ResolvedImage:
-        """What is to be run on a platform (None: one like this machine) under a name.
+        """The image of a reference for a platform; None is the platform of this machine.
 
-        Raises NotInRegistry, NoImage, NoSuchPlatform.
+        Raises NotInRegistry, NotAnImage, NoSuchPlatform.
         """
-        wanted = platform or Platform.here()
-        found = self._manifest(reference, reference.digest or reference.tag or LATEST)
+        desired = platform or Platform.here()
+        found = self._manifest(reference, _tag_or_digest(reference))
         if found.type in INDEXES:
-            _, offered = _parsed(found, reference)
-            found = self._manifest(reference, _pick(reference, offered, wanted))
+            _, offered = _parse(found, reference)
+            found = self._manifest(reference, _select(reference, offered, desired))
         if found.type not in MANIFESTS:
             raise NotAnImage(
-                f"'{reference.familiar()}' cannot be run: it is of type '{found.type}'",
-                help="push the image anew with a Docker of version 1.10 or later",
+                f"'{reference.familiar()}' cannot be run: its media type is '{found.type}'",
+                help="Push the image again with Docker 1.10 or later.",
             )
-        manifest, parts = _parsed(found, reference)
+        manifest, layers = _parse(found, reference)
         config = self._config(reference, manifest)
-        there = platform_from_config(config)
-        if there is None or best_match(wanted, [there]) is None:
-            raise _no_platform(reference, wanted, [there])
+        actual = platform_from_config(config)
+        if actual is None or best_match(desired, [actual]) is None:
+            raise _no_such_platform(reference, desired, [actual])
         return ResolvedImage(
             reference=reference,
             digest=found.digest,
             type=found.type,
             manifest=manifest,
             config=config,
-            layers=tuple(Layer(each["digest"], each["size"], each["mediaType"]) for each in parts),
-            platform=there,
+            layers=tuple(Layer(each["digest"], each["size"], each["mediaType"]) for each in layers),
+            platform=actual,
         )
 
-    def exists(self, reference: Reference) -> str | None:
-        """The digest of what a name leads to, index or manifest; None if it leads nowhere."""
-        registry = self._of(reference)
-        named = reference.digest or reference.tag or LATEST
-        return registry.head_manifest(reference.repository, named)
+    def head(self, reference: Reference) -> str | None:
+        """The digest of a reference's index or manifest; None if there is none."""
+        client = self._client_of(reference)
+        return client.head_manifest(reference.repository, _tag_or_digest(reference))
 
-    def find(self, reference: Reference, on_line: Callable[[str], None]) -> str | None:
-        """The same, None also where the registry does not say; that it refuses to is told.
+    def find(
+        self, spec: BuildSpec, content_tag: str, on_line: Callable[[str], None]
+    ) -> Image | None:
+        """The image of a spec that is in its registry under its content tag.
 
-        Docker Hub refuses to whoever asks for a name that nobody has.
+        None also if the registry does not say; `on_line` receives a note if it denies access.
+        Docker Hub denies access to every name that does not exist.
         """
+        reference = replace(Reference.parse(spec.name), tag=content_tag)
         try:
-            return self.exists(reference)
+            digest = self.head(reference)
         except Denied as error:
+            digest = None
             if reference.registry != DOCKER_HUB:
-                on_line(f"{error.message}, so nobody knows whether it is there")
+                on_line(f"{error.message}; assuming that the image does not exist")
         except RegistryError:
-            pass
-        return None
+            digest = None
+        if digest is None:
+            return None
+        return Image(spec.name, spec.tag or content_tag, digest, built=False)
 
     def copy(self, layer: Layer, source: Reference, target: Reference) -> BlobTransfer:
-        """Sees that a layer of `source` is in the repository of `target`.
+        """Copies a layer into the repository of `target`, unless it is there.
 
-        Within a registry it is mounted where that is allowed; else it is read and sent.
+        It is mounted where both are in one registry that allows it, else downloaded and uploaded.
         """
-        of, to = self._of(source), self._of(target)
-        return to.push_blob(
+        origin = self._client_of(source)
+        return self._client_of(target).push_blob(
             target.repository,
             layer.digest,
             layer.size,
-            lambda start: of.pull_blob(source.repository, layer.digest, start),
+            lambda start: origin.pull_blob(source.repository, layer.digest, start),
             mount_from=source.repository if source.registry == target.registry else "",
         )
 
     def tag(self, source: Reference, tags: Iterable[str]) -> str:
-        """Gives what a name leads to more tags in its repository, and gives its digest."""
-        found = self._manifest(source, source.digest or source.tag or LATEST)
-        registry = self._of(source)
+        """Adds tags to an image in its repository; returns its digest."""
+        found = self._manifest(source, _tag_or_digest(source))
+        client = self._client_of(source)
         for tag in tags:
-            registry.put_manifest(source.repository, tag, found.content, found.type)
+            client.put_manifest(source.repository, tag, found.content, found.type)
         return found.digest
 
-    def _manifest(self, reference: Reference, named: str) -> Manifest:
-        return self._of(reference).manifest(reference.repository, named)
+    def _client_of(self, reference: Reference) -> RegistryClient:
+        return self.client(reference.registry, reference.repository)
+
+    def _manifest(self, reference: Reference, tag_or_digest: str) -> Manifest:
+        return self._client_of(reference).manifest(reference.repository, tag_or_digest)
 
     def _config(self, reference: Reference, manifest: Json) -> Json:
-        registry = self._of(reference)
+        client = self._client_of(reference)
         try:
-            pieces = registry.pull_blob(reference.repository, str(manifest["config"]["digest"]))
+            pieces = client.pull_blob(reference.repository, str(manifest["config"]["digest"]))
             config = json.loads(b"".join(pieces))
-            typed = all(isinstance(config.get(k) or t(), t) for k, t in _OF_A_CONFIG.items())
+            typed = all(isinstance(config.get(k) or t(), t) for k, t in _CONFIG_FIELDS.items())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _no_image(reference) from error
+            raise _not_an_image(reference) from error
         if not typed or not all(isinstance(each, dict) for each in config.get("history") or ()):
-            raise _no_image(reference)
+            raise _not_an_image(reference)
         return config
 
 
-def _parsed(found: Manifest, reference: Reference) -> tuple[Json, Sequence[Json]]:
-    """A manifest and its layers, or an index and its manifests. Raises NoImage."""
+def _tag_or_digest(reference: Reference) -> str:
+    return reference.digest or reference.tag or LATEST
+
+
+def _parse(found: Manifest, reference: Reference) -> tuple[Json, Sequence[Json]]:
+    """A manifest and its layers, or an index and its manifests. Raises NotAnImage."""
     try:
         value = json.loads(found.content)
-        parts = value["manifests" if found.type in INDEXES else "layers"]
-        complete = all(map(_is_part, parts))
+        descriptors = value["manifests" if found.type in INDEXES else "layers"]
+        valid = all(map(_is_descriptor, descriptors))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_image(reference) from error
-    if not complete:
-        raise _no_image(reference)
-    return value, parts
+        raise _not_an_image(reference) from error
+    if not valid:
+        raise _not_an_image(reference)
+    return value, descriptors
 
 
-def _is_part(value: Json) -> bool:
-    """Whether this names a layer, or the manifest for a platform."""
-    typed = all(isinstance(value.get(key), kind) for key, kind in _OF_A_PART.items())
-    is_named = typed and DIGEST.fullmatch(value["digest"])
-    return bool(is_named) and isinstance(value.get("platform") or {}, dict)
+def _is_descriptor(value: Json) -> bool:
+    typed = all(isinstance(value.get(key), kind) for key, kind in _DESCRIPTOR_FIELDS.items())
+    valid = typed and DIGEST.fullmatch(value["digest"])
+    return bool(valid) and isinstance(value.get("platform") or {}, dict)
 
 
-def _pick(reference: Reference, manifests: Sequence[Json], wanted: Platform) -> str:
-    """The digest of the manifest in an index that fits best. Raises NoSuchPlatform."""
+def _select(reference: Reference, manifests: Sequence[Json], desired: Platform) -> str:
+    """The digest of the best matching manifest of an index. Raises NoSuchPlatform."""
     offered = [platform_from_config(each.get("platform")) for each in manifests]
-    place = best_match(wanted, offered)
-    if place is None:
-        raise _no_platform(reference, wanted, offered)
-    digest: str = manifests[place]["digest"]
+    index = best_match(desired, offered)
+    if index is None:
+        raise _no_such_platform(reference, desired, offered)
+    digest: str = manifests[index]["digest"]
     return digest
 
 
-def _no_platform(
-    reference: Reference, wanted: Platform, offered: Iterable[Platform | None]
+def _no_such_platform(
+    reference: Reference, desired: Platform, offered: Iterable[Platform | None]
 ) -> NoSuchPlatform:
-    there = ", ".join(dict.fromkeys(str(each) for each in offered if each)) or "no platform"
+    available = ", ".join(dict.fromkeys(str(each) for each in offered if each)) or "no platform"
     return NoSuchPlatform(
-        f"'{reference.familiar()}' is not there for {wanted}, but for {there}",
-        help="name one of these as `platform` of the build step, or take another base image",
+        f"'{reference.familiar()}' is not available for {desired}, only for {available}",
+        help="Set `platform` of the build step to one of these, or use another base image.",
     )
 
 
-def _no_image(reference: Reference) -> NotAnImage:
-    return NotAnImage(f"what '{reference.familiar()}' leads to is not the description of an image")
+def _not_an_image(reference: Reference) -> NotAnImage:
+    return NotAnImage(f"'{reference.familiar()}' is not a valid image manifest or index")

@@ -1,10 +1,10 @@
-r"""What `.dockerignore` leaves out of a build context, by the rules of Docker's own matcher.
+r"""Matcher for `.dockerignore`, with the semantics of BuildKit.
 
-These are not the rules of `.gitignore`: patterns start at the root of the context, later ones win,
-and what a directory matched holds for everything in it until a `!` takes it back. They are those of
-BuildKit, also where the old builder and docker-py differ: `!**/*.py` brings files back out of
-folders that were left out. Docker's oddities are kept: `**name` is about the end of the whole path,
-`**name*` about a whole part of it, and `\d` is any digit.
+These differ from `.gitignore`: patterns are relative to the root of the context, the last match
+wins, and a match of a directory applies to everything in it until a `!` pattern overrides it.
+BuildKit's rules are used also where the classic builder and docker-py differ: `!**/*.py` includes
+files again that are in excluded directories. Quirks of Docker's matcher are kept: `**name` matches
+the end of the whole path, `**name*` matches a whole path component, and `\d` is any digit.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from pathlib import Path
 from deployctl.core.errors import DeployctlError
 
 _CHAR = r"(?:\\.|[^\]\\-])"
-_WELL_FORMED = re.compile(
-    rf"(?:[^\[\\]|\\.|\[\^?(?:{_CHAR}(?:-{_CHAR})?)+\])*", re.DOTALL
-)  # the syntax of patterns in Go's path/filepath
+_WELL_FORMED = re.compile(rf"(?:[^\[\\]|\\.|\[\^?(?:{_CHAR}(?:-{_CHAR})?)+\])*", re.DOTALL)
+"""Pattern syntax of Go's path/filepath."""
 _ESCAPES = frozenset("aAbBdDfnrsStvwW")
-"""Letters that mean something after a backslash, because Docker hands them to its regex engine."""
-_IN_A_PART = "[^/]"
+"""Letters that have a meaning after a backslash, because Docker passes them to its regex engine."""
+_NOT_SLASH = "[^/]"
 _SPECIAL = frozenset("*?[]\\")
 
 
 class BadPattern(DeployctlError):
-    """A line of `.dockerignore` that Docker would refuse to build with."""
+    """Invalid pattern in `.dockerignore`, with which Docker would refuse to build."""
 
     code = "DC701"
 
@@ -37,28 +36,27 @@ class BadPattern(DeployctlError):
 class _Pattern:
     glob: str
     regex: re.Pattern[str]
-    keeps: bool
-    """It began with `!`."""
+    negated: bool
+    """Starts with `!`: matching paths are included again."""
 
 
 class DockerIgnore:
-    """The patterns of one context."""
+    """The ignore patterns of one build context."""
 
     def __init__(self, lines: Iterable[str] = (), name: str = ".dockerignore") -> None:
-        """`lines` of the file called `name`. Raises BadPattern."""
+        """Parses the lines of the file `name`. Raises BadPattern."""
         self._patterns = tuple(
             _pattern(line, name, number)
             for number, text in enumerate(lines, 1)
             if (line := _clean(text))
         )
-        kept = [pattern.glob for pattern in self._patterns if pattern.keeps]
-        self._kept = [_plain_beginning(glob) for glob in kept]
+        self._included = [_literal_prefix(each.glob) for each in self._patterns if each.negated]
 
     @classmethod
     def read(cls, folder: Path, dockerfile: str = "Dockerfile") -> DockerIgnore:
-        """Reads `<dockerfile>.dockerignore` or, without one, `.dockerignore`; neither is fine.
+        """Reads `<dockerfile>.dockerignore`, else `.dockerignore`; both may be absent.
 
-        Raises BadPattern, also for a file that cannot be read.
+        Raises BadPattern, also for an unreadable file.
         """
         for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
             try:
@@ -66,41 +64,45 @@ class DockerIgnore:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise BadPattern(f"'{name}' cannot be read: {error.strerror}") from error
+                raise BadPattern(f"cannot read '{name}': {error.strerror}") from error
             return cls((line.removesuffix("\r") for line in text.split("\n")), name)
         return cls()
 
-    def closes(self, folder: str) -> bool:
-        """Whether nothing in a folder that is left out can be in the context."""
-        return not any(kept is None or f"{kept}/".startswith(f"{folder}/") for kept in self._kept)
+    def excludes_below(self, directory: str) -> bool:
+        """Whether everything below an excluded directory is excluded too, so that a walk can skip
+        it."""
+        return not any(
+            prefix is None or f"{prefix}/".startswith(f"{directory}/") for prefix in self._included
+        )
 
     @property
-    def at_root(self) -> tuple[bool, ...]:
-        """What a walk through the context hands to `step` for paths at its root."""
+    def root_matches(self) -> tuple[bool, ...]:
+        """The `parent_matches` of paths at the root of the context."""
         return (False,) * len(self._patterns)
 
-    def step(self, path: str, parent: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-        """Whether a path, relative to the context and with `/`, is left out, and which patterns
-        matched: `parent` for what is in it.
+    def match(self, path: str, parent_matches: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
+        """Whether a path is excluded, and which patterns matched it.
 
-        A pattern that would change nothing is not looked at, and does not count as matched.
+        `path` is relative to the context, with `/`. `parent_matches` are the matches of its
+        directory; the returned ones are to be passed for paths in it. A pattern that would not
+        change the result is not evaluated and does not count as matched.
         """
         excluded, matches = False, []
-        for pattern, inherited in zip(self._patterns, parent, strict=True):
+        for pattern, inherited in zip(self._patterns, parent_matches, strict=True):
             matched = inherited or (
-                pattern.keeps == excluded and pattern.regex.fullmatch(path) is not None
+                pattern.negated == excluded and pattern.regex.fullmatch(path) is not None
             )
             matches.append(matched)
             if matched:
-                excluded = not pattern.keeps
+                excluded = not pattern.negated
         return excluded, tuple(matches)
 
 
 def _clean(line: str) -> str:
-    """A line as a pattern: relative to the context, with `!` before it if it had one; "" for none.
+    """Normalizes a line to a pattern relative to the context; "" for a comment or empty line.
 
-    What comes out is cleaned once more, as Docker does when it reads the file and again when it
-    uses the patterns; `a/ /` is `a` after that.
+    The result is cleaned twice, as in Docker, which does it when it reads the file and again when
+    it compiles the patterns: `a/ /` becomes `a`.
     """
     pattern = line.strip()
     if not pattern or line.startswith("#"):
@@ -115,27 +117,26 @@ def _clean(line: str) -> str:
 
 
 def _pattern(line: str, name: str, number: int) -> _Pattern:
-    keeps = line.startswith("!")
-    glob = line.removeprefix("!") if keeps else line
+    glob = line.removeprefix("!")
     try:
         if not glob or not _WELL_FORMED.fullmatch(glob):
             raise re.error("not a pattern")
-        return _Pattern(glob, re.compile(_regex(glob), re.ASCII), keeps)
+        return _Pattern(glob, re.compile(_regex(glob), re.ASCII), line.startswith("!"))
     except re.error as error:
         raise BadPattern(
-            f"line {number} of '{name}' is not a pattern: '{line}'",
-            help="brackets hold at least one character, and a backslash stands before another one",
+            f"invalid pattern in line {number} of '{name}': '{line}'",
+            help="Put at least one character between brackets, and one after a backslash.",
         ) from error
 
 
-def _plain_beginning(glob: str) -> str | None:
-    """The path below which a pattern matches; None if that can be anywhere."""
-    plain = glob.removesuffix("/**").removesuffix("/*")
-    return None if _SPECIAL & set(plain) else plain
+def _literal_prefix(glob: str) -> str | None:
+    """The path below which a pattern matches; None if it may match anywhere."""
+    prefix = glob.removesuffix("/**").removesuffix("/*")
+    return None if _SPECIAL & set(prefix) else prefix
 
 
 def _regex(glob: str) -> str:
-    """The regular expression of a pattern."""
+    """Translates a pattern to a regular expression."""
     if glob.startswith("**") and not glob.startswith("**/") and not _SPECIAL & set(glob[2:]):
         return ".*" + re.escape(glob[2:])
     regex, at, in_brackets = "", 0, False
@@ -145,8 +146,8 @@ def _regex(glob: str) -> str:
         if char == "*" and rest.startswith("*"):
             at += 2 if rest.startswith("*/") else 1
             regex += "(.*/)?" if at < len(glob) else ".*"
-        elif char in "*?":  # between brackets Docker does the same, and so ends them
-            regex += ("\\" if in_brackets else "") + _IN_A_PART + ("*" if char == "*" else "")
+        elif char in "*?":  # Docker does this between brackets too, which ends them
+            regex += ("\\" if in_brackets else "") + _NOT_SLASH + ("*" if char == "*" else "")
             in_brackets = False
         elif char == "\\":
             regex += _escaped(rest[0])
@@ -166,5 +167,5 @@ def _escaped(char: str) -> str:
     if char in _ESCAPES:
         return f"\\{char}"
     if char.isalnum():
-        raise re.error("means nothing")
+        raise re.error("unknown escape")
     return re.escape(char)

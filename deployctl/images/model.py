@@ -1,4 +1,4 @@
-"""What is to be built, and what came of it: the values that all builders share."""
+"""Values that all image builders share: what to build, and the image that results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Literal
 from deployctl.core.json_values import Json
 
 Backend = Literal["docker-py", "buildx"]
-"""The two values of `build_backend` in the step that builds an image."""
+"""Values of `build_backend` in a build step."""
 
 
 class BuilderChoice(StrEnum):
-    """Who builds: the values of `--builder`."""
+    """Values of `--builder`."""
 
     AUTO = "auto"
     DOCKER = "docker"
@@ -23,7 +23,7 @@ class BuilderChoice(StrEnum):
 
 
 AUTO = "auto"
-"""Written instead of a Dockerfile's path: the Dockerfile is made up."""
+"""Value of `dockerfile` for which the Dockerfile is generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +31,40 @@ class BuildSpec:
     """One image to build, as a build step describes it."""
 
     name: str
-    """`registry/repository/name` as written, with the default namespace in front."""
+    """`registry/repository/name` as written, prefixed with the default namespace."""
     context: Path
-    """The build context."""
+    """Directory of the build context."""
     dockerfile: str = "Dockerfile"
-    """A path in the folder, or `auto`."""
+    """Path relative to the context, or `auto`."""
     tag: str | None = None
     additional_tags: tuple[str, ...] = ()
     build_args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
-    """The stage to build; None is the last."""
+    """Stage to build; None for the last one."""
     platform: str | None = None
-    """`os/architecture[/variant]`, for buildx several with commas; None: that of whoever builds."""
+    """`os/architecture[/variant]`; for buildx a comma-separated list. None for the platform of the
+    build machine."""
     labels: Mapping[str, str] = field(default_factory=dict)
     ignore_cache: bool = False
     backend: Backend = "docker-py"
     options: Mapping[str, Json] = field(default_factory=dict)
-    """What else the step says, for the engine."""
+    """All other inputs of the step, passed to the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that exists."""
+    """An image that exists in a registry, in an engine or in the assembler's directory."""
 
     name: str
     tag: str
     digest: str | None = None
-    """`sha256:…` of its manifest in the registry; None while it was never pushed."""
+    """`sha256:…` of its manifest in the registry; None for an image that was never pushed."""
     id: str | None = None
-    """What the engine knows it by: the digest of its configuration."""
+    """The engine's image id: the digest of the image config."""
     built: bool = True
-    """False if it was there already."""
+    """False if the image existed before this command."""
 
     @property
     def pinned(self) -> str:
-        """`name:tag@sha256:…`, or `name:tag` of an image that no registry has."""
+        """`name:tag@sha256:…`, or `name:tag` for an image that is in no registry."""
         return f"{self.name}:{self.tag}" + (f"@{self.digest}" if self.digest else "")

@@ -1,7 +1,7 @@
-"""The images of one command: each is built once, and not at all where it is there already.
+"""Images of one command: builds each image once, and not at all if it exists.
 
-An image is known by its content before it is built. So a step that names no tag gets one that says
-what is in the image: a deploy without changes finds everything as it was.
+An image is identified by its content tag before it is built. A step without a tag gets the content
+tag, so a deploy without changes finds every image unchanged.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
@@ -23,47 +23,48 @@ from deployctl.images.source import BuildSource, ProjectVersions, read_source
 from deployctl.templating.values import Unknown
 
 SelectBuilder: TypeAlias = Callable[[BuildSpec | None], Builder]
-"""Who makes an image; for None, who pushes one that this command has not made."""
+"""Returns the builder of an image; for None, the one that pushes images of other commands."""
+
+T = TypeVar("T")
 
 
 class UnpushedImage(DeployctlError):
-    """An image was built that nobody has when the command has ended."""
+    """An image that was built is lost when the command ends."""
 
     code = "DC740"
 
 
 class ImageProvider(Protocol):
-    """What build and push steps ask for images. May be used by many threads; every method raises
-    DeployctlErrors."""
+    """Images for build and push steps. Thread-safe; every method raises DeployctlErrors."""
 
-    def use_credentials(self, name: str, login: StepCredentials) -> None:
-        """From now on, registries are asked about images of this name by this login."""
+    def use_credentials(self, name: str, credentials: StepCredentials) -> None:
+        """Uses these credentials for lookups of images of this name."""
 
     def find(self, spec: BuildSpec) -> Image | None:
-        """The image that building the spec would give, if it is there already."""
+        """The existing image that `build` would return, or None."""
 
     def find_pushed(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:
-        """The image that publishing an image which was found would give, if it is published."""
+        """The already pushed image that `push` would return, or None; for images of `find`."""
 
     def build(self, spec: BuildSpec) -> Image:
-        """Builds an image, or finds it."""
+        """Builds an image, unless it exists."""
 
     def push(
-        self, name: str, tag: str | None, more: Sequence[str], login: StepCredentials | None
+        self, name: str, tag: str | None, more: Sequence[str], credentials: StepCredentials | None
     ) -> Image:
-        """Puts an image into its registry, under `tag` and the tags `more`; without a tag all that
-        were made under this name, with the tags that they have."""
+        """Pushes an image under `tag` and the tags `more`. Without a tag, pushes all images of
+        this name that were built, under the tags that they have."""
 
     def check_pushed(self) -> None:
-        """Raises NotKept for an image that nobody has any more when the command has ended."""
+        """Raises UnpushedImage if an image is lost when the command ends."""
 
     def dockerfile_text(self, spec: BuildSpec) -> str:
-        """The text of the Dockerfile that the spec is built by."""
+        """The text of the Dockerfile that the spec is built from."""
 
     @property
     def pins(self) -> Mapping[str, Json]:
-        """`name:tag` of what was published → how to name exactly that; `Unknown` for what was
-        looked for and is not published yet."""
+        """`name:tag` of each pushed image → its reference with digest; `Unknown` for an image that
+        was looked up and is not pushed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +72,38 @@ class _BuiltImage:
     builder: Builder
     image: Image
     tags: tuple[str, ...]
-    """All that the image has."""
+    """All tags of the image."""
 
 
 @dataclass(slots=True)
 class ImagePipeline:
-    """Makes and publishes images."""
+    """Builds and pushes images with a builder."""
 
     select_builder: SelectBuilder
     resolve_digest: ResolveDigest
-    """Is asked for images with their platform."""
+    """Called with images whose platform is set."""
     versions: Callable[[], ProjectVersions]
-    """Of Prefect and Python in the project, for a Dockerfile that is made up."""
+    """Versions for `dockerfile: auto`."""
     build_platform: Callable[[], str]
-    """The platform that builds, which images are for whose spec names none."""
-    logins: CredentialStore
-    """Those that registries are asked with."""
+    """Platform of the build machine, the default for a spec without a platform."""
+    credentials: CredentialStore
+    """Credentials for lookups."""
     pins: dict[str, Json] = field(default_factory=dict)
-    _made: dict[str, _BuiltImage] = field(default_factory=dict)
-    """`name:tag`, with every tag of an image."""
+    _built: dict[str, _BuiltImage] = field(default_factory=dict)
+    """By `name:tag`, for every tag of an image."""
     _found: dict[str, tuple[Image, BaseImage]] = field(default_factory=dict)
-    """The same of images that were found, with where they are if they are published."""
+    """Images of `find` by `name:tag`, with the reference to look for in the registry."""
     _pushed: dict[Reference, str] = field(default_factory=dict)
-    """The digests of what was published."""
+    """Digests of pushed images."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def use_credentials(self, name: str, login: StepCredentials) -> None:
-        """From now on, registries are asked about images of this name by this login."""
-        self.logins.give(Reference.parse(name), login)
+    def use_credentials(self, name: str, credentials: StepCredentials) -> None:
+        """Uses these credentials for lookups of images of this name."""
+        self.credentials.set_for_repository(Reference.parse(name), credentials)
 
     def find(self, spec: BuildSpec) -> Image | None:
-        """The image that building the spec would give, if it is there already.
-
-        No tag of the spec moves to it.
-        """
-        content = self._content(spec, self._source(spec))
+        """The existing image that `build` would return, or None. Moves no tag to it."""
+        content = self._content_tag(spec, self._source(spec))
         if content is None:
             return None
         untagged = replace(spec, tag=None, additional_tags=())
@@ -121,13 +119,9 @@ class ImagePipeline:
         return image
 
     def find_pushed(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:
-        """The image that publishing an image which was found would give, if it is published."""
+        """The already pushed image that `push` would return, or None; for images of `find`."""
         with self._lock:
-            found = {
-                each
-                for key, each in self._found.items()
-                if (each[0].name == name if tag is None else key == f"{name}:{tag}")
-            }
+            found = set(_of_name(self._found, name, tag))
         if len(found) != 1:
             return None
         ((image, published),) = found
@@ -141,92 +135,83 @@ class ImagePipeline:
         return None
 
     def build(self, spec: BuildSpec) -> Image:
-        """Builds an image, or finds it."""
+        """Builds an image, unless it exists."""
         source = self._source(spec)
-        content = self._content(spec, source)
+        content = self._content_tag(spec, source)
         builder = self.select_builder(spec)
         image = builder.find(spec, content) if content else None
         if image is None:
             image = builder.build(spec, source, content)
-        self._keep(builder, image, (image.tag, *spec.additional_tags))
+        self._record(builder, image, (image.tag, *spec.additional_tags))
         return image
 
     def push(
-        self, name: str, tag: str | None, more: Sequence[str], login: StepCredentials | None
+        self, name: str, tag: str | None, more: Sequence[str], credentials: StepCredentials | None
     ) -> Image:
-        """Puts an image into its registry, under `tag` and the tags `more`; without a tag all that
-        were made under this name, with the tags that they have."""
-        found = self._made_as(name, tag)
-        if not found:
+        """Pushes an image under `tag` and the tags `more`. Without a tag, pushes all images of
+        this name that were built, under the tags that they have."""
+        with self._lock:
+            targets = list({id(each): each for each in _of_name(self._built, name, tag)}.values())
+        if not targets:
             image = Image(name, tag or LATEST, built=False)
-            found = [_BuiltImage(self.select_builder(None), image, (image.tag,))]
-        for made in found:
-            tags = tuple(dict.fromkeys([*([tag] if tag else made.tags), *more]))
-            pushed = made.builder.push(replace(made.image, tag=tags[0]), tags, login)
-            self._keep(made.builder, pushed, tags)
+            targets = [_BuiltImage(self.select_builder(None), image, (image.tag,))]
+        for target in targets:
+            tags = tuple(dict.fromkeys([*([tag] if tag else target.tags), *more]))
+            pushed = target.builder.push(replace(target.image, tag=tags[0]), tags, credentials)
+            self._record(target.builder, pushed, tags)
             if pushed.digest:
                 names = [Reference.parse(f"{name}:{each}") for each in tags]
                 self._pushed |= dict.fromkeys(names, pushed.digest)
         return pushed
 
     def check_pushed(self) -> None:
-        """Raises NotKept for an image that nobody has any more when the command has ended."""
+        """Raises UnpushedImage if an image is lost when the command ends."""
         with self._lock:
-            every = list(self._made.values())
-        sent = {(made.image.name, made.image.id) for made in every if made.image.digest}
-        for made in every:
-            name, tag = made.image.name, made.image.tag
-            if not made.builder.persistent and (name, made.image.id) not in sent:
+            every = list(self._built.values())
+        pushed = {(each.image.name, each.image.id) for each in every if each.image.digest}
+        for each in every:
+            name, tag = each.image.name, each.image.tag
+            if not each.builder.persistent and (name, each.image.id) not in pushed:
                 raise UnpushedImage(
                     f"'{name}:{tag}' was built without Docker, and no step pushes it",
-                    help="push it with a `push_docker_image` step, or build it with Docker",
+                    help="Add a `push_docker_image` step, or build the image with Docker.",
                 )
 
     def dockerfile_text(self, spec: BuildSpec) -> str:
-        """The text of the Dockerfile that the spec is built by."""
+        """The text of the Dockerfile that the spec is built from."""
         return self._source(spec).text
 
     @property
     def images(self) -> list[Image]:
-        """All images that were made or published, as they are now."""
+        """All images that were built or pushed, in their current state."""
         with self._lock:
             return [
-                made.image
-                for key, made in self._made.items()
-                if key == f"{made.image.name}:{made.image.tag}"
+                each.image
+                for key, each in self._built.items()
+                if key == f"{each.image.name}:{each.image.tag}"
             ]
 
-    def _made_as(self, name: str, tag: str | None) -> list[_BuiltImage]:
-        """What was made under a name; with a tag the one that has it."""
-        with self._lock:
-            every = {
-                id(made): made
-                for key, made in self._made.items()
-                if (made.image.name == name if tag is None else key == f"{name}:{tag}")
-            }
-        return list(every.values())
-
     def _pin(self, image: Image, more: Sequence[str]) -> None:
-        """Notes under which names an image is to be deployed by digest, if a registry has it."""
+        """Records the pinned references of an image that is in a registry."""
         if image.digest is None:
             return
         with self._lock:
             for tag in (image.tag, *more):
                 self.pins[f"{image.name}:{tag}"] = replace(image, tag=tag).pinned
 
-    def _keep(self, builder: Builder, image: Image, tags: Sequence[str]) -> None:
-        made = _BuiltImage(builder, image, tuple(dict.fromkeys(tags)))
+    def _record(self, builder: Builder, image: Image, tags: Sequence[str]) -> None:
+        built = _BuiltImage(builder, image, tuple(dict.fromkeys(tags)))
         with self._lock:
-            self._made |= {f"{image.name}:{tag}": made for tag in made.tags}
+            self._built |= {f"{image.name}:{tag}": built for tag in built.tags}
         self._pin(image, tags)
 
     def _source(self, spec: BuildSpec) -> BuildSource:
         return read_source(spec, self.versions)
 
-    def _content(self, spec: BuildSpec, source: BuildSource) -> str | None:
-        machine = self.build_platform()
+    def _content_tag(self, spec: BuildSpec, source: BuildSource) -> str | None:
+        build_platform = self.build_platform()
 
-        def digest_of(base: BaseImage) -> str | None:
+        def _resolve_digest(base: BaseImage) -> str | None:
             reference = Reference.parse(base.image)
             if reference.digest:
                 return reference.digest
@@ -235,20 +220,31 @@ class ImagePipeline:
             ):
                 return local
             pushed = self._pushed.get(replace(reference, tag=reference.tag or LATEST))
-            wanted = (base.platform or spec.platform or machine).split(",")
+            platforms = (base.platform or spec.platform or build_platform).split(",")
             digests = [
-                pushed or self.resolve_digest(replace(base, platform=each)) for each in wanted
+                pushed or self.resolve_digest(replace(base, platform=each)) for each in platforms
             ]
             return None if None in digests else ",".join(map(str, digests))
 
-        return content_tag(spec, source.dockerfile, source.text, source.entries, digest_of, machine)
+        return content_tag(
+            spec, source.dockerfile, source.text, source.entries, _resolve_digest, build_platform
+        )
+
+
+def _of_name(images: Mapping[str, T], name: str, tag: str | None) -> list[T]:
+    """The values for `name:tag`; without a tag, for every tag of the name."""
+    return [
+        each
+        for key, each in images.items()
+        if (key.rpartition(":")[0] == name if tag is None else key == f"{name}:{tag}")
+    ]
 
 
 class FixedImage:
-    """A maker that makes nothing: there is one image, made elsewhere, and all steps give that."""
+    """An ImageProvider for one image that was built elsewhere; every step returns it."""
 
     def __init__(self, reference: str) -> None:
-        """`reference`: the image as jobs are to name it. Raises BadReference."""
+        """`reference`: the image as Jobs are to name it. Raises BadReference."""
         parsed = Reference.parse(reference)
         digest = f"@{parsed.digest}" if parsed.digest else ""
         tag = f":{parsed.tag}" if parsed.tag else ""
@@ -256,34 +252,18 @@ class FixedImage:
         self._image = Image(name, parsed.tag or LATEST, parsed.digest, built=False)
         self.pins: Mapping[str, Json] = {f"{name}:{self._image.tag}": reference}
 
-    def use_credentials(self, name: str, login: StepCredentials) -> None:
-        """No registry is asked."""
-
-    def find(self, spec: BuildSpec) -> Image | None:  # noqa: ARG002
-        """The image."""
+    def build(self, *_: object) -> Image:
+        """Returns the image."""
         return self._image
 
-    def find_pushed(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
-        """The image."""
-        return self._image
+    find = find_pushed = push = build
 
-    def build(self, spec: BuildSpec) -> Image:  # noqa: ARG002
-        """The image."""
-        return self._image
-
-    def push(
-        self,
-        name: str,  # noqa: ARG002
-        tag: str | None,  # noqa: ARG002
-        more: Sequence[str],  # noqa: ARG002
-        login: StepCredentials | None,  # noqa: ARG002
-    ) -> Image:
-        """The image."""
-        return self._image
+    def use_credentials(self, *_: object) -> None:
+        """Does nothing: no registry is used."""
 
     def check_pushed(self) -> None:
-        """It was made elsewhere."""
+        """Does nothing: nothing is built."""
 
-    def dockerfile_text(self, spec: BuildSpec) -> str:  # noqa: ARG002
-        """None is needed."""
+    def dockerfile_text(self, *_: object) -> str:
+        """Returns an empty text: no Dockerfile is needed."""
         return ""

@@ -1,8 +1,8 @@
-"""The names of images, read as Docker reads them.
+"""Image references, parsed by Docker's rules.
 
-`python` means `docker.io/library/python:latest`, and `team/app` lies on Docker Hub too, while
-`team.example/app` names a registry: the first part is one if it has a dot, a colon or a capital
-letter, or is `localhost`. What Docker refuses is refused here, before anything was built.
+`python` means `docker.io/library/python:latest`, and `team/app` is on Docker Hub too. In
+`team.example/app` the first component is a registry: it contains a dot, a colon or a capital
+letter, or is `localhost`. References that Docker rejects are rejected before anything is built.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
-_LONGEST_NAME = 255
+_MAX_REPOSITORY_LENGTH = 255
+_SYNTAX = "Use the form [registry/]name[:tag][@sha256:…]."
 
 
 class BadReference(DeployctlError):
-    """A text that cannot be the name of an image."""
+    """Invalid image reference."""
 
     code = "DC700"
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The whole name of an image, with nothing left to be assumed but the tag."""
+    """A normalized image reference; only the tag may still have to be defaulted."""
 
     registry: str
     """Host and port: `docker.io`, `localhost:5000`."""
@@ -45,29 +46,29 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Reads `[registry/]repository[:tag][@digest]`. Raises BadReference."""
+        """Parses `[registry/]repository[:tag][@digest]`. Raises BadReference."""
         rest, at, digest = text.partition("@")
         name, colon, tag = rest.rpartition(":")
-        if not colon or "/" in tag:  # the colon is that of a port, or there is none
+        if not colon or "/" in tag:  # no colon, or the colon of a port
             name, colon, tag = rest, "", ""
         registry, repository = _split(name)
         problem = (
-            (_IMAGE_ID.fullmatch(text) and "this is the id of an image")
-            or _bad_name(registry, repository)
-            or (colon and not _TAG.fullmatch(tag) and f"'{tag}' cannot be a tag")
-            or (at and not _DIGEST.fullmatch(digest) and f"'{digest}' cannot be a digest")
+            (_IMAGE_ID.fullmatch(text) and "this is an image id")
+            or _name_problem(registry, repository)
+            or (colon and not _TAG.fullmatch(tag) and f"invalid tag '{tag}'")
+            or (at and not _DIGEST.fullmatch(digest) and f"invalid digest '{digest}'")
         )
         if problem:
-            raise BadReference(f"'{text}' is not the name of an image: {problem}", help=_SHAPE)
+            raise BadReference(f"invalid image reference '{text}': {problem}", help=_SYNTAX)
         return cls(registry, repository, tag or None, digest or None)
 
     @property
     def name(self) -> str:
-        """Registry and repository."""
+        """`registry/repository`."""
         return f"{self.registry}/{self.repository}"
 
     def familiar(self) -> str:
-        """As people write it: without Docker Hub's host and its `library/`."""
+        """The short form that Docker prints: without `docker.io/` and `library/`."""
         if self.registry != DOCKER_HUB:
             return str(self)
         name = self.repository.removeprefix("library/")
@@ -81,11 +82,8 @@ class Reference:
         return self.name + self._suffix()
 
 
-_SHAPE = "it has the form [registry/]name[:tag][@sha256:…]"
-
-
 def _split(name: str) -> tuple[str, str]:
-    """The registry and the repository that a name without tag and digest stands for."""
+    """Registry and repository of a name without tag and digest."""
     first, slash, rest = name.partition("/")
     is_registry = any(char in ".:" for char in first) or first.lower() != first
     if not slash or not (is_registry or first == "localhost"):
@@ -97,17 +95,17 @@ def _split(name: str) -> tuple[str, str]:
     return first, rest
 
 
-def _bad_name(registry: str, repository: str) -> str:
-    """What keeps this from being a name; "" if nothing does."""
+def _name_problem(registry: str, repository: str) -> str:
+    """Why this is not a valid name; "" if it is one."""
     short = repository.removeprefix("library/")
     if not short:
-        return "it is empty"
+        return "the name is empty"
     if repository != repository.lower():
         return "the repository must be in lower case"
     if not _REGISTRY.fullmatch(registry):
-        return f"'{registry}' cannot be a registry"
+        return f"invalid registry '{registry}'"
     if not _REPOSITORY.fullmatch(repository):
-        return f"'{short}' cannot be a repository"
-    if len(repository) > _LONGEST_NAME:
-        return f"the repository has more than {_LONGEST_NAME} characters"
+        return f"invalid repository '{short}'"
+    if len(repository) > _MAX_REPOSITORY_LENGTH:
+        return f"the repository has more than {_MAX_REPOSITORY_LENGTH} characters"
     return ""

@@ -1,8 +1,9 @@
-"""What a spec's build is given: the Dockerfile's text, and the files of the folder that it sees.
+"""Inputs of one build: the text of the Dockerfile and the files of the build context.
 
-The text can lie outside the folder, or be made up (`dockerfile: auto`); nothing is ever written
-into the folder. An engine wants to find it in the context all the same: there it has a name of its
-own, and a last line of `.dockerignore` keeps it out of the image, as the docker command does it.
+The Dockerfile may be outside the context or generated (`dockerfile: auto`); nothing is ever written
+into the context. Engines expect the Dockerfile in the context, so the archive for them contains it
+under a unique name, which a last line of `.dockerignore` excludes from the image. The docker
+command does the same.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from deployctl.images.context import Entry, EntryType, walk_context, with_engine_files, write_tar
+from deployctl.images.context import Entry, EntryType, walk_context, with_engine_files
 from deployctl.images.dockerfile import auto
 from deployctl.images.dockerfile.parser import Dockerfile, parse
 from deployctl.images.dockerfile.stages import BadDockerfile
 from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.model import AUTO, BuildSpec
+from deployctl.images.tar import write_context
 
 _IGNORE = ".dockerignore"
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectVersions:
-    """What the project runs with; the base image of `dockerfile: auto` is chosen by them."""
+    """Versions that select the base image of `dockerfile: auto`."""
 
     prefect: str
     """Like `3.8.8`."""
@@ -38,95 +40,103 @@ class ProjectVersions:
 
 @dataclass(frozen=True)
 class BuildSource:
-    """The input of one build."""
+    """The Dockerfile and context of one build."""
 
-    folder: Path
+    root: Path
+    """Directory of the context."""
     text: str
-    """The Dockerfile's."""
+    """Text of the Dockerfile."""
     path: str | None
-    """Where the Dockerfile lies in the folder; None if it does not, or not as a plain file."""
+    """Path of the Dockerfile in the context; None if it is outside, a link, or generated."""
     name: str
-    """What messages call the Dockerfile."""
+    """Name of the Dockerfile in messages."""
     entries: Sequence[Entry]
-    """The files that the build sees."""
+    """Files of the context."""
 
     @cached_property
     def dockerfile(self) -> Dockerfile:
-        """The Dockerfile, read; what is wrong with it stands in its `problems`."""
+        """The parsed Dockerfile; syntax errors are in its `problems`."""
         return parse(self.text, self.name)
 
     def archive(self, out: BinaryIO) -> str:
-        """Writes the context as engines want it, a tar archive, and gives the Dockerfile's name
-        in it. Raises Unreadable."""
+        """Writes the tar archive that engines take as context, and returns the Dockerfile's name
+        in it. Raises UnreadableContext."""
         if self.path is not None:
-            write_tar(with_engine_files(self.entries, self.folder, self.path, _IGNORE), out)
+            write_context(with_engine_files(self.entries, self.root, self.path, _IGNORE), out)
             return self.path
         name = f".dockerfile.{hashlib.sha256(self.text.encode()).hexdigest()[:20]}"
-        with tempfile.TemporaryDirectory() as folder:
-            write_tar(self._with_dockerfile(name, Path(folder)), out)
+        with tempfile.TemporaryDirectory() as temporary:
+            write_context(self._with_dockerfile(name, Path(temporary)), out)
         return name
 
-    def _with_dockerfile(self, name: str, folder: Path) -> list[Entry]:
-        """All entries, and the Dockerfile under a name that is kept out of the image."""
-        seen = {entry.path: entry for entry in self.entries}
-        ignore = seen.get(_IGNORE)
+    def _with_dockerfile(self, name: str, temporary: Path) -> list[Entry]:
+        """The entries with the Dockerfile as `name`, and a `.dockerignore` that excludes it."""
+        entries = {entry.path: entry for entry in self.entries}
+        ignore = entries.get(_IGNORE)
         lines = f"{name}\n"
         if ignore is None:
             lines = f"{_IGNORE}\n{lines}"
         else:
-            lines = f"{ignore.source.read_bytes().decode(errors='surrogateescape')}\n{lines}"
+            lines = f"{ignore.local_path.read_bytes().decode(errors='surrogateescape')}\n{lines}"
         for path, text in ((name, self.text), (_IGNORE, lines)):
-            source = folder / path
-            source.write_bytes(text.encode(errors="surrogateescape"))
-            found = seen.get(path) or Entry(path, EntryType.FILE, 0o644, 0, "", source)
-            size = source.stat().st_size
-            seen[path] = replace(
-                found, kind=EntryType.FILE, size=size, target="", source=source, changed=0
+            local = temporary / path
+            local.write_bytes(text.encode(errors="surrogateescape"))
+            entry = entries.get(path) or Entry(path, EntryType.FILE, 0o644, 0, "", local)
+            entries[path] = replace(
+                entry,
+                type=EntryType.FILE,
+                size=local.stat().st_size,
+                target="",
+                local_path=local,
+                mtime_ns=0,
             )
-        return sorted(seen.values(), key=lambda entry: entry.path.split("/"))
+        return sorted(entries.values(), key=lambda entry: entry.path.split("/"))
 
 
 def read_source(spec: BuildSpec, versions: Callable[[], ProjectVersions]) -> BuildSource:
-    """Finds out what a spec's build is given; `versions` is asked only for `dockerfile: auto`.
+    """Reads the inputs of a build; `versions` is called only for `dockerfile: auto`.
 
-    Raises BadDockerfile if there is no Dockerfile, BadPattern and Unreadable.
+    Raises BadDockerfile if there is no Dockerfile, BadPattern and UnreadableContext.
     """
-    folder = spec.context
-    if not folder.is_dir():
-        raise BadDockerfile(f"there is no folder '{folder}' to build '{spec.name}' from")
+    root = spec.context
+    if not root.is_dir():
+        raise BadDockerfile(f"the build context '{root}' of '{spec.name}' is not a directory")
     if spec.dockerfile == AUTO:
         project = versions()
         text = auto.dockerfile(
-            folder.resolve().name,
+            root.resolve().name,
             prefect=project.prefect,
             python=project.python,
-            requirements=(folder / auto.REQUIREMENTS).is_file(),
+            requirements=(root / auto.REQUIREMENTS).is_file(),
         )
-        seen = walk_context(folder, DockerIgnore.read(folder))
-        return BuildSource(folder, text, None, "the Dockerfile of `auto`", seen)
-    text = _text(spec)
-    path = _path_inside(folder, spec.dockerfile)
-    seen = walk_context(folder, DockerIgnore.read(folder, spec.dockerfile))
-    return BuildSource(folder, text, path, spec.dockerfile, seen)
+        entries = walk_context(root, DockerIgnore.read(root))
+        return BuildSource(root, text, None, "the Dockerfile of `auto`", entries)
+    text = _read_dockerfile(spec)
+    path = _path_in_context(root, spec.dockerfile)
+    entries = walk_context(root, DockerIgnore.read(root, spec.dockerfile))
+    return BuildSource(root, text, path, spec.dockerfile, entries)
 
 
-def _text(spec: BuildSpec) -> str:
+def _read_dockerfile(spec: BuildSpec) -> str:
     path = spec.context / spec.dockerfile
     try:
         return path.read_bytes().decode()
     except OSError as error:
         raise BadDockerfile(
-            f"the Dockerfile '{path}' cannot be read: {error.strerror}",
-            help="name it as `dockerfile` of the step, or write `auto` to have one made",
+            f"cannot read the Dockerfile '{path}': {error.strerror}",
+            help="Set `dockerfile` of the step to its path, or to `auto` to have one generated.",
         ) from error
     except UnicodeDecodeError as error:
-        raise BadDockerfile(f"the Dockerfile '{path}' is not a text in UTF-8") from error
+        raise BadDockerfile(f"the Dockerfile '{path}' is not valid UTF-8") from error
 
 
-def _path_inside(folder: Path, dockerfile: str) -> str | None:
-    """Where an engine finds the Dockerfile in the context; None where it would not, or where
-    other patterns than those of `.dockerignore`, which it reads too, are for this Dockerfile."""
-    path = os.path.relpath(folder / dockerfile, folder)
-    plain = not path.startswith("..") and not (folder / path).is_symlink()
-    own_patterns = (folder / f"{dockerfile}{_IGNORE}").exists()
+def _path_in_context(root: Path, dockerfile: str) -> str | None:
+    """Path at which an engine finds the Dockerfile in the context.
+
+    None if it is outside or a link, or if it has a `.dockerignore` of its own: engines read the
+    common one too, which has other patterns.
+    """
+    path = os.path.relpath(root / dockerfile, root)
+    plain = not path.startswith("..") and not (root / path).is_symlink()
+    own_patterns = (root / f"{dockerfile}{_IGNORE}").exists()
     return Path(path).as_posix() if plain and not own_patterns else None

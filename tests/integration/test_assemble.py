@@ -168,7 +168,7 @@ ON_NOTHING = [
         *(f"FROM scratch\n{text}" for text in ON_NOTHING),
     ],
 )
-def test_the_image_is_the_one_that_an_engine_builds(
+def test_assembled_image_equals_the_one_of_an_engine(
     docker_engine: DockerEngine,
     registry: LocalRegistry,
     base: str,

@@ -54,7 +54,7 @@ class Project:
 
     def spec(self, **more: Any) -> BuildSpec:
         fields = {"name": f"{self.host}/{self.repository}/app", "platform": "linux/amd64"}
-        return BuildSpec(**{**fields, "folder": self.folder, "tag": "1", **more})
+        return BuildSpec(**{**fields, "context": self.folder, "tag": "1", **more})
 
     def source(self, spec: BuildSpec) -> BuildSource:
         return read_source(spec, lambda: ProjectVersions("3.8.8", "3.11"))
@@ -92,7 +92,7 @@ def resolved(image: Image, logins: CredentialStore | None = None) -> ResolvedIma
         registries.close()
 
 
-def test_the_same_files_are_the_same_image(project: Project) -> None:
+def test_same_files_give_the_same_image(project: Project) -> None:
     first = project.push()
     os.utime(project.folder / "flow.py", (1, 1))
     (project.folder / "Dockerfile").touch()
@@ -101,7 +101,7 @@ def test_the_same_files_are_the_same_image(project: Project) -> None:
     assert project.push() == first
 
 
-def test_after_a_change_of_one_line_only_that_layer_is_sent(project: Project) -> None:
+def test_change_of_one_line_uploads_only_that_layer(project: Project) -> None:
     project.push()
     assert project.uploads == 2  # the layer and the configuration; those of the base are mounted
     project.proxy.clear()
@@ -114,7 +114,7 @@ def test_after_a_change_of_one_line_only_that_layer_is_sent(project: Project) ->
     assert project.uploads == 0
 
 
-def test_the_layers_of_the_base_lie_below(project: Project) -> None:
+def test_layers_of_the_base_come_first(project: Project) -> None:
     image = project.push()
     base = resolved(Image(project.base.rpartition(":")[0], "1"))
     made = resolved(image)
@@ -135,7 +135,7 @@ def test_media_types_are_those_of_the_base(project: Project) -> None:
     assert made.layers[-1].type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
-def test_a_base_of_another_registry_is_sent_along(
+def test_base_layers_are_copied_from_another_registry(
     project: Project, closed_registry: LocalRegistry
 ) -> None:
     name = f"{closed_registry.host}/{project.repository}"
@@ -145,13 +145,13 @@ def test_a_base_of_another_registry_is_sent_along(
     assert resolved(image, logins).digest == image.digest
 
 
-def test_a_wrong_password_is_said(project: Project, closed_registry: LocalRegistry) -> None:
+def test_wrong_password_is_reported(project: Project, closed_registry: LocalRegistry) -> None:
     name = f"{closed_registry.host}/{project.repository}"
     with pytest.raises(Denied, match=closed_registry.host):
         project.push(name=name, login=StepCredentials(USER, "wrong"))
 
 
-def test_it_is_found_by_its_content_and_gets_other_tags(project: Project) -> None:
+def test_image_is_found_by_its_content_tag_and_gets_other_tags(project: Project) -> None:
     assert project.builder.find(project.spec(), "content-1") is None
     pushed = project.push(content="content-1")
     project.proxy.clear()
@@ -162,14 +162,14 @@ def test_it_is_found_by_its_content_and_gets_other_tags(project: Project) -> Non
     assert resolved(Image(pushed.name, "3")).digest == pushed.digest
 
 
-def test_it_has_a_tag_also_where_nothing_names_one(project: Project) -> None:
+def test_image_without_a_tag_gets_one(project: Project) -> None:
     image = project.build(tag=None)
     assert str(image.id).startswith(f"sha256:{image.tag}")
     assert len(image.tag) == 12
     assert project.build(tag=None, content="content-1").tag == "content-1"
 
 
-def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
+def test_killed_push_is_resumed(project: Project) -> None:
     """The process dies when all blobs are there and the manifest is not."""
     program = "\n".join(
         [
@@ -197,7 +197,7 @@ def test_a_push_that_was_killed_goes_on_where_it_was(project: Project) -> None:
     assert resolved(image).digest == image.digest
 
 
-def test_all_that_needs_an_engine_is_named_at_once(project: Project) -> None:
+def test_all_instructions_that_need_an_engine_are_reported(project: Project) -> None:
     project.write("RUN one\nCOPY . /app/\nCOPY --chown=me . .\nRUN two\nCOPY nothing .\n")
     with pytest.raises(CannotAssemble, match=r"^Dockerfile:2:1: RUN needs") as caught:
         project.build()
@@ -208,7 +208,7 @@ def test_all_that_needs_an_engine_is_named_at_once(project: Project) -> None:
     ]
 
 
-def test_onbuild_of_the_base_is_refused(project: Project) -> None:
+def test_onbuild_of_the_base_is_rejected(project: Project) -> None:
     project.write("ONBUILD RUN x\n")
     pushed = project.push()
     project.base = f"{pushed.name}:1"
@@ -217,44 +217,44 @@ def test_onbuild_of_the_base_is_refused(project: Project) -> None:
         project.build()
 
 
-def test_onbuild_of_a_stage_is_refused(project: Project) -> None:
+def test_onbuild_of_a_stage_is_rejected(project: Project) -> None:
     project.base += " AS first"
     project.write("ONBUILD RUN x\nFROM first\n")
     with pytest.raises(CannotAssemble, match="Dockerfile:3:1: what it begins from has ONBUILD"):
         project.build()
 
 
-def test_contexts_that_go_by_the_name_of_a_base_are_refused(project: Project) -> None:
+def test_build_contexts_are_rejected(project: Project) -> None:
     with pytest.raises(NeedsEngine, match="`build_contexts` needs"):
         project.build(options={"build_contexts": {project.base: "../other"}})
 
 
-def test_a_dockerfile_in_another_language_is_refused(project: Project) -> None:
+def test_custom_frontend_is_rejected(project: Project) -> None:
     text = (project.folder / "Dockerfile").read_text()
     (project.folder / "Dockerfile").write_text(f"# syntax=example.com/mine\n{text}")
     with pytest.raises(CannotAssemble, match="is for a builder of its own"):
         project.build()
 
 
-def test_the_code_of_the_first_problem_is_that_of_all(project: Project) -> None:
+def test_error_has_the_code_of_the_first_problem(project: Project) -> None:
     project.write("COPY nothing .\nRUN x\n")
     with pytest.raises(CannotAssemble) as caught:
         project.build()
     assert caught.value.code == "DC737"
 
 
-def test_a_base_that_is_not_there_is_said(project: Project) -> None:
+def test_missing_base_image_is_reported(project: Project) -> None:
     project.base = f"{project.host}/{project.repository}/nothing:1"
     project.write(FLOW)
     with pytest.raises(NotInRegistry, match="nothing:1"):
         project.build()
 
 
-def test_a_platform_that_is_not_there_is_said(project: Project) -> None:
+def test_missing_platform_is_reported(project: Project) -> None:
     with pytest.raises(NoSuchPlatform, match="linux/s390x"):
         project.build(platform="linux/s390x")
 
 
-def test_what_was_not_built_is_not_pushed(project: Project) -> None:
+def test_image_that_was_not_built_is_not_pushed(project: Project) -> None:
     with pytest.raises(ImageNotBuilt, match="app:1"):
         project.builder.push(Image(f"{project.host}/app", "1", built=False), ["1"], None)

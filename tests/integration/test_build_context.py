@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployctl.images import context
 from deployctl.images.context import Entry, walk_context, with_engine_files
 from deployctl.images.dockerfile.parser import parse
 from deployctl.images.dockerfile.stages import BuildParameters, expand_instructions, parse_pairs
 from deployctl.images.dockerignore import DockerIgnore
+from deployctl.images.tar import write_context
 from tests.support.docker_engine import PATH, DockerEngine, lacks
 from tests.support.ignore_cases import KEPT, LEFT_OUT, TREE, plant
 
@@ -123,7 +123,7 @@ def layers_of(engine: DockerEngine, image: str) -> dict[str, File]:
 
 
 def ours(seen: list[Entry]) -> dict[str, File]:
-    return {e.path: (str(e.kind), e.mode, e.target, e.digest) for e in seen}
+    return {e.path: (str(e.type), e.mode, e.target, e.digest) for e in seen}
 
 
 def planted(folder: Path) -> Path:
@@ -146,20 +146,18 @@ def planted(folder: Path) -> Path:
 def archived(folder: Path, ignore: DockerIgnore) -> io.BytesIO:
     out = io.BytesIO()
     seen = walk_context(folder, ignore)
-    context.write_tar(with_engine_files(seen, folder, "Dockerfile", ".dockerignore"), out)
+    write_context(with_engine_files(seen, folder, "Dockerfile", ".dockerignore"), out)
     out.seek(0)
     return out
 
 
-def test_the_engine_unpacks_our_archive_to_the_same_files(
-    engine: DockerEngine, tmp_path: Path
-) -> None:
+def test_engine_unpacks_the_archive_to_the_same_files(engine: DockerEngine, tmp_path: Path) -> None:
     ignore = DockerIgnore()
     image = engine_build(engine, archived(planted(tmp_path), ignore))
     assert layers_of(engine, image) == ours(walk_context(tmp_path, ignore))
 
 
-def test_what_the_engine_reads_itself_is_in_no_image(engine: DockerEngine, tmp_path: Path) -> None:
+def test_engine_files_are_not_in_the_image(engine: DockerEngine, tmp_path: Path) -> None:
     planted(tmp_path)
     (tmp_path / ".dockerignore").write_text("Dockerfile\n.dockerignore\nsub")
     ignore = DockerIgnore.read(tmp_path)
@@ -187,7 +185,7 @@ def test_buildkit_prefers_the_dockerfiles_own_ignore_file(
     ("lines", "kept"),
     [(lines, [path for path in TREE if path not in out]) for lines, out in LEFT_OUT[::2]] + KEPT,
 )
-def test_the_cases_of_dockerignore_are_dockers(
+def test_dockerignore_cases_match_buildkit(
     buildkit: BuildKit, tmp_path: Path, lines: str, kept: list[str]
 ) -> None:
     (plant(tmp_path) / "Dockerfile").write_text(COPY_ALL)
@@ -212,7 +210,7 @@ def patterns() -> st.SearchStrategy[list[str]]:
 
 @settings(max_examples=25)
 @given(tree=trees(), lines=patterns())
-def test_any_tree_with_any_patterns(
+def test_any_tree_with_any_patterns_matches_buildkit(
     buildkit: BuildKit,
     tmp_path_factory: pytest.TempPathFactory,
     tree: list[str],
@@ -264,7 +262,7 @@ ENTRYPOINT echo $USED
 """
 
 
-def test_buildkit_replaces_variables_alike(
+def test_buildkit_expands_variables_alike(
     engine: DockerEngine, buildkit: BuildKit, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text(SUBSTITUTED)
@@ -274,7 +272,7 @@ def test_buildkit_replaces_variables_alike(
     assert_alike(engine, done.stdout.strip(), SUBSTITUTED)
 
 
-def test_the_engine_replaces_variables_alike(engine: DockerEngine, tmp_path: Path) -> None:
+def test_engine_expands_variables_alike(engine: DockerEngine, tmp_path: Path) -> None:
     text = SUBSTITUTED.replace("FROM first\n", "")  # it forgets the arguments of that stage
     (tmp_path / "Dockerfile").write_text(text)
     image = engine_build(engine, archived(tmp_path, DockerIgnore()), buildargs={"USED": "given"})
@@ -309,7 +307,7 @@ def assert_alike(engine: DockerEngine, image: str, text: str) -> None:
     assert config["Entrypoint"] == ["/bin/sh", "-c", *last["ENTRYPOINT"]]
 
 
-def test_a_file_of_more_than_two_gigabytes_is_written(tmp_path: Path) -> None:
+def test_file_of_more_than_two_gigabytes_is_written(tmp_path: Path) -> None:
     size = (2 << 30) + 1
     with (tmp_path / "big").open("wb") as file:
         file.truncate(size)
@@ -325,5 +323,5 @@ def test_a_file_of_more_than_two_gigabytes_is_written(tmp_path: Path) -> None:
             return len(data)
 
     sink = Sink()
-    context.write_tar(walk_context(tmp_path, DockerIgnore()), sink)  # type: ignore[arg-type]
+    write_context(walk_context(tmp_path, DockerIgnore()), sink)  # type: ignore[arg-type]
     assert sink.written > size

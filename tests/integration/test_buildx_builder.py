@@ -69,7 +69,7 @@ def stage(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Stage]:
         made.engine.close()
 
 
-def test_what_only_buildkit_can_do_is_built(stage: Stage) -> None:
+def test_buildkit_features_are_built(stage: Stage) -> None:
     (stage.folder / "a").write_text("a")
     (stage.folder / "token").write_text("s3cret")
     image = stage.build(
@@ -86,18 +86,18 @@ def test_what_only_buildkit_can_do_is_built(stage: Stage) -> None:
     assert found == Image("team/app", "content-1", None, image.id, built=False)
 
 
-def test_the_instruction_that_fails_is_shown(stage: Stage) -> None:
+def test_failed_instruction_is_shown(stage: Stage) -> None:
     with pytest.raises(BuildFailed, match="exit code: 3") as failed:
         stage.build('FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
     assert '[2/2] RUN ["/box", "print=so far", "exit=3"]' in failed.value.message
 
 
-def test_the_line_that_cannot_be_read_is_named(stage: Stage) -> None:
+def test_line_with_a_syntax_error_is_named(stage: Stage) -> None:
     with pytest.raises(BuildFailed, match=r"Dockerfile:2: .*CPOY"):
         stage.build("FROM box:1\nCPOY . /\n")
 
 
-def test_an_image_is_pushed_while_it_is_built_or_after(stage: Stage) -> None:
+def test_image_is_pushed_by_the_build_or_after_it(stage: Stage) -> None:
     if reason := registries.lacks():
         pytest.skip(reason)
     with LocalRegistry() as registry:
@@ -111,7 +111,7 @@ def test_an_image_is_pushed_while_it_is_built_or_after(stage: Stage) -> None:
         assert stage.builder.push(during, ["2"], None) == during
 
 
-def test_patterns_of_the_dockerfiles_own_are_followed(stage: Stage) -> None:
+def test_ignore_file_of_the_dockerfile_is_used(stage: Stage) -> None:
     (stage.folder / "Dockerfile.dockerignore").write_text("secret\n")
     (stage.folder / "secret").touch()
     with pytest.raises(BuildFailed, match=r"/secret.*not found"):

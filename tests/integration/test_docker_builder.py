@@ -100,7 +100,7 @@ def stage(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Stage]:
                 images.remove(image.id, force=True)
 
 
-def test_an_image_is_built_as_its_recipe_says(stage: Stage) -> None:
+def test_image_is_built_from_its_spec(stage: Stage) -> None:
     stage.write(
         Dockerfile='FROM box:1 AS one\nARG V\nLABEL v=$V\nCOPY . /p/\nFROM one\nCMD ["x"]\n',
         __dockerignore="*.log\n",
@@ -125,7 +125,7 @@ def test_an_image_is_built_as_its_recipe_says(stage: Stage) -> None:
     assert any("COPY . /p/" in line for line in stage.lines)
 
 
-def test_an_image_without_a_tag_gets_one_of_its_content_or_of_its_id(stage: Stage) -> None:
+def test_image_without_a_tag_gets_its_content_tag_or_its_id(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\nLABEL a=b\n")
     assert stage.build("content-2").tag == "content-2"
     image = stage.build(None)
@@ -133,7 +133,7 @@ def test_an_image_without_a_tag_gets_one_of_its_content_or_of_its_id(stage: Stag
     assert len(image.tag) == 12
 
 
-def test_what_is_in_the_engine_is_found_by_its_content_and_tagged_anew(stage: Stage) -> None:
+def test_image_in_the_engine_is_found_by_its_content_tag_and_retagged(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\n")
     built = stage.build("content-3", tag="1")
     found = stage.builder.find(stage.spec(tag="2", additional_tags=("new",)), "content-3")
@@ -141,7 +141,7 @@ def test_what_is_in_the_engine_is_found_by_its_content_and_tagged_anew(stage: St
     assert {"team/app:2", "team/app:new"} <= set(stage.client.images.get(built.id).tags)
 
 
-def test_an_image_on_top_of_another_is_not_taken_for_that(stage: Stage) -> None:
+def test_derived_image_is_not_mistaken_for_its_base(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\nLABEL below=1\n")
     below = stage.build("content-8")
     stage.client.images.get(below.id).tag("below", "1")
@@ -152,7 +152,7 @@ def test_an_image_on_top_of_another_is_not_taken_for_that(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("ignore", [None, "junk\n", "junk\n.dockerignore\n", "junk"])
-def test_a_dockerfile_outside_of_the_context_is_no_file_of_the_image(
+def test_dockerfile_outside_the_context_is_not_in_the_image(
     stage: Stage, ignore: str | None
 ) -> None:
     (stage.folder.parent / "Else").write_text("FROM box:1\nCOPY . /p/\n")
@@ -166,7 +166,7 @@ def test_a_dockerfile_outside_of_the_context_is_no_file_of_the_image(
     )
 
 
-def test_patterns_of_the_dockerfiles_own_are_followed(stage: Stage) -> None:
+def test_ignore_file_of_the_dockerfile_is_used(stage: Stage) -> None:
     stage.write(
         Dockerfile="FROM box:1\nCOPY . /p/\n",
         a="a",
@@ -177,7 +177,7 @@ def test_patterns_of_the_dockerfiles_own_are_followed(stage: Stage) -> None:
     assert stage.files(stage.build()) == ["p", "p/.dockerignore", "p/a"]
 
 
-def test_a_made_up_dockerfile_is_built_beside_one_that_is_there(stage: Stage) -> None:
+def test_generated_dockerfile_is_built_beside_an_existing_one(stage: Stage) -> None:
     stage.client.images.get(IMAGE).tag("prefecthq/prefect", "3.8.8-python3.11")
     stage.write(Dockerfile="FROM nothing\n", flow__py="")
     image = stage.build(dockerfile=AUTO)
@@ -187,7 +187,7 @@ def test_a_made_up_dockerfile_is_built_beside_one_that_is_there(stage: Stage) ->
     assert config["WorkingDir"] == f"/{home}/"
 
 
-def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> None:
+def test_failed_line_is_named_with_its_output(stage: Stage) -> None:
     stage.write(
         Dockerfile='# a\nARG A=1\nFROM box:1\n\nRUN ["/box", "print=so far", \\\n "exit=3"]\n'
     )
@@ -208,11 +208,11 @@ def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> Non
         ("FROM box:1\nCOPY --chmod=600 . /\n", LOCAL, NeedsBuildKit, "BuildKit"),
         ("FROM box:1\n", {**LOCAL, "secrets": []}, BadOption, "secrets"),
         ("FROM box:1\n", {**LOCAL, "shmsize": "x"}, BuildFailed, "ParseInt"),
-        ("FROM box:1\n", {**LOCAL, "container_limits": {"x": 1}}, BuildFailed, "cannot begin"),
+        ("FROM box:1\n", {**LOCAL, "container_limits": {"x": 1}}, BuildFailed, "cannot start"),
         ("FROM 127.0.0.1:1/base\n", {}, BuildFailed, r"Dockerfile:1 .*refused"),
     ],
 )
-def test_what_cannot_be_built_is_said(
+def test_build_errors_are_reported(
     stage: Stage, dockerfile: str, options: Any, kind: type[Exception], message: str
 ) -> None:
     stage.write(Dockerfile=dockerfile)
@@ -221,7 +221,7 @@ def test_what_cannot_be_built_is_said(
     assert type(failed.value) is kind
 
 
-def test_a_silent_build_ends_when_a_stop_is_asked(stage: Stage) -> None:
+def test_silent_build_is_interrupted_by_a_stop(stage: Stage) -> None:
     stage.write(Dockerfile='FROM box:1\nRUN ["/box", "print=begun", "sleep=30"]\n')
     told = stage.lines.append
 
@@ -253,7 +253,7 @@ def logged_in(stage: Stage, registry: LocalRegistry) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_an_image_is_pushed_under_all_tags_and_that_of_its_content(
+def test_image_is_pushed_under_all_tags_and_its_content_tag(
     stage: Stage, registry: LocalRegistry
 ) -> None:
     name = f"{registry.host}/team/app"
@@ -267,9 +267,7 @@ def test_an_image_is_pushed_under_all_tags_and_that_of_its_content(
     assert digests(registry, "team/app", "1", "latest", "content-4") == {pushed.digest}
 
 
-def test_what_only_the_registry_has_is_found_there_and_tagged_anew(
-    stage: Stage, registry: LocalRegistry
-) -> None:
+def test_image_in_the_registry_is_found_and_retagged(stage: Stage, registry: LocalRegistry) -> None:
     name = f"{registry.host}/team/found"
     logged_in(stage, registry)
     stage.write(Dockerfile="FROM box:1\nLABEL only=registry\n")
@@ -284,7 +282,7 @@ def test_what_only_the_registry_has_is_found_there_and_tagged_anew(
 
 
 @pytest.mark.parametrize("login", [None, StepCredentials(USER, WRONG)])
-def test_a_push_without_the_right_login_is_denied(
+def test_push_with_wrong_credentials_is_denied(
     stage: Stage, registry: LocalRegistry, login: StepCredentials | None
 ) -> None:
     stage.write(Dockerfile="FROM box:1\n")
@@ -295,9 +293,7 @@ def test_a_push_without_the_right_login_is_denied(
     assert WRONG not in denied.value.message
 
 
-def test_a_tag_that_somebody_else_moves_meanwhile_is_found_out(
-    stage: Stage, registry: LocalRegistry
-) -> None:
+def test_tag_moved_by_another_process_is_detected(stage: Stage, registry: LocalRegistry) -> None:
     name, login = f"{registry.host}/team/moved", StepCredentials(USER, PASSWORD)
     stage.write(Dockerfile="FROM box:1\nLABEL whose=theirs\n")
     theirs = stage.builder.push(stage.build(name=name), ["theirs"], login)
@@ -313,13 +309,13 @@ def test_a_tag_that_somebody_else_moves_meanwhile_is_found_out(
         stage.builder.push(ours, ["x"], login)
 
 
-def test_a_registry_that_is_down_is_named(stage: Stage) -> None:
+def test_unreachable_registry_is_named(stage: Stage) -> None:
     stage.write(Dockerfile="FROM box:1\n")
     built = stage.build("content-7", name="127.0.0.1:1/app")
     with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:1/app:x"):
         stage.builder.push(built, ["x"], None)
 
 
-def test_what_was_never_built_cannot_be_pushed(stage: Stage, registry: LocalRegistry) -> None:
+def test_image_that_was_never_built_cannot_be_pushed(stage: Stage, registry: LocalRegistry) -> None:
     with pytest.raises(NoSuchImage, match="team/none:1"):
         stage.builder.push(Image(f"{registry.host}/team/none", "1"), ["1"], None)

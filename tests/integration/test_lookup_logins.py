@@ -15,7 +15,7 @@ ENV = {"DEPLOYCTL_BUILDER": "assemble", "REGPW": PASSWORD}
 @pytest.mark.parametrize(
     ("name", "password"), [("plain", "{{ $REGPW }}"), ("kept", "{{ prefect.variables.regpw }}")]
 )
-def test_what_only_the_push_step_has_a_login_for_is_found_again(
+def test_image_is_found_with_the_credentials_of_the_push_step(
     site: ProjectHarness, closed_registry: LocalRegistry, name: str, password: str
 ) -> None:
     site.api.call("POST", "/variables/", {"name": "regpw", "value": PASSWORD})
@@ -29,7 +29,7 @@ def test_what_only_the_push_step_has_a_login_for_is_found_again(
     assert [each["built"] for each in site.run("build", env=ENV)["images"]] == [False]
 
 
-def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
+def test_plan_does_not_know_the_digest_of_an_unpushed_image(
     site: ProjectHarness, docker_engine: DockerEngine, registry: LocalRegistry
 ) -> None:
     """Also where the engine has built it already."""
@@ -46,9 +46,7 @@ def test_a_plan_does_not_know_the_digest_of_what_is_still_to_be_pushed(
     assert site.run("plan", "--all", env=env)["summary"]["none"] == 1
 
 
-def test_where_the_registry_does_not_say_whether_an_image_is_there_that_is_told(
-    site: ProjectHarness, closed_registry: LocalRegistry
-) -> None:
+def test_denied_lookup_is_reported(site: ProjectHarness, closed_registry: LocalRegistry) -> None:
     """As it is by a login that a step gives only after the image was built."""
     made = steps(f"{closed_registry.host}/late/of-{site.major}")
     login = {"username": USER, "password": "{{ said.stdout }}"}

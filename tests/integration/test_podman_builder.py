@@ -54,7 +54,7 @@ def stage(podman: Podman, tmp_path: Path) -> Iterator[Stage]:
     made.engine.close()
 
 
-def test_an_image_is_built_pushed_and_found_again(
+def test_image_is_built_pushed_and_found_again(
     stage: Stage, podman: Podman, registry: LocalRegistry
 ) -> None:
     name = f"{registry.host}/podman/app"
@@ -72,9 +72,7 @@ def test_an_image_is_built_pushed_and_found_again(
     assert there == Image(name, "2", pushed.digest, built=False)
 
 
-def test_a_name_without_a_registry_is_not_taken_for_one_that_ends_so(
-    stage: Stage, podman: Podman
-) -> None:
+def test_short_name_is_not_resolved_to_another_image(stage: Stage, podman: Podman) -> None:
     for name in ("r.test/team/short", "team/short", "short"):
         stage.build(name, "content-2", f"FROM box:1\nLABEL for={name}\n", tag="1")
     for whole in ("r.test/team/short", "docker.io/team/short", "docker.io/library/short"):
@@ -83,7 +81,7 @@ def test_a_name_without_a_registry_is_not_taken_for_one_that_ends_so(
             assert whole in (label, f"docker.io/{label}", f"docker.io/library/{label}")
 
 
-def test_the_line_that_fails_is_named_with_what_was_printed(stage: Stage) -> None:
+def test_failed_line_is_named_with_its_output(stage: Stage) -> None:
     with pytest.raises(BuildFailed, match=r"failed at Dockerfile:3 \(RUN") as failed:
         stage.build("r.test/app", None, 'FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
     assert "  so far" in failed.value.message.splitlines()

@@ -112,7 +112,7 @@ def unpacked(layer: LayerBlob, folder: Path) -> Path:
     return folder / "opt" / "deployctl"
 
 
-def test_the_packages_can_be_imported_and_their_programs_run(
+def test_packages_can_be_imported_and_their_scripts_run(
     wheels: Path, installed: Install, tmp_path: Path
 ) -> None:
     add_wheel(
@@ -135,7 +135,7 @@ def test_the_packages_can_be_imported_and_their_programs_run(
     assert "bin/" not in record
 
 
-def test_the_same_wheels_are_the_same_layer(wheels: Path, installed: Install) -> None:
+def test_same_wheels_give_the_same_layer(wheels: Path, installed: Install) -> None:
     add_wheel(wheels, "parrot")
     first = installed()
     before = os.umask(0o077)
@@ -145,14 +145,14 @@ def test_the_same_wheels_are_the_same_layer(wheels: Path, installed: Install) ->
         os.umask(before)
 
 
-def test_what_has_no_wheel_is_said(wheels: Path, installed: Install) -> None:
+def test_requirement_without_a_wheel_is_reported(wheels: Path, installed: Install) -> None:
     add_wheel(wheels, "parrot", tag="py3-none-win_amd64")
     with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be installed") as caught:
         installed()
     assert "parrot" in str(caught.value.help)
 
 
-def test_a_file_that_changes_how_python_starts_is_refused(wheels: Path, installed: Install) -> None:
+def test_pth_file_is_rejected(wheels: Path, installed: Install) -> None:
     add_wheel(wheels, "parrot", extra="parrot.pth")
     with pytest.raises(NoWheels, match=r"'parrot.pth' of a requirement"):
         installed()
@@ -169,7 +169,7 @@ def test_pip_installs_for_its_own_python_only(
             installed(python="3.13")
 
 
-def test_an_automatic_image_has_its_requirements_below_the_project(
+def test_auto_image_has_the_requirements_below_the_project(
     registry: LocalRegistry, env: dict[str, str], wheels: Path, tmp_path: Path
 ) -> None:
     """They are installed once, and found when only the project has changed."""

@@ -1,7 +1,7 @@
-"""Who makes the images of a command, and what is known of the world for that.
+"""Creates the image pipeline of a command: selects the builder and connects it to the project.
 
-`auto` is Docker where an engine answers, and else the builder that needs none. Nothing here looks
-for an engine, a registry or an interpreter before a step needs one.
+`--builder auto` is Docker if an engine responds, else the builder without an engine. No engine,
+registry or interpreter is looked for before a step needs it.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
 from deployctl.images.source import ProjectVersions
 
-Given = TypeVarTuple("Given")
+Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 _PROBE_TIMEOUT = 3.0
+"""Seconds in which an engine must respond to be used by `--builder auto`."""
 _LOOKUP_BACKOFF = Backoff(tries=3)
-"""A look for what is there already is only worth a second of waiting."""
+"""Lookups of existing images retry for about a second only."""
 _BUILD_TIMEOUT = 600.0
-"""For which an engine may say nothing: a registry that it pushes to may take its time."""
+"""Seconds for which an engine may be silent: a registry that it pushes to may take long."""
 _DEFAULT_PYTHON = "3.11"
-"""Of the base image, where the project has no interpreter with Prefect to go by."""
+"""Python of the base image if the project has no interpreter with Prefect."""
 
 
-def _once(ask: Callable[[*Given], T]) -> Callable[[*Given], T]:
-    """The same function, asked once for each argument; what others ask meanwhile waits."""
-    answers: dict[tuple[*Given], T] = {}
+def _once(function: Callable[[*Args], T]) -> Callable[[*Args], T]:
+    """Caches a function by its arguments and serializes its calls."""
+    results: dict[tuple[*Args], T] = {}
     lock = threading.Lock()
 
-    def answer(*given: *Given) -> T:
+    def _cached(*args: *Args) -> T:
         with lock:
-            if given not in answers:
-                answers[given] = ask(*given)
-            return answers[given]
+            if args not in results:
+                results[args] = function(*args)
+            return results[args]
 
-    return answer
+    return _cached
 
 
 @contextmanager
@@ -60,67 +61,65 @@ def open_image_pipeline(
     builder: BuilderChoice,
     folder: Path,
     environ: Mapping[str, str],
-    release: Callable[[], str],
+    server_version: Callable[[], str],
     on_output: OnOutput,
     stop: CancellationToken,
 ) -> Iterator[ImagePipeline]:
-    """What makes the images of a command that runs in `folder`.
+    """The image pipeline of a command that runs in `folder`.
 
-    `release`: gives the server's version, like `3.8.8` (the newest for Prefect Cloud); asked for
-    only where the project has no Prefect of its own, for a Dockerfile that is made up.
+    `server_version` returns the server's version, like `3.8.8` (the newest for Prefect Cloud). It
+    is called only for `dockerfile: auto` in a project without its own Prefect.
     """
     with ExitStack() as closing:
-        logins = CredentialStore(environ)
-        builders = _Builders(builder, folder, environ, on_output, stop, logins, closing)
-        registries = Registries(logins, stop, backoff=_LOOKUP_BACKOFF)
-        closing.callback(registries.close)
-        silent: set[str] = set()
+        credentials = CredentialStore(environ)
+        builders = _Builders(builder, folder, environ, on_output, stop, credentials, closing)
+        registries = closing.enter_context(Registries(credentials, stop, backoff=_LOOKUP_BACKOFF))
+        unreachable: set[str] = set()
 
         @_once
-        def digest_of(base: BaseImage) -> str | None:
+        def _resolve_digest(base: BaseImage) -> str | None:
             platform = Platform.parse(base.platform) if base.platform else None
             reference = Reference.parse(base.image)
-            if reference.registry in silent:
+            if reference.registry in unreachable:
                 return None
             try:
                 return registries.resolve(reference, platform).digest
             except RegistryUnreachable as error:
-                silent.add(reference.registry)
-                on_output("images", f"{error.message}; what begins from its images is built anew")
+                unreachable.add(reference.registry)
+                on_output("images", f"{error.message}; images based on its images are rebuilt")
             except RegistryError:
                 pass
             return None
 
         @_once
-        def versions() -> ProjectVersions:
-            found = find_interpreter(folder, environ)
-            return (
-                ProjectVersions(found.prefect, found.python)
-                if found
-                else ProjectVersions(release(), _DEFAULT_PYTHON)
-            )
+        def _versions() -> ProjectVersions:
+            if found := find_interpreter(folder, environ):
+                return ProjectVersions(found.prefect, found.python)
+            return ProjectVersions(server_version(), _DEFAULT_PYTHON)
 
-        yield ImagePipeline(builders.select, digest_of, versions, builders.build_platform, logins)
+        yield ImagePipeline(
+            builders.select, _resolve_digest, _versions, builders.build_platform, credentials
+        )
 
 
 class _Builders:
-    """Opens an engine when it is first needed."""
+    """Creates both builders and selects one; probes for an engine on first use."""
 
     def __init__(
         self,
-        wanted: BuilderChoice,
+        choice: BuilderChoice,
         folder: Path,
         environ: Mapping[str, str],
         on_output: OnOutput,
         stop: CancellationToken,
-        logins: CredentialStore,
+        credentials: CredentialStore,
         closing: ExitStack,
     ) -> None:
-        self._wanted = wanted
-        self._engine = Engine(patience=_BUILD_TIMEOUT)
+        self._choice = choice
+        self._engine = Engine(timeout=_BUILD_TIMEOUT)
         closing.callback(self._engine.close)
         self._docker = DockerBuilder(
-            self._engine, env=environ, on_output=on_output, stop=stop, logins=logins
+            self._engine, env=environ, on_output=on_output, stop=stop, credentials=credentials
         )
         closing.callback(self._docker.close)
         self._assemble = AssembleBuilder(
@@ -128,40 +127,40 @@ class _Builders:
             on_output=on_output,
             stop=stop,
             python=lambda: project_python(folder, environ),
-            logins=logins,
+            credentials=credentials,
         )
         closing.callback(self._assemble.close)
         self._info = _once(self._engine.info)
-        self._answers = _once(lambda: _engine_answers(on_output))
+        self._engine_found = _once(lambda: _probe_engine(on_output))
 
     def select(self, _: BuildSpec | None) -> Builder:
         """The builder of an image."""
-        return self._docker if self._with_docker() else self._assemble
+        return self._docker if self._uses_docker() else self._assemble
 
     def build_platform(self) -> str:
-        """The platform of the machine that builds. Raises what asking an engine raises."""
-        if not self._with_docker():
+        """The platform of the machine that builds. Raises EngineRefused, EngineUnreachable."""
+        if not self._uses_docker():
             return str(Platform.here())
         try:
             info = self._info()
         except EngineUnreachable as error:
-            error.help = f"{error.help}; `--builder assemble` needs no engine"
+            error.help = f"{error.help} Or use `--builder assemble`, which needs no engine."
             raise
         return str(Platform.of(str(info["OSType"]), str(info["Architecture"])))
 
-    def _with_docker(self) -> bool:
-        return self._wanted is BuilderChoice.DOCKER or (
-            self._wanted is BuilderChoice.AUTO and self._answers()
+    def _uses_docker(self) -> bool:
+        return self._choice is BuilderChoice.DOCKER or (
+            self._choice is BuilderChoice.AUTO and self._engine_found()
         )
 
 
-def _engine_answers(on_output: OnOutput) -> bool:
-    """Whether there is an engine; that there is none is told."""
-    engine = Engine(patience=_PROBE_TIMEOUT)
+def _probe_engine(on_output: OnOutput) -> bool:
+    """Whether an engine responds; reports it if none does."""
+    engine = Engine(timeout=_PROBE_TIMEOUT)
     try:
         engine.info()
     except (EngineRefused, EngineUnreachable):
-        on_output("images", "no container engine answers, so they are assembled without one")
+        on_output("images", "no container engine answers, so images are assembled without one")
         return False
     else:
         return True

@@ -1,10 +1,10 @@
-"""How a registry is told who asks: with nothing, a password, or tokens that somebody else gives.
+"""Registry authentication: anonymous, Basic, or Bearer tokens from a token server.
 
-A registry that refuses a request with 401 says in `WWW-Authenticate` what it wants. `Basic` is name
-and password. `Bearer` names a token server, which gives a token for a scope (what may be done with
-which repository) to whoever has a login there, or to anybody; it is valid for some minutes, and
-asked for anew when the registry does not take it any more. Instead of a password the token server
-may have given out an identity token. A login never travels unencrypted, but to this machine itself.
+A registry that answers 401 describes the scheme in `WWW-Authenticate`. `Basic` is username and
+password. `Bearer` names a token server, which issues a token for a scope (actions on a repository),
+to a user or to anonymous clients; it is valid for some minutes and requested again when the
+registry rejects it. A token server may have issued an identity token in place of a password.
+Credentials are never sent unencrypted, except to this machine.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _CHALLENGE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who asks."""
+    """Credentials for a registry."""
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str | None = field(default=None, repr=False)
-    """Given by a token server in place of a password."""
+    """Issued by a token server in place of a password."""
 
     def __post_init__(self) -> None:
         register_secrets([self.password, self.identity_token, self._pair])
@@ -46,13 +46,13 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The value of an `Authorization` header."""
+        """The value of the `Authorization` header for Basic."""
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One thing that a registry wants to have."""
+    """An authentication challenge of a registry."""
 
     scheme: str
     """In lower case: `basic`, `bearer`."""
@@ -60,7 +60,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
-    """What `WWW-Authenticate` says, in all its lines; what is none is left out (RFC 9110, 11)."""
+    """Parses `WWW-Authenticate` headers; skips what is not a challenge (RFC 9110, section 11)."""
     found: list[tuple[str, dict[str, str]]] = []
     for part in (part for header in headers for part in _CHALLENGE.finditer(header)):
         name = part["name"].lower()
@@ -82,69 +82,73 @@ def is_loopback(host: str) -> bool:
 
 
 Fetch = Callable[[str, str, Mapping[str, str], bytes | None], bytes]
-"""Sends a request (method, URL, headers, content) and gives the content of the answer."""
+"""Sends a request (method, URL, headers, content) and returns the content of the response."""
 
 
 class Authenticator:
-    """What one registry wants, and the tokens that it takes; for many threads."""
+    """The challenge of one registry, and the tokens for it. Thread-safe."""
 
-    def __init__(self, host: str, login: Credentials | None, fetch: Fetch) -> None:
-        """`login` None: as anybody."""
-        self._host, self._login, self._fetch = host, login, fetch
+    def __init__(self, host: str, credentials: Credentials | None, fetch: Fetch) -> None:
+        """`credentials` None is anonymous access."""
+        self._host, self._credentials, self._fetch = host, credentials, fetch
         self._lock = threading.Lock()
-        self._wanted: Challenge | None = None
+        self._challenge: Challenge | None = None
         self._tokens: dict[tuple[str, ...], str] = {}
 
     @property
     def user(self) -> str | None:
-        """Who is logged in, for messages."""
-        return (self._login.username or "an identity token") if self._login else None
+        """The username, for messages."""
+        found = self._credentials
+        return (found.username or "an identity token") if found else None
 
     def header(self, scopes: tuple[str, ...]) -> str | None:
-        """The `Authorization` for requests of these scopes, as far as it is known what is wanted.
+        """The `Authorization` header for these scopes; None before the first challenge.
 
         `scopes` like `repository:team/app:pull,push`. Raises RegistryError.
         """
         with self._lock:
-            if self._wanted is None:
+            if self._challenge is None:
                 return None
-            if self._wanted.scheme == "basic":
-                return self._login.basic if self._login else None
+            if self._challenge.scheme == "basic":
+                return self._credentials.basic if self._credentials else None
             if scopes not in self._tokens:
-                self._tokens[scopes] = self._new_token(self._wanted.parameters, scopes)
+                self._tokens[scopes] = self._new_token(self._challenge.parameters, scopes)
             return f"Bearer {self._tokens[scopes]}"
 
-    def learn(self, said: Sequence[str], scopes: tuple[str, ...], used: str | None) -> str | None:
-        """Another `Authorization`, after a 401 that said this; None if there is no better one.
+    def respond(
+        self, headers: Sequence[str], scopes: tuple[str, ...], used: str | None
+    ) -> str | None:
+        """Another `Authorization` header after a 401 with these `WWW-Authenticate` headers; None
+        if there is no other.
 
-        `used` is the one that was refused. Raises RegistryError.
+        `used` is the header that was rejected. Raises RegistryError.
         """
-        wanted = {each.scheme: each for each in reversed(parse_challenges(said))}
+        offered = {each.scheme: each for each in reversed(parse_challenges(headers))}
         with self._lock:
-            self._wanted = wanted.get("bearer") or wanted.get("basic")
+            self._challenge = offered.get("bearer") or offered.get("basic")
             if used == f"Bearer {self._tokens.get(scopes)}":
                 del self._tokens[scopes]
-        better = self.header(scopes)
-        return better if better != used else None
+        other = self.header(scopes)
+        return other if other != used else None
 
-    def _new_token(self, about: Mapping[str, str], scopes: tuple[str, ...]) -> str:
-        realm = about.get("realm", "")
+    def _new_token(self, parameters: Mapping[str, str], scopes: tuple[str, ...]) -> str:
+        realm = parameters.get("realm", "")
         parts = urlsplit(realm)
         if parts.scheme not in ("http", "https"):
-            raise Denied(f"the registry '{self._host}' wants a token and does not say where from")
-        if self._login and parts.scheme == "http" and not is_loopback(parts.netloc):
+            raise Denied(f"the registry '{self._host}' requires a token and names no token server")
+        if self._credentials and parts.scheme == "http" and not is_loopback(parts.netloc):
             raise Denied(
-                f"the registry '{self._host}' wants the login sent unencrypted to '{parts.netloc}'",
-                help="its token server has to be reachable by https://",
+                f"cannot send the credentials for '{self._host}' unencrypted to '{parts.netloc}'",
+                help="Configure an https:// URL for the token server in the registry.",
             )
-        service = [("service", about["service"])] if about.get("service") else []
+        service = [("service", parameters["service"])] if parameters.get("service") else []
         answer = self._exchange(realm, service, scopes)
         try:
             found = json.loads(answer)
             token = str(found.get("token") or found["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RegistryError(
-                f"the token server '{parts.netloc}' of the registry '{self._host}' gives no token"
+                f"the token server '{parts.netloc}' of the registry '{self._host}' sent no token"
             ) from error
         register_secrets([token])
         return token
@@ -152,15 +156,17 @@ class Authenticator:
     def _exchange(
         self, realm: str, service: list[tuple[str, str]], scopes: tuple[str, ...]
     ) -> bytes:
-        """What the token server answers: by OAuth to an identity token, else by plain GET."""
-        login = self._login
-        if login and login.identity_token:
+        """Requests a token: by OAuth 2 with an identity token, else by GET."""
+        credentials = self._credentials
+        if credentials and credentials.identity_token:
             form = [*service, ("scope", " ".join(scopes)), ("client_id", CLIENT_ID)]
-            form += [("grant_type", "refresh_token"), ("refresh_token", login.identity_token)]
+            form += [("grant_type", "refresh_token"), ("refresh_token", credentials.identity_token)]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return self._fetch("POST", realm, headers, urlencode(form).encode())
         query = [*service, *(("scope", scope) for scope in scopes)]
-        if login:
-            query.append(("account", login.username))
+        if credentials:
+            query.append(("account", credentials.username))
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
-        return self._fetch("GET", url, {"Authorization": login.basic} if login else {}, None)
+        return self._fetch(
+            "GET", url, {"Authorization": credentials.basic} if credentials else {}, None
+        )

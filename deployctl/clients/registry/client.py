@@ -1,7 +1,7 @@
-"""A registry of images, by the OCI distribution protocol, which is Docker's Registry API v2.
+"""Client of one image registry: the OCI distribution protocol, alias Docker Registry API v2.
 
-What comes from a registry is held against its digest, and a blob that breaks off is read on from
-there. `registry_upload` sends blobs, `registry_wire` every single request.
+Content is verified against its digest, and an interrupted download of a blob is resumed. Uploads
+are in `upload`, single requests with authentication and retries in `transport`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,111 +39,110 @@ DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest, or an index of them, exactly as it lies in the registry."""
+    """A manifest or index, byte for byte as stored in the registry."""
 
     content: bytes
     type: str
-    """Its media type."""
+    """Media type."""
     digest: str
 
 
 class BlobTransfer(StrEnum):
     """How a blob came into a repository."""
 
-    THERE = "there"
+    EXISTING = "existing"
     """It was there before."""
     MOUNTED = "mounted"
-    """The registry took it from another of its repositories."""
+    """The registry mounted it from another of its repositories."""
     UPLOADED = "uploaded"
 
 
 def digest_of(content: bytes) -> str:
-    """`sha256:…` of some bytes."""
+    """The digest `sha256:…` of some content."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def file_reader(path: Path) -> BlobReader:
-    """A file as what a blob is sent from."""
+    """Reads the content of a blob from a file."""
 
-    def read(start: int) -> Generator[bytes, None, None]:
+    def _read(start: int) -> Generator[bytes, None, None]:
         with path.open("rb") as file:
             file.seek(start)
             while piece := file.read(_PIECE):
                 yield piece
 
-    return read
+    return _read
 
 
 class RegistryClient:
-    """One registry. Every method may be called from any thread.
-
-    All raise RegistryError, and Interrupted when `stop` is asked.
-    """
+    """A registry. Thread-safe; all methods raise RegistryError, and Interrupted after `stop`."""
 
     def __init__(
         self,
         host: str,
-        login: Credentials | None = None,
+        credentials: Credentials | None = None,
         *,
         address: str = "",
         stop: CancellationToken | None = None,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
-        """`host` may have a port; `login` None is anybody. Opens nothing yet.
+        """Opens no connection yet.
 
-        `address`: the host that answers for it, if it is another one.
+        `host` may have a port. `credentials` None is anonymous access. `address` is the host to
+        connect to, if it is another one.
         """
         self.host = host
-        self._wire = Transport(host, address or host, login, stop or CancellationToken(), backoff)
+        self._transport = Transport(
+            host, address or host, credentials, stop or CancellationToken(), backoff
+        )
 
     def close(self) -> None:
-        """Closes every connection."""
-        self._wire.close()
+        """Closes all connections."""
+        self._transport.close()
 
     # Manifests
 
     def manifest(self, repository: str, reference: str) -> Manifest:
-        """A manifest or index by its tag or digest. Raises NotInRegistry, WrongContent."""
-        about = f"read '{_display_name(repository, reference)}'"
-        path = f"/v2/{repository}/manifests/{reference}"
-        reply = self._wire.ask(Request("GET", path, about, _pull_scope(repository), _ACCEPT))
-        kind = reply.headers.get("content-type", "").partition(";")[0].strip()
+        """A manifest or index by its tag or digest. Raises NotInRegistry, DigestMismatch."""
+        request = _manifest_request("GET", "read", repository, reference)
+        reply = self._transport.send(request)
+        media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
         digest = reference
         if not DIGEST.fullmatch(reference):
             digest = reply.headers.get("docker-content-digest", "")
-            if kind not in INDEXES | MANIFESTS or not DIGEST.fullmatch(digest):
+            if media_type not in INDEXES | MANIFESTS or not DIGEST.fullmatch(digest):
                 digest = digest_of(reply.content)
         _verify(hashlib.new(digest.partition(":")[0], reply.content), digest, self.host)
-        return Manifest(reply.content, kind, digest)
+        return Manifest(reply.content, media_type, digest)
 
     def head_manifest(self, repository: str, reference: str) -> str | None:
-        """The digest of a manifest or index; None if there is none."""
-        about = f"look for '{_display_name(repository, reference)}'"
-        path = f"/v2/{repository}/manifests/{reference}"
-        scopes = _pull_scope(repository)
-        reply = self._wire.ask(Request("HEAD", path, about, scopes, _ACCEPT, missing_ok=True))
+        """The digest of a manifest or index by its tag or digest; None if there is none."""
+        request = _manifest_request("HEAD", "look for", repository, reference)
+        reply = self._transport.send(replace(request, allow_missing=True))
         if reply.status == 404:
             return None
         digest = reply.headers.get("docker-content-digest", "")
         return digest if DIGEST.fullmatch(digest) else self.manifest(repository, reference).digest
 
-    def put_manifest(self, repository: str, reference: str, content: bytes, kind: str) -> str:
-        """Stores a manifest or index of the media type `kind` under a tag or its digest.
+    def put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> str:
+        """Stores a manifest or index under a tag or its digest; returns the digest.
 
-        All that it is made of must be there. Gives its digest.
+        All blobs and manifests that it refers to must be in the repository.
         """
-        about = f"write '{_display_name(repository, reference)}'"
-        path = f"/v2/{repository}/manifests/{reference}"
-        headers = {"Content-Type": kind}
-        reply = self._wire.ask(
-            Request("PUT", path, about, push_scopes(repository), headers, body=content)
+        request = _manifest_request("PUT", "write", repository, reference)
+        reply = self._transport.send(
+            replace(
+                request,
+                scopes=push_scopes(repository),
+                headers={"Content-Type": media_type},
+                body=content,
+            )
         )
         digest = digest_of(content)
-        said = reply.headers.get("docker-content-digest", digest)
-        if said.startswith("sha256:") and said != digest:
+        stored = reply.headers.get("docker-content-digest", digest)
+        if stored.startswith("sha256:") and stored != digest:
             raise DigestMismatch(
-                f"the registry '{self.host}' stored another manifest than was sent to it:"
-                f" {said} and not {digest}"
+                f"the registry '{self.host}' stored the manifest {digest} as {stored}"
             )
         return digest
 
@@ -152,38 +151,38 @@ class RegistryClient:
     def pull_blob(
         self, repository: str, digest: str, start: int = 0
     ) -> Generator[bytes, None, None]:
-        """The content of a blob from byte `start` on; goes on where the connection broke.
+        """Yields the content of a blob from byte `start`; resumes after a lost connection.
 
-        Raises NotInRegistry; WrongContent at its end, where it was read from the beginning.
+        Raises NotInRegistry, and DigestMismatch at the end of a blob that was read from byte 0.
         """
-        hashed = None if start else hashlib.new(digest.partition(":")[0])
-        at, waits = start, self._wire.waits()
+        checksum = None if start else hashlib.new(digest.partition(":")[0])
+        at, delays = start, self._transport.retry_delays()
         while True:
             try:
                 for piece in self._pieces(repository, digest, at):
                     at += len(piece)
-                    waits = self._wire.waits()
-                    if hashed is not None:
-                        hashed.update(piece)
+                    delays = self._transport.retry_delays()
+                    if checksum is not None:
+                        checksum.update(piece)
                     yield piece
             except NoResponse as lost:
-                self._wire.pause(waits, unreachable(self.host, lost))
+                self._transport.wait_or_raise(delays, unreachable(self.host, lost))
             else:
-                if hashed is not None:
-                    _verify(hashed, digest, self.host)
+                if checksum is not None:
+                    _verify(checksum, digest, self.host)
                 return
 
     def push_blob(
         self, repository: str, digest: str, size: int, source: BlobReader, *, mount_from: str = ""
     ) -> BlobTransfer:
-        """Puts a blob of `size` bytes into a repository, unless it is there.
+        """Uploads a blob of `size` bytes into a repository, unless it is there.
 
-        `mount_from`: a repository of this registry that has it. `source` may be asked several
-        times. Raises WrongContent where it does not give what the digest says.
+        `mount_from`: a repository of this registry that has the blob. `source` may be called
+        several times. Raises DigestMismatch if its content does not have the digest.
         """
-        upload = BlobUpload(self._wire, repository, digest, size, source)
-        if upload.arrived():
-            return BlobTransfer.THERE
+        upload = BlobUpload(self._transport, repository, digest, size, source)
+        if upload.exists():
+            return BlobTransfer.EXISTING
         if mount_from and upload.mount(mount_from):
             return BlobTransfer.MOUNTED
         upload.run()
@@ -191,14 +190,14 @@ class RegistryClient:
 
     def _pieces(self, repository: str, digest: str, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
-        about = f"read the blob {digest} of '{repository}'"
+        action = f"read the blob {digest} of '{repository}'"
         path = f"/v2/{repository}/blobs/{digest}"
-        request = Request("GET", path, about, _pull_scope(repository), headers)
-        with self._wire.open(request) as response:
+        request = Request("GET", path, action, _pull_scope(repository), headers)
+        with self._transport.open(request) as response:
             skip = start if response.status_code != 206 else 0
-            with self._wire.translated():
+            with self._transport.translate_errors():
                 for piece in response.iter_raw(_PIECE):
-                    self._wire.stop.raise_if_cancelled()
+                    self._transport.stop.raise_if_cancelled()
                     yield piece[skip:]
                     skip = max(0, skip - len(piece))
 
@@ -207,14 +206,22 @@ def _pull_scope(repository: str) -> tuple[str, ...]:
     return (f"repository:{repository}:pull",)
 
 
-def _display_name(repository: str, reference: str) -> str:
-    return f"{repository}{'@' if ':' in reference else ':'}{reference}"
+def _manifest_request(method: str, verb: str, repository: str, reference: str) -> Request:
+    """A request for a manifest; `verb` is what it does, for messages."""
+    separator = "@" if ":" in reference else ":"
+    return Request(
+        method,
+        f"/v2/{repository}/manifests/{reference}",
+        f"{verb} '{repository}{separator}{reference}'",
+        _pull_scope(repository),
+        _ACCEPT,
+    )
 
 
-def _verify(hashed: _Hash, digest: str, host: str) -> None:
-    if hashed.hexdigest() != digest.partition(":")[2]:
+def _verify(checksum: _Hash, digest: str, host: str) -> None:
+    if checksum.hexdigest() != digest.partition(":")[2]:
         raise DigestMismatch(
-            f"what the registry '{host}' gave for {digest} is something else:"
-            f" {hashed.name}:{hashed.hexdigest()}",
-            help="try again; if it stays so, the registry, or something before it, is broken",
+            f"the content that the registry '{host}' returned for {digest} has the digest"
+            f" {checksum.name}:{checksum.hexdigest()}",
+            help="Try again; if it persists, the registry or a proxy in front of it is broken.",
         )

@@ -1,16 +1,17 @@
-"""What can go wrong with a registry, as errors of ours.
+"""Errors of registries.
 
-    RegistryError             an answer that nobody expects                        DC710
-     ├── RegistryUnreachable  no answer: refused, DNS, TLS, timeout, broken off    DC711
+    RegistryError             unexpected response                                  DC710
+     ├── RegistryUnreachable  no response: refused, DNS, TLS, timeout, broken off  DC711
      ├── NotInRegistry        404: no such repository, tag or blob                 DC712
-     ├── Denied               401, 403: the login is wrong, or has no right        DC713
-     ├── TooLarge             413, 507, quota                                      DC714
-     ├── RegistryBusy         429 after all retries                                DC715
+     ├── Denied               401, 403: invalid credentials, or no permission      DC713
+     ├── TooLarge             413, 507, quota exceeded                             DC714
+     ├── RateLimited          429 after all retries                                DC715
      ├── RegistryFault        5xx after all retries                                DC716
-     └── WrongContent         it is not what its digest says                       DC717
+     └── DigestMismatch       content does not have its digest                     DC717
 
-Registries explain themselves in a list of errors with a code each; what they say is repeated, with
-every known secret masked. Registries disagree on statuses, so the code counts where it is clearer.
+Registries explain an error in a JSON list with a code for each; their message is included, with
+every known secret masked. Registries disagree on status codes, so the error code takes precedence
+where it is more specific.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from deployctl.clients.http import NoResponse
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
 
-_LONGEST_SAYING = 300
+LOGIN_HELP = "Log in with `docker login {host}`, or set `credentials` in the push step."
+TOO_LARGE_HELP = "Make the image smaller, or ask the registry's administrator to raise the limit."
+_MAX_EXPLANATION = 300
 
 
 class RegistryError(DeployctlError):
-    """A registry did not do what it was asked for."""
+    """A registry request failed."""
 
     code = "DC710"
 
 
 class RegistryUnreachable(RegistryError):
-    """A registry gave no answer."""
+    """A registry did not respond."""
 
     code = "DC711"
 
@@ -44,84 +47,86 @@ class NotInRegistry(RegistryError):
 
 
 class Denied(RegistryError):
-    """A registry does not take the login, or does not let it do this."""
+    """A registry rejects the credentials, or they lack the permission."""
 
     code = "DC713"
 
 
 class TooLarge(RegistryError):
-    """A registry, or what stands before it, does not take that much."""
+    """A registry, or a proxy in front of it, rejects content of this size."""
 
     code = "DC714"
 
 
 class RateLimited(RegistryError):
-    """A registry asks again and again for patience."""
+    """A registry still limits the rate of requests after all retries."""
 
     code = "DC715"
 
 
 class RegistryFault(RegistryError):
-    """A registry fails, through all retries."""
+    """A registry still fails after all retries."""
 
     code = "DC716"
 
 
 class DigestMismatch(RegistryError):
-    """Something in a registry, or on its way to it, is not what its digest says."""
+    """Content in a registry, or in transit, does not have its digest."""
 
     code = "DC717"
 
 
 def unreachable(host: str, lost: NoResponse) -> RegistryUnreachable:
-    """The error of a request without an answer."""
-    help_ = lost.help or "see that this is its name, and that this machine may reach it"
-    return RegistryUnreachable(f"the registry '{host}' cannot be used: {lost.reason}", help=help_)
+    """The error of a request without a response."""
+    help_ = lost.help or "Check the registry's name, and that this machine may connect to it."
+    return RegistryUnreachable(f"cannot reach the registry '{host}': {lost.reason}", help=help_)
 
 
 def refused(
-    host: str, about: str, status: int, body: bytes, user: str | None, *, by: str = ""
+    host: str, action: str, status: int, body: bytes, user: str | None, *, by: str = ""
 ) -> RegistryError:
-    """The error of an answer with a status of 400 or more.
+    """The error of a response with a status of 400 or more.
 
-    `about`: what was wanted, as in `cannot ABOUT`; `user`: who is logged in, None for nobody;
-    `by`: who answered, if not the registry itself.
+    `action`: what was attempted, as in `cannot ACTION`; `user`: the username, None for anonymous
+    access; `by`: who responded, if not the registry itself.
     """
-    codes, says = _explanation(body)
+    codes, explanation = _explanation(body)
     by = by or f"the registry '{host}'"
-    message = f"cannot {about}: {by} answers {status}" + (says and f": {says}")
-    if status in (413, 507) or "quota" in says.lower():
-        return TooLarge(message, help="make the image smaller, or ask who runs the registry")
+    message = f"cannot {action}: {by} answers {status}" + (explanation and f": {explanation}")
+    if status in (413, 507) or "quota" in explanation.lower():
+        return TooLarge(message, help=TOO_LARGE_HELP)
     if status in (401, 403) or codes & {"UNAUTHORIZED", "DENIED"}:
-        return Denied(message, help=_way_in(host, status, user))
+        return Denied(message, help=_denied_help(host, status, user))
     if status == 429 or "TOOMANYREQUESTS" in codes:
-        return RateLimited(message, help="try again later, or log in: that raises most limits")
+        return RateLimited(message, help="Try again later, or log in, which raises most limits.")
     if "DIGEST_INVALID" in codes:
-        return DigestMismatch(message, help="try again; something on the way changes what is sent")
+        return DigestMismatch(
+            message, help="Try again; check for a proxy that changes content in transit."
+        )
     if status == 404:
         return NotInRegistry(
-            message, help="look for a misspelt name; registries hide what is private"
+            message, help="Check the name; registries report private repositories as missing."
         )
     if status >= 500 or status == 408:
-        return RegistryFault(message, help="try again later, or ask who runs the registry")
+        return RegistryFault(message, help="Try again later, or ask the registry's administrator.")
     return RegistryError(message)
 
 
-def _way_in(host: str, status: int, user: str | None) -> str:
+def _denied_help(host: str, status: int, user: str | None) -> str:
     if user is None:
-        return f"log in with `docker login {host}`, or give the push step `credentials`"
+        return LOGIN_HELP.format(host=host)
     if status == 401:
-        return f"the login of '{user}' is wrong or has expired: `docker login {host}`"
-    return f"let '{user}' do it, or log in as somebody who may: `docker login {host}`"
+        return f"The password of '{user}' is wrong or has expired: run `docker login {host}`."
+    return f"Give '{user}' the permission, or log in as another user: `docker login {host}`."
 
 
 def _explanation(body: bytes) -> tuple[set[str], str]:
-    """The codes of the errors in an answer, and what they say; text that is no JSON is left out."""
-    codes, sayings = set(), []
+    """The codes and messages of an error response; a body that is not JSON is ignored."""
+    codes, messages = set(), []
     with suppress(ValueError, KeyError, TypeError, AttributeError):
         answer = json.loads(body)
         for error in answer.get("errors") or [answer]:
             codes.add(str(error.get("code", "")).upper())
-            saying = error.get("message") or error.get("details") or error.get("error")
-            sayings += [str(saying)] if saying else []
-    return codes, redact("; ".join(dict.fromkeys(sayings)))[:_LONGEST_SAYING]
+            message = error.get("message") or error.get("details") or error.get("error")
+            messages += [str(message)] if message else []
+    return codes, redact("; ".join(dict.fromkeys(messages)))[:_MAX_EXPLANATION]

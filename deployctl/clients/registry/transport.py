@@ -1,9 +1,9 @@
-"""Requests to one registry: with the right login, and again where another try may help.
+"""Requests to one registry, with authentication and retries.
 
-What is asked for is repeated after a broken connection, a 5xx or a 429 (which says how long to
-wait), unless the request says that it must not be. Redirects of reads are followed, to storage that
-lies elsewhere; logins go to the registry and its token server only. A registry on this machine may
-speak plain HTTP, which is tried first there; all others are spoken to by TLS.
+A request is retried after a lost connection, a 5xx or a 429 (which says how long to wait), unless
+it is marked as not repeatable. Redirects of reads are followed to storage on other hosts;
+credentials are sent to the registry and its token server only. A registry on this machine may use
+plain HTTP, which is tried first there; all others are reached by TLS.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from deployctl.core.retry import Backoff, parse_retry_after
 if TYPE_CHECKING:
     import httpx
 
-_ANSWER_SECONDS = 300.0
-"""A registry says nothing while it checks and moves what was sent, and that may be gigabytes."""
-_CONNECTIONS = 24
-_REDIRECTS = 5
-_PATIENCE = 60.0
-"""Seconds: a registry that asks for more is given up at once, and not waited for in silence."""
-_NOT_BEGUN = frozenset({429, 503})
-_AGAIN = _NOT_BEGUN | {408, 500, 502, 504}
+_RESPONSE_TIMEOUT = 300.0
+"""Seconds. A registry is silent while it verifies and moves an upload, which may be gigabytes."""
+_MAX_CONNECTIONS = 24
+_MAX_REDIRECTS = 5
+_MAX_RETRY_AFTER = 60.0
+"""Seconds. A registry that asks for a longer wait fails the request at once."""
+_NOT_PROCESSED = frozenset({429, 503})
+"""Statuses after which any request may be repeated: the registry has not processed it."""
+_RETRYABLE = _NOT_PROCESSED | {408, 500, 502, 504}
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Body = bytes | Callable[[], Iterable[bytes]]
-"""What is sent, or gives it from its beginning each time that it is called."""
+"""Content, or a function that yields it from the beginning on each call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,20 @@ class Request:
 
     method: str
     target: str
-    """A path from `/v2/` on, or a URL that the registry gave."""
-    about: str
-    """What is wanted, for messages: `cannot ABOUT`."""
+    """A path from `/v2/`, or a URL that the registry returned."""
+    action: str
+    """What it does, for messages: `cannot ACTION`."""
     scopes: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
-    repeat: bool = True
-    missing_ok: bool = False
-    """A 404 is an answer, and not an error."""
+    repeatable: bool = True
+    allow_missing: bool = False
+    """Whether a 404 is a response rather than an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as a whole. Header names are lower case."""
+    """A complete response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -70,93 +71,93 @@ class Reply:
 
 
 class Transport:
-    """The way to one registry, for many threads; opened when it is first used."""
+    """Sends requests to one registry. Thread-safe; connects on first use."""
 
     def __init__(
         self,
         host: str,
         address: str,
-        login: Credentials | None,
+        credentials: Credentials | None,
         stop: CancellationToken,
         backoff: Backoff,
     ) -> None:
-        """`host` is the registry's name, and `address` where it is."""
+        """`host` is the registry's name, `address` the host to connect to."""
         self.host = host
         self._address = address
         self.stop = stop
         self.backoff = backoff
-        self._authority = Authenticator(host, login, self._fetch_token)
+        self._authenticator = Authenticator(host, credentials, self._fetch_token)
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
         self._scheme = "" if is_loopback(address) else "https"
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes all connections."""
         with self._lock:
             while self._clients:
                 self._clients.popitem()[1].close()
 
-    def ask(self, request: Request) -> Reply:
-        """Sends a request and reads the answer. Raises RegistryError, Interrupted."""
-        waits = self.waits()
+    def send(self, request: Request) -> Reply:
+        """Sends a request and reads the response. Raises RegistryError, Interrupted."""
+        delays = self.retry_delays()
         while True:
             try:
-                with self.open(request) as response, self.translated():
+                with self.open(request) as response, self.translate_errors():
                     content = response.read()
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status_code, headers, content)
             except NoResponse as lost:
-                self.pause(waits, unreachable(self.host, lost), again=request.repeat)
+                self.wait_or_raise(delays, unreachable(self.host, lost), again=request.repeatable)
 
     @contextmanager
     def open(self, request: Request) -> Iterator[httpx.Response]:
-        """Sends a request; the answer, whose content is still to be read, is of status < 400.
+        """Sends a request; yields the response with unread content and a status below 400.
 
-        Who reads it does so inside `translated`. Raises RegistryError, Interrupted.
+        The content is to be read inside `translate_errors`. Raises RegistryError, Interrupted.
         """
-        waits = self.waits()
+        delays = self.retry_delays()
         while True:
             try:
                 response = self._authorized(request)
             except NoResponse as lost:
-                again = not lost.permanent and (request.repeat or not lost.sent)
-                self.pause(waits, unreachable(self.host, lost), again=again)
+                again = not lost.permanent and (request.repeatable or not lost.sent)
+                self.wait_or_raise(delays, unreachable(self.host, lost), again=again)
                 continue
             with closing(response):
-                missing = response.status_code == 404 and request.missing_ok
+                missing = response.status_code == 404 and request.allow_missing
                 if response.status_code < 400 or missing:
                     yield response
                     return
                 problem = self._refused(request, response)
-                asked = parse_retry_after(
+                retry_after = parse_retry_after(
                     response.headers.get("Retry-After", ""), datetime.now(UTC)
                 )
-            again = response.status_code in (_AGAIN if request.repeat else _NOT_BEGUN)
-            self.pause(waits, problem, again=again, asked=asked)
+            again = response.status_code in (_RETRYABLE if request.repeatable else _NOT_PROCESSED)
+            self.wait_or_raise(delays, problem, again=again, retry_after=retry_after)
 
-    def waits(self) -> Iterator[float]:
-        """Seconds to wait before the next tries."""
+    def retry_delays(self) -> Iterator[float]:
+        """Delays in seconds before each retry."""
         return self.backoff.waits(random.Random())
 
-    def pause(
+    def wait_or_raise(
         self,
-        waits: Iterator[float],
+        delays: Iterator[float],
         problem: RegistryError,
         *,
         again: bool = True,
-        asked: float | None = None,
+        retry_after: float | None = None,
     ) -> None:
-        """Waits before another try; raises the problem where there is none left, Interrupted."""
-        asked = asked or 0.0
-        wait = next(waits, None) if again and asked <= _PATIENCE else None
-        if wait is None:
+        """Waits before the next try; raises the problem if there is none, and Interrupted."""
+        retry_after = retry_after or 0.0
+        delay = next(delays, None) if again and retry_after <= _MAX_RETRY_AFTER else None
+        if delay is None:
             raise problem
-        self.stop.wait(max(wait, asked))
+        self.stop.wait(max(delay, retry_after))
         self.stop.raise_if_cancelled()
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """What httpx raises becomes NoResponse."""
+    def translate_errors(self) -> Iterator[None]:
+        """Translates errors of httpx to NoResponse."""
         import httpx
 
         try:
@@ -165,30 +166,30 @@ class Transport:
             raise translate_error(error, self._connection("https")) from error
 
     def _authorized(self, request: Request) -> httpx.Response:
-        """The answer, after a second try with what the first one said is wanted."""
-        used = self._authority.header(request.scopes)
+        """The response; after a 401, that of a second try with the requested authentication."""
+        used = self._authenticator.header(request.scopes)
         response = self._send(request, used)
-        if response.status_code != 401 or self._elsewhere(str(response.url)):
+        if response.status_code != 401 or self._other_host(str(response.url)):
             return response
-        said = response.headers.get_list("WWW-Authenticate")
-        better = self._authority.learn(said, request.scopes, used)
-        if better is None:
+        challenge = response.headers.get_list("WWW-Authenticate")
+        other = self._authenticator.respond(challenge, request.scopes, used)
+        if other is None:
             return response
         response.close()
-        return self._send(request, better)
+        return self._send(request, other)
 
     def _send(self, request: Request, authorization: str | None) -> httpx.Response:
-        """Sends a request and, where the answer is a redirect of a read, what follows from it."""
+        """Sends a request and follows redirects of reads."""
         url = self._url(request.target)
-        for _ in range(_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             headers = dict(request.headers)
-            elsewhere = self._elsewhere(url)
-            if authorization and not elsewhere:
+            other_host = self._other_host(url)
+            if authorization and not other_host:
                 headers["Authorization"] = authorization
             try:
                 response = self._send_one(request.method, url, headers, request.body)
             except NoResponse as lost:
-                lost.reason = f"{elsewhere}: {lost.reason}" if elsewhere else lost.reason
+                lost.reason = f"{other_host}: {lost.reason}" if other_host else lost.reason
                 raise
             if not response.is_redirect:
                 return response
@@ -197,45 +198,45 @@ class Transport:
             if request.method not in ("GET", "HEAD") or not target:
                 shown = redact(target.partition("?")[0])
                 raise NoResponse(
-                    f"it redirects to '{shown}', also what is sent to it",
+                    f"it redirects uploads to '{shown}'",
                     sent=False,
                     permanent=True,
-                    help="name the image by the address where its registry really is",
+                    help="Use the address of the actual registry in the image name.",
                 )
             url = self._url(urljoin(url, target))
-        raise NoResponse("it redirects in circles", sent=False, permanent=True)
+        raise NoResponse("too many redirects", sent=False, permanent=True)
 
     def _send_one(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None
     ) -> httpx.Response:
         client = self._client(urlsplit(url).scheme)
-        with self.translated():
+        with self.translate_errors():
             request = client.build_request(
                 method, url, headers=dict(headers), content=body() if callable(body) else body
             )
             return client.send(request, stream=True)
 
     def _url(self, target: str) -> str:
-        """The whole URL; what lies at the registry is asked for the way that it is spoken to.
+        """The absolute URL; URLs of the registry itself get the scheme and address in use.
 
-        Registries behind a proxy that does the TLS for them often name themselves by http://.
+        Registries behind a proxy that terminates TLS often return http:// URLs of themselves.
         """
-        url = urljoin(f"{self._speaks()}://{self._address}", target)
-        if self._elsewhere(url):
+        url = urljoin(f"{self._detect_scheme()}://{self._address}", target)
+        if self._other_host(url):
             return url
-        return urlsplit(url)._replace(scheme=self._speaks(), netloc=self._address).geturl()
+        return urlsplit(url)._replace(scheme=self._detect_scheme(), netloc=self._address).geturl()
 
-    def _elsewhere(self, url: str) -> str:
-        """Where a URL leads to, for messages, if that is not the registry itself; else ""."""
+    def _other_host(self, url: str) -> str:
+        """The host of a URL, for messages, if it is not the registry itself; else ""."""
         netloc = urlsplit(url).netloc
-        itself = _without_usual_port(netloc) == _without_usual_port(self._address)
+        itself = _without_default_port(netloc) == _without_default_port(self._address)
         return "" if itself else f"'{netloc.rpartition('@')[2]}' behind it"
 
-    def _speaks(self) -> str:
-        """The scheme of the registry's URLs. Raises NoResponse."""
+    def _detect_scheme(self) -> str:
+        """The scheme of the registry's URLs, probed if it is on this machine. Raises NoResponse."""
         if not self._scheme:
-            with closing(self._send_one("GET", f"http://{self._address}/v2/", {}, None)) as said:
-                self._scheme = "https" if said.status_code == 400 else "http"
+            with closing(self._send_one("GET", f"http://{self._address}/v2/", {}, None)) as probe:
+                self._scheme = "https" if probe.status_code == 400 else "http"
         return self._scheme
 
     def _client(self, scheme: str) -> httpx.Client:
@@ -247,44 +248,44 @@ class Transport:
     def _connection(self, scheme: str) -> ConnectionOptions:
         return ConnectionOptions(
             f"{scheme}://{self._address}",
-            # Blobs are taken as they lie there: their digests are of that.
+            # No content encoding: digests are those of the stored bytes.
             headers={"User-Agent": f"{CLIENT_ID}/{__version__}", "Accept-Encoding": "identity"},
-            timeout=_ANSWER_SECONDS,
-            limit=_CONNECTIONS,
+            timeout=_RESPONSE_TIMEOUT,
+            limit=_MAX_CONNECTIONS,
             direct=_LOOPBACK,
             ca_setting="SSL_CERT_FILE",
         )
 
     def _refused(self, request: Request, response: httpx.Response) -> RegistryError:
         try:
-            with self.translated():
+            with self.translate_errors():
                 content = response.read()
         except NoResponse:
             content = b""
-        user, by = self._authority.user, self._elsewhere(str(response.url))
-        return refused(self.host, request.about, response.status_code, content, user, by=by)
+        user, by = self._authenticator.user, self._other_host(str(response.url))
+        return refused(self.host, request.action, response.status_code, content, user, by=by)
 
     def _fetch_token(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
     ) -> bytes:
-        """Asks the token server, which knows nothing of the registry's own authorization."""
+        """Requests a token from the token server; returns the content of the response."""
         host = urlsplit(url).netloc
-        waits = self.waits()
+        delays = self.retry_delays()
         while True:
             try:
                 with closing(self._send_one(method, url, headers, content)) as response:
-                    with self.translated():
+                    with self.translate_errors():
                         answer = response.read()
                     status = response.status_code
             except NoResponse as lost:
-                self.pause(waits, unreachable(host, lost), again=not lost.permanent)
+                self.wait_or_raise(delays, unreachable(host, lost), again=not lost.permanent)
                 continue
             if status < 400:
                 return answer
-            about, by = f"log in to '{self.host}'", f"its token server '{host}'"
-            problem = refused(self.host, about, status, answer, self._authority.user, by=by)
-            self.pause(waits, problem, again=status in _AGAIN)
+            action, by = f"log in to '{self.host}'", f"its token server '{host}'"
+            problem = refused(self.host, action, status, answer, self._authenticator.user, by=by)
+            self.wait_or_raise(delays, problem, again=status in _RETRYABLE)
 
 
-def _without_usual_port(netloc: str) -> str:
+def _without_default_port(netloc: str) -> str:
     return re.sub(r":(80|443)$", "", netloc.lower())

@@ -1,11 +1,12 @@
-"""Images without any container engine: files are put onto a base image by the registry alone.
+"""Builds images without a container engine, by adding one layer to a base image in a registry.
 
-A Dockerfile that only copies files and says how they are run needs nothing to be run. What it
-copies becomes one layer, its other lines change the configuration; the layers of the base image are
-not even looked at, just named, and mounted or sent on where the registry does not have them. Same
-input, same digest, on any machine. All that would need more is refused, see `placing`.
+A Dockerfile that only copies files and changes the image config needs nothing to be executed. The
+copied files become one layer, and the other instructions change the config. The layers of the base
+image are not read; the manifest refers to them, and they are mounted or copied where the target
+registry does not have them. Equal inputs give an equal digest on any machine. Everything else is
+rejected, see `copy_destination`.
 
-A build leaves the image in a temporary folder until it is pushed; nothing else keeps it.
+A built image is kept in a temporary directory until it is pushed, and is lost otherwise.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
 from deployctl.images.source import BuildSource
 
-_TYPES = {
+_MEDIA_TYPES = {
     OCI_MANIFEST: (
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -65,18 +66,20 @@ _TYPES = {
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
     ),
 }
-"""The media types of configuration and layers that go with one of the manifest."""
-_UPLOADS_AT_ONCE = 4
+"""Media type of a manifest → media types of its config and layers."""
+_PARALLEL_UPLOADS = 4
+_USE_DOCKER = "Build this image with Docker: `--builder docker`."
 
 
 class CannotAssemble(DeployctlError):
-    """A Dockerfile needs a container engine, or has mistakes that only show when it is followed."""
+    """The Dockerfile needs a container engine, or is invalid in a way that only shows when it is
+    applied."""
 
     code = "DC736"
-    """Where nothing more special was found first."""
+    """Replaced by the code of the first diagnostic."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        """`diagnostics`: all that was found, at least one."""
+        """`diagnostics`: all problems, at least one."""
         first, *others = diagnostics
         self.code = first.code
         more = [f"also {each.span}: {each.message}" for each in others]
@@ -90,38 +93,36 @@ class ImageNotBuilt(DeployctlError):
     code = "DC739"
 
 
-_USE_DOCKER = "build this image with Docker: `--builder docker`"
-
-
 @dataclass(frozen=True, slots=True)
 class _AssembledImage:
-    """An image that is ready to be sent."""
+    """An image that is ready to be pushed."""
 
     base: ResolvedImage | None
-    """None: it stands on nothing."""
+    """None for `scratch`."""
     layers: tuple[LayerBlob, ...]
     config: bytes
     manifest: bytes
     type: str
-    """The media type of the manifest."""
+    """Media type of the manifest."""
     tags: tuple[str, ...]
-    """By which it, or a layer of it, is found again."""
+    """Tags under which later builds find the image, or its layer of requirements."""
 
     @property
     def id(self) -> str:
+        """Digest of the config."""
         return digest_of(self.config)
 
 
 @dataclass(frozen=True, slots=True)
 class _RequirementsLayer:
-    """What a project requires, as a layer, and the tag by which that is found."""
+    """The layer with the project's requirements, and the tag under which it is found again."""
 
     layer: LayerBlob
     key: str | None
 
 
 class AssembleBuilder:
-    """The builder that needs registries only; a context manager, for many threads."""
+    """The builder that needs registries only. Thread-safe; a context manager."""
 
     persistent = False
 
@@ -132,20 +133,20 @@ class AssembleBuilder:
         on_output: OnOutput,
         stop: CancellationToken | None = None,
         python: Callable[[], str] = lambda: sys.executable,
-        logins: CredentialStore | None = None,
+        credentials: CredentialStore | None = None,
     ) -> None:
-        """`env` says where Docker's logins are; `python` gives the path of an interpreter that has
-        pip, and is asked only where requirements are to be installed and there is no uv; `logins`:
-        those that images are looked up with. Connects to nothing yet."""
-        self._env, self._on_output, self._stop, self._python = (
-            env,
-            on_output,
-            stop or CancellationToken(),
-            python,
-        )
-        self._registries = Registries(logins or CredentialStore(env), self._stop)
-        self._folder = tempfile.TemporaryDirectory(prefix="deployctl-")
-        self._made: dict[tuple[str, str], _AssembledImage] = {}
+        """Opens no connection yet.
+
+        `env` locates Docker's config.json. `python` returns the path of an interpreter with pip;
+        it is called only if requirements are to be installed and there is no uv. `credentials` are
+        those for lookups.
+        """
+        self._env, self._on_output, self._python = env, on_output, python
+        self._stop = stop or CancellationToken()
+        self._registries = Registries(credentials or CredentialStore(env), self._stop)
+        self._directory = tempfile.TemporaryDirectory(prefix="deployctl-")
+        self._assembled: dict[tuple[str, str], _AssembledImage] = {}
+        """By image name and id."""
         self._lock = threading.Lock()
 
     def __enter__(self) -> AssembleBuilder:
@@ -155,97 +156,95 @@ class AssembleBuilder:
         self.close()
 
     def close(self) -> None:
-        """Closes every connection, and forgets what was built and not pushed."""
+        """Closes all connections and deletes images that were built and not pushed."""
         self._registries.close()
-        self._folder.cleanup()
+        self._directory.cleanup()
 
     def local_id(self, image: str) -> str | None:  # noqa: ARG002
-        """None: bases are always their registries'."""
+        """None: base images are always read from their registry."""
         return None
 
     def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
-        """The image with this content in its registry. A registry that does not say has none."""
-        name = replace(Reference.parse(spec.name), tag=content_tag)
-        digest = self._registries.find(name, lambda line: self._on_output(spec.name, line))
-        return Image(spec.name, spec.tag or content_tag, digest, built=False) if digest else None
+        """The image with this content tag in its registry; None also if that does not say."""
+        return self._registries.find(
+            spec, content_tag, lambda line: self._on_output(spec.name, line)
+        )
 
     def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:
-        """Makes the image's layer and configuration, here; the base image is asked for alone.
+        """Creates the layer and the config of the image locally; only the config of the base image
+        is downloaded.
 
-        Raises CannotAssemble, NeedsEngine, BadDockerfile, BadSubstitution, Unreadable, and
+        Raises CannotAssemble, NeedsEngine, BadDockerfile, BadSubstitution, UnreadableContext, and
         RegistryErrors.
         """
         Reference.parse(spec.name)
         if spec.options.get("build_contexts"):
             raise NeedsEngine("`build_contexts` needs a container engine", help=_USE_DOCKER)
-        machine = Platform.here()
-        wanted = Platform.parse(spec.platform) if spec.platform else machine
-        given = BuildParameters(spec.build_args, spec.platform or str(machine), str(machine))
-        described, stages = stage_chain(require_valid(source.dockerfile), spec.target, given)
+        here = Platform.here()
+        target = Platform.parse(spec.platform) if spec.platform else here
+        parameters = BuildParameters(spec.build_args, spec.platform or str(here), str(here))
+        start, stages = stage_chain(require_valid(source.dockerfile), spec.target, parameters)
         base = None
-        if described.image != SCRATCH:
-            platform = Platform.parse(described.platform) if described.platform else wanted
-            base = self._registries.resolve(Reference.parse(described.image), platform)
-            self._on_output(spec.name, f"FROM {described.image}@{base.digest}")
-        config = ImageConfig(base.config if base else _nothing(wanted))
-        placed = LayerContents(config.folder if base else None, config.run.get("User") or "")
-        instructions = list(expand_instructions(source.dockerfile, stages, given, config.env))
+        if start.image != SCRATCH:
+            platform = Platform.parse(start.platform) if start.platform else target
+            base = self._registries.resolve(Reference.parse(start.image), platform)
+            self._on_output(spec.name, f"FROM {start.image}@{base.digest}")
+        config = ImageConfig(base.config if base else _scratch_config(target))
+        contents = LayerContents(config.workdir if base else None, config.run.get("User") or "")
+        instructions = list(expand_instructions(source.dockerfile, stages, parameters, config.env))
         requirements = None
         if spec.dockerfile == AUTO and base:
-            installs = [each for each in instructions if each.keyword == "RUN"]
-            instructions = [each for each in instructions if each not in installs]
-            requirements = self._installed(spec, base, config) if installs else None
-        _follow(instructions, source, config, placed)
-        config.label(spec.labels)
-        made = self._assembled(base, config, placed, requirements, content_tag)
+            runs = [each for each in instructions if each.keyword == "RUN"]
+            instructions = [each for each in instructions if each not in runs]
+            requirements = self._requirements(spec, base, config) if runs else None
+        _apply_instructions(instructions, source, config, contents)
+        config.add_labels(spec.labels)
+        assembled = self._assemble(base, config, contents, requirements, content_tag)
         with self._lock:
-            self._made[spec.name, made.id] = made
-        tag = spec.tag or content_tag or made.id.removeprefix("sha256:")[:12]
-        return Image(spec.name, tag, id=made.id)
+            self._assembled[spec.name, assembled.id] = assembled
+        tag = spec.tag or content_tag or assembled.id.removeprefix("sha256:")[:12]
+        return Image(spec.name, tag, id=assembled.id)
 
-    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:
-        """Puts the image into its registry under these tags, and that of its content.
+    def push(self, image: Image, tags: Sequence[str], credentials: StepCredentials | None) -> Image:
+        """Pushes the image under these tags and its content tag.
 
-        Raises NotBuilt, RegistryErrors, LoginUnusable, Interrupted.
+        Raises ImageNotBuilt, RegistryErrors, CredentialsError, Interrupted.
         """
         name = Reference.parse(image.name)
-        registries = Registries(
-            CredentialStore(self._env, matching_credentials(name, login)), self._stop
-        )
-        try:
+        store = CredentialStore(self._env, matching_credentials(name, credentials))
+        with Registries(store, self._stop) as registries:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
                 return image
             with self._lock:
-                made = self._made.get((image.name, image.id or ""))
-            if made is None:
+                assembled = self._assembled.get((image.name, image.id or ""))
+            if assembled is None:
                 raise ImageNotBuilt(
-                    f"'{image.name}:{image.tag}' is to be pushed, and was not built before",
-                    help="without Docker, only what the same command builds can be pushed",
+                    f"cannot push '{image.name}:{image.tag}': it was not built by this command",
+                    help="Build it in a step of the same command, or push it with Docker.",
                 )
-            how = _send(made, registries, name)
-            self._on_output(
-                image.name, f"{how.count(BlobTransfer.UPLOADED)} of {len(how)} blobs uploaded"
-            )
-            digest = ""
-            for tag in dict.fromkeys([*tags, *made.tags]):
-                registry = registries.at(name.registry)
-                digest = registry.put_manifest(name.repository, tag, made.manifest, made.type)
+            transfers = _push_blobs(assembled, registries, name)
+            uploaded = transfers.count(BlobTransfer.UPLOADED)
+            self._on_output(image.name, f"{uploaded} of {len(transfers)} blobs uploaded")
+            client, digest = registries.client(name.registry), ""
+            for tag in dict.fromkeys([*tags, *assembled.tags]):
+                digest = client.put_manifest(
+                    name.repository, tag, assembled.manifest, assembled.type
+                )
                 self._on_output(image.name, f"{tag}: {digest}")
             return replace(image, digest=digest)
-        finally:
-            registries.close()
 
-    def _installed(
+    def _requirements(
         self, spec: BuildSpec, base: ResolvedImage, config: ImageConfig
     ) -> _RequirementsLayer:
-        """The layer of a project's requirements, made or found; `config` gets what it needs."""
+        """The layer of the project's requirements, found or built; sets its environment."""
         image = base.reference.familiar()
         path = spec.context / REQUIREMENTS
-        wanted = wheels.wheel_spec(path, image, config.env, base.platform)
-        found = None if spec.ignore_cache else self._found(spec, wanted.key, base.platform)
+        wheel_spec = wheels.wheel_spec(path, image, config.env, base.platform)
+        key = wheel_spec.key
+        found = None if spec.ignore_cache else self._find_layer(spec, key, base.platform)
         blob = found or wheels.install_wheels(
-            wanted,
+            wheel_spec,
             self._new_file(),
             env=self._env,
             python=self._python,
@@ -253,130 +252,134 @@ class AssembleBuilder:
             on_line=lambda _, line: self._on_output(spec.name, line),
         )
         config.add_env(wheels.environment(config.env))
-        config.told(_told(wanted.key), layer=True)
-        return _RequirementsLayer(blob, wanted.key)
+        config.add_history(_requirements_history(key), layer=True)
+        return _RequirementsLayer(blob, key)
 
-    def _found(self, spec: BuildSpec, key: str | None, platform: Platform) -> LayerBlob | None:
-        """The layer that a tag of the image's repository leads to."""
+    def _find_layer(self, spec: BuildSpec, key: str | None, platform: Platform) -> LayerBlob | None:
+        """The layer of requirements in the image that has the tag `key` in the repository."""
         if key is None:
             return None
         with suppress(RegistryError):
             name = replace(Reference.parse(spec.name), tag=key)
             found = self._registries.resolve(name, platform)
             for at, text in enumerate(layer_history(found.config)):
-                if text == _told(key):
+                if text == _requirements_history(key):
                     layer, diff_id = found.layers[at], found.config["rootfs"]["diff_ids"][at]
-                    self._on_output(spec.name, f"{text}: {layer.digest} is there")
+                    self._on_output(spec.name, f"{text}: using layer {layer.digest}")
                     return LayerBlob(None, layer.digest, str(diff_id), layer.size)
         return None
 
     def _new_file(self) -> Path:
-        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self._directory.name, delete=False) as file:
             return Path(file.name)
 
-    def _assembled(
+    def _assemble(
         self,
         base: ResolvedImage | None,
         config: ImageConfig,
-        placed: LayerContents,
+        contents: LayerContents,
         requirements: _RequirementsLayer | None,
         content_tag: str | None,
     ) -> _AssembledImage:
-        """Writes what an image is made of."""
+        """Writes the layer, the config and the manifest of an image."""
         layers = [requirements.layer] if requirements else []
-        if placed.items:
-            layers.append(write_layer(placed.items, self._new_file()))
-        kind = base.type if base else OCI_MANIFEST
-        content = canonical_json(config.finished(each.diff_id for each in layers)).encode()
-        below = base.manifest["layers"] if base else []
-        manifest = _manifest(kind, content, below, layers)
-        more = [content_tag, requirements.key if requirements else None]
-        tags = tuple(filter(None, more))
-        return _AssembledImage(base, tuple(layers), content, manifest, kind, tags)
+        if contents.members:
+            layers.append(write_layer(contents.members, self._new_file()))
+        media_type = base.type if base else OCI_MANIFEST
+        content = canonical_json(config.as_json(each.diff_id for each in layers)).encode()
+        base_layers = base.manifest["layers"] if base else []
+        manifest = _manifest(media_type, content, base_layers, layers)
+        tags = tuple(filter(None, [content_tag, requirements.key if requirements else None]))
+        return _AssembledImage(base, tuple(layers), content, manifest, media_type, tags)
 
 
-def _told(key: str | None) -> str:
-    """What an image's history says of the layer of requirements."""
+def _requirements_history(key: str | None) -> str:
+    """`created_by` of the layer of requirements. Layers of earlier builds are found by it."""
     return f"{REQUIREMENTS} from wheels ({key or 'and what it names'})"
 
 
 def _manifest(
-    kind: str, config: bytes, below: Sequence[Json], layers: Sequence[LayerBlob]
+    media_type: str, config: bytes, base_layers: Sequence[Json], layers: Sequence[LayerBlob]
 ) -> bytes:
-    """A manifest of the media type `kind`."""
-    config_type, layer_type = _TYPES[kind]
+    config_type, layer_type = _MEDIA_TYPES[media_type]
     own = [{"mediaType": layer_type, "size": each.size, "digest": each.digest} for each in layers]
-    about = {"mediaType": config_type, "size": len(config), "digest": digest_of(config)}
-    whole: Json = {"schemaVersion": 2, "mediaType": kind, "config": about, "layers": [*below, *own]}
-    return canonical_json(whole).encode()
+    manifest: Json = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {"mediaType": config_type, "size": len(config), "digest": digest_of(config)},
+        "layers": [*base_layers, *own],
+    }
+    return canonical_json(manifest).encode()
 
 
-def _send(made: _AssembledImage, registries: Registries, name: Reference) -> list[BlobTransfer]:
-    """Sees that all blobs of an image are in its repository; tells how each came there."""
-    registry, base = registries.at(name.registry), made.base
-    with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
-        own = [pool.submit(_send_file, registry, name, each) for each in made.layers]
-        config = pool.submit(_send_config, registry, name, made.config)
+def _push_blobs(
+    assembled: _AssembledImage, registries: Registries, name: Reference
+) -> list[BlobTransfer]:
+    """Transfers all blobs of an image into its repository."""
+    client, base = registries.client(name.registry), assembled.base
+    with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
+        own = [pool.submit(_push_layer, client, name, each) for each in assembled.layers]
+        config = pool.submit(_push_config, client, name, assembled.config)
         below = [
             pool.submit(registries.copy, layer, base.reference, name)
             for layer in dict.fromkeys(base.layers if base else ())
             if base
         ]
         try:
-            return [sent.result() for sent in [*own, config, *below]]
+            return [transfer.result() for transfer in [*own, config, *below]]
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _send_file(registry: RegistryClient, name: Reference, blob: LayerBlob) -> BlobTransfer:
+def _push_layer(client: RegistryClient, name: Reference, blob: LayerBlob) -> BlobTransfer:
     if blob.path is None:
-        return BlobTransfer.THERE
-    return registry.push_blob(name.repository, blob.digest, blob.size, file_reader(blob.path))
+        return BlobTransfer.EXISTING
+    return client.push_blob(name.repository, blob.digest, blob.size, file_reader(blob.path))
 
 
-def _send_config(registry: RegistryClient, name: Reference, config: bytes) -> BlobTransfer:
-    def read(start: int) -> Generator[bytes, None, None]:
+def _push_config(client: RegistryClient, name: Reference, config: bytes) -> BlobTransfer:
+    def _read(start: int) -> Generator[bytes, None, None]:
         yield config[start:]
 
-    return registry.push_blob(name.repository, digest_of(config), len(config), read)
+    return client.push_blob(name.repository, digest_of(config), len(config), _read)
 
 
-def _nothing(platform: Platform) -> Json:
-    """The configuration of `scratch`."""
+def _scratch_config(platform: Platform) -> Json:
+    """The config of `scratch`."""
     variant = {"variant": platform.variant} if platform.variant else {}
     return {"os": platform.os, "architecture": platform.architecture, **variant}
 
 
-def _follow(
+def _apply_instructions(
     instructions: Iterable[Instruction],
     source: BuildSource,
     config: ImageConfig,
-    placed: LayerContents,
+    contents: LayerContents,
 ) -> None:
-    """Does what each instruction says, to `config` and `placed`. Raises CannotAssemble."""
+    """Applies each instruction to `config` and `contents`. Raises CannotAssemble."""
     report, files, copied = Report(), ContextFiles(source.entries), []
-    opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
     if has_custom_frontend(source.dockerfile):
-        report.error("DC736", "the Dockerfile is for a builder of its own", opening)
+        opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
+        report.error("DC736", "the Dockerfile needs a custom frontend (`# syntax=`)", opening)
     for each in instructions:
         text = " ".join([each.keyword, *each.words])
         try:
             if each.keyword == "FROM":
                 if config.run.get("OnBuild"):
-                    raise NeedsEngine("what it begins from has ONBUILD instructions")
+                    raise NeedsEngine("the base image has ONBUILD instructions")
             elif each.keyword in ("COPY", "ADD"):
-                placed.copy(each, files, config.folder)
+                contents.copy(each, files, config.workdir)
                 copied.append(text)
             elif config.apply(each):
-                config.told(text, layer=False)
+                config.add_history(text, layer=False)
             else:
                 raise NeedsEngine(f"{each.keyword} needs a container engine")
             if each.keyword == "WORKDIR":
-                placed.enter(config.folder)
+                contents.enter(config.workdir)
         except DeployctlError as error:
             span = source.dockerfile.span(each)
             report.error(error.code, error.message, span, help=error.help)
     if report.errors:
         raise CannotAssemble(report.items)
-    if placed.items:
-        config.told("; ".join(copied) or "working folder", layer=True)
+    if contents.members:
+        config.add_history("; ".join(copied) or "working folder", layer=True)

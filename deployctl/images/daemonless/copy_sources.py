@@ -1,8 +1,8 @@
-"""What a COPY takes: the files of a build context that its sources name.
+"""Resolves the sources of COPY and ADD to files of the build context.
 
-Sources are patterns of Go's `filepath.Match`. One that names a link means what it points to, as
-long as that lies in the context; links inside a folder that is copied stay links. Nothing outside
-the context is ever looked at, wherever a link leads.
+Sources are patterns of Go's `filepath.Match`. A source that is a link stands for its target, as
+long as that is in the context; links inside a copied directory stay links. Nothing outside the
+context is ever read, wherever a link points.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Iterable, Iterator
 from deployctl.core.errors import DeployctlError
 from deployctl.images.context import Entry, EntryType
 
-_MOST_LINKS = 255
-_WILD = frozenset("*?[\\")
+_MAX_LINKS = 255
+_WILDCARDS = frozenset("*?[\\")
 _IN_BRACKETS = r"(?:\\.|[^\]\\])"
 _TOKEN = re.compile(rf"\\(.)|(\*+)|(\?)|(\[\^?{_IN_BRACKETS}+\])|(.)", re.DOTALL)
 
 
 class NothingToCopy(DeployctlError):
-    """A source of COPY is not in the build context, or has no place to go to."""
+    """A source of COPY is not in the build context, or has no destination of its own."""
 
     code = "DC737"
 
 
 class ContextFiles:
-    """The entries of a context, by their paths."""
+    """The entries of a context by path."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = {entry.path: entry for entry in entries}
@@ -36,73 +36,73 @@ class ContextFiles:
         for path in self._entries:
             self._children[posixpath.dirname(path)].append(path)
 
-    def named(self, source: str) -> list[tuple[str, Entry | None]]:
-        """What a source of COPY means: the name of each, and the entry; None is the context itself.
+    def match(self, source: str) -> list[tuple[str, Entry | None]]:
+        """The base names and entries that a source matches; entry None is the context itself.
 
         Raises NothingToCopy.
         """
         path = posixpath.normpath(source.lstrip("/") or ".")
         if path == ".." or path.startswith("../"):
             raise NothingToCopy(
-                f"'{source}' lies outside the build context",
-                help="build from a folder that holds all that is to be copied",
+                f"'{source}' is outside the build context",
+                help="Use a build context that contains everything that is copied.",
             )
-        if not _WILD & set(path):
-            return [(posixpath.basename(path), self._found(path))]
+        if not _WILDCARDS & set(path):
+            return [(posixpath.basename(path), self._resolve(path))]
         pattern = _regex(path)
         matches = [each for each in self._entries if pattern.fullmatch(each)]
-        return [(posixpath.basename(each), self._found(each)) for each in matches]
+        return [(posixpath.basename(each), self._resolve(each)) for each in matches]
 
-    def below(self, folder: Entry | None) -> Iterator[tuple[str, Entry]]:
-        """All entries in a folder (None: the context), with their paths relative to it."""
-        root = folder.path if folder else ""
-        waiting = list(reversed(self._children[root]))
-        while waiting:
-            path = waiting.pop()
+    def below(self, directory: Entry | None) -> Iterator[tuple[str, Entry]]:
+        """All entries below a directory (None: the context), with paths relative to it."""
+        root = directory.path if directory else ""
+        stack = list(reversed(self._children[root]))
+        while stack:
+            path = stack.pop()
             yield posixpath.relpath(path, root or "."), self._entries[path]
-            waiting += reversed(self._children.get(path, []))
+            stack += reversed(self._children.get(path, []))
 
-    def _found(self, path: str) -> Entry | None:
-        """The entry that a path leads to, through links; None is the context itself."""
+    def _resolve(self, path: str) -> Entry | None:
+        """The entry at a path, with links followed; None is the context itself."""
         parts, at, links = path.split("/"), "", 0
-        target, rest = "", 0
+        target, rest = "", 0  # the last link that was followed, and the parts after it
         while parts:
             part = parts.pop(0)
             at = posixpath.normpath(posixpath.join("/", at, part)).lstrip("/")
             entry = self._entries.get(at)
-            if entry is not None and entry.kind is EntryType.LINK and links < _MOST_LINKS:
+            if entry is not None and entry.type is EntryType.LINK and links < _MAX_LINKS:
                 target, rest = entry.target, len(parts)
                 parts, links = [*target.split("/"), *parts], links + 1
                 at = "" if entry.target.startswith("/") else posixpath.dirname(at)
             elif at and entry is None and target and len(parts) >= rest:
                 raise NothingToCopy(
-                    f"'{path}' leads by a link to '{target}', which is not in the build context",
-                    help="put what is to be copied there in place of the link",
+                    f"'{path}' is a link to '{target}', which is not in the build context",
+                    help="Replace the link with the files that are to be copied.",
                 )
-            elif at and (entry is None or entry.kind is EntryType.LINK):
+            elif at and (entry is None or entry.type is EntryType.LINK):
                 raise NothingToCopy(
                     f"'{path}' is not in the build context",
-                    help="look for a misspelt name, or a line of .dockerignore that leaves it out",
+                    help="Check the spelling, and whether .dockerignore excludes it.",
                 )
         return self._entries.get(at)
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern; a bracket without an end stands for itself."""
+    """Translates a pattern; an unterminated bracket is a literal character."""
     regex = ""
-    for escaped, stars, mark, brackets, plain in _TOKEN.findall(pattern):
+    for escaped, stars, question_mark, brackets, literal in _TOKEN.findall(pattern):
         if stars:
             regex += "[^/]*"
-        elif mark:
+        elif question_mark:
             regex += "[^/]"
         elif brackets:
             inner = re.sub(r"\\?([\W\w])", _in_brackets, brackets[1:-1].removeprefix("^"))
             regex += f"[{'^' if brackets.startswith('[^') else ''}{inner}]"
         else:
-            regex += re.escape(escaped or plain)
+            regex += re.escape(escaped or literal)
     return re.compile(regex, re.DOTALL)
 
 
 def _in_brackets(char: re.Match[str]) -> str:
-    """A character of a pattern's brackets as one of a regular expression's."""
+    """Escapes a character between brackets; an unescaped `-` makes a range."""
     return "-" if char[0] == "-" else re.escape(char[1])

@@ -1,8 +1,7 @@
-"""What a Dockerfile says of the image itself: variables, command, user, labels and the like.
+"""The image config: environment, command, user, labels and other settings of an image.
 
-Each instruction changes the configuration that the base image has, as Docker's own builders do it;
-nothing here needs to know any file. Times are those of the base image, so that the same input makes
-the same configuration on any day.
+Each instruction changes the config of the base image as Docker's builders do; no files are needed
+for it. Times are those of the base image, so that equal inputs give an equal config on any day.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from deployctl.images.dockerfile.stages import parse_pairs
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = ("/bin/sh", "-c")
 _EPOCH = "1970-01-01T00:00:00Z"
-_OF_ANOTHER_BUILD = frozenset({"container", "container_config", "docker_version", "id", "parent"})
-_WITH_ONE_WORD = frozenset({"MAINTAINER", "ONBUILD", "STOPSIGNAL", "USER", "WORKDIR"})
+_BUILD_SPECIFIC = frozenset({"container", "container_config", "docker_version", "id", "parent"})
+_NEED_VALUE = frozenset({"MAINTAINER", "ONBUILD", "STOPSIGNAL", "USER", "WORKDIR"})
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {
@@ -38,86 +37,87 @@ _INTERVALS = {
 
 
 class BadInstruction(DeployctlError):
-    """An instruction has a value that Docker would not take either."""
+    """An instruction has an invalid value, which Docker rejects too."""
 
     code = "DC703"
 
 
 def layer_history(config: Mapping[str, Json]) -> list[str]:
-    """What the history in an image's configuration says of each layer; nothing if it does not fit
-    the layers."""
-    below = (config.get("rootfs") or {}).get("diff_ids") or []
-    told = [each for each in config.get("history") or [] if not each.get("empty_layer")]
-    return [str(each.get("created_by")) for each in told] if len(told) == len(below) else []
+    """`created_by` of each layer; empty if the history does not match the layers."""
+    layers = (config.get("rootfs") or {}).get("diff_ids") or []
+    history = [each for each in config.get("history") or [] if not each.get("empty_layer")]
+    return [str(each.get("created_by")) for each in history] if len(history) == len(layers) else []
 
 
-def resolve_workdir(now: str, words: str) -> str:
-    """The working folder after a WORKDIR, absolute and without a slash at its end."""
-    return posixpath.normpath("/" + posixpath.join("/", now, words).lstrip("/"))
+def resolve_workdir(current: str, path: str) -> str:
+    """The working directory after a WORKDIR: absolute, without a trailing slash."""
+    return posixpath.normpath("/" + posixpath.join("/", current, path).lstrip("/"))
 
 
 class ImageConfig:
-    """The configuration of an image that is being made."""
+    """The config of an image under construction."""
 
     def __init__(self, base: Mapping[str, Json]) -> None:
-        """`base` is the whole configuration of the base image."""
-        self._whole = {k: deepcopy(v) for k, v in base.items() if k not in _OF_ANOTHER_BUILD}
+        """`base` is the config of the base image."""
+        self._whole = {k: deepcopy(v) for k, v in base.items() if k not in _BUILD_SPECIFIC}
         self._run: dict[str, Json] = self._whole.pop("config", None) or {}
-        self._command_is_ours = False
+        self._cmd_set = False
+        """Whether CMD is set by this build rather than by the base image."""
         self._history: list[Json] = []
         if "PATH" not in self.env:
             self.add_env({"PATH": _PATH})
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables."""
+        """The environment variables."""
         return parse_pairs(self._run.get("Env") or [])
 
     @property
-    def folder(self) -> str:
-        """The working folder; `/` where none is set."""
+    def workdir(self) -> str:
+        """The working directory; `/` if none is set."""
         return self._run.get("WorkingDir") or "/"
 
     @property
     def run(self) -> Mapping[str, Json]:
-        """What a container of the image is started with, in Docker's words."""
+        """The settings with which containers are started: the object `config` of the image config,
+        with Docker's key names."""
         return self._run
 
     def apply(self, instruction: Instruction) -> bool:
-        """Does what an instruction says; False for one that is not about the configuration.
+        """Applies an instruction; False for one that does not change the config.
 
-        Raises BadValue.
+        Raises BadInstruction.
         """
-        act = _ACTS.get(instruction.keyword)
-        if instruction.keyword in _WITH_ONE_WORD and not "".join(instruction.words).strip():
+        handler = _HANDLERS.get(instruction.keyword)
+        if instruction.keyword in _NEED_VALUE and not "".join(instruction.words).strip():
             raise BadInstruction(f"{instruction.keyword} has no value")
-        if act is not None:
-            act(self, instruction)
-        return act is not None
+        if handler is not None:
+            handler(self, instruction)
+        return handler is not None
 
     def add_env(self, values: Mapping[str, str]) -> None:
-        """Adds variables, or gives them other values."""
+        """Sets environment variables."""
         self._run["Env"] = [f"{name}={value}" for name, value in {**self.env, **values}.items()]
 
-    def label(self, labels: Mapping[str, str]) -> None:
-        """Adds labels."""
+    def add_labels(self, labels: Mapping[str, str]) -> None:
+        """Sets labels."""
         if labels:
             self._run["Labels"] = {**(self._run.get("Labels") or {}), **labels}
 
-    def told(self, text: str, *, layer: bool) -> None:
-        """Adds to the image's history what was done, and whether it made a layer."""
-        entry = {"created": self._created, "created_by": text}
+    def add_history(self, created_by: str, *, layer: bool) -> None:
+        """Adds a history entry, for an instruction that created a layer or not."""
+        entry = {"created": self._created, "created_by": created_by}
         self._history.append(entry if layer else {**entry, "empty_layer": True})
 
-    def finished(self, diff_ids: Iterable[str]) -> Json:
-        """The whole configuration, with layers of these digests on top of the base's."""
+    def as_json(self, diff_ids: Iterable[str]) -> Json:
+        """The complete config, with layers of these diff IDs on top of those of the base image."""
         whole = {"os": "linux", "created": _EPOCH} | self._whole | {"config": self._run}
         rootfs = self._whole.get("rootfs") or {}
         below = list(rootfs.get("diff_ids") or [])
         whole["rootfs"] = {"type": "layers", "diff_ids": [*below, *diff_ids]}
         if len(layer_history(self._whole)) == len(below):
             whole["history"] = [*(self._whole.get("history") or []), *self._history]
-        else:  # it does not fit the base's layers, and a history that is wrong is refused
+        else:  # engines reject a history that does not match the layers
             whole.pop("history", None)
         return whole
 
@@ -126,30 +126,30 @@ class ImageConfig:
         return str(self._whole.get("created") or _EPOCH)
 
     def _command(self, instruction: Instruction) -> list[str]:
-        """CMD and ENTRYPOINT: a list as it is, a text for the shell."""
+        """The command of CMD and ENTRYPOINT; shell form is wrapped in the shell."""
         if instruction.is_json:
             return list(instruction.words)
         return [*(self._run.get("Shell") or _SHELL), *instruction.words]
 
-    # What each instruction does
+    # Handlers, one per instruction
 
     def _do_env(self, found: Instruction) -> None:
         self.add_env(parse_pairs(found.words))
 
     def _do_label(self, found: Instruction) -> None:
-        self.label(parse_pairs(found.words))
+        self.add_labels(parse_pairs(found.words))
 
     def _do_cmd(self, found: Instruction) -> None:
         self._run["Cmd"] = self._command(found) if found.words else []
-        self._command_is_ours = True
+        self._cmd_set = True
 
     def _do_entrypoint(self, found: Instruction) -> None:
         self._run["Entrypoint"] = self._command(found) if found.words else None
-        if not self._command_is_ours:
+        if not self._cmd_set:
             self._run["Cmd"] = None
 
     def _do_workdir(self, found: Instruction) -> None:
-        self._run["WorkingDir"] = resolve_workdir(self.folder, found.words[0])
+        self._run["WorkingDir"] = resolve_workdir(self.workdir, found.words[0])
 
     def _do_user(self, found: Instruction) -> None:
         self._run["User"] = found.words[0]
@@ -169,7 +169,7 @@ class ImageConfig:
 
     def _do_shell(self, found: Instruction) -> None:
         if not found.is_json or not found.words:
-            raise BadInstruction("SHELL is a list in JSON")
+            raise BadInstruction("SHELL must be a JSON list")
         self._run["Shell"] = list(found.words)
 
     def _do_maintainer(self, found: Instruction) -> None:
@@ -180,7 +180,7 @@ class ImageConfig:
 
     def _do_healthcheck(self, found: Instruction) -> None:
         kind, _, rest = (found.words[0] if found.words else "").partition(" ")
-        test = _test(kind.upper(), rest.strip())
+        test = _healthcheck_test(kind.upper(), rest.strip())
         times = {
             _INTERVALS[name]: _nanoseconds(value)
             for name, value in found.flags
@@ -188,50 +188,50 @@ class ImageConfig:
         }
         retries = found.flag("retries")
         if retries is not None:
-            times["Retries"] = _whole_number(retries)
+            times["Retries"] = _parse_retries(retries)
         self._run["Healthcheck"] = {"Test": test, **{k: v for k, v in times.items() if v}}
 
     def _do_arg(self, found: Instruction) -> None:
-        """Counts for the instructions after it, and not for the image."""
+        """Does nothing: ARG affects later instructions, but not the image."""
 
 
-_ACTS: Mapping[str, Callable[[ImageConfig, Instruction], None]] = {
-    name.removeprefix("_do_").upper(): act
-    for name, act in vars(ImageConfig).items()
+_HANDLERS: Mapping[str, Callable[[ImageConfig, Instruction], None]] = {
+    name.removeprefix("_do_").upper(): handler
+    for name, handler in vars(ImageConfig).items()
     if name.startswith("_do_")
 }
 
 
-def _test(kind: str, command: str) -> list[str]:
+def _healthcheck_test(kind: str, command: str) -> list[str]:
     if kind == "NONE" and not command:
         return ["NONE"]
     if kind != "CMD" or not command:
-        raise BadInstruction("HEALTHCHECK has the form `CMD command`, or is `NONE`")
+        raise BadInstruction("HEALTHCHECK must have the form `CMD command` or be `NONE`")
     if command.startswith("["):
         try:
             return ["CMD", *map(str, json.loads(command))]
         except ValueError:
-            pass  # it is a text for the shell then, as it is for Docker
+            pass  # shell form, as in Docker
     return ["CMD-SHELL", command]
 
 
 def _nanoseconds(text: str) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise BadInstruction(f"'{text}' is not a duration like 1m30s")
+        raise BadInstruction(f"invalid duration '{text}', expected a form like 1m30s")
     return sum(round(float(number) * _NANOSECONDS[unit]) for number, unit in parts)
 
 
-def _whole_number(text: str) -> int:
+def _parse_retries(text: str) -> int:
     if not text.isdecimal():
-        raise BadInstruction(f"'{text}' is not a number of retries")
+        raise BadInstruction(f"invalid number of retries '{text}'")
     return int(text)
 
 
 def _ports(word: str) -> list[str]:
-    """The ports that a word of EXPOSE means, as `80/tcp`."""
+    """The ports of one argument of EXPOSE, as `80/tcp`."""
     found = _PORT.fullmatch(word)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if not found or not first <= last <= 65535:
-        raise BadInstruction(f"'{word}' is not a port, nor a range of ports")
+        raise BadInstruction(f"invalid port or range of ports '{word}'")
     return [f"{port}/{(found[3] or 'tcp').lower()}" for port in range(first, last + 1)]

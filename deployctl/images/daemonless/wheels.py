@@ -1,14 +1,14 @@
-"""The requirements of a project as a layer, for `dockerfile: auto` where nothing can be run.
+"""The requirements of a project as a layer, for `dockerfile: auto` without a container engine.
 
-`uv`, or else `pip`, unpacks wheels for the image's platform and Python; only wheels, since anything
-else would have to be built there. They come into a folder of their own, which PYTHONPATH puts
-before what the base image has: into its own folder they cannot go, because nobody can know which
-versions of the same packages lie there. So that both fit together, Prefect of the image's own
-version is resolved with them. What is done with the requirements once is found again by a tag in
-the image's repository, as an engine finds a layer in its cache.
+`uv`, or else `pip`, unpacks wheels for the platform and the Python of the image. Only wheels are
+used, because anything else would have to be built on that platform. They are installed into a
+directory of their own, which PYTHONPATH puts before that of the base image: they can't go into the
+latter, because it is unknown which versions of the same packages it contains. Prefect, in the
+version of the image, is resolved together with them so that both fit. The layer is tagged in the
+image's repository and found there by later builds, like a cached layer in an engine.
 
-The images of `dockerfile: auto` are Prefect's, which stand on Python's: Debian's C library, and
-Python in /usr/local. What does not look like that is refused.
+The base images of `dockerfile: auto` are Prefect's, which are based on Python's: glibc of Debian,
+and Python in /usr/local. Images that do not look like that are rejected.
 """
 
 from __future__ import annotations
@@ -26,81 +26,83 @@ from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import digest
 from deployctl.core.redact import redact
 from deployctl.images.context import Entry, EntryType, walk_context
-from deployctl.images.daemonless.layer import LayerBlob, LayerEntry, write_layer
+from deployctl.images.daemonless.layer import LayerBlob, write_layer
 from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.platform import Platform
+from deployctl.images.tar import TarMember
 
 HOME = "/opt/deployctl"
 _PACKAGES = f"{HOME}/site-packages"
-_PROGRAMS = f"{HOME}/bin"
+_SCRIPTS = f"{HOME}/bin"
 _FORMAT = 1
-"""Another number makes all layers new."""
-_LETTERS = 20
-_GLIBC = range(28, 16, -1)
-"""Minor versions of the C library that wheels may be for, newest first: all Debians have these."""
+"""Part of every key; to be increased when equal requirements give another layer."""
+_LENGTH = 20
+_GLIBC_MINORS = range(28, 16, -1)
+"""Minor versions of glibc 2 that wheels may need, newest first; every Debian has these."""
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-_SECONDS = 1800.0
-_LINES_SHOWN = 10
-_ELSEWHERE = re.compile(
+_TIMEOUT = 1800.0
+"""Seconds."""
+_SHOWN_LINES = 10
+_BY_PATH = re.compile(
     r"\s*(?:-[rcef]|--(?:requirement|constraint|editable|find-links)|\."
     r"|[^\s:#;@]*/|[^\s:#;@]+\.(?:whl|zip|tar)\b)|.*file:"
 )
-"""A line by which something is installed that is known by its path only."""
+"""A requirement that is given by a path or another file, whose content is unknown."""
 _COMPLETE = re.compile(r"^\s*prefect(?![\w-])|--hash[= ]", re.MULTILINE | re.IGNORECASE)
-"""Requirements that Prefect is not added to: they name it, or have hashes, which all that is
-installed needs then."""
+"""Requirements to which Prefect is not added: they contain it, or have hashes, which pip requires
+for every package then."""
 _RELEASE = re.compile(r"(\d+(?:\.\d+)+(?:(?:a|b|rc)\d+)?)-python")
 _SHEBANG = re.compile(rb"\A(?:#!/bin/sh\n'''exec' .*\n' '''\n|#!.*python.*\n)")
-_PATHS_WITHOUT_EFFECT = re.compile(r"distutils-precedence\.pth|.*-nspkg\.pth")
-_SELF = (
+_HARMLESS_PTH = re.compile(r"distutils-precedence\.pth|.*-nspkg\.pth")
+_PRINT_PLATFORM = (
     "import sys, platform as p; print('%d.%d' % sys.version_info[:2], sys.platform, p.machine())"
 )
-_DROPPED = frozenset({".lock", "uv_cache.json", "direct_url.json"})
+_SKIPPED = frozenset({".lock", "uv_cache.json", "direct_url.json"})
 
 
 class NoWheels(DeployctlError):
-    """Requirements cannot be put into an image without running anything in it."""
+    """Requirements cannot be installed without running something in the image."""
 
     code = "DC738"
 
 
 @dataclass(frozen=True, slots=True)
 class WheelSpec:
-    """What is to be installed, and where."""
+    """What to install, and for which Python and platform."""
 
     requirements: Path
     python: str
     """Like `3.11`."""
     architecture: str
-    """In the words of wheels: `x86_64`."""
+    """As in the names of wheels: `x86_64`."""
     prefect: str | None
-    """The version that the image has; None if it is not to be resolved with the rest."""
+    """Version of Prefect in the image; None if it is not to be resolved with the requirements."""
 
     @property
     def key(self) -> str | None:
-        """A tag for the layer; None if what is installed does not stand in the file alone."""
+        """The tag of the layer; None if the file alone does not determine what is installed."""
         text = _text(self.requirements)
-        if any(_ELSEWHERE.match(line) for line in text.splitlines()):
+        if any(_BY_PATH.match(line) for line in text.splitlines()):
             return None
         named = [_FORMAT, text, self.python, self.architecture, self.prefect]
-        return f"wheels-{digest(named)[:_LETTERS]}"
+        return f"wheels-{digest(named)[:_LENGTH]}"
 
 
 def wheel_spec(
     requirements: Path, image: str, env: Mapping[str, str], platform: Platform
 ) -> WheelSpec:
-    """What is to be installed for a base image of this name, environment and platform.
+    """What to install for a base image with this name, environment and platform.
 
     Raises NoWheels.
     """
     python = ".".join(env.get("PYTHON_VERSION", "").split(".")[:2])
     if not python or "VIRTUAL_ENV" in env or "/usr/local/bin" not in env.get("PATH", "").split(":"):
         raise NoWheels(
-            f"where '{image}' has Python, and which one, cannot be known from its variables",
-            help="it should have PYTHON_VERSION and /usr/local/bin in PATH, as python:3.11 has",
+            f"cannot find the version and location of Python in the environment of '{image}'",
+            help="Use an image with PYTHON_VERSION and /usr/local/bin in PATH, like python:3.11.",
         )
     if platform.os != "linux" or platform.architecture not in _ARCHITECTURES:
-        raise NoWheels(f"requirements for {platform} cannot be installed without Docker")
+        raise NoWheels(f"cannot install requirements for {platform} without Docker")
     release = _RELEASE.search(image)
     complete = _COMPLETE.search(_text(requirements))
     prefect = release[1] if release and not complete else None
@@ -111,22 +113,22 @@ def _text(requirements: Path) -> str:
     try:
         return requirements.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise NoWheels(f"'{requirements.name}' cannot be read: {error.strerror}") from error
+        raise NoWheels(f"cannot read '{requirements.name}': {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise NoWheels(
-            f"'{requirements.name}' is not a text in UTF-8",
-            help="save it as UTF-8; `pip freeze >` of PowerShell writes UTF-16",
+            f"'{requirements.name}' is not valid UTF-8",
+            help="Save it as UTF-8; `pip freeze >` in PowerShell writes UTF-16.",
         ) from error
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which an image with these finds what was installed."""
-    first = {"PATH": _PROGRAMS, "PYTHONPATH": _PACKAGES}
-    return {name: ":".join(filter(None, [path, env.get(name)])) for name, path in first.items()}
+    """The variables with which an image that has `env` finds the installed packages."""
+    prefixes = {"PATH": _SCRIPTS, "PYTHONPATH": _PACKAGES}
+    return {name: ":".join(filter(None, [path, env.get(name)])) for name, path in prefixes.items()}
 
 
 def install_wheels(
-    what: WheelSpec,
+    spec: WheelSpec,
     path: Path,
     *,
     env: Mapping[str, str],
@@ -134,108 +136,114 @@ def install_wheels(
     stop: CancellationToken,
     on_line: process.LineCallback,
 ) -> LayerBlob:
-    """Writes the layer to `path`; `python` gives an interpreter that has pip, if there is no uv.
+    """Installs the wheels and writes the layer to `path`.
+
+    `python` returns an interpreter with pip; it is called only if there is no uv.
 
     Raises NoWheels, ProgramError, Interrupted.
     """
     with tempfile.TemporaryDirectory(prefix="deployctl-") as folder:
         target = Path(folder)
         if uv := shutil.which("uv", path=env.get("PATH")):
-            command = _uv(uv, what, target)
+            command = _uv_command(uv, spec, target)
         else:
             interpreter = python()
-            _expect_same(interpreter, what, env, stop)
-            command = _pip(interpreter, what, target)
+            _check_platform(interpreter, spec, env, stop)
+            command = _pip_command(interpreter, spec, target)
         done = process.run(
             command,
-            cwd=what.requirements.parent,
+            cwd=spec.requirements.parent,
             env=env,
-            timeout=_SECONDS,
+            timeout=_TIMEOUT,
             on_line=on_line,
             cancellation=stop,
         )
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
             raise NoWheels(
-                f"'{what.requirements.name}' cannot be installed from wheels for Python"
-                f" {what.python} on {what.architecture}",
-                help="\n".join(redact(line) for line in lines[-_LINES_SHOWN:]) or None,
+                f"cannot install '{spec.requirements.name}' from wheels for Python"
+                f" {spec.python} on {spec.architecture}",
+                help="\n".join(redact(line) for line in lines[-_SHOWN_LINES:]) or None,
             )
         folders = {
-            each.lstrip("/"): LayerEntry(EntryType.FOLDER, 0o755) for each in (HOME, _PACKAGES)
+            each.lstrip("/"): TarMember(EntryType.FOLDER, 0o755) for each in (HOME, _PACKAGES)
         }
         return write_layer(
-            folders | dict(_items(walk_context(target, DockerIgnore()), what.python)), path
+            folders | dict(_members(walk_context(target, DockerIgnore()), spec.python)), path
         )
 
 
-def _expect_same(
-    python: str, what: WheelSpec, env: Mapping[str, str], stop: CancellationToken
+def _check_platform(
+    python: str, spec: WheelSpec, env: Mapping[str, str], stop: CancellationToken
 ) -> None:
-    """Raises NoWheels for an interpreter that differs from the image's: which requirements count
-    for another one, pip would judge by itself, not by the image."""
-    cwd = what.requirements.parent
-    done = process.run([python, "-c", _SELF], cwd=cwd, env=env, timeout=_SECONDS, cancellation=stop)
-    itself, image = done.stdout.strip(), f"{what.python} linux {what.architecture}"
-    if itself != image:
+    """Raises NoWheels for an interpreter that differs from the image's: pip evaluates environment
+    markers for the interpreter that runs it."""
+    cwd = spec.requirements.parent
+    done = process.run(
+        [python, "-c", _PRINT_PLATFORM], cwd=cwd, env=env, timeout=_TIMEOUT, cancellation=stop
+    )
+    own, image = done.stdout.strip(), f"{spec.python} linux {spec.architecture}"
+    if own != image:
         raise NoWheels(
-            f"pip of '{python}' installs for '{itself}', and the image is for '{image}'",
-            help="install uv, which can install for others",
+            f"pip of '{python}' installs for '{own}', but the image is for '{image}'",
+            help="Install uv, which can install for other platforms.",
         )
 
 
-def _common(what: WheelSpec, target: Path) -> list[str]:
-    prefect = [f"prefect=={what.prefect}"] if what.prefect else []
+def _common_arguments(spec: WheelSpec, target: Path) -> list[str]:
+    prefect = [f"prefect=={spec.prefect}"] if spec.prefect else []
     return [
         *("--target", str(target)),
-        *("--python-version", what.python),
-        *("-r", what.requirements.name, *prefect),
+        *("--python-version", spec.python),
+        *("-r", spec.requirements.name, *prefect),
     ]
 
 
-def _pip(python: str, what: WheelSpec, target: Path) -> Sequence[str]:
-    platforms = [f"manylinux_2_{minor}_{what.architecture}" for minor in _GLIBC]
-    platforms.append(f"manylinux2014_{what.architecture}")
+def _pip_command(python: str, spec: WheelSpec, target: Path) -> Sequence[str]:
+    platforms = [f"manylinux_2_{minor}_{spec.architecture}" for minor in _GLIBC_MINORS]
+    platforms.append(f"manylinux2014_{spec.architecture}")
     return [
         *(python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
         *("--progress-bar", "off"),
         *("--no-compile", "--only-binary=:all:", "--implementation", "cp"),
         *(part for each in platforms for part in ("--platform", each)),
-        *_common(what, target),
+        *_common_arguments(spec, target),
     ]
 
 
-def _uv(uv: str, what: WheelSpec, target: Path) -> Sequence[str]:
+def _uv_command(uv: str, spec: WheelSpec, target: Path) -> Sequence[str]:
     return [
         *(uv, "pip", "install", "--only-binary", ":all:", "--link-mode", "copy"),
-        *("--python-platform", f"{what.architecture}-manylinux_2_{_GLIBC[0]}"),
-        *_common(what, target),
+        *("--python-platform", f"{spec.architecture}-manylinux_2_{_GLIBC_MINORS[0]}"),
+        *_common_arguments(spec, target),
     ]
 
 
-def _items(found: Sequence[Entry], python: str) -> Iterator[tuple[str, LayerEntry]]:
-    """What was installed, as it is to lie in the image, whatever machine installed it."""
+def _members(found: Sequence[Entry], python: str) -> Iterator[tuple[str, TarMember]]:
+    """The installed files as members of the layer, independent of the machine."""
     interpreter = f"#!/usr/local/bin/python{python}\n".encode()
     for entry in found:
         name = Path(entry.path)
-        if "__pycache__" in name.parts or name.name in _DROPPED:
+        if "__pycache__" in name.parts or name.name in _SKIPPED:
             continue
         if len(name.parts) == 1 and name.suffix == ".pth":
-            if not _PATHS_WITHOUT_EFFECT.fullmatch(name.name):
-                raise NoWheels(f"'{name.name}' of a requirement has to lie where Python itself is")
+            if not _HARMLESS_PTH.fullmatch(name.name):
+                raise NoWheels(
+                    f"a requirement installs '{name.name}', which only works in site-packages"
+                )
             continue
-        is_program = name.parts[0] == "bin"
-        home = HOME if is_program else _PACKAGES
-        mode = 0o755 if entry.kind is EntryType.FOLDER or entry.mode & 0o100 else 0o644
-        content: Entry | bytes = entry if entry.kind is EntryType.FILE else b""
-        if is_program and entry.kind is EntryType.FILE:
-            content = _SHEBANG.sub(interpreter, entry.source.read_bytes())
+        is_script = name.parts[0] == "bin"
+        home = HOME if is_script else _PACKAGES
+        mode = 0o755 if entry.type is EntryType.FOLDER or entry.mode & 0o100 else 0o644
+        content: Entry | bytes = entry if entry.type is EntryType.FILE else b""
+        if is_script and entry.type is EntryType.FILE:
+            content = _SHEBANG.sub(interpreter, entry.local_path.read_bytes())
         elif name.name == "RECORD":
-            content = _without_programs(entry.source.read_bytes())
-        yield f"{home}/{entry.path}".lstrip("/"), LayerEntry(entry.kind, mode, content=content)
+            content = _without_scripts(entry.local_path.read_bytes())
+        yield f"{home}/{entry.path}".lstrip("/"), TarMember(entry.type, mode, content=content)
 
 
-def _without_programs(record: bytes) -> bytes:
-    """The list of a package's files without its programs, which name another interpreter there."""
+def _without_scripts(record: bytes) -> bytes:
+    """RECORD without the scripts, whose interpreter line is replaced."""
     lines = record.splitlines(keepends=True)
     return b"".join(line for line in lines if not line.startswith((b"../", b"bin/")))

@@ -1,8 +1,8 @@
-"""Images by BuildKit, through the docker command and its plugin buildx.
+"""Builds with BuildKit through the docker command and its buildx plugin.
 
-The options of a step are those of python-on-whales' `buildx.build`, which Prefect hands them to;
-each has its flag. Where nothing says where the image goes, it is loaded into the engine. A
-Dockerfile that was made up goes in by standard input, so that it needs no file.
+The options of a step are those of `buildx.build` in python-on-whales, to which Prefect passes them;
+each has a flag. An image without a configured output is loaded into the engine. A generated
+Dockerfile is passed on standard input and needs no file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from deployctl.images.docker.engine_output import AT_LINE
 from deployctl.images.model import AUTO, BuildSpec
 from deployctl.images.source import BuildSource
 
-_ONE = {"builder": "--builder", "network": "--network"}
-_MANY = {"allow": "--allow", "secrets": "--secret", "ssh": "--ssh"}
+_SINGLE = {"builder": "--builder", "network": "--network"}
+_REPEATED = {"allow": "--allow", "secrets": "--secret", "ssh": "--ssh"}
 _PAIRS = {"add_hosts": ("--add-host", ":"), "build_contexts": ("--build-context", "=")}
 _FIELDS = {
     "attest": "--attest",
@@ -37,7 +37,12 @@ _FIELDS = {
 _SWITCHES = {"pull": "--pull", "push": "--push", "load": "--load"}
 _WITHOUT_EFFECT = frozenset({"decode", "progress", "stream_logs"})
 _OPTIONS = (
-    _ONE.keys() | _MANY.keys() | _PAIRS.keys() | _FIELDS.keys() | _SWITCHES.keys() | {"cache"}
+    _SINGLE.keys()
+    | _REPEATED.keys()
+    | _PAIRS.keys()
+    | _FIELDS.keys()
+    | _SWITCHES.keys()
+    | {"cache"}
 )
 
 _NO_PLUGIN = re.compile(r"unknown (?:command|flag|shorthand)|is not a docker command")
@@ -45,12 +50,12 @@ _NO_PLUGIN = re.compile(r"unknown (?:command|flag|shorthand)|is not a docker com
 
 @dataclass(frozen=True, slots=True)
 class BuildxResult:
-    """What buildx made."""
+    """Result of a buildx build."""
 
     ids: tuple[str, ...]
-    """What the engine may know the image by; empty where it was not loaded."""
+    """Ids under which the engine may know the image; empty if it was not loaded."""
     digest: str | None
-    """Of what was pushed; None where nothing was."""
+    """Digest of the pushed image; None if it was not pushed."""
 
 
 def build(
@@ -61,15 +66,15 @@ def build(
     on_line: Callable[[str], None],
     stop: CancellationToken,
 ) -> BuildxResult:
-    """Builds an image under these tags; `env` is that of the docker command.
+    """Builds an image with these tags; `env` is the environment of the docker command.
 
     Raises BadOption, NoBuildx, BuildFailed, Interrupted.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "metadata.json"
+    with tempfile.TemporaryDirectory() as temporary:
+        metadata_file = Path(temporary) / "metadata.json"
         try:
             done = process.run(
-                command(spec, tags, told),
+                command(spec, tags, metadata_file),
                 cwd=spec.context,
                 env=env,
                 timeout=None,
@@ -78,10 +83,10 @@ def build(
                 input=source.text if spec.dockerfile == AUTO else None,
             )
         except ProgramError as error:
-            raise _no_buildx(error.message) from error
+            raise _buildx_missing(error.message) from error
         if done.returncode:
-            raise _failed(spec, source, done.stderr)
-        metadata = json.loads(told.read_text(encoding="utf-8"))
+            raise _build_error(spec, source, done.stderr)
+        metadata = json.loads(metadata_file.read_text(encoding="utf-8"))
     digests = [metadata.get(f"containerimage.{what}digest") for what in ("config.", "")]
     if _pushes(spec.options):
         return BuildxResult((), digests[1])
@@ -89,16 +94,17 @@ def build(
 
 
 def command(spec: BuildSpec, tags: Sequence[str], metadata: Path) -> list[str]:
-    """The command line that builds a spec and leaves word of it in a file. Raises BadOption."""
+    """The command line of a build; buildx writes its metadata to a file. Raises BadOption."""
     options = {"pull": True} | dict(spec.options)
     for unknown in options.keys() - _OPTIONS - _WITHOUT_EFFECT:
         raise BadOption(
-            f"the build step of '{spec.name}' has an option that buildx does not know: {unknown}",
-            help=f"it knows {', '.join(sorted(_OPTIONS))}",
+            f"the build step of '{spec.name}' has an option that buildx does not have: '{unknown}'",
+            help=f"Use one of {', '.join(sorted(_OPTIONS))}.",
         )
     if _pushes(options) and not tags:
         raise BadOption(
-            f"'{spec.name}' is pushed while it is built, and has no tag", help="give it a `tag`"
+            f"'{spec.name}' is pushed by its build and has no tag",
+            help="Set `tag` in the build step.",
         )
     if not any(options.get(name) for name in ("push", "load", "output")):
         options["load"] = True
@@ -115,17 +121,17 @@ def command(spec: BuildSpec, tags: Sequence[str], metadata: Path) -> list[str]:
 
 
 def _flags(options: Mapping[str, Json]) -> Iterator[str]:
-    """The flags of what the step says in its own words."""
+    """The flags for the options of a step."""
     for name, value in options.items():
         if value is None or value == {}:
             continue
-        if name in _ONE:
-            yield f"{_ONE[name]}={value}"
-        elif name in _MANY:
-            yield from (f"{_MANY[name]}={each}" for each in _list(value))
+        if name in _SINGLE:
+            yield f"{_SINGLE[name]}={value}"
+        elif name in _REPEATED:
+            yield from (f"{_REPEATED[name]}={each}" for each in _list(value))
         elif name in _PAIRS:
-            flag, between = _PAIRS[name]
-            yield from (f"{flag}={key}{between}{each}" for key, each in value.items())
+            flag, separator = _PAIRS[name]
+            yield from (f"{flag}={key}{separator}{each}" for key, each in value.items())
         elif name in _FIELDS:
             yield from (f"{_FIELDS[name]}={_fields(each)}" for each in _list(value))
         elif name in _SWITCHES and value:
@@ -133,7 +139,7 @@ def _flags(options: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _pushes(options: Mapping[str, Json]) -> bool:
-    """Whether the image goes to its registry while it is built."""
+    """Whether the build pushes the image to its registry."""
     outputs = [_fields(each).split(",") for each in _list(options.get("output") or [])]
     return bool(options.get("push")) or any(
         "type=registry" in each or "push=true" in each for each in outputs
@@ -145,27 +151,27 @@ def _list(value: Json) -> Sequence[Json]:
 
 
 def _fields(value: Json) -> str:
-    """`type=local,src=folder`: as written, or from a mapping."""
+    """Comma-separated fields like `type=local,src=folder`, given as text or as a mapping."""
     if isinstance(value, dict):
         return ",".join(f"{key}={_fields(each)}" for key, each in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _failed(spec: BuildSpec, source: BuildSource, stderr: str) -> Exception:
-    """The error of a build that failed: the last `ERROR:`, and the line that BuildKit shows."""
+def _build_error(spec: BuildSpec, source: BuildSource, stderr: str) -> Exception:
+    """The error of a failed build: the last `ERROR:` and the line that BuildKit names."""
     lines = stderr.splitlines()
     if not any(line.startswith("#") for line in lines) and _NO_PLUGIN.search(stderr):
-        return _no_buildx(lines[0])
+        return _buildx_missing(lines[0])
     errors = [line.partition("ERROR:")[2] for line in lines if line.startswith("ERROR:")]
-    reason = (errors[-1:] or lines[-1:] or ["no reason was given"])[0]
+    reason = (errors[-1:] or lines[-1:] or ["no reason given"])[0]
     shown = re.escape(Path(spec.dockerfile).name)
-    places = AT_LINE.findall(stderr) or re.findall(rf"^{shown}:(\d+)$", stderr, re.MULTILINE)
-    place = f"{source.name}:{places[-1]}" if places else ""
-    return build_failed(spec.name, reason, place, lines, buildx=True)
+    line_numbers = AT_LINE.findall(stderr) or re.findall(rf"^{shown}:(\d+)$", stderr, re.MULTILINE)
+    position = f"{source.name}:{line_numbers[-1]}" if line_numbers else ""
+    return build_failed(spec.name, reason, position, lines, buildx=True)
 
 
-def _no_buildx(reason: str) -> NoBuildx:
+def _buildx_missing(reason: str) -> NoBuildx:
     return NoBuildx(
-        f"`build_backend: buildx` needs the docker command with its plugin buildx: {reason}",
-        help="install them, or take `build_backend` out of the build step",
+        f"`build_backend: buildx` needs the docker command and its buildx plugin: {reason}",
+        help="Install them, or remove `build_backend` from the build step.",
     )

@@ -1,11 +1,11 @@
-"""Images by a container engine: found, built and pushed by Docker, or what speaks its language.
+"""Builder for Docker Engine and compatible engines such as Podman.
 
-Every image also has the tag of its content, in the engine and in the registry; so it is found again
-where it was never pushed, and on a fresh CI machine, whose engine has nothing. A label would do
-too, and leave fewer tags behind, but images that others build on top would inherit it. A push goes
-through the engine, which knows the layers; where it ended is held against the registry's own word,
-as far as that can be reached from here. The engine is told whole names, with the registry: Podman
-takes a short one for that of any image whose name ends so.
+Every image also gets its content tag, in the engine and in the registry, so that it is found again
+where it was never pushed, and on a new CI machine whose engine is empty. A label would leave fewer
+tags, but images that are based on the image would inherit it. The engine pushes, because it has the
+layers; the resulting digest is compared with the registry's, if that is reachable from here.
+Engines get full names with the registry: Podman resolves a short name to any image whose name ends
+with it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _OPTIONS = frozenset(
     {"cache_from", "container_limits", "extra_hosts", "forcerm", "isolation", "network_mode"}
     | {"nocache", "pull", "rm", "shmsize", "squash", "timeout", "use_config_proxy"}
 )
-"""The options of docker-py's `build` that a step may give; the spec holds some by itself."""
+"""Options of docker-py's `build` that a step may set; fields of the spec cover the others."""
 _WITHOUT_EFFECT = frozenset({"decode", "encoding", "gzip", "quiet"})
-"""Options about the way of speaking to the engine, which is the same in any case."""
+"""Options of the transfer to the engine, which is always the same."""
 _DEFAULTS = {"pull": True, "rm": True, "forcerm": True}
 
 
 class DockerBuilder:
-    """The builder of specs by an engine: with its own builder, or buildx where they say so."""
+    """Builds with the engine's classic builder, or with buildx for `build_backend: buildx`."""
 
     persistent = True
 
@@ -59,133 +59,135 @@ class DockerBuilder:
         env: Mapping[str, str],
         on_output: OnOutput,
         stop: CancellationToken | None = None,
-        logins: CredentialStore | None = None,
+        credentials: CredentialStore | None = None,
     ) -> None:
-        """`env` says where Docker's logins are, and is that of the docker command, which buildx
-        needs; `logins`: those that images are looked up with. Connects to nothing yet."""
+        """Opens no connection yet.
+
+        `env` locates Docker's config.json, and is the environment of the docker command for buildx.
+        `credentials` are those for lookups.
+        """
         self._engine, self._env, self._on_output = engine, env, on_output
         self._stop = stop or CancellationToken()
-        self._registries = Registries(logins or CredentialStore(env), self._stop)
+        self._registries = Registries(credentials or CredentialStore(env), self._stop)
 
     def close(self) -> None:
-        """Closes every connection to registries."""
+        """Closes all connections to registries."""
         self._registries.close()
 
     def local_id(self, image: str) -> str | None:
-        """The id of an image of the engine."""
+        """The id of an image in the engine, or None."""
         found = self._engine.image(image)
         return str(found["Id"]) if found else None
 
     def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
-        """The image with this content, from the engine, which then has the spec's tags too, or
-        from the registry. A registry that does not say has none."""
-        name = Reference.parse(spec.name)
-        if found := self._engine.image(f"{name.name}:{content_tag}"):
-            return self._named(spec, content_tag, str(found["Id"]), built=False)
-        digest = self._registries.find(replace(name, tag=content_tag), self._told(spec))
-        return Image(spec.name, spec.tag or content_tag, digest, built=False) if digest else None
+        """The image with this content tag in the engine, or else in the registry.
+
+        An image in the engine gets the tags of the spec. None also if the registry does not say.
+        """
+        name = Reference.parse(spec.name).name
+        if found := self._engine.image(f"{name}:{content_tag}"):
+            return self._tag(spec, content_tag, str(found["Id"]), built=False)
+        return self._registries.find(spec, content_tag, self._line_output(spec))
 
     def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:
-        """Builds the image, which gets the spec's tags and that of its content; one by its id
-        if there is none. Raises BuildFailed, BadOption, NoBuildx, BadReference, Unreadable,
-        EngineUnreachable, Interrupted."""
+        """Builds the image and tags it with the tags of the spec and the content tag, or with its
+        id if there is none.
+
+        Raises BuildFailed, BadOption, NoBuildx, BadReference, UnreadableContext, EngineUnreachable,
+        Interrupted.
+        """
         Reference.parse(spec.name)
         if spec.backend == "docker-py":
-            return self._named(spec, content_tag, self._built(spec, source))
+            return self._tag(spec, content_tag, self._classic_build(spec, source))
         tags = list(dict.fromkeys(filter(None, [spec.tag, content_tag, *spec.additional_tags])))
-        built = buildx.build(spec, source, tags, self._env, self._told(spec), self._stop)
-        if built.digest:
-            return Image(spec.name, tags[0], built.digest)
-        for each in built.ids:
+        result = buildx.build(spec, source, tags, self._env, self._line_output(spec), self._stop)
+        if result.digest:
+            return Image(spec.name, tags[0], result.digest)
+        for each in result.ids:
             if found := self._engine.image(each):
-                return self._named(spec, content_tag, str(found["Id"]))
-        raise build_failed(spec.name, "it is not in the engine now", "", [])
+                return self._tag(spec, content_tag, str(found["Id"]))
+        raise build_failed(spec.name, "the engine does not have the built image", "", [])
 
-    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:
-        """Puts the image into its registry under these tags, and that of its content.
+    def push(self, image: Image, tags: Sequence[str], credentials: StepCredentials | None) -> Image:
+        """Pushes the image under these tags and its content tag.
 
-        Raises NoSuchImage, and RegistryErrors also for what the engine says of the registry.
+        Raises NoSuchImage, and RegistryErrors also for what the engine reports of the registry.
         """
         name = Reference.parse(image.name)
-        logins = CredentialStore(self._env, matching_credentials(name, login))
-        registries = Registries(logins, self._stop)
-        try:
+        store = CredentialStore(self._env, matching_credentials(name, credentials))
+        with Registries(store, self._stop) as registries:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
                 return image
             found = self._engine.image(image.id or f"{name.name}:{image.tag}")
             if found is None:
                 raise NoSuchImage(
-                    f"the engine has no image '{image.name}:{image.tag}' to push",
-                    help="build it in a step before, or name the one that was built",
+                    f"cannot push '{image.name}:{image.tag}': the engine does not have it",
+                    help="Build it in an earlier step, or use the name of the built image.",
                 )
-            of_content = tuple(f"{each}:{PREFIX}" for each in (name.name, name.familiar()))
-            known = [each for each in found["RepoTags"] or () if each.startswith(of_content)]
-            auth = _auth(logins.of(name.registry))
+            prefixes = tuple(f"{each}:{PREFIX}" for each in (name.name, name.familiar()))
+            known = [each for each in found["RepoTags"] or () if each.startswith(prefixes)]
+            auth = _auth_config(store.get(name.registry))
             digest = ""
             for tag in dict.fromkeys([*tags, *(each.rpartition(":")[2] for each in known)]):
                 self._engine.tag(found["Id"], name.name, tag)
-                digest = self._pushed(image.name, replace(name, tag=tag), auth)
+                digest = self._push(image.name, replace(name, tag=tag), auth)
                 _verify(registries, replace(name, tag=tag), digest)
             return replace(image, id=str(found["Id"]), digest=digest)
-        finally:
-            registries.close()
 
-    def _named(
-        self, spec: BuildSpec, content_tag: str | None, id_: str, built: bool = True
-    ) -> Image:
-        """An image of the engine, with the spec's tags."""
+    def _tag(self, spec: BuildSpec, content_tag: str | None, id_: str, built: bool = True) -> Image:
+        """Tags an image of the engine with the tags of the spec."""
         name = Reference.parse(spec.name).name
         tag = spec.tag or content_tag or id_.removeprefix("sha256:")[:12]
         for each in dict.fromkeys([tag, *spec.additional_tags, content_tag or tag]):
             self._engine.tag(id_, name, each)
         return Image(spec.name, tag, id=id_, built=built)
 
-    def _built(self, spec: BuildSpec, source: BuildSource) -> str:
-        """The id of the image that the engine's own builder makes."""
+    def _classic_build(self, spec: BuildSpec, source: BuildSource) -> str:
+        """Builds with the classic builder; returns the image id."""
         options = _options(spec)
-        output = OutputParser(self._told(spec))
+        output = OutputParser(self._line_output(spec))
         with tempfile.TemporaryFile() as context:
             try:
                 dockerfile = source.archive(context)
                 context.seek(0)
             except OSError as error:
                 raise BuildFailed(
-                    f"the files for '{spec.name}' cannot be put into '{tempfile.gettempdir()}':"
+                    f"cannot write the build context of '{spec.name}' to '{tempfile.gettempdir()}':"
                     f" {error.strerror}",
-                    help="name another folder with TMPDIR, or leave files out in .dockerignore",
+                    help="Set TMPDIR to another directory, or exclude files in .dockerignore.",
                 ) from error
             records = self._engine.build(context, dockerfile=dockerfile, **options)
             try:
-                self._follow(records, output)
+                self._consume(records, output)
             except EngineRefused as error:
                 output.failure = error.detail
         if output.failure or not output.id:
-            reason = output.failure or "the engine gave no image"
-            at = failed_instruction(source.dockerfile, output)
-            raise build_failed(spec.name, reason, at, output.lines)
+            reason = output.failure or "the engine returned no image"
+            position = failed_instruction(source.dockerfile, output)
+            raise build_failed(spec.name, reason, position, output.lines)
         return output.id
 
-    def _pushed(self, name: str, reference: Reference, auth: Mapping[str, str]) -> str:
-        """Pushes one tag and gives its digest; `name` is what the image is called in the lines."""
+    def _push(self, name: str, reference: Reference, auth: Mapping[str, str]) -> str:
+        """Pushes one tag and returns its digest; `name` is the image's name in the output."""
         output = OutputParser(lambda line: self._on_output(name, line))
         try:
-            told = self._engine.push(reference.name, reference.tag or LATEST, auth)
-            self._follow(told, output)
+            records = self._engine.push(reference.name, reference.tag or LATEST, auth)
+            self._consume(records, output)
         except EngineRefused as error:
             output.failure = error.detail
         if output.failure:
             raise push_failed(reference, output.failure)
         if not output.digest:
-            raise PushFailed(f"the engine gave no digest of '{reference.familiar()}'")
+            raise PushFailed(f"the engine returned no digest for '{reference.familiar()}'")
         return output.digest
 
-    def _follow(self, records: Iterator[Json], output: OutputParser) -> None:
+    def _consume(self, records: Iterator[Json], output: OutputParser) -> None:
         for record in interruptible(records, self._stop):
-            output.take(record)
-        output.end()
+            output.feed(record)
+        output.close()
 
-    def _told(self, spec: BuildSpec) -> Callable[[str], None]:
+    def _line_output(self, spec: BuildSpec) -> Callable[[str], None]:
         return lambda line: self._on_output(spec.name, line)
 
 
@@ -194,9 +196,10 @@ def _options(spec: BuildSpec) -> dict[str, Json]:
     options = {k: v for k, v in spec.options.items() if k not in _WITHOUT_EFFECT}
     for unknown in options.keys() - _OPTIONS:
         raise BadOption(
-            f"the build step of '{spec.name}' has an option that Docker's builder does not know:"
-            f" {unknown}",
-            help=f"it knows {', '.join(sorted(_OPTIONS))}; buildx knows others",
+            f"the build step of '{spec.name}' has an option that Docker's classic builder does not"
+            f" have: '{unknown}'",
+            help=f"Use one of {', '.join(sorted(_OPTIONS))}, or an option of buildx with"
+            " `build_backend: buildx`.",
         )
     arguments = {str(name): str(value) for name, value in spec.build_args.items()}
     return {
@@ -210,23 +213,23 @@ def _options(spec: BuildSpec) -> dict[str, Json]:
     }
 
 
-def _auth(login: Credentials | None) -> dict[str, str]:
-    """A login as engines are told it."""
-    if login is None:
+def _auth_config(credentials: Credentials | None) -> dict[str, str]:
+    """Credentials in the form of the Engine API."""
+    if credentials is None:
         return {}
-    if login.identity_token:
-        return {"identitytoken": login.identity_token}
-    return {"username": login.username, "password": login.password}
+    if credentials.identity_token:
+        return {"identitytoken": credentials.identity_token}
+    return {"username": credentials.username, "password": credentials.password}
 
 
 def _verify(registries: Registries, name: Reference, digest: str) -> None:
-    """Holds the digest that an engine gave against the registry, if it can be asked from here."""
+    """Compares the engine's digest with the registry's, if that is reachable from here."""
     try:
-        there = registries.exists(name)
+        actual = registries.head(name)
     except RegistryError:
         return
-    if there != digest:
+    if actual != digest:
         raise DigestMismatch(
-            f"'{name.familiar()}' is not what the engine has pushed: {there} and not {digest}",
-            help="push it again; somebody else may have pushed the same tag meanwhile",
+            f"'{name.familiar()}' has the digest {actual} after the push, and not {digest}",
+            help="Push it again; another process may have pushed the same tag meanwhile.",
         )

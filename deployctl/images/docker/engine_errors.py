@@ -1,7 +1,7 @@
-"""What engines complain of when they build and push, as errors of ours with the way out.
+"""Classifies the errors of engine builds and pushes, with a help text for each cause.
 
-Engines say it all in free text, which is that of the registry or of the network below them; the
-same causes have the same classes, and pages, as where deployctl speaks to a registry itself.
+Engines report free text that comes from the registry or the network. Equal causes have the same
+classes, and explanation pages, as errors of deployctl's own registry client.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from deployctl.clients.registry.errors import (
+    LOGIN_HELP,
+    TOO_LARGE_HELP,
     Denied,
     NotInRegistry,
     RateLimited,
@@ -23,37 +25,37 @@ from deployctl.images.reference import Reference
 
 
 class BuildFailed(DeployctlError):
-    """An engine could not build an image."""
+    """The engine failed to build an image."""
 
     code = "DC730"
 
 
 class NeedsBuildKit(BuildFailed):
-    """The Dockerfile uses what only BuildKit can do, and the engine's own builder built."""
+    """The Dockerfile uses features of BuildKit, and the classic builder was used."""
 
     code = "DC731"
 
 
 class BadOption(DeployctlError):
-    """A build step has an option that the engine's builder does not know."""
+    """A build step has an option that the builder does not support."""
 
     code = "DC732"
 
 
 class PushFailed(RegistryError):
-    """An engine could not push an image, for a reason that only its own words tell."""
+    """The engine failed to push an image, for an unclassified reason."""
 
     code = "DC733"
 
 
 class NoBuildx(DeployctlError):
-    """The docker command, or its plugin buildx, is not there."""
+    """The docker command or its buildx plugin is missing."""
 
     code = "DC734"
 
 
 class NoSuchImage(DeployctlError):
-    """An image that is to be pushed is not in the engine."""
+    """The engine does not have the image that is to be pushed."""
 
     code = "DC735"
 
@@ -71,62 +73,65 @@ _CAUSES: Sequence[tuple[str, type[RegistryError]]] = (
     ),
     (r"not found|manifest unknown", NotInRegistry),
 )
-"""What is in the words of each cause, the clearest first."""
-_PUSH_HINTS: Mapping[type[RegistryError], str] = {
-    TooLarge: "make the image smaller, or ask who runs the registry",
-    Denied: "log in with `docker login {registry}`, or give the push step `credentials`",
-    RateLimited: "try again later, or log in with `docker login {registry}`",
-    RegistryUnreachable: "see that the engine, where it runs, reaches '{registry}' and trusts it",
-    NotInRegistry: "some registries want a repository to be made before the first push",
+"""Pattern of each cause in the engine's message, the most specific first."""
+_PUSH_HELP: Mapping[type[RegistryError], str] = {
+    TooLarge: TOO_LARGE_HELP,
+    Denied: LOGIN_HELP,
+    RateLimited: "Try again later, or log in with `docker login {host}`.",
+    RegistryUnreachable: "Check that the engine's machine reaches '{host}' and trusts its"
+    " certificate.",
+    NotInRegistry: "Create the repository first, if the registry requires that.",
 }
-_BUILD_HINTS: Mapping[type[RegistryError], str] = {
-    Denied: "log in to the registry of the base image with `docker login`",
-    RateLimited: "try again later, or log in with `docker login`",
-    RegistryUnreachable: "see that the engine, where it runs, reaches that registry",
-    NotInRegistry: "look for a misspelt name or tag of the base image",
+_BUILD_HELP: Mapping[type[RegistryError], str] = {
+    Denied: "Log in to the registry of the base image with `docker login`.",
+    RateLimited: "Try again later, or log in with `docker login`.",
+    RegistryUnreachable: "Check that the engine's machine reaches that registry.",
+    NotInRegistry: "Check the name and tag of the base image.",
 }
 _NOT_IN_CONTEXT = re.compile(
     r"not found in build context|failed to (?:compute|calculate) (?:cache key|checksum)|copier: "
 )
-_BY_COMMAND = re.compile(r"returned a non-zero code|did not complete successfully|exit status")
+_COMMAND_FAILED = re.compile(r"returned a non-zero code|did not complete successfully|exit status")
 _BUILDKIT = re.compile(r"requires? BuildKit|unknown flag: (?:mount|chmod|link|checksum|exclude)")
 _SHOWN_LINES = 10
 
 
 def build_failed(
-    name: str, detail: str, place: str, output: Sequence[str], *, buildx: bool = False
+    name: str, detail: str, position: str, output: Sequence[str], *, buildx: bool = False
 ) -> BuildFailed:
-    """The error of a build that an engine gave up.
+    """The error of a failed build.
 
-    `place`: the line of the Dockerfile, as `FILE:LINE (INSTRUCTION)`, "" where nobody knows it;
-    `output`: the lines that were printed.
+    `position`: that of the instruction, as `FILE:LINE (INSTRUCTION)`, "" if unknown; `output`: the
+    printed lines.
     """
-    message = f"the build of '{name}' failed{place and f' at {place}'}: {redact(detail).strip()}"
+    message = (
+        f"the build of '{name}' failed{position and f' at {position}'}: {redact(detail).strip()}"
+    )
     if _BUILDKIT.search(detail) and not buildx:
-        return NeedsBuildKit(message, help="say `build_backend: buildx` in the build step")
+        return NeedsBuildKit(message, help="Set `build_backend: buildx` in the build step.")
     last = [redact(line) for line in output if line.strip()][-_SHOWN_LINES:]
-    said = ["the last lines of its output:", *(f"  {line}" for line in last)] if last else []
-    return BuildFailed("\n".join([message, *said]), help=_build_hint(detail))
+    shown = ["the last lines of its output:", *(f"  {line}" for line in last)] if last else []
+    return BuildFailed("\n".join([message, *shown]), help=_build_help(detail))
 
 
-def _build_hint(detail: str) -> str | None:
-    if _BY_COMMAND.search(detail):
+def _build_help(detail: str) -> str | None:
+    if _COMMAND_FAILED.search(detail):
         return None
     if _NOT_IN_CONTEXT.search(detail):
-        return "look for a misspelt path in the COPY, or a line of .dockerignore that leaves it out"
-    return _BUILD_HINTS.get(_cause(detail))
+        return "Check the path in the COPY, and whether .dockerignore excludes it."
+    return _BUILD_HELP.get(_classify(detail))
 
 
 def push_failed(image: Reference, detail: str) -> RegistryError:
-    """The error of a push that an engine gave up."""
-    kind = _cause(detail)
+    """The error of a failed push."""
+    error = _classify(detail)
     message = f"the engine cannot push '{image.familiar()}': {redact(detail).strip()}"
-    hint = _PUSH_HINTS.get(kind)
-    return kind(message, help=hint and hint.replace("{registry}", image.registry))
+    help_ = _PUSH_HELP.get(error)
+    return error(message, help=help_ and help_.format(host=image.registry))
 
 
-def _cause(detail: str) -> type[RegistryError]:
-    for pattern, kind in _CAUSES:
+def _classify(detail: str) -> type[RegistryError]:
+    for pattern, error in _CAUSES:
         if re.search(pattern, detail, re.IGNORECASE):
-            return kind
+            return error
     return PushFailed

@@ -1,8 +1,8 @@
-"""What an engine tells of a build or a push, as lines to show and as what came of it.
+"""Parses the output of engine builds and pushes: printed lines, and the result.
 
-Engines tell it as records of JSON: pieces of text, states of single layers, results, and at last a
-failure. Which line of the Dockerfile failed nobody says; the engine's own builder counts its steps
-(`Step 3/7 : RUN make`), and so does Podman.
+Engines report a stream of JSON records: pieces of text, states of single layers, results, and a
+failure at the end. No record names the Dockerfile line that failed; the classic builder, and Podman
+too, number their steps (`Step 3/7 : RUN make`).
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from deployctl.images.dockerfile.parser import Dockerfile
 
 T = TypeVar("T")
 
-_SECONDS_BETWEEN_LOOKS = 0.1
+_POLL_INTERVAL = 0.1
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _BUILT = re.compile(r"Successfully built ([0-9a-f]{12,64})")
 _PUSHED = re.compile(r".*: digest: (sha256:[0-9a-f]{64}) size: \d+")
-_FAILURES = {"error", "errorDetail", "message"}
-"""Keys of a failure: on the way, or instead of all that should have come."""
+_FAILURE_KEYS = {"error", "errorDetail", "message"}
+"""Keys of a failure record: at the end of a stream, or instead of it."""
 AT_LINE = re.compile(r"(?:parse error (?:on )?line |Dockerfile:)(\d+)")
-"""How engines name a line, where they do: before they build, and BuildKit also after it."""
+"""How engines name a Dockerfile line: before a build, and BuildKit also after it."""
 
 
 @dataclass
 class OutputParser:
-    """Takes records one by one."""
+    """Collects lines, result and failure from records."""
 
     on_line: Callable[[str], None]
-    """Is told each line."""
+    """Receives each line."""
     lines: list[str] = field(default_factory=list)
     failure: str | None = None
-    """Why it failed; None as long as it did not."""
+    """Reason of the failure; None if there is none."""
     id: str | None = None
-    """The image that was built."""
+    """Id of the built image."""
     digest: str | None = None
-    """That of the manifest that was pushed."""
+    """Digest of the pushed manifest."""
     step: tuple[int, int] | None = None
-    """The number of the last step that began, and how many there are."""
-    _rest: str = ""
+    """Number of the last step that started, and the total number."""
+    _partial_line: str = ""
 
-    def take(self, record: Json) -> None:
-        """One record."""
+    def feed(self, record: Json) -> None:
+        """Processes one record."""
         if "stream" in record:
-            *lines, self._rest = (self._rest + str(record["stream"])).split("\n")
+            *lines, self._partial_line = (self._partial_line + str(record["stream"])).split("\n")
             for line in lines:
                 self._line(line)
-        elif _FAILURES & record.keys():
+        elif _FAILURE_KEYS & record.keys():
             detail = record.get("errorDetail") or record
             self.failure = str(detail.get("message") or record.get("error"))
         elif "status" in record and not record.get("progressDetail"):
@@ -63,11 +63,11 @@ class OutputParser:
         self.id = result.get("ID") or self.id
         self.digest = result.get("Digest") or self.digest
 
-    def end(self) -> None:
-        """No more records come."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = ""
+    def close(self) -> None:
+        """Flushes the last line, after the last record."""
+        if self._partial_line:
+            self._line(self._partial_line)
+            self._partial_line = ""
 
     def _line(self, text: str) -> None:
         line = text.rstrip()
@@ -83,9 +83,9 @@ class OutputParser:
 
 
 def failed_instruction(dockerfile: Dockerfile, output: OutputParser) -> str:
-    """The line of the Dockerfile that failed, as `FILE:LINE (INSTRUCTION)`; "" if unknown."""
-    if output.failure and (said := AT_LINE.search(output.failure)):
-        return f"{dockerfile.name}:{said[1]}"
+    """The position of the instruction that failed, as `FILE:LINE (INSTRUCTION)`; "" if unknown."""
+    if output.failure and (named := AT_LINE.search(output.failure)):
+        return f"{dockerfile.name}:{named[1]}"
     steps = list(dockerfile.arguments)
     for stage in dockerfile.stages:
         steps += [stage.opening, *stage.instructions]
@@ -97,30 +97,30 @@ def failed_instruction(dockerfile: Dockerfile, output: OutputParser) -> str:
 
 
 def interruptible(items: Iterable[T], stop: CancellationToken) -> Iterator[T]:
-    """The same items; raises Interrupted as soon as a stop is asked, also while none comes.
+    """Yields the items; raises Interrupted when a stop is requested, also while it waits for one.
 
-    They are read in a thread of their own, which nobody waits for after that.
+    A daemon thread reads them, which is abandoned after an interruption.
     """
-    arrived: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    received: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
-    def read() -> None:
+    def _read() -> None:
         try:
             for item in items:
-                arrived.put((item,))
+                received.put((item,))
         except BaseException as error:
-            arrived.put(error)
+            received.put(error)
         else:
-            arrived.put(None)
+            received.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=_read, daemon=True).start()
     while True:
         stop.raise_if_cancelled()
         try:
-            found = arrived.get(timeout=_SECONDS_BETWEEN_LOOKS)
+            item = received.get(timeout=_POLL_INTERVAL)
         except queue.Empty:
             continue
-        if found is None:
+        if item is None:
             return
-        if isinstance(found, BaseException):
-            raise found
-        yield found[0]
+        if isinstance(item, BaseException):
+            raise item
+        yield item[0]

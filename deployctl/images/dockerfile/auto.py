@@ -1,8 +1,8 @@
-"""The Dockerfile of `dockerfile: auto`: Prefect's own image, the requirements, and the project.
+"""The generated Dockerfile of `dockerfile: auto`: Prefect's image, requirements, and the project.
 
-It is the one that prefect_docker would write, for the versions of Prefect and Python that the
-project has. Two things differ: it is never written into the project's folder, so a Dockerfile that
-lies there is in nobody's way; and a folder may be called whatever it likes.
+It is the Dockerfile that prefect_docker generates, for the project's versions of Prefect and
+Python. Two things differ: it is never written into the project, so it does not collide with an
+existing Dockerfile, and the project's directory may have any name.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _COMMIT = re.compile(r"\bg?([0-9a-f]{7})[0-9a-f]*\b")
 _NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
 _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 _INSTALL = {True: "uv pip install", False: "python -m pip install"}
-"""By whether it is Prefect 3, whose images have uv."""
+"""By whether it is Prefect 3, whose images contain uv."""
 
 
-def project_folder(name: str) -> str:
-    """Where the project lies in the image, by the name of its folder here."""
+def project_directory(name: str) -> str:
+    """Path of the project in the image, from the name of its local directory."""
     return f"{HOME}/{name}"
 
 
 def prefect_image(prefect: str, python: str) -> str:
     """Prefect's image for a version like `3.8.8` and a Python like `3.11`.
 
-    A version between releases (`3.8.8+5.gabc1234`) has its image by commit.
+    A version between releases (`3.8.8+5.gabc1234`) has an image that is tagged with its commit.
     """
     public, _, local = prefect.partition("+")
     commit = _COMMIT.search(local)
@@ -37,30 +37,29 @@ def prefect_image(prefect: str, python: str) -> str:
     return f"{repository}:{_NOT_IN_TAGS.sub('-', f'{version}-python{python}')}"
 
 
-def dockerfile(folder_name: str, *, prefect: str, python: str, requirements: bool) -> str:
-    """The text of the Dockerfile; `requirements`: whether the folder has a requirements.txt."""
-    home = project_folder(folder_name)
+def dockerfile(context_name: str, *, prefect: str, python: str, requirements: bool) -> str:
+    """The text of the Dockerfile; `requirements`: whether the context has a requirements.txt."""
+    home = project_directory(context_name)
     lines = [f"FROM {prefect_image(prefect, python)}"]
     if requirements:
-        listed = f"{home}/{REQUIREMENTS}"
+        path = f"{home}/{REQUIREMENTS}"
         command = [*_INSTALL[not prefect.startswith("2.")].split(), "-r"]
-        lines.append(f"COPY {_paths(REQUIREMENTS, listed)}")
+        lines.append(f"COPY {_copy_arguments(REQUIREMENTS, path)}")
         lines.append(
-            f"RUN {' '.join(command)} {listed}"
-            if _PLAIN.fullmatch(listed)
-            else f"RUN {json.dumps([*command, listed])}"
+            f"RUN {' '.join(command)} {path}"
+            if _PLAIN.fullmatch(path)
+            else f"RUN {json.dumps([*command, path])}"
         )
-    lines += [f"COPY {_paths('.', f'{home}/')}", f"WORKDIR {_escaped(f'{home}/')}"]
+    lines += [f"COPY {_copy_arguments('.', f'{home}/')}", f"WORKDIR {_escape(f'{home}/')}"]
     return "\n".join(lines) + "\n"
 
 
-def _paths(*paths: str) -> str:
-    """The arguments of COPY."""
+def _copy_arguments(*paths: str) -> str:
     if all(_PLAIN.fullmatch(path) for path in paths):
         return " ".join(paths)
-    return json.dumps([_escaped(path) for path in paths], ensure_ascii=False)
+    return json.dumps([_escape(path) for path in paths], ensure_ascii=False)
 
 
-def _escaped(path: str) -> str:
-    """A path in which no character is a quote, an escape or the beginning of a variable."""
+def _escape(path: str) -> str:
+    """Escapes quotes, backslashes and dollar signs."""
     return re.sub(r"""([\\$"'])""", r"\\\1", path)

@@ -1,9 +1,9 @@
-"""A Dockerfile as its instructions, with the place of each: what is written, not what it does.
+"""Dockerfile parser: instructions with their positions, without evaluating them.
 
-The rules are BuildKit's: directives at the top, lines that go on, comments between them, here
-documents, JSON and plain forms, flags. Nothing is substituted here (see `stages`), and what an
-instruction is for is not looked at further than its words. Mistakes are collected in `problems`, so
-that a caller can show all of them, or leave the judgement to the engine that builds.
+The syntax is BuildKit's: parser directives, line continuations, comments between them,
+here-documents, JSON and shell form, flags. Variables are not expanded (see `stages`), and the
+meaning of an instruction is not checked beyond its words. Errors are collected in `problems`, so
+that a caller can report all of them, or leave the decision to the engine that builds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _DIRECTIVES = frozenset({"escape", "syntax", "check"})
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
+# How the arguments of each keyword are split.
 _PAIRS = frozenset({"ENV", "LABEL"})
 _JSON_OR_TEXT = frozenset({"RUN", "CMD", "ENTRYPOINT", "SHELL", "HEALTHCHECK"})
 _JSON_OR_WORDS = frozenset({"ADD", "COPY", "VOLUME"})
@@ -30,82 +31,83 @@ _TEXT = frozenset({"USER", "WORKDIR", "STOPSIGNAL", "MAINTAINER", "ONBUILD"})
 _QUOTED = frozenset({"ARG"})
 KEYWORDS = _PAIRS | _JSON_OR_TEXT | _JSON_OR_WORDS | _WORDS | _TEXT | _QUOTED
 _WITH_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
-_LEAST_WORDS = {"ADD": 2, "COPY": 2, "ONBUILD": 1, "USER": 1, "WORKDIR": 1, "ARG": 1, "EXPOSE": 1}
+_MIN_WORDS = {"ADD": 2, "COPY": 2, "ONBUILD": 1, "USER": 1, "WORKDIR": 1, "ARG": 1, "EXPOSE": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Heredoc:
-    """A file that stands in the Dockerfile itself."""
+    """A here-document: a file whose content is in the Dockerfile."""
 
     name: str
     content: str
     expand: bool
-    """Whether variables in it are substituted: its name was not in quotes."""
+    """Whether variables in it are expanded: the delimiter was not quoted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction as written."""
+    """One instruction as written in the file."""
 
     keyword: str
-    """In capital letters."""
+    """In upper case."""
     words: tuple[str, ...]
-    """Its arguments: the items of a JSON list; `name=value` for ENV, LABEL and ARG, quotes and all;
-    one whole text where words mean nothing."""
+    """Its arguments: the items of a JSON list; `name=value` with quotes for ENV, LABEL and ARG; one
+    single text for instructions whose argument is not split."""
     line: int
-    """Where it begins, counted from 1."""
+    """First line, starting at 1."""
     end_line: int
     flags: tuple[tuple[str, str], ...] = ()
-    """`--name=value` in order, without the dashes; a flag without a value has ""."""
+    """`--name=value` in order, without the dashes; the value is "" for a flag without one."""
     is_json: bool = False
     heredocs: tuple[Heredoc, ...] = ()
 
     def flag(self, name: str) -> str | None:
-        """The value of a flag, the last one if there are several."""
+        """The value of a flag; the last one if it is repeated."""
         return dict(self.flags).get(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """FROM and what follows it."""
+    """A FROM and the instructions after it."""
 
     image: str
-    """As written, with variables: an image, an earlier stage, or `scratch`."""
+    """Image, earlier stage, or `scratch`, as written, with variables."""
     name: str | None
     """In lower case."""
     platform: str | None
     opening: Instruction
+    """The FROM."""
     instructions: tuple[Instruction, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A whole file."""
+    """A parsed Dockerfile."""
 
     name: str
     arguments: tuple[Instruction, ...]
-    """ARG before the first FROM."""
+    """ARG instructions before the first FROM."""
     stages: tuple[Stage, ...]
     directives: Mapping[str, str]
     problems: tuple[Diagnostic, ...]
 
     @property
     def escape(self) -> str:
-        """What stands before a character to take its meaning: a backslash or a backtick."""
+        """The escape character: a backslash, or a backtick by `# escape=`."""
         return self.directives.get("escape", "\\")
 
     def span(self, instruction: Instruction) -> Span:
-        """Where an instruction stands."""
+        """The position of an instruction."""
         return Span(self.name, instruction.line, 1, instruction.end_line + 1, 1)
 
 
 def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
-    """Reads a Dockerfile; `name` is what its problems call it (DC703). Raises nothing."""
+    """Parses a Dockerfile; `name` is its name in problems (DC703). Raises nothing."""
     lines = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
-    reader = _Parser(name, [line.rstrip("\r") for line in lines])
-    instructions = list(reader.instructions())
-    arguments, stages = _stages(instructions, reader)
-    return Dockerfile(name, arguments, stages, reader.directives, tuple(reader.report))
+    parser = _Parser(name, [line.rstrip("\r") for line in lines])
+    instructions = list(parser.instructions())
+    arguments, stages = _stages(instructions, parser)
+    return Dockerfile(name, arguments, stages, parser.directives, tuple(parser.report))
 
 
 @dataclass
@@ -117,12 +119,14 @@ class _Parser:
     at: int = 0
 
     def problem(self, message: str, line: int, end: int | None = None) -> None:
+        """Records an error in these lines."""
         text = self.lines[line - 1] if line <= len(self.lines) else ""
         column = len(text) - len(text.lstrip()) + 1
         span = Span(self.name, line, column, end or line, max(len(text), column) + 1)
         self.report.error("DC703", message, span)
 
     def instructions(self) -> Iterator[Instruction]:
+        """Parses the directives and yields the instructions."""
         self._directives()
         while self.at < len(self.lines):
             start = self.at + 1
@@ -136,30 +140,31 @@ class _Parser:
                 return
             self.at += 1
             if key in self.directives:
-                self.problem(f"the directive '{key}' is given twice", self.at)
+                self.problem(f"duplicate directive '{key}'", self.at)
             elif key == "escape" and found[2] not in ("\\", "`"):
-                self.problem("the escape character can only be \\ or `", self.at)
+                self.problem("the escape character must be \\ or `", self.at)
             else:
                 self.directives[key] = found[2]
 
     def _logical_line(self) -> str:
-        """The next line with all that it goes on with; comments and empty lines in it are none."""
+        """The next line, joined with its continuation lines; comments and empty lines between them
+        are skipped."""
         escape = re.escape(self.directives.get("escape", "\\"))
-        goes_on = re.compile(rf"(?:(?<!{escape})|^){escape}[ \t]*$")
-        whole, begun = "", False
+        continuation = re.compile(rf"(?:(?<!{escape})|^){escape}[ \t]*$")
+        joined, started = "", False
         while self.at < len(self.lines):
             line = self.lines[self.at]
             self.at += 1
-            bare = line.strip()
-            if bare.startswith("#") or (begun and not bare):
-                if begun:
+            stripped = line.strip()
+            if stripped.startswith("#") or (started and not stripped):
+                if started:
                     continue
                 return ""
-            text, more = goes_on.subn("", line if begun else line.lstrip())
-            whole, begun = whole + text, True
-            if not more:
+            text, continues = continuation.subn("", line if started else line.lstrip())
+            joined, started = joined + text, True
+            if not continues:
                 break
-        return whole
+        return joined
 
     def _instruction(self, text: str, start: int) -> Instruction:
         keyword, _, rest = re.sub(r"[\t\v\f\r ]+", " ", text, count=1).partition(" ")
@@ -171,15 +176,15 @@ class _Parser:
         if subject in _WITH_HEREDOCS and not is_json and "<<" in text:
             heredocs = tuple(self._heredocs(text, start))
         if keyword not in KEYWORDS:
-            self.problem(f"there is no instruction {keyword}", start)
-        elif len(words) < _LEAST_WORDS.get(keyword, 0):
-            few = _LEAST_WORDS[keyword]
-            self.problem(f"{keyword} needs {few} argument{'s' if few > 1 else ''} or more", start)
+            self.problem(f"unknown instruction {keyword}", start)
+        elif len(words) < (least := _MIN_WORDS.get(keyword, 0)):
+            plural = "s" if least > 1 else ""
+            self.problem(f"{keyword} needs at least {least} argument{plural}", start)
         pairs = tuple(_flag(word) for word in flags)
         return Instruction(keyword, words, start, self.at, pairs, is_json, heredocs)
 
     def _words(self, keyword: str, rest: str, line: int) -> tuple[tuple[str, ...], bool]:
-        """The arguments of an instruction, and whether they are a JSON list."""
+        """Splits the arguments of an instruction; also says whether they are a JSON list."""
         escape = self.directives.get("escape", "\\")
         if keyword in _JSON_OR_TEXT | _JSON_OR_WORDS and (items := _json_list(rest)) is not None:
             return items, True
@@ -195,7 +200,7 @@ class _Parser:
         words = split_words(rest, escape)
         if not words:
             self.problem(f"{keyword} needs a name and a value", line)
-        elif "=" not in words[0]:  # the old form: one name, and all the rest is its value
+        elif "=" not in words[0]:  # legacy form `ENV name value`: the rest of the line is the value
             name, *value = re.split(r"[\t\v\f\r ]+", rest, maxsplit=1)
             if not value:
                 self.problem(f"{keyword} {name} has no value", line)
@@ -204,7 +209,7 @@ class _Parser:
         else:
             for word in words:
                 if "=" not in word:
-                    self.problem(f"'{word}' is not of the form name=value", line)
+                    self.problem(f"'{word}' does not have the form name=value", line)
                 else:
                     yield word
 
@@ -224,7 +229,7 @@ class _Parser:
                     break
                 content.append(stripped + "\n")
             else:
-                self.problem(f"the text after <<{name} has no end: no line is '{bare}'", start)
+                self.problem(f"unterminated here-document <<{name}: no line is '{bare}'", start)
             yield Heredoc(bare, "".join(content), expand=bare == name)
 
 
@@ -234,7 +239,7 @@ def _flag(word: str) -> tuple[str, str]:
 
 
 def _json_list(text: str) -> tuple[str, ...] | None:
-    """A JSON list of texts; None for anything else, which is then no JSON at all."""
+    """The items of a JSON list of strings; None for anything else, which is not JSON form."""
     if not text.startswith("["):
         return None
     try:
@@ -245,29 +250,29 @@ def _json_list(text: str) -> tuple[str, ...] | None:
 
 
 def _stages(
-    instructions: Sequence[Instruction], reader: _Parser
+    instructions: Sequence[Instruction], parser: _Parser
 ) -> tuple[tuple[Instruction, ...], tuple[Stage, ...]]:
-    """The ARGs before the first FROM, and the stages."""
+    """The ARG instructions before the first FROM, and the stages."""
     starts = [at for at, found in enumerate(instructions) if found.keyword == "FROM"]
     if not starts:
-        reader.problem("there is no FROM", 1)
+        parser.problem("no FROM instruction", 1)
     before = instructions[: starts[0]] if starts else instructions
     for found in before:
         if found.keyword != "ARG":
-            reader.problem(f"{found.keyword} stands before the first FROM", found.line)
+            parser.problem(f"{found.keyword} before the first FROM", found.line)
     stages = [
-        _stage(instructions[at], tuple(instructions[at + 1 : end]), reader)
+        _stage(instructions[at], tuple(instructions[at + 1 : end]), parser)
         for at, end in pairwise([*starts, len(instructions)])
     ]
     return tuple(found for found in before if found.keyword == "ARG"), tuple(stages)
 
 
-def _stage(opening: Instruction, rest: tuple[Instruction, ...], reader: _Parser) -> Stage:
+def _stage(opening: Instruction, rest: tuple[Instruction, ...], parser: _Parser) -> Stage:
     words, name = opening.words, None
     if len(words) == 3 and words[1].upper() == "AS":
         name = words[2].lower()
         if not _STAGE_NAME.fullmatch(name):
-            reader.problem(f"'{words[2]}' cannot be the name of a stage", opening.line)
+            parser.problem(f"invalid stage name '{words[2]}'", opening.line)
     elif len(words) != 1:
-        reader.problem("FROM has the form FROM image [AS name]", opening.line)
+        parser.problem("FROM must have the form FROM image [AS name]", opening.line)
     return Stage(words[0] if words else "", name, opening.flag("platform"), opening, rest)

@@ -1,8 +1,8 @@
-"""The words of a Dockerfile's line: quotes, escapes and variables, as Docker treats them.
+"""Variable substitution and word splitting in Dockerfile lines, by Docker's rules.
 
-Docker's rules resemble a shell's and are not: nothing is split after a variable was substituted, a
-variable that is not set is empty, and of the forms with braces there are `-`, `+` and `?` with and
-without a colon. Newer ones (`#`, `%`, `/`) are refused, because not every engine has them.
+They resemble a shell's but differ: the result of a substitution is not split, an unset variable is
+empty, and the supported modifiers are `-`, `+` and `?`, each with or without a colon. Newer ones
+(`#`, `%`, `/`) are rejected, because not every engine supports them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[0-9]+|[@*#?\-$!]|[^\W\d]\w*")
 
 
 class BadSubstitution(DeployctlError):
-    """A text with quotes or variables that Docker would not take."""
+    """Invalid quotes or variables in a Dockerfile."""
 
     code = "DC704"
 
@@ -24,15 +24,15 @@ class BadSubstitution(DeployctlError):
 def substitute(
     text: str, values: Mapping[str, str], *, escape: str = "\\", quotes: bool = True
 ) -> str:
-    """The text with its variables replaced and its quotes gone. Raises BadSubstitution.
+    """Replaces variables and removes quotes. Raises BadSubstitution.
 
-    `quotes` false: quotes mean nothing and stay, as in here documents.
+    `quotes` False: quotes are literal characters, as in here-documents.
     """
     return _Substitution(text, values, escape, quotes).until("")
 
 
 class _Substitution:
-    """One text on its way from left to right."""
+    """A scanner over one text."""
 
     def __init__(self, text: str, values: Mapping[str, str], escape: str, quotes: bool) -> None:
         self._text, self._values, self._escape, self._quotes = text, values, escape, quotes
@@ -43,51 +43,48 @@ class _Substitution:
         self._at += 1
         return char
 
-    def until(self, stop: str) -> str:
-        """All up to a character, or to the end for ""."""
+    def until(self, end: str) -> str:
+        """Substitutes up to the character `end`, or to the end of the text for ""."""
         result = ""
         while char := self._next():
-            if char == stop:
+            if char == end:
                 return result
             if char == "$":
-                result += self._dollar()
+                result += self._variable()
             elif char == "'" and self._quotes:
-                result += self._single()
+                result += self._single_quoted()
             elif char == '"' and self._quotes:
-                result += self._double()
+                result += self._double_quoted()
             elif char == self._escape:
                 result += self._next()
             else:
                 result += char
-        if stop:
-            raise self._bad(f"a '{stop}' is missing")
+        if end:
+            raise self._error(f"missing '{end}'")
         return result
 
-    def _single(self) -> str:
+    def _single_quoted(self) -> str:
         end = self._text.find("'", self._at)
         if end < 0:
-            raise self._bad("a single quote has no partner")
+            raise self._error("unterminated single quote")
         start, self._at = self._at, end + 1
         return self._text[start:end]
 
-    def _double(self) -> str:
+    def _double_quoted(self) -> str:
+        escapable = ('"', "$", self._escape, "")
         result = ""
         while char := self._next():
             if char == '"':
                 return result
+            after = self._text[self._at : self._at + 1]
             if char == "$":
-                result += self._dollar()
-            elif char == self._escape and (after := self._text[self._at : self._at + 1]) in (
-                '"',
-                "$",
-                self._escape,
-                "",
-            ):
+                result += self._variable()
+            elif char == self._escape and after in escapable:
                 result += after
                 self._at += 1
             else:
                 result += char
-        raise self._bad("a double quote has no partner")
+        raise self._error("unterminated double quote")
 
     def _name(self) -> str:
         found = _NAME.match(self._text, self._at)
@@ -96,34 +93,35 @@ class _Substitution:
         self._at = found.end()
         return found[0]
 
-    def _dollar(self) -> str:
+    def _variable(self) -> str:
+        """The value of the variable after a `$`."""
         if self._text[self._at : self._at + 1] != "{":
             name = self._name()
             return self._values.get(name, "") if name else "$"
         self._at += 1
         name, modifier = self._name(), self._next()
         if not name:
-            raise self._bad("a variable has no name")
+            raise self._error("a variable has no name")
         value = self._values.get(name)
         if modifier == "}":
             return value or ""
         if modifier == ":":
             modifier, value = self._next(), value or None
         if modifier not in ("-", "+", "?") or not modifier:
-            raise self._bad(f"'{modifier}' after '{name}' is not known")
+            raise self._error(f"unsupported modifier '{modifier}' after '{name}'")
         word = self.until("}")
         if modifier == "+":
             return "" if value is None else word
         if value is None and modifier == "?":
-            raise self._bad(f"{name}: {word or 'is not set'}")
+            raise self._error(f"{name}: {word or 'is not set'}")
         return word if value is None else value
 
-    def _bad(self, reason: str) -> BadSubstitution:
-        return BadSubstitution(f"'{self._text}' cannot be read: {reason}")
+    def _error(self, reason: str) -> BadSubstitution:
+        return BadSubstitution(f"cannot substitute variables in '{self._text}': {reason}")
 
 
 def split_words(text: str, escape: str) -> list[str]:
-    """Splits at blanks outside quotes; quotes and escapes stay as they are written."""
+    """Splits at whitespace outside quotes; quotes and escapes are kept."""
     any_escaped = rf"{re.escape(escape)}."
     plain = rf"""{any_escaped}|[^\s"'{re.escape(escape)}]"""
     double = rf'"(?:{any_escaped}|[^"])*(?:"|$)'
@@ -132,7 +130,7 @@ def split_words(text: str, escape: str) -> list[str]:
 
 
 def split_flags(text: str) -> tuple[list[str], str]:
-    """The `--flags` at the beginning, without their quotes, and what comes after them."""
+    """The leading `--flags` without their quotes, and the rest of the text."""
     flags, rest = [], text.strip()
     while rest.startswith("--"):
         word = split_words(rest, "\\")[0]
@@ -144,5 +142,5 @@ def split_flags(text: str) -> tuple[list[str], str]:
 
 
 def heredoc_words(text: str) -> list[str]:
-    """The words of a line that could begin a here document."""
+    """The words of a line that may start a here-document."""
     return [word for word in split_words(text, "\\") if "<<" in word]

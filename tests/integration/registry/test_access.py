@@ -18,7 +18,7 @@ from tests.support.proxy import Proxy
 from tests.support.registry import PASSWORD, USER, LocalRegistry, TokenGate
 
 
-def test_a_name_and_a_password(
+def test_basic_authentication(
     closed_registry: LocalRegistry, opened: Opened, name: str, blob: Blob
 ) -> None:
     client = opened(closed_registry.host, ALI)
@@ -27,7 +27,7 @@ def test_a_name_and_a_password(
 
 
 @pytest.mark.parametrize("login", [None, Credentials(USER, "open says me")])
-def test_a_wrong_password(
+def test_wrong_password(
     closed_registry: LocalRegistry, opened: Opened, name: str, login: Credentials | None
 ) -> None:
     with pytest.raises(Denied, match="401") as caught:
@@ -37,14 +37,16 @@ def test_a_wrong_password(
 
 
 @pytest.mark.parametrize("login", [ALI, Credentials(identity_token=PASSWORD)])
-def test_tokens(gate: TokenGate, opened: Opened, name: str, blob: Blob, login: Credentials) -> None:
+def test_token_authentication(
+    gate: TokenGate, opened: Opened, name: str, blob: Blob, login: Credentials
+) -> None:
     client = opened(gate.host, login)
     blob.push(client, name)
     gate.forget()
     assert blob.is_in(client, name), "with a new token"
 
 
-def test_anybody_may_read_and_not_write(
+def test_anonymous_client_may_read_but_not_write(
     gate: TokenGate, opened: Opened, name: str, blob: Blob
 ) -> None:
     blob.push(opened(gate.host, ALI), name)
@@ -54,15 +56,13 @@ def test_anybody_may_read_and_not_write(
         blob.push(anybody, f"{name}x")
 
 
-def test_a_password_that_the_token_server_does_not_take(
-    gate: TokenGate, opened: Opened, name: str
-) -> None:
+def test_password_rejected_by_the_token_server(gate: TokenGate, opened: Opened, name: str) -> None:
     with pytest.raises(Denied, match=r"its token server .* 401: incorrect username") as caught:
         opened(gate.host, Credentials(USER, "open says me")).manifest(name, "1")
     assert f"docker login {gate.host}" in (caught.value.help or "")
 
 
-def test_a_token_that_ends_within_an_upload(
+def test_token_that_expires_during_an_upload(
     gate: TokenGate, opened: Opened, name: str, blob: Blob
 ) -> None:
     wanted = {"WWW-Authenticate": gate.challenge}
@@ -86,7 +86,7 @@ def tls_registry(registry: LocalRegistry, authority: Authority) -> Iterator[Loca
         yield made
 
 
-def test_a_registry_on_this_machine_may_speak_tls(
+def test_local_registry_with_tls(
     tls_registry: LocalRegistry,
     authority: Authority,
     opened: Opened,
@@ -100,22 +100,20 @@ def test_a_registry_on_this_machine_may_speak_tls(
     assert blob.is_in(client, name)
 
 
-def test_a_certificate_that_is_not_trusted(
-    tls_registry: LocalRegistry, opened: Opened, name: str
-) -> None:
+def test_untrusted_certificate(tls_registry: LocalRegistry, opened: Opened, name: str) -> None:
     with pytest.raises(RegistryUnreachable, match="its certificate is not trusted") as caught:
         opened(tls_registry.host).manifest(name, "1")
     assert "SSL_CERT_FILE" in (caught.value.help or "")
 
 
-def test_no_proxy_stands_before_this_machine(
+def test_local_registry_bypasses_the_proxy(
     registry: LocalRegistry, opened: Opened, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert opened(registry.host).head_manifest(name, "1") is None
 
 
-def test_a_login_does_not_follow_a_redirect_to_elsewhere(
+def test_credentials_are_not_sent_to_a_redirect_target(
     gate: TokenGate, proxied: Proxy, opened: Opened, name: str, blob: Blob
 ) -> None:
     client = opened(gate.host, ALI)

@@ -14,17 +14,17 @@ from tests.support.registry import LocalRegistry, TokenGate, add_image
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB, 5 * MIB + 1])
-def test_a_blob_comes_back_as_it_was(
+def test_blob_round_trip(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path, size: int
 ) -> None:
     client, blob = opened(registry.host), Blob(tmp_path / "blob", size)
     assert blob.push(client, name) is BlobTransfer.UPLOADED
-    assert blob.push(client, name) is BlobTransfer.THERE
+    assert blob.push(client, name) is BlobTransfer.EXISTING
     assert blob.is_in(client, name)
     assert b"".join(client.pull_blob(name, blob.digest, size // 2)) == blob.data[size // 2 :]
 
 
-def test_a_blob_of_another_repository_is_mounted(
+def test_blob_of_another_repository_is_mounted(
     proxied: Proxy, opened: Opened, name: str, blob: Blob
 ) -> None:
     client = opened(host(proxied))
@@ -36,7 +36,7 @@ def test_a_blob_of_another_repository_is_mounted(
 
 
 @pytest.mark.parametrize("status", [202, 400, 403, 404, 405])
-def test_a_blob_that_cannot_be_mounted_is_sent(
+def test_blob_that_cannot_be_mounted_is_uploaded(
     proxied: Proxy, opened: Opened, name: str, blob: Blob, status: int
 ) -> None:
     client = opened(host(proxied))
@@ -48,9 +48,7 @@ def test_a_blob_that_cannot_be_mounted_is_sent(
     assert blob.is_in(client, name)
 
 
-def test_a_manifest_comes_back_as_it_was(
-    registry: LocalRegistry, opened: Opened, name: str
-) -> None:
+def test_manifest_round_trip(registry: LocalRegistry, opened: Opened, name: str) -> None:
     client = opened(registry.host)
     digest = add_image(client, name, "1", [b"layer"])
     found = client.manifest(name, "1")
@@ -60,9 +58,7 @@ def test_a_manifest_comes_back_as_it_was(
     assert client.head_manifest(name, "2") is None
 
 
-def test_many_threads_push_at_once(
-    gate: TokenGate, opened: Opened, name: str, tmp_path: Path
-) -> None:
+def test_concurrent_pushes(gate: TokenGate, opened: Opened, name: str, tmp_path: Path) -> None:
     client = opened(gate.host, ALI)
     blobs = [Blob(tmp_path / str(seed), 100_000, seed) for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:

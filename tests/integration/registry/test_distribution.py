@@ -38,7 +38,7 @@ def registries(closed_registry: LocalRegistry) -> Iterator[Registries]:
 
 @pytest.fixture
 def client(registries: Registries, registry: LocalRegistry) -> RegistryClient:
-    return registries.at(registry.host)
+    return registries.client(registry.host)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def described(digest: str, platform: str) -> Any:
     return {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "platform": about}
 
 
-def test_an_image_is_resolved(
+def test_image_is_resolved(
     registries: Registries, client: RegistryClient, image: Reference
 ) -> None:
     digest = add_image(client, image.repository, "1", [b"one", b"two"])
@@ -78,11 +78,11 @@ def test_an_image_is_resolved(
         (digest_of(b"two"), 3),
     ]
     assert found.config["architecture"] == "amd64"
-    assert registries.exists(image) == digest
+    assert registries.head(image) == digest
 
 
 @pytest.mark.parametrize("kind", [OCI_INDEX, DOCKER_INDEX])
-def test_an_index_leads_to_the_image_for_the_platform(
+def test_index_is_resolved_for_the_platform(
     registries: Registries, client: RegistryClient, image: Reference, kind: str
 ) -> None:
     digests = add_index(client, image, kind)
@@ -91,7 +91,7 @@ def test_an_index_leads_to_the_image_for_the_platform(
         assert (found.digest, str(found.platform)) == (digest, platform)
 
 
-def test_an_image_is_resolved_by_its_digest(
+def test_image_is_resolved_by_digest(
     registries: Registries, client: RegistryClient, image: Reference
 ) -> None:
     digest = add_index(client, image)["linux/arm64"]
@@ -99,9 +99,7 @@ def test_an_image_is_resolved_by_its_digest(
     assert registries.resolve(pinned, ARM64).digest == digest
 
 
-def test_a_platform_that_is_not_there(
-    registries: Registries, client: RegistryClient, image: Reference
-) -> None:
+def test_missing_platform(registries: Registries, client: RegistryClient, image: Reference) -> None:
     add_index(client, image)
     with pytest.raises(NoSuchPlatform, match=r"for linux/s390x, but for linux/arm64, linux/amd64$"):
         registries.resolve(image, Platform("linux", "s390x"))
@@ -110,14 +108,14 @@ def test_a_platform_that_is_not_there(
         registries.resolve(image, ARM64)
 
 
-def test_what_is_not_there(registries: Registries, image: Reference) -> None:
-    assert registries.exists(image) is None
+def test_missing_image(registries: Registries, image: Reference) -> None:
+    assert registries.head(image) is None
     with pytest.raises(NotInRegistry):
         registries.resolve(image, AMD64)
 
 
 @pytest.mark.parametrize("config", [b"no JSON", b"[]"])
-def test_what_is_no_image(
+def test_content_that_is_not_an_image(
     registries: Registries, client: RegistryClient, image: Reference, config: bytes
 ) -> None:
     about = {"mediaType": "text/plain", "digest": digest_of(config), "size": len(config)}
@@ -132,7 +130,7 @@ def _all(data: bytes) -> Any:
     yield data
 
 
-def test_a_layer_moves_within_a_registry_and_to_another(
+def test_layer_is_copied_within_a_registry_and_to_another(
     registries: Registries,
     client: RegistryClient,
     image: Reference,
@@ -146,14 +144,14 @@ def test_a_layer_moves_within_a_registry_and_to_another(
     assert ways == [
         BlobTransfer.MOUNTED,
         BlobTransfer.UPLOADED,
-        BlobTransfer.THERE,
-        BlobTransfer.THERE,
+        BlobTransfer.EXISTING,
+        BlobTransfer.EXISTING,
     ]
-    there = registries.at(far.registry).pull_blob(far.repository, layer.digest)
+    there = registries.client(far.registry).pull_blob(far.repository, layer.digest)
     assert b"".join(there) == b"one" * 1000
 
 
-def test_tags_move_to_an_image(
+def test_tags_are_moved_to_an_image(
     registries: Registries, client: RegistryClient, image: Reference
 ) -> None:
     digest = add_image(client, image.repository, "1", [b"one"])

@@ -24,7 +24,7 @@ from tests.support.proxy import Proxy
 from tests.support.registry import Line, LocalRegistry, add_image
 
 
-def test_an_upload_that_breaks_off_within_a_request(
+def test_upload_interrupted_within_a_request(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path
 ) -> None:
     blob = Blob(tmp_path / "blob", 10 * MIB)
@@ -37,7 +37,7 @@ def test_an_upload_that_breaks_off_within_a_request(
     assert blob.is_in(opened(registry.host), name)
 
 
-def test_an_upload_goes_on_from_where_it_broke_off(
+def test_upload_resumes_at_the_last_offset(
     proxied: Proxy, opened: Opened, name: str, tmp_path: Path
 ) -> None:
     blob = Blob(tmp_path / "blob", 10 * MIB)
@@ -50,7 +50,7 @@ def test_an_upload_goes_on_from_where_it_broke_off(
     assert sent == ["0-4194303", "4194304-8388607", "8388608-10485759"]
 
 
-def test_a_chunk_that_does_not_arrive_is_all_that_is_sent_again(
+def test_only_the_lost_chunk_is_sent_again(
     proxied: Proxy, opened: Opened, name: str, tmp_path: Path
 ) -> None:
     blob = Blob(tmp_path / "blob", 10 * MIB)
@@ -71,7 +71,7 @@ def test_a_chunk_that_does_not_arrive_is_all_that_is_sent_again(
     assert sent == ["0-4194303", "4194304-8388607", third, third]
 
 
-def test_an_upload_whose_last_answer_is_lost_has_arrived(
+def test_upload_with_a_lost_final_response_is_complete(
     proxied: Proxy, opened: Opened, name: str, blob: Blob
 ) -> None:
     proxied.drop_answer(method="PUT", path="/uploads/")
@@ -81,7 +81,7 @@ def test_an_upload_whose_last_answer_is_lost_has_arrived(
     assert blob.is_in(client, name)
 
 
-def test_a_download_goes_on_from_where_it_broke_off(
+def test_download_resumes_at_the_last_offset(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path
 ) -> None:
     blob = Blob(tmp_path / "blob", 10 * MIB)
@@ -95,9 +95,7 @@ def test_a_download_goes_on_from_where_it_broke_off(
         client.close()
 
 
-def test_what_is_pulled_is_held_against_its_digest(
-    proxied: Proxy, opened: Opened, name: str, blob: Blob
-) -> None:
+def test_pulled_content_is_verified(proxied: Proxy, opened: Opened, name: str, blob: Blob) -> None:
     client = opened(host(proxied))
     blob.push(client, name)
     digest = add_image(client, name, "1", [b"layer"])
@@ -109,7 +107,7 @@ def test_what_is_pulled_is_held_against_its_digest(
     assert proxied.pending == 0
 
 
-def test_a_blob_that_is_not_what_its_digest_says_is_refused(
+def test_blob_with_a_wrong_digest_is_rejected(
     registry: LocalRegistry, opened: Opened, name: str, blob: Blob
 ) -> None:
     other = digest_of(b"other")
@@ -123,7 +121,7 @@ def test_a_blob_that_is_not_what_its_digest_says_is_refused(
     ("status", "expected"),
     [(429, RateLimited), (503, RegistryFault), (500, RegistryFault), (413, TooLarge)],
 )
-def test_a_registry_that_never_does_it(
+def test_registry_that_fails_every_time(
     proxied: Proxy,
     opened: Opened,
     name: str,
@@ -149,9 +147,7 @@ class Clock(CancellationToken):
         return self.is_cancelled
 
 
-def test_a_registry_that_asks_for_patience_gets_it(
-    proxied: Proxy, opened: Opened, name: str
-) -> None:
+def test_retry_after_is_honoured(proxied: Proxy, opened: Opened, name: str) -> None:
     clock = Clock()
     client = opened(host(proxied), stop=clock)
     digest = add_image(client, name, "1", [b"layer"])
@@ -164,9 +160,7 @@ def test_a_registry_that_asks_for_patience_gets_it(
     assert [wait < 0.1 for wait in others] == [True, True]
 
 
-def test_a_registry_that_asks_for_too_much_patience_does_not_get_it(
-    proxied: Proxy, opened: Opened, name: str
-) -> None:
+def test_long_retry_after_fails_at_once(proxied: Proxy, opened: Opened, name: str) -> None:
     clock = Clock()
     proxied.answer(429, path="/manifests/", headers={"Retry-After": "3600"})
     with pytest.raises(RateLimited):
@@ -174,7 +168,7 @@ def test_a_registry_that_asks_for_too_much_patience_does_not_get_it(
     assert clock.waits == []
 
 
-def test_what_is_not_there(registry: LocalRegistry, opened: Opened, name: str) -> None:
+def test_missing_image(registry: LocalRegistry, opened: Opened, name: str) -> None:
     client = opened(registry.host)
     with pytest.raises(NotInRegistry, match=f"read '{name}:1'"):
         client.manifest(name, "1")
@@ -182,12 +176,12 @@ def test_what_is_not_there(registry: LocalRegistry, opened: Opened, name: str) -
         list(client.pull_blob(name, digest_of(b"")))
 
 
-def test_nobody_is_there(opened: Opened, name: str) -> None:
+def test_unreachable_registry(opened: Opened, name: str) -> None:
     with pytest.raises(RegistryUnreachable, match="nothing listens there"):
         opened("127.0.0.1:1").manifest(name, "1")
 
 
-def test_an_upload_ends_when_it_is_asked_to(
+def test_upload_is_interrupted_by_a_stop(
     registry: LocalRegistry, opened: Opened, name: str, tmp_path: Path
 ) -> None:
     blob, stop = Blob(tmp_path / "blob", 3 * MIB), CancellationToken()

@@ -1,4 +1,4 @@
-"""A tag that says what is in an image."""
+"""Content tags."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tag(
     return content_tag(spec, parse(text), text, found, digest_of, "linux/amd64")
 
 
-def test_the_same_input_has_the_same_tag(spec: BuildSpec) -> None:
+def test_same_inputs_have_the_same_tag(spec: BuildSpec) -> None:
     first = tag(spec)
     assert re.fullmatch("content-[0-9a-f]{20}", first or "")
     (spec.context / "src/flow.py").touch()
@@ -65,7 +65,7 @@ def test_the_same_input_has_the_same_tag(spec: BuildSpec) -> None:
         {"options": {"network_mode": "host"}},
     ],
 )
-def test_what_the_recipe_says_counts(spec: BuildSpec, change: dict[str, object]) -> None:
+def test_fields_of_the_spec_are_inputs(spec: BuildSpec, change: dict[str, object]) -> None:
     assert tag(replace(spec, **change)) not in (None, tag(spec))  # type: ignore[arg-type]
 
 
@@ -78,13 +78,15 @@ def test_what_the_recipe_says_counts(spec: BuildSpec, change: dict[str, object])
         {"backend": "buildx"},
     ],
 )
-def test_what_changes_no_image_does_not_count(spec: BuildSpec, change: dict[str, object]) -> None:
+def test_options_without_effect_on_the_image_are_no_inputs(
+    spec: BuildSpec, change: dict[str, object]
+) -> None:
     before = tag(replace(spec, options={"nocache": False}))
     change = {"options": {"nocache": False}, **change}
     assert tag(replace(spec, **change)) == before  # type: ignore[arg-type]
 
 
-def test_every_file_counts_that_is_not_left_out(spec: BuildSpec) -> None:
+def test_every_file_that_is_not_excluded_is_an_input(spec: BuildSpec) -> None:
     tags = [tag(spec)]
     deeds: list[Callable[[Path], object]] = [
         lambda folder: (folder / "src/flow.py").write_text("b"),
@@ -102,7 +104,7 @@ def test_every_file_counts_that_is_not_left_out(spec: BuildSpec) -> None:
     assert tag(spec, ignore="notes") == tags[-1]
 
 
-def test_every_base_image_counts_that_the_target_needs(spec: BuildSpec) -> None:
+def test_every_base_image_of_the_target_is_an_input(spec: BuildSpec) -> None:
     def moved(image: str) -> Callable[[BaseImage], str]:
         return lambda base: "sha256:new" if base.image == image else f"sha256:{base.image}"
 
@@ -122,7 +124,7 @@ def test_every_base_image_counts_that_the_target_needs(spec: BuildSpec) -> None:
         "# syntax=x.io/own:1\nFROM a",
     ],
 )
-def test_what_is_fetched_from_elsewhere_cannot_be_known(spec: BuildSpec, text: str) -> None:
+def test_downloads_have_no_content_tag(spec: BuildSpec, text: str) -> None:
     assert tag(spec, text) is None
 
 
@@ -135,7 +137,7 @@ def test_what_is_fetched_from_elsewhere_cannot_be_known(spec: BuildSpec, text: s
         "FROM scratch\nCOPY . /",
     ],
 )
-def test_what_is_at_hand_can_be_known(spec: BuildSpec, text: str) -> None:
+def test_local_sources_have_a_content_tag(spec: BuildSpec, text: str) -> None:
     assert tag(spec, text) is not None
 
 
@@ -148,18 +150,20 @@ def test_what_is_at_hand_can_be_known(spec: BuildSpec, text: str) -> None:
         {"options": {"build_contexts": {"other": "../other"}}},
     ],
 )
-def test_some_recipes_are_built_in_any_case(spec: BuildSpec, change: dict[str, object]) -> None:
+def test_specs_that_disable_the_cache_have_no_content_tag(
+    spec: BuildSpec, change: dict[str, object]
+) -> None:
     assert tag(replace(spec, **change)) is None  # type: ignore[arg-type]
 
 
-def test_a_base_without_a_digest_leaves_the_content_unknown(spec: BuildSpec) -> None:
+def test_base_without_a_digest_has_no_content_tag(spec: BuildSpec) -> None:
     assert tag(spec, digest_of=lambda _: None) is None
 
 
-def test_what_only_a_newer_engine_can_read_is_left_to_that(spec: BuildSpec) -> None:
+def test_unsupported_substitution_is_left_to_the_engine(spec: BuildSpec) -> None:
     assert tag(spec, "ARG V=3-slim\nFROM a:${V%-*}") is None
 
 
-def test_a_dockerfile_with_mistakes_is_refused(spec: BuildSpec) -> None:
-    with pytest.raises(BadDockerfile, match="there is no instruction X"):
+def test_invalid_dockerfile_is_rejected(spec: BuildSpec) -> None:
+    with pytest.raises(BadDockerfile, match="unknown instruction X"):
         tag(spec, "FROM a\nX")

@@ -1,4 +1,4 @@
-"""The files that a build sees, and the archive of them."""
+"""Build contexts and their archives."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images import context
 from deployctl.images.context import (
-    MTIME,
     EntryType,
     UnreadableContext,
     walk_context,
     with_engine_files,
 )
 from deployctl.images.dockerignore import DockerIgnore
+from deployctl.images.tar import MTIME, write_context
 
 NOBODY = 65534
 
 
 def archived(folder: Path) -> bytes:
     out = io.BytesIO()
-    context.write_tar(walk_context(folder, DockerIgnore()), out)
+    write_context(walk_context(folder, DockerIgnore()), out)
     return out.getvalue()
 
 
@@ -38,8 +37,8 @@ def read_back(archive: bytes) -> dict[str, tarfile.TarInfo]:
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without the rights of root, which may read everything."""
+def unprivileged() -> Iterator[None]:
+    """Drops the privileges of root, who may read everything."""
     if os.geteuid():
         yield
         return
@@ -50,7 +49,7 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_entries_are_sorted_and_folders_come_before_what_is_in_them(tmp_path: Path) -> None:
+def test_entries_are_sorted_with_directories_before_their_contents(tmp_path: Path) -> None:
     for path in ("b", "a/z", "a/b/c", "a.txt", "A"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)
@@ -58,7 +57,7 @@ def test_entries_are_sorted_and_folders_come_before_what_is_in_them(tmp_path: Pa
     assert found == ["A", "a", "a/b", "a/b/c", "a/z", "a.txt", "b"]
 
 
-def test_files_folders_links_and_pipes_are_there_and_sockets_are_not(tmp_path: Path) -> None:
+def test_files_directories_links_and_pipes_are_listed_but_not_sockets(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     (tmp_path / "file").chmod(0o640)
     (tmp_path / "folder").mkdir(mode=0o750)
@@ -73,7 +72,7 @@ def test_files_folders_links_and_pipes_are_there_and_sockets_are_not(tmp_path: P
         finally:
             os.close(at)
         found = {entry.path: entry for entry in walk_context(tmp_path, DockerIgnore())}
-    assert {path: (e.kind, e.size, e.target) for path, e in found.items()} == {
+    assert {path: (e.type, e.size, e.target) for path, e in found.items()} == {
         "broken": (EntryType.LINK, 0, "/nowhere"),
         "file": (EntryType.FILE, 5, ""),
         "folder": (EntryType.FOLDER, 0, ""),
@@ -95,7 +94,7 @@ def test_files_folders_links_and_pipes_are_there_and_sockets_are_not(tmp_path: P
     }
 
 
-def test_a_folder_that_is_left_out_is_there_for_what_is_not(tmp_path: Path) -> None:
+def test_excluded_directory_is_listed_for_included_contents(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/kept").touch()
     (tmp_path / "a/left").touch()
@@ -103,7 +102,7 @@ def test_a_folder_that_is_left_out_is_there_for_what_is_not(tmp_path: Path) -> N
     assert [entry.path for entry in found] == ["a", "a/b", "a/b/kept"]
 
 
-def test_an_engine_is_also_sent_what_it_reads_itself(tmp_path: Path) -> None:
+def test_engine_files_are_added_to_the_context(tmp_path: Path) -> None:
     for path in ("ci/Dockerfile", "ci/other", "z", ".dockerignore"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
@@ -116,7 +115,7 @@ def test_an_engine_is_also_sent_what_it_reads_itself(tmp_path: Path) -> None:
     assert paths == [".dockerignore", "ci", "ci/Dockerfile", "z"]
 
 
-def test_the_archive_depends_on_nothing_but_the_files(tmp_path: Path) -> None:
+def test_archive_depends_on_the_files_only(tmp_path: Path) -> None:
     for name, time in (("one", 1_000), ("two", 2_000_000_000)):
         (tmp_path / name / "sub").mkdir(parents=True)
         (tmp_path / name / "sub" / "файл").write_text("x")
@@ -129,7 +128,7 @@ def test_the_archive_depends_on_nothing_but_the_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["文件", "a b", "x" * 200, b"\xff\xfe", "new\nline", "*?[", "é"])
-def test_any_name_survives(tmp_path: Path, name: str | bytes) -> None:
+def test_any_file_name_is_preserved(tmp_path: Path, name: str | bytes) -> None:
     text = os.fsdecode(name)
     (tmp_path / text).write_text("content")
     (tmp_path / "link").symlink_to(text)
@@ -139,48 +138,48 @@ def test_any_name_survives(tmp_path: Path, name: str | bytes) -> None:
 
 
 class TestBadFiles:
-    def test_one_without_the_right_to_read_it_is_named(self, tmp_path: Path) -> None:
+    def test_unreadable_file_is_named(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
         (tmp_path / "sub").mkdir()
         (tmp_path / "sub/secret").touch(mode=0o000)
-        (found,) = [e for e in walk_context(tmp_path, DockerIgnore()) if e.kind is EntryType.FILE]
+        (found,) = [e for e in walk_context(tmp_path, DockerIgnore()) if e.type is EntryType.FILE]
         for parent in tmp_path.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o055)
         with (
-            as_nobody(),
+            unprivileged(),
             pytest.raises(UnreadableContext, match=r"'sub/secret'.*Permission denied"),
         ):
             _ = found.digest
         with (
-            as_nobody(),
+            unprivileged(),
             pytest.raises(UnreadableContext, match=r"'sub/secret'.*Permission denied"),
         ):
-            context.write_tar([found], io.BytesIO())
+            write_context([found], io.BytesIO())
 
-    def test_a_folder_without_it_is_named_unless_it_is_left_out(self, tmp_path: Path) -> None:
+    def test_unreadable_directory_is_named_unless_it_is_excluded(self, tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o000)
         for parent in (tmp_path, *tmp_path.parents[:3]):
             parent.chmod(parent.stat().st_mode | 0o055)
-        with as_nobody():
+        with unprivileged():
             with pytest.raises(UnreadableContext, match=r"'closed'.*Permission denied"):
                 walk_context(tmp_path, DockerIgnore())
             assert walk_context(tmp_path, DockerIgnore(["closed"])) == []
 
-    def test_a_context_that_is_no_folder(self, tmp_path: Path) -> None:
+    def test_context_that_is_not_a_directory(self, tmp_path: Path) -> None:
         with pytest.raises(UnreadableContext, match="No such file"):
             walk_context(tmp_path / "absent", DockerIgnore())
 
     @pytest.mark.parametrize("content", [b"12", b"12345678"])
-    def test_one_that_changes_while_it_is_read(self, tmp_path: Path, content: bytes) -> None:
+    def test_file_that_changes_while_it_is_read(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "log").write_bytes(b"12345")
         found = walk_context(tmp_path, DockerIgnore())
         (tmp_path / "log").write_bytes(content)
         with pytest.raises(UnreadableContext, match="'log' changed"):
-            context.write_tar(found, io.BytesIO())
+            write_context(found, io.BytesIO())
 
-    def test_one_that_vanishes(self, tmp_path: Path) -> None:
+    def test_file_that_disappears(self, tmp_path: Path) -> None:
         (tmp_path / "gone").touch()
         found = walk_context(tmp_path, DockerIgnore())
         (tmp_path / "gone").unlink()
         with pytest.raises(UnreadableContext, match="'gone'"):
-            context.write_tar(found, io.BytesIO())
+            write_context(found, io.BytesIO())

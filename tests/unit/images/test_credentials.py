@@ -28,11 +28,11 @@ def packed(text: str) -> dict[str, str]:
 AUTH = packed("ali:open:sesame")
 
 
-def logins(folder: Path, config: Any, **given: Any) -> CredentialStore:
+def store_of(folder: Path, config: Any, **options: Any) -> CredentialStore:
     text = config if isinstance(config, str) else json.dumps(config)
     (folder / "config.json").write_text(text)
     return CredentialStore(
-        {"DOCKER_CONFIG": str(folder), "PATH": f"{folder}:/usr/bin:/bin"}, **given
+        {"DOCKER_CONFIG": str(folder), "PATH": f"{folder}:/usr/bin:/bin"}, **options
     )
 
 
@@ -50,9 +50,9 @@ def logins(folder: Path, config: Any, **given: Any) -> CredentialStore:
         ("registry-1.docker.io", "docker.io"),
     ],
 )
-def test_the_registry_that_a_key_stands_for(tmp_path: Path, key: str, registry: str) -> None:
+def test_registry_of_a_key(tmp_path: Path, key: str, registry: str) -> None:
     assert registry_host(key) == registry
-    assert logins(tmp_path, {"auths": {key: AUTH}}).of(registry) == ALI
+    assert store_of(tmp_path, {"auths": {key: AUTH}}).get(registry) == ALI
 
 
 @pytest.mark.parametrize(
@@ -70,29 +70,29 @@ def test_the_registry_that_a_key_stands_for(tmp_path: Path, key: str, registry: 
         ({"auth": ""}, None),
     ],
 )
-def test_the_forms_of_an_entry(tmp_path: Path, entry: Any, expected: Credentials | None) -> None:
-    assert logins(tmp_path, {"auths": {"r.example.com": entry}}).of("r.example.com") == expected
+def test_forms_of_an_entry(tmp_path: Path, entry: Any, expected: Credentials | None) -> None:
+    assert store_of(tmp_path, {"auths": {"r.example.com": entry}}).get("r.example.com") == expected
 
 
-def test_the_exact_key_comes_first(tmp_path: Path) -> None:
+def test_exact_key_takes_precedence(tmp_path: Path) -> None:
     config = {"auths": {"https://r.example.com/v1/": packed("bob:other"), "r.example.com": AUTH}}
-    assert logins(tmp_path, config).of("r.example.com") == ALI
+    assert store_of(tmp_path, config).get("r.example.com") == ALI
 
 
 @pytest.mark.parametrize("config", [{}, {"auths": {"r.example.com:5000": AUTH}}, {"auths": None}])
-def test_nobody_is_logged_in(tmp_path: Path, config: Any) -> None:
-    assert logins(tmp_path, config).of("r.example.com") is None
+def test_no_credentials_for_the_registry(tmp_path: Path, config: Any) -> None:
+    assert store_of(tmp_path, config).get("r.example.com") is None
 
 
-def test_without_a_file_nobody_is_logged_in(tmp_path: Path) -> None:
-    assert CredentialStore({"HOME": str(tmp_path)}).of("r.example.com") is None
+def test_missing_file_has_no_credentials(tmp_path: Path) -> None:
+    assert CredentialStore({"HOME": str(tmp_path)}).get("r.example.com") is None
 
 
-def test_what_a_step_gives_comes_first(tmp_path: Path) -> None:
+def test_overrides_take_precedence(tmp_path: Path) -> None:
     given = {"r.example.com": Credentials("bob", "secret")}
-    found = logins(tmp_path, {"auths": {"r.example.com": AUTH, HUB: AUTH}}, given=given)
-    assert found.of("r.example.com") == given["r.example.com"]
-    assert found.of("docker.io") == ALI
+    found = store_of(tmp_path, {"auths": {"r.example.com": AUTH, HUB: AUTH}}, overrides=given)
+    assert found.get("r.example.com") == given["r.example.com"]
+    assert found.get("docker.io") == ALI
 
 
 def helper(folder: Path, name: str, script: str) -> None:
@@ -113,87 +113,87 @@ ECHO = """printf '{"ServerURL":"%s","Username":"ali","Secret":"of %s"}' "$server
         ({"credHelpers": {"docker.io": "all"}, "credsStore": "no"}, "docker.io", f"of {HUB}"),
     ],
 )
-def test_a_program_keeps_the_login(tmp_path: Path, config: Any, registry: str, secret: str) -> None:
+def test_credentials_from_a_helper(tmp_path: Path, config: Any, registry: str, secret: str) -> None:
     helper(tmp_path, "all", ECHO)
-    assert logins(tmp_path, config).of(registry) == Credentials("ali", secret)
+    assert store_of(tmp_path, config).get(registry) == Credentials("ali", secret)
 
 
-def test_a_program_that_gives_an_identity_token(tmp_path: Path) -> None:
+def test_helper_that_returns_an_identity_token(tmp_path: Path) -> None:
     helper(tmp_path, "all", """echo '{"Username":"<token>","Secret":"given"}'""")
-    found = logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
+    found = store_of(tmp_path, {"credsStore": "all"}).get("r.example.com")
     assert found == Credentials(identity_token="given")
 
 
-def test_what_a_program_does_not_keep_may_be_in_the_file(tmp_path: Path) -> None:
+def test_file_is_used_if_the_helper_has_no_credentials(tmp_path: Path) -> None:
     helper(tmp_path, "all", "echo credentials not found in native keychain; exit 1")
     config = {"credsStore": "all", "auths": {"r.example.com": AUTH}}
-    assert logins(tmp_path, config).of("r.example.com") == ALI
-    assert logins(tmp_path, config).of("docker.io") is None
+    assert store_of(tmp_path, config).get("r.example.com") == ALI
+    assert store_of(tmp_path, config).get("docker.io") is None
 
 
-def test_a_program_is_asked_once(tmp_path: Path) -> None:
+def test_helper_is_run_once(tmp_path: Path) -> None:
     helper(tmp_path, "all", f"echo >>{tmp_path}/asked; {ECHO}")
-    found = logins(tmp_path, {"credsStore": "all"})
-    assert found.of("r.example.com") is found.of("r.example.com")
+    found = store_of(tmp_path, {"credsStore": "all"})
+    assert found.get("r.example.com") is found.get("r.example.com")
     assert (tmp_path / "asked").read_text() == "\n"
 
 
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("echo locked >&2; exit 1", "failed: locked"),
-        ("echo open sesame", "printed something that is no JSON"),
+        ("echo locked >&2; exit 1", "failed for .*: locked"),
+        ("echo open sesame", "is not a JSON object"),
         (None, "'docker-credential-all' was not found"),
     ],
 )
-def test_a_program_that_is_of_no_use(tmp_path: Path, script: str | None, message: str) -> None:
+def test_unusable_helper(tmp_path: Path, script: str | None, message: str) -> None:
     if script:
         helper(tmp_path, "all", script)
     with pytest.raises(CredentialsError, match=message) as caught:
-        logins(tmp_path, {"credsStore": "all"}).of("r.example.com")
+        store_of(tmp_path, {"credsStore": "all"}).get("r.example.com")
     assert "sesame" not in caught.value.message
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{\n"auths": {]}', r"line 2 of '.*/config\.json' is not JSON"),
-        ("[]", "does not hold a JSON object"),
+        ('{\n"auths": {]}', r"invalid JSON in line 2 of '.*/config\.json'"),
+        ("[]", "is not a JSON object"),
         ({"auths": {"r.example.com": {"auth": "c2VzYW1l"}}}, "is not base64 of `name:password`"),
         ({"auths": {"r.example.com": {"auth": "sesame!"}}}, "is not base64 of `name:password`"),
     ],
 )
-def test_a_file_that_is_of_no_use(tmp_path: Path, config: Any, message: str) -> None:
+def test_unusable_file(tmp_path: Path, config: Any, message: str) -> None:
     with pytest.raises(CredentialsError, match=message) as caught:
-        logins(tmp_path, config).of("r.example.com")
+        store_of(tmp_path, config).get("r.example.com")
     assert "sesame" not in caught.value.message
 
 
-def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
+def test_file_that_is_a_directory(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(CredentialsError, match="cannot be read"):
-        CredentialStore({"DOCKER_CONFIG": str(tmp_path)}).of("r.example.com")
+    with pytest.raises(CredentialsError, match="cannot read"):
+        CredentialStore({"DOCKER_CONFIG": str(tmp_path)}).get("r.example.com")
 
 
 @pytest.mark.parametrize(
     ("url", "registry"),
     [(None, "docker.io"), ("", "docker.io"), ("https://r.example.com/", "r.example.com")],
 )
-def test_the_credentials_of_a_step(url: str | None, registry: str) -> None:
+def test_credentials_of_a_step(url: str | None, registry: str) -> None:
     given = builder.StepCredentials("ali", "open:sesame", url or "")
     assert matching_credentials(Reference(registry, "team/app"), given) == {registry: ALI}
 
 
-def test_the_credentials_of_a_step_are_for_their_registry_only() -> None:
+def test_credentials_of_a_step_apply_to_their_registry_only() -> None:
     given = builder.StepCredentials("ali", "open:sesame", "https://r.example.com")
     assert matching_credentials(Reference("other.example.com", "team/app"), given) == {}
 
 
-def test_a_login_for_one_image_is_for_its_repository_alone(tmp_path: Path) -> None:
-    known = logins(tmp_path, {"auths": {"r.example.com": AUTH}})
+def test_credentials_of_an_image_apply_to_its_repository_only(tmp_path: Path) -> None:
+    store = store_of(tmp_path, {"auths": {"r.example.com": AUTH}})
     pusher = builder.StepCredentials("bo", "xyzzy", "https://r.example.com")
-    known.give(Reference.parse("r.example.com/team/app"), pusher)
-    known.give(Reference.parse("other.example.com/team/app"), pusher)
-    assert known.of("r.example.com", "team/app") == Credentials("bo", "xyzzy")
-    assert known.of("r.example.com", "team/base") == known.of("r.example.com") == ALI
-    assert known.of("other.example.com", "team/app") is None
+    store.set_for_repository(Reference.parse("r.example.com/team/app"), pusher)
+    store.set_for_repository(Reference.parse("other.example.com/team/app"), pusher)
+    assert store.get("r.example.com", "team/app") == Credentials("bo", "xyzzy")
+    assert store.get("r.example.com", "team/base") == store.get("r.example.com") == ALI
+    assert store.get("other.example.com", "team/app") is None

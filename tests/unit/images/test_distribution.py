@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +19,14 @@ from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.distribution import Registries
+from deployctl.images.model import BuildSpec
 from deployctl.images.platform import Platform
 from deployctl.images.reference import Reference
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The hosts that a proxy is asked for, which leads nowhere."""
+def connect_hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Hosts of CONNECT requests to a proxy that rejects all of them."""
     hosts: list[str] = []
 
     class Proxy(BaseHTTPRequestHandler):
@@ -53,44 +55,44 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         ("registry.example.com:5000/app", "registry.example.com:5000", ""),
     ],
 )
-def test_where_the_registry_of_an_image_is(
-    asked: list[str], image: str, named: str, address: str
+def test_registry_address_of_an_image(
+    connect_hosts: list[str], image: str, named: str, address: str
 ) -> None:
     registries = Registries(
         CredentialStore({"DOCKER_CONFIG": "/nowhere"}), backoff=Backoff(tries=1)
     )
-    with pytest.raises(RegistryUnreachable, match=f"the registry '{named}' cannot be used: the pr"):
-        registries.exists(Reference.parse(image))
+    with pytest.raises(RegistryUnreachable, match=f"cannot reach the registry '{named}': the pr"):
+        registries.head(Reference.parse(image))
     registries.close()
-    assert set(asked) == {address or named}
+    assert set(connect_hosts) == {address or named}
 
 
 @pytest.mark.parametrize(
-    ("image", "error", "told"),
+    ("image", "error", "expected"),
     [
-        ("r.example.com/app:1", Denied("it answers 401"), ["it answers 401, so nobody knows"]),
-        ("r.example.com/app:1", NotInRegistry("it is not there"), []),
-        ("r.example.com/app:1", RegistryUnreachable("it is away"), []),
-        ("team/app:1", Denied("it answers 401"), []),
+        ("r.example.com/app", Denied("it answers 401"), ["it answers 401"]),
+        ("r.example.com/app", NotInRegistry("it is not there"), []),
+        ("r.example.com/app", RegistryUnreachable("it is away"), []),
+        ("team/app", Denied("it answers 401"), []),
     ],
 )
-def test_a_registry_that_does_not_say_whether_an_image_is_there(
-    monkeypatch: pytest.MonkeyPatch, image: str, error: RegistryError, told: list[str]
+def test_find_when_the_registry_gives_no_answer(
+    monkeypatch: pytest.MonkeyPatch, image: str, error: RegistryError, expected: list[str]
 ) -> None:
-    """Docker Hub denies everybody what is not there."""
+    """Docker Hub denies access to every name that does not exist."""
 
-    def exists(*_: object) -> None:
+    def head(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Registries, "exists", exists)
+    monkeypatch.setattr(Registries, "head", head)
     lines: list[str] = []
     registries = Registries(CredentialStore({}))
-    assert registries.find(Reference.parse(image), lines.append) is None
-    assert [line.partition(" whether")[0] for line in lines] == told
+    assert registries.find(BuildSpec(image, Path()), "content-1", lines.append) is None
+    assert [line.partition(";")[0] for line in lines] == expected
 
 
 DIGEST = f"sha256:{'0' * 64}"
-PART = {"digest": DIGEST, "size": 1, "mediaType": "a/b"}
+DESCRIPTOR = {"digest": DIGEST, "size": 1, "mediaType": "a/b"}
 CONFIG = {"os": "linux", "architecture": "amd64"}
 
 
@@ -99,24 +101,28 @@ CONFIG = {"os": "linux", "architecture": "amd64"}
     [
         (OCI_MANIFEST, "{", {}),
         (OCI_MANIFEST, [], {}),
-        (OCI_MANIFEST, {"config": PART}, {}),
-        (OCI_MANIFEST, {"config": PART, "layers": ["a"]}, CONFIG),
-        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "size": "x"}]}, CONFIG),
-        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "digest": "md4:0"}]}, CONFIG),
-        (OCI_MANIFEST, {"config": PART, "layers": [{**PART, "digest": None}]}, CONFIG),
+        (OCI_MANIFEST, {"config": DESCRIPTOR}, {}),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": ["a"]}, CONFIG),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": [{**DESCRIPTOR, "size": "x"}]}, CONFIG),
+        (
+            OCI_MANIFEST,
+            {"config": DESCRIPTOR, "layers": [{**DESCRIPTOR, "digest": "md4:0"}]},
+            CONFIG,
+        ),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": [{**DESCRIPTOR, "digest": None}]}, CONFIG),
         (OCI_MANIFEST, {"config": {}, "layers": []}, CONFIG),
-        (OCI_MANIFEST, {"config": PART, "layers": []}, []),
-        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "config": ["a"]}),
-        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "rootfs": ["a"]}),
-        (OCI_MANIFEST, {"config": PART, "layers": []}, {**CONFIG, "history": ["a"]}),
-        (OCI_INDEX, {"manifests": [{**PART, "platform": "linux"}]}, CONFIG),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": []}, []),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": []}, {**CONFIG, "config": ["a"]}),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": []}, {**CONFIG, "rootfs": ["a"]}),
+        (OCI_MANIFEST, {"config": DESCRIPTOR, "layers": []}, {**CONFIG, "history": ["a"]}),
+        (OCI_INDEX, {"manifests": [{**DESCRIPTOR, "platform": "linux"}]}, CONFIG),
         (OCI_INDEX, {"manifests": {}}, CONFIG),
     ],
 )
-def test_what_is_no_image_is_told_whatever_it_is(
+def test_invalid_manifest_index_or_config_is_not_an_image(
     monkeypatch: pytest.MonkeyPatch, kind: str, manifest: Json, config: Json
 ) -> None:
-    class Holds:
+    class FakeClient:
         def manifest(self, *_: str) -> Manifest:
             text = manifest if isinstance(manifest, str) else json.dumps(manifest)
             return Manifest(text.encode(), kind, DIGEST)
@@ -124,7 +130,7 @@ def test_what_is_no_image_is_told_whatever_it_is(
         def pull_blob(self, *_: str) -> Iterator[bytes]:
             yield json.dumps(config).encode()
 
-    monkeypatch.setattr(Registries, "at", lambda *_: Holds())
+    monkeypatch.setattr(Registries, "client", lambda *_: FakeClient())
     with pytest.raises(RegistryError) as raised:
         Registries(CredentialStore({})).resolve(Reference.parse("a"), Platform("linux", "amd64"))
     assert raised.value.code in ("DC718", "DC719")

@@ -1,4 +1,4 @@
-"""What a `.dockerignore` leaves out."""
+"""Matching of `.dockerignore`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tests.support.ignore_cases import KEPT, LEFT_OUT, NEWER_KEPT, NEWER_LEFT_OU
 
 
 def seen(folder: Path, lines: str) -> list[str]:
-    """The files of the tree that are in the context, and its empty folder."""
+    """The files, and the empty directory, of the tree that are in the context."""
     found = {entry.path for entry in walk_context(folder, DockerIgnore(lines.split("\n")))}
     return [path for path in TREE if path.rstrip("/") in found]
 
 
 @pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT + NEWER_LEFT_OUT)
-def test_a_pattern_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
+def test_pattern_excludes(tmp_path: Path, lines: str, left_out: list[str]) -> None:
     assert sorted(set(TREE) - set(seen(plant(tmp_path), lines))) == sorted(left_out)
 
 
 @pytest.mark.parametrize(("lines", "kept"), KEPT + NEWER_KEPT)
-def test_a_pattern_leaves_all_out_but(tmp_path: Path, lines: str, kept: list[str]) -> None:
+def test_negated_pattern_includes_again(tmp_path: Path, lines: str, kept: list[str]) -> None:
     assert sorted(seen(plant(tmp_path), lines)) == sorted(kept)
 
 
 @pytest.mark.parametrize("line", ["!", "! ", "!/", "[", "a[]b", "x\\", "[a-", "[^", r"\q", r"\é"])
-def test_what_docker_refuses_is_refused_with_its_line(line: str) -> None:
+def test_invalid_pattern_is_rejected_with_its_line(line: str) -> None:
     with pytest.raises(BadPattern, match=r"line 2 of '\.dockerignore'"):
         DockerIgnore(["ok", line])
 
 
 @pytest.mark.parametrize(
-    ("folder", "patterns", "closed"),
+    ("directory", "patterns", "skipped"),
     [
         ("a", ["a"], True),
         ("a", ["a", "!a/b"], False),
@@ -44,19 +44,19 @@ def test_what_docker_refuses_is_refused_with_its_line(line: str) -> None:
         ("a", ["*", "!**/x"], False),
     ],
 )
-def test_a_folder_is_not_looked_into_for_nothing(
-    folder: str, patterns: list[str], closed: bool
+def test_excluded_directory_is_skipped_if_nothing_in_it_is_included(
+    directory: str, patterns: list[str], skipped: bool
 ) -> None:
-    assert DockerIgnore(patterns).closes(folder) == closed
+    assert DockerIgnore(patterns).excludes_below(directory) == skipped
 
 
 def excludes(ignore: DockerIgnore, name: str) -> bool:
-    """Whether a file at the root of the context is left out."""
-    return ignore.step(name, ignore.at_root)[0]
+    """Whether a file at the root of the context is excluded."""
+    return ignore.match(name, ignore.root_matches)[0]
 
 
 class TestReading:
-    def test_the_file_of_the_dockerfile_comes_first(self, tmp_path: Path) -> None:
+    def test_ignore_file_of_the_dockerfile_takes_precedence(self, tmp_path: Path) -> None:
         (tmp_path / ".dockerignore").write_text("a")
         (tmp_path / "ci").mkdir()
         (tmp_path / "ci" / "Dockerfile.dockerignore").write_text("b")
@@ -64,15 +64,15 @@ class TestReading:
         assert not excludes(DockerIgnore.read(tmp_path, "ci/Dockerfile"), "a")
         assert excludes(DockerIgnore.read(tmp_path), "a")
 
-    def test_none_is_fine(self, tmp_path: Path) -> None:
+    def test_missing_file_ignores_nothing(self, tmp_path: Path) -> None:
         assert not excludes(DockerIgnore.read(tmp_path), "a")
 
-    def test_byte_order_mark_windows_lines_and_any_bytes(self, tmp_path: Path) -> None:
+    def test_reads_byte_order_mark_crlf_and_arbitrary_bytes(self, tmp_path: Path) -> None:
         (tmp_path / ".dockerignore").write_bytes(b"\xef\xbb\xbfa\r\n\r\n# b\r\n\xff\r\n")
         ignore = DockerIgnore.read(tmp_path)
         assert [path for path in ("a", "b", "\udcff") if excludes(ignore, path)] == ["a", "\udcff"]
 
-    def test_a_folder_of_that_name_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_directory_of_that_name_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / ".dockerignore").mkdir()
-        with pytest.raises(BadPattern, match=r"'\.dockerignore' cannot be read"):
+        with pytest.raises(BadPattern, match=r"cannot read '\.dockerignore'"):
             DockerIgnore.read(tmp_path)

@@ -18,32 +18,32 @@ VERSIONS = ProjectVersions("3.8.8", "3.12")
 
 
 @dataclass
-class Shelf:
-    """A builder that keeps what it builds, by content."""
+class FakeBuilder:
+    """A builder that stores images by content tag."""
 
-    there: dict[str, Image] = field(default_factory=dict)
+    stored: dict[str, Image] = field(default_factory=dict)
     built: list[str | None] = field(default_factory=list)
     pushed: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     digest: str = "sha256:pushed"
-    own: dict[str, str] = field(default_factory=dict)
-    """The images that it builds on without asking a registry."""
+    local_ids: dict[str, str] = field(default_factory=dict)
+    """Local ids of base images."""
     persistent: bool = True
 
     def local_id(self, image: str) -> str | None:
-        return self.own.get(image)
+        return self.local_ids.get(image)
 
     def find(self, spec: BuildSpec, content_tag: str) -> Image | None:
-        found = self.there.get(content_tag)
+        found = self.stored.get(content_tag)
         return found and replace(found, tag=spec.tag or content_tag, built=False)
 
     def build(self, spec: BuildSpec, source: BuildSource, content_tag: str | None) -> Image:  # noqa: ARG002
         self.built.append(content_tag)
         image = Image(spec.name, spec.tag or content_tag or "some", id="sha256:id")
         if content_tag:
-            self.there[content_tag] = image
+            self.stored[content_tag] = image
         return image
 
-    def push(self, image: Image, tags: Sequence[str], login: StepCredentials | None) -> Image:  # noqa: ARG002
+    def push(self, image: Image, tags: Sequence[str], credentials: StepCredentials | None) -> Image:  # noqa: ARG002
         self.pushed.append((f"{image.name}:{image.tag}", tuple(tags)))
         return replace(image, digest=self.digest)
 
@@ -55,219 +55,223 @@ def folder(tmp_path: Path) -> Path:
 
 
 def images(
-    shelf: Builder,
+    builder: Builder,
     digests: Mapping[str, str] | None = None,
     machine: str = "linux/amd64",
-    asked: Callable[[BaseImage], None] = lambda _: None,
+    resolved: Callable[[BaseImage], None] = lambda _: None,
 ) -> ImagePipeline:
-    """Images whose bases have these digests, by name."""
+    """A pipeline whose base images have these digests, by name."""
 
-    def digest_of(base: BaseImage) -> str | None:
-        asked(base)
+    def resolve_digest(base: BaseImage) -> str | None:
+        resolved(base)
         return ({"base:1": "sha256:base"} | dict(digests or {})).get(base.image)
 
     return ImagePipeline(
-        lambda _: shelf, digest_of, lambda: VERSIONS, lambda: machine, CredentialStore({})
+        lambda _: builder, resolve_digest, lambda: VERSIONS, lambda: machine, CredentialStore({})
     )
 
 
-def changed_folder(folder: Path) -> Path:
+def with_new_file(folder: Path) -> Path:
     (folder / "new").touch()
     return folder
 
 
-def test_the_same_content_is_built_once_and_any_change_builds_anew(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder)
-    first, second = images(shelf).build(spec), images(shelf).build(spec)
+def test_same_content_is_built_once_and_a_change_is_rebuilt(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder)
+    first, second = images(builder).build(spec), images(builder).build(spec)
     assert (first.tag, first.built, second.built) == (second.tag, True, False)
     changes: list[Callable[[], tuple[ImagePipeline, BuildSpec]]] = [
-        lambda: (images(shelf, {"base:1": "sha256:newer"}), spec),
-        lambda: (images(shelf, machine="linux/arm64"), spec),
-        lambda: (images(shelf), replace(spec, labels={"a": "b"})),
-        lambda: (images(shelf), replace(spec, context=changed_folder(folder))),
+        lambda: (images(builder, {"base:1": "sha256:newer"}), spec),
+        lambda: (images(builder, machine="linux/arm64"), spec),
+        lambda: (images(builder), replace(spec, labels={"a": "b"})),
+        lambda: (images(builder), replace(spec, context=with_new_file(folder))),
     ]
     for change in changes:
-        before = len(shelf.built)
-        made, changed = change()
-        made.build(changed)
-        assert len(shelf.built) == before + 1
+        before = len(builder.built)
+        pipeline, changed = change()
+        pipeline.build(changed)
+        assert len(builder.built) == before + 1
 
 
-def test_bases_are_asked_for_by_the_platform_of_the_image(folder: Path) -> None:
-    asked: list[str | None] = []
-    made = images(Shelf(), asked=lambda base: asked.append(base.platform))
-    made.build(BuildSpec(NAME, folder))
-    made.build(BuildSpec(NAME, folder, platform="linux/arm64"))
-    assert asked == ["linux/amd64", "linux/arm64"]
-    asked.clear()
-    made.build(BuildSpec(NAME, folder, platform="linux/amd64,linux/arm64"))
-    assert asked == ["linux/amd64", "linux/arm64"]
+def test_base_digests_are_resolved_for_the_platform_of_the_image(folder: Path) -> None:
+    resolved: list[str | None] = []
+    pipeline = images(FakeBuilder(), resolved=lambda base: resolved.append(base.platform))
+    pipeline.build(BuildSpec(NAME, folder))
+    pipeline.build(BuildSpec(NAME, folder, platform="linux/arm64"))
+    assert resolved == ["linux/amd64", "linux/arm64"]
+    resolved.clear()
+    pipeline.build(BuildSpec(NAME, folder, platform="linux/amd64,linux/arm64"))
+    assert resolved == ["linux/amd64", "linux/arm64"]
 
 
 @pytest.mark.parametrize("named", ["base:1", "docker.io/library/base:1"])
-def test_a_base_that_this_command_has_pushed_is_what_its_registry_has(
-    folder: Path, named: str
-) -> None:
+def test_base_pushed_by_this_command_has_its_pushed_digest(folder: Path, named: str) -> None:
     """Whatever was known of it before."""
     (folder / "Dockerfile").write_text(f"FROM {named}\n")
 
     def tag(digest: str) -> str:
-        made = images(Shelf(digest=digest), {named: "sha256:before"})
-        made.push("base", "0", ["1"], None)
-        return made.build(BuildSpec(NAME, folder)).tag
+        pipeline = images(FakeBuilder(digest=digest), {named: "sha256:before"})
+        pipeline.push("base", "0", ["1"], None)
+        return pipeline.build(BuildSpec(NAME, folder)).tag
 
     assert tag("sha256:a") != tag("sha256:b")
 
 
-def test_a_base_of_the_engine_counts_where_it_is_not_pulled(folder: Path) -> None:
+def test_local_base_is_used_without_pull(folder: Path) -> None:
     def tag(local: str | None, **options: bool) -> str:
-        shelf = Shelf(own={"base:1": local} if local else {})
-        return images(shelf).build(BuildSpec(NAME, folder, options=options)).tag
+        builder = FakeBuilder(local_ids={"base:1": local} if local else {})
+        return images(builder).build(BuildSpec(NAME, folder, options=options)).tag
 
     assert tag("sha256:a", pull=False) != tag("sha256:b", pull=False)
     assert tag("sha256:a", pull=True) == tag("sha256:b", pull=True)
     assert tag(None, pull=False) == tag(None)
 
 
-def test_a_base_that_is_named_by_its_digest_needs_no_registry(folder: Path) -> None:
+def test_base_with_a_digest_needs_no_registry(folder: Path) -> None:
     digest = f"sha256:{'a' * 64}"
     (folder / "Dockerfile").write_text(f"FROM base:1@{digest}\n")
-    asked: list[BaseImage] = []
-    image = images(Shelf(), asked=asked.append).build(BuildSpec(NAME, folder))
+    resolved: list[BaseImage] = []
+    image = images(FakeBuilder(), resolved=resolved.append).build(BuildSpec(NAME, folder))
     assert image.tag.startswith("content-")
-    assert asked == []
+    assert resolved == []
 
 
-def test_an_image_whose_content_nobody_knows_is_always_built(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, ignore_cache=True)
+def test_image_with_unknown_content_is_always_built(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, ignore_cache=True)
     for _ in range(2):
-        images(shelf).build(spec)
-    assert shelf.built == [None, None]
+        images(builder).build(spec)
+    assert builder.built == [None, None]
 
 
-def test_what_is_pushed_is_pinned_under_all_its_tags(folder: Path) -> None:
-    shelf = Shelf()
-    made = images(shelf)
-    image = made.build(BuildSpec(NAME, folder, tag="2"))
-    assert made.pins == {}
-    assert made.images == [image]
-    pushed = made.push(NAME, "2", ["latest"], None)
-    assert shelf.pushed == [(f"{NAME}:2", ("2", "latest"))]
-    assert made.pins == {f"{NAME}:{tag}": f"{NAME}:{tag}@{shelf.digest}" for tag in ("2", "latest")}
-    assert made.images == [pushed]
-    assert pushed.pinned == f"{NAME}:2@{shelf.digest}"
+def test_pushed_image_is_pinned_under_all_its_tags(folder: Path) -> None:
+    builder = FakeBuilder()
+    pipeline = images(builder)
+    image = pipeline.build(BuildSpec(NAME, folder, tag="2"))
+    assert pipeline.pins == {}
+    assert pipeline.images == [image]
+    pushed = pipeline.push(NAME, "2", ["latest"], None)
+    assert builder.pushed == [(f"{NAME}:2", ("2", "latest"))]
+    assert pipeline.pins == {
+        f"{NAME}:{tag}": f"{NAME}:{tag}@{builder.digest}" for tag in ("2", "latest")
+    }
+    assert pipeline.images == [pushed]
+    assert pushed.pinned == f"{NAME}:2@{builder.digest}"
 
 
-def test_any_tag_of_an_image_leads_to_it_when_it_is_pushed(folder: Path) -> None:
+def test_push_finds_an_image_by_any_of_its_tags(folder: Path) -> None:
     """Also where only its registry has it, and the engine knows nothing of it."""
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
-    images(shelf).build(spec)
-    shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
-    shelf.digest = "sha256:there"
-    made = images(shelf, asked=lambda _: None)
-    assert made.build(spec).digest == "sha256:there"
-    pushed = made.push(NAME, "latest", [], None)
-    assert (pushed.tag, pushed.digest, pushed.built) == ("latest", "sha256:there", False)
-    looked = images(shelf)
-    looked.find(spec)
-    found = looked.find_pushed(NAME, "latest", [])
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
+    images(builder).build(spec)
+    builder.stored = {
+        key: replace(image, digest="sha256:registry") for key, image in builder.stored.items()
+    }
+    builder.digest = "sha256:registry"
+    pipeline = images(builder, resolved=lambda _: None)
+    assert pipeline.build(spec).digest == "sha256:registry"
+    pushed = pipeline.push(NAME, "latest", [], None)
+    assert (pushed.tag, pushed.digest, pushed.built) == ("latest", "sha256:registry", False)
+    lookup = images(builder)
+    lookup.find(spec)
+    found = lookup.find_pushed(NAME, "latest", [])
     assert found
-    assert (found.tag, found.digest) == ("latest", "sha256:there")
+    assert (found.tag, found.digest) == ("latest", "sha256:registry")
 
 
-def test_without_a_tag_all_that_was_made_under_a_name_is_pushed(folder: Path) -> None:
-    shelf = Shelf()
-    made = images(shelf)
-    made.build(BuildSpec(NAME, folder, tag="2", additional_tags=("latest",)))
-    made.build(BuildSpec("other/name", folder, tag="4", labels={"a": "b"}))
-    assert made.push(NAME, None, ["more"], None).tag == "2"
-    assert shelf.pushed == [(f"{NAME}:2", ("2", "latest", "more"))]
-    made.build(BuildSpec(NAME, changed_folder(folder), tag="3"))
-    assert made.push(NAME, None, [], None).tag == "3"
-    assert shelf.pushed[2:] == [(f"{NAME}:3", ("3",))]
-    assert made.push("third/name", None, [], None).tag == "latest"
+def test_push_without_a_tag_pushes_all_images_of_the_name(folder: Path) -> None:
+    builder = FakeBuilder()
+    pipeline = images(builder)
+    pipeline.build(BuildSpec(NAME, folder, tag="2", additional_tags=("latest",)))
+    pipeline.build(BuildSpec("other/name", folder, tag="4", labels={"a": "b"}))
+    assert pipeline.push(NAME, None, ["more"], None).tag == "2"
+    assert builder.pushed == [(f"{NAME}:2", ("2", "latest", "more"))]
+    pipeline.build(BuildSpec(NAME, with_new_file(folder), tag="3"))
+    assert pipeline.push(NAME, None, [], None).tag == "3"
+    assert builder.pushed[2:] == [(f"{NAME}:3", ("3",))]
+    assert pipeline.push("third/name", None, [], None).tag == "latest"
 
 
-def test_without_a_tag_a_plan_knows_what_is_pushed(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
-    content = images(shelf).build(spec) and shelf.built[0]
-    looked = images(shelf, {f"{NAME}:{content}": "sha256:there"})
-    looked.find(spec)
-    found = looked.find_pushed(NAME, None, [])
+def test_find_pushed_without_a_tag(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, tag="2", additional_tags=("latest",))
+    content = images(builder).build(spec) and builder.built[0]
+    lookup = images(builder, {f"{NAME}:{content}": "sha256:registry"})
+    lookup.find(spec)
+    found = lookup.find_pushed(NAME, None, [])
     assert found
-    assert (found.tag, found.digest) == ("2", "sha256:there")
+    assert (found.tag, found.digest) == ("2", "sha256:registry")
 
 
-def test_an_image_that_was_made_elsewhere_can_be_pushed() -> None:
-    made = images(Shelf())
-    assert not made.push(NAME, "2", [], None).built
-    assert list(made.pins) == [f"{NAME}:2"]
+def test_push_of_an_image_that_was_built_elsewhere() -> None:
+    pipeline = images(FakeBuilder())
+    assert not pipeline.push(NAME, "2", [], None).built
+    assert list(pipeline.pins) == [f"{NAME}:2"]
 
 
-def test_looking_builds_nothing_and_moves_no_tag(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
-    assert images(shelf).find(spec) is None
-    assert images(shelf).find_pushed(NAME, "2", []) is None
-    content = images(shelf).build(spec) and shelf.built[0]
-    made = images(shelf, {f"{NAME}:{content}": "sha256:there"})
-    found = made.find(spec)
+def test_find_builds_nothing_and_moves_no_tag(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, tag="2")
+    assert images(builder).find(spec) is None
+    assert images(builder).find_pushed(NAME, "2", []) is None
+    content = images(builder).build(spec) and builder.built[0]
+    pipeline = images(builder, {f"{NAME}:{content}": "sha256:registry"})
+    found = pipeline.find(spec)
     assert found
     assert (found.tag, found.built) == ("2", False)
-    assert made.pins == {}
-    published = made.find_pushed(NAME, "2", ["latest"])
+    assert pipeline.pins == {}
+    published = pipeline.find_pushed(NAME, "2", ["latest"])
     assert published
-    assert published.digest == "sha256:there"
-    assert made.pins[f"{NAME}:latest"] == f"{NAME}:latest@sha256:there"
-    assert len(shelf.built) == 1
-    assert shelf.pushed == []
+    assert published.digest == "sha256:registry"
+    assert pipeline.pins[f"{NAME}:latest"] == f"{NAME}:latest@sha256:registry"
+    assert len(builder.built) == 1
+    assert builder.pushed == []
 
 
-def test_what_names_an_image_that_is_still_to_be_published_is_not_known(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
-    images(shelf).build(spec)
-    made = images(shelf)
-    assert made.find(spec)
-    assert made.pins == {}
-    assert made.find_pushed(NAME, "2", ["latest"]) is None
-    assert {name: str(pin) for name, pin in made.pins.items()} == {
+def test_pin_of_an_unpushed_image_is_unknown(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, tag="2")
+    images(builder).build(spec)
+    pipeline = images(builder)
+    assert pipeline.find(spec)
+    assert pipeline.pins == {}
+    assert pipeline.find_pushed(NAME, "2", ["latest"]) is None
+    assert {name: str(pin) for name, pin in pipeline.pins.items()} == {
         f"{NAME}:{tag}": "(known after build)" for tag in ("2", "latest")
     }
 
 
-def test_an_image_that_only_its_registry_has_is_pinned_without_a_push(folder: Path) -> None:
-    shelf, spec = Shelf(), BuildSpec(NAME, folder, tag="2")
-    images(shelf).build(spec)
-    shelf.there = {key: replace(image, digest="sha256:there") for key, image in shelf.there.items()}
-    built, looked = images(shelf), images(shelf)
-    assert built.build(spec) == looked.find(spec)
-    assert built.pins == looked.pins == {f"{NAME}:2": f"{NAME}:2@sha256:there"}
+def test_image_that_only_the_registry_has_is_pinned_without_a_push(folder: Path) -> None:
+    builder, spec = FakeBuilder(), BuildSpec(NAME, folder, tag="2")
+    images(builder).build(spec)
+    builder.stored = {
+        key: replace(image, digest="sha256:registry") for key, image in builder.stored.items()
+    }
+    built, lookup = images(builder), images(builder)
+    assert built.build(spec) == lookup.find(spec)
+    assert built.pins == lookup.pins == {f"{NAME}:2": f"{NAME}:2@sha256:registry"}
 
 
-def test_versions_are_asked_for_where_a_dockerfile_is_made_up(folder: Path) -> None:
+def test_versions_are_read_for_a_generated_dockerfile_only(folder: Path) -> None:
     def versions() -> ProjectVersions:
         raise AssertionError
 
-    made = images(Shelf())
-    assert "python3.12" in made.dockerfile_text(BuildSpec(NAME, folder, dockerfile=AUTO))
-    made.versions = versions
-    assert made.dockerfile_text(BuildSpec(NAME, folder)).startswith("FROM base:1")
+    pipeline = images(FakeBuilder())
+    assert "python3.12" in pipeline.dockerfile_text(BuildSpec(NAME, folder, dockerfile=AUTO))
+    pipeline.versions = versions
+    assert pipeline.dockerfile_text(BuildSpec(NAME, folder)).startswith("FROM base:1")
 
 
-@pytest.mark.parametrize(("keeps", "push"), [(True, False), (False, True)])
-def test_an_image_is_kept_by_its_builder_or_its_registry(
-    folder: Path, keeps: bool, push: bool
+@pytest.mark.parametrize(("persistent", "push"), [(True, False), (False, True)])
+def test_image_is_kept_by_its_builder_or_its_registry(
+    folder: Path, persistent: bool, push: bool
 ) -> None:
-    made = images(Shelf(persistent=keeps))
-    image = made.build(BuildSpec(NAME, folder, tag="1", additional_tags=("2",)))
+    pipeline = images(FakeBuilder(persistent=persistent))
+    image = pipeline.build(BuildSpec(NAME, folder, tag="1", additional_tags=("2",)))
     if push:
-        made.push(image.name, "1", [], None)
-    made.check_pushed()
+        pipeline.push(image.name, "1", [], None)
+    pipeline.check_pushed()
 
 
-def test_an_image_that_nobody_keeps_is_an_error(folder: Path) -> None:
-    made = images(Shelf(persistent=False))
-    made.build(BuildSpec(NAME, folder, tag="1"))
+def test_unpushed_image_of_a_non_persistent_builder_is_an_error(folder: Path) -> None:
+    pipeline = images(FakeBuilder(persistent=False))
+    pipeline.build(BuildSpec(NAME, folder, tag="1"))
     with pytest.raises(
         UnpushedImage, match=f"'{NAME}:1' was built without Docker, and no step pushes"
     ):
-        made.check_pushed()
+        pipeline.check_pushed()

@@ -26,24 +26,24 @@ from deployctl.images.platform import Platform, best_match, platform_from_config
         ("linux/i386", "linux/386"),
     ],
 )
-def test_the_names_of_a_platform(text: str, expected: str) -> None:
+def test_platform_names_are_normalized(text: str, expected: str) -> None:
     assert str(Platform.parse(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "linux", "linux/", "a/b/c/d", "linux/am d64", "linux//v7"])
-def test_what_is_no_platform(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a platform"):
+def test_invalid_platform(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid platform"):
         Platform.parse(text)
 
 
-def test_several_platforms_are_buildx_s_alone() -> None:
-    with pytest.raises(UsageError, match="are several platforms") as refused:
+def test_several_platforms_need_buildx() -> None:
+    with pytest.raises(UsageError, match="several platforms are not supported") as refused:
         Platform.parse("linux/amd64,linux/arm64")
     assert "buildx" in str(refused.value.help)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "offered", "expected"),
+    ("desired", "offered", "expected"),
     [
         ("linux/amd64", ["linux/arm64", "linux/amd64"], "linux/amd64"),
         ("linux/amd64", ["linux/amd64/v2"], None),
@@ -57,18 +57,18 @@ def test_several_platforms_are_buildx_s_alone() -> None:
         ("linux/amd64", [], None),
     ],
 )
-def test_the_best_fit(wanted: str, offered: list[str], expected: str | None) -> None:
-    place = best_match(Platform.parse(wanted), map(Platform.parse, offered))
+def test_best_match(desired: str, offered: list[str], expected: str | None) -> None:
+    place = best_match(Platform.parse(desired), map(Platform.parse, offered))
     assert (None if place is None else offered[place]) == expected
 
 
 @pytest.mark.parametrize(
     "about", [None, {}, {"os": "linux"}, {"os": "unknown", "architecture": "unknown"}]
 )
-def test_what_names_no_platform(about: dict[str, str] | None) -> None:
+def test_config_without_a_platform(about: dict[str, str] | None) -> None:
     assert platform_from_config(about) is None
 
 
-def test_a_platform_in_an_index() -> None:
+def test_platform_of_an_index_entry() -> None:
     about = {"os": "linux", "architecture": "arm64", "variant": "v8"}
     assert platform_from_config(about) == Platform("linux", "arm64")

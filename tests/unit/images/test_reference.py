@@ -1,4 +1,4 @@
-"""The names of images."""
+"""Image references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGEST = "sha256:" + "0" * 64
         ("a" * 64 + ":1", "docker.io/library/" + "a" * 64 + ":1", "a" * 64 + ":1"),
     ],
 )
-def test_a_name_is_read_as_docker_reads_it(text: str, whole: str, familiar: str) -> None:
+def test_reference_is_parsed_as_by_docker(text: str, whole: str, familiar: str) -> None:
     reference = Reference.parse(text)
     assert (str(reference), reference.familiar()) == (whole, familiar)
     assert Reference.parse(whole) == Reference.parse(familiar) == reference
@@ -40,29 +40,29 @@ def test_a_name_is_read_as_docker_reads_it(text: str, whole: str, familiar: str)
     ("text", "reason"),
     [
         ("", "empty"),
-        ("a" * 64, "id of an image"),
+        ("a" * 64, "an image id"),
         ("team/App", "lower case"),
         ("App", "lower case"),
-        ("a/b/", "'a/b/' cannot be a repository"),
-        ("a//b", "cannot be a repository"),
-        ("a___b", "cannot be a repository"),
-        ("é", "cannot be a repository"),
-        ("-host.io/app", "'-host.io' cannot be a registry"),
-        ("host:port/app", "cannot be a registry"),
-        ("app:", "'' cannot be a tag"),
-        ("app:-1", "'-1' cannot be a tag"),
-        ("app:" + "1" * 129, "cannot be a tag"),
-        ("app@sha256:12", "cannot be a digest"),
-        ("app@", "'' cannot be a digest"),
+        ("a/b/", "invalid repository 'a/b/'"),
+        ("a//b", "invalid repository"),
+        ("a___b", "invalid repository"),
+        ("é", "invalid repository"),
+        ("-host.io/app", "invalid registry '-host.io'"),
+        ("host:port/app", "invalid registry"),
+        ("app:", "invalid tag ''"),
+        ("app:-1", "invalid tag '-1'"),
+        ("app:" + "1" * 129, "invalid tag"),
+        ("app@sha256:12", "invalid digest"),
+        ("app@", "invalid digest ''"),
         ("x.io/" + "a" * 256, "255 characters"),
-        ("https://x.io/app", "cannot be a"),
+        ("https://x.io/app", "invalid registry"),
     ],
 )
-def test_what_is_no_name_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_invalid_reference_is_rejected_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(BadReference, match=reason):
         Reference.parse(text)
 
 
-def test_an_image_is_pinned_once_it_has_a_digest() -> None:
+def test_image_with_a_digest_is_pinned() -> None:
     assert Image("x.io/app", "1").pinned == "x.io/app:1"
     assert Image("x.io/app", "1", DIGEST).pinned == f"x.io/app:1@{DIGEST}"

@@ -80,7 +80,7 @@ def test_a_registry_that_does_not_answer_is_asked_once(
     for name in ("r.example/a:1", "r.example/b:1", "other.example/c:1"):
         assert images.resolve_digest(BaseImage(name, None)) is None
     assert looked.asked == ["r.example/a:1", "other.example/c:1"]
-    assert looked.told == ["nobody is there; what begins from its images is built anew"] * 2
+    assert looked.told == ["nobody is there; images based on its images are rebuilt"] * 2
 
 
 def test_threads_that_want_to_know_the_same_ask_once(images: ImagePipeline, looked: Looked) -> None:

@@ -16,7 +16,7 @@ from deployctl.clients.registry.auth import (
 from deployctl.clients.registry.errors import Denied, RegistryError
 
 REALM = "https://auth.example.com/token"
-WANTED = f'Bearer realm="{REALM}",service="registry"'
+BEARER = f'Bearer realm="{REALM}",service="registry"'
 PULL = ("repository:team/app:pull",)
 PUSH = ("repository:team/app:pull,push",)
 
@@ -27,7 +27,7 @@ PUSH = ("repository:team/app:pull,push",)
         (['Basic realm="Registry"'], [Challenge("basic", {"realm": "Registry"})]),
         (["BASIC"], [Challenge("basic", {})]),
         (
-            [f'{WANTED},scope="repository:a/b:pull,push"'],
+            [f'{BEARER},scope="repository:a/b:pull,push"'],
             [
                 Challenge(
                     "bearer",
@@ -51,7 +51,7 @@ PUSH = ("repository:team/app:pull,push",)
         ([], []),
     ],
 )
-def test_what_a_registry_wants(headers: list[str], expected: list[Challenge]) -> None:
+def test_challenges_are_parsed(headers: list[str], expected: list[Challenge]) -> None:
     assert parse_challenges(headers) == expected
 
 
@@ -69,62 +69,62 @@ def test_what_a_registry_wants(headers: list[str], expected: list[Challenge]) ->
         ("registry.example.com", False),
     ],
 )
-def test_what_is_this_machine(host: str, expected: bool) -> None:
+def test_loopback_hosts(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
 class TokenServer:
-    """Gives numbered tokens, and notes who asked."""
+    """Returns numbered tokens and records requests."""
 
     def __init__(self, answer: bytes | None = None) -> None:
-        self.asked: list[tuple[str, str, Mapping[str, str], bytes | None]] = []
+        self.requests: list[tuple[str, str, Mapping[str, str], bytes | None]] = []
         self.answer = answer
 
     def __call__(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
     ) -> bytes:
-        self.asked.append((method, url, headers, content))
-        return self.answer or json.dumps({"token": f"token-{len(self.asked)}"}).encode()
+        self.requests.append((method, url, headers, content))
+        return self.answer or json.dumps({"token": f"token-{len(self.requests)}"}).encode()
 
 
-def test_nothing_is_sent_before_the_registry_wants_it() -> None:
+def test_no_credentials_before_a_challenge() -> None:
     server = TokenServer()
     assert Authenticator("r.example.com", Credentials("ali", "sesame"), server).header(PULL) is None
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_a_token_is_asked_for_once_per_scope() -> None:
+def test_token_is_requested_once_per_scope() -> None:
     server = TokenServer()
-    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
-    assert authority.learn([WANTED], PULL, None) == "Bearer token-1"
-    assert authority.header(PUSH) == "Bearer token-2"
-    assert authority.header(PULL) == "Bearer token-1"
-    _, url, headers, _ = server.asked[1]
+    authenticator = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
+    assert authenticator.respond([BEARER], PULL, None) == "Bearer token-1"
+    assert authenticator.header(PUSH) == "Bearer token-2"
+    assert authenticator.header(PULL) == "Bearer token-1"
+    _, url, headers, _ = server.requests[1]
     query = parse_qs(urlsplit(url).query)
     assert query == {"service": ["registry"], "scope": list(PUSH), "account": ["ali"]}
     assert headers == {"Authorization": "Basic YWxpOnNlc2FtZQ=="}
 
 
-def test_a_token_that_is_refused_is_asked_for_anew() -> None:
-    authority = Authenticator("r.example.com", None, TokenServer())
-    first = authority.learn([WANTED], PULL, None)
-    assert authority.learn([WANTED], PULL, first) == "Bearer token-2"
+def test_rejected_token_is_renewed() -> None:
+    authenticator = Authenticator("r.example.com", None, TokenServer())
+    first = authenticator.respond([BEARER], PULL, None)
+    assert authenticator.respond([BEARER], PULL, first) == "Bearer token-2"
 
 
-def test_a_token_that_another_thread_has_renewed_is_kept() -> None:
+def test_token_renewed_by_another_thread_is_kept() -> None:
     server = TokenServer()
-    authority = Authenticator("r.example.com", None, server)
-    first = authority.learn([WANTED], PULL, None)
-    second = authority.learn([WANTED], PULL, first)
-    assert authority.learn([WANTED], PULL, first) == second
-    assert len(server.asked) == 2
+    authenticator = Authenticator("r.example.com", None, server)
+    first = authenticator.respond([BEARER], PULL, None)
+    second = authenticator.respond([BEARER], PULL, first)
+    assert authenticator.respond([BEARER], PULL, first) == second
+    assert len(server.requests) == 2
 
 
-def test_an_identity_token_is_exchanged() -> None:
+def test_identity_token_is_exchanged() -> None:
     server = TokenServer(b'{"access_token": "given"}')
-    authority = Authenticator("r.example.com", Credentials(identity_token="identity"), server)
-    assert authority.learn([WANTED], PUSH, None) == "Bearer given"
-    method, url, headers, content = server.asked[0]
+    authenticator = Authenticator("r.example.com", Credentials(identity_token="identity"), server)
+    assert authenticator.respond([BEARER], PUSH, None) == "Bearer given"
+    method, url, headers, content = server.requests[0]
     assert (method, url, "Authorization" in headers) == ("POST", REALM, False)
     assert parse_qs((content or b"").decode()) == {
         "grant_type": ["refresh_token"],
@@ -135,34 +135,34 @@ def test_an_identity_token_is_exchanged() -> None:
     }
 
 
-def test_a_password_that_is_refused_is_not_sent_again() -> None:
-    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), TokenServer())
-    basic = authority.learn(['Basic realm="x"'], PULL, None)
+def test_rejected_password_is_not_sent_again() -> None:
+    authenticator = Authenticator("r.example.com", Credentials("ali", "sesame"), TokenServer())
+    basic = authenticator.respond(['Basic realm="x"'], PULL, None)
     assert basic == "Basic YWxpOnNlc2FtZQ=="
-    assert authority.learn(['Basic realm="x"'], PULL, basic) is None
+    assert authenticator.respond(['Basic realm="x"'], PULL, basic) is None
 
 
-@pytest.mark.parametrize("wanted", [['Basic realm="x"'], ["Negotiate"], []])
-def test_nobody_has_no_answer_to_it(wanted: list[str]) -> None:
-    assert Authenticator("r.example.com", None, TokenServer()).learn(wanted, PULL, None) is None
+@pytest.mark.parametrize("headers", [['Basic realm="x"'], ["Negotiate"], []])
+def test_anonymous_client_has_no_response_to_basic(headers: list[str]) -> None:
+    assert Authenticator("r.example.com", None, TokenServer()).respond(headers, PULL, None) is None
 
 
-def test_a_login_is_not_sent_unencrypted() -> None:
+def test_credentials_are_not_sent_unencrypted() -> None:
     server = TokenServer()
-    authority = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
+    authenticator = Authenticator("r.example.com", Credentials("ali", "sesame"), server)
     with pytest.raises(Denied, match=r"unencrypted to 'auth\.example\.com'"):
-        authority.learn(['Bearer realm="http://auth.example.com/token"'], PULL, None)
-    assert server.asked == []
+        authenticator.respond(['Bearer realm="http://auth.example.com/token"'], PULL, None)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b'{"token": ""}'])
-def test_a_token_server_that_gives_none(answer: bytes) -> None:
-    authority = Authenticator("r.example.com", None, TokenServer(answer))
+def test_token_server_without_a_token(answer: bytes) -> None:
+    authenticator = Authenticator("r.example.com", None, TokenServer(answer))
     with pytest.raises(RegistryError, match=r"'auth\.example\.com' of the registry"):
-        authority.learn([WANTED], PULL, None)
+        authenticator.respond([BEARER], PULL, None)
 
 
-def test_a_login_does_not_show_its_secrets() -> None:
+def test_repr_of_credentials_hides_secrets() -> None:
     shown = repr(Credentials("ali", "sesame", "identity"))
     assert "sesame" not in shown
     assert "identity'" not in shown

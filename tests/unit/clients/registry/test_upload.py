@@ -1,4 +1,4 @@
-"""Uploads to registries that Debian's is not: it forgets what it has when a request breaks off."""
+"""Resumed uploads, with a fake: Debian's registry drops an upload after a lost connection."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ MIB = 1 << 20
 DATA = Random(0).randbytes(10 * MIB)
 
 
-class Fake(ThreadingHTTPServer):
-    """A registry with one blob, that hangs up within the first request that brings bytes of it."""
+class FakeRegistry(ThreadingHTTPServer):
+    """A registry with one blob that closes the connection during the first request with content."""
 
-    def __init__(self, says: str | None = None, *, least: int = 0, smallest: int = 0) -> None:
-        """`says`: what it tells of the bytes that it has, if that is not the truth; `least`: what
-        it says that chunks must have, and `smallest`: what it takes."""
+    def __init__(self, reports: str | None = None, *, least: int = 0, smallest: int = 0) -> None:
+        """`reports`: the range that it reports, if that is wrong; `least`: the minimum size of a
+        chunk that it reports; `smallest`: the minimum that it accepts."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = f"127.0.0.1:{self.server_port}"
-        self.says, self.least, self.smallest = says, least, smallest
+        self.reports, self.least, self.smallest = reports, least, smallest
         self.stored, self.done, self.breaks = bytearray(), b"", True
         self.ranges: list[str] = []
 
     def handle_error(self, *_: object) -> None:
-        """Who hangs up is part of what is tested."""
+        """Ignores errors: lost connections are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Fake
+    server: FakeRegistry
 
     def do_HEAD(self) -> None:
         self._answer(200 if self.server.done else 404)
@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if not self.path.startswith("/v2/a/"):
             return self._answer(200)
-        has = self.server.says or f"0-{len(self.server.stored) - 1}"
+        has = self.server.reports or f"0-{len(self.server.stored) - 1}"
         return self._answer(204, Range=has) if has != "404" else self._answer(404)
 
     def do_PATCH(self) -> None:
@@ -91,8 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
-    with Fake(**request.param) as server:
+def fake(request: pytest.FixtureRequest) -> Iterator[FakeRegistry]:
+    with FakeRegistry(**request.param) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         yield server
@@ -100,7 +100,7 @@ def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
         thread.join()
 
 
-def push(fake: Fake, tmp_path: Path, digest: str = digest_of(DATA)) -> BlobTransfer:
+def push(fake: FakeRegistry, tmp_path: Path, digest: str = digest_of(DATA)) -> BlobTransfer:
     path = tmp_path / "blob"
     path.write_bytes(DATA)
     client = RegistryClient(fake.host, backoff=Backoff(tries=4, first=0.01))
@@ -120,35 +120,33 @@ ANEW = ["0-4194303", "4194304-8388607", "8388608-10485759"]
         pytest.param({}, ON, id="it knows what it has"),
         pytest.param({"least": 5 * MIB}, ["3145728-8388607", "8388608-10485759"], id="at least"),
         pytest.param(
-            {"says": "0-0", "smallest": 5 * MIB},
+            {"reports": "0-0", "smallest": 5 * MIB},
             ["0-4194303", "0-8388607", "8388608-10485759"],
             id="it takes no small chunks",
         ),
-        pytest.param({"says": "bytes=0-3145727"}, ON, id="it says it as HTTP does"),
-        pytest.param({"says": "0-0"}, ANEW, id="it may have nothing"),
-        pytest.param({"says": "0-99999999"}, ANEW, id="it has more than there is"),
-        pytest.param({"says": "nonsense"}, ANEW, id="it says nothing that can be understood"),
-        pytest.param({"says": "404"}, ANEW, id="it has forgotten the upload"),
+        pytest.param({"reports": "bytes=0-3145727"}, ON, id="it reports it as HTTP does"),
+        pytest.param({"reports": "0-0"}, ANEW, id="it may have nothing"),
+        pytest.param({"reports": "0-99999999"}, ANEW, id="it has more than there is"),
+        pytest.param({"reports": "nonsense"}, ANEW, id="it reports nothing that can be understood"),
+        pytest.param({"reports": "404"}, ANEW, id="it has forgotten the upload"),
         pytest.param(
-            {"says": "0-1048575"},
+            {"reports": "0-1048575"},
             ["1048576-5242879", "5242880-9437183", "9437184-10485759", *ANEW],
             id="it is wrong",
         ),
     ],
     indirect=["fake"],
 )
-def test_what_is_sent_after_a_request_broke_off(
-    fake: Fake, tmp_path: Path, expected: list[str]
+def test_resumed_requests_after_a_lost_connection(
+    fake: FakeRegistry, tmp_path: Path, expected: list[str]
 ) -> None:
     assert push(fake, tmp_path) is BlobTransfer.UPLOADED
     assert fake.done == DATA
     assert fake.ranges == expected
 
 
-@pytest.mark.parametrize("fake", [{"says": "0-0"}], indirect=True)
-def test_content_that_is_wrong_from_the_beginning_is_not_sent_again(
-    fake: Fake, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("fake", [{"reports": "0-0"}], indirect=True)
+def test_content_with_a_wrong_digest_is_not_sent_again(fake: FakeRegistry, tmp_path: Path) -> None:
     with pytest.raises(DigestMismatch):
         push(fake, tmp_path, digest_of(b"other"))
     assert fake.ranges == ANEW

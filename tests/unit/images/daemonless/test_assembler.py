@@ -1,4 +1,4 @@
-"""What a push without an engine does when something goes wrong."""
+"""Failures of a push without an engine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deployctl.images.reference import Reference
 from deployctl.images.source import BuildSource
 
 
-def test_a_refused_push_begins_no_further_layer(
+def test_denied_push_starts_no_further_layer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     copied: list[str] = []
 
-    class Refuses:
+    class DenyingClient:
         def push_blob(self, *_: Any) -> BlobTransfer:
             raise Denied("no")
 
@@ -44,12 +44,12 @@ def test_a_refused_push_begins_no_further_layer(
         Platform("linux", "amd64"),
     )
     monkeypatch.setattr(Registries, "resolve", lambda *_: base)
-    monkeypatch.setattr(Registries, "at", lambda *_: Refuses())
+    monkeypatch.setattr(Registries, "client", lambda *_: DenyingClient())
     monkeypatch.setattr(Registries, "copy", copy)
-    none: list[Entry] = []
+    entries: list[Entry] = []
     builder = AssembleBuilder(env={"HOME": "/"}, on_output=lambda *_: None)
     try:
-        source = BuildSource(tmp_path, "FROM base\n", None, "Dockerfile", none)
+        source = BuildSource(tmp_path, "FROM base\n", None, "Dockerfile", entries)
         image = builder.build(BuildSpec("r.example/app", tmp_path, tag="1"), source, None)
         with pytest.raises(Denied):
             builder.push(image, ["1"], None)

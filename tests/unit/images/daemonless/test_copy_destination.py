@@ -1,4 +1,4 @@
-"""Where COPY puts files, and what it refuses."""
+"""Destinations of COPY, and instructions that are rejected."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FILES = ContextFiles(
 )
 
 
-def placed(
+def contents(
     text: str,
     existing: str | None = "/opt/prefect",
     folder: str = "/opt/prefect",
     user: str = "",
 ) -> LayerContents:
-    """After the instructions of a Dockerfile's text; WORKDIR takes absolute paths here."""
+    """The contents after these instructions; WORKDIR takes absolute paths only."""
     result = LayerContents(existing, user)
     for each in parse(f"FROM base\n{text}").stages[0].instructions:
         if each.keyword == "WORKDIR":
@@ -52,10 +52,10 @@ def placed(
 
 
 def listed(result: LayerContents) -> list[str]:
-    """All that was placed, like `opt/x 755 0:0`."""
+    """All members, like `opt/x 755 0:0`."""
     return [
-        f"{path} {item.mode:o} {item.owner.user}:{item.owner.group}"
-        for path, item in result.items.items()
+        f"{path} {member.mode:o} {member.owner.user}:{member.owner.group}"
+        for path, member in result.members.items()
     ]
 
 
@@ -83,8 +83,8 @@ def listed(result: LayerContents) -> list[str]:
         ),
     ],
 )
-def test_what_is_placed(text: str, found: list[str]) -> None:
-    assert listed(placed(text)) == found
+def test_copied_files(text: str, found: list[str]) -> None:
+    assert listed(contents(text)) == found
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_what_is_placed(text: str, found: list[str]) -> None:
         ("COPY flow.py /tmp/", ["tmp 755 0:0", "tmp/flow.py 644 0:0"]),
     ],
 )
-def test_on_an_empty_base_all_is_known(text: str, found: list[str]) -> None:
-    assert listed(placed(text, existing=None, folder="/")) == found
+def test_nothing_is_rejected_on_scratch(text: str, found: list[str]) -> None:
+    assert listed(contents(text, existing=None, folder="/")) == found
 
 
 @pytest.mark.parametrize(
@@ -107,29 +107,35 @@ def test_on_an_empty_base_all_is_known(text: str, found: list[str]) -> None:
         ("COPY flow.py /bin/", "'/bin' is a link in many images"),
         ("COPY flow.py /var/run/x/", "'/var/run' is a link"),
         ("COPY . /", "'/bin' is a link"),
-        ("COPY flow.py /home/me/", "which rights '/home'"),
-        ("COPY flow.py /tmp/", "which rights '/tmp'"),
-        ("COPY flow.py /proc/", "'/proc' is no part of an image"),
-        ("COPY flow.py /app", "'/app' is a folder in the base image or not"),
-        ("COPY flow.py /etc/conf.d", "'/etc/conf.d' is a folder in the base image or not"),
-        ("COPY --chown=7:7 src /app", "user 7 is to own '/app'"),
-        ("COPY --chown=7:7 flow.py /app/", "user 7 is to own '/app'"),
-        ("COPY --chown=me flow.py .", "which numbers 'me' has"),
-        ("COPY --chown=me:7 flow.py .", "which numbers 'me:7' has"),
-        ("COPY --chmod=u+x flow.py .", "--chmod=u[+]x is not a mode"),
-        ("COPY --from=other /x .", "files of 'other' cannot be known"),
-        ("COPY --parents flow.py .", "--parents is not known"),
-        ("COPY <<END x.py\nEND", "here documents"),
-        ("ADD https://example.com/x.py ./", "ADD would fetch"),
+        ("COPY flow.py /home/me/", "the permissions of '/home'"),
+        ("COPY flow.py /tmp/", "the permissions of '/tmp'"),
+        ("COPY flow.py /proc/", "'/proc' is not part of an image"),
+        ("COPY flow.py /app", "whether '/app' is a directory in the base image"),
+        ("COPY flow.py /etc/conf.d", "whether '/etc/conf.d' is a directory in the base image"),
+        ("COPY --chown=7:7 src /app", "user 7 owns '/app' only if"),
+        ("COPY --chown=7:7 flow.py /app/", "user 7 owns '/app' only if"),
+        ("COPY --chown=me flow.py .", "the user and group ids of 'me'"),
+        ("COPY --chown=me:7 flow.py .", "the user and group ids of 'me:7'"),
+        ("COPY --chmod=u+x flow.py .", "--chmod=u[+]x is not an octal mode"),
+        ("COPY --from=other /x .", "the files of 'other' are unknown"),
+        ("COPY --parents flow.py .", "--parents is not supported"),
+        ("COPY <<END x.py\nEND", "here-documents are not supported"),
+        ("ADD https://example.com/x.py ./", "ADD would download"),
         ("COPY src /app\nCOPY flow.py /app/link", "'/app/link' is a link that was copied before"),
-        ("COPY src /app\nCOPY flow.py /app/link/", "the way leads through '/app/link'"),
+        (
+            "COPY src /app\nCOPY flow.py /app/link/",
+            "'/app/link' was copied before and is not a directory",
+        ),
         ("COPY deleted /app/", "'/app/.wh.tool' cannot be in an image"),
-        ("COPY flow.py /app/\nCOPY src /app/flow.py", "the way leads through '/app/flow.py'"),
+        (
+            "COPY flow.py /app/\nCOPY src /app/flow.py",
+            "'/app/flow.py' was copied before and is not a directory",
+        ),
     ],
 )
-def test_what_cannot_be_known_is_refused(text: str, reason: str) -> None:
+def test_unknown_destination_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(NeedsEngine, match=reason):
-        placed(text)
+        contents(text)
 
 
 HOME = "/home/me/src"
@@ -144,11 +150,11 @@ HOME = "/home/me/src"
         ("COPY src ../other", "/home/me"),
     ],
 )
-def test_a_folder_that_may_belong_to_the_user_of_the_base_is_left_alone(
+def test_directory_that_may_belong_to_the_base_images_user_is_rejected(
     text: str, folder: str, user: str
 ) -> None:
     with pytest.raises(NeedsEngine, match=f"'{folder}' may belong to '{user}'"):
-        placed(text, HOME, HOME, user)
+        contents(text, HOME, HOME, user)
 
 
 @pytest.mark.parametrize(
@@ -159,24 +165,24 @@ def test_a_folder_that_may_belong_to_the_user_of_the_base_is_left_alone(
         ("COPY flow.py /app/", "me"),
     ],
 )
-def test_other_folders_may_get_files(text: str, user: str) -> None:
-    placed(text, HOME, HOME, user)
+def test_other_directories_are_accepted(text: str, user: str) -> None:
+    contents(text, HOME, HOME, user)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("COPY *.txt .", "nothing in the build context is called [*].txt"),
+        ("COPY *.txt .", "nothing in the build context matches [*].txt"),
         ("COPY flow.py run.sh x", "more than one file"),
         ("COPY nothing .", "'nothing' is not in the build context"),
     ],
 )
-def test_what_docker_would_not_take_either(text: str, reason: str) -> None:
+def test_invalid_copy_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(NothingToCopy, match=reason):
-        placed(text)
+        contents(text)
 
 
-def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
+def test_truncated_archive_is_added_as_a_file(tmp_path: Path) -> None:
     file = tmp_path / "x.gz"
     file.write_bytes(gzip.compress(bytes(10_000))[:-20])
     files = ContextFiles([Entry("x.gz", EntryType.FILE, 0o644, file.stat().st_size, "", file)])
@@ -187,7 +193,7 @@ def test_what_is_no_whole_archive_is_added_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz"])
-def test_an_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
+def test_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.tar"
     with tarfile.open(file, kind) as tar:  # type: ignore[call-overload]
         tar.addfile(tarfile.TarInfo("inside"), io.BytesIO())

@@ -1,4 +1,4 @@
-"""What the sources of COPY mean."""
+"""Sources of COPY."""
 
 from __future__ import annotations
 
@@ -62,40 +62,38 @@ FILES = ContextFiles(
         ("above", [("above", "a.py")]),
     ],
 )
-def test_what_a_source_means(source: str, named: list[tuple[str, str | None]]) -> None:
-    found = [(name, each and each.path) for name, each in FILES.named(source)]
+def test_source_matches(source: str, named: list[tuple[str, str | None]]) -> None:
+    found = [(name, each and each.path) for name, each in FILES.match(source)]
     assert found == named
 
 
 @pytest.mark.parametrize("source", ["x", "src/x", "a.py/x", "gone", "round", "to-file/x"])
-def test_what_is_not_in_the_context_is_an_error(source: str) -> None:
+def test_source_outside_the_context_is_an_error(source: str) -> None:
     with pytest.raises(NothingToCopy, match="is not in the build context"):
-        FILES.named(source)
+        FILES.match(source)
 
 
 @pytest.mark.parametrize(
     ("target", "shown"), [("/etc/passwd", "/etc/passwd"), ("../out", "../out"), ("b", "gone")]
 )
-def test_a_link_that_leads_to_nothing_of_the_context_is_told_as_one(
-    target: str, shown: str
-) -> None:
+def test_dangling_link_is_named(target: str, shown: str) -> None:
     files = ContextFiles(
         [entry("leak", EntryType.LINK, target), entry("b", EntryType.LINK, "gone")]
     )
     with pytest.raises(NothingToCopy) as error:
-        files.named("leak")
-    assert f"'leak' leads by a link to '{shown}'" in error.value.message
-    assert "in place of the link" in str(error.value.help)
+        files.match("leak")
+    assert f"'leak' is a link to '{shown}'" in error.value.message
+    assert "Replace the link" in str(error.value.help)
 
 
 @pytest.mark.parametrize("source", ["..", "../x", "src/../../x"])
 def test_nothing_outside_the_context_is_copied(source: str) -> None:
-    with pytest.raises(NothingToCopy, match="lies outside"):
-        FILES.named(source)
+    with pytest.raises(NothingToCopy, match="is outside the build context"):
+        FILES.match(source)
 
 
-def test_what_is_below_a_folder() -> None:
-    src = FILES.named("src")[0][1]
+def test_entries_below_a_directory() -> None:
+    src = FILES.match("src")[0][1]
     assert [name for name, _ in FILES.below(src)] == ["deep", "deep/x", "a.py", "up"]
     everything = [name for name, _ in FILES.below(None)]
     assert everything[:4] == ["src", "src/deep", "src/deep/x", "src/a.py"]

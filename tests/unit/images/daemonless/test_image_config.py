@@ -1,4 +1,4 @@
-"""What instructions do to an image's configuration, where no engine is there to compare with."""
+"""Changes of the image config that are not compared with those of an engine."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def configured(text: str, base: Json | None = None) -> ImageConfig:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("EXPOSE x", "'x' is not a port"),
-        ("EXPOSE 90-80", "'90-80' is not a port"),
-        ("EXPOSE 70000", "'70000' is not a port"),
-        ("HEALTHCHECK x", "HEALTHCHECK has the form"),
-        ("HEALTHCHECK --interval=5 CMD x", "'5' is not a duration"),
-        ("HEALTHCHECK --retries=a CMD x", "'a' is not a number"),
+        ("EXPOSE x", "invalid port or range of ports 'x'"),
+        ("EXPOSE 90-80", "invalid port or range of ports '90-80'"),
+        ("EXPOSE 70000", "invalid port or range of ports '70000'"),
+        ("HEALTHCHECK x", "HEALTHCHECK must have the form"),
+        ("HEALTHCHECK --interval=5 CMD x", "invalid duration '5'"),
+        ("HEALTHCHECK --retries=a CMD x", "invalid number of retries 'a'"),
         ("STOPSIGNAL", "STOPSIGNAL has no value"),
         ("MAINTAINER", "MAINTAINER has no value"),
-        ("SHELL x", "SHELL is a list"),
+        ("SHELL x", "SHELL must be a JSON list"),
         ('VOLUME [""]', "VOLUME has an empty path"),
     ],
 )
-def test_values_that_docker_would_not_take(text: str, reason: str) -> None:
+def test_invalid_values(text: str, reason: str) -> None:
     with pytest.raises(BadInstruction, match=reason):
         configured(text)
 
 
-def test_every_part_of_a_duration_counts() -> None:
+def test_duration_is_the_sum_of_its_parts() -> None:
     run = configured("HEALTHCHECK --interval=1h2m3.5s --timeout=4ms CMD x").run
     assert run["Healthcheck"] == {
         "Test": ["CMD-SHELL", "x"],
@@ -45,39 +45,39 @@ def test_every_part_of_a_duration_counts() -> None:
     }
 
 
-def test_run_is_not_about_the_configuration() -> None:
+def test_run_does_not_change_the_config() -> None:
     (run,) = parse("FROM base\nRUN x").stages[0].instructions
     assert not ImageConfig({}).apply(run)
 
 
-def test_the_base_is_left_as_it_is() -> None:
+def test_base_config_is_not_modified() -> None:
     base: Json = {"config": {"Env": ["A=1"], "Labels": {"a": "1"}}, "created": "2020"}
     result = configured("ENV A=2\nLABEL b=2", base)
     assert result.env["A"] == "2"
     assert base == {"config": {"Env": ["A=1"], "Labels": {"a": "1"}}, "created": "2020"}
 
 
-def test_layers_and_history_go_on_from_the_base() -> None:
+def test_layers_and_history_are_appended_to_those_of_the_base() -> None:
     base: Json = {
         "created": "2020",
         "rootfs": {"type": "layers", "diff_ids": ["sha256:1"]},
         "history": [{"created_by": "one"}, {"created_by": "x", "empty_layer": True}],
     }
     result = ImageConfig(base)
-    result.told("ENV", layer=False)
-    result.told("COPY", layer=True)
-    whole = result.finished(["sha256:2"])
+    result.add_history("ENV", layer=False)
+    result.add_history("COPY", layer=True)
+    whole = result.as_json(["sha256:2"])
     assert whole["rootfs"]["diff_ids"] == ["sha256:1", "sha256:2"]
     assert layer_history(whole) == ["one", "COPY"]
     assert whole["created"] == "2020"
 
 
-def test_a_history_that_does_not_fit_its_layers_is_left_out() -> None:
+def test_history_that_does_not_match_the_layers_is_dropped() -> None:
     result = ImageConfig({"rootfs": {"diff_ids": ["sha256:1"]}})
-    result.told("COPY", layer=True)
-    assert "history" not in result.finished(["sha256:2"])
+    result.add_history("COPY", layer=True)
+    assert "history" not in result.as_json(["sha256:2"])
 
 
-def test_what_was_true_of_the_build_of_the_base_is_dropped() -> None:
-    whole = ImageConfig({"container": "c", "docker_version": "1", "author": "a"}).finished([])
+def test_build_specific_keys_of_the_base_are_dropped() -> None:
+    whole = ImageConfig({"container": "c", "docker_version": "1", "author": "a"}).as_json([])
     assert whole.keys() == {"author", "os", "created", "config", "rootfs", "history"}

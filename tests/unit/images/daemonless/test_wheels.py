@@ -1,4 +1,4 @@
-"""Requirements for a layer of wheels: what is asked for, and where it goes."""
+"""Selection of wheels for a layer, and its environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def requirements(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_wanted_follows_the_base_image(requirements: Path) -> None:
+def test_wheel_spec_follows_the_base_image(requirements: Path) -> None:
     found = wheel_spec(requirements, IMAGE, ENV, Platform("linux", "arm64"))
     assert found == WheelSpec(requirements, "3.11", "aarch64", "3.8.8")
 
@@ -38,7 +38,7 @@ def test_what_is_wanted_follows_the_base_image(requirements: Path) -> None:
         ("pandas", "prefecthq/prefect-dev:sha-1234567-python3.11", None),
     ],
 )
-def test_the_prefect_of_the_image_counts_unless_it_is_named_or_all_have_hashes(
+def test_prefect_of_the_image_is_added_unless_required_or_hashed(
     requirements: Path, text: str, image: str, prefect: str | None
 ) -> None:
     requirements.write_text(text)
@@ -48,14 +48,14 @@ def test_the_prefect_of_the_image_counts_unless_it_is_named_or_all_have_hashes(
 @pytest.mark.parametrize(
     ("env", "platform", "reason"),
     [
-        ({"PATH": "/usr/local/bin"}, AMD64, "cannot be known"),
-        ({**ENV, "PATH": "/bin"}, AMD64, "cannot be known"),
-        ({**ENV, "VIRTUAL_ENV": "/venv"}, AMD64, "cannot be known"),
+        ({"PATH": "/usr/local/bin"}, AMD64, "cannot find the version and location of Python"),
+        ({**ENV, "PATH": "/bin"}, AMD64, "cannot find the version and location of Python"),
+        ({**ENV, "VIRTUAL_ENV": "/venv"}, AMD64, "cannot find the version and location of Python"),
         (ENV, Platform("linux", "s390x"), "linux/s390x"),
         (ENV, Platform("windows", "amd64"), "windows/amd64"),
     ],
 )
-def test_an_unknown_kind_of_base_is_refused(
+def test_unknown_kind_of_base_image_is_rejected(
     requirements: Path, env: dict[str, str], platform: Platform, reason: str
 ) -> None:
     with pytest.raises(NoWheels, match=reason):
@@ -69,9 +69,7 @@ def test_an_unknown_kind_of_base_is_refused(
         *("-f wheels", "--find-links=wheels", "wheels/x-1-py3-none-any.whl", "libs/x", "x.tar.gz"),
     ],
 )
-def test_a_layer_that_is_of_more_than_the_file_is_not_found_again(
-    requirements: Path, line: str
-) -> None:
+def test_requirements_by_path_have_no_key(requirements: Path, line: str) -> None:
     requirements.write_text(f"pandas\n{line}\n")
     assert wheel_spec(requirements, IMAGE, ENV, AMD64).key is None
 
@@ -83,30 +81,30 @@ def test_a_layer_that_is_of_more_than_the_file_is_not_found_again(
         *("x @ https://x.example/x.whl", "https://x.example/x.whl", 'x.y; os_name == "a/b"'),
     ],
 )
-def test_what_has_an_address_is_known_by_it(requirements: Path, line: str) -> None:
+def test_requirements_by_url_have_a_key(requirements: Path, line: str) -> None:
     requirements.write_text(line)
     assert wheel_spec(requirements, IMAGE, ENV, AMD64).key
 
 
-def test_requirements_that_begin_with_a_mark_of_utf_8(requirements: Path) -> None:
+def test_requirements_with_a_byte_order_mark(requirements: Path) -> None:
     requirements.write_text("\ufeffprefect\n", encoding="utf-8")
     assert wheel_spec(requirements, IMAGE, ENV, AMD64).prefect is None
 
 
-def test_requirements_in_another_encoding_are_refused(requirements: Path) -> None:
+def test_requirements_in_another_encoding_are_rejected(requirements: Path) -> None:
     requirements.write_text("pandas\n", encoding="utf-16")
-    with pytest.raises(NoWheels, match=r"'requirements.txt' is not a text in UTF-8"):
+    with pytest.raises(NoWheels, match=r"'requirements.txt' is not valid UTF-8"):
         wheel_spec(requirements, IMAGE, ENV, AMD64)
 
 
-def test_requirements_that_cannot_be_read_are_refused(requirements: Path) -> None:
+def test_unreadable_requirements_are_rejected(requirements: Path) -> None:
     requirements.unlink()
     requirements.mkdir()
-    with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be read: Is a directory"):
+    with pytest.raises(NoWheels, match=r"cannot read 'requirements.txt': Is a directory"):
         wheel_spec(requirements, IMAGE, ENV, AMD64)
 
 
-def test_the_key_is_of_all_that_decides(requirements: Path) -> None:
+def test_key_depends_on_every_input(requirements: Path) -> None:
     one = wheel_spec(requirements, IMAGE, ENV, AMD64)
     others = [
         wheel_spec(requirements, IMAGE, {**ENV, "PYTHON_VERSION": "3.12.1"}, AMD64),
@@ -118,7 +116,7 @@ def test_the_key_is_of_all_that_decides(requirements: Path) -> None:
     assert len(keys | {one.key}) == 5
 
 
-def test_the_variables_put_the_packages_first() -> None:
+def test_environment_puts_the_packages_first() -> None:
     home = "/opt/deployctl"
     assert environment({"PATH": "/bin", "PYTHONPATH": "/x"}) == {
         "PATH": f"{home}/bin:/bin",

@@ -1,4 +1,4 @@
-"""The command line that buildx is given, and what its answers mean."""
+"""Command line of buildx, and its results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALWAYS = ["docker", "buildx", "build", "--progress=plain", "--metadata-file=m"]
 
 
 def flags(*tags: str, **spec: Any) -> list[str]:
-    """All that this spec adds to the command line."""
+    """The flags that this spec adds to the command line."""
     argv = buildx.command(BuildSpec("r/app", Path(), backend="buildx", **spec), tags, Path("m"))
     assert (argv[:5], argv[-2:]) == (ALWAYS, ["--file=Dockerfile", "."])
     return argv[5:-2]
@@ -40,7 +40,7 @@ def flags(*tags: str, **spec: Any) -> list[str]:
         ({"cache": True, "progress": "tty", "ssh": None, "attest": {}}, []),
     ],
 )
-def test_each_option_has_its_flag(options: Any, expected: list[str]) -> None:
+def test_flag_of_each_option(options: Any, expected: list[str]) -> None:
     assert flags(options={"pull": False, "load": True, **options}) == [
         *[flag for flag in expected if flag == "--no-cache"],
         "--load",
@@ -48,7 +48,7 @@ def test_each_option_has_its_flag(options: Any, expected: list[str]) -> None:
     ]
 
 
-def test_the_recipe_has_its_flags() -> None:
+def test_flags_of_the_spec() -> None:
     assert flags(
         "1",
         "2",
@@ -70,7 +70,7 @@ def test_the_recipe_has_its_flags() -> None:
     ]
 
 
-def test_a_dockerfile_is_read_where_it_lies_because_patterns_of_its_own_lie_beside_it() -> None:
+def test_dockerfile_is_read_in_place_for_its_own_ignore_file() -> None:
     def file(dockerfile: str) -> str:
         spec = BuildSpec("r/app", Path("f"), dockerfile, backend="buildx")
         return buildx.command(spec, [], Path("m"))[-2]
@@ -80,14 +80,14 @@ def test_a_dockerfile_is_read_where_it_lies_because_patterns_of_its_own_lie_besi
 
 
 @pytest.mark.parametrize("where", [{"push": True}, {"output": {"type": "oci", "dest": "f"}}])
-def test_an_image_that_goes_elsewhere_is_not_loaded(where: Any) -> None:
+def test_image_with_an_output_is_not_loaded(where: Any) -> None:
     assert "--load" not in flags("1", options=where)
 
 
 @pytest.mark.parametrize(
     ("options", "message"), [({"squash": True}, "squash"), ({"push": True}, "no tag")]
 )
-def test_what_cannot_be_meant_is_refused(options: Any, message: str) -> None:
+def test_invalid_option_is_rejected(options: Any, message: str) -> None:
     with pytest.raises(BadOption, match=message):
         flags(options=options)
 
@@ -106,7 +106,7 @@ ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully:
 
 
 def docker(folder: Path, stderr: str, code: int, metadata: str = "{}") -> dict[str, str]:
-    """An environment in which the docker command does nothing but say this."""
+    """An environment whose docker command only prints this."""
     program = folder / "bin" / "docker"
     program.parent.mkdir()
     (folder / "says").write_text(stderr)
@@ -143,7 +143,7 @@ METADATA = '{"containerimage.config.digest": "sha256:c", "containerimage.digest"
         ({"output": {"type": "docker"}}, buildx.BuildxResult(("sha256:c", "sha256:m"), None)),
     ],
 )
-def test_what_was_built_is_read_from_the_metadata(
+def test_result_is_read_from_the_metadata(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, expected: buildx.BuildxResult
 ) -> None:
     env = docker(tmp_path, "#1 done", 0, METADATA)
@@ -163,7 +163,7 @@ def test_what_was_built_is_read_from_the_metadata(
         ("", BuildFailed, "no reason"),
     ],
 )
-def test_a_failure_is_told_by_its_kind(
+def test_failure_is_classified(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     stderr: str,
@@ -176,7 +176,7 @@ def test_a_failure_is_told_by_its_kind(
         built(tmp_path, env, "docker/D.prod")
 
 
-def test_a_missing_docker_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_docker_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoBuildx, match="'docker' was not found"):
         built(tmp_path, {"PATH": str(tmp_path)})

@@ -1,4 +1,4 @@
-"""Images by an engine, where no engine is needed to see what happens."""
+"""Failures of the engine builder that need no engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployctl.images.model import BuildSpec
 from deployctl.images.source import ProjectVersions, read_source
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Dockerfile").write_text("FROM a\n")
     (tmp_path / "large").write_bytes(bytes(1 << 20))
     monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "wb"))

@@ -1,4 +1,4 @@
-"""What engines complain of, told apart."""
+"""Classification of engine errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ IMAGE = Reference.parse("registry.example.com/app:1")
         ("blob upload invalid", PushFailed),
     ],
 )
-def test_a_failed_push_has_the_class_of_its_cause(detail: str, kind: type[Exception]) -> None:
+def test_failed_push_is_classified_by_its_cause(detail: str, kind: type[Exception]) -> None:
     error = push_failed(IMAGE, detail)
     assert type(error) is kind
     assert error.message == f"the engine cannot push 'registry.example.com/app:1': {detail}"
@@ -79,7 +79,7 @@ def test_a_failed_push_has_the_class_of_its_cause(detail: str, kind: type[Except
         ("manifest for x:1 not found: manifest unknown", False, BuildFailed, "base image"),
     ],
 )
-def test_a_failed_build_has_the_hint_of_its_cause(
+def test_failed_build_has_the_help_of_its_cause(
     detail: str, buildx: bool, kind: type[Exception], hint: str | None
 ) -> None:
     error = build_failed("app", detail, "", [], buildx=buildx)
@@ -87,7 +87,7 @@ def test_a_failed_build_has_the_hint_of_its_cause(
     assert (error.help is None) if hint is None else (hint in str(error.help))
 
 
-def test_a_failed_build_shows_the_place_and_the_last_lines_without_secrets() -> None:
+def test_failed_build_shows_position_and_last_lines_without_secrets() -> None:
     register_secrets(["hunter2hunter2"])
     lines = [f"line {number} hunter2hunter2" for number in range(30)]
     error = build_failed("app", "hunter2hunter2 it is", "Dockerfile:3 (RUN x)", lines)

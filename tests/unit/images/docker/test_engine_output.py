@@ -1,4 +1,4 @@
-"""What engines tell of a build, read."""
+"""Parsing the output of engines."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from deployctl.images.dockerfile.parser import parse
 DOCKERFILE = parse("ARG A\n\nFROM one AS x\n# why\nCOPY --from=y a \\\n  b /c/\nFROM x\nRUN make\n")
 
 
-def told(*records: Json) -> tuple[OutputParser, list[str]]:
+def parse_records(*records: Json) -> tuple[OutputParser, list[str]]:
     lines: list[str] = []
     output = OutputParser(lines.append)
     for record in records:
-        output.take(record)
-    output.end()
+        output.feed(record)
+    output.close()
     return output, lines
 
 
-def test_pieces_of_text_become_lines() -> None:
+def test_text_pieces_are_joined_to_lines() -> None:
     pieces = ["Step 1/2 : FROM a", "\n", " ---> 12\nStep", " 2/2 : RUN x\n\n", "half"]
-    output, lines = told(*({"stream": piece} for piece in pieces))
+    output, lines = parse_records(*({"stream": piece} for piece in pieces))
     assert lines == output.lines == ["Step 1/2 : FROM a", " ---> 12", "Step 2/2 : RUN x", "half"]
     assert output.step == (2, 2)
 
 
-def test_states_of_layers_are_lines_and_their_progress_is_not() -> None:
-    moving = {"status": "Pushing", "id": "ab", "progressDetail": {"current": 1, "total": 2}}
+def test_layer_states_are_lines_but_progress_is_not() -> None:
+    progress = {"status": "Pushing", "id": "ab", "progressDetail": {"current": 1, "total": 2}}
     done = {"status": "Pushed", "id": "ab", "progressDetail": {}}
-    assert told({"status": "begins"}, moving, done)[1] == ["begins", "ab: Pushed"]
+    assert parse_records({"status": "begins"}, progress, done)[1] == ["begins", "ab: Pushed"]
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,17 @@ def test_states_of_layers_are_lines_and_their_progress_is_not() -> None:
         ({"message": "not even begun"}, None, None, "not even begun"),
     ],
 )
-def test_what_came_of_it_is_kept(
+def test_result_of_a_stream(
     record: Json, id_: str | None, digest: str | None, failure: str | None
 ) -> None:
-    output, _ = told(record)
+    output, _ = parse_records(record)
     assert (output.id, output.digest, output.failure) == (id_, digest, failure)
 
 
-def test_the_id_is_that_of_the_record_where_both_are_told() -> None:
-    assert told({"aux": {"ID": "long"}}, {"stream": "Successfully built 0123456789ab\n"})[0].id == (
-        "long"
-    )
+def test_id_of_a_record_takes_precedence_over_that_of_a_line() -> None:
+    assert parse_records({"aux": {"ID": "long"}}, {"stream": "Successfully built 0123456789ab\n"})[
+        0
+    ].id == ("long")
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_the_id_is_that_of_the_record_where_both_are_told() -> None:
         ("", "dockerfile parse error on line 7: unknown instruction", "Dockerfile:7"),
     ],
 )
-def test_the_line_that_failed_is_known_by_its_step(line: str, failure: str, expected: str) -> None:
-    output, _ = told({"stream": f"{line}\n"}, {"error": failure})
+def test_failed_line_is_found_by_its_step(line: str, failure: str, expected: str) -> None:
+    output, _ = parse_records({"stream": f"{line}\n"}, {"error": failure})
     assert failed_instruction(DOCKERFILE, output) == expected
 
 
-def test_items_pass_until_a_stop_is_asked_even_if_none_come() -> None:
+def test_items_are_yielded_until_a_stop_also_while_none_arrive() -> None:
     stop, silence = CancellationToken(), threading.Event()
 
     def items() -> Iterator[int]:
@@ -94,7 +94,7 @@ def test_items_pass_until_a_stop_is_asked_even_if_none_come() -> None:
     silence.set()
 
 
-def test_an_error_between_items_is_raised_after_them() -> None:
+def test_error_between_items_is_raised_after_them() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ValueError
@@ -106,8 +106,8 @@ def test_an_error_between_items_is_raised_after_them() -> None:
     assert list(interruptible([1, 2], CancellationToken())) == [1, 2]
 
 
-def test_podman_tells_what_it_has_pushed_in_a_line() -> None:
+def test_podman_reports_the_pushed_digest_in_a_line() -> None:
     output, digest = OutputParser(lambda _: None), f"sha256:{'a' * 64}"
-    output.take({"status": "The push refers to repository [r.test/app:1]"})
-    output.take({"status": f"1: digest: {digest} size: 578"})
+    output.feed({"status": "The push refers to repository [r.test/app:1]"})
+    output.feed({"status": f"1: digest: {digest} size: 578"})
     assert output.digest == digest

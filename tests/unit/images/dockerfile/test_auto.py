@@ -9,7 +9,7 @@ from deployctl.images.dockerfile.parser import parse
 from deployctl.images.dockerfile.stages import BuildParameters, expand_instructions
 
 
-def test_it_is_the_one_that_prefect_would_write() -> None:
+def test_equals_the_dockerfile_of_prefect() -> None:
     assert dockerfile("etl", prefect="3.8.8", python="3.11", requirements=True) == (
         "FROM prefecthq/prefect:3.8.8-python3.11\n"
         "COPY requirements.txt /opt/prefect/etl/requirements.txt\n"
@@ -30,7 +30,7 @@ def test_without_requirements_nothing_is_installed() -> None:
 
 
 @pytest.mark.parametrize("name", ["my project", "проект", "$HOME", "it's", 'a"b', "a\\b", "[x]"])
-def test_a_folder_may_be_called_anything(name: str) -> None:
+def test_any_directory_name_is_escaped(name: str) -> None:
     text = dockerfile(name, prefect="3.8.8", python="3.11", requirements=True)
     parsed = parse(text)
     assert parsed.problems == ()
@@ -54,5 +54,5 @@ def test_a_folder_may_be_called_anything(name: str) -> None:
         ("3.8.8+local", "prefecthq/prefect:3.8.8-python3.11"),
     ],
 )
-def test_a_version_has_its_image(version: str, image: str) -> None:
+def test_image_of_a_prefect_version(version: str, image: str) -> None:
     assert prefect_image(version, "3.11") == image

@@ -1,4 +1,4 @@
-"""A Dockerfile as its instructions."""
+"""Dockerfile parser."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def first(text: str) -> Instruction:
         ("\n  # comment\n  USER me", "USER", ["me"]),
     ],
 )
-def test_an_instruction_has_its_words(text: str, keyword: str, words: list[str]) -> None:
+def test_instruction_words(text: str, keyword: str, words: list[str]) -> None:
     found = first(text)
     assert (found.keyword, list(found.words)) == (keyword, words)
 
 
-def test_an_instruction_knows_its_flags_and_lines() -> None:
+def test_instruction_flags_and_lines() -> None:
     found = first("\nCOPY --from=b --chown=1:2 --link \\\n a \\\n b\n")
     assert found.flags == (("from", "b"), ("chown", "1:2"), ("link", ""))
     assert (found.flag("chown"), found.flag("link"), found.flag("chmod")) == ("1:2", "", None)
@@ -61,14 +61,14 @@ def test_an_instruction_knows_its_flags_and_lines() -> None:
         ("ENV a=<<E", []),
     ],
 )
-def test_a_file_can_stand_in_the_dockerfile(text: str, heredocs: list[Heredoc]) -> None:
+def test_here_documents(text: str, heredocs: list[Heredoc]) -> None:
     parsed = parse(f"FROM a\n{text}\nUSER me")
     assert parsed.problems == ()
     assert list(parsed.stages[0].instructions[0].heredocs) == heredocs
     assert parsed.stages[0].instructions[-1].keyword == "USER"
 
 
-def test_directives_stand_at_the_top() -> None:
+def test_directives_are_read_at_the_top_only() -> None:
     parsed = parse("# syntax=docker/dockerfile:1\n#escape = `\nFROM a\nRUN b `\n c\\\nUSER d")
     assert parsed.directives == {"syntax": "docker/dockerfile:1", "escape": "`"}
     assert [found.words for found in parsed.stages[0].instructions] == [("b  c\\",), ("d",)]
@@ -84,7 +84,7 @@ def test_stages_have_images_names_and_platforms() -> None:
     ]
 
 
-def test_windows_lines_and_a_byte_order_mark() -> None:
+def test_crlf_and_byte_order_mark() -> None:
     parsed = parse("\ufeffFROM a\r\nRUN b \\\r\n c\r\n")
     assert parsed.stages[0].instructions[0].words == ("b  c",)
 
@@ -92,24 +92,24 @@ def test_windows_lines_and_a_byte_order_mark() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("", 1, "there is no FROM"),
-        ("# only this", 1, "there is no FROM"),
-        ("FROM a\n\n  CPOY a b", 3, "there is no instruction CPOY"),
-        ("RUN a\nFROM b", 1, "RUN stands before the first FROM"),
-        ("FROM", 1, "FROM has the form FROM image [AS name]"),
-        ("FROM a b", 1, "FROM has the form FROM image [AS name]"),
-        ("FROM a AS 1b", 1, "'1b' cannot be the name of a stage"),
-        ("FROM a\nCOPY b", 2, "COPY needs 2 arguments or more"),
-        ("FROM a\nUSER", 2, "USER needs 1 argument or more"),
+        ("", 1, "no FROM instruction"),
+        ("# only this", 1, "no FROM instruction"),
+        ("FROM a\n\n  CPOY a b", 3, "unknown instruction CPOY"),
+        ("RUN a\nFROM b", 1, "RUN before the first FROM"),
+        ("FROM", 1, "FROM must have the form FROM image [AS name]"),
+        ("FROM a b", 1, "FROM must have the form FROM image [AS name]"),
+        ("FROM a AS 1b", 1, "invalid stage name '1b'"),
+        ("FROM a\nCOPY b", 2, "COPY needs at least 2 arguments"),
+        ("FROM a\nUSER", 2, "USER needs at least 1 argument"),
         ("FROM a\nENV b", 2, "ENV b has no value"),
         ("FROM a\nENV", 2, "ENV needs a name and a value"),
-        ("FROM a\nLABEL b=1 c", 2, "'c' is not of the form name=value"),
-        ("FROM a\nRUN <<E\nx", 2, "the text after <<E has no end: no line is 'E'"),
-        ("# escape=x\nFROM a", 1, "the escape character can only be \\ or `"),
-        ("# escape=`\n# escape=`\nFROM a", 2, "the directive 'escape' is given twice"),
+        ("FROM a\nLABEL b=1 c", 2, "'c' does not have the form name=value"),
+        ("FROM a\nRUN <<E\nx", 2, "unterminated here-document <<E: no line is 'E'"),
+        ("# escape=x\nFROM a", 1, "the escape character must be \\ or `"),
+        ("# escape=`\n# escape=`\nFROM a", 2, "duplicate directive 'escape'"),
     ],
 )
-def test_a_mistake_is_shown_where_it_stands(text: str, line: int, message: str) -> None:
+def test_problem_has_its_position(text: str, line: int, message: str) -> None:
     found = parse(text, "ci/Dockerfile").problems
     assert (found[0].code, found[0].message) == ("DC703", message)
     span = found[0].span
@@ -117,5 +117,5 @@ def test_a_mistake_is_shown_where_it_stands(text: str, line: int, message: str) 
     assert (span.file, span.line) == ("ci/Dockerfile", line)
 
 
-def test_all_mistakes_are_found_at_once() -> None:
+def test_all_problems_are_collected() -> None:
     assert len(parse("FROM a\nCPOY x\nUSER\nENV b").problems) == 3

@@ -1,4 +1,4 @@
-"""What a Dockerfile means: variables, images, stages."""
+"""Evaluation of a Dockerfile: variables, base images, stages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def images(text: str, target: str | None = None) -> list[str]:
         ("FROM a AS b\nFROM b AS a\nFROM a", None, ["a"]),
     ],
 )
-def test_the_images_that_a_target_needs(text: str, target: str | None, found: list[str]) -> None:
+def test_base_images_of_a_target(text: str, target: str | None, found: list[str]) -> None:
     assert images(text, target) == found
 
 
@@ -60,21 +60,21 @@ def test_the_images_that_a_target_needs(text: str, target: str | None, found: li
     [
         ("FROM a AS x", "y", "no stage 'y'"),
         ("FROM a", "1", "no stage '1'"),
-        ("FROM $U", None, "image is empty"),
+        ("FROM $U", None, "image name is empty"),
     ],
 )
-def test_what_is_not_there_is_refused(text: str, target: str | None, reason: str) -> None:
+def test_unknown_target_is_rejected(text: str, target: str | None, reason: str) -> None:
     with pytest.raises(BadDockerfile, match=reason):
         images(text, target)
 
 
-def test_a_variable_cannot_say_where_files_come_from() -> None:
-    with pytest.raises(BadSubstitution, match="a variable cannot say"):
+def test_variable_in_from_flag_is_rejected() -> None:
+    with pytest.raises(BadSubstitution, match="variables are not allowed"):
         images("ARG V=1\nFROM a\nCOPY --from=b:$V . .")
 
 
-def test_the_first_mistake_is_raised_with_its_place() -> None:
-    with pytest.raises(BadDockerfile, match="Dockerfile:2:1: there is no instruction X"):
+def test_first_problem_is_raised_with_its_position() -> None:
+    with pytest.raises(BadDockerfile, match="Dockerfile:2:1: unknown instruction X"):
         require_valid(parse("FROM a\nX"))
 
 
@@ -102,7 +102,7 @@ def test_the_first_mistake_is_raised_with_its_place() -> None:
         ("EXPOSE $PORT", ["80"]),
     ],
 )
-def test_variables_are_replaced_in_their_order(text: str, words: list[str]) -> None:
+def test_variables_are_expanded_in_order(text: str, words: list[str]) -> None:
     parsed = parse(f"ARG GLOBAL=outer\nFROM a\n{text}")
     env = {"BASE": "of the image", "PORT": "80"}
     opening, *resolved = expand_instructions(parsed, parsed.stages, GIVEN, env)
@@ -110,14 +110,14 @@ def test_variables_are_replaced_in_their_order(text: str, words: list[str]) -> N
     assert [" ".join(found.words) for found in resolved] == words
 
 
-def test_flags_and_here_documents_are_resolved_too() -> None:
+def test_flags_and_here_documents_are_expanded() -> None:
     text = "FROM a\nARG V\nCOPY --chown=$V --from=x <<E <<'F' /\n$V\nE\n$V\nF"
     found = list(expand_instructions(parse(text), parse(text).stages, GIVEN, {}))[-1]
     assert found.flags == (("chown", "9"), ("from", "x"))
     assert [each.content for each in found.heredocs] == ["9\n", "$V\n"]
 
 
-def test_a_stage_has_the_variables_of_the_one_that_it_begins_from() -> None:
+def test_stage_inherits_variables_of_its_base_stage() -> None:
     parsed = parse("FROM a AS x\nARG V\nENV E=1\nFROM b AS y\nFROM x\nUSER $V$E")
     base, stages = stage_chain(parsed, None, GIVEN)
     assert (base.image, len(stages)) == ("a", 2)
@@ -126,5 +126,5 @@ def test_a_stage_has_the_variables_of_the_one_that_it_begins_from() -> None:
     assert resolved[-1].words == ("91",)
 
 
-def test_the_arguments_that_count() -> None:
+def test_declared_build_arguments() -> None:
     assert declared_args(parse("ARG A=1 B\nFROM a\nARG C")) == {"A", "B", "C"}

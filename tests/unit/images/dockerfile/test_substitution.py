@@ -1,4 +1,4 @@
-"""Quotes and variables of a Dockerfile; the expectations are BuildKit's own answers."""
+"""Quotes and variables of a Dockerfile. Expected values are those of BuildKit."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ VALUES = {"A": "va l", "E": "", "A1": "w", "_x": "us"}
         (r"${U:-\}}", "}"),
     ],
 )
-def test_a_text_is_substituted(text: str, result: str) -> None:
+def test_substitution(text: str, result: str) -> None:
     assert substitute(text, VALUES) == result
 
 
@@ -66,34 +66,34 @@ def test_a_text_is_substituted(text: str, result: str) -> None:
         ('"a', "double quote"),
         ("${", "no name"),
         ("${}", "no name"),
-        ("${A", "not known"),
-        ("${A:-x", "'}' is missing"),
+        ("${A", "unsupported modifier"),
+        ("${A:-x", "missing '}'"),
         ("${U:?why not}", "U: why not"),
         ("${E:?}", "E: is not set"),
         ("${A#v}", "'#' after 'A'"),
         ("${A:=x}", "'=' after 'A'"),
     ],
 )
-def test_what_docker_would_not_take_is_refused(text: str, reason: str) -> None:
+def test_invalid_substitution_is_rejected(text: str, reason: str) -> None:
     with pytest.raises(BadSubstitution, match=reason.replace("{", r"\{")):
         substitute(text, VALUES)
 
 
-def test_a_backtick_can_be_the_escape() -> None:
+def test_backtick_as_escape_character() -> None:
     assert substitute(r"`$A\$A", VALUES, escape="`") == r"$A\va l"
 
 
-def test_quotes_mean_nothing_in_here_documents() -> None:
+def test_quotes_are_literal_in_here_documents() -> None:
     assert substitute("it's $A \"x", VALUES, quotes=False) == "it's va l \"x"
 
 
 @given(st.text(st.characters(exclude_characters="$\\'\"")))
-def test_text_without_special_characters_stays(text: str) -> None:
+def test_plain_text_is_unchanged(text: str) -> None:
     assert substitute(text, VALUES) == text
 
 
 @given(st.text())
-def test_single_quotes_keep_anything(text: str) -> None:
+def test_single_quotes_prevent_substitution(text: str) -> None:
     bare = text.replace("'", "")
     assert substitute(f"'{bare}'", VALUES) == bare
 
@@ -121,5 +121,5 @@ def test_words_are_split_outside_quotes(text: str, words: list[str]) -> None:
         ("-- --a x", [], "--a x"),
     ],
 )
-def test_flags_stand_at_the_beginning(text: str, flags: list[str], rest: str) -> None:
+def test_leading_flags_are_split_off(text: str, flags: list[str], rest: str) -> None:
     assert split_flags(text) == (flags, rest)
