@@ -16,7 +16,7 @@ SHELL = "prefect.deployments.steps.run_shell_script"
 BAD_NAMES: list[tuple[str, str, dict[str, Any], str, str]] = [
     (BUILD, "team/App", {}, "DC700", "lower case"),
     (BUILD, "a", {"tag": "b/c", "target": "{{ b }}"}, "DC700", "a:b/c"),
-    (BUILD, "team/app:1", {}, "DC700", "cannot be"),
+    (BUILD, "team/app:1", {}, "DC700", "invalid repository"),
     (PUSH, "team/App", {"tag": "{{ b }}"}, "DC700", "lower case"),
     (PUSH, "a", {"additional_tags": ["b", "c d"]}, "DC700", "'c d'"),
 ]
