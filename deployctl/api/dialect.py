@@ -1,9 +1,9 @@
-"""What a server takes: the differences between the versions of Prefect, as one table.
+"""API dialects: which fields a version of Prefect accepts, and how it names them.
 
-Every row was read from the source or seen on a running server. A version that the table does not
-know is treated as the newest that it does. Where the table is not enough (a server built from a
-branch), `refined` reads the server's own schema: that costs a document of half a megabyte, so it is
-asked for only when an update depends on it.
+The rows of `project/keys.py` hold the versions of each field, read from Prefect's source or observed
+on a running server; a version newer than all rows is treated like the newest. Where they may not
+fit (a server built from a branch), `fetch_refined` reads the server's own OpenAPI document; this is
+half a megabyte, so it is requested only when an update depends on it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ Version: TypeAlias = tuple[int, int, int]
 Operation: TypeAlias = Literal["create", "update"]
 
 OLDEST_SUPPORTED: Version = (2, 16, 0)
-"""The first with a list of schedules; before, a deployment had one schedule and no id for it."""
+"""The first version with a list of schedules; before, a deployment had one schedule without an
+id."""
 OLDEST_TESTED: Version = (2, 20, 0)
-"""The first that deployctl is tested with."""
+"""The oldest version that deployctl is tested with."""
 NEWEST_TESTED: Version = (3, 8, 8)
-"""The last that deployctl is tested with."""
+"""The newest version that deployctl is tested with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +76,26 @@ _ROUTES: Mapping[tuple[str, Operation], tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One server's way of speaking."""
+    """Which fields one server accepts, and how they are named."""
 
     version: Version = NEWEST_TESTED
     cloud: bool = False
-    own: Mapping[tuple[str, Operation], frozenset[str]] = field(default_factory=dict, hash=False)
-    """What the server's own schema says, where it was read."""
+    server_fields: Mapping[tuple[str, Operation], frozenset[str]] = field(
+        default_factory=dict, hash=False
+    )
+    """Fields from the server's own OpenAPI document, if it was read; they replace the table."""
 
     def __str__(self) -> str:
         return f"Prefect {self.release or 'Cloud'}"
 
     @property
     def release(self) -> str:
-        """The server's version, `3.8.8`; "" for Prefect Cloud, which does not say."""
-        return "" if self.cloud else _show(self.version)
+        """The server's version, e.g. `3.8.8`; "" for Prefect Cloud, which doesn't report one."""
+        return "" if self.cloud else _format(self.version)
 
     @property
     def major(self) -> int:
-        """2 or 3."""
+        """The major version: 2 or 3."""
         return self.version[0]
 
     def name_of(self, field: ApiField) -> str:
@@ -105,57 +108,57 @@ class Dialect:
         The server's own schema decides if it was read (`fetch_refined`), the ranges of the field
         otherwise.
         """
-        if (kind, op) in self.own:
-            return self.name_of(field) in self.own[kind, op]
+        if (kind, op) in self.server_fields:
+            return self.name_of(field) in self.server_fields[kind, op]
         versions = field.create if op == "create" or field.update is None else field.update
         return versions.includes(self.version)
 
 
 CLOUD = Dialect(cloud=True)
-"""Prefect Cloud follows the newest version and says no number."""
+"""Prefect Cloud, which follows the newest version and doesn't report one."""
 
 
 def detect(cloud: bool = False) -> ApiCall[Dialect]:
-    """Asks a server once for its version, and Prefect Cloud not at all.
+    """Detects the dialect with one request, and with none for Prefect Cloud.
 
-    Raises ApiError where there is no server that we can talk to.
+    Raises ApiError if there is no supported server.
     """
     if cloud:
         return CLOUD
-    answer = yield from call(Request("GET", "/admin/version", subject="the server's version"))
-    return parse_dialect(answer)
+    response = yield from call(Request("GET", "/admin/version", subject="the server's version"))
+    return parse_dialect(response)
 
 
 def parse_dialect(text: Json) -> Dialect:
-    """The dialect of a version such as "3.8.8", "3.0.0rc1" or "2.20.26+1.gabc"."""
+    """The dialect of a version such as "3.8.8", "3.0.0rc1" or "2.20.26+1.gabc"; raises ApiError."""
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text) if isinstance(text, str) else None
     if match is None:
         raise ApiError(
-            "the server does not say which version of Prefect it is",
-            help="PREFECT_API_URL has to be the address of a Prefect API; it usually ends in /api.",
+            "the server does not report a Prefect version",
+            help="Set PREFECT_API_URL to the address of a Prefect API; it usually ends in /api.",
         )
     version = (int(match[1]), int(match[2]), int(match[3] or 0))
     if version < OLDEST_SUPPORTED:
         raise ApiError(
             f"the server is Prefect {text}, which is too old for deployctl",
-            help=f"deployctl needs {_show(OLDEST_SUPPORTED)} or newer, and is tested with "
-            f"{_show(OLDEST_TESTED)} and newer.",
+            help=f"Upgrade it to {_format(OLDEST_SUPPORTED)} or newer; deployctl is tested with "
+            f"{_format(OLDEST_TESTED)} and newer.",
         )
     return Dialect(version)
 
 
 def warn_if_untested(dialect: Dialect, report: Report) -> None:
-    """Warns about a server that deployctl can talk to and is not tested with."""
+    """Warns about a server that deployctl supports but is not tested with."""
     if dialect.version < OLDEST_TESTED:
         report.warning(
             "DC501",
-            f"the server is {dialect}; deployctl is tested with {_show(OLDEST_TESTED)} and newer",
-            help="Upgrade the server, or look at the plan with care.",
+            f"the server is {dialect}; deployctl is tested with {_format(OLDEST_TESTED)} and newer",
+            help="Upgrade the server, or review the plan carefully.",
         )
 
 
 def fetch_refined(dialect: Dialect) -> ApiCall[Dialect]:
-    """Reads the server's own schema; a server that hides it leaves the dialect as it is."""
+    """Refines the dialect with the server's OpenAPI document, unless the server hides it."""
     document = yield from call(
         Request("GET", "/openapi.json", subject="the server's schema", missing_ok=True)
     )
@@ -163,9 +166,11 @@ def fetch_refined(dialect: Dialect) -> ApiCall[Dialect]:
 
 
 def refine(dialect: Dialect, document: Json) -> Dialect:
-    """A dialect that goes by an OpenAPI document wherever it describes an operation of ours."""
-    own = {key: found for key, route in _ROUTES.items() if (found := _properties(document, *route))}
-    return replace(dialect, own=own)
+    """A dialect that takes its fields from an OpenAPI document wherever that describes them."""
+    found = {
+        key: fields for key, route in _ROUTES.items() if (fields := _properties(document, *route))
+    }
+    return replace(dialect, server_fields=found)
 
 
 def _properties(document: Json, method: str, path: str) -> frozenset[str]:
@@ -188,5 +193,5 @@ def _names(document: Json, schema: Json) -> Iterator[str]:
         yield from _names(document, schema["items"])
 
 
-def _show(version: Version) -> str:
+def _format(version: Version) -> str:
     return ".".join(map(str, version))

@@ -1,8 +1,8 @@
-"""How settings are called, where Prefect's names come from, and how their text is understood.
+"""Tables of settings: how each setting is named in environments and files, and how it is parsed.
 
-A table of `Name`s says what a group of settings is; `read` finds their values. Prefect derives the
-names of a setting from its path of tables (`worker.query_seconds`, PREFECT_WORKER_QUERY_SECONDS),
-and so does this.
+A tuple of `SettingField`s describes a group of settings; `read_settings` looks up their values.
+Prefect derives the names of a setting from its path of tables, and so does this module:
+`worker.query_seconds` is PREFECT_WORKER_QUERY_SECONDS.
 """
 
 from __future__ import annotations
@@ -12,168 +12,181 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployctl.api.setting_sources import Source
-from deployctl.core import redact
 from deployctl.core.errors import SettingsError
 from deployctl.core.json_values import Json
+from deployctl.core.redact import redact
+
+_BOOLEANS: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), False),
+}
+"""The words that Prefect (pydantic) accepts for a boolean."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingField:
-    """How one setting is called in environments and files, and how its text is understood."""
+    """One setting."""
 
     field: str
+    """The attribute of the settings object."""
     toml: tuple[str, ...]
+    """The path of tables in TOML files."""
     parse: Callable[[Json], Any]
-    wants: str = "text"
-    """What a value has to be, for the message about one that is not."""
+    """Converts the value; raises ValueError or TypeError. None means that the value is empty."""
+    expects: str = "text"
+    """What a value must be, for the message about an invalid one."""
     secret: bool = False
     aliases: tuple[str, ...] = ()
+    """Further environment variables."""
 
     @property
     def env(self) -> tuple[str, ...]:
-        """The environment variables, in the order in which they are looked up."""
+        """The environment variables, in order of precedence."""
         return ("_".join(("PREFECT", *self.toml)).upper(), *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class SettingValues:
-    """The settings of a table that are given somewhere."""
+    """The settings that have a value in some source."""
 
     values: Mapping[str, Any]
-    """Field → value; a field that keeps its default is not in it."""
+    """Field → value; a field with its default value is absent."""
     sources: Mapping[str, str]
-    """Field → where its value came from."""
+    """Field → where its value came from, for messages."""
 
 
 def read_settings(
-    names: Iterable[SettingField], places: Sequence[Source], flags: Mapping[str, Json] | None = None
+    fields: Iterable[SettingField],
+    sources: Sequence[Source],
+    flags: Mapping[str, Json] | None = None,
 ) -> SettingValues:
-    """Looks every setting of a table up: in `flags` (field → value, None: not given), in `places`.
+    """Looks up every setting in `flags` (field → value, None: not given), then in `sources`.
 
-    Raises SettingsError that names the source of what is wrong.
+    Raises SettingsError, which names the source of an invalid value.
     """
     values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name in names:
-        hit = _look_up(name, places, flags or {})
-        if hit is None:
+    origins: dict[str, str] = {}
+    for field in fields:
+        found = _look_up(field, sources, flags or {})
+        if found is None:
             continue
-        given, where, shown = hit
-        value = _parse(name, given, where)
+        raw, source, origin = found
+        value = _parse(field, raw, source)
         if value is not None:
-            values[name.field], sources[name.field] = value, shown
-    return SettingValues(values, sources)
+            values[field.field], origins[field.field] = value, origin
+    return SettingValues(values, origins)
 
 
 def _look_up(
-    name: SettingField, places: Sequence[Source], flags: Mapping[str, Json]
+    field: SettingField, sources: Sequence[Source], flags: Mapping[str, Json]
 ) -> tuple[Json, str, str] | None:
-    """What is given, where for the message about a wrong value, and where for `sources`."""
-    if (flag := flags.get(name.field)) is not None:
-        return flag, "the command line", f"--{name.field.replace('_', '-')}"
-    for place in places:
-        if (hit := place.get(name.toml, name.env)) is not None:
-            key, value = hit
-            return value, place.show(key), place.show(key)
+    """The value, its source for the message about an invalid value, and its entry in `sources`."""
+    if (value := flags.get(field.field)) is not None:
+        return value, "the command line", f"--{field.field.replace('_', '-')}"
+    for source in sources:
+        if (found := source.get(field.toml, field.env)) is not None:
+            key, value = found
+            return value, source.describe(key), source.describe(key)
     return None
 
 
-def _parse(name: SettingField, value: Json, where: str) -> Any:
-    """The value, or None where it is empty: an empty variable means the default."""
+def _parse(field: SettingField, value: Json, source: str) -> Any:
+    """The parsed value, or None if it is empty: an empty variable means the default."""
     if value is None or value == "":
         return None
     try:
-        return name.parse(value)
+        return field.parse(value)
     except (ValueError, TypeError):
-        shown = "" if name.secret else f", not '{redact.redact(str(value))}'"
+        actual = "" if field.secret else f", not '{redact(str(value))}'"
         raise SettingsError(
-            f"the setting '{name.env[0]}' has to be {name.wants}{shown} (from {where})"
+            f"the setting '{field.env[0]}' must be {field.expects}{actual} (from {source})"
         ) from None
 
 
-def text(value: Json) -> str | None:
-    """Text without the white space that files and mounted secrets put at its end."""
+def parse_text(value: Json) -> str | None:
+    """A string without surrounding white space, which files and mounted secrets end with."""
     if not isinstance(value, str):
         raise ValueError
     return value.strip() or None
 
 
-def header_text(value: Json) -> str | None:
-    """Text that can stand in an HTTP header."""
-    given = text(value)
-    if given is not None and not (given.isascii() and given.isprintable()):
+def parse_header_text(value: Json) -> str | None:
+    """A string that is valid in an HTTP header."""
+    text = parse_text(value)
+    if text is not None and not (text.isascii() and text.isprintable()):
         raise ValueError
-    return given
+    return text
 
 
-def url(value: Json) -> str | None:
-    """An HTTP address without a slash at its end."""
-    given = text(value)
-    if given is None:
+def parse_url(value: Json) -> str | None:
+    """An HTTP or HTTPS URL without a trailing slash."""
+    text = parse_text(value)
+    if text is None:
         return None
-    scheme, _, rest = given.partition("://")
-    if scheme not in ("http", "https") or not rest.strip("/") or " " in given:
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("http", "https") or not rest.strip("/") or " " in text:
         raise ValueError
-    return given.rstrip("/")
+    return text.rstrip("/")
 
 
-def flag(value: Json) -> bool:
-    """One of the words that Prefect takes for true and false."""
+def parse_flag(value: Json) -> bool:
+    """A boolean, or one of the words that Prefect accepts for true and false."""
     if isinstance(value, bool):
         return value
-    words = {"true": True, "1": True, "yes": True, "on": True, "t": True, "y": True}
-    words |= {"false": False, "0": False, "no": False, "off": False, "f": False, "n": False}
     try:
-        return words[str(value).strip().lower()]
+        return _BOOLEANS[str(value).strip().lower()]
     except KeyError:
         raise ValueError from None
 
 
-def number(value: Json) -> float:
-    """A finite number from 0 on."""
-    given = float(value)
-    if isinstance(value, bool) or not 0 <= given < float("inf"):
+def parse_number(value: Json) -> float:
+    """A finite number of at least 0."""
+    number = float(value)
+    if isinstance(value, bool) or not 0 <= number < float("inf"):
         raise ValueError
-    return given
+    return number
 
 
-def seconds(value: Json) -> float:
+def parse_seconds(value: Json) -> float:
     """A finite number above 0."""
-    if (given := number(value)) == 0:
+    if (number := parse_number(value)) == 0:
         raise ValueError
-    return given
+    return number
 
 
-def count(value: Json) -> int:
-    """A whole number from 0 on."""
-    if (given := number(value)) != int(given):
+def parse_count(value: Json) -> int:
+    """A whole number of at least 0."""
+    if (number := parse_number(value)) != int(number):
         raise ValueError
-    return int(given)
+    return int(number)
 
 
-def words(value: Json) -> tuple[str, ...]:
-    """A list, or text with commas between its items; each item once, in order."""
+def parse_list(value: Json) -> tuple[str, ...]:
+    """A list of strings or a comma-separated string; duplicates are dropped."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def codes(value: Json) -> frozenset[int]:
-    """Statuses as `"404,429"`, as one number or as a list."""
+def parse_status_codes(value: Json) -> frozenset[int]:
+    """HTTP statuses as `"404,429"`, as one number or as a list."""
     parts = value.split(",") if isinstance(value, str) else value
     parts = [parts] if isinstance(parts, int) else parts
-    found = frozenset(int(part) for part in parts if str(part).strip())
-    if any(not 100 <= code <= 599 for code in found):
+    codes = frozenset(int(part) for part in parts if str(part).strip())
+    if any(not 100 <= code <= 599 for code in codes):
         raise ValueError
-    return found
+    return codes
 
 
-def headers(value: Json) -> dict[str, str]:
-    """A mapping, or JSON text of one."""
+def parse_headers(value: Json) -> dict[str, str]:
+    """HTTP headers as a mapping, or as the JSON text of one."""
     import json
 
-    loaded = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(loaded, dict):
+    headers = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(headers, dict):
         raise ValueError
-    return {header_text(name) or "": header_text(item) or "" for name, item in loaded.items()}
+    return {
+        parse_header_text(name) or "": parse_header_text(item) or ""
+        for name, item in headers.items()
+    }

@@ -1,7 +1,7 @@
-"""The places where Prefect keeps settings, each as a lookup that says where it found a value.
+"""The sources of Prefect's settings, each a lookup that says where it found a value.
 
-Environment-like places (environment, `.env`, profiles) know a setting by the names of its
-variables, TOML files by a path of tables: `PREFECT_API_URL`, `api.url`.
+The environment, `.env` and profiles name a setting by its variable, TOML files by a path of tables:
+`PREFECT_API_URL`, `api.url`.
 """
 
 from __future__ import annotations
@@ -14,89 +14,92 @@ from pathlib import Path
 from deployctl.core.errors import SettingsError
 from deployctl.core.json_values import Json
 
-_BUILT_IN: Mapping[str, Mapping[str, Json]] = {
+_BUILT_IN_PROFILES: Mapping[str, Mapping[str, Json]] = {
     "local": {"PREFECT_API_URL": "http://127.0.0.1:4200/api"},
     "ephemeral": {},
     "test": {},
     "cloud": {},
 }
-"""The profiles that Prefect has without a file; a server of its own making is not one of ours."""
+"""Prefect's built-in profiles. The ephemeral server of Prefect is not supported, so `ephemeral` has
+no URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place."""
+    """One source of settings."""
 
     label: str
-    """Where it is, for messages: "the environment", "/home/me/project/prefect.toml"."""
+    """Its name in messages: "the environment", "/home/me/pyproject/prefect.toml"."""
     values: Mapping[str, Json]
     tables: bool = False
-    """Whether settings are looked up by a path of tables instead of variable names."""
+    """Whether settings are looked up by their path of tables instead of variable names."""
 
     def get(self, path: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, Json] | None:
-        """The setting's name here and its value; None where it is not given."""
+        """Returns the setting's name in this source and its value; None if it isn't set."""
         if self.tables:
-            value = _at(self.values, path)
+            value = _get_path(self.values, path)
             return None if value is None else (".".join(path), value)
         for name in names:
             if (value := self.values.get(name)) is not None:
                 return name, value
         return None
 
-    def show(self, key: str) -> str:
-        """Where the setting with this name here stands."""
+    def describe(self, key: str) -> str:
+        """Where the setting with this name is set, for messages."""
         return f"'{key}' in {self.label}"
 
 
 def find_sources(
     environ: Mapping[str, str], folder: Path, profile: str | None
 ) -> tuple[Source, ...]:
-    """Every place that is there, the first to be asked first.
+    """Returns the sources that exist, in order of precedence.
 
-    `profile` overrides PREFECT_PROFILE and the profile that `profiles.toml` calls active. Raises
-    SettingsError for a file that cannot be read and a profile that does not exist.
+    `profile` overrides PREFECT_PROFILE and the active profile of `profiles.toml`. Raises
+    SettingsError for a file that cannot be read and for a profile that does not exist.
     """
     variables = Source("the environment", {name.upper(): text for name, text in environ.items()})
     dotenv = _dotenv(folder / ".env", variables.values)
-    own = _toml(folder / "prefect.toml", ())
-    project = _toml(folder / "pyproject.toml", ("tool", "prefect"))
-    above = tuple(source for source in (variables, dotenv, own, project) if source is not None)
-    file = _profiles_file(above, variables.values, folder)
-    return (*above, _profile(file, profile or variables.values.get("PREFECT_PROFILE")))
+    prefect_toml = _toml(folder / "prefect.toml", ())
+    pyproject = _toml(folder / "pyproject.toml", ("tool", "prefect"))
+    sources = tuple(
+        source for source in (variables, dotenv, prefect_toml, pyproject) if source is not None
+    )
+    profiles = _profiles_file(sources, variables.values, folder)
+    return (*sources, _profile(profiles, profile or variables.values.get("PREFECT_PROFILE")))
 
 
-def _at(tables: Json, path: tuple[str, ...]) -> Json:
+def _get_path(tables: Json, path: tuple[str, ...]) -> Json:
     for key in path:
         tables = tables.get(key) if isinstance(tables, Mapping) else None
     return tables
 
 
-def _profiles_file(above: tuple[Source, ...], environ: Mapping[str, Json], folder: Path) -> Path:
-    home = _expanded(environ.get("PREFECT_HOME") or "~/.prefect")
-    for source in above:
-        hit = source.get(("profiles_path",), ("PREFECT_PROFILES_PATH",))
-        if hit is not None and hit[1]:
-            text = str(hit[1]).replace("$PREFECT_HOME", str(home))
-            return folder / _expanded(text)
+def _profiles_file(sources: tuple[Source, ...], environ: Mapping[str, Json], folder: Path) -> Path:
+    home = _expand_home(environ.get("PREFECT_HOME") or "~/.prefect")
+    for source in sources:
+        found = source.get(("profiles_path",), ("PREFECT_PROFILES_PATH",))
+        if found is not None and found[1]:
+            text = str(found[1]).replace("$PREFECT_HOME", str(home))
+            return folder / _expand_home(text)
     return home / "profiles.toml"
 
 
-def _expanded(path: str) -> Path:
-    """With the home folder for `~`, if there is one: in a container, a user may have none."""
+def _expand_home(path: str) -> Path:
+    """Expands `~`, if there is a home folder: in a container a user may have none."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
 
 
-def _profile(file: Path, asked: str | None) -> Source:
+def _profile(file: Path, requested: str | None) -> Source:
     data = _read_toml(file)
-    profiles = {**_BUILT_IN, **_mapping(data.get("profiles"), file)}
-    name = asked or data.get("active") or "ephemeral"
+    profiles = {**_BUILT_IN_PROFILES, **_mapping(data.get("profiles"), file)}
+    name = requested or data.get("active") or "ephemeral"
     if name not in profiles:
         known = ", ".join(f"'{each}'" for each in profiles)
         raise SettingsError(
-            f"there is no profile '{name}' in '{file}'", help=f"There are: {known}."
+            f"there is no profile '{name}' in '{file}'", help=f"Use one of {known}."
         )
     values = {key.upper(): value for key, value in _mapping(profiles[name], file).items()}
     return Source(f"the profile '{name}' of '{file}'", values)
@@ -106,12 +109,12 @@ def _mapping(value: Json, file: Path) -> Mapping[str, Json]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise SettingsError(f"'{file}': profiles have to be tables: [profiles.name]")
+        raise SettingsError(f"'{file}': profiles must be tables: [profiles.name]")
     return value
 
 
 def _toml(file: Path, header: tuple[str, ...]) -> Source | None:
-    values = _at(_read_toml(file), header)
+    values = _get_path(_read_toml(file), header)
     return Source(f"'{file}'", values, tables=True) if isinstance(values, Mapping) else None
 
 
@@ -124,10 +127,10 @@ def _read_toml(file: Path) -> Mapping[str, Json]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        what, _, place = str(error).partition(" (at ")
-        line = re.search(r"line (\d+)", place)
+        message, _, position = str(error).partition(" (at ")
+        line = re.search(r"line (\d+)", position)
         where = f"{file}:{line[1]}" if line else str(file)
-        raise SettingsError(f"{where}: not valid TOML: {what}") from None
+        raise SettingsError(f"{where}: not valid TOML: {message}") from None
 
 
 def _read(file: Path) -> str | None:
@@ -136,8 +139,8 @@ def _read(file: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(f"cannot read '{file}': {why}") from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise SettingsError(f"cannot read '{file}': {reason}") from error
 
 
 _ASSIGNMENT = re.compile(r"""(?:export\s+)?(?P<name>\w+)\s*=\s*(?P<text>.*)""")
@@ -180,5 +183,5 @@ def _assignments(file: Path, text: str, environ: Mapping[str, Json]) -> Iterator
 
 
 def _expand(text: str, known: Mapping[str, Json]) -> str:
-    """`${NAME}` and `${NAME:-else}`, from the environment and the lines above."""
+    """`${NAME}` and `${NAME:-else}`, from the environment and the lines sources."""
     return _REFERENCE.sub(lambda match: str(known.get(match[1].upper(), match[2] or "")), text)

@@ -1,9 +1,9 @@
-"""Where the server is and how to talk to it, found where Prefect finds it.
+"""Settings of the Prefect API, read from where Prefect reads them.
 
-In this order, first wins: flags, environment, `.env`, `prefect.toml`, `[tool.prefect]` of
+In order of precedence: flags, environment, `.env`, `prefect.toml`, `[tool.prefect]` of
 `pyproject.toml`, and the active profile of `profiles.toml`. Names and aliases are Prefect's. Unlike
-Prefect, no server is ever started because none is set, a profile that was asked for must exist, and
-a file that cannot be read is an error. Each value remembers where it came from, for messages.
+in Prefect, no server is ever started when none is set, a requested profile must exist, and a file
+that cannot be read is an error. The source of each value is kept for messages.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 
 from deployctl.api.setting_fields import (
     SettingField,
-    codes,
-    count,
-    flag,
-    header_text,
-    headers,
-    number,
+    parse_count,
+    parse_flag,
+    parse_header_text,
+    parse_headers,
+    parse_number,
+    parse_seconds,
+    parse_status_codes,
+    parse_text,
+    parse_url,
     read_settings,
-    seconds,
-    text,
-    url,
 )
 from deployctl.api.setting_sources import find_sources
 from deployctl.core import redact
@@ -35,10 +35,10 @@ CLOUD_API_URL = "https://api.prefect.cloud/api"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings that deployctl uses."""
+    """The settings of the Prefect API that deployctl uses."""
 
     api_url: str = ""
-    """Without a slash at the end; empty where none is set."""
+    """Without a trailing slash; empty if none is set."""
     api_key: str | None = field(default=None, repr=False)
     auth_string: str | None = field(default=None, repr=False)
     custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -53,9 +53,9 @@ class Settings:
     cloud_api_url: str = CLOUD_API_URL
     default_work_pool_name: str | None = None
     docker_build_namespace: str = ""
-    """Before the names of images that name no registry and no owner."""
+    """Prefix of image names without a registry and an owner."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Field → where its value came from; fields that have their default are not in it."""
+    """Field → where its value came from; fields with their default value are absent."""
 
     @property
     def is_cloud(self) -> bool:
@@ -64,19 +64,19 @@ class Settings:
 
     @property
     def display_url(self) -> str:
-        """The API URL without credentials."""
+        """The API URL with credentials masked."""
         return redact.redact(self.api_url)
 
     def origin(self, name: str) -> str:
-        """Where the value of a field came from."""
+        """Where the value of a field came from, for messages."""
         return self.sources.get(name, "the defaults")
 
     def server_url(self) -> str:
-        """The API URL; raises SettingsError that says how to set one."""
+        """The API URL. Raises SettingsError, which says how to set one."""
         if not self.api_url:
             raise SettingsError(
                 "no Prefect server is set",
-                help="Give its address with --api-url, with the environment variable "
+                help="Set its address with --api-url, with the environment variable "
                 "PREFECT_API_URL, or in a profile (prefect config set PREFECT_API_URL=…), "
                 "for example http://127.0.0.1:4200/api.",
             )
@@ -90,19 +90,19 @@ def load_settings(
     flags: Mapping[str, Json] | None = None,
     profile: str | None = None,
 ) -> Settings:
-    """Reads the settings that hold in `folder`.
+    """Reads the settings that apply in `folder`, and registers the secrets among them.
 
-    `flags`: fields of `Settings` given on the command line; None means not given. `profile`: the
-    profile to use instead of the active one. Raises SettingsError that names the source of what is
-    wrong. Secrets among the values are remembered, so that they are never shown.
+    `flags`: fields of `Settings` from the command line; None means not given. `profile`: the
+    profile to use instead of the active one. Raises SettingsError, which names the source of what
+    is wrong.
     """
     found = read_settings(SETTING_FIELDS, find_sources(environ, folder, profile), flags)
     settings = Settings(**found.values, sources=found.sources)
-    _remember(settings)
+    _register_secrets(settings)
     return settings
 
 
-def _remember(settings: Settings) -> None:
+def _register_secrets(settings: Settings) -> None:
     redact.register_secrets([settings.api_key, settings.auth_string])
     if settings.auth_string:
         redact.register_secrets([settings.auth_string.partition(":")[2]])
@@ -115,60 +115,62 @@ SETTING_FIELDS: tuple[SettingField, ...] = (
     SettingField(
         "api_url",
         ("api", "url"),
-        url,
-        "an address that begins with http:// or https://",
+        parse_url,
+        "a URL that starts with http:// or https://",
     ),
-    SettingField("api_key", ("api", "key"), header_text, "printable ASCII", secret=True),
-    SettingField("auth_string", ("api", "auth_string"), text, secret=True),
-    SettingField("ssl_cert_file", ("api", "ssl_cert_file"), text),
+    SettingField("api_key", ("api", "key"), parse_header_text, "printable ASCII", secret=True),
+    SettingField("auth_string", ("api", "auth_string"), parse_text, secret=True),
+    SettingField("ssl_cert_file", ("api", "ssl_cert_file"), parse_text),
     SettingField(
         "tls_insecure_skip_verify",
         ("api", "tls_insecure_skip_verify"),
-        flag,
+        parse_flag,
         "true or false",
     ),
-    SettingField("enable_http2", ("api", "enable_http2"), flag, "true or false"),
+    SettingField("enable_http2", ("api", "enable_http2"), parse_flag, "true or false"),
     SettingField(
-        "request_timeout", ("api", "request_timeout"), seconds, "a number of seconds above 0"
+        "request_timeout", ("api", "request_timeout"), parse_seconds, "a number of seconds above 0"
     ),
-    SettingField("max_retries", ("client", "max_retries"), count, "a whole number from 0 on"),
+    SettingField(
+        "max_retries", ("client", "max_retries"), parse_count, "a whole number of at least 0"
+    ),
     SettingField(
         "retry_extra_codes",
         ("client", "retry_extra_codes"),
-        codes,
-        "status codes with commas between them",
+        parse_status_codes,
+        "comma-separated status codes",
     ),
     SettingField(
         "retry_jitter_factor",
         ("client", "retry_jitter_factor"),
-        number,
-        "a number from 0 on",
+        parse_number,
+        "a number of at least 0",
     ),
-    SettingField("csrf_support", ("client", "csrf_support_enabled"), flag, "true or false"),
+    SettingField("csrf_support", ("client", "csrf_support_enabled"), parse_flag, "true or false"),
     SettingField(
         "custom_headers",
         ("client", "custom_headers"),
-        headers,
-        "a JSON object of header names and ASCII texts",
+        parse_headers,
+        "a JSON object of header names and ASCII values",
         secret=True,
     ),
     SettingField(
         "cloud_api_url",
         ("cloud", "api_url"),
-        url,
-        "an address that begins with http:// or https://",
+        parse_url,
+        "a URL that starts with http:// or https://",
     ),
     SettingField(
         "default_work_pool_name",
         ("deployments", "default_work_pool_name"),
-        text,
+        parse_text,
         aliases=("PREFECT_DEFAULT_WORK_POOL_NAME",),
     ),
     SettingField(
         "docker_build_namespace",
         ("deployments", "default_docker_build_namespace"),
-        text,
+        parse_text,
         aliases=("PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE",),
     ),
 )
-"""Every setting that is read."""
+"""All settings of `Settings`."""

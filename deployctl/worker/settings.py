@@ -15,13 +15,13 @@ from typing import Any
 
 from deployctl.api.setting_fields import (
     SettingField,
-    count,
-    flag,
-    number,
+    parse_count,
+    parse_flag,
+    parse_list,
+    parse_number,
+    parse_seconds,
+    parse_text,
     read_settings,
-    seconds,
-    text,
-    words,
 )
 from deployctl.api.setting_sources import find_sources
 from deployctl.core.errors import SettingsError, UsageError
@@ -168,13 +168,13 @@ def _level(value: Json) -> Level:
 
 
 def _tries(value: Json) -> int:
-    if (tries := count(value)) == 0:
+    if (tries := parse_count(value)) == 0:
         raise ValueError
     return tries
 
 
 def _port(value: Json) -> int:
-    if (port := count(value)) > 65535:
+    if (port := parse_count(value)) > 65535:
         raise ValueError
     return port
 
@@ -186,22 +186,28 @@ _WORKER = ("integrations", "kubernetes", "worker")
 _OBSERVER = ("integrations", "kubernetes", "observer")
 
 NAMES: tuple[SettingField, ...] = (
-    SettingField("query_seconds", ("worker", "query_seconds"), seconds, _SECONDS),
+    SettingField("query_seconds", ("worker", "query_seconds"), parse_seconds, _SECONDS),
     SettingField(
-        "prefetch_seconds", ("worker", "prefetch_seconds"), number, "a number of seconds from 0 on"
+        "prefetch_seconds",
+        ("worker", "prefetch_seconds"),
+        parse_number,
+        "a number of seconds from 0 on",
     ),
-    SettingField("heartbeat_seconds", ("worker", "heartbeat_seconds"), seconds, _SECONDS),
+    SettingField("heartbeat_seconds", ("worker", "heartbeat_seconds"), parse_seconds, _SECONDS),
     SettingField(
-        "cancellation_poll_seconds", ("worker", "cancellation_poll_seconds"), seconds, _SECONDS
+        "cancellation_poll_seconds",
+        ("worker", "cancellation_poll_seconds"),
+        parse_seconds,
+        _SECONDS,
     ),
-    SettingField("webserver_host", ("worker", "webserver", "host"), text),
+    SettingField("webserver_host", ("worker", "webserver", "host"), parse_text),
     SettingField(
         "webserver_port", ("worker", "webserver", "port"), _port, "a port from 0 to 65535"
     ),
     SettingField("logging_level", ("logging", "level"), _level, "DEBUG, INFO, WARNING or ERROR"),
-    SettingField("logging_to_api", ("logging", "to_api", "enabled"), flag, _FLAG),
-    SettingField("debug_mode", ("debug_mode",), flag, _FLAG),
-    SettingField("worker_debug_mode", ("worker", "debug_mode"), flag, _FLAG),
+    SettingField("logging_to_api", ("logging", "to_api", "enabled"), parse_flag, _FLAG),
+    SettingField("debug_mode", ("debug_mode",), parse_flag, _FLAG),
+    SettingField("worker_debug_mode", ("worker", "debug_mode"), parse_flag, _FLAG),
 )
 """The settings of every worker."""
 
@@ -209,32 +215,34 @@ KUBERNETES_NAMES: tuple[SettingField, ...] = (
     SettingField(
         "cluster_uid",
         ("integrations", "kubernetes", "cluster_uid"),
-        text,
+        parse_text,
         aliases=("PREFECT_KUBERNETES_CLUSTER_UID",),
     ),
-    SettingField("api_key_secret_name", (*_WORKER, "api_key_secret_name"), text),
-    SettingField("api_key_secret_key", (*_WORKER, "api_key_secret_key"), text),
-    SettingField("auth_string_secret_name", (*_WORKER, "api_auth_string_secret_name"), text),
-    SettingField("auth_string_secret_key", (*_WORKER, "api_auth_string_secret_key"), text),
+    SettingField("api_key_secret_name", (*_WORKER, "api_key_secret_name"), parse_text),
+    SettingField("api_key_secret_key", (*_WORKER, "api_key_secret_key"), parse_text),
+    SettingField("auth_string_secret_name", (*_WORKER, "api_auth_string_secret_name"), parse_text),
+    SettingField("auth_string_secret_key", (*_WORKER, "api_auth_string_secret_key"), parse_text),
     SettingField(
         "create_secret_for_api_key",
         (*_WORKER, "create_secret_for_api_key"),
-        flag,
+        parse_flag,
         _FLAG,
         aliases=("PREFECT_KUBERNETES_WORKER_STORE_PREFECT_API_IN_SECRET",),
     ),
-    SettingField("store_env_as_secret", (*_WORKER, "store_env_as_secret"), flag, _FLAG),
+    SettingField("store_env_as_secret", (*_WORKER, "store_env_as_secret"), parse_flag, _FLAG),
     SettingField(
         "create_tries",
         (*_WORKER, "create_job_retry", "max_retries"),
         _tries,
         "a whole number from 1 on",
     ),
-    SettingField("namespaces", (*_OBSERVER, "namespaces"), words, "names with commas between them"),
-    SettingField("replicate_pod_events", (*_OBSERVER, "replicate_pod_events"), flag, _FLAG),
-    SettingField("forward_crash_logs", (*_OBSERVER, "forward_crashed_run_logs"), flag, _FLAG),
     SettingField(
-        "crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), count, _COUNT
+        "namespaces", (*_OBSERVER, "namespaces"), parse_list, "names with commas between them"
+    ),
+    SettingField("replicate_pod_events", (*_OBSERVER, "replicate_pod_events"), parse_flag, _FLAG),
+    SettingField("forward_crash_logs", (*_OBSERVER, "forward_crashed_run_logs"), parse_flag, _FLAG),
+    SettingField(
+        "crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), parse_count, _COUNT
     ),
 )
 """The settings of a worker whose jobs run in a cluster."""

@@ -58,13 +58,13 @@ def test_the_table_agrees_with_the_servers_own_schema(server: Server) -> None:
     }
     unused = {name for names in left_out for name in names.split()}
     assert refine(dialect, None) == dialect
-    for kind, op in own.own:
+    for kind, op in own.server_fields:
         ours = {
             dialect.name_of(field)
             for field in fields_of(kind).values()
             if dialect.accepts(kind, field, op)
         }
-        theirs = own.own[kind, op]
+        theirs = own.server_fields[kind, op]
         assert ours <= theirs, (kind, op)
         extra = unused if kind != "schedule" else unused - {"schedule"}
         assert theirs - ours <= extra, (kind, op)

@@ -1,3 +1,5 @@
+"""Dialects of the Prefect API."""
+
 from __future__ import annotations
 
 import pytest
@@ -29,39 +31,39 @@ from deployctl.core.json_values import Json
         ("4.1", (4, 1, 0)),
     ],
 )
-def test_versions(text: str, version: tuple[int, int, int]) -> None:
+def test_parses_versions(text: str, version: tuple[int, int, int]) -> None:
     assert parse_dialect(text).version == version
 
 
-@pytest.mark.parametrize("answer", [None, {}, "", "unknown", ["3.8.8"]])
-def test_a_server_that_says_no_version_is_none_of_ours(answer: Json) -> None:
-    with pytest.raises(ApiError, match="does not say which version"):
-        parse_dialect(answer)
+@pytest.mark.parametrize("response", [None, {}, "", "unknown", ["3.8.8"]])
+def test_rejects_server_without_version(response: Json) -> None:
+    with pytest.raises(ApiError, match="does not report a Prefect version"):
+        parse_dialect(response)
 
 
 @pytest.mark.parametrize("text", ["2.15.0", "2.8.1", "1.4.0", "0.15.13"])
-def test_servers_without_a_list_of_schedules_are_refused(text: str) -> None:
+def test_rejects_servers_older_than_2_16(text: str) -> None:
     with pytest.raises(ApiError, match=f"the server is Prefect {text}, which is too old"):
         parse_dialect(text)
 
 
-def test_detection_is_one_request() -> None:
-    talk = detect()
-    (request,) = next(talk)
+def test_detects_dialect_with_one_request() -> None:
+    steps = detect()
+    (request,) = next(steps)
     assert (request.method, request.path) == ("GET", "/admin/version")
-    with pytest.raises(StopIteration) as stop:
-        talk.send(["3.2.1"])
-    assert stop.value.value == Dialect((3, 2, 1))
+    with pytest.raises(StopIteration) as finished:
+        steps.send(["3.2.1"])
+    assert finished.value.value == Dialect((3, 2, 1))
 
 
-def test_cloud_is_asked_nothing() -> None:
-    with pytest.raises(StopIteration) as stop:
+def test_detects_cloud_without_request() -> None:
+    with pytest.raises(StopIteration) as finished:
         next(detect(cloud=True))
-    assert stop.value.value is CLOUD
+    assert finished.value.value is CLOUD
 
 
 @pytest.mark.parametrize(("version", "found"), [((2, 16, 4), 1), ((2, 20, 0), 0), ((3, 8, 8), 0)])
-def test_untested_servers_are_a_warning(version: tuple[int, int, int], found: int) -> None:
+def test_warns_about_untested_servers(version: tuple[int, int, int], found: int) -> None:
     report = Report()
     warn_if_untested(Dialect(version), report)
     assert (report.warnings, report.errors) == (found, 0)
@@ -104,9 +106,9 @@ SCHEMA: Json = {
 }
 
 
-def test_the_servers_own_schema_decides_where_it_was_read() -> None:
+def test_openapi_document_replaces_table() -> None:
     dialect = refine(Dialect((2, 20, 0)), SCHEMA)
-    assert dialect.own["deployment", "update"] == {"tags", "pull_steps"}
+    assert dialect.server_fields["deployment", "update"] == {"tags", "pull_steps"}
     assert dialect.accepts("deployment", ApiField("tags", NEVER), "update")
     assert not dialect.accepts("deployment", ApiField("name"), "update")
     assert dialect.accepts("schedule", ApiField("schedule"))
@@ -114,11 +116,11 @@ def test_the_servers_own_schema_decides_where_it_was_read() -> None:
     assert dialect.accepts("deployment", ApiField("name"))
 
 
-def test_a_server_that_hides_its_schema_changes_nothing() -> None:
-    talk = fetch_refined(Dialect((3, 1, 0)))
-    (request,) = next(talk)
+def test_server_without_openapi_document_keeps_dialect() -> None:
+    steps = fetch_refined(Dialect((3, 1, 0)))
+    (request,) = next(steps)
     assert (request.path, request.missing_ok) == ("/openapi.json", True)
-    with pytest.raises(StopIteration) as stop:
-        talk.send([None])
-    assert stop.value.value == Dialect((3, 1, 0))
-    assert not stop.value.value.own
+    with pytest.raises(StopIteration) as finished:
+        steps.send([None])
+    assert finished.value.value == Dialect((3, 1, 0))
+    assert not finished.value.value.server_fields

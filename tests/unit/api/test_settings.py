@@ -1,3 +1,5 @@
+"""Sources, precedence and validation of settings."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -28,14 +30,14 @@ def profiles(folder: Path, text: str) -> Path:
     return path
 
 
-def test_nothing_is_set_and_no_server_is_made_up(folder: Path) -> None:
+def test_no_server_by_default(folder: Path) -> None:
     settings = load(folder)
     assert settings == Settings()
     with pytest.raises(SettingsError, match="no Prefect server is set"):
         settings.server_url()
 
 
-def test_a_user_without_a_home_has_no_profiles(
+def test_user_without_home_folder_has_no_profiles(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(_path: Path) -> Path:
@@ -45,8 +47,8 @@ def test_a_user_without_a_home_has_no_profiles(
     assert load_settings({}, folder) == Settings()
 
 
-def test_the_first_place_that_has_a_setting_wins(folder: Path) -> None:
-    places = {
+def test_precedence_of_sources(folder: Path) -> None:
+    sources = {
         "profile": (
             folder.parent / "home" / "profiles.toml",
             'active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://profile/api"\n',
@@ -58,7 +60,7 @@ def test_the_first_place_that_has_a_setting_wins(folder: Path) -> None:
         "toml": (folder / "prefect.toml", '[api]\nurl = "http://toml/api"\n'),
         "dotenv": (folder / ".env", "PREFECT_API_URL=http://dotenv/api\n"),
     }
-    for name, (path, text) in places.items():
+    for name, (path, text) in sources.items():
         path.write_text(text)
         assert load(folder).api_url == f"http://{name}/api"
     environ = {"PREFECT_API_URL": "http://environ/api"}
@@ -68,7 +70,7 @@ def test_the_first_place_that_has_a_setting_wins(folder: Path) -> None:
     assert load(folder, environ, flags={"api_url": None}).api_url == "http://environ/api"
 
 
-def test_each_value_remembers_where_it_came_from(folder: Path) -> None:
+def test_records_source_of_each_value(folder: Path) -> None:
     path = profiles(folder, 'active = "a"\n[profiles.a]\nPREFECT_CLIENT_MAX_RETRIES = "2"\n')
     settings = load(
         folder,
@@ -110,11 +112,13 @@ def test_each_value_remembers_where_it_came_from(folder: Path) -> None:
         ),
     ],
 )
-def test_variables(folder: Path, variable: str, text: str, field: str, value: Any) -> None:
+def test_environment_variables(
+    folder: Path, variable: str, text: str, field: str, value: Any
+) -> None:
     assert getattr(load(folder, {variable: text}), field) == value
 
 
-def test_tables_of_prefect_toml(folder: Path) -> None:
+def test_prefect_toml(folder: Path) -> None:
     (folder / "prefect.toml").write_text(
         """
         [api]
@@ -138,31 +142,31 @@ def test_tables_of_prefect_toml(folder: Path) -> None:
     assert settings.default_work_pool_name == "pool"
 
 
-def test_an_empty_variable_hides_what_stands_below(folder: Path) -> None:
+def test_empty_variable_overrides_lower_sources(folder: Path) -> None:
     (folder / "prefect.toml").write_text('[api]\nkey = "pnu_below"\n')
     assert load(folder, {"PREFECT_API_KEY": ""}).api_key is None
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "wanted"),
+    ("variable", "text", "expected"),
     [
-        ("PREFECT_API_URL", "localhost:4200/api", "an address that begins with http://"),
-        ("PREFECT_API_URL", "http://", "an address"),
+        ("PREFECT_API_URL", "localhost:4200/api", "a URL that starts with http://"),
+        ("PREFECT_API_URL", "http://", "a URL"),
         ("PREFECT_CLIENT_MAX_RETRIES", "many", "a whole number"),
         ("PREFECT_CLIENT_MAX_RETRIES", "1.5", "a whole number"),
         ("PREFECT_CLIENT_MAX_RETRIES", "-1", "a whole number"),
         ("PREFECT_API_REQUEST_TIMEOUT", "0", "a number of seconds above 0"),
         ("PREFECT_API_REQUEST_TIMEOUT", "nan", "a number of seconds above 0"),
         ("PREFECT_API_ENABLE_HTTP2", "maybe", "true or false"),
-        ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "99", "status codes"),
+        ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "99", "comma-separated status codes"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_place(
-    folder: Path, variable: str, text: str, wanted: str
+def test_invalid_value_is_reported_with_its_source(
+    folder: Path, variable: str, text: str, expected: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         load(folder, {variable: text})
-    assert raised.value.message.startswith(f"the setting '{variable}' has to be {wanted}")
+    assert raised.value.message.startswith(f"the setting '{variable}' must be {expected}")
     assert f"not '{text}' (from '{variable}' in the environment)" in raised.value.message
 
 
@@ -175,14 +179,14 @@ def test_a_wrong_value_is_named_with_its_place(
         ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"A": "geheim\\nB: c"}'),
     ],
 )
-def test_a_wrong_secret_is_not_shown(folder: Path, variable: str, text: str) -> None:
+def test_invalid_secret_is_not_shown(folder: Path, variable: str, text: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load(folder, {variable: text})
     assert "geheim" not in raised.value.message
     assert variable in raised.value.message
 
 
-def test_secrets_are_never_shown_again(folder: Path) -> None:
+def test_registers_secrets(folder: Path) -> None:
     settings = load(
         folder,
         {
@@ -198,7 +202,7 @@ def test_secrets_are_never_shown_again(folder: Path) -> None:
     assert "open-sesame" not in repr(settings)
 
 
-def test_the_profile_that_is_asked_for(folder: Path) -> None:
+def test_selects_profile(folder: Path) -> None:
     profiles(
         folder,
         """
@@ -218,13 +222,13 @@ def test_the_profile_that_is_asked_for(folder: Path) -> None:
     assert "'dev', 'prod'" in raised.value.help
 
 
-def test_prefects_own_profiles(folder: Path) -> None:
+def test_built_in_profiles(folder: Path) -> None:
     assert load(folder, {"PREFECT_PROFILE": "local"}).api_url == "http://127.0.0.1:4200/api"
     assert load(folder, {"PREFECT_PROFILE": "ephemeral"}).api_url == ""
 
 
 @pytest.mark.parametrize("where", ["environ", "dotenv", "toml", "pyproject"])
-def test_the_place_of_the_profiles(folder: Path, where: str) -> None:
+def test_path_of_profiles_file(folder: Path, where: str) -> None:
     text = 'active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://elsewhere/api"\n'
     (folder.parent / "home" / "other.toml").write_text(text)
     environ = {}
@@ -260,7 +264,7 @@ def test_the_place_of_the_profiles(folder: Path, where: str) -> None:
         ("# PREFECT_API_KEY=abcd", None),
     ],
 )
-def test_lines_of_dotenv(folder: Path, line: str, value: str | None) -> None:
+def test_dotenv_syntax(folder: Path, line: str, value: str | None) -> None:
     (folder / ".env").write_text(line, encoding="utf-8", newline="")
     assert load(folder, {"MINE": "from-environment"}).api_key == value
 
@@ -274,9 +278,7 @@ def test_lines_of_dotenv(folder: Path, line: str, value: str | None) -> None:
         ("pyproject.toml", "[api\n", "pyproject.toml:1: not valid TOML"),
     ],
 )
-def test_a_file_that_cannot_be_read_names_the_line(
-    folder: Path, name: str, text: str, place: str
-) -> None:
+def test_syntax_error_names_file_and_line(folder: Path, name: str, text: str, place: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(SettingsError) as raised:
         load(folder)
@@ -285,25 +287,25 @@ def test_a_file_that_cannot_be_read_names_the_line(
     assert "geheim" not in raised.value.message
 
 
-def test_a_file_that_is_not_text(folder: Path) -> None:
+def test_file_that_is_not_utf8(folder: Path) -> None:
     (folder / "prefect.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"cannot read '.*prefect\.toml': not UTF-8"):
         load(folder)
 
 
-def test_profiles_that_are_no_tables(folder: Path) -> None:
+def test_profiles_that_are_not_tables(folder: Path) -> None:
     profiles(folder, 'active = "a"\n[profiles]\na = 1\n')
-    with pytest.raises(SettingsError, match="profiles have to be tables"):
+    with pytest.raises(SettingsError, match="profiles must be tables"):
         load(folder)
 
 
-def test_cloud_is_known_by_its_address(folder: Path) -> None:
+def test_recognises_cloud_by_its_url(folder: Path) -> None:
     url = "https://api.prefect.cloud/api/accounts/a/workspaces/w"
     assert load(folder, {"PREFECT_API_URL": url}).is_cloud
     assert not load(folder, {"PREFECT_API_URL": "http://a/api"}).is_cloud
 
 
-def test_every_name_is_a_field() -> None:
+def test_every_field_is_a_setting() -> None:
     assert {name.field for name in SETTING_FIELDS} | {"sources"} == set(
         Settings.__dataclass_fields__
     )
