@@ -1,6 +1,6 @@
 """API dialects: which fields a version of Prefect accepts, and how it names them.
 
-The rows of `project/keys.py` hold the versions of each field, read from Prefect's source or observed
+The rows of `project/keys.py` hold the versions of each field, read from Prefect's source or seen
 on a running server; a version newer than all rows is treated like the newest. Where they may not
 fit (a server built from a branch), `fetch_refined` reads the server's own OpenAPI document; this is
 half a megabyte, so it is requested only when an update depends on it.

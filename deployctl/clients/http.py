@@ -1,10 +1,10 @@
-"""HTTP, as little of it as the Prefect API needs, and the only place that knows httpx.
+"""HTTP with JSON bodies, as far as the Prefect API needs it: the only importer of httpx.
 
-Whatever can go wrong between here and an answer becomes one `NoResponse`, which says whether the
-request may have reached the server: that decides whether it may be sent again.
+Every failure to get a response becomes one `NoResponse`, which says whether the server may have
+received the request: that decides whether it may be sent again.
 
-Importing httpx costs some 80 ms, and a TLS context with all root certificates up to 200 ms: so
-httpx is imported by the first request, and a plain http:// address gets an empty context.
+Importing httpx takes about 80 ms, and loading all root certificates into a TLS context up to
+200 ms. So httpx is imported by the first request, and a plain http:// URL gets an empty context.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from deployctl.core.redact import redact
 if TYPE_CHECKING:
     import httpx
 
-_CONNECT_SECONDS = 10.0
-_KEEPALIVE_SECONDS = 4.0
-"""Less than uvicorn's five: a connection that the server closes while we write on it loses an
-answer."""
+_CONNECT_TIMEOUT = 10.0
+_KEEPALIVE_EXPIRY = 4.0
+"""Less than uvicorn's five seconds: if the server closes a connection while a request is being
+written to it, the response is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """How to reach a server."""
+    """How to connect to a server."""
 
     url: str
-    """What request paths are appended to."""
+    """The base URL; request paths are appended to it."""
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
-    """Seconds to wait for the server to say anything."""
+    """Seconds without any data from the server."""
     ca_file: str | None = None
-    """Certificates to trust; None means those that httpx trusts."""
+    """Trusted certificates in PEM format; None: those that httpx trusts."""
     verify: bool = True
     http2: bool = False
     limit: int = 16
-    """How many connections may be open."""
+    """Maximum number of connections."""
     direct: tuple[str, ...] = ()
-    """Hosts that no proxy stands before, whatever the environment says."""
+    """Hosts that are never accessed through a proxy, whatever the environment says."""
     ca_setting: str = "PREFECT_API_SSL_CERT_FILE"
-    """How a user names such a file."""
+    """The setting of `ca_file`, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the server said. Header names are lower case; a body that is not JSON is None."""
+    """A response. Header names are lower case; a body that is not JSON is None."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,12 +62,12 @@ class Response:
 
     @property
     def is_html(self) -> bool:
-        """Whether this is a web page and not an answer of an API."""
+        """Whether the body is a web page, which an API never returns."""
         return self.headers.get("content-type", "").startswith("text/html")
 
 
 class NoResponse(Exception):
-    """A request got no answer; the message says why, without naming the server."""
+    """A request got no response. The message gives the reason without naming the server."""
 
     def __init__(
         self,
@@ -80,122 +80,122 @@ class NoResponse(Exception):
         super().__init__(reason)
         self.reason = reason
         self.sent = sent
-        """The server may have got the request, and may have carried it out."""
+        """The server may have received the request, and may have carried it out."""
         self.permanent = permanent
-        """Trying again changes nothing."""
+        """A retry would fail in the same way."""
         self.help = help
 
 
 class NotSerializable(ValueError):
-    """A body holds what JSON cannot say: NaN, infinity, half a surrogate pair."""
+    """A body contains a value that JSON cannot represent: NaN, infinity, or a lone surrogate."""
 
 
 class HttpClient:
-    """A client that many threads may use.
+    """A thread-safe HTTP client.
 
-    With HTTP/1.1 they share one pool of connections. With HTTP/2 each request borrows a client
-    that no other request is using, because a connection shared by threads loses requests.
+    With HTTP/1.1 all threads share one connection pool. With HTTP/2 each request borrows a client
+    that no other request is using, because a shared HTTP/2 connection loses requests under threads.
     """
 
     def __init__(
-        self, connection: ConnectionOptions, *, transport: httpx.BaseTransport | None = None
+        self, options: ConnectionOptions, *, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """Opens nothing yet. `transport` stands in for the network."""
-        self._connection = connection
+        """Opens no connection. `transport` replaces the network in tests."""
+        self._options = options
         self._transport = transport
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
-        self._open: list[httpx.Client] = []
+        self._clients: list[httpx.Client] = []
         self._idle: list[httpx.Client] = []
 
     def send(
         self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """One request, one answer of whatever status.
+        """Sends one request and returns the response, whatever its status.
 
-        Raises NoResponse; NotSerializable for the body; SettingsError where certificates or a proxy
-        that the environment names cannot be used.
+        Raises NoResponse; NotSerializable for the body; SettingsError if certificates, or a proxy
+        from the environment, cannot be used.
         """
         import httpx
 
         content = None if body is None else _encode(body)
-        sent = dict(headers or {})
+        all_headers = dict(headers or {})
         if content is not None:
-            sent["Content-Type"] = "application/json"
-        url = self._connection.url + path
+            all_headers["Content-Type"] = "application/json"
+        url = self._options.url + path
         try:
-            with self._borrowed() as client:
-                response = client.request(method, url, content=content, headers=sent)
+            with self._client() as client:
+                response = client.request(method, url, content=content, headers=all_headers)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate_error(error, self._connection) from error
-        del response.stream  # it and the response hold each other, and both bodies, as garbage
+            raise translate_error(error, self._options) from error
+        del response.stream  # breaks a reference cycle that keeps both bodies alive
         if response.history and response.request.method != method:
             raise _redirected(str(response.url))
         lower = {name.lower(): value for name, value in response.headers.items()}
         return Response(response.status_code, lower, _decode(response.content))
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes all connections."""
         with self._lock:
-            while self._open:
-                self._open.pop().close()
+            while self._clients:
+                self._clients.pop().close()
             self._idle.clear()
 
     @contextmanager
-    def _borrowed(self) -> Iterator[httpx.Client]:
+    def _client(self) -> Iterator[httpx.Client]:
         with self._lock:
-            client = self._idle.pop() if self._idle else self._new()
-            if not self._connection.http2:
+            client = self._idle.pop() if self._idle else self._open_client()
+            if not self._options.http2:
                 self._idle.append(client)
         try:
             yield client
         finally:
-            if self._connection.http2:
+            if self._options.http2:
                 with self._lock:
                     self._idle.append(client)
 
-    def _new(self) -> httpx.Client:
-        self._tls = self._tls or _tls(self._connection)
+    def _open_client(self) -> httpx.Client:
+        self._tls = self._tls or _tls_context(self._options)
         client = open_client(
-            self._connection, self._tls, follow_redirects=True, transport=self._transport
+            self._options, self._tls, follow_redirects=True, transport=self._transport
         )
-        self._open.append(client)
+        self._clients.append(client)
         return client
 
 
 def open_client(
-    wanted: ConnectionOptions,
+    options: ConnectionOptions,
     tls: ssl.SSLContext | None = None,
     *,
     follow_redirects: bool = False,
     transport: httpx.BaseTransport | None = None,
 ) -> httpx.Client:
-    """A client of httpx, for talks that are not JSON: errors of its go through `translate`.
+    """Returns an httpx client for callers that don't speak JSON; see `translate_error` for errors.
 
-    Raises SettingsError where certificates or a proxy that the environment names cannot be used.
+    Raises SettingsError if certificates, or a proxy from the environment, cannot be used.
     """
     import httpx
 
-    tls = tls or _tls(wanted)
+    tls = tls or _tls_context(options)
     try:
         return httpx.Client(
-            headers=dict(wanted.headers),
+            headers=dict(options.headers),
             verify=tls,
-            http2=wanted.http2,
-            timeout=httpx.Timeout(wanted.timeout, connect=min(wanted.timeout, _CONNECT_SECONDS)),
+            http2=options.http2,
+            timeout=httpx.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_TIMEOUT)),
             limits=httpx.Limits(
-                max_connections=wanted.limit,
-                max_keepalive_connections=wanted.limit,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
+                max_connections=options.limit,
+                max_keepalive_connections=options.limit,
+                keepalive_expiry=_KEEPALIVE_EXPIRY,
             ),
             follow_redirects=follow_redirects,
             transport=transport,
-            mounts={f"all://{host}": None for host in wanted.direct},
+            mounts={f"all://{host}": None for host in options.direct},
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise SettingsError(
-            f"the proxy that the environment names cannot be used: {redact(str(error))}",
-            help="Look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
+            f"the proxy from the environment cannot be used: {redact(str(error))}",
+            help="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
         ) from error
 
 
@@ -214,11 +214,11 @@ def _decode(content: bytes) -> Json:
         return None
 
 
-def _tls(wanted: ConnectionOptions) -> ssl.SSLContext:
-    """The empty context trusts nobody: a redirect to https:// fails, it is not followed blindly."""
-    if wanted.url.startswith("http://"):
+def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
+    """The TLS context; for http:// an empty one, so that a redirect to https:// is not trusted."""
+    if options.url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not wanted.verify:
+    if not options.verify:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -226,14 +226,14 @@ def _tls(wanted: ConnectionOptions) -> ssl.SSLContext:
     import httpx
 
     try:
-        if wanted.ca_file is None:
+        if options.ca_file is None:
             return httpx.create_ssl_context()
-        return ssl.create_default_context(cafile=wanted.ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        name = wanted.ca_file or os.environ.get("SSL_CERT_FILE", "")
+        return ssl.create_default_context(cafile=options.ca_file)
+    except OSError as error:  # the base class of ssl.SSLError
+        name = options.ca_file or os.environ.get("SSL_CERT_FILE", "")
         raise SettingsError(
             f"the certificate file '{name}' cannot be used: {error.strerror or error}",
-            help=f"Set {wanted.ca_setting} to a file of certificates in PEM form.",
+            help=f"Set {options.ca_setting} to a file of certificates in PEM format.",
         ) from error
 
 
@@ -246,37 +246,38 @@ def _redirected(target: str) -> NoResponse:
     )
 
 
-def translate_error(error: Exception, wanted: ConnectionOptions) -> NoResponse:
-    """What a client's error means: HTTPError, InvalidURL or StreamError of httpx."""
+def translate_error(error: Exception, options: ConnectionOptions) -> NoResponse:
+    """Translates HTTPError, InvalidURL or StreamError of httpx into NoResponse."""
     import httpx
 
-    if isinstance(error, httpx.RequestError) and _left_for_https(error, wanted):
+    if isinstance(error, httpx.RequestError) and _was_redirected_to_https(error, options):
         return _redirected(str(error.request.url))
     if isinstance(error, httpx.PoolTimeout):
         return NoResponse("no connection became free in time", sent=False)
     if isinstance(error, httpx.ConnectTimeout):
-        return NoResponse("it does not answer (timeout while connecting)", sent=False)
+        return NoResponse("it does not respond (timeout while connecting)", sent=False)
     if isinstance(error, httpx.ProxyError):
         return NoResponse(f"the proxy refused: {redact(str(error))}", sent=False)
     if isinstance(error, httpx.ConnectError):
-        return _not_connected(error, wanted)
+        return _not_connected(error, options)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return NoResponse(f"its address cannot be used: {error}", sent=False, permanent=True)
+        return NoResponse(f"its address is invalid: {error}", sent=False, permanent=True)
     if isinstance(error, httpx.TooManyRedirects):
         return NoResponse("it redirects in circles", sent=False, permanent=True)
-    if isinstance(error, httpx.LocalProtocolError) and not wanted.http2:
-        # Its text repeats the header that is wrong, and that may be the credential.
-        return NoResponse("a header cannot be sent", sent=False, permanent=True)
+    if isinstance(error, httpx.LocalProtocolError) and not options.http2:
+        # The text of the error repeats the invalid header, which may be the credential.
+        return NoResponse("a header is not valid in HTTP", sent=False, permanent=True)
     if isinstance(error, httpx.TimeoutException):
-        return NoResponse(f"no answer within {wanted.timeout:g} s", sent=True)
-    return NoResponse(f"the connection broke: {_root(error) or type(error).__name__}", sent=True)
+        return NoResponse(f"no response within {options.timeout:g} s", sent=True)
+    reason = _root_message(error) or type(error).__name__
+    return NoResponse(f"the connection broke: {reason}", sent=True)
 
 
-def _left_for_https(error: httpx.RequestError, wanted: ConnectionOptions) -> bool:
-    return wanted.url.startswith("http://") and error.request.url.scheme == "https"
+def _was_redirected_to_https(error: httpx.RequestError, options: ConnectionOptions) -> bool:
+    return options.url.startswith("http://") and error.request.url.scheme == "https"
 
 
-def _not_connected(error: Exception, wanted: ConnectionOptions) -> NoResponse:
+def _not_connected(error: Exception, options: ConnectionOptions) -> NoResponse:
     import socket
 
     cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)
@@ -285,24 +286,24 @@ def _not_connected(error: Exception, wanted: ConnectionOptions) -> NoResponse:
             f"its certificate is not trusted: {cause.verify_message}",
             sent=False,
             permanent=True,
-            help=f"Set {wanted.ca_setting} to the certificate of its authority.",
+            help=f"Set {options.ca_setting} to the certificate of its authority.",
         )
     if isinstance(cause, ssl.SSLError):
         return NoResponse(
             f"TLS failed: {cause.reason or cause}",
             sent=False,
             permanent=cause.reason == "WRONG_VERSION_NUMBER",
-            help="Is it an http:// address and not an https:// one?",
+            help="Check whether its address starts with http:// instead of https://.",
         )
     if isinstance(cause, socket.gaierror):
         return NoResponse(f"its name cannot be resolved: {cause.strerror}", sent=False)
     if isinstance(cause, ConnectionRefusedError):
         return NoResponse("nothing listens there (connection refused)", sent=False)
-    return NoResponse(f"no connection: {_root(error)}", sent=False)
+    return NoResponse(f"no connection: {_root_message(error)}", sent=False)
 
 
-def _root(error: BaseException) -> str:
-    """The text of the innermost error: httpx and httpcore only repeat it."""
+def _root_message(error: BaseException) -> str:
+    """The message of the innermost error, which httpx and httpcore only repeat."""
     return str(list(_chain(error))[-1])
 
 

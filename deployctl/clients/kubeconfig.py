@@ -1,4 +1,4 @@
-"""Ways to a cluster: a given configuration, the pod that this runs in, or a kubeconfig file."""
+"""Connects to a cluster: in-cluster configuration, a kubeconfig file, or a given kubeconfig."""
 
 from __future__ import annotations
 
@@ -15,70 +15,72 @@ if TYPE_CHECKING:
     from kubernetes.client.configuration import Configuration
 
 _CONNECTIONS = 48
-"""Kept open: 16 submitters, 16 followed logs, and the watches."""
+"""Size of the connection pool: 16 executor threads, 16 streamed logs, and the watches."""
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class ClusterConfigError(DeployctlError):
-    """There is no configuration of a cluster, or it cannot be used."""
+    """There is no cluster configuration, or it cannot be used."""
 
     code = "DC612"
 
 
 def connect(kubeconfig: str = "") -> Kube:
-    """The cluster that this runs in, else the current context of a kubeconfig file.
+    """Returns the cluster that this runs in, else the current context of a kubeconfig file.
 
     `kubeconfig`: the value of KUBECONFIG, one file or several; "" means `~/.kube/config`. Opens
     no connection. Raises ClusterConfigError.
     """
-    library = _library()
-    configuration = _empty()
-    with suppress(library.ConfigException):
-        library.load_incluster_config(configuration)
-        return _kube(configuration, _own_namespace(), "the service account of this pod")
+    config = _config_module()
+    configuration = _new_configuration()
+    with suppress(config.ConfigException):
+        config.load_incluster_config(configuration)
+        return _kube(configuration, _pod_namespace(), "the service account of this pod")
     file = kubeconfig or str(Path("~/.kube/config").expanduser())
     try:
-        library.load_kube_config(file, None, configuration, persist_config=False)
-        _, active = library.list_kube_config_contexts(file)
+        config.load_kube_config(file, None, configuration, persist_config=False)
+        _, active = config.list_kube_config_contexts(file)
         source = f"context '{active['name']}' of the kubeconfig '{file}'"
         return _kube(configuration, active["context"].get("namespace"), source)
-    except _unusable() as error:
+    except _config_errors() as error:
         raise ClusterConfigError(
             f"this is not a pod, and the kubeconfig '{file}' cannot be used: {redact(str(error))}",
-            help="Run the worker in the cluster, or name a kubeconfig file with KUBECONFIG.",
+            help="Run the worker in the cluster, or set KUBECONFIG to a kubeconfig file.",
         ) from error
 
 
 def connect_with_config(config: Json, context: str | None) -> Kube:
-    """The cluster of a kubeconfig that is given as a mapping or as its text.
+    """Returns the cluster of a kubeconfig that is given as a mapping or as YAML text.
 
-    `context` is the name of one in it; None is its current one. Opens no connection. Raises
+    `context` is the name of a context; None means the current one. Opens no connection. Raises
     ClusterConfigError.
     """
-    configuration = _empty()
+    configuration = _new_configuration()
     try:
-        parsed = _parsed(config)
+        parsed = _parse(config)
         name = context or parsed["current-context"]
-        _library().load_kube_config_from_dict(parsed, name, configuration, persist_config=False)
+        _config_module().load_kube_config_from_dict(
+            parsed, name, configuration, persist_config=False
+        )
         (entry,) = (each["context"] for each in parsed["contexts"] if each["name"] == name)
         source = f"context '{name}' of a 'cluster_config'"
         return _kube(configuration, entry.get("namespace"), source)
-    except _unusable() as error:
+    except _config_errors() as error:
         raise ClusterConfigError(
             f"the 'cluster_config' cannot be used: {redact(str(error))}",
-            help="Look at the KubernetesClusterConfig block that the job names.",
+            help="Correct the KubernetesClusterConfig block that the job refers to.",
         ) from error
 
 
-def _library() -> Any:
-    """The half of the library that reads configurations; it has no types."""
+def _config_module() -> Any:
+    """The untyped part of the kubernetes library that reads configurations."""
     from kubernetes import config
 
     return config
 
 
-def _empty() -> Configuration:
+def _new_configuration() -> Configuration:
     from kubernetes.client.configuration import Configuration
 
     configuration = Configuration()
@@ -94,7 +96,7 @@ def _kube(configuration: Configuration, namespace: str | None, source: str) -> K
     return kube
 
 
-def _parsed(config: Json) -> Json:
+def _parse(config: Json) -> Json:
     if not isinstance(config, str):
         return config
     from ruamel.yaml import YAML
@@ -102,15 +104,15 @@ def _parsed(config: Json) -> Json:
     return YAML(typ="safe", pure=True).load(config)
 
 
-def _own_namespace() -> str:
+def _pod_namespace() -> str:
     with suppress(OSError):
         return _NAMESPACE_FILE.read_text().strip()
     return "default"
 
 
-def _unusable() -> tuple[type[Exception], ...]:
-    """What the library raises for a configuration that lacks something, or has it wrong."""
-    library = _library()
-    wrong_yaml = library.kube_config.yaml.YAMLError
+def _config_errors() -> tuple[type[Exception], ...]:
+    """What the library raises for an incomplete or invalid configuration."""
+    config = _config_module()
+    wrong_yaml = config.kube_config.yaml.YAMLError
     mistakes = (OSError, ValueError, KeyError, TypeError, AttributeError)
-    return (library.ConfigException, wrong_yaml, *mistakes)
+    return (config.ConfigException, wrong_yaml, *mistakes)

@@ -1,11 +1,11 @@
-"""The Kubernetes API, JSON in and JSON out, and the only place that knows the kubernetes library.
+"""The Kubernetes API with plain JSON: the only importer of the kubernetes library.
 
-Of that library only the credentials are used (kubeconfig, service accounts, exec plugins, proxies)
-and the urllib3 pool that they configure: both have stayed the same from release 28 to 37, while
-the layers above were rewritten twice, and typed models cost 30 MB and refuse manifests that the
-API server would take. The price is that paths are written out by the callers.
+Only two parts of that library are used: the credentials (kubeconfig, service accounts, exec
+plugins, proxies) and the urllib3 pool that they configure. Both are unchanged from release 28 to
+37, while the layers above were rewritten twice; and typed models cost 30 MB and reject manifests
+that the API server accepts. The price is that callers write out the paths.
 
-Whatever goes wrong becomes `KubeApiError` for an answer or `KubeUnreachable` for none.
+Every failure becomes `KubeApiError` (an error response) or `KubeUnreachable` (no response).
 """
 
 from __future__ import annotations
@@ -34,58 +34,60 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 50
-"""Items of one answer of a list: 5,000 Jobs and pods so cost 59 MB at most, not 87 as with 500."""
+"""Page size of lists. With 50, listing 5,000 Jobs and pods takes at most 59 MB; with 500, 87 MB."""
 
-_CONNECT_SECONDS = 10.0
-_ANSWER_SECONDS = 30.0
-_CHUNK = 64 * 1024
+_CONNECT_TIMEOUT = 10.0
+_READ_TIMEOUT = 30.0
+_CHUNK_SIZE = 64 * 1024
 _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4))
-"""A peer that is gone is noticed after 40 s, also where a firewall forgets idle connections."""
-_RESTARTS = 5
-"""How often a list may begin anew because its pages expired."""
+"""Detects a dead peer within 40 s, also if a firewall drops idle connections."""
+_MAX_LIST_RESTARTS = 5
+"""How often a list may restart because its continue token expired (410)."""
 
 
 class KubeApiError(DeployctlError):
-    """The API server answered, and not with what was asked for."""
+    """The API server returned an error response."""
 
     code = "DC610"
 
-    def __init__(self, status: int, reason: str, message: str, wait: float | None = None) -> None:
-        """`reason` is the API's word (`Forbidden`), `wait` the seconds that it asks to wait."""
-        super().__init__(f"the Kubernetes API refused ({status}): {message}")
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after: float | None = None
+    ) -> None:
+        """`reason` is the one of the `Status` object (`Forbidden`); `retry_after` is in seconds."""
+        super().__init__(f"the Kubernetes API returned an error ({status}): {message}")
         self.status = status
         self.reason = reason
         self.detail = message
-        self.wait = wait
+        self.retry_after = retry_after
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same request may be taken later: overload, faults, stale credentials."""
+        """Whether a retry may succeed: overload, server errors, expired credentials."""
         return self.status in (401, 408, 429) or self.status >= 500
 
 
 class KubeUnreachable(DeployctlError):
-    """The API server gave no answer."""
+    """The API server gave no response."""
 
     code = "DC611"
 
     def __init__(self, reason: str, *, sent: bool) -> None:
-        super().__init__(f"the Kubernetes API gave no answer: {reason}")
+        super().__init__(f"the Kubernetes API gave no response: {reason}")
         self.sent = sent
         """The request may have been carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All that a list held at one moment."""
+    """A consistent list of objects."""
 
     items: list[Any]
     resource_version: str
-    """The resource version of that moment, for the watch that goes on from there."""
+    """The resource version of the list, from which a watch continues."""
 
 
 class Stream:
-    """The lines of an answer that does not end by itself. Use it in a `with` statement.
+    """The lines of a streaming response. Use it in a `with` statement.
 
     `abort` ends the iteration from any thread, at once and without an error.
     """
@@ -93,56 +95,56 @@ class Stream:
     def __init__(self, response: BaseHTTPResponse) -> None:
         self._response = response
         self._lock = threading.Lock()
-        self._over = False
+        self._closed = False
 
     def __enter__(self) -> Stream:
         return self
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
-            self._over = True
+            self._closed = True
             self._response.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Each line without its end; raises KubeUnreachable when the connection breaks."""
+        """Yields lines without line end; raises KubeUnreachable when the connection breaks."""
         rest = b""
         try:
-            for chunk in self._response.stream(_CHUNK, decode_content=True):
+            for chunk in self._response.stream(_CHUNK_SIZE, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from lines
         except _network_errors() as error:
-            if self._over:
+            if self._closed:
                 return
             raise _unreachable(error) from error
         if rest:
             yield rest
 
     def abort(self) -> None:
-        """Ends the iteration: a thread that waits in it wakes up."""
+        """Ends the iteration and wakes up a thread that is blocked in it."""
         with self._lock:
-            if self._over:
+            if self._closed:
                 return
-            self._over = True
+            self._closed = True
             with (
                 suppress(OSError, ValueError, AttributeError),
-                socket.socket(fileno=os.dup(self._response.fileno())) as wire,
+                socket.socket(fileno=os.dup(self._response.fileno())) as connection,
             ):
-                wire.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Kube:
-    """One cluster, seen with one set of credentials. Many threads may use it."""
+    """A thread-safe client of one cluster with one set of credentials."""
 
     def __init__(self, client: ApiClient, namespace: str) -> None:
-        """`namespace` is where the one who connects lives: its pod's, or its context's."""
+        """`namespace` is the default one: that of the pod, or of the kubeconfig context."""
         self.namespace = namespace
         self.source = ""
-        """Where its address was found, for people."""
+        """Where the address came from, for messages."""
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()
         self.clock = ServerClock()
-        """The cluster's time."""
+        """The clock of the API server."""
 
     @property
     def host(self) -> str:
@@ -150,7 +152,7 @@ class Kube:
         return str(self._configuration.host).rstrip("/")
 
     def identity(self) -> bytes:
-        """What tells this cluster from others without asking it: its CA, else its address."""
+        """Identifies the cluster without a request: the bytes of its CA, else its address."""
         inline = getattr(self._configuration, "ca_cert_data", None)
         if inline:
             return inline if isinstance(inline, bytes) else str(inline).encode()
@@ -160,7 +162,7 @@ class Kube:
         return self.host.encode()
 
     def close(self) -> None:
-        """Closes the idle connections."""
+        """Closes idle connections."""
         self._pool.clear()
 
     def request(
@@ -170,9 +172,9 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         body: Json = None,
-        timeout: float = _ANSWER_SECONDS,
+        timeout: float = _READ_TIMEOUT,
     ) -> Json:
-        """One request, and its answer. `timeout` is the seconds of silence that are borne.
+        """Sends one request and returns the response. `timeout`: seconds without any data.
 
         Raises KubeApiError or KubeUnreachable.
         """
@@ -180,20 +182,21 @@ class Kube:
         try:
             return json.loads(content or b"null")
         except ValueError as error:
-            raise KubeUnreachable("what came is no JSON", sent=True) from error
+            raise KubeUnreachable("the response is not JSON", sent=True) from error
 
     def read_log(self, path: str, query: Mapping[str, str]) -> str:
-        """The answer of a GET that is not JSON: a log. Raises as `request` does."""
+        """Returns the text of a log. Raises like `request`."""
         return self._read(self._open("GET", path, query)).decode(errors="replace")
 
     def list_objects(
         self, path: str, selector: str, keep: Callable[[Json], T], limit: int = PAGE_SIZE
     ) -> Listing:
-        """All objects that `selector` fits, read in pages of `limit`, each as what `keep` makes.
+        """Lists all objects that match the label selector, as of one resource version.
 
-        They are as they were at one moment. Raises as `request` does.
+        They are read in pages of `limit`; `keep` converts each object, so that full objects don't
+        accumulate. Raises like `request`.
         """
-        for _ in range(_RESTARTS):
+        for _ in range(_MAX_LIST_RESTARTS):
             try:
                 return self._pages(path, selector, keep, limit)
             except KubeApiError as error:
@@ -203,9 +206,9 @@ class Kube:
         raise expired
 
     def watch(self, path: str, selector: str, version: str, silence: float) -> Stream:
-        """Opens the stream of changes since `version`, to be read with `events`.
+        """Opens a watch from resource version `version`; read it with `watch_events`.
 
-        `silence`: after how many seconds without a word the connection counts as dead.
+        `silence`: seconds without data after which the connection counts as dead.
         """
         query = {
             "watch": "true",
@@ -216,7 +219,7 @@ class Kube:
         return Stream(self._open("GET", path, query, timeout=silence))
 
     def follow_log(self, path: str, query: Mapping[str, str]) -> Stream:
-        """Opens a log that goes on, for as long as it does; keepalive notices a dead peer."""
+        """Streams a log until its container ends; TCP keepalive detects a dead peer."""
         return Stream(self._open("GET", path, {**query, "follow": "true"}, timeout=None))
 
     def _pages(self, path: str, selector: str, keep: Callable[[Json], T], limit: int) -> Listing:
@@ -235,7 +238,7 @@ class Kube:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Json = None,
-        timeout: float | None = _ANSWER_SECONDS,
+        timeout: float | None = _READ_TIMEOUT,
     ) -> BaseHTTPResponse:
         from urllib3 import Timeout
 
@@ -250,7 +253,7 @@ class Kube:
                 url,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
-                timeout=Timeout(connect=_CONNECT_SECONDS, read=timeout),
+                timeout=Timeout(connect=_CONNECT_TIMEOUT, read=timeout),
                 retries=False,
                 preload_content=False,
             )
@@ -258,11 +261,11 @@ class Kube:
             raise _unreachable(error) from error
         self.clock.observe(response.headers.get("Date", ""))
         if response.status >= 300:
-            raise _refused(response.status, self._read(response), response.headers)
+            raise _api_error(response.status, self._read(response), response.headers)
         return response
 
     def _headers(self) -> dict[str, str]:
-        """Credentials are asked for each time: those of a pod change every hour."""
+        """The headers of a request, with fresh credentials: those of a pod change every hour."""
         from kubernetes.config import ConfigException
 
         headers = {"Accept": "application/json", "User-Agent": f"deployctl/{__version__}"}
@@ -270,14 +273,14 @@ class Kube:
             settings = self._configuration.auth_settings()
         except (ConfigException, OSError, ValueError, KeyError) as error:
             raise KubeUnreachable(
-                "the credentials for it cannot be read: " + redact(str(error)), sent=False
+                "its credentials cannot be read: " + redact(str(error)), sent=False
             ) from error
         headers |= {each["key"]: each["value"] for each in settings.values() if each["value"]}
         return headers
 
     @staticmethod
     def _read(response: BaseHTTPResponse) -> bytes:
-        """All of an answer, after which its connection is free for the next."""
+        """Reads the whole response, which returns the connection to the pool."""
         try:
             content: bytes = response.read(decode_content=True)
         except _network_errors() as error:
@@ -288,10 +291,10 @@ class Kube:
 
 
 def watch_events(stream: Stream) -> Iterator[tuple[str, Json]]:
-    """What a watch tells: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
+    """Yields the type of each watch event (ADDED, MODIFIED, DELETED, BOOKMARK) and its object.
 
-    An ERROR, whatever its code, is raised as KubeApiError: the watch is over, and its version may
-    be of no use any more. So is a line that is cut off.
+    Raises KubeApiError for an ERROR event: the watch is over, and its resource version may have
+    expired. Raises KubeUnreachable for a truncated line.
     """
     for line in stream:
         if not line.strip():
@@ -299,9 +302,9 @@ def watch_events(stream: Stream) -> Iterator[tuple[str, Json]]:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise KubeUnreachable("a watch broke off in mid-line", sent=True) from error
+            raise KubeUnreachable("a watch event was truncated", sent=True) from error
         if event["type"] == "ERROR":
-            raise _refused(int(event["object"].get("code") or 500), line)
+            raise _api_error(int(event["object"].get("code") or 500), line)
         yield event["type"], event["object"]
 
 
@@ -317,35 +320,37 @@ def _socket_options() -> list[tuple[int, int, int]]:
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
-    """What urllib3 raises; ValueError and AttributeError are a response closed while being read."""
+    """What urllib3 raises; ValueError and AttributeError: the response was closed while reading."""
     from urllib3.exceptions import HTTPError
 
     return (HTTPError, OSError, ValueError, AttributeError)
 
 
 def _unreachable(error: Exception) -> KubeUnreachable:
-    """The error of a request without an answer, in words of its own where urllib3 has none."""
-    from urllib3 import exceptions as known
+    """Translates an error of urllib3, with a message of its own where urllib3's is unclear."""
+    from urllib3 import exceptions
 
-    if isinstance(error, known.ReadTimeoutError):
-        return KubeUnreachable("it was silent for too long", sent=True)
-    refused = isinstance(error, known.NewConnectionError)  # which is a ConnectTimeoutError, too
-    if isinstance(error, known.ConnectTimeoutError) and not refused:
-        return KubeUnreachable("it does not answer (timeout while connecting)", sent=False)
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return KubeUnreachable("it sent no data for too long", sent=True)
+    refused = isinstance(error, exceptions.NewConnectionError)  # a subclass of ConnectTimeoutError
+    if isinstance(error, exceptions.ConnectTimeoutError) and not refused:
+        return KubeUnreachable("it does not respond (timeout while connecting)", sent=False)
     text = redact(str(error.args[-1] if error.args else error) or type(error).__name__)
-    before = (known.ProxyError, known.SSLError, known.LocationValueError)
-    return KubeUnreachable(text, sent=not (refused or isinstance(error, before)))
+    not_sent = (exceptions.ProxyError, exceptions.SSLError, exceptions.LocationValueError)
+    return KubeUnreachable(text, sent=not (refused or isinstance(error, not_sent)))
 
 
-def _refused(status: int, content: bytes, headers: Mapping[str, str] | None = None) -> KubeApiError:
-    """The error of an answer: in the words of its `Status` object, if it is one."""
+def _api_error(
+    status: int, content: bytes, headers: Mapping[str, str] | None = None
+) -> KubeApiError:
+    """Translates an error response; the message comes from its `Status` object, if it is one."""
     reason = ""
     message = content[:200].decode(errors="replace")
     with suppress(ValueError, KeyError, TypeError, AttributeError):
         body = json.loads(content)
         body = body.get("object", body)
         message, reason = str(body["message"]), str(body.get("reason") or "")
-    wait = None
+    retry_after = None
     with suppress(ValueError):
-        wait = float((headers or {}).get("Retry-After") or "")
-    return KubeApiError(status, reason, redact(message), wait)
+        retry_after = float((headers or {}).get("Retry-After") or "")
+    return KubeApiError(status, reason, redact(message), retry_after)

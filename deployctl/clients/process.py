@@ -1,10 +1,10 @@
-"""Starts programs and gives what they print: the only door to `subprocess`.
+"""Runs external programs and captures their output: the only user of `subprocess`.
 
-Both streams are captured, and handed on line by line while the program runs, by one loop in the
-calling thread; so a caller's `on_line` needs no lock. A program leads a process group of its own:
-when its time is over, or somebody asks to stop, it ends with all that it started, after seconds to
-clear up. A Ctrl-C in the terminal does not reach it by itself; the `cancellation` that a caller
-hands in does, which is looked at ten times a second. There is never a shell in between.
+One loop in the calling thread reads both streams and passes their lines on while the program runs,
+so `on_line` needs no lock. A program leads a process group of its own. On timeout and cancellation
+the whole group receives SIGTERM, and SIGKILL after a grace period. Ctrl-C in the terminal doesn't
+reach the group; only the `cancellation` that a caller passes does, polled ten times a second. No
+shell is involved.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import ProgramError
 
 LineCallback = Callable[[str, str], None]
-"""Is told the stream, `stdout` or `stderr`, and a line of it without its end."""
+"""Receives the name of the stream, `stdout` or `stderr`, and a line without its line end."""
 
-_SECONDS_BETWEEN_LOOKS = 0.1
-_GRACE_SECONDS = 5.0
-"""For clearing up, between SIGTERM and SIGKILL."""
+_POLL_INTERVAL = 0.1
+_TERMINATION_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedProgram:
-    """How a program ended and everything that it printed."""
+    """The exit status and the output of a program."""
 
     returncode: int
-    """Negative where a signal ended it."""
+    """The exit code; -n if signal n ended the program."""
     stdout: str
     stderr: str
 
@@ -50,28 +50,29 @@ def run(
     timeout: float | None,
     on_line: LineCallback | None = None,
     cancellation: CancellationToken | None = None,
-    input: str | None = None,  # noqa: A002 - the standard library's own word
+    input: str | None = None,  # noqa: A002 - as in subprocess.run
 ) -> CompletedProgram:
-    """Runs a program to its end, whatever its exit code, and gives what it printed.
+    """Runs a program and returns its output, whatever its exit code.
 
-    `env` is its whole environment (None: ours), `timeout` is in seconds, `input` is what it reads
-    on its standard input (None: nothing). It is over when it has ended and nobody holds its
-    streams any more. Output that is not UTF-8 is decoded with replacement characters.
+    `env` is the complete environment (None: ours), `timeout` is in seconds, `input` is the text on
+    standard input (None: nothing). The program counts as completed when it has exited and all
+    processes have closed its output streams. Output that is not UTF-8 is decoded with replacement
+    characters.
 
-    Raises ProgramError if it cannot be started or takes too long, Interrupted when cancelled.
+    Raises ProgramError if the program cannot be started or times out, Interrupted on cancellation.
     """
-    patience = _Patience(None if timeout is None else time.monotonic() + timeout, cancellation)
+    deadline = _Deadline(None if timeout is None else time.monotonic() + timeout, cancellation)
     with ExitStack() as cleanup:
         child = cleanup.enter_context(_start(argv, cwd, env, input))
         output = cleanup.enter_context(closing(_Output(child, on_line)))
         if cancellation is not None:
             cancellation.process_groups.add(child.pid)
             cleanup.callback(cancellation.process_groups.discard, child.pid)
-        cleanup.callback(_end_group, child, output)
+        cleanup.callback(_terminate_group, child, output)
         try:
             while output.is_open:
-                output.read(patience.check())
-            returncode = _wait(child, patience)
+                output.read(deadline.next_wait())
+            returncode = _wait(child, deadline)
         except TimeoutError as error:
             message = f"'{argv[0]}' took longer than {timeout:g} seconds and was stopped"
             raise ProgramError(message) from error
@@ -97,11 +98,12 @@ def _start(
             )
         except (OSError, ValueError) as error:
             if not cwd.is_dir():
-                raise ProgramError(f"there is no folder '{cwd}' to run '{argv[0]}' in") from error
+                message = f"the folder '{cwd}' for running '{argv[0]}' does not exist"
+                raise ProgramError(message) from error
             if isinstance(error, FileNotFoundError):
                 raise ProgramError(
                     f"the program '{argv[0]}' was not found",
-                    help="install it, or add its folder to PATH",
+                    help="Install it, or add its folder to PATH.",
                 ) from error
             reason = getattr(error, "strerror", None) or error
             raise ProgramError(f"'{argv[0]}' could not be started: {reason}") from error
@@ -109,54 +111,54 @@ def _start(
 
 @dataclass(slots=True)
 class _Stream:
-    """The text of one stream so far, and its last line as long as that has no end."""
+    """The text of one output stream so far."""
 
     name: str
     on_line: LineCallback | None
-    text: list[str] = field(default_factory=list)
-    rest: str = ""
+    chunks: list[str] = field(default_factory=list)
+    partial_line: str = ""
     decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
 
-    def take(self, chunk: bytes) -> None:
-        """Adds what was read; an empty chunk is the end of the stream."""
+    def feed(self, chunk: bytes) -> None:
+        """Adds bytes that were read; an empty chunk means the end of the stream."""
         text = self.decoder.decode(chunk, final=not chunk)
-        self.text.append(text)
+        self.chunks.append(text)
         if self.on_line is None:
             return
-        *lines, self.rest = (self.rest + text).split("\n")
-        if not chunk and self.rest:
-            lines.append(self.rest)
+        *lines, self.partial_line = (self.partial_line + text).split("\n")
+        if not chunk and self.partial_line:
+            lines.append(self.partial_line)
         for line in lines:
             self.on_line(self.name, line.removesuffix("\r"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Patience:
-    """How long a program is waited for."""
+class _Deadline:
+    """When to stop waiting for a program."""
 
     deadline: float | None
     cancellation: CancellationToken | None
 
-    def check(self) -> float | None:
-        """Seconds to wait until the next look, None for ever.
+    def next_wait(self) -> float | None:
+        """Returns the seconds until the next check; None means no limit.
 
-        Raises TimeoutError at the deadline, Interrupted when the cancellation is asked.
+        Raises TimeoutError after the deadline, Interrupted on cancellation.
         """
         if self.cancellation is not None:
             self.cancellation.raise_if_cancelled()
-        pause = None if self.cancellation is None else _SECONDS_BETWEEN_LOOKS
+        wait = None if self.cancellation is None else _POLL_INTERVAL
         if self.deadline is None:
-            return pause
+            return wait
         remaining = self.deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError
-        return remaining if pause is None else min(remaining, pause)
+        return remaining if wait is None else min(remaining, wait)
 
 
 class _Output:
-    """Both streams of a program, read together."""
+    """Reads both output streams of a program."""
 
     def __init__(self, child: subprocess.Popen[bytes], on_line: LineCallback | None) -> None:
         assert child.stdout is not None
@@ -168,46 +170,46 @@ class _Output:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more to read."""
+        """Whether a stream is still open."""
         return bool(self._selector.get_map())
 
     @property
     def texts(self) -> tuple[str, str]:
-        """What was printed so far."""
-        out, err = ("".join(stream.text) for stream in self._streams)
+        """The text of stdout and stderr so far."""
+        out, err = ("".join(stream.chunks) for stream in self._streams)
         return out, err
 
-    def read(self, seconds: float | None) -> None:
-        """Takes what there is; waits for something so long, None for ever."""
-        for key, _ in self._selector.select(seconds):
+    def read(self, timeout: float | None) -> None:
+        """Reads what is available, waiting up to `timeout` seconds (None: without limit)."""
+        for key, _ in self._selector.select(timeout):
             chunk = os.read(key.fd, 65536)
-            key.data.take(chunk)
+            key.data.feed(chunk)
             if not chunk:
                 self._selector.unregister(key.fileobj)
 
     def close(self) -> None:
-        """Reads no more."""
+        """Stops reading."""
         self._selector.close()
 
 
-def _wait(child: subprocess.Popen[bytes], patience: _Patience) -> int:
-    """Waits for the end of a program that has closed its streams."""
+def _wait(child: subprocess.Popen[bytes], deadline: _Deadline) -> int:
+    """Waits for the exit of a program that has closed its streams."""
     while True:
         with suppress(subprocess.TimeoutExpired):
-            return child.wait(patience.check())
+            return child.wait(deadline.next_wait())
 
 
-def _end_group(child: subprocess.Popen[bytes], output: _Output) -> None:
-    """Ends what is left of a program that was not waited for to its end; it may clear up first."""
+def _terminate_group(child: subprocess.Popen[bytes], output: _Output) -> None:
+    """Terminates the process group of a program that has not exited, with a grace period."""
     if child.returncode is not None:
         return
     with suppress(ProcessLookupError):
         try:
             os.killpg(child.pid, signal.SIGTERM)
-            deadline = time.monotonic() + _GRACE_SECONDS
-            while time.monotonic() < deadline:
+            end = time.monotonic() + _TERMINATION_GRACE
+            while time.monotonic() < end:
                 child.poll()
-                output.read(_SECONDS_BETWEEN_LOOKS / 10)
+                output.read(_POLL_INTERVAL / 10)
                 os.killpg(child.pid, 0)
         finally:
             os.killpg(child.pid, signal.SIGKILL)

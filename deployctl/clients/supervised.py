@@ -1,15 +1,15 @@
-"""Programs that outlive whoever started them, and can be found again.
+"""Programs that outlive the process that started them, and can be found again by their folder.
 
-A program has a folder. A tiny shell stands between the starter and the program: it notes its
-process id before the program begins and the exit code after it ended, so that both are known to
-somebody who is not the program's parent. A lock on a file in the folder says who lives: the starter
-takes it, and shell and program inherit it as their standard input (the file is empty, so they read
-nothing from it). The kernel gives the lock up when the last of them has ended, however it ended, so
-no process id has to be trusted after a crash or a restart of the machine.
+Each program has a folder. A small shell between the starter and the program writes its process id
+before the program starts and the exit code after it ended, so that a process that is not the parent
+can read both. A lock on a file in the folder says whether the program is alive: the starter takes
+it, and shell and program inherit it as their standard input (the file is empty, so they read
+nothing). The kernel releases the lock when the last of them ends, however it ends, so no process id
+needs to be trusted after a crash or a reboot.
 
-Hence a program is started exactly once per folder. Without a process id noted nothing of it has
-run, and whoever gets the lock may start it; with one, nobody may. The price: a shell of half a
-megabyte per program, and a folder on a file system with locks.
+So a program is started exactly once per folder: without a recorded process id it has never run, and
+the holder of the lock may start it; with one, it must not be started again. The cost: a shell of
+half a megabyte per program, and a folder on a file system that supports locks.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ shift 2
 "$@"
 note exit $?
 """
-"""Signals go to the whole group: the shell outlives those that the program may end from."""
+"""Signals go to the whole group, so the shell traps those that usually end a program."""
 
-_SECONDS_BETWEEN_LOOKS = 0.002
-_SHELLS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGQUIT)
+_POLL_INTERVAL = 0.002
+_DEFAULT_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGQUIT)
 
 
 class LockHeld(Exception):
-    """Somebody holds the lock of the folder: the program runs, or is being started."""
+    """The lock of the folder is held: the program is running or being started."""
 
 
 class NotStarted(Exception):
-    """Nothing of the program has run; the message is what the shell said."""
+    """The program has not run; the message is the error of the shell."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """What is known of a program at one moment."""
+    """The state of a program at one moment."""
 
     pid: int | None
-    """The leader of its process group; None: nothing of it has run; 0: it has, before the machine
-    lost its power, and which process it was is lost."""
+    """The leader of its process group. None: it has never run. 0: it has run, but its process id
+    was lost when the machine lost power."""
     alive: bool
-    """Something of it runs, or it is just being started."""
+    """Whether a process of it is running, or it is being started."""
     exit_code: int | None = None
-    """128 + n where signal n ended it; None while it runs, and where nobody could note it."""
+    """128 + n if signal n ended it; None while it runs, and if the exit code was not recorded."""
     since: float = 0.0
-    """When it started, or ended: seconds of the epoch."""
+    """When it started, or ended: seconds since the epoch."""
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[int]:
-    """Holds the lock of a folder and gives its descriptor, which `launch` hands on.
+    """Holds the lock of a folder and yields its file descriptor for `launch`.
 
-    Raises Busy where somebody else holds it.
+    Raises LockHeld if it is held already.
     """
     descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT, 0o600)
     try:
@@ -83,11 +83,11 @@ def lock_folder(folder: Path) -> Iterator[int]:
 def launch(
     lock: int, folder: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
 ) -> int:
-    """Starts a program in a session of its own, its output in the folder's file `output`.
+    """Starts a program in a session of its own and returns the id of its process group.
 
-    `lock` comes from `claimed(folder)`, `env` is the whole environment. Gives the id of the process
-    group. `reap` must be called for it now and then. Raises NotBegun, for instance where `cwd` may
-    not be entered.
+    `lock` comes from `lock_folder(folder)`; `env` is the complete environment. Output goes to the
+    file `output` in the folder. The caller must call `reap` for the id from time to time. Raises
+    NotStarted, e.g. if `cwd` is not accessible.
     """
     output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -102,33 +102,33 @@ def launch(
             ],
             setsid=True,
             setsigmask=[],
-            setsigdef=_SHELLS_SIGNALS,
+            setsigdef=_DEFAULT_SIGNALS,
         )
     finally:
         os.close(output)
-    _await_begin(pid, folder)
+    _wait_for_pid_file(pid, folder)
     return pid
 
 
-def _await_begin(pid: int, folder: Path) -> None:
-    """Returns when the shell has noted its process id, which takes it some milliseconds."""
+def _wait_for_pid_file(pid: int, folder: Path) -> None:
+    """Waits until the shell has written its process id, which takes some milliseconds."""
     while not (folder / "pid").exists():
         if reap(pid) and not (folder / "pid").exists():
-            said = (folder / "output").read_text(errors="replace").splitlines()
-            raise NotStarted(said[-1] if said else "the shell ended at once")
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+            lines = (folder / "output").read_text(errors="replace").splitlines()
+            raise NotStarted(lines[-1] if lines else "the shell ended at once")
+        time.sleep(_POLL_INTERVAL)
 
 
 def inspect_process(folder: Path) -> ProcessStatus:
-    """What there is to see of the program in this folder.
+    """Reads the state of the program in this folder.
 
-    Raises FileNotFoundError where there is no such folder, or nobody ever claimed it.
+    Raises FileNotFoundError if the folder does not exist or was never locked.
     """
     alive = _is_locked(folder)
-    pid, started = _note(folder / "pid")
+    pid, started = _read_number(folder / "pid")
     if pid is None and started:
         pid = 0
-    exit_code, ended = _note(folder / "exit")
+    exit_code, ended = _read_number(folder / "exit")
     return ProcessStatus(pid, alive, exit_code, max(started, ended))
 
 
@@ -143,8 +143,8 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
-def _note(path: Path) -> tuple[int | None, float]:
-    """A number that the shell left, and when; a loss of power may leave a file without it."""
+def _read_number(path: Path) -> tuple[int | None, float]:
+    """Reads a number that the shell wrote, and when; a loss of power may leave an empty file."""
     try:
         text, moment = path.read_text().strip("\0\n"), path.stat().st_mtime
     except FileNotFoundError:
@@ -153,13 +153,13 @@ def _note(path: Path) -> tuple[int | None, float]:
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Sends a signal to a program and all that it started; one that is gone is fine."""
+    """Sends a signal to the process group of a program; does nothing if it has ended."""
     with suppress(ProcessLookupError):
         os.killpg(pid, number)
 
 
 def reap(pid: int) -> bool:
-    """Lets the system forget a program that we started; gives whether it has ended."""
+    """Collects the exit status of a program that we started; returns whether it has ended."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
@@ -167,9 +167,9 @@ def reap(pid: int) -> bool:
 
 
 def find_program(name: str, *, beside: Path | None, path: str | None) -> str | None:
-    """The program of this name: beside a given interpreter, else on PATH; None: not found.
+    """Finds a program next to the interpreter `beside`, else on `path`; None if there is none.
 
-    A name with a slash stands for itself.
+    A name with a slash is used as it is.
     """
-    first = [str(beside.parent)] if beside is not None else []
-    return shutil.which(name, path=os.pathsep.join([*first, path or os.defpath]))
+    folders = [str(beside.parent)] if beside is not None else []
+    return shutil.which(name, path=os.pathsep.join([*folders, path or os.defpath]))

@@ -7,14 +7,14 @@ from deployctl.api.paging import PAGE, pages
 
 
 def test_pages_requests_expected_pages_at_once_then_continues() -> None:
-    talk = pages(paths.FLOWS, {"sort": "x"}, PAGE + 1)
-    first = next(talk)
+    steps = pages(paths.FLOWS, {"sort": "x"}, PAGE + 1)
+    first = next(steps)
     assert [request.body["offset"] for request in first] == [0, PAGE]
     assert {request.path for request in first} == {"/flows/filter"}
-    (third,) = talk.send([[1] * PAGE, [2] * PAGE])
+    (third,) = steps.send([[1] * PAGE, [2] * PAGE])
     assert third.body == {"sort": "x", "limit": PAGE, "offset": 2 * PAGE}
     with pytest.raises(StopIteration) as stop:
-        talk.send([[3]])
+        steps.send([[3]])
     assert len(stop.value.value) == 2 * PAGE + 1
 
 

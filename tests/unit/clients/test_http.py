@@ -1,3 +1,5 @@
+"""The HTTP client, against real sockets."""
+
 from __future__ import annotations
 
 import gc
@@ -22,7 +24,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A port on which each connection is handed to `serve`; gives its address."""
+    """Listens on a free port and calls `serve` with each connection; yields the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
         done = threading.Event()
@@ -56,20 +58,20 @@ def reply(text: bytes) -> Callable[[socket.socket], None]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Reads all of it: who closes with something unread resets the connection."""
-    got = b""
+    """Reads the whole request: closing a socket with unread data resets the connection."""
+    received = b""
     while part := connection.recv(65536):
-        got += part
-        if got.endswith(b"{}" if got.startswith(b"POST") else b"\r\n\r\n"):
+        received += part
+        if received.endswith(b"{}" if received.startswith(b"POST") else b"\r\n\r\n"):
             break
-    return got
+    return received
 
 
 @contextmanager
-def opened(
-    url: str, *, timeout: float = 5, ca_file: str | None = None, **more: bool
+def client(
+    url: str, *, timeout: float = 5, ca_file: str | None = None, **options: bool
 ) -> Iterator[HttpClient]:
-    http = HttpClient(ConnectionOptions(url, {}, timeout, ca_file, more.get("verify", True)))
+    http = HttpClient(ConnectionOptions(url, {}, timeout, ca_file, options.get("verify", True)))
     try:
         yield http
     finally:
@@ -78,135 +80,135 @@ def opened(
 
 def failure(url: str, **options: float) -> NoResponse:
     with (
-        opened(url, timeout=options.get("timeout", 5)) as http,
+        client(url, timeout=options.get("timeout", 5)) as http,
         pytest.raises(NoResponse) as raised,
     ):
         http.send("POST", "/x", {})
     return raised.value
 
 
-def test_an_answer() -> None:
-    with listening(reply(OK)) as address, opened(f"http://{address}") as http:
-        answer = http.send("GET", "/x")
-    assert (answer.status, answer.body) == (200, True)
-    assert answer.headers["content-type"] == "application/json"
+def test_response() -> None:
+    with listening(reply(OK)) as address, client(f"http://{address}") as http:
+        response = http.send("GET", "/x")
+    assert (response.status, response.body) == (200, True)
+    assert response.headers["content-type"] == "application/json"
 
 
-def test_an_exchange_leaves_no_garbage() -> None:
-    def exchanges() -> int:
+def test_request_leaves_no_reference_cycles() -> None:
+    def count_messages() -> int:
         return sum(type(each) in (httpx.Request, httpx.Response) for each in gc.get_objects())
 
-    with listening(reply(OK)) as address, opened(f"http://{address}") as http:
+    with listening(reply(OK)) as address, client(f"http://{address}") as http:
         gc.collect()
         gc.disable()
         try:
-            before = exchanges()
+            before = count_messages()
             http.send("POST", "/x", {})
-            assert exchanges() == before
+            assert count_messages() == before
         finally:
             gc.enable()
 
 
-def test_a_page_is_no_json() -> None:
+def test_html_is_not_json() -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
-    with listening(reply(page)) as address, opened(f"http://{address}") as http:
-        answer = http.send("GET", "/x")
-    assert (answer.is_html, answer.body) == (True, None)
+    with listening(reply(page)) as address, client(f"http://{address}") as http:
+        response = http.send("GET", "/x")
+    assert (response.is_html, response.body) == (True, None)
 
 
-def test_refused_was_not_sent() -> None:
+def test_refused_connection_was_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    lost = failure(f"http://127.0.0.1:{port}")
-    assert lost.reason == "nothing listens there (connection refused)"
-    assert (lost.sent, lost.permanent) == (False, False)
+    error = failure(f"http://127.0.0.1:{port}")
+    assert error.reason == "nothing listens there (connection refused)"
+    assert (error.sent, error.permanent) == (False, False)
 
 
-def test_an_unknown_name_was_not_sent() -> None:
-    lost = failure("http://nowhere.invalid")
-    assert lost.reason.startswith("its name cannot be resolved")
-    assert not lost.sent
+def test_unresolvable_name_was_not_sent() -> None:
+    error = failure("http://nowhere.invalid")
+    assert error.reason.startswith("its name cannot be resolved")
+    assert not error.sent
 
 
-def test_a_server_that_hangs_up_may_have_it() -> None:
+def test_closed_connection_may_have_been_received() -> None:
     with listening(reply(b"")) as address:
-        lost = failure(f"http://{address}")
-    assert lost.reason.startswith("the connection broke")
-    assert lost.sent
+        error = failure(f"http://{address}")
+    assert error.reason.startswith("the connection broke")
+    assert error.sent
 
 
-def test_a_server_that_says_nothing_may_have_it() -> None:
+def test_timeout_may_have_been_received() -> None:
     def silent(connection: socket.socket) -> None:
         while connection.recv(65536):
             pass
 
     with listening(silent) as address:
-        lost = failure(f"http://{address}", timeout=0.2)
-    assert lost.reason == "no answer within 0.2 s"
-    assert lost.sent
+        error = failure(f"http://{address}", timeout=0.2)
+    assert error.reason == "no response within 0.2 s"
+    assert error.sent
 
 
-def test_an_answer_that_breaks_off_may_have_been_carried_out() -> None:
+def test_truncated_response_may_have_been_received() -> None:
     with listening(reply(OK[:-2])) as address:
         assert failure(f"http://{address}").sent
 
 
-def test_plain_http_at_the_address_of_https_is_hopeless() -> None:
+def test_https_to_plain_http_port_is_permanent() -> None:
     def plain(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with listening(plain) as address:
-        lost = failure(f"https://{address}")
-    assert (lost.sent, lost.permanent) == (False, True)
-    assert lost.help == "Is it an http:// address and not an https:// one?"
+        error = failure(f"https://{address}")
+    assert (error.sent, error.permanent) == (False, True)
+    assert error.help == "Check whether its address starts with http:// instead of https://."
 
 
-def test_a_redirect_to_https_says_where_to_go() -> None:
+def test_redirect_to_https_is_reported() -> None:
     moved = b"HTTP/1.1 308 Moved\r\nLocation: https://127.0.0.1:1/api\r\nContent-Length: 0\r\n\r\n"
     with listening(reply(moved)) as address:
-        lost = failure(f"http://{address}")
-    assert lost.reason == "it redirects to 'https://127.0.0.1:1/api'"
-    assert lost.help == "Set PREFECT_API_URL to the address that it redirects to."
+        error = failure(f"http://{address}")
+    assert error.reason == "it redirects to 'https://127.0.0.1:1/api'"
+    assert error.help == "Set PREFECT_API_URL to the address that it redirects to."
 
 
-def test_a_redirect_that_turns_a_write_into_a_read_is_refused() -> None:
-    answers = iter(
+def test_redirect_that_changes_method_is_refused() -> None:
+    responses = iter(
         [
             b"HTTP/1.1 302 Found\r\nLocation: /login\r\nConnection: close\r\n\r\n",
             OK,
         ]
     )
-    with listening(lambda connection: reply(next(answers))(connection)) as address:
-        lost = failure(f"http://{address}")
-        assert lost.reason == f"it redirects to 'http://{address}/login'"
+    with listening(lambda connection: reply(next(responses))(connection)) as address:
+        error = failure(f"http://{address}")
+        assert error.reason == f"it redirects to 'http://{address}/login'"
 
 
-def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://me:hunter2@proxy")
-    with opened("http://prefect.test") as http, pytest.raises(SettingsError) as raised:
+    with client("http://prefect.test") as http, pytest.raises(SettingsError) as raised:
         http.send("GET", "/x")
-    assert "the proxy that the environment names" in raised.value.message
+    assert "the proxy from the environment" in raised.value.message
     assert "hunter2" not in raised.value.message
 
 
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bytes] = []
+def test_uses_proxy_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[bytes] = []
 
     def proxy(connection: socket.socket) -> None:
-        asked.append(read_request(connection))
+        requests.append(read_request(connection))
         connection.sendall(OK)
 
     with listening(proxy) as address:
         monkeypatch.setenv("HTTP_PROXY", f"http://{address}")
-        with opened("http://prefect.test/api") as http:
+        with client("http://prefect.test/api") as http:
             assert http.send("GET", "/x").body is True
-    assert asked[0].startswith(b"GET http://prefect.test/api/x HTTP/1.1")
+    assert requests[0].startswith(b"GET http://prefect.test/api/x HTTP/1.1")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody trusts, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
@@ -247,48 +249,48 @@ def tls_server(certificate: tuple[Path, Path]) -> Iterator[str]:
         yield f"https://{address}"
 
 
-def test_a_certificate_that_is_not_trusted_is_hopeless(tls_server: str) -> None:
-    lost = failure(tls_server)
-    assert lost.reason.startswith("its certificate is not trusted: self")
-    assert (lost.sent, lost.permanent) == (False, True)
-    assert lost.help is not None
-    assert "PREFECT_API_SSL_CERT_FILE" in lost.help
+def test_untrusted_certificate_is_permanent(tls_server: str) -> None:
+    error = failure(tls_server)
+    assert error.reason.startswith("its certificate is not trusted: self")
+    assert (error.sent, error.permanent) == (False, True)
+    assert error.help is not None
+    assert "PREFECT_API_SSL_CERT_FILE" in error.help
 
 
-def test_a_certificate_file_is_trusted(tls_server: str, certificate: tuple[Path, Path]) -> None:
-    with opened(tls_server, ca_file=str(certificate[0])) as http:
+def test_trusts_certificate_file(tls_server: str, certificate: tuple[Path, Path]) -> None:
+    with client(tls_server, ca_file=str(certificate[0])) as http:
         assert http.send("GET", "/x").body is True
 
 
-def test_certificates_are_not_looked_at_where_the_user_says_so(tls_server: str) -> None:
-    with opened(tls_server, verify=False) as http:
+def test_skips_verification_on_request(tls_server: str) -> None:
+    with client(tls_server, verify=False) as http:
         assert http.send("GET", "/x").body is True
 
 
 @pytest.mark.parametrize("text", [None, "not a certificate"])
-def test_a_certificate_file_that_cannot_be_used(tmp_path: Path, text: str | None) -> None:
+def test_unusable_certificate_file(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "ca.pem"
     if text is not None:
         path.write_text(text)
     with (
-        opened("https://prefect.test", ca_file=str(path)) as http,
+        client("https://prefect.test", ca_file=str(path)) as http,
         pytest.raises(SettingsError, match=r"the certificate file '.*ca.pem' cannot be used"),
     ):
         http.send("GET", "/x")
 
 
-def test_a_certificate_file_of_the_environment_that_cannot_be_used(
+def test_unusable_certificate_file_from_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with (
-        opened("https://prefect.test") as http,
+        client("https://prefect.test") as http,
         pytest.raises(SettingsError, match=r"the certificate file '.*ca.pem' cannot be used"),
     ):
         http.send("GET", "/x")
 
 
-def test_httpx_is_loaded_by_the_first_request_only() -> None:
+def test_imports_httpx_with_first_request() -> None:
     code = (
         "import sys, deployctl.api.session, deployctl.api.driver, deployctl.api.dialect,"
         " deployctl.images.distribution;"

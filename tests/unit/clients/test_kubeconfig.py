@@ -1,4 +1,4 @@
-"""Where a cluster comes from, so that people know where to look."""
+"""The source of a cluster configuration, as messages name it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ current-context: lab
 """
 
 
-def test_it_comes_from_a_context_of_a_file(tmp_path: Path) -> None:
+def test_names_context_of_kubeconfig_file(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text(CONFIG)
     assert connect(str(file)).source == f"context 'lab' of the kubeconfig '{file}'"
 
 
-@pytest.mark.parametrize(("asked", "found"), [(None, "lab"), ("b", "b")])
-def test_it_comes_from_a_context_of_a_block(asked: str | None, found: str) -> None:
-    assert connect_with_config(CONFIG, asked).source == f"context '{found}' of a 'cluster_config'"
+@pytest.mark.parametrize(("requested", "found"), [(None, "lab"), ("b", "b")])
+def test_names_context_of_cluster_config_block(requested: str | None, found: str) -> None:
+    assert (
+        connect_with_config(CONFIG, requested).source == f"context '{found}' of a 'cluster_config'"
+    )

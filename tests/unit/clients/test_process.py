@@ -1,4 +1,4 @@
-"""Programs are started, listened to and ended."""
+"""Running, reading and stopping external programs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def python(code: str, folder: Path, **options: object) -> CompletedProgram:
     return run([sys.executable, "-c", code], **settings)  # type: ignore[arg-type]
 
 
-def test_both_streams_and_the_exit_code_are_given(tmp_path: Path) -> None:
+def test_returns_output_and_exit_code(tmp_path: Path) -> None:
     done = python("import sys; print('a'); print('b', file=sys.stderr); sys.exit(3)", tmp_path)
     assert done == CompletedProgram(3, "a\n", "b\n")
 
 
-def test_lines_are_handed_on_with_their_stream(tmp_path: Path) -> None:
+def test_passes_lines_on_with_their_stream(tmp_path: Path) -> None:
     lines: list[tuple[str, str]] = []
     code = r"""
 import os, time
@@ -45,30 +45,30 @@ os.write(1, b"last")
     assert done.stdout == "one\r\ntwo\n\nlast"
 
 
-def test_a_character_in_two_pieces_stays_whole_and_other_bytes_are_replaced(tmp_path: Path) -> None:
+def test_decodes_split_characters_and_replaces_invalid_bytes(tmp_path: Path) -> None:
     code = "import os, time; os.write(1, b'\\xc3'); time.sleep(0.1); os.write(1, b'\\xa9\\xff')"
     assert python(code, tmp_path).stdout == "é\N{REPLACEMENT CHARACTER}"
 
 
-def test_much_output_on_both_streams_does_not_block(tmp_path: Path) -> None:
+def test_large_output_on_both_streams_does_not_block(tmp_path: Path) -> None:
     code = "import sys; sys.stderr.write('e' * 300_000); sys.stdout.write('o' * 300_000)"
     done = python(code, tmp_path)
     assert (len(done.stdout), len(done.stderr)) == (300_000, 300_000)
 
 
-def test_input_is_read_and_without_it_there_is_nothing_to_read(tmp_path: Path) -> None:
+def test_passes_input_on_stdin(tmp_path: Path) -> None:
     code = "import sys; print(len(sys.stdin.read()))"
     assert python(code, tmp_path, input="x" * 200_000).stdout == "200000\n"
     assert python(code, tmp_path).stdout == "0\n"
 
 
-def test_folder_and_environment_are_the_given_ones(tmp_path: Path) -> None:
+def test_uses_folder_and_environment(tmp_path: Path) -> None:
     code = "import os; print(os.getcwd(), os.environ.get('A'), os.environ.get('HOME'))"
     done = python(code, tmp_path, env={"A": "1"})
     assert done.stdout == f"{tmp_path.resolve()} 1 None\n"
 
 
-def test_a_program_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+def test_timeout_ends_whole_process_group(tmp_path: Path) -> None:
     code = """
 import pathlib, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -80,12 +80,12 @@ time.sleep(60)
     until(lambda: ended(int((tmp_path / "pid").read_text())))
 
 
-def test_a_program_that_closed_its_streams_is_still_waited_for(tmp_path: Path) -> None:
+def test_waits_for_program_that_closed_its_streams(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="took longer"):
         python("import os, time; os.close(1); os.close(2); time.sleep(60)", tmp_path, timeout=1)
 
 
-def test_an_interrupted_caller_leaves_no_program_behind(tmp_path: Path) -> None:
+def test_interrupted_caller_leaves_no_program_running(tmp_path: Path) -> None:
     pids: list[int] = []
 
     def interrupt(_: str, line: str) -> None:
@@ -99,7 +99,7 @@ def test_an_interrupted_caller_leaves_no_program_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("streams", ["open", "closed"])
-def test_a_stop_ends_a_program_and_all_that_it_started(tmp_path: Path, streams: str) -> None:
+def test_cancellation_ends_whole_process_group(tmp_path: Path, streams: str) -> None:
     code = f"""
 import os, pathlib, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -110,47 +110,47 @@ if {streams == "closed"}:
     os.close(1); os.close(2)
 time.sleep(60)
 """
-    stop = CancellationToken()
+    token = CancellationToken()
     pid = tmp_path / "pid"
 
-    def ask() -> None:
+    def cancel() -> None:
         until(pid.exists)
-        stop.cancel()
+        token.cancel()
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
     with pytest.raises(Interrupted):
-        python(code, tmp_path, cancellation=stop)
-    asking.join()
+        python(code, tmp_path, cancellation=token)
+    canceller.join()
     until(lambda: ended(int(pid.read_text())))
 
 
-@pytest.mark.parametrize("deaf", [False, True])
-def test_all_that_a_program_started_may_clear_up_before_it_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: bool
+@pytest.mark.parametrize("ignores_sigterm", [False, True])
+def test_process_group_has_grace_period_for_cleanup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignores_sigterm: bool
 ) -> None:
-    monkeypatch.setattr(process, "_GRACE_SECONDS", 3.0 if deaf else 60.0)
-    below = f"""
+    monkeypatch.setattr(process, "_TERMINATION_GRACE", 3.0 if ignores_sigterm else 60.0)
+    child = f"""
 import os, pathlib, signal, sys, time
-def clear_up(*_):
-    pathlib.Path("cleared").touch()
-    if not {deaf}: sys.exit()
-signal.signal(signal.SIGTERM, clear_up)
+def clean_up(*_):
+    pathlib.Path("cleaned").touch()
+    if not {ignores_sigterm}: sys.exit()
+signal.signal(signal.SIGTERM, clean_up)
 print(os.getpid(), flush=True)
 while True: time.sleep(1)
 """
-    (tmp_path / "below.py").write_text(below)
-    code = "import subprocess, sys; subprocess.run([sys.executable, 'below.py'])"
-    stop = CancellationToken()
+    (tmp_path / "child.py").write_text(child)
+    code = "import subprocess, sys; subprocess.run([sys.executable, 'child.py'])"
+    token = CancellationToken()
     pids: list[int] = []
 
-    def ask(_: str, line: str) -> None:
+    def cancel(_: str, line: str) -> None:
         pids.append(int(line))
-        stop.cancel()
+        token.cancel()
 
     with pytest.raises(Interrupted):
-        python(code, tmp_path, on_line=ask, cancellation=stop)
-    assert (tmp_path / "cleared").exists()
+        python(code, tmp_path, on_line=cancel, cancellation=token)
+    assert (tmp_path / "cleaned").exists()
     until(lambda: ended(pids[0]))
 
 
@@ -158,12 +158,12 @@ while True: time.sleep(1)
     ("program", "folder", "message"),
     [
         ("no-such-program", ".", "the program 'no-such-program' was not found"),
-        ("python3", "gone", "there is no folder"),
+        ("python3", "gone", "the folder .* does not exist"),
         ("./text", ".", "could not be started: Permission denied"),
         ("a\0b", ".", "could not be started: embedded null byte"),
     ],
 )
-def test_what_cannot_be_started_is_an_error(
+def test_program_that_cannot_be_started(
     tmp_path: Path, program: str, folder: str, message: str
 ) -> None:
     (tmp_path / "text").write_text("not a program")
@@ -172,7 +172,7 @@ def test_what_cannot_be_started_is_an_error(
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, also where it waits to be collected."""
+    """Whether a process has ended; a zombie has."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except (ProcessLookupError, FileNotFoundError):

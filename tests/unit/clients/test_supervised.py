@@ -1,4 +1,4 @@
-"""Programs whose starter need not live, as far as one start shows it."""
+"""Starting supervised programs; the process runtime's tests cover restarts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from deployctl.clients import supervised
 
 
-def test_a_program_that_cannot_begin_is_told_with_what_the_shell_said(tmp_path: Path) -> None:
-    nowhere = tmp_path / "nowhere"
+def test_reports_error_of_shell_when_program_cannot_start(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
     with (
         supervised.lock_folder(tmp_path) as lock,
-        pytest.raises(supervised.NotStarted, match=str(nowhere)),
+        pytest.raises(supervised.NotStarted, match=str(missing)),
     ):
-        supervised.launch(lock, tmp_path, ["/bin/true"], cwd=nowhere, env={})
+        supervised.launch(lock, tmp_path, ["/bin/true"], cwd=missing, env={})
     assert supervised.inspect_process(tmp_path) == supervised.ProcessStatus(None, alive=False)
 
 
-def test_a_program_that_ends_at_once_has_begun(tmp_path: Path) -> None:
+def test_program_that_exits_at_once_has_started(tmp_path: Path) -> None:
     with supervised.lock_folder(tmp_path) as lock:
         pid = supervised.launch(lock, tmp_path, ["/bin/true"], cwd=tmp_path, env={})
     assert supervised.inspect_process(tmp_path).pid == pid
@@ -27,11 +27,9 @@ def test_a_program_that_ends_at_once_has_begun(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("left", ["", "\0\0\0\0\0"])
-def test_a_program_whose_notes_a_loss_of_power_took_has_begun_and_ended(
-    tmp_path: Path, left: str
-) -> None:
+@pytest.mark.parametrize("content", ["", "\0\0\0\0\0"])
+def test_program_with_files_emptied_by_power_loss_has_ended(tmp_path: Path, content: str) -> None:
     for name in ("lock", "pid", "exit"):
-        (tmp_path / name).write_text(left)
-    sight = supervised.inspect_process(tmp_path)
-    assert (sight.pid, sight.alive, sight.exit_code) == (0, False, None)
+        (tmp_path / name).write_text(content)
+    status = supervised.inspect_process(tmp_path)
+    assert (status.pid, status.alive, status.exit_code) == (0, False, None)

@@ -183,7 +183,7 @@ def test_a_hook_of_the_project_does_not_lead_git_astray(project: Project) -> Non
         ({"commit_sha": "v1.0"}, "not the name of a commit"),
         ({"credentials": {"username": "me"}}, "no token or password"),
         ({"brunch": "a"}, "Did you mean|has no input"),
-        ({"clone_directory_name": "full"}, "cannot be made: Directory not empty"),
+        ({"clone_directory_name": "full"}, "cannot be created: Directory not empty"),
     ],
 )
 def test_what_cannot_be_cloned_is_said_and_leaves_nothing(
@@ -205,7 +205,7 @@ def test_deployments_that_want_one_folder_wait_for_each_other(project: Project) 
 def test_another_repository_in_its_place_is_left_alone(project: Project) -> None:
     project.clone(clone_directory_name="there")
     other = project.origin.rename(project.origin.with_name("other.git"))
-    with pytest.raises(StepFailed, match=r"is a checkout of '.*origin\.git'"):
+    with pytest.raises(StepFailed, match=r"is a clone of '.*origin\.git'"):
         project.clone(repository=other.as_uri(), clone_directory_name="there")
 
 

@@ -42,7 +42,7 @@ def call_with_retries(request: Callable[[], T], tries: int, sleep: Callable[[flo
                 raise StartFailed(cause) from error
             if tries <= 0:
                 raise RuntimeUnavailable(str(error)) from error
-            retry_after = error.wait if isinstance(error, KubeApiError) else None
+            retry_after = error.retry_after if isinstance(error, KubeApiError) else None
         sleep(min(retry_after or wait, _MAX_WAIT))
         wait *= 2
 
