@@ -164,7 +164,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 
 @pytest.fixture
-def cli_here(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def in_process_cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """As `cli`, in the process of the test."""
     return _cli(run_in_process, [], tmp_path_factory.mktemp("home"))
 
@@ -178,13 +178,13 @@ def _cli(start: Callable[..., CommandResult], begin: list[str], home: Path) -> C
 
 
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])
-def site(
-    request: pytest.FixtureRequest, fresh_server: FreshServer, cli_here: Cli, tmp_path: Path
+def project(
+    request: pytest.FixtureRequest, fresh_server: FreshServer, in_process_cli: Cli, tmp_path: Path
 ) -> Iterator[ProjectHarness]:
     server = fresh_server(request.param)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        yield ProjectHarness(tmp_path, api, proxy, cli_here, server.major, server.api_url)
+        yield ProjectHarness(tmp_path, api, proxy, in_process_cli, server.major, server.api_url)
 
 
 @pytest.fixture(scope="module")

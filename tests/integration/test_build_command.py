@@ -98,90 +98,94 @@ def repository(registry: LocalRegistry, request: pytest.FixtureRequest) -> Itera
     made.close()
 
 
-def image_of(site: ProjectHarness, name: str = "daily") -> str:
-    return str(job_variables(site.live(name))["image"])
+def image_of(project: ProjectHarness, name: str = "daily") -> str:
+    return str(job_variables(project.live(name))["image"])
 
 
-def write(site: ProjectHarness, base: str, *deployments: Any, **top: Any) -> None:
+def write(project: ProjectHarness, base: str, *deployments: Any, **top: Any) -> None:
     """A project with a Dockerfile of the simple kind."""
-    (site.folder / "Dockerfile").write_text(f"FROM {base}\nWORKDIR /app\nCOPY *.py .\n")
-    (site.folder / ".dockerignore").write_text("prefect.yaml\n")
-    site.write(list(deployments), **top)
+    (project.folder / "Dockerfile").write_text(f"FROM {base}\nWORKDIR /app\nCOPY *.py .\n")
+    (project.folder / ".dockerignore").write_text("prefect.yaml\n")
+    project.write(list(deployments), **top)
 
 
 @pytest.mark.parametrize("builder", ["docker", "assemble"])
 def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_code_changes(
-    site: ProjectHarness,
+    project: ProjectHarness,
     base: str,
     docker_engine: DockerEngine,
     repository: Repository,
     builder: str,
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url if builder == "docker" else NOWHERE}
-    write(site, base, imaged(), imaged(name="weekly"), **steps(repository.name))
-    site.deploy(env=env)
-    first = image_of(site)
+    write(project, base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    project.deploy(env=env)
+    first = image_of(project)
     (tag,) = repository.tags
     assert first == f"{repository.name}:{tag}@{repository.digest(tag)}"
-    assert image_of(site, "weekly") == first
-    assert job_variables(site.live())["env"] == {"KEPT": tag}
+    assert image_of(project, "weekly") == first
+    assert job_variables(project.live())["env"] == {"KEPT": tag}
 
-    said = site.deploy(env=env)
+    said = project.deploy(env=env)
     assert said["summary"]["none"] == 2
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []
     assert repository.tags == [tag]
-    assert site.run("plan", "--all", env=env)["summary"]["none"] == 2
+    assert project.run("plan", "--all", env=env)["summary"]["none"] == 2
 
-    flows = site.folder / "flows.py"
+    flows = project.folder / "flows.py"
     flows.write_text(flows.read_text() + "\n# changed\n")
-    (change, _) = site.run("plan", "--all", env=env)["changes"]
+    (change, _) = project.run("plan", "--all", env=env)["changes"]
     assert change["op"] == "update"
     assert len(repository.tags) == 1
-    site.deploy(env=env)
-    assert image_of(site) != first
+    project.deploy(env=env)
+    assert image_of(project) != first
     assert len(repository.tags) == 2
 
 
 def test_an_image_that_is_not_pushed_keeps_its_plain_name(
-    site: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
+    project: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url}
-    write(site, base, imaged(), build=steps(repository.name, tag="local")["build"])
-    site.deploy(env=env)
-    assert image_of(site) == f"{repository.name}:local"
+    write(project, base, imaged(), build=steps(repository.name, tag="local")["build"])
+    project.deploy(env=env)
+    assert image_of(project) == f"{repository.name}:local"
     assert docker_engine.client.images.get(f"{repository.name}:local")
-    said = site.deploy(env=env)
+    said = project.deploy(env=env)
     assert said["summary"]["none"] == 1
 
 
 def test_an_image_that_nobody_would_have_is_not_deployed(
-    site: ProjectHarness, plain_base: str, repository: Repository
+    project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(site, plain_base, imaged(), build=steps(repository.name, tag="local")["build"])
-    said = site.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    write(project, plain_base, imaged(), build=steps(repository.name, tag="local")["build"])
+    said = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
     (problem,) = errors(said)
     assert (problem["code"], "no step pushes it" in problem["message"]) == ("DC740", True)
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []
 
 
 def test_without_pins_the_plain_name_is_deployed(
-    site: ProjectHarness, plain_base: str, repository: Repository
+    project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     env = {"DEPLOYCTL_BUILDER": "assemble"}
-    write(site, plain_base, imaged(), **steps(repository.name, tag=3.1))
-    site.deploy("--no-pin", env=env)
-    assert image_of(site) == f"{repository.name}:3.1"
-    site.deploy(env=env)
-    assert image_of(site) == f"{repository.name}:3.1@{repository.digest('3.1')}"
+    write(project, plain_base, imaged(), **steps(repository.name, tag=3.1))
+    project.deploy("--no-pin", env=env)
+    assert image_of(project) == f"{repository.name}:3.1"
+    project.deploy(env=env)
+    assert image_of(project) == f"{repository.name}:3.1@{repository.digest('3.1')}"
 
 
 def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
-    site: ProjectHarness, cli: Cli, plain_base: str, repository: Repository
+    project: ProjectHarness, cli: Cli, plain_base: str, repository: Repository
 ) -> None:
     write(
-        site, plain_base, imaged(), entry(name="plain", build=[], push=[]), **steps(repository.name)
+        project,
+        plain_base,
+        imaged(),
+        entry(name="plain", build=[], push=[]),
+        **steps(repository.name),
     )
-    ended = cli("build", "--output", "json", cwd=site.folder, DOCKER_HOST=NOWHERE)
+    ended = cli("build", "--output", "json", cwd=project.folder, DOCKER_HOST=NOWHERE)
     assert ended.code == 0, ended.stderr
     assert "no container engine answers" in ended.stderr
     built = json.loads(ended.stdout)
@@ -192,85 +196,85 @@ def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
     assert built["outputs"]["hello/daily"]["build-image"]["tag"] == tag
     assert built["pins"] == {f"{repository.name}:{tag}": pinned}
 
-    (site.folder / "images.json").write_text(ended.stdout)
-    (site.folder / "Dockerfile").unlink()
-    site.deploy("--images", "images.json", env={"DOCKER_HOST": NOWHERE})
-    assert image_of(site) == pinned
+    (project.folder / "images.json").write_text(ended.stdout)
+    (project.folder / "Dockerfile").unlink()
+    project.deploy("--images", "images.json", env={"DOCKER_HOST": NOWHERE})
+    assert image_of(project) == pinned
 
 
 def test_what_was_not_built_is_not_deployed_from_the_file(
-    site: ProjectHarness, plain_base: str, repository: Repository
+    project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(site, plain_base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    write(project, plain_base, imaged(), imaged(name="weekly"), **steps(repository.name))
     env = {"DEPLOYCTL_BUILDER": "assemble"}
-    built = site.run("build", "-n", "daily", env=env)
-    (site.folder / "images.json").write_text(json.dumps(built))
-    said = site.deploy("--images", "images.json", code=1)
+    built = project.run("build", "-n", "daily", env=env)
+    (project.folder / "images.json").write_text(json.dumps(built))
+    said = project.deploy("--images", "images.json", code=1)
     assert [(each["code"], "weekly" in each["message"]) for each in errors(said)] == [
         ("DC341", True)
     ]
-    assert site.proxy.writes == []
-    (site.folder / "images.json").write_text("{}")
-    said = site.deploy("--images", "images.json", code=1)
+    assert project.proxy.writes == []
+    (project.folder / "images.json").write_text("{}")
+    said = project.deploy("--images", "images.json", code=1)
     assert [each["code"] for each in errors(said)] == ["DC340"]
 
 
 @pytest.mark.parametrize("command", ["deploy", "plan"])
 @pytest.mark.parametrize("option", [["--skip-build"], ["--image", "registry.test/team/app:2"]])
 def test_no_engine_is_looked_for_where_nothing_is_built(
-    site: ProjectHarness, repository: Repository, command: str, option: list[str]
+    project: ProjectHarness, repository: Repository, command: str, option: list[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as engine:
         host = f"tcp://127.0.0.1:{engine.getsockname()[1]}"
-        site.write(
+        project.write(
             [imaged() if "--image" in option else entry()], **steps(repository.name, tag="1")
         )
-        site.run(command, "--all", *option, env={"DOCKER_HOST": host})
+        project.run(command, "--all", *option, env={"DOCKER_HOST": host})
         engine.setblocking(False)
         with pytest.raises(BlockingIOError):
             engine.accept()
     if command == "deploy" and "--image" in option:
-        assert image_of(site) == "registry.test/team/app:2"
-        assert job_variables(site.live())["env"] == {"KEPT": "2"}
+        assert image_of(project) == "registry.test/team/app:2"
+        assert job_variables(project.live())["env"] == {"KEPT": "2"}
 
 
 def test_files_of_one_command_share_what_they_build(
-    site: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
+    project: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     every = steps(repository.name, ignore_cache=True)
-    write(site, base, imaged(), **every)
+    write(project, base, imaged(), **every)
     second = {"name": "second", **every, "deployments": [imaged(name="weekly")]}
-    (site.folder / "second.yaml").write_text(json.dumps(second))
+    (project.folder / "second.yaml").write_text(json.dumps(second))
     files = ["--prefect-file", "prefect.yaml", "--prefect-file", "second.yaml"]
-    ended = site.cli(
+    ended = project.cli(
         *("deploy", "--all", *files),
-        cwd=site.folder,
-        api_url=site.api_url,
+        cwd=project.folder,
+        api_url=project.api_url,
         DOCKER_HOST=docker_engine.url,
     )
     assert ended.code == 0, ended.stderr
     assert ended.stderr.count("Step 1/") == 1
     assert ended.stderr.count("digest: sha256:") == 1
-    assert "@sha256:" in image_of(site)
-    assert image_of(site, "weekly") == image_of(site)
+    assert "@sha256:" in image_of(project)
+    assert image_of(project, "weekly") == image_of(project)
 
 
 def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
-    site: ProjectHarness, docker_engine: DockerEngine, repository: Repository
+    project: ProjectHarness, docker_engine: DockerEngine, repository: Repository
 ) -> None:
-    version = site.api.call("GET", "/admin/version")
+    version = project.api.call("GET", "/admin/version")
     docker_engine.client.images.get(IMAGE).tag("prefecthq/prefect", f"{version}-python3.11")
-    site.write([imaged()], **steps(repository.name, dockerfile="auto", pull=False))
-    before = sorted(site.folder.iterdir())
-    site.deploy(env={"DOCKER_HOST": docker_engine.url, "HTTPS_PROXY": "http://127.0.0.1:1"})
+    project.write([imaged()], **steps(repository.name, dockerfile="auto", pull=False))
+    before = sorted(project.folder.iterdir())
+    project.deploy(env={"DOCKER_HOST": docker_engine.url, "HTTPS_PROXY": "http://127.0.0.1:1"})
     (tag,) = repository.tags
-    assert image_of(site) == f"{repository.name}:{tag}@{repository.digest(tag)}"
-    home = f"/opt/prefect/{site.folder.name}"
-    (pull,) = site.live()["pull_steps"]
+    assert image_of(project) == f"{repository.name}:{tag}@{repository.digest(tag)}"
+    home = f"/opt/prefect/{project.folder.name}"
+    (pull,) = project.live()["pull_steps"]
     assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": home}}
     config = docker_engine.client.images.get(f"{repository.name}:{tag}").attrs["Config"]
     assert config["WorkingDir"].rstrip("/") == home
-    assert sorted(site.folder.iterdir()) == before
+    assert sorted(project.folder.iterdir()) == before
 
 
 def test_a_made_up_dockerfile_without_any_prefect_says_what_would_tell_the_version(
@@ -293,7 +297,7 @@ WAITS = 'RUN ["/box", "print=begun", "sleep=600"]\n'
     [("image", signal.SIGINT, 130), ("script", signal.SIGTERM, 143)],
 )
 def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
-    site: ProjectHarness,
+    project: ProjectHarness,
     base: str,
     docker_engine: DockerEngine,
     repository: Repository,
@@ -301,13 +305,13 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
     sent: signal.Signals,
     code: int,
 ) -> None:
-    write(site, base, imaged(), **steps(repository.name, network_mode="none"))
-    with (site.folder / "Dockerfile").open("a") as file:
+    write(project, base, imaged(), **steps(repository.name, network_mode="none"))
+    with (project.folder / "Dockerfile").open("a") as file:
         file.write(WAITS)
     if step == "script":
-        script = f"touch {site.folder}/open; echo begun; exec sleep 600 <{site.folder}/open"
-        site.write([entry()], build=[{SHELL: {"script": f"sh -c '{script}'"}}])
-    site.proxy.clear()
+        script = f"touch {project.folder}/open; echo begun; exec sleep 600 <{project.folder}/open"
+        project.write([entry()], build=[{SHELL: {"script": f"sh -c '{script}'"}}])
+    project.proxy.clear()
 
     def containers() -> set[str]:
         return {each["Id"] for each in docker_engine.client.api.containers(all=True)}
@@ -315,10 +319,10 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
     before = containers()
     with subprocess.Popen(
         [Path(sys.executable).with_name("deployctl"), "deploy", "--all"],
-        cwd=site.folder,
+        cwd=project.folder,
         env=isolated(
-            site.folder / "home",
-            PREFECT_API_URL=site.proxy.api_url,
+            project.folder / "home",
+            PREFECT_API_URL=project.proxy.api_url,
             DOCKER_HOST=docker_engine.url,
         ),
         stdout=subprocess.DEVNULL,
@@ -333,11 +337,11 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
     assert running.returncode == code, complaints
     assert "Traceback" not in complaints
     assert "stopped; nothing was written to the server" in complaints
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []
     assert repository.tags == []
     until(lambda: containers() == before)
     assert not [
-        link for link in Path("/proc").glob("[0-9]*/fd/0") if _is(link, site.folder / "open")
+        link for link in Path("/proc").glob("[0-9]*/fd/0") if _is(link, project.folder / "open")
     ]
 
 
@@ -350,32 +354,32 @@ def _is(link: Path, path: Path) -> bool:
 
 
 def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
-    site: ProjectHarness, plain_base: str, repository: Repository
+    project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(site, plain_base, imaged(), **steps(repository.name))
-    with (site.folder / "Dockerfile").open("a") as file:
+    write(project, plain_base, imaged(), **steps(repository.name))
+    with (project.folder / "Dockerfile").open("a") as file:
         file.write("RUN true\n")
-    said = site.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    said = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
     (problem,) = errors(said)
     assert "step 'build-image' of hello/daily" in problem["message"]
     assert "Dockerfile:4" in problem["message"]
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []
     assert repository.tags == []
 
 
 def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
-    site: ProjectHarness, plain_base: str, repository: Repository
+    project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(site, plain_base, imaged(), **steps(repository.name))
+    write(project, plain_base, imaged(), **steps(repository.name))
     env = {"DOCKER_HOST": NOWHERE}
-    said = site.deploy("--builder", "docker", code=1, env=env)
+    said = project.deploy("--builder", "docker", code=1, env=env)
     (problem,) = errors(said)
     assert problem["code"] == "DC651"
-    site.deploy(env=env)
-    assert image_of(site).startswith(f"{repository.name}:content-")
+    project.deploy(env=env)
+    assert image_of(project).startswith(f"{repository.name}:content-")
 
 
-def test_options_that_exclude_each_other_are_told_at_once(site: ProjectHarness) -> None:
-    site.write([entry()])
-    said = site.deploy("--images", "images.json", "--image", "a:1", code=64)
+def test_options_that_exclude_each_other_are_told_at_once(project: ProjectHarness) -> None:
+    project.write([entry()])
+    said = project.deploy("--images", "images.json", "--image", "a:1", code=64)
     assert [problem["code"] for problem in errors(said)] == ["DC002"]

@@ -16,8 +16,8 @@ from tests.support.servers import PREFECT_2
 from tests.support.waiting import until
 
 
-def test_a_deploy_creates_what_the_file_says(site: ProjectHarness) -> None:
-    site.write(
+def test_a_deploy_creates_what_the_file_says(project: ProjectHarness) -> None:
+    project.write(
         [
             entry(
                 tags=["a", "b"],
@@ -29,11 +29,11 @@ def test_a_deploy_creates_what_the_file_says(site: ProjectHarness) -> None:
             )
         ]
     )
-    said = site.deploy()
+    said = project.deploy()
     assert [(r["name"], r["status"]) for r in said["results"] if r["kind"] == "deployment"] == [
         ("hello/daily", "applied")
     ]
-    live = site.live()
+    live = project.live()
     assert live["tags"] == ["a", "b"]
     assert live["description"] == "Every day."
     assert live["version"] == "7"
@@ -50,25 +50,25 @@ def test_a_deploy_creates_what_the_file_says(site: ProjectHarness) -> None:
 
 
 def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(
-    site: ProjectHarness,
+    project: ProjectHarness,
 ) -> None:
-    site.write([entry(schedules=[{"cron": "0 7 * * *"}], tags=["a"])])
-    site.deploy()
-    runs = until(site.api.scheduled_runs)
-    before = site.live()
-    said = site.deploy()
-    assert site.proxy.writes == []
+    project.write([entry(schedules=[{"cron": "0 7 * * *"}], tags=["a"])])
+    project.deploy()
+    runs = until(project.api.scheduled_runs)
+    before = project.live()
+    said = project.deploy()
+    assert project.proxy.writes == []
     assert said["summary"]["none"] == len(said["changes"])
-    assert site.live()["schedules"] == before["schedules"]
-    assert set(runs) <= set(site.api.scheduled_runs())
+    assert project.live()["schedules"] == before["schedules"]
+    assert set(runs) <= set(project.api.scheduled_runs())
 
 
-def test_100_unchanged_deployments_take_at_most_six_requests(site: ProjectHarness) -> None:
-    site.write([entry(name=f"d{n}") for n in range(100)])
-    site.deploy()
-    site.deploy()
-    assert len(site.proxy.exchanges) <= 6
-    assert site.proxy.writes == []
+def test_100_unchanged_deployments_take_at_most_six_requests(project: ProjectHarness) -> None:
+    project.write([entry(name=f"d{n}") for n in range(100)])
+    project.deploy()
+    project.deploy()
+    assert len(project.proxy.exchanges) <= 6
+    assert project.proxy.writes == []
 
 
 CHANGES = [
@@ -108,16 +108,16 @@ NOT_ON_2 = {"concurrency_limit"}
 
 @pytest.mark.parametrize(("after", "before"), CHANGES)
 def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
-    site: ProjectHarness, after: dict[str, Any], before: dict[str, Any]
+    project: ProjectHarness, after: dict[str, Any], before: dict[str, Any]
 ) -> None:
-    if site.major == 2 and NOT_ON_2 & after.keys():
+    if project.major == 2 and NOT_ON_2 & after.keys():
         pytest.skip("2.20 has no such field")
-    site.write([entry(**before)])
-    site.deploy()
-    site.write([entry(**after)])
-    assert site.ops() == {"update": 1}
-    site.deploy()
-    assert site.ops() == {}
+    project.write([entry(**before)])
+    project.deploy()
+    project.write([entry(**after)])
+    assert project.ops() == {"update": 1}
+    project.deploy()
+    assert project.ops() == {}
 
 
 @pytest.mark.parametrize(
@@ -135,80 +135,80 @@ def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
     ],
 )
 def test_a_field_that_is_gone_from_the_file_goes_back_to_its_default(
-    site: ProjectHarness, field: str, value: Any, default: Any
+    project: ProjectHarness, field: str, value: Any, default: Any
 ) -> None:
-    if site.major == 2 and field in NOT_ON_2:
+    if project.major == 2 and field in NOT_ON_2:
         pytest.skip("2.20 has no such field")
     if field == "enforce_parameter_schema":
-        value, default = site.major == 2, site.major == 3
-    site.write([entry(**{field: value})])
-    site.deploy()
-    site.write([entry()])
-    assert site.ops() == {"update": 1}
-    site.deploy()
-    live = site.live()
+        value, default = project.major == 2, project.major == 3
+    project.write([entry(**{field: value})])
+    project.deploy()
+    project.write([entry()])
+    assert project.ops() == {"update": 1}
+    project.deploy()
+    live = project.live()
     live["concurrency_limit"] = live.get("global_concurrency_limit")
     live["work_pool"] = job_variables(live) or {"default": None}[live["work_queue_name"]]
     assert live[field] == default
-    assert site.ops() == {}
+    assert project.ops() == {}
 
 
-def test_what_the_file_never_said_belongs_to_the_ui(site: ProjectHarness) -> None:
-    site.write([entry()])
-    site.deploy()
-    site.api.update("hello", "daily", paused=True, tags=["ui"], parameters={"times": 9})
-    site.write([entry(description="changed")])
-    site.deploy()
-    live = site.live()
+def test_what_the_file_never_said_belongs_to_the_ui(project: ProjectHarness) -> None:
+    project.write([entry()])
+    project.deploy()
+    project.api.update("hello", "daily", paused=True, tags=["ui"], parameters={"times": 9})
+    project.write([entry(description="changed")])
+    project.deploy()
+    live = project.live()
     assert (live["paused"], live["tags"], live["parameters"]) == (True, ["ui"], {"times": 9})
 
 
-def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(site: ProjectHarness) -> None:
-    site.write([entry(schedules=[{"cron": "0 7 * * *"}])])
-    site.deploy()
-    live = site.live()
+def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(project: ProjectHarness) -> None:
+    project.write([entry(schedules=[{"cron": "0 7 * * *"}])])
+    project.deploy()
+    live = project.live()
     path = f"/deployments/{live['id']}/schedules/{live['schedules'][0]['id']}"
-    site.api.call("PATCH", path, {"active": False})
-    site.write([entry(schedules=[{"cron": "0 8 * * *"}], description="changed")])
-    site.deploy()
-    (schedule,) = site.live()["schedules"]
+    project.api.call("PATCH", path, {"active": False})
+    project.write([entry(schedules=[{"cron": "0 8 * * *"}], description="changed")])
+    project.deploy()
+    (schedule,) = project.live()["schedules"]
     assert (schedule["active"], schedule["schedule"]["cron"]) == (False, "0 8 * * *")
     assert schedule["id"] == live["schedules"][0]["id"]
 
 
 def test_a_plan_writes_nothing_and_its_exit_code_tells_whether_there_are_changes(
-    site: ProjectHarness,
+    project: ProjectHarness,
 ) -> None:
-    site.write([entry()])
-    site.run("plan", "--all", "--detailed-exitcode", code=2)
-    assert site.proxy.writes == []
-    site.deploy()
-    site.run("plan", "--all", "--detailed-exitcode", code=0)
+    project.write([entry()])
+    project.run("plan", "--all", "--detailed-exitcode", code=2)
+    assert project.proxy.writes == []
+    project.deploy()
+    project.run("plan", "--all", "--detailed-exitcode", code=0)
 
 
-def test_triggers_become_automations_that_are_updated_in_place(site: ProjectHarness) -> None:
-    if site.major == 2:
+def test_triggers_become_automations_that_are_updated_in_place(project: ProjectHarness) -> None:
+    if project.major == 2:
         pytest.skip("2.20 has its automations switched off")
-    site.write([entry(triggers=[TRIGGER])])
-    site.deploy()
-    (made,) = site.api.automations()
+    project.write([entry(triggers=[TRIGGER])])
+    project.deploy()
+    (made,) = project.api.automations()
     assert made["name"] == "daily__automation_1"
-    assert made["actions"][0]["deployment_id"] == site.live()["id"]
-    assert site.ops() == {}
-    site.api.call("PATCH", f"/automations/{made['id']}", {"enabled": False})
-    site.write([entry(triggers=[{**TRIGGER, "threshold": 3}])])
-    site.deploy()
-    (updated,) = site.api.automations()
+    assert made["actions"][0]["deployment_id"] == project.live()["id"]
+    assert project.ops() == {}
+    project.api.call("PATCH", f"/automations/{made['id']}", {"enabled": False})
+    project.write([entry(triggers=[{**TRIGGER, "threshold": 3}])])
+    project.deploy()
+    (updated,) = project.api.automations()
     assert updated["id"] == made["id"]
     assert (updated["trigger"]["threshold"], updated["enabled"]) == (3, False)
-    assert site.ops() == {}
-    site.write([entry()])
-    site.deploy()
-    assert site.api.automations() == []
+    assert project.ops() == {}
+    project.write([entry()])
+    project.deploy()
+    assert project.api.automations() == []
 
 
 def test_triggers_on_a_2_20_server_with_automations_switched_on(
-    fresh_server: FreshServer, cli_here: Cli, tmp_path: Path
+    fresh_server: FreshServer, in_process_cli: Cli, tmp_path: Path
 ) -> None:
     switched_on = {
         "PREFECT_EXPERIMENTAL_EVENTS": "true",
@@ -217,50 +217,52 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
     server = fresh_server(PREFECT_2, env=switched_on)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
-        site = ProjectHarness(tmp_path, api, proxy, cli_here, 2, server.api_url)
-        site.write([entry(triggers=[TRIGGER])])
-        said = site.deploy()
+        project = ProjectHarness(tmp_path, api, proxy, in_process_cli, 2, server.api_url)
+        project.write([entry(triggers=[TRIGGER])])
+        said = project.deploy()
         assert said["diagnostics"] == []
         assert [each["name"] for each in api.automations()] == ["daily__automation_1"]
-        assert site.ops() == {}
+        assert project.ops() == {}
 
 
 def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
-    site: ProjectHarness,
+    project: ProjectHarness,
 ) -> None:
-    if site.major == 3:
+    if project.major == 3:
         pytest.skip("3.x has automations")
-    site.write([entry(triggers=[TRIGGER])])
-    said = site.deploy(code=1)
+    project.write([entry(triggers=[TRIGGER])])
+    said = project.deploy(code=1)
     assert any("automations" in d["message"] for d in said["diagnostics"])
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []
 
 
 def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(
-    site: ProjectHarness,
+    project: ProjectHarness,
 ) -> None:
-    site.write([entry(concurrency_limit=3, schedules=[{"cron": "0 7 * * *", "slug": "s"}])])
-    said = site.deploy()
+    project.write([entry(concurrency_limit=3, schedules=[{"cron": "0 7 * * *", "slug": "s"}])])
+    said = project.deploy()
     warnings = [d["message"] for d in said["diagnostics"] if d["severity"] == "warning"]
-    assert any("concurrency_limit" in text for text in warnings) is (site.major == 2)
-    assert site.ops() == {}
+    assert any("concurrency_limit" in text for text in warnings) is (project.major == 2)
+    assert project.ops() == {}
 
 
-def test_a_version_from_git_goes_along_with_changes_and_is_never_one(site: ProjectHarness) -> None:
-    site.write([entry()])
+def test_a_version_from_git_goes_along_with_changes_and_is_never_one(
+    project: ProjectHarness,
+) -> None:
+    project.write([entry()])
     sha = {"GITHUB_SHA": "a" * 40, "GITHUB_REF_NAME": "main", "GITHUB_REPOSITORY": "o/r"}
-    site.deploy(env=sha)
-    assert site.live()["version"] == "aaaaaaaa"
-    site.deploy(env={**sha, "GITHUB_SHA": "b" * 40})
-    assert site.proxy.writes == []
-    site.write([entry(tags=["x"])])
-    site.deploy(env={**sha, "GITHUB_SHA": "c" * 40})
-    assert site.live()["version"] == "cccccccc"
+    project.deploy(env=sha)
+    assert project.live()["version"] == "aaaaaaaa"
+    project.deploy(env={**sha, "GITHUB_SHA": "b" * 40})
+    assert project.proxy.writes == []
+    project.write([entry(tags=["x"])])
+    project.deploy(env={**sha, "GITHUB_SHA": "c" * 40})
+    assert project.live()["version"] == "cccccccc"
 
 
-def test_the_record_holds_names_of_fields_and_no_values(site: ProjectHarness) -> None:
-    site.write([entry(parameters={"name": "s3cr3t"}, description="s3cr3t")])
-    site.deploy()
-    record = site.api.call("GET", "/artifacts/deployctl-site/latest")
+def test_the_record_holds_names_of_fields_and_no_values(project: ProjectHarness) -> None:
+    project.write([entry(parameters={"name": "s3cr3t"}, description="s3cr3t")])
+    project.deploy()
+    record = project.api.call("GET", "/artifacts/deployctl-project/latest")
     assert "parameters" in json.dumps(record["data"])
     assert "s3cr3t" not in json.dumps(record)

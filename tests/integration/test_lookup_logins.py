@@ -16,45 +16,45 @@ ENV = {"DEPLOYCTL_BUILDER": "assemble", "REGPW": PASSWORD}
     ("name", "password"), [("plain", "{{ $REGPW }}"), ("kept", "{{ prefect.variables.regpw }}")]
 )
 def test_image_is_found_with_the_credentials_of_the_push_step(
-    site: ProjectHarness, closed_registry: LocalRegistry, name: str, password: str
+    project: ProjectHarness, closed_registry: LocalRegistry, name: str, password: str
 ) -> None:
-    site.api.call("POST", "/variables/", {"name": "regpw", "value": PASSWORD})
+    project.api.call("POST", "/variables/", {"name": "regpw", "value": PASSWORD})
     login = {"username": USER, "password": password, "registry_url": closed_registry.host}
-    made = steps(f"{closed_registry.host}/{name}/of-{site.major}")
+    made = steps(f"{closed_registry.host}/{name}/of-{project.major}")
     made["push"][0][PUSH]["credentials"] = login
-    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
-    site.write([imaged()], **made)
-    site.deploy(env=ENV)
-    assert site.run("plan", "--all", env=ENV)["summary"]["none"] == 1
-    assert [each["built"] for each in site.run("build", env=ENV)["images"]] == [False]
+    (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    project.write([imaged()], **made)
+    project.deploy(env=ENV)
+    assert project.run("plan", "--all", env=ENV)["summary"]["none"] == 1
+    assert [each["built"] for each in project.run("build", env=ENV)["images"]] == [False]
 
 
 def test_plan_does_not_know_the_digest_of_an_unpushed_image(
-    site: ProjectHarness, docker_engine: DockerEngine, registry: LocalRegistry
+    project: ProjectHarness, docker_engine: DockerEngine, registry: LocalRegistry
 ) -> None:
     """Also where the engine has built it already."""
     env = {"DOCKER_HOST": docker_engine.url}
-    made = steps(f"{registry.host}/unpushed/of-{site.major}")
-    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
-    (site.folder / ".dockerignore").write_text("prefect.yaml\n")
-    site.write([imaged()], build=made["build"])
-    site.deploy(env=env)
-    site.write([imaged()], **made)
-    ((change,),) = (each["fields"] for each in site.run("plan", "--all", env=env)["changes"])
+    made = steps(f"{registry.host}/unpushed/of-{project.major}")
+    (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    (project.folder / ".dockerignore").write_text("prefect.yaml\n")
+    project.write([imaged()], build=made["build"])
+    project.deploy(env=env)
+    project.write([imaged()], **made)
+    ((change,),) = (each["fields"] for each in project.run("plan", "--all", env=env)["changes"])
     assert change["new"]["image"] == {"unknown": "push.image"}
-    site.deploy(env=env)
-    assert site.run("plan", "--all", env=env)["summary"]["none"] == 1
+    project.deploy(env=env)
+    assert project.run("plan", "--all", env=env)["summary"]["none"] == 1
 
 
-def test_denied_lookup_is_reported(site: ProjectHarness, closed_registry: LocalRegistry) -> None:
+def test_denied_lookup_is_reported(project: ProjectHarness, closed_registry: LocalRegistry) -> None:
     """As it is by a login that a step gives only after the image was built."""
-    made = steps(f"{closed_registry.host}/late/of-{site.major}")
+    made = steps(f"{closed_registry.host}/late/of-{project.major}")
     login = {"username": USER, "password": "{{ said.stdout }}"}
     made["push"][0][PUSH]["credentials"] = login
     made["push"].insert(0, {SHELL: {"id": "said", "script": f"echo {PASSWORD}"}})
-    (site.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
-    site.write([imaged()], **made)
-    site.deploy(env=ENV)
-    ended = site.cli("plan", "--all", cwd=site.folder, api_url=site.api_url, **ENV)
+    (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
+    project.write([imaged()], **made)
+    project.deploy(env=ENV)
+    ended = project.cli("plan", "--all", cwd=project.folder, api_url=project.api_url, **ENV)
     assert "answers 401, so nobody knows whether it is there" in ended.stderr
     assert "(known after build)" in ended.stdout

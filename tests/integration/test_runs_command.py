@@ -21,27 +21,29 @@ from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
-def deployed(site: ProjectHarness) -> ProjectHarness:
+def deployed(project: ProjectHarness) -> ProjectHarness:
     """Two deployments of `hello(name, times)`, without schedules."""
-    site.write([entry(), entry(name="weekly")])
-    site.deploy()
-    return site
+    project.write([entry(), entry(name="weekly")])
+    project.deploy()
+    return project
 
 
 moment = datetime.fromisoformat
 
 
-def runs(site: ProjectHarness) -> list[Any]:
-    found: list[Any] = site.api.call("POST", "/flow_runs/filter", {})
+def runs(project: ProjectHarness) -> list[Any]:
+    found: list[Any] = project.api.call("POST", "/flow_runs/filter", {})
     return found
 
 
-def set_state(site: ProjectHarness, run: str, type_: str, message: str | None = None) -> None:
+def set_state(project: ProjectHarness, run: str, type_: str, message: str | None = None) -> None:
     state = {"type": type_, "message": message}
-    site.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+    project.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
 
 
-def add_logs(site: ProjectHarness, run: str, count: int, level: int = 20, first: int = 0) -> None:
+def add_logs(
+    project: ProjectHarness, run: str, count: int, level: int = 20, first: int = 0
+) -> None:
     numbers = range(first, first + count)
     logs = [
         {
@@ -53,7 +55,7 @@ def add_logs(site: ProjectHarness, run: str, count: int, level: int = 20, first:
         }
         for number in numbers
     ]
-    site.api.call("POST", "/logs/", logs)
+    project.api.call("POST", "/logs/", logs)
 
 
 def messages(said: Any) -> list[str]:
@@ -61,18 +63,18 @@ def messages(said: Any) -> list[str]:
 
 
 @contextmanager
-def started(site: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(project: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`deployctl ARGS` once it shows its first state, and the id of the run that is there then."""
     program = Path(sys.executable).with_name("deployctl")
-    env = isolated(site.folder / "home", PREFECT_API_URL=site.api_url)
+    env = isolated(project.folder / "home", PREFECT_API_URL=project.api_url)
     with subprocess.Popen(
-        [program, *args], cwd=site.folder, env=env, stdout=-1, stderr=-1, text=True
+        [program, *args], cwd=project.folder, env=env, stdout=-1, stderr=-1, text=True
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if " is Scheduled" in line:
                 break
-        yield running, runs(site)[0]["id"]
+        yield running, runs(project)[0]["id"]
         running.kill()
 
 
@@ -127,23 +129,23 @@ def test_a_mistake_is_told_before_a_run_is_created(
 
 
 def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(
-    site: ProjectHarness,
+    project: ProjectHarness,
 ) -> None:
-    site.write([entry(enforce_parameter_schema=True)])
-    site.deploy()
-    (error,) = errors(site.run("run", "daily", "--param", "times=many", code=1))
+    project.write([entry(enforce_parameter_schema=True)])
+    project.deploy()
+    (error,) = errors(project.run("run", "daily", "--param", "times=many", code=1))
     assert error["code"] == "DC420"
     assert error["message"] == "'times' must be a whole number"
-    assert runs(site) == []
+    assert runs(project) == []
 
 
-def test_with_strict_a_warning_keeps_the_run_from_being_created(site: ProjectHarness) -> None:
-    site.write([entry(enforce_parameter_schema=False)])
-    site.deploy()
-    site.run("run", "daily", "--param", "times=many", "--strict", code=1)
-    assert runs(site) == []
-    site.run("run", "daily", "--param", "times=many")
-    assert len(runs(site)) == 1
+def test_with_strict_a_warning_keeps_the_run_from_being_created(project: ProjectHarness) -> None:
+    project.write([entry(enforce_parameter_schema=False)])
+    project.deploy()
+    project.run("run", "daily", "--param", "times=many", "--strict", code=1)
+    assert runs(project) == []
+    project.run("run", "daily", "--param", "times=many")
+    assert len(runs(project)) == 1
 
 
 @pytest.mark.parametrize(("end", "code"), [("COMPLETED", 0), ("CRASHED", 1)])

@@ -17,10 +17,10 @@ from tests.support.project_harness import ProjectHarness, entry, errors
 
 
 @pytest.fixture
-def deployed(site: ProjectHarness) -> ProjectHarness:
-    site.write([entry(), entry(name="weekly", schedules=[{"cron": "0 8 1 1 *"}])])
-    site.deploy()
-    return site
+def deployed(project: ProjectHarness) -> ProjectHarness:
+    project.write([entry(), entry(name="weekly", schedules=[{"cron": "0 8 1 1 *"}])])
+    project.deploy()
+    return project
 
 
 def by_name(said: Any, kind: str) -> dict[str, Any]:
@@ -80,45 +80,45 @@ def test_a_person_gets_tables(deployed: ProjectHarness) -> None:
     assert shown.code == 0
 
 
-def test_a_pool_from_its_creation_to_its_end(site: ProjectHarness) -> None:
+def test_a_pool_from_its_creation_to_its_end(project: ProjectHarness) -> None:
     options = ("--type", "process", "--concurrency-limit", "2", "--description", "ours")
-    made = site.run("work-pool", "create", "mine", *options, "--paused")["work_pool"]
+    made = project.run("work-pool", "create", "mine", *options, "--paused")["work_pool"]
     assert (made["type"], made["concurrency_limit"], made["description"]) == ("process", 2, "ours")
     assert made["is_paused"] is True
     assert "command" in made["base_job_template"]["variables"]["properties"]
-    (error,) = errors(site.run("work-pool", "create", "mine", code=1))
+    (error,) = errors(project.run("work-pool", "create", "mine", code=1))
     assert "exists" in error["message"]
     template = {
         "job_configuration": {"command": "{{ command }}"},
         "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
     }
-    (site.folder / "t.json").write_text(json.dumps(template))
-    site.run("work-pool", "update", "mine", "--no-paused", "--base-job-template", "t.json")
-    now = site.run("work-pool", "inspect", "mine")["work_pool"]
+    (project.folder / "t.json").write_text(json.dumps(template))
+    project.run("work-pool", "update", "mine", "--no-paused", "--base-job-template", "t.json")
+    now = project.run("work-pool", "inspect", "mine")["work_pool"]
     assert (now["is_paused"], now["concurrency_limit"]) == (False, 2)
     assert now["base_job_template"]["job_configuration"] == template["job_configuration"]
-    assert {"pool", "mine"} <= by_name(site.run("work-pool", "ls"), "work_pools").keys()
-    (error,) = errors(site.run("work-pool", "delete", "mine", code=64))
+    assert {"pool", "mine"} <= by_name(project.run("work-pool", "ls"), "work_pools").keys()
+    (error,) = errors(project.run("work-pool", "delete", "mine", code=64))
     assert error["help"] == "Add --yes."
-    assert site.proxy.exchanges == []
-    site.run("work-pool", "delete", "mine", "--yes")
+    assert project.proxy.exchanges == []
+    project.run("work-pool", "delete", "mine", "--yes")
     for verb in ("inspect", "delete"):
         more = ("--yes",) if verb == "delete" else ()
-        (error,) = errors(site.run("work-pool", verb, "mine", *more, code=1))
+        (error,) = errors(project.run("work-pool", verb, "mine", *more, code=1))
         assert error["code"] == "DC660"
-    (error,) = errors(site.run("work-pool", "update", "pool", code=64))
+    (error,) = errors(project.run("work-pool", "update", "pool", code=64))
     assert "nothing to change" in error["message"]
 
 
 @pytest.mark.parametrize("loses", ["POST", "DELETE"])
 def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
-    site: ProjectHarness, loses: str
+    project: ProjectHarness, loses: str
 ) -> None:
     for verb, more in (("create", ()), ("delete", ("--yes",))):
-        site.proxy.clear()
-        site.proxy.drop_answer(method=loses, path="^/work_pools/")
-        done = site.cli(
-            "work-pool", verb, "lost", *more, cwd=site.folder, api_url=site.proxy.api_url
+        project.proxy.clear()
+        project.proxy.drop_answer(method=loses, path="^/work_pools/")
+        done = project.cli(
+            "work-pool", verb, "lost", *more, cwd=project.folder, api_url=project.proxy.api_url
         )
         assert done.code == 0, done.stderr
 
@@ -127,14 +127,14 @@ def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
     ("typed", "code", "left"), [("n", 1, True), ("\4", 1, True), ("y", 0, False)]
 )
 def test_on_a_terminal_a_deletion_is_asked_for(
-    typed: str, code: int, left: bool, site: ProjectHarness
+    typed: str, code: int, left: bool, project: ProjectHarness
 ) -> None:
     ours, theirs = os.openpty()
     with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
         keyboard.write(typed.encode() + b"\n" * (typed != "\4"))
         done = subprocess.run(
             [Path(sys.executable).with_name("deployctl"), "work-pool", "delete", "pool"],
-            env=isolated(site.folder / "home", PREFECT_API_URL=site.api_url),
+            env=isolated(project.folder / "home", PREFECT_API_URL=project.api_url),
             stdin=terminal,
             capture_output=True,
             text=True,
@@ -143,16 +143,18 @@ def test_on_a_terminal_a_deletion_is_asked_for(
     assert "Delete the work pool 'pool'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.returncode == code
-    pools = site.api.call("POST", "/work_pools/filter", {})
+    pools = project.api.call("POST", "/work_pools/filter", {})
     assert ("pool" in [pool["name"] for pool in pools]) is left
 
 
-def test_a_default_template_is_one_that_create_takes(site: ProjectHarness) -> None:
+def test_a_default_template_is_one_that_create_takes(project: ProjectHarness) -> None:
     command = ("work-pool", "get-default-base-job-template", "--type")
-    printed = site.cli(*command, "docker", cwd=site.folder)
-    site.cli(*command, "docker", "--file", "docker.json", cwd=site.folder)
-    assert (site.folder / "docker.json").read_text() == printed.stdout
+    printed = project.cli(*command, "docker", cwd=project.folder)
+    project.cli(*command, "docker", "--file", "docker.json", cwd=project.folder)
+    assert (project.folder / "docker.json").read_text() == printed.stdout
     assert "image" in json.loads(printed.stdout)["variables"]["properties"]
-    site.run("work-pool", "create", "d", "--type", "docker", "--base-job-template", "docker.json")
-    unknown = site.cli(*command, "ecs", cwd=site.folder)
+    project.run(
+        "work-pool", "create", "d", "--type", "docker", "--base-job-template", "docker.json"
+    )
+    unknown = project.cli(*command, "ecs", cwd=project.folder)
     assert (unknown.code, "There are: kubernetes, docker, process" in unknown.stderr) == (64, True)

@@ -14,15 +14,15 @@ from tests.support.project_harness import ProjectHarness, entry, errors
 SHELL = "prefect.deployments.steps.run_shell_script"
 
 
-def test_a_function_of_the_project_is_a_step(site: ProjectHarness) -> None:
-    (site.folder / "tools.py").write_text(
+def test_a_function_of_the_project_is_a_step(project: ProjectHarness) -> None:
+    (project.folder / "tools.py").write_text(
         "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
     )
     step = {"tools.named": {"id": "own", "prefix": "a", "count": 3}}
-    site.write([entry(description="{{ own.name }} {{ name }}")], build=[step])
-    assert site.ops() == {"create": 1}
-    site.deploy()
-    assert site.live()["description"] == "aaa aaa"
+    project.write([entry(description="{{ own.name }} {{ name }}")], build=[step])
+    assert project.ops() == {"create": 1}
+    project.deploy()
+    assert project.live()["description"] == "aaa aaa"
 
 
 @pytest.mark.parametrize("installed", ["prefect3_python", "prefect2_python"])
@@ -44,31 +44,31 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     assert (project / folder).is_dir()
 
 
-def test_what_is_wrong_with_a_step_is_told_before_any_runs(site: ProjectHarness) -> None:
+def test_what_is_wrong_with_a_step_is_told_before_any_runs(project: ProjectHarness) -> None:
     scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
-    site.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
-    said = site.run("build", code=1)
+    project.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
+    said = project.run("build", code=1)
     assert [problem["code"] for problem in errors(said)] == ["DC303"]
-    assert not (site.folder / "ran").exists()
+    assert not (project.folder / "ran").exists()
 
 
-def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(site: ProjectHarness) -> None:
-    site.api.call("POST", "/block_types/install_system_block_types")
-    kind = site.api.call("GET", "/block_types/slug/secret")["id"]
+def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(project: ProjectHarness) -> None:
+    project.api.call("POST", "/block_types/install_system_block_types")
+    kind = project.api.call("GET", "/block_types/slug/secret")["id"]
     wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    (schema, *_) = site.api.call("POST", "/block_schemas/filter", wanted)
+    (schema, *_) = project.api.call("POST", "/block_schemas/filter", wanted)
     block = {"name": "step-tok", "data": {"value": "opensesame"}, "block_type_id": kind}
-    site.api.call("POST", "/block_documents/", {**block, "block_schema_id": schema["id"]})
+    project.api.call("POST", "/block_documents/", {**block, "block_schema_id": schema["id"]})
     secret = "echo {{ prefect.blocks.secret.step-tok }} of {{ a.stdout }}"
     scripts = [{"id": "a", "script": "echo me"}, {"id": "b", "script": secret}]
     build = [{SHELL: each} for each in scripts]
 
-    site.write([entry(tags=["{{ a.stdout }}"])], build=build)
-    site.deploy()
-    assert site.live()["tags"] == ["me"]
+    project.write([entry(tags=["{{ a.stdout }}"])], build=build)
+    project.deploy()
+    assert project.live()["tags"] == ["me"]
     pool = {"name": "pool", "job_variables": {"env": {"T": "{{ b.stdout }}"}}}
-    site.write([entry(tags=["a {{ b.stdout }}"], work_pool=pool)], build=build)
-    said = site.deploy(code=1)
+    project.write([entry(tags=["a {{ b.stdout }}"], work_pool=pool)], build=build)
+    said = project.deploy(code=1)
     assert [(each["code"], bool(each["span"])) for each in errors(said)] == [("DC342", True)] * 2
     assert "opensesame" not in json.dumps(said)
-    assert site.proxy.writes == []
+    assert project.proxy.writes == []

@@ -35,7 +35,9 @@ class ProjectHarness:
 
     def write(self, deployments: Any, **top: Any) -> None:
         """Makes this the project's prefect.yaml; JSON is YAML."""
-        write_project(self.folder, json.dumps({"name": "site", **top, "deployments": deployments}))
+        write_project(
+            self.folder, json.dumps({"name": "project", **top, "deployments": deployments})
+        )
 
     def run(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
         """Runs deployctl through the proxy and gives what it says in JSON."""
