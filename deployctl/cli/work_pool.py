@@ -244,7 +244,7 @@ def _fields(
     template: Path | None, limit: int | None, description: str | None, paused: bool | None
 ) -> dict[str, Any]:
     """The fields that the options set, by their names in the API. Raises TemplateError."""
-    from deployctl.app.job_templates import read_template
+    from deployctl.project.job_templates import read_template
 
     values = {
         "base_job_template": read_template(template) if template else None,

@@ -206,8 +206,8 @@ def worker(
 
 def _work_options(options: WorkerOptions) -> WorkOptions:
     """What the worker is to do. Raises UsageError and TemplateError."""
-    from deployctl.app.job_templates import read_template
     from deployctl.core.errors import UsageError
+    from deployctl.project.job_templates import read_template
     from deployctl.worker.settings import WorkOptions
 
     if options.action not in (None, "start"):

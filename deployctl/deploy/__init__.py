@@ -1,1 +1,1 @@
-"""The engine: what should be true on the server, what is, the difference, and making it so."""
+"""The engine: desired and current resources, plan, apply, and the last-applied record."""

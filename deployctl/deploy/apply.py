@@ -1,9 +1,9 @@
-"""Carries a plan out, so that it can be stopped anywhere and done again.
+"""Applies a plan so that it can be stopped at any request and completed by the next run.
 
-The order is: put on record what is about to be declared; write the roots, rank by rank, each with
-its children, side by side and each on its own; read back what was written, once; put on record
-what is declared now. A test that stops the requests anywhere shows that the same command
-afterwards converges.
+Order: record what is about to be declared (`LastApplied.add`); write the roots, rank by rank, those
+of one rank in parallel, each followed by its children; read back once what was written; record what
+is declared now (`LastApplied.replace`). `tests/integration/test_crash_points.py` stops before and
+after every request and checks that the same command then converges.
 """
 
 from __future__ import annotations
@@ -29,97 +29,97 @@ from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, Resu
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
 
-_RECORD_RACES = 20
-"""How often a record is written again because somebody else wrote it at the same time."""
+_RECORD_TRIES = 20
+"""How often the record is written again because another deploy wrote it at the same time."""
 
 
 def apply(
     plan: Plan,
     project: str,
-    record: LastApplied,
+    last_applied: LastApplied,
     dialect: Dialect,
     session: Session,
     report: Report,
     on_done: Callable[[Result], None] = lambda _result: None,
 ) -> list[Result]:
-    """Writes what the plan says, keeps the project's record, and says what became of each root.
+    """Writes the changes of a plan and the project's record; returns one result per root.
 
-    One root's failure stops nothing but what needs it. A stop that was asked for finishes the
-    writes under way and skips the others. Raises ApiError where the first record cannot be
-    written, and then nothing was; later trouble of that sort is reported (DC520).
+    A failure of one root stops only the roots that depend on it. An interrupt completes the writes
+    in flight and skips the rest. Raises ApiError if the first record can't be written, in which
+    case nothing was written; later failures to read back or record are reported as DC520.
     """
-    wanted = [change.desired for change in plan.changes if change.desired is not None]
-    claims = record.add(wanted) != record
-    if claims:
-        record = run(_update(project, lambda latest: latest.add(wanted)), session)
+    desired = [change.desired for change in plan.changes if change.desired is not None]
+    declares_more = last_applied.add(desired) != last_applied
+    if declares_more:
+        last_applied = run(_update_record(project, lambda latest: latest.add(desired)), session)
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
-        results += _write(list(rank), results, dialect, session, on_done)
+        results += _write_rank(list(rank), results, dialect, session, on_done)
     try:
         results = run(verify(results, dialect), session)
-        settled = [
+        applied = [
             result.change.desired
             for result in results
             if result.change.desired
             and result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
         ]
-        if claims or record.replace(settled) != record:
-            run(_update(project, lambda latest: latest.replace(settled)), session)
+        if declares_more or last_applied.replace(applied) != last_applied:
+            run(_update_record(project, lambda latest: latest.replace(applied)), session)
     except Interrupted:
         return results
     except DeployctlError as error:
         report.error(
             "DC520",
-            f"what was written could not be read back and put on record: {error.message}",
-            help="run the same command again when the server answers",
+            f"cannot read back and record what was written: {error.message}",
+            help="Run the same command again when the server answers.",
         )
     return results
 
 
-def read_current(wanted: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
-    """The live objects that answer to wanted roots, all kinds side by side."""
+def read_current(desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
+    """The current resources with the keys of desired roots; all kinds are read in parallel."""
     found = yield from gather(
         {
-            kind: RESOURCE_KINDS[kind].read([item for item in wanted if item.kind == kind], dialect)
-            for kind in sorted({item.kind for item in wanted})
+            kind: RESOURCE_KINDS[kind].read(
+                [root for root in desired if root.kind == kind], dialect
+            )
+            for kind in sorted({root.kind for root in desired})
         }
     )
-    return [item for items in found.values() for item in items]
+    return [resource for resources in found.values() for resource in resources]
 
 
 def verify(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]:
     """Reads back what was written, or may have been although the server answered with an error.
 
-    What is not as it was written, somebody else wrote too; what is as wanted is no failure.
+    A root that differs lost a race with another writer and fails; a failed root that is as desired
+    was applied.
     """
-    written = [
-        result.change.desired
-        for result in results
-        if result.change.desired and _may_be_there(result)
-    ]
-    live = yield from read_current(written, dialect)
-    there = {(item.kind, item.key): item for item in live}
-    return [_checked(result, there, dialect) for result in results]
+    desired = (result.change.desired for result in results if _may_be_written(result))
+    current = yield from read_current([root for root in desired if root], dialect)
+    existing = {(root.kind, root.key): root for root in current}
+    return [_verified(result, existing, dialect) for result in results]
 
 
-def _write(
+def _write_rank(
     changes: Sequence[Change],
-    before: Sequence[Result],
+    earlier: Sequence[Result],
     dialect: Dialect,
     session: Session,
     on_done: Callable[[Result], None],
 ) -> list[Result]:
-    """Writes the roots of one rank side by side; `before`: the results of the ranks below."""
+    """Writes the roots of one rank in parallel; `earlier` are the results of lower ranks."""
     missing = {
         result.change.key[0]
-        for result in before
+        for result in earlier
         if result.change.op is Op.CREATE and not result.done
     }
     by_key = {change.key: change for change in changes}
     done: dict[Key, list[str]] = {change.key: [] for change in changes}
     results: dict[Key, Result] = {}
 
-    def note(key: Key, outcome: CallResult[None]) -> None:
+    def finish(key: Key, outcome: CallResult[None]) -> None:
+        """Turns the outcome of a call into the result of its root."""
         results[key] = _result(by_key[key], outcome, done[key])
         on_done(results[key])
 
@@ -128,20 +128,20 @@ def _write(
         if not change.is_needed:
             results[change.key] = Result(change, ResultStatus.UNCHANGED)
         elif pool in missing:
-            reason = f"the work pool {pool} was not created"
+            reason = f"the work pool '{pool}' was not created"
             results[change.key] = Result(change, ResultStatus.SKIPPED, reason=reason)
             on_done(results[change.key])
-    talks = {
-        change.key: _unit(change, dialect, done[change.key])
+    calls = {
+        change.key: _write(change, dialect, done[change.key])
         for change in changes
         if change.key not in results
     }
-    run_all(talks, session, note)
+    run_all(calls, session, finish)
     return [results[change.key] for change in changes]
 
 
-def _unit(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
-    """Writes a root, then the children that did not travel in its body; notes each in `done`."""
+def _write(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
+    """Writes a root, then the children that were not part of its body; appends each to `done`."""
     kind = RESOURCE_KINDS[change.kind]
     identity = change.current.id if change.current else ""
     if change.op is not Op.NONE:
@@ -163,41 +163,48 @@ def _sentence(change: Change) -> str:
 
 def _result(change: Change, outcome: CallResult[None], done: Sequence[str]) -> Result:
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
-        return Result(change, ResultStatus.SKIPPED, reason="stopped before it was begun")
+        return Result(change, ResultStatus.SKIPPED, reason="stopped before it was started")
     status = ResultStatus.APPLIED if outcome.ok else ResultStatus.FAILED
     return Result(change, status, outcome.error, done=tuple(done))
 
 
-def _checked(result: Result, there: Mapping[tuple[str, Key], Resource], dialect: Dialect) -> Result:
-    want = result.change.desired
-    if want is None or not _may_be_there(result):
+def _verified(
+    result: Result, existing: Mapping[tuple[str, Key], Resource], dialect: Dialect
+) -> Result:
+    """The result after its root was read back."""
+    desired = result.change.desired
+    if desired is None or not _may_be_written(result):
         return result
-    again = compare(want, there.get((want.kind, want.key)), lambda *_: frozenset(), dialect)
+    current = existing.get((desired.kind, desired.key))
+    again = compare(desired, current, lambda *_: frozenset(), dialect)
     if not again.is_needed:
         return replace(result, status=ResultStatus.APPLIED, error=None)
     if result.status is ResultStatus.FAILED:
         return result
-    changed = [part.field for part in again.fields] if again.current else ["it is gone"]
+    changed = [part.field for part in again.fields] if again.current else ["it was deleted"]
     changed += [f"{child.kind} {child.key[-1]}" for child in again.children if child.is_needed]
     error = DeployctlError(
-        f"was written and is different already: {', '.join(changed)}",
-        help="somebody else changed it at the same time; run the same command again",
+        f"changed on the server right after we wrote it: {', '.join(changed)}",
+        help="Another client writes it, too. Run the same command again.",
     )
     return Result(result.change, ResultStatus.FAILED, error, done=result.done)
 
 
-def _may_be_there(result: Result) -> bool:
-    lost = isinstance(result.error, ServerError | LostResponse | Unreachable)
-    return result.status is ResultStatus.APPLIED or lost
+def _may_be_written(result: Result) -> bool:
+    """Whether the server may have the root as desired: applied, or without a clear answer."""
+    unclear = isinstance(result.error, ServerError | LostResponse | Unreachable)
+    return result.status is ResultStatus.APPLIED or unclear
 
 
-def _update(project: str, change: Callable[[LastApplied], LastApplied]) -> ApiCall[LastApplied]:
-    """Changes the record until the latest one on the server has the change.
+def _update_record(
+    project: str, change: Callable[[LastApplied], LastApplied]
+) -> ApiCall[LastApplied]:
+    """Changes the project's record until the latest version on the server has the change.
 
-    Whoever writes at the same time does the same, at the beginning and at the end of an apply, so
-    that nobody's part is lost.
+    Other deploys of the project do the same, at the beginning and at the end of an apply, so that
+    the changes of all of them survive.
     """
-    for _ in range(_RECORD_RACES):
+    for _ in range(_RECORD_TRIES):
         latest = yield from read_last_applied(project)
         record = change(latest)
         if record == latest:

@@ -1,12 +1,12 @@
-"""What this project declared the last time, kept on the server so that any machine can go on.
+"""What a project declared at its last apply, kept on the server so that any machine can continue.
 
-A record names, for each object, the fields that the file declared: names only, never values, so
-there is nothing secret in it. It is an artifact (the one place on every Prefect server that holds
-megabytes under a key of one's own and is never tidied away), one key per project; each write adds
-a version, the latest counts.
+The record names, for each resource, the fields that the file declared: names only, never values,
+so it holds no secret. It is an artifact: on every Prefect server the one place that stores
+megabytes under a key of our choice and is never cleaned up. One key per project; each write adds a
+version, and the latest counts.
 
-A field is on record before it is first written and until after it was last reset, so that a deploy
-killed anywhere is completed by the next one.
+A field is recorded before it is first written and until after it was last reset, so that a deploy
+killed at any point is completed by the next one.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class LastApplied:
-    """Kind → key → declared fields (and kinds of children whose whole list was declared)."""
+    """Kind → key → declared fields, and kinds of children whose whole list was declared."""
 
-    items: Mapping[str, Mapping[Key, frozenset[str]]] = field(default_factory=dict)
+    resources: Mapping[str, Mapping[Key, frozenset[str]]] = field(default_factory=dict)
 
     def declared(self, kind: str, key: Key) -> frozenset[str]:
-        """What an earlier apply declared on this object; empty for an object not on record."""
-        return self.items.get(kind, {}).get(key, frozenset())
+        """What an earlier apply declared on this resource; empty if it declared none."""
+        return self.resources.get(kind, {}).get(key, frozenset())
 
-    def below(self, kind: str, parent: Key) -> list[Key]:
-        """The keys of the recorded children of this kind of an object."""
-        return [key for key in self.items.get(kind, {}) if key[: len(parent)] == parent]
+    def children(self, kind: str, parent: Key) -> list[Key]:
+        """The keys of the recorded children of a resource that are of this kind."""
+        return [key for key in self.resources.get(kind, {}) if key[: len(parent)] == parent]
 
-    def add(self, wanted: Iterable[Resource]) -> LastApplied:
-        """This record with what `wanted` declares added: to write before the first change."""
-        merged = {kind: dict(entries) for kind, entries in self.items.items()}
-        for kind, key, names in _declarations(wanted):
+    def add(self, desired: Iterable[Resource]) -> LastApplied:
+        """The record with what `desired` declares added: to write before the first change."""
+        merged = {kind: dict(entries) for kind, entries in self.resources.items()}
+        for kind, key, names in _declarations(desired):
             entries = merged.setdefault(kind, {})
             entries[key] = entries.get(key, frozenset()) | names
         return LastApplied(merged)
 
     def replace(self, applied: Iterable[Resource]) -> LastApplied:
-        """This record with exactly what the applied roots declare, for them and all below them."""
+        """The record with exactly what the applied roots declare, for them and their children."""
         roots = tuple(applied)
-        known = {(root.kind, root.key) for root in roots}
+        replaced = {(root.kind, root.key) for root in roots}
         kept = {
-            kind: {key: names for key, names in entries.items() if _root(kind, key) not in known}
-            for kind, entries in self.items.items()
+            kind: {key: names for key, names in entries.items() if _root(kind, key) not in replaced}
+            for kind, entries in self.resources.items()
         }
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
 
 
 def read_last_applied(project: str) -> ApiCall[LastApplied]:
-    """The latest record of a project; an empty one where there is none."""
+    """The latest record of a project; an empty one if there is none."""
     answer = yield from _latest(project)
     return _decode(answer["data"], project) if answer else LastApplied()
 
 
 def write_last_applied(project: str, record: LastApplied) -> ApiCall[None]:
-    """Adds a version of the record."""
+    """Adds a version of the record; after a lost response the latest one is checked first."""
     data = _encode(record)
     body = {
         "key": artifact_key(project),
@@ -75,9 +75,8 @@ def write_last_applied(project: str, record: LastApplied) -> ApiCall[None]:
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
     }
-    request = Request(
-        "POST", paths.ARTIFACTS, body, idempotent=False, subject=f"record of {project}"
-    )
+    subject = f"record of {project}"
+    request = Request("POST", paths.ARTIFACTS, body, idempotent=False, subject=subject)
     try:
         yield [request]
     except LostResponse:
@@ -87,9 +86,10 @@ def write_last_applied(project: str, record: LastApplied) -> ApiCall[None]:
 
 
 def artifact_key(project: str) -> str:
-    """The artifact key of a project: lower-case ASCII letters, digits and dashes are allowed.
+    """The artifact key of a project; the server accepts lower-case ASCII, digits and dashes.
 
-    A name that does not survive that as it is gets a suffix that tells it from its likes.
+    A name that has to be changed for that gets a hash of the original as suffix, so that `My ETL`
+    and `my etl` have different keys.
     """
     plain = unicodedata.normalize("NFKD", project).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
@@ -99,21 +99,21 @@ def artifact_key(project: str) -> str:
 
 
 def _latest(project: str) -> ApiCall[Json]:
-    path = paths.latest_artifact(artifact_key(project))
-    about = f"record of {project}"
-    return (yield from call(Request("GET", path, subject=about, missing_ok=True)))
+    path, subject = paths.latest_artifact(artifact_key(project)), f"record of {project}"
+    return (yield from call(Request("GET", path, subject=subject, missing_ok=True)))
 
 
 def _root(kind: str, key: Key) -> tuple[str, Key]:
-    """The root that an object on record lives in; it may be one itself."""
+    """The root that a recorded resource is part of, or the resource itself if it is one."""
     parent = RESOURCE_KINDS[kind].parent if kind in RESOURCE_KINDS else ""
     return (parent, key[: RESOURCE_KINDS[parent].depth]) if parent else (kind, key)
 
 
-def _declarations(items: Iterable[Resource]) -> Iterable[tuple[str, Key, frozenset[str]]]:
-    for item in items:
-        yield item.kind, item.key, frozenset(item.fields) - item.passive | item.owned_kinds
-        yield from _declarations(item.children)
+def _declarations(resources: Iterable[Resource]) -> Iterable[tuple[str, Key, frozenset[str]]]:
+    for resource in resources:
+        names = frozenset(resource.fields) - resource.passive | resource.owned_kinds
+        yield resource.kind, resource.key, names
+        yield from _declarations(resource.children)
 
 
 def _encode(record: LastApplied) -> Json:
@@ -121,7 +121,7 @@ def _encode(record: LastApplied) -> Json:
         "format": _FORMAT,
         "items": {
             kind: [[list(key), sorted(names)] for key, names in sorted(entries.items())]
-            for kind, entries in sorted(record.items.items())
+            for kind, entries in sorted(record.resources.items())
             if entries
         },
     }
@@ -131,12 +131,12 @@ def _decode(data: Json, project: str) -> LastApplied:
     if not isinstance(data, dict) or not isinstance(data.get("items"), dict):
         raise DeployctlError(
             f"the artifact '{artifact_key(project)}' is not a record of deployctl",
-            help="delete it, or choose another name with --project",
+            help="Delete it, or choose another project name with --project.",
         )
     if data["format"] != _FORMAT:
         raise DeployctlError(
-            "this project was deployed by a newer deployctl, whose records this one cannot read",
-            help="upgrade deployctl",
+            f"the record of the project '{project}' was written by a newer deployctl",
+            help="Upgrade deployctl.",
         )
     return LastApplied(
         {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, JsonPath, leaves
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document
+from deployctl.project.job_templates import TemplateError, read_object
 from deployctl.project.shapes import ABSENT
 from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
@@ -37,14 +37,16 @@ def parse_work_pools(
             )
         seen.add(name)
         if isinstance(template, str):
-            file, (template, wrong) = template, _template(folder / template)
-            if wrong:
+            try:
+                template, _ = read_object(folder / template)
+            except TemplateError as error:
                 report.error(
                     "DC130",
-                    f"the template '{file}' of work pool '{name}' cannot be read: {wrong}",
+                    f"the template of work pool '{name}' cannot be read: {error.message}",
                     document.spans.value((*here, "base_job_template")),
-                    help="give the path of a JSON file, relative to this file's folder",
+                    help="Give the path of a JSON file, relative to this file's folder.",
                 )
+                template = ABSENT
         found = {**pool, "base_job_template": template}
         if "queues" in pool:
             queues = pool["queues"]
@@ -52,17 +54,6 @@ def parse_work_pools(
             problems = [problem.below((*here, "queues")) for problem in _same(queues)]
             document.report_problems(problems, report)
         yield {key: value for key, value in found.items() if key in pool and value is not ABSENT}
-
-
-def _template(path: Path) -> tuple[Json, str]:
-    """The template in a file; ABSENT, and why, where it holds none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        return ABSENT, str(error.strerror)
-    except ValueError:
-        return ABSENT, "it is not JSON"
-    return (found, "") if isinstance(found, dict) else (ABSENT, "it holds no mapping")
 
 
 def _is_known(queue: Json) -> bool:

@@ -1,6 +1,4 @@
-"""What a command does about build and push steps: run them, say before what they will give, take
-what they gave elsewhere, or leave them out.
-"""
+"""Build and push steps of a command: run, predicted, taken from an earlier build, or skipped."""
 
 from __future__ import annotations
 
@@ -32,16 +30,15 @@ from deployctl.templating.values import ANY_KEY, Unknown
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """What a command does about build and push steps."""
+    """How a command treats build and push steps."""
 
     skip: bool = False
-    """They are left out."""
+    """They are not run."""
     outputs: BuildOutputs | None = None
-    """They ran elsewhere, and this is what they gave."""
+    """They ran in another command, which wrote these outputs."""
     image_provider: ImageProvider | None = None
-    """Makes images."""
     find_existing: bool = False
-    """Whether it is asked, for a plan, which images are there already."""
+    """Whether a plan looks up which images exist already."""
     pin_digests: bool = True
     """Whether job variables name pushed images by digest."""
 
@@ -52,42 +49,47 @@ class BuildPlan:
 
     @property
     def pins(self) -> Mapping[str, Json]:
-        """What job variables say instead of names of images, as far as it is known by now."""
-        made = self.outputs or self.image_provider
-        return made.pins if made and self.pin_digests else {}
+        """Image name → the name with a digest that job variables get, as far as pushed by now."""
+        source = self.outputs or self.image_provider
+        return source.pins if source and self.pin_digests else {}
 
 
 def with_expected_outputs(
-    known: PlanInputs, loaded: LoadedProject, building: BuildPlan, report: Report, session: Session
+    inputs: PlanInputs,
+    loaded: LoadedProject,
+    build_plan: BuildPlan,
+    report: Report,
+    session: Session,
 ) -> PlanInputs:
-    """The same with what the steps gave elsewhere, or what can be said of it before they run."""
-    if building.outputs is not None:
-        check_build_outputs(loaded.selected, building.outputs, report)
-        names = [each.name for each in loaded.selected]
-        nothing_said = {name: {ANY_KEY: Unknown(name, ANY_KEY)} for name in names}
-        outputs = {**nothing_said, **building.outputs.outputs}
-        return replace(known, outputs=outputs, pins=building.pins)
-    if building.skip or not loaded.steps:
-        return known
-    place = logins = None
-    if building.find_existing:
-        pushes = [each.inputs for each in _steps(loaded) if is_docker_step(each)]
-        logins = _library([each.get(CREDENTIALS_INPUT) for each in pushes], lambda: session)
-        place = deploy_step_context(loaded, known, building, session, NullProgress())
-    outputs = expected_outputs(loaded, known.environ, report, place, logins)
-    return replace(known, outputs=outputs, pins=building.pins)
+    """The inputs with the outputs of an earlier build, or what is known before the steps run."""
+    if build_plan.outputs is not None:
+        check_build_outputs(loaded.selected, build_plan.outputs, report)
+        unknown = {each.name: {ANY_KEY: Unknown(each.name, ANY_KEY)} for each in loaded.selected}
+        outputs = {**unknown, **build_plan.outputs.outputs}
+        return replace(inputs, outputs=outputs, pins=build_plan.pins)
+    if build_plan.skip or not loaded.steps:
+        return inputs
+    context = credentials = None
+    if build_plan.find_existing:
+        pushes = [step.inputs for step in _steps(loaded) if is_docker_step(step)]
+        credentials = _references([each.get(CREDENTIALS_INPUT) for each in pushes], lambda: session)
+        context = deploy_step_context(loaded, inputs, build_plan, session, NullProgress())
+    outputs = expected_outputs(loaded, inputs.environ, report, context, credentials)
+    return replace(inputs, outputs=outputs, pins=build_plan.pins)
 
 
 def expected_outputs(
     loaded: LoadedProject,
     environ: Mapping[str, str],
     report: Report,
-    place: StepContext | None = None,
-    logins: ReferenceValues | None = None,
+    context: StepContext | None = None,
+    credentials: ReferenceValues | None = None,
 ) -> dict[str, Outputs]:
-    """What the steps of a file will give; what is wrong with them is in the report. Images that are
-    there already are looked for if there is a `place` to do it, with these `logins`."""
-    outputs, problems = plan_steps(loaded.steps, Scope(environ, references=logins), place)
+    """The outputs that the steps of a file will have; problems with the steps are reported.
+
+    With a `context`, existing images are looked up, with these `credentials` of push steps.
+    """
+    outputs, problems = plan_steps(loaded.steps, Scope(environ, references=credentials), context)
     report_problems(problems, report, loaded.document.spans.value)
     return outputs
 
@@ -96,62 +98,67 @@ def step_context(
     loaded: LoadedProject,
     folder: Path,
     environ: Mapping[str, str],
-    maker: ImageProvider | None,
+    image_provider: ImageProvider | None,
     progress: Progress,
     stop: CancellationToken,
     namespace: str,
 ) -> StepContext:
-    """Where the steps of a file run, if deployctl runs in `folder`; `namespace` is for images."""
+    """The context in which the steps of a file run if deployctl runs in `folder`.
+
+    `namespace` is prepended to image names without one (PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE).
+    """
     python = project_python(Path(loaded.document.file).absolute().parent, environ)
-    return StepContext(folder, environ, python, progress.output, stop, maker, namespace)
+    return StepContext(folder, environ, python, progress.output, stop, image_provider, namespace)
 
 
 def deploy_step_context(
     loaded: LoadedProject,
-    known: PlanInputs,
-    building: BuildPlan,
+    inputs: PlanInputs,
+    build_plan: BuildPlan,
     session: Session,
     progress: Progress,
 ) -> StepContext:
-    """The same for a deploy, with the settings of its server."""
-    namespace = session.settings.docker_build_namespace
+    """The step context of a deploy, with the settings of its server."""
     return step_context(
         loaded,
-        known.folder,
-        known.environ,
-        building.image_provider,
+        inputs.folder,
+        inputs.environ,
+        build_plan.image_provider,
         progress,
         session.cancellation,
-        namespace,
+        session.settings.docker_build_namespace,
     )
 
 
 def run_build_steps(
-    loaded: LoadedProject, place: StepContext, session: Callable[[], Session], done: CompletedSteps
+    loaded: LoadedProject,
+    context: StepContext,
+    session: Callable[[], Session],
+    completed: CompletedSteps,
 ) -> dict[str, Outputs]:
-    """Runs the build and push steps of a file; `session` is asked for only where they name blocks
-    or variables.
+    """Runs the build and push steps of a file.
 
-    `done`: the steps that ran for other files of the command, which do not run again; those that
-    run now are added. Raises StepFailed, NotKept and Interrupted, and ApiError where the server is
-    needed.
+    `session` is called only if steps use blocks or variables. `completed` are the steps that ran
+    for other files of the command; they don't run again, and those that run now are added. Raises
+    StepFailed, NotPushed and Interrupted, and ApiError if the server is needed.
     """
-    library = _library([each.inputs for each in _steps(loaded)], session)
+    references = _references([step.inputs for step in _steps(loaded)], session)
+    scope = Scope(context.environ, references=references)
     try:
-        outputs = run_steps(loaded.steps, Scope(place.environ, references=library), place, done)
+        outputs = run_steps(loaded.steps, scope, context, completed)
     except StepFailed as failed:
         failed.span = loaded.document.spans.value(failed.path)
         raise
-    if place.image_provider:
-        place.image_provider.check_pushed()
+    if context.image_provider:
+        context.image_provider.check_pushed()
     return outputs
 
 
 def _steps(loaded: LoadedProject) -> list[Step]:
-    return [step for each in loaded.steps.values() for step in each]
+    return [step for steps in loaded.steps.values() for step in steps]
 
 
-def _library(values: Json, session: Callable[[], Session]) -> ReferenceValues | None:
-    """The blocks and variables that are named in these values; None if there are none."""
-    named = [reference for _, reference in references(values)]
-    return run(read_references(named, secrets=True), session()) if named else None
+def _references(values: Json, session: Callable[[], Session]) -> ReferenceValues | None:
+    """The blocks and variables that these values reference; None if there are none."""
+    found = [reference for _, reference in references(values)]
+    return run(read_references(found, secrets=True), session()) if found else None

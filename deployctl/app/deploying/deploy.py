@@ -1,4 +1,4 @@
-"""Makes a project true: plan, build, apply."""
+"""Builds and applies a prepared plan."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def build(
     session: Session,
     report: Report,
     progress: Progress,
-    done: CompletedSteps,
+    completed: CompletedSteps,
 ) -> PreparedPlan:
-    """Runs the build and push steps and plans again with what they gave.
+    """Runs the build and push steps, and plans again with their outputs.
 
-    `done`: the steps that ran for other files of the command, which do not run again; those that
-    run now are added. Raises StepFailed or Interrupted, before anything is written to the server.
+    `completed` are the steps that ran for other files of the command; they don't run again, and
+    those that run now are added. Raises StepFailed or Interrupted before anything is written to the
+    server.
     """
     if not prepared.steps:
         return prepared
     progress.phase("building")
-    known, building = prepared.inputs, prepared.build_plan
-    place = deploy_step_context(prepared.loaded, known, building, session, progress)
+    inputs, build_plan = prepared.inputs, prepared.build_plan
+    context = deploy_step_context(prepared.loaded, inputs, build_plan, session, progress)
     try:
-        outputs = run_build_steps(prepared.loaded, place, lambda: session, done)
+        outputs = run_build_steps(prepared.loaded, context, lambda: session, completed)
     except Interrupted as stopped:
-        raise session.cancellation.interrupted(
-            "stopped; nothing was written to the server"
-        ) from stopped
+        message = "stopped; nothing was written to the server"
+        raise session.cancellation.interrupted(message) from stopped
     check_secret_outputs(prepared.loaded.selected, outputs, report)
-    prepared = replace(prepared, inputs=replace(known, outputs=outputs, pins=building.pins))
+    prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
     return make_plan(refresh(prepared, session), session, report)
 
 
@@ -52,12 +52,13 @@ def deploy(
     progress: Progress,
     on_done: Callable[[Result], None],
 ) -> list[Result]:
-    """Carries the plan out; see `apply` for what is raised and what becomes a result."""
+    """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result."""
     needed = len(prepared.plan.needed)
     if needed:
         progress.phase("deploying", needed)
 
-    def note(result: Result) -> None:
+    def advance(result: Result) -> None:
+        """Advances the progress display, then reports the result."""
         progress.advance(result.change.name)
         on_done(result)
 
@@ -68,5 +69,5 @@ def deploy(
         prepared.dialect,
         session,
         report,
-        note,
+        advance,
     )

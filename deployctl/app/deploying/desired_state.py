@@ -1,7 +1,7 @@
-"""From what the file says and the server knows to the items that should be there. Pure.
+"""Desired deployments, from what the file declares and what the server knows. Pure.
 
-Called twice by a deploy that has steps to run: with their outputs unknown, for the plan and every
-check that can be made before anything runs, and again with what the steps gave.
+A deploy with build steps calls this twice: for the plan with unknown outputs, so that everything
+that can be checked is checked before a step runs, and again with the outputs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from deployctl.templating.render import Scope, render
 
 @dataclass(frozen=True, slots=True)
 class PoolInfo:
-    """What has to be known of a work pool to deploy to it."""
+    """What a deployment needs to know of its work pool."""
 
     type: str
     variables: PoolVariables
@@ -40,13 +40,13 @@ class PoolInfo:
 
 @dataclass(frozen=True, slots=True)
 class PlanInputs:
-    """All that was found out before items can be made."""
+    """Everything that is read or found out before resources are compared."""
 
     dialect: Dialect
     environ: Mapping[str, str]
     folder: Path
-    """Where deployctl runs."""
-    library: ReferenceValues
+    """The working directory of deployctl."""
+    references: ReferenceValues
     pools: Mapping[str, PoolInfo]
     default_pool: str | None = None
     checkout: Checkout | None = None
@@ -54,71 +54,71 @@ class PlanInputs:
     """Deployment → outputs of its steps."""
     steps_skipped: bool = False
     pins: Mapping[str, Json] = field(default_factory=dict)
-    """`name:tag` → what job variables say instead, to name exactly the image that was pushed."""
+    """`name:tag` → `name:tag@digest`, which job variables get instead."""
 
 
-def pool_name(chosen: SelectedDeployment, default: str | None) -> str | None:
-    """The work pool of a deployment: its own, else the one of the settings."""
-    name = chosen.fields.get("work_pool_name") or default
+def pool_name(selected: SelectedDeployment, default: str | None) -> str | None:
+    """The work pool of a deployment: its own, else the default of the settings."""
+    name = selected.fields.get("work_pool_name") or default
     return str(name) if name else None
 
 
-def desired_deployment(chosen: SelectedDeployment, known: PlanInputs, report: Report) -> Resource:
-    """The deployment as it should be; what is wrong with it is in the report."""
-    name = pool_name(chosen, known.default_pool)
-    pool = known.pools.get(name or "") or PoolInfo("", PoolVariables(None))
-    rendered, problems = _rendered(chosen, known, pool)
-    fields, wrong = normalize(rendered)
-    if known.pins and "job_variables" in fields:
-        fields = {**fields, "job_variables": _pinned(fields["job_variables"], known.pins)}
-    problems += wrong
-    problems += chosen.parameter_problems(fields)
+def desired_deployment(
+    selected: SelectedDeployment, inputs: PlanInputs, report: Report
+) -> Resource:
+    """The deployment as it should be; problems are reported."""
+    name = pool_name(selected, inputs.default_pool)
+    pool = inputs.pools.get(name or "") or PoolInfo("", PoolVariables(None))
+    rendered, problems = _rendered(selected, inputs, pool)
+    fields, invalid = normalize(rendered)
+    if inputs.pins and "job_variables" in fields:
+        fields = {**fields, "job_variables": _pinned(fields["job_variables"], inputs.pins)}
+    problems += invalid
+    problems += selected.parameter_problems(fields)
     variables = fields.get("job_variables") or {}
     if is_unresolved(variables):
         variables = {}
     for problem in pool.variables.check(variables):
         problems.append(problem.below(("work_pool", "job_variables")))
-    api, inferred = _api_fields(fields, chosen, known, name)
-    if "pull_steps" not in api:
-        api["pull_steps"], found = default_pull(chosen.build, variables, known.folder, pool.type)
+    declared, passive = _declared(fields, selected, inputs, name)
+    if "pull_steps" not in declared:
+        steps, found = default_pull(selected.build, variables, inputs.folder, pool.type)
+        declared["pull_steps"] = steps
         problems += found
-    bodies = _automations(chosen.key[1], fields)
-    item, left_out = desired.fit_to_server(
-        desired.deployment(chosen.key, api, bodies, passive=inferred), known.dialect
+    resource, left_out = desired.fit_to_server(
+        desired.deployment(
+            selected.key, declared, _automations(selected.key[1], fields), passive=passive
+        ),
+        inputs.dialect,
     )
-    if not known.dialect.cloud and any(each.get("type") == "metric" for each in _listed(fields)):
-        report.error(
-            "DC513",
-            "metric triggers work on Prefect Cloud only",
-            chosen.spec.span(("triggers",)),
-            help="remove the trigger; this server takes event, compound and sequence triggers",
-        )
-    if fields.get("sla"):
-        report.warning("DC514", "service levels are not deployed", chosen.spec.span(("sla",)))
-    chosen.spec.report_problems(problems, report)
-    _warn_left_out(left_out, chosen, known.dialect, report)
-    return item
+    _report_unsupported(fields, selected, inputs.dialect, report)
+    selected.spec.report_problems(problems, report)
+    _warn_left_out(left_out, selected, inputs.dialect, report)
+    return resource
 
 
 def _rendered(
-    chosen: SelectedDeployment, known: PlanInputs, pool: PoolInfo
+    selected: SelectedDeployment, inputs: PlanInputs, pool: PoolInfo
 ) -> tuple[Json, list[Problem]]:
-    """The entry with everything filled in that is not the worker's to fill in."""
-    scope = Scope(known.environ, known.outputs.get(chosen.name, {}), known.library)
-    rendered, problems = render(chosen.entry, scope, deployment_rule(pool.variables.allows_string))
-    if known.steps_skipped:
-        help_ = "no steps are run: write the value into the file, or build"
+    """The entry with all placeholders filled in but those that the worker resolves."""
+    outputs = inputs.outputs.get(selected.name, {})
+    scope = Scope(inputs.environ, outputs, inputs.references)
+    rendered, problems = render(
+        selected.entry, scope, deployment_rule(pool.variables.allows_string)
+    )
+    if inputs.steps_skipped:
+        help_ = "No steps are run: write the value into the file, or build."
         problems = [
             replace(problem, help=help_) if problem.code == "DC303" else problem
             for problem in problems
         ]
-    told = {problem.path for problem in problems}
-    missing = missing_references(rendered, known.library)
-    return rendered, [*problems, *(problem for problem in missing if problem.path not in told)]
+    reported = {problem.path for problem in problems}
+    missing = missing_references(rendered, inputs.references)
+    return rendered, [*problems, *(each for each in missing if each.path not in reported)]
 
 
 def _pinned(value: Json, pins: Mapping[str, Json]) -> Json:
-    """A value in which each text that is the name of an image names exactly that image."""
+    """The value with every text that is the name of a pushed image replaced by its digest form."""
     if isinstance(value, dict):
         return {key: _pinned(item, pins) for key, item in value.items()}
     if isinstance(value, list):
@@ -126,36 +126,34 @@ def _pinned(value: Json, pins: Mapping[str, Json]) -> Json:
     return pins.get(value, value) if isinstance(value, str) else value
 
 
-def _api_fields(
-    fields: Mapping[str, Json], chosen: SelectedDeployment, known: PlanInputs, pool: str | None
+def _declared(
+    fields: Mapping[str, Json],
+    selected: SelectedDeployment,
+    inputs: PlanInputs,
+    pool: str | None,
 ) -> tuple[dict[str, Json], frozenset[str]]:
-    """The fields by the API's names, and those of them that nobody wrote."""
-    facts = chosen.facts
+    """The fields by the API's names, with those that come from the code; and the inferred ones."""
+    facts = selected.facts
     version_type = fields.get("version_type")
-    commit = commit_info(known.environ, known.checkout, version_type)
+    commit = commit_info(inputs.environ, inputs.checkout, version_type)
     version = resolve_version(fields.get("version"), facts.version, commit)
-    api = {**fields, "entrypoint": chosen.spec.entrypoint, "version": version.text}
-    api["parameter_openapi_schema"] = facts.parameter_schema
-    api["version_info"] = dict(version.info)
+    declared = {**fields, "entrypoint": selected.spec.entrypoint, "version": version.text}
+    declared["parameter_openapi_schema"] = facts.parameter_schema
+    declared["version_info"] = dict(version.info)
     if pool:
-        api["work_pool_name"] = pool
+        declared["work_pool_name"] = pool
     if "description" not in fields and facts.description:
-        api["description"] = facts.description
+        declared["description"] = facts.description
     if fields.get("pull") is not None:
-        api["pull_steps"] = declared_pull(fields["pull"], known.dialect.major)
+        declared["pull_steps"] = declared_pull(fields["pull"], inputs.dialect.major)
     passive = {"version_info", "version"} if version.inferred else {"version_info"}
-    return api, frozenset(passive)
-
-
-def _listed(fields: Mapping[str, Json]) -> Sequence[Mapping[str, Json]]:
-    triggers = fields.get("triggers")
-    return [each for each in triggers if isinstance(each, Mapping)] if triggers else []
+    return declared, frozenset(passive)
 
 
 def _automations(
     deployment: str, fields: Mapping[str, Json]
 ) -> Sequence[Mapping[str, Json]] | None:
-    """The bodies of the triggers; whether one is enabled belongs to the UI unless the file says."""
+    """The bodies of the triggers' automations; `enabled` belongs to the UI if it isn't declared."""
     if "triggers" not in fields:
         return None
     triggers = fields["triggers"]
@@ -166,8 +164,27 @@ def _automations(
     return bodies
 
 
+def _report_unsupported(
+    fields: Mapping[str, Json], selected: SelectedDeployment, dialect: Dialect, report: Report
+) -> None:
+    """Reports what only Prefect Cloud has: metric triggers (DC513) and service levels (DC514)."""
+    triggers = fields.get("triggers") or ()
+    has_metric = any(
+        isinstance(each, Mapping) and each.get("type") == "metric" for each in triggers
+    )
+    if has_metric and not dialect.cloud:
+        report.error(
+            "DC513",
+            "metric triggers work on Prefect Cloud only",
+            selected.spec.span(("triggers",)),
+            help="Remove the trigger. This server has event, compound and sequence triggers.",
+        )
+    if fields.get("sla"):
+        report.warning("DC514", "service levels are not deployed", selected.spec.span(("sla",)))
+
+
 def _warn_left_out(
-    left_out: Sequence[str], chosen: SelectedDeployment, dialect: Dialect, report: Report
+    left_out: Sequence[str], selected: SelectedDeployment, dialect: Dialect, report: Report
 ) -> None:
     """Warns about declared fields that the server doesn't have (DC512)."""
     for name in left_out:
@@ -177,7 +194,7 @@ def _warn_left_out(
         report.warning(
             "DC512",
             f"{dialect} does not know '{path[-1]}', which is left out",
-            chosen.spec.span(place),
+            selected.spec.span(place),
             help="Remove it from the file, or upgrade the server.",
         )
 

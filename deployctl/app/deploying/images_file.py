@@ -1,7 +1,7 @@
-"""What a build gave, as a file: written by one stage of a CI pipeline, read by the next.
+"""The outputs of build steps as a file, which one stage of a CI pipeline passes to the next.
 
 `deployctl build --output json` writes it, `deployctl deploy --images FILE` reads it. Secrets are
-masked in it; a deployment that would get one is not deployed from it.
+masked in it, so a deployment that would get one isn't deployed from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deployctl.templating.values import lookup
 
 
 class InvalidImagesFile(UsageError):
-    """The file of `--images` is not what `deployctl build` has written."""
+    """The file of `--images` was not written by a successful `deployctl build`."""
 
     code = "DC340"
     exit_code = 1
@@ -32,15 +32,15 @@ class InvalidImagesFile(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class BuildOutputs:
-    """What the steps of a command gave."""
+    """The outputs of all build and push steps of a command."""
 
     outputs: Mapping[str, Outputs]
     """Deployment → outputs of its steps."""
     pins: Mapping[str, str] = field(default_factory=dict)
-    """`name:tag` of what was pushed → the same with its digest."""
+    """`name:tag` of a pushed image → `name:tag@digest`."""
 
     def as_json(self, images: Sequence[Image]) -> dict[str, Json]:
-        """The keys of the file, beside its version."""
+        """The keys of the file, besides its version."""
         return {
             "images": [
                 {
@@ -58,82 +58,82 @@ class BuildOutputs:
 
 
 def read_build_outputs(path: Path) -> BuildOutputs:
-    """Reads the file. Raises BadImagesFile."""
+    """Reads the file. Raises InvalidImagesFile."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidImagesFile(f"'{path}' cannot be read: {error.strerror}") from error
+        raise InvalidImagesFile(f"cannot read '{path}': {error.strerror}") from error
     except ValueError as error:
-        raise InvalidImagesFile(f"'{path}' is not JSON: {error}", help=_HOW) from error
+        raise InvalidImagesFile(f"'{path}' is not JSON: {error}", help=_HELP) from error
     try:
         return BuildOutputs(_mapping_of(data["outputs"], dict), _mapping_of(data["pins"], str))
     except (KeyError, TypeError) as error:
         if failure := _failure(data):
-            message = f"'{path}' is of a build that failed: {failure}"
-            raise InvalidImagesFile(
-                message, help="build again, and deploy only after success"
-            ) from error
-        raise InvalidImagesFile(f"'{path}' does not say what was built", help=_HOW) from error
+            message = f"'{path}' was written by a build that failed: {failure}"
+            help_ = "Build again, and deploy only if the build succeeds."
+            raise InvalidImagesFile(message, help=help_) from error
+        raise InvalidImagesFile(f"'{path}' holds no build outputs", help=_HELP) from error
 
 
 def check_build_outputs(
-    chosen: Iterable[SelectedDeployment], built: BuildOutputs, report: Report
+    selected: Iterable[SelectedDeployment], built: BuildOutputs, report: Report
 ) -> None:
-    """Tells which deployments cannot be deployed from the file (DC341, DC342)."""
-    for each in chosen:
+    """Reports deployments whose outputs are not in the file (DC341) or masked (DC342)."""
+    for each in selected:
         if not (each.build or each.push):
             continue
-        place, outputs = each.spec.span(), built.outputs.get(each.name)
+        span, outputs = each.spec.span(), built.outputs.get(each.name)
         if outputs is None:
             report.error(
                 "DC341",
-                f"'{each.name}' has build or push steps, and nothing says what they gave",
-                place,
-                help="build this deployment too: deployctl build --output json > FILE",
+                f"'{each.name}' has build or push steps, and the file has no outputs of them",
+                span,
+                help="Build this deployment, too: `deployctl build --output json > FILE`",
             )
         elif any(isinstance(leaf, str) and redact.MASK in leaf for _, leaf in leaves(outputs)):
             report.error(
                 "DC342",
-                f"a step of '{each.name}' gave a secret, which is not kept in the file",
-                place,
-                help="deploy it with its steps, or let them print no secret",
+                f"an output of a step of '{each.name}' is a secret, which the file does not hold",
+                span,
+                help="Deploy it with its steps, or change them so that they print no secret.",
             )
 
 
 def check_secret_outputs(
-    chosen: Iterable[SelectedDeployment], outputs: Mapping[str, Outputs], report: Report
+    selected: Iterable[SelectedDeployment], outputs: Mapping[str, Outputs], report: Report
 ) -> None:
-    """Tells where a secret of a block that a step gave would be stored in plain text (DC342)."""
-    for each in chosen:
+    """Reports placeholders that would store a secret of a block in plain text (DC342)."""
+    for each in selected:
         problems = [
             Problem(
                 path,
                 "DC342",
-                f"{format_path(path)}: '{placeholder.name}' holds a secret, which would be stored "
-                "in plain text",
-                help="let the step print no secret, or name the block in 'job_variables.env'",
+                f"{format_path(path)}: '{placeholder.name}' is a secret, which would be stored in "
+                "plain text",
+                help="Change the step so that it prints no secret, or reference the block in "
+                "'job_variables.env'.",
             )
             for path, leaf in leaves(each.entry)
             for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
             if placeholder.kind is PlaceholderKind.STEP
-            and redact.contains_stored_secret(_given(outputs.get(each.name, {}), placeholder.name))
+            and redact.contains_stored_secret(_output(outputs.get(each.name, {}), placeholder.name))
         ]
         each.spec.report_problems(problems, report)
 
 
-def _given(outputs: Outputs, name: str) -> Json:
-    """What the steps gave by this name, if anything."""
+def _output(outputs: Outputs, name: str) -> Json:
+    """An output of a step, or None if there is none of this name."""
     try:
         return lookup(outputs, name)
     except LookupError:
         return None
 
 
-_HOW = "write it with: deployctl build --output json > FILE"
+_HELP = "Write it with `deployctl build --output json > FILE`."
 
 
 def _failure(data: Json) -> str:
-    """The first line of the error that a build ended with, as far as this says one."""
+    """The first line of the error with which the build ended; "" if it names none."""
     found = data.get("diagnostics") if isinstance(data, dict) else None
     for each in found if isinstance(found, list) else ():
         if isinstance(each, dict) and each.get("severity") == "error":
@@ -141,8 +141,8 @@ def _failure(data: Json) -> str:
     return ""
 
 
-def _mapping_of(value: Json, kind: type) -> dict[str, Json]:
-    """The value. Raises TypeError if it is no mapping of values of this kind."""
-    if not isinstance(value, dict) or not all(isinstance(item, kind) for item in value.values()):
+def _mapping_of(value: Json, type_: type) -> dict[str, Json]:
+    """The value. Raises TypeError unless it is a mapping whose values have this type."""
+    if not isinstance(value, dict) or not all(isinstance(item, type_) for item in value.values()):
         raise TypeError
     return value

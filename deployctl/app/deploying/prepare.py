@@ -1,7 +1,7 @@
-"""From a project to a plan: what `plan` shows and `deploy` carries out.
+"""From a loaded project to a plan: what `plan` shows and `deploy` applies.
 
-The requests come in three steps, each one batch: the server's version and the project's record;
-everything that the project is about; and, only where deployments change their queue, the queues.
+Requests are sent in three steps, each of them one batch: the server's version and the last-applied
+record; everything that the project is about; and, only if deployments change their queue, queues.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class PreparedPlan:
-    """A plan, and all that it takes to carry it out or to make it again."""
+    """A plan, and what is needed to apply it or to make it again."""
 
     loaded: LoadedProject
     plan: Plan
@@ -48,13 +48,13 @@ class PreparedPlan:
     dialect: Dialect
     inputs: PlanInputs
     pools: tuple[Resource, ...]
-    """The work pools that should be there."""
+    """The desired work pools."""
     current: tuple[Resource, ...]
     build_plan: BuildPlan
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
-        """The build and push steps of each deployment that has some."""
+        """The build and push steps to run, by deployment."""
         return self.loaded.steps if self.build_plan.runs_steps else {}
 
 
@@ -64,132 +64,130 @@ def prepare(
     report: Report,
     environ: Mapping[str, str],
     folder: Path,
-    building: BuildPlan,
+    build_plan: BuildPlan,
     *,
     create_pools: bool = False,
     before: Mapping[str, PoolInfo] = NO_POOLS,
 ) -> PreparedPlan:
-    """Reads the server and plans. What stands in the way is in the report: with errors in it the
-    plan is of no use. Raises ApiError where the server does not answer.
+    """Reads the server and plans; the plan is empty if errors were reported.
 
-    `before`: pools that will be there because a file that comes before this one has them.
+    `before` are the pools that an earlier file of the command will create. Raises ApiError if the
+    server doesn't answer.
     """
     first: dict[str, Any] = run(
         gather(
             {
                 "dialect": detect(session.settings.is_cloud),
-                "record": read_last_applied(loaded.project),
+                "last_applied": read_last_applied(loaded.project),
             }
         ),
         session,
     )
-    dialect, record = first["dialect"], first["record"]
+    dialect, last_applied = first["dialect"], first["last_applied"]
     warn_if_untested(dialect, report)
     default = session.settings.default_work_pool_name
     pools = [
         pool for pool in desired_pools(loaded, default) if pool.fields or pool.name not in before
     ]
-    reading = run_in_background(_reading(loaded, pools, record, dialect), session)
+    # The server takes ten times as long to answer as all other work of a plan: overlap them.
+    reading = run_in_background(
+        gather(
+            {
+                "current": _read_current(loaded, pools, last_applied, dialect),
+                "references": read_references(_references(loaded.selected)),
+            }
+        ),
+        session,
+    )
     loaded.check_parameters(report)
     checkout = read_checkout(folder)
-    second = _heard(reading, loaded, report)
-    live: list[Resource] = second["live"]
-    pools = check_pools(pools, live, loaded, session, report, create=create_pools, default=default)
-    known = PlanInputs(
+    second = _await_reading(reading, loaded, report)
+    current: list[Resource] = second["current"]
+    pools = check_pools(
+        pools, current, loaded, session, report, create=create_pools, default=default
+    )
+    inputs = PlanInputs(
         dialect=dialect,
         environ=environ,
         folder=folder,
-        library=second["library"],
-        pools={**before, **resolve_pools(pools, live)},
+        references=second["references"],
+        pools={**before, **resolve_pools(pools, current)},
         default_pool=default,
         checkout=checkout,
-        steps_skipped=not building.runs_steps,
+        steps_skipped=not build_plan.runs_steps,
     )
-    known = with_expected_outputs(known, loaded, building, report, session)
-    made = PreparedPlan(
-        loaded, Plan(()), record, dialect, known, tuple(pools), tuple(live), building
+    inputs = with_expected_outputs(inputs, loaded, build_plan, report, session)
+    prepared = PreparedPlan(
+        loaded, Plan(()), last_applied, dialect, inputs, tuple(pools), tuple(current), build_plan
     )
-    return make_plan(made, session, report)
+    return make_plan(prepared, session, report)
 
 
 def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
-    """The same with its plan made from what is known now."""
-    chosen, known = prepared.loaded.selected, prepared.inputs
-    items = [*prepared.pools, *(desired_deployment(each, known, report) for each in chosen)]
+    """`prepared` with a plan made from its inputs; unchanged if errors were reported."""
+    selected, inputs, dialect = prepared.loaded.selected, prepared.inputs, prepared.dialect
+    desired = [*prepared.pools, *(desired_deployment(each, inputs, report) for each in selected)]
     if report.errors:
         return prepared
-    made = plan(items, prepared.current, prepared.last_applied.declared, prepared.dialect)
-    dialect = prepared.dialect
-    if any(_needs_upsert(change, dialect) for change in made.changes):
+    declared = prepared.last_applied.declared
+    found = plan(desired, prepared.current, declared, dialect)
+    if any(_needs_upsert(change, dialect) for change in found.changes):
         dialect = run(fetch_refined(dialect), session)
-        made = plan(items, prepared.current, prepared.last_applied.declared, dialect)
-    made = Plan(tuple(change for change in made.changes if _shown(change)))
-    made = _with_queue_notes(made, session)
-    return replace(prepared, plan=made, dialect=dialect)
+        found = plan(desired, prepared.current, declared, dialect)
+    changes = [change for change in found.changes if _is_shown(change)]
+    return replace(prepared, plan=Plan(_with_queue_notes(changes, session)), dialect=dialect)
 
 
 def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
-    """The same with what is on the server now, after a build that took its time."""
-    talk = _live(prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect)
-    return replace(prepared, current=tuple(run(talk, session)))
+    """`prepared` with the current resources read again, after a build that took its time."""
+    reading = _read_current(
+        prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect
+    )
+    return replace(prepared, current=tuple(run(reading, session)))
 
 
-def _reading(
-    loaded: LoadedProject, pools: Sequence[Resource], record: LastApplied, dialect: Dialect
-) -> ApiCall[dict[str, Any]]:
-    """Everything on the server that the project is about: one batch, if no listing has more pages.
-
-    The server takes ten times as long over it as all the rest of a plan, so what else there is to
-    do is done meanwhile.
-    """
-    talks: dict[str, ApiCall[Any]] = {
-        "live": _live(loaded, pools, record, dialect),
-        "library": read_references(_references(loaded.selected)),
-    }
-    return gather(talks)
-
-
-def _live(
-    loaded: LoadedProject, pools: Sequence[Resource], record: LastApplied, dialect: Dialect
+def _read_current(
+    loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
-    sketches = (_sketch(chosen, record) for chosen in loaded.selected)
-    return read_current([*pools, *sketches], dialect)
+    return read_current(
+        [*pools, *(_key_only(selected, last_applied) for selected in loaded.selected)], dialect
+    )
 
 
-def _heard(
+def _await_reading(
     reading: Future[dict[str, Any]], loaded: LoadedProject, report: Report
 ) -> dict[str, Any]:
-    """What was read; a server without automations is told of where there are triggers."""
+    """What was read; triggers are an error if the server has no automations (DC513)."""
     try:
         return reading.result()
     except NotFound as error:
-        if not any(chosen.fields.get("triggers") for chosen in loaded.selected):
+        with_triggers = [each for each in loaded.selected if each.fields.get("triggers")]
+        if not with_triggers:
             raise
-        for chosen in loaded.selected:
-            if chosen.fields.get("triggers"):
-                report.error(
-                    "DC513",
-                    f"the server has no automations, which triggers need ({error.message})",
-                    chosen.spec.span(("triggers",)),
-                    help="switch them on: PREFECT_EXPERIMENTAL_EVENTS and "
-                    "PREFECT_API_SERVICES_TRIGGERS_ENABLED on a 2.20 server",
-                )
-        return {"live": [], "library": ReferenceValues({})}
+        for selected in with_triggers:
+            report.error(
+                "DC513",
+                f"the server has no automations, which triggers need ({error.message})",
+                selected.spec.span(("triggers",)),
+                help="Switch them on: set PREFECT_EXPERIMENTAL_EVENTS and "
+                "PREFECT_API_SERVICES_TRIGGERS_ENABLED on a 2.20 server.",
+            )
+        return {"current": [], "references": ReferenceValues({})}
 
 
-def _sketch(chosen: SelectedDeployment, record: LastApplied) -> Resource:
-    """The deployment as far as reading the server needs it: its key and its automations' names."""
-    named = automations(chosen.key[1], chosen.fields.get("triggers") or ())
-    keys = {(*chosen.key, body["name"]) for body in named}
-    keys |= set(record.below("automation", chosen.key))
+def _key_only(selected: SelectedDeployment, last_applied: LastApplied) -> Resource:
+    """The deployment with the keys of its automations: as much as reading the server needs."""
+    bodies = automations(selected.key[1], selected.fields.get("triggers") or ())
+    keys = {(*selected.key, body["name"]) for body in bodies}
+    keys |= set(last_applied.children("automation", selected.key))
     children = tuple(Resource("automation", key, {}) for key in sorted(keys))
-    return Resource("deployment", chosen.key, {}, children)
+    return Resource("deployment", selected.key, {}, children)
 
 
-def _references(chosen: Iterable[SelectedDeployment]) -> list[Reference]:
+def _references(selected: Iterable[SelectedDeployment]) -> list[Reference]:
     return [
         reference
-        for each in chosen
+        for each in selected
         for path, reference in references(each.entry)
         if path[0] not in ("build", "push", "pull")
     ]
@@ -199,41 +197,35 @@ def _needs_upsert(change: Change, dialect: Dialect) -> bool:
     return change.kind == "deployment" and Deployments.by_upsert(change, dialect)
 
 
-def _shown(change: Change) -> bool:
-    """Whether a change belongs to the plan: a pool that is only named and is there does not."""
-    return (
-        change.is_needed
-        or change.desired is None
-        or bool(change.desired.fields or change.desired.children)
-    )
+def _is_shown(change: Change) -> bool:
+    """Whether a change is part of the plan: an existing pool that is only referenced is not."""
+    desired = change.desired
+    return change.is_needed or desired is None or bool(desired.fields or desired.children)
 
 
-def _with_queue_notes(made: Plan, session: Session) -> Plan:
-    """Notes the queues that the server will create because a deployment names them."""
-    asked = {moved for change in made.changes if (moved := _moved_to(change))}
-    pools = [change for change in made.changes if change.kind == "work_pool"]
+def _with_queue_notes(changes: Sequence[Change], session: Session) -> tuple[Change, ...]:
+    """Adds notes about queues that the server will create because a deployment names them."""
+    queues = {queue for change in changes if (queue := _changed_queue(change))}
+    pools = [change for change in changes if change.kind == "work_pool"]
     declared = {child.key for change in pools for child in change.children}
     created = {change.key[0] for change in pools if change.current is None}
-    listings = {pool: list_queues(pool) for pool in {pool for pool, _ in asked} - created}
+    listings = {pool: list_queues(pool) for pool in {pool for pool, _ in queues} - created}
     found = run(gather(listings), session)
-    there = {(pool, queue["name"]) for pool, queues in found.items() for queue in queues}
-    missing = asked - there - declared
-    return Plan(
-        tuple(
-            replace(change, notes=(*change.notes, f"the server will create the queue '{moved[1]}'"))
-            if (moved := _moved_to(change)) in missing
-            else change
-            for change in made.changes
-        )
+    existing = {(pool, queue["name"]) for pool, listed in found.items() for queue in listed}
+    missing = queues - existing - declared
+    return tuple(
+        replace(change, notes=(*change.notes, f"the server will create the queue '{queue[1]}'"))
+        if (queue := _changed_queue(change)) in missing
+        else change
+        for change in changes
     )
 
 
-def _moved_to(change: Change) -> Key:
-    """The pool and the queue that a change moves a deployment to; () if it moves nowhere."""
+def _changed_queue(change: Change) -> Key:
+    """The pool and queue that a change moves a deployment to; () if it doesn't move."""
     fields: Mapping[str, Json] = change.desired.fields if change.desired else {}
     pool, queue = fields.get("work_pool_name"), fields.get("work_queue_name")
     changed = {part.field for part in change.fields}
-    moves = pool and queue and queue != "default"
-    if moves and changed & {"work_queue_name", "work_pool_name"}:
+    if pool and queue and queue != "default" and changed & {"work_queue_name", "work_pool_name"}:
         return str(pool), str(queue)
     return ()

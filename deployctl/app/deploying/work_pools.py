@@ -1,8 +1,8 @@
-"""The work pools that deployments run on: declared, created, or only named and expected there."""
+"""The work pools of deployments: declared in the file, created on request, or only referenced."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from deployctl.api.driver import run
@@ -11,22 +11,22 @@ from deployctl.api.work_pools import read_pool_names
 from deployctl.app.deploying.desired_state import PoolInfo, pool_name
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.diagnostics import Report
-from deployctl.core.json_values import JsonPath
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.suggest import did_you_mean
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables
 
-_AGENTS = "prefect-agent"
+_AGENT_TYPE = "prefect-agent"
 
 
 def desired_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
-    """The declared pools, and as items without fields those that deployments only name.
+    """The declared pools, and without fields those that deployments only reference.
 
-    Where the command means only some of the file's deployments, only their pools are meant.
+    If only some of the file's deployments are selected, so are only their pools.
     """
-    named = {name for chosen in loaded.selected if (name := pool_name(chosen, default))}
+    named = {name for each in loaded.selected if (name := pool_name(each, default))}
     declared = {
         spec["name"]: desired.work_pool(spec)
         for spec in loaded.work_pools
@@ -38,7 +38,7 @@ def desired_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
 
 def check_pools(
     pools: Sequence[Resource],
-    live: Sequence[Resource],
+    current: Sequence[Resource],
     loaded: LoadedProject,
     session: Session,
     report: Report,
@@ -46,89 +46,89 @@ def check_pools(
     create: bool,
     default: str | None,
 ) -> list[Resource]:
-    """The pools as they should be; tells of those that are missing or of another type."""
-    there = {item.key: item for item in live if item.kind == "work_pool"}
-    missing = {pool.key[0] for pool in pools if pool.key not in there and not pool.fields}
+    """The desired pools, those to create complete; reports missing pools and wrong types."""
+    existing = {each.key: each for each in current if each.kind == "work_pool"}
+    missing = {pool.key[0] for pool in pools if pool.key not in existing and not pool.fields}
     if missing and not create:
-        _tell_missing(missing, run(read_pool_names(), session), loaded, report, default)
+        _report_missing(missing, run(read_pool_names(), session), loaded, report, default)
     for pool in pools:
-        if pool.key in there:
-            _check_type(pool, there[pool.key], loaded, report)
-    for chosen in loaded.selected:
-        if pool_name(chosen, default) is None:
+        if pool.key in existing:
+            _check_type(pool, existing[pool.key], loaded, report)
+    for selected in loaded.selected:
+        if pool_name(selected, default) is None:
             report.error(
                 "DC511",
-                f"the deployment '{chosen.name}' names no work pool, so nothing would run it",
-                chosen.spec.span(),
-                help="write 'work_pool: {name: …}', or give one with --pool",
+                f"the deployment '{selected.name}' has no work pool, so nothing would run it",
+                selected.spec.span(),
+                help="Write 'work_pool: {name: …}', or give one with --pool.",
             )
-    return [pool if pool.key in there else _to_create(pool) for pool in pools]
+    return [pool if pool.key in existing else complete_pool(pool) for pool in pools]
 
 
-def resolve_pools(pools: Sequence[Resource], live: Sequence[Resource]) -> dict[str, PoolInfo]:
-    """What is known of each pool: a declared template counts, else the one that is there."""
-    there = {item.key: item.fields for item in live if item.kind == "work_pool"}
-    known = {}
+def resolve_pools(pools: Sequence[Resource], current: Sequence[Resource]) -> dict[str, PoolInfo]:
+    """Type and variables of each pool: of its declared template, else of the current one."""
+    existing = {each.key: each.fields for each in current if each.kind == "work_pool"}
+    resolved = {}
     for pool in pools:
-        fields = {**there.get(pool.key, {}), **pool.fields}
+        fields = {**existing.get(pool.key, {}), **pool.fields}
         variables = PoolVariables(fields.get("base_job_template"))
-        known[pool.key[0]] = PoolInfo(fields.get("type") or "", variables)
-    return known
+        resolved[pool.key[0]] = PoolInfo(fields.get("type") or "", variables)
+    return resolved
 
 
-def _to_create(pool: Resource) -> Resource:
-    """A pool with what a new one needs; that nobody wrote it keeps it off the record.
+def complete_pool(pool: Resource) -> Resource:
+    """A pool to create, with the type and template that it needs.
 
-    Pools of other types than ours get their template from the first worker that starts.
+    What isn't declared is passive, so that it isn't recorded as declared. Pools of types that
+    deployctl doesn't run get their template from the first worker that starts.
     """
-    added = {name: value for name, value in _needed(pool).items() if name not in pool.fields}
+    type_ = pool.fields.get("type", "kubernetes")
+    needed: dict[str, Json] = {"type": type_}
+    if template := base_job_template(type_):
+        needed["base_job_template"] = template
+    added = {name: value for name, value in needed.items() if name not in pool.fields}
     return replace(pool, fields={**added, **pool.fields}, passive=frozenset(added))
 
 
-def _needed(pool: Resource) -> Mapping[str, object]:
-    type_ = pool.fields.get("type", "kubernetes")
-    template = base_job_template(type_)
-    return {"type": type_} | ({"base_job_template": template} if template else {})
-
-
-def _check_type(pool: Resource, live: Resource, loaded: LoadedProject, report: Report) -> None:
-    name, type_ = pool.key[0], live.fields["type"]
+def _check_type(pool: Resource, current: Resource, loaded: LoadedProject, report: Report) -> None:
+    """Reports a type that would have to change, and pools of agents (DC515)."""
+    name, type_ = pool.key[0], current.fields["type"]
     declared = pool.fields.get("type", type_)
     indexes = [i for i, spec in enumerate(loaded.work_pools) if spec["name"] == name]
-    place: JsonPath = ("work_pools", *indexes[:1], "type") if indexes else ()
+    path: JsonPath = ("work_pools", *indexes[:1], "type") if indexes else ()
     if declared != type_:
         report.error(
             "DC515",
             f"the work pool '{name}' is of type '{type_}', which cannot become '{declared}'",
-            loaded.document.spans.value(place),
-            help="correct the type, or delete the pool on the server",
+            loaded.document.spans.value(path),
+            help="Correct the type, or delete the pool on the server.",
         )
-    if type_ == _AGENTS:
+    if type_ == _AGENT_TYPE:
         report.error(
             "DC515",
-            f"the work pool '{name}' is one of agents, which run no deployment of this kind",
-            loaded.document.spans.value(place),
-            help="name a pool that has workers",
+            f"the work pool '{name}' is one of agents, which don't run this kind of deployment",
+            loaded.document.spans.value(path),
+            help="Use a pool that has workers.",
         )
 
 
-def _tell_missing(
+def _report_missing(
     missing: set[str],
-    there: Sequence[str],
+    existing: Sequence[str],
     loaded: LoadedProject,
     report: Report,
     default: str | None,
 ) -> None:
-    for chosen in loaded.selected:
-        name = pool_name(chosen, default)
+    """Reports each deployment whose pool doesn't exist (DC510)."""
+    listed = ", ".join(existing[:10]) or "none"
+    for selected in loaded.selected:
+        name = pool_name(selected, default)
         if name in missing:
-            guess = (
-                f"{did_you_mean(name, there) or ''} There are: {', '.join(there[:10]) or 'none'}."
-            )
+            guess = f"{did_you_mean(name, existing) or ''} There are: {listed}.".strip()
             report.error(
                 "DC510",
                 f"the work pool '{name}' does not exist",
-                chosen.spec.span(("work_pool", "name")),
-                help=f"{guess} Declare it under 'work_pools:', or let --create-pools make "
-                "one of type kubernetes",
+                selected.spec.span(("work_pool", "name")),
+                help=f"{guess} Declare it under 'work_pools:', or use --create-pools to create "
+                "one of type kubernetes.",
             )

@@ -1,4 +1,4 @@
-"""One module per kind of object on the server; a new kind is a new module and a line here."""
+"""One module per kind of resource. A new kind is a new module, and an entry in this registry."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ class Deployments(ResourceKind):
         notes = list(change.notes)
         if change.op is Op.UPDATE:
             if self.by_upsert(change, dialect):
-                notes.append("this server takes the change only with all schedules recreated")
-            notes.append("its future scheduled runs are scheduled anew")
+                notes.append("this server accepts the change only if all schedules are recreated")
+            notes.append("its future runs are rescheduled")
         return replace(change, notes=tuple(notes))
 
     def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:

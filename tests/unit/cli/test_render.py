@@ -37,7 +37,7 @@ def test_plan_shows_old_and_new_value_of_each_field() -> None:
     assert '["a"] → ["b"]' in text
     assert "job_variables.image" in text
     assert "x:1 → x:2" in text
-    assert "scheduled anew" in text
+    assert "rescheduled" in text
     assert "Plan: 1 to update, 0 unchanged." in text
 
 

@@ -31,7 +31,7 @@ def test_what_is_as_it_was_written_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "named"), [([answer(tags=["theirs"])], "tags"), ([], "it is gone")]
+    ("found", "named"), [([answer(tags=["theirs"])], "tags"), ([], "it was deleted")]
 )
 def test_a_lost_race_is_a_failure_that_says_what_somebody_else_changed(
     found: list[Json], named: str
@@ -40,4 +40,4 @@ def test_a_lost_race_is_a_failure_that_says_what_somebody_else_changed(
     assert result.status is ResultStatus.FAILED
     assert result.error is not None
     assert named in result.error.message
-    assert "run the same command again" in str(result.error.help)
+    assert "Run the same command again" in str(result.error.help)

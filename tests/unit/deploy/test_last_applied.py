@@ -58,9 +58,9 @@ def test_settling_forgets_what_is_no_longer_declared_of_the_applied_ones_alone()
     record = daily(tags=["a"], schedules=[{"schedule": {"cron": "@daily"}}]).add([other, pool])
     settled = record.replace([deployment(KEY, {"paused": True}, None)])
     assert settled.declared("deployment", KEY) == {"paused"}
-    assert "schedule" not in settled.items
+    assert "schedule" not in settled.resources
     assert settled.declared("deployment", other.key) == {"tags"}
-    assert settled.items["work_queue"] == record.items["work_queue"]
+    assert settled.resources["work_queue"] == record.resources["work_queue"]
 
 
 def test_a_record_comes_back_from_the_server_as_it_was_written() -> None:
@@ -68,7 +68,7 @@ def test_a_record_comes_back_from_the_server_as_it_was_written() -> None:
     (request,) = next(write_last_applied("etl", record))
     assert "secret" not in str(request.body)
     again = answered(read_last_applied("etl"), {"data": request.body["data"]})
-    assert again.items == record.items
+    assert again.resources == record.resources
 
 
 def test_without_a_record_nothing_was_declared() -> None:

@@ -66,8 +66,8 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
         None,
     ]
     assert codes(report) == ["DC130"] * 3
-    assert "not JSON" in report.items[0].message
-    assert "holds no mapping" in report.items[2].message
+    assert "not valid JSON" in report.items[0].message
+    assert "must be a JSON object" in report.items[2].message
 
 
 def test_a_work_pool_without_a_type_or_twice() -> None:

@@ -60,5 +60,5 @@ def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InvalidImagesFile, match="cannot be read"):
+    with pytest.raises(InvalidImagesFile, match="cannot read"):
         read_build_outputs(tmp_path / "none.json")

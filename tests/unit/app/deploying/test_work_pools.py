@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.app.deploying.work_pools import _to_create
+from deployctl.app.deploying.work_pools import complete_pool
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Resource
 
 
 def made(**fields: Json) -> Resource:
-    return _to_create(Resource("work_pool", ("pool",), fields))
+    return complete_pool(Resource("work_pool", ("pool",), fields))
 
 
 @pytest.mark.parametrize("type_", ["kubernetes", "docker", "process"])

@@ -116,7 +116,7 @@ def test_rejects_unknown_pool_type(type_: str, help_: str) -> None:
         new_pool(type_, {})
     assert f"'{type_}'" in error.value.message
     assert (error.value.help or "").startswith(help_)
-    assert (error.value.help or "").endswith("needs a --base-job-template")
+    assert (error.value.help or "").endswith("needs --base-job-template.")
 
 
 def test_new_pool_has_given_template_or_its_types() -> None:
@@ -130,4 +130,4 @@ def test_new_pool_has_given_template_or_its_types() -> None:
 def test_unknown_template_lists_available_ones() -> None:
     with pytest.raises(UsageError) as error:
         known_template("proces")
-    assert error.value.help == "Did you mean 'process'? There are: kubernetes, docker, process"
+    assert error.value.help == "Did you mean 'process'? There are: kubernetes, docker, process."

@@ -1,4 +1,4 @@
-"""Reads the base job template of a work pool from a file."""
+"""Base job templates in JSON files: of `--base-job-template`, and of `work_pools:` in the file."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from pathlib import Path
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 
-_WAY_OUT = (
-    "to start from one that is right: "
-    "deployctl work-pool get-default-base-job-template --type kubernetes --file template.json"
+_HELP = (
+    "Start from a valid template: "
+    "`deployctl work-pool get-default-base-job-template --type kubernetes --file template.json`"
 )
 
 
 class TemplateError(DeployctlError):
-    """A file is no base job template; the message says where."""
+    """A file is not a base job template; the message has the line."""
 
     code = "DC681"
 
-    def __init__(self, place: str, what: str) -> None:
-        super().__init__(f"{place}: {what}", help=_WAY_OUT)
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}", help=_HELP)
 
 
-def read_template(path: Path) -> Json:
-    """The template in a JSON file, as `prefect work-pool get-default-base-job-template` prints it.
-
-    Raises TemplateError.
-    """
+def read_object(path: Path) -> tuple[dict[str, Json], str]:
+    """The JSON object in a file, and the file's text. Raises TemplateError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        template = json.loads(text)
+        found = json.loads(text)
     except OSError as error:
         raise TemplateError(f"cannot read '{path}'", error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
@@ -39,12 +36,21 @@ def read_template(path: Path) -> Json:
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
         raise TemplateError(place, f"not valid JSON: {error.msg}") from error
-    if not isinstance(template, dict):
-        raise TemplateError(f"{path}:1", "a base job template is a JSON object, and this is none")
+    if not isinstance(found, dict):
+        raise TemplateError(f"{path}:1", "a base job template must be a JSON object")
+    return found, text
+
+
+def read_template(path: Path) -> dict[str, Json]:
+    """A complete template, as `prefect work-pool get-default-base-job-template` prints it.
+
+    Raises TemplateError.
+    """
+    template, text = read_object(path)
     for key in ("job_configuration", "variables"):
         if key not in template:
             raise TemplateError(f"{path}:1", f"a base job template needs '{key}'")
         if not isinstance(template[key], dict):
             line = text.count("\n", 0, max(0, text.find(f'"{key}"'))) + 1
-            raise TemplateError(f"{path}:{line}", f"'{key}' has to be an object")
+            raise TemplateError(f"{path}:{line}", f"'{key}' must be an object")
     return template
