@@ -1,4 +1,4 @@
-"""The Job that we make of a flow run is the one that Prefect's Kubernetes worker makes."""
+"""Jobs equal those of Prefect's Kubernetes worker, except where they differ on purpose."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.support.job_cases import (
     VERSIONS,
     Case,
     Different,
-    facts,
     job_of,
+    source_fields,
 )
 
 SCRIPT = Path(__file__).parents[1] / "support" / "prefect_job.py"
@@ -35,12 +35,12 @@ BASES = {"ours": base_job_template("kubernetes"), "prefect's": None}
 Answers = dict[tuple[str, str], Any]
 
 
-def _ask(python: Path, home: Path, major: int) -> Answers:
+def _run_prefect(python: Path, home: Path, major: int) -> Answers:
     cases = [case for case in [*SAME, *(d.case for d in DIFFERENT)] if major in case.majors]
     asked = [(base, case) for base in BASES for case in cases]
     questions = [
         {
-            **facts(case),
+            **source_fields(case),
             "template": BASES[base],
             "edits": case.edits,
             "blocks": BLOCKS,
@@ -71,17 +71,17 @@ def _ask(python: Path, home: Path, major: int) -> Answers:
 def answers(
     prefect2_python: Path, prefect3_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[int], Answers]:
-    """What the real Prefect says to all cases."""
+    """The manifests of the real Prefect for all cases."""
     pythons = {2: prefect2_python, 3: prefect3_python}
     known = {
-        major: _ask(python, tmp_path_factory.mktemp(f"prefect{major}"), major)
+        major: _run_prefect(python, tmp_path_factory.mktemp(f"prefect{major}"), major)
         for major, python in pythons.items()
     }
     return known.__getitem__
 
 
 def _comparable(job: Json, major: int) -> dict[str, Json]:
-    """The leaves of a manifest, without what every Job of ours, or of Prefect's, has."""
+    """The leaves of a manifest, without those that differ in every Job."""
     metadata, template = job["metadata"], job["spec"]["template"]
     name = metadata.pop("name", None) or metadata.pop("generateName") + "hash"
     metadata["prefix"] = name.rpartition("-")[0]
@@ -109,7 +109,7 @@ def _comparable(job: Json, major: int) -> dict[str, Json]:
         for major in case.majors
     ],
 )
-def test_the_job_is_prefects(
+def test_job_equals_prefects(
     answers: Callable[[int], Answers], case: Case, major: int, base: str
 ) -> None:
     theirs = answers(major)[base, case.id]
@@ -132,24 +132,24 @@ def test_the_job_is_prefects(
         for major in different.case.majors
     ],
 )
-def test_the_job_differs_where_we_want_it_to(
+def test_job_differs_from_prefects_on_purpose(
     answers: Callable[[int], Answers], different: Different, major: int, base: str
 ) -> None:
     theirs = answers(major)[base, different.case.id]
     ours = job_of(different.case, major, theirs["template"]).job
-    wanted = different.ours
-    if isinstance(wanted, str):
-        wanted = wanted.replace("{version}", VERSIONS[major])
-    assert _shows(ours, different.path, wanted)
-    assert "error" in theirs or not _shows(theirs["manifest"], different.path, wanted)
+    expected = different.ours
+    if isinstance(expected, str):
+        expected = expected.replace("{version}", VERSIONS[major])
+    assert _has_value(ours, different.path, expected)
+    assert "error" in theirs or not _has_value(theirs["manifest"], different.path, expected)
 
 
-def _shows(manifest: Json, path: tuple[str | int, ...], wanted: Any) -> bool:
+def _has_value(manifest: Json, path: tuple[str | int, ...], expected: Any) -> bool:
     try:
         found = reduce(getitem, path, manifest)
     except (KeyError, IndexError):
-        return wanted is None
-    if isinstance(wanted, dict):
+        return expected is None
+    if isinstance(expected, dict):
         values = {item["name"]: item.get("value") for item in found}
-        return wanted.items() <= values.items()
-    return bool(found == wanted)
+        return expected.items() <= values.items()
+    return bool(found == expected)

@@ -1,4 +1,4 @@
-"""What the server takes as job variables is what we say it takes."""
+"""The check of job variables agrees with the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers import PREFECT_2, Server
 
 REFERENCE = "{{ prefect.variables.x }}"
 ID = "0f5b1c1e-6d3a-4a34-9d3c-0d7a3f1b2c4d"
-TAKEN: list[Any] = [
+ACCEPTED: list[Any] = [
     {},
     {"image": REFERENCE},
     {"image": None},
@@ -64,14 +64,14 @@ def deployment(api: Api) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("variables", "taken"),
-    [*((case, True) for case in TAKEN), *((case, False) for case in REFUSED)],
+    ("variables", "accepted"),
+    [*((case, True) for case in ACCEPTED), *((case, False) for case in REFUSED)],
 )
-def test_the_check_agrees_with_the_server(
-    server: Server, api: Api, deployment: dict[str, Any], variables: Any, taken: bool
+def test_check_agrees_with_the_server(
+    server: Server, api: Api, deployment: dict[str, Any], variables: Any, accepted: bool
 ) -> None:
     field = "infra_overrides" if server.version == PREFECT_2 else "job_variables"
     answer = api.answer("POST", "/deployments/", {**deployment, field: variables})
-    assert answer.is_success is taken, answer.text
+    assert answer.is_success is accepted, answer.text
     problems = PoolVariables(base_job_template("kubernetes")).check(variables)
-    assert ("DC530" not in [problem.code for problem in problems]) is taken
+    assert ("DC530" not in [problem.code for problem in problems]) is accepted

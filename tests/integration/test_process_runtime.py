@@ -27,13 +27,13 @@ from deployctl.worker.model import (
     StartFailed,
 )
 from deployctl.worker.runtimes.process import ProcessRuntime
-from tests.support.runtime_news import watching
+from tests.support.runtime_updates import recording
 from tests.support.waiting import until
 
 POOL = "pool-1"
 
 
-def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
+def job_spec(*command: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
     values: dict[str, Any] = {
         "run": "run-1",
         "attempt": attempt,
@@ -48,7 +48,7 @@ def described(*command: str, attempt: str = "attempt-1", **changes: Any) -> JobS
 
 
 def python(code: str, **changes: Any) -> JobSpec:
-    return described(sys.executable, "-c", code, **changes)
+    return job_spec(sys.executable, "-c", code, **changes)
 
 
 def runtime(state: Path, **options: Any) -> ProcessRuntime:
@@ -69,13 +69,13 @@ def state(tmp_path: Path) -> Iterator[Path]:
             supervised.signal_group(int(pid.read_text()), signal.SIGKILL)
 
 
-def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_path: Path) -> None:
+def test_job_has_its_environment_and_working_directory(state: Path, tmp_path: Path) -> None:
     code = "import os; print(os.environ['A'], os.environ['B'], os.getcwd())"
     local = runtime(state, environ={"A": "ours", "B": "ours"})
-    with watching(local) as heard:
+    with recording(local) as recorder:
         spec = python(code, env={"B": "its"}, configuration={"working_dir": str(tmp_path)})
         started = local.start(spec)
-        ended = heard.job(Phase.SUCCEEDED)
+        ended = recorder.wait_for_phase(Phase.SUCCEEDED)
     assert (started.phase, started.started) == (Phase.RUNNING, True)
     assert (ended.run, ended.attempt, ended.name, ended.worker, ended.pid) == (
         "run-1",
@@ -88,22 +88,22 @@ def test_a_job_runs_to_its_end_with_its_environment_and_folder(state: Path, tmp_
 
 
 @pytest.mark.parametrize("ahead", [600.0, -600.0])
-def test_times_are_those_of_the_server(state: Path, ahead: float) -> None:
+def test_times_are_by_the_servers_clock(state: Path, ahead: float) -> None:
     local = runtime(state, clock=lambda: time.time() + ahead)
     began = time.time() + ahead
-    with watching(local) as heard:
+    with recording(local) as recorder:
         started = local.start(python(""))
-        ended = heard.job(Phase.SUCCEEDED)
+        ended = recorder.wait_for_phase(Phase.SUCCEEDED)
     assert all(abs(job.since - began) < abs(ahead) / 2 for job in (started, ended))
 
 
-def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_ends(
+def test_job_without_working_dir_gets_a_temporary_one(
     state: Path,
 ) -> None:
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(python("import os; open('x', 'w'); print(os.getcwd(), os.listdir())"))
-        heard.job(Phase.SUCCEEDED)
+        recorder.wait_for_phase(Phase.SUCCEEDED)
         work, _, listing = local.tail_logs(job, 1)[0].partition(" ")
         assert listing == "['x']"
     assert not Path(work).exists()
@@ -119,11 +119,11 @@ def test_without_a_folder_of_its_own_a_job_gets_a_fresh_one_that_goes_when_it_en
         ("import os; os.abort()", "Signal"),
     ],
 )
-def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
+def test_failed_job_has_a_cause(state: Path, code: str, cause: str) -> None:
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         local.start(python(code))
-        ended = heard.job(Phase.FAILED)
+        ended = recorder.wait_for_phase(Phase.FAILED)
     assert ended.cause
     assert ended.cause.code == cause
 
@@ -131,46 +131,44 @@ def test_a_failed_job_says_why(state: Path, code: str, cause: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "cause"),
     [
-        (described("no-such-program"), "CommandNotFound"),
+        (job_spec("no-such-program"), "CommandNotFound"),
         (python("", configuration={"working_dir": "/no/such/folder"}), "NoWorkingDirectory"),
         (python("", env={"A": "nul \0"}), "StartError"),
         (python("", env={"A": "x" * 200_000}), "StartError"),
     ],
 )
-def test_what_cannot_be_started_is_refused_with_a_reason(
-    state: Path, spec: JobSpec, cause: str
-) -> None:
+def test_failed_start_has_a_cause(state: Path, spec: JobSpec, cause: str) -> None:
     local = runtime(state)
     with pytest.raises(StartFailed) as refused:
         local.start(spec)
     assert refused.value.cause.code == cause
-    with watching(local) as heard:
-        assert heard.listed() == []
+    with recording(local) as recorder:
+        assert recorder.next_list() == []
     assert list((state / POOL).iterdir()) == []
 
 
-def test_programs_are_found_beside_the_given_interpreter_first(state: Path, tmp_path: Path) -> None:
+def test_programs_next_to_the_interpreter_come_first(state: Path, tmp_path: Path) -> None:
     program = tmp_path / "prefect"
     program.write_text("#!/bin/sh\necho ours $*\n")
     program.chmod(0o755)
     local = runtime(state, python=tmp_path / "python")
-    with watching(local) as heard:
-        job = local.start(described("prefect", "flow-run", "execute"))
-        heard.job(Phase.SUCCEEDED)
+    with recording(local) as recorder:
+        job = local.start(job_spec("prefect", "flow-run", "execute"))
+        recorder.wait_for_phase(Phase.SUCCEEDED)
     assert local.tail_logs(job, 1) == ["ours flow-run execute"]
 
 
-def test_pids_are_written_as_each_major_writes_them(state: Path) -> None:
+def test_format_of_pids_per_major_version(state: Path) -> None:
     new, old = runtime(state, major=3), runtime(state, major=2)
-    with watching(new) as heard:
+    with recording(new) as recorder:
         job = new.start(python(""))
-        heard.job(Phase.SUCCEEDED)
+        recorder.wait_for_phase(Phase.SUCCEEDED)
     host, _, pid = old.start(python("")).pid.partition(":")
     assert (host, pid) == (os.uname().nodename, job.pid)
     assert job.pid.isdigit()
 
 
-def test_an_attempt_is_started_once_however_many_try(state: Path, tmp_path: Path) -> None:
+def test_attempt_is_started_once_under_concurrency(state: Path, tmp_path: Path) -> None:
     code = (
         f"import os; os.write(os.open({str(tmp_path / 'n')!r}, os.O_CREAT | os.O_APPEND | 1), b'x')"
     )
@@ -180,10 +178,10 @@ def test_an_attempt_is_started_once_however_many_try(state: Path, tmp_path: Path
         for local in locals_
         for _ in "ab"
     ]
-    with watching(locals_[0]) as heard:
+    with recording(locals_[0]) as recorder:
         for thread in threads:
             thread.start()
-        heard.job(Phase.SUCCEEDED)
+        recorder.wait_for_phase(Phase.SUCCEEDED)
         for thread in threads:
             thread.join()
     for local in locals_:
@@ -192,39 +190,39 @@ def test_an_attempt_is_started_once_however_many_try(state: Path, tmp_path: Path
     assert (tmp_path / "n").read_text() == "x"
 
 
-def test_a_stopped_job_ends_with_all_that_it_started_and_is_gone(state: Path) -> None:
+def test_stop_ends_the_whole_process_group(state: Path) -> None:
     code = """
 import subprocess, sys
 print("up", flush=True)
 subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
 """
     local = runtime(state, grace=60.0)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(python(code, limits=Limits(stream_output=True)))
-        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
+        recorder.wait_for(lambda update: update == LinePrinted("attempt-1", "up"))
         local.stop(job)
-        heard.until(lambda news: news == JobVanished("attempt-1"))
+        recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
         local.stop(job)
     assert list((state / POOL).iterdir()) == []
 
 
-def test_a_job_is_gone_although_its_folder_cannot_be_deleted(
+def test_job_vanishes_although_its_folder_cannot_be_deleted(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(python("import time; time.sleep(60)"))
-        heard.job(Phase.RUNNING)
+        recorder.wait_for_phase(Phase.RUNNING)
         monkeypatch.setattr(os, "unlink", refuse)
         local.stop(job)
-        heard.until(lambda news: news == JobVanished("attempt-1"))
+        recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
         monkeypatch.undo()
 
 
-def test_a_job_that_does_not_end_when_asked_is_killed_after_its_grace(state: Path) -> None:
+def test_job_that_ignores_sigterm_is_killed_after_the_grace_period(state: Path) -> None:
     code = """
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
@@ -232,22 +230,24 @@ print("up", flush=True)
 while True: time.sleep(1)
 """
     local = runtime(state, grace=3.0)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(python(code, limits=Limits(stream_output=True)))
-        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
+        recorder.wait_for(lambda update: update == LinePrinted("attempt-1", "up"))
         local.stop(job)
-        heard.until(lambda news: news == JobVanished("attempt-1"))
-    assert LinePrinted("attempt-1", "no") in heard.all
-    assert any(isinstance(news, JobChanged) and news.job.deleting for news in heard.all)
+        recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
+    assert LinePrinted("attempt-1", "no") in recorder.received
+    assert any(
+        isinstance(update, JobChanged) and update.job.deleting for update in recorder.received
+    )
 
 
-def test_printed_lines_are_told_in_order_and_before_the_end(state: Path) -> None:
+def test_output_is_emitted_in_order_before_the_end(state: Path) -> None:
     code = "import sys; [print(i) for i in range(30_000)]; sys.stdout.write('last')"
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         local.start(python(code, limits=Limits(stream_output=True)))
-        heard.job(Phase.SUCCEEDED)
-    assert heard.lines == [*map(str, range(30_000)), "last"]
+        recorder.wait_for_phase(Phase.SUCCEEDED)
+    assert recorder.lines == [*map(str, range(30_000)), "last"]
 
 
 STARTS_AND_DIES = """
@@ -272,73 +272,69 @@ def dying_worker(state: Path, when: str, code: str) -> None:
     assert subprocess.run(argv, cwd=root, check=False).returncode == -signal.SIGKILL
 
 
-def test_a_worker_that_dies_before_the_start_leaves_nothing_that_runs(
-    state: Path, tmp_path: Path
-) -> None:
+def test_worker_death_before_the_start_leaves_no_process(state: Path, tmp_path: Path) -> None:
     code = f"import os; os.mkdir({str(tmp_path / 'once')!r})"
     dying_worker(state, "before", code)
     local = runtime(state)
-    with watching(local) as heard:
-        assert heard.listed() == []
+    with recording(local) as recorder:
+        assert recorder.next_list() == []
         local.start(python(code))
-        heard.job(Phase.SUCCEEDED)
+        recorder.wait_for_phase(Phase.SUCCEEDED)
 
 
-def test_a_job_whose_worker_died_is_adopted_and_its_end_is_known(
-    state: Path, tmp_path: Path
-) -> None:
+def test_job_of_a_dead_worker_is_adopted(state: Path, tmp_path: Path) -> None:
     code = f"import os; os.mkdir({str(tmp_path / 'once')!r}); import time; time.sleep(60)"
     dying_worker(state, "after", code)
     appears(tmp_path / "once")
     local = runtime(state)
-    with watching(local) as heard:
-        [found] = heard.listed()
+    with recording(local) as recorder:
+        [found] = recorder.next_list()
         assert (found.phase, found.worker) == (Phase.RUNNING, "w")
         assert local.start(python(code)) == found == local.find("attempt-1")
         assert local.find("attempt-2") is None
         os.killpg(int(found.pid), signal.SIGTERM)
-        ended = heard.job(Phase.FAILED)
+        ended = recorder.wait_for_phase(Phase.FAILED)
     assert ended.cause
     assert ended.cause.code == "Terminated"
 
 
-def test_a_job_that_ended_while_no_worker_lived_is_found_with_its_exit_code(state: Path) -> None:
+def test_exit_code_is_known_if_no_worker_was_running(state: Path) -> None:
     dying_worker(state, "after", "raise SystemExit(3)")
     appears(state / POOL / "attempt-1" / "exit")
-    with watching(runtime(state)) as heard:
-        [found] = heard.listed()
+    with recording(runtime(state)) as recorder:
+        [found] = recorder.next_list()
     assert found.phase is Phase.FAILED
     assert found.cause
     assert "code 3" in found.cause.message
 
 
-def test_a_job_killed_with_its_shell_has_failed_for_an_unknown_reason(state: Path) -> None:
+def test_job_killed_with_its_shell_is_lost(state: Path) -> None:
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(python("import time; time.sleep(60)"))
-        heard.until(lambda news: isinstance(news, JobChanged) and news.job.started)
+        recorder.wait_for(lambda update: isinstance(update, JobChanged) and update.job.started)
         os.killpg(int(job.pid), signal.SIGKILL)
-        ended = heard.job(Phase.FAILED)
+        ended = recorder.wait_for_phase(Phase.FAILED)
     assert ended.cause
     assert ended.cause.code == "Lost"
 
 
-def test_a_program_whose_shell_was_killed_still_counts_as_running(state: Path) -> None:
+def test_program_runs_on_if_its_shell_is_killed(state: Path) -> None:
     local = runtime(state)
-    with watching(local) as heard:
+    with recording(local) as recorder:
         job = local.start(
             python(
                 "print('up', flush=True); import time; time.sleep(60)",
                 limits=Limits(stream_output=True),
             )
         )
-        heard.until(lambda news: news == LinePrinted("attempt-1", "up"))
+        recorder.wait_for(lambda update: update == LinePrinted("attempt-1", "up"))
         os.kill(int(job.pid), signal.SIGKILL)
         with suppress(ChildProcessError):  # the runtime has let the system forget it
             os.waitpid(int(job.pid), 0)
         assert local.start(python("")).phase is Phase.RUNNING
         local.stop(job)
-        heard.until(lambda news: news == JobVanished("attempt-1"))
+        recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
 
 
 STARTS_MANY = """
@@ -356,12 +352,10 @@ for number in range(30):
 def noted(folder: Path, number: int) -> JobSpec:
     """A job that leaves a line in a file of its own."""
     command = ("/bin/sh", "-c", f"echo ran >>{folder / str(number)}")
-    return described(*command, attempt=f"attempt-{number}")
+    return job_spec(*command, attempt=f"attempt-{number}")
 
 
-def test_whenever_workers_die_each_attempt_is_started_exactly_once(
-    state: Path, tmp_path: Path
-) -> None:
+def test_attempt_is_started_once_if_workers_die(state: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-c", STARTS_MANY, str(state), str(tmp_path)]
     draw = random.Random(4)
     for _ in range(4):

@@ -1,8 +1,7 @@
-"""Job variables and base job templates, to compare what becomes of them here and in Prefect.
+"""Cases of job variables and base job templates, to compare their Jobs with those of Prefect.
 
-Each case is tried on Prefect's own template and on ours. `SAME` ones must give the same Job, apart
-from what all Jobs of ours have; `DIFFERENT` ones say what we do instead of what Prefect does, and
-why.
+Each case is tried on Prefect's template and on ours. Cases in `SAME` must give the same Job, apart
+from what all Jobs of ours have; cases in `DIFFERENT` name the intended difference and its reason.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SETTINGS = {
     "PREFECT_LOGGING_LEVEL": "DEBUG",
 }
 ENVIRON = {"WORKER_SAYS": "here"}
-"""What else stands in the environment of both workers."""
+"""Further environment variables of both workers."""
 RUN = "6f7f6a6e-0d5e-4f0e-9a3c-0d7a3f1b2c4d"
 
 BLOCKS: dict[str, Json] = {
@@ -53,13 +52,13 @@ JOB: JsonPath = CONTAINER[:2]
 
 @dataclass(frozen=True)
 class Case:
-    """What is changed from a plain deployment on a plain pool."""
+    """Changes to a plain deployment on a plain pool."""
 
     id: str
     deployment: dict[str, Json] = field(default_factory=dict)
     run: dict[str, Json] = field(default_factory=dict)
     edits: tuple[tuple[JsonPath, Json], ...] = ()
-    """Places in the template and what stands there instead."""
+    """Paths in the template and their new values."""
     names: dict[str, str] = field(default_factory=dict)
     """Other names of run, flow and deployment."""
     majors: tuple[int, ...] = (2, 3)
@@ -67,17 +66,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Different:
-    """A case where we want something else, at a place in the manifest."""
+    """A case with an intended difference at a path in the manifest."""
 
     case: Case
     reason: str
     path: JsonPath
     ours: Any
-    """What stands there; None: nothing. Variables of the container by name: {"A": "1"}."""
+    """Our value; None: no value. Variables of the container by name: {"A": "1"}."""
 
 
-def facts(case: Case) -> dict[str, Json]:
-    """The run and all that belongs to it, in the words that both majors share."""
+def source_fields(case: Case) -> dict[str, Json]:
+    """The run and related objects, with the fields that both majors share."""
     flow, deployment, pool = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
     return {
         "flow_run": {
@@ -114,10 +113,10 @@ def edited(template: Json, case: Case) -> Json:
 
 
 def job_of(case: Case, major: int, template: Json) -> Manifest:
-    """What we make of a case on a pool with this template."""
-    known = facts(case)
+    """Our manifest of a case on a pool with this template."""
+    known = source_fields(case)
     known["work_pool"]["base_job_template"] = template
-    subject = JobSource(**known, attempt="a1", server_version=VERSIONS[major])
+    source = JobSource(**known, attempt="a1", server_version=VERSIONS[major])
     secret = {"fields": {"secret_fields": ["value"]}}
     sources: dict[tuple[PlaceholderKind, tuple[str, ...]], Json] = {
         **{
@@ -130,11 +129,11 @@ def job_of(case: Case, major: int, template: Json) -> Manifest:
         },
     }
     library = ReferenceValues(sources, secrets=True)
-    return build_manifest(build_job_spec(subject, library, environ=ENVIRON, inherited=SETTINGS))
+    return build_manifest(build_job_spec(source, library, environ=ENVIRON, inherited=SETTINGS))
 
 
 def default(name: str, value: Json) -> tuple[JsonPath, Json]:
-    """The edit that gives a variable of the template another default."""
+    """The edit that changes the default of a variable."""
     return ("variables", "properties", name, "default"), value
 
 

@@ -1,4 +1,4 @@
-"""Jobs for a Kubernetes runtime to run, and the runtime in front of a real API server."""
+"""Job specs for a Kubernetes runtime, and the runtime connected to a real API server."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ API_KEY = "the-api-key"
 POD = {"schedulerName": SCHEDULER, "containers": [{"name": "prefect-job", "image": "flow"}]}
 
 
-class Notes:
-    """A journal that keeps what it is told."""
+class RecordingEventLog:
+    """`EventLog` that records its entries."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.told: list[tuple[Level, str, str]] = []
+        self.entries: list[tuple[Level, str, str]] = []
 
     def emit(self, level: Level, event: str, message: str = "", **_facts: Json) -> None:
         with self._lock:
-            self.told.append((level, event, message))
+            self.entries.append((level, event, message))
 
     @property
     def warnings(self) -> list[str]:
-        """The events of all warnings, in order."""
-        return [event for level, event, _ in self.told if level is Level.WARNING]
+        """The event names of all warnings, in order."""
+        return [event for level, event, _ in self.entries if level is Level.WARNING]
 
 
-def rules(*rights: Rule) -> list[dict[str, Json]]:
-    """Rights as the rules of a Role."""
-    return [right.rule() for right in rights]
+def rules(*rules_: Rule) -> list[dict[str, Json]]:
+    """RBAC rules as the `rules` of a Role."""
+    return [each.rule() for each in rules_]
 
 
-def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
-    """A job whose name begins with its attempt; `pool` is the namespace unless it is changed."""
+def job_spec(namespace: str, attempt: str = "attempt-1", **changes: Any) -> JobSpec:
+    """A job spec named after its attempt; `pool` is the namespace unless it is changed."""
     manifest = {"spec": {"backoffLimit": 0, "template": {"spec": POD}}} | changes.pop(
         "manifest", {}
     )
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "run": f"run-of-{attempt}",
         "attempt": attempt,
         "pool": namespace,
@@ -65,16 +65,16 @@ def described(namespace: str, attempt: str = "attempt-1", **changes: Any) -> Job
         "limits": Limits(),
         "server_version": "3.8.8",
     }
-    return JobSpec(**{**given, **changes})
+    return JobSpec(**{**fields, **changes})
 
 
 def quota(plane: Cluster, namespace: str, hard: Json) -> None:
-    """A quota of a namespace that the cluster has counted, so that it holds."""
+    """Create a quota in a namespace; returns when the cluster enforces it."""
     path = f"/api/v1/namespaces/{namespace}/resourcequotas"
     plane.request("POST", path, {"metadata": {"name": "small"}, "spec": {"hard": hard}})
     until(
         lambda: plane.request("GET", f"{path}/small").get("status", {}).get("hard") == hard,
-        lambda: "the quota is not counted",
+        lambda: "the quota is not enforced",
     )
 
 
@@ -83,11 +83,11 @@ def runtime(
     config: Path,
     pool: str,
     *,
-    notes: Notes | None = None,
+    event_log: RecordingEventLog | None = None,
     settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[KubernetesRuntime]:
-    """The runtime with the cluster of a kubeconfig for its own; all its connections are closed."""
+    """The runtime in the cluster of a kubeconfig; its connections are closed at the end."""
     opened: list[Kube] = []
 
     def connect(cluster: Mapping[str, Json] | None) -> Kube:
@@ -104,7 +104,7 @@ def runtime(
             connect,
             pool,
             KubernetesSettings(**(settings or {})),
-            notes or Notes(),
+            event_log or RecordingEventLog(),
             **{"major": 3, **options},
         )
     finally:

@@ -1,7 +1,7 @@
-"""Asks the real Prefect which Job it would make of a flow run.
+"""Prints the Job manifests that the real Prefect would create for flow runs.
 
-Run by the Python of an environment with Prefect and prefect-kubernetes: reads cases as JSON, prints
-for each the base job template that it used and the manifest, or the error.
+Run by the Python of an environment with Prefect and prefect-kubernetes: reads cases as JSON; prints
+for each the base job template that it used and the manifest or the error.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -25,7 +25,7 @@ MAJOR = int(prefect.__version__.split(".")[0])
 
 
 class Client:
-    """What a worker asks a server for, answered from a case."""
+    """The client of a worker, which answers from a case."""
 
     def __init__(self, case: Any) -> None:
         self.case = case

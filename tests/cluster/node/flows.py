@@ -20,7 +20,7 @@ def fails() -> None:
 
 @flow(log_prints=True)
 def devours() -> None:
-    """Takes memory until somebody stops it."""
+    """Allocates memory until it is killed."""
     print("still hungry", flush=True)
     eaten = []
     while True:

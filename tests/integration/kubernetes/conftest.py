@@ -1,7 +1,7 @@
-"""A Kubernetes control plane for tests of what the worker does in one.
+"""A Kubernetes control plane for tests of the worker.
 
-It goes when the last test of this folder has ended, since an idle one takes a twentieth of the
-machine. The pods of tests run nowhere. A test that writes takes a `namespace` of its own.
+It is stopped after the last test of this folder, because an idle one takes a twentieth of the
+machine. Pods do not really run. A test that writes uses its own `namespace`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _own_control_plane() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="package")
 def control_plane() -> Iterator[Cluster]:
-    """A Kubernetes control plane, shared by all tests: the one that is given, or our own."""
+    """The control plane that all tests share: the given one, or our own."""
     if given := os.environ.get("DEPLOYCTL_TEST_KUBECONFIG"):
         with GivenCluster(given) as cluster:
             yield cluster
@@ -45,7 +45,7 @@ def control_plane() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="package")
 def second_control_plane() -> Iterator[Cluster]:
-    """Another cluster, which is always our own."""
+    """A second cluster, always our own."""
     yield from _own_control_plane()
 
 
@@ -58,7 +58,7 @@ def namespace(control_plane: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def kubelet(control_plane: Cluster, namespace: str) -> Kubelet:
-    """Moves the pods of `namespace`, which run nowhere."""
+    """Sets the status of the pods of `namespace`."""
     return Kubelet(control_plane.admin, namespace)
 
 
@@ -70,9 +70,9 @@ class MakeKubeProxy(Protocol):
 def kube_proxy(
     control_plane: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MakeKubeProxy]:
-    """`kube_proxy(api)` gives a `KubeProxy` that acts as `api`, or as the administrator.
+    """`kube_proxy(api)` returns a `KubeProxy` that acts as `api`, or as the administrator.
 
-    Its kubeconfig has `namespace` for its own.
+    `namespace` is the current namespace of its kubeconfig.
     """
     with ExitStack() as open_proxies:
 
@@ -92,6 +92,6 @@ def bench(
     kube_proxy: MakeKubeProxy,
     tmp_path: Path,
 ) -> Iterator[WorkerHarness]:
-    """A pool of its own on each server in turn, and a namespace, with a proxy before both."""
+    """A pool on each server in turn, and a namespace, with a proxy in front of both."""
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         yield WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)

@@ -1,4 +1,4 @@
-"""The words of a real API server and a real Job controller, and what a worker makes of them."""
+"""Causes from the messages of a real API server and a real Job controller."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def job(name: str = "hello", container: Json = None, pod: Json = None, **spec: A
 
 
 def refused(api: KubeApi, namespace: str, manifest: Json) -> Cause:
-    """The cause with which the Job is not taken."""
+    """The cause for which the Job is refused."""
     with pytest.raises(Refused) as answer:
         api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest)
-    told = answer.value
-    return api_error_cause(told.status, told.reason, told.message)
+    error = answer.value
+    return api_error_cause(error.status, error.reason, error.message)
 
 
 MANIFESTS = {
@@ -56,7 +56,7 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize(("manifest", "text"), MANIFESTS.values(), ids=MANIFESTS)
-def test_a_manifest_that_is_not_valid_names_the_field(
+def test_invalid_manifest_names_the_field(
     control_plane: Cluster, namespace: str, manifest: Json, text: str
 ) -> None:
     cause = refused(control_plane.admin, namespace, manifest)
@@ -64,23 +64,23 @@ def test_a_manifest_that_is_not_valid_names_the_field(
     assert text in cause.message
 
 
-def test_a_right_that_is_missing_is_named(control_plane: Cluster, namespace: str) -> None:
+def test_missing_right_is_named(control_plane: Cluster, namespace: str) -> None:
     cause = refused(control_plane.account([], namespace), namespace, job())
     assert cause.code == "Forbidden"
     assert cause.message.endswith(f"may not create jobs in the namespace '{namespace}'")
     assert "'create' on 'jobs' of the API group 'batch'" in cause.help
 
 
-def test_a_namespace_that_is_not_there(control_plane: Cluster) -> None:
+def test_missing_namespace(control_plane: Cluster) -> None:
     cause = refused(control_plane.admin, "nowhere", job())
-    assert (cause.code, cause.message) == ("NoNamespace", "There is no namespace 'nowhere'")
+    assert (cause.code, cause.message) == ("NoNamespace", "there is no namespace 'nowhere'")
 
 
-def test_a_quota_of_jobs_that_is_used_up(control_plane: Cluster, namespace: str) -> None:
+def test_exhausted_quota_of_jobs(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"count/jobs.batch": "0"})
     cause = refused(control_plane.admin, namespace, job())
     assert cause.code == "Quota"
-    assert cause.message.startswith("The quota 'small' of the namespace is used up")
+    assert cause.message.startswith("the quota 'small' of the namespace is used up")
 
 
 def without_pod(control_plane: Cluster, namespace: str, manifest: Json) -> Cause:
@@ -94,21 +94,21 @@ def without_pod(control_plane: Cluster, namespace: str, manifest: Json) -> Cause
     return cause
 
 
-def test_a_quota_of_pods_that_is_used_up(control_plane: Cluster, namespace: str) -> None:
+def test_exhausted_quota_of_pods(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"pods": "0"})
     cause = without_pod(control_plane, namespace, job())
     assert (cause.code, cause.stuck) == ("Quota", False)
     assert "pods=1 more of pods=0" in cause.message
 
 
-def test_a_quota_that_wants_limits(control_plane: Cluster, namespace: str) -> None:
+def test_quota_that_requires_limits(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"limits.memory": "1Gi"})
     cause = without_pod(control_plane, namespace, job())
     assert (cause.code, cause.stuck) == ("Quota", True)
     assert "limits.memory" in cause.message
 
 
-def test_limits_of_a_namespace(control_plane: Cluster, namespace: str) -> None:
+def test_limit_range(control_plane: Cluster, namespace: str) -> None:
     spec = {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}
     body = {"metadata": {"name": "small"}, "spec": spec}
     control_plane.request("POST", f"/api/v1/namespaces/{namespace}/limitranges", body)
@@ -118,7 +118,7 @@ def test_limits_of_a_namespace(control_plane: Cluster, namespace: str) -> None:
     assert "maximum memory usage per Container is 1Gi" in cause.message
 
 
-def test_pod_security_of_a_namespace(control_plane: Cluster, namespace: str) -> None:
+def test_pod_security(control_plane: Cluster, namespace: str) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     body = {"metadata": {"labels": labels}}
     control_plane.request("PATCH", f"/api/v1/namespaces/{namespace}", body)
@@ -127,55 +127,53 @@ def test_pod_security_of_a_namespace(control_plane: Cluster, namespace: str) -> 
     assert "runAsNonRoot" in cause.message
 
 
-def test_a_service_account_that_is_not_there(control_plane: Cluster, namespace: str) -> None:
-    cause = without_pod(control_plane, namespace, job(pod={"serviceAccountName": "nobody"}))
+def test_missing_service_account(control_plane: Cluster, namespace: str) -> None:
+    cause = without_pod(control_plane, namespace, job(pod={"serviceAccountName": "missing"}))
     assert (cause.code, cause.message) == (
         "NoServiceAccount",
-        "There is no service account 'nobody'",
+        "there is no service account 'missing'",
     )
 
 
 class Watched:
-    """A Job on the real controller, and what a worker knows of it."""
+    """A Job handled by the real controller, as a worker sees it."""
 
     def __init__(self, plane: Cluster, namespace: str, **spec: Any) -> None:
         self._plane = plane
-        self._place = namespace
+        self._namespace = namespace
         plane.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job(**spec))
 
         self.path = f"/apis/batch/v1/namespaces/{namespace}/jobs/hello"
 
-    def known(self) -> Job:
-        pods = self._plane.admin.items(f"/api/v1/namespaces/{self._place}/pods")
-        facts = [pod_status(pod) for pod in pods]
+    def job(self) -> Job:
+        pods = self._plane.admin.items(f"/api/v1/namespaces/{self._namespace}/pods")
+        statuses = [pod_status(pod) for pod in pods]
         return combine(
-            job_status(self._plane.request("GET", self.path)), facts, location="", pid=""
+            job_status(self._plane.request("GET", self.path)), statuses, location="", pid=""
         )
 
     def ended(self) -> Job:
-        until(lambda: self.known().phase.is_over, self.known)
-        return self.known()
+        until(lambda: self.job().phase.is_over, self.job)
+        return self.job()
 
 
-def test_a_job_from_its_start_to_its_good_end(
+def test_job_from_start_to_success(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     watched = Watched(control_plane, namespace)
     pod = kubelet.pod_of("hello")
-    assert (watched.known().phase, watched.known().started) == (Phase.WAITING, False)
+    assert (watched.job().phase, watched.job().started) == (Phase.WAITING, False)
     kubelet.running(pod)
-    assert (watched.known().phase, watched.known().started) == (Phase.RUNNING, True)
+    assert (watched.job().phase, watched.job().started) == (Phase.RUNNING, True)
     kubelet.succeeded(pod)
     assert watched.ended().phase is Phase.SUCCEEDED
     kubelet.remove_terminating()
 
 
-def test_a_job_whose_image_does_not_exist(
-    control_plane: Cluster, namespace: str, kubelet: Kubelet
-) -> None:
+def test_missing_image(control_plane: Cluster, namespace: str, kubelet: Kubelet) -> None:
     watched = Watched(control_plane, namespace)
     kubelet.waiting(kubelet.pod_of("hello"), "ErrImagePull", "example/flow:1: not found")
-    known = watched.known()
+    known = watched.job()
     assert known.cause is not None
     assert (known.phase, known.cause.code, known.cause.stuck) == (
         Phase.WAITING,
@@ -193,7 +191,7 @@ def test_a_job_whose_image_does_not_exist(
         ("node_lost", "NodeLost"),
     ],
 )
-def test_a_job_fails_with_the_cause_of_its_pod(
+def test_job_fails_with_the_cause_of_its_pod(
     control_plane: Cluster, namespace: str, kubelet: Kubelet, how: str, code: str
 ) -> None:
     watched = Watched(control_plane, namespace)
@@ -217,10 +215,10 @@ def test_crash_detection_from_conditions(
     assert known.cause is not None
     assert (known.phase, known.cause.code) == (Phase.FAILED, "DeadlineExceeded")
     assert f"deadline of {DEADLINE} seconds" in known.cause.message
-    until(lambda: watched.known().since > time.time(), lambda: "its pod has no time to report")
+    until(lambda: watched.job().since > time.time(), lambda: "its pod has no time to report")
 
 
-def test_a_failure_policy_ends_a_job_with_tries_left(
+def test_failure_policy_ends_a_job_with_tries_left(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     rule = {
@@ -236,20 +234,20 @@ def test_a_failure_policy_ends_a_job_with_tries_left(
     assert (known.phase, known.cause.code) == (Phase.FAILED, "ExitCode")
 
 
-def test_a_job_with_tries_left_waits_for_the_next(
+def test_job_with_tries_left_waits_for_the_next(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     watched = Watched(control_plane, namespace, backoffLimit=1)
     pod = kubelet.pod_of("hello")
     kubelet.running(pod)
     kubelet.failed(pod)
-    known = watched.known()
+    known = watched.job()
     assert (known.phase, known.started) == (Phase.WAITING, True)
     kubelet.running(kubelet.pod_of("hello", other_than=pod))
-    assert watched.known().phase is Phase.RUNNING
+    assert watched.job().phase is Phase.RUNNING
 
 
-def test_a_job_that_is_suspended(control_plane: Cluster, namespace: str) -> None:
-    known = Watched(control_plane, namespace, suspend=True).known()
+def test_suspended_job(control_plane: Cluster, namespace: str) -> None:
+    known = Watched(control_plane, namespace, suspend=True).job()
     assert known.cause is not None
     assert (known.phase, known.cause.code) == (Phase.WAITING, "Suspended")

@@ -41,7 +41,7 @@ def make_maps(kube: Kube, namespace: str, count: int) -> None:
         kube.request("POST", MAPS.format(namespace), body=body)
 
 
-def test_a_list_in_pages_holds_all_and_begins_anew_when_its_pages_expire(
+def test_paged_list_restarts_when_its_pages_expire(
     kube: Kube, proxy: KubeProxy, namespace: str
 ) -> None:
     make_maps(kube, namespace, 5)
@@ -54,22 +54,20 @@ def test_a_list_in_pages_holds_all_and_begins_anew_when_its_pages_expire(
     assert len(proxy.seen("GET", "maps$")) == 2 + 3
 
 
-def test_a_watch_goes_on_from_a_list_and_ends_at_once_when_it_is_cut(
-    kube: Kube, namespace: str
-) -> None:
+def test_watch_continues_a_list_and_can_be_aborted(kube: Kube, namespace: str) -> None:
     path = MAPS.format(namespace)
     listing = kube.list_objects(path, "of=test", dict)
-    heard: queue.Queue[str] = queue.Queue()
+    received: queue.Queue[str] = queue.Queue()
     with kube.watch(path, "of=test", listing.resource_version, 30.0) as stream:
 
-        def listen() -> None:
+        def read_events() -> None:
             for kind, item in watch_events(stream):
-                heard.put(f"{kind} {item['metadata']['name']}")
+                received.put(f"{kind} {item['metadata']['name']}")
 
-        thread = threading.Thread(target=listen)
+        thread = threading.Thread(target=read_events)
         thread.start()
         make_maps(kube, namespace, 1)
-        assert heard.get(timeout=30) == "ADDED map-0"
+        assert received.get(timeout=30) == "ADDED map-0"
         stream.abort()
         thread.join(10)
         assert not thread.is_alive()
@@ -78,7 +76,7 @@ def test_a_watch_goes_on_from_a_list_and_ends_at_once_when_it_is_cut(
 @pytest.mark.parametrize(
     ("fault", "sent"), [("refuse", True), ("drop_answer", True), ("gone", False)]
 )
-def test_no_answer_says_whether_the_request_was_sent(
+def test_unreachable_error_says_whether_the_request_was_sent(
     kube: Kube, proxy: KubeProxy, fault: str, sent: bool
 ) -> None:
     if fault == "gone":
@@ -90,26 +88,26 @@ def test_no_answer_says_whether_the_request_was_sent(
     assert lost.value.sent is sent
 
 
-def test_a_server_that_is_silent_is_left(kube: Kube, proxy: KubeProxy) -> None:
+def test_silent_server_times_out(kube: Kube, proxy: KubeProxy) -> None:
     proxy.hang()
     with pytest.raises(KubeUnreachable, match="sent no data"):
         kube.request("GET", "/version", timeout=0.2)
 
 
-def test_an_answer_that_is_no_json_is_none(kube: Kube) -> None:
+def test_answer_that_is_not_json_is_an_error(kube: Kube) -> None:
     assert kube.read_log("/healthz", {}) == "ok"
     with pytest.raises(KubeUnreachable, match="not JSON"):
         kube.request("GET", "/healthz")
 
 
-def test_a_refusal_is_in_the_words_of_the_server(kube: Kube, namespace: str) -> None:
+def test_api_error_has_the_servers_message(kube: Kube, namespace: str) -> None:
     with pytest.raises(KubeApiError) as refused:
         kube.request("GET", MAPS.format(namespace) + "/none")
     assert (refused.value.status, refused.value.reason) == (404, "NotFound")
     assert 'configmaps "none" not found' in str(refused.value)
 
 
-def test_a_refusal_says_how_long_to_wait(kube: Kube, proxy: KubeProxy) -> None:
+def test_api_error_has_retry_after(kube: Kube, proxy: KubeProxy) -> None:
     proxy.answer(429, headers={"Retry-After": "7"})
     with pytest.raises(KubeApiError) as refused:
         kube.request("GET", "/version")
@@ -117,9 +115,7 @@ def test_a_refusal_says_how_long_to_wait(kube: Kube, proxy: KubeProxy) -> None:
     assert refused.value.is_retryable
 
 
-def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
-    control_plane: Cluster, namespace: str
-) -> None:
+def test_tls_with_certificate_and_token(control_plane: Cluster, namespace: str) -> None:
     reads = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
     token = control_plane.kubeconfig_for(reads, namespace)
     for opened in (
@@ -133,13 +129,13 @@ def test_a_cluster_over_tls_is_reached_by_certificate_and_by_token(
 
 
 @pytest.mark.parametrize("context", [None, "another"])
-def test_a_configuration_that_cannot_be_used_says_so(context: str | None) -> None:
+def test_invalid_configuration_is_reported(context: str | None) -> None:
     with pytest.raises(ClusterConfigError, match="cluster_config"):
         kubeconfig.connect_with_config({"contexts": []}, context)
 
 
 @pytest.mark.parametrize("text", [None, "a: [", "- 1", "contexts: 5"])
-def test_without_a_cluster_the_way_out_is_said(tmp_path: Path, text: str | None) -> None:
+def test_missing_cluster_is_reported_with_help(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "config"
     if text is not None:
         file.write_text(text)
@@ -151,7 +147,7 @@ def test_without_a_cluster_the_way_out_is_said(tmp_path: Path, text: str | None)
 @pytest.mark.skipif(
     int(version("kubernetes").partition(".")[0]) < 37, reason="older releases load all models"
 )
-def test_no_model_of_the_library_is_loaded(control_plane: Cluster) -> None:
+def test_no_models_of_the_library_are_imported(control_plane: Cluster) -> None:
     code = (
         "import sys\n"
         "from deployctl.clients import kubeconfig\n"

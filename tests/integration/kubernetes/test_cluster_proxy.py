@@ -82,7 +82,7 @@ def secret(name: str) -> Any:
     return {"metadata": {"name": name}}
 
 
-def test_requests_pass_with_the_proxys_credentials_and_are_written_down(
+def test_requests_pass_with_the_proxys_credentials_and_are_recorded(
     through: KubeProxy, secrets: str
 ) -> None:
     assert call(through, "POST", secrets, secret("a"))[0] == 201
@@ -95,7 +95,7 @@ def test_requests_pass_with_the_proxys_credentials_and_are_written_down(
     assert [e.path for e in through.writes] == [secrets]
 
 
-def test_a_proxy_acts_as_the_account_that_it_was_given(
+def test_proxy_acts_as_its_account(
     control_plane: Cluster, kube_proxy: MakeKubeProxy, namespace: str, secrets: str
 ) -> None:
     reading = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
@@ -104,7 +104,7 @@ def test_a_proxy_acts_as_the_account_that_it_was_given(
     assert call(proxy, "POST", secrets, secret("a"))[0] == 403
 
 
-def test_kubectl_takes_the_kubeconfig(through: KubeProxy, secrets: str) -> None:
+def test_kubectl_accepts_the_kubeconfig(through: KubeProxy, secrets: str) -> None:
     programs = tools.folder(("kubectl",))
     if programs is None:
         pytest.skip(tools.lacks(("kubectl",)))
@@ -113,20 +113,20 @@ def test_kubectl_takes_the_kubeconfig(through: KubeProxy, secrets: str) -> None:
     assert call(through, "GET", f"{secrets}/a")[0] == 200
 
 
-def test_a_dropped_answer_was_carried_out(through: KubeProxy, secrets: str) -> None:
+def test_request_with_dropped_answer_is_carried_out(through: KubeProxy, secrets: str) -> None:
     through.drop_answer(method="POST", path="/secrets$")
     with pytest.raises(http.client.HTTPException):
         call(through, "POST", secrets, secret("a"))
     assert call(through, "GET", f"{secrets}/a")[0] == 200
 
 
-def test_a_fault_can_mean_one_page_of_a_list(through: KubeProxy, secrets: str) -> None:
+def test_fault_can_match_one_page_of_a_list(through: KubeProxy, secrets: str) -> None:
     through.answer(410, query="continue=")
     assert call(through, "GET", secrets)[0] == 200
     assert call(through, "GET", f"{secrets}?continue=x")[0] == 410
 
 
-def test_a_hanging_request_is_never_answered_nor_passed_on(
+def test_hanging_request_is_neither_answered_nor_passed_on(
     through: KubeProxy, secrets: str
 ) -> None:
     through.hang(method="POST")
@@ -138,7 +138,7 @@ def test_a_hanging_request_is_never_answered_nor_passed_on(
     assert call(through, "GET", f"{secrets}/a")[0] == 404
 
 
-def test_a_watch_passes_frame_by_frame(
+def test_watch_passes_frame_by_frame(
     control_plane: Cluster, through: KubeProxy, secrets: str, watch: Watch
 ) -> None:
     for name in ("a", "b"):
@@ -148,19 +148,19 @@ def test_a_watch_passes_frame_by_frame(
     assert [(e.method, e.status) for e in through.seen("WATCH")] == [("WATCH", 200)]
 
 
-def test_a_frame_can_be_put_in(through: KubeProxy, secrets: str, watch: Watch) -> None:
+def test_frame_can_be_inserted(through: KubeProxy, secrets: str, watch: Watch) -> None:
     assert through.say(error(410, "Expired"), secrets) == 1
     frame = watch.next()
     assert (frame["type"], frame["object"]["code"]) == ("ERROR", 410)
 
 
-def test_a_watch_that_is_cut_ends(through: KubeProxy, watch: Watch) -> None:
+def test_aborted_watch_ends(through: KubeProxy, watch: Watch) -> None:
     assert through.cut("/pods$") == 0
     assert through.cut("/secrets$") == 1
     assert watch.next() is None
 
 
-def test_a_frozen_watch_is_silent_and_stays_open(
+def test_frozen_watch_is_silent_and_stays_open(
     control_plane: Cluster, through: KubeProxy, secrets: str, watch: Watch
 ) -> None:
     fresh = Watch(through, secrets)
@@ -185,7 +185,7 @@ def wait_for_watches(proxy: KubeProxy, number: int) -> None:
     until(lambda: len(proxy.watches()) == number)
 
 
-def test_a_watch_whose_client_has_left_is_closed(through: KubeProxy, secrets: str) -> None:
+def test_watch_is_closed_when_its_client_disconnects(through: KubeProxy, secrets: str) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", through.port)) as connection:
         connection.request("GET", f"{secrets}?watch=True")
         with connection.getresponse():
@@ -193,9 +193,7 @@ def test_a_watch_whose_client_has_left_is_closed(through: KubeProxy, secrets: st
     wait_for_watches(through, 0)
 
 
-def test_an_open_watch_does_not_keep_a_proxy_from_forgetting(
-    through: KubeProxy, secrets: str, watch: Watch
-) -> None:
+def test_open_watch_survives_clear(through: KubeProxy, secrets: str, watch: Watch) -> None:
     through.clear()
     assert through.exchanges == []
     assert through.say(error(500, "InternalError"), secrets) == 1

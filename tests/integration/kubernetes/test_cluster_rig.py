@@ -1,4 +1,4 @@
-"""The rig's Kubernetes itself: what the other tests take for granted."""
+"""The cluster of the test rig, on which other tests rely."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def test_two_control_planes_are_two_clusters(
     assert control_plane.uid != second_control_plane.uid
 
 
-def test_an_account_has_the_rights_that_it_was_given_and_no_others(
-    control_plane: Cluster, namespace: str
-) -> None:
+def test_account_has_only_its_rights(control_plane: Cluster, namespace: str) -> None:
     api = control_plane.account(JOBS, namespace)
     api.request("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", job("allowed"))
     for path in (
@@ -69,7 +67,7 @@ def test_an_account_has_the_rights_that_it_was_given_and_no_others(
     ],
     ids=["succeeded", "failed", "evicted", "preempted", "node-lost"],
 )
-def test_the_job_controller_takes_the_end_of_a_pod_for_the_end_of_its_job(
+def test_job_controller_ends_the_job_with_its_pod(
     control_plane: Cluster,
     namespace: str,
     kubelet: Kubelet,
@@ -88,7 +86,7 @@ def test_the_job_controller_takes_the_end_of_a_pod_for_the_end_of_its_job(
     assert reason in {each.get("reason") for each in found}
 
 
-def test_a_job_with_tries_left_gets_another_pod(
+def test_job_with_tries_left_gets_another_pod(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     start(control_plane, namespace, "job", backoffLimit=1)
@@ -97,7 +95,7 @@ def test_a_job_with_tries_left_gets_another_pod(
     assert kubelet.pod_of("job", other_than=first)
 
 
-def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
+def test_deleted_pod_terminates_until_its_kubelet_ends_it(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     start(control_plane, namespace, "job")
@@ -109,7 +107,7 @@ def test_a_deleted_pod_terminates_until_its_kubelet_has_ended_it(
     until(lambda: kubelet.get(pod) is None)
 
 
-def test_a_busy_kubelet_runs_every_pod_to_the_end_that_it_is_told(
+def test_busy_kubelet_runs_every_pod_to_its_end(
     control_plane: Cluster, namespace: str, kubelet: Kubelet
 ) -> None:
     names = [f"job-{number}" for number in range(6)]
@@ -134,7 +132,7 @@ ALL = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
 
 
 @pytest.mark.parametrize("by", ["certificate", "token"])
-def test_nothing_stays_in_a_cluster_that_was_given(second_control_plane: Cluster, by: str) -> None:
+def test_given_cluster_is_left_clean(second_control_plane: Cluster, by: str) -> None:
     with second_control_plane.namespace() as outer:
         kubeconfig = second_control_plane.kubeconfig
         if by == "token":
@@ -150,7 +148,7 @@ def test_nothing_stays_in_a_cluster_that_was_given(second_control_plane: Cluster
 
 
 def outside(plane: Cluster, namespace: str) -> set[str]:
-    """The names of a namespace and of all that goes with it, but is not in it."""
+    """The names of a namespace and of cluster-scoped objects that belong to it."""
     roles = "/apis/rbac.authorization.k8s.io/v1"
     kinds = ("/api/v1/nodes", f"{roles}/clusterroles", f"{roles}/clusterrolebindings")
     found = [each["metadata"] for kind in kinds for each in plane.admin.items(kind)]
@@ -163,10 +161,8 @@ def outside(plane: Cluster, namespace: str) -> set[str]:
     return owned | ({namespace} if itself else set())
 
 
-def test_programs_of_different_folders_are_not_mixed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The assets of envtest hold no controllers."""
+def test_programs_come_from_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The assets of envtest have no controllers."""
     given, built = tmp_path / "given", tmp_path / "built"
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(given))
     monkeypatch.setattr(tools, "BUILT", built)
@@ -180,7 +176,7 @@ def test_programs_of_different_folders_are_not_mixed(
     assert (tools.folder(), tools.lacks()) == (built, "")
 
 
-def test_no_control_plane_outlives_the_process_that_started_it(tmp_path: Path) -> None:
+def test_control_plane_ends_with_its_parent_process(tmp_path: Path) -> None:
     if reason := tools.lacks():
         pytest.skip(reason)
     code = (

@@ -1,4 +1,4 @@
-"""One replica observes, by a Lease in a real Kubernetes API (19)."""
+"""Leader election by a Lease in a real Kubernetes API (guarantee 19)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployctl.worker.runtimes.kubernetes.rbac import JOBS, LEASES
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
-from tests.support.kubernetes_jobs import Notes, rules
+from tests.support.kubernetes_jobs import RecordingEventLog, rules
 
 
 class Clock:
@@ -41,11 +41,13 @@ def proxy(control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy) -> 
 
 @contextmanager
 def replica(
-    proxy: KubeProxy, name: str, clock: Clock, notes: Notes | None = None
+    proxy: KubeProxy, name: str, clock: Clock, event_log: RecordingEventLog | None = None
 ) -> Iterator[LeaseLeadership]:
     kube = kubeconfig.connect(str(proxy.kubeconfig))
     try:
-        yield LeaseLeadership(kube, "pool", name, notes or Notes(), clock, duration=10.0)
+        yield LeaseLeadership(
+            kube, "pool", name, event_log or RecordingEventLog(), clock, duration=10.0
+        )
     finally:
         kube.close()
 
@@ -60,12 +62,12 @@ def leaders(replicas: list[LeaseLeadership]) -> list[str]:
     return [each.identity for each in replicas if each.is_leader]
 
 
-def everyone(replicas: list[LeaseLeadership]) -> None:
+def step_all(replicas: list[LeaseLeadership]) -> None:
     for each in replicas:
         each.step()
 
 
-def test_one_of_many_leads_however_they_race(three: list[LeaseLeadership]) -> None:
+def test_one_of_many_leads_in_a_race(three: list[LeaseLeadership]) -> None:
     threads = [threading.Thread(target=each.step) for each in three]
     for thread in threads:
         thread.start()
@@ -75,26 +77,26 @@ def test_one_of_many_leads_however_they_race(three: list[LeaseLeadership]) -> No
     assert len(leaders(three)) == 1
 
 
-def test_a_leader_that_renews_goes_on_leading(three: list[LeaseLeadership], clock: Clock) -> None:
+def test_renewing_leader_stays_leader(three: list[LeaseLeadership], clock: Clock) -> None:
     for clock.now in (0.0, 5.0, 10.0, 15.0, 20.0, 25.0):
-        everyone(three)
+        step_all(three)
         assert leaders(three) == ["a"]
 
 
-def test_another_takes_over_from_a_leader_that_is_gone_and_never_before_it_stops(
+def test_lease_is_taken_over_only_after_the_leader_stopped_leading(
     three: list[LeaseLeadership], clock: Clock
 ) -> None:
-    everyone(three)
+    step_all(three)
     history = []
     for clock.now in (2.0, 4.0, 6.0, 7.9, 8.1, 9.9, 10.1, 12.0):
-        everyone(three[1:])
+        step_all(three[1:])
         history.append("".join(leaders(three)))
 
     assert history == ["a", "a", "a", "a", "", "", "b", "b"]
 
 
-def test_a_leader_that_ends_hands_over_at_once(three: list[LeaseLeadership]) -> None:
-    everyone(three)
+def test_leader_releases_the_lease_at_shutdown(three: list[LeaseLeadership]) -> None:
+    step_all(three)
     assert leaders(three) == ["a"]
     stop = CancellationToken()
     stop.cancel()
@@ -105,7 +107,7 @@ def test_a_leader_that_ends_hands_over_at_once(three: list[LeaseLeadership]) -> 
 
 
 @pytest.mark.parametrize("status", [401, 409, 500, 503])
-def test_a_leader_that_cannot_renew_stops_leading_in_time_and_leads_again(
+def test_leader_that_cannot_renew_stops_leading_in_time(
     proxy: KubeProxy, clock: Clock, status: int
 ) -> None:
     with replica(proxy, "a", clock) as only:
@@ -122,35 +124,38 @@ def test_a_leader_that_cannot_renew_stops_leading_in_time_and_leads_again(
         assert leaders([only]) == ["a"]
 
 
-def test_without_the_right_to_leases_all_lead_and_one_warning_says_so(
+def test_all_lead_with_one_warning_without_the_right_to_leases(
     control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
-    proxy, notes = kube_proxy(control_plane.account(rules(*JOBS), namespace)), Notes()
-    with replica(proxy, "a", clock, notes) as one, replica(proxy, "b", clock) as two:
-        everyone([one, two])
+    proxy, event_log = (
+        kube_proxy(control_plane.account(rules(*JOBS), namespace)),
+        RecordingEventLog(),
+    )
+    with replica(proxy, "a", clock, event_log) as one, replica(proxy, "b", clock) as two:
+        step_all([one, two])
         clock.now = 100.0
-        everyone([one, two])
+        step_all([one, two])
         assert leaders([one, two]) == ["a", "b"]
-    assert notes.warnings == ["lease.forbidden"]
+    assert event_log.warnings == ["lease.forbidden"]
 
 
-def test_without_the_namespace_of_the_worker_somebody_leads_all_the_same(
+def test_leads_if_the_namespace_does_not_exist(
     control_plane: Cluster, clock: Clock, tmp_path: Path
 ) -> None:
-    """A kubeconfig may name a namespace that is not there, while jobs are in others."""
-    notes = Notes()
+    """A kubeconfig may name a namespace that does not exist, while jobs are in others."""
+    event_log = RecordingEventLog()
     nowhere = control_plane.admin.write_kubeconfig(tmp_path / "nowhere", "nowhere")
     kube = kubeconfig.connect(str(nowhere))
     try:
-        only = LeaseLeadership(kube, "pool", "a", notes, clock)
+        only = LeaseLeadership(kube, "pool", "a", event_log, clock)
         only.step()
         assert only.is_leader
     finally:
         kube.close()
-    assert notes.warnings == ["lease.forbidden"]
+    assert event_log.warnings == ["lease.forbidden"]
 
 
-def test_a_campaign_without_rights_ends_in_silence(
+def test_campaign_without_rights_writes_nothing(
     control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy, clock: Clock
 ) -> None:
     proxy, stop = kube_proxy(control_plane.account(rules(*JOBS), namespace)), CancellationToken()

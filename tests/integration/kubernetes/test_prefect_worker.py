@@ -1,4 +1,4 @@
-"""The real Prefect worker on the rig's Kubernetes: what other tests set beside ours."""
+"""Prefect's worker on the cluster of the test rig, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.project import write_project
 from tests.support.servers import Server
 
 
-def test_the_real_worker_makes_a_job_of_a_run(
+def test_prefects_worker_creates_a_job(
     server: Server,
     prefect_cli: Callable[[Server], PrefectCli],
     control_plane: Cluster,

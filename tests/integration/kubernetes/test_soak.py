@@ -1,4 +1,4 @@
-"""A small soak, so that the suite holds one; `make soak` runs the large one."""
+"""A small soak test for the suite; `make soak` runs the large one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a Kubernetes runtime hears, whatever fails between it and a real API server (6, 18)."""
+"""Watches of the Kubernetes runtime with faults between it and a real API server.
+
+Guarantees 6 and 18.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy, error
-from tests.support.kubernetes_jobs import POD, Notes, described, quota, rules, runtime
-from tests.support.runtime_news import Heard, watching
+from tests.support.kubernetes_jobs import POD, RecordingEventLog, job_spec, quota, rules, runtime
+from tests.support.runtime_updates import UpdateRecorder, recording
 from tests.support.waiting import until
 
-SILENCE = 5.0
+IDLE_TIMEOUT = 5.0
 WATCHES = ("/jobs$", "/pods$")
 
 
@@ -43,29 +46,31 @@ def own(proxy: KubeProxy, namespace: str) -> Iterator[KubernetesRuntime]:
 
 
 @pytest.fixture
-def heard(own: KubernetesRuntime, proxy: KubeProxy) -> Iterator[Heard]:
-    with watching(own) as ear:
+def recorder(own: KubernetesRuntime, proxy: KubeProxy) -> Iterator[UpdateRecorder]:
+    with recording(own) as recorder:
         for path in WATCHES:
             proxy.await_watch(path)
-        assert ear.listed() == []
-        yield ear
+        assert recorder.next_list() == []
+        yield recorder
 
 
-def fails(own: KubernetesRuntime, heard: Heard, kubelet: Kubelet, namespace: str) -> None:
-    """A job that fails from now on is told, and why."""
-    job = own.start(described(namespace, "later"))
+def fails(
+    own: KubernetesRuntime, recorder: UpdateRecorder, kubelet: Kubelet, namespace: str
+) -> None:
+    """A job that fails now is emitted with its cause."""
+    job = own.start(job_spec(namespace, "later"))
     kubelet.failed(kubelet.pod_of(job.name), 137, "OOMKilled")
 
-    def is_told(news: RuntimeUpdate) -> bool:
-        told = news.jobs if isinstance(news, JobsListed) else (getattr(news, "job", None),)
-        causes = [each.cause for each in told if each and each.phase is Phase.FAILED]
+    def has_cause(update: RuntimeUpdate) -> bool:
+        jobs = update.jobs if isinstance(update, JobsListed) else (getattr(update, "job", None),)
+        causes = [each.cause for each in jobs if each and each.phase is Phase.FAILED]
         return any(cause and cause.code == "OOMKilled" for cause in causes)
 
-    heard.until(is_told)
+    recorder.wait_for(has_cause)
 
 
 def await_health(own: KubernetesRuntime, problem: str) -> None:
-    """Waits until one of the watches has this problem, or none where it is ''."""
+    """Wait until one of the watches has this problem, or none has if it is empty."""
 
     def problems() -> list[str]:
         return [watch.problem for watch in own.watch_statuses()]
@@ -80,10 +85,10 @@ class TestNoWatchDiesInSilence:
     """Guarantee 6."""
 
     @pytest.mark.parametrize("code", [410, 500, 403])
-    def test_an_error_frame(
+    def test_error_event(
         self,
         own: KubernetesRuntime,
-        heard: Heard,
+        recorder: UpdateRecorder,
         proxy: KubeProxy,
         kubelet: Kubelet,
         namespace: str,
@@ -91,41 +96,39 @@ class TestNoWatchDiesInSilence:
     ) -> None:
         lists = len(proxy.seen("GET", "s$"))
         assert proxy.say(error(code, "Because")) == 2
-        heard.listed()
+        recorder.next_list()
         until(lambda: len(proxy.seen("GET", "s$")) >= lists + 2, lambda: "it is not listed again")
         assert len(proxy.seen("GET", "s$")) == lists + 2
-        fails(own, heard, kubelet, namespace)
+        fails(own, recorder, kubelet, namespace)
 
-    def test_a_line_that_is_cut_off(
+    def test_truncated_line(
         self,
         own: KubernetesRuntime,
-        heard: Heard,
+        recorder: UpdateRecorder,
         proxy: KubeProxy,
         kubelet: Kubelet,
         namespace: str,
     ) -> None:
         proxy.cut()
-        fails(own, heard, kubelet, namespace)
+        fails(own, recorder, kubelet, namespace)
 
-    def test_a_connection_that_is_half_open(
-        self, proxy: KubeProxy, kubelet: Kubelet, namespace: str
-    ) -> None:
+    def test_half_open_connection(self, proxy: KubeProxy, kubelet: Kubelet, namespace: str) -> None:
         with (
             runtime(
-                proxy.kubeconfig, namespace, timings=Timings(watch_idle_timeout=SILENCE)
+                proxy.kubeconfig, namespace, timings=Timings(watch_idle_timeout=IDLE_TIMEOUT)
             ) as own,
-            watching(own) as heard,
+            recording(own) as recorder,
         ):
             for path in WATCHES:
                 proxy.await_watch(path)
             assert proxy.freeze() == 2
-            fails(own, heard, kubelet, namespace)
+            fails(own, recorder, kubelet, namespace)
 
     @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-    def test_refusals_for_a_while(
+    def test_temporary_refusals(
         self,
         own: KubernetesRuntime,
-        heard: Heard,
+        recorder: UpdateRecorder,
         proxy: KubeProxy,
         kubelet: Kubelet,
         namespace: str,
@@ -136,12 +139,12 @@ class TestNoWatchDiesInSilence:
         await_health(own, f"({status})")
         proxy.clear()
         await_health(own, "")
-        fails(own, heard, kubelet, namespace)
+        fails(own, recorder, kubelet, namespace)
 
-    def test_connections_that_are_refused(
+    def test_refused_connections(
         self,
         own: KubernetesRuntime,
-        heard: Heard,
+        recorder: UpdateRecorder,
         proxy: KubeProxy,
         kubelet: Kubelet,
         namespace: str,
@@ -150,70 +153,75 @@ class TestNoWatchDiesInSilence:
         await_health(own, "no answer")
         proxy.clear()
         await_health(own, "")
-        fails(own, heard, kubelet, namespace)
+        fails(own, recorder, kubelet, namespace)
 
-    def test_a_cluster_that_is_down_at_the_start(
+    def test_cluster_down_at_startup(
         self, own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
     ) -> None:
         proxy.stop_after(len(proxy.exchanges))
-        with watching(own) as heard:
+        with recording(own) as recorder:
             await_health(own, "no answer")
             proxy.clear()
-            heard.listed()
-            fails(own, heard, kubelet, namespace)
+            recorder.next_list()
+            fails(own, recorder, kubelet, namespace)
 
 
-def test_what_happened_between_two_watches_is_told(
+def test_changes_between_two_watches_are_emitted(
     control_plane: Cluster,
     own: KubernetesRuntime,
-    heard: Heard,
+    recorder: UpdateRecorder,
     proxy: KubeProxy,
     kube_proxy: MakeKubeProxy,
     namespace: str,
 ) -> None:
-    job = own.start(described(namespace, "gone"))
-    heard.until(lambda news: news == JobChanged(job))
+    job = own.start(job_spec(namespace, "gone"))
+    recorder.wait_for(lambda update: update == JobChanged(job))
     proxy.answer(500, path="s$", times=None)
     proxy.say(error(500, "InternalError"))
     await_health(own, "(500)")
     with runtime(kube_proxy().kubeconfig, namespace) as other:
         other.stop(job)
-        there = other.start(described(namespace, "new"))
+        there = other.start(job_spec(namespace, "new"))
     Kubelet(control_plane.admin, namespace).remove_job(job.name)
     proxy.clear()
 
-    assert heard.until(lambda news: news == JobsListed(namespace, (there,), 0.0))
+    assert recorder.wait_for(lambda update: update == JobsListed(namespace, (there,), 0.0))
 
 
-def test_where_not_all_may_be_listed_every_namespace_with_jobs_is_watched(
+def test_falls_back_to_single_namespaces(
     control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
 ) -> None:
     with control_plane.namespace() as second:
         proxy = kube_proxy(control_plane.account(rules(*JOBS, *SECRETS), namespace))
         admit(control_plane, namespace, second)
-        notes = Notes()
-        with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
-            assert heard.listed() == []
-            own.start(described(namespace, "there", configuration={"namespace": second}))
-            heard.until(lambda news: isinstance(news, JobsListed) and news.location == second)
+        event_log = RecordingEventLog()
+        with (
+            runtime(proxy.kubeconfig, namespace, event_log=event_log) as own,
+            recording(own) as recorder,
+        ):
+            assert recorder.next_list() == []
+            own.start(job_spec(namespace, "there", configuration={"namespace": second}))
+            recorder.wait_for(
+                lambda update: isinstance(update, JobsListed) and update.location == second
+            )
             pod = Kubelet(control_plane.admin, second).pod_of("job-there")
             Kubelet(control_plane.admin, second).running(pod)
-            heard.job(Phase.RUNNING)
-            fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
+            recorder.wait_for_phase(Phase.RUNNING)
+            fails(own, recorder, Kubelet(control_plane.admin, namespace), namespace)
             assert {watch.location for watch in own.watch_statuses()} == {namespace, second}
-        assert notes.warnings.count("watch.narrowed") == 1
+        assert event_log.warnings.count("watch.narrowed") == 1
 
 
-def test_the_namespaces_of_the_settings_are_watched_and_no_others(
+def test_only_configured_namespaces_are_watched(
     control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
     with control_plane.namespace() as second:
         settings = {"namespaces": (second,)}
         with (
             runtime(proxy.kubeconfig, namespace, settings=settings) as own,
-            watching(own) as heard,
+            recording(own) as recorder,
         ):
-            assert heard.until(lambda news: isinstance(news, JobsListed)) == JobsListed(
+            assert recorder.wait_for(lambda update: isinstance(update, JobsListed)) == JobsListed(
                 second, (), 0.0
             )
             for path in WATCHES:
@@ -225,10 +233,10 @@ def test_the_namespaces_of_the_settings_are_watched_and_no_others(
     }
 
 
-def test_two_connections_carry_all_jobs_of_a_cluster(
+def test_two_watches_per_cluster(
     control_plane: Cluster,
     own: KubernetesRuntime,
-    heard: Heard,
+    recorder: UpdateRecorder,
     proxy: KubeProxy,
     namespace: str,
 ) -> None:
@@ -236,108 +244,115 @@ def test_two_connections_carry_all_jobs_of_a_cluster(
         for location in (namespace, second):
             for number in range(5):
                 attempt = f"{location}-{number}"
-                own.start(described(namespace, attempt, configuration={"namespace": location}))
-                heard.job(Phase.WAITING)
+                own.start(job_spec(namespace, attempt, configuration={"namespace": location}))
+                recorder.wait_for_phase(Phase.WAITING)
         assert len(proxy.watches()) == 2
     assert len(proxy.seen("WATCH")) == 2
 
 
-def test_jobs_of_other_pools_are_not_heard_of(
-    own: KubernetesRuntime, heard: Heard, namespace: str
+def test_jobs_of_other_pools_are_ignored(
+    own: KubernetesRuntime, recorder: UpdateRecorder, namespace: str
 ) -> None:
-    own.start(described(namespace, "foreign", pool="another"))
-    job = own.start(described(namespace, "own"))
+    own.start(job_spec(namespace, "foreign", pool="another"))
+    job = own.start(job_spec(namespace, "own"))
 
-    heard.until(lambda news: news == JobChanged(job))
-    assert all("foreign" not in str(news) for news in heard.all)
+    recorder.wait_for(lambda update: update == JobChanged(job))
+    assert all("foreign" not in str(update) for update in recorder.received)
 
 
-def test_jobs_of_another_owner_are_not_heard_of(
-    own: KubernetesRuntime, heard: Heard, namespace: str, proxy: KubeProxy
+def test_jobs_of_another_owner_are_ignored(
+    own: KubernetesRuntime, recorder: UpdateRecorder, namespace: str, proxy: KubeProxy
 ) -> None:
-    """A worker in another namespace may serve the same pool: its jobs are no strays."""
+    """A worker in another namespace may serve the same pool; its jobs are not ours."""
     elsewhere = {"cluster_uid": "elsewhere"}
     with runtime(proxy.kubeconfig, namespace, settings=elsewhere) as other:
-        other.start(described(namespace, "foreign"))
-    job = own.start(described(namespace, "own"))
+        other.start(job_spec(namespace, "foreign"))
+    job = own.start(job_spec(namespace, "own"))
 
-    heard.until(lambda news: news == JobChanged(job))
-    assert all("foreign" not in str(news) for news in heard.all)
+    recorder.wait_for(lambda update: update == JobChanged(job))
+    assert all("foreign" not in str(update) for update in recorder.received)
 
 
-def test_a_job_that_gets_no_pod_is_explained(
+def test_job_without_pod_is_explained(
     control_plane: Cluster,
     namespace: str,
     own: KubernetesRuntime,
-    heard: Heard,
+    recorder: UpdateRecorder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(informer_manager, "PUZZLED_AFTER", 0.0)
-    monkeypatch.setattr(informer_manager, "ASK_AGAIN", 0.5)
+    monkeypatch.setattr(informer_manager, "UNEXPLAINED_AFTER", 0.0)
+    monkeypatch.setattr(informer_manager, "EVENTS_INTERVAL", 0.5)
     quota(control_plane, namespace, {"pods": "0"})
-    own.start(described(namespace))
+    own.start(job_spec(namespace))
 
-    news = heard.until(lambda it: isinstance(it, JobChanged) and it.job.cause is not None)
-    assert isinstance(news, JobChanged)
-    assert news.job.cause is not None
-    assert news.job.cause.code == "Quota"
+    update = recorder.wait_for(lambda it: isinstance(it, JobChanged) and it.job.cause is not None)
+    assert isinstance(update, JobChanged)
+    assert update.job.cause is not None
+    assert update.job.cause.code == "Quota"
 
 
-def test_without_the_right_to_events_a_job_is_heard_of_all_the_same(
+def test_jobs_are_watched_without_the_right_to_events(
     control_plane: Cluster,
     namespace: str,
     kube_proxy: MakeKubeProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(informer_manager, "PUZZLED_AFTER", 0.0)
+    monkeypatch.setattr(informer_manager, "UNEXPLAINED_AFTER", 0.0)
     proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
-    notes = Notes()
-    with runtime(proxy.kubeconfig, namespace, notes=notes) as own, watching(own) as heard:
-        own.start(described(namespace, "first"))
+    event_log = RecordingEventLog()
+    with (
+        runtime(proxy.kubeconfig, namespace, event_log=event_log) as own,
+        recording(own) as recorder,
+    ):
+        own.start(job_spec(namespace, "first"))
         until(
-            lambda: "events.forbidden" in [event for _, event, _ in notes.told],
-            lambda: str(notes.told),
+            lambda: "events.forbidden" in [event for _, event, _ in event_log.entries],
+            lambda: str(event_log.entries),
         )
-        fails(own, heard, Kubelet(control_plane.admin, namespace), namespace)
+        fails(own, recorder, Kubelet(control_plane.admin, namespace), namespace)
 
 
-def test_each_phase_of_a_pod_is_noticed_once(
-    own: KubernetesRuntime, heard: Heard, kubelet: Kubelet, namespace: str
+def test_each_phase_of_a_pod_is_emitted_once(
+    own: KubernetesRuntime, recorder: UpdateRecorder, kubelet: Kubelet, namespace: str
 ) -> None:
-    job = own.start(described(namespace))
+    job = own.start(job_spec(namespace))
     pod = kubelet.pod_of(job.name)
     kubelet.running(pod)
     kubelet.succeeded(pod)
-    own_end = heard.job(Phase.SUCCEEDED)
-    heard.until(
+    own_end = recorder.wait_for_phase(Phase.SUCCEEDED)
+    recorder.wait_for(
         lambda it: isinstance(it, EventObserved) and it.event["event"].endswith("succeeded")
     )
 
-    noticed = [it.event["event"] for it in heard.all if isinstance(it, EventObserved)]
+    emitted = [it.event["event"] for it in recorder.received if isinstance(it, EventObserved)]
     phases = ("pending", "running", "succeeded")
-    assert noticed == [f"prefect.kubernetes.pod.{phase}" for phase in phases]
+    assert emitted == [f"prefect.kubernetes.pod.{phase}" for phase in phases]
     assert own_end.attempt == job.attempt
 
 
-def test_what_a_pod_prints_is_told_where_its_job_asks_for_it(
-    own: KubernetesRuntime, heard: Heard, proxy: KubeProxy, kubelet: Kubelet, namespace: str
+def test_output_is_streamed_if_configured(
+    own: KubernetesRuntime,
+    recorder: UpdateRecorder,
+    proxy: KubeProxy,
+    kubelet: Kubelet,
+    namespace: str,
 ) -> None:
     line = "2026-11-21T10:00:05.000000000Z hello"
     proxy.answer(200, method="WATCH", path="/log$", body=line, times=None)
-    own.start(described(namespace, "quiet"))
-    loud = own.start(described(namespace, "loud", limits=Limits(stream_output=True)))
+    own.start(job_spec(namespace, "quiet"))
+    loud = own.start(job_spec(namespace, "loud", limits=Limits(stream_output=True)))
     for attempt in ("quiet", "loud"):
         kubelet.running(kubelet.pod_of(f"job-{attempt}"))
 
-    told = heard.until(lambda it: isinstance(it, LinePrinted))
-    assert told == LinePrinted(loud.attempt, 'hello"')
+    printed = recorder.wait_for(lambda it: isinstance(it, LinePrinted))
+    assert printed == LinePrinted(loud.attempt, 'hello"')
     assert len(proxy.seen("WATCH", "/log$")) == 1
 
 
-def test_the_log_of_a_job_begins_with_the_pod_that_failed(
+def test_log_is_that_of_the_failed_pod(
     own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
 ) -> None:
-    job = own.start(described(namespace, manifest=RETRIED))
+    job = own.start(job_spec(namespace, manifest=RETRIED))
     assert own.tail_logs(job, 5) == []
     first = kubelet.pod_of(job.name)
     kubelet.failed(first)
@@ -353,7 +368,7 @@ RETRIED = {"spec": {"backoffLimit": 1, "template": {"spec": POD}}}
 
 
 def admit(plane: Cluster, of: str, into: str) -> None:
-    """Gives the accounts of one namespace a worker's rights in another."""
+    """Grant the accounts of one namespace a worker's rights in another one."""
     roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{into}"
     meta = {"metadata": {"name": "worker"}}
     plane.request("POST", f"{roles}/roles", meta | {"rules": rules(*JOBS, *SECRETS, *EVENTS)})

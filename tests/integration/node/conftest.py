@@ -1,4 +1,4 @@
-"""A node where pods run, for tests from end to end. It goes when the last of them has ended."""
+"""A node that runs pods, for end-to-end tests. It is stopped after the last of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that were made without an engine, and with one, run by a node that pulls them."""
+"""Images built with and without an engine run on a node that pulls them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.registry import LocalRegistry
 from tests.support.servers import PREFECT_3
 from tests.support.waiting import until
 
-# The first test may have to make the layers of the base image.
+# The first test may have to build the layers of the base image.
 pytestmark = pytest.mark.timeout(900)
 
 DOCKERFILE = """\
@@ -47,7 +47,7 @@ print(os.environ["GREETING"], helper.NAME, Path.cwd(), os.getuid())
 
 @pytest.fixture(scope="module")
 def base(node: Node, registry: LocalRegistry) -> str:
-    """Debian with Python in the registry, from which the node pulls from now on."""
+    """Debian with Python in the registry that the node pulls from."""
     node.registry(registry.host, registry.url)
     python = RigImage("python", flow_image(PREFECT_3).layers[:1], ())
     return push(python, registry, "runs/base", "1")
@@ -91,7 +91,7 @@ def published(builder: Builder, recipe: BuildSpec, tag: str) -> Image:
 
 
 @pytest.mark.parametrize("made_by", ["assemble", "docker"])
-def test_an_image_is_pulled_from_the_registry_and_runs(
+def test_image_from_the_registry_runs(
     node: Node, recipe: BuildSpec, made_by: str, request: pytest.FixtureRequest
 ) -> None:
     image = published(request.getfixturevalue(made_by), recipe, made_by)

@@ -1,7 +1,7 @@
-"""From prefect.yaml to the end of a run: servers, cluster, images and commands are the real ones.
+"""End to end from prefect.yaml to the end of a run, with real servers, cluster, images, commands.
 
-All runs of a server are started together, and each test follows its own: what takes time is pods
-that start, and they start beside each other.
+All runs of a server are started together, and each test checks its own: starting pods is slow, so
+they start in parallel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)
 
 RELINQUISH = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "relinquish"}
 ATTENTIVE = {"PREFECT_RUNNER_POLL_FREQUENCY": "2"}
-"""Lets a run ask every 2 seconds whether it is cancelled, not every 10."""
+"""Lets a run poll for its cancellation every 2 seconds instead of every 10."""
 
 
 def deployments(version: str) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def deployments(version: str) -> list[dict[str, Any]]:
             "devours", "out-of-memory", memory_limit="300Mi", command="python3 -m prefect.engine"
         ),
         entry(
-            "succeeds", "no-image", image="empty.test/nobody/has:this", pod_watch_timeout_seconds=15
+            "succeeds", "no-image", image="empty.test/no/such:image", pod_watch_timeout_seconds=15
         ),
         entry("succeeds", "cancelled-pulling", image="slow.test/never/comes:1"),
         entry("lasts", "cancelled-running", env=ATTENTIVE),
@@ -78,7 +78,7 @@ def equipped(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 class Silent(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module", params=[PREFECT_3, PREFECT_2])
@@ -96,7 +96,7 @@ def stage(
         yield stage
 
 
-def test_a_run_is_cancelled_while_its_image_is_pulled(stage: NodeHarness) -> None:
+def test_cancel_while_image_is_pulled(stage: NodeHarness) -> None:
     stage.pulls("cancelled-pulling")
     stage.cancel("cancelled-pulling")
     stage.state("cancelled-pulling", "CANCELLED")
@@ -104,7 +104,7 @@ def test_a_run_is_cancelled_while_its_image_is_pulled(stage: NodeHarness) -> Non
     assert "RUNNING" not in stage.states("cancelled-pulling")
 
 
-def test_a_running_run_is_cancelled(stage: NodeHarness) -> None:
+def test_cancel_running_run(stage: NodeHarness) -> None:
     stage.state("cancelled-running", "RUNNING")
     stage.log("cancelled-running", "here to stay")
     stage.cancel("cancelled-running")
@@ -112,7 +112,7 @@ def test_a_running_run_is_cancelled(stage: NodeHarness) -> None:
     stage.pod_is_over("cancelled-running")
 
 
-def test_a_run_whose_pod_is_evicted_has_crashed(stage: NodeHarness) -> None:
+def test_evicted_run_crashes(stage: NodeHarness) -> None:
     stage.state("evicted", "RUNNING")
     stage.log("evicted", "here to stay")
     stage.evict("evicted")
@@ -126,7 +126,7 @@ def test_a_run_whose_pod_is_evicted_has_crashed(stage: NodeHarness) -> None:
 
 
 @pytest.mark.parametrize("stage", [PREFECT_3], indirect=True)
-def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: NodeHarness) -> None:
+def test_evicted_run_that_is_rescheduled_runs_again(stage: NodeHarness) -> None:
     stage.state("put-back", "RUNNING")
     stage.log("put-back", "here to stay")
     stage.evict("put-back")
@@ -135,7 +135,7 @@ def test_an_evicted_run_that_prefect_3_puts_back_runs_again(stage: NodeHarness) 
     assert "up again" in stage.log("put-back", "up again")
 
 
-def test_a_scheduled_run_completes(stage: NodeHarness) -> None:
+def test_scheduled_run_completes(stage: NodeHarness) -> None:
     stage.scheduled("succeeds", "on-schedule")
     stage.state("on-schedule", "COMPLETED")
     (job,) = stage.jobs("on-schedule")
@@ -145,7 +145,7 @@ def test_a_scheduled_run_completes(stage: NodeHarness) -> None:
     assert f"created job '{job['metadata']['name']}'" in log
 
 
-def test_a_flow_that_fails_is_not_the_workers_affair(stage: NodeHarness) -> None:
+def test_failure_of_a_flow_is_reported_by_the_flow(stage: NodeHarness) -> None:
     state = stage.state("fails", "FAILED", "CRASHED", "COMPLETED")
     assert state["type"] == "FAILED"
     assert "the flow gave up by itself" in state["message"]
@@ -155,7 +155,7 @@ def test_a_flow_that_fails_is_not_the_workers_affair(stage: NodeHarness) -> None
     assert "ValueError: the flow gave up by itself" in stage.log("fails", "ValueError")
 
 
-def test_a_run_that_takes_too_much_memory_has_crashed(stage: NodeHarness) -> None:
+def test_run_out_of_memory_crashes(stage: NodeHarness) -> None:
     state = stage.state("out-of-memory", "CRASHED", "FAILED", "COMPLETED")
     assert state["type"] == "CRASHED"
     assert "it used more memory than its limit of 300Mi" in state["message"]
@@ -163,15 +163,15 @@ def test_a_run_that_takes_too_much_memory_has_crashed(stage: NodeHarness) -> Non
     assert stage.states("out-of-memory").count("CRASHED") == 1
 
 
-def test_a_run_whose_image_does_not_exist_has_crashed(stage: NodeHarness) -> None:
+def test_run_with_missing_image_crashes(stage: NodeHarness) -> None:
     state = stage.state("no-image", "CRASHED", "COMPLETED")
-    assert "the image 'empty.test/nobody/has:this' cannot be pulled: not found" in state["message"]
+    assert "the image 'empty.test/no/such:image' cannot be pulled: not found" in state["message"]
     assert "There is no such image or tag" in state["message"]
     assert stage.jobs("no-image") == []
     assert "RUNNING" not in stage.states("no-image")
 
 
-def test_no_run_had_more_jobs_than_attempts(stage: NodeHarness) -> None:
+def test_one_job_per_attempt(stage: NodeHarness) -> None:
     for each in stage.deployments:
         made = stage.log(each["name"], "created job").count("created job")
         assert made == stage.states(each["name"]).count("SCHEDULED"), each["name"]

@@ -1,4 +1,4 @@
-"""The node of the rig: what the end-to-end tests take for granted."""
+"""The node of the test rig, on which the end-to-end tests rely."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pod(node: Node, job: str) -> Any:
 
 
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
-def test_a_job_runs_prefect_and_its_log_can_be_read(node: Node, version: str) -> None:
+def test_job_runs_prefect_and_has_a_log(node: Node, version: str) -> None:
     name = f"prints-{version}"
     code = "import prefect; print('this is', prefect.__version__)"
     start(node, name, image=f"flow:{version}", args=["python3", "-c", code])
@@ -63,7 +63,7 @@ def test_a_job_runs_prefect_and_its_log_can_be_read(node: Node, version: str) ->
     assert (ended(node, name), log) == ("Complete", f"this is {version}\n")
 
 
-def test_a_container_that_takes_too_much_memory_is_killed(node: Node) -> None:
+def test_container_over_its_memory_limit_is_killed(node: Node) -> None:
     limits = {"limits": {"memory": "64Mi"}}
     code = "hoard = [bytearray(b'x' * 2**20) for _ in range(2**10)]"
     start(node, "eats", image=f"flow:{PREFECT_3}", args=["python3", "-c", code], resources=limits)
@@ -72,8 +72,8 @@ def test_a_container_that_takes_too_much_memory_is_killed(node: Node) -> None:
     assert container["state"]["terminated"]["reason"] == "OOMKilled"
 
 
-def test_an_image_that_is_not_there_is_not_found_anywhere_else(node: Node) -> None:
-    start(node, "lacking", image="nobody/has:this")
+def test_missing_image_is_not_pulled_from_elsewhere(node: Node) -> None:
+    start(node, "lacking", image="no/such:image")
 
     def reason() -> str:
         (container,) = pod(node, "lacking")["status"].get("containerStatuses", [{}])
@@ -83,7 +83,7 @@ def test_an_image_that_is_not_there_is_not_found_anywhere_else(node: Node) -> No
     until(lambda: reason() in {"ErrImagePull", "ImagePullBackOff"}, seconds=240)
 
 
-def test_a_killed_test_run_leaves_nothing_of_its_node() -> None:
+def test_killed_test_run_leaves_nothing_behind() -> None:
     if reason := lacks():
         pytest.skip(reason)
     with subprocess.Popen(

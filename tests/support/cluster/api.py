@@ -1,4 +1,4 @@
-"""A Kubernetes API as one person or program may use it, in plain JSON."""
+"""Minimal Kubernetes API client for tests, with the credentials of one user, in plain JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATCHES = "application/merge-patch+json"
 
 
 class Refused(Exception):
-    """The API server answered with an error."""
+    """The API server answered with an error status."""
 
     def __init__(self, method: str, path: str, status: int, body: Any) -> None:
         self.status = status
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class KubeApi:
-    """An API server and who speaks to it: the holder of a certificate or of a token."""
+    """An API server and the credentials of a user: a client certificate or a token."""
 
     url: str
     authority: Path
@@ -37,7 +37,7 @@ class KubeApi:
     token: str = ""
 
     def connect(self, timeout: float | None = 60.0) -> http.client.HTTPSConnection:
-        """A new connection; whoever asks for it closes it."""
+        """Open a new connection, to be closed by the caller."""
         target = urlsplit(self.url)
         return http.client.HTTPSConnection(
             target.hostname or "", target.port, timeout=timeout, context=self._context
@@ -52,14 +52,14 @@ class KubeApi:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
+        """Headers of every request."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def request(self, method: str, path: str, body: Any = None, content_type: str = "") -> Any:
-        """Sends one request and gives the answer's JSON, or its text where it is none.
+        """Send a request; returns the JSON of the answer, or its text if it is not JSON.
 
         A PATCH is a merge patch unless `content_type` says otherwise. Raises `Refused`, or OSError
-        where there was no answer.
+        without an answer.
         """
         typed = content_type or (PATCHES if method == "PATCH" else "application/json")
         connection = self.connect()
@@ -79,12 +79,12 @@ class KubeApi:
         return parsed
 
     def items(self, path: str) -> list[Any]:
-        """What a list holds."""
+        """The items of a list."""
         found: list[Any] = self.request("GET", path)["items"]
         return found
 
     def find(self, path: str) -> Any:
-        """The object, or None where there is none."""
+        """The object, or None if it does not exist."""
         try:
             return self.request("GET", path)
         except Refused as refusal:
@@ -93,7 +93,7 @@ class KubeApi:
             raise
 
     def write_kubeconfig(self, path: Path, namespace: str = "default") -> Path:
-        """Writes a kubeconfig for the same server and person; gives its path."""
+        """Write a kubeconfig for the same server and user; returns its path."""
         if self.certificate:
             user = {
                 "client-certificate-data": _data(self.certificate.certificate),
@@ -108,7 +108,7 @@ class KubeApi:
 def write_kubeconfig(
     path: Path, cluster: dict[str, str], user: dict[str, str], namespace: str
 ) -> Path:
-    """Writes a kubeconfig of one cluster, user and context, as JSON, which is YAML."""
+    """Write a kubeconfig with one cluster, user and context, as JSON, which is YAML."""
     context = {"cluster": "test", "user": "test", "namespace": namespace}
     config = {
         "apiVersion": "v1",

@@ -1,8 +1,7 @@
-"""A kubelet that plays by itself: it runs each pod of a namespace to its end, as fast as it can.
+"""Simulated kubelet that runs every pod of a namespace to its end, as fast as possible.
 
-For tests of many Jobs at once, where what counts is that there are pods that come and go. Pods that
-were deleted are ended as well. `ends` says how a pod ends: it is given the pod and gives an exit
-code, or None for a pod that is to run on for now and is asked about again.
+For tests with many Jobs. Deleted pods are ended as well. `ends` decides how a pod ends: it gets the
+pod and returns an exit code, or None for a pod that runs on for now; it is called again.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from typing import Any, Self
 from tests.support.cluster.api import KubeApi, Refused
 from tests.support.cluster.pods import Kubelet
 
-PAUSE_SECONDS = 0.1
+POLL_INTERVAL = 0.1
 ENDED = ("Succeeded", "Failed")
 
 
 class BusyKubelet:
-    """Moves all pods of a namespace, for the length of a block."""
+    """Moves all pods of a namespace for the length of a block."""
 
     def __init__(
         self, api: KubeApi, namespace: str, ends: Callable[[Any], int | None] = lambda _: 0
@@ -30,7 +29,7 @@ class BusyKubelet:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self.ended: dict[str, int] = {}
-        """The pods that it has ended, and their exit codes."""
+        """Exit codes of the pods that it has ended, by name."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -42,11 +41,11 @@ class BusyKubelet:
 
     def _work(self) -> None:
         with ThreadPoolExecutor(8) as pool:
-            while not self._stop.wait(PAUSE_SECONDS):
+            while not self._stop.wait(POLL_INTERVAL):
                 list(pool.map(self._move, self._kubelet.pods()))
 
     def _move(self, pod: Any) -> None:
-        """Takes the pod one step further; one that somebody else deletes meanwhile is left."""
+        """Move a pod one step; a pod that is deleted meanwhile is ignored."""
         name, phase = pod["metadata"]["name"], pod["status"]["phase"]
         try:
             if "deletionTimestamp" in pod["metadata"]:

@@ -1,9 +1,9 @@
-"""A Kubernetes that tests share: namespaces and accounts of their own, and the administrator.
+"""A cluster shared by tests: the administrator, and namespaces and accounts for each test.
 
-`GivenCluster` is one that somebody else runs. Its nodes never get a pod of the tests, because no
-scheduler serves them (`pods.SCHEDULER`); tests bind pods to a node that is there in name only, or
-the cluster would take them for lost and delete them. An account's rights belong to its namespace,
-so that the cluster deletes them with it.
+`GivenCluster` is an existing cluster. Its nodes never get a pod of the tests, because no scheduler
+handles them (`pods.SCHEDULER`). Tests bind pods to a node object without a machine; otherwise the
+cluster would regard the pods as lost and delete them. The roles of an account are owned by its
+namespace, so that the cluster deletes them with it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.support.cluster.pki import Pair
 NAMESPACES = "/api/v1/namespaces"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
 OURS = {"deployctl.io/tests": ""}
-"""The label of all namespaces and nodes that tests make."""
+"""Label of all namespaces and nodes that tests create."""
 Rules = Sequence[dict[str, list[str]]]
 
 
 class Cluster:
-    """What tests ask of a Kubernetes; `folder` is for files, `admin` may do everything."""
+    """A cluster for tests. `folder` is for files, `admin` has all rights."""
 
     def __init__(self, admin: KubeApi, folder: Path) -> None:
         self.admin, self.folder = admin, folder
@@ -35,17 +35,17 @@ class Cluster:
 
     @property
     def uid(self) -> str:
-        """The uid of the namespace kube-system: what identifies a cluster."""
+        """The uid of the namespace kube-system, which identifies the cluster."""
         return self._uid("kube-system")
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends a request as the administrator; see `KubeApi.request`."""
+        """Send a request as the administrator; see `KubeApi.request`."""
         return self.admin.request(method, path, body)
 
     def account(self, rules: Rules, namespace: str, everywhere: Rules = ()) -> KubeApi:
-        """A new service account with exactly these rights.
+        """Create a service account with exactly these rights.
 
-        `rules` hold in its namespace, `everywhere` in the whole cluster; both are written as in a
+        `rules` apply in its namespace, `everywhere` in the whole cluster; both are written as in a
         Role: `[{"apiGroups": [...], "resources": [...], "verbs": [...]}]`.
         """
         name = f"account-{uuid.uuid4().hex[:8]}"
@@ -66,13 +66,13 @@ class Cluster:
         return KubeApi(self.admin.url, self.admin.authority, token=token)
 
     def kubeconfig_for(self, rules: Rules, namespace: str, everywhere: Rules = ()) -> Path:
-        """The kubeconfig of a new `account`."""
+        """Create an `account` and write its kubeconfig."""
         path = self.folder / f"{uuid.uuid4().hex}.kubeconfig"
         return self.account(rules, namespace, everywhere).write_kubeconfig(path, namespace)
 
     @contextmanager
     def namespace(self) -> Iterator[str]:
-        """A new namespace for the length of a block; it and its pods are deleted afterwards."""
+        """A new namespace for the length of a block; deleted with its pods afterwards."""
         name = f"test-{uuid.uuid4().hex[:8]}"
         self.request("POST", NAMESPACES, {"metadata": {"name": name, "labels": OURS}})
         try:
@@ -87,14 +87,14 @@ class Cluster:
         return found
 
     def _of(self, namespace: str, name: str) -> dict[str, Any]:
-        """The metadata of an object that goes when the namespace does."""
+        """The metadata of an object that is deleted with the namespace."""
         owner = {"apiVersion": "v1", "kind": "Namespace", "name": namespace}
         owners = [owner | {"uid": self._uid(namespace)}]
         return {"metadata": {"name": name, "ownerReferences": owners}}
 
 
 class GivenCluster(Cluster):
-    """The cluster of a kubeconfig, whose user may do everything; a context manager."""
+    """The cluster of a kubeconfig whose user has all rights; a context manager."""
 
     def __init__(self, kubeconfig: str) -> None:
         super().__init__(_user(kubeconfig), Path(tempfile.mkdtemp(prefix="given-cluster-")))
@@ -107,9 +107,9 @@ class GivenCluster(Cluster):
 
     @contextmanager
     def namespace(self) -> Iterator[str]:
-        """A namespace, and the node that its `Kubelet` says to be.
+        """A namespace, and the node object that its `Kubelet` uses.
 
-        The node goes first: the cluster then ends the pods that wait for its kubelet.
+        The node is deleted first: the cluster then ends the pods that wait for its kubelet.
         """
         with super().namespace() as name:
             meta = {"metadata": {"name": name, "labels": OURS}}
@@ -121,7 +121,7 @@ class GivenCluster(Cluster):
 
 
 def _user(kubeconfig: str) -> KubeApi:
-    """The current user of a kubeconfig, however it says who that is."""
+    """The current user of a kubeconfig, whatever its form of credentials."""
     from kubernetes import config
     from kubernetes.client.configuration import Configuration
 

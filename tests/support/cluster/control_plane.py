@@ -1,11 +1,11 @@
 """A Kubernetes control plane: etcd, the API server and the controllers, without any node.
 
-Names, conflicts, validation, watches, access rights and the Job controller are the real ones; only
-pods don't run, and a test moves them itself (`pods.py`). A start takes about five seconds.
+Names, conflicts, validation, watches, RBAC and the Job controller are real. Pods do not run; a test
+sets their status (`pods.py`). A start takes about five seconds.
 
-Each control plane has a folder, an authority and ports of its own. It holds the ports with sockets
-that don't listen, and the parts share them, so that nobody else gets a port between its choice and
-its use, or while a part is down.
+Each control plane has its own folder, certificate authority and ports. It reserves the ports with
+sockets that do not listen, which its programs share (SO_REUSEPORT), so that no other process can
+take a port before it is used or while a program is down.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ CONTROLLERS = (
     "disruption-controller",
     "root-ca-certificate-publisher-controller",
 )
-"""What a cluster without nodes needs; the others would delete pods whose node is not there."""
+"""Controllers that a cluster without nodes needs. Others would delete pods without a node."""
 
 
 class NotStarted(Exception):
-    """A part ended, or did not answer in time; the message holds the end of its log."""
+    """A program ended or did not respond in time; the message has the end of its log."""
 
 
 class ControlPlane(Cluster):
-    """A control plane; it does not run before `start`.
+    """A control plane, stopped until `start` is called.
 
     `address` is where the API server listens: nodes need one that is not a loopback address.
     `controllers` are those to run, `("*",)` for all.
@@ -61,7 +61,7 @@ class ControlPlane(Cluster):
         self._programs = programs
         self._controllers = controllers
         self._address = address
-        self._ports = [_held(LOOPBACK), _held(LOOPBACK), _held(address)]
+        self._ports = [_reserve_port(LOOPBACK), _reserve_port(LOOPBACK), _reserve_port(address)]
         self._etcd, self._peer, self.port = [port.getsockname()[1] for port in self._ports]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
@@ -84,7 +84,7 @@ class ControlPlane(Cluster):
         self.close()
 
     def start(self) -> None:
-        """Starts all parts; returns when pods can be created. Raises `NotStarted`."""
+        """Start all programs; returns when pods can be created. Raises `NotStarted`."""
         self.run("etcd", *self._etcd_flags())
         self.run("kube-apiserver", *self._api_flags())
         self.wait("kube-apiserver", lambda: self.request("GET", "/readyz") == "ok")
@@ -93,7 +93,7 @@ class ControlPlane(Cluster):
         self.wait("kube-controller-manager", lambda: self.admin.find(account) is not None)
 
     def close(self) -> None:
-        """Ends all parts and deletes the folder."""
+        """Stop all programs and delete the folder."""
         for process in self._processes.values():
             process.kill()
         for process in self._processes.values():
@@ -103,7 +103,7 @@ class ControlPlane(Cluster):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, name: str, *flags: str) -> None:
-        """Starts a program of the cluster tools that dies with this process."""
+        """Start a program of the cluster tools that ends with this process."""
         with self._log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 die_with_parent(self._programs / name, *flags),
@@ -114,14 +114,14 @@ class ControlPlane(Cluster):
                 start_new_session=True,
             )
 
-    def wait(self, name: str, happens: Callable[[], bool]) -> None:
-        """Returns when it happens; raises `NotStarted` when it does not, or the program ends."""
+    def wait(self, name: str, is_ready: Callable[[], bool]) -> None:
+        """Wait until a program is ready; raises `NotStarted` after a timeout or if it ends."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._processes[name].poll() is not None:
                 break
             try:
-                if happens():
+                if is_ready():
                     return
             except (OSError, Refused):
                 pass
@@ -196,8 +196,8 @@ class ControlPlane(Cluster):
         ]
 
 
-def _held(address: str) -> socket.socket:
-    """A socket that holds a free port of the address for those who share it."""
+def _reserve_port(address: str) -> socket.socket:
+    """A socket that reserves a free port of the address, which programs can share."""
     port = socket.socket()
     port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     port.bind((address, 0))

@@ -1,8 +1,8 @@
-"""Container images made on this machine, from Debian and Python packages alone.
+"""Container images built on this machine from Debian and Python packages, without a registry.
 
-No registry is asked: a node gets its images as an archive on a pipe, written anew each time from
-layers. Only layers are kept, in the cache, each under a name that holds a hash of what it is made
-from, so that images share what is big (Debian with Python, 150 MB) and changed flows cost nothing.
+A node gets its images as an archive on a pipe, which is written each time from layers. Only layers
+are cached, under a name with a hash of their inputs, so that images share the large ones (Debian
+with Python, 150 MB) and a changed flow is cheap.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FLOWS = SOURCES / "flows.py"
 PAUSE = "docker.io/library/pause:1"
 DEBIAN = "bookworm"
 PYTHON = "3.11"
-"""What Debian bookworm has."""
+"""The version in Debian bookworm."""
 UNUSED = ("var/cache", "var/lib/apt", "usr/share/doc", "usr/share/locale", "usr/share/man")
 PREFECT = f"#!/usr/bin/python{PYTHON}\nimport sys\nfrom prefect.cli import app\nsys.exit(app())\n"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A kept tar archive of files."""
+    """A cached tar archive of files."""
 
     path: Path
     digest: str
@@ -56,7 +56,7 @@ class Image:
 
     @property
     def config(self) -> bytes:
-        """What OCI calls the image configuration."""
+        """The OCI image configuration."""
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         content = {
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
@@ -75,20 +75,22 @@ class Image:
 
 
 def pause_image() -> Image:
-    """What holds a pod together."""
-    return Image(PAUSE, (_kept("pause", (SOURCES / "pause.c").read_bytes(), _pause),), ("/pause",))
+    """The pause image, which holds the namespaces of a pod."""
+    return Image(
+        PAUSE, (_cached_layer("pause", (SOURCES / "pause.c").read_bytes(), _pause),), ("/pause",)
+    )
 
 
 def flow_image(version: str) -> Image:
     """`docker.io/library/flow:VERSION`: Python, Prefect, and the flows in `/opt/app`."""
     pins = ROOT / "tests" / "servers" / f"prefect-{version}.txt"
-    debian = _kept("debian", b"", _debian)
-    prefect = _kept(
+    debian = _cached_layer("debian", b"", _debian)
+    prefect = _cached_layer(
         f"prefect-{version}",
         pins.read_bytes(),
         lambda folder: _prefect(folder, version, pins),
     )
-    flows = _kept("flows", FLOWS.read_bytes(), _flows)
+    flows = _cached_layer("flows", FLOWS.read_bytes(), _flows)
     return Image(
         f"docker.io/library/flow:{version}",
         (debian, prefect, flows),
@@ -99,7 +101,7 @@ def flow_image(version: str) -> Image:
 
 
 def write_archive(images: Iterable[Image], out: IO[bytes]) -> None:
-    """Writes images as `docker save` does; layers that they share are written once."""
+    """Write images in the format of `docker save`; shared layers are written once."""
     manifest = []
     written = set()
     with tarfile.open(fileobj=out, mode="w|", bufsize=2**20) as archive:
@@ -121,32 +123,32 @@ def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _kept(name: str, recipe: bytes, fill: Callable[[Path], None]) -> Layer:
-    """The layer of files that `fill` puts into a folder, made when the cache does not have it.
+def _cached_layer(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Layer:
+    """The layer of the files that `fill` writes into a folder, from the cache if possible.
 
-    `recipe`: what they depend on beside this module.
+    `inputs` is what the files depend on in addition to this module.
     """
     cache = tools.CACHE / "layers"
     cache.mkdir(parents=True, exist_ok=True)
-    made_from = hashlib.sha256(Path(__file__).read_bytes() + recipe)
-    stem = f"{name}-{made_from.hexdigest()[:16]}"
+    input_hash = hashlib.sha256(Path(__file__).read_bytes() + inputs)
+    stem = f"{name}-{input_hash.hexdigest()[:16]}"
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = next(cache.glob(f"{stem}.*.tar"), None)
         if found is None:
-            found = _make(cache, stem, fill)
+            found = _build_layer(cache, stem, fill)
     return Layer(found, found.suffixes[-2].removeprefix("."))
 
 
-def _make(cache: Path, stem: str, fill: Callable[[Path], None]) -> Path:
+def _build_layer(cache: Path, stem: str, fill: Callable[[Path], None]) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        files, made = Path(scratch, "files"), Path(scratch, "layer.tar")
+        files, layer = Path(scratch, "files"), Path(scratch, "layer.tar")
         files.mkdir(mode=0o755)
         fill(files)
-        _run("tar", "--create", "--numeric-owner", "--sort=name", "-C", files, "-f", made, ".")
-        with made.open("rb") as content:
+        _run("tar", "--create", "--numeric-owner", "--sort=name", "-C", files, "-f", layer, ".")
+        with layer.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return made.rename(cache / f"{stem}.{digest}.tar")
+        return layer.rename(cache / f"{stem}.{digest}.tar")
 
 
 def _pause(files: Path) -> None:
@@ -177,7 +179,7 @@ def _flows(files: Path) -> None:
 
 
 def _run(*command: str | Path) -> None:
-    """Runs a program; one that fails raises `CalledProcessError` with what it said."""
+    """Run a program; raises `CalledProcessError` with its output if it fails."""
     ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if ended.returncode:
         error = subprocess.CalledProcessError(ended.returncode, list(map(str, command)))

@@ -1,9 +1,9 @@
-"""A whole node beside a control plane: pods really run, from images made on this machine.
+"""A node for a control plane that really runs pods, from images built on this machine.
 
-The node lives in namespaces of its own (mounts, processes); only a bridge, with an address that
-nobody else has, joins it to the machine, so two test runs can each have one. It cannot reach other
-machines: pods have no route but the bridge's, and every image pull goes to a port where nobody
-listens. A node needs root and some packages of Debian; `lacks` says what is missing.
+The node runs in its own mount and PID namespaces. A bridge with a unique address connects it to the
+machine, so that several test runs can have one each. It cannot reach other machines: pods have no
+other route, and every image pull goes to a port without a listener. A node needs root and some
+Debian packages; `lacks` returns what is missing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ START_SECONDS = 180.0
 
 
 def lacks() -> str:
-    """Why this machine cannot have a node; "" if it can."""
+    """Why this machine cannot run a node; "" if it can."""
     if os.geteuid():
         return "a Kubernetes node needs root"
     if packages := missing_packages():
@@ -51,7 +51,7 @@ def lacks() -> str:
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages that a node needs and this machine does not have."""
+    """The Debian packages that a node needs and that are not installed."""
     missing = {pack for name, pack in PACKAGES.items() if not shutil.which(name, path=PATH)}
     if not (PLUGINS / "bridge").exists():
         missing.add("containernetworking-plugins")
@@ -59,7 +59,7 @@ def missing_packages() -> list[str]:
 
 
 def install_packages() -> None:
-    """Installs what a node needs where apt and root allow it; otherwise leaves all as it is."""
+    """Install what a node needs if there is apt and root; otherwise do nothing."""
     if not os.geteuid() and shutil.which("apt-get") and (packages := missing_packages()):
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
@@ -67,9 +67,9 @@ def install_packages() -> None:
 
 
 class Node:
-    """A node that joins the control plane; a context manager.
+    """A node of a control plane; a context manager.
 
-    The control plane has to run all controllers. A program on this machine that pods should reach
+    The control plane must run all controllers. A program on this machine that pods connect to
     listens on `address`.
     """
 
@@ -102,13 +102,13 @@ class Node:
         self.close()
 
     def close(self) -> None:
-        """Ends the node with all its pods, and gives back what it had of this machine."""
+        """Stop the node with all its pods, and release its resources."""
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()
 
     def add(self, *images: Image) -> None:
-        """Puts images into the node."""
+        """Import images into the node."""
         with subprocess.Popen(
             ["ctr", "-a", self._socket, "-n", "k8s.io", "images", "import", "-"],
             stdin=subprocess.PIPE,
@@ -119,12 +119,12 @@ class Node:
             assert importing.stdout
             write_archive(images, importing.stdin)
             importing.stdin.close()
-            said = importing.stdout.read().decode()
+            output = importing.stdout.read().decode()
         if importing.returncode:
-            raise NotStarted(f"containerd did not take the images:\n{said}")
+            raise NotStarted(f"containerd refused the images:\n{output}")
 
     def registry(self, name: str, url: str) -> None:
-        """From now on images of this registry, `NAME/image:tag`, are pulled from `url`."""
+        """Pull images of this registry, `NAME/image:tag`, from `url` from now on."""
         folder = self.folder / "registries" / name
         folder.mkdir(parents=True)
         host = f'[host."{url}"]\ncapabilities = ["pull", "resolve"]\n'
@@ -135,11 +135,11 @@ class Node:
         return str(self.folder / "containerd.sock")
 
     def _start(self) -> None:
-        self._wait("containerd", self._hears)
+        self._wait("containerd", self._containerd_responds)
         self.add(pause_image())
         self._wait("kubelet", self._is_ready)
 
-    def _hears(self) -> bool:
+    def _containerd_responds(self) -> bool:
         command = ["ctr", "-a", self._socket, "version"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -148,17 +148,17 @@ class Node:
         conditions: list[Any] = nodes[0].get("status", {}).get("conditions", []) if nodes else []
         return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
 
-    def _wait(self, name: str, happens: Callable[[], bool]) -> None:
+    def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
-            if happens():
+            if is_ready():
                 return
             time.sleep(0.1)
         log = self.folder / f"{name}.log"
         lines = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
         raise NotStarted("\n".join([f"{name} did not start:", *lines]))
 
-    # What the parts are told
+    # Configuration of the programs
 
     def _configure(self, network: ipaddress.IPv4Network) -> None:
         kubelet = ("kubelet", "system:node:node", "system:nodes", ["node", self.address])

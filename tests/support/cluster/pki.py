@@ -1,6 +1,6 @@
-"""Certificates for a control plane: one authority, which signs what each part shows.
+"""Certificates for a control plane, signed by one authority.
 
-Elliptic keys, because they take a millisecond to make.
+The keys are elliptic, because they are generated in a millisecond.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LIFETIME = datetime.timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The files of a certificate and of its key, as PEM."""
+    """PEM files of a certificate and its key."""
 
     certificate: Path
     key: Path
 
 
 def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Makes a private key and writes it to the file."""
+    """Generate a private key and write it to the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -70,10 +70,10 @@ class Authority:
     def issue(
         self, file: str, common_name: str, organization: str = "", hosts: Sequence[str] = ()
     ) -> Pair:
-        """Makes a key and a certificate, `<file>.key` and `<file>.crt`.
+        """Issue a key and a certificate, `<file>.key` and `<file>.crt`.
 
-        It is good for a client of that name and group, and for a server on `hosts`, which are DNS
-        names and addresses.
+        It is valid for a client of that name and group, and for a server on `hosts` (DNS names and
+        addresses).
         """
         pair = Pair(self._folder / f"{file}.crt", self._folder / f"{file}.key")
         key = new_key(pair.key)

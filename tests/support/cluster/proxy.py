@@ -1,9 +1,9 @@
-"""The proxy in front of a Kubernetes API: it takes plain HTTP and adds TLS and credentials.
+"""Fault-injecting proxy for a Kubernetes API: accepts plain HTTP, adds TLS and credentials.
 
-A watch, and a log that is followed, passes line by line and has the method `WATCH` in `seen` and
-in every fault: `proxy.answer(403, method="WATCH", path="/pods$")`. Watches that are open can be
-broken too: `say` puts in a frame of one's own, `cut` ends them, and `freeze` makes them fall silent
-without ending, as a network does that has lost a connection.
+A watch or a followed log passes line by line and has the method `WATCH` in `seen` and in faults:
+`proxy.answer(403, method="WATCH", path="/pods$")`. Open watches can be broken as well: `say`
+inserts a frame, `cut` ends them, and `freeze` silences them without ending them, as a network that
+lost a connection.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ class KubeProxy(Proxy):
     # Open watches; `path` is a regular expression
 
     def watches(self, path: str = "") -> list[Exchange]:
-        """The watches that are open at both ends."""
+        """The watches that are open on both sides."""
         return [stream.exchange for stream in self._open_streams(path)]
 
     def await_watch(self, path: str = "") -> Exchange:
-        """Waits until a watch is open, and gives the oldest."""
+        """Wait until a watch is open; returns the oldest one."""
         return until(lambda: self.watches(path), lambda: f"no watch of {path!r}")[0]
 
     def say(self, frame: Any, path: str = "") -> int:
-        """Sends a frame of one's own on the open watches; gives how many they are."""
+        """Send a frame on all open watches; returns their number."""
         return sum(stream.say(frame) for stream in self._open_streams(path))
 
     def cut(self, path: str = "") -> int:
-        """Closes the connections of the open watches; gives how many they were."""
+        """Close the connections of all open watches; returns their number."""
         streams = self._open_streams(path)
         for stream in streams:
             stream.cut()
         return len(streams)
 
     def freeze(self, path: str = "") -> int:
-        """Nothing passes any more on the watches that are open now; gives how many they are."""
+        """Stop forwarding on the watches that are open now; returns their number."""
         streams = self._open_streams(path)
         for stream in streams:
             stream.frozen = True
@@ -100,13 +100,13 @@ class _Stream:
         self._writing = threading.Lock()
 
     def open(self) -> None:
-        """Sends the head of the answer."""
+        """Send the head of the answer."""
         framing = "Transfer-Encoding: chunked"
         self._handler.reply_head(self.exchange, 200, self._answer.headers, framing)
         self._handler.wfile.flush()
 
     def pump(self) -> None:
-        """Passes line after line on until one of both ends is gone."""
+        """Forward lines until one side disconnects."""
         self._answer.connection.settimeout(None)
         leaving = threading.Thread(target=self._notice_client_leaving, daemon=True)
         leaving.start()
@@ -122,7 +122,7 @@ class _Stream:
             leaving.join()
 
     def say(self, frame: Any) -> bool:
-        """Sends a frame that the server did not, unless the client is about to leave."""
+        """Send a frame that is not from the server, unless the client disconnects."""
         try:
             self._send(json.dumps(frame).encode() + b"\n")
         except (OSError, ValueError):  # ValueError: the handler has closed its file
@@ -130,7 +130,7 @@ class _Stream:
         return True
 
     def cut(self) -> None:
-        """Closes both connections."""
+        """Close both connections."""
         hang_up(self._handler.connection)
         hang_up(self._answer.connection)
 
@@ -143,7 +143,7 @@ class _Stream:
             hang_up(self._answer.connection)
 
     def _send(self, data: bytes) -> None:
-        """Sends a chunk; an empty one ends the answer."""
+        """Send a chunk; an empty one ends the answer."""
         with self._writing:
             self._handler.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             self._handler.wfile.flush()

@@ -1,9 +1,9 @@
-"""Where the programs of a Kubernetes cluster are, and how they are built.
+"""Programs of a Kubernetes cluster: where they are, and how they are built.
 
-`make cluster-tools` builds them with Go from the modules pinned in tests/cluster/go: no download
-site, the same on each machine, about six minutes once. They stay in a cache outside the repository,
-so that a fresh clone finds them. A finished program is kept, so an interrupted build goes on where
-it was. `KUBEBUILDER_ASSETS` names a folder with programs that somebody else has built.
+`make cluster-tools` builds them with Go from the modules pinned in tests/cluster/go: without a
+download site, the same on every machine, about six minutes once. They are cached outside the
+repository, so that a fresh clone finds them. Each finished program is kept, so that an interrupted
+build continues. `KUBEBUILDER_ASSETS` names a folder with programs built elsewhere.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PACKAGES = {
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
 }
-"""What to build, in this order: the control plane first."""
+"""Go packages to build, in this order: the control plane first."""
 CACHE = Path(
     os.environ.get("DEPLOYCTL_TEST_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deployctl"
 ).resolve()
-"""Where what takes long to make is kept for the next clone."""
+"""Cache for what is slow to build, shared by all clones."""
 BUILT = CACHE / f"kubernetes-{VERSION}" / "bin"
 """Where `make cluster-tools` puts the programs."""
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
@@ -44,55 +44,55 @@ class NotBuilt(Exception):
     """A program could not be built; the message says why."""
 
 
-def folder(wanted: tuple[str, ...] = CONTROL_PLANE) -> Path | None:
-    """A folder that holds all the wanted programs, or None.
+def folder(names: tuple[str, ...] = CONTROL_PLANE) -> Path | None:
+    """A folder that has all these programs, or None.
 
-    All come from one folder, because parts of different versions need not work together.
+    All come from one folder, because different versions may not work together.
     """
-    return next((place for place in _places() if not missing(place, wanted)), None)
+    return next((folder_ for folder_ in _folders() if not missing(folder_, names)), None)
 
 
-def lacks(wanted: tuple[str, ...] = CONTROL_PLANE) -> str:
-    """Which of the wanted programs are missing, and the way out; "" if there is a `folder`."""
-    if folder(wanted):
+def lacks(names: tuple[str, ...] = CONTROL_PLANE) -> str:
+    """Which of these programs are missing and how to get them; "" if there is a `folder`."""
+    if folder(names):
         return ""
-    place = _places()[0]
+    folder_ = _folders()[0]
     return (
-        f"{place} has no {', '.join(missing(place, wanted))}; "
+        f"{folder_} has no {', '.join(missing(folder_, names))}; "
         "`make cluster-tools` builds a Kubernetes, with Go"
     )
 
 
-def _places() -> list[Path]:
+def _folders() -> list[Path]:
     given = os.environ.get("KUBEBUILDER_ASSETS")
     return [Path(given), BUILT] if given else [BUILT]
 
 
-def missing(place: Path, wanted: tuple[str, ...] = NODE) -> list[str]:
-    """Which of the wanted programs are not in the folder."""
-    return [name for name in wanted if not os.access(place / name, os.X_OK)]
+def missing(folder_: Path, names: tuple[str, ...] = NODE) -> list[str]:
+    """Which of these programs are not in the folder."""
+    return [name for name in names if not os.access(folder_ / name, os.X_OK)]
 
 
-def build(tell: Callable[[str], None]) -> None:
-    """Builds what the cache does not hold yet, and tells the progress.
+def build(report: Callable[[str], None]) -> None:
+    """Build what is not cached yet, and report the progress.
 
-    A second build waits for the first and then finds its work done. Raises `NotBuilt`.
+    A concurrent build waits for the first one to finish. Raises `NotBuilt`.
     """
     BUILT.mkdir(parents=True, exist_ok=True)
-    with _alone(BUILT.parent / ".lock", tell):
-        there = folder(NODE)
-        if there:
-            tell(f"The cluster tools are in {there}.")
+    with _build_lock(BUILT.parent / ".lock", report):
+        existing = folder(NODE)
+        if existing:
+            report(f"The cluster tools are in {existing}.")
             return
         todo = missing(BUILT)
         if not shutil.which("go"):
             raise NotBuilt(f"Go is not installed; it would build {', '.join(todo)}.")
-        tell(f"Building the cluster tools in {BUILT}; the first one takes some minutes.")
+        report(f"Building the cluster tools in {BUILT}; the first one takes some minutes.")
         for number, name in enumerate(todo, 1):
             started = time.monotonic()
-            tell(f"[{number}/{len(todo)}] {name}")
+            report(f"[{number}/{len(todo)}] {name}")
             _build_one(name)
-            tell(f"[{number}/{len(todo)}] {name}: {time.monotonic() - started:.0f} s")
+            report(f"[{number}/{len(todo)}] {name}: {time.monotonic() - started:.0f} s")
 
 
 def _build_one(name: str) -> None:
@@ -109,11 +109,11 @@ def _build_one(name: str) -> None:
 
 
 @contextmanager
-def _alone(path: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def _build_lock(path: Path, report: Callable[[str], None]) -> Iterator[None]:
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell("Waiting for another build of the cluster tools.")
+            report("Waiting for another build of the cluster tools.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

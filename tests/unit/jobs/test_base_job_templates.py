@@ -15,7 +15,7 @@ TEMPLATE: Any = base_job_template("kubernetes")
 
 
 @pytest.mark.parametrize("pool_type", POOL_TYPES)
-def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: str) -> None:
+def test_placeholders_and_variables_match(pool_type: str) -> None:
     template = base_job_template(pool_type)
     used = {
         placeholder.name
@@ -26,11 +26,11 @@ def test_every_variable_is_used_and_every_placeholder_is_a_variable(pool_type: s
     assert used == template["variables"]["properties"].keys()
 
 
-def test_a_type_that_is_not_ours_has_no_template() -> None:
+def test_unsupported_type_has_no_template() -> None:
     assert base_job_template("ecs") is None
 
 
-def test_the_variables_of_both_majors_are_there() -> None:
+def test_has_the_variables_of_both_majors() -> None:
     both = "name env labels command namespace image service_account_name image_pull_policy "
     both += "finished_job_ttl job_watch_timeout_seconds pod_watch_timeout_seconds stream_output "
     three = "cluster_config annotations backoff_limit cpu_request cpu_limit memory_request "
@@ -40,7 +40,7 @@ def test_the_variables_of_both_majors_are_there() -> None:
 
 
 @pytest.mark.parametrize("pool_type", POOL_TYPES)
-def test_no_default_is_null_and_all_of_them_fit_the_schema(pool_type: str) -> None:
+def test_defaults_are_valid_and_not_null(pool_type: str) -> None:
     variables = base_job_template(pool_type)["variables"]
     Draft202012Validator.check_schema(variables)
     defaults = {
@@ -65,12 +65,10 @@ def test_no_default_is_null_and_all_of_them_fit_the_schema(pool_type: str) -> No
         (("spec", "template", "spec", "containers", 0, "name"), "prefect-job"),
     ],
 )
-def test_the_manifest_has_what_kubernetes_and_prefects_workers_demand(
-    path: JsonPath, value: object
-) -> None:
+def test_manifest_has_required_fields(path: JsonPath, value: object) -> None:
     assert reduce(getitem, path, TEMPLATE["job_configuration"]["job_manifest"]) == value
 
 
-def test_each_call_gives_a_copy_of_its_own() -> None:
+def test_each_call_returns_a_new_copy() -> None:
     base_job_template("kubernetes")["variables"]["properties"]["env"]["default"]["A"] = "1"
     assert base_job_template("kubernetes") == TEMPLATE

@@ -13,10 +13,10 @@ from deployctl.jobs.environment import (
     parse_environment,
 )
 from deployctl.jobs.model import InvalidJobSpec
-from tests.unit.jobs.subjects import job_source
+from tests.unit.jobs.job_sources import job_source
 
 
-def test_jobs_inherit_every_setting_that_is_not_about_the_worker_its_machine_or_a_server() -> None:
+def test_inherits_settings_except_those_of_worker_machine_and_server() -> None:
     passed_on = {
         "PREFECT_API_REQUEST_TIMEOUT": "90",
         "PREFECT_LOGGING_LEVEL": "DEBUG",
@@ -41,7 +41,7 @@ def test_jobs_inherit_every_setting_that_is_not_about_the_worker_its_machine_or_
     assert inherited_settings([environ], Settings()) == passed_on
 
 
-def test_the_strongest_place_wins_and_files_are_understood() -> None:
+def test_first_source_wins_and_files_are_read() -> None:
     environ = Source("the environment", {"PREFECT_LOGGING_LEVEL": "INFO"})
     tables = {
         "logging": {"level": "DEBUG", "to_api": {"enabled": False}},
@@ -57,7 +57,7 @@ def test_the_strongest_place_wins_and_files_are_understood() -> None:
     }
 
 
-def test_the_servers_address_and_credentials_are_those_in_use() -> None:
+def test_address_and_credentials_are_the_effective_ones() -> None:
     environ = Source("the environment", {"PREFECT_API_URL": "http://other/api"})
     settings = Settings(api_url="http://flag/api", api_key="k", auth_string="u:p")
     assert inherited_settings([environ], settings) == {
@@ -67,7 +67,7 @@ def test_the_servers_address_and_credentials_are_those_in_use() -> None:
     }
 
 
-def test_a_job_knows_its_run_and_on_prefect_3_its_origin() -> None:
+def test_variables_that_identify_the_run() -> None:
     run = {"PREFECT__FLOW_RUN_ID": "run-1"}
     assert flow_run_variables(job_source(version="2.20.26")) == run
     assert flow_run_variables(job_source()) == run | {
@@ -91,23 +91,23 @@ def test_a_job_knows_its_run_and_on_prefect_3_its_origin() -> None:
         ),
     ],
 )
-def test_both_forms_of_an_environment_are_understood(env: Json, expected: Json) -> None:
+def test_parses_both_forms_of_an_environment(env: Json, expected: Json) -> None:
     assert parse_environment(env, "env") == expected
 
 
 @pytest.mark.parametrize("env", ["A=1", ["A=1"], [{"value": "1"}], 5])
-def test_what_is_no_environment_is_named(env: Json) -> None:
+def test_invalid_environment_is_reported(env: Json) -> None:
     with pytest.raises(InvalidJobSpec, match="'env'"):
         parse_environment(env, "env")
 
 
-def test_an_environment_that_is_a_reference_stands_alone() -> None:
+def test_unresolved_reference_is_not_merged() -> None:
     reference = "{{ prefect.blocks.json.env }}"
     assert merge_environments({"A": "1"}, reference) == reference
     assert merge_environments(reference, {}) == reference
     assert merge_environments(reference, {"A": "1"}) == {"A": "1"}
 
 
-def test_only_what_is_known_becomes_text() -> None:
+def test_literal_values() -> None:
     env: dict[str, Json] = {"A": 1, "B": True, "C": None, "D": {"valueFrom": {}}, "E": ""}
     assert literal_values(env) == {"A": "1", "B": "True", "E": ""}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deployctl.core.json_values import Json
 from deployctl.jobs.job_spec import build_job_spec, required_references
 from deployctl.jobs.model import EXECUTE_COMMAND, InvalidJobSpec, Limits
-from tests.unit.jobs.subjects import (
+from tests.unit.jobs.job_sources import (
     INHERITED,
     LIBRARY,
     job_source,
@@ -27,7 +27,7 @@ from tests.unit.jobs.subjects import (
         ("python -m app 'two words'", ("python", "-m", "app", "two words")),
     ],
 )
-def test_the_command(command: Json, expected: tuple[str, ...]) -> None:
+def test_command(command: Json, expected: tuple[str, ...]) -> None:
     assert job_spec({"command": command}).command == expected
 
 
@@ -40,7 +40,7 @@ def test_the_command(command: Json, expected: tuple[str, ...]) -> None:
         ({"args": []}, {}, EXECUTE_COMMAND),
     ],
 )
-def test_the_arguments_of_the_manifest_win(
+def test_arguments_of_the_manifest_win(
     container: Json, configuration: Json, expected: tuple[str, ...]
 ) -> None:
     template = manifest_template(pod_of(**container), **configuration)
@@ -50,13 +50,13 @@ def test_the_arguments_of_the_manifest_win(
 @pytest.mark.parametrize(
     ("command", "reason"), [("echo 'x", "quotation mark"), ({"a": 1}, "neither text nor a list")]
 )
-def test_a_command_that_is_none_is_a_reason(command: Json, reason: str) -> None:
+def test_invalid_command_is_reported(command: Json, reason: str) -> None:
     template = manifest_template(pod_of(), command=command)
     with pytest.raises(InvalidJobSpec, match=reason):
         job_spec(template=template)
 
 
-def test_later_sources_of_the_environment_win_and_null_takes_away() -> None:
+def test_precedence_of_environment_sources() -> None:
     manifest = pod_of(
         env=[
             {"name": "PREFECT_API_URL", "value": "http://in-the-cluster/api"},
@@ -72,7 +72,7 @@ def test_later_sources_of_the_environment_win_and_null_takes_away() -> None:
     assert "PREFECT_API_KEY" not in found.env
 
 
-def test_values_that_only_the_cluster_knows_stand_apart() -> None:
+def test_value_from_is_separate() -> None:
     source = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     found = job_spec({"env": [{"name": "PREFECT_API_KEY", **source}]})
     assert found.env_from == {"PREFECT_API_KEY": source}
@@ -91,7 +91,7 @@ def test_values_that_only_the_cluster_knows_stand_apart() -> None:
         ({"env": {"P": "{{ prefect.blocks.json.plain.a }}"}}, {"PREFECT_API_KEY"}),
     ],
 )
-def test_which_variables_are_secret(deployment: Json, secret: set[str]) -> None:
+def test_secret_variables(deployment: Json, secret: set[str]) -> None:
     assert job_spec(deployment).secret_env == secret
 
 
@@ -104,20 +104,20 @@ def test_which_variables_are_secret(deployment: Json, secret: set[str]) -> None:
         ("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://db"),
     ],
 )
-def test_credentials_of_the_worker_are_secret(name: str, value: str) -> None:
+def test_worker_credentials_are_secret(name: str, value: str) -> None:
     found = build_job_spec(
         job_source(), LIBRARY, environ={}, inherited={name: value, "PREFECT_X": "1"}
     )
     assert found.secret_env == {name}
 
 
-def test_a_description_does_not_show_its_secrets() -> None:
+def test_repr_hides_secrets() -> None:
     found = job_spec({"env": {"T": "{{ prefect.blocks.secret.token }}"}})
     assert "s3cret" not in repr(found)
     assert "the-key" not in repr(found)
 
 
-def test_the_references_are_those_of_the_template_and_the_variables() -> None:
+def test_references_of_template_and_variables() -> None:
     deployment = {"image": "{{ prefect.variables.image }}", "nowhere": "{{ prefect.variables.x }}"}
     run = {"cluster_config": {"$ref": {"block_document_id": "id-1"}}}
     found = {str(reference) for reference in required_references(job_source(deployment, run), {})}
@@ -146,19 +146,19 @@ def test_the_references_are_those_of_the_template_and_the_variables() -> None:
         ({"command": "tini -- prefect flow-run execute"}, Limits(60, stream_output=True)),
     ],
 )
-def test_the_limits_of_a_job(variables: Json, expected: Limits) -> None:
+def test_limits(variables: Json, expected: Limits) -> None:
     assert job_spec(variables).limits == expected
     assert job_spec({}, variables).limits == expected
 
 
-def test_a_limit_that_the_pool_sets_is_meant() -> None:
+def test_limit_set_by_the_pool_is_explicit() -> None:
     template = manifest_template(pod_of(), pod_watch_timeout_seconds="120")
     assert job_spec(template=template).limits == Limits(
         120, start_timeout_explicit=True, stream_output=True
     )
 
 
-def test_a_limit_that_is_no_number_is_a_reason() -> None:
+def test_invalid_limit_is_reported() -> None:
     template = manifest_template(pod_of(), job_watch_timeout_seconds="soon")
     with pytest.raises(InvalidJobSpec, match="job_watch_timeout_seconds"):
         job_spec(template=template)
@@ -175,27 +175,27 @@ def test_a_limit_that_is_no_number_is_a_reason() -> None:
         ({}, {"name": "!!!"}, "comical-skink"),
     ],
 )
-def test_what_a_job_is_called(metadata: Json, variables: Json, prefix: str) -> None:
+def test_job_name(metadata: Json, variables: Json, prefix: str) -> None:
     manifest = {"metadata": metadata, **pod_of()}
     template = manifest_template(manifest, name="{{ name }}")
     assert re.fullmatch(f"{prefix}-[0-9a-f]{{10}}", job_spec(variables, template=template).name)
 
 
-def test_each_attempt_has_a_name_of_its_own_and_always_the_same() -> None:
+def test_job_name_is_stable_per_attempt() -> None:
     first = job_spec(attempt="a")
     assert job_spec(attempt="a") == first
     assert job_spec(attempt="b").name != first.name
 
 
 @given(st.text())
-def test_a_name_is_a_dns_label_whatever_the_run_is_called(name: str) -> None:
+def test_job_name_is_a_dns_label(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?", job_spec(name=name).name)
 
 
-def test_a_run_that_has_no_deployment_any_more_is_described() -> None:
-    claimed = job_source()
-    orphan = type(claimed)(
-        claimed.flow_run, None, None, claimed.work_pool, "a", "worker", claimed.server_version
+def test_run_without_deployment() -> None:
+    source = job_source()
+    orphan = type(source)(
+        source.flow_run, None, None, source.work_pool, "a", "worker", source.server_version
     )
     found = build_job_spec(orphan, LIBRARY, environ={}, inherited=INHERITED)
     assert not any(label.startswith("prefect.io/deployment") for label in found.labels)

@@ -8,7 +8,7 @@ import pytest
 from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy, build_manifest
 from deployctl.jobs.model import EXECUTE_COMMAND, InvalidJobSpec
-from tests.unit.jobs.subjects import job_spec, manifest_template, pod_of
+from tests.unit.jobs.job_sources import job_spec, manifest_template, pod_of
 
 OURS = {
     "deployctl.io/pool-id": "pool-1",
@@ -36,7 +36,7 @@ def variables(manifest: Manifest) -> dict[str, Json]:
     }
 
 
-def test_the_least_manifest_is_completed() -> None:
+def test_minimal_manifest_is_completed() -> None:
     made = of(pod_of(image=None))
     assert made.job["apiVersion"] == "batch/v1"
     assert made.job["kind"] == "Job"
@@ -57,13 +57,13 @@ def test_the_least_manifest_is_completed() -> None:
         ({}, {}, "default"),
     ],
 )
-def test_the_namespace(metadata: Json, configuration: Json, namespace: str) -> None:
+def test_namespace(metadata: Json, configuration: Json, namespace: str) -> None:
     template = manifest_template({"metadata": metadata, **pod_of()}, **configuration)
     made = build_manifest(job_spec(template=template))
     assert made.namespace == made.job["metadata"]["namespace"] == namespace
 
 
-def test_a_fixed_name_is_only_a_beginning() -> None:
+def test_fixed_name_is_used_as_prefix() -> None:
     made = of({"metadata": {"name": "fixed", "generateName": "x-"}, **pod_of()})
     assert made.job["metadata"]["name"].startswith("fixed-")
     assert "generateName" not in made.job["metadata"]
@@ -77,14 +77,14 @@ def test_no_null_reaches_the_cluster() -> None:
     assert made.job["spec"]["suspend"] is False
 
 
-def test_misplaced_fields_are_taken_away() -> None:
+def test_misplaced_fields_are_removed() -> None:
     manifest = pod_of()
     manifest["spec"]["template"]["spec"] |= {"parallelism": 1, "completions": 1}
     pod = of(manifest).job["spec"]["template"]["spec"]
     assert not pod.keys() & {"parallelism", "completions"}
 
 
-def test_the_container_of_the_flow_is_found_beside_others() -> None:
+def test_main_container_among_others() -> None:
     manifest = pod_of(name="log", image="l")
     manifest["spec"]["template"]["spec"]["containers"].append({"name": "prefect-job"})
     made = of(manifest)
@@ -108,13 +108,13 @@ def test_the_container_of_the_flow_is_found_beside_others() -> None:
         ({"metadata": {"labels": ["x"]}, **pod_of()}, "job_manifest.metadata.labels"),
     ],
 )
-def test_what_cannot_work_is_named(manifest: Json, where: str) -> None:
+def test_invalid_manifest_is_reported(manifest: Json, where: str) -> None:
     with pytest.raises(InvalidJobSpec, match=where):
         of(manifest)
 
 
 @pytest.mark.parametrize("field", ["parallelism", "completions"])
-def test_a_job_of_several_pods_would_run_the_flow_several_times(field: str) -> None:
+def test_job_of_several_pods_is_refused(field: str) -> None:
     manifest = pod_of()
     manifest["spec"][field] = 2
     with pytest.raises(InvalidJobSpec, match=f"job_manifest.spec.{field}"):
@@ -123,14 +123,14 @@ def test_a_job_of_several_pods_would_run_the_flow_several_times(field: str) -> N
     assert of(manifest).job["spec"][field] == 1
 
 
-def test_labels_of_ours_win_and_stand_on_job_and_pod() -> None:
+def test_identity_labels_win_on_job_and_pod() -> None:
     made = of(pod_of(), {"labels": {"deployctl.io/pool-id": "stolen", "Team A": "Ünï"}})
     for meta in (made.job["metadata"], made.job["spec"]["template"]["metadata"]):
         assert meta["labels"].items() >= {**OURS, "Team-A": "Uni"}.items()
         assert meta["labels"]["prefect.io/flow-run-id"] == "run-1"
 
 
-def test_job_and_pod_say_who_answers_for_them() -> None:
+def test_job_and_pod_have_the_owner_label() -> None:
     def labels(owner: str) -> list[str]:
         job = build_manifest(job_spec(template=manifest_template(pod_of())), owner=owner).job
         metas = (job["metadata"], job["spec"]["template"]["metadata"])
@@ -146,7 +146,7 @@ def test_labels_are_in_lower_case_on_prefect_2() -> None:
     assert made.job["metadata"]["labels"]["team-a"] == "uni"
 
 
-def test_the_annotation_keeps_what_a_worker_has_to_know() -> None:
+def test_metadata_annotation() -> None:
     made = of(pod_of(), {"notes": {"deployctl.io/job": "x", "mine": 1}})
     annotations = made.job["metadata"]["annotations"]
     assert json.loads(annotations["deployctl.io/job"]) == {
@@ -176,7 +176,7 @@ SIGTERM = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
         (0, None, "2.20.26", None),
     ],
 )
-def test_what_a_run_does_on_sigterm(
+def test_sigterm_behavior(
     backoff: int | None, given: str | None, version: str, expected: str | None
 ) -> None:
     manifest = pod_of()
@@ -185,7 +185,7 @@ def test_what_a_run_does_on_sigterm(
     assert variables(made).get(SIGTERM) == expected
 
 
-def test_a_variable_can_mean_one_that_comes_from_elsewhere() -> None:
+def test_variables_can_refer_to_value_from() -> None:
     source = {"fieldRef": {"fieldPath": "status.podIP"}}
     env = [{"name": "URL", "value": "http://$(IP)"}, {"name": "IP", "valueFrom": source}]
     names = list(variables(of(pod_of(env=env), {"env": {"IP2": "$(IP)"}})))
@@ -201,13 +201,13 @@ def ref(name: str, key: str) -> Json:
     return {"secretKeyRef": {"name": name, "key": key}}
 
 
-def test_nothing_is_hidden_where_that_was_asked_for() -> None:
+def test_secret_mode_nothing() -> None:
     made = hidden(SecretPolicy())
     assert variables(made)["TOKEN"] == "s3cret"
     assert made.secret is None
 
 
-def test_secrets_stand_in_the_jobs_own_secret() -> None:
+def test_secret_mode_secrets() -> None:
     made = hidden(SecretPolicy(SecretMode.SECRETS))
     assert variables(made)["TOKEN"] == ref(made.name, "TOKEN")
     assert variables(made)["A"] == "1"
@@ -219,7 +219,7 @@ def test_secrets_stand_in_the_jobs_own_secret() -> None:
     assert "s3cret" not in json.dumps(made.job)
 
 
-def test_the_whole_environment_stands_in_the_jobs_own_secret() -> None:
+def test_secret_mode_all() -> None:
     made = hidden(SecretPolicy(SecretMode.ALL))
     assert container(made)["env"] == []
     assert container(made)["envFrom"] == [{"secretRef": {"name": made.name}}]
@@ -228,7 +228,7 @@ def test_the_whole_environment_stands_in_the_jobs_own_secret() -> None:
 
 
 @pytest.mark.parametrize("hide", SecretMode)
-def test_a_secret_that_is_there_is_used(hide: SecretMode) -> None:
+def test_existing_secret_is_used(hide: SecretMode) -> None:
     existing = {"PREFECT_API_KEY": ("keys", "prefect"), "PREFECT_API_AUTH_STRING": ("keys", "auth")}
     made = hidden(SecretPolicy(hide, existing))
     assert variables(made)["PREFECT_API_KEY"] == ref("keys", "prefect")
@@ -236,7 +236,7 @@ def test_a_secret_that_is_there_is_used(hide: SecretMode) -> None:
     assert "the-key" not in json.dumps([made.job, made.secret])
 
 
-def test_building_changes_nothing_of_the_description() -> None:
+def test_building_does_not_change_the_spec() -> None:
     description = job_spec({"env": {"A": "1"}})
     before = json.dumps(description.configuration)
     assert build_manifest(description) == build_manifest(description)

@@ -22,17 +22,17 @@ from deployctl.jobs.names import annotation_key, default_image, label_key, label
         ("x" * 44 + "-y", "x" * 44),
     ],
 )
-def test_names_are_slugged_as_prefect_does(text: str, slug: str) -> None:
+def test_names_are_slugged_as_in_prefect(text: str, slug: str) -> None:
     assert name_slug(text) == slug
 
 
 @given(st.text())
-def test_a_slug_can_begin_a_dns_label(text: str) -> None:
+def test_slug_is_a_valid_prefix_of_a_dns_label(text: str) -> None:
     assert re.fullmatch(r"|[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?", name_slug(text))
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_text_that_needs_no_transliteration_is_slugged_alike(text: str) -> None:
+def test_slug_without_transliteration_table_is_the_same(text: str) -> None:
     pattern = r"[^a-zA-Z0-9-_.]+"
     slug = slugify(text, lowercase=False, max_length=63, regex_pattern=pattern)
     assert label_value(text, keep_case=True) == (slug.strip("_-.") or text)
@@ -68,7 +68,7 @@ def test_label_keys(text: str, key: str) -> None:
     assert label_key(text, keep_case=True) == key
 
 
-def test_the_prefix_of_an_annotation_may_have_capitals() -> None:
+def test_annotation_prefix_may_have_capitals() -> None:
     assert annotation_key("My Key/na me!", keep_case=True) == "My-Key/na-me"
     assert annotation_key("My Key/na me!", keep_case=False) == "my-key/na-me"
 
@@ -81,5 +81,5 @@ def test_the_prefix_of_an_annotation_may_have_capitals() -> None:
         ("", "prefecthq/prefect:3-latest"),
     ],
 )
-def test_the_default_image_is_that_of_the_server(version: str, image: str) -> None:
+def test_default_image(version: str, image: str) -> None:
     assert default_image(version) == image

@@ -44,7 +44,7 @@ POOL: Any = {
         ({"env": [{"name": "A", "value": "d"}]}, {"env.A": "r"}, {"env": {"P": "p", "A": "r"}}),
     ],
 )
-def test_who_wins(deployment: Json, run: Json, expected: dict[str, Json]) -> None:
+def test_precedence(deployment: Json, run: Json, expected: dict[str, Json]) -> None:
     found = effective_variables(POOL, deployment, run)
     assert {name: found.get(name) for name in expected} == expected
 
@@ -56,7 +56,7 @@ ENV = st.dictionaries(st.sampled_from("ABC"), st.one_of(st.none(), st.text()))
 
 
 @given(PLAIN, PLAIN, ENV, ENV)
-def test_the_run_wins_over_the_deployment_and_that_over_the_pool(
+def test_run_overrides_deployment_overrides_pool(
     deployment: Any, run: Any, env: Any, run_env: Any
 ) -> None:
     found = effective_variables(POOL, {**deployment, "env": env}, {**run, "env": run_env})
@@ -70,7 +70,7 @@ def test_the_run_wins_over_the_deployment_and_that_over_the_pool(
 
 
 @given(ENV, ENV)
-def test_a_name_with_a_dot_is_one_value_of_a_mapping(env: Any, run_env: Any) -> None:
+def test_dotted_name_equals_mapping(env: Any, run_env: Any) -> None:
     dotted = {f"env.{name}": value for name, value in run_env.items()}
     assert effective_variables(POOL, {"env": env}, dotted) == effective_variables(
         POOL, {"env": env}, {"env": run_env}
@@ -78,7 +78,7 @@ def test_a_name_with_a_dot_is_one_value_of_a_mapping(env: Any, run_env: Any) -> 
 
 
 @given(PLAIN, ENV)
-def test_nothing_given_is_changed(variables: Any, env: Any) -> None:
+def test_arguments_are_not_changed(variables: Any, env: Any) -> None:
     given_, pool = {**variables, "env": env, "env.A": "x"}, {"env": {"default": dict(env)}}
     before = repr((given_, pool))
     effective_variables(pool, given_, given_)

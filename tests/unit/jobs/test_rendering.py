@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deployctl.core.json_values import Json, leaves
 from deployctl.jobs.model import InvalidJobSpec
 from deployctl.jobs.rendering import render_variables, resolve_references
-from tests.unit.jobs.subjects import LIBRARY, job_source
+from tests.unit.jobs.job_sources import LIBRARY, job_source
 
 ENVIRON = {"HOME": "/home/me"}
 VARIABLES = {
@@ -26,10 +26,8 @@ VARIABLES = {
 def rendered(value: Json, variables: Json = VARIABLES, name: str = "comical-skink") -> Json:
     """What becomes of a value in a template; `"<gone>"` where its key disappears."""
     template = {"job_configuration": {"x": value}, "variables": {}}
-    claimed = job_source(variables, template=template, name=name)
-    return resolve_references(render_variables(claimed, ENVIRON), claimed, LIBRARY).get(
-        "x", "<gone>"
-    )
+    source = job_source(variables, template=template, name=name)
+    return resolve_references(render_variables(source, ENVIRON), source, LIBRARY).get("x", "<gone>")
 
 
 @pytest.mark.parametrize(
@@ -72,11 +70,11 @@ def rendered(value: Json, variables: Json = VARIABLES, name: str = "comical-skin
         ("{{ run }}-x", "comical-skink-x"),
     ],
 )
-def test_the_template_language(value: Json, expected: Json) -> None:
+def test_template_language(value: Json, expected: Json) -> None:
     assert rendered(value) == expected
 
 
-def test_the_name_of_a_run_cannot_ask_for_a_secret() -> None:
+def test_run_name_cannot_refer_to_a_secret() -> None:
     name = "{{ prefect.blocks.secret.token }}"
     assert rendered("{{ ctx.flow_run.name }}", name=name) == name
 
@@ -91,7 +89,7 @@ def test_the_name_of_a_run_cannot_ask_for_a_secret() -> None:
         ({"$ref": {"block_document_id": "id-2"}}, "no block with the id 'id-2'"),
     ],
 )
-def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None:
+def test_block_without_value_is_reported(value: Json, reason: str) -> None:
     with pytest.raises(InvalidJobSpec, match=reason):
         rendered(value)
 
@@ -105,13 +103,13 @@ def test_a_block_that_has_no_value_is_a_reason(value: Json, reason: str) -> None
         ("text", "base_job_template"),
     ],
 )
-def test_a_template_without_its_parts_is_a_reason(template: Json, where: str) -> None:
+def test_incomplete_template_is_reported(template: Json, where: str) -> None:
     with pytest.raises(InvalidJobSpec, match=where):
         render_variables(job_source(template=template), {})
 
 
 @pytest.mark.parametrize("missing", ["variables", "properties"])
-def test_a_template_needs_no_schema(missing: str) -> None:
+def test_template_without_schema(missing: str) -> None:
     schema: dict[str, Any] = {"job_configuration": {"x": "{{ x }}"}}
     if missing == "properties":
         schema["variables"] = {}
@@ -128,16 +126,16 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_what_holds_no_placeholder_stays_as_it_is(tree: Json) -> None:
+def test_values_without_placeholders_are_unchanged(tree: Json) -> None:
     assert rendered(tree, {}) == tree
 
 
 @given(TREES)
-def test_a_placeholder_alone_gives_the_very_value(tree: Json) -> None:
+def test_placeholder_alone_keeps_type(tree: Json) -> None:
     assert rendered(["{{ value }}"], {"value": tree}) == [tree]
 
 
 @given(st.lists(st.sampled_from(["{{ text }}", "{{ none }}", "{{ nope }}", "{{ $NOPE }}", "x"])))
-def test_no_null_comes_out_of_a_placeholder(parts: list[str]) -> None:
+def test_placeholders_give_no_null(parts: list[str]) -> None:
     found = rendered({"all": "".join(parts), "each": parts})
     assert all(leaf is not None for _, leaf in leaves(found))

@@ -31,7 +31,7 @@ REFERENCE = "{{ prefect.variables.x }}"
         {"env": Unknown("s", "env"), "labels": {"a": Unknown("s", "b")}},
     ],
 )
-def test_what_the_server_takes_is_not_reported(given: Any) -> None:
+def test_accepted_values_are_not_reported(given: Any) -> None:
     assert KUBERNETES.check(given) == []
 
 
@@ -52,15 +52,13 @@ def test_what_the_server_takes_is_not_reported(given: Any) -> None:
         ({"cluster_config": REFERENCE}, ("cluster_config",), "a mapping or null"),
     ],
 )
-def test_what_the_server_refuses_is_an_error_at_its_place(
-    given: Any, path: JsonPath, said: str
-) -> None:
+def test_refused_values_are_errors_with_path(given: Any, path: JsonPath, said: str) -> None:
     (problem,) = KUBERNETES.check(given)
     assert (problem.code, problem.path, problem.severity) == ("DC530", path, Severity.ERROR)
     assert said in problem.message
 
 
-def test_no_value_is_told() -> None:
+def test_messages_contain_no_values() -> None:
     (problem,) = KUBERNETES.check({"image_pull_policy": "hunter2"})
     assert "hunter2" not in problem.message
 
@@ -83,27 +81,25 @@ def test_no_value_is_told() -> None:
         (("not_in_the_schema", 0, "x"), True),
     ],
 )
-def test_a_reference_may_stand_where_the_schema_takes_any_text(
-    path: JsonPath, allowed: bool
-) -> None:
+def test_allows_string(path: JsonPath, allowed: bool) -> None:
     assert KUBERNETES.allows_string(path) is allowed
 
 
 @pytest.mark.parametrize("template", [None, {}, {"variables": {}}])
-def test_a_pool_without_a_schema_takes_everything(template: Any) -> None:
+def test_pool_without_schema_accepts_everything(template: Any) -> None:
     pool = PoolVariables(template)
     assert variables_schema(template) == {}
     assert pool.check({"anything": 5}) == []
     assert pool.allows_string(("anything",))
 
 
-def test_an_unknown_name_is_a_warning_with_a_suggestion() -> None:
+def test_unknown_name_is_a_warning_with_a_suggestion() -> None:
     (problem,) = KUBERNETES.check({"service_account": "x"})
     assert (problem.code, problem.severity) == ("DC531", Severity.WARNING)
     assert problem.help == "Did you mean 'service_account_name'?"
 
 
-def test_a_missing_required_variable_is_a_warning() -> None:
+def test_missing_required_variable_is_a_warning() -> None:
     properties = {"a": {"type": "string"}, "b": {"type": "string", "default": "x"}}
     pool = PoolVariables({"variables": {"properties": properties, "required": ["a", "b"]}})
     (problem,) = pool.check({})
@@ -120,7 +116,7 @@ def test_a_missing_required_variable_is_a_warning() -> None:
         {"properties": {"a": {"$ref": "https://example.invalid/schema.json"}}},
     ],
 )
-def test_a_schema_that_is_none_is_told_and_nothing_is_fetched(schema: Any) -> None:
+def test_invalid_schema_is_reported_and_nothing_is_fetched(schema: Any) -> None:
     pool = PoolVariables({"variables": schema})
     (problem,) = pool.check({"a": "x"})
     assert problem.code == "DC533"

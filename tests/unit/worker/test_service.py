@@ -14,7 +14,7 @@ from deployctl.worker.health.metrics import Metrics
 from deployctl.worker.model import Job, Phase
 from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 
 NOBODY = cast(Any, None)
 
@@ -29,7 +29,7 @@ class Lead:
 
 def service(table: StateStore, *, is_leader: bool) -> Service:
     """A worker that has polled once."""
-    stop, notes, lead = CancellationToken(), Notes(), Lead(is_leader)
+    stop, notes, lead = CancellationToken(), RecordingEventLog(), Lead(is_leader)
     reconciler = Reconciler(
         leadership=lead,
         chronicle=NOBODY,

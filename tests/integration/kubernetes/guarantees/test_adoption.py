@@ -1,4 +1,4 @@
-"""Guarantees 4 and 5: what a worker finds when it starts, and what it does not find."""
+"""Guarantees 4 and 5: adoption of Jobs at startup, and Jobs that disappeared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness
 
 MANY = 60
-"""Jobs: more than a page of a list, and no more than a busy server takes in its time."""
+"""Number of Jobs: more than a page of a list, and few enough for a busy server."""
 REPORTED = "/set_state$"
 
 
 def states(bench: WorkerHarness) -> dict[str, str]:
-    """The id of the state of every run of the pool."""
+    """The state ids of all runs of the pool."""
     asked = {
         "work_pools": {"name": {"any_": [bench.pool]}},
         "sort": "ID_DESC",
@@ -25,12 +25,12 @@ def states(bench: WorkerHarness) -> dict[str, str]:
 
 
 def has_pid(bench: WorkerHarness, run: str) -> bool:
-    """Whether the server knows where the run's Job is."""
+    """Whether the server knows the run's Job."""
     return bool(bench.read(run)["infrastructure_pid"])
 
 
 def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
-    """Guarantee 4: from two lists, whatever their number; what happens later is reported."""
+    """Guarantee 4: from two lists, whatever their number; later changes are reported."""
     runs = [bench.run() for _ in range(MANY)]
     with bench.worker() as worker:
         until(lambda: len(worker.told("run.submitted")) >= MANY, bench.workers_said, 240)
@@ -54,7 +54,7 @@ def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
     assert len(bench.jobs()) == MANY
     after = states(bench)
     assert {run for run in runs if after[run] != before[run]} == {meanwhile, later, fine}
-    reports = bench.proxy.seen("POST", REPORTED)  # a busy server is told again, in the same words
+    reports = bench.proxy.seen("POST", REPORTED)  # repeated unchanged to a busy server
     assert len({(each.path, str(each.body)) for each in reports}) == 2
     assert not bench.proxy.seen(path="events/filter")
     lists = bench.kube_proxy.seen("GET", "/v1/(jobs|pods)$")
@@ -64,7 +64,7 @@ def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
 
 
 def test_a_job_that_disappeared_is_noticed(bench: WorkerHarness) -> None:
-    """Guarantee 5: a claim of somebody else has no Job of ours either, and is left alone."""
+    """Guarantee 5: a claim of another program, which has no Job of ours, is not touched."""
     foreign = bench.run()
     bench.report(foreign, "PENDING")
     pending, running, there = (bench.run() for _ in range(3))

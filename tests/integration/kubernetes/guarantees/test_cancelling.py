@@ -1,4 +1,4 @@
-"""Guarantee 15: a run that is cancelled ends, and so does its job, however far they have come."""
+"""Guarantee 15: a cancelled run ends with its Job, in every phase."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.support.fast_timings import FastTimings
 from tests.support.waiting import PATIENCE, until
 from tests.support.worker_harness import WorkerHarness
 
-DEAF = {"command": "python -m prefect.engine"}
+IGNORES_CANCELLATION = {"command": "python -m prefect.engine"}
 
 
 @contextmanager
-def no_room_for_pods(bench: WorkerHarness) -> Iterator[None]:
+def no_quota_for_pods(bench: WorkerHarness) -> Iterator[None]:
     """The Jobs of the namespace get no pods."""
     path = f"/api/v1/namespaces/{bench.namespace}/resourcequotas"
     body = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
@@ -28,25 +28,25 @@ def no_room_for_pods(bench: WorkerHarness) -> Iterator[None]:
 
 
 def submitted(bench: WorkerHarness, run: str) -> None:
-    """The run's Job is there, and the server knows of it."""
+    """Wait until the run's Job exists and the server knows it."""
     bench.await_job(run)
     until(lambda: bench.read(run)["infrastructure_pid"], bench.workers_said)
 
 
 def pulls(bench: WorkerHarness, run: str) -> None:
-    """The node pulls the image."""
+    """Let the node pull the image."""
     submitted(bench, run)
     bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
 
 
 def begins(bench: WorkerHarness, run: str) -> None:
-    """The flow runs."""
+    """Let the flow run."""
     submitted(bench, run)
     bench.begin(run)
 
 
 def cancelled_without_job(bench: WorkerHarness, run: str) -> None:
-    """The run is CANCELLED, its Job is gone, and was gone before that was said."""
+    """The Job is deleted, and only then the run is CANCELLED."""
     bench.await_no_job(run)
     bench.await_state(run, "CANCELLED")
     assert bench.types(run)[-2:] == ["CANCELLING", "CANCELLED"]
@@ -55,37 +55,37 @@ def cancelled_without_job(bench: WorkerHarness, run: str) -> None:
 class TestCancelWorksInEveryPhase:
     """Guarantee 15."""
 
-    def test_before_there_is_a_pod(self, bench: WorkerHarness) -> None:
+    def test_job_without_pod(self, bench: WorkerHarness) -> None:
         run = bench.run()
-        with no_room_for_pods(bench), bench.worker():
+        with no_quota_for_pods(bench), bench.worker():
             submitted(bench, run)
             bench.report(run, "CANCELLING")
             cancelled_without_job(bench, run)
 
-    @pytest.mark.parametrize("comes_to", [pulls, begins])
-    def test_with_nobody_who_hears(
-        self, bench: WorkerHarness, comes_to: Callable[[WorkerHarness, str], None]
+    @pytest.mark.parametrize("advance", [pulls, begins])
+    def test_job_that_cannot_cancel_itself(
+        self, bench: WorkerHarness, advance: Callable[[WorkerHarness, str], None]
     ) -> None:
-        """A job that pulls, or whose engine hangs; beside it, one that was CANCELLED by force."""
+        """A Job that pulls, or whose engine hangs; and one that was CANCELLED by force."""
         run, forced = bench.run(), bench.run()
         with bench.worker():
             for each in (run, forced):
-                comes_to(bench, each)
+                advance(bench, each)
             bench.report(run, "CANCELLING")
             bench.report(forced, "CANCELLED", force=True)
             cancelled_without_job(bench, run)
             bench.await_no_job(forced)
             assert bench.types(forced)[-1] == "CANCELLED"
 
-    def test_while_the_flow_hears_it_or_cannot(self, bench: WorkerHarness) -> None:
-        hears, deaf = bench.run(), bench.run(job_variables=DEAF)
+    def test_running_flow_with_and_without_cancellation_support(self, bench: WorkerHarness) -> None:
+        cooperative, stubborn = bench.run(), bench.run(job_variables=IGNORES_CANCELLATION)
         with bench.worker(hurry=FastTimings(cancel_grace=PATIENCE)) as worker:
-            for run in (hears, deaf):
+            for run in (cooperative, stubborn):
                 begins(bench, run)
                 bench.report(run, "CANCELLING")
-            bench.report(hears, "CANCELLED")
-            bench.kubelet.succeeded(bench.await_pod(hears))
-            worker.await_told("job.succeeded", run=hears)
-            cancelled_without_job(bench, deaf)
-            assert bench.jobs(hears)
-            assert bench.types(hears)[-2:] == ["CANCELLING", "CANCELLED"]
+            bench.report(cooperative, "CANCELLED")
+            bench.kubelet.succeeded(bench.await_pod(cooperative))
+            worker.await_told("job.succeeded", run=cooperative)
+            cancelled_without_job(bench, stubborn)
+            assert bench.jobs(cooperative)
+            assert bench.types(cooperative)[-2:] == ["CANCELLING", "CANCELLED"]

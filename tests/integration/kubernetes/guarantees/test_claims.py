@@ -1,4 +1,4 @@
-"""Guarantees 1, 2 and 3: a claim leads to exactly one Job, whatever dies or gets lost."""
+"""Guarantees 1, 2 and 3: a claim leads to exactly one Job, whatever fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONCE = ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
 
 def finished_once(bench: WorkerHarness, run: str) -> None:
-    """The run is brought to its end, and has had one claim, one Job and one pod."""
+    """Finish the run; it had one claim, one Job and one pod."""
     bench.finish(run)
     bench.await_state(run, "COMPLETED")
     assert without_hand_backs(bench.states(run))[0] == ONCE
@@ -28,17 +28,15 @@ class TestExactlyOneJobPerAttempt:
     """Guarantee 1."""
 
     @pytest.mark.parametrize("status", [0, 500, 504])
-    def test_when_the_cluster_creates_it_and_the_answer_is_lost(
-        self, bench: WorkerHarness, status: int
-    ) -> None:
+    def test_answer_of_job_creation_is_lost(self, bench: WorkerHarness, status: int) -> None:
         bench.kube_proxy.drop_answer(status, method="POST", path=JOBS, times=2)
         run = bench.run()
         with bench.worker():
             finished_once(bench, run)
         assert len(bench.kube_proxy.seen("POST", JOBS)) >= 3
 
-    def test_when_two_workers_race(self, bench: WorkerHarness) -> None:
-        """The one that leads takes up the claims of the other, whose requests are slow."""
+    def test_two_workers_race(self, bench: WorkerHarness) -> None:
+        """The leader continues the claims of the other worker, whose requests are slow."""
         runs = [bench.run() for _ in range(4)]
         bench.kube_proxy.delay(3, method="POST", path=JOBS, times=2)
         with bench.worker("--name", "one"), bench.worker("--name", "two"):
@@ -51,7 +49,7 @@ class TestAClaimSurvivesLostAnswers:
     """Guarantee 2."""
 
     @pytest.mark.parametrize("status", [0, 500, 504])
-    def test_when_the_server_commits_it(self, bench: WorkerHarness, status: int) -> None:
+    def test_server_commits_and_answer_is_lost(self, bench: WorkerHarness, status: int) -> None:
         bench.proxy.drop_answer(status, method="POST", path=CLAIM, times=3)
         run = bench.run()
         with bench.worker() as worker:
@@ -111,7 +109,7 @@ class TestNoOrphanedClaim:
             dies_before_the_pid,
         ],
     )
-    def test_after_a_kill(
+    def test_claim_is_continued_after_a_kill(
         self, bench: WorkerHarness, dies: Callable[[WorkerHarness, str], None]
     ) -> None:
         run = bench.run()
@@ -124,7 +122,7 @@ class TestNoOrphanedClaim:
             until(lambda: job in (bench.read(run)["infrastructure_pid"] or ""), bench.workers_said)
             finished_once(bench, run)
 
-    def test_none_that_somebody_else_made(self, bench: WorkerHarness) -> None:
+    def test_claim_of_another_program_is_ignored(self, bench: WorkerHarness) -> None:
         theirs, ours = bench.run(), bench.run()
         bench.report(theirs, "PENDING")
         dies_before_the_post(bench, ours)

@@ -1,4 +1,4 @@
-"""Guarantees 8, 9 and 10: no error of the server ends a worker, and none costs a run."""
+"""Guarantees 8, 9 and 10: server errors neither end the worker nor fail a run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SHARED = {
 
 
 def impatient(bench: WorkerHarness) -> WorkerProcess:
-    """A worker whose requests are not repeated for long: errors are its own affair soon."""
+    """A worker whose client gives up soon, so that errors reach the worker itself."""
     return bench.worker(PREFECT_CLIENT_MAX_RETRIES="1")
 
 
 def own_deployment(bench: WorkerHarness, name: str) -> tuple[str, str]:
-    """A deployment of its own and a run of it: their ids."""
+    """Ids of a new deployment and a run of it."""
     deployment = bench.deployment(name)
     return deployment, bench.run(deployment)
 
 
-def awaits_all(bench: WorkerHarness, worker: WorkerProcess, runs: list[str]) -> None:
-    """All runs come to their end, by one claim that led to one Job each."""
+def await_all(bench: WorkerHarness, worker: WorkerProcess, runs: list[str]) -> None:
+    """All runs end, each after one claim and with one Job."""
     for run in runs:
         bench.finish(run)
         bench.await_state(run, "COMPLETED")
@@ -36,7 +36,7 @@ def awaits_all(bench: WorkerHarness, worker: WorkerProcess, runs: list[str]) -> 
 class TestNoErrorOfTheServerEndsAWorker:
     """Guarantee 8."""
 
-    def test_each_code_once_on_each_route_of_a_run(self, bench: WorkerHarness) -> None:
+    def test_each_status_once_on_each_route_of_a_run(self, bench: WorkerHarness) -> None:
         runs = []
         for code in CODES:
             deployment, run = own_deployment(bench, f"code-{code}")
@@ -47,10 +47,10 @@ class TestNoErrorOfTheServerEndsAWorker:
             bench.proxy.answer(code, method="GET", path=f"/flow_runs/{run}$")
         bench.proxy.answer(500, method="GET", path=f"/flows/{bench.flow_id}$")
         with bench.worker() as worker:
-            awaits_all(bench, worker, runs)
+            await_all(bench, worker, runs)
 
-    def test_every_code_on_the_routes_that_all_runs_share(self, bench: WorkerHarness) -> None:
-        """One after the other, twice each, on all of them at once."""
+    def test_every_status_on_shared_routes(self, bench: WorkerHarness) -> None:
+        """One status after the other, twice each, on all routes at once."""
         with impatient(bench) as worker:
             worker.await_told("worker.started")
             for method, paths in SHARED.items():
@@ -58,30 +58,30 @@ class TestNoErrorOfTheServerEndsAWorker:
                     for code in CODES:
                         bench.proxy.answer(code, method=method, path=path, times=2)
             run = bench.run()
-            awaits_all(bench, worker, [run])
+            await_all(bench, worker, [run])
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
 
-    def test_runs_that_always_meet_an_error_leave_others_alone(self, bench: WorkerHarness) -> None:
+    def test_permanent_errors_of_some_runs_do_not_affect_others(self, bench: WorkerHarness) -> None:
         claims, deployments = [], []
         for code in CODES:
-            deployment, described = own_deployment(bench, f"deployment-{code}")
+            deployment, job_spec = own_deployment(bench, f"deployment-{code}")
             bench.proxy.answer(code, path=f"/deployments/{deployment}$", times=None)
-            deployments.append(described)
+            deployments.append(job_spec)
             claims.append(bench.run())
             bench.proxy.answer(code, path=f"/flow_runs/{claims[-1]}/set_state$", times=None)
         well = bench.run()
         with impatient(bench) as worker:
-            awaits_all(bench, worker, [well])
+            await_all(bench, worker, [well])
             gone = deployments.pop(CODES.index(404))
             message = bench.await_state(gone, "CRASHED")["message"]
             assert "cannot be started: the deployment" in message
             assert worker.page("/health")[0] == 200
             bench.proxy.clear()
-            awaits_all(bench, worker, [*claims, *deployments])
+            await_all(bench, worker, [*claims, *deployments])
 
 
-def test_decoration_never_fails_a_run(bench: WorkerHarness) -> None:
-    """Guarantee 9: labels, events, logs and where the job is; nothing is repeated without end."""
+def test_failed_reports_never_fail_a_run(bench: WorkerHarness) -> None:
+    """Guarantee 9: labels, events, logs and the pid; none is retried forever."""
     for method, path in (("PATCH", "/labels$"), ("POST", "/events"), ("POST", "/logs/$")):
         bench.proxy.answer(500, method=method, path=path, times=None)
     run = bench.run()
@@ -89,16 +89,16 @@ def test_decoration_never_fails_a_run(bench: WorkerHarness) -> None:
     bench.proxy.answer(403, method="PATCH", path=place, times=None)
     with impatient(bench) as worker:
         until(lambda: len(bench.proxy.seen("PATCH", place)) >= 3, bench.workers_said)
-        awaits_all(bench, worker, [run])
+        await_all(bench, worker, [run])
         assert len(worker.told("run.submitted", run=run)) == 1
         bench.proxy.clear()
         until(lambda: bench.log(run).count("created job") == 1, lambda: bench.log(run))
 
 
 def test_a_single_404_never_ends_a_run(bench: WorkerHarness) -> None:
-    """Guarantee 10: a server that is being rolled out says that once."""
+    """Guarantee 10: a server may answer so once during a rollout."""
     run = bench.run()
     bench.proxy.answer(404, method="GET", path=f"/deployments/{bench.deployment_id}$")
     with bench.worker() as worker:
-        awaits_all(bench, worker, [run])
+        await_all(bench, worker, [run])
     assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]

@@ -1,4 +1,4 @@
-"""Guarantee 18: two streams tell of all jobs of a cluster, and what is over is forgotten."""
+"""Guarantee 18: two watches per cluster, and nothing is kept of finished Jobs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from tests.support.worker_harness import WorkerHarness, WorkerProcess
 WATCHED = "/(jobs|pods)$"
 WARM, MANY = 3_000, 5_000
 HELD = 10.0
-"""Seconds for which a 3.x server keeps the worker waiting at first, so that as many events of pods
-wait there as may."""
+"""Seconds that a 3.x server delays its first answer, so that the queue of pod events fills up."""
 SILENCE = 600.0
-"""Seconds: as long as the test lasts, both streams are the first ones."""
+"""Seconds, longer than the test: no watch is reopened."""
 GROWTH = 3_000_000
-"""Bytes, for what the allocator likes to keep: less than the facts of MANY jobs, and a tenth of
-their JSON."""
+"""Bytes that the allocator may keep: less than the status of MANY jobs, a tenth of their JSON."""
 
 
 def memory(worker: WorkerProcess) -> int:
-    """Bytes that the process has in memory."""
+    """Resident memory of the process in bytes."""
     found = worker.page("/metrics")[1].splitlines()
     line = next(each for each in found if each.startswith("process_resident_memory_bytes"))
     return int(float(line.split()[1]))
 
 
-def life(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
-    """What a watch tells of one more job like this and its pod: event, path, object."""
+def lifecycle(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
+    """Watch events of a copy of this job and its pod: type, path, object."""
     known = [each["metadata"]["uid"] for each in (job, pod)]
     labels = job["metadata"]["labels"]
     known += [labels[f"deployctl.io/{name}"] for name in ("run-id", "attempt")]
@@ -47,16 +45,16 @@ def life(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def churn(bench: WorkerHarness, job: Any, pod: Any, times: int) -> None:
-    """The watches tell of so many jobs that come and go."""
+    """Send watch events of so many jobs that are created and deleted."""
     for _ in range(times):
-        for event, path, item in life(job, pod):
+        for event, path, item in lifecycle(job, pod):
             assert bench.kube_proxy.say({"type": event, "object": item}, path) == 1
 
 
 class TestSharedWatchAndBoundedMemory:
     """Guarantee 18."""
 
-    def test_however_many_jobs_come_and_go(self, bench: WorkerHarness) -> None:
+    def test_memory_does_not_grow_with_finished_jobs(self, bench: WorkerHarness) -> None:
         run = bench.run(job_variables={"stream_output": False})
         with bench.worker(hurry=FastTimings(silence=SILENCE)) as worker:
             pod = bench.begin(run)
@@ -64,20 +62,20 @@ class TestSharedWatchAndBoundedMemory:
             [job], one = bench.jobs(run), bench.kubelet.get(pod)
             bench.proxy.delay(HELD, path="/events$")
             churn(bench, job, one, WARM)
-            settled(worker)
+            await_idle(worker)
             before = memory(worker)
             churn(bench, job, one, MANY)
-            settled(worker)
+            await_idle(worker)
             assert memory(worker) < before + GROWTH
             assert len(bench.kube_proxy.watches(WATCHED)) == 2
             bench.finish(run)
             worker.await_told("job.succeeded", run=run)
 
 
-def settled(worker: WorkerProcess) -> None:
-    """The worker has heard everything, and knows of the one job that lives."""
+def await_idle(worker: WorkerProcess) -> None:
+    """Wait until the worker has processed everything and knows only the one running job."""
 
-    def quiet() -> bool:
+    def is_idle() -> bool:
         text = worker.page("/metrics")[1]
         return all(
             line in text
@@ -88,4 +86,4 @@ def settled(worker: WorkerProcess) -> None:
             )
         )
 
-    until(quiet, lambda: worker.page("/metrics")[1])
+    until(is_idle, lambda: worker.page("/metrics")[1])

@@ -1,4 +1,4 @@
-"""Guarantee 25: what a cluster refuses for good is said at once, what may pass is waited for."""
+"""Guarantee 25: permanent refusals fail at once, temporary ones are retried."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOBS = "/jobs$"
 
 
 def forbid(bench: WorkerHarness) -> None:
-    """A quota without room for one more Job."""
+    """Create a quota that allows no further Job."""
     quota = {
         "metadata": {"name": "full"},
         "spec": {"hard": {"count/jobs.batch": "0"}},
@@ -40,7 +40,7 @@ class TestWhatIsRefusedForGoodFailsFast:
             (bad_manifest, "serviceAccountName"),
         ],
     )
-    def test_a_job_that_cannot_be(
+    def test_job_that_the_cluster_never_accepts(
         self,
         bench: WorkerHarness,
         variables: Callable[[WorkerHarness], dict[str, Any]],
@@ -56,7 +56,7 @@ class TestWhatIsRefusedForGoodFailsFast:
         assert bench.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
         assert len(bench.kube_proxy.seen("POST", JOBS)) == 2
 
-    def test_a_quota_without_room(self, bench: WorkerHarness) -> None:
+    def test_exhausted_quota(self, bench: WorkerHarness) -> None:
         forbid(bench)
         run = bench.run()
         with bench.worker():
@@ -66,10 +66,10 @@ class TestWhatIsRefusedForGoodFailsFast:
 
 
 class TestWhatMayPassIsWaitedFor:
-    """With the claim kept: the run starts when the cluster is back, in the same attempt."""
+    """The claim is kept: the run starts in the same attempt when the cluster is back."""
 
     @pytest.mark.parametrize("status", [0, 429, 500, 503])
-    def test_a_cluster_that_is_down_at_submit(self, bench: WorkerHarness, status: int) -> None:
+    def test_cluster_is_down_at_submit(self, bench: WorkerHarness, status: int) -> None:
         if status:
             bench.kube_proxy.answer(status, method="POST", path=JOBS, times=None)
         else:
@@ -83,7 +83,7 @@ class TestWhatMayPassIsWaitedFor:
             bench.finish(run)
         assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_a_cluster_that_is_gone_before_the_start(self, bench: WorkerHarness) -> None:
+    def test_cluster_is_down_at_startup(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.stop_after(0)
         run = bench.run()
         with bench.worker() as worker:

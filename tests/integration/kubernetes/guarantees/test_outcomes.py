@@ -1,4 +1,4 @@
-"""Guarantees 11, 12 and 13: how a job ended is known from the cluster, and reaches the server."""
+"""Guarantees 11, 12 and 13: the end of a Job is detected and reported to the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOST = "exited without reporting"
 
 
 def crashed_once(bench: WorkerHarness, run: str, reason: str) -> None:
-    """The run is CRASHED for this reason, and was never said to be so before."""
+    """The run becomes CRASHED once, for this reason."""
     state = bench.await_state(run, "CRASHED")
     assert reason in state["message"]
     assert bench.types(run).count("CRASHED") == 1
@@ -24,7 +24,7 @@ def was_read(bench: WorkerHarness) -> bool:
 
 
 def try_again(bench: WorkerHarness, run: str, *, hours: float) -> None:
-    """What the flow's process does before it ends with 0, when the run has tries left."""
+    """Report as the flow's process does before it exits with 0, when the run has retries left."""
     when = datetime.now(UTC) + timedelta(hours=hours)
     details = {"scheduled_time": when.isoformat(), "transition_id": str(uuid.uuid4())}
     state = {"type": "SCHEDULED", "name": "AwaitingRetry", "state_details": details}
@@ -34,8 +34,8 @@ def try_again(bench: WorkerHarness, run: str, *, hours: float) -> None:
 class TestCrashDetectionFromConditions:
     """Guarantee 11."""
 
-    def test_a_deadline_with_tries_left(self, bench: WorkerHarness) -> None:
-        """Its pods say that one of four tries failed; only the Job says that there is no other."""
+    def test_deadline_with_tries_left(self, bench: WorkerHarness) -> None:
+        """The pods show that one of four tries failed; only the Job shows that no other follows."""
         run = bench.run(job_variables={"backoff_limit": 3})
         with bench.worker() as worker:
             pod = bench.begin(run)
@@ -52,7 +52,7 @@ class TestCrashDetectionFromConditions:
 class TestExit0WithoutAFinalStateIsResolved:
     """Guarantee 12."""
 
-    def test_only_for_runs_that_their_job_left_behind(self, bench: WorkerHarness) -> None:
+    def test_only_runs_that_their_job_left_unfinished(self, bench: WorkerHarness) -> None:
         running, pending, later, paused, again = (bench.run() for _ in range(5))
         with bench.worker() as worker:
             pods = {run: bench.begin(run) for run in (running, later, paused, again)}
@@ -78,7 +78,7 @@ class TestAnApiOutageDuringFailureIsRetried:
     """Guarantee 13."""
 
     def fail_in_an_outage(self, bench: WorkerHarness, worker: WorkerProcess) -> str:
-        """Gives a run whose job fails while the server answers nothing but 500."""
+        """A run whose Job fails while the server answers every request with 500."""
         run = bench.run()
         pod = bench.begin(run)
         worker.await_told("job.running", run=run)
@@ -88,7 +88,7 @@ class TestAnApiOutageDuringFailureIsRetried:
         until(lambda: len(bench.proxy.seen("GET", f"{run}$")) > 2, bench.workers_said)
         return run
 
-    def test_by_the_same_worker(self, bench: WorkerHarness) -> None:
+    def test_same_worker_reports(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             run = self.fail_in_an_outage(bench, worker)
             bench.proxy.clear()
@@ -97,7 +97,7 @@ class TestAnApiOutageDuringFailureIsRetried:
             worker.await_told("run.crashed", run=run)
             assert len(worker.told("run.crashed", run=run)) == 1
 
-    def test_by_the_next_one(self, bench: WorkerHarness) -> None:
+    def test_next_worker_reports(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             run = self.fail_in_an_outage(bench, worker)
             worker.kill()

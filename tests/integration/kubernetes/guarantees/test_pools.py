@@ -48,7 +48,7 @@ class TestTyposAreVisible:
             (["--type", "proces"], "is of type 'kubernetes', not 'proces'", "Leave --type out"),
         ],
     )
-    def test_at_the_start(
+    def test_wrong_queue_or_type_at_startup(
         self, bench: WorkerHarness, args: list[str], message: str, help_: str
     ) -> None:
         with bench.worker(*args) as worker:
@@ -59,7 +59,7 @@ class TestTyposAreVisible:
         assert help_ in line["facts"]["help"]
         assert not bench.proxy.writes
 
-    def test_a_pool_that_is_not_there(self, bench: WorkerHarness) -> None:
+    def test_missing_pool(self, bench: WorkerHarness) -> None:
         bench.pool = f"nope-{uuid.uuid4().hex[:6]}"
         with bench.worker("--no-create-pool-if-not-found") as worker:
             assert worker.wait() == 1
@@ -68,7 +68,7 @@ class TestTyposAreVisible:
         assert not bench.proxy.writes
 
     @pytest.mark.parametrize("type_", ["cloud-run:push", "prefect:managed"])
-    def test_a_pool_that_needs_no_worker(self, bench: WorkerHarness, type_: str) -> None:
+    def test_pool_that_needs_no_worker(self, bench: WorkerHarness, type_: str) -> None:
         bench.pool = f"push-{uuid.uuid4().hex[:6]}"
         bench.api.pool(bench.pool, type_)
         with bench.worker() as worker:
@@ -77,7 +77,7 @@ class TestTyposAreVisible:
         assert f"is of type '{type_}', which needs no worker" in line["message"]
         assert not bench.proxy.writes
 
-    def test_a_queue_that_is_deleted_under_a_worker(self, bench: WorkerHarness) -> None:
+    def test_queue_deleted_while_worker_runs(self, bench: WorkerHarness) -> None:
         queues = f"/work_pools/{bench.pool}/queues"
         bench.api.call("POST", queues, {"name": "quick"})
         with bench.worker("-q", "quick", "-q", "default") as worker:
@@ -89,7 +89,7 @@ class TestTyposAreVisible:
 
 
 class TestPauses:
-    def test_a_paused_pool_gives_nothing_until_it_is_resumed(self, bench: WorkerHarness) -> None:
+    def test_paused_pool_starts_nothing_until_resumed(self, bench: WorkerHarness) -> None:
         bench.api.call("PATCH", f"/work_pools/{bench.pool}", {"is_paused": True})
         run = bench.run()
         with bench.worker() as worker:
@@ -100,7 +100,7 @@ class TestPauses:
             bench.finish(run)
             await_ready(worker)
 
-    def test_a_paused_queue_gives_nothing_until_it_is_resumed(self, bench: WorkerHarness) -> None:
+    def test_paused_queue_starts_nothing_until_resumed(self, bench: WorkerHarness) -> None:
         queues = f"/work_pools/{bench.pool}/queues"
         bench.api.call("POST", queues, {"name": "slow", "is_paused": True})
         held = bench.run(bench.deployment("slow", work_queue_name="slow"))
@@ -113,7 +113,7 @@ class TestPauses:
             await_ready(worker)
 
 
-def test_a_pool_that_is_deleted_is_not_made_again(bench: WorkerHarness) -> None:
+def test_deleted_pool_is_not_created_again(bench: WorkerHarness) -> None:
     with bench.worker() as worker:
         running = bench.run()
         bench.begin(running)
@@ -128,7 +128,7 @@ def test_a_pool_that_is_deleted_is_not_made_again(bench: WorkerHarness) -> None:
     assert bench.read(running)["state_type"] == "RUNNING"
 
 
-def test_a_pool_that_takes_the_place_of_a_deleted_one_is_served_after_a_restart(
+def test_replacement_of_a_deleted_pool_is_served_after_restart(
     bench: WorkerHarness,
 ) -> None:
     template = bench.api.call("GET", f"/work_pools/{bench.pool}")["base_job_template"]

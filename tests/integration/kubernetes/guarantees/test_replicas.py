@@ -75,7 +75,7 @@ class TestReplicasDoNotMultiplyLoad:
             assert len(sent) == len(set(sent))
             assert bool(sent) is (bench.major >= 3)
 
-    def test_without_rights_on_leases_all_observe(
+    def test_all_replicas_observe_without_rights_on_leases(
         self, bench: WorkerHarness, control_plane: Cluster, kube_proxy: MakeKubeProxy
     ) -> None:
         """With nothing but the Role of the official chart."""

@@ -26,7 +26,7 @@ def events(bench: WorkerHarness, resource: str) -> Counter[str]:
 class TestRightEventNames:
     """Guarantee 20. Prefect 2.20 keeps no events."""
 
-    def test_of_pods(self, bench: WorkerHarness) -> None:
+    def test_events_of_pods(self, bench: WorkerHarness) -> None:
         with bench.worker():
             pods = [bench.begin(bench.run()) for _ in range(4)]
             resources = [
@@ -51,7 +51,7 @@ class TestRightEventNames:
         ):
             assert events(bench, resource) == begun + Counter([end])
 
-    def test_of_the_worker(self, bench: WorkerHarness) -> None:
+    def test_events_of_the_worker(self, bench: WorkerHarness) -> None:
         name = f"w-{uuid.uuid4().hex[:6]}"
         about = f"prefect.worker.kubernetes.{name}"
         with bench.worker("--name", name):
@@ -88,7 +88,9 @@ class TestRightScope:
     """Guarantee 21."""
 
     @pytest.mark.parametrize("kind", ["prefects", "of another pool"])
-    def test_a_foreign_pod_causes_no_call(self, bench: WorkerHarness, kind: str) -> None:
+    def test_pod_of_another_program_causes_no_request(
+        self, bench: WorkerHarness, kind: str
+    ) -> None:
         attempt = str(uuid.uuid4())
         theirs = bench.api.call("POST", "/flow_runs/", {"flow_id": bench.flow_id})["id"]
         labels = {

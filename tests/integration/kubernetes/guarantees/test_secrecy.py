@@ -41,7 +41,7 @@ def secrets(bench: WorkerHarness) -> list[Any]:
 class TestEnvHygiene:
     """Guarantee 23."""
 
-    def test_what_a_job_is_given(self, bench: WorkerHarness) -> None:
+    def test_environment_of_a_job(self, bench: WorkerHarness) -> None:
         deployment = bench.deployment("env", job_variables={"env": {"MINE": "1"}})
         run = bench.run(deployment)
         given: dict[str, Any] = {
@@ -81,7 +81,7 @@ class TestSecretSafety:
     """Guarantee 24."""
 
     @pytest.mark.parametrize("half", ["API_KEY_SECRET_NAME", "API_AUTH_STRING_SECRET_NAME"])
-    def test_half_of_a_secrets_address_is_an_error_at_the_start(
+    def test_incomplete_secret_reference_fails_at_startup(
         self, bench: WorkerHarness, half: str
     ) -> None:
         variable = f"{INTEGRATION}_{half}"
@@ -92,7 +92,7 @@ class TestSecretSafety:
         assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
         assert not bench.kube_proxy.writes
 
-    def test_a_job_refers_to_the_secret_that_is_there(self, bench: WorkerHarness) -> None:
+    def test_job_refers_to_existing_secret(self, bench: WorkerHarness) -> None:
         run = bench.run()
         address: dict[str, Any] = {
             f"{INTEGRATION}_API_KEY_SECRET_NAME": "prefect",
@@ -103,7 +103,7 @@ class TestSecretSafety:
         assert found["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "prefect", "key": "key"}}
         assert not secrets(bench)
 
-    def test_values_are_nowhere_but_in_the_secret_of_their_job(self, bench: WorkerHarness) -> None:
+    def test_values_are_only_in_the_secret_of_their_job(self, bench: WorkerHarness) -> None:
         run = bench.run()
         env: dict[str, Any] = {"PREFECT_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
         if bench.major >= 3:
@@ -119,9 +119,7 @@ class TestSecretSafety:
         for words in (KEY, AUTH.partition(":")[2]):
             assert not [text for text in told if words in text]
 
-    def test_a_secret_stays_under_a_pod_that_is_pulling_whatever_becomes_of_the_worker(
-        self, bench: WorkerHarness
-    ) -> None:
+    def test_secret_outlives_the_worker_while_a_pod_needs_it(self, bench: WorkerHarness) -> None:
         run = bench.run()
         with bench.worker(PREFECT_API_KEY=KEY) as worker:
             bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
@@ -141,7 +139,7 @@ class TestSecretSafety:
         [owner] = after["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"]) == ("Job", job["metadata"]["uid"])
 
-    def test_without_the_right_to_one_that_is_asked_for_no_job_shows_the_value(
+    def test_required_secret_without_rights_creates_no_job(
         self,
         bench: WorkerHarness,
         control_plane: Cluster,

@@ -36,7 +36,7 @@ def elsewhere(
     there.kube.request("DELETE", f"/api/v1/namespaces/{bench.namespace}")
 
 
-def test_each_looks_after_its_own_runs(
+def test_each_worker_handles_its_own_runs(
     bench: WorkerHarness,
     elsewhere: WorkerHarness,
     server: Server,
@@ -83,7 +83,7 @@ def prefects_job(bench: WorkerHarness, run: str) -> str:
     return str(found[0]["name"]) if found else ""
 
 
-def test_a_claim_is_taken_up_by_its_own_cluster_alone(
+def test_claim_is_continued_only_in_its_own_cluster(
     bench: WorkerHarness, elsewhere: WorkerHarness
 ) -> None:
     runs = []

@@ -47,8 +47,8 @@ def counted(worker: WorkerProcess, name: str) -> float:
 class TestLimitMeansRunningJobs:
     """Guarantee 16."""
 
-    def test_with_a_worker_that_dies_and_comes_back(self, bench: WorkerHarness) -> None:
-        """The second one hears late of the Job that the first one left behind."""
+    def test_worker_dies_and_restarts(self, bench: WorkerHarness) -> None:
+        """The second worker learns late about the Job of the first one."""
         runs = {bench.run() for _ in range(3)}
         with bench.worker("--name", "w", "--limit", "1") as first:
             [run] = until(lambda: live(bench), bench.workers_said)
@@ -97,7 +97,7 @@ def loses_its_job(bench: WorkerHarness, run: str) -> None:
     bench.kubelet.remove(pod)
 
 
-FATES: tuple[Callable[[WorkerHarness, str], None], ...] = (
+ENDINGS: tuple[Callable[[WorkerHarness, str], None], ...] = (
     completes,
     fails,
     is_silent,
@@ -109,11 +109,11 @@ FATES: tuple[Callable[[WorkerHarness, str], None], ...] = (
 class TestSlotsNeverLeak:
     """Guarantee 17."""
 
-    def test_whatever_becomes_of_the_jobs(self, bench: WorkerHarness) -> None:
+    def test_slots_are_released_however_jobs_end(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.answer(422, method="POST", path="/jobs$", times=LIMIT + 1)
         bench.proxy.answer(403, method="POST", path="/set_state$", times=LIMIT + 1)
         waiting = {bench.run() for _ in range(24)}
-        fates = cycle(FATES)
+        endings = cycle(ENDINGS)
         with bench.worker("--limit", str(LIMIT)) as worker:
             met: set[str] = set()
 
@@ -123,13 +123,13 @@ class TestSlotsNeverLeak:
                 assert len(found) <= LIMIT
                 for run in set(found) - met:
                     met.add(run)
-                    next(fates)(bench, run)
+                    next(endings)(bench, run)
                 states = {run: bench.read(run)["state_type"] for run in waiting}
                 waiting.difference_update(run for run in states if states[run] in FINAL)
                 return not waiting
 
             until(all_final, bench.workers_said, seconds=240)
-            assert len(met) > len(FATES) * 3
+            assert len(met) > len(ENDINGS) * 3
             until(lambda: has_no_job(bench, worker), lambda: worker.page("/metrics")[1])
             last = [bench.run() for _ in range(LIMIT)]
             until(lambda: sorted(live(bench)) == sorted(last), bench.workers_said)

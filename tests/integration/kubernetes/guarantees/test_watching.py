@@ -1,4 +1,4 @@
-"""Guarantees 6 and 7: no watch dies in silence, and health is the truth."""
+"""Guarantees 6 and 7: watches recover from every failure, and health is accurate."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ MOMENTARY: dict[str, Callable[[WorkerHarness], object]] = {
 LASTING = {"connections that are refused": unreachable, "403 for a while": forbidden}
 
 
-def test_a_failure_is_noticed_whatever_became_of_the_watch(bench: WorkerHarness) -> None:
-    """Guarantee 6: one worker goes through all of it, and a job fails in the middle of each."""
+def test_failure_is_noticed_whatever_broke_the_watch(bench: WorkerHarness) -> None:
+    """Guarantee 6: one worker meets all failures, and a Job fails during each."""
     with bench.worker() as worker:
         for trouble, cause in (MOMENTARY | LASTING).items():
             run = bench.run()
             pod = bench.begin(run)
             cause(bench)
             if trouble in LASTING:
-                until(complains_of(worker, "watch"), bench.workers_said)
+                until(reports_faults(worker, "watch"), bench.workers_said)
             bench.kubelet.failed(pod, 137, "OOMKilled")
             bench.kube_proxy.clear()
             message = bench.await_state(run, "CRASHED")["message"]
@@ -52,47 +52,47 @@ def test_a_failure_is_noticed_whatever_became_of_the_watch(bench: WorkerHarness)
 
 
 def faults(worker: WorkerProcess) -> Any:
-    """What `/ready` complains of."""
+    """The faults that `/ready` reports."""
     status, text = worker.page("/ready")
     return json.loads(text).get("faults", {}) if status else {"page": "no answer"}
 
 
-def complains_of(worker: WorkerProcess, *parts: str) -> Callable[[], bool]:
-    def complains() -> bool:
+def reports_faults(worker: WorkerProcess, *parts: str) -> Callable[[], bool]:
+    def matches() -> bool:
         found = faults(worker)
         return all(any(name.startswith(part) for name in found) for part in parts)
 
-    return complains
+    return matches
 
 
-def tells_of_poll(worker: WorkerProcess) -> bool:
-    """Whether `/health` says that this loop is frozen."""
+def poll_is_frozen(worker: WorkerProcess) -> bool:
+    """Whether `/health` reports that the poll loop is frozen."""
     status, text = worker.page("/health")
     return status == 503 and "'poll'" in text
 
 
 def recovers(bench: WorkerHarness, worker: WorkerProcess) -> None:
-    """All is well, without a restart."""
+    """The worker becomes ready without a restart."""
     bench.proxy.clear()
     bench.kube_proxy.clear()
     until(lambda: worker.page("/ready")[0] == 200, lambda: str(faults(worker)))
 
 
 class TestHealthIsTheTruth:
-    """Guarantee 7: `/ready` tells of all that a restart does not cure, `/health` of the rest."""
+    """Guarantee 7: `/ready` reports what a restart does not cure, `/health` the rest."""
 
-    def test_troubles_of_others_make_it_not_ready(self, bench: WorkerHarness) -> None:
+    def test_external_problems_fail_readiness_only(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
 
             bench.kube_proxy.hang(method="WATCH", times=None)
             bench.kube_proxy.freeze()
-            until(complains_of(worker, "watch"), lambda: str(faults(worker)))
+            until(reports_faults(worker, "watch"), lambda: str(faults(worker)))
             assert worker.page("/health")[0] == 200
             recovers(bench, worker)
 
             bench.proxy.answer(401, times=None)
-            until(complains_of(worker, "poll", "sync", "heartbeat"), lambda: str(faults(worker)))
+            until(reports_faults(worker, "poll", "sync", "heartbeat"), lambda: str(faults(worker)))
             assert worker.page("/health")[0] == 200
             recovers(bench, worker)
 
@@ -100,7 +100,7 @@ class TestHealthIsTheTruth:
             bench.finish(run)
             bench.await_state(run, "COMPLETED")
 
-    def test_maintenance_of_the_server_is_no_illness(self, bench: WorkerHarness) -> None:
+    def test_server_maintenance_does_not_fail_liveness(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
             until(lambda: bench.proxy.seen(path=POLL), bench.workers_said)
             maintenance = {"Prefect-Maintenance": "true", "Retry-After": "0.2"}
@@ -113,10 +113,10 @@ class TestHealthIsTheTruth:
             bench.await_state(run, "COMPLETED")
 
     @pytest.mark.parametrize("server", ["prefect3"], indirect=True)
-    def test_a_loop_that_hangs_makes_it_ill(self, bench: WorkerHarness) -> None:
-        """Requests end by themselves; one that does not stands for any defect."""
+    def test_hanging_loop_fails_liveness(self, bench: WorkerHarness) -> None:
+        """Requests time out; one that does not stands for any defect."""
         soon = FastTimings(frozen_after=3)
         with bench.worker(hurry=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
             bench.proxy.hang(path=POLL)
-            until(lambda: tells_of_poll(worker), bench.workers_said)
+            until(lambda: poll_is_frozen(worker), bench.workers_said)

@@ -1,5 +1,4 @@
-"""Guarantees 22, 27 and 28: the worker as a process, whatever its clock says, when it is asked to
-end, and how much it weighs."""
+"""Guarantees 22, 27 and 28: the worker process with a wrong clock, its shutdown, its footprint."""
 
 from __future__ import annotations
 
@@ -21,14 +20,14 @@ CLAIM = "/set_state$"
 DUE = "/get_scheduled_flow_runs$"
 TEN_MINUTES = 600.0
 PREFECTS_IDLE = 154_752
-"""Kilobytes of memory that the worker of Prefect 3 has in use while there is nothing to do."""
+"""Resident memory in kilobytes of Prefect 3's worker while it is idle."""
 
 
 class TestClockIndependence:
     """Guarantee 22."""
 
     @pytest.mark.parametrize("ahead", [TEN_MINUTES, -TEN_MINUTES])
-    def test_runs_start_when_the_server_says(self, bench: WorkerHarness, ahead: float) -> None:
+    def test_runs_start_by_the_servers_clock(self, bench: WorkerHarness, ahead: float) -> None:
         soon = datetime.now(UTC) + timedelta(minutes=5)
         later = bench.run(
             state={
@@ -50,7 +49,7 @@ class TestClockIndependence:
 
 @contextmanager
 def sigint_ignored() -> Iterator[None]:
-    """Programs that are started now ignore SIGINT, as those in the background of a script do."""
+    """Programs that are started meanwhile ignore SIGINT, as background jobs of a script do."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -62,7 +61,7 @@ class TestFastCleanStop:
     """Guarantee 27."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_what_is_being_created_is_finished_and_nothing_more_is_claimed(
+    def test_shutdown_finishes_pending_creation_and_claims_nothing(
         self, bench: WorkerHarness, number: signal.Signals
     ) -> None:
         delayed = bench.kube_proxy.delay(PATIENCE, method="POST", path=JOBS)
@@ -78,7 +77,7 @@ class TestFastCleanStop:
         assert bench.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
         assert bench.types(left) == ["SCHEDULED"]
 
-    def test_what_cannot_be_finished_is_left_to_the_next_worker(self, bench: WorkerHarness) -> None:
+    def test_shutdown_leaves_the_rest_to_the_next_worker(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
         run = bench.run()
         with bench.worker() as worker:
@@ -90,7 +89,7 @@ class TestFastCleanStop:
             bench.finish(run)
         assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_a_server_and_a_cluster_that_hang_do_not_hold_it_up(self, bench: WorkerHarness) -> None:
+    def test_hanging_server_and_cluster_do_not_delay_shutdown(self, bench: WorkerHarness) -> None:
         bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
         bench.run()
         with bench.worker() as worker:
@@ -106,7 +105,7 @@ class TestFastCleanStop:
 class TestLight:
     """Guarantee 28."""
 
-    def test_no_server_is_imported(self, bench: WorkerHarness) -> None:
+    def test_imports_no_server(self, bench: WorkerHarness) -> None:
         with bench.worker(PYTHONPROFILEIMPORTTIME="1") as worker:
             bench.finish(bench.run())
             assert resident(worker) < PREFECTS_IDLE
@@ -121,6 +120,6 @@ class TestLight:
 
 
 def resident(worker: WorkerProcess) -> int:
-    """Kilobytes of memory that the worker has in use."""
+    """Resident memory of the worker in kilobytes."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))

@@ -12,7 +12,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
 from deployctl.worker.health.health_state import HealthMonitor, readiness_failures
 from deployctl.worker.settings import WorkerSettings, WorkOptions
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 
 
 def test_a_worker_is_not_ready_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +28,8 @@ def test_a_worker_is_not_ready_before_it_has_begun(monkeypatch: pytest.MonkeyPat
     stop.cancel()
     around = WorkerContext(Settings("http://127.0.0.1:9/api"), WorkerSettings(), {}, ())
     with pytest.raises(Interrupted):
-        run_worker(WorkOptions("pool", "worker", with_healthcheck=True), around, Notes(), stop)
+        run_worker(
+            WorkOptions("pool", "worker", with_healthcheck=True), around, RecordingEventLog(), stop
+        )
 
     assert seen == {"start": "the worker is starting"}

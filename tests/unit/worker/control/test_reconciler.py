@@ -29,7 +29,7 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.server.run_reporter import RunReporter
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 
 FULL = Cause("Unschedulable", "No node can take the pod")
 PULL = Cause("ImagePullError", "The image cannot be pulled")
@@ -58,12 +58,12 @@ class Silent:
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
+def notes() -> RecordingEventLog:
+    return RecordingEventLog()
 
 
 @pytest.fixture
-def reconciler(notes: Notes) -> Iterator[Reconciler]:
+def reconciler(notes: RecordingEventLog) -> Iterator[Reconciler]:
     created_at = Reconciler(
         leadership=NoLeaderElection(),
         chronicle=cast(RunReporter, Silent()),
@@ -90,10 +90,12 @@ def hears(reconciler: Reconciler, news: JobChanged) -> None:
     reconciler.step(DEAF)
 
 
-def test_a_cause_is_told_once_for_as_long_as_it_lasts(reconciler: Reconciler, notes: Notes) -> None:
+def test_a_cause_is_told_once_for_as_long_as_it_lasts(
+    reconciler: Reconciler, notes: RecordingEventLog
+) -> None:
     for cause in (FULL, FULL, PULL, PULL):
         hears(reconciler, waiting("one", cause))
-    told = [message for _, event, message in notes.told if event == "job.start_delayed"]
+    told = [message for _, event, message in notes.entries if event == "job.start_delayed"]
     assert told == [FULL.message, PULL.message]
 
 
@@ -106,10 +108,10 @@ def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler
 
 
 def test_what_jobs_print_is_told_at_once_so_that_no_flood_of_it_holds_up_the_work(
-    reconciler: Reconciler, notes: Notes
+    reconciler: Reconciler, notes: RecordingEventLog
 ) -> None:
     reconciler.emit(LinePrinted("claim-one", "hello"))
-    assert notes.told == [(Level.INFO, "job.output", "hello")]
+    assert notes.entries == [(Level.INFO, "job.output", "hello")]
 
 
 def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None:

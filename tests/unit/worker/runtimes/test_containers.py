@@ -1,4 +1,4 @@
-"""What the engine is asked for, and what is read from what it shows."""
+"""Arguments for containers, and jobs read from containers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deployctl.worker.runtimes.containers import (
 )
 
 
-def described(api_url: str = "", **configuration: Any) -> JobSpec:
+def job_spec(api_url: str = "", **configuration: Any) -> JobSpec:
     return JobSpec(
         run="run-1",
         attempt="attempt-1",
@@ -37,7 +37,7 @@ def described(api_url: str = "", **configuration: Any) -> JobSpec:
 
 
 def settings(api_url: str = "", *, linux: bool = True, **configuration: Any) -> dict[str, Any]:
-    return create_arguments(described(api_url, **configuration), folder=Path("/w"), linux=linux)
+    return create_arguments(job_spec(api_url, **configuration), folder=Path("/w"), linux=linux)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,16 @@ def settings(api_url: str = "", *, linux: bool = True, **configuration: Any) -> 
         ("IfPossible", "prefect:1", "IfPossible"),
     ],
 )
-def test_without_a_policy_only_an_image_that_moves_is_always_pulled(
-    policy: str | None, image: str, holds: str
-) -> None:
+def test_default_pull_policy(policy: str | None, image: str, holds: str) -> None:
     assert pull_policy(policy, image) == holds
 
 
-def test_the_image_is_prefects_own_of_the_servers_version_unless_there_is_one() -> None:
-    assert image_name(described()) == "prefecthq/prefect:3.8.8-python3.11"
-    assert image_name(described(image="mine:1")) == "mine:1"
+def test_default_image() -> None:
+    assert image_name(job_spec()) == "prefecthq/prefect:3.8.8-python3.11"
+    assert image_name(job_spec(image="mine:1")) == "mine:1"
 
 
-def test_labels_are_written_as_docker_does_and_ours_cannot_be_replaced() -> None:
+def test_labels_have_dockers_notation() -> None:
     labels = settings(networks=["a", "b", "c"], auto_remove=True)["labels"]
     assert labels["io.prefect.flow-name"] == "f"
     assert labels["plain"] == "p"
@@ -92,7 +90,7 @@ GATE = {"host.docker.internal": "host-gateway"}
         ("https://api.example/api", {}, None, "https://api.example/api", None),
     ],
 )
-def test_an_api_on_this_machine_is_reached_from_a_container(
+def test_local_api_is_reachable_from_container(
     api_url: str, configuration: Any, mode: str | None, url: str, hosts: Any
 ) -> None:
     made = settings(api_url, **configuration)
@@ -101,7 +99,7 @@ def test_an_api_on_this_machine_is_reached_from_a_container(
     assert made.get("extra_hosts") == hosts
 
 
-def test_beside_a_desktop_engine_the_api_is_reached_by_the_hosts_name() -> None:
+def test_local_api_with_a_desktop_engine() -> None:
     made = settings(LOCAL, linux=False)
     assert made["environment"] == {"PREFECT_API_URL": SEEN}
     assert "network_mode" not in made
@@ -109,12 +107,12 @@ def test_beside_a_desktop_engine_the_api_is_reached_by_the_hosts_name() -> None:
 
 
 @pytest.mark.parametrize("given", [{"db": "10.0.0.1"}, ["db:10.0.0.1"]])
-def test_extra_hosts_join_the_known_one(given: Any) -> None:
+def test_extra_hosts_are_merged(given: Any) -> None:
     made = settings(SEEN, container_create_kwargs={"extra_hosts": given})
     assert made["extra_hosts"] == {**GATE, "db": "10.0.0.1"}
 
 
-def test_other_arguments_are_handed_on_but_a_container_never_removes_itself() -> None:
+def test_extra_arguments_are_passed_on_except_auto_remove() -> None:
     made = settings(
         mem_limit="1g", container_create_kwargs={"shm_size": "1g", "auto_remove": True, "name": "x"}
     )
@@ -122,7 +120,7 @@ def test_other_arguments_are_handed_on_but_a_container_never_removes_itself() ->
     assert "auto_remove" not in made
 
 
-def test_relative_sources_of_volumes_are_made_absolute_and_named_ones_stay() -> None:
+def test_relative_volume_sources_are_made_absolute() -> None:
     volumes = [".:/a", "./b:/b:ro", "../c:/c", "/d:/d", "named:/e", ".hidden:/f", "/g"]
     assert settings(volumes=volumes)["volumes"] == [
         "/w:/a",
@@ -160,9 +158,7 @@ def inspected(status: str, *, memory: int = 0, **state: Any) -> dict[str, Any]:
         (inspected("dead", ExitCode=137), Phase.FAILED, 2, "Killed"),
     ],
 )
-def test_a_container_is_a_job(
-    container: dict[str, Any], phase: Phase, second: int, cause: str
-) -> None:
+def test_container_job(container: dict[str, Any], phase: Phase, second: int, cause: str) -> None:
     job = container_job(container, "unix:///x")
     assert (job.phase, job.cause.code if job.cause else "") == (phase, cause)
     assert int(job.since) == 1_767_225_600 + second
@@ -171,12 +167,12 @@ def test_a_container_is_a_job(
     assert job.started == (phase is not Phase.WAITING)
 
 
-def test_the_limit_that_was_exceeded_is_told() -> None:
+def test_exceeded_limit_is_in_the_message() -> None:
     container = inspected("exited", ExitCode=137, OOMKilled=True, memory=20 * 2**20)
     cause = container_job(container, "e").cause
     assert cause
     assert "20 MiB" in cause.message
 
 
-def test_a_container_that_is_being_removed_is_ending() -> None:
+def test_removing_container_is_deleting() -> None:
     assert container_job(inspected("removing"), "e").deleting

@@ -1,4 +1,4 @@
-"""Exit codes in words."""
+"""Causes by exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deployctl.worker.runtimes.exit_codes import exit_cause
         (0xC000013A, "ExitCode", "code 3221225786"),
     ],
 )
-def test_an_exit_code_is_explained(code: int, name: str, message: str) -> None:
+def test_exit_cause(code: int, name: str, message: str) -> None:
     cause = exit_cause(code)
     assert cause.code == name
     assert cause.message.startswith("it ")

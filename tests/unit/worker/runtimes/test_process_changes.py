@@ -1,4 +1,4 @@
-"""What is seen of a program becomes a phase, and what changed becomes news."""
+"""Phases of programs, differences between polls, and reading of growing files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OVER = replace(JOB, phase=Phase.SUCCEEDED)
 
 
 @pytest.mark.parametrize(
-    ("sight", "phase", "cause"),
+    ("status", "phase", "cause"),
     [
         (ProcessStatus(None, alive=True), Phase.WAITING, None),
         (ProcessStatus(7, alive=True), Phase.RUNNING, None),
@@ -29,30 +29,30 @@ OVER = replace(JOB, phase=Phase.SUCCEEDED)
         (ProcessStatus(7, alive=False), Phase.FAILED, "Lost"),
     ],
 )
-def test_what_is_seen_is_judged(sight: ProcessStatus, phase: Phase, cause: str | None) -> None:
-    judged, why = phase_and_cause(sight)
+def test_phase_and_cause(status: ProcessStatus, phase: Phase, cause: str | None) -> None:
+    judged, why = phase_and_cause(status)
     assert (judged, why and why.code) == (phase, cause)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "updates"),
     [
-        (None, {}, [JobsListed("place", (), 0.0)]),
-        (None, {"a": JOB}, [JobsListed("place", (JOB,), 0.0)]),
+        (None, {}, [JobsListed("location", (), 0.0)]),
+        (None, {"a": JOB}, [JobsListed("location", (JOB,), 0.0)]),
         ({}, {"a": JOB}, [JobChanged(JOB)]),
         ({"a": JOB}, {"a": JOB}, []),
         ({"a": JOB}, {"a": OVER}, [JobChanged(OVER)]),
         ({"a": JOB}, {}, [JobVanished("a")]),
     ],
 )
-def test_only_differences_are_told(
-    before: dict[str, Job] | None, now: dict[str, Job], told: list[object]
+def test_diff_jobs(
+    before: dict[str, Job] | None, now: dict[str, Job], updates: list[object]
 ) -> None:
-    assert list(diff_jobs(before, now, "place", 0.0)) == told
+    assert list(diff_jobs(before, now, "location", 0.0)) == updates
 
 
 @given(lines=st.lists(st.text("abé", max_size=5)), cuts=st.lists(st.integers(0, 40)))
-def test_a_tail_gives_every_line_once_however_the_file_grows(
+def test_tail_returns_every_line_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], cuts: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("tail") / "output"
@@ -68,14 +68,14 @@ def test_a_tail_gives_every_line_once_however_the_file_grows(
     assert [*found, *tail.read(final=True)] == lines
 
 
-def test_a_last_line_without_an_end_is_read_when_nobody_writes_any_more(tmp_path: Path) -> None:
+def test_final_read_returns_an_unterminated_line(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("one\ntwo")
     tail = Tail(path)
     assert [tail.read(), tail.read(), tail.read(final=True)] == [["one"], [], ["two"]]
 
 
-def test_a_tail_at_the_end_gives_only_what_comes_later(tmp_path: Path) -> None:
+def test_tail_at_end_skips_existing_lines(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("old\n")
     tail = Tail(path, at_end=True)
@@ -84,7 +84,7 @@ def test_a_tail_at_the_end_gives_only_what_comes_later(tmp_path: Path) -> None:
     assert tail.read(final=True) == ["new"]
 
 
-def test_a_line_longer_than_what_is_read_at_once_comes_in_pieces(tmp_path: Path) -> None:
+def test_line_longer_than_a_chunk_is_split(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("x" * 600_000 + "\nend\n")
     tail = Tail(path)
@@ -92,7 +92,7 @@ def test_a_line_longer_than_what_is_read_at_once_comes_in_pieces(tmp_path: Path)
     assert ("".join(pieces[:-1]), pieces[-1]) == ("x" * 600_000, "end")
 
 
-def test_the_last_lines_of_a_file_that_is_not_there_are_none(tmp_path: Path) -> None:
+def test_last_lines(tmp_path: Path) -> None:
     path = tmp_path / "output"
     assert last_lines(path, 2) == []
     path.write_text("a\nb\nc")

@@ -13,7 +13,7 @@ from deployctl.worker.model import Job, Phase, Run
 from deployctl.worker.server.events import Worker
 from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.run_reporter import RunReporter
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 
 RUNS = [Run(f"r{n}", f"fox-{n}", "s", "PENDING", "Pending", 0.0, "d", "f") for n in range(3)]
 JOB = Job("r", "a", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
@@ -57,7 +57,7 @@ def chronicle(
         logs=FlowLogs(session.send, lambda: 0.0, enabled=False),
         worker=Worker("w", "kubernetes", "pool-id", "pool"),
         owner="o",
-        event_log=Notes(),
+        event_log=RecordingEventLog(),
         clock=lambda: 0.0,
     )
 

@@ -1,4 +1,4 @@
-"""Jobs and pods as the Kubernetes API gives them, with what a test is about filled in."""
+"""Jobs and pods as returned by the Kubernetes API, with the fields that a test sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def at(text: str) -> float:
 
 
 def job(conditions: Any = (), **parts: Any) -> Json:
-    """A Job; `parts`: `status`, `spec` and `meta` are laid over what it has."""
+    """A Job; `status`, `spec` and `meta` in `parts` override its fields."""
     return {
         "metadata": {
             "name": "hello-1a2b",
@@ -102,5 +102,5 @@ def ended(
 
 
 def unscheduled(message: str, reason: str = "Unschedulable") -> Json:
-    told = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
-    return pod("Pending", status={"conditions": [told]})
+    condition_ = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return pod("Pending", status={"conditions": [condition_]})

@@ -85,17 +85,15 @@ REFUSALS: dict[str, tuple[int, str, str, str, str]] = {
 @pytest.mark.parametrize(
     ("status", "reason", "message", "code", "text"), REFUSALS.values(), ids=REFUSALS
 )
-def test_why_a_job_was_not_taken(
-    status: int, reason: str, message: str, code: str, text: str
-) -> None:
+def test_api_error_cause(status: int, reason: str, message: str, code: str, text: str) -> None:
     cause = api_error_cause(status, reason, message)
     assert cause.code == code
     assert text in cause.message
 
 
 def event(reason: str, message: str, time: str = "2026-11-21T10:00:00Z", **more: Json) -> Json:
-    told = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": time}
-    return told | more
+    fields = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": time}
+    return fields | more
 
 
 def denied(what: str) -> str:
@@ -176,15 +174,15 @@ EVENTS: dict[str, tuple[Json, str, str, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("told", "code", "text", "stuck"), EVENTS.values(), ids=EVENTS)
-def test_what_events_say_holds_up_a_job(told: Json, code: str, text: str, stuck: bool) -> None:
-    cause = events_cause([told])
+@pytest.mark.parametrize(("item", "code", "text", "stuck"), EVENTS.values(), ids=EVENTS)
+def test_events_cause(item: Json, code: str, text: str, stuck: bool) -> None:
+    cause = events_cause([item])
     assert cause is not None
     assert (cause.code, cause.stuck) == (code, stuck)
     assert text in cause.message
 
 
-def test_the_newest_event_counts_in_whatever_order_they_come() -> None:
+def test_newest_event_counts_in_any_order() -> None:
     events = [
         event("FailedScheduling", "0/1 nodes are available.", "2026-11-21T10:00:00Z"),
         event("FailedMount", "old", "2026-11-21T09:00:00Z"),
@@ -204,6 +202,6 @@ def test_the_newest_event_counts_in_whatever_order_they_come() -> None:
         assert cause.message.endswith(": new")
 
 
-def test_events_that_explain_nothing() -> None:
+def test_events_without_cause() -> None:
     assert events_cause([]) is None
     assert events_cause([event("BackOff", "again"), event("Other", "thing")]) is None

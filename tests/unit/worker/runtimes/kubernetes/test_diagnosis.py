@@ -115,7 +115,7 @@ STUCK = {
 
 
 @pytest.mark.parametrize(("state", "code", "text", "way"), STUCK.values(), ids=STUCK)
-def test_what_does_not_heal_by_itself(state: Json, code: str, text: str, way: str) -> None:
+def test_stuck_pods(state: Json, code: str, text: str, way: str) -> None:
     cause = pod_cause(pod("Pending", state))
     assert cause is not None
     assert (cause.code, cause.stuck) == (code, True)
@@ -166,7 +166,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize(("given", "code", "text"), WAITS.values(), ids=WAITS)
-def test_what_ends_by_itself(given: Json, code: str, text: str) -> None:
+def test_waits_that_end_without_intervention(given: Json, code: str, text: str) -> None:
     cause = pod_cause(given)
     assert cause is not None
     assert (cause.code, cause.stuck) == (code, False)
@@ -247,22 +247,22 @@ ENDS = {
         "(OutOfcpu): Node didn't have enough resource: cpu",
     ),
     "a disruption of another kind": (failed(target="ByMoon"), "Disrupted", "the pod was ended"),
-    "a container that nobody found when its pod was deleted": (
+    "a container that is missing after its pod was deleted": (
         pod("Failed", ended(137, "ContainerStatusUnknown"), meta={"deletionTimestamp": LAST}),
         "PodDeleted",
         "the pod was deleted",
     ),
-    "a container that nobody finds": (
+    "a container that is missing": (
         failed(ended(137, "ContainerStatusUnknown")),
         "NodeLost",
         "does not respond",
     ),
-    "nobody says why": (failed(message="odd"), "PodFailed", "the pod failed: odd"),
+    "no reason": (failed(message="odd"), "PodFailed", "the pod failed: odd"),
 }
 
 
 @pytest.mark.parametrize(("given", "code", "text"), ENDS.values(), ids=ENDS)
-def test_why_a_pod_failed(given: Json, code: str, text: str) -> None:
+def test_failed_pods(given: Json, code: str, text: str) -> None:
     cause = pod_cause(given)
     assert cause is not None
     assert cause.code == code
@@ -278,13 +278,13 @@ def with_init(state: Json, phase: str, policy: str | None = None) -> Json:
     )
 
 
-def test_an_init_container_that_fails_is_named() -> None:
+def test_failed_init_container_is_named() -> None:
     cause = pod_cause(with_init(ended(7, name="fetch"), "Failed"))
     assert cause is not None
     assert cause.message == "the init container 'fetch' exited with code 7"
 
 
-def test_a_sidecar_that_fails_before_the_start_holds_it_up_for_ever() -> None:
+def test_sidecar_that_fails_before_the_start_is_stuck() -> None:
     state = waiting("CrashLoopBackOff", name="fetch")
     cause = pod_cause(with_init(state, "Pending", "Always"))
     assert cause is not None
@@ -292,7 +292,7 @@ def test_a_sidecar_that_fails_before_the_start_holds_it_up_for_ever() -> None:
     assert cause.stuck
 
 
-def test_how_a_sidecar_ended_explains_no_failure() -> None:
+def test_end_of_a_sidecar_explains_no_failure() -> None:
     given = pod(
         "Failed",
         ended(1),
@@ -314,7 +314,7 @@ def test_how_a_sidecar_ended_explains_no_failure() -> None:
         pod("Succeeded", ended(0), ended(1, name="proxy")),
     ],
 )
-def test_there_is_nothing_to_explain(given: Json) -> None:
+def test_pods_without_cause(given: Json) -> None:
     assert pod_cause(given) is None
 
 
@@ -322,5 +322,5 @@ def test_there_is_nothing_to_explain(given: Json) -> None:
     ("names", "main"),
     [(["a", "prefect-job"], "prefect-job"), (["flow", "proxy"], "flow"), ([], "prefect-job")],
 )
-def test_the_container_of_the_flow(names: list[str], main: str) -> None:
+def test_main_container(names: list[str], main: str) -> None:
     assert main_container({"spec": {"containers": [{"name": name} for name in names]}}) == main

@@ -1,4 +1,4 @@
-"""What is heard of several clusters at once, of clusters that tell always the same."""
+"""Informers of several clusters, which are fakes with constant contents."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from deployctl.worker.runtimes.kubernetes import informer_manager
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.timings import Timings
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 from tests.unit.worker.runtimes.kubernetes.objects import job, pod
 
 SECONDS = 30.0
 LOOKS = 20
 
 
-class Silence:
-    """A watch that tells nothing until it is cut."""
+class SilentWatch:
+    """A watch without events until it is aborted."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
 
-    def __enter__(self) -> Silence:
+    def __enter__(self) -> SilentWatch:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -46,8 +46,8 @@ class Silence:
         self._over.set()
 
 
-class Still:
-    """A cluster with one job, whose pod has ended and printed its cluster's name."""
+class FakeCluster:
+    """A cluster with one job, whose pod has ended and printed the cluster's name."""
 
     namespace = "flows"
     source = "context 'lab'"
@@ -68,8 +68,8 @@ class Still:
         made["metadata"]["uid"] = f"{self._name}-{made['metadata']['uid']}"
         return Listing([keep(made)], "1")
 
-    def watch(self, *_which: object) -> Silence:
-        return Silence()
+    def watch(self, *_which: object) -> SilentWatch:
+        return SilentWatch()
 
     def close(self) -> None:
         """There are no connections."""
@@ -79,10 +79,10 @@ class Still:
         yield iter([f"2026-01-01T00:00:00.000000001Z {self._name}".encode()])
 
 
-def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
+def test_watch_restarts_after_an_unreadable_object() -> None:
     stop, heard, tries = CancellationToken(), threading.Event(), count()
 
-    class Odd(Still):
+    class Odd(FakeCluster):
         def list_objects(self, path: str, selector: str, keep: Callable[[Json], Any]) -> Listing:
             if path.endswith("jobs") and next(tries) == 0:
                 return Listing([keep({"metadata": {"creationTimestamp": "soon"}})], "1")
@@ -92,17 +92,17 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
         if isinstance(news, JobsListed) and news.jobs:
             heard.set()
 
-    clusters = Clusters(lambda _: cast(Kube, Odd("own")), Notes())
-    observer = InformerManager(
+    clusters = Clusters(lambda _: cast(Kube, Odd("own")), RecordingEventLog())
+    manager = InformerManager(
         clusters,
         "",
-        Notes(),
+        RecordingEventLog(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
         namespaces=(),
         pod_events=False,
     )
-    thread = threading.Thread(target=observer.run, args=(emit, stop))
+    thread = threading.Thread(target=manager.run, args=(emit, stop))
     thread.start()
     try:
         assert heard.wait(SECONDS)
@@ -111,19 +111,19 @@ def test_what_cannot_be_read_makes_a_watch_late_and_not_deaf() -> None:
         thread.join()
 
 
-def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
+def test_unresponsive_cluster_does_not_block_others() -> None:
     asked, answered = threading.Event(), threading.Event()
 
-    class Slow(Still):
+    class Slow(FakeCluster):
         def request(self, _method: str, _path: str, **_more: Any) -> Json:
             asked.set()
             assert answered.wait(SECONDS)
             return super().request("GET", "")
 
     def connect(config: Mapping[str, Json] | None) -> Kube:
-        return cast(Kube, Slow("slow") if config else Still("own"))
+        return cast(Kube, Slow("slow") if config else FakeCluster("own"))
 
-    clusters = Clusters(connect, Notes())
+    clusters = Clusters(connect, RecordingEventLog())
     thread = threading.Thread(
         target=clusters.for_configuration, args=({"cluster_config": {"config": "slow"}},)
     )
@@ -141,12 +141,12 @@ def test_a_cluster_that_does_not_answer_holds_nobody_up() -> None:
 
 
 def renewed(token: str) -> Mapping[str, Json]:
-    """The configuration of a job in one and the same cluster, with a token."""
+    """The configuration of a job in the same cluster with another token."""
     return {"cluster_config": {"config": "other", "token": token}}
 
 
-class Guarded(Still):
-    """A cluster that takes any token but `expired`."""
+class GuardedCluster(FakeCluster):
+    """A cluster that accepts any token except `expired`."""
 
     def __init__(self, config: Mapping[str, Json]) -> None:
         super().__init__(config["config"])
@@ -159,49 +159,51 @@ class Guarded(Still):
 
 
 def guarded(config: Mapping[str, Json] | None) -> Kube:
-    return cast(Kube, Guarded(config) if config else Still("own"))
+    return cast(Kube, GuardedCluster(config) if config else FakeCluster("own"))
 
 
 def tokens(clusters: Clusters) -> list[str]:
     return [str(getattr(each.kube, "token", "")) for each in clusters.all()]
 
 
-def test_credentials_that_were_renewed_are_used_from_then_on() -> None:
-    clusters = Clusters(guarded, Notes())
+def test_renewed_credentials_are_used() -> None:
+    clusters = Clusters(guarded, RecordingEventLog())
     for token in ("old", "new", "old", "new"):
         clusters.for_configuration(renewed(token))
     assert tokens(clusters) == ["", "new"]
 
 
-def test_credentials_that_a_cluster_does_not_take_leave_those_in_use_that_it_took() -> None:
-    clusters = Clusters(guarded, Notes())
+def test_rejected_credentials_are_not_used() -> None:
+    clusters = Clusters(guarded, RecordingEventLog())
     clusters.for_configuration(renewed("old"))
     with pytest.raises(RuntimeUnavailable, match="context 'lab'"):
         clusters.for_configuration(renewed("expired"))
     assert tokens(clusters) == ["", "old"]
 
 
-def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
+def test_informer_is_replaced_when_credentials_are_renewed() -> None:
     watched: queue.Queue[str] = queue.Queue()
 
-    class Watched(Guarded):
-        def watch(self, *which: object) -> Silence:
+    class Watched(GuardedCluster):
+        def watch(self, *which: object) -> SilentWatch:
             watched.put(self.token)
             return super().watch(*which)
 
-    clusters = Clusters(lambda c: cast(Kube, Watched(c) if c else Still("own")), Notes())
+    clusters = Clusters(
+        lambda c: cast(Kube, Watched(c) if c else FakeCluster("own")), RecordingEventLog()
+    )
     clusters.for_configuration(renewed("old"))
-    observer = InformerManager(
+    manager = InformerManager(
         clusters,
         "",
-        Notes(),
+        RecordingEventLog(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
         namespaces=(),
         pod_events=False,
     )
     stop = CancellationToken()
-    thread = threading.Thread(target=observer.run, args=(lambda _: None, stop))
+    thread = threading.Thread(target=manager.run, args=(lambda _: None, stop))
     thread.start()
     try:
         assert {watched.get(timeout=SECONDS) for _ in range(2)} == {"old"}
@@ -213,25 +215,30 @@ def test_a_cluster_is_watched_with_the_credentials_that_were_renewed() -> None:
 
 
 @pytest.mark.parametrize("ahead", [0.0, 600.0, -600.0])
-def test_how_far_clocks_are_apart_is_the_same_from_moment_to_moment(ahead: float) -> None:
+def test_clock_offset_is_stable(ahead: float) -> None:
     ticks = count()
 
     def clock() -> float:
         return ahead + next(ticks) * 1e-6
 
-    clusters = Clusters(lambda _: cast(Kube, Still("own")), Notes(), clock=clock)
+    clusters = Clusters(lambda _: cast(Kube, FakeCluster("own")), RecordingEventLog(), clock=clock)
     assert {clusters.own.clock_offset() for _ in range(10)} == {ahead}
 
 
-def test_a_pod_is_repeated_once_however_many_clusters_there_are(
+def test_pods_of_several_clusters_are_streamed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(informer_manager, "_SYNC_INTERVAL", 0.0)
-    notes, stop, looked, looks = Notes(), CancellationToken(), threading.Event(), count()
+    event_log, stop, looked, looks = (
+        RecordingEventLog(),
+        CancellationToken(),
+        threading.Event(),
+        count(),
+    )
     printed: list[str] = []
 
     def connect(config: Mapping[str, Json] | None) -> Kube:
-        return cast(Kube, Still(config["config"] if config else "own"))
+        return cast(Kube, FakeCluster(config["config"] if config else "own"))
 
     def emit(news: RuntimeUpdate) -> None:
         if isinstance(news, LinePrinted):
@@ -242,18 +249,18 @@ def test_a_pod_is_repeated_once_however_many_clusters_there_are(
             looked.set()
         return 0.0
 
-    clusters = Clusters(connect, notes)
+    clusters = Clusters(connect, event_log)
     clusters.for_configuration({"cluster_config": {"config": "other"}})
-    observer = InformerManager(
+    manager = InformerManager(
         clusters,
         "",
-        notes,
+        event_log,
         clock=clock,
         timings=Timings(watch_idle_timeout=SECONDS),
         namespaces=(),
         pod_events=False,
     )
-    thread = threading.Thread(target=observer.run, args=(emit, stop))
+    thread = threading.Thread(target=manager.run, args=(emit, stop))
     thread.start()
     try:
         assert looked.wait(SECONDS)

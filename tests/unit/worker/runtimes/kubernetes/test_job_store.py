@@ -37,7 +37,7 @@ def pod(attempt: str = "a", phase: Phase = Phase.RUNNING, **changes: Any) -> Pod
 
 
 def new_store(*scopes: str) -> JobStore:
-    """An empty picture; of these scopes both kinds are listed."""
+    """An empty store in which both kinds of these scopes are listed."""
     store = JobStore(str, lambda namespace, name: f"{namespace}:{name}")
     for scope in scopes:
         store.replace_jobs(scope, [], 0.0)

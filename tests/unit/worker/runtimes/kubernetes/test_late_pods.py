@@ -1,4 +1,4 @@
-"""A Job that is heard to have failed before its pods are: they are asked why, once."""
+"""A Job whose failure arrives before its pods: the pods are read once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from deployctl.worker.model import Job, JobChanged, Phase, RuntimeUpdate
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.timings import Timings
-from tests.support.kubernetes_jobs import Notes
+from tests.support.kubernetes_jobs import RecordingEventLog
 from tests.unit.worker.runtimes.kubernetes.objects import LAST, condition, ended, job, pod, running
-from tests.unit.worker.runtimes.kubernetes.test_informer_manager import SECONDS, Silence, Still
+from tests.unit.worker.runtimes.kubernetes.test_informer_manager import (
+    SECONDS,
+    FakeCluster,
+    SilentWatch,
+)
 
 RUNNING = job(), pod("Running", running())
 FAILED = (
@@ -28,8 +32,8 @@ FAILED = (
 )
 
 
-class Deaf(Still):
-    """A cluster whose Jobs are heard of, by an event or by a list, and whose pods are not."""
+class LateCluster(FakeCluster):
+    """A cluster whose Jobs change, by an event or by a list, while its watch of pods is silent."""
 
     def __init__(self, *, by_event: bool, answers: bool = True) -> None:
         super().__init__("own")
@@ -37,7 +41,7 @@ class Deaf(Still):
         self._answers = answers
         self.lists: list[str] = []
         self.runs = threading.Event()
-        """It was told that the job runs."""
+        """Set when the running job was emitted."""
 
     def list_objects(self, path: str, _selector: str, keep: Callable[[Json], Any]) -> Listing:
         kind = path.rpartition("/")[2]
@@ -48,13 +52,13 @@ class Deaf(Still):
         found = (RUNNING if first else FAILED)[0 if is_jobs else 1]
         return Listing([keep(found)], "1")
 
-    def watch(self, *which: object) -> Silence:
+    def watch(self, *which: object) -> SilentWatch:
         is_jobs = str(which[0]).endswith("jobs")
-        return JobFails(self.runs, by_event=self._by_event) if is_jobs else Silence()
+        return JobFails(self.runs, by_event=self._by_event) if is_jobs else SilentWatch()
 
 
-class JobFails(Silence):
-    """A watch that tells of the failed Job, or that it has to be listed again."""
+class JobFails(SilentWatch):
+    """A watch with an event of the failed Job, or an error after which it is listed again."""
 
     def __init__(self, after: threading.Event, *, by_event: bool) -> None:
         super().__init__()
@@ -70,9 +74,9 @@ class JobFails(Silence):
         yield from super().__iter__()
 
 
-def first_failure(kube: Deaf) -> Job:
-    """What is told of the job when it is told as failed for the first time."""
-    told: queue.Queue[Job] = queue.Queue()
+def first_failure(kube: LateCluster) -> Job:
+    """The job when it is emitted as failed for the first time."""
+    failures: queue.Queue[Job] = queue.Queue()
 
     def emit(news: RuntimeUpdate) -> None:
         jobs = (news.job,) if isinstance(news, JobChanged) else getattr(news, "jobs", ())
@@ -80,31 +84,31 @@ def first_failure(kube: Deaf) -> Job:
             if each.phase is Phase.RUNNING:
                 kube.runs.set()
             if each.phase is Phase.FAILED:
-                told.put(each)
+                failures.put(each)
 
-    clusters = Clusters(lambda _: cast(Kube, kube), Notes())
-    observer = InformerManager(
+    clusters = Clusters(lambda _: cast(Kube, kube), RecordingEventLog())
+    manager = InformerManager(
         clusters,
         "",
-        Notes(),
+        RecordingEventLog(),
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
         namespaces=(),
         pod_events=False,
     )
     stop = CancellationToken()
-    thread = threading.Thread(target=observer.run, args=(emit, stop))
+    thread = threading.Thread(target=manager.run, args=(emit, stop))
     thread.start()
     try:
-        return told.get(timeout=SECONDS)
+        return failures.get(timeout=SECONDS)
     finally:
         stop.cancel()
         thread.join()
 
 
 @pytest.mark.parametrize("by_event", [True, False])
-def test_pods_that_are_not_heard_of_are_asked_why(by_event: bool) -> None:
-    kube = Deaf(by_event=by_event)
+def test_pods_are_read_when_their_watch_is_late(by_event: bool) -> None:
+    kube = LateCluster(by_event=by_event)
     failure = first_failure(kube)
 
     assert failure.cause is not None
@@ -112,8 +116,8 @@ def test_pods_that_are_not_heard_of_are_asked_why(by_event: bool) -> None:
     assert kube.lists.count("pods") == 2
 
 
-def test_a_failure_is_told_also_if_pods_cannot_be_asked() -> None:
-    failure = first_failure(Deaf(by_event=True, answers=False))
+def test_failure_is_emitted_if_pods_cannot_be_read() -> None:
+    failure = first_failure(LateCluster(by_event=True, answers=False))
 
     assert failure.cause is not None
     assert failure.cause.code == "BackoffLimitExceeded"

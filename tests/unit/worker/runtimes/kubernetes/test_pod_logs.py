@@ -1,4 +1,4 @@
-"""What pods print reaches the worker line by line, whatever becomes of the way."""
+"""Log streams of pods, with broken connections."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from tests.unit.worker.runtimes.kubernetes.objects import pod
 FIRST, SECOND = "2026-01-01T00:00:07.000000001Z", "2026-01-01T00:00:07.000000002Z"
 
 
-class Breaking:
-    """A cluster whose connection breaks after one line, and whose node is away for a moment then;
-    it knows whole seconds only."""
+class BreakingCluster:
+    """A cluster whose connection breaks after one line and whose node is down for a moment then.
+
+    It applies `sinceTime` with a precision of seconds.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -41,13 +43,13 @@ class Breaking:
         yield f"{SECOND} two".encode()
 
 
-def test_a_log_that_breaks_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_log_stream_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_logs, "_RECONNECT_INTERVAL", 0.0)
     printed: list[RuntimeUpdate] = []
-    cluster = Breaking()
-    facts = pod_status(pod("Running"))
-    LogStreamer(printed.append, 5.0).add(cast(Kube, cluster), facts)
+    cluster = BreakingCluster()
+    status = pod_status(pod("Running"))
+    LogStreamer(printed.append, 5.0).add(cast(Kube, cluster), status)
     until(lambda: len(printed) == 2, lambda: str(printed))
 
-    assert printed == [LinePrinted(facts.attempt, "one"), LinePrinted(facts.attempt, "two")]
+    assert printed == [LinePrinted(status.attempt, "one"), LinePrinted(status.attempt, "two")]
     assert cluster.asked == ["1970-01-01T00:00:05Z", FIRST, FIRST]

@@ -181,7 +181,7 @@ PHASES = {
 
 
 @pytest.mark.parametrize(("of_job", "pods", "phase", "since", "code"), PHASES.values(), ids=PHASES)
-def test_a_job_and_its_pods_have_one_phase(
+def test_phase_of_job_and_pods(
     of_job: Json, pods: tuple[Json, ...], phase: Phase, since: str, code: str | None
 ) -> None:
     found = known(of_job, *pods)
@@ -189,7 +189,7 @@ def test_a_job_and_its_pods_have_one_phase(
     assert found.since == at(since)
 
 
-def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
+def test_job_is_rebuilt_from_labels_and_annotation() -> None:
     found = known(job(meta={"deletionTimestamp": LAST}))
     assert (found.run, found.attempt, found.worker, found.pid) == (
         "run",
@@ -203,7 +203,7 @@ def test_a_job_is_rebuilt_from_its_labels_and_its_annotation() -> None:
     assert found.deleting
 
 
-def test_what_thousands_of_jobs_share_is_in_memory_once() -> None:
+def test_shared_values_are_in_memory_once() -> None:
     one, other = [job_status(json.loads(json.dumps(job()))) for _ in range(2)]
     its = pod_status(json.loads(json.dumps(RUNS)))
     assert one.namespace is other.namespace is its.namespace
@@ -229,19 +229,17 @@ def test_between_two_tries_nothing_is_stuck() -> None:
         (job(status={"failed": 1}, spec={"backoffLimit": 3}), (), True),
     ],
 )
-def test_whether_anything_of_a_job_has_run(
-    of_job: Json, pods: tuple[Json, ...], started: bool
-) -> None:
+def test_started(of_job: Json, pods: tuple[Json, ...], started: bool) -> None:
     assert known(of_job, *pods).started is started
 
 
-def test_a_deadline_tells_what_the_pod_was_waiting_for() -> None:
+def test_deadline_includes_the_cause_of_the_wait() -> None:
     found = known(job([condition("Failed", "DeadlineExceeded")]), BACK_OFF)
     assert found.cause is not None
     assert "Until then: the image 'reg.example/flow:1' cannot be pulled" in found.cause.message
 
 
-def test_the_facts_of_a_pod_that_was_started_again() -> None:
+def test_status_of_a_restarted_pod() -> None:
     last = {"terminated": {"exitCode": 1, "startedAt": STARTED, "finishedAt": LATER}}
     facts = pod_status(pod("Running", running(LAST, restartCount=1, lastState=last)))
     assert (facts.phase, facts.restarts) == (Phase.RUNNING, 1)
@@ -249,7 +247,7 @@ def test_the_facts_of_a_pod_that_was_started_again() -> None:
     assert facts.since == at(LAST)
 
 
-_ANY_POD = st.sampled_from([PULLING, BACK_OFF, RUNS, FAILS, DONE, unscheduled("no room")])
+_ANY_POD = st.sampled_from([PULLING, BACK_OFF, RUNS, FAILS, DONE, unscheduled("full")])
 _ANY_JOB = st.sampled_from(
     [
         job(),
@@ -262,7 +260,7 @@ _ANY_JOB = st.sampled_from(
 
 
 @given(_ANY_JOB, st.lists(_ANY_POD, max_size=5), st.randoms(use_true_random=False))
-def test_the_order_in_which_pods_are_heard_of_does_not_matter(
+def test_order_of_pods_does_not_matter(
     of_job: Json, pods: list[Json], chance: random.Random
 ) -> None:
     facts = [replace(pod_status(each), uid=str(number)) for number, each in enumerate(pods)]
@@ -273,7 +271,7 @@ def test_the_order_in_which_pods_are_heard_of_does_not_matter(
 
 
 @given(_ANY_JOB, st.lists(_ANY_POD, max_size=5))
-def test_a_job_with_a_pod_that_runs_is_over_only_if_the_job_says_so(
+def test_job_with_a_running_pod_is_over_only_by_its_own_status(
     of_job: Json, pods: list[Json]
 ) -> None:
     facts = job_status(of_job)

@@ -1,4 +1,4 @@
-"""A claimed run to describe, with whatever a test wants changed."""
+"""Claimed runs and job specs, with the changes that a test makes."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def job_spec(*args: Any, **changes: Any) -> JobSpec:
 
 
 def manifest_template(manifest: Json, **configuration: Json) -> Json:
-    """A template with this job manifest and nothing to set."""
+    """A template with this job manifest and no variables."""
     return {"job_configuration": {"job_manifest": manifest, **configuration}, "variables": {}}
 
 
 def pod_of(**container: Json) -> Json:
-    """The least manifest, with this container."""
+    """A minimal manifest with this container."""
     return {"spec": {"template": {"spec": {"containers": [container]}}}}
