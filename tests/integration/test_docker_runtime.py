@@ -203,7 +203,7 @@ def test_other_pools_are_ignored(docker_engine: DockerEngine, pool: str) -> None
             assert recorder.next_list() == []
 
 
-@pytest.mark.parametrize("deeds", [["sleep=60"], ["deaf", "print=up", "sleep=60"]])
+@pytest.mark.parametrize("deeds", [["sleep=60"], ["ignore_sigterm", "print=up", "sleep=60"]])
 def test_stop_removes_container_that_ignores_sigterm(
     docker_engine: DockerEngine, pool: str, deeds: list[str]
 ) -> None:

@@ -33,9 +33,9 @@ _PROGRAM = r"""
 #include <string.h>
 #include <unistd.h>
 
-static void deaf(int number) { (void)number; }
+static void ignore(int number) { (void)number; }
 
-/* Each argument is a deed: print=TEXT, env=NAME, exit=CODE, sleep=SECONDS, eat=MIB, deaf. */
+/* Actions: print=TEXT, env=NAME, exit=CODE, sleep=SECONDS, eat=MIB, ignore_sigterm. */
 int main(int count, char **deeds) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < count; i++) {
@@ -43,7 +43,7 @@ int main(int count, char **deeds) {
         if (!strcmp(name, "print")) puts(value);
         if (!strcmp(name, "env")) puts(getenv(value) ? getenv(value) : "");
         if (!strcmp(name, "exit")) return atoi(value);
-        if (!strcmp(name, "deaf")) signal(SIGTERM, deaf);
+        if (!strcmp(name, "ignore_sigterm")) signal(SIGTERM, ignore);
         if (!strcmp(name, "sleep")) for (int left = atoi(value); left;) left = sleep(left);
         if (!strcmp(name, "eat")) for (int mib = atoi(value); mib--;) {
             char *page = malloc(1 << 20);

@@ -1,13 +1,13 @@
-"""The kubelet's part, played by a test: it moves the real pods that the Job controller makes.
+"""Simulated kubelet: a test sets the status of the real pods that the Job controller creates.
 
     kubelet = Kubelet(control_plane.admin, namespace)
     pod = kubelet.pod_of("my-job")
     kubelet.running(pod)
     kubelet.failed(pod, 137, "OOMKilled")
 
-A pod is its name. Statuses are written as the kubelet of Kubernetes 1.36 writes them. Nothing moves
-by itself: a deleted pod that has a node stays, terminating, until `remove`. Where a cluster has a
-scheduler and nodes, `SCHEDULER` keeps them from it.
+Pods are passed by name. Statuses equal those of the kubelet of Kubernetes 1.36. Nothing happens by
+itself: a deleted pod that has a node stays in termination until `remove`. In a cluster with a
+scheduler and nodes, `SCHEDULER` keeps pods from being scheduled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.cluster.api import KubeApi, Refused
 from tests.support.waiting import until
 
 SCHEDULER = "none"
-"""The `schedulerName` of all pods here: nobody serves it."""
+"""The `schedulerName` of all pods of tests: no scheduler handles it."""
 
 
 def unscheduled(template: Any) -> Any:
@@ -30,7 +30,7 @@ def unscheduled(template: Any) -> Any:
 
 
 class Kubelet:
-    """The pods of one namespace."""
+    """Sets the status of the pods of one namespace."""
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self._api = api
@@ -45,7 +45,7 @@ class Kubelet:
         return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def pod_of(self, job: str, *, other_than: str = "") -> str:
-        """The name of the job's newest pod, as soon as there is one that is not `other_than`."""
+        """Wait for a pod of the job other than `other_than`; returns the name of the newest."""
 
         def others() -> list[str]:
             names = [pod["metadata"]["name"] for pod in self.pods(job)]
@@ -54,17 +54,17 @@ class Kubelet:
         return until(others, lambda: f"no pod of job {job}")[-1]
 
     def get(self, pod: str) -> Any:
-        """The pod as it is, or None."""
+        """The pod, or None if it does not exist."""
         return self._api.find(f"{self._pods}/{pod}")
 
     # Before it runs
 
     def unschedulable(self, pod: str, message: str = "0/1 nodes are available.") -> None:
-        """No node has room, or fits."""
+        """Report that no node fits."""
         self._set(pod, "Pending", [_condition("PodScheduled", False, "Unschedulable", message)])
 
     def schedule(self, pod: str) -> None:
-        """Gives the pod to the node, named like the namespace; nothing where it has one."""
+        """Bind the pod to the node named like the namespace, unless it is bound."""
         target = {"apiVersion": "v1", "kind": "Node", "name": self._node}
         binding = {"metadata": {"name": pod}, "target": target}
         try:
@@ -74,7 +74,7 @@ class Kubelet:
                 raise
 
     def waiting(self, pod: str, reason: str, message: str = "") -> None:
-        """A node has the pod, and its container can't start yet.
+        """Report that the container cannot start yet on its node.
 
         `reason` is the kubelet's: ContainerCreating, ErrImagePull, ImagePullBackOff,
         CreateContainerConfigError, …
@@ -86,39 +86,39 @@ class Kubelet:
     # Running and after
 
     def running(self, pod: str) -> None:
-        """The container runs."""
+        """Report that the container runs."""
         self.schedule(pod)
         self._set(pod, "Running", [_condition("Ready", True)], {"running": {"startedAt": _now()}})
 
     def succeeded(self, pod: str) -> None:
-        """The container ended with exit code 0."""
+        """Report that the container ended with exit code 0."""
         self.schedule(pod)
         self._set(pod, "Succeeded", [_condition("Ready", False)], _ended(0, "Completed"))
 
     def failed(self, pod: str, exit_code: int = 1, reason: str = "Error") -> None:
-        """The container ended with an error: OOMKilled with 137, ContainerCannotRun with 128, …"""
+        """Report a failed container: OOMKilled with 137, ContainerCannotRun with 128, …"""
         self.schedule(pod)
         self._set(pod, "Failed", [_condition("Ready", False)], _ended(exit_code, reason))
 
     def evicted(self, pod: str, message: str = "The node was low on resource: memory.") -> None:
-        """The kubelet ended the pod because its node ran short of something."""
+        """Report an eviction by the kubelet, whose node is short of a resource."""
         self._disrupted(pod, "Evicted", "TerminationByKubelet", message)
 
     def preempted(self, pod: str, message: str = "Preempted in order to admit a pod.") -> None:
-        """The scheduler ended the pod in favour of another."""
+        """Report a preemption by the scheduler."""
         self._disrupted(pod, "Preempting", "PreemptionByScheduler", message)
 
     def node_lost(self, pod: str) -> None:
-        """The node does not answer any more; the controllers gave the pod up."""
+        """Report a pod of a lost node, as the pod garbage collector does."""
         self._disrupted(pod, "NodeLost", "DeletionByPodGC", "PodGC: node no longer exists")
 
     def evict(self, pod: str) -> None:
-        """Asks for an eviction, as `kubectl drain` does; `remove` then ends the pod."""
+        """Request an eviction, as `kubectl drain` does; `remove` then ends the pod."""
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
         self._api.request("POST", f"{self._pods}/{pod}/eviction", body)
 
     def remove(self, pod: str) -> None:
-        """The pod is gone at once, as when a kubelet has ended its containers."""
+        """Delete the pod at once, as a kubelet does after its containers ended."""
         try:
             self._api.request("DELETE", f"{self._pods}/{pod}", {"gracePeriodSeconds": 0})
         except Refused as refusal:
@@ -126,23 +126,23 @@ class Kubelet:
                 raise
 
     def remove_terminating(self) -> list[str]:
-        """Removes the pods that were deleted and wait for a kubelet; gives their names."""
+        """Remove deleted pods that wait for a kubelet; returns their names."""
         found = [pod["metadata"] for pod in self.pods() if "deletionTimestamp" in pod["metadata"]]
         for meta in found:
             self.remove(meta["name"])
         return [meta["name"] for meta in found]
 
     def remove_job(self, job: str) -> None:
-        """Waits until a job that was deleted is gone; its pods go when they are asked to."""
+        """Wait until a deleted job is gone; its pods are removed when they are terminating."""
 
         def gone() -> bool:
             self.remove_terminating()
             return self._api.find(f"{self._job}/{job}") is None
 
-        until(gone, lambda: f"job {job} is there")
+        until(gone, lambda: f"job {job} still exists")
 
     def wait_for_job(self, job: str, condition: str) -> Any:
-        """The job, as soon as it has the condition: Complete, Failed, FailureTarget, …"""
+        """Wait until the job has a condition: Complete, Failed, FailureTarget, …"""
 
         def reached() -> Any:
             found = self._api.request("GET", f"{self._job}/{job}")

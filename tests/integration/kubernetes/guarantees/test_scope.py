@@ -1,4 +1,4 @@
-"""Guarantees 20 and 21: what is told of pods has the right name, and is told of our own alone."""
+"""Guarantees 20 and 21: names of pod events, and no events about pods of other programs."""
 
 from __future__ import annotations
 
