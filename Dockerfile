@@ -1,5 +1,5 @@
-# The image of deployctl itself. It runs on a read-only root file system as user 1001.
-# BASE must hold Python 3.11 or newer with pip and venv.
+# The image of deployctl. It runs as user 1001 on a read-only root file system.
+# BASE is an image with Python 3.11 or newer, pip and venv.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
@@ -19,6 +19,6 @@ ENV PATH=/opt/deployctl/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 1001:1001
 WORKDIR /project
-# deployctl worker --with-healthcheck: /health, /ready, /metrics
+# deployctl worker --with-healthcheck serves /health, /ready and /metrics.
 EXPOSE 8080
 ENTRYPOINT ["deployctl"]

@@ -48,7 +48,8 @@ demo: .venv/.ready $(PREFECT_3)/.ready
 	@$(BIN)/python -m scripts.demo
 
 hooks: .venv/.ready
-	$(BIN)/uv tool run --python $(BIN)/python pre-commit install
+	scripts/install.sh .venv pre-commit
+	$(BIN)/pre-commit install
 
 servers: $(PREFECT_3)/.ready $(PREFECT_2)/.ready
 

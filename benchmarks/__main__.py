@@ -1,7 +1,7 @@
-"""`make bench`: deployctl beside the real `prefect`, or docker, in one run, as ratios.
+"""`make bench`: compare deployctl with the real `prefect` and docker, in one run.
 
-Both talk to the same server, one after the other, on the same machine; only the ratio means
-something elsewhere. `python -m benchmarks startup` runs one of the files.
+Both use the same server, one after the other, on the same machine. Only the ratios can be compared
+between machines. `python -m benchmarks startup` runs a single suite.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 from benchmarks import deploys, images, startup, worker
 
-FILES = {
+SUITES = {
     "startup": startup.rows,
     "deploys": deploys.rows,
     "worker": worker.rows,
@@ -19,10 +19,10 @@ FILES = {
 
 
 def main(names: list[str]) -> None:
-    """Runs the named files, or all of them, and prints a row for each measurement."""
+    """Run the named suites, or all of them, and print a row per measurement."""
     print(f"{'what':<34}{'prefect':>10}{'deployctl':>12}{'faster':>9}   budget")
-    for name in names or FILES:
-        for row in FILES[name]():
+    for name in names or SUITES:
+        for row in SUITES[name]():
             print(row, flush=True)
 
 

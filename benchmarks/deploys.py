@@ -1,4 +1,4 @@
-"""A hundred deployments: created, unchanged, and with one of them changed."""
+"""Deploying a hundred deployments: new, unchanged, and with one change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.row import Row, seconds
+from benchmarks.row import Ratio, run_time
 from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.prefect_cli import CommandResult, PrefectCli, run_program
@@ -21,29 +21,29 @@ DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 COUNT = 100
 
 
-def rows() -> Iterator[Row]:
-    """Each of the three beside `prefect deploy --all`, on a server that starts out empty.
+def rows() -> Iterator[Ratio]:
+    """Compare each case with `prefect deploy --all` on a server that is empty at first.
 
-    Two more rows tell the server's own share: the same writes and the same read, sent by hand.
+    Two more rows compare with the server's own time: the same writes and reads as raw requests.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
         running(PREFECT_3, busy=60.0, tuned=False) as server,
     ):
-        prefect = Deployer(server, Path(folder) / "prefect")
+        prefect = Prefect(server, Path(folder) / "prefect")
         deployctl = Deployctl(server, Path(folder) / "deployctl")
-        theirs = _measure(prefect)
-        written, read = _raw(server)
-        ours = _measure(deployctl)
-        yield Row("create 100", theirs[0], ours[0])
-        yield Row("create 100, beside raw requests", written, ours[0], 1 / 1.15)
-        yield Row("redeploy 100, no change", theirs[1], ours[1], 25.0)
-        yield Row("… beside the server's own read", read, ours[1])
-        yield Row("redeploy 100, one change", theirs[2], ours[2], 20.0)
+        prefect_times = _measure(prefect)
+        raw_writes, raw_read = _raw_requests(server)
+        times = _measure(deployctl)
+        yield Ratio("create 100", prefect_times[0], times[0])
+        yield Ratio("create 100, raw requests", raw_writes, times[0], 1 / 1.15)
+        yield Ratio("redeploy 100, no change", prefect_times[1], times[1], 25.0)
+        yield Ratio("redeploy 100, raw read", raw_read, times[1])
+        yield Ratio("redeploy 100, one change", prefect_times[2], times[2], 20.0)
 
 
-def _raw(server: Server) -> tuple[float, float]:
-    """The seconds of writing a hundred deployments one by one, and of reading them once."""
+def _raw_requests(server: Server) -> tuple[float, float]:
+    """Return the seconds for writing a hundred deployments one by one and reading them once."""
     server.reset()
     _create_pool(server)
     with Api(server.api_url) as api:
@@ -62,45 +62,45 @@ def _raw(server: Server) -> tuple[float, float]:
                 "job_variables": entry["work_pool"]["job_variables"],
             }
             api.call("POST", "/deployments/", body)
-        written = time.perf_counter() - start
+        writes = time.perf_counter() - start
         times = []
         for _ in range(3):
             start = time.perf_counter()
             api.call("POST", "/deployments/filter", {"limit": 200})
             times.append(time.perf_counter() - start)
-    return written, min(times)
+    return writes, min(times)
 
 
-class Deployer:
-    """The real `prefect`, deploying a project of its own."""
+class Prefect:
+    """The real `prefect`, with a project folder of its own."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         self.server = server
         self.folder = folder
 
     def deploy(self) -> CommandResult:
-        """Deploys everything."""
+        """Deploy everything."""
         cli = PrefectCli(self.server, self.folder / ".home")
         return cli.run("--no-prompt", "deploy", "--all", cwd=self.folder)
 
 
-class Deployctl(Deployer):
-    """deployctl in its place."""
+class Deployctl(Prefect):
+    """The same with deployctl."""
 
     def deploy(self) -> CommandResult:
-        """Deploys everything."""
+        """Deploy everything."""
         env = isolated(self.folder / ".home", PREFECT_API_URL=self.server.api_url)
         return run_program([str(DEPLOYCTL), "deploy", "--all"], cwd=self.folder, env=env)
 
 
-def _measure(deployer: Deployer) -> list[float]:
+def _measure(deployer: Prefect) -> list[float]:
     deployer.server.reset()
     _create_pool(deployer.server)
     _write(deployer.folder, changed=False)
-    created = seconds(deployer.deploy)
-    unchanged = seconds(deployer.deploy, best_of=2)
+    created = run_time(deployer.deploy)
+    unchanged = run_time(deployer.deploy, best_of=2)
     _write(deployer.folder, changed=True)
-    return [created, unchanged, seconds(deployer.deploy)]
+    return [created, unchanged, run_time(deployer.deploy)]
 
 
 def _write(folder: Path, *, changed: bool) -> None:

@@ -1,9 +1,9 @@
-"""A line of a flow is changed: how long until the image with it is in the registry.
+"""The time from a changed line of flow code to the image in the registry.
 
-`deployctl build` without an engine, beside `docker build` and `docker push`; BuildKit builds where
-the docker command has its plugin. The base image, Debian with Python and Prefect, is in the
-registry already, and so is an image made before. Cold: the machine has nothing of them, as fresh
-machines of CI. deployctl keeps nothing on a machine; for it there is no difference.
+Compares `deployctl build` without an engine with `docker build` and `docker push`, which use
+BuildKit where the docker command has its plugin. The registry has the base image (Debian with
+Python and Prefect) and an earlier image of the project. Cold: the machine has neither, like a fresh
+CI machine. deployctl keeps nothing on the machine, so this makes no difference for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from benchmarks.row import Row, seconds
+from benchmarks.row import Ratio, run_time
 from tests.support.cluster.images import flow_image
 from tests.support.cluster.tools import CACHE
 from tests.support.docker_engine import DockerEngine, lacks
@@ -32,31 +32,31 @@ DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 DOCKERFILE = "FROM {base}\nWORKDIR /opt/app\nCOPY flows.py .\n"
 STEPS = "prefect_docker.deployments.steps"
 ROUNDS, CHANGES = 2, 4
-"""Engines that are new, and changes that are published with each by turns."""
+"""Number of fresh engines, and of changes that each tool publishes per engine."""
 TAG = "now"
 
 
-def rows() -> Iterator[Row]:
-    """Cold and warm, each at its best. Raises RuntimeError where there can be no engine."""
+def rows() -> Iterator[Ratio]:
+    """Compare the best cold and warm times. Raises `RuntimeError` if Docker can't run here."""
     if reason := lacks() or lacks_registry():
         raise RuntimeError(reason)
     with tempfile.TemporaryDirectory() as folder, LocalRegistry() as registry:
         base = push(flow_image(PREFECT_3), registry, "bench/base", "1")
-        lab = Lab(Path(folder), registry.host, base)
-        cold, warm, ours = [], [], []
+        publisher = Publisher(Path(folder), registry.host, base)
+        cold, warm, assembled = [], [], []
         for _ in range(ROUNDS):
             with DockerEngine("overlay2") as engine:
-                docker = partial(lab.docker, engine.url)
-                cold.append(seconds(docker))
+                docker = partial(publisher.docker, engine.url)
+                cold.append(run_time(docker))
                 for _ in range(CHANGES):
-                    warm.append(seconds(docker))
-                    ours.append(seconds(lab.deployctl))
-        yield Row("image of a change, cold (docker)", min(cold), min(ours), 1 / 0.2)
-        yield Row("image of a change, warm (docker)", min(warm), min(ours))
+                    warm.append(run_time(docker))
+                    assembled.append(run_time(publisher.deployctl))
+        yield Ratio("image of a change, cold (docker)", min(cold), min(assembled), 1 / 0.2)
+        yield Ratio("image of a change, warm (docker)", min(warm), min(assembled))
 
 
-class Lab:
-    """A project, and the two ways to publish it."""
+class Publisher:
+    """A project and the two ways to publish its image."""
 
     def __init__(self, folder: Path, registry: str, base: str) -> None:
         self._folder, self._registry = folder / "project", registry
@@ -66,8 +66,8 @@ class Lab:
         (self._home / "config.json").write_text(json.dumps(plugins))
         self._changes = count()
         name = f"{registry}/bench/deployctl"
-        pushed = {"image_name": "{{ made.image_name }}", "tag": "{{ made.tag }}"}
-        build = {"id": "made", "image_name": name, "tag": TAG, "dockerfile": "Dockerfile"}
+        pushed = {"image_name": "{{ image.image_name }}", "tag": "{{ image.tag }}"}
+        build = {"id": "image", "image_name": name, "tag": TAG, "dockerfile": "Dockerfile"}
         file = {
             "name": "bench",
             "build": [{f"{STEPS}.build_docker_image": build}],
@@ -78,17 +78,17 @@ class Lab:
         write_project(self._folder, json.dumps(file), files)
 
     def docker(self, url: str) -> CommandResult:
-        """Builds and pushes with an engine."""
+        """Build and push with Docker."""
         name = f"{self._registry}/bench/docker:{TAG}"
         script = f"docker build --quiet --tag {name} . && docker push --quiet {name}"
         return self._run(["sh", "-c", script], DOCKER_HOST=url)
 
     def deployctl(self) -> CommandResult:
-        """Builds and pushes without one."""
+        """Build and push with deployctl's daemonless builder."""
         return self._run([str(DEPLOYCTL), "build", "--all", "--builder", "assemble"])
 
     def _run(self, command: list[str], **env: str) -> CommandResult:
-        """Runs a program after a change of the flow."""
+        """Change the flow and run a program."""
         with (self._folder / "flows.py").open("a") as flows:
             flows.write(f"\n# change {next(self._changes)}\n")
         more = {"DOCKER_CONFIG": str(self._home), **env}

@@ -1,4 +1,4 @@
-"""What a benchmark gives, and the one way in which programs are timed."""
+"""The rows of the benchmark report, and the timing of programs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from tests.support.prefect_cli import CommandResult
 
 
 @dataclass(frozen=True)
-class Row:
-    """One measurement of both, in seconds or megabytes, and how much less deployctl has to take."""
+class Ratio:
+    """A measurement of both tools, in seconds or megabytes.
+
+    `budget` is the minimum of prefect / deployctl.
+    """
 
     what: str
     prefect: float
@@ -22,13 +25,15 @@ class Row:
     def __str__(self) -> str:
         ratio = self.prefect / self.deployctl
         both = f"{self.prefect:>9.2f}{self.unit:<2}{self.deployctl:>10.2f}{self.unit:<2}"
-        kept = "" if self.budget is None else _kept(ratio >= self.budget, f"≥ {self.budget:.1f}×")
-        return f"{self.what:<34}{both}{ratio:>7.1f}×{kept}"
+        budget = (
+            "" if self.budget is None else _budget(ratio >= self.budget, f"≥ {self.budget:.1f}×")
+        )
+        return f"{self.what:<34}{both}{ratio:>7.1f}×{budget}"
 
 
 @dataclass(frozen=True)
-class Most:
-    """One measurement of deployctl alone, and the most that it may be."""
+class Maximum:
+    """A measurement of deployctl alone; `budget` is the highest value allowed."""
 
     what: str
     deployctl: float
@@ -36,17 +41,20 @@ class Most:
     unit: str = "s"
 
     def __str__(self) -> str:
-        own = f"{self.deployctl:>21.2f}{self.unit:<2}"
-        kept = _kept(self.deployctl <= self.budget, f"≤ {self.budget:.0f} {self.unit}")
-        return f"{self.what:<34}{own}{'':>8}{kept}"
+        value = f"{self.deployctl:>21.2f}{self.unit:<2}"
+        budget = _budget(self.deployctl <= self.budget, f"≤ {self.budget:.0f} {self.unit}")
+        return f"{self.what:<34}{value}{'':>8}{budget}"
 
 
-def _kept(is_kept: bool, budget: str) -> str:
-    return f"   {budget}, {'kept' if is_kept else 'MISSED'}"
+def _budget(met: bool, budget: str) -> str:
+    return f"   {budget}, {'met' if met else 'MISSED'}"
 
 
-def seconds(program: Callable[[], CommandResult], *, best_of: int = 1) -> float:
-    """The shortest of several runs of a program; raises `RuntimeError` when one fails."""
+def run_time(program: Callable[[], CommandResult], *, best_of: int = 1) -> float:
+    """Return the shortest time of several runs, in seconds.
+
+    Raises `RuntimeError` when a run fails.
+    """
     times = []
     for _ in range(best_of):
         start = time.perf_counter()

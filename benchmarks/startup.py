@@ -1,4 +1,4 @@
-"""How long the command line takes to say anything at all."""
+"""The start-up time of the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.row import Row, seconds
+from benchmarks.row import Ratio, run_time
 from tests.support.environment import isolated
 from tests.support.prefect_cli import run_program
 from tests.support.servers import PREFECT_3, interpreter
@@ -15,16 +15,16 @@ from tests.support.servers import PREFECT_3, interpreter
 DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 
 
-def rows() -> Iterator[Row]:
-    """`--version` and `--help` beside `prefect --version`."""
+def rows() -> Iterator[Ratio]:
+    """Compare `--version` and `--help` with `prefect --version`."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-
-        def time_of(program: Path, flag: str) -> float:
-            return seconds(
-                lambda: run_program([str(program), flag], cwd=home, env=isolated(home)), best_of=5
-            )
-
-        prefect = time_of(interpreter(PREFECT_3).with_name("prefect"), "--version")
+        prefect = _start_up(interpreter(PREFECT_3).with_name("prefect"), "--version", home)
         for flag in ("--version", "--help"):
-            yield Row(flag, prefect, time_of(DEPLOYCTL, flag), budget=1 / 0.12)
+            yield Ratio(flag, prefect, _start_up(DEPLOYCTL, flag, home), budget=1 / 0.12)
+
+
+def _start_up(program: Path, flag: str, home: Path) -> float:
+    return run_time(
+        lambda: run_program([str(program), flag], cwd=home, env=isolated(home)), best_of=5
+    )

@@ -1,10 +1,9 @@
-"""Fifty runs at once, and the memory of a worker: beside the real `prefect worker start`.
+"""Fifty runs at once and the memory of a worker, compared with `prefect worker start`.
 
-Both make Jobs from the same pool template, on a control plane without nodes, so that nothing but
-the worker, the server and the Kubernetes API takes time. Seconds count from the start of the
-program, which comes when the server has been idle for a while. The live Jobs of the last rows are
-made by hand, with a pod each; Prefect's worker keeps nothing of them in memory that could be
-compared.
+Both workers create Jobs from the same pool template, on a control plane without nodes: only the
+worker, the server and the Kubernetes API take time. Seconds count from the start of the worker
+process, which happens once the server is idle. The live Jobs of the last rows are created by the
+benchmark, each with a pod; Prefect's worker keeps no record of them, so there is no comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.row import Most, Row
+from benchmarks.row import Maximum, Ratio
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.job_labels import ATTEMPT, POOL, RUN, owner_label
 from tests.support.api import Api
@@ -36,15 +35,15 @@ DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 CONTROLLERS = ("namespace-controller", "serviceaccount-controller")
 RUNS = 50
 BUSY = 2.0
-"""Seconds after which the server gives up a write: with Prefect's 60, a single hang of SQLite
-decides the figures of either worker."""
-PATIENCE = 300.0
+"""Seconds after which the server gives up a write. With Prefect's 60, a single hang of SQLite would
+decide the result of either worker."""
+TIMEOUT = 300.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What it took to submit all runs: seconds since the start, CPU seconds, and megabytes."""
+    """The cost of submitting all runs: seconds since the start, CPU seconds, megabytes."""
 
     first: float
     last: float
@@ -52,71 +51,71 @@ class Submitted:
     memory: float
 
 
-def rows() -> Iterator[Row | Most]:
-    """Time, CPU and memory of both, and then our memory with many Jobs."""
+def rows() -> Iterator[Ratio | Maximum]:
+    """Compare time, CPU and memory of both workers, then measure ours with many Jobs."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running(PREFECT_3, scheduler=False, busy=BUSY, tuned=False) as server,
         ControlPlane(controllers=CONTROLLERS) as plane,
     ):
-        lab = Lab(server, plane, Path(folder))
-        theirs, ours = lab.submit(lab.prefect), lab.submit(lab.deployctl)
-        yield Row(f"{RUNS} runs at once: first Job", theirs.first, ours.first)
-        yield Row(f"{RUNS} runs at once: last Job", theirs.last, ours.last, 10.0)
-        yield Row(f"{RUNS} runs at once: CPU", theirs.cpu, ours.cpu)
-        yield Row(f"{RUNS} runs at once: memory", theirs.memory, ours.memory, unit="MB")
-        idle = lab.idle(lab.prefect), lab.idle(lab.deployctl)
-        yield Row("idle: memory", *idle, unit="MB")
-        yield Most("first Job after the start", ours.first, 1.0)
-        yield Most(f"memory with {RUNS} runs", ours.memory, 60.0, "MB")
-        yield Most("memory with 1,000 live Jobs", lab.crowded(1000), 72.0, "MB")
-        yield Most("memory with 5,000 live Jobs", lab.crowded(5000), 72.0, "MB")
+        bench = WorkerBenchmark(server, plane, Path(folder))
+        prefect, deployctl = bench.submit(bench.prefect), bench.submit(bench.deployctl)
+        yield Ratio(f"{RUNS} runs at once: first Job", prefect.first, deployctl.first)
+        yield Ratio(f"{RUNS} runs at once: last Job", prefect.last, deployctl.last, 10.0)
+        yield Ratio(f"{RUNS} runs at once: CPU", prefect.cpu, deployctl.cpu)
+        yield Ratio(f"{RUNS} runs at once: memory", prefect.memory, deployctl.memory, unit="MB")
+        idle = bench.idle(bench.prefect), bench.idle(bench.deployctl)
+        yield Ratio("idle: memory", *idle, unit="MB")
+        yield Maximum("first Job after the start", deployctl.first, 1.0)
+        yield Maximum(f"memory with {RUNS} runs", deployctl.memory, 60.0, "MB")
+        yield Maximum("memory with 1,000 live Jobs", bench.crowded(1000), 72.0, "MB")
+        yield Maximum("memory with 5,000 live Jobs", bench.crowded(5000), 72.0, "MB")
 
 
-class Lab:
-    """A server and a cluster, and the two workers between them."""
+class WorkerBenchmark:
+    """A server, a cluster, and the two workers that connect them."""
 
     def __init__(self, server: Server, plane: ControlPlane, folder: Path) -> None:
         self._server, self._plane, self._folder = server, plane, folder
 
     def prefect(self, pool: str) -> list[str]:
-        """The command of Prefect's worker."""
+        """Return the command line of Prefect's worker."""
         program = str(self._server.python.with_name("prefect"))
         return [program, "worker", "start", "--pool", pool, "--type", "kubernetes"]
 
     def deployctl(self, pool: str) -> list[str]:
-        """The command of ours."""
+        """Return the command line of deployctl's worker."""
         return [str(DEPLOYCTL), "worker", "--pool", pool]
 
     def submit(self, command: Callable[[str], list[str]]) -> Submitted:
-        """Lets a worker submit the runs."""
+        """Measure a worker that submits the runs."""
         with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
             pool = _pool(api, namespace)
             _schedule(api, pool["name"])
-            self._rest()
+            self._await_idle_server()
             jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs?limit={RUNS}"
-            with self._working(command(pool["name"])) as worker:
+            with self._run_worker(command(pool["name"])) as worker:
                 start, first = time.perf_counter(), 0.0
-                while (made := len(self._plane.admin.items(jobs))) < RUNS:
-                    passed = time.perf_counter() - start
-                    first = first or (passed if made else 0.0)
-                    _check(worker, passed)
+                while (created := len(self._plane.admin.items(jobs))) < RUNS:
+                    elapsed = time.perf_counter() - start
+                    first = first or (elapsed if created else 0.0)
+                    _check(worker, elapsed)
                     time.sleep(0.02)
                 last = time.perf_counter() - start
                 return Submitted(first or last, last, _cpu(worker.pid), _peak(worker.pid))
 
-    def _rest(self) -> None:
-        """Waits until the server has nothing left to write of what was done before."""
+    def _await_idle_server(self) -> None:
+        """Wait until the server has finished the background work of earlier steps."""
         before = -1.0
         while (now := _cpu(self._server.pid)) - before > 0.2:
             before = now
             time.sleep(2)
 
     def idle(self, command: Callable[[str], list[str]]) -> float:
-        """The memory of a worker that has nothing to do, a while after its first heartbeat."""
+        """Return the peak memory of a worker without runs, 10 s after its first heartbeat."""
         with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
             pool = _pool(api, namespace)["name"]
-            with self._working(command(pool)) as worker:
+            with self._run_worker(command(pool)) as worker:
                 start = time.perf_counter()
                 while not api.call("POST", f"/work_pools/{pool}/workers/filter", {}):
                     _check(worker, time.perf_counter() - start)
@@ -125,26 +124,25 @@ class Lab:
                 return _peak(worker.pid)
 
     def crowded(self, count: int) -> float:
-        """The most memory that our worker takes when it finds so many Jobs that run."""
+        """Return the peak memory of our worker with this number of running Jobs."""
         with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
             pool = _pool(api, namespace)
             with ThreadPoolExecutor(16) as threads:
-                making = threads.map(lambda _: self._job(namespace, pool["id"]), range(count))
-                list(making)
+                list(threads.map(lambda _: self._create_job(namespace, pool["id"]), range(count)))
             port = free_port()
             web = {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}
             command = [*self.deployctl(pool["name"]), "--with-healthcheck"]
-            with self._working(command, **web) as worker:
+            with self._run_worker(command, **web) as worker:
                 start = time.perf_counter()
-                while _running(port) < count:
+                while _known_jobs(port) < count:
                     _check(worker, time.perf_counter() - start)
                     time.sleep(0.5)
-                time.sleep(25)  # two looks at the server's runs
+                time.sleep(25)  # the worker reads the server's runs twice
                 return _peak(worker.pid)
 
     @contextmanager
-    def _working(self, command: list[str], **env: str) -> Iterator[subprocess.Popen[bytes]]:
-        sides = {
+    def _run_worker(self, command: list[str], **env: str) -> Iterator[subprocess.Popen[bytes]]:
+        connections = {
             "PREFECT_API_URL": self._server.api_url,
             "KUBECONFIG": str(self._plane.kubeconfig),
         }
@@ -152,7 +150,7 @@ class Lab:
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env=isolated(self._folder / "home", **sides, **env),
+                env=isolated(self._folder / "home", **connections, **env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -163,8 +161,8 @@ class Lab:
             process.kill()
             process.wait()
 
-    def _job(self, namespace: str, pool: str) -> None:
-        """A Job with a pod that runs, as large as real ones are."""
+    def _create_job(self, namespace: str, pool: str) -> None:
+        """Create a Job of realistic size with a running pod."""
         name, kube = f"job-{uuid.uuid4().hex}", self._plane.admin
         labels = {POOL: pool, RUN: str(uuid.uuid4()), ATTEMPT: str(uuid.uuid4())}
         labels |= owner_label(f"{self._plane.uid}/default/{pool}")
@@ -204,14 +202,14 @@ def _schedule(api: Api, pool: str) -> None:
         api.call("POST", f"/deployments/{deployment}/create_flow_run", due)
 
 
-def _check(worker: subprocess.Popen[bytes], passed: float) -> None:
-    """Raises RuntimeError when there is nothing more to wait for."""
-    if worker.poll() is not None or passed > PATIENCE:
-        raise RuntimeError(f"{worker.args!r} did not do its work")
+def _check(worker: subprocess.Popen[bytes], elapsed: float) -> None:
+    """Raise `RuntimeError` when the worker has exited or time is up."""
+    if worker.poll() is not None or elapsed > TIMEOUT:
+        raise RuntimeError(f"{worker.args!r} exited early or timed out")
 
 
-def _running(port: int) -> float:
-    """How many Jobs that run our worker knows of."""
+def _known_jobs(port: int) -> float:
+    """Return how many running Jobs our worker reports."""
     with (
         suppress(OSError),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page,
@@ -222,13 +220,13 @@ def _running(port: int) -> float:
 
 
 def _cpu(pid: int) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _peak(pid: int) -> float:
-    """The most megabytes of memory that a process has had."""
+    """Return the peak memory of a process in megabytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) / 1024

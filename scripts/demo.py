@@ -1,6 +1,6 @@
-"""`make demo`: deploys examples/etl to a real Prefect server of its own, and runs it.
+"""`make demo`: deploy examples/etl to a real Prefect server and run it.
 
-The server runs on SQLite on a free loopback port and is gone, with its data, when the demo ends.
+The server uses SQLite and a free loopback port. It is deleted with its data when the demo ends.
 """
 
 from __future__ import annotations
@@ -24,35 +24,33 @@ DEPLOYCTL = Path(sys.executable).with_name("deployctl")
 
 
 def main() -> int:
-    """Runs the demo; gives the exit code of the first command that failed, or 0."""
+    """Run the demo and return the exit code of the first command that failed, or 0."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    say(f"Starting a Prefect {PREFECT_3} server")
+    heading(f"Starting a Prefect {PREFECT_3} server")
     with running(PREFECT_3) as server:
-        say(f"It answers at {server.api_url}. The project is {PROJECT.relative_to(ROOT)}.")
-        for about, *command in (
-            ("What would happen", "plan", "--all", "--create-pools"),
-            ("Make it so", "deploy", "--all", "--create-pools"),
-            ("Once more: there is nothing left to do", "deploy", "--all", "--create-pools"),
+        heading(f"It is ready at {server.api_url}. The project is {PROJECT.relative_to(ROOT)}.")
+        for title, *command in (
+            ("Show the plan", "plan", "--all", "--create-pools"),
+            ("Deploy", "deploy", "--all", "--create-pools"),
+            ("Deploy again: nothing changes", "deploy", "--all", "--create-pools"),
         ):
-            say(about)
+            heading(title)
             code = deployctl(server, *command)
             if code:
                 return code
-        say("What the server holds now")
+        heading("What is on the server now")
         show(server)
-        say(
-            "A worker runs what the pool schedules, here as processes; one run, followed to its end"
-        )
+        heading("Start a worker that runs flows as processes, and follow one run to its end")
         with worker(server):
             code = deployctl(server, "run", "repo-info/demo", "--watch")
         if code:
             return code
-    say("The server is stopped and its data deleted.")
+    heading("The server is stopped and its data deleted.")
     return 0
 
 
 def deployctl(server: Server, *args: str) -> int:
-    """Runs a command as a user would in the example's folder, and gives its exit code."""
+    """Run a command in the folder of the example and return its exit code."""
     print(f"$ deployctl {' '.join(args)}", flush=True)
     env = isolated(server.home, PREFECT_API_URL=server.api_url)
     return subprocess.run([DEPLOYCTL, *args], cwd=PROJECT, env=env, check=False).returncode
@@ -60,7 +58,7 @@ def deployctl(server: Server, *args: str) -> int:
 
 @contextmanager
 def worker(server: Server) -> Iterator[None]:
-    """A worker during the block, which runs the flows with the server's own Python."""
+    """Run a worker for the duration of a block; it runs flows with the server's Python."""
     command = [str(DEPLOYCTL), "worker", "--pool", "worker-pool", "--runtime", "process"]
     print(f"$ deployctl {' '.join(command[1:])} &", flush=True)
     env = isolated(
@@ -80,7 +78,7 @@ def worker(server: Server) -> Iterator[None]:
 
 
 def show(server: Server) -> None:
-    """Prints pools and deployments in a few words, straight from the server's API."""
+    """Print the work pools, deployments and the next run, read from the server's API."""
     for pool in post(server, "/work_pools/filter"):
         print(f"work pool   {pool['name']} ({pool['type']})")
     for deployment in post(server, "/deployments/filter"):
@@ -95,7 +93,7 @@ def show(server: Server) -> None:
 
 
 def post(server: Server, path: str, body: Any = None) -> Any:
-    """The answer of the server to a filter."""
+    """Return the server's answer to a POST request."""
     request = urllib.request.Request(
         server.api_url + path,
         data=json.dumps(body or {}).encode(),
@@ -105,8 +103,8 @@ def post(server: Server, path: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-def say(text: str) -> None:
-    """Prints a heading."""
+def heading(text: str) -> None:
+    """Print a heading."""
     print(f"\n== {text}", flush=True)
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fills a virtual environment from a pinned list: install.sh FOLDER [uv pip install arguments...]
-# uv does not read pip's settings; a machine that has an index or certificates of its own has told pip.
+# Install packages into a virtual environment: install.sh FOLDER [uv pip install arguments...]
+# uv does not read pip's settings, where a machine may name its own package index and certificates.
 set -eu
 
 bin=$(dirname "$0")/../.venv/bin
@@ -14,10 +14,10 @@ pip_setting() {
     true
 }
 
-adopt() { # adopt UV_VARIABLE PIP_SETTING: what uv was told itself goes first
-    eval "told=\${$1:-}"
-    [ -n "$told" ] || told=$(pip_setting "$2")
-    [ -z "$told" ] || export "$1=$told"
+adopt() { # adopt UV_VARIABLE PIP_SETTING: export the setting, unless the variable is set
+    eval "value=\${$1:-}"
+    [ -n "$value" ] || value=$(pip_setting "$2")
+    [ -z "$value" ] || export "$1=$value"
 }
 
 adopt UV_DEFAULT_INDEX index-url

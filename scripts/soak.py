@@ -1,4 +1,4 @@
-"""`make soak`: hundreds of runs while workers die and both APIs fail, on servers of both majors.
+"""`make soak`: run hundreds of flow runs while workers die and both APIs fail, on both majors.
 
 python -m scripts.soak --runs 500 --seed 7 --prefect 3.8.8
 """
@@ -21,20 +21,20 @@ from tests.support.worker_harness import WorkerHarness
 
 
 def main() -> None:
-    """Soaks, prints what came of it, and ends with 1 if anything was wrong."""
+    """Run the soak test, print its figures, and exit with 1 if any check failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=500, metavar="N", help="Number of runs.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--prefect", action="append", choices=[PREFECT_3, PREFECT_2])
-    asked = parser.parse_args()
-    plan = Plan(asked.runs, asked.seed)
+    options = parser.parse_args()
+    plan = Plan(options.runs, options.seed)
     print(f"seed {plan.seed}", flush=True)
-    good = True
-    for version in asked.prefect or [PREFECT_3, PREFECT_2]:
+    passed = True
+    for version in options.prefect or [PREFECT_3, PREFECT_2]:
         figures = _on(version, plan)
         print(figures, flush=True)
-        good = good and not figures.wrong
-    raise SystemExit(0 if good else 1)
+        passed = passed and not figures.wrong
+    raise SystemExit(0 if passed else 1)
 
 
 def _on(version: str, plan: Plan) -> Figures:

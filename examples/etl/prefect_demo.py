@@ -1,4 +1,4 @@
-"""Reports on a repository; the first attempt to look it up fails, so that a retry can be seen."""
+"""Report on a repository. The first attempt of the task fails, to show a retry."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ CATALOGUE = Path(__file__).with_name("repositories.json")
 
 
 class CatalogueBusy(Exception):
-    """The catalogue wants to be asked again."""
+    """The catalogue is busy; the task is retried."""
 
 
 @task(retries=2, retry_delay_seconds=1)
 def look_up(name: str) -> dict[str, object]:
-    """What the catalogue knows about one repository."""
+    """Return what the catalogue knows about a repository."""
     if task_run.run_count < 2:
         raise CatalogueBusy(f"no answer about {name} yet")
     repositories = json.loads(CATALOGUE.read_text(encoding="utf-8"))
@@ -24,10 +24,10 @@ def look_up(name: str) -> dict[str, object]:
 
 @flow
 def repo_info(name: str = "prefect") -> None:
-    """Reports on a repository.
+    """Report on a repository.
 
     Args:
-        name: The repository, as the catalogue calls it.
+        name: The name of the repository in the catalogue.
     """
     repository = look_up(name)
     get_run_logger().info("%s %s: %s stars", name, repository["purpose"], repository["stars"])
