@@ -19,19 +19,19 @@ settings.load_profile("steady")
 
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test had to keep secret may stand in what another one reads."""
+    """Forget registered secrets: the output of another test may contain the same text."""
     forget_secrets(monkeypatch)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says at the end which tests this machine could not run, and why."""
+    """Report which tests were skipped on this machine, and why."""
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
         if isinstance(report.longrepr, tuple)
     )
-    terminalreporter.section("left out")
+    terminalreporter.section("skipped tests")
     for reason, count in reasons.most_common():
         terminalreporter.line(f"{count} × {reason}")
     if not reasons:
-        terminalreporter.line("nothing")
+        terminalreporter.line("none")

@@ -1,8 +1,8 @@
-"""Servers, a proxy and the command line for tests that use the real thing.
+"""Fixtures for tests with real Prefect servers, registries and engines.
 
-`server` runs a test on both majors; `prefect3` and `prefect2` on one. They are shared by all tests
-and never emptied, so a test names its objects after itself; one that needs an empty server takes
-`fresh_server`.
+`server` runs a test on both majors, `prefect3` and `prefect2` on one. These servers are shared by
+all tests of a process and never emptied: a test gives its objects names of their own. A test that
+needs an empty server takes `fresh_server`.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if folder in item.path.parents:
             item.add_marker(pytest.mark.integration)
 
 
 def needs(version: str) -> None:
-    """Skips the test where this version of Prefect is not installed."""
+    """Skip the test if this version of Prefect is not installed."""
     if not is_installed(version):
-        pytest.skip(f"Prefect {version} is not installed; `make servers` does it")
+        pytest.skip(f"Prefect {version} is not installed; run `make servers`")
 
 
-Lent: TypeAlias = Callable[[str], AbstractContextManager[Server]]
+LendServer: TypeAlias = Callable[[str], AbstractContextManager[Server]]
 
 
 @pytest.fixture(scope="session")
-def _lent() -> Iterator[Lent]:
-    """Lends the shared server of a version; it sleeps while nobody has it."""
+def _lend_server() -> Iterator[LendServer]:
+    """Lend the shared server of a version; it is paused while no test uses it."""
     shared: dict[str, Server] = {}
-    with ExitStack() as running_ones:
+    with ExitStack() as stack:
 
         @contextmanager
         def lend(version: str) -> Iterator[Server]:
             needs(version)
             if version not in shared:
-                shared[version] = running_ones.enter_context(running(version))
+                shared[version] = stack.enter_context(running(version))
             shared[version].resume()
             yield shared[version]
             shared[version].pause()
@@ -63,22 +63,22 @@ def _lent() -> Iterator[Lent]:
 
 
 @pytest.fixture(scope="module")
-def prefect3(_lent: Lent) -> Iterator[Server]:
-    """A running 3.x server, shared by all tests."""
-    with _lent(PREFECT_3) as server:
+def prefect3(_lend_server: LendServer) -> Iterator[Server]:
+    """A running 3.x server, shared by all tests of the process."""
+    with _lend_server(PREFECT_3) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def prefect2(_lent: Lent) -> Iterator[Server]:
-    """A running 2.20 server, shared by all tests."""
-    with _lent(PREFECT_2) as server:
+def prefect2(_lend_server: LendServer) -> Iterator[Server]:
+    """A running 2.20 server, shared by all tests of the process."""
+    with _lend_server(PREFECT_2) as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=["prefect3", "prefect2"])
 def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the shared servers in turn."""
+    """Each of the two shared servers in turn."""
     shared: Server = request.getfixturevalue(request.param)
     return shared
 
@@ -98,31 +98,33 @@ def prefect2_python() -> Path:
 
 
 class FreshServer(Protocol):
+    """The type of the fixture `fresh_server`."""
+
     def __call__(self, version: str, **options: Any) -> Server: ...
 
 
 @pytest.fixture(scope="session")
-def _pool() -> Iterator[dict[tuple[str, str], list[Server]]]:
-    """Servers that no test is using, by version and options."""
-    idle: dict[tuple[str, str], list[Server]] = {}
-    yield idle
-    for servers in idle.values():
+def _idle_servers() -> Iterator[dict[tuple[str, str], list[Server]]]:
+    """Paused servers that no test uses, by version and options."""
+    by_options: dict[tuple[str, str], list[Server]] = {}
+    yield by_options
+    for servers in by_options.values():
         for server in servers:
             server.close()
 
 
 @pytest.fixture
-def fresh_server(_pool: dict[tuple[str, str], list[Server]]) -> Iterator[FreshServer]:
-    """`fresh_server(version, **options of Server)` gives a running server without data.
+def fresh_server(_idle_servers: dict[tuple[str, str], list[Server]]) -> Iterator[FreshServer]:
+    """`fresh_server(version, **options)` returns a running server without data.
 
-    A server goes back when its test ends, sleeps, and serves the next test with the same options,
-    reset.
+    The options are those of `Server`. After the test the server is paused; the next test that asks
+    for the same options gets it again, reset.
     """
     with ExitStack() as returns:
 
         def take(version: str, **options: Any) -> Server:
             needs(version)
-            idle = _pool.setdefault((version, repr(sorted(options.items()))), [])
+            idle = _idle_servers.setdefault((version, repr(sorted(options.items()))), [])
             server = idle.pop() if idle else Server(version, **options)
             returns.callback(idle.append, server)
             returns.callback(server.pause)
@@ -139,18 +141,20 @@ def fresh_server(_pool: dict[tuple[str, str], list[Server]]) -> Iterator[FreshSe
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[[Server], Proxy]]:
-    """`proxy(server)` gives a `Proxy` in front of the server."""
+    """`proxy(server)` starts a `Proxy` in front of the server."""
     with ExitStack() as open_proxies:
         yield lambda server: open_proxies.enter_context(Proxy(server.api_url))
 
 
 @pytest.fixture
 def prefect_cli(tmp_path: Path) -> Callable[[Server], PrefectCli]:
-    """`prefect_cli(server)` gives the real `prefect` command for the server."""
+    """`prefect_cli(server)` returns the real `prefect` command, configured for the server."""
     return lambda server: PrefectCli(server, tmp_path / "prefect-home")
 
 
 class Cli(Protocol):
+    """The type of the fixtures `cli` and `in_process_cli`."""
+
     def __call__(
         self, *args: str, cwd: Path, api_url: str | None = None, **env: str
     ) -> CommandResult: ...
@@ -158,21 +162,21 @@ class Cli(Protocol):
 
 @pytest.fixture
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """`cli("deploy", "--all", cwd=folder, api_url=…)` runs deployctl and tells how it ended."""
+    """`cli("deploy", "--all", cwd=folder, api_url=…)` runs deployctl as a process."""
     program = str(Path(sys.executable).with_name("deployctl"))
     return _cli(run_program, [program], tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
 def in_process_cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """As `cli`, in the process of the test."""
+    """The same as `cli`, but in the process of the test, which is four times faster."""
     return _cli(run_in_process, [], tmp_path_factory.mktemp("home"))
 
 
-def _cli(start: Callable[..., CommandResult], begin: list[str], home: Path) -> Cli:
+def _cli(start: Callable[..., CommandResult], program: list[str], home: Path) -> Cli:
     def run(*args: str, cwd: Path, api_url: str | None = None, **env: str) -> CommandResult:
         url = {"PREFECT_API_URL": api_url} if api_url else {}
-        return start([*begin, *args], cwd=cwd, env=isolated(home, **url, **env))
+        return start([*program, *args], cwd=cwd, env=isolated(home, **url, **env))
 
     return run
 
@@ -181,6 +185,7 @@ def _cli(start: Callable[..., CommandResult], begin: list[str], home: Path) -> C
 def project(
     request: pytest.FixtureRequest, fresh_server: FreshServer, in_process_cli: Cli, tmp_path: Path
 ) -> Iterator[ProjectHarness]:
+    """A project folder and an empty server with a work pool `pool`, on each major in turn."""
     server = fresh_server(request.param)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         api.pool("pool")
@@ -189,7 +194,7 @@ def project(
 
 @pytest.fixture(scope="module")
 def docker_engine() -> Iterator[DockerEngine]:
-    """A running engine, shared by the tests of a file: they look at all its images."""
+    """A running Docker Engine, shared by the tests of a file, which list all its images."""
     if reason := lacks_engine():
         pytest.skip(reason)
     with DockerEngine() as engine:
@@ -198,17 +203,17 @@ def docker_engine() -> Iterator[DockerEngine]:
 
 @pytest.fixture(scope="session")
 def registry() -> Iterator[LocalRegistry]:
-    """A registry that wants no login, shared by all tests: repositories are named after them."""
+    """A registry without login, shared by all tests: each uses a repository of its own name."""
     if reason := lacks_registry():
         pytest.skip(reason)
-    with LocalRegistry() as made:
-        yield made
+    with LocalRegistry() as local:
+        yield local
 
 
 @pytest.fixture(scope="session")
 def closed_registry() -> Iterator[LocalRegistry]:
-    """A registry that wants a name and a password."""
+    """A registry that requires a user name and a password."""
     if reason := lacks_registry():
         pytest.skip(reason)
-    with LocalRegistry(basic=True) as made:
-        yield made
+    with LocalRegistry(basic=True) as local:
+        yield local

@@ -1,4 +1,4 @@
-"""The rig itself: what the other integration tests take for granted."""
+"""The test rig: what the other integration tests rely on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUSY = 503
 
 
 def call(api_url: str, method: str, path: str, body: Any = None) -> Any:
-    """The answer to a request, which is sent again where a SQLite server is busy."""
+    """Send a request and return its JSON; retry while the SQLite server is busy."""
     request = urllib.request.Request(
         api_url + path,
         method=method,
@@ -51,12 +51,12 @@ def flows(api_url: str) -> set[str]:
     return {flow["name"] for flow in call(api_url, "POST", "/flows/filter", {})}
 
 
-def test_each_server_is_of_the_version_that_it_is_named_after(server: Server) -> None:
+def test_server_has_the_version_of_its_fixture(server: Server) -> None:
     assert call(server.api_url, "GET", "/admin/version") == server.version
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_killed_server_keeps_its_data_and_a_reset_one_is_as_new(
+def test_killed_server_keeps_its_data_and_reset_deletes_it(
     version: str, fresh_server: FreshServer
 ) -> None:
     server = fresh_server(version)
@@ -75,7 +75,7 @@ def test_a_killed_server_keeps_its_data_and_a_reset_one_is_as_new(
     assert flows(server.api_url) == {"kept"}
 
 
-def test_a_server_with_an_auth_string_refuses_strangers(fresh_server: FreshServer) -> None:
+def test_server_with_auth_string_rejects_anonymous_requests(fresh_server: FreshServer) -> None:
     server = fresh_server(PREFECT_3, auth="admin:pass", scheduler=False)
     with pytest.raises(urllib.error.HTTPError) as refused:
         flows(server.api_url)
@@ -84,7 +84,7 @@ def test_a_server_with_an_auth_string_refuses_strangers(fresh_server: FreshServe
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_server_with_csrf_protection_wants_a_token(
+def test_server_with_csrf_protection_requires_a_token(
     version: str, fresh_server: FreshServer
 ) -> None:
     server = fresh_server(version, csrf=True, scheduler=False)
@@ -94,13 +94,13 @@ def test_a_server_with_csrf_protection_wants_a_token(
     assert refused.value.code == 403
 
 
-def test_a_server_schedules_runs(server: Server) -> None:
+def test_server_schedules_runs(server: Server) -> None:
     flow = call(server.api_url, "POST", "/flows/", {"name": "rig-scheduled"})
     schedule = {"schedule": {"cron": "0 4 * * *"}, "active": True}
     deployment = {"name": "rig", "flow_id": flow["id"], "schedules": [schedule]}
-    made = call(server.api_url, "POST", "/deployments/", deployment)
-    wanted = {"deployments": {"id": {"any_": [made["id"]]}}}
-    until(lambda: call(server.api_url, "POST", "/flow_runs/filter", wanted))
+    created = call(server.api_url, "POST", "/deployments/", deployment)
+    runs = {"deployments": {"id": {"any_": [created["id"]]}}}
+    until(lambda: call(server.api_url, "POST", "/flow_runs/filter", runs))
 
 
 def is_gone(api_url: str) -> bool:
@@ -111,7 +111,7 @@ def is_gone(api_url: str) -> bool:
     return False
 
 
-def test_no_server_outlives_the_process_that_started_it(tmp_path: Path) -> None:
+def test_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import time; from tests.support.servers import PREFECT_3, Server\n"
         "server = Server(PREFECT_3); server.start(); print(server.api_url, flush=True)\n"
@@ -131,24 +131,26 @@ def test_no_server_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     until(lambda: is_gone(api_url))
 
 
-def test_the_proxy_passes_on_and_writes_down(
+def test_proxy_forwards_and_records_requests(
     server: Server, proxy: Callable[[Server], Proxy]
 ) -> None:
     through = proxy(server)
-    call(through.api_url, "POST", "/flows/", {"name": "rig-passed"})
-    assert "rig-passed" in flows(through.api_url)
+    call(through.api_url, "POST", "/flows/", {"name": "rig-forwarded"})
+    assert "rig-forwarded" in flows(through.api_url)
 
-    passed = [each for each in through.exchanges if each.status != BUSY]
-    assert [(e.method, e.path, e.status) for e in passed] == [
+    forwarded = [each for each in through.exchanges if each.status != BUSY]
+    assert [(e.method, e.path, e.status) for e in forwarded] == [
         ("POST", "/flows/", 201),
         ("POST", "/flows/filter", 200),
     ]
     assert [e.number for e in through.exchanges] == [*range(1, len(through.exchanges) + 1)]
-    assert through.writes[0].body == {"name": "rig-passed"}
+    assert through.writes[0].body == {"name": "rig-forwarded"}
     assert not through.exchanges[-1].writes
 
 
-def test_a_dropped_answer_was_carried_out(server: Server, proxy: Callable[[Server], Proxy]) -> None:
+def test_request_with_a_dropped_answer_reaches_the_server(
+    server: Server, proxy: Callable[[Server], Proxy]
+) -> None:
     through = proxy(server)
     through.drop_answer(method="POST", path="^/flows/$")
     with pytest.raises(OSError):  # noqa: PT011
@@ -157,7 +159,9 @@ def test_a_dropped_answer_was_carried_out(server: Server, proxy: Callable[[Serve
     assert [e.status for e in through.exchanges] == [None, 200]
 
 
-def test_a_refused_request_never_arrives(server: Server, proxy: Callable[[Server], Proxy]) -> None:
+def test_refused_request_does_not_reach_the_server(
+    server: Server, proxy: Callable[[Server], Proxy]
+) -> None:
     through = proxy(server)
     through.refuse(method="POST", path="^/flows/$")
     with pytest.raises(OSError):  # noqa: PT011
@@ -166,7 +170,7 @@ def test_a_refused_request_never_arrives(server: Server, proxy: Callable[[Server
     assert [e.forwarded for e in through.exchanges] == [False, True]
 
 
-def test_the_proxy_answers_in_the_servers_place_as_often_as_told(
+def test_proxy_answers_instead_of_the_server_n_times(
     server: Server, proxy: Callable[[Server], Proxy]
 ) -> None:
     through = proxy(server)
@@ -181,7 +185,7 @@ def test_the_proxy_answers_in_the_servers_place_as_often_as_told(
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_after_its_last_request_the_proxy_is_gone_until_cleared(
+def test_proxy_stops_after_the_last_request_until_cleared(
     server: Server, proxy: Callable[[Server], Proxy], answered: bool
 ) -> None:
     through = proxy(server)
@@ -199,7 +203,7 @@ def test_after_its_last_request_the_proxy_is_gone_until_cleared(
     assert name in flows(through.api_url)
 
 
-def test_the_real_prefect_deploys_to_the_server(
+def test_real_prefect_deploys_to_the_server(
     server: Server, prefect_cli: Callable[[Server], PrefectCli], tmp_path: Path
 ) -> None:
     folder = write_project(
