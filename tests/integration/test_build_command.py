@@ -1,4 +1,4 @@
-"""Images that a project builds and pushes, with Docker and without, for its deployments."""
+"""Images that a project builds and pushes for its deployments, with and without Docker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.waiting import PATIENCE, until
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 )
-"""Docker's library leaves its socket to the end of the process where no engine answers."""
+"""docker-py closes its socket only at the end of the process if no engine answers."""
 
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.deployments.steps.push_docker_image"
@@ -47,7 +47,7 @@ def base(docker_engine: DockerEngine, registry: LocalRegistry) -> str:
 
 @pytest.fixture
 def plain_base(registry: LocalRegistry) -> str:
-    """An image in the registry that nobody has to unpack."""
+    """An image in the registry whose layer is no archive: nothing unpacks it."""
     client = RegistryClient(registry.host)
     add_image(client, "build/plain", "1", [b"a layer"])
     client.close()
@@ -55,7 +55,7 @@ def plain_base(registry: LocalRegistry) -> str:
 
 
 def steps(name: str, **build: Any) -> dict[str, Any]:
-    """`build` and `push` of an image; its tag says what is in it."""
+    """`build` and `push` steps of an image, by default with a content tag."""
     pushed = {"image_name": "{{ build-image.image_name }}", "tag": "{{ build-image.tag }}"}
     return {
         "build": [{BUILD: {"id": "build-image", "requires": "x", "image_name": name, **build}}],
@@ -63,14 +63,14 @@ def steps(name: str, **build: Any) -> dict[str, Any]:
     }
 
 
-def imaged(**fields: Any) -> dict[str, Any]:
-    """A deployment that runs in the image of the build step."""
+def image_entry(**fields: Any) -> dict[str, Any]:
+    """A deployment that runs in the image that the build step produces."""
     variables = {"image": "{{ build-image.image }}", "env": {"KEPT": "{{ build-image.tag }}"}}
     return entry(work_pool={"name": "pool", "job_variables": variables}, **fields)
 
 
 class Repository:
-    """What a registry has under one name."""
+    """One repository of the registry."""
 
     def __init__(self, registry: LocalRegistry, path: str) -> None:
         self.name = f"{registry.host}/{path}"
@@ -91,11 +91,11 @@ class Repository:
 
 @pytest.fixture
 def repository(registry: LocalRegistry, request: pytest.FixtureRequest) -> Iterator[Repository]:
-    """A repository of the test's own."""
+    """A repository for this test alone."""
     path = "".join(each if each.isalnum() else "-" for each in request.node.name.lower())
-    made = Repository(registry, f"build/{path.strip('-')}")
-    yield made
-    made.close()
+    repository = Repository(registry, f"build/{path.strip('-')}")
+    yield repository
+    repository.close()
 
 
 def image_of(project: ProjectHarness, name: str = "daily") -> str:
@@ -103,14 +103,14 @@ def image_of(project: ProjectHarness, name: str = "daily") -> str:
 
 
 def write(project: ProjectHarness, base: str, *deployments: Any, **top: Any) -> None:
-    """A project with a Dockerfile of the simple kind."""
+    """Writes a project with a Dockerfile that assemble can build."""
     (project.folder / "Dockerfile").write_text(f"FROM {base}\nWORKDIR /app\nCOPY *.py .\n")
     (project.folder / ".dockerignore").write_text("prefect.yaml\n")
     project.write(list(deployments), **top)
 
 
 @pytest.mark.parametrize("builder", ["docker", "assemble"])
-def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_code_changes(
+def test_deploys_pushed_digest_and_rebuilds_only_changed_content(
     project: ProjectHarness,
     base: str,
     docker_engine: DockerEngine,
@@ -118,7 +118,7 @@ def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_
     builder: str,
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url if builder == "docker" else NOWHERE}
-    write(project, base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    write(project, base, image_entry(), image_entry(name="weekly"), **steps(repository.name))
     project.deploy(env=env)
     first = image_of(project)
     (tag,) = repository.tags
@@ -126,8 +126,8 @@ def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_
     assert image_of(project, "weekly") == first
     assert job_variables(project.live())["env"] == {"KEPT": tag}
 
-    said = project.deploy(env=env)
-    assert said["summary"]["none"] == 2
+    output = project.deploy(env=env)
+    assert output["summary"]["none"] == 2
     assert project.proxy.writes == []
     assert repository.tags == [tag]
     assert project.run("plan", "--all", env=env)["summary"]["none"] == 2
@@ -142,53 +142,53 @@ def test_a_deployment_gets_exactly_the_image_that_was_pushed_and_a_new_one_when_
     assert len(repository.tags) == 2
 
 
-def test_an_image_that_is_not_pushed_keeps_its_plain_name(
+def test_image_that_is_not_pushed_has_no_digest(
     project: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     env = {"DOCKER_HOST": docker_engine.url}
-    write(project, base, imaged(), build=steps(repository.name, tag="local")["build"])
+    write(project, base, image_entry(), build=steps(repository.name, tag="local")["build"])
     project.deploy(env=env)
     assert image_of(project) == f"{repository.name}:local"
     assert docker_engine.client.images.get(f"{repository.name}:local")
-    said = project.deploy(env=env)
-    assert said["summary"]["none"] == 1
+    output = project.deploy(env=env)
+    assert output["summary"]["none"] == 1
 
 
-def test_an_image_that_nobody_would_have_is_not_deployed(
+def test_assembled_image_must_be_pushed(
     project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(project, plain_base, imaged(), build=steps(repository.name, tag="local")["build"])
-    said = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
-    (problem,) = errors(said)
+    write(project, plain_base, image_entry(), build=steps(repository.name, tag="local")["build"])
+    output = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    (problem,) = errors(output)
     assert (problem["code"], "no step pushes it" in problem["message"]) == ("DC740", True)
     assert project.proxy.writes == []
 
 
-def test_without_pins_the_plain_name_is_deployed(
+def test_no_pin_deploys_name_and_tag(
     project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
     env = {"DEPLOYCTL_BUILDER": "assemble"}
-    write(project, plain_base, imaged(), **steps(repository.name, tag=3.1))
+    write(project, plain_base, image_entry(), **steps(repository.name, tag=3.1))
     project.deploy("--no-pin", env=env)
     assert image_of(project) == f"{repository.name}:3.1"
     project.deploy(env=env)
     assert image_of(project) == f"{repository.name}:3.1@{repository.digest('3.1')}"
 
 
-def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
+def test_deploys_images_of_an_earlier_build(
     project: ProjectHarness, cli: Cli, plain_base: str, repository: Repository
 ) -> None:
     write(
         project,
         plain_base,
-        imaged(),
+        image_entry(),
         entry(name="plain", build=[], push=[]),
         **steps(repository.name),
     )
-    ended = cli("build", "--output", "json", cwd=project.folder, DOCKER_HOST=NOWHERE)
-    assert ended.code == 0, ended.stderr
-    assert "no container engine answers" in ended.stderr
-    built = json.loads(ended.stdout)
+    result = cli("build", "--output", "json", cwd=project.folder, DOCKER_HOST=NOWHERE)
+    assert result.code == 0, result.stderr
+    assert "no container engine answers" in result.stderr
+    built = json.loads(result.stdout)
     (tag,) = [each for each in repository.tags if each.startswith("content-")]
     pinned = f"{repository.name}:{tag}@{repository.digest(tag)}"
     assert built["version"] == 1
@@ -196,38 +196,38 @@ def test_one_stage_builds_and_the_next_deploys_what_it_has_built(
     assert built["outputs"]["hello/daily"]["build-image"]["tag"] == tag
     assert built["pins"] == {f"{repository.name}:{tag}": pinned}
 
-    (project.folder / "images.json").write_text(ended.stdout)
+    (project.folder / "images.json").write_text(result.stdout)
     (project.folder / "Dockerfile").unlink()
     project.deploy("--images", "images.json", env={"DOCKER_HOST": NOWHERE})
     assert image_of(project) == pinned
 
 
-def test_what_was_not_built_is_not_deployed_from_the_file(
+def test_images_file_must_have_outputs_of_each_deployment(
     project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(project, plain_base, imaged(), imaged(name="weekly"), **steps(repository.name))
+    write(project, plain_base, image_entry(), image_entry(name="weekly"), **steps(repository.name))
     env = {"DEPLOYCTL_BUILDER": "assemble"}
     built = project.run("build", "-n", "daily", env=env)
     (project.folder / "images.json").write_text(json.dumps(built))
-    said = project.deploy("--images", "images.json", code=1)
-    assert [(each["code"], "weekly" in each["message"]) for each in errors(said)] == [
+    output = project.deploy("--images", "images.json", code=1)
+    assert [(each["code"], "weekly" in each["message"]) for each in errors(output)] == [
         ("DC341", True)
     ]
     assert project.proxy.writes == []
     (project.folder / "images.json").write_text("{}")
-    said = project.deploy("--images", "images.json", code=1)
-    assert [each["code"] for each in errors(said)] == ["DC340"]
+    output = project.deploy("--images", "images.json", code=1)
+    assert [each["code"] for each in errors(output)] == ["DC340"]
 
 
 @pytest.mark.parametrize("command", ["deploy", "plan"])
 @pytest.mark.parametrize("option", [["--skip-build"], ["--image", "registry.test/team/app:2"]])
-def test_no_engine_is_looked_for_where_nothing_is_built(
+def test_does_not_connect_to_engine_without_a_build(
     project: ProjectHarness, repository: Repository, command: str, option: list[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as engine:
         host = f"tcp://127.0.0.1:{engine.getsockname()[1]}"
         project.write(
-            [imaged() if "--image" in option else entry()], **steps(repository.name, tag="1")
+            [image_entry() if "--image" in option else entry()], **steps(repository.name, tag="1")
         )
         project.run(command, "--all", *option, env={"DOCKER_HOST": host})
         engine.setblocking(False)
@@ -238,33 +238,33 @@ def test_no_engine_is_looked_for_where_nothing_is_built(
         assert job_variables(project.live())["env"] == {"KEPT": "2"}
 
 
-def test_files_of_one_command_share_what_they_build(
+def test_files_of_one_command_share_builds(
     project: ProjectHarness, base: str, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     every = steps(repository.name, ignore_cache=True)
-    write(project, base, imaged(), **every)
-    second = {"name": "second", **every, "deployments": [imaged(name="weekly")]}
+    write(project, base, image_entry(), **every)
+    second = {"name": "second", **every, "deployments": [image_entry(name="weekly")]}
     (project.folder / "second.yaml").write_text(json.dumps(second))
     files = ["--prefect-file", "prefect.yaml", "--prefect-file", "second.yaml"]
-    ended = project.cli(
+    result = project.cli(
         *("deploy", "--all", *files),
         cwd=project.folder,
         api_url=project.api_url,
         DOCKER_HOST=docker_engine.url,
     )
-    assert ended.code == 0, ended.stderr
-    assert ended.stderr.count("Step 1/") == 1
-    assert ended.stderr.count("digest: sha256:") == 1
+    assert result.code == 0, result.stderr
+    assert result.stderr.count("Step 1/") == 1
+    assert result.stderr.count("digest: sha256:") == 1
     assert "@sha256:" in image_of(project)
     assert image_of(project, "weekly") == image_of(project)
 
 
-def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
+def test_auto_dockerfile_uses_image_of_prefect(
     project: ProjectHarness, docker_engine: DockerEngine, repository: Repository
 ) -> None:
     version = project.api.call("GET", "/admin/version")
     docker_engine.client.images.get(IMAGE).tag("prefecthq/prefect", f"{version}-python3.11")
-    project.write([imaged()], **steps(repository.name, dockerfile="auto", pull=False))
+    project.write([image_entry()], **steps(repository.name, dockerfile="auto", pull=False))
     before = sorted(project.folder.iterdir())
     project.deploy(env={"DOCKER_HOST": docker_engine.url, "HTTPS_PROXY": "http://127.0.0.1:1"})
     (tag,) = repository.tags
@@ -277,14 +277,14 @@ def test_a_project_without_a_dockerfile_is_deployed_in_prefects_image(
     assert sorted(project.folder.iterdir()) == before
 
 
-def test_a_made_up_dockerfile_without_any_prefect_says_what_would_tell_the_version(
-    cli: Cli, tmp_path: Path
-) -> None:
-    text = json.dumps({"deployments": [imaged()], **steps("registry.test/a", dockerfile="auto")})
+def test_auto_dockerfile_needs_a_version_of_prefect(cli: Cli, tmp_path: Path) -> None:
+    text = json.dumps(
+        {"deployments": [image_entry()], **steps("registry.test/a", dockerfile="auto")}
+    )
     write_project(tmp_path, text)
-    ended = cli("build", "--output", "json", cwd=tmp_path, DEPLOYCTL_BUILDER="assemble")
-    (problem,) = errors(json.loads(ended.stdout))
-    assert (ended.code, problem["code"]) == (1, "DC003")
+    result = cli("build", "--output", "json", cwd=tmp_path, DEPLOYCTL_BUILDER="assemble")
+    (problem,) = errors(json.loads(result.stdout))
+    assert (result.code, problem["code"]) == (1, "DC003")
     assert "`dockerfile: auto` needs a version of Prefect" in problem["message"]
     assert "into the project's '.venv'" in problem["help"]
 
@@ -296,7 +296,7 @@ WAITS = 'RUN ["/box", "print=begun", "sleep=600"]\n'
     ("step", "sent", "code"),
     [("image", signal.SIGINT, 130), ("script", signal.SIGTERM, 143)],
 )
-def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
+def test_signal_during_build_leaves_nothing_behind(
     project: ProjectHarness,
     base: str,
     docker_engine: DockerEngine,
@@ -305,7 +305,7 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
     sent: signal.Signals,
     code: int,
 ) -> None:
-    write(project, base, imaged(), **steps(repository.name, network_mode="none"))
+    write(project, base, image_entry(), **steps(repository.name, network_mode="none"))
     with (project.folder / "Dockerfile").open("a") as file:
         file.write(WAITS)
     if step == "script":
@@ -333,10 +333,10 @@ def test_a_signal_in_the_middle_of_a_build_leaves_nothing_behind(
         while not (line := next(running.stderr)).endswith("| begun\n"):
             assert line
         running.send_signal(sent)
-        _, complaints = running.communicate(timeout=PATIENCE)
-    assert running.returncode == code, complaints
-    assert "Traceback" not in complaints
-    assert "stopped; nothing was written to the server" in complaints
+        _, stderr = running.communicate(timeout=PATIENCE)
+    assert running.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert "stopped; nothing was written to the server" in stderr
     assert project.proxy.writes == []
     assert repository.tags == []
     until(lambda: containers() == before)
@@ -353,33 +353,33 @@ def _is(link: Path, path: Path) -> bool:
         return False
 
 
-def test_a_build_that_fails_names_its_deployment_and_nothing_is_written(
+def test_failed_build_names_deployment_and_writes_nothing(
     project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(project, plain_base, imaged(), **steps(repository.name))
+    write(project, plain_base, image_entry(), **steps(repository.name))
     with (project.folder / "Dockerfile").open("a") as file:
         file.write("RUN true\n")
-    said = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
-    (problem,) = errors(said)
+    output = project.deploy(code=1, env={"DEPLOYCTL_BUILDER": "assemble"})
+    (problem,) = errors(output)
     assert "step 'build-image' of hello/daily" in problem["message"]
     assert "Dockerfile:4" in problem["message"]
     assert project.proxy.writes == []
     assert repository.tags == []
 
 
-def test_docker_that_does_not_answer_is_an_error_only_where_docker_is_wanted(
+def test_missing_engine_is_an_error_only_for_builder_docker(
     project: ProjectHarness, plain_base: str, repository: Repository
 ) -> None:
-    write(project, plain_base, imaged(), **steps(repository.name))
+    write(project, plain_base, image_entry(), **steps(repository.name))
     env = {"DOCKER_HOST": NOWHERE}
-    said = project.deploy("--builder", "docker", code=1, env=env)
-    (problem,) = errors(said)
+    output = project.deploy("--builder", "docker", code=1, env=env)
+    (problem,) = errors(output)
     assert problem["code"] == "DC651"
     project.deploy(env=env)
     assert image_of(project).startswith(f"{repository.name}:content-")
 
 
-def test_options_that_exclude_each_other_are_told_at_once(project: ProjectHarness) -> None:
+def test_rejects_conflicting_options(project: ProjectHarness) -> None:
     project.write([entry()])
-    said = project.deploy("--images", "images.json", "--image", "a:1", code=64)
-    assert [problem["code"] for problem in errors(said)] == ["DC002"]
+    output = project.deploy("--images", "images.json", "--image", "a:1", code=64)
+    assert [problem["code"] for problem in errors(output)] == ["DC002"]

@@ -1,4 +1,4 @@
-"""What a person sees of files that are wrong, from the command itself; no server is needed."""
+"""Diagnostics that a user sees for wrong files and options. No server is needed."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from tests.support.project import write_project
         ("- a\n", 1, "prefect.yaml:1:1"),
     ],
 )
-def test_a_wrong_file_is_shown_where_it_is_wrong(
+def test_diagnostic_shows_position_in_file(
     text: str, code: int, shown: str, cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "prefect.yaml").write_text(text)
-    ended = cli("validate", cwd=tmp_path)
-    assert ended.code == code
-    assert shown in ended.stderr
-    assert "Traceback" not in ended.stderr
+    result = cli("validate", cwd=tmp_path)
+    assert result.code == code
+    assert shown in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_missing_file_a_folder_and_bytes_that_are_no_text(cli: Cli, tmp_path: Path) -> None:
+def test_missing_file_directory_and_invalid_encoding(cli: Cli, tmp_path: Path) -> None:
     assert "prefect.yaml" in cli("validate", cwd=tmp_path).stderr
     (tmp_path / "prefect.yaml").mkdir()
     assert cli("validate", cwd=tmp_path).code == 1
     (tmp_path / "bytes.yaml").write_bytes(b"name: \xff\n")
-    ended = cli("validate", "--prefect-file", "bytes.yaml", cwd=tmp_path)
-    assert ended.code == 1
-    assert "UTF-8" in ended.stderr
+    result = cli("validate", "--prefect-file", "bytes.yaml", cwd=tmp_path)
+    assert result.code == 1
+    assert "UTF-8" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,7 @@ def test_a_missing_file_a_folder_and_bytes_that_are_no_text(cli: Cli, tmp_path: 
         ),
     ],
 )
-def test_a_step_that_fails_is_shown_where_it_stands(
-    line: str, code: str, cli: Cli, tmp_path: Path
-) -> None:
+def test_failed_step_has_its_position(line: str, code: str, cli: Cli, tmp_path: Path) -> None:
     write_project(
         tmp_path,
         f"""
@@ -66,12 +64,12 @@ def test_a_step_that_fails_is_shown_where_it_stands(
           - {line}
         """,
     )
-    ended = cli("build", "--output", "json", "--builder", "assemble", cwd=tmp_path)
-    (problem,) = json.loads(ended.stdout)["diagnostics"]
+    result = cli("build", "--output", "json", "--builder", "assemble", cwd=tmp_path)
+    (problem,) = json.loads(result.stdout)["diagnostics"]
     assert (problem["code"], problem["span"]["line"]) == (code, 4)
 
 
-def test_the_example_of_the_readme(cli: Cli, tmp_path: Path) -> None:
+def test_readme_shows_real_diagnostics(cli: Cli, tmp_path: Path) -> None:
     write_project(
         tmp_path,
         """
@@ -82,23 +80,23 @@ def test_the_example_of_the_readme(cli: Cli, tmp_path: Path) -> None:
             work_pool: {name: pool}
         """,
     )
-    ended = cli("validate", cwd=tmp_path)
-    assert ended.code == 1
+    result = cli("validate", cwd=tmp_path)
+    assert result.code == 1
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for line in ended.stderr.splitlines():
+    for line in result.stderr.splitlines():
         assert line in readme
 
 
-def test_without_a_server_set_the_error_says_how_to_set_one(cli: Cli, tmp_path: Path) -> None:
+def test_missing_api_url_error_names_the_setting(cli: Cli, tmp_path: Path) -> None:
     write_project(
         tmp_path, "deployments: [{name: d, entrypoint: flows.py:hello, work_pool: {name: p}}]"
     )
-    ended = cli("plan", cwd=tmp_path)
-    assert ended.code == 1
-    assert "PREFECT_API_URL" in ended.stderr
+    result = cli("plan", cwd=tmp_path)
+    assert result.code == 1
+    assert "PREFECT_API_URL" in result.stderr
 
 
-def test_a_page_is_explained_and_an_unknown_code_is_a_usage_error(cli: Cli, tmp_path: Path) -> None:
+def test_explain_prints_page_and_rejects_unknown_code(cli: Cli, tmp_path: Path) -> None:
     assert "work pool" in cli("explain", "dc510", cwd=tmp_path).stdout
     assert cli("explain", "DC999", cwd=tmp_path).code == 64
     assert cli("deploy", "--no-such-option", cwd=tmp_path).code == 64
@@ -117,15 +115,15 @@ OPTIONS = [
 ]
 
 
-def test_every_option_of_prefect_deploy_is_accepted(cli: Cli, tmp_path: Path) -> None:
+def test_accepts_every_option_of_prefect_deploy(cli: Cli, tmp_path: Path) -> None:
     write_project(
         tmp_path, "deployments: [{name: d, entrypoint: flows.py:hello, work_pool: {name: p}}]"
     )
-    ended = cli("--no-prompt", "deploy", "flows.py:hello", *OPTIONS, cwd=tmp_path)
-    assert ended.code == 1, ended.stderr
-    assert "none-of-this-name" in ended.stderr
+    result = cli("--no-prompt", "deploy", "flows.py:hello", *OPTIONS, cwd=tmp_path)
+    assert result.code == 1, result.stderr
+    assert "none-of-this-name" in result.stderr
     options = [each for each in OPTIONS if each not in ("--profile", "none-of-this-name")]
     url = ("--api-url", "http://127.0.0.1:1/api")
-    ended = cli("deploy", "flows.py:hello", *options, *url, cwd=tmp_path)
-    assert ended.code == 1, ended.stderr
-    assert "DC010" in ended.stderr
+    result = cli("deploy", "flows.py:hello", *options, *url, cwd=tmp_path)
+    assert result.code == 1, result.stderr
+    assert "DC010" in result.stderr

@@ -1,4 +1,4 @@
-"""`deployctl dev`: a whole Prefect on one machine, from nothing."""
+"""`deployctl dev`: server, deployments and workers on one machine, from nothing."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def path_with(python: Path) -> str:
+def search_path(python: Path) -> str:
     return os.pathsep.join([str(python.parent), os.environ["PATH"]])
 
 
-def test_a_run_is_followed_to_its_end(project: Path, cli: Cli, prefect3_python: Path) -> None:
-    ended = cli(
+def test_follows_run_to_its_end(project: Path, cli: Cli, prefect3_python: Path) -> None:
+    result = cli(
         "dev",
         "--run",
         "repo-info/demo",
         "--port",
         str(free_port()),
         cwd=project,
-        PATH=path_with(prefect3_python),
+        PATH=search_path(prefect3_python),
     )
-    assert ended.code == 0, ended.stderr
-    assert "115000 stars" in ended.stdout
-    assert "is Completed" in ended.stdout
+    assert result.code == 0, result.stderr
+    assert "115000 stars" in result.stdout
+    assert "is Completed" in result.stdout
 
 
-def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) -> None:
+def test_ctrl_c_stops_server_and_workers(project: Path, prefect2_python: Path) -> None:
     port = free_port()
-    env = isolated(project.parent / "home", PATH=path_with(prefect2_python))
+    env = isolated(project.parent / "home", PATH=search_path(prefect2_python))
     process = subprocess.Popen(
         [DEPLOYCTL, "dev", "--port", str(port)],
         cwd=project,
@@ -60,36 +60,34 @@ def test_ctrl_c_ends_server_and_workers(project: Path, prefect2_python: Path) ->
     )
     with process:
         assert process.stdout is not None
-        seen = []
+        lines = []
         for line in process.stdout:
-            seen.append(line)
+            lines.append(line)
             if "takes runs of work pool" in line:
                 break
         else:
-            pytest.fail("".join(seen))
+            pytest.fail("".join(lines))
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(PATIENCE) == 0
     until(lambda: not _listens(port))
 
 
-def test_without_prefect_the_way_out_is_named(project: Path, cli: Cli) -> None:
-    ended = cli("dev", cwd=project, PATH="/usr/bin:/bin")
-    assert ended.code == 1
-    assert "found no 'prefect' program" in ended.stderr
-    assert "pip install prefect" in ended.stderr
+def test_missing_prefect_error_says_how_to_install_it(project: Path, cli: Cli) -> None:
+    result = cli("dev", cwd=project, PATH="/usr/bin:/bin")
+    assert result.code == 1
+    assert "found no 'prefect' program" in result.stderr
+    assert "pip install prefect" in result.stderr
 
 
-def test_a_port_in_use_is_named_whoever_uses_it(
-    project: Path, cli: Cli, prefect3_python: Path
-) -> None:
+def test_port_in_use_is_an_error(project: Path, cli: Cli, prefect3_python: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ended = cli("dev", "--port", port, cwd=project, PATH=path_with(prefect3_python))
-    assert ended.code == 1
-    assert f"port {port} is in use" in ended.stderr
+        result = cli("dev", "--port", port, cwd=project, PATH=search_path(prefect3_python))
+    assert result.code == 1
+    assert f"port {port} is in use" in result.stderr
 
 
 def _listens(port: int) -> bool:

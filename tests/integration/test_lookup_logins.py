@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.test_build_command import PUSH, SHELL, imaged, steps
+from tests.integration.test_build_command import PUSH, SHELL, image_entry, steps
 from tests.support.docker_engine import DockerEngine
 from tests.support.project_harness import ProjectHarness
 from tests.support.registry import PASSWORD, USER, LocalRegistry
@@ -23,7 +23,7 @@ def test_image_is_found_with_the_credentials_of_the_push_step(
     made = steps(f"{closed_registry.host}/{name}/of-{project.major}")
     made["push"][0][PUSH]["credentials"] = login
     (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
-    project.write([imaged()], **made)
+    project.write([image_entry()], **made)
     project.deploy(env=ENV)
     assert project.run("plan", "--all", env=ENV)["summary"]["none"] == 1
     assert [each["built"] for each in project.run("build", env=ENV)["images"]] == [False]
@@ -37,9 +37,9 @@ def test_plan_does_not_know_the_digest_of_an_unpushed_image(
     made = steps(f"{registry.host}/unpushed/of-{project.major}")
     (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
     (project.folder / ".dockerignore").write_text("prefect.yaml\n")
-    project.write([imaged()], build=made["build"])
+    project.write([image_entry()], build=made["build"])
     project.deploy(env=env)
-    project.write([imaged()], **made)
+    project.write([image_entry()], **made)
     ((change,),) = (each["fields"] for each in project.run("plan", "--all", env=env)["changes"])
     assert change["new"]["image"] == {"unknown": "push.image"}
     project.deploy(env=env)
@@ -53,7 +53,7 @@ def test_denied_lookup_is_reported(project: ProjectHarness, closed_registry: Loc
     made["push"][0][PUSH]["credentials"] = login
     made["push"].insert(0, {SHELL: {"id": "said", "script": f"echo {PASSWORD}"}})
     (project.folder / "Dockerfile").write_text("FROM scratch\nCOPY *.py /\n")
-    project.write([imaged()], **made)
+    project.write([image_entry()], **made)
     project.deploy(env=ENV)
     ended = project.cli("plan", "--all", cwd=project.folder, api_url=project.api_url, **ENV)
     assert "answers 401, so nobody knows whether it is there" in ended.stderr

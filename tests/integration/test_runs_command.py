@@ -1,4 +1,4 @@
-"""`run` and `logs`, with a test in the place of the worker."""
+"""`run` and `logs`; the tests set the states that a worker would set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def deployed(project: ProjectHarness) -> ProjectHarness:
     return project
 
 
-moment = datetime.fromisoformat
+parse_time = datetime.fromisoformat
 
 
 def runs(project: ProjectHarness) -> list[Any]:
@@ -58,13 +58,13 @@ def add_logs(
     project.api.call("POST", "/logs/", logs)
 
 
-def messages(said: Any) -> list[str]:
-    return [log["message"] for log in said["logs"]]
+def messages(output: Any) -> list[str]:
+    return [log["message"] for log in output["logs"]]
 
 
 @contextmanager
 def started(project: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`deployctl ARGS` once it shows its first state, and the id of the run that is there then."""
+    """`deployctl ARGS` after it showed the first state, and the id of the run."""
     program = Path(sys.executable).with_name("deployctl")
     env = isolated(project.folder / "home", PREFECT_API_URL=project.api_url)
     with subprocess.Popen(
@@ -78,37 +78,39 @@ def started(project: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Po
         running.kill()
 
 
-def ended(running: subprocess.Popen[str]) -> tuple[int, str, str]:
-    said, complaints = running.communicate(timeout=PATIENCE)
-    assert "Traceback" not in complaints
-    return running.returncode, said, complaints
+def finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
+    stdout, stderr = running.communicate(timeout=PATIENCE)
+    assert "Traceback" not in stderr
+    return running.returncode, stdout, stderr
 
 
-def test_a_run_gets_what_it_is_given(deployed: ProjectHarness) -> None:
+def test_creates_run_with_given_fields(deployed: ProjectHarness) -> None:
     options = ("--param", "times=3", "--params", '{"name": "x"}', "--name", "mine", "--tag", "a")
-    said = deployed.run("run", "daily", *options, "--start-in", "PT1H", "--job-variable", "env={}")
+    output = deployed.run(
+        "run", "daily", *options, "--start-in", "PT1H", "--job-variable", "env={}"
+    )
     (run,) = runs(deployed)
-    assert said["run"]["id"] == run["id"]
-    assert said["run"]["url"].endswith(f"/flow-run/{run['id']}")
+    assert output["run"]["id"] == run["id"]
+    assert output["run"]["url"].endswith(f"/flow-run/{run['id']}")
     assert run["parameters"] == {"name": "x", "times": 3}
     assert (run["name"], run["tags"], run["job_variables"]) == ("mine", ["a"], {"env": {}})
     assert run["state_type"] == "SCHEDULED"
-    begin, made = (moment(run[key]) for key in ("expected_start_time", "created"))
-    assert timedelta(minutes=59) < begin - made < timedelta(minutes=61)
+    start, created = (parse_time(run[key]) for key in ("expected_start_time", "created"))
+    assert timedelta(minutes=59) < start - created < timedelta(minutes=61)
 
 
-def test_a_lost_answer_never_makes_two_runs(deployed: ProjectHarness) -> None:
+def test_lost_response_creates_one_run(deployed: ProjectHarness) -> None:
     deployed.proxy.clear()
     deployed.proxy.drop_answer(method="POST", path="/create_flow_run$")
     program = ("run", "hello/daily", "--output", "json")
-    done = deployed.cli(*program, cwd=deployed.folder, api_url=deployed.proxy.api_url)
-    assert done.code == 0
+    result = deployed.cli(*program, cwd=deployed.folder, api_url=deployed.proxy.api_url)
+    assert result.code == 0
     assert len(deployed.proxy.seen("POST", "/create_flow_run$")) >= 2
-    assert [run["id"] for run in runs(deployed)] == [json.loads(done.stdout)["run"]["id"]]
+    assert [run["id"] for run in runs(deployed)] == [json.loads(result.stdout)["run"]["id"]]
 
 
 @pytest.mark.parametrize(
-    ("args", "exit_code", "diagnostic", "said"),
+    ("args", "exit_code", "diagnostic", "text"),
     [
         (("hello/dayly",), 1, "DC660", "Did you mean 'hello/daily'?"),
         (("daily", "--param", "nope=1"), 1, "DC421", "it has 'name', 'times'"),
@@ -119,16 +121,16 @@ def test_a_lost_answer_never_makes_two_runs(deployed: ProjectHarness) -> None:
         (("daily", "--start-at", "2030-01-01", "--start-in", "1"), 64, "DC002", "exclude"),
     ],
 )
-def test_a_mistake_is_told_before_a_run_is_created(
-    deployed: ProjectHarness, args: tuple[str, ...], exit_code: int, diagnostic: str, said: str
+def test_rejects_mistake_before_creating_a_run(
+    deployed: ProjectHarness, args: tuple[str, ...], exit_code: int, diagnostic: str, text: str
 ) -> None:
     (error,) = errors(deployed.run("run", *args, code=exit_code))
     assert error["code"] == diagnostic
-    assert said in error["message"] + (error["help"] or "")
+    assert text in error["message"] + (error["help"] or "")
     assert deployed.proxy.writes == []
 
 
-def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(
+def test_error_of_parameter_names_its_type(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(enforce_parameter_schema=True)])
@@ -139,7 +141,7 @@ def test_a_parameter_of_the_wrong_type_is_told_with_the_type_that_is_right(
     assert runs(project) == []
 
 
-def test_with_strict_a_warning_keeps_the_run_from_being_created(project: ProjectHarness) -> None:
+def test_strict_creates_no_run_after_a_warning(project: ProjectHarness) -> None:
     project.write([entry(enforce_parameter_schema=False)])
     project.deploy()
     project.run("run", "daily", "--param", "times=many", "--strict", code=1)
@@ -148,43 +150,43 @@ def test_with_strict_a_warning_keeps_the_run_from_being_created(project: Project
     assert len(runs(project)) == 1
 
 
-@pytest.mark.parametrize(("end", "code"), [("COMPLETED", 0), ("CRASHED", 1)])
-def test_watching_shows_states_and_logs_and_ends_as_the_run_did(
-    deployed: ProjectHarness, end: str, code: int
+@pytest.mark.parametrize(("final", "code"), [("COMPLETED", 0), ("CRASHED", 1)])
+def test_watch_shows_states_and_logs_and_exits_by_final_state(
+    deployed: ProjectHarness, final: str, code: int
 ) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         for state in ("PENDING", "RUNNING"):
             set_state(deployed, run, state)
         add_logs(deployed, run, 3)
-        set_state(deployed, run, end, "the reason")
-        done, said, _ = ended(running)
-    assert done == code
-    lines = [line.partition(" | ")[2] for line in said.splitlines()]
+        set_state(deployed, run, final, "the reason")
+        exit_code, stdout, _ = finish(running)
+    assert exit_code == code
+    lines = [line.partition(" | ")[2] for line in stdout.splitlines()]
     states = [line.split(" is ")[1] for line in lines if " is " in line]
-    assert states == ["Pending", "Running", f"{end.capitalize()}: the reason"]
+    assert states == ["Pending", "Running", f"{final.capitalize()}: the reason"]
     assert [line for line in lines if "line" in line] == [
         f"INFO    | prefect.flow_runs | line {number}" for number in range(3)
     ]
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(deployed: ProjectHarness) -> None:
+def test_ctrl_c_stops_watching_and_leaves_the_run(deployed: ProjectHarness) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         running.send_signal(signal.SIGINT)
-        code, _, complaints = ended(running)
+        code, _, stderr = finish(running)
     assert code == 130
-    assert "stopped watching; the run continues" in complaints
+    assert "stopped watching; the run continues" in stderr
     assert [(each["id"], each["state_type"]) for each in runs(deployed)] == [(run, "SCHEDULED")]
 
 
-def test_a_run_that_is_deleted_in_the_middle_ends_the_watching(deployed: ProjectHarness) -> None:
+def test_watch_ends_when_run_is_deleted(deployed: ProjectHarness) -> None:
     with started(deployed, "run", "daily", "--watch") as (running, run):
         deployed.api.call("DELETE", f"/flow_runs/{run}")
-        code, _, complaints = ended(running)
+        code, _, stderr = finish(running)
     assert code == 1
-    assert "error[DC664]: the run was deleted" in complaints
+    assert "error[DC664]: the run was deleted" in stderr
 
 
-def test_logs_are_found_by_id_name_and_deployment(deployed: ProjectHarness) -> None:
+def test_finds_logs_by_id_name_and_deployment(deployed: ProjectHarness) -> None:
     old = deployed.run("run", "daily", "--name", "same")["run"]["id"]
     new = deployed.run("run", "daily", "--name", "same")["run"]["id"]
     for run, lines in ((old, 1), (new, 2)):
@@ -193,18 +195,18 @@ def test_logs_are_found_by_id_name_and_deployment(deployed: ProjectHarness) -> N
         add_logs(deployed, run, lines)
     assert messages(deployed.run("logs", old)) == ["line 0"]
     for name in ("same", "hello/daily"):
-        said = deployed.run("logs", name)
-        assert said["run"]["id"] == new
-        assert messages(said) == ["line 0", "line 1"]
-        notes = [each["code"] for each in said["diagnostics"]]
+        output = deployed.run("logs", name)
+        assert output["run"]["id"] == new
+        assert messages(output) == ["line 0", "line 1"]
+        notes = [each["code"] for each in output["diagnostics"]]
         assert notes == (["DC665"] if name == "same" else ["DC667"])
     (error,) = errors(deployed.run("logs", "hello/weekly", code=1))
     assert error["code"] == "DC663"
-    (error,) = errors(deployed.run("logs", "nobody", code=1))
+    (error,) = errors(deployed.run("logs", "unknown", code=1))
     assert error["code"] == "DC660"
 
 
-def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: ProjectHarness) -> None:
+def test_logs_are_read_from_all_pages_oldest_first(deployed: ProjectHarness) -> None:
     run = deployed.run("run", "daily")["run"]["id"]
     assert [each["code"] for each in deployed.run("logs", run)["diagnostics"]] == ["DC666"]
     add_logs(deployed, run, 450)
@@ -219,25 +221,25 @@ def test_logs_come_oldest_first_from_all_pages_and_can_be_cut(deployed: ProjectH
     assert shown.stdout == "00:07:31 | ERROR   | prefect.flow_runs | line 451\n"
 
 
-def test_following_logs_ends_with_the_run(deployed: ProjectHarness) -> None:
+def test_follow_ends_with_the_run(deployed: ProjectHarness) -> None:
     run = deployed.run("run", "daily")["run"]["id"]
     add_logs(deployed, run, 1)
     with started(deployed, "logs", run, "--follow") as (running, _):
         add_logs(deployed, run, 1, first=1)
         set_state(deployed, run, "COMPLETED")
-        code, said, _ = ended(running)
+        code, stdout, _ = finish(running)
     assert code == 0
-    assert said.count("line 1") == 1
-    assert "is Completed" in said
+    assert stdout.count("line 1") == 1
+    assert "is Completed" in stdout
 
 
 @pytest.mark.parametrize(
     "command", [("run", "a/b"), ("logs", "a/b"), ("status",), ("work-pool", "ls")]
 )
-def test_without_a_server_the_error_names_the_address(
+def test_unreachable_server_error_names_the_address(
     command: tuple[str, ...], cli: Cli, tmp_path: Path
 ) -> None:
-    done = cli(*command, cwd=tmp_path, api_url="http://127.0.0.1:1/api")
-    assert done.code == 1
-    assert "error[DC010]" in done.stderr
-    assert "127.0.0.1:1" in done.stderr
+    result = cli(*command, cwd=tmp_path, api_url="http://127.0.0.1:1/api")
+    assert result.code == 1
+    assert "error[DC010]" in result.stderr
+    assert "127.0.0.1:1" in result.stderr

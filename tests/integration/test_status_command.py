@@ -1,4 +1,4 @@
-"""`status` and `work-pool`, on both majors."""
+"""`status` and `work-pool`, on Prefect 2 and 3."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def deployed(project: ProjectHarness) -> ProjectHarness:
     return project
 
 
-def by_name(said: Any, kind: str) -> dict[str, Any]:
-    return {each["name"]: each for each in said[kind]}
+def by_name(output: Any, kind: str) -> dict[str, Any]:
+    return {each["name"]: each for each in output[kind]}
 
 
-def test_status_shows_the_deployments_of_the_file_and_their_pools(deployed: ProjectHarness) -> None:
+def test_shows_deployments_of_file_and_their_pools(deployed: ProjectHarness) -> None:
     done = deployed.run("run", "daily", "--name", "done")["run"]["id"]
     set_state(deployed, done, "COMPLETED")
     deployed.run("run", "daily", "--name", "waits", "--start-in", "3600")
     deployed.write([entry(), entry(name="new")])
-    said = deployed.run("status")
-    found = by_name(said, "deployments")
+    output = deployed.run("status")
+    found = by_name(output, "deployments")
     assert list(found) == ["hello/daily", "hello/new"]
     assert found["hello/daily"]["last_run"]["name"] == "done"
     assert found["hello/daily"]["last_run"]["state"] == "Completed"
     assert found["hello/daily"]["next_run"]["name"] == "waits"
     assert found["hello/new"]["deployed"] is False
-    assert [(pool["name"], pool["workers_online"]) for pool in said["pools"]] == [("pool", 0)]
-    assert said["stuck"] == []
+    assert [(pool["name"], pool["workers_online"]) for pool in output["pools"]] == [("pool", 0)]
+    assert output["stuck"] == []
 
 
-def test_a_late_run_is_shown_with_what_keeps_it(deployed: ProjectHarness) -> None:
+def test_shows_late_run_with_reason(deployed: ProjectHarness) -> None:
     late = deployed.run("run", "daily", "--name", "late", "--start-at", "2020-01-01")["run"]["id"]
     state = {"type": "SCHEDULED", "name": "Late"}
     deployed.api.call("POST", f"/flow_runs/{late}/set_state", {"state": state, "force": True})
@@ -52,17 +52,17 @@ def test_a_late_run_is_shown_with_what_keeps_it(deployed: ProjectHarness) -> Non
         ({"is_paused": True}, "the work pool 'pool' is paused"),
     ):
         deployed.api.call("PATCH", "/work_pools/pool", change)
-        said = deployed.run("status", "--pool", "pool")
-        assert [(each["run"]["name"], each["reason"]) for each in said["stuck"]] == [
+        output = deployed.run("status", "--pool", "pool")
+        assert [(each["run"]["name"], each["reason"]) for each in output["stuck"]] == [
             ("late", reason)
         ]
-        assert by_name(said, "pools")["pool"]["late_runs"] == 1
+        assert by_name(output, "pools")["pool"]["late_runs"] == 1
     heartbeat = {"name": "w", "heartbeat_interval_seconds": 30}
     deployed.api.call("POST", "/work_pools/pool/workers/heartbeat", heartbeat)
     assert by_name(deployed.run("status"), "pools")["pool"]["workers_online"] == 1
 
 
-def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: ProjectHarness) -> None:
+def test_names_and_all_select_from_the_server(deployed: ProjectHarness) -> None:
     deployed.write([entry()])
     assert list(by_name(deployed.run("status", "week*"), "deployments")) == ["hello/weekly"]
     assert len(deployed.run("status", "--all")["deployments"]) == 2
@@ -72,7 +72,7 @@ def test_names_and_all_look_at_the_server_instead_of_the_file(deployed: ProjectH
     assert (error["code"], error["help"]) == ("DC660", "Did you mean 'pool'?")
 
 
-def test_a_person_gets_tables(deployed: ProjectHarness) -> None:
+def test_human_output_has_tables(deployed: ProjectHarness) -> None:
     shown = deployed.cli("status", cwd=deployed.folder, api_url=deployed.api_url)
     lines = shown.stdout.splitlines()
     assert lines[0].split("  ")[0] == "work pool"
@@ -80,12 +80,16 @@ def test_a_person_gets_tables(deployed: ProjectHarness) -> None:
     assert shown.code == 0
 
 
-def test_a_pool_from_its_creation_to_its_end(project: ProjectHarness) -> None:
+def test_creates_updates_and_deletes_pool(project: ProjectHarness) -> None:
     options = ("--type", "process", "--concurrency-limit", "2", "--description", "ours")
-    made = project.run("work-pool", "create", "mine", *options, "--paused")["work_pool"]
-    assert (made["type"], made["concurrency_limit"], made["description"]) == ("process", 2, "ours")
-    assert made["is_paused"] is True
-    assert "command" in made["base_job_template"]["variables"]["properties"]
+    created = project.run("work-pool", "create", "mine", *options, "--paused")["work_pool"]
+    assert (created["type"], created["concurrency_limit"], created["description"]) == (
+        "process",
+        2,
+        "ours",
+    )
+    assert created["is_paused"] is True
+    assert "command" in created["base_job_template"]["variables"]["properties"]
     (error,) = errors(project.run("work-pool", "create", "mine", code=1))
     assert "exists" in error["message"]
     template = {
@@ -94,9 +98,9 @@ def test_a_pool_from_its_creation_to_its_end(project: ProjectHarness) -> None:
     }
     (project.folder / "t.json").write_text(json.dumps(template))
     project.run("work-pool", "update", "mine", "--no-paused", "--base-job-template", "t.json")
-    now = project.run("work-pool", "inspect", "mine")["work_pool"]
-    assert (now["is_paused"], now["concurrency_limit"]) == (False, 2)
-    assert now["base_job_template"]["job_configuration"] == template["job_configuration"]
+    updated = project.run("work-pool", "inspect", "mine")["work_pool"]
+    assert (updated["is_paused"], updated["concurrency_limit"]) == (False, 2)
+    assert updated["base_job_template"]["job_configuration"] == template["job_configuration"]
     assert {"pool", "mine"} <= by_name(project.run("work-pool", "ls"), "work_pools").keys()
     (error,) = errors(project.run("work-pool", "delete", "mine", code=64))
     assert error["help"] == "Add --yes."
@@ -110,29 +114,29 @@ def test_a_pool_from_its_creation_to_its_end(project: ProjectHarness) -> None:
     assert "nothing to change" in error["message"]
 
 
-@pytest.mark.parametrize("loses", ["POST", "DELETE"])
-def test_a_lost_answer_to_a_pools_creation_or_deletion_is_no_failure(
-    project: ProjectHarness, loses: str
+@pytest.mark.parametrize("lost_method", ["POST", "DELETE"])
+def test_lost_response_to_create_or_delete_is_no_failure(
+    project: ProjectHarness, lost_method: str
 ) -> None:
     for verb, more in (("create", ()), ("delete", ("--yes",))):
         project.proxy.clear()
-        project.proxy.drop_answer(method=loses, path="^/work_pools/")
-        done = project.cli(
+        project.proxy.drop_answer(method=lost_method, path="^/work_pools/")
+        result = project.cli(
             "work-pool", verb, "lost", *more, cwd=project.folder, api_url=project.proxy.api_url
         )
-        assert done.code == 0, done.stderr
+        assert result.code == 0, result.stderr
 
 
 @pytest.mark.parametrize(
-    ("typed", "code", "left"), [("n", 1, True), ("\4", 1, True), ("y", 0, False)]
+    ("typed", "code", "is_left"), [("n", 1, True), ("\4", 1, True), ("y", 0, False)]
 )
-def test_on_a_terminal_a_deletion_is_asked_for(
-    typed: str, code: int, left: bool, project: ProjectHarness
+def test_delete_prompts_on_a_terminal(
+    typed: str, code: int, is_left: bool, project: ProjectHarness
 ) -> None:
-    ours, theirs = os.openpty()
-    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
+    controller, terminal_end = os.openpty()
+    with os.fdopen(controller, "wb", buffering=0) as keyboard, os.fdopen(terminal_end) as terminal:
         keyboard.write(typed.encode() + b"\n" * (typed != "\4"))
-        done = subprocess.run(
+        result = subprocess.run(
             [Path(sys.executable).with_name("deployctl"), "work-pool", "delete", "pool"],
             env=isolated(project.folder / "home", PREFECT_API_URL=project.api_url),
             stdin=terminal,
@@ -140,14 +144,14 @@ def test_on_a_terminal_a_deletion_is_asked_for(
             text=True,
             check=False,
         )
-    assert "Delete the work pool 'pool'" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.returncode == code
+    assert "Delete the work pool 'pool'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.returncode == code
     pools = project.api.call("POST", "/work_pools/filter", {})
-    assert ("pool" in [pool["name"] for pool in pools]) is left
+    assert ("pool" in [pool["name"] for pool in pools]) is is_left
 
 
-def test_a_default_template_is_one_that_create_takes(project: ProjectHarness) -> None:
+def test_create_accepts_default_template(project: ProjectHarness) -> None:
     command = ("work-pool", "get-default-base-job-template", "--type")
     printed = project.cli(*command, "docker", cwd=project.folder)
     project.cli(*command, "docker", "--file", "docker.json", cwd=project.folder)

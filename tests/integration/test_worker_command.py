@@ -1,4 +1,4 @@
-"""`deployctl worker` as a process: how it starts, what its probes say, and how it ends."""
+"""`deployctl worker` as a process: start, probes, and end."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def faults(worker: WorkerProcess) -> dict[str, str]:
     return found
 
 
-def test_the_charts_arguments_start_it_and_sigterm_ends_it_though_sigint_is_ignored(
+def test_starts_with_arguments_of_chart_and_stops_on_sigterm_with_sigint_ignored(
     server: Server, tmp_path: Path, pool: str
 ) -> None:
     args = f"--type process --pool {pool} --install-policy prompt --limit 3 --name w"
     with ExitStack() as stack:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        stack.callback(signal.signal, signal.SIGINT, before)
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGINT, previous)
         env = {"PREFECT_API_URL": server.api_url}
         worker = stack.enter_context(WorkerProcess(tmp_path, env, *args.split()))
         worker.await_told("worker.started")
@@ -47,18 +47,18 @@ def test_the_charts_arguments_start_it_and_sigterm_ends_it_though_sigint_is_igno
     assert worker.told("worker.stopped")
 
 
-def test_a_server_that_is_down_makes_it_unready_and_nothing_else(
+def test_server_outage_makes_worker_unready_only(
     prefect3: Server, proxy: Callable[[Server], Proxy], tmp_path: Path, pool: str
 ) -> None:
-    between = proxy(prefect3)
-    env = {"PREFECT_API_URL": between.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    server_proxy = proxy(prefect3)
+    env = {"PREFECT_API_URL": server_proxy.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
     with WorkerProcess(tmp_path, env, "--type", "process", "--pool", pool) as worker:
         worker.await_told("worker.started")
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
-        between.answer(500, times=None)
+        server_proxy.answer(500, times=None)
         until(lambda: {"poll", "heartbeat"} <= faults(worker).keys(), lambda: worker.output)
         assert worker.page("/health")[0] == 200
-        between.clear()
+        server_proxy.clear()
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
         assert worker.is_alive
 
@@ -71,7 +71,7 @@ def test_a_server_that_is_down_makes_it_unready_and_nothing_else(
         (["--runtime", "docker"], "DC603", "cannot run in 'docker'"),
     ],
 )
-def test_what_no_waiting_cures_ends_the_start(
+def test_permanent_error_ends_the_start(
     prefect3: Server, tmp_path: Path, pool: str, args: list[str], code: str, message: str
 ) -> None:
     env = {"PREFECT_API_URL": prefect3.api_url}

@@ -1,4 +1,4 @@
-"""deployctl in this process: a quarter of the time that a process of its own takes."""
+"""Runs deployctl in this process, in a quarter of the time that a new process takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.prefect_cli import CommandResult
 
 
 def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> CommandResult:
-    """Runs `deployctl ARGS` in a folder with this environment and no other."""
+    """Runs `deployctl ARGS` in a folder, with exactly this environment."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     threshold = gc.get_threshold()
     with pytest.MonkeyPatch.context() as state, patch.dict(os.environ, env, clear=True):
@@ -34,7 +34,7 @@ def run_in_process(args: Sequence[str], *, cwd: Path, env: Mapping[str, str]) ->
 
 
 def forget_secrets(patch: pytest.MonkeyPatch) -> None:
-    """Has nothing masked that was to be kept secret until now, for as long as the patch lasts."""
+    """Clears the registered secrets, as in a new process, until the patch is undone."""
     patch.setattr(redact, "_registered", set())
     patch.setattr(redact, "_stored", set())
 

@@ -1,4 +1,4 @@
-"""The real `prefect` command of a test environment, for comparing with what it does."""
+"""The real `prefect` command of a test environment, to compare deployctl with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers import Server
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a program ended and what it wrote."""
+    """Exit code and output of a program."""
 
     code: int
     stdout: str
@@ -23,18 +23,21 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class PrefectCli:
-    """`prefect`, of the server's version, set to talk to that server; `home` is its home folder."""
+    """The `prefect` command of a server's version, configured for that server.
+
+    `home` is its home folder.
+    """
 
     server: Server
     home: Path
 
     def run(self, *args: str, cwd: Path, **env: str) -> CommandResult:
-        """Runs `prefect ARGS` without a terminal, so that it never asks."""
+        """Runs `prefect ARGS` without a terminal, so that it never prompts."""
         return run_program([self._program, *args], cwd=cwd, env=self._environment(env))
 
     @contextmanager
     def running(self, *args: str, cwd: Path, **env: str) -> Iterator[Path]:
-        """Has `prefect ARGS` run for the length of a block; gives the file that it writes to."""
+        """Runs `prefect ARGS` during the block; yields the file with its output."""
         log = self.home / "running.log"
         environment = self._environment(env)
         with log.open("wb") as output:
@@ -63,17 +66,17 @@ class PrefectCli:
         return isolated(self.home, **settings | more)
 
     def deploy(self, folder: Path, *args: str) -> CommandResult:
-        """Runs `prefect --no-prompt deploy ARGS` in `folder`; fails the test when it fails."""
-        ended = self.run("--no-prompt", "deploy", *args, cwd=folder)
-        assert ended.code == 0, f"prefect deploy failed:\n{ended.stdout}\n{ended.stderr}"
-        return ended
+        """Runs `prefect --no-prompt deploy ARGS` in `folder`. Raises AssertionError if it fails."""
+        result = self.run("--no-prompt", "deploy", *args, cwd=folder)
+        assert result.code == 0, f"prefect deploy failed:\n{result.stdout}\n{result.stderr}"
+        return result
 
 
 def run_program(
     command: list[str], *, cwd: Path, env: dict[str, str], timeout: int = 600
 ) -> CommandResult:
-    """Runs a program to its end with nothing on its standard input."""
-    done = subprocess.run(
+    """Runs a program to its end, with empty stdin."""
+    result = subprocess.run(
         command,
         cwd=cwd,
         env=env,
@@ -83,4 +86,4 @@ def run_program(
         text=True,
         check=False,
     )
-    return CommandResult(done.returncode, done.stdout, done.stderr)
+    return CommandResult(result.returncode, result.stdout, result.stderr)

@@ -1,4 +1,4 @@
-"""A project folder before an empty server, for tests that run deployctl as its users do."""
+"""A project folder and an empty server, for tests that run deployctl as users do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRIGGER = {
 
 @dataclass
 class ProjectHarness:
-    """A project folder, an empty server with a pool `pool`, and a proxy that counts."""
+    """A project folder, a server with only a work pool `pool`, and a recording proxy."""
 
     folder: Path
     api: Api
@@ -31,32 +31,34 @@ class ProjectHarness:
     cli: Callable[..., CommandResult]
     major: int
     api_url: str
-    """The server without the proxy."""
+    """URL of the server without the proxy."""
 
     def write(self, deployments: Any, **top: Any) -> None:
-        """Makes this the project's prefect.yaml; JSON is YAML."""
+        """Writes prefect.yaml with these deployments and top-level keys, as JSON."""
         write_project(
             self.folder, json.dumps({"name": "project", **top, "deployments": deployments})
         )
 
     def run(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
-        """Runs deployctl through the proxy and gives what it says in JSON."""
+        """Runs deployctl through the proxy and returns its JSON output."""
         self.proxy.clear()
-        ended = self.cli(
+        result = self.cli(
             *args, "--output", "json", cwd=self.folder, api_url=self.proxy.api_url, **(env or {})
         )
-        assert ended.code == code, f"exit code {ended.code}\n{ended.stdout}\n{ended.stderr}"
-        return json.loads(ended.stdout)
+        assert result.code == code, f"exit code {result.code}\n{result.stdout}\n{result.stderr}"
+        return json.loads(result.stdout)
 
     def deploy(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
+        """Runs `deployctl deploy --all ARGS`, as `run` does."""
         return self.run("deploy", "--all", *args, code=code, env=env)
 
     def ops(self) -> dict[str, int]:
-        """What a plan would do: operation → number of roots."""
+        """The planned operations: operation → number of resources."""
         summary = self.run("plan", "--all")["summary"]
         return {op: count for op, count in summary.items() if count and op != "none"}
 
     def live(self, name: str = "daily") -> Any:
+        """A deployment of the flow `hello` as the server has it."""
         return self.api.deployment("hello", name)
 
 
@@ -66,9 +68,11 @@ def entry(**fields: Any) -> dict[str, Any]:
     return {**base, **fields}
 
 
-def errors(said: Any) -> list[Any]:
-    return [d for d in said["diagnostics"] if d["severity"] == "error"]
+def errors(output: Any) -> list[Any]:
+    """The diagnostics of severity error in a JSON output."""
+    return [d for d in output["diagnostics"] if d["severity"] == "error"]
 
 
 def job_variables(live: Any) -> Any:
+    """The job variables of a deployment on the server; Prefect 2 calls them infra_overrides."""
     return live.get("job_variables") or live.get("infra_overrides")
