@@ -150,7 +150,7 @@ def parse_dialect(text: Json) -> Dialect:
 def warn_if_untested(dialect: Dialect, report: Report) -> None:
     """Warns about a server that deployctl supports but is not tested with."""
     if dialect.version < OLDEST_TESTED:
-        report.warning(
+        report.add(
             "DC501",
             f"the server is {dialect}; deployctl is tested with {_format(OLDEST_TESTED)} and newer",
             help="Upgrade the server, or review the plan carefully.",

@@ -83,7 +83,7 @@ class CommandContext:
         """Everything that a renderer needs."""
         from deployctl.cli.render import CommandReport
 
-        diagnostics = list(self.report)
+        diagnostics = self.report.distinct()
         if self.error is not None:
             error = self.error
             diagnostics.append(

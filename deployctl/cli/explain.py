@@ -19,14 +19,13 @@ def explain(
 ) -> None:
     """Print what the code of a diagnostic means and how to fix its cause."""
     from deployctl.cli.exit import USAGE, Exit
-    from deployctl.core.diagnostics import codes, page
+    from deployctl.core.catalogue import CATALOGUE, page
     from deployctl.core.suggest import did_you_mean
 
     name = code.strip().upper()
-    known = codes()
-    if name not in known:
+    if name not in CATALOGUE:
         typer.echo(f"there is no diagnostic '{name}'", err=True)
-        if suggestion := did_you_mean(name, known):
+        if suggestion := did_you_mean(name, CATALOGUE):
             typer.echo(suggestion, err=True)
         raise Exit(USAGE)
     typer.echo(page(name).rstrip())

@@ -103,7 +103,7 @@ def _note_choice(report: Report, name: str, found: ResolvedRun) -> None:
     """Notes which of several runs is shown."""
     run = found.run
     if found.is_newest:
-        report.note(
+        report.add(
             "DC665",
             f"several runs are called '{name}'; this is the newest, {run['id']}",
             help="Give the id of another run to see that one.",
@@ -114,9 +114,9 @@ def _note_choice(report: Report, name: str, found: ResolvedRun) -> None:
         if later:
             text += f"; '{later['name']}' is {later['state_name']} and has not started"
         see = f"To see that run: deployctl logs {later['id']}." if later else None
-        report.note("DC667", text, help=see)
+        report.add("DC667", text, help=see)
 
 
 def _note_empty(report: Report, run: Json) -> None:
     text = f"the run '{run['name']}', which is {run['state_name']}, has no such logs"
-    report.note("DC666", text)
+    report.add("DC666", text)

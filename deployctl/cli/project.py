@@ -48,7 +48,11 @@ def load_all(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> li
         if project is not None:
             projects.append(project)
     selected = [each for project in projects for each in project.selected]
-    check_same_names([(each.spec, each.facts.name) for each in selected], ctx.report)
+    check_same_names(
+        [(each.spec, each.facts.name) for each in selected],
+        ctx.report,
+        lambda one, other: one.document is other.document,
+    )
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
     ctx.subject = f"{len(selected)} deployment{'s' * (len(selected) != 1)} in {names}"
     if ctx.blocked:

@@ -1,31 +1,24 @@
-"""What is wrong with what somebody wrote: found all at once, shown where it stands.
+"""Diagnostics: what is wrong with the user's input, with code, severity, message, span and help.
 
-A diagnostic is a value. Checks add theirs to a `Report` and go on, so that one run names every
-mistake; nothing is raised until the caller asks. Codes are stable: `deployctl explain CODE` prints
-`core/pages/CODE.md`, and each code that the source uses has such a page (`tests/unit/test_pages`).
+A diagnostic is a value. Checks add theirs to a `Report` and continue, so that one run finds every
+mistake; nothing is raised until the caller asks. `core.catalogue` knows severity and title of each
+code:
+
+    report.add("DC100", f"there is no file '{file}'", help="Create it.")
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 
+from deployctl.core.catalogue import CATALOGUE, Severity
 from deployctl.core.json_values import JsonPath
-
-
-class Severity(StrEnum):
-    """How much a diagnostic weighs: only errors stop a command."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place in a file. Lines and columns count from 1; the end column is exclusive."""
+    """A range in a file. Lines and columns count from 1; the end column is exclusive."""
 
     file: str
     line: int
@@ -39,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding: a code, how bad, what, where, and the way out."""
+    """One finding: its code and severity, what is wrong, where, and what to do about it."""
 
     code: str
     severity: Severity
@@ -47,89 +40,69 @@ class Diagnostic:
     span: Span | None = None
     help: str | None = None
     related: tuple[tuple[Span, str], ...] = ()
-    """Further places and what each has to do with it ("first given here")."""
+    """Further spans, each with its meaning ("first given here")."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Collects the diagnostics of a command, each once, in the order in which they were found."""
+    """Collects the diagnostics of a command in the order in which they were found."""
 
     items: list[Diagnostic] = field(default_factory=list)
-    _known: set[Diagnostic] = field(default_factory=set, repr=False)
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
 
     @property
     def errors(self) -> int:
-        """How many of them are errors."""
+        """The number of errors."""
         return sum(item.severity is Severity.ERROR for item in self.items)
 
     @property
     def warnings(self) -> int:
-        """How many of them are warnings."""
+        """The number of warnings."""
         return sum(item.severity is Severity.WARNING for item in self.items)
 
-    def error(
+    def add(
         self,
         code: str,
         message: str,
         span: Span | None = None,
         *,
-        help: str | None = None,  # noqa: A002 - the field's own word
+        help: str | None = None,  # noqa: A002 - named as the field
         related: Iterable[tuple[Span, str]] = (),
+        severity: Severity | None = None,
     ) -> None:
-        """Adds what keeps a command from doing what was asked."""
-        self._add(Diagnostic(code, Severity.ERROR, message, span, help, tuple(related)))
-
-    def warning(
-        self,
-        code: str,
-        message: str,
-        span: Span | None = None,
-        *,
-        help: str | None = None,  # noqa: A002
-        related: Iterable[tuple[Span, str]] = (),
-    ) -> None:
-        """Adds what is probably a mistake but does not stop anything."""
-        self._add(Diagnostic(code, Severity.WARNING, message, span, help, tuple(related)))
-
-    def note(
-        self,
-        code: str,
-        message: str,
-        span: Span | None = None,
-        *,
-        help: str | None = None,  # noqa: A002
-    ) -> None:
-        """Adds what the user should know and need not act on."""
-        self._add(Diagnostic(code, Severity.NOTE, message, span, help))
+        """Adds a diagnostic, with the severity of the catalogue unless another one is given."""
+        severity = severity or CATALOGUE[code].severity
+        self.items.append(Diagnostic(code, severity, message, span, help, tuple(related)))
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Adds what was found elsewhere."""
-        for diagnostic in diagnostics:
-            self._add(diagnostic)
+        """Adds diagnostics of another report."""
+        self.items.extend(diagnostics)
 
-    def _add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self._known:
-            self._known.add(diagnostic)
-            self.items.append(diagnostic)
+    def distinct(self) -> list[Diagnostic]:
+        """The diagnostics without repetitions, for showing them.
+
+        One value of the file can stand in many deployments, through an alias or a step that all of
+        them inherit; what is wrong with it is found in each and shown once.
+        """
+        return list(dict.fromkeys(self.items))
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Where the values of one document stand, beside the document and not inside it."""
+    """The spans of the values and keys of one document."""
 
     values: Mapping[JsonPath, Span]
     keys: Mapping[JsonPath, Span]
-    """The span of the key that leads to a path, for paths that end in a mapping's key."""
+    """The span of the last key of a path, for paths that end in the key of a mapping."""
 
     def value(self, path: JsonPath) -> Span | None:
-        """The place of the value at `path`, or of the nearest value around it."""
+        """The span of the value at `path`, or of its nearest ancestor."""
         return self._nearest(self.values, path)
 
     def key(self, path: JsonPath) -> Span | None:
-        """The place of the key that `path` ends in, or of the nearest value around it."""
+        """The span of the key that `path` ends in, or of the nearest ancestor of its value."""
         return self.keys.get(path) or self.value(path)
 
     @staticmethod
@@ -140,14 +113,4 @@ class Spans:
         return None
 
 
-_PAGES = Path(__file__).with_name("pages")
-
-
-def codes() -> list[str]:
-    """All codes that have a page, in order."""
-    return sorted(path.stem for path in _PAGES.glob("DC*.md"))
-
-
-def page(code: str) -> str:
-    """The page of a code, in Markdown; raises FileNotFoundError for a code without one."""
-    return (_PAGES / f"{code}.md").read_text(encoding="utf-8")
+__all__ = ["Diagnostic", "Report", "Severity", "Span", "Spans"]

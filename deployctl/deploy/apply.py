@@ -68,7 +68,7 @@ def apply(
     except Interrupted:
         return results
     except DeployctlError as error:
-        report.error(
+        report.add(
             "DC520",
             f"cannot read back and record what was written: {error.message}",
             help="Run the same command again when the server answers.",

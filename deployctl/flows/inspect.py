@@ -68,7 +68,7 @@ class _Reader:
             entrypoint = parse_entrypoint(text)
         except ValueError as error:
             help_ = "write 'path/to/file.py:function' or 'package.module:function'"
-            self.report.error("DC401", f"'{text}' is no entrypoint: {error}", span, help=help_)
+            self.report.add("DC401", f"'{text}' is no entrypoint: {error}", span, help=help_)
             return
         if entrypoint.is_absolute:
             self._warn_absolute(entrypoint, span)
@@ -88,7 +88,7 @@ class _Reader:
         except FlowMissing as error:
             where = f"'{entrypoint.location}' has no '{entrypoint.object}'"
             guess = did_you_mean(entrypoint.object, error.known)
-            self.report.error("DC404", where, span, help=guess or _listed(error.known))
+            self.report.add("DC404", where, span, help=guess or _listed(error.known))
         except NotAFlow:
             _report_no_flow(entrypoint, span, self.report)
         except NotStatic as error:
@@ -98,7 +98,7 @@ class _Reader:
             self.pending.append(_Pending("DC406", entrypoint, located.base, reason, span))
         except (OSError, ValueError) as error:
             message = f"'{entrypoint.location}' cannot be read: {error}"
-            self.report.error("DC403", message, span)
+            self.report.add("DC403", message, span)
 
     def _module(self, file: Path) -> Module:
         if file not in self._modules:
@@ -113,7 +113,7 @@ class _Reader:
     def _warn_absolute(self, entrypoint: Entrypoint, span: Span | None) -> None:
         message = f"'{entrypoint.location}' is a path of this machine, and is stored as it is"
         help_ = "write it relative to the project's folder, so that it is found where runs start"
-        self.report.warning("DC402", message, span, help=help_)
+        self.report.add("DC402", message, span, help=help_)
 
     def _report_no_file(self, entrypoint: Entrypoint, span: Span | None) -> None:
         wanted = Path(entrypoint.location)
@@ -125,13 +125,13 @@ class _Reader:
         places = " or ".join(f"'{base}'" for base in self._bases)
         message = f"there is no file '{entrypoint.location}'"
         help_ = did_you_mean(entrypoint.location, known) or f"paths start in {places}"
-        self.report.error("DC403", message, span, help=help_)
+        self.report.add("DC403", message, span, help=help_)
 
 
 def _report_no_flow(entrypoint: Entrypoint, span: Span | None, report: Report) -> None:
     """Says that what an entrypoint names is no flow."""
     message = f"'{entrypoint.object}' in '{entrypoint.location}' is not a flow"
-    report.error("DC405", message, span, help="put '@flow' above the function")
+    report.add("DC405", message, span, help="put '@flow' above the function")
 
 
 def _load(reader: _Reader, folder: Path) -> None:
@@ -172,7 +172,7 @@ def _report_no_interpreter(item: _Pending, report: Report) -> None:
         why = f"and no Python here has Prefect: {item.reason}"
         message = f"the flow of '{text}' has to be imported, {why}"
         help_ += ", or make that part simpler"
-    report.error(item.code, message, item.span, help=help_)
+    report.add(item.code, message, item.span, help=help_)
 
 
 def _report_failure(
@@ -184,22 +184,22 @@ def _report_failure(
     what = f"{failure.kinds[-1]}: {failure.message}{place}" if failure.kinds else failure.message
     if facts is not None:
         message = f"'{entrypoint.location}' cannot be imported here, its flow was read in part"
-        report.warning("DC410", f"{message}: {what}", span, help="install what it imports")
+        report.add("DC410", f"{message}: {what}", span, help="install what it imports")
     elif not failure.kinds:
         message = f"'{entrypoint.text}' could not be loaded: {what}"
-        report.error("DC409", message, span, help="keep long work out of the module's top level")
+        report.add("DC409", message, span, help="keep long work out of the module's top level")
     elif failure.kinds[-1] == "MissingFlowError":
         _report_no_flow(entrypoint, span, report)
     elif failure.kinds[0] == "MissingFlowError" and not place:
         message = f"'{entrypoint.location}' has no '{entrypoint.object}'"
-        report.error("DC404", message, span)
+        report.add("DC404", message, span)
     elif failure.kinds[-1] in ("SyntaxError", "IndentationError", "TabError"):
         message = f"'{entrypoint.location}' is not valid Python: {failure.message}{place}"
-        report.error("DC406", message, span)
+        report.add("DC406", message, span)
     else:
         message = f"'{entrypoint.text}' cannot be imported: {what}"
         help_ = "the line named is the last one of your own code before the error"
-        report.error("DC408", message, span, help=help_ if place else None)
+        report.add("DC408", message, span, help=help_ if place else None)
 
 
 def _listed(known: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployctl.core.diagnostics import Report, Span
+from deployctl.core.diagnostics import Report, Severity, Span
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.redact import is_secret_name
 from deployctl.project.scalars import TAG_PREFIX, construct_scalar, resolve_plain
@@ -131,11 +131,12 @@ class Composer:
 
     def _begin_anchor(self, event: Any) -> None:
         if event.anchor in self._anchors:
-            self._report.warning(
+            self._report.add(
                 "DC106",
                 f"the anchor '&{event.anchor}' is set twice, which Prefect refuses",
                 span_between(self._file, event.start_mark, event.end_mark),
                 help="Give it another name; aliases below this line repeat the second value.",
+                severity=Severity.WARNING,
             )
         self._anchors[event.anchor] = None
 
@@ -241,7 +242,7 @@ class Composer:
             return node.value
         text = "None" if node.value is None else json.dumps(node.value)
         if text != node.text:
-            self._report.warning(
+            self._report.add(
                 "DC111",
                 f"the key '{node.text}' is read as {text}, as in YAML 1.1",
                 span_between(self._file, node.start, node.end),
@@ -250,7 +251,7 @@ class Composer:
         return text
 
     def _report_duplicate(self, name: str, first: Node, second: Node) -> None:
-        self._report.error(
+        self._report.add(
             "DC105",
             f"the key '{name}' is given twice",
             span_between(self._file, second.start, second.end),
@@ -271,7 +272,7 @@ class Composer:
         """Reports an error at a node or an event."""
         start = at.start if isinstance(at, Node) else at.start_mark
         end = at.end if isinstance(at, Node) else at.end_mark
-        self._report.error(code, message, span_between(self._file, start, end), help=help_)
+        self._report.add(code, message, span_between(self._file, start, end), help=help_)
 
 
 def _merge(

@@ -63,20 +63,20 @@ def read_document(path: Path, report: Report) -> Document | None:
         content = path.read_bytes()
     except FileNotFoundError:
         help_ = "Create it, or name another file with --prefect-file."
-        report.error("DC100", f"there is no file '{file}'", help=help_)
+        report.add("DC100", f"there is no file '{file}'", help=help_)
         return None
     except IsADirectoryError:
         help_ = f"Name a file: '{path / 'prefect.yaml'}'."
-        report.error("DC101", f"'{file}' is a directory", help=help_)
+        report.add("DC101", f"'{file}' is a directory", help=help_)
         return None
     except OSError as error:
-        report.error("DC101", f"cannot read '{file}': {error.strerror}")
+        report.add("DC101", f"cannot read '{file}': {error.strerror}")
         return None
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig")
-        report.error(
+        report.add(
             "DC102",
             f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8",
             _span_at(file, before, len(before)),
@@ -103,7 +103,7 @@ def _parse(text: str, file: str, report: Report) -> Document | None:
 
     if (bad := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
         message = f"the character U+{ord(bad[0]):04X} is not allowed in YAML"
-        report.error("DC103", message, _span_at(file, text, bad.start()))
+        report.add("DC103", message, _span_at(file, text, bad.start()))
         return None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     composer = Composer(loader.get_event, text, file, report)
@@ -120,10 +120,10 @@ def _parse(text: str, file: str, report: Report) -> Document | None:
         return None
     if root is None or root.value is None:
         help_ = "Begin with 'deployments:' and one entry below it."
-        report.error("DC108", "the file is empty", help=help_)
+        report.add("DC108", "the file is empty", help=help_)
         return None
     if not isinstance(root.value, dict):
-        report.error(
+        report.add(
             "DC109",
             f"the file is {_KINDS.get(type(root.value), 'a single value')}, not a mapping",
             span_between(file, root.start, root.end),
@@ -199,12 +199,12 @@ def _report_syntax_error(error: Any, text: str, file: str, report: Report) -> No
     ):
         if not any(item.code == "DC104" for item in report):
             message = "YAML reads an unquoted '{{' as two mappings"
-            report.error("DC104", message, span, help=QUOTE_TEMPLATE)
+            report.add("DC104", message, span, help=QUOTE_TEMPLATE)
         return
     problem = f"{error.problem} '\\t'" if character == "\t" else str(error.problem)
     context = f"{error.context}, " if error.context else ""
     help_ = next((help_ for sign, help_ in _SYNTAX_HELP if sign in problem), None)
-    report.error("DC103", f"invalid YAML: {context}{problem}", span, help=help_)
+    report.add("DC103", f"invalid YAML: {context}{problem}", span, help=help_)
 
 
 _INDENTATION = "Check the indentation: keys of one mapping begin in the same column."

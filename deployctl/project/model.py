@@ -1,10 +1,10 @@
-"""A project as its file says it, in Prefect's types, with the way back to the text."""
+"""A project as its file declares it, in Prefect's types, with the spans of the file."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
@@ -18,41 +18,46 @@ class DeploymentSpec:
     """One entry of `deployments:`."""
 
     path: JsonPath
-    """Where the entry stands in the document: `("deployments", 3)`."""
+    """The path of the entry in the document: `("deployments", 3)`; () for one of the command line.
+    """
     name: str
     entrypoint: str
     raw: Mapping[str, Json]
-    """The entry's known keys in Prefect's types, templates of the environment filled in."""
+    """The known keys of the entry in Prefect's types, with environment variables filled in."""
     document: Document
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    """What `normalize.api_fields` returns for `raw`."""
+    problems: frozenset[Problem] = frozenset()
+    """The problems that are in the report already."""
     overridden: frozenset[str] = frozenset()
     """Keys whose values come from the command line."""
 
     def span(self, path: JsonPath = ()) -> Span | None:
-        """The place of what stands at `path` in the entry, or of the nearest value around it.
+        """The span of the value at `path` in the entry, or of its nearest ancestor.
 
-        None for what does not come from the file.
+        None for values that do not come from the file.
         """
         if not self.path or (path and path[0] in self.overridden):
             return None
         return self.document.spans.value((*self.path, *path))
 
     def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
-        """Adds problems of the entry to a report, each where the file says what it is about."""
+        """Adds problems with paths in the entry to a report, with their spans in the file."""
         for problem in problems:
-            here = problem.below(self.path)
+            in_document = problem.below(self.path)
             if self.span(problem.path) is None:
-                report_problems([here], report, lambda _: None)
+                report_problems([in_document], report, lambda _: None)
             else:
-                self.document.report_problems([here], report)
+                self.document.report_problems([in_document], report)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What one file says."""
+    """The contents of one file."""
 
     document: Document
     name: str
-    """The file's `name`, else the name of its folder."""
+    """The `name` of the file, else the name of its directory."""
     deployments: tuple[DeploymentSpec, ...]
     actions: Mapping[str, Json]
     """The file's own `build`, `push` and `pull`, as far as it has them."""
@@ -65,12 +70,12 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """The folder that holds the file."""
+        """The directory of the file."""
         return self.file.absolute().parent
 
 
 def normalize_entrypoint(entrypoint: str) -> str:
-    """One form for all ways to name a function: of `./a.py:f` and `a.py:f`, `m.n:f` and `m.n.f`."""
+    """One form for all spellings: of `./a.py:f` and `a.py:f`, of `m.n:f` and `m.n.f`."""
     file, colon, function = entrypoint.rpartition(":")
     if colon and file.endswith(".py"):
         return f"{posixpath.normpath(file)}:{function}"

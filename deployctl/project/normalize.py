@@ -1,12 +1,12 @@
-"""A deployment's entry in the form that the API's fields have, whichever way it was written.
+"""Converts an entry of `deployments:` to the fields of the API, whichever way it was written.
 
-Done twice: on the file, where text with a template in it stands for anything, and again once the
-templates are filled in and their types are known.
+Text with a placeholder stands for any value until it is rendered; its value is checked then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from deployctl.core.json_values import Json
 from deployctl.project import keys
@@ -22,19 +22,38 @@ _CONVERTED = frozenset(
 """Keys that identify the deployment or take another form; all others keep their values."""
 
 
-def normalize(raw: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
-    """The declared fields of an entry by the API's names, and what is wrong with them.
+def normalize(
+    entry: Mapping[str, Json],
+    *,
+    changed: Collection[str] | None = None,
+    reported: Collection[Problem] = (),
+) -> tuple[dict[str, Json], list[Problem]]:
+    """The declared fields of an entry by the API's names, and its problems at paths in the entry.
 
-    Problems have paths from the entry. What is wrong is left out of the fields.
+    Fields with errors are left out. With `changed`, only these keys are checked, because the others
+    were checked before; `reported` are the problems that the first check found.
     """
-    entry, problems = coerce(dict(raw), keys.DEPLOYMENT)
-    found, wrong = fields(entry)
-    # What is empty has been told of, or was emptied because it had been told of.
-    return found, [problem for problem in problems if problem.code != "DC126"] + wrong
+    if changed is None:
+        coerced, problems = coerce(dict(entry), keys.DEPLOYMENT)
+        fields, more = api_fields(coerced)
+        return fields, [*_without_empty(problems), *more]
+    checked = {*changed, *(("triggers",) if "name" in changed else ())}
+    part, problems = coerce({key: entry[key] for key in checked if key in entry}, keys.DEPLOYMENT)
+    unchanged = {key: value for key, value in entry.items() if key not in checked}
+    fields, more = api_fields({**unchanged, **(part or {})})
+    found = [*_without_empty(problems), *more]
+    return fields, [
+        each for each in found if each.path[:1] and each.path[0] in checked and each not in reported
+    ]
 
 
-def fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
-    """The same for an entry that has just been read by `keys.DEPLOYMENT`."""
+def _without_empty(problems: Iterable[Problem]) -> list[Problem]:
+    """Leaves DC126 out: an item is empty because it was reported and removed before."""
+    return [problem for problem in problems if problem.code != "DC126"]
+
+
+def api_fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
+    """The same for an entry that `coerce` has just read by `keys.DEPLOYMENT`."""
     kept = {name: value for name, value in entry.items() if name not in _CONVERTED}
     found = api_values(keys.DEPLOYMENT, kept)
     for name in ("triggers", "sla"):
@@ -53,7 +72,7 @@ def fields(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
 
 
 def _concurrency(entry: Mapping[str, Json]) -> dict[str, Json]:
-    """The limit and its options; a mapping that names no strategy enqueues, as the docs say."""
+    """The limit and its options; without a strategy, runs are enqueued, as Prefect documents."""
     if "concurrency_limit" not in entry:
         return {}
     limit = entry["concurrency_limit"]
@@ -67,11 +86,11 @@ def _concurrency(entry: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem]]:
-    """`schedules`, or the one `schedule` of the older form; an empty one of those says nothing."""
+    """The `schedules`, or the one `schedule` of the older form; an empty `schedule` is ignored."""
     one, many = entry.get("schedule"), entry.get("schedules")
     if one and "schedules" in entry:
         message = "'schedule' and 'schedules' are both given"
-        return {}, [Problem(("schedule",), "DC209", message, "put all into 'schedules'")]
+        return {}, [Problem(("schedule",), "DC209", message, "Put all into 'schedules'.")]
     if "schedules" not in entry and not one:
         return {}, []
     if is_unresolved(one) or is_unresolved(many):
@@ -84,11 +103,5 @@ def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem
 
 
 def _in_single(problem: Problem) -> Problem:
-    """A problem of the only schedule, at the path that it has under `schedule`."""
-    return Problem(
-        ("schedule", *problem.path[1:]),
-        problem.code,
-        problem.message,
-        problem.help,
-        problem.severity,
-    )
+    """The problem of the only schedule, at its path under `schedule`."""
+    return replace(problem, path=("schedule", *problem.path[1:]))

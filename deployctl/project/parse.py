@@ -1,22 +1,22 @@
-"""From a document to a project: every entry read, filled from the environment, and checked.
+"""Parses a document into a project: environment variables filled in, every entry checked.
 
-All problems are told at once, each at the place where it is written.
+All problems are reported at once, each with its span.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deployctl.core import redact
-from deployctl.core.diagnostics import Report, Severity
+from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
 from deployctl.project.document import Document
 from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
-from deployctl.project.normalize import fields
+from deployctl.project.normalize import api_fields
 from deployctl.project.steps import check_outputs
 from deployctl.project.work_pools import parse_work_pools, unsupported_placeholders
 from deployctl.templating.deployment import check_placeholders, deployment_rule
@@ -24,24 +24,20 @@ from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 
 _RENDERED = ("name", "work_pools")
-"""What is filled in from the environment around deployments; steps are when they are run."""
+"""Top-level keys that environment variables are filled into here; steps are rendered as they run.
+"""
 
 
 def parse_project(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
-    """Reads all of a document; what is wrong is in `report`, and is left out of the project."""
-    around = {name: value for name, value in document.data.items() if name in _RENDERED}
-    rendered, problems = render(around, Scope(environ=environ))
+    """Parses a whole document; values with errors are reported and left out of the project."""
+    top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
+    rendered, problems = render(top_level, Scope(environ=environ))
     top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
     top = top or {}
-    document.report_problems(
-        [
-            *problems,
-            *wrong,
-            *unsupported_placeholders(top.get("work_pools")),
-            *_reserved(document.data),
-        ],
-        report,
-    )
+    problems += wrong
+    problems += unsupported_placeholders(top.get("work_pools"))
+    problems += _reserved_keys(document.data)
+    document.report_problems(problems, report)
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
     entries = document.data.get("deployments")
     deployments = [
@@ -62,11 +58,20 @@ def parse_project(document: Document, report: Report, environ: Mapping[str, str]
     return project
 
 
-def check_same_names(specs: Iterable[tuple[DeploymentSpec, str]], report: Report) -> None:
-    """Tells of deployments that are one and the same on the server (DC129).
+def same_entrypoint(one: DeploymentSpec, other: DeploymentSpec) -> bool:
+    """Whether two entries of one file name the same function."""
+    return normalize_entrypoint(one.entrypoint) == normalize_entrypoint(other.entrypoint)
 
-    Each comes with what stands for its flow: the entrypoint as long as nobody has looked into the
-    code, then the flow's name.
+
+def check_same_names(
+    specs: Iterable[tuple[DeploymentSpec, str]],
+    report: Report,
+    is_reported: Callable[[DeploymentSpec, DeploymentSpec], bool] = lambda *_: False,
+) -> None:
+    """Reports entries that are one deployment on the server (DC129).
+
+    Each entry comes with the name of its flow; before the code is inspected, with its entrypoint.
+    `is_reported` says of two entries whether an earlier check has compared them.
     """
     groups: dict[tuple[str, str], list[DeploymentSpec]] = defaultdict(list)
     for spec, flow in specs:
@@ -74,13 +79,15 @@ def check_same_names(specs: Iterable[tuple[DeploymentSpec, str]], report: Report
             groups[(flow, spec.name)].append(spec)
     for (_, name), (first, *others) in groups.items():
         for other in others:
-            place = first.span(("name",))
-            report.error(
+            if is_reported(first, other):
+                continue
+            span = first.span(("name",))
+            report.add(
                 "DC129",
                 f"the deployment '{name}' of this flow is given twice",
                 other.span(("name",)),
-                help="name one of them differently; on the server they are the same deployment",
-                related=[(place, "first given here")] if place else (),
+                help="Rename one of them; on the server they are the same deployment.",
+                related=[(span, "first given here")] if span else (),
             )
 
 
@@ -91,25 +98,34 @@ def _deployment(
     report: Report,
     environ: Mapping[str, str],
 ) -> DeploymentSpec:
-    """One entry. The environment comes first, so that what it gives is checked like the rest."""
-    here: JsonPath = ("deployments", index)
+    """Parses one entry. The environment is filled in first, so that its values are checked too."""
+    path: JsonPath = ("deployments", index)
     written = document.data["deployments"][index]
     rendered, problems = render(written, Scope(environ=environ), deployment_rule())
     redact.register_secrets(redact.find_secrets(rendered))
-    raw, wrong = coerce(rendered, keys.DEPLOYMENT, lambda path: document.source((*here, *path)))
+    raw, wrong = coerce(rendered, keys.DEPLOYMENT, lambda below: document.source((*path, *below)))
     raw = raw or {}
+    fields, invalid = api_fields(raw)
     problems += wrong
     problems += check_placeholders(written)
     problems += check_outputs(raw, actions, environ)
-    problems += fields(raw)[1]
-    spec = DeploymentSpec(here, raw.get("name", ""), raw.get("entrypoint", ""), raw, document)
+    problems += invalid
+    spec = DeploymentSpec(
+        path,
+        raw.get("name", ""),
+        raw.get("entrypoint", ""),
+        raw,
+        document,
+        fields,
+        frozenset(problems),
+    )
     spec.report_problems(problems, report)
     return spec
 
 
-def _reserved(data: Mapping[str, Json]) -> Iterator[Problem]:
+def _reserved_keys(data: Mapping[str, Json]) -> Iterator[Problem]:
     for name in keys.LATER:
         if name in data:
-            message = f"'{name}' is not supported yet, and is ignored"
-            help_ = "it is kept free for deployctl; rename it to 'x-…' if it is an anchor of yours"
-            yield Problem((name,), "DC131", message, help_, Severity.WARNING)
+            message = f"'{name}' is not supported yet and is ignored"
+            help_ = "The key is reserved for deployctl. If it holds anchors, rename it to 'x-…'."
+            yield Problem((name,), "DC131", message, help_)

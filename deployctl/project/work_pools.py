@@ -32,7 +32,7 @@ def parse_work_pools(
         if not name or not pool.get("type"):
             continue
         if name in seen:
-            report.error(
+            report.add(
                 "DC129", f"the work pool '{name}' is given twice", document.spans.value(here)
             )
         seen.add(name)
@@ -40,7 +40,7 @@ def parse_work_pools(
             try:
                 template, _ = read_object(folder / template)
             except TemplateError as error:
-                report.error(
+                report.add(
                     "DC130",
                     f"the template of work pool '{name}' cannot be read: {error.message}",
                     document.spans.value((*here, "base_job_template")),

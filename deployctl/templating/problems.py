@@ -1,34 +1,43 @@
-"""What is wrong at a place inside a value, before anybody says in which file that place is."""
+"""Findings about a value at a path, before it is known in which file that value is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from deployctl.core.catalogue import CATALOGUE
 from deployctl.core.diagnostics import Report, Severity, Span
 from deployctl.core.json_values import JsonPath
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A finding of a pure check; `tell` makes a diagnostic of it."""
+    """A finding of a pure check; `report_problems` makes a diagnostic of it."""
 
     path: JsonPath
     """From the root of the value that was checked."""
     code: str
     message: str
     help: str | None = None
-    severity: Severity = Severity.ERROR
+    severity_override: Severity | None = None
+    """The severity, where it is not that of the catalogue."""
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of this finding."""
+        return self.severity_override or CATALOGUE[self.code].severity
 
     def below(self, path: JsonPath) -> Problem:
-        """The same problem, seen from a value that holds the checked one at `path`."""
+        """The same problem, as seen from a value that contains the checked one at `path`."""
         return replace(self, path=(*path, *self.path))
 
 
 def report_problems(
-    problems: Iterable[Problem], report: Report, where: Callable[[JsonPath], Span | None]
+    problems: Iterable[Problem], report: Report, span_of: Callable[[JsonPath], Span | None]
 ) -> None:
-    """Adds the problems to a report, at the places that `where` gives for their paths."""
+    """Adds problems to a report, with the spans that `span_of` returns for their paths."""
     for problem in problems:
-        add = report.error if problem.severity is Severity.ERROR else report.warning
-        add(problem.code, problem.message, where(problem.path), help=problem.help)
+        span = span_of(problem.path)
+        report.add(
+            problem.code, problem.message, span, help=problem.help, severity=problem.severity
+        )

@@ -42,7 +42,10 @@ def build(
         raise session.cancellation.interrupted(message) from stopped
     check_secret_outputs(prepared.loaded.selected, outputs, report)
     prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
-    return make_plan(refresh(prepared, session), session, report)
+    found = Report()
+    prepared = make_plan(refresh(prepared, session), session, found)
+    report.extend(item for item in found if item not in report.items)
+    return prepared
 
 
 def deploy(

@@ -19,7 +19,6 @@ from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.coerce import is_unresolved
-from deployctl.project.normalize import normalize
 from deployctl.project.resources import key_path
 from deployctl.project.triggers import automations
 from deployctl.steps.pull import declared_pull, default_pull
@@ -70,11 +69,10 @@ def desired_deployment(
     name = pool_name(selected, inputs.default_pool)
     pool = inputs.pools.get(name or "") or PoolInfo("", PoolVariables(None))
     rendered, problems = _rendered(selected, inputs, pool)
-    fields, invalid = normalize(rendered)
+    fields, invalid = selected.normalize_rendered(rendered)
     if inputs.pins and "job_variables" in fields:
         fields = {**fields, "job_variables": _pinned(fields["job_variables"], inputs.pins)}
     problems += invalid
-    problems += selected.parameter_problems(fields)
     variables = fields.get("job_variables") or {}
     if is_unresolved(variables):
         variables = {}
@@ -173,14 +171,14 @@ def _report_unsupported(
         isinstance(each, Mapping) and each.get("type") == "metric" for each in triggers
     )
     if has_metric and not dialect.cloud:
-        report.error(
+        report.add(
             "DC513",
             "metric triggers work on Prefect Cloud only",
             selected.spec.span(("triggers",)),
             help="Remove the trigger. This server has event, compound and sequence triggers.",
         )
     if fields.get("sla"):
-        report.warning("DC514", "service levels are not deployed", selected.spec.span(("sla",)))
+        report.add("DC514", "service levels are not deployed", selected.spec.span(("sla",)))
 
 
 def _warn_left_out(
@@ -191,7 +189,7 @@ def _warn_left_out(
         kind, _, field_name = name.rpartition(".")
         path = key_path(kind or "deployment", field_name)
         place = (_LISTS[kind],) if kind else path
-        report.warning(
+        report.add(
             "DC512",
             f"{dialect} does not know '{path[-1]}', which is left out",
             selected.spec.span(place),

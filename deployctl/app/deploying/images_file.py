@@ -84,14 +84,14 @@ def check_build_outputs(
             continue
         span, outputs = each.spec.span(), built.outputs.get(each.name)
         if outputs is None:
-            report.error(
+            report.add(
                 "DC341",
                 f"'{each.name}' has build or push steps, and the file has no outputs of them",
                 span,
                 help="Build this deployment, too: `deployctl build --output json > FILE`",
             )
         elif any(isinstance(leaf, str) and redact.MASK in leaf for _, leaf in leaves(outputs)):
-            report.error(
+            report.add(
                 "DC342",
                 f"an output of a step of '{each.name}' is a secret, which the file does not hold",
                 span,

@@ -1,8 +1,7 @@
-"""The offline part of every command: the file read, deployments chosen, their code looked at.
+"""The offline part of every command: reads the file, selects deployments, inspects their code.
 
-All that can be wrong without a server is told here, at once. What is wrong with entries that the
-command does not mean is not its business: a variable that only production sets must not keep
-anybody from deploying to staging.
+Everything that can be checked without a server is checked here. Diagnostics of entries that are not
+selected are dropped: a variable that only production sets must not prevent a deploy to staging.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Diagnostic, Report, Span
 from deployctl.core.errors import UsageError
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.deploy.model import Key
 from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
@@ -24,7 +23,7 @@ from deployctl.project.document import Document, parse_document, read_document
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.normalize import normalize
 from deployctl.project.overrides import Overrides, apply_overrides
-from deployctl.project.parse import check_same_names, parse_project
+from deployctl.project.parse import check_same_names, parse_project, same_entrypoint
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
@@ -34,25 +33,25 @@ from deployctl.templating.problems import Problem, report_problems
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What the command line asks to be looked at."""
+    """The part of the command line that concerns the file."""
 
     selection: Selection = field(default_factory=Selection)
     overrides: Overrides = field(default_factory=Overrides)
     project: str | None = None
-    """The name to keep the record under instead of the file's."""
+    """The project name for the last-applied record, instead of the file's."""
     skip_build: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedDeployment:
-    """A deployment that was asked for, with what its code says."""
+    """A selected deployment with the facts of its flow."""
 
     spec: DeploymentSpec
     facts: FlowMetadata
     entry: Mapping[str, Json]
     """The entry without `build` and `push`, and with the file's `pull` where it has none."""
     fields: Mapping[str, Json]
-    """What `normalise` makes of it before templates are filled in."""
+    """The fields that `normalize` returns for it before templates are rendered."""
     build: tuple[Step, ...]
     push: tuple[Step, ...]
 
@@ -63,34 +62,48 @@ class SelectedDeployment:
 
     @property
     def name(self) -> str:
-        """The key as people write it."""
+        """The key as text: `flow/deployment`."""
         return "/".join(self.key)
 
     def parameter_problems(self, fields: Mapping[str, Json]) -> list[Problem]:
-        """What the flow says of the parameters in `fields`, if they are known; paths start at the
-        entry."""
-        given = fields.get("parameters") or {}
-        if is_unresolved(given):
+        """The problems of the parameters in `fields`, with paths in the entry.
+
+        None if the parameters are not known yet.
+        """
+        parameters = fields.get("parameters") or {}
+        if is_unresolved(parameters):
             return []
         enforced = fields.get("enforce_parameter_schema", True) is not False
         schema = self.facts.parameter_schema
-        wrong = check_parameters(given, schema, enforced)
-        return [problem.below(("parameters",)) for problem in wrong]
+        problems = check_parameters(parameters, schema, enforced)
+        return [problem.below(("parameters",)) for problem in problems]
+
+    def normalize_rendered(
+        self, rendered: Mapping[str, Json]
+    ) -> tuple[Mapping[str, Json], list[Problem]]:
+        """The fields of the rendered entry, and the problems of what was a template until now."""
+        changed = {name for name in rendered if rendered[name] != self.entry[name]}
+        if not changed:
+            return self.fields, []
+        fields, problems = normalize(rendered, changed=changed, reported=self.spec.problems)
+        known = self.parameter_problems(self.fields)
+        new = (each for each in self.parameter_problems(fields) if each not in known)
+        return fields, [*problems, *new]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedProject:
-    """One project file, as far as it was asked for."""
+    """One project file with its selected deployments."""
 
     project: str
     document: Document
     selected: tuple[SelectedDeployment, ...]
     work_pools: tuple[Mapping[str, Json], ...]
     selects_all: bool
-    """Whether all deployments of the file are meant."""
+    """Whether all deployments of the file are selected."""
 
     def check_parameters(self, report: Report) -> None:
-        """Tells what is wrong with the parameters, as far as their values are known."""
+        """Checks known parameters against the schemas of their flows."""
         for each in self.selected:
             each.spec.report_problems(each.parameter_problems(each.fields), report)
 
@@ -101,74 +114,79 @@ class LoadedProject:
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
-        """The build and push steps of each deployment that has some, by its name."""
+        """The build and push steps by deployment, for deployments that have some."""
         found = {each.name: (*each.build, *each.push) for each in self.selected}
         return {name: steps for name, steps in found.items() if steps}
 
 
 def load_project(
-    path: Path, order: LoadOptions, report: Report, environ: Mapping[str, str]
+    path: Path, options: LoadOptions, report: Report, environ: Mapping[str, str]
 ) -> LoadedProject | None:
-    """Reads a file and all that it leads to; None where the file cannot be read at all.
+    """Reads a file and inspects its flows; None if the file cannot be read at all.
 
-    Raises UsageError where the order does not fit the file.
+    Raises UsageError if the options do not fit the file.
     """
     found = Report()
-    document = _document(path, order.selection, found)
+    document = _read(path, options.selection, found)
     if document is None:
-        _copy(found, report)
+        report.extend(found)
         return None
     project = parse_project(document, found, environ)
-    facts = _inspect(project, order.selection, found)
+    facts = _inspect_flows(project, options.selection, found)
     try:
-        specs = _selected(project, facts, order.selection)
+        specs = _select(project, facts, options.selection)
     except UsageError:
-        _copy(found, report)
+        report.extend(found)
         if report.errors:
             return None
         raise
-    chosen = [
-        _chosen(spec, facts[spec.entrypoint], project, order, found)
+    steps = _StepParser(project, options.skip_build, found)
+    selected = [
+        _selected_deployment(spec, facts[spec.entrypoint], project, options, steps, found)
         for spec in specs
         if spec.entrypoint in facts
     ]
-    check_same_names(((each.spec, each.facts.name) for each in chosen), found)
-    _copy(found, report, _others(document, specs))
-    name = order.project or project.name
-    whole = len(specs) == len(project.deployments)
-    return LoadedProject(name, document, tuple(chosen), project.work_pools, whole)
+    flows = ((each.spec, each.facts.name) for each in selected)
+    check_same_names(flows, found, same_entrypoint)
+    _copy(found, report, _unselected_spans(document, specs))
+    name = options.project or project.name
+    selects_all = len(specs) == len(project.deployments)
+    return LoadedProject(name, document, tuple(selected), project.work_pools, selects_all)
 
 
-def _document(path: Path, selection: Selection, report: Report) -> Document | None:
-    """The file; an empty one where it is missing and `FILE:FLOW -n NAME` needs none."""
+def _read(path: Path, selection: Selection, report: Report) -> Document | None:
+    """The file; an empty document if it is missing and `FILE:FLOW -n NAME` needs none."""
     if selection.entrypoint and selection.names and not path.exists():
         return parse_document("{}", str(path), report)
     return read_document(path, report)
 
 
-def _inspect(project: Project, selection: Selection, report: Report) -> dict[str, FlowMetadata]:
-    """What the code of every deployment that may be meant says, by entrypoint."""
-    meant = {
+def _inspect_flows(
+    project: Project, selection: Selection, report: Report
+) -> dict[str, FlowMetadata]:
+    """The facts of every flow that may be selected, by entrypoint."""
+    entrypoints = {
         spec.entrypoint: spec.span(("entrypoint",))
         for spec in project.deployments
-        if _may_be_meant(spec, selection)
+        if _may_be_selected(spec, selection)
     }
     if selection.entrypoint:
-        meant.setdefault(selection.entrypoint, None)
-    return inspect_flows(meant, project.folder, report)
+        entrypoints.setdefault(selection.entrypoint, None)
+    return inspect_flows(entrypoints, project.folder, report)
 
 
-def _may_be_meant(spec: DeploymentSpec, selection: Selection) -> bool:
-    """Whether the names leave it possible, as far as can be said without the flow's name."""
+def _may_be_selected(spec: DeploymentSpec, selection: Selection) -> bool:
+    """Whether the names can select the entry, as far as that is known without its flow's name."""
     names = [name.rpartition("/")[2] for name in selection.names]
     return not names or any(fnmatch.fnmatchcase(spec.name, _only_stars(name)) for name in names)
 
 
 def _only_stars(pattern: str) -> str:
+    """The pattern with all special characters of fnmatch but `*` escaped."""
     return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
-def _selected(
+def _select(
     project: Project, facts: Mapping[str, FlowMetadata], selection: Selection
 ) -> list[DeploymentSpec]:
     candidates = [
@@ -179,63 +197,79 @@ def _selected(
         )
         for spec in project.deployments
     ]
-    selected: SelectionResult = select(candidates, selection)
-    if selected.ad_hoc:
-        raw = {"name": selected.ad_hoc, "entrypoint": selection.entrypoint}
-        return [DeploymentSpec((), selected.ad_hoc, selection.entrypoint, raw, project.document)]
-    return [project.deployments[index] for index in selected.indexes]
+    result: SelectionResult = select(candidates, selection)
+    if result.ad_hoc:
+        raw = {"name": result.ad_hoc, "entrypoint": selection.entrypoint}
+        return [DeploymentSpec((), result.ad_hoc, selection.entrypoint, raw, project.document)]
+    return [project.deployments[index] for index in result.indexes]
 
 
-def _chosen(
-    spec: DeploymentSpec, facts: FlowMetadata, project: Project, order: LoadOptions, report: Report
+def _selected_deployment(
+    spec: DeploymentSpec,
+    facts: FlowMetadata,
+    project: Project,
+    options: LoadOptions,
+    steps: _StepParser,
+    report: Report,
 ) -> SelectedDeployment:
-    raw = apply_overrides(spec.raw, order.overrides)
-    said = frozenset(name for name in raw if raw[name] != spec.raw.get(name))
-    spec = replace(spec, overridden=said)
-    fields, problems = normalize(raw)
-    spec.report_problems(problems, report)
-    entry = {name: value for name, value in raw.items() if name not in ("build", "push")}
+    raw = apply_overrides(spec.raw, options.overrides)
+    fields = spec.fields
+    if changed := frozenset(name for name in raw if raw[name] != spec.raw.get(name)):
+        spec = replace(spec, overridden=changed)
+        fields, problems = normalize(raw, changed=changed, reported=spec.problems)
+        spec.report_problems(problems, report)
+    dropped = ("build", "push", "pull")
+    entry = {name: value for name, value in raw.items() if name not in dropped}
+    fields = {name: value for name, value in fields.items() if name not in dropped}
     if (pull := effective_steps("pull", raw, project.actions)) is not None:
-        entry["pull"] = pull
-    build, push = (_steps(kind, spec, raw, project, order, report) for kind in ("build", "push"))
+        entry["pull"] = fields["pull"] = pull
+    build, push = (steps.parse(kind, spec, raw) for kind in ("build", "push"))
     return SelectedDeployment(spec, facts, entry, fields, build, push)
 
 
-def _steps(
-    kind: str,
-    spec: DeploymentSpec,
-    raw: Mapping[str, Json],
-    project: Project,
-    order: LoadOptions,
-    report: Report,
-) -> tuple[Step, ...]:
-    """The steps that hold for a deployment, at their places in the document."""
-    value = effective_steps(kind, raw, project.actions)
-    own = value is raw.get(kind)
-    steps, problems = parse_steps(value, (*spec.path, kind) if own else (kind,))
-    if not order.skip_build:
-        problems += check_steps(steps)
-    report_problems(problems, report, spec.document.spans.value)
-    return tuple(steps)
+class _StepParser:
+    """Parses and checks steps; those that deployments inherit from the file only once."""
+
+    def __init__(self, project: Project, skip_build: bool, report: Report) -> None:
+        self._project = project
+        self._skip_build = skip_build
+        self._report = report
+        self._inherited: dict[str, tuple[Step, ...]] = {}
+
+    def parse(self, kind: str, spec: DeploymentSpec, raw: Mapping[str, Json]) -> tuple[Step, ...]:
+        """The steps of one kind that hold for a deployment, with their paths in the document."""
+        value = effective_steps(kind, raw, self._project.actions)
+        if value is raw.get(kind):
+            return self._checked(value, (*spec.path, kind))
+        if kind not in self._inherited:
+            self._inherited[kind] = self._checked(value, (kind,))
+        return self._inherited[kind]
+
+    def _checked(self, value: Json, path: JsonPath) -> tuple[Step, ...]:
+        steps, problems = parse_steps(value, path)
+        if not self._skip_build:
+            problems += check_steps(steps)
+        report_problems(problems, self._report, self._project.document.spans.value)
+        return tuple(steps)
 
 
-def _others(document: Document, specs: Iterable[DeploymentSpec]) -> list[Span]:
-    """Where the entries stand that the command does not mean."""
-    meant = {spec.path for spec in specs}
+def _unselected_spans(document: Document, specs: Iterable[DeploymentSpec]) -> list[Span]:
+    """The spans of the entries that are not selected."""
+    selected = {spec.path for spec in specs}
     entries = document.data.get("deployments")
     paths = [("deployments", n) for n in range(len(entries if isinstance(entries, list) else ()))]
-    spans = (document.spans.value(path) for path in paths if path not in meant)
+    spans = (document.spans.value(path) for path in paths if path not in selected)
     return [span for span in spans if span is not None]
 
 
-def _copy(found: Report, report: Report, others: Sequence[Span] = ()) -> None:
-    """Adds what was found, without what concerns entries that the command does not mean."""
-    report.extend(item for item in found if not any(_inside(item, span) for span in others))
+def _copy(found: Report, report: Report, ignored: Sequence[Span]) -> None:
+    """Adds the diagnostics of `found` that are not within one of the ignored spans."""
+    report.extend(item for item in found if not any(_is_inside(item, span) for span in ignored))
 
 
-def _inside(diagnostic: Diagnostic, span: Span) -> bool:
-    place = diagnostic.span
-    if place is None or place.file != span.file:
+def _is_inside(diagnostic: Diagnostic, span: Span) -> bool:
+    inner = diagnostic.span
+    if inner is None or inner.file != span.file:
         return False
     start, end = (span.line, span.column), (span.end_line, span.end_column)
-    return start <= (place.line, place.column) < end
+    return start <= (inner.line, inner.column) < end

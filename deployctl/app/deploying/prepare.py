@@ -165,7 +165,7 @@ def _await_reading(
         if not with_triggers:
             raise
         for selected in with_triggers:
-            report.error(
+            report.add(
                 "DC513",
                 f"the server has no automations, which triggers need ({error.message})",
                 selected.spec.span(("triggers",)),

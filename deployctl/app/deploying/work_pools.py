@@ -56,7 +56,7 @@ def check_pools(
             _check_type(pool, existing[pool.key], loaded, report)
     for selected in loaded.selected:
         if pool_name(selected, default) is None:
-            report.error(
+            report.add(
                 "DC511",
                 f"the deployment '{selected.name}' has no work pool, so nothing would run it",
                 selected.spec.span(),
@@ -97,14 +97,14 @@ def _check_type(pool: Resource, current: Resource, loaded: LoadedProject, report
     indexes = [i for i, spec in enumerate(loaded.work_pools) if spec["name"] == name]
     path: JsonPath = ("work_pools", *indexes[:1], "type") if indexes else ()
     if declared != type_:
-        report.error(
+        report.add(
             "DC515",
             f"the work pool '{name}' is of type '{type_}', which cannot become '{declared}'",
             loaded.document.spans.value(path),
             help="Correct the type, or delete the pool on the server.",
         )
     if type_ == _AGENT_TYPE:
-        report.error(
+        report.add(
             "DC515",
             f"the work pool '{name}' is one of agents, which don't run this kind of deployment",
             loaded.document.spans.value(path),
@@ -125,7 +125,7 @@ def _report_missing(
         name = pool_name(selected, default)
         if name in missing:
             guess = f"{did_you_mean(name, existing) or ''} There are: {listed}.".strip()
-            report.error(
+            report.add(
                 "DC510",
                 f"the work pool '{name}' does not exist",
                 selected.spec.span(("work_pool", "name")),

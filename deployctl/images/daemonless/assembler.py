@@ -360,7 +360,7 @@ def _apply_instructions(
     report, files, copied = Report(), ContextFiles(source.entries), []
     if has_custom_frontend(source.dockerfile):
         opening = source.dockerfile.span(source.dockerfile.stages[-1].opening)
-        report.error("DC736", "the Dockerfile needs a custom frontend (`# syntax=`)", opening)
+        report.add("DC736", "the Dockerfile needs a custom frontend (`# syntax=`)", opening)
     for each in instructions:
         text = " ".join([each.keyword, *each.words])
         try:
@@ -378,7 +378,7 @@ def _apply_instructions(
                 contents.enter(config.workdir)
         except DeployctlError as error:
             span = source.dockerfile.span(each)
-            report.error(error.code, error.message, span, help=error.help)
+            report.add(error.code, error.message, span, help=error.help)
     if report.errors:
         raise CannotAssemble(report.items)
     if contents.members:

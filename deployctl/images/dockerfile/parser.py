@@ -123,7 +123,7 @@ class _Parser:
         text = self.lines[line - 1] if line <= len(self.lines) else ""
         column = len(text) - len(text.lstrip()) + 1
         span = Span(self.name, line, column, end or line, max(len(text), column) + 1)
-        self.report.error("DC703", message, span)
+        self.report.add("DC703", message, span)
 
     def instructions(self) -> Iterator[Instruction]:
         """Parses the directives and yields the instructions."""

@@ -9,18 +9,31 @@ def span(line: int) -> Span:
 
 def test_a_report_counts_by_severity() -> None:
     report = Report()
-    report.error("DC101", "no such key", span(1))
-    report.warning("DC102", "odd")
-    report.note("DC103", "by the way")
+    report.add("DC101", "no such key", span(1))
+    report.add("DC102", "odd", severity=Severity.WARNING)
+    report.add("DC103", "by the way", severity=Severity.NOTE)
     assert (report.errors, report.warnings) == (1, 1)
     assert [item.severity for item in report] == [Severity.ERROR, Severity.WARNING, Severity.NOTE]
 
 
-def test_the_same_finding_is_told_once() -> None:
+def test_repeated_diagnostics_are_shown_once() -> None:
     report = Report()
-    for _ in range(3):
-        report.error("DC101", "no such key", span(1))
-    assert report.errors == 1
+    for line in (1, 2, 1):
+        report.add("DC101", "no such key", span(line))
+    assert report.errors == 3
+    assert [item.span for item in report.distinct()] == [span(1), span(2)]
+
+
+def test_the_catalogue_gives_the_severity() -> None:
+    report = Report()
+    report.add("DC101", "unreadable")
+    report.add("DC120", "unknown key")
+    report.add("DC120", "unknown key", severity=Severity.ERROR)
+    assert [item.severity for item in report] == [
+        Severity.ERROR,
+        Severity.WARNING,
+        Severity.ERROR,
+    ]
 
 
 def test_a_place_without_a_span_of_its_own_has_that_of_the_value_around_it() -> None:

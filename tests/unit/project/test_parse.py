@@ -191,7 +191,7 @@ def test_a_broken_item_does_not_move_the_places_of_the_next() -> None:
     assert places == [("DC124", 5), ("DC126", 7), ("DC201", 6), ("DC201", 8)]
 
 
-def test_what_is_wrong_with_merged_values_is_told_once() -> None:
+def test_problems_of_a_merged_value_are_shown_once() -> None:
     _, report = project("""
         definitions:
           base: &base {entrypoint: a.py:f, is_paused: true, version: 1.0}
@@ -199,7 +199,7 @@ def test_what_is_wrong_with_merged_values_is_told_once() -> None:
           - {<<: *base, name: one}
           - {<<: *base, name: two}
     """)
-    assert codes(report) == ["DC121", "DC123"]
+    assert [item.code for item in report.distinct()] == ["DC121", "DC123"]
 
 
 def test_a_project() -> None:
@@ -303,13 +303,15 @@ def test_an_output_that_may_exist_is_left_to_the_render(template: str) -> None:
     "body",
     ["schedule: {cron: '@daily', time_zone: UTC}", "entry_point: x", "tags: {a: b}"],
 )
-def test_what_is_found_again_in_the_entry_is_told_once(body: str) -> None:
+def test_a_second_validation_reports_only_what_is_new(body: str) -> None:
     found, report = deployment(body)
-    first = list(report)
     spec = found.deployments[0]
     written = found.document.data["deployments"][0]
-    spec.report_problems(normalize(written)[1], report)
-    assert list(report) == first
+    assert len(report.items) == 1
+    _, problems = normalize(written, changed=set(written), reported=spec.problems)
+    assert problems == []
+    _, problems = normalize({**written, "paused": "x"}, changed={"paused"})
+    assert [(problem.code, problem.path) for problem in problems] == [("DC128", ("paused",))]
 
 
 def test_what_the_command_line_says_has_no_place_in_the_file() -> None:

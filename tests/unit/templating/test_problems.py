@@ -10,7 +10,7 @@ def test_problems_become_diagnostics_at_the_places_of_their_paths() -> None:
         return Span("prefect.yaml", len(path), 1, len(path), 2)
 
     problem = Problem(("tags", 1), "DC302", "not set", "set it")
-    warning = Problem((), "DC304", "not there", severity=Severity.WARNING)
+    warning = Problem((), "DC304", "not there", severity_override=Severity.WARNING)
     report = Report()
     report_problems([problem.below(("deployments", 0)), warning], report, where)
     assert [(item.code, item.severity, str(item.span), item.help) for item in report] == [
