@@ -1,4 +1,4 @@
-"""Images that are made without an engine, beside those that a real Docker Engine makes."""
+"""Assembled images, compared with those of a real Docker Engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILES = {
     "conf/deep/er/x.txt": "x\n",
     "data/ünïcode ☃.txt": "snow",
     "a.txt": "a",
-    "b.txt": "longer",  # a layer of Docker's has no change that keeps size and time
+    "b.txt": "longer",  # Docker misses a change that keeps size and time
     "notes/skip.md": "no",
     ".dockerignore": "notes\n",
 }
@@ -52,26 +52,26 @@ def base(docker_engine: DockerEngine, registry: LocalRegistry) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A build context with a bit of everything."""
-    made = tmp_path / "project"
+    """A build context with all kinds of entries."""
+    project = tmp_path / "project"
     for path, text in FILES.items():
-        (made / path).parent.mkdir(parents=True, exist_ok=True)
-        (made / path).write_text(text)
-    (made / "flow.py").chmod(0o755)
-    (made / "conf/deep").chmod(0o2770)
-    (made / "conf/deep/er/x.txt").chmod(0o6755)
-    (made / "conf/app.yaml").chmod(0o640)
-    (made / "inside").symlink_to("a.txt")
-    (made / "outside").symlink_to("/etc/passwd")
-    (made / "conf/up").symlink_to("../b.txt")
-    (made / "folder").symlink_to("conf")
-    return made
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text)
+    (project / "flow.py").chmod(0o755)
+    (project / "conf/deep").chmod(0o2770)
+    (project / "conf/deep/er/x.txt").chmod(0o6755)
+    (project / "conf/app.yaml").chmod(0o640)
+    (project / "inside").symlink_to("a.txt")
+    (project / "outside").symlink_to("/etc/passwd")
+    (project / "conf/up").symlink_to("../b.txt")
+    (project / "folder").symlink_to("conf")
+    return project
 
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Iterator[AssembleBuilder]:
-    with AssembleBuilder(env={"HOME": str(tmp_path)}, on_output=lambda *_: None) as made:
-        yield made
+    with AssembleBuilder(env={"HOME": str(tmp_path)}, on_output=lambda *_: None) as builder:
+        yield builder
 
 
 def assembled(builder: AssembleBuilder, folder: Path, name: str, **more: Any) -> Image:
@@ -80,7 +80,7 @@ def assembled(builder: AssembleBuilder, folder: Path, name: str, **more: Any) ->
 
 
 def files_of(engine: DockerEngine, image: str) -> dict[str, tuple[Any, ...]]:
-    """All that a container of an image sees: kind, mode, owner, link and content by path."""
+    """The files of a container: type, mode, owner, link target and content by path."""
     container = engine.client.containers.create(image, ["/box"], network_mode="none")
     try:
         archive = io.BytesIO(b"".join(container.export()))
@@ -151,7 +151,7 @@ SIMPLE = [
 ]
 
 
-ON_NOTHING = [
+ON_SCRATCH = [
     "COPY flow.py /app",
     "COPY flow.py /bin/sub/",
     "COPY --chown=1000:2000 flow.py /a/b/",
@@ -165,7 +165,7 @@ ON_NOTHING = [
     "text",
     [
         *(f"FROM BASE AS first\n{text}" for text in SIMPLE),
-        *(f"FROM scratch\n{text}" for text in ON_NOTHING),
+        *(f"FROM scratch\n{text}" for text in ON_SCRATCH),
     ],
 )
 def test_assembled_image_equals_the_one_of_an_engine(
@@ -178,17 +178,17 @@ def test_assembled_image_equals_the_one_of_an_engine(
 ) -> None:
     (folder / "Dockerfile").write_text(text.replace("BASE", base, 1))
     client = docker_engine.client
-    theirs, _ = client.images.build(
+    expected, _ = client.images.build(
         path=str(folder), network_mode="none", labels={"from": "outside"}
     )
     name = f"{registry.host}/team/app"
     image = assembled(builder, folder, name, labels={"from": "outside"})
-    ours = client.images.pull(f"{name}@{image.digest}")
-    assert files_of(docker_engine, ours.id) == files_of(docker_engine, theirs.id)
+    actual = client.images.pull(f"{name}@{image.digest}")
+    assert files_of(docker_engine, actual.id) == files_of(docker_engine, expected.id)
     for field in ("Architecture", "Os", "Author"):
-        assert ours.attrs[field] == theirs.attrs[field]
+        assert actual.attrs[field] == expected.attrs[field]
     configs = [
         {k: v for k, v in each.attrs["Config"].items() if k not in ("Image", "Hostname")}
-        for each in (ours, theirs)
+        for each in (actual, expected)
     ]
     assert configs[0] == configs[1]

@@ -1,4 +1,4 @@
-"""Images that are made without an engine, on their way into a real registry."""
+"""Assembled images, pushed to a real registry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FLOW = "COPY . /app/\n"
 
 
 class Project:
-    """A folder, a builder, and a base image in the registry that is behind the proxy."""
+    """A build context, a builder, and a base image in a registry behind a proxy."""
 
     def __init__(self, folder: Path, proxy: Proxy, name: str) -> None:
         self.folder, self.proxy, self.repository = folder, proxy, name
@@ -63,12 +63,12 @@ class Project:
         spec = self.spec(**more)
         return self.builder.build(spec, self.source(spec), content)
 
-    def push(self, *tags: str, login: StepCredentials | None = None, **more: Any) -> Image:
-        return self.builder.push(self.build(**more), tags or ("1",), login)
+    def push(self, *tags: str, credentials: StepCredentials | None = None, **more: Any) -> Image:
+        return self.builder.push(self.build(**more), tags or ("1",), credentials)
 
     @property
     def uploads(self) -> int:
-        """How many blobs were sent through the proxy."""
+        """Number of blobs that were uploaded through the proxy."""
         return len(self.proxy.seen("PUT", "/blobs/uploads/"))
 
 
@@ -79,13 +79,13 @@ def project(
     (tmp_path / "project").mkdir()
     with Proxy(registry.url) as proxy:
         name = f"tests/{zlib.crc32(request.node.name.encode()):x}"
-        made = Project(tmp_path / "project", proxy, name)
-        yield made
-        made.builder.close()
+        project = Project(tmp_path / "project", proxy, name)
+        yield project
+        project.builder.close()
 
 
-def resolved(image: Image, logins: CredentialStore | None = None) -> ResolvedImage:
-    registries = Registries(logins or CredentialStore({"HOME": "/"}))
+def resolved(image: Image, store: CredentialStore | None = None) -> ResolvedImage:
+    registries = Registries(store or CredentialStore({"HOME": "/"}))
     try:
         return registries.resolve(Reference.parse(image.pinned))
     finally:
@@ -103,7 +103,7 @@ def test_same_files_give_the_same_image(project: Project) -> None:
 
 def test_change_of_one_line_uploads_only_that_layer(project: Project) -> None:
     project.push()
-    assert project.uploads == 2  # the layer and the configuration; those of the base are mounted
+    assert project.uploads == 2  # the layer and the config; those of the base are mounted
     project.proxy.clear()
     (project.folder / "flow.py").write_text("2\n")
     project.push()
@@ -117,10 +117,10 @@ def test_change_of_one_line_uploads_only_that_layer(project: Project) -> None:
 def test_layers_of_the_base_come_first(project: Project) -> None:
     image = project.push()
     base = resolved(Image(project.base.rpartition(":")[0], "1"))
-    made = resolved(image)
-    assert made.layers[:-1] == base.layers
-    assert made.manifest["config"]["digest"] == image.id
-    assert len(made.config["rootfs"]["diff_ids"]) == 1
+    actual = resolved(image)
+    assert actual.layers[:-1] == base.layers
+    assert actual.manifest["config"]["digest"] == image.id
+    assert len(actual.config["rootfs"]["diff_ids"]) == 1
 
 
 def test_media_types_are_those_of_the_base(project: Project) -> None:
@@ -130,28 +130,28 @@ def test_media_types_are_those_of_the_base(project: Project) -> None:
     as_docker = content.replace(b"oci.image.manifest.v1", b"docker.distribution.manifest.v2")
     client.put_manifest(base.reference.repository, "1", as_docker, DOCKER_MANIFEST)
     client.close()
-    made = resolved(project.push())
-    assert made.type == DOCKER_MANIFEST
-    assert made.layers[-1].type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    actual = resolved(project.push())
+    assert actual.type == DOCKER_MANIFEST
+    assert actual.layers[-1].type == "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
 def test_base_layers_are_copied_from_another_registry(
     project: Project, closed_registry: LocalRegistry
 ) -> None:
     name = f"{closed_registry.host}/{project.repository}"
-    login = StepCredentials(USER, PASSWORD, closed_registry.host)
-    image = project.push(name=name, login=login)
-    logins = CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)})
-    assert resolved(image, logins).digest == image.digest
+    credentials = StepCredentials(USER, PASSWORD, closed_registry.host)
+    image = project.push(name=name, credentials=credentials)
+    store = CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)})
+    assert resolved(image, store).digest == image.digest
 
 
 def test_wrong_password_is_reported(project: Project, closed_registry: LocalRegistry) -> None:
     name = f"{closed_registry.host}/{project.repository}"
     with pytest.raises(Denied, match=closed_registry.host):
-        project.push(name=name, login=StepCredentials(USER, "wrong"))
+        project.push(name=name, credentials=StepCredentials(USER, "wrong"))
 
 
-def test_image_is_found_by_its_content_tag_and_gets_other_tags(project: Project) -> None:
+def test_actualis_found_by_its_content_tag_and_gets_other_tags(project: Project) -> None:
     assert project.builder.find(project.spec(), "content-1") is None
     pushed = project.push(content="content-1")
     project.proxy.clear()
@@ -162,7 +162,7 @@ def test_image_is_found_by_its_content_tag_and_gets_other_tags(project: Project)
     assert resolved(Image(pushed.name, "3")).digest == pushed.digest
 
 
-def test_image_without_a_tag_gets_one(project: Project) -> None:
+def test_actualwithout_a_tag_gets_one(project: Project) -> None:
     image = project.build(tag=None)
     assert str(image.id).startswith(f"sha256:{image.tag}")
     assert len(image.tag) == 12
@@ -170,7 +170,7 @@ def test_image_without_a_tag_gets_one(project: Project) -> None:
 
 
 def test_killed_push_is_resumed(project: Project) -> None:
-    """The process dies when all blobs are there and the manifest is not."""
+    """The process dies after all blobs are uploaded and before the manifest is."""
     program = "\n".join(
         [
             "import sys",
@@ -201,8 +201,8 @@ def test_all_instructions_that_need_an_engine_are_reported(project: Project) -> 
     project.write("RUN one\nCOPY . /app/\nCOPY --chown=me . .\nRUN two\nCOPY nothing .\n")
     with pytest.raises(CannotAssemble, match=r"^Dockerfile:2:1: RUN needs") as caught:
         project.build()
-    way_out, *others = str(caught.value.help).splitlines()
-    assert "--builder docker" in way_out
+    first, *others = str(caught.value.help).splitlines()
+    assert "--builder docker" in first
     assert [line.partition(": ")[0] for line in others] == [
         f"also Dockerfile:{at}:1" for at in (4, 5, 6)
     ]
@@ -213,14 +213,14 @@ def test_onbuild_of_the_base_is_rejected(project: Project) -> None:
     pushed = project.push()
     project.base = f"{pushed.name}:1"
     project.write(FLOW)
-    with pytest.raises(CannotAssemble, match="Dockerfile:1:1: what it begins from has ONBUILD"):
+    with pytest.raises(CannotAssemble, match="Dockerfile:1:1: the base image has ONBUILD"):
         project.build()
 
 
 def test_onbuild_of_a_stage_is_rejected(project: Project) -> None:
     project.base += " AS first"
     project.write("ONBUILD RUN x\nFROM first\n")
-    with pytest.raises(CannotAssemble, match="Dockerfile:3:1: what it begins from has ONBUILD"):
+    with pytest.raises(CannotAssemble, match="Dockerfile:3:1: the base image has ONBUILD"):
         project.build()
 
 
@@ -232,7 +232,7 @@ def test_build_contexts_are_rejected(project: Project) -> None:
 def test_custom_frontend_is_rejected(project: Project) -> None:
     text = (project.folder / "Dockerfile").read_text()
     (project.folder / "Dockerfile").write_text(f"# syntax=example.com/mine\n{text}")
-    with pytest.raises(CannotAssemble, match="is for a builder of its own"):
+    with pytest.raises(CannotAssemble, match="needs a custom frontend"):
         project.build()
 
 
@@ -243,7 +243,7 @@ def test_error_has_the_code_of_the_first_problem(project: Project) -> None:
     assert caught.value.code == "DC737"
 
 
-def test_missing_base_image_is_reported(project: Project) -> None:
+def test_missing_base_actualis_reported(project: Project) -> None:
     project.base = f"{project.host}/{project.repository}/nothing:1"
     project.write(FLOW)
     with pytest.raises(NotInRegistry, match="nothing:1"):
@@ -255,6 +255,6 @@ def test_missing_platform_is_reported(project: Project) -> None:
         project.build(platform="linux/s390x")
 
 
-def test_image_that_was_not_built_is_not_pushed(project: Project) -> None:
+def test_actualthat_was_not_built_is_not_pushed(project: Project) -> None:
     with pytest.raises(ImageNotBuilt, match="app:1"):
         project.builder.push(Image(f"{project.host}/app", "1", built=False), ["1"], None)

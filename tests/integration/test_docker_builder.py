@@ -1,4 +1,4 @@
-"""Images that a real Docker Engine builds, and pushes to a real registry."""
+"""Builds with a real Docker Engine, and pushes to a real registry."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ LOCAL: Mapping[str, Any] = {"pull": False, "network_mode": "host"}
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[LocalRegistry]:
-    """A registry that wants a password."""
+    """A registry with a password."""
     if reason := registries.lacks():
         pytest.skip(reason)
     with LocalRegistry(basic=True) as running:
         yield running
 
 
-class Stage:
-    """A builder, and the folder that it builds from."""
+class BuilderHarness:
+    """A builder and its build context."""
 
     def __init__(self, docker_engine: DockerEngine, folder: Path) -> None:
         self.engine = Engine(docker_engine.url)
@@ -67,8 +67,8 @@ class Stage:
             (self.folder / name.replace("__", ".")).write_text(text)
 
     def build(self, content: str | None = None, **spec: Any) -> Image:
-        wanted = self.spec(**spec)
-        return self.builder.build(wanted, read_source(wanted, lambda: VERSIONS), content)
+        build_spec = self.spec(**spec)
+        return self.builder.build(build_spec, read_source(build_spec, lambda: VERSIONS), content)
 
     def spec(self, name: str = "team/app", **spec: Any) -> BuildSpec:
         return BuildSpec(name, self.folder, **{"options": LOCAL, **spec})
@@ -88,26 +88,28 @@ class Stage:
 
 
 @pytest.fixture
-def stage(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[Stage]:
-    """A builder with a folder of the test's own; its images are removed at the end."""
-    made = Stage(docker_engine, tmp_path)
-    yield made
-    made.close()
+def harness(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[BuilderHarness]:
+    """A builder with an empty context; its images are removed at the end."""
+    harness = BuilderHarness(docker_engine, tmp_path)
+    yield harness
+    harness.close()
     images = docker_engine.client.images
-    while left := [image for image in images.list() if IMAGE not in image.tags]:
-        for image in left:
-            with suppress(APIError):  # one on which another is built goes after that
+    while remaining := [image for image in images.list() if IMAGE not in image.tags]:
+        for image in remaining:
+            with suppress(
+                APIError
+            ):  # an image on which another one is based is removed after that one
                 images.remove(image.id, force=True)
 
 
-def test_image_is_built_from_its_spec(stage: Stage) -> None:
-    stage.write(
+def test_image_is_built_from_its_spec(harness: BuilderHarness) -> None:
+    harness.write(
         Dockerfile='FROM box:1 AS one\nARG V\nLABEL v=$V\nCOPY . /p/\nFROM one\nCMD ["x"]\n',
         __dockerignore="*.log\n",
         a__txt="a",
         b__log="b",
     )
-    image = stage.build(
+    image = harness.build(
         "content-1",
         tag="3",
         additional_tags=("latest",),
@@ -116,87 +118,89 @@ def test_image_is_built_from_its_spec(stage: Stage) -> None:
         labels={"team": "x"},
         platform="linux/amd64",
     )
-    about = stage.client.images.get(image.id).attrs
+    about = harness.client.images.get(image.id).attrs
     assert about["Config"]["Labels"] == {"v": "9", "team": "x"}
     assert not about["Config"]["Cmd"]
     assert sorted(about["RepoTags"]) == [f"team/app:{tag}" for tag in ("3", "content-1", "latest")]
     assert (image.tag, image.digest, image.built) == ("3", None, True)
-    assert stage.files(image) == ["p", "p/.dockerignore", "p/Dockerfile", "p/a.txt"]
-    assert any("COPY . /p/" in line for line in stage.lines)
+    assert harness.files(image) == ["p", "p/.dockerignore", "p/Dockerfile", "p/a.txt"]
+    assert any("COPY . /p/" in line for line in harness.lines)
 
 
-def test_image_without_a_tag_gets_its_content_tag_or_its_id(stage: Stage) -> None:
-    stage.write(Dockerfile="FROM box:1\nLABEL a=b\n")
-    assert stage.build("content-2").tag == "content-2"
-    image = stage.build(None)
+def test_image_without_a_tag_gets_its_content_tag_or_its_id(harness: BuilderHarness) -> None:
+    harness.write(Dockerfile="FROM box:1\nLABEL a=b\n")
+    assert harness.build("content-2").tag == "content-2"
+    image = harness.build(None)
     assert str(image.id).startswith(f"sha256:{image.tag}")
     assert len(image.tag) == 12
 
 
-def test_image_in_the_engine_is_found_by_its_content_tag_and_retagged(stage: Stage) -> None:
-    stage.write(Dockerfile="FROM box:1\n")
-    built = stage.build("content-3", tag="1")
-    found = stage.builder.find(stage.spec(tag="2", additional_tags=("new",)), "content-3")
+def test_image_in_the_engine_is_found_by_its_content_tag_and_retagged(
+    harness: BuilderHarness,
+) -> None:
+    harness.write(Dockerfile="FROM box:1\n")
+    built = harness.build("content-3", tag="1")
+    found = harness.builder.find(harness.spec(tag="2", additional_tags=("new",)), "content-3")
     assert found == Image("team/app", "2", None, built.id, built=False)
-    assert {"team/app:2", "team/app:new"} <= set(stage.client.images.get(built.id).tags)
+    assert {"team/app:2", "team/app:new"} <= set(harness.client.images.get(built.id).tags)
 
 
-def test_derived_image_is_not_mistaken_for_its_base(stage: Stage) -> None:
-    stage.write(Dockerfile="FROM box:1\nLABEL below=1\n")
-    below = stage.build("content-8")
-    stage.client.images.get(below.id).tag("below", "1")
-    stage.write(Dockerfile="FROM below:1\nLABEL above=1\n")
-    stage.build(tag="above")
-    stage.client.images.remove("team/app:content-8")
-    assert stage.builder.find(stage.spec(name="127.0.0.1:1/team/app"), "content-8") is None
+def test_derived_image_is_not_mistaken_for_its_base(harness: BuilderHarness) -> None:
+    harness.write(Dockerfile="FROM box:1\nLABEL below=1\n")
+    below = harness.build("content-8")
+    harness.client.images.get(below.id).tag("below", "1")
+    harness.write(Dockerfile="FROM below:1\nLABEL above=1\n")
+    harness.build(tag="above")
+    harness.client.images.remove("team/app:content-8")
+    assert harness.builder.find(harness.spec(name="127.0.0.1:1/team/app"), "content-8") is None
 
 
 @pytest.mark.parametrize("ignore", [None, "junk\n", "junk\n.dockerignore\n", "junk"])
 def test_dockerfile_outside_the_context_is_not_in_the_image(
-    stage: Stage, ignore: str | None
+    harness: BuilderHarness, ignore: str | None
 ) -> None:
-    (stage.folder.parent / "Else").write_text("FROM box:1\nCOPY . /p/\n")
-    stage.write(a="a", junk="j", **({"__dockerignore": ignore} if ignore else {}))
-    image = stage.build(dockerfile="../Else")
+    (harness.folder.parent / "Else").write_text("FROM box:1\nCOPY . /p/\n")
+    harness.write(a="a", junk="j", **({"__dockerignore": ignore} if ignore else {}))
+    image = harness.build(dockerfile="../Else")
     seen = {"p", "p/a"} | (set() if ignore else {"p/junk"})
     seen |= {"p/.dockerignore"} if ignore in ("junk\n", "junk") else set()
-    assert set(stage.files(image)) == seen
-    assert {path.name for path in stage.folder.iterdir()} == {"a", "junk"} | (
+    assert set(harness.files(image)) == seen
+    assert {path.name for path in harness.folder.iterdir()} == {"a", "junk"} | (
         {".dockerignore"} if ignore else set()
     )
 
 
-def test_ignore_file_of_the_dockerfile_is_used(stage: Stage) -> None:
-    stage.write(
+def test_ignore_file_of_the_dockerfile_is_used(harness: BuilderHarness) -> None:
+    harness.write(
         Dockerfile="FROM box:1\nCOPY . /p/\n",
         a="a",
         b="b",
         __dockerignore="a\n",
         Dockerfile__dockerignore="b\nDockerfile*\n",
     )
-    assert stage.files(stage.build()) == ["p", "p/.dockerignore", "p/a"]
+    assert harness.files(harness.build()) == ["p", "p/.dockerignore", "p/a"]
 
 
-def test_generated_dockerfile_is_built_beside_an_existing_one(stage: Stage) -> None:
-    stage.client.images.get(IMAGE).tag("prefecthq/prefect", "3.8.8-python3.11")
-    stage.write(Dockerfile="FROM nothing\n", flow__py="")
-    image = stage.build(dockerfile=AUTO)
+def test_generated_dockerfile_is_built_beside_an_existing_one(harness: BuilderHarness) -> None:
+    harness.client.images.get(IMAGE).tag("prefecthq/prefect", "3.8.8-python3.11")
+    harness.write(Dockerfile="FROM nothing\n", flow__py="")
+    image = harness.build(dockerfile=AUTO)
     home = "opt/prefect/project"
-    assert stage.files(image)[2:] == [home, f"{home}/Dockerfile", f"{home}/flow.py"]
-    config = stage.client.images.get(image.id).attrs["Config"]
+    assert harness.files(image)[2:] == [home, f"{home}/Dockerfile", f"{home}/flow.py"]
+    config = harness.client.images.get(image.id).attrs["Config"]
     assert config["WorkingDir"] == f"/{home}/"
 
 
-def test_failed_line_is_named_with_its_output(stage: Stage) -> None:
-    stage.write(
+def test_failed_line_is_named_with_its_output(harness: BuilderHarness) -> None:
+    harness.write(
         Dockerfile='# a\nARG A=1\nFROM box:1\n\nRUN ["/box", "print=so far", \\\n "exit=3"]\n'
     )
     with pytest.raises(BuildFailed) as failed:
-        stage.build()
+        harness.build()
     assert "'team/app' failed at Dockerfile:5 (RUN" in failed.value.message
     assert "non-zero code: 3" in failed.value.message
     assert "  so far" in failed.value.message.splitlines()
-    assert "so far" in stage.lines
+    assert "so far" in harness.lines
 
 
 @pytest.mark.parametrize(
@@ -213,53 +217,53 @@ def test_failed_line_is_named_with_its_output(stage: Stage) -> None:
     ],
 )
 def test_build_errors_are_reported(
-    stage: Stage, dockerfile: str, options: Any, kind: type[Exception], message: str
+    harness: BuilderHarness, dockerfile: str, options: Any, kind: type[Exception], message: str
 ) -> None:
-    stage.write(Dockerfile=dockerfile)
+    harness.write(Dockerfile=dockerfile)
     with pytest.raises(kind, match=message) as failed:
-        stage.build(options=options)
+        harness.build(options=options)
     assert type(failed.value) is kind
 
 
-def test_silent_build_is_interrupted_by_a_stop(stage: Stage) -> None:
-    stage.write(Dockerfile='FROM box:1\nRUN ["/box", "print=begun", "sleep=30"]\n')
-    told = stage.lines.append
+def test_silent_build_is_interrupted_by_a_stop(harness: BuilderHarness) -> None:
+    harness.write(Dockerfile='FROM box:1\nRUN ["/box", "print=begun", "sleep=30"]\n')
+    add_line = harness.lines.append
 
     def on_output(_: str, line: str) -> None:
-        told(line)
+        add_line(line)
         if line == "begun":
-            stage.stop.cancel()
+            harness.stop.cancel()
 
-    stage.builder._on_output = on_output
+    harness.builder._on_output = on_output
     with pytest.raises(Interrupted):
-        stage.build()
+        harness.build()
 
 
 def digests(registry: LocalRegistry, repository: str, *tags: str) -> set[str | None]:
-    """What the tags lead to."""
-    asked = RegistryClient(registry.host, Credentials(USER, PASSWORD))
+    """The digests of the tags."""
+    client = RegistryClient(registry.host, Credentials(USER, PASSWORD))
     try:
-        return {asked.head_manifest(repository, tag) for tag in tags}
+        return {client.head_manifest(repository, tag) for tag in tags}
     finally:
-        asked.close()
+        client.close()
 
 
-def logged_in(stage: Stage, registry: LocalRegistry) -> None:
-    """Docker's own login for the registry, in its file."""
+def log_in(harness: BuilderHarness, registry: LocalRegistry) -> None:
+    """Writes the credentials to Docker's config.json."""
     pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    folder = stage.folder.parent / ".docker"
+    folder = harness.folder.parent / ".docker"
     folder.mkdir()
     config = {"auths": {registry.host: {"auth": pair}}}
     (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_image_is_pushed_under_all_tags_and_its_content_tag(
-    stage: Stage, registry: LocalRegistry
+    harness: BuilderHarness, registry: LocalRegistry
 ) -> None:
     name = f"{registry.host}/team/app"
-    stage.write(Dockerfile="FROM box:1\nCOPY a /\n", a="pushed")
-    built = stage.build("content-4", name=name, tag="1")
-    pushed = stage.builder.push(
+    harness.write(Dockerfile="FROM box:1\nCOPY a /\n", a="pushed")
+    built = harness.build("content-4", name=name, tag="1")
+    pushed = harness.builder.push(
         built, ["1", "latest"], StepCredentials(USER, PASSWORD, registry.url)
     )
     assert pushed.digest
@@ -267,55 +271,61 @@ def test_image_is_pushed_under_all_tags_and_its_content_tag(
     assert digests(registry, "team/app", "1", "latest", "content-4") == {pushed.digest}
 
 
-def test_image_in_the_registry_is_found_and_retagged(stage: Stage, registry: LocalRegistry) -> None:
-    name = f"{registry.host}/team/found"
-    logged_in(stage, registry)
-    stage.write(Dockerfile="FROM box:1\nLABEL only=registry\n")
-    built = stage.build("content-5", name=name)
-    pushed = stage.builder.push(built, ["content-5"], None)
-    stage.client.images.remove(built.id, force=True)
-    found = stage.builder.find(stage.spec(name=name, tag="new"), "content-5")
-    assert found == Image(name, "new", pushed.digest, built=False)
-    assert stage.builder.push(found, ["new"], None) == found
-    assert digests(registry, "team/found", "new") == {pushed.digest}
-    assert stage.builder.find(stage.spec(name=name), "content-none") is None
-
-
-@pytest.mark.parametrize("login", [None, StepCredentials(USER, WRONG)])
-def test_push_with_wrong_credentials_is_denied(
-    stage: Stage, registry: LocalRegistry, login: StepCredentials | None
+def test_image_in_the_registry_is_found_and_retagged(
+    harness: BuilderHarness, registry: LocalRegistry
 ) -> None:
-    stage.write(Dockerfile="FROM box:1\n")
-    built = stage.build("content-6", name=f"{registry.host}/team/denied")
+    name = f"{registry.host}/team/found"
+    log_in(harness, registry)
+    harness.write(Dockerfile="FROM box:1\nLABEL only=registry\n")
+    built = harness.build("content-5", name=name)
+    pushed = harness.builder.push(built, ["content-5"], None)
+    harness.client.images.remove(built.id, force=True)
+    found = harness.builder.find(harness.spec(name=name, tag="new"), "content-5")
+    assert found == Image(name, "new", pushed.digest, built=False)
+    assert harness.builder.push(found, ["new"], None) == found
+    assert digests(registry, "team/found", "new") == {pushed.digest}
+    assert harness.builder.find(harness.spec(name=name), "content-none") is None
+
+
+@pytest.mark.parametrize("credentials", [None, StepCredentials(USER, WRONG)])
+def test_push_with_wrong_credentials_is_denied(
+    harness: BuilderHarness, registry: LocalRegistry, credentials: StepCredentials | None
+) -> None:
+    harness.write(Dockerfile="FROM box:1\n")
+    built = harness.build("content-6", name=f"{registry.host}/team/denied")
     with pytest.raises(Denied, match=f"{registry.host}/team/denied:x") as denied:
-        stage.builder.push(built, ["x"], login)
+        harness.builder.push(built, ["x"], credentials)
     assert "docker login" in str(denied.value.help)
     assert WRONG not in denied.value.message
 
 
-def test_tag_moved_by_another_process_is_detected(stage: Stage, registry: LocalRegistry) -> None:
-    name, login = f"{registry.host}/team/moved", StepCredentials(USER, PASSWORD)
-    stage.write(Dockerfile="FROM box:1\nLABEL whose=theirs\n")
-    theirs = stage.builder.push(stage.build(name=name), ["theirs"], login)
-    stage.write(Dockerfile="FROM box:1\nLABEL whose=ours\n")
-    ours = stage.build(name=name)
+def test_tag_moved_by_another_process_is_detected(
+    harness: BuilderHarness, registry: LocalRegistry
+) -> None:
+    name, credentials = f"{registry.host}/team/moved", StepCredentials(USER, PASSWORD)
+    harness.write(Dockerfile="FROM box:1\nLABEL whose=theirs\n")
+    theirs = harness.builder.push(harness.build(name=name), ["theirs"], credentials)
+    harness.write(Dockerfile="FROM box:1\nLABEL whose=ours\n")
+    ours = harness.build(name=name)
 
     def move(_: str, line: str) -> None:
         if line.startswith("x: digest:"):
-            stage.builder.push(theirs, ["x"], login)
+            harness.builder.push(theirs, ["x"], credentials)
 
-    stage.builder._on_output = move
+    harness.builder._on_output = move
     with pytest.raises(DigestMismatch, match=f"team/moved:x.*{theirs.digest}"):
-        stage.builder.push(ours, ["x"], login)
+        harness.builder.push(ours, ["x"], credentials)
 
 
-def test_unreachable_registry_is_named(stage: Stage) -> None:
-    stage.write(Dockerfile="FROM box:1\n")
-    built = stage.build("content-7", name="127.0.0.1:1/app")
+def test_unreachable_registry_is_named(harness: BuilderHarness) -> None:
+    harness.write(Dockerfile="FROM box:1\n")
+    built = harness.build("content-7", name="127.0.0.1:1/app")
     with pytest.raises(RegistryUnreachable, match=r"127\.0\.0\.1:1/app:x"):
-        stage.builder.push(built, ["x"], None)
+        harness.builder.push(built, ["x"], None)
 
 
-def test_image_that_was_never_built_cannot_be_pushed(stage: Stage, registry: LocalRegistry) -> None:
+def test_image_that_was_never_built_cannot_be_pushed(
+    harness: BuilderHarness, registry: LocalRegistry
+) -> None:
     with pytest.raises(NoSuchImage, match="team/none:1"):
-        stage.builder.push(Image(f"{registry.host}/team/none", "1"), ["1"], None)
+        harness.builder.push(Image(f"{registry.host}/team/none", "1"), ["1"], None)

@@ -1,4 +1,4 @@
-"""Images that Podman builds and pushes, by its service for programs that know Docker."""
+"""Builds and pushes with Podman's implementation of the Docker Engine API."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def podman(registry: LocalRegistry) -> Iterator[Podman]:
         yield running
 
 
-class Stage:
-    """A builder, and the folder that it builds from."""
+class BuilderHarness:
+    """A builder and its build context."""
 
     def __init__(self, podman: Podman, folder: Path) -> None:
         self.engine = Engine(podman.url)
@@ -40,48 +40,50 @@ class Stage:
     def build(self, name: str, content: str | None, dockerfile: str, **spec: Any) -> Image:
         (self.folder / "Dockerfile").write_text(dockerfile)
         options = {"pull": False, "network_mode": "none"}
-        wanted = BuildSpec(name, self.folder, options=options, **spec)
+        build_spec = BuildSpec(name, self.folder, options=options, **spec)
         return self.builder.build(
-            wanted, read_source(wanted, lambda: ProjectVersions("3", "3")), content
+            build_spec, read_source(build_spec, lambda: ProjectVersions("3", "3")), content
         )
 
 
 @pytest.fixture
-def stage(podman: Podman, tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(podman, tmp_path)
-    yield made
-    made.builder.close()
-    made.engine.close()
+def harness(podman: Podman, tmp_path: Path) -> Iterator[BuilderHarness]:
+    harness = BuilderHarness(podman, tmp_path)
+    yield harness
+    harness.builder.close()
+    harness.engine.close()
 
 
 def test_image_is_built_pushed_and_found_again(
-    stage: Stage, podman: Podman, registry: LocalRegistry
+    harness: BuilderHarness, podman: Podman, registry: LocalRegistry
 ) -> None:
     name = f"{registry.host}/podman/app"
-    (stage.folder / "a").touch()
-    built = stage.build(name, "content-1", "FROM box:1\nCOPY a /\n", tag="1")
-    pushed = stage.builder.push(built, ["1", "latest"], None)
-    asked = RegistryClient(registry.host)
-    found = {asked.head_manifest("podman/app", tag) for tag in ("1", "latest", "content-1")}
-    asked.close()
+    (harness.folder / "a").touch()
+    built = harness.build(name, "content-1", "FROM box:1\nCOPY a /\n", tag="1")
+    pushed = harness.builder.push(built, ["1", "latest"], None)
+    client = RegistryClient(registry.host)
+    found = {client.head_manifest("podman/app", tag) for tag in ("1", "latest", "content-1")}
+    client.close()
     assert found == {pushed.digest}
-    again = BuildSpec(name, stage.folder, tag="2")
-    assert stage.builder.find(again, "content-1") == replace(built, tag="2", built=False)
+    again = BuildSpec(name, harness.folder, tag="2")
+    assert harness.builder.find(again, "content-1") == replace(built, tag="2", built=False)
     podman.client.images.remove(built.id, force=True)
-    there = stage.builder.find(again, "content-1")
-    assert there == Image(name, "2", pushed.digest, built=False)
+    in_registry = harness.builder.find(again, "content-1")
+    assert in_registry == Image(name, "2", pushed.digest, built=False)
 
 
-def test_short_name_is_not_resolved_to_another_image(stage: Stage, podman: Podman) -> None:
+def test_short_name_is_not_resolved_to_another_image(
+    harness: BuilderHarness, podman: Podman
+) -> None:
     for name in ("r.test/team/short", "team/short", "short"):
-        stage.build(name, "content-2", f"FROM box:1\nLABEL for={name}\n", tag="1")
+        harness.build(name, "content-2", f"FROM box:1\nLABEL for={name}\n", tag="1")
     for whole in ("r.test/team/short", "docker.io/team/short", "docker.io/library/short"):
         for tag in ("1", "content-2"):
             label = podman.client.images.get(f"{whole}:{tag}").labels["for"]
             assert whole in (label, f"docker.io/{label}", f"docker.io/library/{label}")
 
 
-def test_failed_line_is_named_with_its_output(stage: Stage) -> None:
+def test_failed_line_is_named_with_its_output(harness: BuilderHarness) -> None:
     with pytest.raises(BuildFailed, match=r"failed at Dockerfile:3 \(RUN") as failed:
-        stage.build("r.test/app", None, 'FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
+        harness.build("r.test/app", None, 'FROM box:1\n\nRUN ["/box", "print=so far", "exit=3"]\n')
     assert "  so far" in failed.value.message.splitlines()

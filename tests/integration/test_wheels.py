@@ -1,4 +1,4 @@
-"""Requirements that pip, or uv, unpacks into a layer; from wheels of the tests' own."""
+"""Layers of requirements, installed by pip and uv from local wheels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ARCHITECTURE = platform.machine()
 
 
 def add_wheel(folder: Path, name: str, *, tag: str = "py3-none-any", extra: str = "") -> None:
-    """Makes a wheel with a module, a program, and a file called `extra`."""
+    """Creates a wheel with a module, a script, and a file called `extra`."""
     info = f"{name}-1.0.dist-info"
     files = {
         f"{name}/__init__.py": f"def main():\n    print('{name} runs')\n",
@@ -55,11 +55,11 @@ def add_wheel(folder: Path, name: str, *, tag: str = "py3-none-any", extra: str 
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """A folder of wheels, for a file of requirements that is beside it."""
-    made = tmp_path / "wheels"
-    made.mkdir()
+    """A folder of wheels, beside a requirements.txt."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
     (tmp_path / "requirements.txt").write_text("parrot\n")
-    return made
+    return folder
 
 
 Install = Callable[..., LayerBlob]
@@ -67,7 +67,7 @@ Install = Callable[..., LayerBlob]
 
 @pytest.fixture
 def env(wheels: Path, tmp_path: Path) -> dict[str, str]:
-    """Variables by which nothing but the folder of wheels is asked, and no program is found."""
+    """An environment that uses only the folder of wheels and has no programs in PATH."""
     return {
         "HOME": str(tmp_path),
         "PATH": str(tmp_path / "tools"),
@@ -81,8 +81,8 @@ def env(wheels: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(params=["pip", "uv"])
-def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Path) -> Install:
-    """`installed()` makes the layer."""
+def install(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Path) -> Install:
+    """`install()` creates the layer."""
     if request.param == "uv":
         beside = Path(sys.executable).parent
         if not (uv := shutil.which("uv", path=f"{beside}:{os.environ['PATH']}")):
@@ -90,10 +90,10 @@ def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Pat
         Path(env["PATH"]).mkdir()
         (Path(env["PATH"]) / "uv").symlink_to(uv)
 
-    def make(python: str = PYTHON) -> LayerBlob:
-        what = WheelSpec(tmp_path / "requirements.txt", python, ARCHITECTURE, None)
+    def install(python: str = PYTHON) -> LayerBlob:
+        spec = WheelSpec(tmp_path / "requirements.txt", python, ARCHITECTURE, None)
         return install_wheels(
-            what,
+            spec,
             tmp_path / "layer",
             env=env,
             python=lambda: sys.executable,
@@ -101,11 +101,11 @@ def installed(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Pat
             on_line=lambda *_: None,
         )
 
-    return make
+    return install
 
 
 def unpacked(layer: LayerBlob, folder: Path) -> Path:
-    """The folder that is `/opt/deployctl` in an image."""
+    """Unpacks a layer; returns the folder that is `/opt/deployctl` in an image."""
     assert layer.path
     with tarfile.open(layer.path, "r:gz") as tar:
         tar.extractall(folder, filter="tar")
@@ -113,12 +113,12 @@ def unpacked(layer: LayerBlob, folder: Path) -> Path:
 
 
 def test_packages_can_be_imported_and_their_scripts_run(
-    wheels: Path, installed: Install, tmp_path: Path
+    wheels: Path, install: Install, tmp_path: Path
 ) -> None:
     add_wheel(
         wheels, "parrot", tag=f"cp{PYTHON.replace('.', '')}-none-manylinux_2_17_{ARCHITECTURE}"
     )
-    home = unpacked(installed(), tmp_path / "image")
+    home = unpacked(install(), tmp_path / "image")
     packages = home / "site-packages"
     program = (home / "bin" / "parrot").read_text()
     assert program.startswith(f"#!/usr/local/bin/python{PYTHON}\n")
@@ -135,44 +135,44 @@ def test_packages_can_be_imported_and_their_scripts_run(
     assert "bin/" not in record
 
 
-def test_same_wheels_give_the_same_layer(wheels: Path, installed: Install) -> None:
+def test_same_wheels_give_the_same_layer(wheels: Path, install: Install) -> None:
     add_wheel(wheels, "parrot")
-    first = installed()
+    first = install()
     before = os.umask(0o077)
     try:
-        assert installed().digest == first.digest
+        assert install().digest == first.digest
     finally:
         os.umask(before)
 
 
-def test_requirement_without_a_wheel_is_reported(wheels: Path, installed: Install) -> None:
+def test_requirement_without_a_wheel_is_reported(wheels: Path, install: Install) -> None:
     add_wheel(wheels, "parrot", tag="py3-none-win_amd64")
-    with pytest.raises(NoWheels, match=r"'requirements.txt' cannot be installed") as caught:
-        installed()
+    with pytest.raises(NoWheels, match=r"cannot install 'requirements.txt'") as caught:
+        install()
     assert "parrot" in str(caught.value.help)
 
 
-def test_pth_file_is_rejected(wheels: Path, installed: Install) -> None:
+def test_pth_file_is_rejected(wheels: Path, install: Install) -> None:
     add_wheel(wheels, "parrot", extra="parrot.pth")
-    with pytest.raises(NoWheels, match=r"'parrot.pth' of a requirement"):
-        installed()
+    with pytest.raises(NoWheels, match=r"a requirement installs 'parrot.pth'"):
+        install()
 
 
 def test_pip_installs_for_its_own_python_only(
-    wheels: Path, installed: Install, request: pytest.FixtureRequest
+    wheels: Path, install: Install, request: pytest.FixtureRequest
 ) -> None:
     add_wheel(wheels, "parrot")
-    if request.node.callspec.params["installed"] == "uv":
-        installed(python="3.13")
+    if request.node.callspec.params["install"] == "uv":
+        install(python="3.13")
     else:
         with pytest.raises(NoWheels, match=f"installs for '{PYTHON} linux {ARCHITECTURE}'"):
-            installed(python="3.13")
+            install(python="3.13")
 
 
 def test_auto_image_has_the_requirements_below_the_project(
     registry: LocalRegistry, env: dict[str, str], wheels: Path, tmp_path: Path
 ) -> None:
-    """They are installed once, and found when only the project has changed."""
+    """They are installed once, and found again if only the project has changed."""
     add_wheel(wheels, "parrot")
     project, base = tmp_path / "flows", f"{registry.host}/tests/python-{tmp_path.name}"
     project.mkdir()

@@ -1,4 +1,4 @@
-"""Blobs to push, and clients that push them."""
+"""Blobs for tests of registry clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.registry import PASSWORD, USER
 MIB = 1 << 20
 ALI = Credentials(USER, PASSWORD)
 
-Opened: TypeAlias = Callable[..., RegistryClient]
+OpenClient: TypeAlias = Callable[..., RegistryClient]
 
 
 def host(proxy: Proxy) -> str:
@@ -23,16 +23,16 @@ def host(proxy: Proxy) -> str:
 
 
 class Blob:
-    """Bytes in a file."""
+    """Random content in a file."""
 
     def __init__(self, path: Path, size: int, seed: int = 0) -> None:
         self.data = Random(f"{path}{seed}").randbytes(size)
         self.digest, self.size = digest_of(self.data), size
         path.write_bytes(self.data)
-        self.source = file_reader(path)
+        self.reader = file_reader(path)
 
     def push(self, to: RegistryClient, name: str, **options: Any) -> BlobTransfer:
-        return to.push_blob(name, self.digest, self.size, self.source, **options)
+        return to.push_blob(name, self.digest, self.size, self.reader, **options)
 
     def is_in(self, registry: RegistryClient, name: str) -> bool:
         return b"".join(registry.pull_blob(name, self.digest)) == self.data

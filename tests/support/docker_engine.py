@@ -1,7 +1,7 @@
-"""A Docker Engine of the tests' own: nothing of it is shared with one that the machine may run.
+"""A Docker Engine for tests, which shares nothing with an engine that the machine may run.
 
-It has no bridge and no firewall rules, so that the machine's network stays as it is; containers use
-the machine's own network or none. Its one image, `box:1`, holds a static program of a few lines.
+It has no bridge and no firewall rules, so that the machine's network is unchanged; containers use
+the host network or none. Its one image, `box:1`, contains a small static program.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from tests.support.die_with_parent import die_with_parent
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-START_SECONDS = 180.0
+START_TIMEOUT = 180.0
 IMAGE = "box:1"
 
 _PROGRAM = r"""
@@ -36,10 +36,10 @@ _PROGRAM = r"""
 static void ignore(int number) { (void)number; }
 
 /* Actions: print=TEXT, env=NAME, exit=CODE, sleep=SECONDS, eat=MIB, ignore_sigterm. */
-int main(int count, char **deeds) {
+int main(int count, char **actions) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < count; i++) {
-        char *name = strtok(deeds[i], "="), *value = strtok(NULL, "");
+        char *name = strtok(actions[i], "="), *value = strtok(NULL, "");
         if (!strcmp(name, "print")) puts(value);
         if (!strcmp(name, "env")) puts(getenv(value) ? getenv(value) : "");
         if (!strcmp(name, "exit")) return atoi(value);
@@ -56,7 +56,7 @@ int main(int count, char **deeds) {
 
 
 def lacks() -> str:
-    """Why this machine cannot have an engine; "" if it can."""
+    """Why this machine cannot run an engine; "" if it can."""
     if os.geteuid():
         return "a Docker Engine needs root"
     missing = [name for name in ("dockerd", "containerd", "runc", "gcc") if not _program(name)]
@@ -68,13 +68,13 @@ def _program(name: str) -> str | None:
 
 
 class NotStarted(Exception):
-    """The engine ended, or did not answer in time; the message holds the end of its log."""
+    """The engine exited or did not listen in time; the message contains the end of its log."""
 
 
 class DockerEngine:
-    """A context manager; inside it the engine runs and has the image, unless it was stopped.
+    """An engine with the image that runs inside the context manager, until it is stopped.
 
-    `storage`: its driver. `vfs` works everywhere, `overlay2` is what engines really have.
+    `storage`: the storage driver. `vfs` works everywhere, `overlay2` is the usual one.
     """
 
     def __init__(self, storage: str = "vfs") -> None:
@@ -103,7 +103,7 @@ class DockerEngine:
         return self._client
 
     def start(self) -> None:
-        """Starts the engine on the data that it has. Raises NotStarted."""
+        """Starts the engine on its existing data. Raises NotStarted."""
         flags = {
             "data-root": self.folder / "data",
             "exec-root": self.folder / "exec",
@@ -116,21 +116,21 @@ class DockerEngine:
             "bridge": "none",
         }
         dockerd = [str(_program("dockerd")), *(f"--{name}={flags[name]}" for name in flags)]
-        self._process = begun(dockerd, os.environ | {"PATH": PATH}, self.log)
-        self._client = client_of(self._process, self.url, self.log)
+        self._process = start_program(dockerd, os.environ | {"PATH": PATH}, self.log)
+        self._client = connect(self._process, self.url, self.log)
 
     def stop(self) -> None:
-        """Ends the engine; its containers end with it, its data stay."""
+        """Stops the engine and its containers; keeps its data."""
         if self._client is not None:
             self._client.close()
             self._client = None
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(START_SECONDS)
+            self._process.wait(START_TIMEOUT)
             self._process = None
 
     def close(self) -> None:
-        """Removes all containers, ends the engine and deletes its data."""
+        """Removes all containers, stops the engine and deletes its data."""
         if self._client is not None:
             for container in self._client.containers.list(all=True):
                 container.remove(force=True)
@@ -141,8 +141,10 @@ class DockerEngine:
             shutil.rmtree(self.folder)
 
 
-def begun(command: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """A program that dies with this process, and writes into a log."""
+def start_program(
+    command: Sequence[str], env: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Starts a program that dies with this process, with its output in a log."""
     with log.open("ab") as file:
         return subprocess.Popen(
             die_with_parent(*command),
@@ -153,11 +155,11 @@ def begun(command: Sequence[str], env: Mapping[str, str], log: Path) -> subproce
         )
 
 
-def client_of(process: subprocess.Popen[bytes], url: str, log: Path) -> Any:
-    """A docker-py client of an engine, as soon as it listens. Raises NotStarted."""
+def connect(process: subprocess.Popen[bytes], url: str, log: Path) -> Any:
+    """Waits until an engine listens; returns a docker-py client of it. Raises NotStarted."""
     import docker
 
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_TIMEOUT
     while not listens(url):
         if process.poll() is not None or time.monotonic() > deadline:
             raise NotStarted(log.read_text()[-2000:])
@@ -166,7 +168,7 @@ def client_of(process: subprocess.Popen[bytes], url: str, log: Path) -> Any:
 
 
 def listens(url: str) -> bool:
-    """Whether somebody takes connections at a URL like `unix:///folder/socket`."""
+    """Whether a server accepts connections at a URL like `unix:///folder/socket`."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(url.removeprefix("unix://")) == 0
 

@@ -1,4 +1,4 @@
-"""What `.dockerignore` means, case by case, on one tree; found out from BuildKit's own matcher."""
+"""Cases of `.dockerignore` on one tree. Expected results are those of BuildKit's matcher."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ TREE = (
     "sp ace/f",
     "é/ü",
 )
-"""Files, and folders that end with `/`."""
+"""Files, and directories with a trailing `/`."""
 
 
-def plant(folder: Path) -> Path:
-    """Makes the tree in a folder, and gives the folder."""
+def create_tree(folder: Path) -> Path:
+    """Creates the tree in a folder; returns the folder."""
     for path in TREE:
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def plant(folder: Path) -> Path:
     return folder
 
 
-LEFT_OUT = [
+EXCLUDED = [
     ("", []),
     ("a.py", ["a.py"]),
     ("/a.py", ["a.py"]),
@@ -161,7 +161,7 @@ LEFT_OUT = [
     ("*\n!*/", []),
     ("README.md\nDockerfile\n.dockerignore", ["Dockerfile", "README.md"]),
 ]
-KEPT = [
+INCLUDED = [
     ("**", []),
     ("*", []),
     (
@@ -200,11 +200,11 @@ KEPT = [
 ]
 
 # Engines before Docker 23 have older rules for these.
-NEWER_LEFT_OUT = [
+NEWER_EXCLUDED = [
     ("**foo", ["barfoo", "foo", "x/barfoo", "x/foo"]),
     ("empty\n!empty/x", ["empty/"]),
 ]
-NEWER_KEPT = [
+NEWER_INCLUDED = [
     ("*\n!**/*.py", ["a.py", "src/a.py", "src/pkg/__init__.py"]),
     (
         "*\n!*/*",

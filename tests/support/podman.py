@@ -1,7 +1,6 @@
-"""Podman's service of the tests' own, which speaks the language of Docker Engine.
+"""Podman's service for tests, which implements the Docker Engine API.
 
-Nothing of it is shared with what the machine may have of Podman. Its one image is `box:1`, as with
-`DockerEngine`.
+It shares nothing with a Podman of the machine. Its one image is `box:1`, as in `DockerEngine`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.docker_engine import PATH, START_SECONDS, begun, client_of, rootfs
+from tests.support.docker_engine import PATH, START_TIMEOUT, connect, rootfs, start_program
 
 
 def lacks() -> str:
-    """Why this machine cannot have Podman; "" if it can."""
+    """Why this machine cannot run Podman; "" if it can."""
     if os.geteuid():
         return "Podman for tests needs root"
     missing = [name for name in ("podman", "runc", "gcc") if not shutil.which(name, path=PATH)]
@@ -27,10 +26,10 @@ def lacks() -> str:
 
 
 class Podman:
-    """A context manager, inside of which the service runs and has the image."""
+    """A service with the image that runs inside the context manager."""
 
     def __init__(self, insecure: Sequence[str] = ()) -> None:
-        """`insecure`: registries that it speaks to by plain HTTP."""
+        """`insecure`: registries that are accessed by plain HTTP."""
         self.folder = Path(tempfile.mkdtemp(prefix="podman-"))
         self.url = f"unix://{self.folder}/socket"
         self.client: Any = None
@@ -52,8 +51,8 @@ class Podman:
     def __enter__(self) -> Podman:
         try:
             command = [str(shutil.which("podman")), "system", "service", "--time=0", self.url]
-            self._process = begun(command, self._env, self._log)
-            self.client = client_of(self._process, self.url, self._log)
+            self._process = start_program(command, self._env, self._log)
+            self.client = connect(self._process, self.url, self._log)
             self.client.api.import_image_from_data(rootfs(self.folder), "box")
             self.client.images.get("box").tag("docker.io/library/box", "1")
         except BaseException:
@@ -65,10 +64,10 @@ class Podman:
         self.close()
 
     def close(self) -> None:
-        """Ends the service and deletes its data."""
+        """Stops the service and deletes its data."""
         if self.client is not None:
             self.client.close()
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(START_SECONDS)
+            self._process.wait(START_TIMEOUT)
         shutil.rmtree(self.folder)

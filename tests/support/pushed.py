@@ -1,4 +1,4 @@
-"""Images of the cluster rig in a registry, compressed as those of real registries are."""
+"""Pushes images of the cluster rig to a registry, compressed as usual."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.cluster.images import Image, Layer
 from tests.support.registry import OCI_CONFIG, OCI_LAYER, LocalRegistry, from_bytes
 
 LEVEL = 6
-"""Of compression: what engines take by default."""
+"""Compression level, the default of engines."""
 
 
 def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
-    """Puts an image into a registry, and gives how it is named there."""
+    """Pushes an image; returns its reference."""
     registry = RegistryClient(to.host)
     try:
         config = image.config
@@ -25,7 +25,7 @@ def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
         manifest = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": _described(OCI_CONFIG, digest_of(config), len(config)),
+            "config": _descriptor(OCI_CONFIG, digest_of(config), len(config)),
             "layers": [_layer(each, registry, repository) for each in image.layers],
         }
         registry.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
@@ -35,15 +35,15 @@ def push(image: Image, to: LocalRegistry, repository: str, tag: str) -> str:
 
 
 def _layer(layer: Layer, to: RegistryClient, repository: str) -> dict[str, object]:
-    """Pushes a layer and gives its line of the manifest."""
+    """Pushes a layer; returns its descriptor."""
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder, "layer.tar.gz")
         with layer.path.open("rb") as plain, gzip.open(packed, "wb", LEVEL) as out:
             shutil.copyfileobj(plain, out, 2**20)
         digest, size = digest_of(packed.read_bytes()), packed.stat().st_size
         to.push_blob(repository, digest, size, file_reader(packed))
-    return _described(OCI_LAYER, digest, size)
+    return _descriptor(OCI_LAYER, digest, size)
 
 
-def _described(kind: str, digest: str, size: int) -> dict[str, object]:
+def _descriptor(kind: str, digest: str, size: int) -> dict[str, object]:
     return {"mediaType": kind, "digest": digest, "size": size}

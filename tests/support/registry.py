@@ -1,8 +1,8 @@
-"""A registry of the tests' own: Debian's docker-registry, on a free port of this machine.
+"""A local registry for tests: Debian's docker-registry on a free port.
 
-Where the program is missing and apt can fetch its package, the package is unpacked into the cache;
-nothing is installed, so it works without root. `TokenGate` stands before a registry and wants
-tokens; a plain `Proxy` breaks requests, and a `Line` breaks in the middle of them.
+If the program is missing and apt can download its package, the package is unpacked into the cache;
+nothing is installed, so it works without root. `TokenProxy` adds token authentication, a plain
+`Proxy` breaks requests, and a `BreakingRelay` breaks connections within a request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKAGE = "docker-registry"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 USER, PASSWORD = "ali", "open sesame"
-START_SECONDS = 180.0
+START_TIMEOUT = 180.0
 _HTPASSWD = "ali:$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy"
 _LISTENS = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
 _CONFIGURATION = """\
@@ -60,11 +60,11 @@ auth:
 
 
 class NotStarted(Exception):
-    """The registry ended, or did not answer in time; the message holds the end of its log."""
+    """The registry exited or did not listen in time; the message contains the end of its log."""
 
 
 def program() -> str | None:
-    """The registry, fetched where that can be; None where it cannot be had."""
+    """Path of the registry program, downloaded if possible; None if it is not available."""
     unpacked = CACHE / PACKAGE / "usr" / "bin" / PACKAGE
     found = shutil.which(PACKAGE) or shutil.which(unpacked)
     if found or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
@@ -80,14 +80,14 @@ def program() -> str | None:
 
 
 def lacks() -> str:
-    """Why this machine cannot have a registry; "" if it can."""
+    """Why this machine cannot run a registry; "" if it can."""
     return "" if program() else f"a registry needs the Debian package {PACKAGE}"
 
 
 class LocalRegistry:
-    """A context manager; inside it the registry runs, empty at first.
+    """A registry that runs inside the context manager; it is empty at first.
 
-    `basic`: it wants the name `USER` and the password `PASSWORD`; `tls`: what it shows.
+    `basic`: requires the username `USER` and the password `PASSWORD`; `tls`: its certificate.
     """
 
     def __init__(self, *, basic: bool = False, tls: Pair | None = None) -> None:
@@ -115,29 +115,29 @@ class LocalRegistry:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not (said := _LISTENS.search(log.read_text())):
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (found_address := _LISTENS.search(log.read_text())):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.close()
                 raise NotStarted(log.read_text()[-2000:])
             time.sleep(0.05)
-        self.host = said[1]
+        self.host = found_address[1]
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Ends the registry and deletes what it has."""
+        """Stops the registry and deletes its data."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self.folder)
 
 
-class TokenGate(Proxy):
-    """The proxy before a registry: it lets in who has a token, which it gives itself.
+class TokenProxy(Proxy):
+    """A proxy that requires tokens, and is their token server too.
 
-    A token is for `pull` of anything to everybody, and for `push` to who logs in.
+    Anonymous clients get tokens to pull from any repository; `push` requires the credentials.
     """
 
     def __init__(self, registry: LocalRegistry) -> None:
@@ -146,8 +146,8 @@ class TokenGate(Proxy):
         super().__init__(registry.url)
         self.host = f"127.0.0.1:{self.port}"
 
-    def forget(self) -> None:
-        """From now on no token that was given is valid."""
+    def revoke_tokens(self) -> None:
+        """Invalidates all tokens."""
         self._tokens.clear()
 
     def _due(self, exchange: Exchange) -> list[Fault]:
@@ -156,9 +156,9 @@ class TokenGate(Proxy):
             return faults
         if exchange.path == "/token":
             return [*faults, self._token(exchange)]
-        return faults if self._may(exchange) else [*faults, self._refusal()]
+        return faults if self._allowed(exchange) else [*faults, self._unauthorized()]
 
-    def _may(self, exchange: Exchange) -> bool:
+    def _allowed(self, exchange: Exchange) -> bool:
         token = exchange.headers.get("authorization", "").removeprefix("Bearer ")
         named = re.match(r"/v2/(.+)/(?:blobs|manifests|tags)/", exchange.path)
         action = "pull" if exchange.method in ("GET", "HEAD") else "push"
@@ -166,24 +166,24 @@ class TokenGate(Proxy):
 
     @property
     def challenge(self) -> str:
-        """What it says to who has no token."""
+        """`WWW-Authenticate` of a response to a request without a token."""
         return f'Bearer realm="http://{self.host}/token",service="tests"'
 
-    def _refusal(self) -> Fault:
+    def _unauthorized(self) -> Fault:
         body = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
         return Fault("answer", {}, 401, {"WWW-Authenticate": self.challenge}, body)
 
     def _token(self, exchange: Exchange) -> Fault:
         if exchange.method == "POST":
-            asked = parse_qs(str(exchange.body))
-            known = asked.get("refresh_token") == [PASSWORD]
-            scopes = asked.get("scope", [""])[0].split()
+            form = parse_qs(str(exchange.body))
+            known = form.get("refresh_token") == [PASSWORD]
+            scopes = form.get("scope", [""])[0].split()
         else:
             pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-            login = exchange.headers.get("authorization")
-            known = login == f"Basic {pair}"
+            authorization = exchange.headers.get("authorization")
+            known = authorization == f"Basic {pair}"
             scopes = parse_qs(exchange.query).get("scope", [])
-            if login and not known:
+            if authorization and not known:
                 return Fault("answer", {}, 401, {}, {"details": "incorrect username or password"})
         token = secrets.token_hex(16)
         granted = {
@@ -196,23 +196,23 @@ class TokenGate(Proxy):
         return Fault("answer", {}, 200, {}, {"token": token, "expires_in": 300})
 
 
-class Line:
-    """A line to a registry, a context manager, that hangs up when it is told to."""
+class BreakingRelay:
+    """A TCP relay to a registry that breaks connections at given offsets; a context manager."""
 
     def __init__(self, registry: LocalRegistry) -> None:
         self._target = urlsplit(registry.url)
-        self._of_answers = False
+        self._cuts_answers = False
         self.cuts: list[int] = []
-        self.carried = 0
-        """Bytes that came from the registry."""
+        self.received = 0
+        """Bytes received from the registry."""
 
     def cut(self, *after: int) -> None:
-        """The next connections that carry so many bytes to the registry break there."""
-        self.cuts, self._of_answers = list(after), False
+        """Breaks the next connections that have sent so many bytes to the registry."""
+        self.cuts, self._cuts_answers = list(after), False
 
     def cut_answer(self, *after: int) -> None:
-        """The next connections that carry so many bytes from the registry break there."""
-        self.cuts, self._of_answers = list(after), True
+        """Breaks the next connections that have received so many bytes from the registry."""
+        self.cuts, self._cuts_answers = list(after), True
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -250,16 +250,16 @@ class Line:
     def _copy(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         done = 0
         with suppress(OSError):
-            while not self._breaks(done, answers) and (data := source.recv(65536)):
+            while not self._should_break(done, answers) and (data := source.recv(65536)):
                 target.sendall(data)
                 done += len(data)
-                self.carried += len(data) * answers
+                self.received += len(data) * answers
         hang_up(source)
         hang_up(target)
 
-    def _breaks(self, done: int, answers: bool) -> bool:
-        """Whether a connection that has carried so much breaks now."""
-        if self.cuts and answers is self._of_answers and done >= self.cuts[0]:
+    def _should_break(self, done: int, answers: bool) -> bool:
+        """Whether a connection that has copied so many bytes breaks now."""
+        if self.cuts and answers is self._cuts_answers and done >= self.cuts[0]:
             self.cuts.pop(0)
             return True
         return False
@@ -272,21 +272,26 @@ def add_image(
     layers: Sequence[bytes],
     platform: str = "linux/amd64",
 ) -> str:
-    """Pushes an image of layers that need not be any, and gives the digest of its manifest."""
+    """Pushes an image with arbitrary bytes as layers; returns the digest of its manifest."""
     os_, _, architecture = platform.partition("/")
     config = json.dumps({"os": os_, "architecture": architecture, "rootfs": {}}).encode()
     blobs = [(OCI_CONFIG, config), *((OCI_LAYER, layer) for layer in layers)]
     for _, blob in blobs:
         to.push_blob(repository, digest_of(blob), len(blob), from_bytes(blob))
-    about, *parts = [
+    descriptor, *layer_descriptors = [
         {"mediaType": kind, "digest": digest_of(blob), "size": len(blob)} for kind, blob in blobs
     ]
-    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": about, "layers": parts}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor,
+        "layers": layer_descriptors,
+    }
     return to.put_manifest(repository, tag, json.dumps(manifest).encode(), OCI_MANIFEST)
 
 
 def from_bytes(data: bytes) -> BlobReader:
-    """Bytes as what a blob is sent from."""
+    """Reads the content of a blob from memory."""
 
     def read(start: int) -> Generator[bytes, None, None]:
         yield data[start:]

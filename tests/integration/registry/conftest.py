@@ -11,45 +11,47 @@ import pytest
 from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.client import RegistryClient
 from deployctl.core.retry import Backoff
-from tests.support.blobs import MIB, Blob, Opened
+from tests.support.blobs import MIB, Blob, OpenClient
 from tests.support.proxy import Proxy
-from tests.support.registry import LocalRegistry, TokenGate
+from tests.support.registry import LocalRegistry, TokenProxy
 
-QUICK = Backoff(tries=4, first=0.01)
+FAST_BACKOFF = Backoff(tries=4, first=0.01)
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    """`opened(host, login)` gives a client that is closed at the end and waits only shortly."""
+def open_client() -> Iterator[OpenClient]:
+    """Opens clients with short retry delays: `open_client(host, credentials)`."""
     with ExitStack() as stack:
 
-        def make(host: str, login: Credentials | None = None, **settings: Any) -> RegistryClient:
-            made = RegistryClient(host, login, backoff=QUICK, **settings)
-            stack.callback(made.close)
-            return made
+        def open_(
+            host: str, credentials: Credentials | None = None, **settings: Any
+        ) -> RegistryClient:
+            client = RegistryClient(host, credentials, backoff=FAST_BACKOFF, **settings)
+            stack.callback(client.close)
+            return client
 
-        yield make
-
-
-@pytest.fixture
-def proxied(registry: LocalRegistry) -> Iterator[Proxy]:
-    with Proxy(registry.url) as made:
-        yield made
+        yield open_
 
 
 @pytest.fixture
-def gate(registry: LocalRegistry) -> Iterator[TokenGate]:
-    with TokenGate(registry) as made:
-        yield made
+def proxy(registry: LocalRegistry) -> Iterator[Proxy]:
+    with Proxy(registry.url) as running:
+        yield running
+
+
+@pytest.fixture
+def token_proxy(registry: LocalRegistry) -> Iterator[TokenProxy]:
+    with TokenProxy(registry) as running:
+        yield running
 
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A repository of the test's own."""
+    """A repository for this test only."""
     return f"tests/{zlib.crc32(request.node.name.encode()):x}"
 
 
 @pytest.fixture
 def blob(tmp_path: Path) -> Blob:
-    """Three mebibytes and a bit."""
+    """A blob of a little more than 3 MiB."""
     return Blob(tmp_path / "blob", 3 * MIB + 17)

@@ -1,4 +1,4 @@
-"""Finding and moving images, on Debian's registry."""
+"""Resolving, copying and tagging images in a real registry."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
 
 @pytest.fixture
 def registries(closed_registry: LocalRegistry) -> Iterator[Registries]:
-    """Logged in where that is needed."""
-    opened = Registries(CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)}))
-    yield opened
-    opened.close()
+    """Registries with the credentials of `closed_registry`."""
+    registries = Registries(
+        CredentialStore({}, {closed_registry.host: Credentials(USER, PASSWORD)})
+    )
+    yield registries
+    registries.close()
 
 
 @pytest.fixture
@@ -43,25 +45,25 @@ def client(registries: Registries, registry: LocalRegistry) -> RegistryClient:
 
 @pytest.fixture
 def image(registry: LocalRegistry, request: pytest.FixtureRequest) -> Reference:
-    """The name of an image that is not there yet."""
+    """A reference to an image that does not exist yet."""
     name = f"tests/{zlib.crc32(request.node.name.encode()):x}"
     return Reference.parse(f"{registry.host}/{name}:1")
 
 
 def add_index(client: RegistryClient, image: Reference, kind: str = OCI_INDEX) -> dict[str, str]:
-    """Pushes an index of two images and something that is none; gives the images' digests."""
+    """Pushes an index of two images and an entry without a platform; returns the digests."""
     digests = {
         platform: add_image(client, image.repository, f"of-{platform[6:]}", [b"x"], platform)
         for platform in ("linux/arm64", "linux/amd64")
     }
-    entries = [described(digests["linux/amd64"], "unknown/unknown")]
-    entries += [described(digest, platform) for platform, digest in digests.items()]
+    entries = [descriptor(digests["linux/amd64"], "unknown/unknown")]
+    entries += [descriptor(digest, platform) for platform, digest in digests.items()]
     index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
     client.put_manifest(image.repository, "1", json.dumps(index).encode(), kind)
     return digests
 
 
-def described(digest: str, platform: str) -> Any:
+def descriptor(digest: str, platform: str) -> Any:
     name, _, architecture = platform.partition("/")
     about = {"os": name, "architecture": architecture}
     return {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "platform": about}
@@ -101,10 +103,12 @@ def test_image_is_resolved_by_digest(
 
 def test_missing_platform(registries: Registries, client: RegistryClient, image: Reference) -> None:
     add_index(client, image)
-    with pytest.raises(NoSuchPlatform, match=r"for linux/s390x, but for linux/arm64, linux/amd64$"):
+    with pytest.raises(
+        NoSuchPlatform, match=r"for linux/s390x, only for linux/arm64, linux/amd64$"
+    ):
         registries.resolve(image, Platform("linux", "s390x"))
     add_image(client, image.repository, "1", [b"x"])
-    with pytest.raises(NoSuchPlatform, match=r"for linux/arm64, but for linux/amd64$"):
+    with pytest.raises(NoSuchPlatform, match=r"for linux/arm64, only for linux/amd64$"):
         registries.resolve(image, ARM64)
 
 
@@ -138,17 +142,17 @@ def test_layer_is_copied_within_a_registry_and_to_another(
 ) -> None:
     add_image(client, image.repository, "1", [b"one" * 1000])
     (layer,) = registries.resolve(image, AMD64).layers
-    beside = Reference(image.registry, f"{image.repository}/beside")
+    neighbour = Reference(image.registry, f"{image.repository}/neighbour")
     far = Reference(closed_registry.host, image.repository)
-    ways = [registries.copy(layer, image, target) for target in (beside, far, far, image)]
-    assert ways == [
+    transfers = [registries.copy(layer, image, target) for target in (neighbour, far, far, image)]
+    assert transfers == [
         BlobTransfer.MOUNTED,
         BlobTransfer.UPLOADED,
         BlobTransfer.EXISTING,
         BlobTransfer.EXISTING,
     ]
-    there = registries.client(far.registry).pull_blob(far.repository, layer.digest)
-    assert b"".join(there) == b"one" * 1000
+    copied = registries.client(far.registry).pull_blob(far.repository, layer.digest)
+    assert b"".join(copied) == b"one" * 1000
 
 
 def test_tags_are_moved_to_an_image(

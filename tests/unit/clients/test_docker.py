@@ -1,4 +1,4 @@
-"""The container engine's client where a real engine cannot be made to fail that way."""
+"""Failures of the engine client that a real engine cannot produce on demand."""
 
 from __future__ import annotations
 

@@ -8,7 +8,14 @@ import pytest
 
 from deployctl.images.context import walk_context
 from deployctl.images.dockerignore import BadPattern, DockerIgnore
-from tests.support.ignore_cases import KEPT, LEFT_OUT, NEWER_KEPT, NEWER_LEFT_OUT, TREE, plant
+from tests.support.ignore_cases import (
+    EXCLUDED,
+    INCLUDED,
+    NEWER_EXCLUDED,
+    NEWER_INCLUDED,
+    TREE,
+    create_tree,
+)
 
 
 def seen(folder: Path, lines: str) -> list[str]:
@@ -17,14 +24,14 @@ def seen(folder: Path, lines: str) -> list[str]:
     return [path for path in TREE if path.rstrip("/") in found]
 
 
-@pytest.mark.parametrize(("lines", "left_out"), LEFT_OUT + NEWER_LEFT_OUT)
+@pytest.mark.parametrize(("lines", "left_out"), EXCLUDED + NEWER_EXCLUDED)
 def test_pattern_excludes(tmp_path: Path, lines: str, left_out: list[str]) -> None:
-    assert sorted(set(TREE) - set(seen(plant(tmp_path), lines))) == sorted(left_out)
+    assert sorted(set(TREE) - set(seen(create_tree(tmp_path), lines))) == sorted(left_out)
 
 
-@pytest.mark.parametrize(("lines", "kept"), KEPT + NEWER_KEPT)
+@pytest.mark.parametrize(("lines", "kept"), INCLUDED + NEWER_INCLUDED)
 def test_negated_pattern_includes_again(tmp_path: Path, lines: str, kept: list[str]) -> None:
-    assert sorted(seen(plant(tmp_path), lines)) == sorted(kept)
+    assert sorted(seen(create_tree(tmp_path), lines)) == sorted(kept)
 
 
 @pytest.mark.parametrize("line", ["!", "! ", "!/", "[", "a[]b", "x\\", "[a-", "[^", r"\q", r"\é"])
