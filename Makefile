@@ -7,16 +7,18 @@ CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
 PREFECT_3 := $(CACHE)/prefect-3.8.8
 PREFECT_2 := $(CACHE)/prefect-2.20.26
 BIN := .venv/bin
-# A process per core, and one more while others wait; a file's tests share servers, so they stay
-# together.
-PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Test processes: one more than two cores, since many tests wait. The tests of a file run in one
+# process, because they share servers.
+JOBS ?= 3
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
 
 .PHONY: help check test soak lint bench demo hooks servers cluster-tools clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make check   lint, types, unit tests and a smoke test of each integration: 3 minutes"
-	@echo "make test    all tests, with real Prefect 2.20 and 3.x servers and a Kubernetes: 15 minutes"
+	@echo "make test    all tests, with real Prefect 2.20 and 3.x servers and Kubernetes; JOBS=n"
 	@echo "make soak    500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
 	@echo "make lint    check style, format, types and commit messages"
 	@echo "make bench   compare the speed and memory of deployctl and the real prefect"
@@ -26,11 +28,11 @@ help:
 
 check: lint servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
-	$(PYTEST) --numprocesses 2 -m "smoke or not integration"
+	$(PYTEST) -m "smoke or not integration"
 
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
-	$(PYTEST) --numprocesses 2
+	$(PYTEST)
 
 soak: .venv/.ready servers cluster-tools
 	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
