@@ -1,8 +1,8 @@
-"""Programs that die with the one that starts them: `python leash.py PARENT_PID PROGRAM ARG...`.
+"""Run a program that dies with its parent: `python die_with_parent.py PARENT_PID PROGRAM ARG...`.
 
-The kernel sends SIGKILL when the parent is gone, however that happened, so that no test run leaves
-servers or a cluster behind. Strictly it is the parent's *thread* that counts: start it from one
-that stays.
+The kernel sends SIGKILL when the parent exits, whatever the reason, so that no test run leaves
+servers or a cluster behind. More precisely, it does when the *thread* exits that started the
+program: start it from one that lives as long as the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(program: str | Path, *args: str | Path) -> list[str]:
-    """The command of a program, given with its whole path, that dies with this process."""
+    """Return the command line of a program (a full path) that dies with this process."""
     return [sys.executable, "-IS", __file__, str(os.getpid()), str(program), *map(str, args)]
 
 

@@ -1,4 +1,4 @@
-"""An environment for child processes that knows nothing of the machine's own settings."""
+"""Environment variables for child processes, without the settings of the user and the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
 
 def isolated(home: Path, **extra: str) -> dict[str, str]:
-    """Makes `home` and gives the variables for a program whose home, and Prefect's, it is."""
+    """Create the home folder of a program and return the environment variables for it."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {

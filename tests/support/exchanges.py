@@ -1,4 +1,4 @@
-"""What a proxy writes down, and what it can do instead of its work."""
+"""The exchanges that a proxy records, and the faults that it injects."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ Act: TypeAlias = Literal["answer", "drop", "refuse", "delay", "hang"]
 
 
 class Where(TypedDict, total=False):
-    """Which requests are meant: all, where nothing is said."""
+    """Which requests a fault affects; by default all."""
 
     method: str | None
     path: str
-    """A regular expression that is searched in the path."""
+    """A regular expression to search in the path."""
     query: str
-    """The same for the query."""
+    """A regular expression to search in the query."""
     times: int | None
-    """How many of them; 1 where nothing is said, None for ever."""
+    """How many requests; 1 by default, None for all."""
 
 
 @dataclass
 class Exchange:
-    """A request as it came in, and what was answered."""
+    """A request and the status of its answer."""
 
     number: int
     method: str
     path: str
-    """Below the API URL, without the query: `/deployments/filter`."""
+    """The path below the API URL, without the query: `/deployments/filter`."""
     query: str
     headers: dict[str, str]
-    """Names in lower case."""
+    """Header values by lower-case name."""
     body: Any
-    """Parsed JSON; None where there was none."""
+    """The parsed JSON body, or None."""
     status: int | None = None
-    """None when no answer was given."""
+    """The status of the answer; None without one."""
     forwarded: bool = False
-    """Whether the server got it."""
+    """Whether the request was sent to the server."""
 
     @property
     def writes(self) -> bool:
-        """Whether it can have changed something on the server."""
+        """Whether the request may have changed something on the server."""
         reads = self.method == "POST" and READING_POST.search(self.path)
         return self.method not in {"GET", "WATCH"} and not reads
 
 
 @dataclass
 class Fault:
-    """What to do instead of passing a request on and its answer back."""
+    """What to do instead of forwarding a request and its answer."""
 
     act: Act
     where: Where
@@ -59,18 +59,18 @@ class Fault:
     body: Any = None
     seconds: float = 0.0
     over: threading.Event = field(default_factory=threading.Event)
-    """Ends a delay before its time."""
+    """Set to end a delay early."""
 
     def take(self, exchange: Exchange) -> bool:
-        """Whether the request is meant; uses the fault up by one where it is."""
+        """Return whether the fault affects the request, and count its use."""
         where = self.where
         times = where.get("times", 1)
-        meant = (
+        matches = (
             times != 0
             and where.get("method") in {None, exchange.method}
             and re.search(where.get("path", ""), exchange.path) is not None
             and re.search(where.get("query", ""), exchange.query) is not None
         )
-        if meant and times is not None:
+        if matches and times is not None:
             where["times"] = times - 1
-        return meant
+        return matches

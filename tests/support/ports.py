@@ -1,4 +1,4 @@
-"""Ports that nobody else gets between their choice and their use, or while their user is down."""
+"""Reserved ports: no other program gets them before they are used or while their user is down."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import socket
 
 
 def held_port(address: str = "127.0.0.1") -> socket.socket:
-    """A socket that holds a free port of the address, and never listens.
+    """Return a socket that is bound to a free port and never listens.
 
-    Linux lets whoever is told the port listen there as servers do, with SO_REUSEADDR, and gives it
-    to nobody who asks for any port. It refuses connections as long as nobody listens.
+    Linux lets a server with SO_REUSEADDR listen on that port, but does not give it to programs that
+    ask for any free port. Connections are refused while no server listens.
     """
     port = socket.socket()
     port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -17,9 +17,9 @@ def hello(name: str = "world", times: int = 1) -> None:
 
 
 def write_project(folder: Path, prefect_yaml: str, files: Mapping[str, str] | None = None) -> Path:
-    """Writes `prefect.yaml` and `flows.py` (a flow `hello(name, times)`) into `folder`.
+    """Write `prefect.yaml` and `flows.py` (a flow `hello(name, times)`) into `folder`.
 
-    `files` adds or replaces files by their relative path. Texts are dedented. Gives `folder`.
+    `files` adds or replaces files by their relative path. Texts are dedented. Returns `folder`.
     """
     for name, text in {"prefect.yaml": prefect_yaml, "flows.py": FLOW, **(files or {})}.items():
         path = folder / name

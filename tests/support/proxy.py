@@ -1,9 +1,9 @@
-"""A reverse proxy that writes down what passes and breaks it on demand.
+"""Fault-injecting reverse proxy that records every request.
 
 It stands between deployctl and a Prefect server: `with Proxy(server.api_url) as proxy` listens on
-`proxy.api_url`. Each request gets a number from 1 on in the order of arrival. Each takes a
-connection of its own to the server, which is slower than reuse but never sends anything twice.
-`cluster/proxy.py` makes one for Kubernetes out of it.
+`proxy.api_url`. Requests are numbered from 1 in the order of arrival. Each opens a connection of
+its own to the server, which is slower than reuse but never sends anything twice.
+`cluster/proxy.py` extends it for Kubernetes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from urllib.parse import urlsplit
 from tests.support.exchanges import Exchange, Fault, Where
 from tests.support.ports import held_port
 
-# Not passed on: they concern one connection only (RFC 9110, 7.6.1).
+# Not forwarded: they concern one connection only (RFC 9110, 7.6.1).
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"}
 
 
 class Proxy:
-    """The proxy in front of `api_url`, a context manager."""
+    """A proxy in front of `api_url`; a context manager."""
 
     def __init__(self, api_url: str) -> None:
         self._target = urlsplit(api_url)
         self._lock = threading.Lock()
-        self._quiet = threading.Condition(self._lock)
-        self._under_way = 0
+        self._idle = threading.Condition(self._lock)
+        self._in_flight = 0
         self._faults: list[Fault] = []
         self._last: int | None = None
         self._last_is_answered = True
@@ -46,15 +46,15 @@ class Proxy:
         self.api_url = f"http://127.0.0.1:{self.port}{self._target.path}"
         self._listen()
 
-    # What passed
+    # Recorded exchanges
 
     @property
     def writes(self) -> list[Exchange]:
-        """The requests that can have changed something on the server."""
+        """The requests that may have changed something on the server."""
         return [exchange for exchange in list(self.exchanges) if exchange.writes]
 
     def seen(self, method: str | None = None, path: str = "") -> list[Exchange]:
-        """The requests of this method whose path contains the pattern `path`."""
+        """Return the requests of a method whose path matches the regular expression `path`."""
         return [
             exchange
             for exchange in list(self.exchanges)
@@ -62,17 +62,17 @@ class Proxy:
         ]
 
     def clear(self) -> None:
-        """Forgets what passed and every fault, counts from 1 again, and listens again.
+        """Delete all exchanges and faults, count from 1 again, and listen again if stopped.
 
-        Before that it waits for what is on its way to the server: nobody's request arrives late.
+        First waits for requests in flight, so that none reaches the server later.
         """
-        with self._quiet:
-            self._quiet.wait_for(lambda: not self._under_way, timeout=60)
+        with self._idle:
+            self._idle.wait_for(lambda: not self._in_flight, timeout=60)
             self.exchanges, self._faults, self._last = [], [], None
         if self._stopped:
             self._listen()
 
-    # What to break
+    # Faults
 
     def answer(
         self,
@@ -82,42 +82,42 @@ class Proxy:
         body: Any = None,
         **where: Unpack[Where],
     ) -> None:
-        """Answers with `status` without asking the server."""
+        """Answer with `status` instead of forwarding the request."""
         self._break(Fault("answer", where, status=status, headers=headers or {}, body=body))
 
     def drop_answer(self, status: int = 0, **where: Unpack[Where]) -> None:
-        """Lets the server carry the request out; the answer is `status`, or none at all."""
+        """Forward the request, but answer with `status`, or not at all."""
         self._break(Fault("drop", where, status=status))
 
     def refuse(self, **where: Unpack[Where]) -> None:
-        """Closes the connection; the server never gets the request."""
+        """Close the connection without forwarding the request."""
         self._break(Fault("refuse", where))
 
     def hang(self, **where: Unpack[Where]) -> None:
-        """Keeps the connection open and never answers; the server never gets the request."""
+        """Keep the connection open without forwarding the request or answering."""
         self._break(Fault("hang", where))
 
     def delay(self, seconds: float, **where: Unpack[Where]) -> threading.Event:
-        """Waits before the request is passed on; whoever sets the event ends that."""
+        """Wait before forwarding the request. Setting the returned event ends the wait."""
         fault = Fault("delay", where, seconds=seconds)
         self._break(fault)
         return fault.over
 
     def stop_after(self, number: int, *, answer_last: bool = True) -> None:
-        """Passes on `number` requests counted from the first or the last `clear`, then is gone.
+        """Forward `number` requests, counted from the start or the last `clear`, then stop.
 
         Later connections are refused and open ones closed. With `answer_last=False` the last
-        request is carried out by the server but its answer is lost. Others that are under way at
-        that moment lose their answers, too, as they do when a process or a server dies.
+        request reaches the server but its answer is lost. Other requests in flight at that moment
+        lose their answers too, as when a process or a server dies.
         """
         with self._lock:
             self._last, self._last_is_answered = number, answer_last
         if number <= len(self.exchanges):
-            self._vanish()
+            self._shut_down()
 
     @property
     def pending(self) -> int:
-        """How many faults have not met all the requests that they are for."""
+        """The number of faults that have not affected all the requests they are for."""
         with self._lock:
             return sum(fault.where.get("times", 1) != 0 for fault in self._faults)
 
@@ -136,7 +136,7 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._vanish()
+        self._shut_down()
         self._held.close()
 
     def _listen(self) -> None:
@@ -152,8 +152,8 @@ class Proxy:
         )
         self._thread.start()
 
-    def _vanish(self) -> None:
-        """Stops listening and closes every connection."""
+    def _shut_down(self) -> None:
+        """Stop listening and close every connection."""
         with self._lock:
             if self._stopped:
                 return
@@ -168,21 +168,21 @@ class Proxy:
     # One request
 
     def _admit(self, exchange: Exchange) -> tuple[list[Fault], bool] | None:
-        """Numbers and records a request; gives its faults and whether it is the last one.
+        """Number and record a request; return its faults and whether it is the last one.
 
-        None means that this proxy is as good as gone.
+        Returns None if the last request was admitted before.
         """
         with self._lock:
             if self._last is not None and len(self.exchanges) >= self._last:
                 return None
-            self._under_way += 1
+            self._in_flight += 1
             self.exchanges.append(exchange)
             exchange.number = len(self.exchanges)
             faults = self._due(exchange)
             return faults, exchange.number == self._last
 
     def _due(self, exchange: Exchange) -> list[Fault]:
-        """The delays that match and the first other fault; uses each up by one."""
+        """Return the matching delays and the first other matching fault, and count their use."""
         due: list[Fault] = []
         for fault in self._faults:
             if fault.take(exchange):
@@ -191,29 +191,29 @@ class Proxy:
                     break
         return due
 
-    def _under_way_no_more(self) -> None:
-        with self._quiet:
-            self._under_way -= 1
-            self._quiet.notify_all()
+    def _request_done(self) -> None:
+        with self._idle:
+            self._in_flight -= 1
+            self._idle.notify_all()
 
-    # What another kind of server needs otherwise
+    # Overridden for other kinds of servers
 
     def connect(self) -> http.client.HTTPConnection:
-        """A new connection to the server."""
+        """Return a new connection to the server."""
         return http.client.HTTPConnection(
             self._target.hostname or "", self._target.port, timeout=60
         )
 
     def credentials(self) -> list[tuple[str, str]]:
-        """The headers that the client does not send itself."""
+        """Return headers to add to each request."""
         return []
 
     def method(self, command: str, query: str) -> str:  # noqa: ARG002
-        """What kind of request it is, as faults and `seen` name it."""
+        """Return the method of a request for faults and `seen`."""
         return command
 
     def pass_on(self, handler: Handler, exchange: Exchange, answer: Answer) -> None:
-        """Gives the server's answer to the client."""
+        """Send the server's answer to the client."""
         handler.reply(exchange, answer.status, answer.headers, answer.response.read())
 
     @contextmanager
@@ -237,7 +237,7 @@ class Proxy:
 
 @dataclass
 class Answer:
-    """What the server answers, as far as it has come."""
+    """The server's response; the body may not have been read."""
 
     response: http.client.HTTPResponse
     connection: socket.socket
@@ -257,11 +257,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is part of what is tested."""
+        """Ignore clients that disconnect: tests do that on purpose."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the requests of one connection as its owner wants it."""
+    """Handles the requests of one connection for its proxy."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -279,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Tests look at `exchanges`."""
+        """Log nothing: tests read `exchanges`."""
 
     def handle_any(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -292,21 +292,21 @@ class Handler(BaseHTTPRequestHandler):
         if admitted is None:
             return
         faults, is_last = admitted
-        self._is_under_way = True
+        self._in_flight = True
         try:
             self.answer(exchange, raw, faults, lost=is_last and not self.owner._last_is_answered)
         except (OSError, http.client.HTTPException):
             return
         finally:
             if is_last:
-                self.owner._vanish()
-            self.decided()
+                self.owner._shut_down()
+            self.forwarding_done()
 
-    def decided(self) -> None:
-        """Nothing more will reach the server, even where the answer lasts longer."""
-        if self._is_under_way:
-            self._is_under_way = False
-            self.owner._under_way_no_more()
+    def forwarding_done(self) -> None:
+        """Mark that nothing more reaches the server, even if the answer is still being sent."""
+        if self._in_flight:
+            self._in_flight = False
+            self.owner._request_done()
 
     def answer(self, exchange: Exchange, raw: bytes, faults: list[Fault], *, lost: bool) -> None:
         for fault in faults:
@@ -315,7 +315,7 @@ class Handler(BaseHTTPRequestHandler):
         if act == "refuse":
             return
         if act == "hang":
-            self.decided()
+            self.forwarding_done()
             self.wait_until_gone()
             return
         if act == "answer":
@@ -332,13 +332,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.owner.pass_on(self, exchange, answer)
 
     def wait_until_gone(self) -> None:
-        """Returns when the client, or this proxy, has closed the connection."""
+        """Return when the client or this proxy has closed the connection."""
         self.connection.recv(1)
 
     def reply_head(
         self, exchange: Exchange, status: int, headers: list[tuple[str, str]], framing: str
     ) -> None:
-        """Sends the head of an answer whose `framing` header says where its body ends."""
+        """Send status and headers; the `framing` header says where the body ends."""
         exchange.status = status
         self.send_response_only(status)
         for name, value in headers:
@@ -369,7 +369,7 @@ def _parsed(raw: bytes) -> Any:
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Ends a connection, encrypted or not, under the hands of whoever reads from it or writes."""
+    """Shut down a connection, encrypted or not, while other threads may use it."""
     try:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:

@@ -1,4 +1,4 @@
-"""Waiting for what shall happen: a test never waits for a time."""
+"""Waiting for conditions; tests never wait for a fixed time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 100.0
-"""Seconds that a busy machine may need for what takes one."""
+"""Seconds allowed on a busy machine for what takes one second."""
 
 
 def until(
     happens: Callable[[], T], why: Callable[[], object] = str, seconds: float = PATIENCE
 ) -> T:
-    """What `happens` gives, once it is something; fails with `why` after too long.
+    """Poll `happens` until its result is true and return that; fail with `why` after a while.
 
-    Whoever is asked works for it, so the pauses grow: a tenth of what was waited already.
+    Polling costs the server CPU time, so the pauses grow to a tenth of the time waited.
     """
     begin = time.monotonic()
     while not (found := happens()):

@@ -81,7 +81,7 @@ class KubeProxy(Proxy):
             return
         stream = _Stream(handler, exchange, answer)
         stream.open()
-        handler.decided()
+        handler.forwarding_done()
         self._streams.append(stream)
         try:
             stream.pump()
