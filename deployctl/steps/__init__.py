@@ -1,1 +1,1 @@
-"""What happens to code before it runs elsewhere: build, push and pull steps, and versions."""
+"""Build, push and pull steps of deployments, and the version of a deployment."""

@@ -1,6 +1,6 @@
-"""The steps that run here, by the names that Prefect gives them in both its majors.
+"""The steps that deployctl runs itself, by their names in Prefect 2 and 3.
 
-Whatever else has the name of a function is run by the project's own interpreter, see `custom`.
+Any other function is called by the project's own interpreter, see `custom`.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from deployctl.steps.model import Step
 
 @dataclass(frozen=True, slots=True)
 class BuiltinStep:
-    """A step that runs here, without Prefect."""
+    """A step that runs without Prefect."""
 
     run: Callable[..., dict[str, Json]]
-    """Takes a `Workplace`, the step's name and the inputs as keywords; raises DeployctlErrors."""
+    """Called with a StepContext, the step's name and the inputs; raises DeployctlErrors."""
     inputs: Mapping[str, type | tuple[str, ...]]
-    """What may stand below the function's name, and of which type, or which texts; `object` is
-    any."""
+    """Input → its type (`object`: any), or the texts that it can be."""
     required: frozenset[str] = frozenset()
     outputs: tuple[str, ...] = ("stdout", "stderr")
     check: Callable[[Mapping[str, Json]], None] | None = None
-    """Raises what is wrong with inputs that each may be what they are."""
+    """Raises a DeployctlError for inputs that are valid one by one but not together."""
     find: Callable[[StepContext, Mapping[str, Json]], dict[str, Json] | None] | None = None
-    """Gives the outputs of a run with these inputs, if they are known without one."""
+    """Returns the outputs for these inputs if they are known without running the step."""
     by_python: bool = False
-    """Whether it is another step with another interpreter of the project."""
+    """Whether its effect depends on the project's interpreter."""
     moves: bool = False
-    """Whether later steps start from the folder that is the output `directory`."""
+    """Whether later steps run in the folder of the output `directory`."""
 
 
 _GIT_CLONE = BuiltinStep(
@@ -76,7 +75,7 @@ _OF_PREFECT: Mapping[str, BuiltinStep] = {
         {"directory": str},
         frozenset({"directory"}),
         outputs=("directory",),
-        find=lambda place, inputs: set_working_directory(place, "", **inputs),
+        find=lambda context, inputs: set_working_directory(context, "", **inputs),
         moves=True,
     ),
 }
@@ -91,7 +90,7 @@ _OPTIONS = (
     *("network", "output", "progress", "provenance", "push", "sbom", "secrets", "ssh"),
     "stream_logs",
 )
-"""What else a build step may say; each builder refuses what is only the other's."""
+"""Further inputs of a build step; each builder refuses those that only the other one has."""
 _OF_DOCKER: Mapping[str, BuiltinStep] = {
     "build_docker_image": BuiltinStep(
         docker.build_docker_image,
@@ -143,11 +142,11 @@ NAMES = tuple(
     for module in modules
     for name in steps
 )
-"""The whole names of all steps that run here."""
+"""The full names of all built-in steps."""
 
 
 def builtin_step(step: Step) -> BuiltinStep | None:
-    """What runs a step; None for a function that is somebody else's."""
+    """The implementation of a step; None for a function that isn't built in."""
     if step.function.startswith(_PREFECT):
         return _OF_PREFECT.get(step.short)
     return _OF_DOCKER.get(step.short) if step.function.startswith(_DOCKER) else None

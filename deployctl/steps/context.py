@@ -1,4 +1,4 @@
-"""Where and with what steps run."""
+"""The context in which steps run."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from deployctl.images.pipeline import ImageProvider
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """What steps are given beside their inputs."""
+    """What a step has besides its inputs."""
 
     folder: Path
-    """What relative directories start from."""
+    """The working directory; relative directories start from here."""
     environ: Mapping[str, str]
     python: str
     """The project's interpreter."""
     output: Callable[[str, str], None]
-    """Is told every line that a program prints: the step's name, the line."""
+    """Receives every line that a program prints: (step's name, line)."""
     stop: CancellationToken = field(default_factory=CancellationToken)
-    """Ends the program that runs, and begins no other."""
+    """Ends the program that runs, and prevents others from starting."""
     image_provider: ImageProvider | None = None
-    """What makes images; None where nothing does."""
+    """Builds and pushes images; None in commands that do neither."""
     namespace: str = ""
-    """Stands before the names of images that name no registry and no owner."""
+    """Prepended to image names without registry and owner."""
 
     @property
     def images(self) -> ImageProvider:
-        """What makes images. Raises ProgramError."""
+        """The image provider. Raises ProgramError if there is none."""
         if self.image_provider is None:
-            raise ProgramError("images are not made here")
+            raise ProgramError("this command builds no images")
         return self.image_provider
 
 
-def set_working_directory(place: StepContext, _name: str, *, directory: str) -> dict[str, Json]:
-    """The folder that later steps of the same deployment start from. Raises ProgramError."""
-    folder = (place.folder / directory).resolve()
+def set_working_directory(context: StepContext, _name: str, *, directory: str) -> dict[str, Json]:
+    """Changes the folder in which later steps of the deployment run. Raises ProgramError."""
+    folder = (context.folder / directory).resolve()
     if not folder.is_dir():
-        raise ProgramError(f"there is no folder '{folder}'")
+        raise ProgramError(f"the folder '{folder}' does not exist")
     return {"directory": str(folder)}
 
 
 def output_tail(done: CompletedProgram) -> str:
-    """The end of what a program said, for a message about it."""
+    """The last ten lines of a program's stderr, or else of its stdout, for error messages."""
     return "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-10:])

@@ -1,8 +1,8 @@
-"""Steps that are functions of somebody else's: run by the project's own interpreter.
+"""Steps that are not built in: functions that the project's own interpreter calls.
 
-There they find what the project has installed, and its own modules. Inputs and outputs are JSON; a
-block among the inputs comes as what it holds, in a mapping. What the function prints is passed on.
-No bytecode is written: it would be part of an image that is built after that, new each time.
+It has the project's packages and modules. Inputs and outputs are JSON; a block among the inputs is
+passed as a mapping of its fields. What the function prints is forwarded. No bytecode is written: it
+would become part of an image that is built afterwards, different each time.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ _RUNNER = Path(__file__).with_name("runner.py")
 
 
 def run_function(
-    place: StepContext, name: str, function: str, inputs: Mapping[str, Any], requires: Json = None
+    context: StepContext, name: str, function: str, inputs: Mapping[str, Any], requires: Json = None
 ) -> dict[str, Json]:
-    """Calls an importable function with the inputs and gives what it returns, if that is a mapping.
+    """Calls an importable function and returns its result if that is a mapping, else nothing.
 
-    `requires`: packages that are installed where one of them, or the function, is not there; as in
-    Prefect, any version of a package is it. Unlike there, nothing is installed into the environment
-    that runs deployctl. Raises ProgramError with what the function raised or its last words.
+    `requires` are packages that are installed if one of them, or the function, is missing; as in
+    Prefect, any version of a package will do. Unlike Prefect, nothing is installed into the
+    environment that runs deployctl. Raises ProgramError with the function's error or last output.
     """
     listed = requires if isinstance(requires, list) else [requires]
     packages = [str(each) for each in listed if each]
-    told = _call(place, name, function, inputs, packages)
-    if "missing" in told and packages:
-        installed = _install(place, name, packages)
-        told = _call(place, name, function, inputs)
-        if "missing" in told and installed.returncode:
+    result = _call(context, name, function, inputs, packages)
+    if "missing" in result and packages:
+        installed = _install(context, name, packages)
+        result = _call(context, name, function, inputs)
+        if "missing" in result and installed.returncode:
             raise ProgramError(f"'requires' cannot be installed:\n{output_tail(installed)}")
-    if "missing" in told:
+    if "missing" in result:
         raise ProgramError(
-            told["missing"],
-            help="It is run by the project's interpreter, "
-            f"'{place.python}': install there what it needs, or name it in 'requires'.",
+            result["missing"],
+            help=f"Steps run with the project's interpreter '{context.python}'. Install the "
+            "package there, or add it to 'requires'.",
         )
-    if "error" in told:
-        raise ProgramError(f"'{function}' raised {told['error']}")
-    outputs: dict[str, Json] = told.get("outputs", {})
+    if "error" in result:
+        raise ProgramError(f"'{function}' raised {result['error']}")
+    outputs: dict[str, Json] = result.get("outputs", {})
     return outputs
 
 
 def _call(
-    place: StepContext,
+    context: StepContext,
     name: str,
     function: str,
     inputs: Mapping[str, Any],
     packages: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The runner's answer; empty where the function ended the program without an error."""
+    """The runner's result; empty if the function ended the program without an error."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outputs.json"
-        # Not run where it is: its neighbours would shadow the project's packages.
+        # A copy is run, because modules beside the original would shadow the project's packages.
         runner = shutil.copy(_RUNNER, folder)
         done = process.run(
-            [place.python, "-uB", str(runner), function, str(answer), *packages],
-            cwd=place.folder,
-            env=dict(place.environ),
+            [context.python, "-uB", str(runner), function, str(answer), *packages],
+            cwd=context.folder,
+            env=dict(context.environ),
             timeout=None,
-            on_line=lambda _, line: place.output(name, line),
-            cancellation=place.stop,
+            on_line=lambda _, line: context.output(name, line),
+            cancellation=context.stop,
             input=json.dumps(dict(inputs)),
         )
         if done.returncode:
@@ -82,14 +82,15 @@ def _call(
         return dict(json.loads(answer.read_text(encoding="utf-8"))) if answer.exists() else {}
 
 
-def _install(place: StepContext, name: str, packages: Sequence[str]) -> process.CompletedProgram:
+def _install(context: StepContext, name: str, packages: Sequence[str]) -> process.CompletedProgram:
     for package in packages:
         if package.lstrip().startswith("-"):
-            raise ProgramError(f"'requires' names no package: {package!r}")
-    if Path(place.python).parent.resolve() == Path(sys.executable).parent.resolve():
+            raise ProgramError(f"'requires' must list packages, not options: {package!r}")
+    if Path(context.python).parent.resolve() == Path(sys.executable).parent.resolve():
         raise ProgramError(
-            "what 'requires' names is missing, and would be installed where deployctl itself is",
-            help="give the project a .venv of its own, or install it yourself: "
-            + shlex.join([place.python, "-m", "pip", "install", *packages]),
+            "packages of 'requires' are missing, and would be installed beside deployctl itself",
+            help="Give the project a .venv of its own, or install them yourself: `"
+            + shlex.join([context.python, "-m", "pip", "install", *packages])
+            + "`",
         )
-    return install(place, name, packages)
+    return install(context, name, packages)

@@ -1,10 +1,10 @@
 """The steps of prefect_docker: `build_docker_image` and `push_docker_image`.
 
-They take what Prefect's functions of these names take, and give what those give. Four things
-differ: nothing is built that is there already; a step without a tag gets one that says what is in
-the image, where Prefect writes the time; a made-up Dockerfile is never written into the project
-unless `persist_dockerfile` asks for it; and images get no label `io.prefect.version`, which would
-make another image of the same content for each Prefect that deploys.
+They have the inputs and outputs of Prefect's functions of these names. Four things differ: an
+existing image isn't built again; a step without a tag gets a content tag, where Prefect uses the
+time; a generated Dockerfile is written into the project only with `persist_dockerfile`; and images
+get no label `io.prefect.version`, which would make another image of the same content for each
+version of Prefect that deploys.
 """
 
 from __future__ import annotations
@@ -26,83 +26,85 @@ OUTPUTS = ("image_name", "tag", "image", "image_id", "additional_tags")
 PUSH_OUTPUTS = ("image_name", "tag", "image", "additional_tags")
 
 _ARGUMENTS = ("buildargs", "build_args")
-"""What docker-py and buildx call the build arguments."""
+"""The names of the build arguments in docker-py and buildx."""
 _PLATFORMS = ("platform", "platforms")
 
 
-def find_docker_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
-    """What `build_docker_image` will give, if the image is there already; raises as that does."""
-    recipe = build_spec(inputs, place.folder, place.namespace)
-    image = place.images.find(recipe)
-    return {**_told(image, recipe.additional_tags), "image_id": image.id} if image else None
+def find_docker_image(context: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+    """The outputs of `build_docker_image` if the image exists; raises what that raises."""
+    spec = build_spec(inputs, context.folder, context.namespace)
+    image = context.images.find(spec)
+    return {**_outputs(image, spec.additional_tags), "image_id": image.id} if image else None
 
 
-def build_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
-    """Builds an image, or finds it. Raises ProgramError and what the builder raises."""
-    recipe = build_spec(inputs, place.folder, place.namespace)
-    if inputs.get("persist_dockerfile") and recipe.dockerfile == AUTO:
-        _keep_dockerfile(place, recipe, inputs.get("dockerfile_output_path"))
-    image = place.images.build(recipe)
-    return {**_told(image, recipe.additional_tags), "image_id": image.id}
+def build_docker_image(context: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
+    """Builds an image, or finds it. Raises ProgramError and the errors of the builder."""
+    spec = build_spec(inputs, context.folder, context.namespace)
+    if inputs.get("persist_dockerfile") and spec.dockerfile == AUTO:
+        _write_dockerfile(context, spec, inputs.get("dockerfile_output_path"))
+    image = context.images.build(spec)
+    return {**_outputs(image, spec.additional_tags), "image_id": image.id}
 
 
-def _keep_dockerfile(place: StepContext, recipe: BuildSpec, name: Json) -> None:
-    path = place.folder / str(name or "Dockerfile.generated")
-    if text := place.images.dockerfile_text(recipe):
+def _write_dockerfile(context: StepContext, spec: BuildSpec, name: Json) -> None:
+    path = context.folder / str(name or "Dockerfile.generated")
+    if text := context.images.dockerfile_text(spec):
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ProgramError(f"'{path}' cannot be written: {error.strerror}") from error
+            raise ProgramError(f"cannot write '{path}': {error.strerror}") from error
 
 
-def log_in(place: StepContext, built: Mapping[str, Json], pushed: Mapping[str, Json]) -> None:
-    """Has the image of a build step looked up by the login that a push step of it names.
+def use_push_credentials(
+    context: StepContext, built: Mapping[str, Json], pushed: Mapping[str, Json]
+) -> None:
+    """Uses the credentials of a push step to look up the image of a build step.
 
-    Raises ProgramError and BadReference for inputs that no step can have.
+    Raises ProgramError and BadReference for invalid inputs.
     """
-    name = full_name(str(built["image_name"]), place.namespace)
-    login = _login(pushed["credentials"])
-    if login and _published(pushed, place.namespace)[0] == name:
-        place.images.use_credentials(name, login)
+    name = full_name(str(built["image_name"]), context.namespace)
+    credentials = _credentials(pushed["credentials"])
+    if credentials and _push_target(pushed, context.namespace)[0] == name:
+        context.images.use_credentials(name, credentials)
 
 
-def find_pushed_image(place: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
-    """What `push_docker_image` will give, if the image that it pushes was found where it goes."""
-    name, tag, more = _published(inputs, place.namespace)
-    image = place.images.find_pushed(name, tag, more)
-    return _told(image, more) if image else None
+def find_pushed_image(context: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+    """The outputs of `push_docker_image` if the registry has the image."""
+    name, tag, more = _push_target(inputs, context.namespace)
+    image = context.images.find_pushed(name, tag, more)
+    return _outputs(image, more) if image else None
 
 
-def push_docker_image(place: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
-    """Puts an image into its registry. Raises ProgramError and what the builder raises."""
-    name, tag, more = _published(inputs, place.namespace)
-    login = _login(inputs.get("credentials"))
+def push_docker_image(context: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
+    """Pushes an image to its registry. Raises ProgramError and the errors of the builder."""
+    name, tag, more = _push_target(inputs, context.namespace)
+    credentials = _credentials(inputs.get("credentials"))
     try:
-        image = place.images.push(name, tag, more, login)
+        image = context.images.push(name, tag, more, credentials)
     except Denied as error:
-        if login and matching_credentials(Reference.parse(name), login):
+        if credentials and matching_credentials(Reference.parse(name), credentials):
             error.help = (
-                f"the step's own `credentials`, of '{login.username}', are wrong or may not push"
-                " there; they come before the login of Docker"
+                f"The step's own `credentials`, of '{credentials.username}', are invalid or may "
+                "not push there. They take precedence over Docker's."
             )
         raise
-    return _told(image, more)
+    return _outputs(image, more)
 
 
 def check_build_inputs(inputs: Mapping[str, Json]) -> None:
-    """Raises BadReference for a name or tag of a build step that Docker would refuse."""
+    """Raises BadReference for a name or tag of a build step that Docker refuses."""
     _tags(str(inputs["image_name"]), inputs.get("tag"), inputs.get("additional_tags"))
 
 
 def check_push_inputs(inputs: Mapping[str, Json]) -> None:
-    """Raises BadReference for a name or tag of a push step that Docker would refuse."""
-    _published(inputs, "")
+    """Raises BadReference for a name or tag of a push step that Docker refuses."""
+    _push_target(inputs, "")
 
 
-def _published(
+def _push_target(
     inputs: Mapping[str, Json], namespace: str
 ) -> tuple[str, str | None, tuple[str, ...]]:
-    """Name, tag and further tags of what a push step pushes. Raises BadReference."""
+    """Name, tag and further tags of the image of a push step. Raises BadReference."""
     name, tag = full_name(str(inputs["image_name"]), namespace), str(inputs.get("tag") or "")
     if not tag and (tag := Reference.parse(name).tag or ""):
         name = name.removesuffix(f":{tag}")
@@ -110,7 +112,7 @@ def _published(
 
 
 def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
-    """The further tags of an image. Raises BadReference for whatever Docker would refuse."""
+    """The further tags of an image. Raises BadReference for names that Docker refuses."""
     further = tuple(map(str, more or ()))
     for each in (str(tag or LATEST), *further):
         Reference.parse(f"{name}:{each}")
@@ -118,8 +120,10 @@ def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
 
 
 def build_spec(inputs: Mapping[str, Json], folder: Path, namespace: str) -> BuildSpec:
-    """What the inputs of a build step ask for. Raises BadReference, and ProgramError for what
-    cannot be meant."""
+    """The build spec for the inputs of a build step.
+
+    Raises BadReference, and ProgramError for inputs that contradict each other.
+    """
     name = full_name(str(inputs["image_name"]), namespace)
     rest = {key: value for key, value in inputs.items() if key not in _OWN}
     arguments = _first(rest, _ARGUMENTS)
@@ -129,7 +133,7 @@ def build_spec(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Buil
     if len(platforms) > 1 and backend != "buildx":
         raise ProgramError(
             "only buildx can build an image for several platforms",
-            help="say `build_backend: buildx` in the build step, or name one platform",
+            help="Write `build_backend: buildx` in the build step, or name one platform.",
         )
     target = rest.pop("target", None)
     return BuildSpec(
@@ -153,16 +157,16 @@ def _backend(name: Json) -> Backend:
         return "docker-py"
     if name == "buildx":
         return "buildx"
-    raise ProgramError(f"'{name}' is not a build backend", help="there are docker-py and buildx")
+    raise ProgramError(f"'{name}' is not a build backend", help="Use docker-py or buildx.")
 
 
 def _texts(values: Json) -> dict[str, str]:
-    """Names and values of arguments or labels, without those that are null."""
+    """Build arguments or labels as texts, without those that are null."""
     return {name: str(value) for name, value in (values or {}).items() if value is not None}
 
 
 def full_name(name: str, namespace: str) -> str:
-    """The name of an image, with the namespace in front if it has neither registry nor owner."""
+    """An image name, with the namespace prepended if it has neither registry nor owner."""
     return f"{namespace.rstrip('/')}/{name}" if namespace and "/" not in name else name
 
 
@@ -181,17 +185,17 @@ _OWN = frozenset(
 
 
 def _platform(text: str) -> str:
-    """A platform as Docker reads it: of Linux, if it is an architecture alone."""
+    """A platform as Docker reads it: an architecture alone is one of Linux."""
     return text if "/" in text else f"linux/{text}"
 
 
 def _first(rest: dict[str, Json], names: Sequence[str]) -> Json:
-    """The value under one of several names for the same; none of them stays in `rest`."""
+    """The value of an input that has several names; removes all of them from `rest`."""
     found = [rest.pop(name, None) for name in names]
     return next((value for value in found if value), None)
 
 
-def _login(credentials: Json) -> StepCredentials | None:
+def _credentials(credentials: Json) -> StepCredentials | None:
     if not credentials:
         return None
     try:
@@ -203,11 +207,11 @@ def _login(credentials: Json) -> StepCredentials | None:
     except (KeyError, TypeError) as error:
         raise ProgramError(
             "'credentials' need a username and a password",
-            help="name a block: '{{ prefect.blocks.docker-registry-credentials.NAME }}'",
+            help="Use a block: '{{ prefect.blocks.docker-registry-credentials.NAME }}'.",
         ) from error
 
 
-def _told(image: Image, more: Sequence[str]) -> dict[str, Json]:
+def _outputs(image: Image, more: Sequence[str]) -> dict[str, Json]:
     return {
         "image_name": image.name,
         "tag": image.tag,

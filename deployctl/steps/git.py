@@ -1,8 +1,8 @@
-"""The step `git_clone`: code of another repository, beside what the project has.
+"""The step `git_clone`: a checkout of another repository.
 
-It gives what Prefect's function of this name gives. Two things differ: a password is never part of
-the repository's URL, also where the file writes it so; and a checkout that is there already is not
-deleted where it cannot be brought up to date.
+Its outputs are those of Prefect's function of this name. Two things differ: a password is never
+part of the repository's URL, even if the file writes it there; and an existing checkout isn't
+deleted if it can't be updated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 
 
 def git_clone(
-    place: StepContext,
+    context: StepContext,
     _name: str,
     *,
     repository: str,
@@ -33,31 +33,31 @@ def git_clone(
     directories: Sequence[str] = (),
     clone_directory_name: str | None = None,
 ) -> dict[str, Json]:
-    """Fetches a repository and gives its `directory`, from where steps start. Raises ProgramError.
+    """Fetches a repository; returns its `directory` relative to the step's folder.
 
-    `credentials`: a block of GitHub, GitLab or BitBucket, or what is in one.
+    `credentials` is a block of GitHub, GitLab or BitBucket, or its fields. Raises ProgramError.
     """
     if access_token and credentials:
         raise ProgramError("'access_token' and 'credentials' exclude each other")
     if branch and commit_sha:
         raise ProgramError("'branch' and 'commit_sha' exclude each other")
     if branch and branch.startswith("-"):
-        raise ProgramError(f"no branch is called '{branch}'")
+        raise ProgramError(f"'{branch}' is not the name of a branch")
     if commit_sha and not _COMMIT.fullmatch(commit_sha):
         raise ProgramError(
-            f"'{commit_sha}' is not the name of a commit", help="a branch or tag goes into 'branch'"
+            f"'{commit_sha}' is not the name of a commit", help="Write a branch or tag as 'branch'."
         )
     url, site, login = _access(repository, credentials or {"token": access_token})
-    folder = place.folder / (clone_directory_name or _folder_name(repository, branch))
+    folder = context.folder / (clone_directory_name or _folder_name(repository, branch))
     remote = Remote(
         url, branch, commit_sha, tuple(directories), bool(include_submodules), site, *login
     )
-    fetch(remote, folder, place.environ, place.stop)
-    return {"directory": os.path.relpath(folder, place.folder)}
+    fetch(remote, folder, context.environ, context.stop)
+    return {"directory": os.path.relpath(folder, context.folder)}
 
 
 def _folder_name(repository: str, branch: str | None) -> str:
-    """What Prefect calls the folder."""
+    """The name that Prefect gives the folder."""
     last = urlsplit(repository).path.rstrip("/").rpartition("/")[2].replace(".git", "")
     return "-".join(filter(None, [last, (branch or "").replace("/", "-")]))
 
@@ -65,7 +65,7 @@ def _folder_name(repository: str, branch: str | None) -> str:
 def _access(
     repository: str, credentials: Mapping[str, Json]
 ) -> tuple[str, str, tuple[str, str] | tuple[()]]:
-    """The URL without a password, the site that wants one, and the user and password for it."""
+    """The URL without a password, the site that needs one, and the user and password for it."""
     parts = urlsplit(repository)
     host = parts.netloc.rpartition("@")[2]
     tokens = [credentials.get(key) for key in ("access_token", "token", "password")]
@@ -75,18 +75,18 @@ def _access(
     elif parts.scheme in ("http", "https") and parts.password:
         login = unquote(parts.username or ""), unquote(parts.password)
     elif credentials.get("username") and not token:
-        raise ProgramError("the credentials have a username, and no token or password")
+        raise ProgramError("the credentials have a username, but no token or password")
     else:
         return repository, "", ()
     return parts._replace(netloc=host).geturl(), f"{parts.scheme}://{host}", login
 
 
 def _login(host: str, username: str, token: str) -> tuple[str, str]:
-    """User and password as the site wants them, by rules of Prefect's that go by its name."""
+    """User and password as the site expects them, by Prefect's rules for host names."""
     if username:
         return username, token
     if "bitbucketserver" in host and ":" not in token:
-        raise ProgramError("BitBucket Server wants a username besides the token")
+        raise ProgramError("BitBucket Server needs a username besides the token")
     if ":" in token and ("bitbucket" in host or "gitlab" in host):
         user, _, password = token.partition(":")
         return user, password

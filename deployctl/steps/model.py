@@ -1,4 +1,4 @@
-"""Steps as the file has them, and which steps a deployment has."""
+"""The steps of a file, and which of them a deployment has."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Step:
     """As written, without `id` and `requires`."""
     id: str = ""
     path: JsonPath = ()
-    """Where the entry stands, in the value that its caller looks at."""
+    """The path of the entry in the document."""
     requires: Json = None
-    """The packages that the function needs: one or a list of names, or nothing."""
+    """The packages that the function needs: a name, a list of names, or None."""
 
     @property
     def short(self) -> str:
@@ -29,14 +29,14 @@ class Step:
 
     @property
     def name(self) -> str:
-        """What to call the step: its id, else its function."""
+        """The name of the step in messages: its id, else its function."""
         return self.id or self.short
 
 
 def parse_steps(value: Json, path: JsonPath = ()) -> tuple[list[Step], list[Problem]]:
-    """The steps of a list, or of the single mapping that stands for one; empty entries are none.
+    """The steps of a list, or of a single mapping; empty entries are skipped.
 
-    An entry that is not one function's name with its inputs is a problem (DC320).
+    An entry that isn't one function's name with its inputs is a problem (DC320).
     """
     if isinstance(value, list):
         entries = [((*path, index), entry) for index, entry in enumerate(value)]
@@ -53,18 +53,18 @@ def parse_steps(value: Json, path: JsonPath = ()) -> tuple[list[Step], list[Prob
                 Problem(
                     here,
                     "DC320",
-                    "a step is the name of one function, with its inputs below it",
-                    "indent the inputs below the function's name",
+                    "a step must be the name of one function, with its inputs below it",
+                    "Indent the inputs below the function's name.",
                 )
             )
     return steps, problems
 
 
 def effective_steps(kind: str, entry: Mapping[str, Json], top_level: Mapping[str, Json]) -> Json:
-    """The `build`, `push` or `pull` that holds for a deployment: its own or the file's.
+    """The `build`, `push` or `pull` that applies to a deployment: its own, else the file's.
 
-    `build: null` and `[]` switch the file's off, as in Prefect; of the others only `[]` does, where
-    Prefect runs the file's push steps nonetheless. None means that nobody said anything.
+    `build: null` and `[]` switch the file's off, as in Prefect; of `push` and `pull` only `[]` does
+    (Prefect runs the file's push steps all the same). None means that neither declares any.
     """
     own, general = entry.get(kind), top_level.get(kind)
     if kind == "build":

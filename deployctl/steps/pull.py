@@ -1,8 +1,8 @@
-"""The pull steps of a deployment, above all of one that names none: where the code is found.
+"""The pull steps of a deployment: the declared ones, or where its code is found without any.
 
-Prefect's rules, with one difference that we want: where an image is named, or built from the
-project's own Dockerfile, the code is in the image's own working directory. Prefect 3 assumes
-`/opt/prefect` instead, and Prefect 2 the folder of whoever deployed; neither need exist there.
+Prefect's rules, with one intended difference: if an image is declared, or built from the project's
+own Dockerfile, the code is in the image's own working directory. Prefect 3 assumes `/opt/prefect`
+instead, and Prefect 2 the folder from which it was deployed; neither need exist in the image.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _CONTAINERS = frozenset(
         "vertex-ai",
     }
 )
-"""Types of work pools whose runs do not see the file system of the worker."""
+"""Types of work pools whose runs don't see the file system of the worker."""
 
 
 def default_pull(
     build: Iterable[Step], job_variables: Mapping[str, Json], folder: Path, pool_type: str = ""
 ) -> tuple[list[Json], list[Problem]]:
-    """The pull steps where neither the deployment nor the file says anything.
+    """The pull steps of a deployment if neither it nor the file declares any.
 
-    `folder` is where deployctl runs. The problem (DC325) is a warning, for code that no container
-    will find.
+    `folder` is the working directory of deployctl. The problem (DC325) is a warning about code that
+    no container will find.
     """
     builds = [step for step in build if is_docker_build(step)]
     if builds:
@@ -44,15 +44,15 @@ def default_pull(
         return [_set_directory(f"/opt/prefect/{folder.name}" if generated else ".")], []
     if job_variables.get("image"):
         return [_set_directory(".")], []
-    problems = [_not_there(folder, pool_type)] if pool_type in _CONTAINERS else []
+    problems = [_code_not_found(folder, pool_type)] if pool_type in _CONTAINERS else []
     return [_set_directory(str(folder.absolute()))], problems
 
 
 def declared_pull(pull: Json, major: int) -> list[Json]:
-    """The pull steps that a file gives: a list, or the single step that stands for one.
+    """The declared pull steps: of a list, or a single one.
 
-    `major` is the server's. Runs of Prefect 2 fail without any pull step; there, the step that
-    stays where the run starts means none.
+    `major` is the server's. Runs of Prefect 2 fail without any pull step, so "none" becomes a step
+    that stays in the folder where the run starts.
     """
     steps = pull if isinstance(pull, list) else [pull]
     steps = [step for step in steps if step]
@@ -63,13 +63,13 @@ def _set_directory(directory: str) -> Json:
     return {"prefect.deployments.steps.set_working_directory": {"directory": directory}}
 
 
-def _not_there(folder: Path, pool_type: str) -> Problem:
+def _code_not_found(folder: Path, pool_type: str) -> Problem:
     return Problem(
         (),
         "DC325",
-        f"runs on a {pool_type} work pool will look for the code in '{folder}', the folder of this "
+        f"runs on a {pool_type} work pool will look for the code in '{folder}', a folder of this "
         "machine",
-        "name an image that holds the code (job_variables.image), or say with 'pull:' how to "
-        "fetch it",
+        "Declare an image that holds the code (job_variables.image), or steps under 'pull:' that "
+        "fetch it.",
         Severity.WARNING,
     )

@@ -1,9 +1,10 @@
-"""Calls one function for `custom`: this file is run by the project's Python, and imports nothing of
-deployctl. Arguments: the function's dotted name, a file for the answer, and the packages that it
-needs; inputs are JSON on standard input.
+"""Calls one function for `custom`.
 
-The answer is a mapping with one key: `missing` or `error`, why there is no such function or what it
-raised, or `outputs`. There is none where the function ends the program.
+The project's Python runs this file, so it imports nothing of deployctl. Arguments: the function's
+dotted name, a file for the result, and the packages that it needs; inputs are JSON on stdin.
+
+The result is a mapping with one key: `missing`, why the function can't be imported; `error`, what
+it raised; or `outputs`. There is no result if the function ends the program.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 
 def find(name: str) -> Any:
-    """The function of a dotted name. Raises ImportError and AttributeError."""
+    """The function with a dotted name. Raises ImportError or AttributeError."""
     module, _, attribute = name.rpartition(".")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - starts quickly
     __import__(module)
@@ -31,7 +32,7 @@ def find(name: str) -> Any:
 
 
 def is_there(requirement: str) -> bool:
-    """Whether there is such a package, or a module called like it, in whatever version."""
+    """Whether a package, or a module of its name, is installed in any version."""
     name = re.split(r"[\[<>=!~;@\s]", requirement.strip(), maxsplit=1)[0]
     try:
         importlib.metadata.version(name)
@@ -41,54 +42,54 @@ def is_there(requirement: str) -> bool:
 
 
 def call(name: str, inputs: dict[str, Any], requires: Sequence[str]) -> dict[str, Any]:
-    """The answer; the traceback of what the function raises goes to standard error."""
+    """The result of calling the function; the traceback of what it raises goes to stderr."""
     if not all(map(is_there, requires)):
         return {"missing": f"'{name}' requires {', '.join(requires)}"}
     try:
         try:
             function = find(name)
         except (ImportError, AttributeError, ValueError) as error:
-            return {"missing": f"there is no function '{name}' here: {error}"}
+            return {"missing": f"the function '{name}' cannot be imported: {error}"}
         result = function(**inputs)
         if inspect.isawaitable(result):
             result = asyncio.run(_awaited(result))
     except Exception as error:
-        traceback.print_exception(error.with_traceback(_own(error.__traceback__)))
+        traceback.print_exception(error.with_traceback(_outside(error.__traceback__)))
         return {"error": "".join(traceback.format_exception_only(error)).strip()}
     return {"outputs": outputs(result)}
 
 
 def outputs(result: Any) -> dict[str, Any]:
-    """What JSON can say of a result; standard error says what is left out."""
+    """The part of a result that JSON can represent; stderr names what is left out."""
     if result is None:
         return {}
     if not isinstance(result, dict):
-        print(f"it gave {type(result).__name__}, not dict: no outputs", file=sys.stderr)
+        print(f"no outputs: it returned {type(result).__name__}, not dict", file=sys.stderr)
         return {}
-    told = {}
+    found = {}
     for key, value in result.items():
         try:
-            told[key] = json.loads(json.dumps(value, default=_text))
+            found[key] = json.loads(json.dumps(value, default=_text))
         except (TypeError, ValueError) as error:
             print(f"the output '{key}' is left out: {error}", file=sys.stderr)
-    return told
+    return found
 
 
 def _text(value: Any) -> str:
-    """A path, a time or the like as a text. Raises TypeError for what has none of its own."""
+    """A path, a time or the like as text. Raises TypeError for types without `__str__`."""
     if type(value).__str__ is object.__str__:  # type: ignore[comparison-overlap]
         raise TypeError(f"{type(value).__name__} cannot be written as JSON")
     return str(value)
 
 
-def _own(trace: TracebackType | None) -> TracebackType | None:
-    """The part of a traceback that begins where this file ends."""
-    own = trace
+def _outside(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is outside this file."""
+    rest = trace
     while trace:
         if trace.tb_frame.f_code.co_filename == __file__:
-            own = trace.tb_next
+            rest = trace.tb_next
         trace = trace.tb_next
-    return own
+    return rest
 
 
 async def _awaited(result: Any) -> Any:
@@ -96,7 +97,7 @@ async def _awaited(result: Any) -> Any:
 
 
 if __name__ == "__main__":
-    function, answer, *packages = sys.argv[1:]
-    told = call(function, json.load(sys.stdin), packages)
-    with open(answer, "w", encoding="utf-8") as file:  # noqa: PTH123 - starts quickly
-        json.dump(told, file)
+    function, result_file, *packages = sys.argv[1:]
+    result = call(function, json.load(sys.stdin), packages)
+    with open(result_file, "w", encoding="utf-8") as file:  # noqa: PTH123 - starts quickly
+        json.dump(result, file)

@@ -1,8 +1,8 @@
 """The step `run_shell_script`.
 
-It does what Prefect's function of this name does, which is less than a shell script: each line is
-a program of its own, so that a `cd` or a variable does not outlive its line, and without
-`shell: true` there are no pipes and no `$NAME`. There is no time limit: builds take what they take.
+It does what Prefect's function of this name does, which is less than a shell script: each line runs
+as its own program, so that a `cd` or a variable ends with its line, and without `shell: true` there
+are no pipes and no `$NAME`. There is no time limit, because builds can take long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deployctl.steps.context import StepContext, output_tail
 
 
 def run_shell_script(
-    place: StepContext,
+    context: StepContext,
     name: str,
     *,
     script: str,
@@ -28,18 +28,18 @@ def run_shell_script(
     expand_env_vars: bool = False,
     shell: bool = False,
 ) -> dict[str, Json]:
-    """Runs each line of `script` and gives the `stdout` and `stderr` of all of them, stripped.
+    """Runs each line of `script` and returns the `stdout` and `stderr` of all of them, stripped.
 
-    `env` is added to the environment; `expand_env_vars` replaces `$NAME` in the lines by it.
+    `env` is added to the environment; `expand_env_vars` replaces `$NAME` in the lines with it.
     Raises ProgramError at the first line that fails.
     """
-    environ = {**place.environ, **{key: str(value) for key, value in (env or {}).items()}}
+    environ = {**context.environ, **{key: str(value) for key, value in (env or {}).items()}}
     outputs: dict[str, list[str]] = {"stdout": [], "stderr": []}
     for line in script.splitlines():
         command = string.Template(line).safe_substitute(environ) if expand_env_vars else line
         argv = ["/bin/sh", "-c", command] if shell and command.strip() else _words(command, shell)
         if argv:
-            done = _run(place, name, argv, directory, environ, stream_output)
+            done = _run(context, name, argv, directory, environ, stream_output)
             outputs["stdout"].append(done.stdout)
             outputs["stderr"].append(done.stderr)
     return {key: "".join(texts).strip() for key, texts in outputs.items()}
@@ -52,13 +52,13 @@ def _words(command: str, shell: bool) -> list[str]:
         return shlex.split(command)
     except ValueError as error:
         raise ProgramError(
-            f"the line {command!r} cannot be taken apart into words: {error}",
-            help="each line runs on its own; put longer scripts into a file and run that",
+            f"the line {command!r} cannot be split into words: {error}",
+            help="Each line runs on its own. Put longer scripts into a file and run that.",
         ) from error
 
 
 def _run(
-    place: StepContext,
+    context: StepContext,
     name: str,
     argv: list[str],
     directory: str | None,
@@ -67,11 +67,11 @@ def _run(
 ) -> process.CompletedProgram:
     done = process.run(
         argv,
-        cwd=place.folder / (directory or "."),
+        cwd=context.folder / (directory or "."),
         env=environ,
         timeout=None,
-        on_line=(lambda _, line: place.output(name, line)) if stream else None,
-        cancellation=place.stop,
+        on_line=(lambda _, line: context.output(name, line)) if stream else None,
+        cancellation=context.stop,
     )
     if done.returncode:
         last = output_tail(done)

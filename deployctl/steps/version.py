@@ -1,8 +1,8 @@
-"""The version of a deployment: written by somebody, or inferred from where the code comes from.
+"""The version of a deployment: declared, or inferred from the commit of the code.
 
-The order is Prefect's: what the file or a flag says, else the first eight letters of the commit,
+The order is Prefect's: the value of the file or a flag, else the first eight letters of the commit,
 else the version of the flow. The commit comes from the variables of four CI systems, else from git.
-One difference: a CI system's variables are enough; git and a checkout are not needed besides.
+One difference: a CI system's variables are enough, without git and a checkout.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Version:
 
     text: str | None
     info: Mapping[str, Json]
-    """For servers that take `version_info`: type, version, and what is known of the commit."""
+    """For servers that have `version_info`: type, version, and what is known of the commit."""
     inferred: bool
-    """Nobody wrote it, so that it alone is no reason to write the deployment."""
+    """Whether it was not declared; then it alone is no reason to update the deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ci:
-    """The variables in which a CI system tells what it has checked out."""
+    """The environment variables in which a CI system describes its checkout."""
 
     sha: str
     branch: str
     repository: str
     site: str
     url: str
-    """A template of `{site}`, `{repository}` and `{sha}`."""
+    """A format string of `{site}`, `{repository}` and `{sha}`."""
 
 
 _CI = {
@@ -79,9 +79,9 @@ _FILE_HASH = re.compile(r"[0-9a-f]{32}")
 def commit_info(
     environ: Mapping[str, str], checkout: Checkout | None, version_type: str | None = None
 ) -> dict[str, Json] | None:
-    """What is known of the commit: from CI variables, else from git; None if it is nothing.
+    """What is known of the commit: from CI variables, else from git; None if nothing is.
 
-    With a `version_type`, only that source counts; `prefect:simple` asks for none.
+    With a `version_type`, only that source counts; `prefect:simple` means none.
     """
     candidates = (*_from_ci(environ, checkout), *_from_git(checkout))
     for info in candidates:
@@ -95,12 +95,12 @@ def resolve_version(
 ) -> Version:
     """The version of a deployment whose flow has `flow_version`.
 
-    A flow's version counts as written, unless it is the hash of its file, which Prefect makes up.
+    A flow's version counts as declared, unless it is the hash of its file, Prefect's default.
     """
     text = declared or (commit["version"] if commit else flow_version)
-    by_hand = declared or (not commit and flow_version and not _FILE_HASH.fullmatch(flow_version))
+    of_flow = not commit and flow_version and not _FILE_HASH.fullmatch(flow_version)
     info = {**(commit or {"type": SIMPLE}), "version": text or ""}
-    return Version(text, info, inferred=not by_hand)
+    return Version(text, info, inferred=not (declared or of_flow))
 
 
 def _from_ci(environ: Mapping[str, str], checkout: Checkout | None) -> Iterator[dict[str, Json]]:

@@ -19,7 +19,7 @@ def lines() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, lines: list[tuple[str, str]]) -> StepContext:
+def context(tmp_path: Path, lines: list[tuple[str, str]]) -> StepContext:
     return StepContext(
         tmp_path, ENVIRON, sys.executable, lambda name, line: lines.append((name, line))
     )

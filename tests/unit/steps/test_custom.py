@@ -20,7 +20,7 @@ import pathlib
 import time
 
 def plain(a, b=2):
-    print("told")
+    print("printed")
     return {"sum": a + b, "here": os.getcwd()}
 
 async def waits(a):
@@ -77,22 +77,22 @@ def own(name: str, **inputs: Any) -> Step:
         (own("imports"), {"is_ours": False}),
     ],
 )
-def test_a_function_of_the_project_is_run_where_the_project_is(
-    place: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
+def test_runs_function_with_project_interpreter_and_folder(
+    context: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any]
 ) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
-    given = {key: str(place.folder) if key == "here" else value for key, value in given.items()}
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
+    (context.folder / "own_steps.py").write_text(OWN)
+    given = {key: str(context.folder) if key == "here" else value for key, value in given.items()}
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), context, {})["d"]
     assert outputs == {"own": given, **given}
-    assert [path.name for path in place.folder.iterdir()] == ["own_steps.py"]
-    said = {"plain": [("own", "told")], "exits": [("own", "bye")]}
+    assert [path.name for path in context.folder.iterdir()] == ["own_steps.py"]
+    said = {"plain": [("own", "printed")], "exits": [("own", "bye")]}
     assert lines == said.get(step.short, [])
 
 
 @pytest.mark.parametrize(
     ("step", "given", "said"),
     [
-        (own("number"), {}, "it gave int, not dict: no outputs"),
+        (own("number"), {}, "no outputs: it returned int, not dict"),
         (
             own("odd"),
             {"path": "a"},
@@ -100,11 +100,11 @@ def test_a_function_of_the_project_is_run_where_the_project_is(
         ),
     ],
 )
-def test_what_json_cannot_say_is_no_output_and_told(
-    place: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
+def test_results_that_are_not_json_are_dropped_and_logged(
+    context: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
 ) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), place, {})["d"]
+    (context.folder / "own_steps.py").write_text(OWN)
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), context, {})["d"]
     assert outputs == {"own": given, **given}
     assert lines == [("own", said)]
 
@@ -114,26 +114,26 @@ def test_what_json_cannot_say_is_no_output_and_told(
     [
         (own("fails"), "ValueError: the reason"),
         (own("plain", c=1), "unexpected keyword argument 'c'"),
-        (own("missing"), "no function 'own_steps.missing'"),
+        (own("missing"), "the function 'own_steps.missing' cannot be imported"),
         (own("exits", with_=3), "'own_steps.exits' ended with exit code 3:\nbye"),
         (own("exits", with_="why"), "'own_steps.exits' ended with exit code 1:\nwhy"),
     ],
 )
-def test_a_function_that_fails_says_why(place: StepContext, step: Step, said: str) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
+def test_error_of_function_is_reported(context: StepContext, step: Step, said: str) -> None:
+    (context.folder / "own_steps.py").write_text(OWN)
     with pytest.raises(StepFailed, match="step 'own' of d") as raised:
-        run_steps({"d": [step]}, Scope(ENVIRON), place, {})
+        run_steps({"d": [step]}, Scope(ENVIRON), context, {})
     assert said in raised.value.message
     assert bool(raised.value.help) == (step.short == "missing")
 
 
 @pytest.mark.parametrize("name", ["fails", "fails_later"])
-def test_the_traceback_of_a_function_is_its_own_and_told_once(
-    place: StepContext, lines: list[tuple[str, str]], name: str
+def test_traceback_of_function_is_printed_once_without_the_runner(
+    context: StepContext, lines: list[tuple[str, str]], name: str
 ) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
+    (context.folder / "own_steps.py").write_text(OWN)
     with pytest.raises(StepFailed) as raised:
-        run_steps({"d": [own(name)]}, Scope(ENVIRON), place, {})
+        run_steps({"d": [own(name)]}, Scope(ENVIRON), context, {})
     assert raised.value.message == (
         f"step 'own' of d: 'own_steps.{name}' raised ValueError: the reason"
     )
@@ -142,10 +142,10 @@ def test_the_traceback_of_a_function_is_its_own_and_told_once(
     assert lines[-1] == ("own", "ValueError: the reason")
 
 
-def fake_python(place: StepContext, name: str, on_pip: str) -> str:
+def fake_python(context: StepContext, name: str, on_pip: str) -> str:
     """An interpreter that does this when it is asked for pip, in the project's folder."""
-    python = place.folder / name
-    site = place.folder / f"site-of-{name}"
+    python = context.folder / name
+    site = context.folder / f"site-of-{name}"
     site.mkdir()
     python.write_text(
         "#!/bin/sh\n"
@@ -168,51 +168,53 @@ def fake_python(place: StepContext, name: str, on_pip: str) -> str:
         ("own_steps.nothing", ["Hypothesis[cli]", "yaml"], []),
     ],
 )
-def test_what_a_function_requires_is_installed_where_it_is_not_there(
-    place: StepContext, function: str, requires: Any, asked: list[str] | None
+def test_missing_requirements_are_installed(
+    context: StepContext, function: str, requires: Any, asked: list[str] | None
 ) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
-    (place.folder / "source").write_text("HERE = 1\ndef given():\n    return {'found': 1}\n")
-    python = fake_python(place, "python", "cp source site-of-python/wanted.py")
+    (context.folder / "own_steps.py").write_text(OWN)
+    (context.folder / "source").write_text("HERE = 1\ndef given():\n    return {'found': 1}\n")
+    python = fake_python(context, "python", "cp source site-of-python/wanted.py")
     step = Step(function, {}, "own", requires=requires)
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=python), {})["d"]
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(context, python=python), {})["d"]
     assert outputs.get("found") == (1 if asked != [] else None)
-    pip = place.folder / "pip"
-    told = pip.read_text().splitlines() if pip.exists() else []
-    assert told == ([f"install {requires}"] if asked is None else asked)
+    pip = context.folder / "pip"
+    calls = pip.read_text().splitlines() if pip.exists() else []
+    assert calls == ([f"install {requires}"] if asked is None else asked)
 
 
-def test_what_cannot_be_installed_matters_only_where_the_function_is_missing(
-    place: StepContext,
+def test_failed_install_is_an_error_only_if_function_is_missing(
+    context: StepContext,
 ) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
-    place = replace(place, python=fake_python(place, "python", "echo no such thing >&2; false"))
+    (context.folder / "own_steps.py").write_text(OWN)
+    context = replace(
+        context, python=fake_python(context, "python", "echo no such thing >&2; false")
+    )
     there = Step("own_steps.nothing", {}, requires="not-there")
-    assert run_steps({"d": [there]}, Scope(ENVIRON), place, {})["d"] == {}
+    assert run_steps({"d": [there]}, Scope(ENVIRON), context, {})["d"] == {}
     missing = Step("not_there.at_all", {}, requires="not-there")
     with pytest.raises(StepFailed, match="cannot be installed:\nno such thing"):
-        run_steps({"d": [missing]}, Scope(ENVIRON), place, {})
+        run_steps({"d": [missing]}, Scope(ENVIRON), context, {})
     option = Step("not_there.at_all", {}, requires=["--index-url=x"])
-    with pytest.raises(StepFailed, match="names no package"):
-        run_steps({"d": [option]}, Scope(ENVIRON), place, {})
+    with pytest.raises(StepFailed, match="must list packages, not options"):
+        run_steps({"d": [option]}, Scope(ENVIRON), context, {})
 
 
-def test_nothing_is_installed_where_deployctl_itself_is(place: StepContext) -> None:
+def test_nothing_is_installed_beside_deployctl(context: StepContext) -> None:
     step = Step("not_there.at_all", {}, requires=["not there", "nor-this"])
-    with pytest.raises(StepFailed, match="where deployctl itself is") as raised:
-        run_steps({"d": [step]}, Scope(ENVIRON), place, {})
+    with pytest.raises(StepFailed, match="beside deployctl itself") as raised:
+        run_steps({"d": [step]}, Scope(ENVIRON), context, {})
     assert f"{sys.executable} -m pip install 'not there' nor-this" in str(raised.value.help)
 
 
-def test_uv_installs_for_an_interpreter_that_has_no_pip(place: StepContext) -> None:
-    python = fake_python(place, "python", "echo No module named pip >&2; false")
-    uv = place.folder / "uv"
+def test_uv_installs_for_interpreter_without_pip(context: StepContext) -> None:
+    python = fake_python(context, "python", "echo No module named pip >&2; false")
+    uv = context.folder / "uv"
     uv.write_text('#!/bin/sh\necho "$@"\n')
     uv.chmod(0o755)
-    environ = {"PATH": f"{place.folder}:/usr/bin:/bin"}
-    place = replace(place, python=python, environ=environ)
+    environ = {"PATH": f"{context.folder}:/usr/bin:/bin"}
+    context = replace(context, python=python, environ=environ)
     step = Step("prefect.deployments.steps.pip_install_requirements", {})
-    outputs = run_steps({"d": [step]}, Scope(environ), place, {})["d"]
+    outputs = run_steps({"d": [step]}, Scope(environ), context, {})["d"]
     assert outputs["stdout"] == f"pip install --python {python} -r requirements.txt"
 
 
@@ -223,27 +225,29 @@ def test_uv_installs_for_an_interpreter_that_has_no_pip(place: StepContext) -> N
         Step("prefect.deployments.steps.pip_install_requirements", {}),
     ],
 )
-def test_what_runs_in_another_interpreter_is_another_step(place: StepContext, step: Step) -> None:
-    (place.folder / "own_steps.py").write_text(OWN)
+def test_step_with_another_interpreter_is_another_step(context: StepContext, step: Step) -> None:
+    (context.folder / "own_steps.py").write_text(OWN)
     done: CompletedSteps = {}
     for name in ("one", "two"):
-        python = fake_python(place, name, f"echo {name}")
-        here = replace(place, python=python)
+        python = fake_python(context, name, f"echo {name}")
+        here = replace(context, python=python)
         outputs = run_steps({name: [step]}, Scope(ENVIRON), here, done)[name]
         assert name in outputs.values()
 
 
-def test_what_a_function_prints_is_told_while_it_runs(place: StepContext) -> None:
+def test_output_of_function_is_forwarded_while_it_runs(context: StepContext) -> None:
     """It goes on when it was heard."""
-    (place.folder / "own_steps.py").write_text(OWN)
-    place = replace(place, output=lambda *_: (place.folder / "heard").touch())
-    run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), place, {})
+    (context.folder / "own_steps.py").write_text(OWN)
+    context = replace(context, output=lambda *_: (context.folder / "heard").touch())
+    run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), context, {})
 
 
-def test_requirements_are_installed_by_the_projects_interpreter(place: StepContext) -> None:
-    python = place.folder / "python"
+def test_requirements_file_is_installed_by_project_interpreter(context: StepContext) -> None:
+    python = context.folder / "python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
     step = Step("prefect.deployments.steps.pip_install_requirements", {"requirements_file": None})
-    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(place, python=str(python)), {})["d"]
+    outputs = run_steps({"d": [step]}, Scope(ENVIRON), replace(context, python=str(python)), {})[
+        "d"
+    ]
     assert outputs["stdout"] == "-m pip install -r requirements.txt"

@@ -55,7 +55,7 @@ HERE = Path("/project")
         ({"persist_dockerfile": True, "dockerfile_output_path": "x"}, {}),
     ],
 )
-def test_the_inputs_of_a_build_step_are_a_recipe(
+def test_inputs_of_build_step_become_build_spec(
     inputs: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     plain = BuildSpec("team/app", HERE)
@@ -66,7 +66,7 @@ def test_the_inputs_of_a_build_step_are_a_recipe(
     ("name", "full"),
     [("app", "reg.test/team/app"), ("other/app", "other/app"), ("reg:5000/app", "reg:5000/app")],
 )
-def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> None:
+def test_namespace_is_prepended_to_name_without_owner(name: str, full: str) -> None:
     assert build_spec({"image_name": name}, HERE, "reg.test/team/").name == full
     assert build_spec({"image_name": name}, HERE, "").name == name
 
@@ -84,16 +84,16 @@ def test_a_name_without_an_owner_gets_the_namespace(name: str, full: str) -> Non
         ({"build_backend": "buildkit"}, "'build_backend' .* cannot be 'buildkit'"),
     ],
 )
-def test_what_docker_would_refuse_is_refused_before_anything_is_built(
+def test_names_that_docker_refuses_fail_before_the_build(
     at: Callable[[Any], StepContext], inputs: dict[str, Any], said: str
 ) -> None:
-    maker = Recorded()
+    provider = Recorded()
     with pytest.raises(StepFailed, match=said):
-        run_steps({"d": steps(**inputs)[:1]}, Scope({}), at(maker), {})
-    assert maker.made == []
+        run_steps({"d": steps(**inputs)[:1]}, Scope({}), at(provider), {})
+    assert provider.made == []
 
 
-def test_several_platforms_are_for_buildx() -> None:
+def test_several_platforms_need_buildx() -> None:
     inputs = {"image_name": "app", "platforms": ["linux/arm64", "amd64"]}
     recipe = build_spec({**inputs, "build_backend": "buildx"}, HERE, "")
     assert recipe.platform == "linux/arm64,linux/amd64"
@@ -102,7 +102,7 @@ def test_several_platforms_are_for_buildx() -> None:
 
 
 class Recorded:
-    """A maker that notes what is asked of it."""
+    """A provider that notes what is asked of it."""
 
     def __init__(self, fails: Exception | None = None) -> None:
         self.fails = fails
@@ -141,7 +141,9 @@ class Recorded:
 
 @pytest.fixture
 def at(tmp_path: Path) -> Callable[[Any], StepContext]:
-    return lambda maker: StepContext(tmp_path, {}, "python", lambda *_: None, image_provider=maker)
+    return lambda provider: StepContext(
+        tmp_path, {}, "python", lambda *_: None, image_provider=provider
+    )
 
 
 def steps(**build: Any) -> list[Step]:
@@ -154,24 +156,24 @@ def steps(**build: Any) -> list[Step]:
     return [Step(BUILD, {"image_name": "team/app", **build}, "b"), Step(PUSH, pushed, "p")]
 
 
-def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
+def test_push_has_its_tags_and_credentials_and_runs_once(
     at: Callable[[Any], StepContext],
 ) -> None:
-    maker = Recorded()
-    wanted = {name: steps(additional_tags=["latest"]) for name in "ab"}
-    outputs = run_steps(wanted, Scope({}), at(maker), {})
-    assert len(maker.made) == 1
+    provider = Recorded()
+    steps_by_deployment = {name: steps(additional_tags=["latest"]) for name in "ab"}
+    outputs = run_steps(steps_by_deployment, Scope({}), at(provider), {})
+    assert len(provider.made) == 1
     login = StepCredentials("u", "hidden-one", "r.test")
-    assert maker.published == [("team/app", "content-1", ("latest",), login)]
-    told = {
+    assert provider.published == [("team/app", "content-1", ("latest",), login)]
+    pushed = {
         "image_name": "team/app",
         "tag": "content-1",
         "image": "team/app:content-1",
         "additional_tags": ["latest"],
     }
     assert outputs["a"] == outputs["b"]
-    assert outputs["a"]["b"] == {**told, "image_id": "sha256:1"}
-    assert outputs["a"]["p"] == told
+    assert outputs["a"]["b"] == {**pushed, "image_id": "sha256:1"}
+    assert outputs["a"]["p"] == pushed
 
 
 @pytest.mark.parametrize(
@@ -186,17 +188,17 @@ def test_a_push_goes_with_its_tags_and_login_and_each_runs_once(
         ),
     ],
 )
-def test_a_push_step_may_leave_the_tag_to_the_name_or_to_what_was_made(
+def test_push_takes_tag_from_name_or_built_image(
     at: Callable[[Any], StepContext], inputs: dict[str, Any], asked: tuple[Any, ...], image: str
 ) -> None:
-    maker = Recorded()
-    outputs = run_steps({"d": [Step(PUSH, inputs)]}, Scope({}), at(maker), {})["d"]
-    assert maker.published == [(*asked, (), None)]
+    provider = Recorded()
+    outputs = run_steps({"d": [Step(PUSH, inputs)]}, Scope({}), at(provider), {})["d"]
+    assert provider.published == [(*asked, (), None)]
     assert outputs["image"] == image
 
 
 @pytest.mark.parametrize("login", [{"username": "u"}, ["u", "p"], {"password": "p"}])
-def test_half_a_login_is_refused(at: Callable[[Any], StepContext], login: Any) -> None:
+def test_incomplete_credentials_are_refused(at: Callable[[Any], StepContext], login: Any) -> None:
     step = Step(PUSH, {"image_name": "a", "credentials": login})
     with pytest.raises(StepFailed, match="credentials"):
         run_steps({"d": [step]}, Scope({}), at(Recorded()), {})
@@ -206,7 +208,7 @@ def test_half_a_login_is_refused(at: Callable[[Any], StepContext], login: Any) -
     ("registry", "hint"),
     [("", "credentials"), ("docker.io", "credentials"), ("r.test", "docker login")],
 )
-def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
+def test_help_names_the_refused_credentials_of_the_step(
     at: Callable[[Any], StepContext], registry: str, hint: str
 ) -> None:
     """`docker login` changes nothing about them, unless they are for another registry."""
@@ -223,21 +225,21 @@ def test_credentials_of_a_step_that_are_refused_are_what_has_to_be_mended(
     assert ("'ali'" in str(raised.value.help)) is (hint == "credentials")
 
 
-def test_a_made_up_dockerfile_is_written_only_where_that_is_asked_for(
+def test_generated_dockerfile_is_written_only_on_request(
     at: Callable[[Any], StepContext],
 ) -> None:
-    place = at(Recorded())
-    run_steps({"d": steps(dockerfile="auto")[:1]}, Scope({}), place, {})
-    assert list(place.folder.iterdir()) == []
+    context = at(Recorded())
+    run_steps({"d": steps(dockerfile="auto")[:1]}, Scope({}), context, {})
+    assert list(context.folder.iterdir()) == []
     inputs = {"persist_dockerfile": True, "dockerfile_output_path": "Kept"}
-    run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), place, {})
-    assert (place.folder / "Kept").read_text() == "FROM team/app\n"
+    run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), context, {})
+    assert (context.folder / "Kept").read_text() == "FROM team/app\n"
     inputs["dockerfile_output_path"] = "no/folder"
-    with pytest.raises(StepFailed, match="no/folder' cannot be written: No such file"):
-        run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), place, {})
+    with pytest.raises(StepFailed, match=r"cannot write '.*no/folder': No such file"):
+        run_steps({"d": steps(dockerfile="auto", **inputs)[:1]}, Scope({}), context, {})
 
 
-def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
+def test_written_dockerfile_is_part_of_its_own_context(
     at: Callable[[Any], StepContext],
 ) -> None:
     """Else the next build would find a new file there, and so another content."""
@@ -248,16 +250,16 @@ def test_a_made_up_dockerfile_lies_in_the_context_of_its_own_build(
             seen.append([path.name for path in recipe.context.iterdir()])
             return super().build(recipe)
 
-    place = at(Looks())
+    context = at(Looks())
     kept = steps(dockerfile="auto", persist_dockerfile=True)[:1]
-    run_steps({"d": kept}, Scope({}), place, {})
+    run_steps({"d": kept}, Scope({}), context, {})
     assert seen == [["Dockerfile.generated"]]
-    (place.folder / "Dockerfile.generated").unlink()
-    run_steps({"d": kept}, Scope({}), replace(place, image_provider=FixedImage("team/app:1")), {})
-    assert list(place.folder.iterdir()) == []
+    (context.folder / "Dockerfile.generated").unlink()
+    run_steps({"d": kept}, Scope({}), replace(context, image_provider=FixedImage("team/app:1")), {})
+    assert list(context.folder.iterdir()) == []
 
 
-def test_a_plan_tells_of_an_input_that_becomes_another_type(
+def test_plan_reports_input_rendered_to_wrong_type(
     at: Callable[[Any], StepContext],
 ) -> None:
     class Has(Recorded):
@@ -270,7 +272,7 @@ def test_a_plan_tells_of_an_input_that_becomes_another_type(
     assert (problem.code, problem.path[:2]) == ("DC322", ("build", 1))
 
 
-def test_a_plan_looks_once_for_what_many_deployments_share(
+def test_plan_looks_up_shared_image_once(
     at: Callable[[Any], StepContext],
 ) -> None:
     asked: list[BuildSpec] = []
@@ -280,40 +282,40 @@ def test_a_plan_looks_once_for_what_many_deployments_share(
             asked.append(recipe)
             return Image(recipe.name, "content-9")
 
-    wanted = {name: steps() for name in "abc"} | {"d": steps(tag="4")}
-    planned, _ = plan_steps(wanted, Scope({}), at(Looks()))
+    steps_by_deployment = {name: steps() for name in "abc"} | {"d": steps(tag="4")}
+    planned, _ = plan_steps(steps_by_deployment, Scope({}), at(Looks()))
     assert [recipe.tag for recipe in asked] == [None, "4"]
     assert planned["a"] == planned["c"]
 
 
-def test_the_code_of_what_made_a_build_fail_stays(at: Callable[[Any], StepContext]) -> None:
-    maker = Recorded(BuildFailed("no such file", help="look"))
+def test_failed_build_keeps_code_of_its_cause(at: Callable[[Any], StepContext]) -> None:
+    provider = Recorded(BuildFailed("no such file", help="look"))
     with pytest.raises(StepFailed, match="step 'b' of d: no such file") as raised:
-        run_steps({"d": steps()}, Scope({}), at(maker), {})
+        run_steps({"d": steps()}, Scope({}), at(provider), {})
     assert (raised.value.code, raised.value.help) == (BuildFailed.code, "look")
 
 
-def test_a_plan_knows_images_that_are_there(at: Callable[[Any], StepContext]) -> None:
-    maker = Recorded()
-    maker.there["team/app"] = Image("team/app", "content-9", id="sha256:3")
-    planned, problems = plan_steps({"d": steps()}, Scope({}), at(maker))
+def test_plan_finds_existing_images(at: Callable[[Any], StepContext]) -> None:
+    provider = Recorded()
+    provider.there["team/app"] = Image("team/app", "content-9", id="sha256:3")
+    planned, problems = plan_steps({"d": steps()}, Scope({}), at(provider))
     assert problems == []
     assert planned["d"]["b"]["image_id"] == "sha256:3"
     assert planned["d"]["p"]["image"] == "team/app:content-9"
-    assert (maker.made, maker.published) == ([], [])
+    assert (provider.made, provider.published) == ([], [])
 
 
-def test_after_a_step_that_has_to_run_a_plan_knows_nothing(
+def test_outputs_after_a_step_that_must_run_are_unknown(
     at: Callable[[Any], StepContext],
 ) -> None:
-    maker = Recorded()
-    maker.there["team/app"] = Image("team/app", "content-9")
+    provider = Recorded()
+    provider.there["team/app"] = Image("team/app", "content-9")
     script = Step("prefect.deployments.steps.run_shell_script", {"script": "make"})
-    planned, _ = plan_steps({"d": [script, *steps()]}, Scope({}), at(maker))
+    planned, _ = plan_steps({"d": [script, *steps()]}, Scope({}), at(provider))
     assert planned["d"]["b"]["tag"] == Unknown("b", "tag")
 
 
-def test_what_keeps_a_plan_from_looking_is_told_at_the_step(
+def test_failed_look_up_is_reported_at_the_step(
     at: Callable[[Any], StepContext],
 ) -> None:
     step = replace(steps()[0], path=("build", 0))
@@ -331,13 +333,13 @@ def test_what_keeps_a_plan_from_looking_is_told_at_the_step(
         (f"team/app:3@sha256:{'a' * 64}", "team/app:3", "3"),
     ],
 )
-def test_an_image_that_is_named_is_what_all_steps_give(
+def test_image_of_the_command_line_is_the_output_of_all_steps(
     at: Callable[[Any], StepContext], reference: str, image: str, tag: str
 ) -> None:
-    maker = FixedImage(reference)
-    outputs = run_steps({"d": steps()}, Scope({}), at(maker), {})["d"]
+    provider = FixedImage(reference)
+    outputs = run_steps({"d": steps()}, Scope({}), at(provider), {})["d"]
     assert (outputs["b"]["image"], outputs["p"]["tag"]) == (image, tag)
-    assert maker.pins == {image: reference}
+    assert provider.pins == {image: reference}
 
 
 HUB = StepCredentials("u", "hidden-one", "")
@@ -359,7 +361,7 @@ BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
         ({}, None),
     ],
 )
-def test_an_image_is_looked_up_by_the_login_that_pushes_it(
+def test_image_is_looked_up_with_credentials_of_its_push(
     at: Callable[[Any], StepContext], push: dict[str, Any], login: StepCredentials | None
 ) -> None:
     """The lookup of a plan and of a build both come before the push step."""
@@ -374,9 +376,9 @@ def test_an_image_is_looked_up_by_the_login_that_pushes_it(
         {"REGPW": "hidden-one"}, references=ReferenceValues({hub: document}, secrets=True)
     )
     pushed = {"image_name": "{{ b.image_name }}", "tag": "{{ b.tag }}", **push}
-    wanted = {"d": [Step(BUILD, {"image_name": "app"}, "b"), Step(PUSH, pushed)]}
+    steps_by_deployment = {"d": [Step(BUILD, {"image_name": "app"}, "b"), Step(PUSH, pushed)]}
     planned, built = Recorded(), Stops()
-    plan_steps(wanted, scope, replace(at(planned), namespace="team"))
+    plan_steps(steps_by_deployment, scope, replace(at(planned), namespace="team"))
     with pytest.raises(StepFailed):
-        run_steps(wanted, scope, replace(at(built), namespace="team"), {})
+        run_steps(steps_by_deployment, scope, replace(at(built), namespace="team"), {})
     assert planned.logins == built.logins == ({"team/app": login} if login else {})

@@ -42,79 +42,79 @@ def shell(script: str, id: str = "", **inputs: Any) -> Step:  # noqa: A002
         ("sh -c 'X=1'\nsh -c 'echo [$X]'", {}, "[]", ""),
     ],
 )
-def test_a_script_runs_line_by_line_as_in_prefect(
-    place: StepContext, script: str, inputs: dict[str, Any], stdout: str, stderr: str
+def test_script_runs_line_by_line_as_in_prefect(
+    context: StepContext, script: str, inputs: dict[str, Any], stdout: str, stderr: str
 ) -> None:
-    outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), place, {})
+    outputs = run_steps({"d": [shell(script, **inputs)]}, Scope(ENVIRON), context, {})
     assert outputs["d"] == {"stdout": stdout, "stderr": stderr}
 
 
-def test_a_directory_starts_from_the_folder(place: StepContext) -> None:
-    (place.folder / "sub").mkdir()
-    outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), place, {})
-    assert outputs["d"]["stdout"] == str((place.folder / "sub").resolve())
+def test_directory_is_relative_to_the_folder(context: StepContext) -> None:
+    (context.folder / "sub").mkdir()
+    outputs = run_steps({"d": [shell("pwd", directory="sub")]}, Scope(ENVIRON), context, {})
+    assert outputs["d"]["stdout"] == str((context.folder / "sub").resolve())
 
 
-def test_lines_are_told_unless_the_step_is_quiet(
-    place: StepContext, lines: list[tuple[str, str]]
+def test_output_is_forwarded_unless_the_step_is_quiet(
+    context: StepContext, lines: list[tuple[str, str]]
 ) -> None:
     steps = [shell("echo loud", "a"), shell("echo quiet", "b", stream_output=False)]
-    run_steps({"d": steps}, Scope(ENVIRON), place, {})
+    run_steps({"d": steps}, Scope(ENVIRON), context, {})
     assert lines == [("a", "loud")]
 
 
-def test_equal_steps_run_once_and_every_deployment_gets_the_outputs(place: StepContext) -> None:
+def test_equal_steps_run_once_for_all_deployments(context: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'", "count")
-    outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), place, {})
+    outputs = run_steps({"a": [step], "b": [step], "c": [step]}, Scope(ENVIRON), context, {})
     expected = {"stdout": "1", "stderr": ""}
     assert outputs == {name: {"count": expected, **expected} for name in "abc"}
 
 
-def test_what_ran_before_in_the_same_command_does_not_run_again(place: StepContext) -> None:
+def test_completed_step_of_the_command_does_not_run_again(context: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
     done: CompletedSteps = {}
-    first = run_steps({"a": [step]}, Scope(ENVIRON), place, done)["a"]
-    second = run_steps({"b": [step, step]}, Scope(ENVIRON), place, done)["b"]
+    first = run_steps({"a": [step]}, Scope(ENVIRON), context, done)["a"]
+    second = run_steps({"b": [step, step]}, Scope(ENVIRON), context, done)["b"]
     assert (first["stdout"], second["stdout"]) == ("1", "2")
 
 
-def test_a_stop_ends_the_step_that_runs_and_begins_no_other(place: StepContext) -> None:
+def test_stop_ends_running_step_and_starts_no_other(context: StepContext) -> None:
     stop = CancellationToken()
-    place = replace(place, stop=stop, output=lambda *_: stop.cancel())
+    context = replace(context, stop=stop, output=lambda *_: stop.cancel())
     steps = [shell("sh -c 'echo begun; sleep 60; touch first'"), shell("touch second")]
     with pytest.raises(Interrupted):
-        run_steps({"d": steps}, Scope(ENVIRON), place, {})
+        run_steps({"d": steps}, Scope(ENVIRON), context, {})
     with pytest.raises(Interrupted):
-        run_steps({"d": steps[1:]}, Scope(ENVIRON), place, {})
-    assert list(place.folder.iterdir()) == []
+        run_steps({"d": steps[1:]}, Scope(ENVIRON), context, {})
+    assert list(context.folder.iterdir()) == []
 
 
-def test_a_step_that_a_deployment_has_twice_runs_twice(place: StepContext) -> None:
+def test_step_that_a_deployment_has_twice_runs_twice(context: StepContext) -> None:
     step = shell("sh -c 'echo x >> ran; wc -l < ran'")
-    outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), place, {})
+    outputs = run_steps({"a": [step, step], "b": [step, step]}, Scope(ENVIRON), context, {})
     assert [own["stdout"] for own in outputs.values()] == ["2", "2"]
 
 
-def test_steps_that_become_different_by_rendering_run_for_each(place: StepContext) -> None:
-    wanted = {
+def test_steps_that_render_differently_run_separately(context: StepContext) -> None:
+    steps_by_deployment = {
         name: [shell(f"echo {name}", "first"), shell("echo got {{ first.stdout }}", "second")]
         for name in "ab"
     }
-    outputs = run_steps(wanted, Scope(ENVIRON), place, {})
+    outputs = run_steps(steps_by_deployment, Scope(ENVIRON), context, {})
     assert [own["second"]["stdout"] for own in outputs.values()] == ["got a", "got b"]
 
 
-def test_flat_outputs_are_those_of_the_last_step(place: StepContext) -> None:
+def test_flat_outputs_are_those_of_the_last_step(context: StepContext) -> None:
     steps = [shell("echo 1", "one"), shell("echo 2", "two"), shell("echo {{ stdout }}3")]
-    outputs = run_steps({"d": steps}, Scope(ENVIRON), place, {})["d"]
+    outputs = run_steps({"d": steps}, Scope(ENVIRON), context, {})["d"]
     assert (outputs["one"]["stdout"], outputs["two"]["stdout"]) == ("1", "2")
     assert outputs["stdout"] == "23"
 
 
-def test_inputs_take_environment_and_blocks(place: StepContext) -> None:
+def test_inputs_use_environment_and_blocks(context: StepContext) -> None:
     library = ReferenceValues({(PlaceholderKind.VARIABLE, ("v",)): {"value": 5}}, secrets=True)
     steps = [shell("echo {{ $WHO }} {{ prefect.variables.v }}")]
-    outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), place, {})
+    outputs = run_steps({"d": steps}, Scope(ENVIRON, references=library), context, {})
     assert outputs["d"]["stdout"] == "world 5"
 
 
@@ -124,23 +124,23 @@ def test_inputs_take_environment_and_blocks(place: StepContext) -> None:
         (shell("sh -c 'echo out; echo why >&2; exit 3'"), ["exit code 3", "why"]),
         (shell("sh -c 'echo only out; exit 1'"), ["exit code 1", "only out"]),
         (shell("no-such-program-here"), ["no-such-program-here"]),
-        (shell("echo 'open"), ["cannot be taken apart"]),
+        (shell("echo 'open"), ["cannot be split into words"]),
         (shell("echo {{ nope }}"), ["no step gives 'nope'"]),
         (shell("ls", directory="{{ $WHO }}", env="{{ $WHO }}"), ["'env'", "must be a mapping"]),
-        (Step("my.own.step", {}), ["no function 'my.own.step'"]),
-        (Step("my_step", {}), ["is not the name of a function"]),
+        (Step("my.own.step", {}), ["the function 'my.own.step' cannot be imported"]),
+        (Step("my_step", {}), ["is not the full name of a function"]),
     ],
 )
-def test_a_failure_names_step_deployments_and_reason(
-    place: StepContext, step: Step, said: list[str]
+def test_failure_names_step_deployments_and_reason(
+    context: StepContext, step: Step, said: list[str]
 ) -> None:
     after = shell("touch after")
-    wanted = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
+    steps_by_deployment = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
     with pytest.raises(StepFailed) as raised:
-        run_steps(wanted, Scope(ENVIRON), place, {})
+        run_steps(steps_by_deployment, Scope(ENVIRON), context, {})
     for text in [step.name, "f/a, f/b, f/c and 2 more", *said]:
         assert text in raised.value.message
-    assert not (place.folder / "after").exists()
+    assert not (context.folder / "after").exists()
 
 
 @pytest.mark.parametrize(
@@ -152,70 +152,72 @@ def test_a_failure_names_step_deployments_and_reason(
     ],
 )
 def test_secrets_are_masked_in_lines_and_failures(
-    place: StepContext, lines: list[tuple[str, str]], script: str, env: dict[str, str]
+    context: StepContext, lines: list[tuple[str, str]], script: str, env: dict[str, str]
 ) -> None:
     environ = {**ENVIRON, "API_TOKEN": "hunter2-the-second"}
     steps = [shell(script, "s", env=env), shell(f"{script}\nfalse", env=env)]
     with pytest.raises(StepFailed) as raised:
-        run_steps({"d": steps}, Scope(environ), replace(place, environ=environ), {})
+        run_steps({"d": steps}, Scope(environ), replace(context, environ=environ), {})
     assert lines[0] == ("s", redact.MASK)
-    told = f"{raised.value.message} {lines}"
-    assert "hunter2" not in told
-    assert "swordfish" not in told
+    text = f"{raised.value.message} {lines}"
+    assert "hunter2" not in text
+    assert "swordfish" not in text
 
 
-def test_steps_of_different_deployments_run_at_the_same_time(place: StepContext) -> None:
-    """Each waits for what the other leaves behind."""
+def test_steps_of_different_deployments_run_in_parallel(context: StepContext) -> None:
+    """Each waits for a file of the other."""
     wait = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done'"
-    wanted = {"a": [shell(wait.format("a", "b"))], "b": [shell(wait.format("b", "a"))]}
-    run_steps(wanted, Scope(ENVIRON), place, {})
+    steps_by_deployment = {"a": [shell(wait.format("a", "b"))], "b": [shell(wait.format("b", "a"))]}
+    run_steps(steps_by_deployment, Scope(ENVIRON), context, {})
 
 
-def test_a_failure_is_told_while_other_steps_still_run(place: StepContext) -> None:
-    """The other one ends when that was heard."""
+def test_failure_is_reported_while_other_steps_run(context: StepContext) -> None:
+    """The other step ends when the failure was reported."""
     lines: list[tuple[str, str]] = []
 
-    def hear(name: str, line: str) -> None:
+    def receive(name: str, line: str) -> None:
         lines.append((name, line))
-        if "waited for" in line:
-            (place.folder / "heard").touch()
+        if "waiting for running steps" in line:
+            (context.folder / "reported").touch()
 
     until = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done; {}'"
-    wanted = {
+    steps_by_deployment = {
         "a": [shell(until.format("a", "b", "echo why >&2; exit 7"))],
-        "b": [shell(until.format("b", "heard", "touch ended"))],
+        "b": [shell(until.format("b", "reported", "touch ended"))],
     }
     with pytest.raises(StepFailed, match="exit code 7"):
-        run_steps(wanted, Scope(ENVIRON), replace(place, output=hear), {})
-    assert (place.folder / "ended").exists()
+        run_steps(steps_by_deployment, Scope(ENVIRON), replace(context, output=receive), {})
+    assert (context.folder / "ended").exists()
     assert len([line for name, line in lines if name == "deployctl"]) == 1
     lines.clear()
     with pytest.raises(StepFailed):
-        run_steps({"a": [shell("false")], "b": [shell("false")]}, Scope(ENVIRON), place, {})
+        run_steps({"a": [shell("false")], "b": [shell("false")]}, Scope(ENVIRON), context, {})
     assert lines == []
 
 
-def test_a_working_directory_is_that_of_the_steps_after_it(place: StepContext) -> None:
-    (place.folder / "sub" / "below").mkdir(parents=True)
+def test_working_directory_applies_to_later_steps(context: StepContext) -> None:
+    (context.folder / "sub" / "below").mkdir(parents=True)
     function = "prefect.deployments.steps.set_working_directory"
     moves = [Step(function, {"directory": each}) for each in ("sub", "below")]
-    wanted = {"a": [*moves, shell("pwd")], "b": [shell("pwd")]}
-    outputs = run_steps(wanted, Scope(ENVIRON), place, {})
-    assert Path(outputs["a"]["stdout"]) == (place.folder / "sub" / "below").resolve()
-    assert Path(outputs["b"]["stdout"]) == place.folder.resolve()
+    steps_by_deployment = {"a": [*moves, shell("pwd")], "b": [shell("pwd")]}
+    outputs = run_steps(steps_by_deployment, Scope(ENVIRON), context, {})
+    assert Path(outputs["a"]["stdout"]) == (context.folder / "sub" / "below").resolve()
+    assert Path(outputs["b"]["stdout"]) == context.folder.resolve()
 
 
-def test_a_working_directory_can_be_named_by_later_steps(place: StepContext) -> None:
-    (place.folder / "sub").mkdir()
+def test_working_directory_is_an_output_for_later_steps(context: StepContext) -> None:
+    (context.folder / "sub").mkdir()
     function = "prefect.deployments.steps.set_working_directory"
     steps = [Step(function, {"directory": "sub"}, "moved")]
     steps.append(shell("pwd", directory="{{ moved.directory }}"))
-    outputs = run_steps({"d": steps}, Scope(ENVIRON), place, {})["d"]
-    assert Path(outputs["stdout"]) == (place.folder / "sub").resolve()
-    assert plan_steps({"d": steps[:1]}, Scope(ENVIRON), place)[0]["d"]["moved"] == outputs["moved"]
+    outputs = run_steps({"d": steps}, Scope(ENVIRON), context, {})["d"]
+    assert Path(outputs["stdout"]) == (context.folder / "sub").resolve()
+    assert (
+        plan_steps({"d": steps[:1]}, Scope(ENVIRON), context)[0]["d"]["moved"] == outputs["moved"]
+    )
 
 
-def test_a_plan_expects_anything_of_a_function_of_the_project() -> None:
+def test_plan_allows_any_output_of_a_custom_function() -> None:
     steps = [Step("own_steps.plain", {"a": 1}, "own"), shell("echo {{ own.sum }} {{ here }}")]
     outputs, problems = plan_steps({"d": steps}, Scope(ENVIRON))
     assert problems == []
@@ -223,7 +225,7 @@ def test_a_plan_expects_anything_of_a_function_of_the_project() -> None:
     assert str(lookup(outputs["d"], "whatever")) == "(known after build)"
 
 
-def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: StepContext) -> None:
+def test_plan_knows_names_of_outputs_and_runs_nothing(context: StepContext) -> None:
     steps = [shell("touch ran", "tag"), shell("echo {{ tag.stdout }} {{ $WHO }} {{ WHO }}")]
     outputs, problems = plan_steps({"d": steps}, Scope(ENVIRON))
     assert problems == []
@@ -232,10 +234,10 @@ def test_a_plan_knows_which_outputs_there_will_be_and_runs_nothing(place: StepCo
         "stdout": Unknown("run_shell_script", "stdout"),
         "stderr": Unknown("run_shell_script", "stderr"),
     }
-    assert not (place.folder / "ran").exists()
+    assert not (context.folder / "ran").exists()
 
 
-def test_a_plan_tells_what_no_step_will_give() -> None:
+def test_plan_reports_outputs_that_no_step_has() -> None:
     steps = [shell("ls", "tag"), shell("echo {{ tag.out }} {{ $NOPE }}")]
     _, problems = plan_steps({"d": steps}, Scope(ENVIRON))
     assert [problem.code for problem in problems] == ["DC303", "DC302"]

@@ -66,14 +66,14 @@ class Project:
         self, wanted: Sequence[Mapping[str, Any]], function: str = "deployments.steps.git_clone"
     ) -> set[Path]:
         """Where steps of several deployments have put it."""
-        place = StepContext(self.folder, self.environ, sys.executable, lambda *_: None)
+        context = StepContext(self.folder, self.environ, sys.executable, lambda *_: None)
         steps = {
             str(number): [
                 Step(f"prefect.{function}", {"repository": self.origin.as_uri(), **inputs})
             ]
             for number, inputs in enumerate(wanted)
         }
-        given = run_steps(steps, Scope(self.environ), place, {})
+        given = run_steps(steps, Scope(self.environ), context, {})
         return {self.folder / str(each["directory"]) for each in given.values()}
 
 
@@ -101,7 +101,7 @@ def files(folder: Path) -> dict[str, str]:
         ({"function": "projects.steps.git_clone_project"}, "origin"),
     ],
 )
-def test_a_repository_is_cloned_into_a_folder_that_prefect_would_name(
+def test_folder_of_clone_is_named_as_by_prefect(
     project: Project, inputs: dict[str, str], folder: str
 ) -> None:
     for ref in ("feature/x", "tag"):
@@ -115,7 +115,7 @@ def test_a_repository_is_cloned_into_a_folder_that_prefect_would_name(
     )
 
 
-def test_a_clone_is_brought_up_to_date(project: Project) -> None:
+def test_existing_clone_is_updated(project: Project) -> None:
     project.clone()
     project.commit("a.txt", "2")
     project.commit("a.txt", "3")
@@ -126,12 +126,12 @@ def test_a_clone_is_brought_up_to_date(project: Project) -> None:
     }
 
 
-def test_a_commit_is_checked_out(project: Project) -> None:
+def test_commit_is_checked_out(project: Project) -> None:
     project.commit("a.txt", "2")
     assert files(project.clone(commit_sha=project.first)) == {"a.txt": "1"}
 
 
-def test_only_some_directories_are_checked_out(project: Project) -> None:
+def test_sparse_checkout_of_directories(project: Project) -> None:
     for name in ("in/b.txt", "in/deep/c.txt", "out/d.txt"):
         project.commit(name, name)
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_only_some_directories_are_checked_out(project: Project) -> None:
         assert set(files(clone)) == {"a.txt", "in/b.txt", "in/deep/c.txt"}
 
 
-def test_submodules_are_fetched_where_they_are_wanted(project: Project, tmp_path: Path) -> None:
+def test_submodules_are_fetched_on_request(project: Project, tmp_path: Path) -> None:
     project.git("clone", "-q", str(project.origin), str(tmp_path / "below"), cwd=tmp_path)
     project.git("submodule", "--quiet", "add", (tmp_path / "below").as_uri(), "sub")
     project.git("commit", "-q", "-m", "sub")
@@ -149,7 +149,7 @@ def test_submodules_are_fetched_where_they_are_wanted(project: Project, tmp_path
         assert (clone / "sub" / "a.txt").read_text() == "1"
 
 
-def test_changes_that_somebody_made_in_a_clone_are_not_lost(project: Project) -> None:
+def test_local_changes_in_a_clone_survive(project: Project) -> None:
     clone = project.clone()
     (clone / "a.txt").write_text("mine")
     (clone / "new.txt").write_text("mine")
@@ -160,7 +160,7 @@ def test_changes_that_somebody_made_in_a_clone_are_not_lost(project: Project) ->
     assert files(clone) == {"a.txt": "mine", "new.txt": "mine"}
 
 
-def test_a_hook_of_the_project_does_not_lead_git_astray(project: Project) -> None:
+def test_git_hook_of_the_project_has_no_effect(project: Project) -> None:
     project.git("init", "-q", cwd=project.folder)
     project.environ |= {"GIT_DIR": str(project.folder / ".git"), "GIT_WORK_TREE": "."}
     project.clone()
@@ -179,14 +179,14 @@ def test_a_hook_of_the_project_does_not_lead_git_astray(project: Project) -> Non
         ({"repository": "file:///nonexistent"}, "nonexistent"),
         ({"branch": "a", "commit_sha": "abcd"}, "exclude each other"),
         ({"access_token": "t0ken", "credentials": {"token": "t"}}, "exclude each other"),
-        ({"branch": "--upload-pack=touch x"}, "no branch is called"),
+        ({"branch": "--upload-pack=touch x"}, "is not the name of a branch"),
         ({"commit_sha": "v1.0"}, "not the name of a commit"),
         ({"credentials": {"username": "me"}}, "no token or password"),
         ({"brunch": "a"}, "Did you mean|has no input"),
         ({"clone_directory_name": "full"}, "cannot be created: Directory not empty"),
     ],
 )
-def test_what_cannot_be_cloned_is_said_and_leaves_nothing(
+def test_failed_clone_is_reported_and_leaves_nothing(
     project: Project, inputs: dict[str, Any], said: str
 ) -> None:
     (project.folder / "full").mkdir()
@@ -196,13 +196,13 @@ def test_what_cannot_be_cloned_is_said_and_leaves_nothing(
     assert [path.name for path in project.folder.iterdir()] == ["full"]
 
 
-def test_deployments_that_want_one_folder_wait_for_each_other(project: Project) -> None:
+def test_clones_into_one_folder_run_one_after_the_other(project: Project) -> None:
     name = "clone_directory_name"
     wanted = [{name: "same", "include_submodules": each} for each in ("", 1, 2, 3)]
     assert project.clones(wanted) == {project.folder / "same"}
 
 
-def test_another_repository_in_its_place_is_left_alone(project: Project) -> None:
+def test_another_repository_in_the_folder_is_left_alone(project: Project) -> None:
     project.clone(clone_directory_name="there")
     other = project.origin.rename(project.origin.with_name("other.git"))
     with pytest.raises(StepFailed, match=r"is a clone of '.*origin\.git'"):
@@ -229,7 +229,7 @@ def test_another_repository_in_its_place_is_left_alone(project: Project) -> None
         ("git@github.test:o/r.git", {"token": "t"}, ()),
     ],
 )
-def test_a_site_is_told_who_we_are_as_by_prefect(
+def test_credentials_are_sent_as_by_prefect(
     repository: str, credentials: Mapping[str, str], login: tuple[str, ...]
 ) -> None:
     url, site, given = _access(repository, credentials)
@@ -284,7 +284,7 @@ def server(project: Project) -> Iterator[str]:
         thread.join()
 
 
-def test_a_password_stands_in_no_argument_and_no_file(
+def test_password_is_in_no_argument_and_no_file(
     project: Project, server: str, tmp_path: Path
 ) -> None:
     """Git is a program that notes its arguments, in front of the real one."""
@@ -302,14 +302,14 @@ def test_a_password_stands_in_no_argument_and_no_file(
     project.commit("a.txt", "2")
     project.clone(repository=server)
     assert files(clone) == {"a.txt": "2"}
-    told = (tmp_path / "arguments").read_text() + (clone / ".git" / "config").read_text()
-    assert "clone" in told
-    assert "p:w/d" not in told
-    assert "p%3Aw" not in told
+    text = (tmp_path / "arguments").read_text() + (clone / ".git" / "config").read_text()
+    assert "clone" in text
+    assert "p:w/d" not in text
+    assert "p%3Aw" not in text
     assert not (tmp_path / "kept").exists()
 
 
-def test_a_wrong_password_is_not_said(project: Project, server: str) -> None:
+def test_wrong_password_is_not_printed(project: Project, server: str) -> None:
     with pytest.raises(StepFailed, match="Authentication failed") as failed:
         project.clone(repository=server.replace("p%3Aw", "wr0ng"))
     assert "wr0ng" not in f"{failed.value.message} {failed.value.help}"

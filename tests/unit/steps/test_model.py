@@ -22,7 +22,7 @@ BAD_NAMES: list[tuple[str, str, dict[str, Any], str, str]] = [
 ]
 
 
-def test_a_step_is_a_function_with_inputs_and_an_id() -> None:
+def test_step_is_a_function_with_inputs_and_id() -> None:
     value = [{SHELL: {"id": "a", "requires": "x", "script": "ls"}}, None, {"f.g": None}]
     assert parse_steps(value, ("build",)) == (
         [
@@ -34,18 +34,18 @@ def test_a_step_is_a_function_with_inputs_and_an_id() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], {}])
-def test_nothing_is_no_steps(value: Any) -> None:
+def test_empty_values_are_no_steps(value: Any) -> None:
     assert parse_steps(value) == ([], [])
 
 
-def test_a_single_mapping_is_one_step() -> None:
+def test_single_mapping_is_one_step() -> None:
     assert parse_steps({"f.g": {"a": 1}}, ("pull",)) == ([Step("f.g", {"a": 1}, "", ("pull",))], [])
 
 
 @pytest.mark.parametrize(
     "entry", ["f.g", {"f.g": None, "script": "ls"}, {"f.g": "ls"}, {"f.g": ["ls"]}, {1: {}}]
 )
-def test_what_is_no_step_is_told(entry: Any) -> None:
+def test_invalid_steps_are_reported(entry: Any) -> None:
     steps, (problem,) = parse_steps([{"f.g": {}}, entry], ("push",))
     assert [step.function for step in steps] == ["f.g"]
     assert (problem.code, problem.path) == ("DC320", ("push", 1))
@@ -68,7 +68,7 @@ def test_what_is_no_step_is_told(entry: Any) -> None:
         ("pull", {}, {}, None),
     ],
 )
-def test_own_steps_hold_else_those_of_the_file(
+def test_steps_of_the_deployment_come_before_those_of_the_file(
     kind: str, entry: Any, top_level: Any, expected: Any
 ) -> None:
     assert effective_steps(kind, entry, top_level) == expected
@@ -82,7 +82,7 @@ def test_own_steps_hold_else_those_of_the_file(
         "prefect.deployments.steps.utility.run_shell_script",
     ],
 )
-def test_the_names_of_both_majors_are_known(function: str) -> None:
+def test_step_names_of_prefect_2_and_3_are_known(function: str) -> None:
     assert check_steps([Step(function, {"script": "ls"})]) == []
 
 
@@ -101,17 +101,17 @@ def test_the_names_of_both_majors_are_known(function: str) -> None:
         Step(PUSH, {"image_name": "team/app:1"}),
     ],
 )
-def test_functions_of_others_and_options_of_engines_are_left_to_them(step: Step) -> None:
+def test_custom_functions_and_builder_options_are_accepted(step: Step) -> None:
     assert check_steps([step]) == []
 
 
 @pytest.mark.parametrize("options", [engine._OPTIONS, buildx._OPTIONS])
-def test_what_a_builder_knows_is_an_input_of_the_build_step(options: frozenset[str]) -> None:
+def test_options_of_builders_are_inputs_of_the_build_step(options: frozenset[str]) -> None:
     inputs = dict.fromkeys(options, "{{ $ANY }}")
     assert check_steps([Step(BUILD, {"image_name": "a", **inputs})]) == []
 
 
-def test_a_template_may_become_what_is_needed() -> None:
+def test_placeholder_is_accepted_for_any_type() -> None:
     inputs = {"script": "ls", "directory": None, "env": "{{ prefect.variables.env }}"}
     assert check_steps([Step(SHELL, inputs)]) == []
 
@@ -138,7 +138,7 @@ def test_a_template_may_become_what_is_needed() -> None:
             "DC321",
             f"Did you mean '{SHELL}'?",
         ),
-        (Step(BUILD, {"tag": "x"}, "", ("build", 0)), ("build", 0), "DC322", "add 'image_name:'"),
+        (Step(BUILD, {"tag": "x"}, "", ("build", 0)), ("build", 0), "DC322", "Add 'image_name:'"),
         (
             Step(PUSH, {"image_name": "a", "additional_tags": "b"}, "", ("push", 0)),
             ("push", 0, PUSH, "additional_tags"),
@@ -168,18 +168,22 @@ def test_a_template_may_become_what_is_needed() -> None:
             Step(BUILD, {"image_name": "a", "wholly_other": 1}, "", ("build", 0)),
             ("build", 0, BUILD, "wholly_other"),
             "DC322",
-            "it has image_name, dockerfile",
+            "It has image_name, dockerfile",
         ),
         *(
-            (Step(function, {"image_name": name, **more}, "", ("build", 0)), ("build", 0), *told)
-            for function, name, more, *told in BAD_NAMES
+            (
+                Step(function, {"image_name": name, **more}, "", ("build", 0)),
+                ("build", 0),
+                *expected,
+            )
+            for function, name, more, *expected in BAD_NAMES
         ),
         *(
             (
                 Step(function, {"image_name": "a", "build_backend": "bildx"}, "", ("push", 0)),
                 ("push", 0, function, "build_backend"),
                 "DC322",
-                "cannot be 'bildx' it can be docker-py or buildx",
+                "cannot be 'bildx' It can be docker-py or buildx",
             )
             for function in (BUILD, PUSH)
         ),
@@ -189,12 +193,12 @@ def test_a_template_may_become_what_is_needed() -> None:
             "DC322",
             "Did you mean 'directory'?",
         ),
-        (Step(SHELL, {}, "", ("build", 0)), ("build", 0), "DC322", "add 'script:'"),
+        (Step(SHELL, {}, "", ("build", 0)), ("build", 0), "DC322", "Add 'script:'"),
         (
             Step(SHELL, {"script": None}, "", ("build",)),
             ("build",),
             "DC322",
-            "add 'script:'",
+            "Add 'script:'",
         ),
         (
             Step(SHELL, {"script": ["ls"]}, "", ("build",)),
@@ -210,7 +214,7 @@ def test_a_template_may_become_what_is_needed() -> None:
         ),
     ],
 )
-def test_what_cannot_run_is_told_before_anything_runs(
+def test_invalid_steps_are_reported_before_any_runs(
     step: Step, path: JsonPath, code: str, said: str
 ) -> None:
     (problem,) = check_steps([step])

@@ -35,7 +35,7 @@ SHELL = Step("prefect.deployments.steps.run_shell_script", {"script": "ls"})
         ([docker(dockerfile="auto")], {"image": "app"}, "docker", "/opt/prefect/etl", False),
     ],
 )
-def test_the_code_is_looked_for_where_it_will_be(
+def test_default_pull_step_finds_the_code(
     build: list[Step],
     job_variables: dict[str, Any],
     pool_type: str,
@@ -62,7 +62,7 @@ STAY = {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
         ([], 2, [STAY]),
     ],
 )
-def test_given_steps_are_a_list_and_prefect_2_gets_at_least_one(
+def test_declared_steps_are_a_list_and_prefect_2_gets_at_least_one(
     pull: Any, major: int, steps: Any
 ) -> None:
     assert declared_pull(pull, major) == steps

@@ -59,7 +59,7 @@ GITHUB = {
         ({}, "vcs:git", "org/repo", "https://git.example/org/repo.git"),
     ],
 )
-def test_the_commit_is_read_from_ci_variables_else_from_git(
+def test_commit_comes_from_ci_variables_else_from_git(
     environ: dict[str, str], type_: str, repository: str, url: str
 ) -> None:
     assert commit_info(environ, CHECKOUT) == {
@@ -85,7 +85,7 @@ def test_the_commit_is_read_from_ci_variables_else_from_git(
         ({}, Checkout(SHA, "m", "main", ""), None, None),
     ],
 )
-def test_a_version_type_chooses_the_source(
+def test_version_type_selects_the_source(
     environ: dict[str, str], checkout: Checkout | None, version_type: str | None, expected: Any
 ) -> None:
     info = commit_info(environ, checkout, version_type)
@@ -93,7 +93,7 @@ def test_a_version_type_chooses_the_source(
 
 
 @pytest.mark.parametrize("url", ["git@git.example:org/repo.git", "ssh://git@git.example/org/repo"])
-def test_the_repository_is_named_the_same_for_every_kind_of_remote(url: str) -> None:
+def test_repository_name_is_the_same_for_all_kinds_of_remotes(url: str) -> None:
     info = commit_info({}, Checkout(SHA, "m", "main", url))
     assert info is not None
     assert info["repository"] == "org/repo"
@@ -115,7 +115,7 @@ COMMIT = {"type": "vcs:git", "version": "01234567", "commit_sha": SHA}
         ("", "2", None, "2", False, "prefect:simple"),
     ],
 )
-def test_what_somebody_wrote_comes_first(
+def test_declared_version_comes_first(
     declared: str | None,
     flow_version: str | None,
     commit: dict[str, Any] | None,
@@ -137,7 +137,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def test_git_tells_commit_branch_and_remote_without_credentials(tmp_path: Path) -> None:
+def test_git_returns_commit_branch_and_remote_without_credentials(tmp_path: Path) -> None:
     _git(tmp_path, "init", "-b", "trunk")
     assert read_checkout(tmp_path) is None
     _git(tmp_path, "commit", "--allow-empty", "-m", "First line\n\nMore")
@@ -149,7 +149,7 @@ def test_git_tells_commit_branch_and_remote_without_credentials(tmp_path: Path) 
     assert len(checkout.sha) == 40
 
 
-def test_what_git_says_of_a_signature_is_no_part_of_the_commit(tmp_path: Path) -> None:
+def test_output_about_signatures_is_not_part_of_the_commit(tmp_path: Path) -> None:
     _git(tmp_path, "init")
     _git(tmp_path, "config", "log.showSignature", "true")
     signature = "gpgsig -----BEGIN SSH SIGNATURE-----\n A\n -----END SSH SIGNATURE-----"
@@ -163,5 +163,5 @@ def test_what_git_says_of_a_signature_is_no_part_of_the_commit(tmp_path: Path) -
     assert (checkout.sha, checkout.message) == (sha, "First")
 
 
-def test_outside_a_repository_git_tells_nothing(tmp_path: Path) -> None:
+def test_no_commit_outside_a_repository(tmp_path: Path) -> None:
     assert read_checkout(tmp_path) is None
