@@ -1,1 +1,1 @@
-"""Command line: one module per command parses, calls one use case, and hands over to a renderer."""
+"""Command line: one module per command parses options, calls a use case and renders its result."""

@@ -62,6 +62,7 @@ def build(
 
         @cache
         def session() -> Session:
+            """Opens the session at the first call; most builds need none."""
             return stack.enter_context(connect(ctx, server, stop))
 
         images = stack.enter_context(image_pipeline(ctx, builder, session, stop))

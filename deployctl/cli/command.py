@@ -53,6 +53,7 @@ def command(
     """
 
     def decorate(function: Callable[..., None]) -> Command:
+        """Reads the signature of the function, once, at import."""
         hints = get_type_hints(function, include_extras=True)
         has_context = hints.pop(_CONTEXT, None) is not None
         hints.pop("return")
@@ -64,6 +65,7 @@ def command(
             )
 
         def callback(**values: Any) -> None:
+            """Runs the command with the parsed values."""
             arguments = _regroup(accepted, values)
             output = arguments.pop(_OUTPUT, OutputOptions())
             if not has_context:

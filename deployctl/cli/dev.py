@@ -143,6 +143,7 @@ def _workers(
     context = WorkerContext(settings, WorkerSettings(query_seconds=2.0), os.environ, ())
 
     def serve(pool: str) -> None:
+        """Runs the worker of one pool until `stop` is set; sets it at the end."""
         options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS)
         try:
             run_worker(options, context, event_log, stop)

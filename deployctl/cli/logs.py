@@ -82,6 +82,7 @@ def logs(
         shown: list[Json] = []
 
         def show(update: RunUpdate) -> None:
+            """Prints an update, and adds it to the JSON output."""
             shown.extend(map(render.log_json, update.logs))
             ctx.data |= {"run": render.run_json(update.run), "logs": shown}
             ctx.print(render.run_update(update, states=follow))

@@ -133,6 +133,7 @@ def image_pipeline(
     from deployctl.app.deploying.image_builders import open_image_pipeline
 
     def server_version() -> str:
+        """The Prefect version of the server, for a generated Dockerfile."""
         try:
             opened = session()
         except SettingsError as error:

@@ -138,9 +138,11 @@ def run(
         url = runs.run_url(created, session.settings, dialect.major)
 
         def record(run: Json) -> None:
+            """Puts the run into the JSON output."""
             ctx.data["run"] = {**render.run_json(run), "url": url}
 
         def show(update: RunUpdate) -> None:
+            """Prints an update, and records the run as it is now."""
             record(update.run)
             ctx.print(render.run_update(update))
 

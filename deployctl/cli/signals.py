@@ -42,6 +42,7 @@ def stop_on_signals(notify: Callable[[str], None]) -> Iterator[CancellationToken
     first_at: float | None = None
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        """Stops gracefully at the first signal, and exits at the second."""
         nonlocal first_at
         now = time.monotonic()
         if first_at is None:

@@ -67,6 +67,7 @@ def local_server(
     output: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def serve() -> None:
+        """Runs the server until it exits or `stop_server` is set."""
         try:
             process.run(
                 [program, "server", "start", "--host", HOST, "--port", str(port)],

@@ -72,6 +72,7 @@ def with_typed_parameters(requested: NewRun, schema: Mapping[str, Json]) -> NewR
     """The run with parameters as text where the schema takes only that: `3` for a string."""
 
     def is_valid(name: str, value: Json) -> bool:
+        """Whether the schema accepts the value of a parameter."""
         return all(each.code != "DC420" for each in check_parameters({name: value}, schema, True))
 
     values = requested.parameters

@@ -65,7 +65,7 @@ def test_failed_result_shows_what_was_done_before() -> None:
     result = Result(
         change({"tags": ["b"]}),
         ResultStatus.FAILED,
-        Rejected("the server does not take it", help="change it"),
+        Rejected("the server does not take it", help="Change it."),
         done=("deployment daily updated",),
     )
     text = "\n".join(
@@ -73,7 +73,7 @@ def test_failed_result_shows_what_was_done_before() -> None:
     )
     assert "! deployment hello/daily failed: the server does not take it" in text
     assert "done before the failure: deployment daily updated" in text
-    assert "help: change it" in text
+    assert "help: Change it." in text
     assert "Done: 1 failed." in text
 
 
