@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions
-from deployctl.cli.project_options import (
-    BuilderOptions,
-    SelectionOptions,
-)
+from deployctl.cli.project_options import BuilderOptions, SelectionOptions
 
 if TYPE_CHECKING:
     from deployctl.api.session import Session

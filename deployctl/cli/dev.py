@@ -38,18 +38,14 @@ def dev(
     run: Annotated[
         str | None,
         option(
-            "--run",
-            group=_LOCAL,
-            metavar="FLOW/NAME",
+            "--run FLOW/NAME",
+            _LOCAL,
+            "Start a run of this deployment, follow it to its end, and exit.",
             default="serve until Ctrl-C",
-            help="Start a run of this deployment, follow it to its end, and exit.",
         ),
     ] = None,
     port: Annotated[
-        int,
-        option(
-            "--port", group=_LOCAL, metavar="PORT", min=1, max=65535, help="Port of the server."
-        ),
+        int, option("--port PORT", _LOCAL, "Port of the server.", min=1, max=65535)
     ] = 4200,
 ) -> None:
     """Start a local server, deploy the project, and run its flows as processes."""

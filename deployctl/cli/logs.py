@@ -48,24 +48,14 @@ def logs(
     ],
     server: ConnectionOptions,
     follow: Annotated[
-        bool,
-        option("--follow", "-f", group=_LOGS, help="Show new states and logs until the run ends."),
+        bool, option("--follow, -f", _LOGS, "Show new states and logs until the run ends.")
     ] = False,
     level: Annotated[
-        LogLevel,
-        option("--level", group=_LOGS, case_sensitive=False, help="Least level to show."),
+        LogLevel, option("--level", _LOGS, "Least level to show.", case_sensitive=False)
     ] = LogLevel.DEBUG,
     tail: Annotated[
         int | None,
-        option(
-            "--tail",
-            "-n",
-            group=_LOGS,
-            metavar="N",
-            min=1,
-            default="all",
-            help="Show only the last N lines.",
-        ),
+        option("--tail, -n N", _LOGS, "Show only the last N lines.", min=1, default="all"),
     ] = None,
 ) -> None:
     """Show the logs of a flow run, oldest first."""

@@ -17,19 +17,29 @@ OUTPUT = "Output"
 
 
 def option(
-    *names: str,
+    names: str,
     group: str,
     help: str,  # noqa: A002
+    *,
     default: str | None = None,
     **more: Any,
 ) -> Any:
-    """A Typer option in the titled group `group` of the help page.
+    """A Typer option, as the help page shows it: `option("--name, -n NAME", SELECTION, "…")`.
 
-    `default` describes a default that is computed at run time, for the help page; a default value
-    of the parameter itself is shown without it.
+    `group` is the title of its group on the page. `default` describes a default that is computed at
+    run time; a default value of the parameter is shown without it.
     """
-    shown = True if default is None else default
-    return typer.Option(*names, help=help, rich_help_panel=group, show_default=shown, **more)
+    *others, last = names.split(", ")
+    name, _, metavar = last.partition(" ")
+    return typer.Option(
+        *others,
+        name,
+        metavar=metavar or None,
+        help=help,
+        rich_help_panel=group,
+        show_default=True if default is None else default,
+        **more,
+    )
 
 
 class OutputFormat(StrEnum):
@@ -48,15 +58,13 @@ class OutputOptions:
         OutputFormat,
         option(
             "--output",
-            group=OUTPUT,
-            help="Output format: text, one JSON object, or GitHub annotations and a job summary.",
+            OUTPUT,
+            "Output format: text, one JSON object, or GitHub annotations and a job summary.",
         ),
     ] = OutputFormat.HUMAN
-    strict: Annotated[bool, option("--strict", group=OUTPUT, help="Treat warnings as errors.")] = (
-        False
-    )
+    strict: Annotated[bool, option("--strict", OUTPUT, "Treat warnings as errors.")] = False
     traceback: Annotated[
-        bool, option("--traceback", group=OUTPUT, help="Show the Python traceback of an error.")
+        bool, option("--traceback", OUTPUT, "Show the Python traceback of an error.")
     ] = False
 
 
@@ -67,21 +75,19 @@ class ServerOptions:
     api_url: Annotated[
         str | None,
         option(
-            "--api-url",
-            group=SERVER,
-            metavar="URL",
+            "--api-url URL",
+            SERVER,
+            "URL of the Prefect API, e.g. http://127.0.0.1:4200/api.",
             default="PREFECT_API_URL, else the profile's",
-            help="URL of the Prefect API, e.g. http://127.0.0.1:4200/api.",
         ),
     ] = None
     profile: Annotated[
         str | None,
         option(
-            "--profile",
-            group=SERVER,
-            metavar="NAME",
+            "--profile NAME",
+            SERVER,
+            "Read settings from this Prefect profile.",
             default="the active profile",
-            help="Read settings from this Prefect profile.",
         ),
     ] = None
 
@@ -93,21 +99,13 @@ class ConnectionOptions(ServerOptions):
     wait_for_api: Annotated[
         float | None,
         option(
-            "--wait-for-api",
-            group=SERVER,
-            metavar="SECONDS",
+            "--wait-for-api SECONDS",
+            SERVER,
+            "Wait up to SECONDS for a server that is starting.",
             min=0,
             default="don't wait",
-            help="Wait up to SECONDS for a server that is starting.",
         ),
     ] = None
     concurrency: Annotated[
-        int,
-        option(
-            "--concurrency",
-            group=SERVER,
-            metavar="N",
-            min=1,
-            help="Maximum number of concurrent requests.",
-        ),
+        int, option("--concurrency N", SERVER, "Maximum number of concurrent requests.", min=1)
     ] = 16

@@ -31,8 +31,7 @@ def plan(
     overrides: OverrideOptions,
     server: ConnectionOptions,
     detailed_exitcode: Annotated[
-        bool,
-        option("--detailed-exitcode", group=OUTPUT, help="Exit with code 2 if there are changes."),
+        bool, option("--detailed-exitcode", OUTPUT, "Exit with code 2 if there are changes.")
     ] = False,
 ) -> None:
     """Show what `deploy` would change, without writing anything.

@@ -27,67 +27,49 @@ class RunOptions:
     param: Annotated[
         list[str],
         option(
-            "--param",
-            "-p",
-            group=_RUN,
-            metavar="KEY=VALUE",
-            help="Set a parameter. VALUE is JSON, or text. May be repeated.",
+            "--param, -p KEY=VALUE",
+            _RUN,
+            "Set a parameter. VALUE is JSON, or text. May be repeated.",
         ),
     ] = field(default_factory=list)
     params: Annotated[
         str | None,
         option(
-            "--params",
-            group=_RUN,
-            metavar="JSON",
+            "--params JSON",
+            _RUN,
+            "Set parameters with a JSON object; '-' reads it from stdin.",
             default="the deployment's",
-            help="Set parameters with a JSON object; '-' reads it from stdin.",
         ),
     ] = None
     job_variable: Annotated[
         list[str],
-        option(
-            "--job-variable",
-            "--jv",
-            "-jv",
-            group=_RUN,
-            metavar="KEY=VALUE",
-            help="Set a job variable. May be repeated.",
-        ),
+        option("--job-variable, --jv, -jv KEY=VALUE", _RUN, "Set a job variable. May be repeated."),
     ] = field(default_factory=list)
     name: Annotated[
         str | None,
         option(
-            "--name",
-            "--flow-run-name",
-            group=_RUN,
-            metavar="NAME",
-            default="chosen by the server",
-            help="Name of the run.",
+            "--name, --flow-run-name NAME", _RUN, "Name of the run.", default="chosen by the server"
         ),
     ] = None
     tag: Annotated[
-        list[str],
-        option("--tag", group=_RUN, metavar="TAG", help="Add a tag to the run. May be repeated."),
+        list[str], option("--tag TAG", _RUN, "Add a tag to the run. May be repeated.")
     ] = field(default_factory=list)
     start_in: Annotated[
         str | None,
         option(
-            "--start-in",
-            group=_RUN,
-            metavar="DURATION",
+            "--start-in DURATION",
+            _RUN,
+            "Start after a delay: seconds, PT1H30M, or [D days, ]HH:MM[:SS].",
             default="now",
-            help="Start after a delay: seconds, PT1H30M, or [D days, ]HH:MM[:SS].",
         ),
     ] = None
     start_at: Annotated[
         str | None,
         option(
-            "--start-at",
-            group=_RUN,
-            metavar="TIME",
+            "--start-at TIME",
+            _RUN,
+            "Start at an ISO 8601 time; without offset, in this machine's time zone.",
             default="now",
-            help="Start at an ISO 8601 time; without offset, in this machine's time zone.",
         ),
     ] = None
 
@@ -103,18 +85,13 @@ class RunOptions:
 def run(
     ctx: CommandContext,
     deployment: Annotated[
-        str,
-        typer.Argument(metavar="DEPLOYMENT", help="FLOW/NAME, a unique name, or an id."),
+        str, typer.Argument(metavar="DEPLOYMENT", help="FLOW/NAME, a unique name, or an id.")
     ],
     options: RunOptions,
     server: ConnectionOptions,
     watch: Annotated[
         bool,
-        option(
-            "--watch",
-            group=_RUN,
-            help="Follow the run to its end; exit with 0 only if it completes.",
-        ),
+        option("--watch", _RUN, "Follow the run to its end; exit with 0 only if it completes."),
     ] = False,
 ) -> None:
     """Start a run of a deployment, after checking its parameters."""

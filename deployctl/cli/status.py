@@ -10,9 +10,7 @@ import typer
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
-from deployctl.cli.project_options import (
-    SELECTION,
-)
+from deployctl.cli.project_options import SELECTION
 
 if TYPE_CHECKING:
     from deployctl.app.operating.status import Scope
@@ -37,26 +35,22 @@ def status(
     pool: Annotated[
         str | None,
         option(
-            "--pool",
-            "-p",
-            group=SELECTION,
-            metavar="NAME",
+            "--pool, -p NAME",
+            SELECTION,
+            "Show the deployments of this work pool.",
             default="all work pools",
-            help="Show the deployments of this work pool.",
         ),
     ] = None,
     everything: Annotated[
-        bool,
-        option("--all", group=SELECTION, help="Show everything on the server; ignore the file."),
+        bool, option("--all", SELECTION, "Show everything on the server; ignore the file.")
     ] = False,
     prefect_file: Annotated[
         list[Path] | None,
         option(
-            "--prefect-file",
-            group=SELECTION,
-            metavar="FILE",
+            "--prefect-file FILE",
+            SELECTION,
+            "Show the deployments of FILE. May be repeated.",
             default="prefect.yaml",
-            help="Show the deployments of FILE. May be repeated.",
         ),
     ] = None,
 ) -> None:

@@ -18,32 +18,28 @@ Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of th
 Template: TypeAlias = Annotated[
     Path | None,
     option(
-        "--base-job-template",
-        group=_POOL,
-        metavar="FILE",
-        help="Set the base job template from a JSON file.",
+        "--base-job-template FILE",
+        _POOL,
+        "Set the base job template from a JSON file.",
         default="unchanged; for a new pool, its type's",
     ),
 ]
 Limit: TypeAlias = Annotated[
     int | None,
     option(
-        "--concurrency-limit",
-        group=_POOL,
-        metavar="N",
+        "--concurrency-limit N",
+        _POOL,
+        "Limit the number of concurrent runs.",
         min=0,
-        help="Limit the number of concurrent runs.",
         default="unchanged; for a new pool, none",
     ),
 ]
 Description: TypeAlias = Annotated[
     str | None,
     option(
-        "--description",
-        "-d",
-        group=_POOL,
-        metavar="TEXT",
-        help="Set the description.",
+        "--description, -d TEXT",
+        _POOL,
+        "Set the description.",
         default="unchanged; for a new pool, none",
     ),
 ]
@@ -51,8 +47,8 @@ Paused: TypeAlias = Annotated[
     bool | None,
     option(
         "--paused/--no-paused",
-        group=_POOL,
-        help="Pause the work pool, or resume it.",
+        _POOL,
+        "Pause the work pool, or resume it.",
         default="unchanged; for a new pool, no-paused",
     ),
 ]
@@ -111,8 +107,7 @@ def create(
     name: Name,
     server: ConnectionOptions,
     type_: Annotated[
-        str,
-        option("--type", "-t", group=_POOL, metavar="TYPE", help="Type of the work pool."),
+        str, option("--type, -t TYPE", _POOL, "Type of the work pool.")
     ] = "kubernetes",
     base_job_template: Template = None,
     concurrency_limit: Limit = None,
@@ -174,9 +169,7 @@ def delete(
     ctx: CommandContext,
     name: Name,
     server: ConnectionOptions,
-    yes: Annotated[
-        bool, option("--yes", "-y", group=_POOL, help="Delete without a prompt.")
-    ] = False,
+    yes: Annotated[bool, option("--yes, -y", _POOL, "Delete without a prompt.")] = False,
 ) -> None:
     """Delete a work pool and its queues. Prompts on a terminal; elsewhere, --yes is required."""
     from deployctl.api.driver import run
@@ -208,20 +201,10 @@ def delete(
 )
 def get_default_base_job_template(
     ctx: CommandContext,
-    type_: Annotated[
-        str,
-        option("--type", "-t", group=_POOL, metavar="TYPE", help="Type of the work pool."),
-    ],
+    type_: Annotated[str, option("--type, -t TYPE", _POOL, "Type of the work pool.")],
     file: Annotated[
         Path | None,
-        option(
-            "--file",
-            "-f",
-            group=_POOL,
-            metavar="FILE",
-            default="stdout",
-            help="Write the template to FILE.",
-        ),
+        option("--file, -f FILE", _POOL, "Write the template to FILE.", default="stdout"),
     ] = None,
 ) -> None:
     """Print the base job template that `create` gives a work pool of a type, as JSON."""

@@ -32,10 +32,7 @@ live for a second; a process that lives for months has to collect its garbage.""
 class WorkerOptions:
     """The options of `prefect worker start`, and the runtime."""
 
-    pool: Annotated[
-        str,
-        option("--pool", "-p", group=_WORK, metavar="NAME", help="Work pool to take runs from."),
-    ]
+    pool: Annotated[str, option("--pool, -p NAME", _WORK, "Work pool to take runs from.")]
     action: Annotated[
         str | None,
         typer.Argument(
@@ -48,111 +45,84 @@ class WorkerOptions:
     name: Annotated[
         str | None,
         option(
-            "--name",
-            "-n",
-            group=_WORK,
-            metavar="NAME",
+            "--name, -n NAME",
+            _WORK,
+            "Name of this worker on the server.",
             default="deployctl HOSTNAME",
-            help="Name of this worker on the server.",
         ),
     ] = None
     work_queue: Annotated[
         list[str],
         option(
-            "--work-queue",
-            "-q",
-            group=_WORK,
-            metavar="NAME",
+            "--work-queue, -q NAME",
+            _WORK,
+            "Take runs from this work queue. May be repeated.",
             default="all queues of the pool",
-            help="Take runs from this work queue. May be repeated.",
         ),
     ] = field(default_factory=list)
     limit: Annotated[
         int | None,
         option(
-            "--limit",
-            "-l",
-            group=_WORK,
-            metavar="N",
-            min=1,
-            default="no limit",
-            help="Maximum number of concurrent jobs.",
+            "--limit, -l N", _WORK, "Maximum number of concurrent jobs.", min=1, default="no limit"
         ),
     ] = None
     prefetch_seconds: Annotated[
         float | None,
         option(
-            "--prefetch-seconds",
-            group=_WORK,
-            metavar="SECONDS",
+            "--prefetch-seconds SECONDS",
+            _WORK,
+            "Submit a run this long before its scheduled start.",
             min=0,
             default="PREFECT_WORKER_PREFETCH_SECONDS, else 10",
-            help="Submit a run this long before its scheduled start.",
         ),
     ] = None
     run_once: Annotated[
         bool,
         option(
-            "--run-once",
-            group=_WORK,
-            help="Submit the runs that are due now, wait for them to end, and exit.",
+            "--run-once", _WORK, "Submit the runs that are due now, wait for them to end, and exit."
         ),
     ] = False
     runtime: Annotated[
-        RuntimeKind | None,
-        option(
-            "--runtime",
-            group=_WORK,
-            default="the pool's type",
-            help="Where jobs run.",
-        ),
+        RuntimeKind | None, option("--runtime", _WORK, "Where jobs run.", default="the pool's type")
     ] = None
     with_healthcheck: Annotated[
         bool,
-        option(
-            "--with-healthcheck",
-            group=_WORK,
-            help="Serve /health, /ready and /metrics on port 8080.",
-        ),
+        option("--with-healthcheck", _WORK, "Serve /health, /ready and /metrics on port 8080."),
     ] = False
     type: Annotated[
         str | None,
         option(
-            "--type",
-            "-t",
-            group=_NEW_POOL,
-            metavar="TYPE",
+            "--type, -t TYPE",
+            _NEW_POOL,
+            "Type of the work pool.",
             default="the existing pool's, else kubernetes",
-            help="Type of the work pool.",
         ),
     ] = None
     create_pool: Annotated[
         bool,
         option(
-            "--create-pool-if-not-found/--no-create-pool-if-not-found",
+            "--create-pool-if-not-found/--no-create-pool-if-not-found, "
             "--create-pool/--no-create-pool",
-            group=_NEW_POOL,
-            help="Whether to create the work pool if it is missing.",
+            _NEW_POOL,
+            "Whether to create the work pool if it is missing.",
         ),
     ] = True
     base_job_template: Annotated[
         Path | None,
         option(
-            "--base-job-template",
-            group=_NEW_POOL,
-            metavar="FILE",
+            "--base-job-template FILE",
+            _NEW_POOL,
+            "JSON file with the base job template of a new work pool.",
             default="the type's template",
-            help="JSON file with the base job template of a new work pool.",
         ),
     ] = None
     install_policy: Annotated[
         str,
         option(
-            "--install-policy",
-            group=_NEW_POOL,
-            metavar="POLICY",
+            "--install-policy POLICY",
+            _NEW_POOL,
+            "Accepted for compatibility; deployctl installs nothing.",
             hidden=True,
-            help="Accepted for compatibility; deployctl installs nothing.",
         ),
     ] = "never"
 
@@ -172,12 +142,12 @@ def worker(
         LogFormat,
         option(
             "--log-format",
-            group=OUTPUT,
-            help="Format of the log on stderr. auto: human on a terminal, else json.",
+            OUTPUT,
+            "Format of the log on stderr. auto: human on a terminal, else json.",
         ),
     ] = LogFormat.AUTO,
     traceback: Annotated[
-        bool, option("--traceback", group=OUTPUT, help="Show the Python traceback of an error.")
+        bool, option("--traceback", OUTPUT, "Show the Python traceback of an error.")
     ] = False,
 ) -> None:
     """Run the scheduled runs of a work pool, until stopped by a signal."""
