@@ -150,7 +150,7 @@ class TestNoWatchDiesInSilence:
         namespace: str,
     ) -> None:
         proxy.stop_after(len(proxy.exchanges))
-        await_health(own, "no answer")
+        await_health(own, "no response")
         proxy.clear()
         await_health(own, "")
         fails(own, recorder, kubelet, namespace)
@@ -160,7 +160,7 @@ class TestNoWatchDiesInSilence:
     ) -> None:
         proxy.stop_after(len(proxy.exchanges))
         with recording(own) as recorder:
-            await_health(own, "no answer")
+            await_health(own, "no response")
             proxy.clear()
             recorder.next_list()
             fails(own, recorder, kubelet, namespace)

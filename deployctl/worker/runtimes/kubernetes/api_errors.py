@@ -79,39 +79,18 @@ _FORBIDDEN = (
         stuck=True,
     ),
     CauseRule(
-        r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group "([^"]+)" '
-        r'in the namespace "([^"]+)"',
-        "Forbidden",
-        "'{1}' may not {2} {3} in the namespace '{5}'",
-        "Grant it the verb '{2}' on '{3}' of the API group '{4}' in the namespace '{5}'.",
-    ),
-    CauseRule(
-        r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group "" '
-        r'in the namespace "([^"]+)"',
-        "Forbidden",
-        "'{1}' may not {2} {3} in the namespace '{4}'",
-        "Grant it the verb '{2}' on '{3}' in the namespace '{4}'.",
-    ),
-    CauseRule(
-        r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group "([^"]+)"',
-        "Forbidden",
-        "'{1}' may not {2} {3}",
-        "Grant it the verb '{2}' on '{3}' of the API group '{4}'.",
-    ),
-    CauseRule(
-        r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group ""',
-        "Forbidden",
-        "'{1}' may not {2} {3}",
-        "Grant it the verb '{2}' on '{3}'.",
-    ),
-    CauseRule(
         r'^(?:[\w.]+ "[^"]*" is forbidden: )?(.*)',
         "Forbidden",
         "the cluster forbids it: {1}",
         _ASK_ADMINISTRATOR,
     ),
 )
-"""Refusals for a missing right or a namespace that is being deleted; matches every message."""
+"""Refusals for other reasons than a missing right; matches every message."""
+
+_MISSING_RIGHT = re.compile(
+    r'User "([^"]+)" cannot (\w+) resource "([^"]+)" in API group "([^"]*)"'
+    r'(?: in the namespace "([^"]+)")?'
+)
 
 _NOT_FOUND = (
     CauseRule(
@@ -174,7 +153,7 @@ def api_error_cause(status: int, reason: str, message: str) -> Cause:
             "Check the worker's service account or kubeconfig: it may have expired.",
         )
     if cause is None and status == 403:
-        cause = first_match(_FORBIDDEN, message)
+        cause = _forbidden(message)
     elif cause is None and status == 404:
         cause = first_match(_NOT_FOUND, message)
     elif cause is None and status in (400, 413, 422):
@@ -197,6 +176,20 @@ def events_cause(events: Sequence[Json]) -> Cause | None:
     return None
 
 
+def _forbidden(message: str) -> Cause | None:
+    match = _MISSING_RIGHT.search(message)
+    if match is None:
+        return first_match(_FORBIDDEN, message)
+    user, verb, resource, group, namespace = match.groups()
+    of_group = f" of the API group '{group}'" if group else ""
+    in_namespace = f" in the namespace '{namespace}'" if namespace else ""
+    return Cause(
+        "Forbidden",
+        f"'{user}' may not {verb} {resource}{in_namespace}",
+        f"Grant it the verb '{verb}' on '{resource}'{of_group}{in_namespace}.",
+    )
+
+
 def _event_time(event: Json) -> str:
     """The time of an Event. Those of one cluster are UTC in one format and compare as text."""
     series = event.get("series") or {}
@@ -206,8 +199,8 @@ def _event_time(event: Json) -> str:
 
 
 def _pod_not_created(message: str) -> Cause | None:
-    rules = (*_ADMISSION, _NO_SERVICE_ACCOUNT, *_FORBIDDEN)
-    return first_match(rules, message.removeprefix("Error creating: "))
+    message = message.removeprefix("Error creating: ")
+    return first_match((*_ADMISSION, _NO_SERVICE_ACCOUNT), message) or _forbidden(message)
 
 
 def _pull_failed(message: str) -> Cause | None:
