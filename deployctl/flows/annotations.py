@@ -1,8 +1,8 @@
 """The JSON Schema of a parameter's type, from the text of its annotation.
 
-Covers the types of the standard library that flows use and imitates what pydantic 2 makes of them
-in Prefect's schemas; a test compares each with the real thing. Models, dataclasses and everything
-else with a meaning of its own are left to the project's interpreter.
+Covers the types of the standard library that flows use, and reproduces what pydantic 2 makes of
+them in Prefect's schemas; a test compares each with the real one. Models, dataclasses and other
+types with their own schema are left to the project's interpreter.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ import ast
 from collections.abc import Iterable, Sequence
 
 from deployctl.core.json_values import Json, canonical_json
-from deployctl.flows.constants import Constants, enum_members
-from deployctl.flows.names import Names, NotStatic
+from deployctl.flows.constants import ConstantEvaluator, enum_members
+from deployctl.flows.names import ModuleNames, NotStatic
 
 Schema = dict[str, Json]
 
 
-def _text(form: str) -> Schema:
+def _string(form: str) -> Schema:
     return {"format": form, "type": "string"}
 
 
 _NULL: Schema = {"type": "null"}
 _SIMPLE: dict[str, Schema] = {
     "builtins.bool": {"type": "boolean"},
-    "builtins.bytes": _text("binary"),
+    "builtins.bytes": _string("binary"),
     "builtins.float": {"type": "number"},
     "builtins.int": {"type": "integer"},
     "builtins.object": {},
     "builtins.str": {"type": "string"},
-    "datetime.date": _text("date"),
-    "datetime.datetime": _text("date-time"),
-    "datetime.time": _text("time"),
-    "datetime.timedelta": _text("duration"),
+    "datetime.date": _string("date"),
+    "datetime.datetime": _string("date-time"),
+    "datetime.time": _string("time"),
+    "datetime.timedelta": _string("duration"),
     "decimal.Decimal": {"anyOf": [{"type": "number"}, {"type": "string"}]},
-    "pathlib.Path": _text("path"),
-    "pathlib.PurePath": _text("path"),
-    "pydantic.SecretStr": {**_text("password"), "writeOnly": True},
+    "pathlib.Path": _string("path"),
+    "pathlib.PurePath": _string("path"),
+    "pydantic.SecretStr": {**_string("password"), "writeOnly": True},
     "typing.Any": {},
     "typing.Text": {"type": "string"},
-    "uuid.UUID": _text("uuid"),
+    "uuid.UUID": _string("uuid"),
 }
 _TYPING = ("typing.", "typing_extensions.", "collections.abc.", "builtins.")
 _LISTS = {"list", "List", "Sequence", "MutableSequence", "Iterable"}
@@ -48,16 +48,16 @@ _MAPPINGS = {"dict", "Dict", "Mapping", "MutableMapping"}
 _LITERAL_TYPES: dict[type, str] = {str: "string", int: "integer", bool: "boolean"}
 
 
-class Annotations:
-    """Translates the annotations of one function; `definitions` grows by the Enums they name."""
+class AnnotationTranslator:
+    """Translates the annotations of one function; collects the Enums they use in `definitions`."""
 
-    def __init__(self, names: Names, line: int) -> None:
+    def __init__(self, names: ModuleNames, line: int) -> None:
         self._names = names
         self._line = line
         self.definitions: dict[str, Json] = {}
 
     def schema(self, node: ast.expr) -> Schema:
-        """The schema of an annotation; raises NotStatic if the text alone does not tell it."""
+        """Returns the schema of an annotation; raises NotStatic if the text doesn't decide it."""
         match node:
             case ast.Constant(value=None):
                 return _NULL
@@ -66,13 +66,13 @@ class Annotations:
             case ast.Subscript(value=value, slice=arguments):
                 return self._generic(node, value, arguments)
             case ast.Name() | ast.Attribute():
-                full = self._names.qualified(node, self._line)
+                full = self._names.qualified_name(node, self._line)
                 if full is None and isinstance(node, ast.Name):
-                    return self._own(node)
-                return self._named(node, full or "")
+                    return self._module_type(node)
+                return self._library_type(node, full or "")
         raise _unknown(node)
 
-    def _named(self, node: ast.expr, full: str) -> Schema:
+    def _library_type(self, node: ast.expr, full: str) -> Schema:
         full = full.replace("typing_extensions.", "typing.")
         if full in _SIMPLE:
             return dict(_SIMPLE[full])
@@ -85,8 +85,8 @@ class Annotations:
             return {"items": {}, "type": "array", "uniqueItems": True}
         raise _unknown(node)
 
-    def _own(self, node: ast.Name) -> Schema:
-        """A type that this module defines: an Enum, an alias or a NewType."""
+    def _module_type(self, node: ast.Name) -> Schema:
+        """Translates a type that the module defines: an Enum, an alias or a NewType."""
         definition = self._names.definition(node.id, self._line)
         match definition:
             case ast.ClassDef():
@@ -94,19 +94,19 @@ class Annotations:
             case ast.Assign(value=ast.expr() as value) | ast.AnnAssign(value=ast.expr() as value):
                 if isinstance(value, ast.Call):
                     return self._new_type(value)
-                return self._at(definition.lineno, value)
+                return self._schema_at(definition.lineno, value)
         raise _unknown(node)
 
     def _new_type(self, call: ast.Call) -> Schema:
-        full = self._names.qualified(call.func, call.lineno)
+        full = self._names.qualified_name(call.func, call.lineno)
         if full in ("typing.NewType", "typing_extensions.NewType") and len(call.args) == 2:
-            return self._at(call.lineno, call.args[1])
+            return self._schema_at(call.lineno, call.args[1])
         raise _unknown(call)
 
-    def _at(self, line: int, node: ast.expr) -> Schema:
-        earlier = Annotations(self._names, line)
-        earlier.definitions = self.definitions
-        return earlier.schema(node)
+    def _schema_at(self, line: int, node: ast.expr) -> Schema:
+        translator = AnnotationTranslator(self._names, line)
+        translator.definitions = self.definitions
+        return translator.schema(node)
 
     def _enum(self, definition: ast.ClassDef) -> Schema:
         values = list(enum_members(definition, self._names).values())
@@ -120,7 +120,7 @@ class Annotations:
         return {"$ref": f"#/definitions/{definition.name}"}
 
     def _generic(self, node: ast.expr, value: ast.expr, arguments: ast.expr) -> Schema:
-        full = self._names.qualified(value, self._line) or ""
+        full = self._names.qualified_name(value, self._line) or ""
         items = arguments.elts if isinstance(arguments, ast.Tuple) else [arguments]
         match full.replace("typing_extensions.", "typing."):
             case "typing.Optional" if len(items) == 1:
@@ -129,7 +129,7 @@ class Annotations:
                 return self._union(items)
             case "typing.Literal":
                 return self._literal(node, items)
-            case "typing.Annotated" if all(_is_text(item) for item in items[1:]):
+            case "typing.Annotated" if all(_is_string(item) for item in items[1:]):
                 return self.schema(items[0])
         kind = _collection(full)
         if kind in _MAPPINGS and len(items) == 2:
@@ -143,14 +143,14 @@ class Annotations:
         raise _unknown(node)
 
     def _union(self, nodes: Sequence[ast.expr]) -> Schema:
-        """Null comes last, nested choices are part of the outer one, and no choice comes twice."""
-        choices = list(self._choices(nodes))
-        schemas = _distinct(choice for choice in choices if choice != _NULL)
-        if _NULL in choices:
+        """Translates a union: flat, without duplicates, null last."""
+        members = list(self._members(nodes))
+        schemas = _distinct(member for member in members if member != _NULL)
+        if _NULL in members:
             schemas.append(_NULL)
         return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
-    def _choices(self, nodes: Iterable[ast.expr]) -> Iterable[Schema]:
+    def _members(self, nodes: Iterable[ast.expr]) -> Iterable[Schema]:
         for node in nodes:
             schema = self.schema(node)
             yield from schema["anyOf"] if list(schema) == ["anyOf"] else [schema]
@@ -174,7 +174,7 @@ class Annotations:
         return schema
 
     def _literal(self, node: ast.expr, items: Sequence[ast.expr]) -> Schema:
-        constants = Constants(self._names, self._line)
+        constants = ConstantEvaluator(self._names, self._line)
         values = [constants.value(item) for item in items]
         types = {type(value) for value in values}
         if not types <= {*_LITERAL_TYPES, type(None)}:
@@ -186,16 +186,16 @@ class Annotations:
         return schema
 
 
-def can_be_evaluated(node: ast.expr, names: Names, line: int) -> bool:
-    """Whether an annotation of no further interest, that of a result, is evaluated without fail.
+def can_be_evaluated(node: ast.expr, names: ModuleNames, line: int) -> bool:
+    """Whether evaluating a return annotation succeeds for certain.
 
-    Prefect evaluates all annotations that are texts at once, and if one fails, uses none of them.
+    Prefect evaluates all string annotations of a function together, and if one fails, uses none.
     """
     try:
         for part in ast.walk(node):
             match part:
                 case ast.Name():
-                    if names.qualified(part, line) is None:
+                    if names.qualified_name(part, line) is None:
                         names.definition(part.id, line)
                 case ast.Constant(value=str()):
                     return False
@@ -211,22 +211,22 @@ def can_be_evaluated(node: ast.expr, names: Names, line: int) -> bool:
 
 
 def parse_annotation(text: str) -> ast.expr:
-    """The expression in an annotation that is a text; raises NotStatic if there is none."""
+    """Parses a string annotation; raises NotStatic if it is not an expression."""
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise NotStatic(f"the annotation {text!r} is no expression") from error
+        raise NotStatic(f"the annotation {text!r} is not an expression") from error
 
 
 def _collection(full: str) -> str:
-    """The short name of a collection type, whichever module it comes from."""
+    """Returns the short name of a collection type from any of its modules, else ""."""
     package, _, name = full.rpartition(".")
     if full == "collections.abc.Set":
         return "AbstractSet"
     return name if f"{package}." in _TYPING else ""
 
 
-def _is_text(node: ast.expr) -> bool:
+def _is_string(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
@@ -235,4 +235,6 @@ def _distinct(values: Iterable[Json]) -> list[Json]:
 
 
 def _unknown(node: ast.expr) -> NotStatic:
-    return NotStatic(f"what the type '{ast.unparse(node)}' takes is only known when the code runs")
+    return NotStatic(
+        f"the schema of the type '{ast.unparse(node)}' is only known when the code runs"
+    )

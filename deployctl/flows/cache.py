@@ -1,10 +1,10 @@
-"""Remembers what loading a flow told, for as long as the files that it read stay the same.
+"""A cache of flows that had to be imported, valid as long as the files they read are unchanged.
 
-An entry is valid while the interpreter has the same packages and each of the user's files that
-were read then, imported or only opened, has the same content. That is exact where hashing every
-file of a project would be slow and still miss what lies outside it. It cannot see the environment,
-so flows whose files read that are not remembered; a value from the network is kept until a file
-changes. A damaged entry is none.
+An entry is valid while the interpreter has the same packages and every user file that was read
+during the import (imported or opened) has the same content. That is exact, whereas hashing all
+files of a project would be slow and still miss what lies outside it. The environment is not
+tracked, so flows whose files read it are not cached; a value from the network is kept until a file
+changes. A damaged entry counts as missing.
 """
 
 from __future__ import annotations
@@ -22,59 +22,61 @@ from deployctl.core.json_values import Json, digest
 from deployctl.flows.importer import Interpreter, LoadResult
 from deployctl.flows.metadata import FlowMetadata
 
-_FORMAT = 1
+_FORMAT = 2
 _READS_ENVIRONMENT = re.compile(rb"\b(environ|getenv|dotenv_values|BaseSettings)\b")
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where deployctl keeps what it can always find out again."""
+    """The folder for data that deployctl can recreate at any time."""
     home = environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "deployctl"
 
 
 class FlowCache:
-    """Entries of one interpreter in a folder, a file for each entrypoint."""
+    """The entries of one interpreter in a folder, with one file per entrypoint."""
 
     def __init__(self, folder: Path, interpreter: Interpreter) -> None:
         self._folder = folder / "flows"
-        self._owner = [_FORMAT, interpreter.path, interpreter.identity]
+        self._key = [_FORMAT, interpreter.path, interpreter.identity]
 
     def get(self, entrypoint: str, base: Path) -> FlowMetadata | None:
-        """What is remembered of an entrypoint; None if nothing is or its files have changed."""
+        """Returns the metadata of an entrypoint; None if there is no valid entry."""
         try:
             entry = json.loads(self._file(entrypoint, base).read_text(encoding="utf-8"))
-            facts = FlowMetadata(**entry["facts"])
-            unchanged = all(_hash(name)[1] == known for name, known in entry["files"].items())
+            metadata = FlowMetadata(**entry["metadata"])
+            unchanged = all(
+                _inspect_file(name)[1] == checksum for name, checksum in entry["files"].items()
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        return facts if unchanged else None
+        return metadata if unchanged else None
 
-    def put(self, entrypoint: str, base: Path, loaded: LoadResult) -> None:
-        """Remembers a flow that loaded without trouble; a folder without room is no error."""
-        if loaded.facts is None or loaded.failure is not None:
+    def put(self, entrypoint: str, base: Path, result: LoadResult) -> None:
+        """Stores a flow that loaded without a failure; an unwritable folder is not an error."""
+        if result.metadata is None or result.failure is not None:
             return
         try:
-            hashes = {name: _hash(name) for name in loaded.files}
+            hashes = {name: _inspect_file(name) for name in result.files}
             if any(reads_environment for reads_environment, _ in hashes.values()):
                 return
-            files = {name: known for name, (_, known) in hashes.items()}
-            entry = {"facts": asdict(loaded.facts), "files": files}
+            files = {name: checksum for name, (_, checksum) in hashes.items()}
+            entry = {"metadata": asdict(result.metadata), "files": files}
             _write(self._file(entrypoint, base), json.dumps(entry))
         except OSError:
             return
 
     def _file(self, entrypoint: str, base: Path) -> Path:
-        return self._folder / f"{digest([*self._owner, entrypoint, str(base)])}.json"
+        return self._folder / f"{digest([*self._key, entrypoint, str(base)])}.json"
 
 
-def _hash(name: str) -> tuple[bool, str]:
-    """Whether a file reads the environment, and the hash of its content."""
+def _inspect_file(name: str) -> tuple[bool, str]:
+    """Returns whether a file reads the environment, and the hash of its content."""
     content = Path(name).read_bytes()
     return bool(_READS_ENVIRONMENT.search(content)), hashlib.sha256(content).hexdigest()
 
 
 def _write(file: Path, text: Json) -> None:
-    """Writes a file so that nobody ever sees a part of it."""
+    """Writes a file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as out:

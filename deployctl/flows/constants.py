@@ -1,8 +1,8 @@
-"""Values that stand in the text of a module: what they are, and how JSON Schema shows them.
+"""Constant expressions in the text of a module: their values, and the JSON of a default.
 
-Expressions of constants are computed with the same few functions of the standard library that
-Python itself would call (`timedelta(hours=1)`, `Path("data")`), so that nothing has to imitate
-them. How a value becomes JSON follows pydantic, which writes the defaults of Prefect's schemas.
+Expressions are evaluated with the few functions of the standard library that Python itself would
+call (`timedelta(hours=1)`, `Path("data")`), so that none has to be imitated. A value becomes
+JSON as in pydantic, which writes the defaults in Prefect's schemas.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 from uuid import UUID
 
 from deployctl.core.json_values import Json
-from deployctl.flows.names import Names, NotStatic
+from deployctl.flows.names import ModuleNames, NotStatic
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
-    """A `SecretStr`, of which only this is kept."""
+class SecretValue:
+    """A `SecretStr`, without its value."""
 
     is_empty: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EnumMember:
     """A member of an Enum."""
 
     value: Any
@@ -50,7 +50,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "decimal.Decimal": Decimal,
     "pathlib.Path": PurePosixPath,
     "pathlib.PurePath": PurePosixPath,
-    "pydantic.SecretStr": lambda text: Secret(not text),
+    "pydantic.SecretStr": lambda text: SecretValue(not text),
     "uuid.UUID": UUID,
 }
 _VALUES: dict[str, Any] = {"datetime.timezone.utc": UTC, "datetime.UTC": UTC}
@@ -62,28 +62,28 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
 }
 _NUMBERS = (int, float, timedelta)
-_UNCHANGING = (
+_IMMUTABLE = (
     *(str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID, PurePosixPath),
-    *(Secret, Member, type(None), type(...)),
+    *(SecretValue, EnumMember, type(None), type(...)),
 )
 
 
-class Constants:
-    """Computes the constant expressions of a module as they stand at a line."""
+class ConstantEvaluator:
+    """Evaluates constant expressions of a module at a given line."""
 
-    def __init__(self, names: Names, line: int) -> None:
+    def __init__(self, names: ModuleNames, line: int) -> None:
         self._names = names
         self._line = line
 
     def value(self, node: ast.expr) -> Any:
-        """What an expression is worth; raises NotStatic if only running the code can tell."""
+        """Returns the value of an expression; raises NotStatic if it is not constant."""
         try:
             return self._value(node)
         except (ArithmeticError, ValueError, TypeError, AttributeError) as error:
             raise self._not_constant(node) from error
 
     def text(self, node: ast.expr) -> str:
-        """The text that an expression is; raises NotStatic if it is none for certain."""
+        """Returns the value of a string expression; raises NotStatic for any other."""
         if isinstance(text := self.value(node), str):
             return text
         raise self._not_constant(node)
@@ -108,13 +108,13 @@ class Constants:
                 number = self._number(operand)
                 return -number if isinstance(node.op, ast.USub) else +number
             case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
-                return self._operation(node, op, self._value(left), self._value(right))
+                return self._binary_operation(node, op, self._value(left), self._value(right))
             case ast.JoinedStr(values=parts):
-                return "".join(self._part(part) for part in parts)
+                return "".join(self._fstring_part(part) for part in parts)
             case ast.Call(func=function, args=args, keywords=keywords):
                 return self._call(node, function, args, keywords)
             case ast.Name() | ast.Attribute():
-                return self._named(node)
+                return self._name(node)
         raise self._not_constant(node)
 
     def _number(self, node: ast.expr) -> Any:
@@ -122,13 +122,13 @@ class Constants:
             return number
         raise self._not_constant(node)
 
-    def _operation(self, node: ast.expr, op: ast.operator, left: Any, right: Any) -> Any:
+    def _binary_operation(self, node: ast.expr, op: ast.operator, left: Any, right: Any) -> Any:
         texts = isinstance(op, ast.Add) and isinstance(left, str) and isinstance(right, str)
         if texts or (type(left) in _NUMBERS and type(right) in _NUMBERS):
             return _OPERATORS[type(op)](left, right)
         raise self._not_constant(node)
 
-    def _part(self, node: ast.expr) -> str:
+    def _fstring_part(self, node: ast.expr) -> str:
         match node:
             case ast.Constant(value=str(text)):
                 return text
@@ -141,40 +141,40 @@ class Constants:
     def _call(
         self, node: ast.expr, function: ast.expr, args: list[ast.expr], keywords: list[ast.keyword]
     ) -> Any:
-        called = _FUNCTIONS.get(self._names.qualified(function, self._line) or "")
-        if called is None or any(keyword.arg is None for keyword in keywords):
+        callable_ = _FUNCTIONS.get(self._names.qualified_name(function, self._line) or "")
+        if callable_ is None or any(keyword.arg is None for keyword in keywords):
             raise self._not_constant(node)
         named = {str(keyword.arg): self._value(keyword.value) for keyword in keywords}
-        return called(*(self._value(arg) for arg in args), **named)
+        return callable_(*(self._value(arg) for arg in args), **named)
 
-    def _named(self, node: ast.Name | ast.Attribute) -> Any:
-        full = self._names.qualified(node, self._line)
+    def _name(self, node: ast.Name | ast.Attribute) -> Any:
+        full = self._names.qualified_name(node, self._line)
         if full is not None and full in _VALUES:
             return _VALUES[full]
         if full is None and isinstance(node, ast.Name):
-            return self._assigned(node)
+            return self._assigned_value(node)
         if full is None and isinstance(node, ast.Attribute):
-            if node.attr == "value" and isinstance(member := self._value(node.value), Member):
+            if node.attr == "value" and isinstance(member := self._value(node.value), EnumMember):
                 return member.value
             if isinstance(node.value, ast.Name):
-                return self._member(node.value, node.attr)
+                return self._enum_member(node.value, node.attr)
         raise self._not_constant(node)
 
-    def _assigned(self, node: ast.Name) -> Any:
-        """The value of a module-level name, if it can have no other by now."""
+    def _assigned_value(self, node: ast.Name) -> Any:
+        """Returns the value of a module-level name, if it cannot have changed since."""
         definition = self._names.definition(node.id, self._line)
         if isinstance(definition, ast.Assign | ast.AnnAssign) and definition.value is not None:
-            value = Constants(self._names, definition.lineno)._value(definition.value)
-            if _is_unchanging(value):
+            value = ConstantEvaluator(self._names, definition.lineno)._value(definition.value)
+            if _is_immutable(value):
                 return value
         raise self._not_constant(node)
 
-    def _member(self, owner: ast.Name, name: str) -> Member:
+    def _enum_member(self, owner: ast.Name, name: str) -> EnumMember:
         definition = self._names.definition(owner.id, self._line)
         if isinstance(definition, ast.ClassDef):
             members = enum_members(definition, self._names)
             if name in members:
-                return Member(members[name])
+                return EnumMember(members[name])
         raise self._not_constant(owner)
 
     @staticmethod
@@ -182,11 +182,11 @@ class Constants:
         return NotStatic(f"the value of '{ast.unparse(node)}' is only known when the code runs")
 
 
-def _is_unchanging(value: Any) -> bool:
-    """Whether nobody can have altered a value since it was assigned."""
+def _is_immutable(value: Any) -> bool:
+    """Whether a value cannot be modified in place."""
     if isinstance(value, tuple | frozenset):
-        return all(map(_is_unchanging, value))
-    return isinstance(value, _UNCHANGING)
+        return all(map(_is_immutable, value))
+    return isinstance(value, _IMMUTABLE)
 
 
 _ENUM_TYPES: dict[tuple[str, ...], type | None] = {
@@ -197,54 +197,57 @@ _ENUM_TYPES: dict[tuple[str, ...], type | None] = {
     ("builtins.int", "enum.Enum"): int,
     ("builtins.float", "enum.Enum"): float,
 }
-_HARMLESS_METHODS = {"__str__", "__repr__", "__hash__", "_missing_"}
+_ALLOWED_DUNDERS = {"__str__", "__repr__", "__hash__", "_missing_"}
 
 
-def enum_members(definition: ast.ClassDef, names: Names) -> dict[str, Any]:
-    """The members of an Enum class and their values, in order.
+def enum_members(definition: ast.ClassDef, names: ModuleNames) -> dict[str, Any]:
+    """Returns the members of an Enum class and their values, in order.
 
-    Raises NotStatic if the class is no Enum, or one that may change its members on the way.
+    Raises NotStatic if the class is not an Enum, or one that may compute its members.
     """
-    refusal = NotStatic(f"the class '{definition.name}' is only known when the code runs")
-    bases = tuple(names.qualified(base, definition.lineno) or "" for base in definition.bases)
-    plain = all(
-        names.qualified(decorator, definition.lineno) == "enum.unique"
+    not_static = NotStatic(f"the class '{definition.name}' is only known when the code runs")
+    bases = tuple(names.qualified_name(base, definition.lineno) or "" for base in definition.bases)
+    only_unique = all(
+        names.qualified_name(decorator, definition.lineno) == "enum.unique"
         for decorator in definition.decorator_list
     )
-    if bases not in _ENUM_TYPES or definition.keywords or not plain:
-        raise refusal
+    if bases not in _ENUM_TYPES or definition.keywords or not only_unique:
+        raise not_static
     kind = _ENUM_TYPES[bases]
-    inside = names.inside(definition.body)
+    within_class = names.within_class(definition.body)
     members: dict[str, Any] = {}
     for statement in definition.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=node) if name not in members:
-                automatic = _automatic(bases, name, members, node, inside)
+                auto = _auto_value(bases, name, members, node, within_class)
                 value = (
-                    Constants(inside, definition.lineno).value(node)
-                    if automatic is None
-                    else automatic
+                    ConstantEvaluator(within_class, definition.lineno).value(node)
+                    if auto is None
+                    else auto
                 )
-                usual = type(value) in (str, int, float, bool) if kind is None else None
-                if name.startswith("_") or not (usual or type(value) is kind):
-                    raise refusal
+                is_plain = type(value) in (str, int, float, bool) if kind is None else None
+                if name.startswith("_") or not (is_plain or type(value) is kind):
+                    raise not_static
                 members[name] = value
-            case ast.FunctionDef(name=name) if name[0] != "_" or name in _HARMLESS_METHODS:
+            case ast.FunctionDef(name=name) if name[0] != "_" or name in _ALLOWED_DUNDERS:
                 continue
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 continue
             case _:
-                raise refusal
+                raise not_static
     if not members:
-        raise refusal
+        raise not_static
     return members
 
 
-def _automatic(
-    bases: tuple[str, ...], name: str, members: dict[str, Any], node: ast.expr, names: Names
+def _auto_value(
+    bases: tuple[str, ...], name: str, members: dict[str, Any], node: ast.expr, names: ModuleNames
 ) -> str | int | None:
-    """What `auto()` gives; None for any other value."""
-    if not isinstance(node, ast.Call) or names.qualified(node.func, node.lineno) != "enum.auto":
+    """Returns the value of `auto()`; None for any other expression."""
+    if (
+        not isinstance(node, ast.Call)
+        or names.qualified_name(node.func, node.lineno) != "enum.auto"
+    ):
         return None
     if bases == ("enum.StrEnum",):
         return name.lower()
@@ -253,8 +256,8 @@ def _automatic(
     raise NotStatic(f"the value of '{name}' is only known when the code runs")
 
 
-def encode(value: Any) -> Json:
-    """How pydantic shows a default in JSON Schema; raises NotStatic where that is not certain."""
+def encode_default(value: Any) -> Json:
+    """Returns a default as pydantic writes it into JSON Schema; raises NotStatic if uncertain."""
     match value:
         case None | bool() | str() | int():
             return value
@@ -265,9 +268,9 @@ def encode(value: Any) -> Json:
                 return value.decode()
             except UnicodeDecodeError:
                 pass
-        case Member(value=inner):
-            return encode(inner)
-        case Secret(is_empty=is_empty):
+        case EnumMember(value=inner):
+            return encode_default(inner)
+        case SecretValue(is_empty=is_empty):
             return "" if is_empty else "**********"
         case datetime() if value.tzinfo in (None, UTC):
             return value.isoformat().replace("+00:00", "Z")
@@ -276,21 +279,21 @@ def encode(value: Any) -> Json:
         case timedelta():
             return _duration(value)
         case list() | tuple():
-            return [encode(item) for item in value]
-        case set() | frozenset() if len(value) < 2:  # the order of more is not the same twice
-            return [encode(item) for item in value]
+            return [encode_default(item) for item in value]
+        case set() | frozenset() if len(value) < 2:  # the order of more is not reproducible
+            return [encode_default(item) for item in value]
         case dict() if all(type(key) in (str, int) for key in value):
-            return {str(key): encode(item) for key, item in value.items()}
+            return {str(key): encode_default(item) for key, item in value.items()}
         case PurePosixPath() | UUID() | Decimal():
             return str(value)
     if type(value) is date:
         return value.isoformat()
     kind = type(value).__name__
-    raise NotStatic(f"how a default of type '{kind}' is written is only known when the code runs")
+    raise NotStatic(f"the JSON of a default of type '{kind}' is only known when the code runs")
 
 
 def _duration(span: timedelta) -> str:
-    """ISO 8601 as pydantic writes it: years of 365 days, days, hours, minutes, seconds."""
+    """Formats ISO 8601 as pydantic does: years of 365 days, days, hours, minutes, seconds."""
     sign, span = ("-", -span) if span < timedelta(0) else ("", span)
     years, days = divmod(span.days, 365)
     minutes, seconds = divmod(span.seconds, 60)

@@ -1,8 +1,8 @@
-"""Where the code of a flow is: the forms of an entrypoint, and the file behind one.
+"""Entrypoints: their forms, and the file that one refers to.
 
-A script is a path that ends in `.py`, a module a dotted name; both are looked for in the working
-directory first, as Prefect does, then in the folder of prefect.yaml, so that a command means the
-same wherever it is typed.
+A script is a path that ends in `.py`, a module is a dotted name. Both are searched in the working
+directory first, as in Prefect, then in the folder of prefect.yaml, so that a command does the same
+in every directory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @dataclass(frozen=True, slots=True)
 class Entrypoint:
-    """`path.py:function`, `path.py:Class.method`, `package.module:function` and the like."""
+    """`path.py:function`, `path.py:Class.method`, `package.module:function` and similar forms."""
 
     text: str
     location: str
@@ -27,13 +27,13 @@ class Entrypoint:
 
     @property
     def is_absolute(self) -> bool:
-        """Whether it names a place that only this machine has."""
+        """Whether it is a path that may exist on this machine only."""
         return self.is_script and Path(self.location).is_absolute()
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedEntrypoint:
-    """An entrypoint, the folder that it is relative to, and its file there."""
+    """An entrypoint, the folder that it is relative to, and its file."""
 
     entrypoint: Entrypoint
     base: Path
@@ -41,22 +41,22 @@ class LocatedEntrypoint:
 
 
 def parse_entrypoint(text: str) -> Entrypoint:
-    """Takes an entrypoint apart as Prefect does; raises ValueError with what is wrong with it."""
+    """Parses an entrypoint as Prefect does. Raises ValueError, which says what is wrong."""
     if ".py:" in text:
         location, _, name = text.rpartition(":")
         if not _DOTTED.fullmatch(name):
-            raise ValueError(f"'{name}' cannot be the name of a function")
+            raise ValueError(f"'{name}' is not a valid function name")
         return Entrypoint(text, location, name, is_script=True)
     location, separator, name = text.rpartition(":" if ":" in text else ".")
     if text.endswith(".py") or not separator:
-        raise ValueError("it does not say which function of the file is the flow")
+        raise ValueError("it does not name the flow function")
     if not _DOTTED.fullmatch(location) or not _DOTTED.fullmatch(name):
-        raise ValueError("it is neither a path that ends in '.py' nor the name of a module")
+        raise ValueError("it is neither a path that ends in '.py' nor a module name")
     return Entrypoint(text, location, name, is_script=False)
 
 
 def locate(entrypoint: Entrypoint, bases: Sequence[Path]) -> LocatedEntrypoint | None:
-    """The file of an entrypoint in the first folder that holds it; None if none does."""
+    """Finds the file of an entrypoint in the first folder that has it; None if none does."""
     for base in bases:
         for name in _candidates(entrypoint):
             if (file := base / name).is_file():

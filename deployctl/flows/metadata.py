@@ -10,18 +10,18 @@ from deployctl.core.json_values import Json
 
 @dataclass(frozen=True, slots=True)
 class FlowMetadata:
-    """What `prefect deploy` copies from a flow to its deployments. All else stays in the code."""
+    """What `prefect deploy` copies from a flow to its deployments."""
 
     name: str
     description: str | None
     version: str | None
-    """The MD5 of the flow's file, unless the decorator gives one. None where Prefect cannot tell
-    either: it had to read the flow without running its file to the end."""
+    """The version in the decorator, else the MD5 of the flow's file. None if Prefect does not
+    know it either, because it had to read the flow without running its file to the end."""
     parameter_schema: Mapping[str, Json]
-    """As Prefect 3 sends it. `required` and `definitions` are absent where they are empty.
+    """The parameter schema as Prefect 3 sends it; `required` and `definitions` only if not empty.
 
-    Prefect 2.20 writes the same, by the rules of pydantic 2, with two differences that are left out
-    on purpose: it makes `self` and `cls` required parameters, which nobody can give, and its older
-    pydantic adds a pattern to the text form of a Decimal, which only the flow's own interpreter
-    could tell from `float | str`.
+    Prefect 2.20 sends the same schema, except for two differences that are ignored on purpose: it
+    makes `self` and `cls` required parameters, which no run can pass, and its older pydantic adds a
+    pattern to the string form of a Decimal, which only the flow's own interpreter could
+    distinguish from `float | str`.
     """

@@ -1,8 +1,8 @@
-"""What a name means at the top of a module, as far as its text can tell with certainty.
+"""What a name at the top level of a module refers to, as far as its text decides that.
 
-Only a name that is bound once, at the top level and not under a condition, has a meaning here.
-Whatever is bound twice, in an `if`, `try` or loop, through `global` or perhaps by a star import has
-none, and who asks for it is told so by `NotStatic`: the flow is then read by running the code.
+Only a name that is bound once, at the top level and unconditionally, has a definite meaning. For a
+name that is bound twice, in an `if`, `try` or loop, through `global`, or possibly by a star import,
+lookups raise `NotStatic`: the flow is then read by running the code.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from dataclasses import dataclass, replace
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 _BUILTINS = frozenset(dir(builtins))
-_REBINDS = re.compile(r"\bglobal\b|:=")
+_MAY_REBIND = re.compile(r"\bglobal\b|:=")
 
 
 class NotStatic(Exception):
-    """The text alone does not say it; `str()` names what could not be understood."""
+    """The text alone does not decide it; the message names what is not static."""
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """A name that comes from elsewhere: `typing.Optional`."""
+class ImportedName:
+    """An imported name, e.g. `typing.Optional`."""
 
     name: str
     line: int
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """The names of a module. Lookups take the line at which the name is used."""
+class ModuleNames:
+    """The top-level names of a module. Lookups take the line at which the name is used."""
 
-    bound: dict[str, Definition | Imported]
+    bound: dict[str, Definition | ImportedName]
     uncertain: frozenset[str]
     starred: bool
-    """Whether a star import may have bound anything."""
+    """Whether a star import may have bound further names."""
 
     @classmethod
-    def of(cls, module: ast.Module, source: str) -> Names:
-        """The names that are bound at the top level of a module."""
-        bound: dict[str, Definition | Imported] = {}
+    def from_module(cls, module: ast.Module, source: str) -> ModuleNames:
+        """Collects the names that are bound at the top level of a module."""
+        bound: dict[str, Definition | ImportedName] = {}
         uncertain: set[str] = set()
         for statement in module.body:
             for name, binding in _bindings(statement):
@@ -52,47 +52,47 @@ class Names:
                     uncertain.add(name)
                 else:
                     bound.setdefault(name, binding)
-        if _REBINDS.search(source):
-            uncertain |= set(_rebound(module))
+        if _MAY_REBIND.search(source):
+            uncertain |= set(_rebound_names(module))
         return cls(bound, frozenset(uncertain), "*" in bound or "*" in uncertain)
 
-    def inside(self, body: Iterable[ast.stmt]) -> Names:
-        """The names seen from a class: what its body binds means something else there."""
+    def within_class(self, body: Iterable[ast.stmt]) -> ModuleNames:
+        """The names as seen inside a class, where names bound by its body are uncertain."""
         own = {name for statement in body for name, _ in _bindings(statement)}
         return replace(self, uncertain=self.uncertain | own)
 
     def is_bound(self, name: str) -> bool:
-        """Whether something in the module binds this name, or may."""
+        """Whether the module binds this name, or may bind it."""
         return name in self.bound or name in self.uncertain or self.starred
 
     def definition(self, name: str, line: int | None = None) -> Definition | None:
-        """What defines a name in this module; None if it is imported or a builtin.
+        """Returns the statement that defines a name; None if it is imported or a builtin.
 
-        Raises NotStatic where that is not certain, or comes after `line`.
+        Raises NotStatic if that is uncertain or comes after `line`.
         """
         binding = self._binding(name, line)
-        return None if isinstance(binding, Imported) else binding
+        return None if isinstance(binding, ImportedName) else binding
 
-    def qualified(self, node: ast.expr, line: int) -> str | None:
-        """The full name of what an expression refers to: `Opt` → `typing.Optional`.
+    def qualified_name(self, node: ast.expr, line: int) -> str | None:
+        """Returns the full name of what an expression refers to: `Opt` → `typing.Optional`.
 
-        Builtins are `builtins.…`; None for what is defined in this module or is no name at all.
-        Raises NotStatic where that is not certain.
+        Builtins are `builtins.…`. None for a name that the module defines, and for an expression
+        that is no name. Raises NotStatic if that is uncertain.
         """
         if isinstance(node, ast.Attribute):
-            owner = self.qualified(node.value, line)
+            owner = self.qualified_name(node.value, line)
             return owner and f"{owner}.{node.attr}"
         if not isinstance(node, ast.Name):
             return None
         binding = self._binding(node.id, line)
-        if isinstance(binding, Imported):
+        if isinstance(binding, ImportedName):
             return binding.name
         return f"builtins.{node.id}" if binding is None else None
 
-    def _binding(self, name: str, line: int | None) -> Definition | Imported | None:
-        """None for a builtin."""
+    def _binding(self, name: str, line: int | None) -> Definition | ImportedName | None:
+        """Returns the binding of a name; None for a builtin."""
         if self.starred or name in self.uncertain:
-            raise NotStatic(f"what '{name}' is depends on how the module runs")
+            raise NotStatic(f"what '{name}' refers to depends on how the module runs")
         found = self.bound.get(name)
         if found is None and name not in _BUILTINS:
             raise NotStatic(f"the name '{name}' is not defined in the module")
@@ -101,26 +101,28 @@ class Names:
         return found
 
 
-def _line(binding: Definition | Imported) -> int:
-    return binding.line if isinstance(binding, Imported) else binding.lineno
+def _line(binding: Definition | ImportedName) -> int:
+    return binding.line if isinstance(binding, ImportedName) else binding.lineno
 
 
-def _same(one: Definition | Imported, other: Definition | Imported) -> bool:
-    """Whether a name that is bound twice is bound to the same import."""
-    return isinstance(one, Imported) and isinstance(other, Imported) and one.name == other.name
+def _same(one: Definition | ImportedName, other: Definition | ImportedName) -> bool:
+    """Whether both bindings are the same import."""
+    return (
+        isinstance(one, ImportedName) and isinstance(other, ImportedName) and one.name == other.name
+    )
 
 
-def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | Imported | None]]:
-    """The names that a top-level statement binds; without a binding where it may or may not."""
+def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | ImportedName | None]]:
+    """Yields the names that a top-level statement binds; None marks a conditional binding."""
     match statement:
         case ast.Import(names=names, lineno=line):
             for alias in names:
                 full = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield alias.asname or full, Imported(full, line)
+                yield alias.asname or full, ImportedName(full, line)
         case ast.ImportFrom(names=names, module=module, level=level, lineno=line):
             for alias in names:
                 full = f"{'.' * level}{module or ''}.{alias.name}"
-                yield alias.asname or alias.name, Imported(full, line)
+                yield alias.asname or alias.name, ImportedName(full, line)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield statement.name, statement
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
@@ -131,17 +133,17 @@ def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | Imported 
         case ast.If() if _is_main_guard(statement):
             return
         case _:
-            for name in _stored(statement):
+            for name in _assigned_names(statement):
                 yield name, None
 
 
 def _is_main_guard(statement: ast.If) -> bool:
-    """`if __name__ == "__main__":`, which is never true when Prefect loads a flow."""
+    """Whether this is `if __name__ == "__main__":`, which is false when Prefect loads a flow."""
     return not statement.orelse and ast.unparse(statement.test) == "__name__ == '__main__'"
 
 
-def _stored(statement: ast.stmt) -> Iterator[str]:
-    """Every name that anything inside a statement binds or deletes."""
+def _assigned_names(statement: ast.stmt) -> Iterator[str]:
+    """Yields the names that are bound or deleted anywhere inside a statement."""
     for node in ast.walk(statement):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
@@ -159,8 +161,8 @@ def _stored(statement: ast.stmt) -> Iterator[str]:
                 yield name
 
 
-def _rebound(module: ast.Module) -> Iterator[str]:
-    """Names that `global` or an assignment expression may bind from anywhere."""
+def _rebound_names(module: ast.Module) -> Iterator[str]:
+    """Yields names that `global` or an assignment expression may bind from any scope."""
     for node in ast.walk(module):
         if isinstance(node, ast.Global):
             yield from node.names

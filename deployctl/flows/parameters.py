@@ -1,9 +1,9 @@
-"""Whether a deployment's parameters fit its flow, judged as the server and the flow's runs do.
+"""Checks a deployment's parameters against the schema of its flow, as server and runs would.
 
-The server checks types only, and only where the deployment enforces its schema; it does not insist
-on required parameters, as a run may bring them, and lets unknown names pass, with which every run
-then fails. Values that only the server or a step can know are taken to fit. Messages never hold a
-value: it may be a secret.
+The server validates types only, and only if the deployment enforces its schema. It doesn't insist
+on required parameters, because a run may pass them, and accepts unknown names, with which every run
+then fails. Values that only the server or a step can know are assumed to be valid. Messages never
+contain a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -31,38 +31,42 @@ def check_parameters(
     *,
     scheduled: bool = False,
 ) -> list[Problem]:
-    """What is wrong with parameters for a flow of this schema; paths start at the parameters.
+    """Returns the problems of parameters for a flow of this schema, with paths below `parameters`.
 
-    Wrong types (DC420) are errors where the schema is enforced, else warnings, as the flow may
-    convert them; unknown names (DC421) are errors. With `scheduled`, required parameters without
-    a value (DC422) are warnings: no one is there to give them.
+    A wrong type (DC420) is an error if the schema is enforced, else a warning, because the flow may
+    convert the value. An unknown name (DC421) is an error. With `scheduled`, a required parameter
+    without a value (DC422) is a warning: scheduled runs get no other parameters.
     """
     return [
-        *_unknown(parameters, schema),
-        *_wrong(parameters, schema, Severity.ERROR if enforce else Severity.WARNING),
-        *(_missing(parameters, schema) if scheduled else ()),
+        *_unknown_names(parameters, schema),
+        *_wrong_types(parameters, schema, Severity.ERROR if enforce else Severity.WARNING),
+        *(_missing_values(parameters, schema) if scheduled else ()),
     ]
 
 
-def _unknown(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
+def _unknown_names(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
     known = schema.get("properties", {})
     for name in parameters:
         if name not in known:
             message = f"the flow has no parameter '{name}', so every run would fail"
-            has = f"it has {quoted(known)}" if known else "it has none"
-            help_ = did_you_mean(name, known) or has
+            names = f"It has {quoted(known)}." if known else "It has none."
+            help_ = did_you_mean(name, known) or names
             yield Problem((name,), "DC421", message, help_)
 
 
-def _missing(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
+def _missing_values(
+    parameters: Mapping[str, Json], schema: Mapping[str, Json]
+) -> Iterator[Problem]:
     for name in schema.get("required", ()):
         if name not in parameters:
-            message = f"the flow needs the parameter '{name}', which its scheduled runs do not have"
-            help_ = "give it here, or a default in the code"
+            message = (
+                f"the flow requires the parameter '{name}', which its scheduled runs do not get"
+            )
+            help_ = "Set it here, or give it a default in the code."
             yield Problem((), "DC422", message, help_, Severity.WARNING)
 
 
-def _wrong(
+def _wrong_types(
     parameters: Mapping[str, Json], schema: Mapping[str, Json], severity: Severity
 ) -> Iterator[Problem]:
     if not any(name in schema.get("properties", {}) for name in parameters):
@@ -73,42 +77,43 @@ def _wrong(
     try:
         validator = _validator(canonical_json(schema))
         for error in map(deepest, validator.iter_errors(dict(parameters))):
-            if not _is_open(error.instance):
+            if not _is_unknown(error.instance):
                 path = tuple(error.absolute_path)
-                wanted = expectation(error, "the flow's type")
-                message = f"'{format_path(path)}' must be {wanted}"
+                expected = expectation(error, "the flow's type")
+                message = f"'{format_path(path)}' must be {expected}"
                 yield Problem(path, "DC420", message, advice(error), severity)
     except (SchemaError, Unresolvable):
-        message = "the flow's types make no valid JSON Schema, so its parameters are not checked"
+        message = "the flow's parameter schema is not valid, so its parameters are not checked"
         yield Problem((), "DC420", message, None, Severity.WARNING)
 
 
 @cache
 def _validator(schema: str) -> Draft202012Validator:
-    """The validator of a schema's canonical text, checked: flows have many deployments each.
+    """Returns the validator of a schema in canonical JSON; cached for the flow's deployments.
 
-    Raises SchemaError for what is no JSON Schema.
+    Raises SchemaError if it is not a JSON Schema.
     """
     from jsonschema import Draft202012Validator
     from referencing import Registry
 
-    # Without a registry of its own, jsonschema would fetch references from the network.
+    # Without a registry, jsonschema would fetch references from the network.
     registry: Registry[Any] = Registry()
-    read = _as_the_server_reads(json.loads(schema))
+    read = _as_server_reads(json.loads(schema))
     Draft202012Validator.check_schema(read)
     return Draft202012Validator(read, registry=registry)
 
 
-def _as_the_server_reads(schema: Json) -> Json:
-    """The schema with null for optional values that show no default, and without `required`.
+def _as_server_reads(schema: Json) -> Json:
+    """Returns the schema as the server applies it.
 
-    Tuples of pydantic 1, which lists their `items`, are written as JSON Schema has them now.
+    Optional parameters without a default accept null, and `required` is dropped. Tuples of
+    pydantic 1, a list of `items`, become `prefixItems` of current JSON Schema.
     """
     if isinstance(schema, list):
-        return [_as_the_server_reads(item) for item in schema]
+        return [_as_server_reads(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    read = {key: _as_the_server_reads(item) for key, item in schema.items() if key != "required"}
+    read = {key: _as_server_reads(item) for key, item in schema.items() if key != "required"}
     properties = read.get("properties")
     if isinstance(properties, dict):
         required = schema.get("required") or ()
@@ -127,11 +132,11 @@ def _or_null(schema: dict[str, Json]) -> dict[str, Json]:
     return {**schema, "type": [kind, "null"]} if isinstance(kind, str) else schema
 
 
-def _is_open(value: Json) -> bool:
-    """Whether a value, or a part of it, is one that only the server or a step will know."""
+def _is_unknown(value: Json) -> bool:
+    """Whether a value, or a part of it, is only known to the server or to a step."""
     if isinstance(value, dict):
-        marked = "__prefect_kind" in value or "$ref" in value
-        return marked or any(map(_is_open, value.values()))
+        is_placeholder = "__prefect_kind" in value or "$ref" in value
+        return is_placeholder or any(map(_is_unknown, value.values()))
     if isinstance(value, list):
-        return any(map(_is_open, value))
+        return any(map(_is_unknown, value))
     return isinstance(value, Unknown) or (isinstance(value, str) and "{{" in value)

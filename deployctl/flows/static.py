@@ -1,9 +1,9 @@
 """Reads a flow from the text of its module, without running any of it.
 
-Most flows say plainly what a deployment needs: a function, `@flow` above it, types of the standard
-library and constant defaults. For these the result equals what Prefect finds by importing the
-module; a test compares the two over a table of signatures. Everything whose meaning is not certain
-raises `NotStatic`, and the project's own interpreter is asked instead.
+Most flows state what a deployment needs plainly: a function, `@flow` above it, types of the
+standard library, and constant defaults. For these the result equals what Prefect finds by importing
+the module; a test compares both over a table of signatures. Anything whose meaning is not certain
+raises `NotStatic`, and the project's own interpreter imports the flow instead.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from functools import cached_property
 from pathlib import Path
 
 from deployctl.core.json_values import Json
-from deployctl.flows.annotations import Annotations, can_be_evaluated, parse_annotation
-from deployctl.flows.constants import Constants, encode
+from deployctl.flows.annotations import AnnotationTranslator, can_be_evaluated, parse_annotation
+from deployctl.flows.constants import ConstantEvaluator, encode_default
 from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
-from deployctl.flows.names import Names, NotStatic
+from deployctl.flows.names import ModuleNames, NotStatic
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_FLOW = ("prefect.flow", "prefect.flows.flow")
-_OPTIONS = {
+_FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow")
+_KNOWN_OPTIONS = {
     *("name", "version", "description", "flow_run_name", "task_runner", "validate_parameters"),
     *("retries", "retry_delay_seconds", "timeout_seconds", "log_prints", "persist_result"),
     *("result_storage", "result_serializer", "cache_result_in_memory"),
     *("on_completion", "on_failure", "on_cancellation", "on_crashed", "on_running"),
 }
 _RESERVED = ("return_state", "wait_for", "Config")
-_RESERVED_BEGINNINGS = ("_", "v__", "model_")
-_NOT_IN_NAMES = frozenset("/%&<>")
+_RESERVED_PREFIXES = ("_", "v__", "model_")
+_INVALID_IN_NAMES = frozenset("/%&<>")
 
 
-class FlowMissing(LookupError):
-    """The module has nothing of this name; `known` are the names of its functions and classes."""
+class FlowNotFound(LookupError):
+    """The module has no such name; `known` are the names of its functions and classes."""
 
     def __init__(self, known: Iterable[str]) -> None:
         super().__init__()
@@ -46,27 +46,29 @@ class FlowMissing(LookupError):
 
 
 class NotAFlow(TypeError):
-    """The name is that of something else."""
+    """The name refers to something that is not a flow."""
 
 
 class Module:
-    """A Python file and what can be told about it before looking for any flow."""
+    """A parsed Python file."""
 
     def __init__(self, file: Path) -> None:
-        """Raises OSError, SyntaxError or ValueError where the file cannot be read or parsed."""
+        """Raises OSError, SyntaxError or ValueError if the file cannot be read or parsed."""
         self._content = file.read_bytes()
-        with warnings.catch_warnings(action="ignore"):  # about the user's code, on our stderr
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # about user code, which would go to our stderr
             self.tree = ast.parse(self._content, str(file))
-        self.names = Names.of(self.tree, self._content.decode(errors="replace"))
+        self.names = ModuleNames.from_module(self.tree, self._content.decode(errors="replace"))
 
     @cached_property
     def version(self) -> str:
-        """Prefect's version of a flow that gives none."""
+        """The version that Prefect gives a flow whose decorator has none."""
         return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
 
     @cached_property
     def postpones_annotations(self) -> bool:
-        """Whether it begins with `from __future__ import annotations`."""
+        """Whether it has `from __future__ import annotations`."""
         return any(
             isinstance(node, ast.ImportFrom)
             and node.module == "__future__"
@@ -76,33 +78,33 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flow:
-    """A function and the keyword arguments of the `flow` that made a flow of it."""
+class _FlowDefinition:
+    """A function and the keyword arguments of the `flow` that decorates it."""
 
     function: Function
     options: Sequence[ast.keyword]
     line: int
-    """Where the flow is made: names have to have their meaning by then."""
-    names: Names
+    """The line of the decorator, before which the names that it uses must be bound."""
+    names: ModuleNames
 
 
 def read_flow(module: Module, path: str) -> FlowMetadata:
-    """The facts about the flow at a path, `function` or `Class.method`, of a module.
+    """Reads the metadata of the flow at `path`, `function` or `Class.method`, of a module.
 
-    Raises FlowMissing, NotAFlow, or NotStatic where the text does not tell.
+    Raises FlowNotFound, NotAFlow, or NotStatic if the text does not decide it.
     """
     flow = _find(module, path.split("."))
-    constants = Constants(module.names, flow.line)
+    constants = ConstantEvaluator(module.names, flow.line)
     given = {
         str(option.arg): constants.value(option.value)
         for option in flow.options
         if option.arg in ("name", "version", "description")
     }
     if any(not isinstance(value, str | None) for value in given.values()):
-        raise NotStatic("the decorator's name, version and description have to be texts")
+        raise NotStatic("the decorator's name, version and description must be strings")
     name = given.get("name") or flow.function.name.replace("_", "-")
-    if _NOT_IN_NAMES & set(name):
-        raise NotStatic(f"'{name}' has characters that Prefect refuses in names")
+    if _INVALID_IN_NAMES & set(name):
+        raise NotStatic(f"'{name}' has characters that Prefect rejects in names")
     docstring = ast.get_docstring(flow.function)
     return FlowMetadata(
         name=name,
@@ -112,10 +114,10 @@ def read_flow(module: Module, path: str) -> FlowMetadata:
     )
 
 
-def _find(module: Module, path: Sequence[str]) -> _Flow:
+def _find(module: Module, path: Sequence[str]) -> _FlowDefinition:
     names = module.names
     if not names.is_bound(path[0]):
-        raise FlowMissing(_defined(module.tree.body))
+        raise FlowNotFound(_defined(module.tree.body))
     match path, names.definition(path[0]):
         case [_], ast.FunctionDef() | ast.AsyncFunctionDef() as function:
             return _decorated(function, names)
@@ -125,7 +127,7 @@ def _find(module: Module, path: Sequence[str]) -> _Flow:
             raise NotAFlow
         case [_, method], ast.ClassDef() as owner:
             return _method(owner, method, names)
-    raise NotStatic(f"what '{'.'.join(path)}' is depends on how the module runs")
+    raise NotStatic(f"what '{'.'.join(path)}' refers to depends on how the module runs")
 
 
 def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
             yield node.name
 
 
-def _decorated(function: Function, names: Names) -> _Flow:
+def _decorated(function: Function, names: ModuleNames) -> _FlowDefinition:
     match function.decorator_list:
         case []:
             raise NotAFlow
@@ -144,7 +146,7 @@ def _decorated(function: Function, names: Names) -> _Flow:
             raise NotStatic(f"'{function.name}' has several decorators, which may change it")
 
 
-def _method(owner: ast.ClassDef, name: str, names: Names) -> _Flow:
+def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> _FlowDefinition:
     if owner.decorator_list or owner.keywords:
         raise NotStatic(f"the class '{owner.name}' may be changed by a decorator or metaclass")
     found = [
@@ -153,95 +155,103 @@ def _method(owner: ast.ClassDef, name: str, names: Names) -> _Flow:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
     ]
     if not found and not owner.bases:
-        raise FlowMissing(f"{owner.name}.{known}" for known in _defined(owner.body))
+        raise FlowNotFound(f"{owner.name}.{known}" for known in _defined(owner.body))
     if len(found) != 1:
-        raise NotStatic(f"which '{name}' the class '{owner.name}' has depends on how it runs")
-    function, inside = found[0], names.inside(owner.body)
-    match [names.qualified(_without_call(node), node.lineno) for node in function.decorator_list]:
+        raise NotStatic(
+            f"which '{name}' the class '{owner.name}' has depends on how the module runs"
+        )
+    function, class_names = found[0], names.within_class(owner.body)
+    match [
+        names.qualified_name(_without_call(node), node.lineno) for node in function.decorator_list
+    ]:
         case ["builtins.staticmethod", _]:
-            return _flow(function, function.decorator_list[1], inside)
+            return _flow(function, function.decorator_list[1], class_names)
         case [_, "builtins.staticmethod" | "builtins.classmethod"]:
-            return _flow(function, function.decorator_list[0], inside)
-    return _decorated(function, inside)
+            return _flow(function, function.decorator_list[0], class_names)
+    return _decorated(function, class_names)
 
 
-def _called(call: ast.Call, names: Names) -> _Flow:
+def _called(call: ast.Call, names: ModuleNames) -> _FlowDefinition:
     """`name = flow(function)` or `name = flow(…)(function)`."""
-    maker: ast.expr = call.func
+    decorator: ast.expr = call.func
     match call:
         case ast.Call(args=[ast.Name(id=wrapped)], keywords=[]):
             function = names.definition(wrapped, call.lineno)
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 if function.decorator_list:
                     raise NotStatic(f"'{wrapped}' has decorators, which may change it")
-                return _flow(function, maker, names, call.lineno)
-    raise NotStatic(f"what '{ast.unparse(call)}' makes is only known when the code runs")
+                return _flow(function, decorator, names, call.lineno)
+    raise NotStatic(f"what '{ast.unparse(call)}' returns is only known when the code runs")
 
 
-def _flow(function: Function, maker: ast.expr, names: Names, line: int | None = None) -> _Flow:
-    if names.qualified(_without_call(maker), maker.lineno) not in _FLOW:
-        raise NotStatic(f"what '{ast.unparse(maker)}' makes is only known when the code runs")
+def _flow(
+    function: Function, decorator: ast.expr, names: ModuleNames, line: int | None = None
+) -> _FlowDefinition:
+    if names.qualified_name(_without_call(decorator), decorator.lineno) not in _FLOW_DECORATORS:
+        raise NotStatic(f"what '{ast.unparse(decorator)}' returns is only known when the code runs")
     options: Sequence[ast.keyword] = ()
-    if isinstance(maker, ast.Call):
-        options = maker.keywords
-        if maker.args or not {option.arg for option in options} <= _OPTIONS:
-            raise NotStatic(f"the arguments of '{ast.unparse(maker)}' are not all known")
-    return _Flow(function, options, line or maker.lineno, names)
+    if isinstance(decorator, ast.Call):
+        options = decorator.keywords
+        if decorator.args or not {option.arg for option in options} <= _KNOWN_OPTIONS:
+            raise NotStatic(f"the arguments of '{ast.unparse(decorator)}' are not all known")
+    return _FlowDefinition(function, options, line or decorator.lineno, names)
 
 
 def _without_call(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
 
 
-def _parameter_schema(module: Module, flow: _Flow, descriptions: dict[str, str]) -> dict[str, Json]:
+def _parameter_schema(
+    module: Module, flow: _FlowDefinition, descriptions: dict[str, str]
+) -> dict[str, Json]:
     function, names, line = flow.function, flow.names, flow.function.lineno
-    annotations, constants = Annotations(names, line), Constants(names, line)
+    annotations, constants = AnnotationTranslator(names, line), ConstantEvaluator(names, line)
     postponed = module.postpones_annotations
     if getattr(function, "type_params", None):
         raise NotStatic("generic functions are only known when the code runs")
     if function.returns is not None and (postponed or isinstance(function.returns, ast.Constant)):
-        _check_result(function.returns, postponed, names, line)
+        _check_return_type(function.returns, postponed, names, line)
     properties: dict[str, Json] = {}
     required = []
     for position, (parameter, default) in enumerate(_parameters(function.args)):
         name = parameter.arg
-        if name in _RESERVED or name.startswith(_RESERVED_BEGINNINGS):
-            raise NotStatic(f"Prefect may refuse a parameter named '{name}'")
+        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
+            raise NotStatic(f"Prefect may reject a parameter named '{name}'")
         if name in ("self", "cls"):
             continue
-        schema: dict[str, Json] = {}
+        item: dict[str, Json] = {}
         if parameter.annotation is not None:
-            schema = dict(annotations.schema(_plain(parameter.annotation, postponed)))
-        schema |= {"position": position, "title": name}
+            item = dict(annotations.schema(_parsed(parameter.annotation, postponed)))
+        item |= {"position": position, "title": name}
         if name in descriptions:
-            schema["description"] = descriptions[name]
+            item["description"] = descriptions[name]
         if default is None or (value := constants.value(default)) is ...:
             required.append(name)
         else:
-            schema["default"] = encode(value)
-        properties[name] = schema
-    whole: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": properties}
+            item["default"] = encode_default(value)
+        properties[name] = item
+    schema: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": properties}
     if required:
-        whole["required"] = required
+        schema["required"] = required
     if annotations.definitions:
-        whole["definitions"] = annotations.definitions
-    return whole
+        schema["definitions"] = annotations.definitions
+    return schema
 
 
-def _plain(annotation: ast.expr, postponed: bool) -> ast.expr:
-    """The expression of an annotation that may be written as a text."""
+def _parsed(annotation: ast.expr, postponed: bool) -> ast.expr:
+    """Returns the expression of an annotation, parsed if it is a string."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) and not postponed:
         return parse_annotation(annotation.value)
     return annotation
 
 
-def _check_result(returns: ast.expr, postponed: bool, names: Names, line: int) -> None:
-    if not can_be_evaluated(_plain(returns, postponed), names, line):
-        raise NotStatic(f"whether the result type '{ast.unparse(returns)}' exists is not certain")
+def _check_return_type(returns: ast.expr, postponed: bool, names: ModuleNames, line: int) -> None:
+    if not can_be_evaluated(_parsed(returns, postponed), names, line):
+        raise NotStatic(f"whether the return type '{ast.unparse(returns)}' exists is not certain")
 
 
 def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
-    """All parameters in the order of a signature, each with its default."""
+    """Yields all parameters in the order of the signature, each with its default."""
     positional = [*arguments.posonlyargs, *arguments.args]
     missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     yield from zip(positional, [*missing, *arguments.defaults], strict=True)

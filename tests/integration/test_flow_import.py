@@ -1,4 +1,4 @@
-"""Flows that only the project's own interpreter can tell about."""
+"""Flows that must be imported by the project's own interpreter."""
 
 from __future__ import annotations
 
@@ -63,38 +63,34 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def look(
+def inspect(
     project: Path, python: Path, *texts: str
 ) -> tuple[dict[str, FlowMetadata], list[tuple[str, Severity, str]]]:
     report = Report()
     entrypoints = dict.fromkeys(texts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIRTUAL_ENV", str(python.parent.parent))
-        facts = inspect_flows(entrypoints, project, report)
-    return facts, [(item.code, item.severity, item.message) for item in report]
+        metadata = inspect_flows(entrypoints, project, report)
+    return metadata, [(item.code, item.severity, item.message) for item in report]
 
 
-def test_a_model_is_described_by_the_projects_interpreter(
-    project: Path, prefect3_python: Path
-) -> None:
+def test_reads_model_in_project_interpreter(project: Path, prefect3_python: Path) -> None:
     texts = ("model.py:f", "model:f", "model.f")
-    facts, found = look(project, prefect3_python, *texts)
+    metadata, found = inspect(project, prefect3_python, *texts)
     assert found == []
     for text in texts:
-        assert facts[text].description == "one"
-        assert facts[text].parameter_schema["definitions"]["Model"]["properties"] == {
+        assert metadata[text].description == "one"
+        assert metadata[text].parameter_schema["definitions"]["Model"]["properties"] == {
             "x": {"default": 1, "title": "X", "type": "integer"}
         }
 
 
-def test_flows_with_modules_of_the_same_name_do_not_mix(
-    project: Path, prefect3_python: Path
-) -> None:
-    facts, _ = look(project, prefect3_python, "one/etl.py:f", "two/etl.py:f")
-    assert [fact.name for fact in facts.values()] == ["first", "second"]
+def test_modules_of_same_name_do_not_interfere(project: Path, prefect3_python: Path) -> None:
+    metadata, _ = inspect(project, prefect3_python, "one/etl.py:f", "two/etl.py:f")
+    assert [each.name for each in metadata.values()] == ["first", "second"]
 
 
-def test_what_was_loaded_is_remembered_until_an_import_changes(
+def test_caches_flow_until_an_import_changes(
     project: Path, prefect3_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[object] = []
@@ -104,15 +100,15 @@ def test_what_was_loaded_is_remembered_until_an_import_changes(
         return load_flows(*args)
 
     monkeypatch.setattr("deployctl.flows.inspect.load_flows", load)
-    first, _ = look(project, prefect3_python, "model.py:f")
-    again, _ = look(project, prefect3_python, "model.py:f")
+    first, _ = inspect(project, prefect3_python, "model.py:f")
+    again, _ = inspect(project, prefect3_python, "model.py:f")
     assert (again, len(loads)) == (first, 1)
     (project / "helper.py").write_text("HELP = 'two'\n")
-    changed, _ = look(project, prefect3_python, "model.py:f")
+    changed, _ = inspect(project, prefect3_python, "model.py:f")
     assert (changed["model.py:f"].description, len(loads)) == ("two", 2)
 
 
-def test_why_a_flow_cannot_be_loaded(project: Path, prefect3_python: Path) -> None:
+def test_reports_why_flow_cannot_be_loaded(project: Path, prefect3_python: Path) -> None:
     reasons = {
         "model.py:plain": ("DC405", "'plain' in 'model.py' is not a flow"),
         "broken.py:f": ("DC406", "'broken.py' is not valid Python"),
@@ -121,40 +117,38 @@ def test_why_a_flow_cannot_be_loaded(project: Path, prefect3_python: Path) -> No
         "raises.py:f": ("DC410", f"RuntimeError: no luck ({project}/raises.py:5)"),
         "raises:f": ("DC408", f"RuntimeError: no luck ({project}/raises.py:5)"),
         "exits.py:f": ("DC408", "SystemExit: bye"),
-        "dies.py:f": ("DC409", "the interpreter ended with exit code 7"),
+        "dies.py:f": ("DC409", "the interpreter exited with code 7"),
     }
-    _, found = look(project, prefect3_python, *reasons)
+    _, found = inspect(project, prefect3_python, *reasons)
     assert [code for code, _, _ in found] == [code for code, _ in reasons.values()]
     for (_, _, message), (_, reason) in zip(found, reasons.values(), strict=True):
         assert reason in message
 
 
-def test_a_missing_library_costs_the_types_not_the_flow(
-    project: Path, prefect3_python: Path
-) -> None:
-    facts, [(code, severity, message)] = look(project, prefect3_python, "missing.py:f")
+def test_missing_library_loses_types_only(project: Path, prefect3_python: Path) -> None:
+    metadata, [(code, severity, message)] = inspect(project, prefect3_python, "missing.py:f")
     assert (code, severity) == ("DC410", Severity.WARNING)
     assert "No module named 'gone_library'" in message
-    assert facts["missing.py:f"].version is None
+    assert metadata["missing.py:f"].version is None
 
 
-def test_a_crash_does_not_lose_the_flows_before_it(project: Path, prefect3_python: Path) -> None:
-    facts, found = look(project, prefect3_python, "model.py:f", "dies.py:f", "one/etl.py:f")
-    assert list(facts) == ["model.py:f"]
+def test_crash_keeps_results_of_earlier_flows(project: Path, prefect3_python: Path) -> None:
+    metadata, found = inspect(project, prefect3_python, "model.py:f", "dies.py:f", "one/etl.py:f")
+    assert list(metadata) == ["model.py:f"]
     assert [code for code, _, _ in found] == ["DC409", "DC409"]
     assert found[1][2].endswith("at 'dies.py:f'")
 
 
-def test_loading_ends_in_time(
+def test_loading_times_out(
     project: Path, prefect3_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployctl.flows.inspect.SECONDS_TO_LOAD", 2)
-    facts, [(code, _, message)] = look(project, prefect3_python, "hangs.py:f")
-    assert (facts, code) == ({}, "DC409")
+    monkeypatch.setattr("deployctl.flows.inspect.LOAD_TIMEOUT", 2)
+    metadata, [(code, _, message)] = inspect(project, prefect3_python, "hangs.py:f")
+    assert (metadata, code) == ({}, "DC409")
     assert "took longer than 2 seconds" in message
 
 
-def test_prefect_2_is_asked_in_the_same_way(project: Path, prefect2_python: Path) -> None:
-    facts, found = look(project, prefect2_python, "model.py:f")
+def test_loads_flow_with_prefect_2(project: Path, prefect2_python: Path) -> None:
+    metadata, found = inspect(project, prefect2_python, "model.py:f")
     assert found == []
-    assert facts["model.py:f"].parameter_schema["required"] == ["m"]
+    assert metadata["model.py:f"].parameter_schema["required"] == ["m"]

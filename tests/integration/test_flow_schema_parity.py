@@ -1,4 +1,4 @@
-"""What the text of a flow tells equals what Prefect makes of the flow, in both majors."""
+"""Static reading of a flow gives the same metadata as Prefect, in both major versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERED_STATIC = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A module for each case."""
+    """A folder with one module per case."""
     folder = tmp_path_factory.mktemp("signatures")
     for number, case in enumerate(CASES):
         (folder / f"case_{number}.py").write_text(case.source, encoding="utf-8")
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load_all(python: Path, folder: Path) -> Mapping[str, LoadResult]:
-    """Everything as Prefect sees it, loaded by one process."""
+    """Loads all cases with Prefect in one process."""
     interpreter = find_interpreter(folder, {"VIRTUAL_ENV": str(python.parent.parent)})
     assert interpreter is not None
     tasks = [(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
@@ -52,7 +52,7 @@ def in_prefect_2(prefect2_python: Path, folder: Path) -> Mapping[str, LoadResult
 
 
 def read(folder: Path, number: int, case: Case) -> FlowMetadata | None:
-    """What the text tells; None if it does not tell everything."""
+    """Reads a case statically; None if that is not possible."""
     try:
         return read_flow(Module(folder / f"case_{number}.py"), case.path)
     except NotStatic:
@@ -60,32 +60,34 @@ def read(folder: Path, number: int, case: Case) -> FlowMetadata | None:
 
 
 @pytest.mark.parametrize(("number", "case"), NUMBERED)
-def test_the_text_tells_what_prefect_3_finds(
+def test_static_reading_equals_prefect_3(
     folder: Path, in_prefect_3: Mapping[str, LoadResult], number: int, case: Case
 ) -> None:
     real = in_prefect_3[entrypoint(number, case)]
     assert real.failure is None
-    assert real.facts is not None
-    told = read(folder, number, case)
-    assert (told is not None) == case.static
-    if told is not None:
-        assert canonical_json(told.parameter_schema) == canonical_json(real.facts.parameter_schema)
-        assert told == real.facts
+    assert real.metadata is not None
+    static = read(folder, number, case)
+    assert (static is not None) == case.static
+    if static is not None:
+        assert canonical_json(static.parameter_schema) == canonical_json(
+            real.metadata.parameter_schema
+        )
+        assert static == real.metadata
 
 
 @pytest.mark.parametrize(("number", "case"), NUMBERED_STATIC)
-def test_the_text_tells_what_prefect_2_finds(
+def test_static_reading_equals_prefect_2(
     folder: Path, in_prefect_2: Mapping[str, LoadResult], number: int, case: Case
 ) -> None:
-    real = in_prefect_2[entrypoint(number, case)].facts
-    told = read(folder, number, case)
-    assert told is not None
-    differs = real is None or canonical_json(told.parameter_schema) != canonical_json(
+    real = in_prefect_2[entrypoint(number, case)].metadata
+    static = read(folder, number, case)
+    assert static is not None
+    differs = real is None or canonical_json(static.parameter_schema) != canonical_json(
         without_decimal_pattern(real.parameter_schema)
     )
     assert differs == bool(case.prefect_2_differs)
     if real is not None:
-        assert (told.name, told.description, told.version) == (
+        assert (static.name, static.description, static.version) == (
             real.name,
             real.description,
             real.version,
@@ -93,7 +95,7 @@ def test_the_text_tells_what_prefect_2_finds(
 
 
 def without_decimal_pattern(schema: Mapping[str, object]) -> object:
-    """The pydantic of 2.20 adds a pattern to the text form of a Decimal; see `FlowMetadata`."""
+    """Removes the pattern that pydantic of 2.20 adds to a Decimal; see `FlowMetadata`."""
 
     def strip(value: object) -> object:
         if isinstance(value, list):

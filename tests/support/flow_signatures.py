@@ -1,8 +1,8 @@
-"""Flows of many kinds, to compare what their text tells with what Prefect makes of them.
+"""Flows of many kinds, for comparing static reading with what Prefect finds by importing.
 
-Each case is a module of its own. `STATIC` ones must be understood from their text, `IMPORTED` ones
-must not: there the answer is only certain after an import. `PREFECT_2_DIFFERS` says why 2.20 has
-another schema than 3.x.
+Each case is a module of its own. `STATIC` signatures must be readable from the text, `IMPORTED`
+ones must not, because only an import decides them. `prefect_2_differs` says why the schema of 2.20
+is different from that of 3.x.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ SINCE = date(2024, 2, 29)
 if LIMIT:
     MAYBE = 1
 '''
-NO_METHODS = "its entrypoints know no methods"
+NO_METHODS = "its entrypoints don't support methods"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A module, the path of a flow in it, and whether its text tells all."""
+    """A module, the path of a flow in it, and whether it can be read statically."""
 
     name: str
     source: str

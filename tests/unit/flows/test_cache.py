@@ -1,4 +1,4 @@
-"""What loading a flow told is remembered until something it depends on changes."""
+"""The cache of imported flows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployctl.flows.importer import Interpreter, LoadFailure, LoadResult
 from deployctl.flows.metadata import FlowMetadata
 
 PYTHON = Interpreter("/venv/bin/python", ["3.8.8", "/venv/lib", 1])
-FACTS = FlowMetadata(
+METADATA = FlowMetadata(
     "etl", None, "1", {"title": "Parameters", "properties": {"a": {"default": "ä"}}}
 )
 
@@ -25,33 +25,35 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def loaded(project: Path) -> LoadResult:
-    return LoadResult(FACTS, None, (str(project / "etl.py"), str(project / "config.yaml")))
+def result(project: Path) -> LoadResult:
+    return LoadResult(METADATA, None, (str(project / "etl.py"), str(project / "config.yaml")))
 
 
 @pytest.fixture
-def cache(project: Path, loaded: LoadResult) -> FlowCache:
+def cache(project: Path, result: LoadResult) -> FlowCache:
     cache = FlowCache(project / "cache", PYTHON)
-    cache.put("etl.py:run", project, loaded)
+    cache.put("etl.py:run", project, result)
     return cache
 
 
-def test_an_unchanged_flow_is_remembered(cache: FlowCache, project: Path) -> None:
-    assert cache.get("etl.py:run", project) == FACTS
+def test_returns_unchanged_flow(cache: FlowCache, project: Path) -> None:
+    assert cache.get("etl.py:run", project) == METADATA
 
 
 @pytest.mark.parametrize("name", ["etl.py", "config.yaml"])
-def test_a_changed_or_lost_file_forgets_it(cache: FlowCache, project: Path, name: str) -> None:
+def test_changed_or_deleted_file_invalidates_entry(
+    cache: FlowCache, project: Path, name: str
+) -> None:
     text = (project / name).read_text()
     (project / name).write_text(text + " ")
     assert cache.get("etl.py:run", project) is None
     (project / name).unlink()
     assert cache.get("etl.py:run", project) is None
     (project / name).write_text(text)
-    assert cache.get("etl.py:run", project) == FACTS
+    assert cache.get("etl.py:run", project) == METADATA
 
 
-def test_another_interpreter_entrypoint_or_folder_knows_nothing(
+def test_entry_is_for_one_interpreter_entrypoint_and_folder(
     cache: FlowCache, project: Path
 ) -> None:
     newer = replace(PYTHON, identity=["3.8.8", "/venv/lib", 2])
@@ -60,32 +62,32 @@ def test_another_interpreter_entrypoint_or_folder_knows_nothing(
     assert cache.get("etl.py:run", project / "below") is None
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"facts": {}, "files": {}}', "\0"])
-def test_a_damaged_entry_is_none(cache: FlowCache, project: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"metadata": {}, "files": {}}', "\0"])
+def test_damaged_entry_counts_as_missing(cache: FlowCache, project: Path, damage: str) -> None:
     [entry] = (project / "cache" / "flows").iterdir()
     entry.write_text(damage)
     assert cache.get("etl.py:run", project) is None
 
 
 @pytest.mark.parametrize("source", ["os.environ['A']", "from os import getenv"])
-def test_a_flow_that_reads_the_environment_is_not_remembered(
-    project: Path, loaded: LoadResult, source: str
+def test_does_not_store_flow_that_reads_environment(
+    project: Path, result: LoadResult, source: str
 ) -> None:
     (project / "etl.py").write_text(source)
     cache = FlowCache(project / "other", PYTHON)
-    cache.put("etl.py:run", project, loaded)
+    cache.put("etl.py:run", project, result)
     assert cache.get("etl.py:run", project) is None
 
 
-def test_a_flow_that_loaded_in_part_is_not_remembered(project: Path, loaded: LoadResult) -> None:
+def test_does_not_store_flow_that_loaded_in_part(project: Path, result: LoadResult) -> None:
     failure = LoadFailure(("ScriptError",), "no module", None, None)
     cache = FlowCache(project / "other", PYTHON)
-    cache.put("etl.py:run", project, replace(loaded, failure=failure))
+    cache.put("etl.py:run", project, replace(result, failure=failure))
     assert cache.get("etl.py:run", project) is None
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(project: Path, loaded: LoadResult) -> None:
+def test_unwritable_folder_is_not_an_error(project: Path, result: LoadResult) -> None:
     (project / "file").touch()
     cache = FlowCache(project / "file", PYTHON)
-    cache.put("etl.py:run", project, loaded)
+    cache.put("etl.py:run", project, result)
     assert cache.get("etl.py:run", project) is None

@@ -1,4 +1,4 @@
-"""The forms of an entrypoint and where its file is looked for."""
+"""The forms of an entrypoint and where its file is searched."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from deployctl.flows.entrypoint import Entrypoint, locate, parse_entrypoint
         ("größe.läuft", "größe", "läuft", False),
     ],
 )
-def test_the_forms_of_an_entrypoint(text: str, location: str, name: str, is_script: bool) -> None:
+def test_parses_entrypoint(text: str, location: str, name: str, is_script: bool) -> None:
     assert parse_entrypoint(text) == Entrypoint(text, location, name, is_script)
 
 
 @pytest.mark.parametrize(
     "text", ["", "run", "flows.py", "a/flows.py", "flows/etl:run", "flows.py:", ":run", "a.py:1x"]
 )
-def test_what_is_no_entrypoint(text: str) -> None:
+def test_rejects_invalid_entrypoint(text: str) -> None:
     with pytest.raises(ValueError, match=r"function|module"):
         parse_entrypoint(text)
 
@@ -46,9 +46,7 @@ def test_what_is_no_entrypoint(text: str) -> None:
         ("pkg.py:f", None),
     ],
 )
-def test_the_first_folder_that_holds_the_file_counts(
-    tmp_path: Path, text: str, found: str | None
-) -> None:
+def test_takes_file_from_first_folder(tmp_path: Path, text: str, found: str | None) -> None:
     for name in ("one/a.py", "two/a.py", "two/b.py", "two/pkg/__init__.py", "two/pkg/c.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

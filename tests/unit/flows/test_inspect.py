@@ -1,4 +1,4 @@
-"""What is wrong with an entrypoint is said at its place, with the way out."""
+"""Diagnostics of entrypoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPAN = Span("prefect.yaml", 3, 17, 3, 30)
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory without files, and no Python with Prefect."""
     monkeypatch.setattr("deployctl.flows.inspect.find_interpreter", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -38,65 +38,68 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def look(folder: Path, text: str) -> tuple[dict[str, FlowMetadata], list[Diagnostic]]:
+def inspect(folder: Path, text: str) -> tuple[dict[str, FlowMetadata], list[Diagnostic]]:
     report = Report()
-    facts = inspect_flows({text: SPAN}, folder, report)
+    metadata = inspect_flows({text: SPAN}, folder, report)
     assert all(item.span == SPAN for item in report)
-    return facts, list(report)
+    return metadata, list(report)
 
 
 @pytest.mark.parametrize("text", ["flows.py:hello", "./flows.py:hello", "pkg.mod:hello"])
-def test_a_flow_beside_prefect_yaml_is_found(project: Path, text: str) -> None:
-    facts, found = look(project, text)
-    assert facts[text].name == "hello"
+def test_finds_flow_beside_prefect_yaml(project: Path, text: str) -> None:
+    metadata, found = inspect(project, text)
+    assert metadata[text].name == "hello"
     assert found == []
 
 
-def test_the_working_directory_comes_first(project: Path) -> None:
+def test_searches_working_directory_first(project: Path) -> None:
     Path("flows.py").write_text(FLOW.replace("@flow", "@flow(name='nearer')"))
-    facts, _ = look(project, "flows.py:hello")
-    assert facts["flows.py:hello"].name == "nearer"
+    metadata, _ = inspect(project, "flows.py:hello")
+    assert metadata["flows.py:hello"].name == "nearer"
 
 
-def test_an_absolute_path_is_read_with_a_warning(project: Path) -> None:
+def test_warns_about_absolute_path(project: Path) -> None:
     text = f"{project}/flows.py:hello"
-    facts, [warning] = look(project, text)
-    assert facts[text].name == "hello"
+    metadata, [warning] = inspect(project, text)
+    assert metadata[text].name == "hello"
     assert (warning.code, warning.severity) == ("DC402", Severity.WARNING)
 
 
 @pytest.mark.parametrize(
     ("text", "code", "message", "help_"),
     [
-        ("flows.py", "DC401", "'flows.py' is no entrypoint: it does not say", "write 'path"),
+        ("flows.py", "DC401", "'flows.py' is not an entrypoint: it does not name", "Write 'path"),
         ("flow.py:hello", "DC403", "there is no file 'flow.py'", "Did you mean 'flows.py'?"),
-        ("gone/etl.py:run", "DC403", "there is no file 'gone/etl.py'", "paths start in '"),
+        ("gone/etl.py:run", "DC403", "there is no file 'gone/etl.py'", "Paths are relative to '"),
         ("flows.py:helo", "DC404", "'flows.py' has no 'helo'", "Did you mean 'hello'?"),
-        ("plain.py:run", "DC404", "'plain.py' has no 'run'", "it has 'extract'"),
-        ("plain.py:extract", "DC405", "'extract' in 'plain.py' is not a flow", "put '@flow'"),
-        ("model.py:f", "DC407", "what the type 'Model' takes", "install Prefect"),
-        ("library.mod:f", "DC407", "'library.mod' is not among the project's files", "install"),
+        ("plain.py:run", "DC404", "'plain.py' has no 'run'", "It has 'extract'"),
+        (
+            "plain.py:extract",
+            "DC405",
+            "'extract' in 'plain.py' is not a flow",
+            "Decorate the function",
+        ),
+        ("model.py:f", "DC407", "the schema of the type 'Model'", "Install Prefect"),
+        ("library.mod:f", "DC407", "'library.mod' is not among the project's files", "Install"),
     ],
 )
-def test_what_is_wrong_is_an_error_with_a_way_out(
+def test_invalid_entrypoint_is_an_error_with_help(
     project: Path, text: str, code: str, message: str, help_: str
 ) -> None:
-    facts, [error] = look(project, text)
-    assert facts == {}
+    metadata, [error] = inspect(project, text)
+    assert metadata == {}
     assert (error.code, error.severity) == (code, Severity.ERROR)
     assert message in error.message
     assert (error.help or "").startswith(help_)
 
 
-def test_a_syntax_error_counts_if_no_other_python_can_say_more(project: Path) -> None:
-    _, [error] = look(project, "broken.py:f")
+def test_syntax_error_without_other_interpreter(project: Path) -> None:
+    _, [error] = inspect(project, "broken.py:f")
     assert error.code == "DC406"
     assert "broken.py:1: " in error.message
 
 
-def test_a_file_is_parsed_once_for_all_its_flows(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parses_file_once_for_all_its_flows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
     parse = ast.parse
 
@@ -109,6 +112,6 @@ def test_a_file_is_parsed_once_for_all_its_flows(
     flows = "".join(f"@flow\ndef {name}(a: int): ...\n" for name in names)
     (project / "many.py").write_text(f"from prefect import flow\n{flows}")
     report = Report()
-    facts = inspect_flows(dict.fromkeys(f"many.py:{name}" for name in names), project, report)
-    assert [fact.name for fact in facts.values()] == names
+    metadata = inspect_flows(dict.fromkeys(f"many.py:{name}" for name in names), project, report)
+    assert [each.name for each in metadata.values()] == names
     assert parsed == [str(project / "many.py")]

@@ -1,4 +1,4 @@
-"""Parameters are judged as the server and the flow would."""
+"""Validation of parameters as the server and the flow do it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SCHEMA: dict[str, Any] = {
         {"tags": ["{{ a }}", "b"]},
     ],
 )
-def test_parameters_that_fit(parameters: dict[str, Any]) -> None:
+def test_accepts_valid_parameters(parameters: dict[str, Any]) -> None:
     assert check_parameters(parameters, SCHEMA, True) == []
 
 
@@ -75,7 +75,7 @@ def test_parameters_that_fit(parameters: dict[str, Any]) -> None:
         ({"model": {"x": "1"}}, ("model", "x"), "'model.x' must be a whole number"),
     ],
 )
-def test_values_of_the_wrong_type(
+def test_reports_wrong_types(
     parameters: dict[str, Any], path: tuple[str | int, ...], message: str
 ) -> None:
     [problem] = check_parameters(parameters, SCHEMA, True)
@@ -85,28 +85,28 @@ def test_values_of_the_wrong_type(
     assert problem.severity is Severity.WARNING
 
 
-def test_a_number_for_text_is_told_about_quotes() -> None:
+def test_suggests_quotes_for_number_in_place_of_text() -> None:
     [problem] = check_parameters({"name": 1}, SCHEMA, True)
     assert problem.help == "put it between quotes"
 
 
-def test_a_value_is_never_shown() -> None:
+def test_never_shows_value() -> None:
     [problem] = check_parameters({"color": "hunter2"}, SCHEMA, True)
     assert "hunter2" not in repr(problem)
 
 
 @pytest.mark.parametrize(
     ("name", "help_"),
-    [("day", "Did you mean 'days'?"), ("zzz", "it has 'days', 'name'")],
+    [("day", "Did you mean 'days'?"), ("zzz", "It has 'days', 'name'")],
 )
-def test_an_unknown_name_is_an_error(name: str, help_: str) -> None:
+def test_unknown_name_is_an_error(name: str, help_: str) -> None:
     [problem] = check_parameters({name: 1}, SCHEMA, False)
     assert (problem.code, problem.path, problem.severity) == ("DC421", (name,), Severity.ERROR)
     assert problem.help is not None
     assert problem.help.startswith(help_)
 
 
-def test_a_missing_value_matters_to_schedules_only() -> None:
+def test_missing_value_matters_to_schedules_only() -> None:
     assert check_parameters({}, SCHEMA, True) == []
     [problem] = check_parameters({}, SCHEMA, True, scheduled=True)
     assert (problem.code, problem.severity) == ("DC422", Severity.WARNING)
@@ -114,6 +114,6 @@ def test_a_missing_value_matters_to_schedules_only() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"type": "text"}, {"$ref": "#/definitions/Gone"}])
-def test_a_schema_that_is_none_is_no_reason_to_fail(wrong: dict[str, Any]) -> None:
+def test_invalid_schema_is_a_warning(wrong: dict[str, Any]) -> None:
     [problem] = check_parameters({"a": 1}, {"properties": {"a": wrong}}, True)
     assert (problem.code, problem.path, problem.severity) == ("DC420", (), Severity.WARNING)

@@ -1,4 +1,4 @@
-"""Flows that are read from their text; what the schemas look like is compared with Prefect."""
+"""Static reading of flows; the integration tests compare the schemas with Prefect's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import NotStatic
-from deployctl.flows.static import FlowMissing, Module, NotAFlow, read_flow
+from deployctl.flows.static import FlowNotFound, Module, NotAFlow, read_flow
 
 FLOW = '''
 from enum import Enum
@@ -34,7 +34,7 @@ def module(folder: Path, source: str) -> Module:
     return Module(file)
 
 
-def test_a_flow_is_read_without_being_run(tmp_path: Path) -> None:
+def test_reads_flow_without_running_it(tmp_path: Path) -> None:
     source = FLOW + "\nraise SystemExit\n"
     assert read_flow(module(tmp_path, source), "run_all") == FlowMetadata(
         name="ETL",
@@ -59,7 +59,7 @@ def test_a_flow_is_read_without_being_run(tmp_path: Path) -> None:
     )
 
 
-def test_a_default_that_is_secret_is_masked(tmp_path: Path) -> None:
+def test_masks_secret_default(tmp_path: Path) -> None:
     source = (
         "from prefect import flow\nfrom pydantic import SecretStr\n"
         "@flow\ndef f(key: SecretStr = SecretStr('hunter2')): ...\n"
@@ -67,7 +67,7 @@ def test_a_default_that_is_secret_is_masked(tmp_path: Path) -> None:
     assert "hunter2" not in repr(read_flow(module(tmp_path, source), "f"))
 
 
-def test_a_byte_order_mark_and_another_encoding_are_read(tmp_path: Path) -> None:
+def test_reads_byte_order_mark_and_other_encodings(tmp_path: Path) -> None:
     for prefix, encoding in (("", "utf-8-sig"), ("# coding: latin-1\n", "latin-1")):
         file = tmp_path / "flows.py"
         text = f"{prefix}from prefect import flow\n@flow\ndef f(a='ä'): ...\n"
@@ -76,19 +76,19 @@ def test_a_byte_order_mark_and_another_encoding_are_read(tmp_path: Path) -> None
         assert schema["properties"]["a"]["default"] == "ä"
 
 
-def test_what_is_missing_names_what_there_is(tmp_path: Path) -> None:
+def test_missing_flow_error_lists_known_names(tmp_path: Path) -> None:
     source = "from prefect import flow\nclass C:\n    @flow\n    def m(self): ...\ndef g(): ...\n"
     read = module(tmp_path, source)
-    with pytest.raises(FlowMissing) as caught:
+    with pytest.raises(FlowNotFound) as caught:
         read_flow(read, "f")
     assert caught.value.known == ("C", "g")
-    with pytest.raises(FlowMissing) as caught:
+    with pytest.raises(FlowNotFound) as caught:
         read_flow(read, "C.n")
     assert caught.value.known == ("C.m",)
 
 
 @pytest.mark.parametrize("path", ["g", "C", "C.plain"])
-def test_what_is_no_flow_is_told(tmp_path: Path, path: str) -> None:
+def test_rejects_what_is_not_a_flow(tmp_path: Path, path: str) -> None:
     source = "def g(): ...\nclass C:\n    def plain(self): ...\n"
     with pytest.raises(NotAFlow):
         read_flow(module(tmp_path, source), path)
@@ -101,34 +101,37 @@ def test_what_is_no_flow_is_told(tmp_path: Path, path: str) -> None:
         ("@flow\ndef f(a: Model): ...\nclass Model: ...", "'Model' is defined after its use"),
         ("import os\n@flow\ndef f(a=os.getcwd()): ...", r"the value of 'os.getcwd\(\)'"),
         ("@other\n@flow\ndef f(): ...", "several decorators"),
-        ("import other\n@other.thing\ndef f(): ...", "what 'other.thing' makes"),
+        ("import other\n@other.thing\ndef f(): ...", "what 'other.thing' returns"),
         ("@flow(retry=1)\ndef f(): ...", r"the arguments of 'flow\(retry=1\)'"),
-        ("@flow(name=3)\ndef f(): ...", "have to be texts"),
-        ("@flow(name='a/b')\ndef f(): ...", "characters that Prefect refuses"),
+        ("@flow(name=3)\ndef f(): ...", "must be strings"),
+        ("@flow(name='a/b')\ndef f(): ...", "characters that Prefect rejects"),
         ("@flow\ndef f(_a): ...", "a parameter named '_a'"),
         ("@flow\ndef f(model_dump): ...", "a parameter named 'model_dump'"),
         ("@flow\ndef f(wait_for): ...", "a parameter named 'wait_for'"),
-        ("@flow\ndef f(a: 'list['): ...", "is no expression"),
-        ("try:\n    @flow\n    def f(): ...\nexcept: ...", "what 'f' is"),
-        ("from other import f", "what 'f' is"),
-        ("@flow\ndef f(a: list[1]): ...", "what the type '1' takes"),
+        ("@flow\ndef f(a: 'list['): ...", "is not an expression"),
+        ("try:\n    @flow\n    def f(): ...\nexcept: ...", "what 'f' refers to"),
+        ("from other import f", "what 'f' refers to"),
+        ("@flow\ndef f(a: list[1]): ...", "the schema of the type '1'"),
         ("@flow\ndef f(a=1 / 0): ...", "the value of '1 / 0'"),
-        ("@flow\ndef f(a=1e400): ...", "a default of type 'float'"),
-        ("class C:\n    @classmethod\n    @flow\n    def f(cls): ...\nf = C.f", "what 'f' is"),
+        ("@flow\ndef f(a=1e400): ...", "the JSON of a default of type 'float'"),
+        (
+            "class C:\n    @classmethod\n    @flow\n    def f(cls): ...\nf = C.f",
+            "what 'f' refers to",
+        ),
     ],
 )
-def test_what_the_text_does_not_tell_is_named(tmp_path: Path, source: str, reason: str) -> None:
+def test_names_what_is_not_static(tmp_path: Path, source: str, reason: str) -> None:
     with pytest.raises(NotStatic, match=reason):
         read_flow(module(tmp_path, f"from prefect import flow\n{source}\n"), "f")
 
 
-def test_a_long_chain_of_constants_is_computed_in_no_time(tmp_path: Path) -> None:
+def test_evaluates_long_expression_quickly(tmp_path: Path) -> None:
     source = f"from prefect import flow\n@flow\ndef f(a={' + '.join(['1'] * 90)}): ...\n"
     schema = read_flow(module(tmp_path, source), "f").parameter_schema
     assert schema["properties"]["a"]["default"] == 90
 
 
-def test_warnings_about_the_users_code_are_not_ours(
+def test_suppresses_warnings_about_user_code(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     module(tmp_path, "PATTERN = '\\d'\n")

@@ -1,4 +1,4 @@
-"""Which interpreter loads flows."""
+"""The choice of the interpreter, and the results of the probe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def no_prefect_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", make_python(tmp_path / "own" / "python", "#!/bin/sh\n"))
 
 
-def test_the_first_interpreter_with_prefect_is_taken(tmp_path: Path) -> None:
+def test_finds_first_interpreter_with_prefect(tmp_path: Path) -> None:
     project, active, path = tmp_path / "project", tmp_path / "active", tmp_path / "path"
     project.mkdir()
     environ = {"VIRTUAL_ENV": str(active), "PATH": str(path)}
@@ -50,7 +50,7 @@ def test_the_first_interpreter_with_prefect_is_taken(tmp_path: Path) -> None:
     assert found() == in_active
 
 
-def test_the_projects_python_is_the_first_that_is_there(tmp_path: Path) -> None:
+def test_project_python_is_first_that_exists(tmp_path: Path) -> None:
     environ = {"VIRTUAL_ENV": str(tmp_path / "active"), "PATH": str(tmp_path / "path")}
     assert project_python(tmp_path, environ) == sys.executable
     for folder, name in [("path", "python3"), ("active/bin", "python"), (".venv/bin", "python")]:
@@ -58,12 +58,16 @@ def test_the_projects_python_is_the_first_that_is_there(tmp_path: Path) -> None:
         assert project_python(tmp_path, environ) == python
 
 
-def test_an_answer_that_was_cut_off_is_none(tmp_path: Path) -> None:
-    whole = {"entrypoint": "a.py:f", "files": [], "error": {"kinds": [], "message": "", "place": 0}}
+def test_ignores_truncated_result(tmp_path: Path) -> None:
+    whole = {
+        "entrypoint": "a.py:f",
+        "files": [],
+        "error": {"exception_types": [], "message": "", "location": 0},
+    }
     cut = b'{"entrypoint": "b.py:f", "files": ["\xc3'
-    (tmp_path / "answers").write_bytes(json.dumps(whole).encode() + b"\n" + cut)
-    text = f'#!/bin/sh\ncat {tmp_path}/answers > "$2"\n'
+    (tmp_path / "results").write_bytes(json.dumps(whole).encode() + b"\n" + cut)
+    text = f'#!/bin/sh\ncat {tmp_path}/results > "$2"\n'
     interpreter = Interpreter(make_python(tmp_path / "python", text), None)
-    loaded = load_flows(interpreter, [("a.py:f", tmp_path), ("b.py:f", tmp_path)], 30)
-    messages = {text: each.failure and each.failure.message for text, each in loaded.items()}
-    assert messages == {"a.py:f": "", "b.py:f": "the interpreter ended with exit code 0"}
+    results = load_flows(interpreter, [("a.py:f", tmp_path), ("b.py:f", tmp_path)], 30)
+    messages = {text: each.failure and each.failure.message for text, each in results.items()}
+    assert messages == {"a.py:f": "", "b.py:f": "the interpreter exited with code 0"}
