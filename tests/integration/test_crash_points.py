@@ -1,4 +1,4 @@
-"""Stopped before or after any request, the same command converges: shown at every request."""
+"""A deploy that is stopped before or after any request is completed by the same command."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def before(major: int) -> dict[str, Any]:
 
 
 def after(major: int) -> dict[str, Any]:
-    """The same with something of every sort changed, added and taken away."""
+    """The same with changes, additions and removals of every kind."""
     file = before(major)
     file["work_pools"][0] |= {"description": "changed"}
     daily, weekly = file["deployments"]
@@ -65,7 +65,7 @@ def after(major: int) -> dict[str, Any]:
 
 @dataclass
 class Machine:
-    """The server, the proxy that dies on demand, and what a full apply takes."""
+    """The server, a proxy that fails on demand, and the project."""
 
     server: Server
     proxy: Proxy
@@ -76,7 +76,7 @@ class Machine:
         write_project(self.folder, json.dumps(file))
 
     def run(self, *args: str) -> int:
-        """Runs deployctl in this process, which is quicker, and gives its exit code."""
+        """Runs deployctl in this process, which is faster, and returns its exit code."""
         self.patch.setenv("PREFECT_API_URL", self.proxy.api_url)
         try:
             app(["--no-prompt", *args], prog_name="deployctl")
@@ -88,7 +88,7 @@ class Machine:
         return self.run("deploy", "--all")
 
     def deploy_and_die(self, number: int, *, answered: bool) -> None:
-        """Deploys while the server goes away after the request of this number."""
+        """Deploys while the server stops responding after the request with this number."""
         self.proxy.stop_after(number, answer_last=answered)
         with self.patch.context() as patch:
             patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
@@ -119,7 +119,7 @@ def machine(
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("start", ["nothing", "before"])
-def test_a_deploy_that_dies_at_any_request_is_completed_by_the_next(
+def test_deploy_killed_at_any_request_is_completed_by_the_next(
     machine: Machine, start: str
 ) -> None:
     if start == "before":

@@ -1,4 +1,4 @@
-"""What `deployctl plan` and `deploy` make of a file, on both servers."""
+"""`deployctl plan` and `deploy` on both servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import PREFECT_2
 from tests.support.waiting import until
 
 
-def test_a_deploy_creates_what_the_file_says(project: ProjectHarness) -> None:
+def test_deploy_creates_deployment(project: ProjectHarness) -> None:
     project.write(
         [
             entry(
@@ -49,7 +49,7 @@ def test_a_deploy_creates_what_the_file_says(project: ProjectHarness) -> None:
     assert set(live["parameter_openapi_schema"]["properties"]) == {"name", "times"}
 
 
-def test_the_same_deploy_again_writes_nothing_and_keeps_scheduled_runs(
+def test_unchanged_deploy_writes_nothing_and_keeps_scheduled_runs(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(schedules=[{"cron": "0 7 * * *"}], tags=["a"])])
@@ -107,7 +107,7 @@ NOT_ON_2 = {"concurrency_limit"}
 
 
 @pytest.mark.parametrize(("after", "before"), CHANGES)
-def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
+def test_changed_field_is_updated_once(
     project: ProjectHarness, after: dict[str, Any], before: dict[str, Any]
 ) -> None:
     if project.major == 2 and NOT_ON_2 & after.keys():
@@ -134,7 +134,7 @@ def test_a_changed_field_is_updated_and_then_nothing_is_left_to_do(
         ("concurrency_limit", 3, None),
     ],
 )
-def test_a_field_that_is_gone_from_the_file_goes_back_to_its_default(
+def test_field_removed_from_file_is_reset(
     project: ProjectHarness, field: str, value: Any, default: Any
 ) -> None:
     if project.major == 2 and field in NOT_ON_2:
@@ -153,7 +153,7 @@ def test_a_field_that_is_gone_from_the_file_goes_back_to_its_default(
     assert project.ops() == {}
 
 
-def test_what_the_file_never_said_belongs_to_the_ui(project: ProjectHarness) -> None:
+def test_undeclared_fields_belong_to_the_ui(project: ProjectHarness) -> None:
     project.write([entry()])
     project.deploy()
     project.api.update("hello", "daily", paused=True, tags=["ui"], parameters={"times": 9})
@@ -163,7 +163,7 @@ def test_what_the_file_never_said_belongs_to_the_ui(project: ProjectHarness) -> 
     assert (live["paused"], live["tags"], live["parameters"]) == (True, ["ui"], {"times": 9})
 
 
-def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(project: ProjectHarness) -> None:
+def test_schedule_deactivated_in_the_ui_stays_inactive(project: ProjectHarness) -> None:
     project.write([entry(schedules=[{"cron": "0 7 * * *"}])])
     project.deploy()
     live = project.live()
@@ -176,7 +176,7 @@ def test_a_schedule_that_was_switched_off_in_the_ui_stays_off(project: ProjectHa
     assert schedule["id"] == live["schedules"][0]["id"]
 
 
-def test_a_plan_writes_nothing_and_its_exit_code_tells_whether_there_are_changes(
+def test_plan_writes_nothing_and_has_detailed_exit_code(
     project: ProjectHarness,
 ) -> None:
     project.write([entry()])
@@ -225,7 +225,7 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
         assert project.ops() == {}
 
 
-def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
+def test_triggers_without_automations_are_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     if project.major == 3:
@@ -236,7 +236,7 @@ def test_triggers_on_a_server_without_automations_are_an_error_before_any_write(
     assert project.proxy.writes == []
 
 
-def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(
+def test_unsupported_field_is_left_out_with_a_warning(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(concurrency_limit=3, schedules=[{"cron": "0 7 * * *", "slug": "s"}])])
@@ -246,7 +246,7 @@ def test_a_field_that_the_server_does_not_know_is_left_out_with_a_warning(
     assert project.ops() == {}
 
 
-def test_a_version_from_git_goes_along_with_changes_and_is_never_one(
+def test_version_from_git_is_sent_only_with_other_changes(
     project: ProjectHarness,
 ) -> None:
     project.write([entry()])
@@ -260,7 +260,7 @@ def test_a_version_from_git_goes_along_with_changes_and_is_never_one(
     assert project.live()["version"] == "cccccccc"
 
 
-def test_the_record_holds_names_of_fields_and_no_values(project: ProjectHarness) -> None:
+def test_record_holds_names_of_fields_and_no_values(project: ProjectHarness) -> None:
     project.write([entry(parameters={"name": "s3cr3t"}, description="s3cr3t")])
     project.deploy()
     record = project.api.call("GET", "/artifacts/deployctl-project/latest")

@@ -1,4 +1,4 @@
-"""Around the deployments: pools, steps, several files, failures, races and signals."""
+"""Deploys with pools, steps, several files, failures, races and signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.waiting import PATIENCE, until
 
 
-def test_a_missing_work_pool_is_an_error_before_anything_is_written(
+def test_missing_work_pool_is_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(work_pool={"name": "pol"}), entry(name="ok")])
@@ -34,7 +34,7 @@ def test_a_missing_work_pool_is_an_error_before_anything_is_written(
     assert project.proxy.writes == []
 
 
-def test_create_pools_makes_the_missing_pool(project: ProjectHarness) -> None:
+def test_create_pools_creates_missing_pool(project: ProjectHarness) -> None:
     project.write(
         [entry(work_pool={"name": "new", "job_variables": {"image": "x", "env": {"A": "b"}}})]
     )
@@ -45,10 +45,10 @@ def test_create_pools_makes_the_missing_pool(project: ProjectHarness) -> None:
     assert project.ops() == {}
 
 
-def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_template(
+def test_update_without_job_variables_on_pool_with_template(
     project: ProjectHarness,
 ) -> None:
-    """2.20 checks the job variables of every update that names a pool, also where it has none."""
+    """2.20 validates the job variables of every update that has a pool, even if it has none."""
     project.api.pool("templated", "kubernetes", base_job_template("kubernetes"))
     for description in ("first", "second"):
         project.write([entry(work_pool={"name": "templated"}, description=description)])
@@ -56,7 +56,7 @@ def test_a_deployment_without_job_variables_is_updated_where_its_pool_has_a_temp
     assert project.live()["description"] == "second"
 
 
-def test_declared_pools_and_queues_come_first_and_are_kept(project: ProjectHarness) -> None:
+def test_declared_pools_and_queues_are_written_first_and_kept(project: ProjectHarness) -> None:
     pools = [
         {
             "name": "declared",
@@ -77,7 +77,7 @@ def test_declared_pools_and_queues_come_first_and_are_kept(project: ProjectHarne
     assert project.ops() == {}
 
 
-def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
+def test_one_failure_stops_nothing_else_and_is_summarised(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(), entry(name="weekly")])
@@ -97,7 +97,7 @@ def test_one_failure_stops_nothing_else_and_the_summary_says_what_was_not_done(
     assert project.ops() == {}
 
 
-def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
+def test_update_sends_all_declared_fields_so_that_races_leave_one_version(
     project: ProjectHarness, cli: Cli
 ) -> None:
     project.write([entry(tags=["a"], description="a")])
@@ -117,7 +117,7 @@ def test_an_update_carries_all_declared_fields_so_that_a_race_leaves_no_mixture(
     assert (live["tags"], live["description"]) == (["b"], "b")
 
 
-def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
+def test_two_concurrent_deploys_leave_one_version_and_both_records(
     project: ProjectHarness, cli: Cli, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folders = {text: tmp_path_factory.mktemp(text) for text in ("one", "two")}
@@ -140,7 +140,7 @@ def test_two_deploys_at_once_leave_one_version_of_each_and_both_on_record(
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
+def test_signal_finishes_writes_in_flight_and_reports_the_rest(
     project: ProjectHarness, sent: signal.Signals, code: int
 ) -> None:
     project.write([entry(name=f"d{n}") for n in range(30)])
@@ -169,7 +169,7 @@ def test_a_signal_finishes_what_is_under_way_and_says_what_is_not_done(
     assert project.ops() == {}
 
 
-def test_what_cannot_be_trusted_is_an_error_before_anything_is_written(
+def test_unsafe_values_are_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(schedules=[{"corn": "0 1 * * *"}])])
@@ -178,7 +178,7 @@ def test_what_cannot_be_trusted_is_an_error_before_anything_is_written(
     assert project.proxy.writes == []
 
 
-def test_other_entries_do_not_stand_in_the_way_of_the_one_that_is_meant(
+def test_problems_of_unselected_entries_are_ignored(
     project: ProjectHarness,
 ) -> None:
     project.write(
@@ -189,7 +189,7 @@ def test_other_entries_do_not_stand_in_the_way_of_the_one_that_is_meant(
     project.deploy(code=1)
 
 
-def test_a_value_of_the_command_line_is_not_blamed_on_the_file(project: ProjectHarness) -> None:
+def test_problem_of_command_line_value_has_no_span_in_the_file(project: ProjectHarness) -> None:
     project.write([entry()])
     said = project.run("plan", "--pool", "nope", code=1)
     (problem,) = errors(said)
@@ -207,14 +207,14 @@ def test_two_files_are_deployed_in_order_and_share_pools(project: ProjectHarness
     assert said["summary"]["none"] == len(said["changes"]) == 3
 
 
-def test_the_same_deployment_in_two_files_is_an_error(project: ProjectHarness) -> None:
+def test_same_deployment_in_two_files_is_an_error(project: ProjectHarness) -> None:
     project.write([entry()])
     (project.folder / "b.yaml").write_text(json.dumps({"deployments": [entry()]}))
     said = project.deploy("--prefect-file", "prefect.yaml", "--prefect-file", "b.yaml", code=1)
     assert [d["code"] for d in errors(said)] == ["DC129"]
 
 
-def test_a_declared_pool_of_another_type_is_an_error_before_anything_is_written(
+def test_changed_pool_type_is_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry()], work_pools=[{"name": "pool", "type": "kubernetes"}])
@@ -223,7 +223,7 @@ def test_a_declared_pool_of_another_type_is_an_error_before_anything_is_written(
     assert project.proxy.writes == []
 
 
-def test_steps_run_once_and_their_outputs_reach_every_deployment(project: ProjectHarness) -> None:
+def test_steps_run_once_and_outputs_reach_every_deployment(project: ProjectHarness) -> None:
     script = "sh -c 'echo ran >> count; echo out'"
     step = {"prefect.deployments.steps.run_shell_script": {"id": "say", "script": script}}
     tagged = {"tags": ["{{ say.stdout }}"]}
@@ -238,7 +238,7 @@ def test_steps_run_once_and_their_outputs_reach_every_deployment(project: Projec
     assert project.proxy.writes == []
 
 
-def test_a_failing_step_writes_nothing_and_names_the_deployment(project: ProjectHarness) -> None:
+def test_failing_step_prevents_all_writes_and_names_deployment(project: ProjectHarness) -> None:
     step = {"prefect.deployments.steps.run_shell_script": {"script": "false"}}
     project.write([entry(build=[step])])
     said = project.deploy(code=1)
@@ -248,7 +248,7 @@ def test_a_failing_step_writes_nothing_and_names_the_deployment(project: Project
 
 
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
-def test_a_server_that_is_killed_and_comes_back_is_made_true_by_the_next_deploy(
+def test_next_deploy_converges_after_server_was_killed(
     version: str, fresh_server: FreshServer, cli: Cli, tmp_path: Path
 ) -> None:
     server = fresh_server(version)

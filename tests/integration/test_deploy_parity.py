@@ -1,4 +1,4 @@
-"""The same file leaves the same records, whichever of `prefect deploy` and deployctl deploys it."""
+"""`prefect deploy` and deployctl store the same for the same file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OF_THE_SERVER = {
     "status",
     "labels",
 }
-"""What the server fills in. `version_info` is that of the last write, which nothing shows."""
+"""Fields that the server sets. `version_info` is that of the last write, which isn't returned."""
 
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
@@ -60,7 +60,7 @@ Records = Mapping[str, Record]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What each tool left on an empty server, by deployment name, and what deployctl then plans."""
+    """What each tool stored on an empty server by deployment name, and the plan after that."""
 
     theirs: Records
     ours: Records
@@ -79,19 +79,19 @@ def major(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="module")
 def outcome(major: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    """Both tools' work on all the cases at once: the same server, emptied in between."""
+    """All cases deployed by both tools to the same server, emptied in between."""
     folder, home = tmp_path_factory.mktemp("parity"), tmp_path_factory.mktemp("home")
     write_project(folder, _text("", []), FILES)
     for file, (top, cases) in PROJECTS.items():
         (folder / file).write_text(_text(top, [c for c in cases if major in c.majors]), "utf-8")
     with running(VERSIONS[major], scheduler=False) as server, Api(server.api_url) as api:
-        _furnish(api, major)
+        _create_dependencies(api, major)
         for file in PROJECTS:
             _prefect(server, home, folder, file)
         theirs = _records(api)
         after_prefect = _changes(server, home, folder)
         server.reset()
-        _furnish(api, major)
+        _create_dependencies(api, major)
         for file in PROJECTS:
             _deployctl(server, home, folder, "deploy", file)
         ours = _records(api)
@@ -102,8 +102,8 @@ def _text(top: str, cases: list[Case]) -> str:
     return top + "\n".join(["deployments:", *(case.entry for case in cases)]) + "\n"
 
 
-def _furnish(api: Api, major: int) -> None:
-    """What the deployments need to be there."""
+def _create_dependencies(api: Api, major: int) -> None:
+    """Creates what the deployments reference: pools, variables, a block."""
     api.pool("pool")
     api.pool("kubernetes", "kubernetes", base_job_template("kubernetes"))
     for name, value in VARIABLES.items():
@@ -111,8 +111,8 @@ def _furnish(api: Api, major: int) -> None:
         api.call("POST", "/variables/", {"name": name, "value": text})
     api.call("POST", "/block_types/install_system_block_types")
     kind = api.call("GET", "/block_types/slug/secret")["id"]
-    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    schema = api.call("POST", "/block_schemas/filter", wanted)[0]["id"]
+    of_type = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+    schema = api.call("POST", "/block_schemas/filter", of_type)[0]["id"]
     block = {"name": "tok", "block_type_id": kind, "block_schema_id": schema}
     api.call("POST", "/block_documents/", {**block, "data": {"value": SECRET}})
 
@@ -139,22 +139,22 @@ def _end(text: str) -> str:
 
 
 def _changes(server: Server, home: Path, folder: Path) -> Mapping[str, set[str]]:
-    """What a plan says; where steps run, what a deploy says that has run them."""
+    """The changes of a plan; for the file with steps, of a deploy that has run them."""
     plain, built = PROJECTS
-    said = [
+    ended_commands = [
         _deployctl(server, home, folder, "plan", plain),
         _deployctl(server, home, folder, "deploy", built),
     ]
     return {
         change["key"][-1]: {field["field"] for field in change["fields"]}
         | {f"{child['kind']}s" for child in change["children"]}
-        for ended in said
+        for ended in ended_commands
         for change in json.loads(ended.stdout)["changes"]
     }
 
 
 def _records(api: Api) -> Records:
-    """Everything that is stored of each deployment, in a form that two servers can share."""
+    """Everything stored of each deployment, in a form that is comparable between servers."""
     flows = {flow["id"]: flow for flow in api.call("POST", "/flows/filter", {})}
     automations: list[Any] = []
     with suppress(AssertionError):  # 2.20 has them switched off
@@ -170,7 +170,7 @@ def _records(api: Api) -> Records:
 
 
 def _plain(value: Any) -> Any:
-    """A record without what the server makes up; lists of records in an order of their own."""
+    """A record without fields that the server sets; lists of records in a fixed order."""
     if isinstance(value, dict):
         kept = {key: _plain(item) for key, item in value.items() if key not in OF_THE_SERVER}
         if limit := kept.get("global_concurrency_limit"):
@@ -204,34 +204,34 @@ def _skip_refused(case: Case, major: int) -> None:
 
 
 @every_case
-def test_both_store_the_same_but_for_what_is_wanted(
+def test_both_store_the_same_except_intended_differences(
     outcome: Outcome, major: int, case: Case
 ) -> None:
     _skip_refused(case, major)
     theirs, ours = outcome.theirs[case.stored_name], outcome.ours[case.stored_name]
-    wanted = {each.field: each.ours for each in case.wanted if major in each.majors}
+    intended = {each.field: each.ours for each in case.differences if major in each.majors}
     if _has_no_version(theirs, major):
-        wanted["version"] = ours["version"]
+        intended["version"] = ours["version"]
     different = {name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)}
-    assert {name: (theirs.get(name), ours.get(name)) for name in different - wanted.keys()} == {}
-    assert {name: ours[name] for name in different} == wanted
+    assert {name: (theirs.get(name), ours.get(name)) for name in different - intended.keys()} == {}
+    assert {name: ours[name] for name in different} == intended
 
 
 @every_case
-def test_after_prefect_deploy_only_what_is_wanted_changes(
+def test_plan_after_prefect_deploy_has_only_intended_differences(
     outcome: Outcome, major: int, case: Case
 ) -> None:
-    """A version that nobody wrote goes along with other changes and counts for none."""
+    """An inferred version is sent with other changes and isn't counted as one."""
     _skip_refused(case, major)
-    wanted = {each.field for each in case.wanted if major in each.majors and each.planned}
+    intended = {each.field for each in case.differences if major in each.majors and each.planned}
     changed = outcome.after_prefect[case.stored_name] - {"version", "version_info"}
-    assert changed == wanted
+    assert changed == intended
 
 
-def test_after_deployctl_deploy_nothing_changes(outcome: Outcome) -> None:
+def test_plan_after_deployctl_deploy_is_empty(outcome: Outcome) -> None:
     assert {name: fields for name, fields in outcome.after_deployctl.items() if fields} == {}
 
 
 def _has_no_version(theirs: Record, major: int) -> bool:
-    """2.20 gives none where the file says none; ours is the flow's, as 3.x gives it."""
+    """2.20 stores none if the file declares none; ours is the flow's, as 3.x stores it."""
     return major == 2 and theirs["version"] is None

@@ -1,4 +1,4 @@
-"""Blocks and variables of real servers: what is read, and that secrets are not."""
+"""Blocks and variables of real servers are read, secrets only where they are not stored."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def api(server: Server) -> Iterator[Api]:
 
 
 def read(api: Api, *, secrets: bool) -> tuple[ReferenceValues, str]:
-    """The library, and all that the server answered for it."""
-    talk = read_references((ref for _, ref in references(TEMPLATES)), secrets=secrets)
-    answers = [api.answer(request.method, request.path) for request in next(talk)]
+    """The reference values, and all responses of the server."""
+    api_call = read_references((ref for _, ref in references(TEMPLATES)), secrets=secrets)
+    answers = [api.answer(request.method, request.path) for request in next(api_call)]
     with pytest.raises(StopIteration) as stop:
-        talk.send([answer.json() if answer.is_success else None for answer in answers])
+        api_call.send([answer.json() if answer.is_success else None for answer in answers])
     return stop.value.value, "".join(answer.text for answer in answers)
 
 
-def test_a_secret_is_not_even_read_where_it_would_be_stored(api: Api) -> None:
+def test_secret_is_not_read_where_it_would_be_stored(api: Api) -> None:
     library, answered = read(api, secrets=False)
     value, problems = render(TEMPLATES, Scope(references=library))
     assert value["team"] == "data"
@@ -50,7 +50,7 @@ def test_a_secret_is_not_even_read_where_it_would_be_stored(api: Api) -> None:
     assert SECRET not in answered
 
 
-def test_a_step_is_given_the_secret(api: Api) -> None:
+def test_steps_get_the_secret(api: Api) -> None:
     library, _ = read(api, secrets=True)
     value, _ = render(TEMPLATES["token"], Scope(references=library))
     assert value == SECRET

@@ -1,4 +1,4 @@
-"""The rules by which the simulated server of the unit tests moves runs are those of real ones."""
+"""The simulated server of the unit tests has the state rules of real servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def deployment(api: Api) -> str:
 
 
 def a_run(api: Api, deployment: str, state: str, pid: str) -> str:
-    """A run in this state, whatever the rules say."""
+    """A run that is forced into this state."""
     run: str = api.call("POST", f"/deployments/{deployment}/create_flow_run", {})["id"]
     if pid:
         api.call("PATCH", f"/flow_runs/{run}", {"infrastructure_pid": pid})
@@ -52,7 +52,7 @@ def set_state(api: Api, run: str, proposed: Proposed) -> Any:
 
 
 @pytest.mark.parametrize("before", STATES)
-def test_each_proposal_is_answered_as_the_simulation_says(
+def test_each_proposal_is_answered_as_simulated(
     api: Api, server: Server, deployment: str, before: str
 ) -> None:
     proposals = [Proposed(after, after.title(), "second") for after in STATES]
@@ -72,7 +72,7 @@ def test_each_proposal_is_answered_as_the_simulation_says(
             assert (answer["status"], now) == expected, f"{before}, {pid}: {proposed}"
 
 
-def test_the_scheduled_runs_of_a_pool_come_without_their_state(api: Api, deployment: str) -> None:
+def test_scheduled_runs_of_a_pool_have_no_state(api: Api, deployment: str) -> None:
     run = a_run(api, deployment, "SCHEDULED", "")
     pool = api.call("GET", f"/deployments/{deployment}")["work_pool_name"]
     rows = api.call("POST", f"/work_pools/{pool}/get_scheduled_flow_runs", {})
@@ -81,16 +81,14 @@ def test_the_scheduled_runs_of_a_pool_come_without_their_state(api: Api, deploym
     assert found["state_id"]
 
 
-def test_a_run_that_is_scheduled_again_keeps_the_place_of_its_last_job(
-    api: Api, deployment: str
-) -> None:
+def test_rescheduled_run_keeps_infrastructure_pid(api: Api, deployment: str) -> None:
     run = a_run(api, deployment, "CRASHED", "ns:job")
     set_state(api, run, Proposed("SCHEDULED", "AwaitingRetry", "second"))
     set_state(api, run, Proposed("PENDING", "Pending", "third"))
     assert api.call("GET", f"/flow_runs/{run}")["infrastructure_pid"] == "ns:job"
 
 
-def test_a_claim_can_be_read_after_the_run_has_moved_on(api: Api, deployment: str) -> None:
+def test_claim_is_readable_after_later_states(api: Api, deployment: str) -> None:
     run = a_run(api, deployment, "SCHEDULED", "")
     claim = set_state(api, run, Proposed("PENDING", "Pending", "second"))["state"]["id"]
     set_state(api, run, Proposed("RUNNING", "Running", "third"))

@@ -1,4 +1,4 @@
-"""Build and push steps that make no image."""
+"""Build and push steps that build no image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.project_harness import ProjectHarness, entry, errors
 SHELL = "prefect.deployments.steps.run_shell_script"
 
 
-def test_a_function_of_the_project_is_a_step(project: ProjectHarness) -> None:
+def test_function_of_the_project_is_a_step(project: ProjectHarness) -> None:
     (project.folder / "tools.py").write_text(
         "def named(prefix, count):\n    print('hi')\n    return {'name': prefix * count}\n"
     )
@@ -26,7 +26,7 @@ def test_a_function_of_the_project_is_a_step(project: ProjectHarness) -> None:
 
 
 @pytest.mark.parametrize("installed", ["prefect3_python", "prefect2_python"])
-def test_prefects_own_functions_are_run_by_the_projects_prefect(
+def test_functions_of_prefect_run_with_the_projects_prefect(
     installed: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
 ) -> None:
     python: Path = request.getfixturevalue(installed)
@@ -44,7 +44,7 @@ def test_prefects_own_functions_are_run_by_the_projects_prefect(
     assert (project / folder).is_dir()
 
 
-def test_what_is_wrong_with_a_step_is_told_before_any_runs(project: ProjectHarness) -> None:
+def test_invalid_steps_are_reported_before_any_runs(project: ProjectHarness) -> None:
     scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
     project.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
     said = project.run("build", code=1)
@@ -52,11 +52,11 @@ def test_what_is_wrong_with_a_step_is_told_before_any_runs(project: ProjectHarne
     assert not (project.folder / "ran").exists()
 
 
-def test_a_secret_that_a_step_prints_is_not_stored_in_plain_text(project: ProjectHarness) -> None:
+def test_secret_printed_by_a_step_is_not_stored_in_plain_text(project: ProjectHarness) -> None:
     project.api.call("POST", "/block_types/install_system_block_types")
     kind = project.api.call("GET", "/block_types/slug/secret")["id"]
-    wanted = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
-    (schema, *_) = project.api.call("POST", "/block_schemas/filter", wanted)
+    expected = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+    (schema, *_) = project.api.call("POST", "/block_schemas/filter", expected)
     block = {"name": "step-tok", "data": {"value": "opensesame"}, "block_type_id": kind}
     project.api.call("POST", "/block_documents/", {**block, "block_schema_id": schema["id"]})
     secret = "echo {{ prefect.blocks.secret.step-tok }} of {{ a.stdout }}"

@@ -1,4 +1,4 @@
-"""The commit is inferred as the real Prefect infers it."""
+"""The commit is inferred as by the real Prefect."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_commit_is_inferred_as_prefect_does(prefect3_python: Path, checkout: Path) -> None:
+def test_commit_is_inferred_as_by_prefect(prefect3_python: Path, checkout: Path) -> None:
     here = read_checkout(checkout)
     assert here is not None
     cases = [

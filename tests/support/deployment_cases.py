@@ -1,7 +1,8 @@
-"""Entries of `deployments:` in every form that Prefect takes, to compare what becomes of them.
+"""Entries of `deployments:` in every form that Prefect accepts, to compare what both tools store.
 
-A case is the YAML of one entry without what `Case.entry` adds. `Wanted` says where deployctl is
-meant to store something else than `prefect deploy`; each has its row in docs/prefect-deploy.md.
+A case is the YAML of one entry without the keys that `Case.entry` adds. A `Difference` is where
+deployctl stores something else than `prefect deploy` on purpose; each has its row in
+docs/prefect-deploy.md.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ BOTH = (2, 3)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A field in which deployctl differs on purpose: what it stores, and why."""
+class Difference:
+    """A field in which deployctl differs on purpose, with what it stores and why."""
 
     field: str
     ours: Any
     why: str
     majors: tuple[int, ...] = BOTH
     planned: bool = True
-    """Whether a plan shows it where `prefect deploy` was there before."""
+    """Whether a plan after `prefect deploy` shows it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One deployment; `majors` are those whose `prefect deploy` takes it."""
+    """One deployment; `majors` are those whose `prefect deploy` accepts it."""
 
     name: str
     yaml: str
     majors: tuple[int, ...] = BOTH
-    wanted: tuple[Wanted, ...] = ()
+    differences: tuple[Difference, ...] = ()
     deployed_as: str = ""
-    """Its name on the server, where that is another."""
+    """Its name on the server, if it is another."""
 
     @property
     def stored_name(self) -> str:
@@ -42,7 +43,7 @@ class Case:
 
     @property
     def entry(self) -> str:
-        """The item of the list, with a name, an entrypoint and a work pool where it has none."""
+        """The item of the list, with a name, an entrypoint and a work pool added if missing."""
         given = dedent(self.yaml).strip()
         keys = {line.partition(":")[0] for line in given.splitlines()}
         added = {
@@ -115,16 +116,16 @@ SECRET = "opensesame-of-the-parity-test"
 
 SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 SHELL = "prefect.deployments.steps.run_shell_script"
-IN_THE_IMAGE = Wanted(
+IN_THE_IMAGE = Difference(
     "pull_steps",
     [{SET_DIRECTORY: {"directory": "."}}],
     "the code is in the image's own working directory",
 )
-NOT_THE_TEXT_NONE = Wanted(
+NOT_THE_TEXT_NONE = Difference(
     "description", None, "no description is none, not the text 'None'", (3,), False
 )
 ONE_TAG = "a text is one tag, not a tag for each of its letters"
-NO_PULL = Wanted(
+NO_PULL = Difference(
     "pull_steps",
     [{SET_DIRECTORY: {"directory": "."}}],
     "'pull: []' fetches nothing, as in 3.x; 2.20 runs nothing without a pull step",
@@ -162,7 +163,7 @@ DESCRIPTIONS = [
         "description empty",
         "description: ''",
         BOTH,
-        (Wanted("description", "", "what the file empties is empty, whatever the flow says"),),
+        (Difference("description", "", "what the file empties is empty, whatever the flow says"),),
     ),
     Case("description of lines", "description: |\n  One.\n\n  Two – größer.\n"),
 ]
@@ -174,7 +175,7 @@ VERSIONS = [
     Case("version type", "version: '7'\nversion_type: prefect:simple", (3,)),
 ]
 TAGS = [
-    Case("tags as text", "tags: one", BOTH, (Wanted("tags", ["one"], ONE_TAG),)),
+    Case("tags as text", "tags: one", BOTH, (Difference("tags", ["one"], ONE_TAG),)),
     Case("tags", "tags: [b, a, 'with space']"),
     Case("tags of other types", "tags: [1, true, 1.5, 2024-01-01]", (3,)),
     Case("tags twice", "tags: [a, a]"),
@@ -230,8 +231,8 @@ SCHEDULES = [
         "schedules: [{cron: 0 7 1 * 1, day_or: false}]",
         BOTH,
         (
-            Wanted("schedules", [DAY_AND_DATE], DAYS_COUNT, (2,)),
-            Wanted("schedule", DAY_AND_DATE["schedule"], DAYS_COUNT, (2,), False),
+            Difference("schedules", [DAY_AND_DATE], DAYS_COUNT, (2,)),
+            Difference("schedule", DAY_AND_DATE["schedule"], DAYS_COUNT, (2,), False),
         ),
     ),
     Case(
@@ -333,7 +334,7 @@ PULLS = [
               branch: main
               access_token: '{{ prefect.blocks.secret.tok }}'
           - prefect.deployments.steps.run_shell_script:
-              script: echo {{ prefect.variables.team }} {{ $NOBODY }}
+              script: echo {{ prefect.variables.team }} {{ $UNSET }}
               directory: '{{ clone.directory }}'
         """,
     ),
@@ -342,10 +343,10 @@ PULLS = [
         f"pull: [{{{SET_DIRECTORY}: {{directory: '/srv/{{{{ $STAGE }}}}'}}}}]",
         BOTH,
         (
-            Wanted(
+            Difference(
                 "pull_steps",
                 [{SET_DIRECTORY: {"directory": "/srv/{{ $STAGE }}"}}],
-                "the environment of the run counts, not that of whoever deploys",
+                "the environment of the run counts, not that of the deploy",
             ),
         ),
     ),
@@ -422,7 +423,7 @@ TEMPLATES = [
         "work_pool: {name: kubernetes, job_variables: {env: {T: '{{ prefect.variables.team }}'}}}",
         BOTH,
         (
-            Wanted(
+            Difference(
                 "job_variables",
                 {"env": {"T": "{{ prefect.variables.team }}"}},
                 "the worker looks it up, so that a changed variable needs no new deploy",
@@ -448,7 +449,7 @@ TEMPLATES = [
         """,
         BOTH,
         (
-            Wanted(
+            Difference(
                 "job_variables",
                 {"env": {"T": "{{ prefect.blocks.secret.tok }}"}},
                 "no secret is stored",
@@ -492,7 +493,7 @@ STEPS = [
         "output as list item",
         f"build: [{{{_STEP}}}]\ntags: ['{{{{ say.stdout }}}}']",
         BOTH,
-        (Wanted("tags", ["v5"], "a list item that only a step knows is kept until it is known"),),
+        (Difference("tags", ["v5"], "a list item from a step is kept until it is known"),),
     ),
 ]
 CASES = [
@@ -525,7 +526,7 @@ BUILT = [
         "tags as text with output",
         "tags: 'x-{{ say.stdout }}'",
         BOTH,
-        (Wanted("tags", ["x-v5"], ONE_TAG),),
+        (Difference("tags", ["x-v5"], ONE_TAG),),
     ),
 ]
 TOP_LEVEL = f"""\

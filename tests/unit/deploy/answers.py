@@ -1,4 +1,4 @@
-"""Deployments as servers answer them, for tests that need no server."""
+"""Deployments as servers return them, for tests without a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cron(identity: str, text: str, /, **values: Json) -> Json:
 
 
 def answer(**values: Json) -> Json:
-    """What 3.8.8 says of a deployment that was created with nothing but a name and a pool."""
+    """What 3.8.8 returns for a deployment that was created with only a name and a pool."""
     return {
         "id": "d-1",
         "name": "daily",

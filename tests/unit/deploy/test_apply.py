@@ -13,29 +13,27 @@ CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_po
 
 
 def read_back(found: list[Json]) -> Result:
-    """What becomes of an applied deployment with tags ["ours"] when this is what is there."""
+    """The result for an applied deployment with tags ["ours"] if the server returns `found`."""
     want = deployment(KEY, {**CODE, "tags": ["ours"]}, None)
     change = compare(want, None, lambda *_: frozenset(), V3)
-    talk = verify([Result(change, ResultStatus.APPLIED, done=("written",))], V3)
-    next(talk)
+    api_call = verify([Result(change, ResultStatus.APPLIED, done=("written",))], V3)
+    next(api_call)
     flows = [{"id": "f-1", "name": "hello"}]
     with pytest.raises(StopIteration) as stop:
-        talk.send([flows, found])
+        api_call.send([flows, found])
     (result,) = stop.value.value
     assert isinstance(result, Result)
     return result
 
 
-def test_what_is_as_it_was_written_is_applied() -> None:
+def test_result_is_applied_if_server_has_what_was_written() -> None:
     assert read_back([answer(tags=["ours"])]).status is ResultStatus.APPLIED
 
 
 @pytest.mark.parametrize(
     ("found", "named"), [([answer(tags=["theirs"])], "tags"), ([], "it was deleted")]
 )
-def test_a_lost_race_is_a_failure_that_says_what_somebody_else_changed(
-    found: list[Json], named: str
-) -> None:
+def test_lost_race_is_a_failure_that_names_changed_fields(found: list[Json], named: str) -> None:
     result = read_back(found)
     assert result.status is ResultStatus.FAILED
     assert result.error is not None

@@ -15,10 +15,10 @@ from deployctl.deploy.last_applied import (
 from tests.unit.deploy.answers import KEY
 
 
-def answered(talk: ApiCall[LastApplied], answer: Json) -> LastApplied:
-    next(talk)
+def answered(api_call: ApiCall[LastApplied], answer: Json) -> LastApplied:
+    next(api_call)
     with pytest.raises(StopIteration) as stop:
-        talk.send([answer])
+        api_call.send([answer])
     record = stop.value.value
     assert isinstance(record, LastApplied)
     return record
@@ -37,22 +37,22 @@ def daily(**fields: Json) -> LastApplied:
         ("資料", "deployctl-6d0f4a2c"),
     ],
 )
-def test_a_project_has_a_key_of_its_own_that_the_server_takes(project: str, key: str) -> None:
+def test_artifact_key_is_valid_and_unique(project: str, key: str) -> None:
     assert artifact_key(project).rsplit("-", 1)[0] == key.rsplit("-", 1)[0]
     assert all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in artifact_key(project))
 
 
-def test_names_that_look_alike_have_different_keys() -> None:
+def test_similar_project_names_have_different_keys() -> None:
     names = ["etl", "ETL", "e tl", "é tl", "資料", "数据", "-etl"]
     assert len({artifact_key(name) for name in names}) == len(names)
 
 
-def test_a_claim_adds_and_never_takes_away() -> None:
+def test_add_keeps_earlier_fields() -> None:
     record = daily(tags=["a"]).add([deployment(KEY, {"paused": True}, [])])
     assert record.declared("deployment", KEY) == {"tags", "paused", "automation"}
 
 
-def test_settling_forgets_what_is_no_longer_declared_of_the_applied_ones_alone() -> None:
+def test_replace_drops_undeclared_fields_of_applied_roots_only() -> None:
     other = deployment(("hello", "weekly"), {"tags": []}, None)
     pool = work_pool({"name": "hello", "queues": [{"name": "q"}]})
     record = daily(tags=["a"], schedules=[{"schedule": {"cron": "@daily"}}]).add([other, pool])
@@ -63,7 +63,7 @@ def test_settling_forgets_what_is_no_longer_declared_of_the_applied_ones_alone()
     assert settled.resources["work_queue"] == record.resources["work_queue"]
 
 
-def test_a_record_comes_back_from_the_server_as_it_was_written() -> None:
+def test_record_survives_a_round_trip() -> None:
     record = daily(tags=["secret"], schedules=[{"schedule": {"cron": "@daily"}, "slug": "a/b"}])
     (request,) = next(write_last_applied("etl", record))
     assert "secret" not in str(request.body)
@@ -71,31 +71,31 @@ def test_a_record_comes_back_from_the_server_as_it_was_written() -> None:
     assert again.resources == record.resources
 
 
-def test_without_a_record_nothing_was_declared() -> None:
+def test_missing_record_declares_nothing() -> None:
     assert answered(read_last_applied("etl"), None).declared("deployment", KEY) == frozenset()
 
 
-def test_a_record_of_another_format_is_refused() -> None:
-    talk = read_last_applied("etl")
-    next(talk)
+def test_record_of_newer_format_is_refused() -> None:
+    api_call = read_last_applied("etl")
+    next(api_call)
     with pytest.raises(DeployctlError, match="newer deployctl"):
-        talk.send([{"data": {"format": 99, "items": {}}}])
+        api_call.send([{"data": {"format": 99, "items": {}}}])
 
 
 @pytest.mark.parametrize(("arrived", "sent"), [(True, 1), (False, 2)])
-def test_a_record_whose_answer_was_lost_is_looked_for_before_it_is_sent_again(
+def test_record_is_read_before_it_is_sent_again_after_a_lost_response(
     arrived: bool, sent: int
 ) -> None:
-    talk = write_last_applied("etl", daily(tags=["a"]))
-    (request,) = next(talk)
+    api_call = write_last_applied("etl", daily(tags=["a"]))
+    (request,) = next(api_call)
     assert not request.idempotent
-    (look,) = talk.throw(LostResponse("gone"))
+    (look,) = api_call.throw(LostResponse("gone"))
     assert look.method == "GET"
     posts = 1
     try:
-        (again,) = talk.send([{"data": request.body["data"]} if arrived else None])
+        (again,) = api_call.send([{"data": request.body["data"]} if arrived else None])
         posts += again == request
-        talk.send([{}])
+        api_call.send([{}])
     except StopIteration:
         pass
     assert posts == sent

@@ -81,7 +81,7 @@ def change(fields: Json, have: Resource | None, declared: frozenset[str] = NOTHI
         ),
     ],
 )
-def test_what_means_the_same_is_no_change(fields: Json, live_values: Json) -> None:
+def test_values_with_equal_meaning_are_no_change(fields: Json, live_values: Json) -> None:
     assert not change(fields, live(**live_values)).is_needed
 
 
@@ -105,7 +105,7 @@ def test_what_means_the_same_is_no_change(fields: Json, live_values: Json) -> No
         ({"description": "new"}, {"description": "old"}, [("description", "old", "new")]),
     ],
 )
-def test_a_declared_field_that_differs_is_changed(
+def test_declared_field_that_differs_is_changed(
     fields: Json, live_values: Json, changed: list[Json]
 ) -> None:
     found = change(fields, live(**live_values))
@@ -113,23 +113,23 @@ def test_a_declared_field_that_differs_is_changed(
 
 
 @pytest.mark.parametrize("field", ["tags", "description", "parameters", "job_variables"])
-def test_what_only_a_step_will_know_is_a_change(field: str) -> None:
+def test_unknown_value_is_a_change(field: str) -> None:
     (changed,) = change({field: Unknown("build", "tag")}, live()).fields
     assert (changed.field, changed.new) == (field, Unknown("build", "tag"))
 
 
-def test_a_list_with_a_part_that_only_a_step_will_know_is_a_change() -> None:
+def test_list_with_unknown_item_is_a_change() -> None:
     tags: Json = ["a", Unknown("build", "tag")]
     assert change({"tags": tags}, live(tags=["a", "b"])).op is Op.UPDATE
 
 
-def test_a_schedule_that_only_a_step_will_know_is_a_change() -> None:
+def test_unknown_schedule_is_a_change() -> None:
     unknown: Json = [{"schedule": {"cron": Unknown("build", "cron")}}]
     found = change({"schedules": unknown}, live(schedules=[cron("s1", "0 1 * * *")]))
     assert [child.op for child in found.children] == [Op.UPDATE]
 
 
-def test_a_field_that_the_file_never_declared_belongs_to_whoever_set_it() -> None:
+def test_undeclared_field_is_left_alone() -> None:
     touched = live(paused=True, tags=["ui"], description="ui", parameters={"x": 1})
     assert not change({}, touched).is_needed
 
@@ -145,14 +145,12 @@ def test_a_field_that_the_file_never_declared_belongs_to_whoever_set_it() -> Non
         ("work_queue_name", "fast", "default"),
     ],
 )
-def test_a_field_that_was_declared_and_is_gone_goes_back_to_its_default(
-    name: str, value: Json, default: Json
-) -> None:
+def test_field_that_is_no_longer_declared_is_reset(name: str, value: Json, default: Json) -> None:
     found = change({}, live(**{name: value}), declared=frozenset({name}))
     assert [(part.field, part.new) for part in found.fields] == [(name, default)]
 
 
-def test_a_version_that_nobody_wrote_is_no_change_but_goes_along_with_one() -> None:
+def test_inferred_version_is_sent_only_with_other_changes() -> None:
     def found(tags: list[str]) -> Change:
         fields = {**CODE, "version": "abc", "tags": tags}
         want = deployment(KEY, fields, None, passive=frozenset({"version"}))
@@ -162,25 +160,25 @@ def test_a_version_that_nobody_wrote_is_no_change_but_goes_along_with_one() -> N
     assert [part.field for part in found(["a"]).fields] == ["version", "tags"]
 
 
-def test_schedules_that_the_file_does_not_mention_stay() -> None:
+def test_undeclared_schedules_stay() -> None:
     assert not change({}, live(schedules=[cron("s1", "0 1 * * *")])).is_needed
 
 
-def test_an_empty_list_of_schedules_removes_them() -> None:
+def test_empty_list_removes_schedules() -> None:
     found = change({"schedules": []}, live(schedules=[cron("s1", "0 1 * * *", slug="a")]))
     assert [(child.op, child.current and child.current.id) for child in found.children] == [
         (Op.DELETE, "s1")
     ]
 
 
-def test_schedules_that_were_declared_and_are_gone_are_removed() -> None:
+def test_schedules_that_are_no_longer_declared_are_removed() -> None:
     have = live(schedules=[cron("s1", "0 1 * * *")])
     found = change({}, have, declared=frozenset({"schedule"}))
     assert [child.op for child in found.children] == [Op.DELETE]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "ops"),
+    ("desired_list", "there", "ops"),
     [
         pytest.param(
             [{"schedule": {"cron": "0 2 * * *"}}],
@@ -227,13 +225,13 @@ def test_schedules_that_were_declared_and_are_gone_are_removed() -> None:
     ],
 )
 def test_schedules_are_reconciled_one_by_one(
-    wanted: list[Json], there: list[Json], ops: list[tuple[str | None, Op]]
+    desired_list: list[Json], there: list[Json], ops: list[tuple[str | None, Op]]
 ) -> None:
-    found = change({"schedules": wanted}, live(schedules=there))
+    found = change({"schedules": desired_list}, live(schedules=there))
     assert [(c.current.id if c.current else None, c.op) for c in found.children] == ops
 
 
-def test_an_interval_without_anchor_keeps_its_phase_when_it_changes() -> None:
+def test_changed_interval_without_anchor_keeps_current_anchor() -> None:
     anchored = {"interval": 3600.0, "anchor_date": "2026-01-01T00:00:00Z", "timezone": "UTC"}
     have = live(schedules=[schedule("s1", schedule=anchored)])
     found = change({"schedules": [{"schedule": {"interval": 60.0}}]}, have)
@@ -241,14 +239,14 @@ def test_an_interval_without_anchor_keeps_its_phase_when_it_changes() -> None:
     assert request.body["schedule"] == {"interval": 60.0, "anchor_date": "2026-01-01T00:00:00Z"}
 
 
-def test_a_patch_sends_every_declared_field_and_never_a_pool_without_its_queue() -> None:
+def test_patch_sends_all_declared_fields_and_pool_with_queue() -> None:
     found = change({"tags": ["a"]}, live(work_queue_name="fast"))
     (request,) = next(RESOURCE_KINDS["deployment"].write(found, "", V3))
     assert (request.method, request.path) == ("PATCH", "/deployments/d-1")
     assert request.body == {**CODE, "tags": ["a"], "work_queue_name": "fast"}
 
 
-def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedules() -> None:
+def test_upsert_repeats_current_values_and_schedules() -> None:
     have = live(
         V2,
         infra_overrides={"image": "x"},
@@ -274,7 +272,7 @@ def test_an_update_that_patch_does_not_take_repeats_the_live_values_and_schedule
     assert any("recreated" in note for note in found.notes)
 
 
-def test_two_automations_of_one_name_are_both_removed() -> None:
+def test_two_automations_with_one_name_are_both_removed() -> None:
     twins = tuple(Resource("automation", (*KEY, "a"), {}, id=f"a-{n}") for n in (1, 2))
     want = deployment(KEY, CODE, [])
     have = replace(live(), children=twins)
@@ -285,7 +283,7 @@ def test_two_automations_of_one_name_are_both_removed() -> None:
     ]
 
 
-def test_equal_intervals_with_different_anchors_are_told_apart() -> None:
+def test_equal_intervals_are_distinguished_by_anchor() -> None:
     def anchored(day: int) -> dict[str, Json]:
         return {"interval": 3600.0, "anchor_date": f"2026-01-0{day}T00:00:00Z", "timezone": "UTC"}
 
@@ -297,7 +295,7 @@ def test_equal_intervals_with_different_anchors_are_told_apart() -> None:
     ]
 
 
-def test_a_move_to_another_pool_does_not_take_the_queue_along() -> None:
+def test_move_to_another_pool_leaves_the_queue() -> None:
     have = live(V2, work_queue_name="fast")
     want = deployment(KEY, {**CODE, "work_pool_name": "other", "pull_steps": []}, None)
     found = compare(want, have, lambda *_: NOTHING, V2)
@@ -306,18 +304,18 @@ def test_a_move_to_another_pool_does_not_take_the_queue_along() -> None:
     assert "work_queue_name" not in request.body
 
 
-def test_what_a_post_drops_of_a_schedule_is_sent_once_more() -> None:
+def test_run_limit_dropped_by_post_is_sent_again() -> None:
     fields = {**CODE, "schedules": [{"schedule": {"cron": "0 1 * * *"}, "max_scheduled_runs": 5}]}
     found = compare(deployment(KEY, fields, None), None, lambda *_: NOTHING, V3)
-    talk = RESOURCE_KINDS["deployment"].write(found, "", V3)
-    next(talk)
-    talk.send([{"id": "f-1"}])
-    (request,) = talk.send([{"id": "d-1", "schedules": [cron("s1", "0 1 * * *")]}])
+    api_call = RESOURCE_KINDS["deployment"].write(found, "", V3)
+    next(api_call)
+    api_call.send([{"id": "f-1"}])
+    (request,) = api_call.send([{"id": "d-1", "schedules": [cron("s1", "0 1 * * *")]}])
     assert (request.method, request.path) == ("PATCH", "/deployments/d-1/schedules/s1")
     assert request.body == {"max_scheduled_runs": 5}
 
 
-def test_queues_that_the_file_does_not_name_are_left_alone() -> None:
+def test_undeclared_queues_are_left_alone() -> None:
     queue = Resource("work_queue", ("p", "ui"), {"priority": 1}, id="q-1")
     have = Resource("work_pool", ("p",), {}, (queue,), id="p-1")
     want = work_pool({"name": "p", "queues": [{"name": "fast", "priority": 1}]})
@@ -325,9 +323,9 @@ def test_queues_that_the_file_does_not_name_are_left_alone() -> None:
     assert [(child.name, child.op) for child in found.children] == [("p/fast", Op.CREATE)]
 
 
-def test_pools_come_before_the_deployments_that_need_them() -> None:
-    wanted = [deployment(KEY, CODE, None), work_pool({"name": "pool"})]
-    made = plan(wanted, [], lambda *_: NOTHING, V3)
+def test_pools_are_planned_before_deployments() -> None:
+    desired_list = [deployment(KEY, CODE, None), work_pool({"name": "pool"})]
+    made = plan(desired_list, [], lambda *_: NOTHING, V3)
     assert [c.kind for c in made.changes] == ["work_pool", "deployment"]
 
 
@@ -346,14 +344,14 @@ def schedule_lists(draw: st.DrawFn) -> list[tuple[str, str | None]]:
 
 
 @given(schedule_lists(), schedule_lists())
-def test_any_list_of_schedules_becomes_any_other(
+def test_any_list_of_schedules_converges_to_any_other(
     before: list[tuple[str, str | None]], after: list[tuple[str, str | None]]
 ) -> None:
     there = [cron(f"s{n}", text, slug=slug) for n, (text, slug) in enumerate(before)]
-    wanted = [
+    desired_list = [
         {"schedule": {"cron": text}} | ({"slug": slug} if slug else {}) for text, slug in after
     ]
-    found = change({"schedules": wanted}, live(schedules=there))
+    found = change({"schedules": desired_list}, live(schedules=there))
     result: dict[str, tuple[str, str | None]] = {}
     for child in found.children:
         if child.desired is not None:

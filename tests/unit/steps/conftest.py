@@ -1,4 +1,4 @@
-"""Where the steps of a test run, and what it hears of them."""
+"""The context of steps in tests, and the lines that they print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENVIRON = {"PATH": "/usr/bin:/bin", "WHO": "world"}
 
 @pytest.fixture
 def lines() -> list[tuple[str, str]]:
-    """What steps have printed, each line with the name of its step."""
+    """The lines that steps printed, each with the name of its step."""
     return []
 
 

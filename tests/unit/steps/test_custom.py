@@ -47,7 +47,7 @@ def odd():
 
 def prints_and_waits():
     print("begun")
-    while not os.path.exists("heard"):
+    while not os.path.exists("received"):
         time.sleep(0.01)
 
 def needs():
@@ -143,7 +143,7 @@ def test_traceback_of_function_is_printed_once_without_the_runner(
 
 
 def fake_python(context: StepContext, name: str, on_pip: str) -> str:
-    """An interpreter that does this when it is asked for pip, in the project's folder."""
+    """An interpreter in the project's folder that runs `pip` instead of pip."""
     python = context.folder / name
     site = context.folder / f"site-of-{name}"
     site.mkdir()
@@ -236,9 +236,9 @@ def test_step_with_another_interpreter_is_another_step(context: StepContext, ste
 
 
 def test_output_of_function_is_forwarded_while_it_runs(context: StepContext) -> None:
-    """It goes on when it was heard."""
+    """The function ends when its output was received."""
     (context.folder / "own_steps.py").write_text(OWN)
-    context = replace(context, output=lambda *_: (context.folder / "heard").touch())
+    context = replace(context, output=lambda *_: (context.folder / "received").touch())
     run_steps({"d": [own("prints_and_waits")]}, Scope(ENVIRON), context, {})
 
 

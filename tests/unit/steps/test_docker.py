@@ -102,7 +102,7 @@ def test_several_platforms_need_buildx() -> None:
 
 
 class Recorded:
-    """A provider that notes what is asked of it."""
+    """A provider that records its calls."""
 
     def __init__(self, fails: Exception | None = None) -> None:
         self.fails = fails
@@ -211,7 +211,7 @@ def test_incomplete_credentials_are_refused(at: Callable[[Any], StepContext], lo
 def test_help_names_the_refused_credentials_of_the_step(
     at: Callable[[Any], StepContext], registry: str, hint: str
 ) -> None:
-    """`docker login` changes nothing about them, unless they are for another registry."""
+    """`docker login` has no effect on them, unless they are for another registry."""
 
     class Refuses(Recorded):
         def push(self, *_: Any) -> Image:
@@ -242,7 +242,7 @@ def test_generated_dockerfile_is_written_only_on_request(
 def test_written_dockerfile_is_part_of_its_own_context(
     at: Callable[[Any], StepContext],
 ) -> None:
-    """Else the next build would find a new file there, and so another content."""
+    """Otherwise the next build would find a new file, and another content tag."""
     seen: list[list[str]] = []
 
     class Looks(Recorded):
@@ -364,7 +364,7 @@ BLOCK = "{{ prefect.blocks.docker-registry-credentials.hub }}"
 def test_image_is_looked_up_with_credentials_of_its_push(
     at: Callable[[Any], StepContext], push: dict[str, Any], login: StepCredentials | None
 ) -> None:
-    """The lookup of a plan and of a build both come before the push step."""
+    """The look-ups of a plan and of a build both come before the push step."""
 
     class Stops(Recorded):
         def build(self, recipe: BuildSpec) -> Image:

@@ -33,7 +33,7 @@ def shell(script: str, id: str = "", **inputs: Any) -> Step:  # noqa: A002
         ("echo a | tr a b", {"shell": True}, "b", ""),
         ("  \n echo a\n", {"shell": True}, "a", ""),
         ("echo $WHO", {}, "$WHO", ""),
-        ("echo $WHO $NOBODY", {"expand_env_vars": True}, "world $NOBODY", ""),
+        ("echo $WHO $UNSET", {"expand_env_vars": True}, "world $UNSET", ""),
         ("echo $A", {"expand_env_vars": True, "env": {"A": 5}}, "5", ""),
         ("sh -c 'echo $A'", {"env": {"A": "x"}}, "x", ""),
         ("pwd", {"directory": "/"}, "/", ""),

@@ -1,4 +1,4 @@
-"""`git_clone`, on repositories of the test's own."""
+"""`git_clone`, with local repositories."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHO = {
 
 
 class Project:
-    """A folder that steps run in, and a repository beside it."""
+    """A folder in which steps run, and a repository beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.origin = folder / "project", folder / "origin.git"
@@ -58,20 +58,20 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def clone(self, function: str = "deployments.steps.git_clone", **inputs: Any) -> Path:
-        """Where the step has put it."""
+        """The clone's folder."""
         (clone,) = self.clones([inputs], function)
         return clone
 
     def clones(
-        self, wanted: Sequence[Mapping[str, Any]], function: str = "deployments.steps.git_clone"
+        self, expected: Sequence[Mapping[str, Any]], function: str = "deployments.steps.git_clone"
     ) -> set[Path]:
-        """Where steps of several deployments have put it."""
+        """The folders of clones of several deployments."""
         context = StepContext(self.folder, self.environ, sys.executable, lambda *_: None)
         steps = {
             str(number): [
                 Step(f"prefect.{function}", {"repository": self.origin.as_uri(), **inputs})
             ]
-            for number, inputs in enumerate(wanted)
+            for number, inputs in enumerate(expected)
         }
         given = run_steps(steps, Scope(self.environ), context, {})
         return {self.folder / str(each["directory"]) for each in given.values()}
@@ -83,7 +83,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """The files of a checkout, and nothing of git's."""
+    """The files of a checkout, without those of git."""
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
@@ -198,8 +198,8 @@ def test_failed_clone_is_reported_and_leaves_nothing(
 
 def test_clones_into_one_folder_run_one_after_the_other(project: Project) -> None:
     name = "clone_directory_name"
-    wanted = [{name: "same", "include_submodules": each} for each in ("", 1, 2, 3)]
-    assert project.clones(wanted) == {project.folder / "same"}
+    expected = [{name: "same", "include_submodules": each} for each in ("", 1, 2, 3)]
+    assert project.clones(expected) == {project.folder / "same"}
 
 
 def test_another_repository_in_the_folder_is_left_alone(project: Project) -> None:
@@ -243,16 +243,16 @@ def test_credentials_are_sent_as_by_prefect(
 
 @pytest.fixture
 def server(project: Project) -> Iterator[str]:
-    """The repository behind a password; gives its URL with that."""
+    """Serves the repository with a password; returns the URL that has it."""
     git = ["git", "http-backend"]
     environ = {**project.environ, "GIT_PROJECT_ROOT": str(project.origin.parent)}
-    wanted = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+    expected = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None: ...
 
         def do_GET(self) -> None:
-            if self.headers.get("Authorization") != wanted:
+            if self.headers.get("Authorization") != expected:
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="git"')
                 self.end_headers()
@@ -287,7 +287,7 @@ def server(project: Project) -> Iterator[str]:
 def test_password_is_in_no_argument_and_no_file(
     project: Project, server: str, tmp_path: Path
 ) -> None:
-    """Git is a program that notes its arguments, in front of the real one."""
+    """Git is a script that records its arguments and calls the real one."""
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
     program.write_text(

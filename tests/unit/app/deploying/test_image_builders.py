@@ -21,15 +21,15 @@ from deployctl.images.pipeline import ImagePipeline
 from deployctl.images.reference import Reference
 
 
-class Looked:
-    """What registries were asked for, and what was told."""
+class FakeRegistry:
+    """A registry that fails; records what it was asked for and what was reported."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.told: list[str] = []
-        self.error: RegistryError = RegistryUnreachable("nobody is there")
+        self.reported: list[str] = []
+        self.error: RegistryError = RegistryUnreachable("no answer")
         self.another = threading.Barrier(1)
-        """Where whoever asks waits a moment for others who do."""
+        """Makes concurrent look-ups overlap."""
 
     def resolve(self, _: Registries, reference: Reference, platform: object) -> None:  # noqa: ARG002
         self.asked.append(str(reference))
@@ -39,65 +39,67 @@ class Looked:
 
 
 @pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
-    made = Looked()
-    monkeypatch.setattr(Registries, "resolve", lambda *arguments: Looked.resolve(made, *arguments))
-    return made
+def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
+    created = FakeRegistry()
+    monkeypatch.setattr(
+        Registries, "resolve", lambda *arguments: FakeRegistry.resolve(created, *arguments)
+    )
+    return created
 
 
 @pytest.fixture
-def images(looked: Looked, tmp_path: Path) -> Iterator[ImagePipeline]:
-    def tell(_: str, line: str) -> None:
-        looked.told.append(line)
+def images(registry: FakeRegistry, tmp_path: Path) -> Iterator[ImagePipeline]:
+    def report(_: str, line: str) -> None:
+        registry.reported.append(line)
 
     environ = {"HOME": str(tmp_path)}
     with open_image_pipeline(
-        BuilderChoice.ASSEMBLE, tmp_path, environ, str, tell, CancellationToken()
-    ) as made:
-        yield made
+        BuilderChoice.ASSEMBLE, tmp_path, environ, str, report, CancellationToken()
+    ) as created:
+        yield created
 
 
-def test_a_build_without_its_engine_is_told_what_needs_none(
+def test_missing_engine_is_reported_with_builder_that_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def info(_: Engine) -> None:
-        raise EngineUnreachable("", "nobody is there")
+        raise EngineUnreachable("", "no answer")
 
     monkeypatch.setattr(Engine, "info", info)
     with (
         open_image_pipeline(
             BuilderChoice.DOCKER, tmp_path, {"HOME": "/"}, str, print, CancellationToken()
-        ) as made,
+        ) as created,
         pytest.raises(EngineUnreachable) as raised,
     ):
-        made.build_platform()
+        created.build_platform()
     assert "`--builder assemble`" in str(raised.value.help)
 
 
-def test_a_registry_that_does_not_answer_is_asked_once(
-    images: ImagePipeline, looked: Looked
-) -> None:
+def test_unreachable_registry_is_asked_once(images: ImagePipeline, registry: FakeRegistry) -> None:
     for name in ("r.example/a:1", "r.example/b:1", "other.example/c:1"):
         assert images.resolve_digest(BaseImage(name, None)) is None
-    assert looked.asked == ["r.example/a:1", "other.example/c:1"]
-    assert looked.told == ["nobody is there; images based on its images are rebuilt"] * 2
+    assert registry.asked == ["r.example/a:1", "other.example/c:1"]
+    assert registry.reported == ["no answer; images based on its images are rebuilt"] * 2
 
 
-def test_threads_that_want_to_know_the_same_ask_once(images: ImagePipeline, looked: Looked) -> None:
-    looked.another = threading.Barrier(2)
+def test_concurrent_lookups_of_one_image_ask_once(
+    images: ImagePipeline, registry: FakeRegistry
+) -> None:
+    registry.another = threading.Barrier(2)
     with ThreadPoolExecutor(2) as threads:
         assert (
             list(threads.map(images.resolve_digest, [BaseImage("r.example/a:1", None)] * 2))
             == [None] * 2
         )
-    assert looked.asked == ["r.example/a:1"]
+    assert registry.asked == ["r.example/a:1"]
 
 
-def test_an_image_that_is_not_there_says_nothing_of_others(
-    images: ImagePipeline, looked: Looked
+def test_missing_image_has_no_effect_on_others(
+    images: ImagePipeline, registry: FakeRegistry
 ) -> None:
-    looked.error = NotInRegistry("not there")
+    registry.error = NotInRegistry("not there")
     for name in ("r.example/a:1", "r.example/b:1"):
         assert images.resolve_digest(BaseImage(name, None)) is None
-    assert len(looked.asked) == 2
-    assert looked.told == []
+    assert len(registry.asked) == 2
+    assert registry.reported == []

@@ -13,7 +13,7 @@ from deployctl.images.model import Image
 BUILT = BuildOutputs({"f/d": {"tag": "1", "image_id": None}}, {"a:1": "a:1@sha256:2"})
 
 
-def test_what_was_built_survives_the_file(tmp_path: Path) -> None:
+def test_build_outputs_survive_a_round_trip(tmp_path: Path) -> None:
     file = tmp_path / "images.json"
     images = [Image("a", "1", "sha256:2"), Image("b", "2", built=False)]
     data = BUILT.as_json(images)
@@ -41,14 +41,14 @@ def test_secrets_are_not_written() -> None:
         {"outputs": {}, "pins": {"a": 1}},
     ],
 )
-def test_what_is_no_such_file_is_told(tmp_path: Path, content: Any) -> None:
+def test_invalid_file_is_reported(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "images.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(InvalidImagesFile, match=r"images\.json"):
         read_build_outputs(file)
 
 
-def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
+def test_file_of_failed_build_is_reported_with_its_error(tmp_path: Path) -> None:
     file = tmp_path / "images.json"
     warning = {"severity": "warning", "message": "less"}
     failure = {"severity": "error", "message": "step 'a' of f/d: no such file\nlast words"}
@@ -59,6 +59,6 @@ def test_the_file_of_a_build_that_failed_says_why(tmp_path: Path) -> None:
         read_build_outputs(file)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidImagesFile, match="cannot read"):
         read_build_outputs(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""What a work pool gets that deployments name and nobody has made."""
+"""Pools to create get the type and template that they need."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def made(**fields: Json) -> Resource:
 
 
 @pytest.mark.parametrize("type_", ["kubernetes", "docker", "process"])
-def test_a_pool_gets_the_template_of_its_type(type_: str) -> None:
+def test_new_pool_gets_template_of_its_type(type_: str) -> None:
     pool = made(type=type_)
     assert "env" in pool.fields["base_job_template"]["variables"]["properties"]
     assert pool.passive == {"base_job_template"}
 
 
-def test_a_pool_of_no_type_is_one_of_kubernetes() -> None:
+def test_default_type_is_kubernetes() -> None:
     assert made().fields["type"] == "kubernetes"
 
 
-def test_a_template_that_is_given_stays() -> None:
+def test_declared_template_is_kept() -> None:
     assert made(type="docker", base_job_template={}).fields["base_job_template"] == {}
 
 
-def test_a_pool_of_somebody_elses_type_gets_its_template_from_its_worker() -> None:
+def test_pool_of_unknown_type_gets_no_template() -> None:
     assert made(type="ecs").fields == {"type": "ecs"}
