@@ -33,7 +33,7 @@ def main() -> None:
     for version in options.prefect or [PREFECT_3, PREFECT_2]:
         figures = _on(version, plan)
         print(figures, flush=True)
-        passed = passed and not figures.wrong
+        passed = passed and not figures.violations
     raise SystemExit(0 if passed else 1)
 
 

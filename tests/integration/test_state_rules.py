@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api import Api
 from tests.support.servers import Server
-from tests.unit.worker.simulated_server import STATES, Proposed, judge
+from tests.unit.worker.simulated_server import STATES, Proposed, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_each_proposal_is_answered_as_simulated(
             run = a_run(api, deployment, before, pid)
             simulated = {"transition_id": "first"}
             current = {"type": before, "name": before.title(), "state_details": simulated}
-            expected = judge(current, pid, proposed, server.major)
+            expected = evaluate(current, pid, proposed, server.major)
             answer = set_state(api, run, proposed)
             now = api.call("GET", f"/flow_runs/{run}")["state_type"]
             assert (answer["status"], now) == expected, f"{before}, {pid}: {proposed}"

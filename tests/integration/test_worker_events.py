@@ -1,4 +1,4 @@
-"""What a worker tells of its runs, as real servers take it and give it back."""
+"""What a worker reports about its runs, as real servers store it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
 from deployctl.worker.server.claims import claim
 from deployctl.worker.server.events import Worker, executed, send, started, stopped, submitted
 from deployctl.worker.server.flow_logs import FlowLogs
-from deployctl.worker.server.run_fields import label, tell_pid, tell_waiting
-from deployctl.worker.server.runs import run_of
+from deployctl.worker.server.run_reporter import (
+    add_labels,
+    set_infrastructure_pending,
+    set_pid,
+)
+from deployctl.worker.server.runs import parse_run
 from tests.support.api import Api
 from tests.support.servers import Server
 from tests.support.waiting import until
@@ -53,8 +57,8 @@ def read(api: Api, id: str) -> Json:  # noqa: A002
 
 def claimed(api: Api, session: Session, name: str) -> Run:
     id = new_run(api, name)  # noqa: A001
-    run(claim(run_of(read(api, id), OWNER), OWNER, "w", str(uuid.uuid4())), session)
-    return run_of(read(api, id), OWNER)
+    run(claim(parse_run(read(api, id), OWNER), OWNER, "w", str(uuid.uuid4())), session)
+    return parse_run(read(api, id), OWNER)
 
 
 def stored(api: Api, resource: str, count: int) -> list[Json]:
@@ -129,10 +133,10 @@ def test_lines_stand_in_the_log_of_their_run(api: Api, session: Session) -> None
 
 def test_a_run_shows_its_worker_and_its_job(server: Server, api: Api, session: Session) -> None:
     flow_run = claimed(api, session, "decorated")
-    assert run(tell_pid(flow_run, "flows:hello"), session) is None
+    assert run(set_pid(flow_run, "flows:hello"), session) is None
     assert read(api, flow_run.id)["infrastructure_pid"] == "flows:hello"
     if server.major == 3:
-        session.send(label(flow_run, {"prefect.worker.name": "w"}))
+        session.send(add_labels(flow_run, {"prefect.worker.name": "w"}))
         assert read(api, flow_run.id)["labels"]["prefect.worker.name"] == "w"
 
 
@@ -142,11 +146,11 @@ def test_a_run_that_waits_for_its_job_is_still_claimed_by_us(
     flow_run = claimed(api, session, "waiting")
     dialect = parse_dialect(server.version)
     transition = str(uuid.uuid4())
-    assert run(tell_waiting(flow_run, OWNER, transition, dialect), session) is None
+    assert run(set_infrastructure_pending(flow_run, OWNER, transition, dialect), session) is None
     found = read(api, flow_run.id)
     name = "InfrastructurePending" if dialect.major == 3 else "Pending"
     assert (found["state"]["type"], found["state"]["name"]) == ("PENDING", name)
-    assert run_of(found, OWNER).attempt == flow_run.attempt
+    assert parse_run(found, OWNER).attempt == flow_run.attempt
 
 
 def test_a_run_that_has_begun_does_not_wait_again(
@@ -155,6 +159,8 @@ def test_a_run_that_has_begun_does_not_wait_again(
     flow_run = claimed(api, session, "begun")
     state = {"state": {"type": "RUNNING", "name": "Running"}}
     api.call("POST", f"/flow_runs/{flow_run.id}/set_state", state)
-    talk = tell_waiting(flow_run, OWNER, str(uuid.uuid4()), parse_dialect(server.version))
+    talk = set_infrastructure_pending(
+        flow_run, OWNER, str(uuid.uuid4()), parse_dialect(server.version)
+    )
     assert run(talk, session) is None
     assert read(api, flow_run.id)["state"]["name"] == "Running"

@@ -1,26 +1,26 @@
-"""How much less patience a worker of the tests has: what takes a minute takes a second."""
+"""Short timings for workers of tests: what takes a minute in production takes a second."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from deployctl.worker.health.health_state import FROZEN_AFTER
+from deployctl.worker.timings import Timings
+
+FAST = Timings(
+    start_timeout=2.0,
+    orphaned_after=1.0,
+    vanished_after=2.0,
+    cancel_grace=3.0,
+    report_grace=1.0,
+    retry_max=2.0,
+    shutdown_grace=5.0,
+    lease_duration=3.0,
+    watch_idle_timeout=5.0,
+    watch_retry_max=1.0,
+)
 
 
-@dataclass(frozen=True)
-class FastTimings:
-    """Graces in seconds. A test in which one must not run out, however slow the machine is, makes
-    it longer."""
-
-    ahead: float = 0.0
-    """By how much the process takes the time to be later than it is, as where a clock is wrong."""
-    frozen_after: float = FROZEN_AFTER
-    """Without a sign of life of a loop, after which it counts as frozen: the worker's own."""
-    cancel_grace: float = 3.0
-    """For a running job that is to cancel itself."""
-    lease: float = 3.0
-    """Without a renewal, after which another replica leads."""
-    silence: float = 5.0
-    """Without a word, after which a watch is opened anew."""
-    patience: float = 5.0
-    """For what is under way when the worker is asked to end."""
+def fast_timings(**changes: float) -> Timings:
+    """Return FAST with changes. A timeout that must not expire in a test, however slow the machine
+    is, should be longer than there."""
+    return replace(FAST, **changes)

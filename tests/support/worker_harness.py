@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from deployctl.jobs.base_job_templates import base_job_template
+from deployctl.worker.timings import Timings
 from tests.support.api import Api
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.pods import Kubelet, unscheduled
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.environment import isolated
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import FAST
 from tests.support.ports import held_port
 from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
@@ -32,7 +33,6 @@ from tests.support.waiting import PATIENCE, until
 
 PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
 COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
-DEFAULT = FastTimings()
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "0.5",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "1",
@@ -48,11 +48,14 @@ class WorkerProcess:
         folder: Path,
         env: dict[str, str],
         *args: str,
-        hurry: FastTimings = DEFAULT,
+        timings: Timings = FAST,
+        clock_offset: float = 0.0,
     ) -> None:
+        """`clock_offset`: seconds by which the clock of the process is wrong."""
         self._held = held_port()
         self.port: int = self._held.getsockname()[1]
-        self._command = [*PROGRAM, json.dumps(asdict(hurry)), *COMMAND, *args]
+        injected = json.dumps({"timings": asdict(timings), "clock_offset": clock_offset})
+        self._command = [*PROGRAM, injected, *COMMAND, *args]
         self._folder = folder
         self._env = isolated(folder / "home", **QUICK | env)
         self._env["PREFECT_WORKER_WEBSERVER_PORT"] = str(self.port)
@@ -261,16 +264,20 @@ class WorkerHarness:
 
     # Workers
 
-    def worker(self, *args: str, hurry: FastTimings = DEFAULT, **env: str) -> WorkerProcess:
+    def worker(
+        self, *args: str, timings: Timings = FAST, clock_offset: float = 0.0, **env: str
+    ) -> WorkerProcess:
         """A worker of the pool, not started yet; see `WorkerProcess`."""
         sides = {
             "PREFECT_API_URL": self.proxy.api_url,
             "KUBECONFIG": str(self.kube_proxy.kubeconfig),
         }
         args = ("--pool", self.pool, *args)
-        made = WorkerProcess(self.folder, sides | env, *args, hurry=hurry)
-        self._workers.append(made)
-        return made
+        worker = WorkerProcess(
+            self.folder, sides | env, *args, timings=timings, clock_offset=clock_offset
+        )
+        self._workers.append(worker)
+        return worker
 
     def workers_said(self) -> str:
         """The last words of all workers, for messages."""

@@ -17,7 +17,9 @@ from tests.support.worker_harness import WorkerHarness
 
 pytestmark = pytest.mark.timeout(900)
 
-PLAN = Plan(runs=25, seed=4, limit=5, calm=(0.05, 0.5), life=(2.5, 6.0), patience=600.0)
+PLAN = Plan(
+    runs=25, seed=4, limit=5, fault_interval=(0.05, 0.5), kill_interval=(2.5, 6.0), timeout=600.0
+)
 
 
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
@@ -33,7 +35,7 @@ def test_no_run_is_lost_or_doubled_whatever_fails(
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
         bench = WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
         figures = soak(bench, PLAN)
-    assert not figures.wrong, str(figures)
+    assert not figures.violations, str(figures)
     assert figures.jobs == figures.attempts == figures.starts
     assert figures.kills
     assert figures.faults.total() > PLAN.runs

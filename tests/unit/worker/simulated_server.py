@@ -1,7 +1,8 @@
-"""As much of a Prefect server as a worker needs to know runs, claim them and tell of their ends.
+"""Simulated Prefect server: the routes that a worker uses to read, claim and report runs.
 
-Its rules are those of both majors; `tests/integration/test_state_rules.py` holds them against real
-servers. Nothing takes time: the clock moves a little with every state, so that states are ordered.
+It has the state rules of both majors; `tests/integration/test_state_rules.py` checks them against
+real servers. Requests take no time; each new state advances the clock a little, so that states are
+ordered.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ STATES = (
     "FAILED",
     "CRASHED",
 )
-"""All types of states but PAUSED."""
+"""All state types except PAUSED."""
 
 
 class Missing(Exception):
-    """The server answers 404."""
+    """The object does not exist: 404."""
 
 
 @dataclass(slots=True)
 class Clock:
-    """The time of everybody, in seconds of the epoch."""
+    """The one clock of a simulation, in seconds of the epoch."""
 
     now: float = 1_000_000.0
 
 
 class Proposed(NamedTuple):
-    """A state that somebody asks for."""
+    """A state transition that a client requests."""
 
     type: str
     name: str
@@ -55,10 +56,10 @@ class Proposed(NamedTuple):
     force: bool = False
 
 
-def judge(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[str, str]:
-    """What a server answers to a proposal, and the type of state that the run is in then.
+def evaluate(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[str, str]:
+    """Return the server's answer to a proposal, and the type of the run's state after it.
 
-    `current`: the state that the run is in; `pid`: its infrastructure_pid; `major`: 2 or 3.
+    `current`: the run's current state; `pid`: its infrastructure_pid; `major`: 2 or 3.
     """
     kind, new = current["type"], proposed.type
     if (kind, new) == ("SCHEDULED", "CANCELLING") and not pid:
@@ -79,23 +80,23 @@ def judge(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[str,
 
 
 @dataclass(slots=True)
-class Server:
-    """Flow runs of one deployment on one pool."""
+class SimulatedServer:
+    """Flow runs of one deployment in one work pool."""
 
     clock: Clock
     major: int
     rows: dict[str, Json] = field(default_factory=dict)
     states: dict[str, list[Json]] = field(default_factory=dict)
-    """All states of a run, in order; kept when it is deleted."""
+    """Run → all its states, in order; kept when the run is deleted."""
     _ids: int = 0
 
     def new_id(self) -> str:
-        """An id that nothing else has."""
+        """Return a unique id."""
         self._ids += 1
         return str(UUID(int=self._ids))
 
     def add_run(self) -> str:
-        """A run that is due now; gives its id."""
+        """Add a run that is due now; returns its id."""
         run = self.new_id()
         self.rows[run] = {
             "id": run,
@@ -109,7 +110,7 @@ class Server:
         return run
 
     def answer(self, request: Request) -> Json:
-        """What the server makes of a request. Raises Missing for what is not there."""
+        """Handle a request. Raises Missing for an object that does not exist."""
         url = urlsplit(request.path)
         for method, pattern, reply in self._routes():
             found = re.fullmatch(pattern, url.path)
@@ -132,9 +133,9 @@ class Server:
         ]
 
     def propose(self, run: str, proposed: Proposed, message: str = "") -> Json:
-        """Asks for a state; gives the server's answer. Raises Missing for a run that is gone."""
+        """Request a transition; returns the answer. Raises Missing for a deleted run."""
         row = self._row(run)
-        status, kind = judge(row["state"], row["infrastructure_pid"] or "", proposed, self.major)
+        status, kind = evaluate(row["state"], row["infrastructure_pid"] or "", proposed, self.major)
         if status == "ACCEPT":
             self._write(run, kind, proposed.name, message, proposed.transition)
         elif kind != row["state_type"]:
@@ -142,11 +143,11 @@ class Server:
         return {"status": status, "state": dict(self._row(run)["state"]), "details": {}}
 
     def delete(self, run: str) -> None:
-        """Deletes a run, if it is there."""
+        """Delete a run, if it exists."""
         self.rows.pop(run, None)
 
     def type_of(self, run: str) -> str:
-        """The type of a run's state; "" if it is gone."""
+        """Return the type of a run's state; "" if it was deleted."""
         return str(self.rows[run]["state_type"]) if run in self.rows else ""
 
     def _row(self, run: str) -> dict[str, Any]:
@@ -180,9 +181,9 @@ class Server:
         return [{"work_pool_id": POOL, "flow_run": row | {"state": None}} for row in scheduled]
 
     def _filter(self, body: Json) -> Json:
-        wanted = body["flow_runs"]
-        ids = wanted.get("id", {}).get("any_")
-        types = wanted.get("state", {}).get("type", {}).get("any_", STATES)
+        criteria = body["flow_runs"]
+        ids = criteria.get("id", {}).get("any_")
+        types = criteria.get("state", {}).get("type", {}).get("any_", STATES)
         found = [
             dict(row)
             for key, row in self.rows.items()

@@ -1,15 +1,18 @@
-"""A worker of which each step is taken when a test wants it, and the cluster that it works with.
+"""A worker without threads, clocks and networks, and the cluster that it works with.
 
-Real are the table, `decide`, the hands and the chronicle; threads, clocks and networks are not. A
-worker dies by an exception that nothing catches. What happens during one of its requests is done
-within that request, so that every order of two actions can be had.
+The service's poll and sync, the reconciler, the executor and the reporter are real; each step is
+taken when a test wants it. A worker crashes by an exception that nothing catches. Faults and events
+of others happen inside its requests, so that any order of two actions can be produced.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
@@ -21,10 +24,11 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, NotFound, ServerError
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec
-from deployctl.worker.control.decide import Action, DeleteJob, decide
-from deployctl.worker.control.executor import ActionExecutor, Message
+from deployctl.worker.control.executor import ActionExecutor
+from deployctl.worker.control.reconciler import Reconciler
 from deployctl.worker.control.state_store import StateStore
-from deployctl.worker.event_log import Level
+from deployctl.worker.event_log import EventName, Level
+from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.model import (
     Emit,
     Job,
@@ -37,94 +41,102 @@ from deployctl.worker.model import (
     RuntimeUpdate,
     WatchStatus,
 )
-from deployctl.worker.server.events import Worker as WorkerName
+from deployctl.worker.server.events import Worker
 from deployctl.worker.server.flow_logs import FlowLogs
+from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import active, by_ids, due, run_of
-from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Clock, Missing, Server
+from deployctl.worker.service import Service
+from deployctl.worker.settings import WorkerSettings, WorkOptions
+from deployctl.worker.timings import Timings
+from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Clock, Missing, SimulatedServer
 
 if TYPE_CHECKING:
-    from tests.unit.worker.simulation import World
+    from tests.unit.worker.simulation import Simulation
 
 T = TypeVar("T")
-PLACE = "place"
+LOCATION = "location"
 OWNER = "owner"
 
 
 class Fault(Enum):
-    """What befalls one request of a worker."""
+    """What goes wrong with one request of a worker."""
 
     REPEATED = auto()
-    """It is sent twice, because the first answer was lost."""
-    UNHEARD = auto()
-    UNANSWERED = auto()
-    """It is carried out, and nobody hears of it."""
-    MISSING = auto()
-    """404, although the thing is there."""
-    DEATH_BEFORE = auto()
-    DEATH_AFTER = auto()
+    """It is sent twice, because the first response was lost."""
+    NOT_RECEIVED = auto()
+    """It never arrives."""
+    RESPONSE_LOST = auto()
+    """It is carried out, and the response is lost."""
+    NOT_FOUND = auto()
+    """404, although the object exists."""
+    CRASH_BEFORE = auto()
+    """The worker dies before it is sent."""
+    CRASH_AFTER = auto()
+    """The worker dies after it was carried out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meanwhile:
-    """Something else happens before the request arrives."""
+    """These events happen before the request arrives."""
 
     events: Sequence[Event]
 
 
 Event: TypeAlias = tuple[Any, ...]
-"""The name of a method of `World`, and what it takes."""
-Befalls: TypeAlias = Fault | Meanwhile | None
+"""The name of a method of `Simulation`, and its arguments."""
+Injection: TypeAlias = Fault | Meanwhile | None
+"""What happens to one request."""
 
 
-class Death(BaseException):
-    """The end of a worker in the middle of an action."""
+class Crash(BaseException):
+    """The worker process dies in the middle of an action."""
 
 
 @dataclass(slots=True)
-class Wire:
-    """The way of one worker to everything outside of it."""
+class FaultInjector:
+    """Passes on all requests of one worker, with the injections that a test has queued."""
 
-    world: World
-    ahead: list[Befalls] = field(default_factory=list)
+    simulation: Simulation
+    injections: list[Injection] = field(default_factory=list)
+    """For the next requests, in order."""
 
-    def carry(
+    def request(
         self,
-        deed: Callable[[], T],
+        execute: Callable[[], T],
         lost: DeployctlError,
         missing: Callable[[], T],
         *,
-        instant: bool = False,
+        atomic: bool = False,
     ) -> T:
-        """Does a request, with whatever comes next in between; `instant`: nothing does."""
-        what = self.ahead.pop(0) if self.ahead else None
-        if isinstance(what, Meanwhile) and not instant:
-            ahead, self.ahead = self.ahead, []
-            for event in what.events:
-                self.world.do(event)
-            self.ahead = ahead
-        if what is Fault.DEATH_BEFORE:
-            raise Death
-        if what is Fault.UNHEARD:
+        """Execute a request with the next injection; `atomic`: no events happen before it."""
+        injected = self.injections.pop(0) if self.injections else None
+        if isinstance(injected, Meanwhile) and not atomic:
+            injections, self.injections = self.injections, []
+            for event in injected.events:
+                self.simulation.do(event)
+            self.injections = injections
+        if injected is Fault.CRASH_BEFORE:
+            raise Crash
+        if injected is Fault.NOT_RECEIVED:
             raise lost
-        if what is Fault.MISSING:
+        if injected is Fault.NOT_FOUND:
             return missing()
-        if what is Fault.REPEATED:
-            deed()
-        result = deed()
-        if what is Fault.DEATH_AFTER:
-            raise Death
-        if what is Fault.UNANSWERED:
+        if injected is Fault.REPEATED:
+            execute()
+        result = execute()
+        if injected is Fault.CRASH_AFTER:
+            raise Crash
+        if injected is Fault.RESPONSE_LOST:
             raise lost
         return result
 
 
 @dataclass(slots=True)
-class Line:
-    """The session of a worker."""
+class SimulatedSession:
+    """The API session of a worker."""
 
-    wire: Wire
-    server: Server
+    injector: FaultInjector
+    server: SimulatedServer
 
     def server_clock(self) -> float:
         return self.server.clock.now
@@ -135,8 +147,8 @@ class Line:
                 return None
             raise NotFound("not found", status=404)
 
-        def deed() -> Json:
-            self.wire.world.watch(request)
+        def execute() -> Json:
+            self.injector.simulation.check_request(request)
             try:
                 return self.server.answer(request)
             except Missing:
@@ -144,35 +156,35 @@ class Line:
 
         claims = request.path.endswith("/set_state") and request.body["state"]["name"] == "Pending"
         lost = ServerError("status 500", status=500)
-        return self.wire.carry(deed, lost, missing, instant=claims)
+        return self.injector.request(execute, lost, missing, atomic=claims)
 
 
 @dataclass(slots=True)
-class Cluster:
-    """Jobs of the pool, and all that was ever to be heard of them."""
+class SimulatedCluster:
+    """Jobs of the pool, and the history of their updates."""
 
     clock: Clock
     jobs: dict[str, Job] = field(default_factory=dict)
     """By name."""
-    news: list[RuntimeUpdate] = field(default_factory=list)
+    updates: list[RuntimeUpdate] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
-    """The attempts of all jobs that there ever were."""
-    begun: set[str] = field(default_factory=set)
-    """The attempts whose flow has begun."""
-    doubled: list[str] = field(default_factory=list)
-    """The attempts that had a job, or had begun, when a job was created."""
+    """Attempts of all Jobs that were ever created."""
+    started: set[str] = field(default_factory=set)
+    """Attempts whose flow has started."""
+    duplicates: list[str] = field(default_factory=list)
+    """Attempts that had a Job, or had started, when another Job was created."""
     leftovers: set[str] = field(default_factory=set)
-    """What was made for jobs, by name, that have not come."""
+    """Names of Jobs that were prepared and do not exist."""
 
     def prepare(self, name: str) -> None:
-        """Makes what a job needs, as its Secret: it goes with the job, once there is one."""
+        """Create what a Job needs, such as its Secret: it is deleted with the Job."""
         if name not in self.jobs:
             self.leftovers.add(name)
 
     def create(self, name: str, spec: JobSpec) -> Job:
         if name not in self.jobs:
-            if spec.attempt in self.begun or self.of(spec.attempt):
-                self.doubled.append(spec.attempt)
+            if spec.attempt in self.started or self.jobs_of(spec.attempt):
+                self.duplicates.append(spec.attempt)
             self.created.append(spec.attempt)
             self.leftovers.discard(name)
             self.put(
@@ -180,8 +192,8 @@ class Cluster:
                     run=spec.run,
                     attempt=spec.attempt,
                     name=name,
-                    location=PLACE,
-                    pid=f"{PLACE}:{name}",
+                    location=LOCATION,
+                    pid=f"{LOCATION}:{name}",
                     worker=spec.worker,
                     phase=Phase.WAITING,
                     since=self.clock.now,
@@ -191,18 +203,18 @@ class Cluster:
 
     def put(self, job: Job) -> None:
         self.jobs[job.name] = job
-        self.news.append(JobChanged(job))
+        self.updates.append(JobChanged(job))
 
     def delete(self, name: str) -> None:
-        """Asks for the deletion of a job; one that has something running takes its time."""
+        """Request the deletion of a Job, which takes time."""
         if job := self.jobs.get(name):
             self.put(replace(job, deleting=True))
 
-    def gone(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         job = self.jobs.pop(name)
-        self.news.append(JobVanished(job.attempt))
+        self.updates.append(JobVanished(job.attempt))
 
-    def of(self, attempt: str) -> list[Job]:
+    def jobs_of(self, attempt: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.attempt == attempt]
 
 
@@ -210,19 +222,19 @@ class Cluster:
 class SimulatedRuntime:
     """The runtime of one worker."""
 
-    wire: Wire
-    cluster: Cluster
+    injector: FaultInjector
+    cluster: SimulatedCluster
     owner: str = OWNER
 
     def start(self, spec: JobSpec) -> Job:
-        self._carry(lambda: self.cluster.prepare(spec.name))
-        return self._carry(lambda: self.cluster.create(spec.name, spec))
+        self._request(lambda: self.cluster.prepare(spec.name))
+        return self._request(lambda: self.cluster.create(spec.name, spec))
 
     def stop(self, job: Job) -> None:
-        self._carry(lambda: self.cluster.delete(job.name))
+        self._request(lambda: self.cluster.delete(job.name))
 
     def finish_setup(self, job: Job) -> None:  # noqa: ARG002
-        self._carry(lambda: None)
+        self._request(lambda: None)
 
     def find(
         self,
@@ -230,163 +242,196 @@ class SimulatedRuntime:
         spec: JobSpec | None = None,  # noqa: ARG002
         pid: str = "",  # noqa: ARG002
     ) -> Job | None:
-        return self._carry(lambda: next(iter(self.cluster.of(attempt)), None))
+        return self._request(lambda: next(iter(self.cluster.jobs_of(attempt)), None))
 
     def clean_up(self, spec: JobSpec) -> None:
-        self._carry(lambda: self.cluster.leftovers.discard(spec.name))
+        self._request(lambda: self.cluster.leftovers.discard(spec.name))
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        return self._carry(lambda: [f"{lines} lines of {job.name}"])
+        return self._request(lambda: [f"{lines} lines of {job.name}"])
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        raise NotImplementedError("a test lets a worker hear")
+        raise NotImplementedError("a test delivers the updates")
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
         return ()
 
-    def _carry(self, deed: Callable[[], T]) -> T:
+    def _request(self, execute: Callable[[], T]) -> T:
         def refused() -> T:
             raise RuntimeUnavailable("refused")
 
-        return self.wire.carry(deed, RuntimeUnavailable("overloaded"), refused)
+        return self.injector.request(execute, RuntimeUnavailable("overloaded"), refused)
 
 
 @dataclass(slots=True)
-class Defects:
-    """A journal that takes note of what should never happen."""
+class SimulatedJobSpecs:
+    """Builds job specs as `JobSpecBuilder` does: reads the deployment of a run first."""
 
-    found: list[str]
+    session: Session
+    worker: str
+    pool: Json = field(default_factory=lambda: {"id": POOL, "name": POOL})
+    offered: dict[str, Json] = field(default_factory=dict)
 
-    def emit(self, level: Level, event: str, message: str = "", **_: Json) -> None:
-        if level is Level.ERROR and event.endswith("-failed"):
-            self.found.append(f"{event}: {message}")
-
-
-@dataclass(slots=True)
-class Process:
-    """One life of a worker: what it forgets when it dies."""
-
-    world: World
-    name: str
-    salt: UUID
-    is_leader: bool
-    wire: Wire = field(init=False)
-    session: Session = field(init=False)
-    hands: ActionExecutor = field(init=False)
-    table: StateStore = field(init=False)
-    inbox: list[Message] = field(default_factory=list)
-    at_work: list[tuple[Action, int]] = field(default_factory=list)
-    heard: int = 0
-    """How much of the cluster's news has been heard; 0: jobs have not been listed yet."""
-
-    def __post_init__(self) -> None:
-        clock = self.world.clock
-        self.wire = Wire(self.world)
-        self.session = cast("Session", Line(self.wire, self.world.server))
-        self.table = StateStore(clock=lambda: clock.now)
-        event_log = Defects(self.world.violations)
-        dialect = Dialect((3, 8, 8) if self.world.server.major == 3 else (2, 20, 26))
-        logs = FlowLogs(self.session.send, self.session.server_clock, enabled=False)
-        self.hands = ActionExecutor(
-            session=self.session,
-            runtime=SimulatedRuntime(self.wire, self.world.cluster),
-            describe=self._describe,
-            chronicle=RunReporter(
-                session=self.session,
-                dialect=dialect,
-                logs=logs,
-                worker=WorkerName(self.name, "kubernetes", "pool-id", POOL),
-                owner=OWNER,
-                event_log=event_log,
-                clock=self.session.server_clock,
-            ),
-            event_log=event_log,
-            emit=self.inbox.append,
-            worker=self.name,
-            crash_log_lines=1,
-            salt=self.salt,
-        )
-
-    def _describe(self, run: Run) -> JobSpec:
+    def __call__(self, run: Run) -> JobSpec:
         run_inline(call(Request("GET", f"/deployments/{DEPLOYMENT}")), self.session)
         return JobSpec(
             run=run.id,
             attempt=run.attempt,
-            pool="pool-id",
+            pool=POOL,
             name=f"{run.name}-{run.attempt}",
-            worker=self.name,
+            worker=self.worker,
             configuration={},
             command=(),
             env={},
         )
 
+
+@dataclass(slots=True)
+class InternalErrors:
+    """Event log that keeps what must never happen: defects of the worker."""
+
+    found: list[str]
+
+    def emit(self, level: Level, event: EventName, message: str = "", **_: Json) -> None:  # noqa: ARG002
+        if event is EventName.WORKER_INTERNAL_ERROR:
+            self.found.append(message)
+
+
+class ManualPool(Executor):
+    """Thread pool whose tasks run when a test says so."""
+
+    def __init__(self) -> None:
+        self.pending: deque[Callable[[], object]] = deque()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        self.pending.append(partial(fn, *args, **kwargs))
+        return Future()
+
+
+@dataclass(slots=True)
+class SimulatedLeadership:
+    """Leadership that a test assigns."""
+
+    is_leader: bool
+
+    def campaign(self, stop: CancellationToken) -> None:
+        raise NotImplementedError("a test elects the leader")
+
+
+class SimulatedWorker:
+    """One process of a worker: what it loses when it crashes."""
+
+    def __init__(self, simulation: Simulation, name: str, salt: UUID, *, is_leader: bool) -> None:
+        server, clock = simulation.server, simulation.clock
+        self.injector = FaultInjector(simulation)
+        self.leadership = SimulatedLeadership(is_leader)
+        self.delivered = 0
+        """How many of the cluster's updates were delivered, plus 1; 0 before the first list."""
+        self._cluster = simulation.cluster
+        self._clock = clock
+        self._pool = ManualPool()
+        session = cast("Session", SimulatedSession(self.injector, server))
+        runtime = SimulatedRuntime(self.injector, simulation.cluster)
+        job_specs = SimulatedJobSpecs(session, name)
+        event_log = InternalErrors(simulation.violations)
+        reporter = RunReporter(
+            session=session,
+            dialect=Dialect((3, 8, 8) if server.major == 3 else (2, 20, 26)),
+            logs=FlowLogs(session.send, session.server_clock, enabled=False),
+            worker=Worker(name, "kubernetes", POOL, POOL),
+            owner=OWNER,
+            event_log=event_log,
+            clock=session.server_clock,
+        )
+        self.reconciler = Reconciler(
+            leadership=self.leadership,
+            reporter=reporter,
+            event_log=event_log,
+            metrics=simulation.metrics,
+            now=session.server_clock,
+            worker=name,
+            limit=None,
+            shutdown_requested=CancellationToken(),
+            timings=Timings(tick=0.0, debounce=0.0),
+            store=StateStore(clock=lambda: clock.now),
+            pool=self._pool,
+        )
+        self.reconciler.executor = ActionExecutor(
+            session=session,
+            runtime=runtime,
+            build_spec=job_specs,
+            reporter=reporter,
+            event_log=event_log,
+            notify=self.reconciler.enqueue,
+            worker=name,
+            crash_log_lines=1,
+            salt=salt,
+        )
+        self._service = Service(
+            options=WorkOptions(POOL, name),
+            settings=WorkerSettings(prefetch_seconds=0.0),
+            session=session,
+            heartbeat_session=session,
+            runtime=runtime,
+            leadership=self.leadership,
+            job_specs=cast("JobSpecBuilder", job_specs),
+            reporter=reporter,
+            reconciler=self.reconciler,
+            monitor=HealthMonitor(),
+            event_log=event_log,
+            shutdown_requested=CancellationToken(),
+            loops_cancelled=CancellationToken(),
+            clock=lambda: clock.now,
+        )
+
+    @property
+    def store(self) -> StateStore:
+        return self.reconciler.store
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether every update of the cluster has been applied."""
+        delivered = self.delivered == len(self._cluster.updates) + 1
+        return delivered and self.reconciler._queue.empty()
+
     def poll(self) -> None:
-        begun = self.world.clock.now
-        rows = run_inline(due({"name": POOL, "id": POOL}, [], begun), self.session)
-        offered = [run_of(row, OWNER) for row in rows]
-        self.inbox.append(lambda table: table.offer(offered, begun))
+        self._service.poll()
 
     def sync(self) -> None:
-        if not self.is_leader:
-            self.inbox.append(StateStore.trim)
-            return
-        begun = self.world.clock.now
-        runs = run_inline(active("pool-id", OWNER), self.session)
-        others = {job.run for job in self.table.jobs.values()} - {run.id for run in runs}
-        runs += run_inline(by_ids(others, OWNER), self.session)
-        self.inbox.append(lambda table: table.sync(others, runs, begun))
+        self._service.sync()
 
-    def listen(self) -> None:
-        """Hears of the jobs: all of them at first, then of every change."""
-        cluster = self.world.cluster
-        if self.heard:
-            self.inbox += cluster.news[self.heard - 1 :]
-        else:
-            self.inbox.append(JobsListed(PLACE, tuple(cluster.jobs.values()), self.world.clock.now))
-        self.heard = len(cluster.news) + 1
+    def deliver_updates(self) -> None:
+        """Deliver updates of Jobs: a list of all at first, then every change."""
+        updates: Sequence[RuntimeUpdate] = self._cluster.updates[self.delivered - 1 :]
+        if not self.delivered:
+            jobs = tuple(self._cluster.jobs.values())
+            updates = [JobsListed(LOCATION, jobs, self._clock.now)]
+        for update in updates:
+            self.reconciler.enqueue(update)
+        self.delivered = len(self._cluster.updates) + 1
 
     def relist(self) -> None:
-        """Lists all jobs again, as a watch does that was cut off."""
-        self.heard = 0
-        self.listen()
+        """Deliver a list of all Jobs, as after a watch that broke."""
+        self.delivered = 0
+        self.deliver_updates()
 
-    def step(self) -> None:
-        """As `Reconciler.step`: hears, decides, and hands out."""
-        while self.inbox:
-            message = self.inbox.pop(0)
-            if callable(message):
-                message(self.table)
-            else:
-                self.table.hear(message)
-        now, hears = self.world.clock.now, self.heard > 0
-        seen = self.table.world(
-            now, slots=None, claiming=True, is_leader=self.is_leader, hears=hears
-        )
-        for action in decide(seen):
-            run = run_of_action(action)
-            if run not in self.table.in_flight:
-                self.table.in_flight.add(run)
-                self.at_work.append((action, self.table.failures.get(run, 0)))
+    def reconcile(self) -> None:
+        """Take one reconcile step."""
+        self.reconciler.step([WatchStatus(LOCATION, float(self.delivered > 0))])
 
-    def act(self) -> None:
-        """A hand does the action that was handed out first."""
-        if self.at_work:
-            action, failures = self.at_work.pop(0)
-            self.hands.do(action, failures)
-            self.inbox.append(lambda table: table.in_flight.discard(run_of_action(action)))
+    def execute_one(self) -> None:
+        """Execute the action that was dispatched first."""
+        if self._pool.pending:
+            self._pool.pending.popleft()()
 
-    def turn(self) -> None:
-        """Everything that a worker does, until nothing is left to be done at this moment."""
-        self.listen()
+    def run_all(self) -> None:
+        """Do everything that a worker does, until nothing is left to do at this moment."""
+        self.deliver_updates()
         self.poll()
         self.sync()
-        self.step()
-        while self.at_work:
-            while self.at_work:
-                self.act()
-            self.listen()
-            self.step()
-
-
-def run_of_action(action: Action) -> str:
-    return action.job.run if isinstance(action, DeleteJob) else action.run.id
+        self.reconcile()
+        while self._pool.pending:
+            while self._pool.pending:
+                self.execute_one()
+            self.deliver_updates()
+            self.reconcile()

@@ -1,6 +1,6 @@
-"""A whole world in one thread: a server, a cluster, workers, people, and everybody's faults.
+"""A server, a cluster, workers, users and faults in one thread.
 
-Everything that can happen is a method, so that a test can put it in any order.
+Everything that can happen is a method, so that a test can put events into any order.
 """
 
 from __future__ import annotations
@@ -14,107 +14,116 @@ from uuid import UUID
 from deployctl.api.calls import Request
 from deployctl.api.states import FINAL
 from deployctl.core.errors import DeployctlError
+from deployctl.worker.health.health_state import HealthMonitor
+from deployctl.worker.health.metrics import Metrics
 from deployctl.worker.model import Job, Phase
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
-from tests.unit.worker.simulated_server import Clock, Missing, Proposed, Server, judge
-from tests.unit.worker.simulated_worker import OWNER, Befalls, Cluster, Death, Event, Process
+from tests.unit.worker.simulated_server import Clock, Missing, Proposed, SimulatedServer, evaluate
+from tests.unit.worker.simulated_worker import (
+    OWNER,
+    Crash,
+    Event,
+    Injection,
+    SimulatedCluster,
+    SimulatedWorker,
+)
 
 T = TypeVar("T")
-STRANGER = "stranger"
+OTHER_OWNER = "other-owner"
 
 
-class World:
-    """Everything, and what must never be seen in it.
+class Simulation:
+    """All parts, and the invariants that must hold among them.
 
-    `polite`: people schedule a run again only while no worker is about to do something with it.
-    The server knows no condition on a change, so between a look and a deed of one's own there is
-    room for a deed of somebody else, and no worker can do anything about that.
+    `polite`: users reschedule a run only while no worker is about to act on it. The server has no
+    conditional updates, so between a worker's read and its write there is always a moment in which
+    another client can write; no worker can prevent that.
     """
 
     def __init__(self, major: int, runs: int, workers: int, *, polite: bool) -> None:
         self.polite = polite
         self.clock = Clock()
-        self.server = Server(self.clock, major)
-        self.cluster = Cluster(self.clock)
+        self.server = SimulatedServer(self.clock, major)
+        self.cluster = SimulatedCluster(self.clock)
+        self.metrics = Metrics(HealthMonitor(), lambda: self.clock.now)
         self.runs = [self.server.add_run() for _ in range(runs)]
         self.violations: list[str] = []
-        self._begun: dict[str, tuple[str, int]] = {}
-        """The attempt that began a run last, and how many states the run had then."""
-        self._lives = 0
-        self.workers = [
-            Process(self, "worker", self._salt(), number == 0) for number in range(workers)
-        ]
+        self._started: dict[str, tuple[str, int]] = {}
+        """Run → the attempt that started it last, and how many states the run had then."""
+        self._processes = 0
+        self.workers = [self._new_worker(is_leader=number == 0) for number in range(workers)]
 
     def do(self, event: Event) -> None:
-        """Lets something happen."""
-        deed, *arguments = event
-        getattr(self, deed)(*arguments)
+        """Let an event happen."""
+        method, *arguments = event
+        getattr(self, method)(*arguments)
 
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    # What workers do
+    # Workers
 
-    def worker(self, number: int, deed: str, ahead: Sequence[Befalls]) -> None:
-        """A worker does something, and this befalls its requests in turn."""
+    def worker(self, number: int, step: str, injections: Sequence[Injection]) -> None:
+        """Let a worker take a step, with these injections into its requests in turn."""
         worker = self._pick(self.workers, number)
-        before, worker.wire.ahead = worker.wire.ahead, list(ahead)
+        before, worker.injector.injections = worker.injector.injections, list(injections)
         try:
-            getattr(worker, deed)()
-        except Death:
+            getattr(worker, step)()
+        except Crash:
             self.restart(number)
         except DeployctlError:
             pass
         finally:
-            worker.wire.ahead = before
+            worker.injector.injections = before
 
-    def calm(self) -> None:
-        """Every worker does all that there is to do."""
+    def run_workers(self) -> None:
+        """Let every worker do everything that there is to do."""
         for number in range(len(self.workers)):
-            self.worker(number, "turn", ())
+            self.worker(number, "run_all", ())
 
     def restart(self, number: int) -> None:
-        """A worker dies, and its successor knows nothing."""
+        """Replace a worker by a new process without any state."""
         number %= len(self.workers)
-        self.workers[number] = Process(self, "worker", self._salt(), self.workers[number].is_leader)
+        is_leader = self.workers[number].leadership.is_leader
+        self.workers[number] = self._new_worker(is_leader=is_leader)
 
     def elect(self, number: int) -> None:
-        """Another worker leads."""
+        """Make another worker the leader."""
         for index, worker in enumerate(self.workers):
-            worker.is_leader = index == number % len(self.workers)
+            worker.leadership.is_leader = index == number % len(self.workers)
 
-    # What jobs do
+    # Jobs
 
-    def job(self, number: int, deed: str) -> None:
-        """Something happens to a job, if there is one."""
+    def job(self, number: int, event: str) -> None:
+        """Let an event happen to a Job, if there is one."""
         if jobs := list(self.cluster.jobs.values()):
-            getattr(self, deed)(self._pick(jobs, number))
+            getattr(self, event)(self._pick(jobs, number))
 
     def begin(self, job: Job) -> None:
-        """The job's pod runs, and its flow begins if the server agrees."""
+        """Start the Job's pod; its flow starts if the server agrees."""
         if job.phase is not Phase.WAITING or job.deleting:
             return
         job = replace(job, phase=Phase.RUNNING, started=True, since=self.clock.now)
         self.cluster.put(job)
-        if not self._told(job, "RUNNING"):
+        if not self._report(job, "RUNNING"):
             self.exit(job)
             return
-        self.cluster.begun.add(job.attempt)
-        before, length = self._begun.get(job.run, (job.attempt, 0))
+        self.cluster.started.add(job.attempt)
+        before, length = self._started.get(job.run, (job.attempt, 0))
         states = self.server.states[job.run]
-        self.clock.now += 3  # no pod comes up quicker
+        self.clock.now += 3  # no pod starts faster
         if before != job.attempt and all(s["type"] != "SCHEDULED" for s in states[length:]):
-            self.violations.append(f"{job.run} was begun twice, by {before} and {job.attempt}")
-        self._begun[job.run] = job.attempt, len(states)
+            self.violations.append(f"{job.run} was started twice, by {before} and {job.attempt}")
+        self._started[job.run] = job.attempt, len(states)
 
     def finish(self, job: Job) -> None:
-        """The flow ends well, says so, and its pod exits."""
+        """The flow completes and reports that, and the pod exits."""
         if job.phase is Phase.RUNNING:
-            self._told(job, "COMPLETED")
+            self._report(job, "COMPLETED")
             self.exit(job)
 
     def exit(self, job: Job) -> None:
-        """The pod exits well, without a word of its own."""
+        """The pod exits with 0 without reporting."""
         if job.phase is Phase.RUNNING:
             self.cluster.put(replace(job, phase=Phase.SUCCEEDED, since=self.clock.now))
 
@@ -124,34 +133,34 @@ class World:
             self.cluster.put(replace(job, phase=Phase.FAILED, since=self.clock.now))
 
     def vanish(self, job: Job) -> None:
-        """The job goes: its deletion has come to an end, its TTL is over, or somebody wants so."""
-        self.cluster.gone(job.name)
+        """The Job is gone: its deletion has ended, its TTL has expired, or a user deleted it."""
+        self.cluster.remove(job.name)
 
-    def _told(self, job: Job, kind: str) -> bool:
+    def _report(self, job: Job, kind: str) -> bool:
         try:
             answer = self.server.propose(job.run, Proposed(kind, kind.title()))
         except Missing:
             return False
         return bool(answer["status"] == "ACCEPT")
 
-    # What people and strangers do
+    # Users and other workers
 
     def user(self, number: int, kind: str, name: str) -> None:
-        """Somebody puts a run into a state."""
+        """A user puts a run into a state."""
         run = self._pick(self.runs, number)
-        again = kind == "SCHEDULED" and self.polite
-        if run in self.server.rows and not (again and not self._is_quiet(run)):
+        rescheduled = kind == "SCHEDULED" and self.polite
+        if run in self.server.rows and not (rescheduled and not self._is_quiet(run)):
             self.server.propose(run, Proposed(kind, name))
 
-    def stranger(self, number: int) -> None:
-        """A worker of somebody else takes a run, if it is to be had, and then works on it.
+    def foreign_worker(self, number: int) -> None:
+        """A worker of another owner claims a run, if it can, and then works on it.
 
-        One is like us in another cluster, the other one is Prefect's, which leaves no mark.
+        One is a deployctl in another cluster, the other one is Prefect's, which leaves no marker.
         """
         run = self._pick(self.runs, number)
         kind = self.server.type_of(run)
         if kind == "SCHEDULED":
-            message = with_marker("Claimed.", ClaimMarker(STRANGER)) if number else ""
+            message = with_marker("Claimed.", ClaimMarker(OTHER_OWNER)) if number else ""
             self.server.propose(run, Proposed("PENDING", "Pending"), message)
         elif kind in ("PENDING", "RUNNING") and not self.attempt_of(run):
             name = self.server.rows[run]["state_name"]
@@ -160,29 +169,28 @@ class World:
             self.server.propose(run, Proposed(after, named))
 
     def rename(self, number: int) -> None:
-        """Somebody calls a run something else."""
+        """A user renames a run."""
         run = self._pick(self.runs, number)
         if run in self.server.rows:
             self.server.rows[run]["name"] += "x"
 
     def delete(self, number: int) -> None:
-        """Somebody deletes a run."""
-        self.server.rows.pop(self._pick(self.runs, number), None)
+        """A user deletes a run."""
+        self.server.delete(self._pick(self.runs, number))
 
     def _is_quiet(self, run: str) -> bool:
-        """Whether no worker is about to do anything with the run, and all know its jobs."""
+        """Whether no worker is about to act on the run, and all know its Jobs."""
         return all(
-            worker.heard == len(self.cluster.news) + 1
-            and not worker.inbox
-            and run not in worker.table.in_flight
-            and run not in worker.table.own_claims.values()
+            worker.is_up_to_date
+            and run not in worker.store.in_flight
+            and run not in worker.store.own_claims.values()
             for worker in self.workers
         )
 
-    # What must hold
+    # Invariants
 
-    def watch(self, request: Request) -> None:
-        """Looks at what a worker asks of the server."""
+    def check_request(self, request: Request) -> None:
+        """Check a request of a worker before it reaches the server."""
         found = re.fullmatch("/flow_runs/(.+)/set_state", request.path)
         if found is None or found[1] not in self.server.rows:
             return
@@ -191,7 +199,7 @@ class World:
         proposed = Proposed(state["type"], state["name"], state["state_details"]["transition_id"])
         proposed = proposed._replace(force=request.body["force"])
         pid = before["infrastructure_pid"] or ""
-        if judge(before["state"], pid, proposed, self.server.major)[0] != "ACCEPT":
+        if evaluate(before["state"], pid, proposed, self.server.major)[0] != "ACCEPT":
             return
         if state["name"] == "Pending":
             if before["state_type"] in FINAL:
@@ -201,32 +209,32 @@ class World:
         if self.polite and not attempt:
             self.violations.append(f"{run} is not ours and became {state['type']}")
         elif state["type"] == "CRASHED" and attempt:
-            self._crashed(run, attempt, state["message"])
+            self._check_crashed(run, attempt, state["message"])
 
-    def _crashed(self, run: str, attempt: str, message: str) -> None:
-        jobs = self.cluster.of(attempt)
+    def _check_crashed(self, run: str, attempt: str, message: str) -> None:
+        jobs = self.cluster.jobs_of(attempt)
         if any(job.phase is Phase.RUNNING and not job.deleting for job in jobs):
-            self.violations.append(f"{run} runs and was called crashed: {message}")
+            self.violations.append(f"{run} is running and was reported as crashed: {message}")
         if attempt not in self.cluster.created and "cannot be started" not in message:
-            self.violations.append(f"{run} never had a job and was called crashed: {message}")
+            self.violations.append(f"{run} never had a job and was reported as crashed: {message}")
 
     def attempt_of(self, run: str) -> str:
-        """The attempt of ours that a run is under; "" if it is nobody's or somebody else's."""
+        """Return the attempt of ours that a run is under; "" if there is none."""
         states = self.server.states[run]
         claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", "Pending")]
         if not claims or self.server.type_of(run) == "SCHEDULED":
             return ""
-        mark = parse_marker(claims[-1]["message"])
-        return str(claims[-1]["id"]) if mark and mark.owner == OWNER else ""
+        marker = parse_marker(claims[-1]["message"])
+        return str(claims[-1]["id"]) if marker and marker.owner == OWNER else ""
 
     def unsettled(self) -> list[str]:
-        """Runs of ours that nothing brings to an end, and jobs that nothing waits for."""
+        """Return runs of ours that nothing will finish, and Jobs that no run waits for."""
         runs = [
             f"{run} is {self.server.type_of(run)}"
             for run in self.server.rows
             if (attempt := self.attempt_of(run))
             and self.server.type_of(run) not in FINAL
-            and all(job.phase.is_over for job in self.cluster.of(attempt))
+            and all(job.phase.is_over for job in self.cluster.jobs_of(attempt))
         ]
         jobs = [
             f"{job.name} waits"
@@ -240,18 +248,18 @@ class World:
         return runs + jobs
 
     def settle(self) -> None:
-        """Faults have ended: time goes by and every worker does its work."""
+        """Let time pass without faults, with all workers doing their work."""
         for _ in range(12):
             self.clock.now += 30
-            self.calm()
+            self.run_workers()
             for job in list(self.cluster.jobs.values()):
                 if job.deleting:
                     self.vanish(job)
 
-    def _salt(self) -> UUID:
-        self._lives += 1
-        return UUID(int=self._lives)
+    def _new_worker(self, *, is_leader: bool) -> SimulatedWorker:
+        self._processes += 1
+        return SimulatedWorker(self, "worker", UUID(int=self._processes), is_leader=is_leader)
 
     @staticmethod
-    def _pick(things: Sequence[T], number: int) -> T:
-        return things[number % len(things)]
+    def _pick(items: Sequence[T], number: int) -> T:
+        return items[number % len(items)]

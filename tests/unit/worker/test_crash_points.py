@@ -1,6 +1,6 @@
-"""No order of faults, deaths and other people's deeds loses a run, doubles one or takes a foreign.
+"""No order of faults, crashes and foreign events loses a run, runs it twice or takes a foreign one.
 
-`DEPLOYCTL_EXAMPLES=50` tries fifty times as many orders, and other ones each time.
+`DEPLOYCTL_EXAMPLES=50` tries fifty times as many orders, and others each time.
 """
 
 from __future__ import annotations
@@ -12,75 +12,89 @@ from hypothesis import strategies as st
 
 from deployctl.api.states import FINAL
 from tests.unit.worker.simulated_worker import Event, Fault, Meanwhile
-from tests.unit.worker.simulation import World
+from tests.unit.worker.simulation import Simulation
 
-MORE = int(os.environ.get("DEPLOYCTL_EXAMPLES", "1"))
-thorough = settings(max_examples=200 * MORE)
+FACTOR = int(os.environ.get("DEPLOYCTL_EXAMPLES", "1"))
+thorough = settings(max_examples=200 * FACTOR)
 
 small = st.integers(0, 2)
-DEEDS = st.sampled_from(["turn", "turn", "poll", "sync", "listen", "step", "act", "act", "relist"])
+STEPS = st.sampled_from(
+    [
+        "run_all",
+        "run_all",
+        "poll",
+        "sync",
+        "deliver_updates",
+        "reconcile",
+        "execute_one",
+        "execute_one",
+        "relist",
+    ]
+)
 
 
-def an(deed: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:
-    return st.tuples(st.just(deed), *arguments)
+def event(method: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:
+    return st.tuples(st.just(method), *arguments)
 
 
 progress = st.one_of(
-    an("worker", small, DEEDS, st.just(())),
-    an("job", small, st.sampled_from(["begin", "finish", "exit", "fail", "vanish"])),
-    an("wait", st.sampled_from([1, 20, 70])),
-    an("rename", small),
-    an("user", small, st.just("CANCELLING"), st.just("Cancelling")),
+    event("worker", small, STEPS, st.just(())),
+    event("job", small, st.sampled_from(["begin", "finish", "exit", "fail", "vanish"])),
+    event("wait", st.sampled_from([1, 20, 70])),
+    event("rename", small),
+    event("user", small, st.just("CANCELLING"), st.just("Cancelling")),
 )
-befalls = st.one_of(
+injection = st.one_of(
     st.none(), st.sampled_from(Fault), st.lists(progress, min_size=1, max_size=3).map(Meanwhile)
 )
-one_request = st.builds(lambda number, what: (None,) * number + (what,), st.integers(0, 5), befalls)
-anything = st.one_of(
-    progress,
-    an("calm"),
-    an("worker", small, st.just("turn"), one_request),
-    an("worker", small, DEEDS, st.lists(befalls, max_size=6)),
-    an("user", small, st.just("SCHEDULED"), st.just("AwaitingRetry")),
-    an("user", small, st.just("CANCELLED"), st.just("Cancelled")),
-    an("stranger", small),
-    an("restart", small),
-    an("elect", small),
-    an("rename", small),
-    an("delete", small),
+one_request = st.builds(
+    lambda number, injected: (None,) * number + (injected,), st.integers(0, 5), injection
 )
-events = st.lists(anything, min_size=3, max_size=40)
+any_event = st.one_of(
+    progress,
+    event("run_workers"),
+    event("worker", small, st.just("run_all"), one_request),
+    event("worker", small, STEPS, st.lists(injection, max_size=6)),
+    event("user", small, st.just("SCHEDULED"), st.just("AwaitingRetry")),
+    event("user", small, st.just("CANCELLED"), st.just("Cancelled")),
+    event("foreign_worker", small),
+    event("restart", small),
+    event("elect", small),
+    event("rename", small),
+    event("delete", small),
+)
+event_lists = st.lists(any_event, min_size=3, max_size=40)
 
 
-def play(world: World, events: list[Event]) -> None:
-    """Lets all this happen, then ends all faults, then lets all jobs do well."""
-    for event in events:
-        world.do(event)
-    world.settle()
-    assert world.unsettled() == []
+def play(simulation: Simulation, events: list[Event]) -> None:
+    """Let all events happen, then end all faults, then let all Jobs succeed."""
+    for each in events:
+        simulation.do(each)
+    simulation.settle()
+    assert simulation.unsettled() == []
     for _ in range(3):
-        for deed in ("begin", "finish"):
-            for job in list(world.cluster.jobs.values()):
-                getattr(world, deed)(job)
-        world.settle()
-    ours = [run for run in world.server.rows if world.attempt_of(run)]
-    assert {world.server.type_of(run) for run in ours} <= set(FINAL)
-    assert world.cluster.doubled == []
+        for method in ("begin", "finish"):
+            for job in list(simulation.cluster.jobs.values()):
+                getattr(simulation, method)(job)
+        simulation.settle()
+    ours = [run for run in simulation.server.rows if simulation.attempt_of(run)]
+    assert {simulation.server.type_of(run) for run in ours} <= set(FINAL)
+    assert simulation.cluster.duplicates == []
 
 
-@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), events)
+@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), event_lists)
 @thorough
-def test_every_run_is_worked_off_once(
+def test_every_run_is_executed_once(
     major: int, runs: int, workers: int, events: list[Event]
 ) -> None:
-    world = World(major, runs, workers, polite=True)
-    play(world, events)
-    assert world.violations == []
+    simulation = Simulation(major, runs, workers, polite=True)
+    play(simulation, events)
+    assert simulation.violations == []
 
 
-@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), events)
+@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), event_lists)
 @thorough
-def test_every_run_comes_to_an_end_whatever_people_do(
+def test_every_run_ends_whatever_users_do(
     major: int, runs: int, workers: int, events: list[Event]
 ) -> None:
-    play(World(major, runs, workers, polite=False), events)
+    play(Simulation(major, runs, workers, polite=False), events)

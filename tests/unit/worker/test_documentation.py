@@ -1,4 +1,4 @@
-"""docs/worker.md names every option, setting, metric and right, and none that is not there."""
+"""docs/worker.md describes all options, settings, metrics, events and permissions, no others."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import typer.main
+from deployctl.worker.error_kinds import ErrorKind
 
 from deployctl.cli.commands import app
-from deployctl.worker.health.health_state import HealthState
-from deployctl.worker.health.metrics import Counts, Sample, families
+from deployctl.worker.control.outcomes import OutcomeCode
+from deployctl.worker.event_log import EventName
+from deployctl.worker.health.health_state import Fault, HealthState, Loop
+from deployctl.worker.health.metrics import RUN_EVENT_LABELS, Counts, Sample, families
 from deployctl.worker.runtimes.kubernetes import rbac
 from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
 
@@ -22,7 +25,7 @@ def section(title: str) -> str:
 
 
 def first_column(text: str) -> set[str]:
-    """What stands in backquotes in the first column of the tables of a text."""
+    """Return the names in backquotes in the first column of the tables of a text."""
     cells = re.findall(r"^\| *(`[^|]*`[^|]*) *\|", text, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
@@ -37,9 +40,30 @@ def test_every_setting_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    metrics = families(Counts({}, {}), Sample(), HealthState({}, {}), 0.0, 0.0)
+    metrics = families(Counts(), Sample(), HealthState({}, {}), 0.0, 0.0)
     there = {each.name + ("_total" if each.type == "counter" else "") for each in metrics}
     assert first_column(section("Metrics")) == there
+
+
+def test_every_value_of_a_metric_label_is_described() -> None:
+    text = section("Metrics")
+    values = [*RUN_EVENT_LABELS.values(), *ErrorKind, *Loop]
+    assert {value for value in values if f"`{value}`" not in text} == set()
+
+
+def test_every_fault_is_described() -> None:
+    of_loops = set(Loop) - {Loop.WATCH}
+    described = {name.removesuffix(" …") for name in first_column(section("Health"))}
+    assert described - {"/health", "/ready", "/metrics"} == of_loops | set(Fault)
+
+
+def test_every_event_is_described() -> None:
+    assert first_column(section("Event log")) == set(EventName)
+
+
+def test_every_cause_that_the_worker_finds_itself_is_described() -> None:
+    text = section("Event log")
+    assert {code for code in OutcomeCode if f"`{code}`" not in text} == set()
 
 
 def test_every_option_is_described() -> None:
@@ -53,8 +77,10 @@ def test_every_option_is_described() -> None:
     assert {name for name in options if f"`{name}`" not in section("Options")} == set()
 
 
-def test_every_right_is_described() -> None:
-    wanted = (*rbac.JOBS, *rbac.SECRETS, *rbac.LEASES, *rbac.EVENTS, *rbac.IDENTITY)
-    rows = re.findall(r"^\| (.*?) ?\| `(.+?)` \| (.+?) \|", section("Rights in the cluster"), re.M)
+def test_every_permission_is_described() -> None:
+    rules = (*rbac.JOBS, *rbac.SECRETS, *rbac.LEASES, *rbac.EVENTS, *rbac.IDENTITY)
+    rows = re.findall(
+        r"^\| (.*?) ?\| `(.+?)` \| (.+?) \|", section("Permissions in the cluster"), re.M
+    )
     described = {(group.strip("`"), resource, verbs) for group, resource, verbs in rows}
-    assert described == {(each.group, each.resource, ", ".join(each.verbs)) for each in wanted}
+    assert described == {(each.group, each.resource, ", ".join(each.verbs)) for each in rules}

@@ -1,52 +1,54 @@
-"""What was made for a job that never came goes when its run is cancelled."""
+"""What was created for a Job that never came to be is removed when its run is cancelled."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.unit.worker.simulated_worker import Fault
-from tests.unit.worker.simulation import World
+from tests.unit.worker.simulation import Simulation
+
+STEPS = ("deliver_updates", "sync", "reconcile", "execute_one", "reconcile")
 
 
-def a_start_that(fault: Fault, major: int) -> World:
-    """A run that is claimed, and this befalls the creation of its job."""
-    world = World(major, runs=1, workers=1, polite=True)
-    for deed in ("listen", "poll", "sync", "step", "act", "step"):
-        world.worker(0, deed, ())
-    world.worker(0, "act", (None, None, fault))
-    return world
+def start_with(fault: Fault, major: int) -> Simulation:
+    """A claimed run; the creation of its Job has this fault."""
+    simulation = Simulation(major, runs=1, workers=1, polite=True)
+    for step in ("deliver_updates", "poll", "sync", "reconcile", "execute_one", "reconcile"):
+        simulation.worker(0, step, ())
+    simulation.worker(0, "execute_one", (None, None, fault))
+    return simulation
 
 
 @pytest.mark.parametrize("major", [2, 3])
-@pytest.mark.parametrize("fault", [Fault.UNHEARD, Fault.UNANSWERED, Fault.DEATH_BEFORE])
+@pytest.mark.parametrize("fault", [Fault.NOT_RECEIVED, Fault.RESPONSE_LOST, Fault.CRASH_BEFORE])
 def test_nothing_is_left_of_a_job_that_was_not_created(fault: Fault, major: int) -> None:
-    world = a_start_that(fault, major)
+    simulation = start_with(fault, major)
 
-    world.do(("user", 0, "CANCELLING", "Cancelling"))
-    world.settle()
+    simulation.do(("user", 0, "CANCELLING", "Cancelling"))
+    simulation.settle()
 
-    assert world.server.type_of(world.runs[0]) == "CANCELLED"
-    assert world.cluster.leftovers == set()
-    assert world.unsettled() == []
-
-
-def test_a_cancelled_run_that_cannot_be_described_is_cancelled_all_the_same() -> None:
-    world = a_start_that(Fault.UNHEARD, 3)
-    world.do(("user", 0, "CANCELLING", "Cancelling"))
-    world.wait(30)
-    for deed in ("listen", "sync", "step", "act", "step"):
-        world.worker(0, deed, ())
-    world.worker(0, "act", (None, None, Fault.MISSING))
-
-    assert world.server.type_of(world.runs[0]) == "CANCELLED"
+    assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"
+    assert simulation.cluster.leftovers == set()
+    assert simulation.unsettled() == []
 
 
-def test_a_job_that_came_after_all_is_removed_before_its_run_is_cancelled() -> None:
-    world = a_start_that(Fault.UNANSWERED, 3)
-    world.do(("user", 0, "CANCELLING", "Cancelling"))
-    world.wait(30)
-    world.calm()
+def test_cancels_a_run_whose_job_spec_cannot_be_built() -> None:
+    simulation = start_with(Fault.NOT_RECEIVED, 3)
+    simulation.do(("user", 0, "CANCELLING", "Cancelling"))
+    simulation.wait(30)
+    for step in STEPS:
+        simulation.worker(0, step, ())
+    simulation.worker(0, "execute_one", (None, None, Fault.NOT_FOUND))
 
-    assert [job.deleting for job in world.cluster.jobs.values()] == [True]
-    world.settle()
-    assert world.server.type_of(world.runs[0]) == "CANCELLED"
+    assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"
+
+
+def test_deletes_a_job_that_was_created_unnoticed_before_its_run_is_cancelled() -> None:
+    simulation = start_with(Fault.RESPONSE_LOST, 3)
+    simulation.do(("user", 0, "CANCELLING", "Cancelling"))
+    simulation.wait(30)
+    simulation.run_workers()
+
+    assert [job.deleting for job in simulation.cluster.jobs.values()] == [True]
+    simulation.settle()
+    assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"

@@ -1,4 +1,4 @@
-"""When a worker that runs once has done its work."""
+"""When a worker with --run-once is done."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from tests.support.kubernetes_jobs import RecordingEventLog
 
-NOBODY = cast(Any, None)
+UNUSED = cast(Any, None)
 
 
-class Lead:
+class FixedLeadership:
     def __init__(self, is_leader: bool) -> None:
         self.is_leader = is_leader
 
     def campaign(self, stop: CancellationToken) -> None:
-        """Nothing changes."""
+        """Return at once."""
 
 
-def service(table: StateStore, *, is_leader: bool) -> Service:
+def service(store: StateStore, *, is_leader: bool) -> Service:
     """A worker that has polled once."""
-    stop, notes, lead = CancellationToken(), RecordingEventLog(), Lead(is_leader)
+    stop, notes, leadership = CancellationToken(), RecordingEventLog(), FixedLeadership(is_leader)
     reconciler = Reconciler(
-        leadership=lead,
-        chronicle=NOBODY,
+        leadership=leadership,
+        reporter=UNUSED,
         event_log=notes,
         metrics=Metrics(HealthMonitor(), lambda: 0.0),
         now=lambda: 0.0,
         worker="w",
         limit=None,
-        stop=stop,
-        table=table,
+        shutdown_requested=stop,
+        store=store,
     )
     return Service(
         options=WorkOptions("pool", "w", run_once=True),
         settings=WorkerSettings(),
-        session=NOBODY,
-        pulse=NOBODY,
-        runtime=NOBODY,
-        leadership=lead,
-        describer=NOBODY,
-        chronicle=NOBODY,
+        session=UNUSED,
+        heartbeat_session=UNUSED,
+        runtime=UNUSED,
+        leadership=leadership,
+        job_specs=UNUSED,
+        reporter=UNUSED,
         reconciler=reconciler,
         monitor=HealthMonitor(),
         event_log=notes,
-        stop=stop,
-        halt=CancellationToken(),
+        shutdown_requested=stop,
+        loops_cancelled=CancellationToken(),
         _polls=1,
     )
 
@@ -68,10 +68,16 @@ def service(table: StateStore, *, is_leader: bool) -> Service:
         (Phase.FAILED, "w", True, False),
         (Phase.FAILED, "w", False, True),
     ],
-    ids=["it runs", "it runs, and another leads", "not its own", "to report", "another reports"],
+    ids=[
+        "running",
+        "running as follower",
+        "of another worker",
+        "to report",
+        "follower reports nothing",
+    ],
 )
-def test_it_waits_for_what_is_its_own_to_do(
+def test_waits_for_its_own_jobs_and_reports(
     phase: Phase, worker: str, is_leader: bool, done: bool
 ) -> None:
     job = Job("run", "claim", "job", "flows", "flows:job", worker, phase, 0.0)
-    assert service(StateStore(jobs={"claim": job}), is_leader=is_leader)._is_done() is done
+    assert service(StateStore(jobs={"claim": job}), is_leader=is_leader).is_done is done

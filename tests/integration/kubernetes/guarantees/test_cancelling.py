@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import fast_timings
 from tests.support.waiting import PATIENCE, until
 from tests.support.worker_harness import WorkerHarness
 
@@ -79,7 +79,7 @@ class TestCancelWorksInEveryPhase:
 
     def test_running_flow_with_and_without_cancellation_support(self, bench: WorkerHarness) -> None:
         cooperative, stubborn = bench.run(), bench.run(job_variables=IGNORES_CANCELLATION)
-        with bench.worker(hurry=FastTimings(cancel_grace=PATIENCE)) as worker:
+        with bench.worker(timings=fast_timings(cancel_grace=PATIENCE)) as worker:
             for run in (cooperative, stubborn):
                 begins(bench, run)
                 bench.report(run, "CANCELLING")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import fast_timings
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
@@ -56,7 +56,7 @@ class TestSharedWatchAndBoundedMemory:
 
     def test_memory_does_not_grow_with_finished_jobs(self, bench: WorkerHarness) -> None:
         run = bench.run(job_variables={"stream_output": False})
-        with bench.worker(hurry=FastTimings(silence=SILENCE)) as worker:
+        with bench.worker(timings=fast_timings(watch_idle_timeout=SILENCE)) as worker:
             pod = bench.begin(run)
             worker.await_told("job.running", run=run)
             [job], one = bench.jobs(run), bench.kubelet.get(pod)

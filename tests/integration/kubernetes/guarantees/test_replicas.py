@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from deployctl.worker.runtimes.kubernetes.rbac import JOBS
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import fast_timings
 from tests.support.kubernetes_jobs import rules
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
-LASTING = FastTimings(lease=12.0)
+LASTING = fast_timings(lease_duration=12.0)
 """No leader is so slow that it loses its lease."""
 POD_EVENT = "prefect.kubernetes.pod."
 
@@ -53,7 +53,7 @@ class TestReplicasDoNotMultiplyLoad:
     def test_one_of_three_observes_until_it_dies(self, bench: WorkerHarness) -> None:
         with ExitStack() as stack:
             workers = [
-                stack.enter_context(bench.worker("--name", name, hurry=LASTING)) for name in "abc"
+                stack.enter_context(bench.worker("--name", name, timings=LASTING)) for name in "abc"
             ]
             for worker in workers:
                 worker.await_told("worker.started")

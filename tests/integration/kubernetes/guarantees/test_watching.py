@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster.proxy import error
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import fast_timings
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
@@ -115,8 +115,8 @@ class TestHealthIsTheTruth:
     @pytest.mark.parametrize("server", ["prefect3"], indirect=True)
     def test_hanging_loop_fails_liveness(self, bench: WorkerHarness) -> None:
         """Requests time out; one that does not stands for any defect."""
-        soon = FastTimings(frozen_after=3)
-        with bench.worker(hurry=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
+        soon = fast_timings(loop_timeout=3)
+        with bench.worker(timings=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
             until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
             bench.proxy.hang(path=POLL)
             until(lambda: poll_is_frozen(worker), bench.workers_said)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fast_timings import FastTimings
+from tests.support.fast_timings import fast_timings
 from tests.support.waiting import PATIENCE, until
 from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
@@ -37,7 +37,7 @@ class TestClockIndependence:
             }
         )
         due = bench.run()
-        with bench.worker(hurry=FastTimings(ahead=ahead)):
+        with bench.worker(clock_offset=ahead):
             bench.finish(due)
             until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.workers_said)
         assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
@@ -66,7 +66,10 @@ class TestFastCleanStop:
     ) -> None:
         delayed = bench.kube_proxy.delay(PATIENCE, method="POST", path=JOBS)
         under_way = bench.run()
-        with sigint_ignored(), bench.worker(hurry=FastTimings(patience=PATIENCE)) as worker:
+        with (
+            sigint_ignored(),
+            bench.worker(timings=fast_timings(shutdown_grace=PATIENCE)) as worker,
+        ):
             until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
             worker.process.send_signal(number)
             worker.await_told("worker.stopping")

@@ -15,21 +15,23 @@ from deployctl.worker.settings import WorkerSettings, WorkOptions
 from tests.support.kubernetes_jobs import RecordingEventLog
 
 
-def test_a_worker_is_not_ready_before_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_not_ready_before_it_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, str] = {}
 
     @contextmanager
-    def served(_host: str, _port: int, monitor: HealthMonitor, _metrics: object) -> Iterator[None]:
-        seen.update(readiness_failures(monitor.vitals(), monitor.clock()))
+    def served(
+        _host: str, _port: int, monitor: HealthMonitor, _metrics: object, _event_log: object
+    ) -> Iterator[None]:
+        seen.update(readiness_failures(monitor.state(), monitor.clock()))
         yield
 
     monkeypatch.setattr(module, "HealthServer", served)
     stop = CancellationToken()
     stop.cancel()
-    around = WorkerContext(Settings("http://127.0.0.1:9/api"), WorkerSettings(), {}, ())
+    context = WorkerContext(Settings("http://127.0.0.1:9/api"), WorkerSettings(), {}, ())
     with pytest.raises(Interrupted):
         run_worker(
-            WorkOptions("pool", "worker", with_healthcheck=True), around, RecordingEventLog(), stop
+            WorkOptions("pool", "worker", with_healthcheck=True), context, RecordingEventLog(), stop
         )
 
     assert seen == {"start": "the worker is starting"}

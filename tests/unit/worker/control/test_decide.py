@@ -1,4 +1,4 @@
-"""Every difference between a run and its job leads to the action that mends it."""
+"""Which action each difference between a run and its Job leads to."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ import pytest
 
 from deployctl.jobs.model import Limits
 from deployctl.worker.control.decide import (
-    CANCEL_GRACE,
     CANCELLED,
-    FRESH_FOR,
-    ORPHANED_AFTER,
-    VANISHED_AFTER,
     Claim,
     CleanUpStart,
     ConfirmMissing,
@@ -26,11 +22,12 @@ from deployctl.worker.control.decide import (
     Start,
     decide,
 )
-from deployctl.worker.control.outcomes import SILENT_AFTER
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.server.claims import Proposal
+from deployctl.worker.timings import Timings
 
 NOW = 1_000_000.0
+TIMINGS = Timings()
 PULL = Cause("ImagePull", "The image is not there", stuck=True)
 
 
@@ -45,15 +42,15 @@ def a_job(phase: Phase = Phase.WAITING, **more: Any) -> Job:
     return replace(job, **more)
 
 
-def world(run: Run | None, job: Job | None = None, **more: Any) -> Snapshot:
+def snapshot(run: Run | None, job: Job | None = None, **more: Any) -> Snapshot:
     runs: Mapping[str, Run] = {run.id: run} if run else {}
     jobs: Mapping[str, Job] = {job.attempt: job} if job else {}
     return replace(Snapshot(NOW, runs=runs, jobs=jobs), **more)
 
 
-def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
+def test_claims_due_runs_in_the_order_of_the_server() -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
-    assert decide(world(None, due=due)) == [Claim(run, fresh=True) for run in due]
+    assert decide(snapshot(None, due=due)) == [Claim(run, fresh=True) for run in due]
 
 
 @pytest.mark.parametrize(
@@ -66,14 +63,14 @@ def test_due_runs_are_claimed_in_the_order_of_the_server() -> None:
         ({"is_leader": False, "complete": False}, 3),
     ],
 )
-def test_what_keeps_runs_from_being_claimed(more: dict[str, Any], claimed: int) -> None:
+def test_claims_only_what_slots_and_state_allow(more: dict[str, Any], claimed: int) -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
-    assert len(decide(world(None, due=due, **more))) == claimed
+    assert len(decide(snapshot(None, due=due, **more))) == claimed
 
 
-def test_claims_that_were_left_behind_get_their_jobs_before_more_is_claimed() -> None:
+def test_starts_abandoned_claims_before_claiming_more() -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "ca"]
-    actions = decide(world(a_run(**OLD), due=due, slots=2, **MISSING))
+    actions = decide(snapshot(a_run(**OLD), due=due, slots=2, **MISSING))
     assert [type(action) for action in actions] == [Start, Claim]
 
 
@@ -81,32 +78,32 @@ def test_claims_that_were_left_behind_get_their_jobs_before_more_is_claimed() ->
     ("job", "claimed"),
     [(a_job(), 0), (a_job(deleting=True), 0), (a_job(Phase.RUNNING), 1), (a_job(Phase.FAILED), 1)],
 )
-def test_a_run_is_not_claimed_while_an_old_job_could_begin_it(job: Job, claimed: int) -> None:
+def test_does_not_claim_a_run_while_an_old_job_could_start_it(job: Job, claimed: int) -> None:
     due = a_run("SCHEDULED", attempt="")
-    assert len(decide(world(None, job, due=[due], is_leader=False))) == claimed
+    assert len(decide(snapshot(None, job, due=[due], is_leader=False))) == claimed
 
 
 @pytest.mark.parametrize(
     ("run", "age", "fresh"),
-    [({}, 0, True), ({}, FRESH_FOR, False), ({"pid": "ns:red-fox-0"}, 0, False)],
+    [({}, 0, True), ({}, TIMINGS.offer_ttl, False), ({"pid": "ns:red-fox-0"}, 0, False)],
 )
-def test_an_offer_is_believed_for_a_moment_and_not_after_an_earlier_attempt(
+def test_trusts_an_offer_briefly_and_never_after_an_earlier_attempt(
     run: dict[str, str], age: float, fresh: bool
 ) -> None:
     due = a_run("SCHEDULED", attempt="", **run)
-    assert decide(world(None, due=[due], age=age)) == [Claim(due, fresh)]
+    assert decide(snapshot(None, due=[due], age=age)) == [Claim(due, fresh)]
 
 
-def test_a_run_that_this_process_claimed_is_started_by_whoever_leads() -> None:
+def test_starts_own_claims_whether_or_not_this_worker_leads() -> None:
     run = a_run()
-    started = decide(world(run, own_claims=frozenset({"a1"}), is_leader=False, complete=False))
+    started = decide(snapshot(run, own_claims=frozenset({"a1"}), is_leader=False, complete=False))
     assert started == [Start(run, fresh=True)]
 
 
 LONG_AGO = NOW - 1000
-MISSING: dict[str, Any] = {"missing": {"r1": NOW - VANISHED_AFTER}}
-OLD: dict[str, Any] = {"since": NOW - max(CANCEL_GRACE, ORPHANED_AFTER)}
-DEAF = Limits(ignores_cancellation=True)
+MISSING: dict[str, Any] = {"missing": {"r1": NOW - TIMINGS.vanished_after}}
+OLD: dict[str, Any] = {"since": NOW - max(TIMINGS.cancel_grace, TIMINGS.orphaned_after)}
+IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +111,7 @@ DEAF = Limits(ignores_cancellation=True)
     [
         (a_run(**OLD), None, MISSING, Start),
         (a_run(**OLD), None, MISSING | {"slots": 0}, None),
-        (a_run(since=NOW - ORPHANED_AFTER + 1), None, MISSING, None),
+        (a_run(since=NOW - TIMINGS.orphaned_after + 1), None, MISSING, None),
         (a_run(**OLD), None, {"missing": {"r1": NOW - 1}}, None),
         (a_run(**OLD, pid="ns:red-fox-1"), None, MISSING, ConfirmMissing),
         (a_run(), a_job(), {}, FinishSetup),
@@ -132,8 +129,8 @@ DEAF = Limits(ignores_cancellation=True)
         (a_run("RUNNING"), a_job(Phase.RUNNING), {}, None),
         (a_run("RUNNING"), a_job(Phase.FAILED), {}, Report),
         (a_run("RUNNING"), a_job(Phase.SUCCEEDED), {}, None),
-        (a_run("RUNNING"), a_job(Phase.SUCCEEDED, since=NOW - SILENT_AFTER), {}, Report),
-        (a_run("PENDING"), a_job(Phase.SUCCEEDED, since=NOW - SILENT_AFTER), {}, Report),
+        (a_run("RUNNING"), a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace), {}, Report),
+        (a_run("PENDING"), a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace), {}, Report),
         (a_run("RUNNING"), None, MISSING, ConfirmMissing),
         (a_run("RUNNING"), None, {}, None),
         (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_timeout=1)), {}, DeleteJob),
@@ -146,7 +143,7 @@ DEAF = Limits(ignores_cancellation=True)
         (a_run("PENDING", attempt="", foreign=True), None, MISSING, None),
         (a_run("CANCELLING"), a_job(), {}, DeleteJob),
         (a_run("CANCELLING"), a_job(Phase.RUNNING), {}, None),
-        (a_run("CANCELLING"), a_job(Phase.RUNNING, limits=DEAF), {}, DeleteJob),
+        (a_run("CANCELLING"), a_job(Phase.RUNNING, limits=IGNORES_CANCELLATION), {}, DeleteJob),
         (a_run("CANCELLING", **OLD), a_job(Phase.RUNNING), {}, DeleteJob),
         (a_run("CANCELLING"), a_job(Phase.FAILED), {}, Report),
         (a_run("CANCELLING"), None, {}, CleanUpStart),
@@ -178,31 +175,31 @@ DEAF = Limits(ignores_cancellation=True)
         ),
     ],
 )
-def test_a_leader_does_what_a_run_and_its_job_ask_for(
+def test_leader_decides_by_run_and_job(
     run: Run | None, job: Job | None, more: dict[str, Any], action: type | None
 ) -> None:
-    done = [type(each) for each in decide(world(run, job, **more))]
+    done = [type(each) for each in decide(snapshot(run, job, **more))]
     assert done == ([action] if action else [])
 
 
 @pytest.mark.parametrize("more", [{"is_leader": False}, {"complete": False}])
 @pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "CANCELLED", "CRASHED"])
 @pytest.mark.parametrize("phase", [None, *Phase])
-def test_nobody_but_an_informed_leader_touches_what_is_there(
+def test_only_a_synced_leader_acts_on_existing_runs_and_jobs(
     more: dict[str, Any], type_: str, phase: Phase | None
 ) -> None:
     job = a_job(phase, since=LONG_AGO) if phase else None
-    assert decide(world(a_run(type_, **OLD), job, **MISSING, **more)) == []
+    assert decide(snapshot(a_run(type_, **OLD), job, **MISSING, **more)) == []
 
 
 @pytest.mark.parametrize("type_", ["PENDING", "RUNNING", "CANCELLING", "SCHEDULED", "CANCELLED"])
 @pytest.mark.parametrize("phase", [None, *Phase])
-def test_a_run_that_a_hand_is_at_is_left_alone(type_: str, phase: Phase | None) -> None:
+def test_leaves_a_run_with_an_action_in_flight_alone(type_: str, phase: Phase | None) -> None:
     job = a_job(phase, since=LONG_AGO) if phase else None
     in_flight = frozenset({"r1"})
     assert (
         decide(
-            world(
+            snapshot(
                 a_run(type_, **OLD),
                 job,
                 **MISSING,
@@ -214,26 +211,27 @@ def test_a_run_that_a_hand_is_at_is_left_alone(type_: str, phase: Phase | None) 
     )
 
 
-def test_a_removed_job_decides_its_run_once_it_is_gone() -> None:
+def test_reports_the_final_state_once_the_deleted_job_is_gone() -> None:
     final_state = Proposal("CRASHED", "Crashed", "The image is not there.")
     run = a_run("PENDING", pid="x")
-    there = world(run, a_job(deleting=True), final_states={"a1": final_state})
-    gone = world(run, final_states={"a1": final_state}, own_claims=frozenset({"a1"}))
+    there = snapshot(run, a_job(deleting=True), final_states={"a1": final_state})
+    gone = snapshot(run, final_states={"a1": final_state}, own_claims=frozenset({"a1"}))
     assert (decide(there), decide(gone)) == ([], [Report(run, final_state)])
 
 
-def test_a_cancelled_run_is_cancelled_once_its_job_is_gone() -> None:
+def test_deletes_the_job_of_a_cancelling_run_first() -> None:
     run, job = a_run("CANCELLING"), a_job()
-    assert decide(world(run, job)) == [DeleteJob(job, run, CANCELLED)]
+    assert decide(snapshot(run, job)) == [DeleteJob(job, run, CANCELLED)]
 
 
 @pytest.mark.parametrize(
     ("slots", "unstarted_claims", "claimed"), [(3, 0, 3), (3, 2, 1), (2, 2, 0), (None, 9, 3)]
 )
-def test_claims_that_others_left_without_a_job_come_before_new_ones(
+def test_unstarted_claims_of_others_take_slots_before_new_claims(
     slots: int | None, unstarted_claims: int, claimed: int
 ) -> None:
     due = [a_run("SCHEDULED", id=name, attempt="") for name in "cab"]
     assert (
-        len(decide(world(None, due=due, slots=slots, unstarted_claims=unstarted_claims))) == claimed
+        len(decide(snapshot(None, due=due, slots=slots, unstarted_claims=unstarted_claims)))
+        == claimed
     )

@@ -1,4 +1,4 @@
-"""What the thread that decides tells of jobs, and what it keeps of them."""
+"""What the reconciler reports about Jobs, and how it dispatches actions."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from tests.support.kubernetes_jobs import RecordingEventLog
 FULL = Cause("Unschedulable", "No node can take the pod")
 PULL = Cause("ImagePullError", "The image cannot be pulled")
 
-DEAF, HEARD = [WatchStatus("flows", 0.0)], [WatchStatus("flows", 1.0)]
-"""Before anything was listed, nothing is done."""
+NOT_SYNCED, SYNCED = [WatchStatus("flows", 0.0)], [WatchStatus("flows", 1.0)]
+"""Before Jobs were listed, nothing is done about them."""
 
 
-class Held:
-    """Hands that end an action when they are told to."""
+class BlockingExecutor:
+    """Executor whose actions end when `proceed` is set."""
 
     def __init__(self) -> None:
         self.actions: queue.Queue[Action] = queue.Queue()
-        self.go_on = threading.Event()
+        self.proceed = threading.Event()
 
-    def do(self, action: Action, _failures: int) -> None:
+    def execute(self, action: Action, _failures: int) -> None:
         self.actions.put(action)
-        self.go_on.wait(30.0)
+        self.proceed.wait(30.0)
 
 
-class Silent:
-    """A chronicle that nobody reads."""
+class NullReporter:
+    """Reporter that sends nothing."""
 
-    def waits(self, run: Run, cause: Cause) -> None:
+    def start_delayed(self, run: Run, cause: Cause) -> None:
         pass
 
 
@@ -64,18 +64,18 @@ def notes() -> RecordingEventLog:
 
 @pytest.fixture
 def reconciler(notes: RecordingEventLog) -> Iterator[Reconciler]:
-    created_at = Reconciler(
+    reconciler = Reconciler(
         leadership=NoLeaderElection(),
-        chronicle=cast(RunReporter, Silent()),
+        reporter=cast(RunReporter, NullReporter()),
         event_log=notes,
         metrics=Metrics(HealthMonitor(), lambda: 0.0),
         now=lambda: 0.0,
         worker="w",
         limit=None,
-        stop=CancellationToken(),
+        shutdown_requested=CancellationToken(),
     )
-    yield created_at
-    created_at.close()
+    yield reconciler
+    reconciler.close()
 
 
 def waiting(name: str, cause: Cause) -> JobChanged:
@@ -83,51 +83,51 @@ def waiting(name: str, cause: Cause) -> JobChanged:
     return JobChanged(replace(job, cause=cause))
 
 
-def hears(reconciler: Reconciler, news: JobChanged) -> None:
-    run = Run(news.job.run, "fox", "s", "PENDING", "Pending", 0.0, "", "f", attempt="a")
-    reconciler.emit(lambda table: table.know(run))
-    reconciler.emit(news)
-    reconciler.step(DEAF)
+def observe(reconciler: Reconciler, update: JobChanged) -> None:
+    run = Run(update.job.run, "fox", "s", "PENDING", "Pending", 0.0, "", "f", attempt="a")
+    reconciler.enqueue(lambda store: store.refresh_run(run))
+    reconciler.enqueue(update)
+    reconciler.step(NOT_SYNCED)
 
 
-def test_a_cause_is_told_once_for_as_long_as_it_lasts(
+def test_reports_a_cause_once_for_as_long_as_it_lasts(
     reconciler: Reconciler, notes: RecordingEventLog
 ) -> None:
     for cause in (FULL, FULL, PULL, PULL):
-        hears(reconciler, waiting("one", cause))
-    told = [message for _, event, message in notes.entries if event == "job.start_delayed"]
-    assert told == [FULL.message, PULL.message]
+        observe(reconciler, waiting("one", cause))
+    messages = [message for _, event, message in notes.entries if event == "job.start_delayed"]
+    assert messages == [FULL.message, PULL.message]
 
 
-def test_what_was_told_of_jobs_that_are_gone_is_forgotten(reconciler: Reconciler) -> None:
+def test_forgets_causes_of_jobs_that_are_gone(reconciler: Reconciler) -> None:
     for name in "abc":
-        hears(reconciler, waiting(name, FULL))
-        reconciler.emit(JobVanished(f"claim-{name}"))
-    hears(reconciler, waiting("last", FULL))
-    assert [*reconciler._explained] == ["claim-last"]
+        observe(reconciler, waiting(name, FULL))
+        reconciler.enqueue(JobVanished(f"claim-{name}"))
+    observe(reconciler, waiting("last", FULL))
+    assert [*reconciler._reported_causes] == ["claim-last"]
 
 
-def test_what_jobs_print_is_told_at_once_so_that_no_flood_of_it_holds_up_the_work(
+def test_logs_printed_lines_in_the_calling_thread(
     reconciler: Reconciler, notes: RecordingEventLog
 ) -> None:
-    reconciler.emit(LinePrinted("claim-one", "hello"))
+    reconciler.enqueue(LinePrinted("claim-one", "hello"))
     assert notes.entries == [(Level.INFO, "job.output", "hello")]
 
 
-def test_one_thing_at_a_time_is_done_about_a_run(reconciler: Reconciler) -> None:
+def test_dispatches_one_action_per_run_at_a_time(reconciler: Reconciler) -> None:
     run = Run("run", "fox", "s", "PENDING", "Pending", 0.0, "", "f", "pid", "new")
     old = Job("run", "old", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
-    held = Held()
-    reconciler.hands = cast(ActionExecutor, held)
-    reconciler.table.claimed(run)
-    reconciler.table.synced = True
-    reconciler.emit(JobChanged(old))
-    reconciler.step(HEARD)
-    assert isinstance(held.actions.get(timeout=30.0), Start)
-    reconciler.emit(JobChanged(old))
-    reconciler.step(HEARD)
-    assert held.actions.empty()
-    held.go_on.set()
-    reconciler.emit(lambda table: table.created(replace(old, attempt="new")))
-    reconciler.step(HEARD)
-    assert isinstance(held.actions.get(timeout=30.0), DeleteJob)
+    executor = BlockingExecutor()
+    reconciler.executor = cast(ActionExecutor, executor)
+    reconciler.store.add_claim(run)
+    reconciler.store.synced = True
+    reconciler.enqueue(JobChanged(old))
+    reconciler.step(SYNCED)
+    assert isinstance(executor.actions.get(timeout=30.0), Start)
+    reconciler.enqueue(JobChanged(old))
+    reconciler.step(SYNCED)
+    assert executor.actions.empty()
+    executor.proceed.set()
+    reconciler.enqueue(lambda store: store.add_job(replace(old, attempt="new")))
+    reconciler.step(SYNCED)
+    assert isinstance(executor.actions.get(timeout=30.0), DeleteJob)

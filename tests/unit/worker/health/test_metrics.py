@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+from deployctl.worker.error_kinds import error_kind, log_internal_error
 from prometheus_client.parser import text_string_to_metric_families
 
+from deployctl.core import redact
+from deployctl.core.errors import Unauthorized, Unreachable
 from deployctl.worker.event_log import EventName, Level
-from deployctl.worker.health.health_state import HealthMonitor
-from deployctl.worker.health.metrics import CountingEventLog, Metrics, Sample
+from deployctl.worker.health.health_state import HealthMonitor, Loop
+from deployctl.worker.health.metrics import MeteredEventLog, Metrics, Sample
 from deployctl.worker.model import Phase, WatchStatus
 
 CLOCK, NOW = 1000.0, 2000.0
 
 
-class Silent:
+class RecordedEvents:
     def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+        self.events: list[tuple[object, ...]] = []
 
-    def emit(self, level: Level, event: str, message: str = "", **facts: object) -> None:
-        self.told.append((level, event, message, facts))
+    def emit(self, level: Level, event: str, message: str = "", **fields: object) -> None:
+        self.events.append((level, event, message, fields))
 
 
 def metrics_of(monitor: HealthMonitor | None = None) -> Metrics:
@@ -32,9 +35,9 @@ def shown(metrics: Metrics, name: str) -> dict[str, float]:
     }
 
 
-def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> None:
-    metrics, behind = metrics_of(), Silent()
-    event_log = CountingEventLog(behind, metrics)
+def test_counts_events_of_runs_and_passes_all_events_on() -> None:
+    metrics, recorded = metrics_of(), RecordedEvents()
+    event_log = MeteredEventLog(recorded, metrics)
     event_log.emit(Level.INFO, EventName.RUN_CLAIMED, "claimed", run="a")
     event_log.emit(Level.INFO, EventName.RUN_CLAIMED, "claimed", run="b")
     event_log.emit(Level.ERROR, EventName.RUN_CRASHED, "it died", run="a", cause="OutOfMemory")
@@ -43,7 +46,7 @@ def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> N
         ",claimed": 2,
         "OutOfMemory,crashed": 1,
     }
-    assert behind.told[2:] == [
+    assert recorded.events[2:] == [
         (Level.ERROR, EventName.RUN_CRASHED, "it died", {"run": "a", "cause": "OutOfMemory"}),
         (Level.DEBUG, EventName.POOL_READY, "", {}),
     ]
@@ -51,12 +54,41 @@ def test_the_journal_counts_what_happens_to_runs_and_passes_everything_on() -> N
 
 def test_errors_are_counted_by_kind() -> None:
     metrics = metrics_of()
-    for kind in ("Unreachable", "Unauthorized", "Unreachable"):
-        metrics.failed(kind)
-    assert shown(metrics, "deployctl_worker_errors_total") == {"Unreachable": 2, "Unauthorized": 1}
+    event_log = MeteredEventLog(RecordedEvents(), metrics)
+    for error in (Unreachable("a"), Unauthorized("b"), Unreachable("c")):
+        kind = error_kind(error)
+        event_log.emit(Level.WARNING, EventName.LOOP_FAILED, str(error), error=kind)
+    assert shown(metrics, "deployctl_worker_errors_total") == {
+        "api_unreachable": 2,
+        "api_unauthorized": 1,
+    }
+    assert shown(metrics, "deployctl_worker_internal_errors_total") == {"": 0}
 
 
-def test_sizes_are_those_of_the_last_sample() -> None:
+def a_defect() -> Exception:
+    """An exception with a traceback, and with a secret in its message."""
+    try:
+        raise ZeroDivisionError("swordfish-8")
+    except ZeroDivisionError as error:
+        return error
+
+
+def test_an_internal_error_is_counted_each_time_and_logged_with_its_traceback_once() -> None:
+    redact.register_secrets(["swordfish-8"])
+    metrics, recorded = metrics_of(), RecordedEvents()
+    event_log = MeteredEventLog(recorded, metrics)
+    for _ in range(3):
+        log_internal_error(event_log, a_defect(), "the loop 'poll'")
+    fields = [event[3] for event in recorded.events]
+    assert isinstance(fields[0], dict)
+    assert "in a_defect\n" in fields[0]["traceback"]
+    assert "swordfish-8" not in fields[0]["traceback"]
+    assert fields[1:] == [{"error": "internal"}] * 2
+    assert {event[1] for event in recorded.events} == {EventName.WORKER_INTERNAL_ERROR}
+    assert shown(metrics, "deployctl_worker_internal_errors_total") == {"": 3}
+
+
+def test_gauges_show_the_last_sample() -> None:
     metrics = metrics_of()
     metrics.sample = Sample(jobs={Phase.RUNNING: 9})
     metrics.sample = Sample({Phase.RUNNING: 2}, due=3, claims=4, queue=5, is_leader=True)
@@ -71,23 +103,23 @@ def test_sizes_are_those_of_the_last_sample() -> None:
         assert shown(metrics, f"deployctl_worker_{name}") == {"": value}
 
 
-def test_ages_and_faults_are_those_of_the_moment() -> None:
+def test_ages_and_faults_are_computed_on_scrape() -> None:
     clock = [CLOCK]
     monitor = HealthMonitor(lambda: clock[0])
     metrics = metrics_of(monitor)
-    monitor.beat("poll", 10)
+    monitor.heartbeat(Loop.POLL, 10)
     metrics.sample = Sample(
         watches=(WatchStatus("jobs", NOW - 7), WatchStatus("other", 0.0, "not yet"))
     )
     assert shown(metrics, "deployctl_worker_watch_age_seconds") == {"jobs": 7}
     assert shown(metrics, "deployctl_worker_ready") == {"": 1}
     clock[0] += 500
-    monitor.fault("api", "down")
+    monitor.set_fault("api", "down")
     assert shown(metrics, "deployctl_worker_loop_age_seconds") == {"poll": 500}
     assert shown(metrics, "deployctl_worker_fault") == {"api": 1}
     assert shown(metrics, "deployctl_worker_ready") == {"": 0}
     assert shown(metrics, "deployctl_worker_up") == {"": 0}
 
 
-def test_the_memory_of_the_process_is_shown() -> None:
+def test_shows_the_memory_of_the_process() -> None:
     assert shown(metrics_of(), "process_resident_memory_bytes")[""] > 1_000_000

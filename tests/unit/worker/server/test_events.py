@@ -76,7 +76,7 @@ NAMES = {
 @pytest.mark.parametrize(
     ("given", "name", "occurred", "diagnosis", "reason"), NAMES.values(), ids=NAMES
 )
-def test_what_a_pod_goes_through(
+def test_event_of_each_pod_phase(
     given: Json, name: str, occurred: str, diagnosis: str | None, reason: str | None
 ) -> None:
     found = event(given)
@@ -87,32 +87,32 @@ def test_what_a_pod_goes_through(
     assert found["resource"]["prefect.resource.id"] == "prefect.kubernetes.pod.pod-uid"
 
 
-def test_a_phase_that_is_not_known_is_no_event() -> None:
+def test_an_unknown_phase_is_no_event() -> None:
     assert pod_event(pod("Unknown"), NOW) is None
 
 
-def test_one_phase_of_a_pod_is_one_event_whoever_tells_of_it_and_when() -> None:
-    told = pod_event(pod("Running", running()), NOW + 60)
-    assert told == event(pod("Running", running()))
+def test_one_phase_of_a_pod_has_one_event_id() -> None:
+    later = pod_event(pod("Running", running()), NOW + 60)
+    assert later == event(pod("Running", running()))
     ids = {event(given)["id"] for given, *_ in NAMES.values()}
     assert len(ids) == len(NAMES)
 
 
-def test_the_id_is_the_one_that_prefects_observer_makes() -> None:
+def test_the_event_id_equals_that_of_prefects_observer() -> None:
     # uuid5 of the URL namespace and
     # {"diagnosis": null, "phase": "Running", "restart_count": 2, "uid": "pod-uid"}
     found = event(pod("Running", running(restartCount=1), running(name="proxy", restartCount=1)))
     assert found["id"] == "449e9b8b-509f-5536-bb29-a466928d9612"
 
 
-def test_an_event_names_the_one_before_only_while_the_server_waits_for_that() -> None:
+def test_follows_is_set_only_within_the_time_that_the_server_waits() -> None:
     before = event(pod("Pending"))
     assert event(pod("Running", running()), follows=before)["follows"] == before["id"]
     late = pod("Running", running("2026-11-21T11:00:00Z"))
     assert "follows" not in event(late, follows=before)
 
 
-def test_what_a_pod_has_to_do_with() -> None:
+def test_related_resources_of_a_pod() -> None:
     labels = {
         "prefect.io/flow-run-id": "r1",
         "prefect.io/flow-run-name": "fast-fox",
@@ -134,7 +134,7 @@ def test_what_a_pod_has_to_do_with() -> None:
     ]
 
 
-def test_a_worker_begins_and_ends() -> None:
+def test_events_of_a_worker() -> None:
     begin = started(WORKER, NOW)
     end = stopped(WORKER, NOW + 10, begin)
     assert (begin["event"], end["event"]) == ("prefect.worker.started", "prefect.worker.stopped")
@@ -143,7 +143,7 @@ def test_a_worker_begins_and_ends() -> None:
     assert "follows" not in stopped(WORKER, NOW + 3600, begin)
 
 
-def test_a_job_is_submitted_and_executed_once_for_each_attempt() -> None:
+def test_events_of_an_attempt() -> None:
     first = submitted(WORKER, RUN, NOW)
     assert first["id"] == submitted(WORKER, RUN, NOW + 1)["id"]
     assert first["id"] != submitted(WORKER, replace(RUN, attempt="a2"), NOW)["id"]

@@ -20,7 +20,7 @@ from deployctl.worker.server.flow_logs import LINE_SIZE, Buffer, FlowLogs, Line,
 
 
 class Server:
-    """Takes requests, and fails as it is told to."""
+    """Accepts requests, or raises `error`."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -43,7 +43,7 @@ def logs(server: Server) -> FlowLogs:
     return FlowLogs(server, lambda: 0.0)
 
 
-def test_a_line_as_the_server_takes_it() -> None:
+def test_a_line_in_the_format_of_the_api() -> None:
     assert entry(Line("r1", Level.WARNING, "careful", 1.5)) == {
         "name": "prefect.flow_runs.worker",
         "level": 30,
@@ -63,12 +63,12 @@ def test_a_line_as_the_server_takes_it() -> None:
     ],
     ids=["NUL", "surrogate", "secret", "too long"],
 )
-def test_what_a_line_must_not_hold(message: str, sent: str) -> None:
+def test_cleans_and_truncates_messages(message: str, sent: str) -> None:
     redact.register_secrets(["swordfish1"])
     assert entry(Line("r1", Level.INFO, message, 0.0))["message"] == sent
 
 
-def test_lines_arrive_in_their_order(logs: FlowLogs, server: Server) -> None:
+def test_sends_lines_in_order(logs: FlowLogs, server: Server) -> None:
     for number in range(5):
         logs.emit("r1", Level.INFO, str(number))
     assert logs.flush()
@@ -85,7 +85,7 @@ def test_lines_arrive_in_their_order(logs: FlowLogs, server: Server) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_lines_wait_while_the_server_is_away(
+def test_keeps_lines_while_the_server_is_unavailable(
     logs: FlowLogs, server: Server, error: DeployctlError
 ) -> None:
     logs.emit("r1", Level.INFO, "one")
@@ -94,19 +94,19 @@ def test_lines_wait_while_the_server_is_away(
     logs.emit("r1", Level.INFO, "two")
     server.error = None
     assert logs.flush()
-    assert (server.messages, logs.lost) == (["one", "two"], 0)
+    assert (server.messages, logs.dropped) == (["one", "two"], 0)
 
 
-def test_lines_that_the_server_refuses_are_lost(logs: FlowLogs, server: Server) -> None:
+def test_drops_lines_that_the_server_refuses(logs: FlowLogs, server: Server) -> None:
     logs.emit("r1", Level.INFO, "one")
     server.error = Rejected("no")
     assert logs.flush()
     server.error = None
     logs.flush()
-    assert (server.messages, logs.lost) == ([], 1)
+    assert (server.messages, logs.dropped) == ([], 1)
 
 
-def test_nothing_is_sent_where_logs_are_switched_off(server: Server) -> None:
+def test_sends_nothing_if_logging_to_the_api_is_disabled(server: Server) -> None:
     logs = FlowLogs(server, lambda: 0.0, enabled=False)
     logs.emit("r1", Level.INFO, "one")
     assert logs.flush()
@@ -117,17 +117,17 @@ def item(size: int) -> Json:
     return {"message": "x" * (size - 250)}
 
 
-def test_a_full_buffer_loses_new_lines_and_has_room_again_later() -> None:
+def test_a_full_buffer_drops_new_lines_until_it_is_emptied() -> None:
     buffer = Buffer(size=1000)
     for _ in range(3):
         buffer.put(item(400))
-    assert buffer.lost == 1
+    assert buffer.dropped == 1
     assert len(buffer.take()) == 2
     buffer.put(item(1000))
-    assert buffer.lost == 1
+    assert buffer.dropped == 1
 
 
-def test_a_batch_has_a_largest_size_and_at_least_one_line() -> None:
+def test_a_batch_has_a_maximum_size_and_at_least_one_line() -> None:
     buffer = Buffer(size=10_000, batch=1000)
     for size in (500, 500, 300, 2000, 400):
         buffer.put(item(size))

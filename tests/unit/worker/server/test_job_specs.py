@@ -1,4 +1,4 @@
-"""Answers of the server that are kept for a moment."""
+"""The cache of deployments and flows, and the name of a run in its job spec."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from deployctl.api.calls import Request
 from deployctl.api.session import Session
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
-from deployctl.worker.server.job_specs import KEPT_SECONDS, JobSpecBuilder, TTLCache
+from deployctl.worker.server.job_specs import JobSpecBuilder, TTLCache
+
+TTL = 5.0
 
 
-class Answers:
-    """A session that gives paths back, and counts."""
+class EchoSession:
+    """A session that answers with the path of each request."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.paths: list[str] = []
 
     def send(self, request: Request) -> Json:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         return {"path": request.path}
 
 
@@ -32,8 +34,8 @@ class Clock:
 
 
 @pytest.fixture
-def answers() -> Answers:
-    return Answers()
+def session() -> EchoSession:
+    return EchoSession()
 
 
 @pytest.fixture
@@ -42,28 +44,37 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def shelf(answers: Answers, clock: Clock) -> TTLCache:
-    return TTLCache(cast(Session, answers), clock)
+def cache(session: EchoSession, clock: Clock) -> TTLCache:
+    return TTLCache(cast(Session, session), TTL, clock)
 
 
-def test_an_answer_is_asked_for_again_when_it_is_out_of_date(
-    shelf: TTLCache, answers: Answers, clock: Clock
+def test_reads_an_object_again_after_its_ttl(
+    cache: TTLCache, session: EchoSession, clock: Clock
 ) -> None:
-    for clock.now in (0.0, KEPT_SECONDS - 0.1, KEPT_SECONDS, KEPT_SECONDS + 0.1):
-        assert shelf.get("/a", "a") == {"path": "/a"}
-    assert answers.asked == ["/a", "/a"]
+    for clock.now in (0.0, TTL - 0.1, TTL, TTL + 0.1):
+        assert cache.get("/a", "a") == {"path": "/a"}
+    assert session.paths == ["/a", "/a"]
 
 
-def test_what_is_out_of_date_takes_no_memory(shelf: TTLCache, clock: Clock) -> None:
+def test_evicts_expired_entries(cache: TTLCache, clock: Clock) -> None:
     for number in range(100):
-        shelf.get(f"/{number}", "it")
+        cache.get(f"/{number}", "it")
         clock.now += 1.0
-    assert len(shelf._places) <= KEPT_SECONDS + 1
+    assert len(cache._entries) <= TTL + 1
 
 
-def test_a_run_has_the_name_that_it_was_claimed_under(shelf: TTLCache, answers: Answers) -> None:
-    describer = JobSpecBuilder(
-        cast(Session, answers), "w", "3.8.8", {}, {}, {}, shelf, {"r": {"name": "renamed"}}
+def test_a_run_keeps_the_name_that_it_was_claimed_under(
+    cache: TTLCache, session: EchoSession
+) -> None:
+    builder = JobSpecBuilder(
+        session=cast(Session, session),
+        worker="w",
+        server_version="3.8.8",
+        environ={},
+        inherited={},
+        pool={},
+        cache=cache,
+        offered={"r": {"name": "renamed"}},
     )
     run = Run("r", "claimed", "s", "PENDING", "Pending", 0.0, "d", "f", attempt="a")
-    assert describer._subject(run).flow_run["name"] == "claimed"
+    assert builder._source(run).flow_run["name"] == "claimed"

@@ -1,4 +1,4 @@
-"""The work pool that a worker is to serve is found, or made once, or refused with the reason."""
+"""Finding, creating and rejecting the work pool of a worker."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.worker.server.pool import PoolError, find_or_create
 
 
-def test_nothing_is_made_of_a_type_that_no_worker_here_runs() -> None:
-    talk = find_or_create("etl", "kubernets", base_job_template, create=True)
-    (asked,) = next(talk)
-    assert asked.method == "GET"
-    with pytest.raises(PoolError, match="none of type 'kubernets' can be made"):
-        talk.send([None])
+def test_creates_no_pool_of_an_unknown_type() -> None:
+    api_call = find_or_create("etl", "kubernets", base_job_template, create=True)
+    (request,) = next(api_call)
+    assert request.method == "GET"
+    with pytest.raises(PoolError, match="none of type 'kubernets' can be created"):
+        api_call.send([None])
 
 
 @pytest.mark.parametrize(
-    ("pool", "wanted", "message"),
+    ("pool", "pool_type", "message"),
     [
         (None, None, "there is no work pool 'etl'"),
         ({"type": "process"}, "kubernetes", "of type 'process', not 'kubernetes'"),
@@ -26,10 +26,10 @@ def test_nothing_is_made_of_a_type_that_no_worker_here_runs() -> None:
         ({"type": "prefect:managed"}, None, "needs no worker"),
     ],
 )
-def test_a_pool_that_cannot_be_served_is_refused(
-    pool: Json, wanted: str | None, message: str
+def test_rejects_a_pool_that_cannot_be_served(
+    pool: Json, pool_type: str | None, message: str
 ) -> None:
-    talk = find_or_create("etl", wanted, base_job_template, create=False)
-    next(talk)
+    api_call = find_or_create("etl", pool_type, base_job_template, create=False)
+    next(api_call)
     with pytest.raises(PoolError, match=message):
-        talk.send([pool])
+        api_call.send([pool])

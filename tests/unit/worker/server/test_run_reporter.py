@@ -1,3 +1,5 @@
+"""Labels and events that a worker reports about its runs."""
+
 from __future__ import annotations
 
 from typing import cast
@@ -19,8 +21,8 @@ RUNS = [Run(f"r{n}", f"fox-{n}", "s", "PENDING", "Pending", 0.0, "d", "f") for n
 JOB = Job("r", "a", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
 
 
-class Recorded:
-    """A session whose labels fail as `errors` say, one after the other."""
+class LabelSession:
+    """A session in which requests for labels fail with `errors`, in turn."""
 
     def __init__(self, *errors: DeployctlError | None) -> None:
         self.errors = list(errors)
@@ -34,8 +36,8 @@ class Recorded:
                 raise error
 
 
-class Hearing:
-    """A session for events; the request with this number, from 0, finds nobody there."""
+class EventSession:
+    """A session for events; the request with this number, from 0, fails."""
 
     def __init__(self, fails: int = -1) -> None:
         self.fails = fails
@@ -48,8 +50,8 @@ class Hearing:
             raise Unreachable("gone")
 
 
-def chronicle(
-    session: Recorded | Hearing, version: tuple[int, int, int] = (3, 8, 8)
+def new_reporter(
+    session: LabelSession | EventSession, version: tuple[int, int, int] = (3, 8, 8)
 ) -> RunReporter:
     return RunReporter(
         session=cast(Session, session),
@@ -62,62 +64,62 @@ def chronicle(
     )
 
 
-def test_labels_wait_until_nobody_is_kept_waiting_by_them() -> None:
-    session = Recorded()
-    told = chronicle(session)
+def test_labels_are_sent_by_flush() -> None:
+    session = LabelSession()
+    reporter = new_reporter(session)
     for run in RUNS:
-        told.submitted(run, JOB)
+        reporter.job_submitted(run, JOB)
     assert session.labelled == []
-    told.flush()
-    told.flush()
+    reporter.flush()
+    reporter.flush()
     assert session.labelled == ["r0", "r1", "r2"]
 
 
-def test_prefect_2_knows_no_labels() -> None:
-    session = Recorded()
-    told = chronicle(session, (2, 20, 26))
-    told.submitted(RUNS[0], JOB)
-    told.flush()
+def test_sends_no_labels_to_prefect_2() -> None:
+    session = LabelSession()
+    reporter = new_reporter(session, (2, 20, 26))
+    reporter.job_submitted(RUNS[0], JOB)
+    reporter.flush()
     assert session.labelled == []
 
 
 @pytest.mark.parametrize("error", [Unreachable("gone"), ServerError("500")])
-def test_a_server_that_is_away_gets_them_later(error: DeployctlError) -> None:
-    session = Recorded(None, error)
-    told = chronicle(session)
+def test_labels_wait_while_the_server_is_unavailable(error: DeployctlError) -> None:
+    session = LabelSession(None, error)
+    reporter = new_reporter(session)
     for run in RUNS:
-        told.submitted(run, JOB)
-    told.flush()
+        reporter.job_submitted(run, JOB)
+    reporter.flush()
     assert session.labelled == ["r0", "r1"]
-    told.flush()
+    reporter.flush()
     assert session.labelled == ["r0", "r1", "r1", "r2"]
 
 
-def test_a_label_that_is_refused_is_not_sent_again() -> None:
-    session = Recorded(Rejected("403"))
-    told = chronicle(session)
-    told.submitted(RUNS[0], JOB)
-    told.flush()
-    told.flush()
+def test_a_refused_label_is_not_sent_again() -> None:
+    session = LabelSession(Rejected("403"))
+    reporter = new_reporter(session)
+    reporter.job_submitted(RUNS[0], JOB)
+    reporter.flush()
+    reporter.flush()
     assert session.labelled == ["r0"]
 
 
-def test_events_are_sent_in_order_and_a_few_hundred_at_a_time() -> None:
-    session = Hearing()
-    told = chronicle(session)
+def test_sends_events_in_order_and_in_batches() -> None:
+    session = EventSession()
+    reporter = new_reporter(session)
     for number in range(450):
-        told.notice(number)
-    told.flush()
+        reporter.add_event(number)
+    reporter.flush()
     assert [number for request in session.requests for number in request] == [*range(450)]
     assert max(map(len, session.requests)) <= 200
 
 
-def test_a_server_that_is_away_costs_the_events_of_one_request() -> None:
-    session = Hearing(fails=1)
-    told = chronicle(session)
+def test_a_failed_request_drops_its_events_only() -> None:
+    session = EventSession(fails=1)
+    reporter = new_reporter(session)
     for number in range(450):
-        told.notice(number)
-    told.flush()
+        reporter.add_event(number)
+    reporter.flush()
     assert len(session.requests) == 2
-    told.flush()
+    reporter.flush()
     assert session.requests[2:] == [[*range(400, 450)]]
