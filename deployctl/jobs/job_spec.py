@@ -49,12 +49,14 @@ def build_job_spec(
     *,
     environ: Mapping[str, str],
     inherited: Mapping[str, str],
+    default_start_timeout: float = DEFAULT_START_TIMEOUT,
 ) -> JobSpec:
     """Build the job specification of a claimed run.
 
     `library` holds all of `required_references`, with secrets. `environ` is the worker's
     environment, for `{{ $HOME }}` in templates. `inherited` are the settings for jobs
-    (`environment.inherited_settings`). Raises InvalidJobSpec with a reason for the run's owner.
+    (`environment.inherited_settings`). `default_start_timeout` applies where the configuration
+    has none. Raises InvalidJobSpec with a reason for the run's owner.
     """
     rendered = render_variables(source, environ)
     configuration = resolve_references(rendered, source, library)
@@ -84,7 +86,7 @@ def build_job_spec(
         secret_env=_secret_names(literals, inherited, rendered, library),
         labels={**_labels(source), **_text_mapping(configuration.get("labels"), "labels")},
         annotations=_text_mapping(configuration.get("annotations"), "annotations"),
-        limits=_limits(source, configuration, command),
+        limits=_limits(source, configuration, command, default_start_timeout),
         server_version=source.server_version,
     )
 
@@ -181,7 +183,10 @@ def _text_mapping(value: Json, where: str) -> dict[str, str]:
 
 
 def _limits(
-    source: JobSource, configuration: Mapping[str, Json], command: tuple[str, ...]
+    source: JobSource,
+    configuration: Mapping[str, Json],
+    command: tuple[str, ...],
+    default_start_timeout: float,
 ) -> Limits:
     start = _timeout(configuration, "pod_watch_timeout_seconds")
     set_by_user = any(
@@ -189,9 +194,9 @@ def _limits(
         for owner in (source.deployment, source.flow_run)
     )
     return Limits(
-        start_timeout=DEFAULT_START_TIMEOUT if start is None else start,
+        start_timeout=default_start_timeout if start is None else start,
         start_timeout_explicit=start is not None
-        and (set_by_user or start != DEFAULT_START_TIMEOUT),
+        and (set_by_user or start != default_start_timeout),
         run_timeout=_timeout(configuration, "job_watch_timeout_seconds"),
         ignores_cancellation="flow-run execute" not in " ".join(command),
         stream_output=str(configuration.get("stream_output", True)).lower() != "false",

@@ -1,6 +1,7 @@
-"""The two sides that a worker compares, and what it can do about a difference.
+"""Runs, Jobs, updates about Jobs, and the interface of a runtime.
 
-All times are seconds of the epoch by the server's clock.
+A worker compares runs (of the server) with Jobs (of a runtime). All times are seconds of the epoch
+by the server's clock unless said otherwise.
 """
 
 from __future__ import annotations
@@ -19,83 +20,83 @@ NO_LIMITS = Limits()
 
 
 class Phase(StrEnum):
-    """How far a job has come."""
+    """Phase of a Job."""
 
     WAITING = "waiting"
-    """Nothing of it runs yet, or not any more, and it is not over."""
+    """Not over, and nothing of it runs: it has not started, or waits for a retry of its pod."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it will run again."""
+        """Whether nothing of the Job will run again."""
         return self in (Phase.SUCCEEDED, Phase.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a job waits or failed, in words for the owner of the flow."""
+    """Why a Job waits or failed, worded for the owner of the flow."""
 
     code: str
-    """`ImagePull`, `OutOfMemory`, …: stable, for metrics and events."""
+    """`ImagePull`, `OutOfMemory`, …: stable, used in metrics and events."""
     message: str
-    """One sentence, without a full stop at its end."""
+    """One sentence without a full stop."""
     help: str = ""
-    """The way out, as a sentence of its own."""
+    """What to do about it, as a sentence of its own."""
     stuck: bool = False
-    """A job that waits for this will not start by itself."""
+    """A waiting Job with this cause will not start without intervention."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a worker keeps in memory of a job."""
+    """What a worker keeps in memory of a Job."""
 
     run: str
     attempt: str
     name: str
     location: str
-    """Where in its runtime: `namespace` or `cluster/namespace`; opaque outside the runtime."""
+    """Where in the runtime: `namespace` or `cluster/namespace`. Opaque outside the runtime."""
     pid: str
-    """What the server is told as the run's infrastructure_pid."""
+    """The run's `infrastructure_pid` on the server."""
     worker: str
-    """The name of the worker that created it."""
+    """Name of the worker that created it."""
     phase: Phase
     since: float
-    """When it came into this phase."""
+    """When it entered this phase."""
     started: bool = False
-    """Some of it has run, so that its run may have begun."""
+    """A container has run, so the flow may have begun."""
     cause: Cause | None = None
     limits: Limits = NO_LIMITS
     deleting: bool = False
-    """Its deletion is under way."""
+    """Its deletion has been requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that a worker keeps in memory of a flow run."""
+    """What a worker keeps in memory of a flow run."""
 
     id: str
     name: str
-    """Of a run with an attempt: what it was called when it was claimed."""
+    """With an attempt: the name that the run had when it was claimed."""
     state_id: str
     type: str
     """SCHEDULED, PENDING, RUNNING, CANCELLING, CANCELLED, COMPLETED, FAILED, CRASHED, PAUSED."""
     state_name: str
     since: float
-    """When it came into this state."""
+    """When it entered this state."""
     deployment: str
     flow: str
     pid: str = ""
-    """infrastructure_pid."""
+    """`infrastructure_pid`."""
     attempt: str = ""
-    """The claim of ours that it runs under; "" while that is unknown, or somebody else's."""
+    """Our claim that the run is under; "" if there is none or it is not known yet."""
     foreign: bool = False
-    """It is known that the claim is not ours."""
+    """The run is known to be under a claim of another owner."""
 
 
 class StartFailed(DeployctlError):
-    """A job could not be created, and trying again would not help: the reason is for the owner."""
+    """A Job cannot be created and a retry would not help; the cause is for the owner."""
 
     code = "DC601"
 
@@ -105,38 +106,39 @@ class StartFailed(DeployctlError):
 
 
 class RuntimeUnavailable(DeployctlError):
-    """The runtime cannot be asked at the moment; the same question later may be answered."""
+    """The runtime cannot be reached or is overloaded; a later retry may succeed."""
 
     code = "DC602"
 
 
 @dataclass(frozen=True, slots=True)
 class JobChanged:
-    """A job is there, or has changed."""
+    """A Job was created or has changed."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class JobVanished:
-    """The job of this attempt is not there any more."""
+    """The Job of this attempt does not exist any more."""
 
     attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class JobsListed:
-    """All jobs of a place; what is not among them is gone, unless it was made since `begun`."""
+    """All Jobs of a location. A Job that is missing here is gone, unless it was created later than
+    `requested_at`."""
 
     location: str
     jobs: tuple[Job, ...]
     requested_at: float = field(compare=False)
-    """When the list was asked for, by `time.monotonic`."""
+    """When the list was requested, by `time.monotonic`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinePrinted:
-    """A line that a job printed, for jobs whose `limits.stream_output` is set."""
+    """A line that a Job printed, for Jobs with `limits.stream_output`."""
 
     attempt: str
     line: str
@@ -144,7 +146,7 @@ class LinePrinted:
 
 @dataclass(frozen=True, slots=True)
 class EventObserved:
-    """Something about a job that the server keeps as an event (3.x): the body of `POST /events`."""
+    """An event about a Job for the server's event log (3.x): an item of `POST /events`."""
 
     attempt: str
     event: Mapping[str, Json] = field(hash=False)
@@ -152,88 +154,90 @@ class EventObserved:
 
 RuntimeUpdate: TypeAlias = JobChanged | JobVanished | JobsListed | LinePrinted | EventObserved
 Emit: TypeAlias = Callable[[RuntimeUpdate], None]
-"""Takes news from any thread and returns at once; only a printed line waits for its reader."""
+"""Receives updates from any thread and returns at once; only LinePrinted may block, until the line
+is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """How well a runtime hears of changes in one of its places."""
+    """State of a runtime's watch of one location."""
 
     location: str
     last_contact: float
-    """When the last list, event or bookmark came."""
+    """When the last list, event or bookmark arrived; 0.0 before the first list."""
     problem: str = ""
-    """Why it hears nothing at the moment."""
+    """Why no updates arrive at the moment."""
     forbidden: bool = False
-    """The other side does not let the worker look there."""
+    """The worker has no permission to watch this location."""
 
 
 class Runtime(Protocol):
-    """Where jobs run. Every method may be called from any thread.
+    """Where Jobs run. Every method may be called from any thread.
 
-    Each raises NotNow when the other side is down or overloaded.
+    Each raises RuntimeUnavailable when the other side is down or overloaded.
     """
 
     owner: str
-    """Who answers for jobs here, without spaces: goes into each claim, so that nobody else touches
-    them. Two workers that see the same jobs have the same owner."""
+    """Owner of all Jobs here, without spaces. It is part of each claim, so that no other owner
+    touches the run. Workers that see the same Jobs have the same owner."""
 
     def start(self, spec: JobSpec) -> Job:
-        """Creates the job, or gives the one of this attempt that is there already.
+        """Create the Job, or return the existing one of this attempt.
 
-        Raises StartFailed when the job cannot be created as described.
+        Raises StartFailed if the Job cannot be created from this spec.
         """
 
     def stop(self, job: Job) -> None:
-        """Ends the job and all that belongs to it; a job that is gone is fine."""
+        """End the Job and everything that belongs to it. A Job that is gone is no error."""
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Removes what `start` may have left of a job that is not there and is not to come; at
-        once, or when the other side answers again."""
+        """Remove what `start` may have left behind of a Job that does not exist and will not: now,
+        or when the other side is available again."""
 
     def finish_setup(self, job: Job) -> None:
-        """Completes what `start` may have left undone when its worker died."""
+        """Complete what `start` may not have done because its worker died."""
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        """The last lines that the job printed; empty where there are none to be had."""
+        """Return the last lines that the Job printed; empty if there are none to be had."""
 
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
-        """Looks for a job where it would be, not into memory; from then on, the place is watched.
+        """Look for the Job of an attempt in the runtime itself, not in memory.
 
-        Without a description, that is where the server was told (`pid`), and wherever there are
-        jobs. None: there is no such job, or none any more. Raises StartFailed where the description
-        names no place.
+        With a spec, it is looked for where the spec places it; without, where `pid` says, and in
+        all known locations. That location is watched from then on. None: there is no such Job, or
+        it is gone. Raises StartFailed if the spec names no location.
         """
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        """Tells of all jobs of the pool, then of every change, until asked to stop.
+        """Emit all Jobs of the pool, then every change, until `stop` is cancelled.
 
-        Never ends by itself and never raises for what the other side does: it lists again, with
-        patience.
+        Never returns earlier, and never raises for a failure of the other side: it lists again
+        after a back-off.
         """
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
-        """How well `watch` is doing, a line for each place."""
+        """Return the state of `watch`, one entry per location."""
 
 
 class Leadership(Protocol):
-    """Which of several workers with the same owner observes; all of them submit."""
+    """Leader election among workers with the same owner. The leader observes Jobs and reports; all
+    workers claim runs and create Jobs."""
 
     @property
     def is_leader(self) -> bool:
-        """Whether this worker observes at the moment."""
+        """Whether this worker is the leader at the moment."""
 
     def campaign(self, stop: CancellationToken) -> None:
-        """Tries to lead until asked to stop, and then gives the lead up."""
+        """Try to become and stay leader until `stop` is cancelled, then resign."""
 
 
 class NoLeaderElection:
-    """The leadership of a worker that has nobody beside it."""
+    """Leadership of a worker that has no replicas."""
 
     @property
     def is_leader(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def campaign(self, stop: CancellationToken) -> None:
-        """There is nothing to win."""
+        """Return at once."""

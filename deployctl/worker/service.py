@@ -1,10 +1,10 @@
-"""The worker: loops that ask and tell, around the one that decides.
+"""The worker process: loops for the server and the runtime, around the reconcile loop.
 
-Each loop is an endless shell around a step that a test can take by itself. Whatever a step raises
-is told, and the loop goes on: what ends a worker is a signal, never an error of a server.
+Each loop is an endless shell around a step that a test can call. An error of a step is logged and
+the loop goes on: a worker ends because of a signal, never because of an error of a server.
 
-Stopping: nothing new is claimed, what is under way is finished, the server hears of the worker
-until the end. Jobs stay: the next worker finds them.
+On shutdown nothing more is claimed, actions in flight are finished, and heartbeats go on until the
+end. Jobs keep running; the next worker finds them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,19 @@ from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
-from deployctl.worker.control.reconciler import TICK, Reconciler
+from deployctl.worker.control.reconciler import Reconciler
 from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventLog, EventName, Level
-from deployctl.worker.health.health_state import HealthMonitor
+from deployctl.worker.health.health_state import Fault, HealthMonitor, Loop
 from deployctl.worker.model import Job, Leadership, Runtime
 from deployctl.worker.server import pool as pools
-from deployctl.worker.server.flow_logs import EVERY
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.pool import PoolState
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import active, by_ids, due, run_of
+from deployctl.worker.server.runs import parse_run, read_active, read_by_ids, read_due
 from deployctl.worker.settings import WorkerSettings, WorkOptions
-
-SHUTDOWN_GRACE = 20.0
-"""Seconds that work under way has after a signal: a pod gets 30 s to end."""
-JOIN_TIMEOUT = 3.0
-"""Seconds that the loops have to end after that, and as many for the last words to the server."""
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 
 @dataclass(slots=True)
@@ -46,203 +42,220 @@ class Service:
     options: WorkOptions
     settings: WorkerSettings
     session: Session
-    """Of polls and of the look at active runs."""
-    pulse: Session
-    """Of heartbeats alone, so that no crowd of reads holds them up."""
+    """For polling scheduled runs and reading active ones."""
+    heartbeat_session: Session
+    """For heartbeats alone, so that a burst of other requests does not delay them."""
     runtime: Runtime
     leadership: Leadership
-    describer: JobSpecBuilder
-    chronicle: RunReporter
+    job_specs: JobSpecBuilder
+    reporter: RunReporter
     reconciler: Reconciler
     monitor: HealthMonitor
     event_log: EventLog
-    stop: CancellationToken
-    """A signal: claim nothing more, and end."""
-    halt: CancellationToken
-    """Ends the loops and whatever the sessions wait for."""
-    draw: random.Random = field(default_factory=random.Random)
-    _problems: dict[str, str] = field(default_factory=dict)
-    _crowded: bool = False
+    shutdown_requested: CancellationToken
+    """Cancelled by a signal: claim nothing more, and end."""
+    loops_cancelled: CancellationToken
+    """Ends the loops and every wait of the sessions."""
+    timings: Timings = DEFAULT_TIMINGS
+    clock: Callable[[], float] = time.monotonic
+    """Clock of the state store."""
+    rng: random.Random = field(default_factory=random.Random)
+    _problems: dict[Fault, str] = field(default_factory=dict)
+    _more_due: bool = False
+    """The last poll returned a full page."""
     _polls: int = 0
     _failure: DeployctlError | None = None
-    """What no waiting cures, and a restart may."""
+    """An error that only a restart can cure."""
 
     def run(self) -> None:
-        """Works until `stop` is asked for, or, with `run_once`, until what was due is done.
+        """Work until `shutdown_requested`, or, with `run_once`, until what was due has ended.
 
-        Raises PoolError when another pool has taken the place of its own; Interrupted when a stop
-        comes before `run_once` has seen the end of its runs, which go on.
+        Raises PoolError if another pool has taken the name of this one; Interrupted if shutdown is
+        requested before `run_once` has seen the end of its runs, which keep running.
         """
-        self.chronicle.begins()
+        self.reporter.worker_started()
+        settings, timings = self.settings, self.timings
         threads = [
-            self._begin("reconcile", self._reconcile, lambda: 0.0),
-            self._begin("heartbeat", self.heartbeat, lambda: self.settings.heartbeat_seconds),
-            self._begin("poll", self.poll, self._until_poll),
-            self._begin("sync", self.sync, self._until_sync),
-            self._begin("chronicle", self.chronicle.flush, lambda: EVERY),
-            self._begin("watch", lambda: self.runtime.watch(self.reconciler.emit, self.halt)),
-            self._begin("lease", lambda: self.leadership.campaign(self.halt)),
+            self._start_loop(Loop.RECONCILE, self._reconcile, lambda: 0.0),
+            self._start_loop(Loop.HEARTBEAT, self.heartbeat, lambda: settings.heartbeat_seconds),
+            self._start_loop(Loop.POLL, self.poll, self._poll_interval),
+            self._start_loop(Loop.SYNC, self.sync, self._sync_interval),
+            self._start_loop(Loop.REPORT, self.reporter.flush, lambda: timings.report_interval),
+            self._start_loop(Loop.WATCH, self._watch),
+            self._start_loop(Loop.LEASE, lambda: self.leadership.campaign(self.loops_cancelled)),
         ]
-        while not (self.stop.wait(TICK) or self._is_done()):
+        while not (self.shutdown_requested.wait(timings.tick) or self.is_done):
             pass
-        cut_short = self.options.run_once and not self._is_done()
-        interrupted = self.stop.interrupted()
-        self.stop.cancel()
-        text = "stopping: no more runs are claimed, and what is under way is finished"
-        self.event_log.emit(Level.INFO, EventName.WORKER_STOPPING, text)
-        end = time.monotonic() + SHUTDOWN_GRACE
-        while not self.reconciler.is_idle and time.monotonic() < end:
-            time.sleep(0.05)
-        self.halt.cancel()
-        _await(threads, JOIN_TIMEOUT)
-        self.reconciler.close()
-        last_words = threading.Thread(target=self.chronicle.ends, name="parting", daemon=True)
-        last_words.start()
-        _await([last_words], JOIN_TIMEOUT)
+        cut_short = self.options.run_once and not self.is_done
+        interrupted = self.shutdown_requested.interrupted()
+        self._shut_down(threads)
         if self._failure is not None:
             raise self._failure
         if cut_short:
             raise interrupted
 
+    def _shut_down(self, threads: Sequence[threading.Thread]) -> None:
+        """Finish actions in flight, end all loops, and send the last report; each with a limit."""
+        self.shutdown_requested.cancel()
+        text = "stopping: no more runs are claimed, and actions in flight are finished"
+        self.event_log.emit(Level.INFO, EventName.WORKER_STOPPING, text)
+        end = time.monotonic() + self.timings.shutdown_grace
+        while not self.reconciler.is_idle and time.monotonic() < end:
+            time.sleep(0.05)
+        self.loops_cancelled.cancel()
+        _join(threads, self.timings.join_timeout)
+        self.reconciler.close()
+        last_report = threading.Thread(
+            target=self.reporter.worker_stopped, name="last-report", daemon=True
+        )
+        last_report.start()
+        _join([last_report], self.timings.join_timeout)
+
     def _reconcile(self) -> None:
         watches = tuple(self.runtime.watch_statuses())
-        self.monitor.watched(watches)
+        self.monitor.set_watch_faults(watches)
         self.reconciler.step(watches)
 
-    def poll(self) -> None:
-        """Asks which runs are due, in the order in which they should be claimed."""
-        if self.stop.is_cancelled or (self.options.run_once and self._polls):
-            return
-        requested_at = time.monotonic()
-        before = self.session.server_clock() + self.settings.prefetch_seconds
-        offered = run_inline(due(self.describer.pool, self.options.queues, before), self.session)
-        self._crowded = len(offered) >= PAGE
-        self.describer.offered = {each["id"]: each for each in offered}
-        runs = [run_of(each, self.runtime.owner) for each in offered]
+    def _watch(self) -> None:
+        self.runtime.watch(self.reconciler.enqueue, self.loops_cancelled)
 
-        def offer(table: StateStore) -> None:
-            table.offer(runs, requested_at)
+    def poll(self) -> None:
+        """Read the runs that are due, in the order in which they should be claimed."""
+        if self.shutdown_requested.is_cancelled or (self.options.run_once and self._polls):
+            return
+        requested_at = self.clock()
+        before = self.session.server_clock() + self.settings.prefetch_seconds
+        offered = run_inline(
+            read_due(self.job_specs.pool, self.options.queues, before), self.session
+        )
+        self._more_due = len(offered) >= PAGE
+        self.job_specs.offered = {each["id"]: each for each in offered}
+        runs = [parse_run(each, self.runtime.owner) for each in offered]
+
+        def set_due(store: StateStore) -> None:
+            """Counted here, so that `is_done` sees the poll and its runs together."""
+            store.set_due(runs, requested_at)
             self._polls += 1
 
-        self.reconciler.emit(offer)
+        self.reconciler.enqueue(set_due)
 
     def heartbeat(self) -> None:
-        """Reads the pool again, and tells the server that this worker is alive."""
-        pool, state = run_inline(pools.look(self.options.pool, self.options.queues), self.pulse)
-        self._judge(state)
-        if pool is not None and pool["id"] != self.describer.pool["id"]:
-            self._failure = pools.replaced(self.options.pool)
-            self.stop.cancel()
+        """Read the pool again, and send the worker's heartbeat."""
+        options, session = self.options, self.heartbeat_session
+        pool, state = run_inline(pools.read_pool_state(options.pool, options.queues), session)
+        self._set_pool_faults(state)
+        if pool is not None and pool["id"] != self.job_specs.pool["id"]:
+            self._failure = pools.replaced(options.pool)
+            self.shutdown_requested.cancel()
         elif pool is not None:
-            self.describer.pool = pool
-            beat = pools.heartbeat(
-                self.options.pool, self.options.name, self.settings.heartbeat_seconds
-            )
-            run_inline(beat, self.pulse)
+            self.job_specs.pool = pool
+            interval = self.settings.heartbeat_seconds
+            run_inline(pools.heartbeat(options.pool, options.name, interval), session)
 
     def sync(self) -> None:
-        """Reads the runs that have, or should have, a job; only the leader needs to."""
+        """Read the runs that have, or should have, a Job; only the leader needs them."""
         if not self.leadership.is_leader:
-            self.reconciler.emit(StateStore.trim)
+            self.reconciler.enqueue(StateStore.trim)
             return
-        requested_at = time.monotonic()
-        runs = run_inline(active(self.describer.pool["id"], self.runtime.owner), self.session)
+        requested_at, owner = self.clock(), self.runtime.owner
+        runs = run_inline(read_active(self.job_specs.pool["id"], owner), self.session)
         found = {run.id for run in runs}
-        others = {job.run for job in tuple(self.reconciler.table.jobs.values())} - found
-        runs += run_inline(by_ids(others, self.runtime.owner), self.session)
+        others = {job.run for job in tuple(self.reconciler.store.jobs.values())} - found
+        runs += run_inline(read_by_ids(others, owner), self.session)
 
-        self.reconciler.emit(lambda table: table.sync(others, runs, requested_at))
+        self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
 
-    def _judge(self, state: PoolState) -> None:
-        """Tells of what keeps runs from coming, once, and of its end."""
+    def _set_pool_faults(self, state: PoolState) -> None:
+        """Set faults of the pool and its queues, and log when they change."""
         problems = pools.problems(self.options.pool, state)
-        for part in ("pool", "queue"):
-            if problem := problems.get(part):
-                self.monitor.fault(part, problem)
+        for fault in (Fault.POOL, Fault.QUEUE):
+            if problem := problems.get(fault):
+                self.monitor.set_fault(fault, problem)
             else:
-                self.monitor.well(part)
-        if problems != self._problems:
-            for problem in problems.values() or ("runs come again",):
-                if problems:
-                    self.event_log.emit(Level.WARNING, EventName.POOL_NOT_READY, problem)
-                else:
-                    self.event_log.emit(Level.INFO, EventName.POOL_READY, problem)
+                self.monitor.clear_fault(fault)
+        if problems == self._problems:
+            return
         self._problems = problems
+        for problem in problems.values():
+            self.event_log.emit(Level.WARNING, EventName.POOL_NOT_READY, problem)
+        if not problems:
+            text = f"work pool '{self.options.pool}' is active again"
+            self.event_log.emit(Level.INFO, EventName.POOL_READY, text)
 
-    def _until_poll(self) -> float:
-        if self._crowded:
-            return TICK
-        return self.settings.query_seconds * self.draw.uniform(0.7, 1.3)
+    def _poll_interval(self) -> float:
+        if self._more_due:
+            return self.timings.tick
+        return self.settings.query_seconds * self.rng.uniform(0.7, 1.3)
 
-    def _until_sync(self) -> float:
-        """Who does not lead looks often whether that has changed."""
-        return self.settings.cancellation_poll_seconds if self.leadership.is_leader else TICK
+    def _sync_interval(self) -> float:
+        """Followers check often whether they have become the leader."""
+        if self.leadership.is_leader:
+            return self.settings.cancellation_poll_seconds
+        return self.timings.tick
 
-    def _is_done(self) -> bool:
+    @property
+    def is_done(self) -> bool:
         """With `run_once`: whether everything that was due at the first poll has ended."""
-        table = self.reconciler.table
+        store = self.reconciler.store
         return (
             self.options.run_once
             and self._polls > 0
-            and not table.due
+            and not store.due
             and self.reconciler.is_idle
-            and not any(map(self._is_awaited, tuple(table.jobs.values())))
+            and not any(map(self._is_awaited, tuple(store.jobs.values())))
         )
 
     def _is_awaited(self, job: Job) -> bool:
-        """A job of ours is awaited to its end, and by the leader until that is reported."""
-        is_ours = job.worker == self.options.name
-        return is_ours and (self.leadership.is_leader or not job.phase.is_over)
+        """Whether `run_once` waits for a Job: until its end, as leader until that is reported."""
+        own = job.worker == self.options.name
+        return own and (self.leadership.is_leader or not job.phase.is_over)
 
-    def _begin(
-        self, name: str, step: Callable[[], None], pause: Callable[[], float] | None = None
+    def _start_loop(
+        self, loop: Loop, step: Callable[[], None], pause: Callable[[], float] | None = None
     ) -> threading.Thread:
-        """Starts a loop that takes steps until `halt`, with pauses of so many seconds.
+        """Start a thread that repeats `step` until `loops_cancelled`, with `pause()` s in between.
 
-        Without `pause`, one step lasts until `halt`, and the loop lives as long as that does.
+        Without `pause`, one step lasts until `loops_cancelled` and counts as alive that long.
         """
 
-        def loop() -> None:
-            while not self.halt.is_cancelled:
-                self.monitor.beat(name, 0.0 if pause else float("inf"))
-                self._take(name, step)
-                seconds = pause() if pause else TICK
-                self.monitor.beat(name, seconds)
-                self.halt.wait(seconds)
-            self.monitor.ended(name)
+        def repeat() -> None:
+            """Run the loop and keep its heartbeat."""
+            while not self.loops_cancelled.is_cancelled:
+                self.monitor.heartbeat(loop, 0.0 if pause else float("inf"))
+                self._run_step(loop, step)
+                seconds = pause() if pause else self.timings.tick
+                self.monitor.heartbeat(loop, seconds)
+                self.loops_cancelled.wait(seconds)
+            self.monitor.loop_ended(loop)
 
-        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread = threading.Thread(target=repeat, name=loop.value, daemon=True)
         thread.start()
         return thread
 
-    def _take(self, name: str, step: Callable[[], None]) -> None:
+    def _run_step(self, loop: Loop, step: Callable[[], None]) -> None:
         try:
             step()
         except Interrupted:
             return
         except DeployctlError as error:
-            self.monitor.fault(name, error.message)
+            self.monitor.set_fault(loop, error.message)
             self.event_log.emit(
                 Level.WARNING,
                 EventName.LOOP_FAILED,
                 error.message,
                 help=error.help,
-                loop=name,
-                error=type(error).__name__,
+                loop=loop,
+                error=error_kind(error),
             )
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            self.monitor.fault(name, reason)
-            self.event_log.emit(
-                Level.ERROR, EventName.LOOP_FAILED, reason, loop=name, error=type(error).__name__
-            )
+            self.monitor.set_fault(loop, f"{type(error).__name__}: {error}")
+            log_internal_error(self.event_log, error, f"the loop '{loop}'")
         else:
-            self.monitor.well(name)
+            self.monitor.clear_fault(loop)
 
 
-def _await(threads: Sequence[threading.Thread], seconds: float) -> None:
-    """Waits for the ends of threads, all together as long as is said: some may wait for a server
-    that never answers."""
+def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
+    """Wait for threads to end, for `seconds` in all: some may be in a request that hangs."""
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))

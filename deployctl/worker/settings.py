@@ -1,9 +1,9 @@
-"""What a worker is told to do, and the settings that it shares with Prefect's worker.
+"""Options and settings of a worker.
 
-Options say what this worker is for and stand on the command line; settings say how it goes about it
-and come from where Prefect keeps them, under Prefect's names. Settings of Prefect's worker that
-have no meaning here (its observer's switch, its keep-alive, how it waits between tries) are not
-read: jobs are always observed, and tries go on until they succeed.
+Options say what this worker serves and come from the command line. Settings say how it works and
+come from Prefect's sources, under Prefect's names. Settings of Prefect's worker that have no
+meaning here (the switch of its observer, its keep-alive, its retry intervals) are not read: Jobs
+are always observed, and retries go on until they succeed.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ from deployctl.worker.runtimes import RuntimeKind
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
-    """What the command line asks of a worker."""
+    """Options of `deployctl worker`."""
 
     pool: str
     name: str
     type: str | None = None
-    """The type of a pool that has to be made; one that is there has its own, which must be this."""
+    """Type of a pool that is created; an existing pool must be of this type. None: any."""
     queues: tuple[str, ...] = ()
-    """The work queues to take runs from; none: all of the pool."""
+    """Work queues to take runs from; empty: all of the pool."""
     limit: int | None = None
-    """Jobs of workers of this name that may be alive at once."""
+    """Largest number of live Jobs of workers of this name; None: unlimited."""
     run_once: bool = False
     base_job_template: Json = None
-    """For a pool that has to be made; None: the default of its type."""
+    """For a pool that is created; None: the default of its type."""
     create_pool: bool = True
     runtime: RuntimeKind | None = None
-    """None: the one that fits the pool's type."""
+    """None: the one for the pool's type."""
     with_healthcheck: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a name that Prefect does not allow."""
+        """Raise UsageError for a name that Prefect does not allow."""
         for what, name in (("worker", self.name), ("work pool", self.pool)):
             if not name.strip() or "/" in name or "%" in name:
                 raise UsageError(
                     f"'{name}' cannot be the name of a {what}",
-                    help="A name has at least one letter, and neither '/' nor '%' in it.",
+                    help="Use a name with at least one letter and without '/' and '%'.",
                 )
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A value in a Secret of the cluster."""
+    """Name and key of a value in a Kubernetes Secret."""
 
     name: str
     key: str
@@ -70,43 +70,43 @@ class SecretKey:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """How jobs are made in a cluster, and where they are looked for."""
+    """How Jobs are created and observed in a cluster."""
 
     cluster_uid: str | None = None
     api_key_secret: SecretKey | None = None
-    """Where jobs get the API key from, instead of their manifest."""
+    """Secret that Jobs get the API key from, instead of a value in their manifest."""
     auth_string_secret: SecretKey | None = None
     create_secret_for_api_key: bool = False
     store_env_as_secret: bool = False
     namespaces: tuple[str, ...] = ()
-    """The namespaces in which jobs are looked for; none: the whole cluster."""
+    """Namespaces in which Jobs are watched; empty: all."""
     replicate_pod_events: bool = True
     crash_log_lines: int = 500
-    """Lines of a crashed job's log that its flow run is given; 0: none."""
+    """Last lines of a crashed Job that are copied into its run's log; 0: none."""
     create_tries: int = 3
-    """Tries in a row to create a job, until the worker turns to others and comes back to it."""
+    """Consecutive tries to create a Job; after that the run backs off and is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How a worker works; times are in seconds."""
+    """Settings of a worker; durations are in seconds."""
 
     query_seconds: float = 10.0
     prefetch_seconds: float = 10.0
     heartbeat_seconds: float = 30.0
     cancellation_poll_seconds: float = 10.0
-    """From one look at the active runs to the next. Prefect's 120 is for when its websocket is
-    gone; for us looking is the way to hear of a cancellation."""
+    """Interval of reading active runs. Prefect's default of 120 is a fallback for its websocket;
+    here, reading is how a cancellation is noticed."""
     webserver_host: str = "0.0.0.0"
     webserver_port: int = 8080
     logging_level: Level = Level.INFO
     logging_to_api: bool = True
     kubernetes: KubernetesSettings = KubernetesSettings()
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Field → where its value came from; fields that have their default are not in it."""
+    """Field → source of its value; fields with their default are missing."""
 
     def origin(self, name: str) -> str:
-        """Where the value of a field came from."""
+        """Return the source of a field's value."""
         return self.sources.get(name, "the defaults")
 
 
@@ -117,16 +117,16 @@ def load_worker_settings(
     flags: Mapping[str, Json] | None = None,
     profile: str | None = None,
 ) -> WorkerSettings:
-    """Reads the settings that hold in `folder`; the parameters are those of `load_settings`.
+    """Read the settings that apply in `folder`; parameters as for `load_settings`.
 
-    Raises SettingsError that names the source of what is wrong.
+    Raises SettingsError that names the source of an invalid value.
     """
-    places = find_sources(environ, folder, profile)
-    found = read_settings(NAMES, places, flags)
+    sources = find_sources(environ, folder, profile)
+    found = read_settings(NAMES, sources, flags)
     values = dict(found.values)
     if values.pop("debug_mode", False) | values.pop("worker_debug_mode", False):
         values["logging_level"] = Level.DEBUG
-    kubernetes = read_settings(KUBERNETES_NAMES, places)
+    kubernetes = read_settings(KUBERNETES_NAMES, sources)
     return WorkerSettings(
         **values, kubernetes=_kubernetes(dict(kubernetes.values)), sources=found.sources
     )
@@ -141,8 +141,8 @@ def _kubernetes(values: dict[str, Any]) -> KubernetesSettings:
 
 
 def _secret(field_name: str, values: dict[str, Any]) -> SecretKey | None:
-    """Half of a Secret's address is refused: with Prefect's worker such a value silently stays in
-    plain text in every job."""
+    """Return a Secret's name and key. One without the other is an error: Prefect's worker then
+    silently leaves the value in plain text in every Job."""
     parts = (f"{field_name}_name", f"{field_name}_key")
     name, key = (values.pop(part, None) for part in parts)
     if name and key:
@@ -152,13 +152,13 @@ def _secret(field_name: str, values: dict[str, Any]) -> SecretKey | None:
         given, missing = parts if name else parts[::-1]
         raise SettingsError(
             f"'{variables[given]}' is set, but '{variables[missing]}' is not",
-            help="A value in a Secret is found by the Secret's name and a key in it: set both.",
+            help="Set both: the name of the Secret and the key of the value in it.",
         )
     return None
 
 
 def _level(value: Json) -> Level:
-    """Python's names of levels, in any case."""
+    """Parse a level by Python's names, in any case."""
     known = {level.value.upper(): level for level in Level}
     known |= {"WARN": Level.WARNING, "CRITICAL": Level.ERROR}
     try:
@@ -209,7 +209,7 @@ NAMES: tuple[SettingField, ...] = (
     SettingField("debug_mode", ("debug_mode",), parse_flag, _FLAG),
     SettingField("worker_debug_mode", ("worker", "debug_mode"), parse_flag, _FLAG),
 )
-"""The settings of every worker."""
+"""Settings of every worker."""
 
 KUBERNETES_NAMES: tuple[SettingField, ...] = (
     SettingField(
@@ -245,4 +245,4 @@ KUBERNETES_NAMES: tuple[SettingField, ...] = (
         "crash_log_lines", (*_OBSERVER, "forward_crashed_run_logs_tail_lines"), parse_count, _COUNT
     ),
 )
-"""The settings of a worker whose jobs run in a cluster."""
+"""Settings of a worker whose Jobs run in Kubernetes."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deployctl.jobs.job_spec import DEFAULT_START_TIMEOUT
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
@@ -17,7 +19,7 @@ class Timings:
     # Decisions about runs and Jobs.
     orphaned_after: float = 15.0
     """Age of a claim without a Job at which another worker creates the Job. Too early does no harm:
-    the Job's name is the same whoever creates it."""
+    every worker gives the Job the same name."""
     vanished_after: float = 20.0
     """How long a Job must be missing before its run is CRASHED: the list of Jobs and the server's
     list of runs are never of the same moment."""
@@ -54,8 +56,8 @@ class Timings:
     """Between batches of log lines and events, as in Prefect's worker."""
     cache_ttl: float = 5.0
     """How long deployments and flows are cached: many runs of one deployment start together."""
-    start_timeout: float = 60.0
-    """Default of `pod_watch_timeout_seconds`, as in Prefect."""
+    start_timeout: float = DEFAULT_START_TIMEOUT
+    """Default of `pod_watch_timeout_seconds`."""
 
     # Health and shutdown.
     loop_timeout: float = 300.0

@@ -1,4 +1,4 @@
-"""Opens the place where a pool's jobs run."""
+"""Selects and opens the runtime of a work pool."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from deployctl.worker.model import Leadership, NoLeaderElection, Runtime
 from deployctl.worker.runtimes import RuntimeKind
 from deployctl.worker.server.pool import PoolError
 from deployctl.worker.settings import KubernetesSettings
+from deployctl.worker.timings import Timings
 
 if TYPE_CHECKING:
     from deployctl.clients.kubernetes import Kube
     from deployctl.worker.runtimes.kubernetes.clusters import Connect
 
 
-def kind_for(pool: Json, wanted: RuntimeKind | None) -> RuntimeKind:
-    """The runtime for a pool: that of its type, or processes if they are asked for.
+def kind_for(pool: Json, requested: RuntimeKind | None) -> RuntimeKind:
+    """Return the runtime of a pool: that of its type, or processes if they are requested.
 
-    Raises PoolError for a type that deployctl does not run, and for jobs that would not fit.
+    Raises PoolError for a type that deployctl does not run, and for a runtime that cannot run jobs
+    of this type.
     """
     known = pool["type"] in list(RuntimeKind)
-    if wanted is RuntimeKind.PROCESS or (wanted is not None and wanted == pool["type"]):
-        return wanted
-    if wanted is None and known:
+    if requested is RuntimeKind.PROCESS or (requested is not None and requested == pool["type"]):
+        return requested
+    if requested is None and known:
         return RuntimeKind(pool["type"])
     kinds = ", ".join(f"'{kind}'" for kind in RuntimeKind)
     raise PoolError(
         f"the work pool '{pool['name']}' is of type '{pool['type']}', whose jobs "
-        + (f"cannot run in '{wanted}'" if wanted else "deployctl does not run"),
-        help=f"deployctl runs pools of the types {kinds}, and any of them with --runtime process.",
+        + (f"cannot run in '{requested}'" if requested else "deployctl does not run"),
+        help=f"Use a pool of one of the types {kinds}, or --runtime process for any of them.",
     )
 
 
@@ -49,19 +51,25 @@ def open_runtime(
     major: int,
     environ: Mapping[str, str],
     clock: Callable[[], float],
+    timings: Timings,
 ) -> tuple[Runtime, Leadership]:
-    """The runtime of a pool, and who of its workers observes.
+    """Open the runtime of a pool and the leader election among its workers.
 
-    `major`: the server's; `clock`: its time. Raises NotNow when the other side is down,
-    ClusterConfigError where there is none.
+    `major`: of the Prefect server; `clock`: the server's time. Raises RuntimeUnavailable if the
+    other side is down, ClusterConfigError if no cluster is configured.
     """
     match kind:
         case RuntimeKind.KUBERNETES:
             from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 
-            connect = _clusters(environ.get("KUBECONFIG", ""))
             runtime = KubernetesRuntime(
-                connect, pool["id"], settings, event_log, major=major, clock=clock
+                _cluster_connector(environ.get("KUBECONFIG", "")),
+                pool["id"],
+                settings,
+                event_log,
+                major=major,
+                clock=clock,
+                timings=timings,
             )
             return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
         case RuntimeKind.DOCKER:
@@ -88,19 +96,20 @@ def open_runtime(
             return process, NoLeaderElection()
 
 
-def _clusters(kubeconfig: str) -> Connect:
-    """The way to a cluster: the worker's own, or the one of a `cluster_config`."""
+def _cluster_connector(kubeconfig: str) -> Connect:
+    """Return a function that connects to the worker's own cluster or to a `cluster_config`."""
     from deployctl.clients.kubeconfig import connect, connect_with_config
 
-    def reach(config: Mapping[str, Json] | None) -> Kube:
+    def connect_to(config: Mapping[str, Json] | None) -> Kube:
+        """`config`: a job's `cluster_config`; None: the worker's own cluster."""
         if config is None:
             return connect(kubeconfig)
         return connect_with_config(config.get("config"), config.get("context_name"))
 
-    return reach
+    return connect_to
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where deployctl remembers things on this machine, as the XDG base directories have it."""
+    """Return deployctl's state directory on this machine (XDG base directory specification)."""
     home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "deployctl"

@@ -1,8 +1,8 @@
-"""The worker, put together: pool, runtime, and the service that runs between them.
+"""Starts a worker: connects to server and runtime, then runs the service.
 
-Until the server and the cluster have answered once there is nothing to work with, so the start is
-tried again and again, with the health server already up: a server that comes later than its workers
-must not cost a restart. Only what no waiting cures ends the start.
+The start is retried, with the health server already up, until both have answered once: a server
+that comes up later than its workers must not cost restarts. Only errors that no retry can cure end
+the start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
 
 from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
@@ -29,11 +28,12 @@ from deployctl.core.retry import Backoff
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.environment import inherited_settings
 from deployctl.worker.control.executor import ActionExecutor
-from deployctl.worker.control.reconciler import HANDS, Reconciler
+from deployctl.worker.control.reconciler import MAX_IN_FLIGHT, Reconciler
+from deployctl.worker.error_kinds import error_kind
 from deployctl.worker.event_log import EventLog, EventName, Level
-from deployctl.worker.health.health_state import HealthMonitor
+from deployctl.worker.health.health_state import HealthMonitor, Loop
 from deployctl.worker.health.http_server import HealthServer
-from deployctl.worker.health.metrics import CountingEventLog, Metrics
+from deployctl.worker.health.metrics import MeteredEventLog, Metrics
 from deployctl.worker.model import Leadership, Runtime, RuntimeUnavailable
 from deployctl.worker.server import events, pool
 from deployctl.worker.server.flow_logs import FlowLogs
@@ -41,29 +41,28 @@ from deployctl.worker.server.job_specs import JobSpecBuilder, TTLCache
 from deployctl.worker.server.run_reporter import RunReporter
 from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-T = TypeVar("T")
-
-_PULSES = 2
-"""Requests at once that heartbeats need."""
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
-"""Seconds between tries to begin."""
+_HEARTBEAT_CONCURRENCY = 2
+"""Requests at once of a heartbeat."""
+_SPARE_REQUESTS = 4
+"""Requests at once of polls, syncs and reports, beside those of actions."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What a worker is told by the process that it runs in."""
+    """What a worker gets from the process that it runs in."""
 
     settings: Settings
     worker: WorkerSettings
     environ: Mapping[str, str]
-    places: Sequence[Source]
-    """Where settings stand, the strongest first: jobs inherit them."""
+    sources: Sequence[Source]
+    """Sources of settings, highest precedence first: Jobs inherit them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDependencies:
-    """What has to be known before work can begin."""
+    """What has to be known before the service can run."""
 
     dialect: Dialect
     pool: Json
@@ -72,212 +71,214 @@ class WorkerDependencies:
 
 
 def run_worker(
-    options: WorkOptions, around: WorkerContext, event_log: EventLog, stop: CancellationToken
+    options: WorkOptions,
+    context: WorkerContext,
+    event_log: EventLog,
+    shutdown_requested: CancellationToken,
+    timings: Timings = DEFAULT_TIMINGS,
 ) -> None:
-    """Works until `stop` is asked for, or with `run_once` until what was due has ended.
+    """Run a worker until `shutdown_requested`, or with `run_once` until what was due has ended.
 
     Raises PoolError for a pool that cannot be served, ClusterConfigError, NoPort and SettingsError;
-    with `run_once` also the ApiError or NotNow that keeps the work from beginning; Interrupted when
-    the stop comes before that.
+    with `run_once` also the ApiError or RuntimeUnavailable that keeps it from starting; Interrupted
+    if shutdown is requested before that.
     """
-    monitor, halt, now, writes = (
-        HealthMonitor(),
-        CancellationToken(),
-        ServerClock(),
-        ConcurrencyLimiter(1, HANDS),
-    )
-    monitor.fault("start", "the worker is starting")
+    monitor = HealthMonitor(loop_timeout=timings.loop_timeout)
+    monitor.set_fault(Loop.START, "the worker is starting")
+    server_clock, writes = ServerClock(), ConcurrencyLimiter(1, MAX_IN_FLIGHT)
+    loops_cancelled = CancellationToken()
     with ExitStack() as stack:
-        session, pulse, first = (
-            stack.enter_context(_session(around.settings, width, ending, monitor, now, writes))
-            for width, ending in ((HANDS + 4, halt), (_PULSES, halt), (_PULSES, stop))
-        )
-        metrics = Metrics(monitor, now)
-        event_log = CountingEventLog(event_log, metrics)
+
+        def open_session(concurrency: int, cancellation: CancellationToken) -> Session:
+            """Sessions share the server's clock and the limit of concurrent writes."""
+            session = Session(
+                context.settings,
+                concurrency=concurrency,
+                cancellation=cancellation,
+                wait=monitor.heartbeat_while_waiting(cancellation.wait),
+                server_clock=server_clock,
+                writes=writes,
+            )
+            return stack.enter_context(session)
+
+        metrics = Metrics(monitor, server_clock)
+        event_log = MeteredEventLog(event_log, metrics)
         if options.with_healthcheck:
-            host, port = around.worker.webserver_host, around.worker.webserver_port
-            stack.enter_context(HealthServer(host, port, monitor, metrics.text))
+            host, port = context.worker.webserver_host, context.worker.webserver_port
+            server = HealthServer(host, port, monitor, metrics.text, event_log)
+            stack.enter_context(server)
+        starting = open_session(_HEARTBEAT_CONCURRENCY, shutdown_requested)
 
-        def begin() -> WorkerDependencies:
-            return _ground(options, around, event_log, first)
+        def connect() -> WorkerDependencies:
+            """One try."""
+            return _connect(options, context, event_log, starting, timings)
 
-        ground = begin() if options.run_once else _patiently(begin, monitor, event_log, stop)
-        monitor.well("start")
-        facts = {"type": ground.pool["type"], "owner": ground.runtime.owner}
-        text = f"worker '{options.name}' takes runs of work pool '{options.pool}'"
-        facts |= {"pool": options.pool, "worker": options.name}
-        event_log.emit(Level.INFO, EventName.WORKER_STARTED, text, **facts)
-        describer = _describer(options, around, ground, session)
-        reconciler = _reconciler(
-            options, around, ground, event_log, session, describer, metrics, now, stop
+        if options.run_once:
+            dependencies = connect()
+        else:
+            dependencies = _retry(connect, monitor, event_log, shutdown_requested, timings)
+        monitor.clear_fault(Loop.START)
+        event_log.emit(
+            Level.INFO,
+            EventName.WORKER_STARTED,
+            f"worker '{options.name}' takes runs of work pool '{options.pool}'",
+            type=dependencies.pool["type"],
+            owner=dependencies.runtime.owner,
+            pool=options.pool,
+            worker=options.name,
+        )
+        session = open_session(MAX_IN_FLIGHT + _SPARE_REQUESTS, loops_cancelled)
+        job_specs = _job_specs(options, context, dependencies, session, timings)
+        reporter = _reporter(options, context, dependencies, event_log, session)
+        reconciler = Reconciler(
+            leadership=dependencies.leadership,
+            reporter=reporter,
+            event_log=event_log,
+            metrics=metrics,
+            now=server_clock,
+            worker=options.name,
+            limit=options.limit,
+            shutdown_requested=shutdown_requested,
+            timings=timings,
+        )
+        reconciler.executor = ActionExecutor(
+            session=session,
+            runtime=dependencies.runtime,
+            build_spec=job_specs,
+            reporter=reporter,
+            event_log=event_log,
+            notify=reconciler.enqueue,
+            worker=options.name,
+            crash_log_lines=context.worker.kubernetes.crash_log_lines,
+            timings=timings,
         )
         Service(
             options=options,
-            settings=around.worker,
+            settings=context.worker,
             session=session,
-            pulse=pulse,
-            runtime=ground.runtime,
-            leadership=ground.leadership,
-            describer=describer,
-            chronicle=reconciler.chronicle,
+            heartbeat_session=open_session(_HEARTBEAT_CONCURRENCY, loops_cancelled),
+            runtime=dependencies.runtime,
+            leadership=dependencies.leadership,
+            job_specs=job_specs,
+            reporter=reporter,
             reconciler=reconciler,
             monitor=monitor,
             event_log=event_log,
-            stop=stop,
-            halt=halt,
+            shutdown_requested=shutdown_requested,
+            loops_cancelled=loops_cancelled,
+            timings=timings,
         ).run()
-        text = "the worker has stopped; jobs that run go on"
+        text = "the worker has stopped; running jobs continue"
         event_log.emit(Level.INFO, EventName.WORKER_STOPPED, text, worker=options.name)
 
 
-def _describer(
-    options: WorkOptions, around: WorkerContext, ground: WorkerDependencies, session: Session
+def _job_specs(
+    options: WorkOptions,
+    context: WorkerContext,
+    dependencies: WorkerDependencies,
+    session: Session,
+    timings: Timings,
 ) -> JobSpecBuilder:
     return JobSpecBuilder(
         session=session,
         worker=options.name,
-        server_version=ground.dialect.release,
-        environ=around.environ,
-        inherited=inherited_settings(around.places, around.settings),
-        pool=ground.pool,
-        shelf=TTLCache(session),
+        server_version=dependencies.dialect.release,
+        environ=context.environ,
+        inherited=inherited_settings(context.sources, context.settings),
+        pool=dependencies.pool,
+        cache=TTLCache(session, timings.cache_ttl),
+        timings=timings,
     )
 
 
-def _reconciler(
+def _reporter(
     options: WorkOptions,
-    around: WorkerContext,
-    ground: WorkerDependencies,
+    context: WorkerContext,
+    dependencies: WorkerDependencies,
     event_log: EventLog,
     session: Session,
-    describer: JobSpecBuilder,
-    metrics: Metrics,
-    now: ServerClock,
-    stop: CancellationToken,
-) -> Reconciler:
-    """The one that decides, with its hands."""
-    chronicle = _chronicle(options, around, ground, event_log, session)
-    reconciler = Reconciler(
-        leadership=ground.leadership,
-        chronicle=chronicle,
-        event_log=event_log,
-        metrics=metrics,
-        now=now,
-        worker=options.name,
-        limit=options.limit,
-        stop=stop,
-    )
-    reconciler.hands = ActionExecutor(
+) -> RunReporter:
+    def send(request: Request) -> Json:
+        """Send although the session is cancelled: the last lines are sent during shutdown."""
+        return session.send(request, finish=True)
+
+    served = dependencies.pool
+    return RunReporter(
         session=session,
-        runtime=ground.runtime,
-        describe=describer,
-        chronicle=chronicle,
+        dialect=dependencies.dialect,
+        logs=FlowLogs(send, session.server_clock, enabled=context.worker.logging_to_api),
+        worker=events.Worker(options.name, served["type"], served["id"], served["name"]),
+        owner=dependencies.runtime.owner,
         event_log=event_log,
-        emit=reconciler.emit,
-        worker=options.name,
-        crash_log_lines=around.worker.kubernetes.crash_log_lines,
-    )
-    return reconciler
-
-
-def _session(
-    settings: Settings,
-    width: int,
-    ending: CancellationToken,
-    monitor: HealthMonitor,
-    server_clock: ServerClock,
-    writes: ConcurrencyLimiter,
-) -> Session:
-    return Session(
-        settings,
-        concurrency=width,
-        cancellation=ending,
-        wait=monitor.patient(ending.wait),
-        server_clock=server_clock,
-        writes=writes,
+        clock=session.server_clock,
     )
 
 
-def _patiently(
-    begin: Callable[[], WorkerDependencies],
+def _retry(
+    connect: Callable[[], WorkerDependencies],
     monitor: HealthMonitor,
     event_log: EventLog,
-    stop: CancellationToken,
+    shutdown_requested: CancellationToken,
+    timings: Timings,
 ) -> WorkerDependencies:
-    """Tries until server and cluster have answered. A key that is refused is waited for, too: the
-    Secret that it comes from can be mended, and a restart would not do it.
+    """Call `connect` until server and runtime have answered.
+
+    A refused API key is retried, too: the Secret that it comes from can be corrected, and a restart
+    would not do that.
     """
-    waits = Backoff(10**9, _FIRST_WAIT, _LONGEST_WAIT).waits(random.Random())
-    for wait in waits:
-        monitor.beat("start")
+    backoff = Backoff(10**9, timings.start_retry_first, timings.start_retry_max)
+    for wait in backoff.waits(random.Random()):
+        monitor.heartbeat(Loop.START)
         try:
-            ground = begin()
+            dependencies = connect()
         except (ApiError, RuntimeUnavailable) as error:
-            monitor.fault("start", error.message)
+            monitor.set_fault(Loop.START, error.message)
             event_log.emit(
                 Level.ERROR,
                 EventName.WORKER_START_FAILED,
                 error.message,
                 help=error.help,
                 wait=round(wait, 1),
+                error=error_kind(error),
             )
         else:
-            monitor.ended("start")
-            return ground
-        monitor.beat("start", wait)
-        if stop.wait(wait):
+            monitor.loop_ended(Loop.START)
+            return dependencies
+        monitor.heartbeat(Loop.START, wait)
+        if shutdown_requested.wait(wait):
             break
-    raise stop.interrupted()
+    raise shutdown_requested.interrupted()
 
 
-def _ground(
-    options: WorkOptions, around: WorkerContext, event_log: EventLog, session: Session
+def _connect(
+    options: WorkOptions,
+    context: WorkerContext,
+    event_log: EventLog,
+    session: Session,
+    timings: Timings,
 ) -> WorkerDependencies:
-    """One try to learn what there is to work with."""
+    """Detect the server, find or create the pool, and open its runtime: one try."""
 
     def template(pool_type: str) -> Json:
+        """The option goes before the default of the type."""
         return options.base_job_template or base_job_template(pool_type)
 
-    dialect = run_inline(detect(around.settings.is_cloud), session)
+    dialect = run_inline(detect(context.settings.is_cloud), session)
     found = run_inline(
         pool.find_or_create(options.pool, options.type, template, create=options.create_pool),
         session,
     )
-    _, state = run_inline(pool.look(options.pool, options.queues), session)
+    _, state = run_inline(pool.read_pool_state(options.pool, options.queues), session)
     pool.check_queues(options.pool, state)
     runtime, leadership = open_runtime(
         kind_for(found, options.runtime),
         found,
         options.name,
-        around.worker.kubernetes,
+        context.worker.kubernetes,
         event_log,
         major=dialect.major,
-        environ=around.environ,
+        environ=context.environ,
         clock=session.server_clock,
+        timings=timings,
     )
     return WorkerDependencies(dialect, found, runtime, leadership)
-
-
-def _chronicle(
-    options: WorkOptions,
-    around: WorkerContext,
-    ground: WorkerDependencies,
-    event_log: EventLog,
-    session: Session,
-) -> RunReporter:
-    def send(request: Request) -> Json:
-        return session.send(request, finish=True)
-
-    logs = FlowLogs(send, session.server_clock, enabled=around.worker.logging_to_api)
-    worker = events.Worker(
-        options.name, ground.pool["type"], ground.pool["id"], ground.pool["name"]
-    )
-    return RunReporter(
-        session=session,
-        dialect=ground.dialect,
-        logs=logs,
-        worker=worker,
-        owner=ground.runtime.owner,
-        event_log=event_log,
-        clock=session.server_clock,
-    )

@@ -1,25 +1,27 @@
-"""What a worker does next: the difference between runs and jobs, as actions. Pure.
+"""Decides what a worker does next from the difference between runs and Jobs. Pure.
 
-The only place that claims, starts, adopts, deletes and reports. It looks at what is, never at how
-it came to be, so what a worker that died left behind is handled by the same rules as its own work.
+This is the only place that decides to claim, start, adopt, delete or report. It reads the current
+state and no history, so what a dead worker left behind follows the same rules as a worker's own
+runs.
 
-Every action is bound to the state that it was decided on: whoever carries it out reads the run
-again first, and does nothing if it has moved on. So a world that is seconds old is good enough.
+Every action is bound to the state that it was decided on: the executor reads the run again first
+and does nothing if the run has moved on. A snapshot that is seconds old is therefore good enough.
 
-| a run that is | and its job is               | action                                          |
-|---------------|------------------------------|-------------------------------------------------|
-| SCHEDULED     | not begun, of an old attempt | remove it: it could run beside the next one     |
-| PENDING       | none                         | start it; where it was started once: CRASHED    |
-| PENDING       | there, unknown to the server | settle it                                       |
-| any active    | failed, or stuck too long    | CRASHED with the cause                          |
-| any active    | over, and nothing was said   | CRASHED: it ended without a word                |
-| RUNNING       | none                         | CRASHED: it vanished                            |
-| CANCELLING    | not begun, deaf, or too slow | remove it, then CANCELLED                       |
-| CANCELLING    | over, gone, never to begin   | CANCELLED                                       |
-| CANCELLING    | none, and there never was    | abandon its start, then CANCELLED               |
-| CANCELLED     | not begun, or running on     | remove it                                       |
-| final         | not begun                    | remove it: it would bring the run back to life  |
-| claimed anew  | not begun, of an old attempt | remove it, also where the claim is not ours     |
+| run          | its Job                            | action                                      |
+|--------------|------------------------------------|---------------------------------------------|
+| SCHEDULED    | not started, of an old attempt     | delete it: it could run beside the next one |
+| PENDING      | none                               | start it; if it was started before: CRASHED |
+| PENDING      | exists, unknown to the server      | finish its setup                            |
+| any active   | failed, or stuck too long          | CRASHED with the cause                      |
+| any active   | succeeded, but never reported      | CRASHED: it ended without reporting         |
+| RUNNING      | none                               | CRASHED: the Job vanished                   |
+| CANCELLING   | not started, ignores cancellation, | delete it, then CANCELLED                   |
+|              | or past the grace period           |                                             |
+| CANCELLING   | over, gone, or will never start    | CANCELLED                                   |
+| CANCELLING   | none, and never was one            | clean up its start, then CANCELLED          |
+| CANCELLED    | not started, or still running      | delete it                                   |
+| final        | not started                        | delete it: it would restart the run         |
+| re-claimed   | not started, of an old attempt     | delete it, also under a foreign claim       |
 """
 
 from __future__ import annotations
@@ -28,59 +30,47 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from deployctl.api.states import FINAL
+from deployctl.api import states
+from deployctl.api.states import ACTIVE, CANCELLING, FINAL, PENDING, SCHEDULED
 from deployctl.worker.control.outcomes import Outcome, outcome
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-ORPHANED_AFTER = 15.0
-"""Seconds after which a claim without a job is taken up by another worker. Taking it up too early
-does no harm: the job's name is the same whoever creates it."""
-
-VANISHED_AFTER = 20.0
-"""Seconds for which a job must be missing: a list and the server's word are never of one moment."""
-
-CANCEL_GRACE = 60.0
-"""Seconds that a running job has to cancel itself: Prefect 2 asks every 10 s, and the processes of
-a flow get 30 s to end."""
-
-CANCELLED = Proposal("CANCELLED", "Cancelled", "The job of this run was stopped.", force=True)
-"""Forced, because a run that is CANCELLING takes no other state, and 2.20 not even this one."""
-
-FRESH_FOR = 2.0
-"""Seconds for which an offer is believed: no run is claimed elsewhere and ends within them, and a
-server lets a run that has ended be claimed."""
+CANCELLED = Proposal(states.CANCELLED, "Cancelled", "The job of this run was stopped.", force=True)
+"""Forced, because a CANCELLING run accepts no other state, and 2.20 not even this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take a scheduled run."""
+    """Claim a scheduled run."""
 
     run: Run
     fresh: bool
-    """The server offered it a moment ago, and it never had a job; else it is looked at first."""
+    """The server offered it within `offer_ttl` and it never had a Job. Otherwise the run is read
+    again before the claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Create the job of a claimed run, whose attempt names it."""
+    """Create the Job of a claimed run; the attempt names the Job."""
 
     run: Run
     fresh: bool
-    """The claim is this process's own; else, and after a try that failed, the run is read again
-    first: a job may have come of it, and be over and gone."""
+    """The claim is this process's own. Otherwise, and after a failed try, the run is read again
+    first: an earlier try may have created a Job that is over and gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveClaim:
-    """Find out under whose claim a run is, and look where its job would be."""
+    """Find out whose claim a run is under, and look for its Job."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class FinishSetup:
-    """Tell the server of a job whose worker died before it could."""
+    """Report a Job to the server whose worker died before it could."""
 
     run: Run
     job: Job
@@ -88,7 +78,7 @@ class FinishSetup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Delete a job; `fate` is what its run becomes when the job is gone."""
+    """Delete a Job; `final_state` is proposed for its run once the Job is gone."""
 
     job: Job
     run: Run | None = None
@@ -97,31 +87,36 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmMissing:
-    """Look for the job of a run where it would be, and report that it vanished if it has."""
+    """Look for the Job of a run in the runtime, and report it as vanished if it is not there."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUpStart:
-    """Remove what a start may have left of the job of a cancelled run, and report that."""
+    """Remove what an unfinished start left behind for a cancelled run, then report CANCELLED."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell the server how a run ended."""
+    """Report the final state of a run to the server."""
 
     run: Run
     proposal: Proposal
     job: Job | None = None
-    """Where its last lines are to be had."""
+    """The Job whose last lines go into the run's log."""
 
 
 Action: TypeAlias = (
     Claim | Start | ResolveClaim | FinishSetup | DeleteJob | ConfirmMissing | CleanUpStart | Report
 )
+
+
+def run_id_of(action: Action) -> str:
+    """Return the id of the run that an action is about."""
+    return action.job.run if isinstance(action, DeleteJob) else action.run.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,61 +129,61 @@ class Snapshot:
     age: float = 0.0
     """Seconds since the server was asked for them."""
     runs: Mapping[str, Run] = field(default_factory=dict)
-    """Active runs of the pool, and those of known jobs, by id."""
+    """Active runs of the pool and the runs of known Jobs, by id."""
     jobs: Mapping[str, Job] = field(default_factory=dict)
     """By attempt."""
     missing: Mapping[str, float] = field(default_factory=dict)
-    """Since when a run has been without its job, by run id, for runs whose place is listed."""
+    """Run id → since when the run has been without its Job, while all locations are listed."""
     final_states: Mapping[str, Proposal] = field(default_factory=dict)
-    """What becomes of the runs of jobs that are being removed, by attempt."""
+    """Attempt → state to propose once the Job, which is being deleted, is gone."""
     own_claims: frozenset[str] = frozenset()
     """Attempts claimed by this process."""
     in_flight: frozenset[str] = frozenset()
-    """Runs that a hand is at, or that have to wait before the next try."""
+    """Runs with an action in flight or in back-off."""
     slots: int | None = None
-    """How many more jobs there may be; None: any number."""
+    """How many more Jobs `--limit` allows; None: unlimited."""
     unstarted_claims: int = 0
-    """Jobs that claims of other processes still want: they come before new claims."""
+    """Claims of other processes without a Job; they take slots before new claims do."""
     claiming: bool = True
     is_leader: bool = True
     complete: bool = True
-    """All runs and all jobs have been read since the start, and changes are being heard of."""
+    """All runs and all Jobs have been read since the start, and changes arrive."""
     deleted: frozenset[str] = frozenset()
-    """Runs of known jobs that the server does not have any more."""
+    """Runs of known Jobs that the server does not have any more."""
 
 
-def decide(world: Snapshot) -> list[Action]:
-    """What to do now, the most urgent first and claims in the order of the server.
+def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:
+    """Return the actions for now, most urgent first; claims in the server's order.
 
-    Where there are several actions for a run, as for a claim and a job of an earlier attempt, each
-    waits for the one before.
+    Of several actions for one run (a claim and an old Job, say) only the first is carried out; the
+    next step decides again.
     """
     free = {
         key: run
-        for key, run in world.runs.items()
-        if key not in world.in_flight and not run.foreign
+        for key, run in snapshot.runs.items()
+        if key not in snapshot.in_flight and not run.foreign
     }
     actions: list[Action] = [
-        Start(run, fresh=True) for run in free.values() if _waits_for_us(world, run)
+        Start(run, fresh=True) for run in free.values() if _is_own_unstarted(snapshot, run)
     ]
-    if world.is_leader and world.complete:
-        newest = _newest_jobs(world)
+    if snapshot.is_leader and snapshot.complete:
+        newest = _newest_jobs(snapshot)
         for run in free.values():
-            actions += _observe(world, run, newest.get(run.id))
-        actions += _strays(world)
-    if world.claiming:
-        waiting = {job.run for job in world.jobs.values() if _could_begin(job)}
-        due = [run for run in world.due if run.id not in world.in_flight | waiting]
-        young = world.age < FRESH_FOR
-        actions += [Claim(run, fresh=young and not run.pid) for run in due]
-    return list(_within(actions, world.slots, world.unstarted_claims))
+            actions += _observe(snapshot, run, newest.get(run.id), timings)
+        actions += _orphaned_jobs(snapshot, timings)
+    if snapshot.claiming:
+        waiting = {job.run for job in snapshot.jobs.values() if _could_start(job)}
+        due = [run for run in snapshot.due if run.id not in snapshot.in_flight | waiting]
+        fresh = snapshot.age < timings.offer_ttl
+        actions += [Claim(run, fresh=fresh and not run.pid) for run in due]
+    return list(_within_slots(actions, snapshot.slots, snapshot.unstarted_claims))
 
 
-def _within(
+def _within_slots(
     actions: Iterable[Action], slots: int | None, unstarted_claims: int
 ) -> Iterator[Action]:
-    """The actions without those that would make for more new jobs than `slots`: claims, and the
-    jobs of claims that another process left behind. One's own claims have their slots already.
+    """Drop actions that would exceed `slots`: claims, and starts for claims of other processes.
+    This process's own claims already hold their slots.
     """
     left = float("inf") if slots is None else slots
     for action in actions:
@@ -203,93 +198,97 @@ def _within(
         yield action
 
 
-def _could_begin(job: Job) -> bool:
-    """Whether a job could begin its run beside another one of that run."""
+def _could_start(job: Job) -> bool:
+    """Whether a Job could start its flow beside another Job of the same run."""
     return not job.started and not job.phase.is_over
 
 
-def _waits_for_us(world: Snapshot, run: Run) -> bool:
-    """Whether this process has claimed the run and has not seen its job yet."""
+def _is_own_unstarted(snapshot: Snapshot, run: Run) -> bool:
+    """Whether this process claimed the run and has not seen its Job yet."""
     return (
-        run.type == "PENDING"
-        and run.attempt in world.own_claims
-        and run.attempt not in world.jobs
-        and run.attempt not in world.final_states
+        run.type == PENDING
+        and run.attempt in snapshot.own_claims
+        and run.attempt not in snapshot.jobs
+        and run.attempt not in snapshot.final_states
     )
 
 
-def _newest_jobs(world: Snapshot) -> Mapping[str, Job]:
+def _newest_jobs(snapshot: Snapshot) -> Mapping[str, Job]:
     newest: dict[str, Job] = {}
-    for job in world.jobs.values():
+    for job in snapshot.jobs.values():
         if job.run not in newest or job.since > newest[job.run].since:
             newest[job.run] = job
     return newest
 
 
-def _observe(world: Snapshot, run: Run, newest: Job | None) -> Iterator[Action]:
-    """The rules for one run: what a leader does about it."""
-    if run.type not in ("PENDING", "RUNNING", "CANCELLING") or _waits_for_us(world, run):
+def _observe(
+    snapshot: Snapshot, run: Run, newest: Job | None, timings: Timings
+) -> Iterator[Action]:
+    """Yield what the leader does about one run."""
+    if run.type not in ACTIVE or _is_own_unstarted(snapshot, run):
         return
-    job = world.jobs.get(run.attempt) if run.attempt else newest
-    final_state = world.final_states.get(run.attempt)
-    if not run.attempt and (job is None or _could_begin(job)):
+    job = snapshot.jobs.get(run.attempt) if run.attempt else newest
+    final_state = snapshot.final_states.get(run.attempt)
+    if not run.attempt and (job is None or _could_start(job)):
         yield ResolveClaim(run)
     elif job is None and final_state is not None:
         yield Report(run, final_state)
     elif job is None:
-        yield from _without_job(world, run)
+        yield from _without_job(snapshot, run, timings)
     elif job.deleting:
-        # A pod that is deleted while it pulls its image is there until the pull has ended.
-        if run.type == "CANCELLING" and not job.started:
+        # A pod that is deleted while it pulls its image exists until the pull has ended.
+        if run.type == CANCELLING and not job.started:
             yield Report(run, CANCELLED)
-    elif run.type == "CANCELLING":
-        yield from _cancelling(world, run, job)
-    elif ended := outcome(job, run, world.now):
+    elif run.type == CANCELLING:
+        yield from _cancelling(snapshot, run, job, timings)
+    elif ended := outcome(job, run, snapshot.now, timings):
         proposal = crashed(ended)
-        yield DeleteJob(job, run, proposal) if ended.remove else Report(run, proposal, job)
-    elif run.type == "PENDING" and not run.pid:
+        yield DeleteJob(job, run, proposal) if ended.delete_job else Report(run, proposal, job)
+    elif run.type == PENDING and not run.pid:
         yield FinishSetup(run, job)
 
 
-def _without_job(world: Snapshot, run: Run) -> Iterator[Action]:
-    """A run of ours whose job is not to be seen. `pid` tells whether there ever was one."""
-    missing = world.now - world.missing.get(run.id, world.now)
-    if run.type == "CANCELLING":
+def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Action]:
+    """Yield what to do about a run of ours without a visible Job; `pid` says if it ever had one."""
+    missing = snapshot.now - snapshot.missing.get(run.id, snapshot.now)
+    if run.type == CANCELLING:
         yield Report(run, CANCELLED) if run.pid else CleanUpStart(run)
-    elif run.type == "PENDING" and not run.pid:
-        if min(missing, world.now - run.since) >= ORPHANED_AFTER:
+    elif run.type == PENDING and not run.pid:
+        if min(missing, snapshot.now - run.since) >= timings.orphaned_after:
             yield Start(run, fresh=False)
-    elif missing >= VANISHED_AFTER:
+    elif missing >= timings.vanished_after:
         yield ConfirmMissing(run)
 
 
-def _cancelling(world: Snapshot, run: Run, job: Job) -> Iterator[Action]:
+def _cancelling(snapshot: Snapshot, run: Run, job: Job, timings: Timings) -> Iterator[Action]:
     if job.phase.is_over:
         yield Report(run, CANCELLED)
     elif (
-        not job.started or job.limits.ignores_cancellation or world.now - run.since >= CANCEL_GRACE
+        not job.started
+        or job.limits.ignores_cancellation
+        or snapshot.now - run.since >= timings.cancel_grace
     ):
         yield DeleteJob(job, run, CANCELLED)
 
 
-def _strays(world: Snapshot) -> Iterator[Action]:
-    """Jobs that could still run although nothing waits for them any more."""
-    for attempt, job in world.jobs.items():
-        run = world.runs.get(job.run)
-        if job.phase.is_over or job.deleting or job.run in world.in_flight:
+def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
+    """Yield deletions of Jobs that could still run although no run waits for them."""
+    for attempt, job in snapshot.jobs.items():
+        run = snapshot.runs.get(job.run)
+        if job.phase.is_over or job.deleting or job.run in snapshot.in_flight:
             continue
         if run is None:
-            if job.run in world.deleted and not job.started:
+            if job.run in snapshot.deleted and not job.started:
                 yield DeleteJob(job)
-        elif run.type == "CANCELLED" and job.started:
-            if world.now - run.since >= CANCEL_GRACE:
+        elif run.type == states.CANCELLED and job.started:
+            if snapshot.now - run.since >= timings.cancel_grace:
                 yield DeleteJob(job, run)
         elif not job.started and (
-            run.type in (*FINAL, "SCHEDULED") or run.foreign or run.attempt not in ("", attempt)
+            run.type in (*FINAL, SCHEDULED) or run.foreign or run.attempt not in ("", attempt)
         ):
             yield DeleteJob(job, run)
 
 
 def crashed(ended: Outcome) -> Proposal:
-    """The state of a run whose job could not carry it to an end."""
-    return Proposal("CRASHED", "Crashed", ended.message, cause=ended.code)
+    """Return the proposed state of a run that its Job could not finish."""
+    return Proposal(states.CRASHED, "Crashed", ended.message, cause=ended.code)

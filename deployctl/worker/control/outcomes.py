@@ -1,88 +1,106 @@
-"""What the end of a job, or a wait without end, means for its run, and what its owner reads of it.
+"""What the state of a Job means for its run. Pure.
 
-Pure. A run whose job was lost is CRASHED: with Prefect a flow's own failure is FAILED and is
-reported by the flow's process, which then exits with 0. Whether the run still is what it was when
-this was decided is looked at by whoever reports it.
+A run whose Job was lost is CRASHED, as with Prefect: a failure of the flow itself is FAILED, is
+reported by the flow's process, and that process exits with 0. Whether the run is still in the state
+that was decided on is checked when the outcome is reported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+from deployctl.api.states import PENDING, RUNNING
 from deployctl.core.redact import redact
 from deployctl.worker.model import Cause, Job, Phase, Run
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-SILENT_AFTER = 10.0
-"""Seconds from a job's good end to the conclusion that it has not reported: what it said last may
-be known to the server and not to us yet."""
-
-VANISHED = (
-    "The job of this run is gone, and nobody knows how it ended. It was deleted, or its "
-    "finished_job_ttl was over before a worker saw it."
+VANISHED_MESSAGE = (
+    "The job of this run is gone, and its outcome is unknown. It was deleted, or its "
+    "finished_job_ttl expired before a worker saw it."
 )
+
+
+class OutcomeCode(StrEnum):
+    """Causes of crashes that a worker finds itself; a runtime's causes have codes of their own.
+
+    Public: values of the metric label and log field `cause`.
+    """
+
+    INVALID_JOB_SPEC = "InvalidJobSpec"
+    NOT_FOUND = "NotFound"
+    """The deployment or flow of the run was deleted."""
+    NOT_REPORTED = "NotReported"
+    """The Job succeeded, but the flow never reported an end."""
+    RUN_TIMEOUT = "RunTimeout"
+    START_TIMEOUT = "StartTimeout"
+    UNKNOWN = "Unknown"
+    VANISHED = "Vanished"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run that its job will not carry to an end."""
+    """Why a run will not be finished by its Job."""
 
     code: str
-    """The code of the cause, for metrics."""
+    """An `OutcomeCode`, or the code of a runtime's `Cause`."""
     message: str
-    """For the owner: sentences."""
-    remove: bool = False
-    """The job could still go on, and has to be gone before this is said."""
+    """For the owner of the flow: complete sentences."""
+    delete_job: bool = False
+    """The Job could still continue, so it must be gone before this is reported."""
 
 
-def outcome(job: Job, run: Run, now: float) -> Outcome | None:
-    """What a job has come to mean for its run; None while that is nothing.
+def outcome(job: Job, run: Run, now: float, timings: Timings = DEFAULT_TIMINGS) -> Outcome | None:
+    """Return what a Job means for its run; None if there is nothing to report.
 
-    `now` is in seconds of the epoch, as the times of the job are. A run that has ended, waits for
-    its next attempt, is paused or has been claimed again is not touched.
+    Runs that have ended, wait for their next attempt, are paused, or have been claimed again are
+    not affected.
     """
-    if run.type not in ("PENDING", "RUNNING") or (run.attempt and run.attempt != job.attempt):
+    if run.type not in (PENDING, RUNNING) or (run.attempt and run.attempt != job.attempt):
         return None
     age = now - job.since
-    if job.phase is Phase.FAILED and age >= 0:
-        return _told("The job failed", job.cause)
-    if job.phase is Phase.SUCCEEDED and age >= SILENT_AFTER:
-        return _SILENT
     limits = job.limits
+    if job.phase is Phase.FAILED and age >= 0:
+        return _from_cause("The job failed", job.cause)
+    if job.phase is Phase.SUCCEEDED and age >= timings.report_grace:
+        return _NOT_REPORTED
     if job.phase is Phase.RUNNING and limits.run_timeout is not None and age >= limits.run_timeout:
-        return _overtime(limits.run_timeout)
+        return _run_timeout(limits.run_timeout)
     if job.phase is Phase.WAITING and limits.start_timeout is not None:
         stuck = job.cause is not None and job.cause.stuck
-        bound = stuck or (limits.start_timeout_explicit and not job.started)
-        if bound and age >= limits.start_timeout:
+        applies = stuck or (limits.start_timeout_explicit and not job.started)
+        if applies and age >= limits.start_timeout:
             text = f"The job did not start within {_seconds(limits.start_timeout)}"
-            return _told(text, job.cause, code="StartTimeout", remove=True)
+            return _from_cause(text, job.cause, code=OutcomeCode.START_TIMEOUT, delete_job=True)
     return None
 
 
 def not_started(cause: Cause) -> Outcome:
-    """The outcome of a run whose job could not be created."""
-    return _told("The job could not be created", cause)
+    """Return the outcome of a run whose Job could not be created."""
+    return _from_cause("The job could not be created", cause)
 
 
-_SILENT = Outcome(
-    "Silent",
-    "The job exited without reporting how the run ended, although its exit code says that all went "
-    "well. Does its command run the flow (prefect flow-run execute), and does it reach the API?",
+_NOT_REPORTED = Outcome(
+    OutcomeCode.NOT_REPORTED,
+    "The job exited without reporting how the run ended, although its exit code is 0. Does its "
+    "command run the flow (prefect flow-run execute), and can it reach the API?",
 )
 
 
-def _overtime(seconds: float) -> Outcome:
+def _run_timeout(seconds: float) -> Outcome:
     text = f"The job ran longer than {_seconds(seconds)} and was stopped."
-    help_ = "Raise `job_watch_timeout_seconds`, or make the flow quicker."
-    return Outcome("RunTimeout", f"{text} {help_}", remove=True)
+    help_ = "Raise `job_watch_timeout_seconds`, or make the flow faster."
+    return Outcome(OutcomeCode.RUN_TIMEOUT, f"{text} {help_}", delete_job=True)
 
 
-def _told(what: str, cause: Cause | None, *, code: str = "", remove: bool = False) -> Outcome:
+def _from_cause(
+    what: str, cause: Cause | None, *, code: str = "", delete_job: bool = False
+) -> Outcome:
     if cause is None:
-        return Outcome(code or "Unknown", f"{what}.", remove)
-    told = cause.message[:1].lower() + cause.message[1:]
-    text = f"{what}: {told}. {cause.help}".strip()
-    return Outcome(code or cause.code, redact(text), remove)
+        return Outcome(code or OutcomeCode.UNKNOWN, f"{what}.", delete_job)
+    reason = cause.message[:1].lower() + cause.message[1:]
+    text = f"{what}: {reason}. {cause.help}".strip()
+    return Outcome(code or cause.code, redact(text), delete_job)
 
 
 def _seconds(seconds: float) -> str:

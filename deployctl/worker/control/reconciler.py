@@ -1,8 +1,8 @@
-"""The one thread that knows: it hears of runs and jobs, decides, and hands the work out.
+"""Single-threaded reconcile loop: applies queued updates, computes actions, dispatches them.
 
-Everybody else talks to it through its inbox. At most as many actions are under way as there are
-hands, and the next ones are decided when one ends: so jobs of runs that are claimed are created
-before more runs are claimed, however many are due.
+Other threads only enqueue messages. At most MAX_IN_FLIGHT actions run at once, and more are
+computed when one ends; so Jobs of claimed runs are created before further runs are claimed,
+however many are due.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
-from deployctl.worker.control.decide import Action, DeleteJob, decide
+from deployctl.worker.control.decide import Action, decide, run_id_of
 from deployctl.worker.control.executor import ActionExecutor, Message
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventLog, EventName, Level
@@ -36,20 +36,17 @@ from deployctl.worker.model import (
     WatchStatus,
 )
 from deployctl.worker.server.run_reporter import RunReporter
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-HANDS = 16
-TICK = 1.0
-"""Seconds after which time alone may have made something due."""
-_BREATH = 0.02
-"""Seconds in which news gather, so that a storm of it is decided on once."""
+MAX_IN_FLIGHT = 16
+"""Actions that run at once: threads of the pool."""
 
-_WORDS = {
-    Phase.WAITING: "waits for its start",
-    Phase.RUNNING: "runs",
-    Phase.SUCCEEDED: "has ended well",
-    Phase.FAILED: "has failed",
+_PHASE_MESSAGES = {
+    Phase.WAITING: "is waiting to start",
+    Phase.RUNNING: "is running",
+    Phase.SUCCEEDED: "succeeded",
+    Phase.FAILED: "failed",
 }
-
 _PHASE_EVENTS = {
     Phase.WAITING: EventName.JOB_WAITING,
     Phase.RUNNING: EventName.JOB_RUNNING,
@@ -60,125 +57,125 @@ _PHASE_EVENTS = {
 
 @dataclass(slots=True)
 class Reconciler:
-    """Owns the table, which others only read. Only `tell` may be called from other threads."""
+    """Owner of the state store. Only `enqueue` may be called from other threads."""
 
     leadership: Leadership
-    chronicle: RunReporter
+    reporter: RunReporter
     event_log: EventLog
     metrics: Metrics
     now: Callable[[], float]
-    """The time by the server's clock."""
+    """Seconds of the epoch by the server's clock."""
     worker: str
     limit: int | None
-    stop: CancellationToken
-    """Once it is asked for, nothing more is claimed."""
-    table: StateStore = field(default_factory=StateStore)
-    _inbox: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(HANDS, "hand"))
-    hands: ActionExecutor = field(init=False)
-    """Set before the first step: they tell what they find out to this."""
-    _explained: dict[str, str] = field(default_factory=dict)
-    """The code of the cause that an attempt's owner was told last."""
+    """Largest number of live Jobs of this worker; None: unlimited."""
+    shutdown_requested: CancellationToken
+    """Once it is cancelled, no more runs are claimed."""
+    timings: Timings = DEFAULT_TIMINGS
+    store: StateStore = field(default_factory=StateStore)
+    pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(MAX_IN_FLIGHT, "action"))
+    executor: ActionExecutor = field(init=False)
+    """Set before the first step; it enqueues its findings here."""
+    _queue: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
+    _reported_causes: dict[str, str] = field(default_factory=dict)
+    """Attempt → code of the cause that was reported last."""
 
-    def emit(self, message: Message) -> None:
-        """Takes news of the runtime, or an update of the table, from any thread.
+    def enqueue(self, message: Message) -> None:
+        """Add an update of the runtime or a change of the store; callable from any thread.
 
-        What a job prints decides nothing and is told on the spot: of more of it than can be told,
-        its reader has to wait, and not the work.
+        Printed lines change no decision and are logged at once in the calling thread, so that a
+        flood of output slows its reader down and not the loop.
         """
         if not isinstance(message, LinePrinted):
-            self._inbox.put(message)
+            self._queue.put(message)
             return
-        job = self.table.jobs.get(message.attempt)
-        facts = {"run": job.run, "job": job.name} if job else {}
-        self.event_log.emit(Level.INFO, EventName.JOB_OUTPUT, message.line, **facts)
+        job = self.store.jobs.get(message.attempt)
+        fields = {"run": job.run, "job": job.name} if job else {}
+        self.event_log.emit(Level.INFO, EventName.JOB_OUTPUT, message.line, **fields)
 
     def step(self, watches: Sequence[WatchStatus]) -> None:
-        """Hears what there is to hear, for a second at most, and does what follows.
+        """Wait up to `tick` seconds for messages, apply them, and dispatch what follows.
 
-        `watches`: how well the runtime heard until now: what was listed is among the messages.
+        `watches` are read before the messages: what was listed by then is among them.
         """
-        hears = _hears(watches)
+        synced = watches_synced(watches)
         for message in self._messages():
-            self._hear(message)
-        world = self.table.world(
+            self._apply(message)
+        snapshot = self.store.snapshot(
             self.now(),
-            slots=self._slots(hears),
-            claiming=not self.stop.is_cancelled,
+            slots=self._slots(synced),
+            claiming=not self.shutdown_requested.is_cancelled,
             is_leader=self.leadership.is_leader,
-            hears=hears,
+            watches_synced=synced,
         )
-        for action in decide(world)[: HANDS - len(self.table.in_flight)]:
-            if _run_of(action) not in self.table.in_flight:
-                self._hand_out(action)
+        for action in decide(snapshot, self.timings)[: MAX_IN_FLIGHT - len(self.store.in_flight)]:
+            if run_id_of(action) not in self.store.in_flight:
+                self._dispatch(action)
         self.metrics.sample = self._sample(watches)
 
-    def _slots(self, hears: bool) -> int | None:
-        """How many more runs may be claimed. Only who hears of all jobs can count them: a worker
-        that has just begun may have left some behind when it died.
+    @property
+    def is_idle(self) -> bool:
+        """Whether no action is in flight, no claim waits for its Job, and no message is queued."""
+        return not self.store.in_flight and not self.store.own_claims and self._queue.empty()
+
+    def close(self) -> None:
+        """Start no more actions; those in flight end by themselves."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _slots(self, synced: bool) -> int | None:
+        """How many more Jobs `limit` allows; none before all Jobs are listed, because an earlier
+        process of this name may have left some.
         """
         if self.limit is None:
             return None
-        return max(0, self.limit - self.table.live(self.worker)) if hears else 0
+        return max(0, self.limit - self.store.live_jobs(self.worker)) if synced else 0
 
     def _sample(self, watches: Sequence[WatchStatus]) -> Sample:
-        table = self.table
         return Sample(
-            jobs=Counter(job.phase for job in table.jobs.values()),
-            due=len(table.due),
-            claims=len(table.own_claims),
-            queue=self._inbox.qsize(),
+            jobs=Counter(job.phase for job in self.store.jobs.values()),
+            due=len(self.store.due),
+            claims=len(self.store.own_claims),
+            queue=self._queue.qsize(),
             is_leader=self.leadership.is_leader,
             watches=tuple(watches),
         )
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is under way, and nothing that was claimed waits for its job."""
-        return not self.table.in_flight and not self.table.own_claims and self._inbox.empty()
-
-    def close(self) -> None:
-        """Lets hands that are at work end by themselves, and begins nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
     def _messages(self) -> Iterator[Message]:
         try:
-            yield self._inbox.get(timeout=TICK)
-            time.sleep(_BREATH)
+            yield self._queue.get(timeout=self.timings.tick)
+            time.sleep(self.timings.debounce)
             while True:
-                yield self._inbox.get_nowait()
+                yield self._queue.get_nowait()
         except queue.Empty:
             return
 
-    def _hear(self, message: Message) -> None:
+    def _apply(self, message: Message) -> None:
         match message:
             case EventObserved(_, event):
                 if self.leadership.is_leader:
-                    self.chronicle.notice(event)
+                    self.reporter.add_event(event)
             case JobChanged() | JobsListed() | JobVanished():
-                for before, job in self._changes(message):
-                    self._narrate(before, job)
-                self.table.hear(message)
+                for before, job in self._changed_jobs(message):
+                    self._report_change(before, job)
+                self.store.apply(message)
             case _ if callable(message):
-                message(self.table)
+                message(self.store)
 
-    def _changes(self, news: RuntimeUpdate) -> Iterator[tuple[Job | None, Job]]:
-        jobs = (news.job,) if isinstance(news, JobChanged) else getattr(news, "jobs", ())
+    def _changed_jobs(self, update: RuntimeUpdate) -> Iterator[tuple[Job | None, Job]]:
+        jobs = (update.job,) if isinstance(update, JobChanged) else getattr(update, "jobs", ())
         for job in jobs:
-            before = self.table.jobs.get(job.attempt)
+            before = self.store.jobs.get(job.attempt)
             if before is None or (before.phase, before.cause) != (job.phase, job.cause):
                 yield before, job
 
-    def _narrate(self, before: Job | None, job: Job) -> None:
-        """Tells of a job that came into another phase, or waits for something."""
-        run = self.table.runs.get(job.run)
-        is_old = before is None and job.phase.is_over
-        if not is_old and (before is None or before.phase is not job.phase):
-            text = f"job '{job.name}' {_WORDS[job.phase]}"
+    def _report_change(self, before: Job | None, job: Job) -> None:
+        """Log a Job's new phase or cause; the leader also reports it to the server."""
+        run = self.store.runs.get(job.run)
+        was_over = before is None and job.phase.is_over
+        if not was_over and (before is None or before.phase is not job.phase):
             self.event_log.emit(
                 Level.INFO,
                 _PHASE_EVENTS[job.phase],
-                text,
+                f"job '{job.name}' {_PHASE_MESSAGES[job.phase]}",
                 run=job.run,
                 job=job.name,
                 location=job.location,
@@ -186,19 +183,20 @@ class Reconciler:
         if run is None or not self.leadership.is_leader:
             return
         if job.phase.is_over and before is not None and not before.phase.is_over:
-            told = self._explained.pop(job.attempt, "")
-            if job.phase is Phase.FAILED and job.cause and job.cause.code != told:
-                self.chronicle.explain(run, job.cause)
-            self.chronicle.executed(run, job)
+            reported = self._reported_causes.pop(job.attempt, "")
+            if job.phase is Phase.FAILED and job.cause and job.cause.code != reported:
+                self.reporter.log_cause(run, job.cause)
+            self.reporter.job_finished(run, job)
         elif job.phase is Phase.WAITING and job.cause and not job.deleting and run.type in ACTIVE:
-            self._explain(run, job, job.cause)
+            self._report_delay(run, job, job.cause)
 
-    def _explain(self, run: Run, job: Job, cause: Cause) -> None:
-        if self._explained.get(job.attempt) == cause.code:
+    def _report_delay(self, run: Run, job: Job, cause: Cause) -> None:
+        """Report why a Job does not start, once for as long as the cause stays the same."""
+        if self._reported_causes.get(job.attempt) == cause.code:
             return
-        there = self.table.jobs
-        self._explained = {a: code for a, code in self._explained.items() if a in there}
-        self._explained[job.attempt] = cause.code
+        known = self.store.jobs
+        self._reported_causes = {a: code for a, code in self._reported_causes.items() if a in known}
+        self._reported_causes[job.attempt] = cause.code
         self.event_log.emit(
             Level.WARNING,
             EventName.JOB_START_DELAYED,
@@ -207,28 +205,27 @@ class Reconciler:
             job=job.name,
             cause=cause.code,
         )
-        self._pool.submit(self.chronicle.waits, run, cause)
+        self.pool.submit(self.reporter.start_delayed, run, cause)
 
-    def _hand_out(self, action: Action) -> None:
-        run_id = _run_of(action)
-        self.table.in_flight.add(run_id)
+    def _dispatch(self, action: Action) -> None:
+        run_id = run_id_of(action)
+        failures = self.store.failures.get(run_id, 0)
+        self.store.in_flight.add(run_id)
 
-        def work() -> None:
-            self.hands.do(action, failures)
-            self.emit(lambda table: table.in_flight.discard(run_id))
+        def execute() -> None:
+            """Run in a thread of the pool."""
+            self.executor.execute(action, failures)
+            self.enqueue(lambda store: store.in_flight.discard(run_id))
 
-        failures = self.table.failures.get(run_id, 0)
-        self._pool.submit(work)
+        self.pool.submit(execute)
 
 
-def _hears(watches: Sequence[WatchStatus]) -> bool:
-    """Whether all jobs were listed that can be. A place that refuses to be listed holds nobody up:
-    before a job counts as gone, its place is asked, and that question fails there.
+def watches_synced(watches: Sequence[WatchStatus]) -> bool:
+    """Whether all Jobs that can be listed have been listed.
+
+    A location that the worker may not list holds nothing up: before a Job counts as missing, its
+    location is asked, and that request fails there.
     """
     return any(watch.last_contact for watch in watches) and all(
         watch.last_contact or watch.forbidden for watch in watches
     )
-
-
-def _run_of(action: Action) -> str:
-    return action.job.run if isinstance(action, DeleteJob) else action.run.id

@@ -1,8 +1,8 @@
-"""How a worker is doing: which of its loops live, and what keeps runs from being started.
+"""Liveness and readiness of a worker.
 
-The two are kept apart because a restart cures only the first. A server that is down, a wrong key, a
-deleted pool or a queue that does not exist are faults: they make a worker not ready, and never
-make Kubernetes restart it again and again.
+Liveness fails only for what a restart cures: a loop that is dead or stuck. Everything else (a
+server that is down, a wrong key, a deleted pool, an unknown queue) is a fault: the worker is not
+ready, and Kubernetes does not restart it in a loop for something that a restart cannot change.
 """
 
 from __future__ import annotations
@@ -11,19 +11,39 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from deployctl.worker.model import WatchStatus
+from deployctl.worker.timings import DEFAULT_TIMINGS
 
-FROZEN_AFTER = 300.0
-"""Seconds by which a beat may be late: requests have a timeout of a minute, Prefect's worker counts
-as dead after 30 polls that did not come, by default as long."""
 
-_WATCH = "watch "
+class Loop(StrEnum):
+    """The loops of a worker. Public: names of faults, values of the metric label `loop`."""
+
+    START = "start"
+    RECONCILE = "reconcile"
+    HEARTBEAT = "heartbeat"
+    POLL = "poll"
+    SYNC = "sync"
+    REPORT = "report"
+    WATCH = "watch"
+    LEASE = "lease"
+
+
+class Fault(StrEnum):
+    """Names of faults other than those of loops. Public, as the names of loops are."""
+
+    POOL = "pool"
+    QUEUE = "queue"
+    WATCH = "watch"
+    """Followed by a space and the location that is not watched."""
+    LOOPS = "loops"
+    """Liveness has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The last sign of life of a loop; times are seconds of the clock of its `Vitals`."""
+    """The last heartbeat of a loop; times are seconds of the monitor's clock."""
 
     at: float
     due: float
@@ -32,91 +52,96 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class HealthState:
-    """What is known of a worker at one moment."""
+    """Heartbeats and faults at one moment."""
 
-    beats: Mapping[str, Heartbeat]
-    """By the name of the loop."""
+    heartbeats: Mapping[Loop, Heartbeat]
     faults: Mapping[str, str]
-    """What is wrong (`api`, `pool`, `watch jobs`) → the reason."""
+    """Name (`poll`, `pool`, `watch flows`) → reason."""
+    loop_timeout: float = DEFAULT_TIMINGS.loop_timeout
+    """Seconds by which a heartbeat may be late."""
 
 
-def liveness_failure(vitals: HealthState, now: float, patience: float = FROZEN_AFTER) -> str:
-    """Why a restart would help: a loop that has been silent for `patience` seconds, because it is
-    frozen or dead; else ""."""
-    for loop, beat in vitals.beats.items():
-        if now > beat.due + patience:
+def liveness_failure(state: HealthState, now: float) -> str:
+    """Return why a restart would help: a loop whose heartbeat is overdue; "" if there is none."""
+    for loop, beat in state.heartbeats.items():
+        if now > beat.due + state.loop_timeout:
             return f"the loop '{loop}' has been silent for {now - beat.at:.0f} s"
     return ""
 
 
-def readiness_failures(
-    vitals: HealthState, now: float, patience: float = FROZEN_AFTER
-) -> dict[str, str]:
-    """All that keeps runs from being started, by name; empty for a worker that is ready."""
-    ill = liveness_failure(vitals, now, patience)
-    return {**vitals.faults, **({"loops": ill} if ill else {})}
+def readiness_failures(state: HealthState, now: float) -> dict[str, str]:
+    """Return everything that keeps runs from starting, by name; empty if the worker is ready."""
+    dead = liveness_failure(state, now)
+    return {**state.faults, **({Fault.LOOPS: dead} if dead else {})}
 
 
 class HealthMonitor:
-    """Where the loops report. Every method may be called from any thread."""
+    """Collects heartbeats and faults from all threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds."""
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        loop_timeout: float = DEFAULT_TIMINGS.loop_timeout,
+    ) -> None:
+        """`clock` returns seconds; `loop_timeout`: see `Timings`."""
         self.clock = clock
-        self._beats: dict[str, Heartbeat] = {}
+        self._loop_timeout = loop_timeout
+        self._heartbeats: dict[Loop, Heartbeat] = {}
         self._faults: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._here = threading.local()
+        self._thread = threading.local()
 
-    def beat(self, loop: str, pause: float = 0.0) -> None:
-        """The loop, which the calling thread runs, is alive and will sleep for `pause` seconds."""
-        self._here.loop = loop
+    def heartbeat(self, loop: Loop, pause: float = 0.0) -> None:
+        """Record that `loop`, run by the calling thread, is alive and now sleeps for `pause` s."""
+        self._thread.loop = loop
         now = self.clock()
         with self._lock:
-            self._beats[loop] = Heartbeat(now, now + pause)
+            self._heartbeats[loop] = Heartbeat(now, now + pause)
 
-    def patient(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """`wait`, as a sign of life of the loop in which somebody waits.
+    def heartbeat_while_waiting(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
+        """Wrap `wait` so that waiting counts as a heartbeat of the calling thread's loop.
 
-        For a session: a server under maintenance is waited for without end, and that is healthy.
+        For sessions: waiting for a server under maintenance can take hours and is healthy.
         """
 
-        def waiting(seconds: float) -> bool:
-            loop = getattr(self._here, "loop", None)
+        def wait_alive(seconds: float) -> bool:
+            """Wait, with a heartbeat before and after."""
+            loop = getattr(self._thread, "loop", None)
             if loop is None:
                 return wait(seconds)
-            self.beat(loop, seconds)
-            asked = wait(seconds)
-            self.beat(loop)
-            return asked
+            self.heartbeat(loop, seconds)
+            cancelled = wait(seconds)
+            self.heartbeat(loop)
+            return cancelled
 
-        return waiting
+        return wait_alive
 
-    def ended(self, loop: str) -> None:
-        """The loop is over, as it should be."""
+    def loop_ended(self, loop: Loop) -> None:
+        """Stop expecting heartbeats of a loop that ended as intended."""
         with self._lock:
-            self._beats.pop(loop, None)
+            self._heartbeats.pop(loop, None)
 
-    def fault(self, name: str, reason: str) -> None:
-        """Something is wrong that a restart would not cure."""
+    def set_fault(self, name: str, reason: str) -> None:
+        """Record something that a restart would not cure."""
         with self._lock:
             self._faults[name] = reason
 
-    def well(self, name: str) -> None:
-        """It is not wrong any more."""
+    def clear_fault(self, name: str) -> None:
+        """Forget a fault that is over."""
         with self._lock:
             self._faults.pop(name, None)
 
-    def watched(self, watches: Iterable[WatchStatus]) -> None:
-        """Makes faults of the watches that have a problem, instead of those that had one before."""
+    def set_watch_faults(self, watches: Iterable[WatchStatus]) -> None:
+        """Replace all watch faults with the problems of these watches."""
+        prefix = f"{Fault.WATCH} "
         problems = {
-            f"{_WATCH}{watch.location}": watch.problem for watch in watches if watch.problem
+            f"{prefix}{watch.location}": watch.problem for watch in watches if watch.problem
         }
         with self._lock:
-            others = {k: v for k, v in self._faults.items() if not k.startswith(_WATCH)}
+            others = {k: v for k, v in self._faults.items() if not k.startswith(prefix)}
             self._faults = {**others, **problems}
 
-    def vitals(self) -> HealthState:
-        """How the worker is doing now."""
+    def state(self) -> HealthState:
+        """Return a copy of the current state."""
         with self._lock:
-            return HealthState(dict(self._beats), dict(self._faults))
+            return HealthState(dict(self._heartbeats), dict(self._faults), self._loop_timeout)

@@ -1,8 +1,8 @@
-"""Answers probes and Prometheus over HTTP, from the first moment of a worker on.
+"""HTTP server for probes and Prometheus: `/health`, `/ready`, `/metrics`.
 
-`/health` turns red only for what a restart cures, `/ready` for all that keeps runs from starting.
-Anyone who reaches the port may read; nothing that is shown is secret, and a slow reader holds one
-thread for a few seconds at most.
+It is up before the worker has reached its server or cluster. `/health` fails only for what a
+restart cures, `/ready` for everything that keeps runs from starting. There is no authentication:
+nothing shown is secret, and a slow client blocks one thread for a few seconds at most.
 """
 
 from __future__ import annotations
@@ -17,35 +17,42 @@ from typing import Any, TypeAlias
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
+from deployctl.worker.error_kinds import log_internal_error
+from deployctl.worker.event_log import EventLog
 from deployctl.worker.health.health_state import HealthMonitor, liveness_failure, readiness_failures
 
 Pages: TypeAlias = Mapping[str, Callable[[], tuple[int, str, bytes]]]
-"""Path → what gives its status, content type and content."""
+"""Path → function that returns status, content type and body."""
 
 _JSON = "application/json"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class NoPort(DeployctlError):
-    """The health server cannot listen where it should."""
+    """The health server cannot listen on its address."""
 
     code = "DC680"
 
 
 class HealthServer:
-    """Serves `/health`, `/ready` and `/metrics` while its `with` statement runs."""
+    """Context manager that serves the three pages in a thread of its own."""
 
     def __init__(
-        self, host: str, port: int, monitor: HealthMonitor, metrics: Callable[[], bytes]
+        self,
+        host: str,
+        port: int,
+        monitor: HealthMonitor,
+        metrics: Callable[[], bytes],
+        event_log: EventLog,
     ) -> None:
-        """Listens on `host` (IPv4, IPv6 or a name) and `port` (0: a free one). Raises NoPort."""
+        """Bind `host` (IPv4, IPv6 or a name) and `port` (0: any free port). Raises NoPort."""
         pages: Pages = {
             "/health": lambda: _health(monitor),
             "/ready": lambda: _ready(monitor),
             "/metrics": lambda: (200, _TEXT, metrics()),
         }
         try:
-            self._server = _Server(host, port, pages)
+            self._server = _Server(host, port, pages, event_log)
         except OSError as error:
             raise NoPort(
                 f"the health server cannot listen on '{host}', port {port}: {error.strerror}",
@@ -68,38 +75,39 @@ class HealthServer:
 
 
 def _health(monitor: HealthMonitor) -> tuple[int, str, bytes]:
-    ill = liveness_failure(monitor.vitals(), monitor.clock())
-    return _said(503 if ill else 200, {"message": redact(ill) or "OK"})
+    failure = liveness_failure(monitor.state(), monitor.clock())
+    return _json_page(503 if failure else 200, {"message": redact(failure) or "OK"})
 
 
 def _ready(monitor: HealthMonitor) -> tuple[int, str, bytes]:
-    faults = readiness_failures(monitor.vitals(), monitor.clock())
-    if not faults:
-        return _said(200, {"message": "OK"})
-    shown = {name: redact(reason) for name, reason in faults.items()}
-    return _said(503, {"message": "not ready: " + ", ".join(shown), "faults": shown})
+    failures = readiness_failures(monitor.state(), monitor.clock())
+    if not failures:
+        return _json_page(200, {"message": "OK"})
+    shown = {name: redact(reason) for name, reason in failures.items()}
+    return _json_page(503, {"message": "not ready: " + ", ".join(shown), "faults": shown})
 
 
-def _said(status: int, body: Any) -> tuple[int, str, bytes]:
+def _json_page(status: int, body: Any) -> tuple[int, str, bytes]:
     return status, _JSON, json.dumps(body, ensure_ascii=False).encode()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, pages: Pages) -> None:
+    def __init__(self, host: str, port: int, pages: Pages, event_log: EventLog) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
         self.pages = pages
+        self.event_log = event_log
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        """Does not ask DNS for the host's name, as the library would; that can take a minute."""
+        """Bind without the reverse DNS lookup of `HTTPServer`, which can take a minute."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader that goes away in the middle is nobody's problem."""
+        """Ignore clients that disconnect in the middle of a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answers with a page."""
+        """Send the page of the requested path."""
         status, kind, body = self._page()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -116,13 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _page(self) -> tuple[int, str, bytes]:
-        page = self.server.pages.get(self.path.partition("?")[0])
+        path = self.path.partition("?")[0]
+        page = self.server.pages.get(path)
         if page is None:
-            return _said(404, {"message": "there are " + ", ".join(self.server.pages)})
+            return _json_page(404, {"message": "available: " + ", ".join(self.server.pages)})
         try:
             return page()
         except Exception as error:
-            return _said(500, {"message": f"a defect of deployctl: {type(error).__name__}"})
+            log_internal_error(self.server.event_log, error, f"the page '{path}'")
+            return _json_page(500, {"message": f"internal error: {type(error).__name__}"})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Probes come every few seconds: nobody wants to read of them."""
+        """Log nothing: probes come every few seconds."""

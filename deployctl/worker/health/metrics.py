@@ -1,8 +1,8 @@
-"""What a worker counts, for Prometheus.
+"""Prometheus metrics of a worker.
 
-Counts come from what happens anyway: lines of the journal about runs, and errors. Everything that
-is a size or an age is taken, when somebody asks, from the last `Sample` and from the vitals. So no
-decision knows of metrics. The names are described in docs/worker.md.
+Counters follow from the event log (events of runs, errors by kind), so no decision knows about
+metrics. Gauges are computed on each scrape from the last `Sample` and the health state. Metric
+names and label values are public and described in docs/worker.md.
 """
 
 from __future__ import annotations
@@ -28,38 +28,58 @@ from deployctl.worker.model import Phase, WatchStatus
 
 _PREFIX = "deployctl_worker_"
 
+RUN_EVENT_LABELS: Mapping[EventName, str] = {
+    EventName.RUN_CLAIMED: "claimed",
+    EventName.RUN_CLAIM_REJECTED: "claim_rejected",
+    EventName.RUN_HANDED_BACK: "handed_back",
+    EventName.RUN_SUBMITTED: "submitted",
+    EventName.RUN_CRASHED: "crashed",
+    EventName.RUN_CANCELLED: "cancelled",
+    EventName.RUN_CLAIM_FAILED: "claim_failed",
+    EventName.RUN_START_FAILED: "start_failed",
+    EventName.RUN_RESOLVE_FAILED: "resolve_failed",
+    EventName.RUN_SETUP_FAILED: "setup_failed",
+    EventName.RUN_DELETE_FAILED: "delete_failed",
+    EventName.RUN_CHECK_FAILED: "check_failed",
+    EventName.RUN_CLEANUP_FAILED: "cleanup_failed",
+    EventName.RUN_REPORT_FAILED: "report_failed",
+}
+"""Values of the label `event` of `runs_total`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the owner of the table sees after a turn."""
+    """State of the reconciler after a step."""
 
     jobs: Mapping[Phase, int] = field(default_factory=dict)
     due: int = 0
     """Scheduled runs that the server offers."""
     claims: int = 0
-    """Claims of this process whose job has not been seen yet."""
+    """Claims of this process whose Job has not been seen yet."""
     queue: int = 0
-    """News that nobody has looked at yet."""
+    """Updates that are not applied yet."""
     is_leader: bool = False
     watches: tuple[WatchStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has happened since the start."""
+    """Counters since the start of the process."""
 
-    runs: Mapping[tuple[str, ...], int]
+    runs: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     """By event (`claimed`, `crashed`) and cause."""
-    errors: Mapping[tuple[str, ...], int]
-    """By kind."""
+    errors: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    """By `ErrorKind`."""
+    internal_errors: int = 0
 
 
 def families(
-    counts: Counts, sample: Sample, vitals: HealthState, clock: float, now: float
+    counts: Counts, sample: Sample, health: HealthState, clock: float, now: float
 ) -> Iterator[Metric]:
-    """All metrics. `clock` is the time of the vitals' clock, `now` that of the watches'."""
-    yield _counter("runs", "What happened to flow runs.", ("event", "cause"), counts.runs)
+    """Yield all metrics. `clock`: time of the health state's clock; `now`: of the watches'."""
+    yield _counter("runs", "Events of flow runs.", ("event", "cause"), counts.runs)
     yield _counter("errors", "Errors by kind.", ("kind",), counts.errors)
+    yield _counter("internal_errors", "Defects of deployctl.", (), {(): counts.internal_errors})
     yield _gauge(
         "jobs",
         "Jobs by phase.",
@@ -67,29 +87,27 @@ def families(
         "phase",
     )
     yield _gauge("due_runs", "Scheduled runs that the server offers.", {(): sample.due})
-    yield _gauge("claims", "Claimed runs whose job is not there yet.", {(): sample.claims})
-    yield _gauge("queue", "News that wait to be looked at.", {(): sample.queue})
-    yield _gauge("leader", "Whether this worker observes the jobs.", {(): sample.is_leader})
+    yield _gauge("claims", "Claimed runs without a Job yet.", {(): sample.claims})
+    yield _gauge("queue", "Updates that are not applied yet.", {(): sample.queue})
+    yield _gauge("leader", "Whether this worker observes Jobs.", {(): sample.is_leader})
     yield _gauge(
-        "up", "Whether all loops live, as /health says.", {(): not liveness_failure(vitals, clock)}
+        "up", "Whether /health succeeds: all loops live.", {(): not liveness_failure(health, clock)}
     )
     yield _gauge(
         "ready",
-        "Whether nothing is wrong, as /ready says.",
-        {(): not readiness_failures(vitals, clock)},
+        "Whether /ready succeeds: there is no fault.",
+        {(): not readiness_failures(health, clock)},
     )
-    yield _gauge(
-        "fault", "What is wrong at the moment.", {(name,): 1 for name in vitals.faults}, "name"
-    )
+    yield _gauge("fault", "Current faults.", {(name,): 1 for name in health.faults}, "name")
     yield _gauge(
         "loop_age_seconds",
-        "Time since the last sign of life of a loop.",
-        {(loop,): clock - beat.at for loop, beat in vitals.beats.items()},
+        "Time since the last heartbeat of a loop.",
+        {(loop.value,): clock - beat.at for loop, beat in health.heartbeats.items()},
         "loop",
     )
     yield _gauge(
         "watch_age_seconds",
-        "Time since something was heard of the jobs in a place.",
+        "Time since the last list, event or bookmark of a watch.",
         {
             (watch.location,): max(0.0, now - watch.last_contact)
             for watch in sample.watches
@@ -100,57 +118,73 @@ def families(
 
 
 class Metrics(Collector):
-    """Counts, and shows what there is. Every method may be called from any thread."""
+    """Counters and the Prometheus collector. Every method may be called from any thread."""
 
     def __init__(self, monitor: HealthMonitor, now: Callable[[], float]) -> None:
-        """`now`: the clock by which watches say when they heard something."""
+        """`now`: the clock of `WatchStatus.last_contact`."""
         self.sample = Sample()
         self._monitor = monitor
         self._now = now
         self._runs: Counter[tuple[str, ...]] = Counter()
         self._errors: Counter[tuple[str, ...]] = Counter()
+        self._internal_errors = 0
         self._lock = threading.Lock()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def happened(self, event: str, cause: str) -> None:
-        """Something happened to a run."""
+    def count_run_event(self, label: str, cause: str) -> None:
+        """Count an event of a run; `label`: a value of RUN_EVENT_LABELS."""
         with self._lock:
-            self._runs[event, cause] += 1
+            self._runs[label, cause] += 1
 
-    def failed(self, kind: str) -> None:
-        """Something could not be done because of an error of this kind."""
+    def count_error(self, kind: str) -> None:
+        """Count an error of an `ErrorKind`."""
         with self._lock:
             self._errors[kind,] += 1
 
-    def collect(self) -> Iterator[Metric]:
-        """All metrics now, for the library."""
+    def count_internal_error(self) -> None:
+        """Count a defect of deployctl."""
         with self._lock:
-            counts = Counts(dict(self._runs), dict(self._errors))
+            self._internal_errors += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all metrics for prometheus_client."""
+        with self._lock:
+            counts = Counts(dict(self._runs), dict(self._errors), self._internal_errors)
         monitor = self._monitor
-        return families(counts, self.sample, monitor.vitals(), monitor.clock(), self._now())
+        return families(counts, self.sample, monitor.state(), monitor.clock(), self._now())
 
     def text(self) -> bytes:
-        """All metrics now, in Prometheus' text form."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-class CountingEventLog:
-    """A journal that counts what it is told of runs and errors before it passes it on."""
+class MeteredEventLog:
+    """Event log that counts events of runs and errors, then passes them on.
+
+    The traceback of a defect is passed on once per process, so that a defect in a loop does not
+    flood the log.
+    """
 
     def __init__(self, event_log: EventLog, metrics: Metrics) -> None:
         self._event_log = event_log
         self._metrics = metrics
+        self._tracebacks: set[str] = set()
 
-    def emit(self, level: Level, event: EventName, message: str, **facts: Json) -> None:
-        """Something happened; `cause` and `error` are the facts that are counted by."""
-        subject, _, what = event.partition(".")
-        if subject == "run":
-            self._metrics.happened(what, str(facts.get("cause") or ""))
-        if kind := facts.get("error"):
-            self._metrics.failed(str(kind))
-        self._event_log.emit(level, event, message, **facts)
+    def emit(self, level: Level, event: EventName, message: str, **fields: Json) -> None:
+        """Record an event; the fields `cause` and `error` become metric labels."""
+        if label := RUN_EVENT_LABELS.get(event):
+            self._metrics.count_run_event(label, str(fields.get("cause") or ""))
+        if event is EventName.WORKER_INTERNAL_ERROR:
+            self._metrics.count_internal_error()
+            text = str(fields.pop("traceback", ""))
+            if text and text not in self._tracebacks:
+                self._tracebacks.add(text)
+                fields["traceback"] = text
+        elif kind := fields.get("error"):
+            self._metrics.count_error(str(kind))
+        self._event_log.emit(level, event, message, **fields)
 
 
 def _counter(

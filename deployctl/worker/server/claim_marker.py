@@ -1,11 +1,11 @@
-"""The sign by which a worker knows its own claims: text at the end of a state's message.
+"""The marker by which a worker recognises its own claims: text at the end of a state's message.
 
-A state's message is the one field that both majors keep as it was sent, give back in every list of
-runs, and keep in the history of states. So who answers for a run can be read by any replica, after
-any restart, and a Prefect worker or a worker of another cluster on the same pool is never touched.
+A state's message is the one field that both majors store as sent, return in every list of runs and
+keep in the history of states. Any replica can therefore read who owns a run, also after a restart,
+and never touches runs of a Prefect worker or of a worker in another cluster on the same pool.
 
-A claim also tells what its run was called then: the job's name is made of that, and a run that is
-renamed while two workers create its job must not get two.
+A claim also records the name that the run had: the Job's name is made from it, and a run that is
+renamed while two workers create its Job must not get two Jobs.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-_MARK = re.compile(
+_MARKER = re.compile(
     r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?(?: as=(?P<name>\S+))?\]$"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimMarker:
-    """Who claimed a run, and under which attempt."""
+    """Owner, attempt and run name of a claim, e.g. `[deployctl uid/ns/pool as=red-fox]`."""
 
     owner: str
     attempt: str = ""
-    """The id of the claim's state; "" in the claim itself, which cannot know its own id."""
+    """Id of the claim's state; "" in the claim itself, which cannot contain its own id."""
     name: str = ""
-    """What the run was called when it was claimed; "" where that is not said."""
+    """Name of the run when it was claimed; "" if it is not recorded."""
 
     def __str__(self) -> str:
         name = self.name and f"as={quote(self.name, safe='')}"
         return f"[deployctl {' '.join(filter(None, (self.owner, self.attempt, name)))}]"
 
 
-def with_marker(message: str, mark: ClaimMarker) -> str:
-    """The message with the mark at its end."""
-    return f"{message} {mark}".lstrip()
+def with_marker(message: str, marker: ClaimMarker) -> str:
+    """Append the marker to a message."""
+    return f"{message} {marker}".lstrip()
 
 
 def parse_marker(message: str | None) -> ClaimMarker | None:
-    """The mark of a state's message, if it has one."""
-    found = _MARK.search(message or "")
+    """Return the marker of a state's message; None if it has none."""
+    found = _MARKER.search(message or "")
     if found is None:
         return None
     return ClaimMarker(found["owner"], found["attempt"] or "", unquote(found["name"] or ""))

@@ -1,7 +1,7 @@
-"""Moving a run from state to state: claims, and what became of their jobs.
+"""State proposals: claims and the final states of runs.
 
-A proposal is answered with ACCEPT, REJECT, WAIT or ABORT. Each is sent with a transition id, by
-which the server knows a repeated one, so an answer that is lost on its way costs nothing.
+The server answers a proposal with ACCEPT, REJECT, WAIT or ABORT. Each proposal has a transition id,
+by which the server recognises a repeated one, so a proposal whose answer was lost can be resent.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
 
 
 class Answer(Enum):
-    """What the server made of a proposal."""
+    """The server's answer to a proposal."""
 
     ACCEPTED = auto()
-    ELSEWHERE = auto()
-    """Somebody else has the run, or its state does not allow this (any more)."""
+    REJECTED = auto()
+    """The run is under another claim, or its state does not allow the transition (any more)."""
     LATER = auto()
-    """The run has to wait, for a slot or for its time; the server will offer it again."""
+    """The run must wait, for a concurrency slot or its start time; it will be offered again."""
     GONE = auto()
     """The run was deleted."""
 
@@ -40,7 +40,7 @@ class ProposalResult:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A state that a run should be in."""
+    """A state proposed for a run."""
 
     type: str
     name: str
@@ -48,11 +48,11 @@ class Proposal:
     force: bool = False
     data: Json = None
     cause: str = ""
-    """The code of what led to it, for metrics."""
+    """Code of the cause, for metrics and the event log."""
 
 
 def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
-    """Puts a run that was claimed after its end back into the state that it had ended in."""
+    """Restore the final state of a run that was claimed after it had ended."""
     proposal = Proposal(
         end["type"], end["name"], end.get("message") or "", force=True, data=end.get("data")
     )
@@ -60,13 +60,13 @@ def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
 
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> ApiCall[ProposalResult]:
-    """Takes a scheduled run for this worker; the id of the new state is the attempt."""
+    """Claim a scheduled run for this worker; the id of the new state is the attempt."""
     message = with_marker(f"Claimed by worker '{worker}'.", ClaimMarker(owner, name=run.name))
     return propose(run, Proposal(PENDING, "Pending", message), transition)
 
 
 def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalResult]:
-    """Asks the server to put the run into a state. `transition`: a UUID of this proposal alone."""
+    """Propose a state for a run. `transition`: a UUID for this proposal alone."""
     answer = yield from call(
         Request(
             "POST",
@@ -85,17 +85,17 @@ def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalRe
             missing_ok=True,
         )
     )
-    return _verdict(answer, proposal, transition)
+    return _result(answer, proposal, transition)
 
 
-def _verdict(answer: Json, proposal: Proposal, transition: str) -> ProposalResult:
+def _result(answer: Json, proposal: Proposal, transition: str) -> ProposalResult:
     if answer is None:
         return ProposalResult(Answer.GONE)
     state = answer.get("state") or {}
     reason = (answer.get("details") or {}).get("reason") or ""
-    mine = (state.get("state_details") or {}).get("transition_id") == transition
-    if answer["status"] == "ACCEPT" or (mine and state.get("type") == proposal.type):
+    own = (state.get("state_details") or {}).get("transition_id") == transition
+    if answer["status"] == "ACCEPT" or (own and state.get("type") == proposal.type):
         return ProposalResult(Answer.ACCEPTED, state, reason)
     waits = answer["status"] == "WAIT" or state.get("type") == SCHEDULED
     later = waits and answer["status"] != "ABORT"
-    return ProposalResult(Answer.LATER if later else Answer.ELSEWHERE, state, reason)
+    return ProposalResult(Answer.LATER if later else Answer.REJECTED, state, reason)

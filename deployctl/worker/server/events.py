@@ -1,8 +1,8 @@
-"""What a worker tells a 3.x server's event log: the bodies of `POST /events`, without sending any.
+"""Events for the event log of a 3.x server: builds the items of `POST /events`. Pure.
 
 Names, resources and related resources are those of Prefect's own worker, so that automations and
-the UI know them. Ids come from what happened and not from chance: an event that is sent again, by
-this worker or another, is the same event to the server.
+the UI recognise them. Ids are derived from what happened, so an event that is sent again, by this
+worker or by another, is the same event to the server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 
 FOLLOWS_WITHIN = 300.0
-"""Seconds after which an event no longer names the one before: the server holds an event back for
-the one that it follows, and gives that up after this time."""
+"""Longest time in seconds between an event and the one that it names as `follows`: the server holds
+an event back until the one that it follows arrives, and gives up after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Worker:
 
     name: str
     type: str
-    """The type of its pool: `kubernetes`, …"""
+    """Type of its pool: `kubernetes`, …"""
     pool: str
-    """The id of its pool."""
+    """Id of its pool."""
     pool_name: str
 
 
 def send(events: Sequence[Json]) -> Request:
-    """The request that records events; 2.20 has no such route unless it is switched on there."""
+    """Return the request that records events; 2.20 has no such route unless it is enabled."""
     return Request("POST", "/events", list(events), subject="events", missing_ok=True)
 
 
@@ -47,8 +47,8 @@ def event(
     identity: str,
     follows: Json = None,
 ) -> Json:
-    """An event. `occurred`: seconds of the epoch; `identity`: the same text for the same event;
-    `follows`: the event before, if one is known."""
+    """Return an event. `occurred`: seconds of the epoch; `identity`: equal for equal events;
+    `follows`: the preceding event, if there is one."""
     body = {
         "id": str(uuid5(NAMESPACE_URL, identity)),
         "event": name,
@@ -65,43 +65,43 @@ def event(
 
 
 def related(role: str, id: str, name: str = "") -> Json:  # noqa: A002
-    """A related resource: `prefect.<role>.<id>`."""
+    """Return a related resource: `prefect.<role>.<id>`."""
     found = {"prefect.resource.id": f"prefect.{role}.{id}", "prefect.resource.role": role}
     return found | ({"prefect.resource.name": name} if name else {})
 
 
 def started(worker: Worker, now: float) -> Json:
-    """The worker has begun to poll."""
-    return _of_worker("started", worker, (), now, f"{worker.name}:{now}")
+    """Return the event of a worker that starts to poll."""
+    return _worker_event("started", worker, (), now, f"{worker.name}:{now}")
 
 
 def stopped(worker: Worker, now: float, start: Json) -> Json:
-    """The worker ends; `start` is its event of having started."""
-    return _of_worker("stopped", worker, (), now, f"{worker.name}:{start['id']}", start)
+    """Return the event of a worker that stops; `start`: its `started` event."""
+    return _worker_event("stopped", worker, (), now, f"{worker.name}:{start['id']}", start)
 
 
 def submitted(worker: Worker, run: Run, now: float) -> Json:
-    """The job of the run's attempt is there."""
-    return _of_worker("submitted-flow-run", worker, _of_run(run), now, run.attempt)
+    """Return the event of an attempt whose Job exists."""
+    return _worker_event("submitted-flow-run", worker, _run_resources(run), now, run.attempt)
 
 
 def executed(worker: Worker, run: Run, now: float, *, pid: str, code: int) -> Json:
-    """The job of the run's attempt has ended, with this exit code (-1 where it is not known)."""
-    flow_run, *others = _of_run(run)
+    """Return the event of an attempt whose Job has ended. `code`: exit code, -1 if unknown."""
+    flow_run, *others = _run_resources(run)
     flow_run["prefect.infrastructure.identifier"] = pid
     flow_run["prefect.infrastructure.status-code"] = str(code)
     about = (flow_run, *others)
-    return _of_worker("executed-flow-run", worker, about, now, run.attempt)
+    return _worker_event("executed-flow-run", worker, about, now, run.attempt)
 
 
 def worker_id(type: str, name: str) -> str:  # noqa: A002
-    """The resource id of a worker below `prefect.worker.`: `kubernetes.my-worker`."""
+    """Return a worker's resource id below `prefect.worker.`: `kubernetes.my-worker`."""
     from slugify import slugify
 
     return f"{type}.{slugify(name)}"
 
 
-def _of_worker(
+def _worker_event(
     what: str,
     worker: Worker,
     about: Sequence[Json],
@@ -120,7 +120,7 @@ def _of_worker(
     return event(f"prefect.worker.{what}", resource, (*about, pool), now, key, follows)
 
 
-def _of_run(run: Run) -> list[Json]:
+def _run_resources(run: Run) -> list[Json]:
     found = [related("flow-run", run.id, run.name)]
     if run.deployment:
         found.append(related("deployment", run.deployment))

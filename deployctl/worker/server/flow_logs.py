@@ -1,9 +1,8 @@
-"""Lines of the worker in the logs of flow runs, under the logger that Prefect's worker uses.
+"""The worker's lines in the logs of flow runs, under the logger name that Prefect's worker uses.
 
-A log is decoration: it never holds up a run, so a line is put into a buffer of bounded size, and
-sent when somebody calls `flush`. While the server is away lines wait; when the buffer is full new
-ones are lost, and counted. A batch whose answer is lost is sent again: a line that stands there
-twice is better than one that is missing.
+Logging never blocks a run: a line goes into a bounded buffer and is sent by `flush`. While the
+server is down, lines wait; when the buffer is full, new ones are dropped and counted. A batch whose
+answer was lost is sent again: a duplicate line is better than a missing one.
 """
 
 from __future__ import annotations
@@ -28,17 +27,15 @@ from deployctl.core.redact import redact
 from deployctl.worker.event_log import Level
 
 LOGGER = "prefect.flow_runs.worker"
-EVERY = 2.0
-"""Seconds between batches, as with Prefect."""
 LINE_SIZE = 1_000_000
 BATCH_SIZE = 4_000_000
-"""The most that a line and a batch may have (PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, _BATCH_SIZE), in
-characters here, with room for what JSON adds."""
+"""Largest line and batch (PREFECT_LOGGING_TO_API_MAX_LOG_SIZE, _BATCH_SIZE), in characters, with
+a margin for what JSON adds."""
 BUFFER_SIZE = 8_000_000
 """Characters that may wait to be sent: a few crashed runs with all their last lines."""
 
-_NUMBERS = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
-_FRAME = 250
+_LEVEL_NUMBERS = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
+_OVERHEAD = 250
 """Characters of an entry beside its message."""
 
 
@@ -54,14 +51,14 @@ class Line:
 
 
 def entry(line: Line) -> Json:
-    """A line as `POST /logs/` takes it: without secrets, without what a database refuses (NUL and
-    lone surrogates), and cut where it is too long."""
+    """Return a line as an item of `POST /logs/`: redacted, without what a database refuses (NUL and
+    lone surrogates), and truncated to LINE_SIZE."""
     message = redact(line.message).replace("\0", "").encode("utf-8", "replace").decode()
     if len(message) > LINE_SIZE:
         message = message[:LINE_SIZE] + " … (cut)"
     return {
         "name": LOGGER,
-        "level": _NUMBERS[line.level],
+        "level": _LEVEL_NUMBERS[line.level],
         "message": message,
         "timestamp": datetime.fromtimestamp(line.time, UTC).isoformat(),
         "flow_run_id": line.run,
@@ -69,54 +66,54 @@ def entry(line: Line) -> Json:
 
 
 class Buffer:
-    """Entries that wait, in order; used by many threads."""
+    """Bounded FIFO queue of entries, for many threads."""
 
     def __init__(self, size: int = BUFFER_SIZE, batch: int = BATCH_SIZE) -> None:
-        self.lost = 0
-        """How many entries there was no room for."""
+        self.dropped = 0
+        """Entries that did not fit or were refused."""
         self._entries: deque[Json] = deque()
-        self._room = size
+        self._free = size
         self._batch = batch
         self._lock = threading.Lock()
 
     def put(self, item: Json) -> None:
-        """Adds an entry at the end, or counts it as lost."""
+        """Append an entry, or count it as dropped if it does not fit."""
         with self._lock:
-            if _size(item) > self._room:
-                self.lost += 1
+            if _size(item) > self._free:
+                self.dropped += 1
             else:
-                self._room -= _size(item)
+                self._free -= _size(item)
                 self._entries.append(item)
 
     def take(self) -> list[Json]:
-        """Removes as many entries from the front as make a batch, at least one if there is any."""
+        """Remove a batch from the front: at least one entry if there is any."""
         with self._lock:
             batch: list[Json] = []
             left = self._batch
             while self._entries and (not batch or _size(self._entries[0]) <= left):
                 item = self._entries.popleft()
-                self._room += _size(item)
+                self._free += _size(item)
                 left -= _size(item)
                 batch.append(item)
             return batch
 
     def give_back(self, batch: list[Json]) -> None:
-        """Puts a batch that was not sent in front again."""
+        """Put a batch that was not sent back to the front."""
         with self._lock:
             self._entries.extendleft(reversed(batch))
-            self._room -= sum(map(_size, batch))
+            self._free -= sum(map(_size, batch))
 
-    def lose(self, count: int) -> None:
-        """Counts entries that will never be sent."""
+    def drop(self, count: int) -> None:
+        """Count entries that will never be sent."""
         with self._lock:
-            self.lost += count
+            self.dropped += count
 
 
 class FlowLogs:
-    """The way of lines to the server.
+    """Sends lines to the logs of flow runs.
 
-    `send` sends a request and raises as `Session.send` does; `clock` gives seconds of the epoch;
-    `enabled` is PREFECT_LOGGING_TO_API_ENABLED: where it is off, lines go nowhere.
+    `send` sends a request and raises as `Session.send` does; `clock` returns seconds of the epoch;
+    `enabled`: PREFECT_LOGGING_TO_API_ENABLED; if false, lines are discarded.
     """
 
     def __init__(
@@ -128,19 +125,19 @@ class FlowLogs:
         self._buffer = Buffer()
 
     @property
-    def lost(self) -> int:
-        """How many lines did not reach the server, and never will."""
-        return self._buffer.lost
+    def dropped(self) -> int:
+        """How many lines will never reach the server."""
+        return self._buffer.dropped
 
     def emit(self, run: str, level: Level, message: str) -> None:
-        """Adds a line to the log of the run with this id; from any thread, without waiting."""
+        """Add a line to the log of the run with this id; from any thread, without blocking."""
         if self._enabled:
             self._buffer.put(entry(Line(run, level, message, self._clock())))
 
     def flush(self) -> bool:
-        """Sends what waits; gives whether nothing is left.
+        """Send the buffered lines; returns whether the buffer is empty.
 
-        Batches that the server refuses are lost: it would refuse them again.
+        Batches that the server refuses are dropped: it would refuse them again.
         """
         while batch := self._buffer.take():
             try:
@@ -149,9 +146,9 @@ class FlowLogs:
                 self._buffer.give_back(batch)
                 return False
             except DeployctlError:
-                self._buffer.lose(len(batch))
+                self._buffer.drop(len(batch))
         return True
 
 
 def _size(item: Json) -> int:
-    return len(item["message"]) + _FRAME
+    return len(item["message"]) + _OVERHEAD

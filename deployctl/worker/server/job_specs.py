@@ -1,7 +1,7 @@
-"""Reads what the jobs of claimed runs are made of, and describes them.
+"""Builds the job spec of a claimed run from what the server has.
 
-Deployments and flows are kept for a few seconds, because runs of one deployment come in swarms; the
-references of a job are read for each run anew, because what they hold may be a secret.
+Deployments and flows are cached for a few seconds, because runs of one deployment start together.
+Variables and blocks that a job refers to are read for each run: they may hold secrets.
 """
 
 from __future__ import annotations
@@ -20,85 +20,95 @@ from deployctl.jobs.job_spec import build_job_spec, required_references
 from deployctl.jobs.model import JobSource, JobSpec
 from deployctl.templating.references import read_references
 from deployctl.worker.model import Run
-
-KEPT_SECONDS = 5.0
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 
 @dataclass(slots=True)
 class _Entry:
     value: Json = None
-    until: float = float("-inf")
+    expires: float = float("-inf")
     reading: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True)
 class TTLCache:
-    """Answers of the server by path, each kept for a short time; many threads may use it."""
+    """Cache of GET responses by path, for many threads."""
 
     session: Session
+    ttl: float = DEFAULT_TIMINGS.cache_ttl
+    """Seconds."""
     clock: Callable[[], float] = time.monotonic
-    _places: dict[str, _Entry] = field(default_factory=dict)
+    _entries: dict[str, _Entry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, path: str, about: str) -> Json:
-        """The object at this path; threads that ask for the same at once cause one request.
+    def get(self, path: str, subject: str) -> Json:
+        """Return the object at this path; concurrent callers share one request.
 
-        Raises NotFound and other ApiErrors.
+        `subject` names it in errors. Raises NotFound and other ApiErrors.
         """
-        place = self._place(path)
-        with place.reading:
-            if self.clock() >= place.until:
-                place.value = run_inline(call(Request("GET", path, subject=about)), self.session)
-                place.until = self.clock() + KEPT_SECONDS
-            return place.value
+        entry = self._entry(path)
+        with entry.reading:
+            if self.clock() >= entry.expires:
+                request = Request("GET", path, subject=subject)
+                entry.value = run_inline(call(request), self.session)
+                entry.expires = self.clock() + self.ttl
+            return entry.value
 
-    def _place(self, path: str) -> _Entry:
-        """Where the answer is, or is going to be; what is out of date elsewhere is forgotten."""
+    def _entry(self, path: str) -> _Entry:
+        """Return the entry of a path, new or not, and evict expired ones of other paths."""
         now = self.clock()
         with self._lock:
-            self._places = {
-                other: place
-                for other, place in self._places.items()
-                if other == path or now < place.until or place.reading.locked()
+            self._entries = {
+                other: entry
+                for other, entry in self._entries.items()
+                if other == path or now < entry.expires or entry.reading.locked()
             }
-            return self._places.setdefault(path, _Entry())
+            return self._entries.setdefault(path, _Entry())
 
 
 @dataclass(slots=True)
 class JobSpecBuilder:
-    """Describes the job of a claimed run (`hands.Descriptions`)."""
+    """Builds job specs (a `JobSpecSource`)."""
 
     session: Session
     worker: str
     server_version: str
     environ: Mapping[str, str]
     inherited: Mapping[str, str]
+    """Settings that jobs get from the worker."""
     pool: Json
-    """Replaced whenever the pool is read again."""
-    shelf: TTLCache
+    """The work pool; replaced whenever it is read again."""
+    cache: TTLCache
+    timings: Timings = DEFAULT_TIMINGS
     offered: dict[str, Json] = field(default_factory=dict)
-    """Runs as the last poll gave them: they need not be read again."""
+    """Runs of the last poll by id: they need not be read again."""
 
     def __call__(self, run: Run) -> JobSpec:
-        """Raises NotFound where run, flow or deployment is gone; Undescribable; other ApiErrors."""
-        subject = self._subject(run)
-        wanted = required_references(subject, self.environ)
-        library = run_inline(read_references(wanted, secrets=True), self.session)
-        return build_job_spec(subject, library, environ=self.environ, inherited=self.inherited)
+        """Raises NotFound if the run, flow or deployment is gone, InvalidJobSpec, and ApiErrors."""
+        source = self._source(run)
+        references = required_references(source, self.environ)
+        library = run_inline(read_references(references, secrets=True), self.session)
+        return build_job_spec(
+            source,
+            library,
+            environ=self.environ,
+            inherited=self.inherited,
+            default_start_timeout=self.timings.start_timeout,
+        )
 
-    def _subject(self, run: Run) -> JobSource:
+    def _source(self, run: Run) -> JobSource:
+        subject = f"flow run '{run.name}'"
         flow_run = self.offered.get(run.id) or run_inline(
-            call(Request("GET", paths.flow_run(run.id), subject=f"flow run '{run.name}'")),
-            self.session,
+            call(Request("GET", paths.flow_run(run.id), subject=subject)), self.session
         )
         deployment = None
         if run.deployment:
-            about = f"the deployment of flow run '{run.name}'"
-            deployment = self.shelf.get(paths.deployment(run.deployment), about)
+            path = paths.deployment(run.deployment)
+            deployment = self.cache.get(path, f"the deployment of {subject}")
         return JobSource(
             flow_run={**flow_run, "name": run.name},
             deployment=deployment,
-            flow=self.shelf.get(paths.flow(run.flow), f"the flow of flow run '{run.name}'"),
+            flow=self.cache.get(paths.flow(run.flow), f"the flow of {subject}"),
             work_pool=self.pool,
             attempt=run.attempt,
             worker_name=self.worker,

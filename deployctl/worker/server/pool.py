@@ -1,7 +1,7 @@
-"""The work pool that a worker serves: found or made once, read again with every heartbeat.
+"""The work pool of a worker: found or created at the start, read again with every heartbeat.
 
-Unlike Prefect's worker, this one never makes a pool anew that was deleted while it ran: the
-deployments of a deleted pool do not come back to a pool of the same name.
+Unlike Prefect's worker, this one never recreates a pool that was deleted while it ran: the
+deployments of a deleted pool do not return to a new pool of the same name.
 """
 
 from __future__ import annotations
@@ -15,34 +15,35 @@ from deployctl.api.work_pools import pool_request, read_pool
 from deployctl.core.errors import Conflict, DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.core.suggest import did_you_mean
+from deployctl.worker.health.health_state import Fault
 
 
 class PoolError(DeployctlError):
-    """The work pool is not there, or is none that this worker can serve."""
+    """The work pool does not exist, or this worker cannot serve it."""
 
     code = "DC603"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """What of a work pool keeps runs from coming, besides there being none."""
+    """What of a work pool keeps runs from being offered."""
 
     is_gone: bool = False
     is_paused: bool = False
     paused_queues: tuple[str, ...] = ()
     unknown_queues: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
-    """All that there are."""
+    """All queues of the pool."""
 
 
 def find_or_create(
-    name: str, wanted_type: str | None, template: Callable[[str], Json], *, create: bool
+    name: str, pool_type: str | None, template: Callable[[str], Json], *, create: bool
 ) -> ApiCall[Json]:
-    """The pool that a worker is to serve.
+    """Return the pool that a worker is to serve; create it if it is missing and `create` is set.
 
-    `template` gives the base job template for a type, None for one that nobody here runs: of a pool
-    that is made (of type kubernetes unless `wanted_type` says otherwise), and of one that is there
-    without any, as Prefect's workers fill it in. Raises PoolError.
+    `template` returns the base job template of a type, None for an unknown one. It is stored in a
+    new pool (of type kubernetes unless `pool_type` says otherwise) and in an existing one that has
+    none, as Prefect's workers do. Raises PoolError.
     """
     pool = yield from read_pool(name)
     if pool is None:
@@ -52,43 +53,44 @@ def find_or_create(
                 help="Create it with `deployctl work-pool create`, or leave out "
                 "--no-create-pool-if-not-found.",
             )
-        made = template(wanted_type or "kubernetes")
-        if made is None:
+        base_job_template = template(pool_type or "kubernetes")
+        if base_job_template is None:
             raise PoolError(
-                f"there is no work pool '{name}', and none of type '{wanted_type}' can be made",
-                help="Take one of the types 'kubernetes', 'docker' and 'process'.",
+                f"there is no work pool '{name}', and none of type '{pool_type}' can be created",
+                help="Use one of the types 'kubernetes', 'docker' and 'process'.",
             )
-        pool = yield from _create(name, wanted_type or "kubernetes", made)
-    if wanted_type is not None and wanted_type != pool["type"]:
+        pool = yield from _create(name, pool_type or "kubernetes", base_job_template)
+    if pool_type is not None and pool_type != pool["type"]:
         raise PoolError(
-            f"the work pool '{name}' is of type '{pool['type']}', not '{wanted_type}'",
+            f"the work pool '{name}' is of type '{pool['type']}', not '{pool_type}'",
             help="Leave --type out, or name another pool.",
         )
     if pool.get("is_push_pool") or pool["type"].endswith((":push", ":managed")):
         raise PoolError(
             f"the work pool '{name}' is of type '{pool['type']}', which needs no worker",
-            help="The server of Prefect runs its flows by itself.",
+            help="The Prefect server runs its flows by itself.",
         )
     if not pool.get("base_job_template"):
         filled = template(pool["type"]) or {}
-        body = {"base_job_template": filled}
-        yield from call(pool_request(name, "PATCH", body))
+        yield from call(pool_request(name, "PATCH", {"base_job_template": filled}))
         pool = {**pool, "base_job_template": filled}
     return pool
 
 
 def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:
     body = {"name": name, "type": type_, "base_job_template": template}
+    subject = f"work pool '{name}'"
     try:
-        return (
-            yield from call(Request("POST", paths.WORK_POOLS, body, subject=f"work pool '{name}'"))
-        )
+        return (yield from call(Request("POST", paths.WORK_POOLS, body, subject=subject)))
     except Conflict:
         return (yield from call(pool_request(name, "GET")))
 
 
-def look(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
-    """The pool and what keeps runs from coming; None and `is_gone` where it was deleted."""
+def read_pool_state(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
+    """Return the pool and what keeps runs from being offered; None and `is_gone` if it was deleted.
+
+    `queues`: the queues that the worker serves; empty: all.
+    """
     pool, found = yield [
         pool_request(name, "GET", missing_ok=True),
         Request(
@@ -101,53 +103,52 @@ def look(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
     ]
     if pool is None:
         return None, PoolState(is_gone=True)
-    known = {queue["name"]: queue["is_paused"] for queue in found or ()}
-    wanted = queues or known
+    paused = {queue["name"]: queue["is_paused"] for queue in found or ()}
     return pool, PoolState(
         is_paused=bool(pool.get("is_paused")),
-        paused_queues=tuple(queue for queue in wanted if known.get(queue)),
-        unknown_queues=tuple(queue for queue in queues if queue not in known),
-        queues=tuple(known),
+        paused_queues=tuple(queue for queue in queues or paused if paused.get(queue)),
+        unknown_queues=tuple(queue for queue in queues if queue not in paused),
+        queues=tuple(paused),
     )
 
 
-def problems(name: str, state: PoolState) -> dict[str, str]:
-    """What keeps runs from coming, as sentences, by the part that is to blame: pool or queue."""
+def problems(name: str, state: PoolState) -> dict[Fault, str]:
+    """Return what keeps runs from being offered: fault → message."""
     found = {}
     if state.is_gone:
-        found["pool"] = f"the work pool '{name}' was deleted; it is not made anew"
+        found[Fault.POOL] = f"the work pool '{name}' was deleted; it is not created again"
     elif state.is_paused:
-        found["pool"] = f"the work pool '{name}' is paused"
+        found[Fault.POOL] = f"the work pool '{name}' is paused"
     if state.unknown_queues:
-        found["queue"] = f"the work pool '{name}' has no queue {_names(state.unknown_queues)}"
+        found[Fault.QUEUE] = f"the work pool '{name}' has no queue {_quoted(state.unknown_queues)}"
     elif state.paused_queues:
-        found["queue"] = f"paused in the work pool '{name}': {_names(state.paused_queues)}"
+        found[Fault.QUEUE] = f"paused in the work pool '{name}': {_quoted(state.paused_queues)}"
     return found
 
 
-def _names(names: Sequence[str]) -> str:
+def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
 def check_queues(name: str, state: PoolState) -> None:
-    """Raises PoolError for a queue that the pool does not have: nothing would ever come from it."""
+    """Raise PoolError for a queue that the pool does not have: it would never offer a run."""
     for queue in state.unknown_queues:
         raise PoolError(
             f"the work pool '{name}' has no queue '{queue}'",
-            help=did_you_mean(queue, state.queues) or f"It has {_names(state.queues)}.",
+            help=did_you_mean(queue, state.queues) or f"It has {_quoted(state.queues)}.",
         )
 
 
 def replaced(name: str) -> PoolError:
-    """The error for a pool that was deleted and made anew: another one, with runs of its own."""
+    """Return the error for a pool that was deleted and replaced by another of the same name."""
     return PoolError(
         f"the work pool '{name}' was deleted, and there is another of that name",
-        help="Start the worker again for the new one. Jobs of the old one run on.",
+        help="Restart the worker to serve the new pool. Jobs of the old one keep running.",
     )
 
 
 def heartbeat(pool: str, worker: str, interval: float) -> ApiCall[None]:
-    """Tells the server that the worker is alive; it counts as offline after three intervals."""
+    """Send a heartbeat; the worker counts as offline after three missed intervals (seconds)."""
     yield from call(
         Request(
             "POST",

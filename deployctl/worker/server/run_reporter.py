@@ -1,5 +1,7 @@
-"""Tells the server what the UI shows of a run beside its state: where its job is, whose it is, its
-log and its events. Nothing of it is needed to run a flow, and none of it ever fails a run.
+"""Reports runs to the server beside their state: Job location, labels, log lines and events.
+
+This is the one place that writes what the UI shows about a run. None of it is needed to run a flow,
+so no error of it ever fails a run; errors are logged at level DEBUG.
 """
 
 from __future__ import annotations
@@ -9,27 +11,33 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from deployctl.api.calls import Request
-from deployctl.api.dialect import Dialect
+from deployctl.api import paths
+from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.dialect import Dialect, Version
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
+from deployctl.api.states import PENDING
 from deployctl.core.errors import ApiError, DeployctlError, ServerError, Unreachable
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Cause, Job, Phase, Run
-from deployctl.worker.server import events, run_fields
+from deployctl.worker.server import events
+from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
+from deployctl.worker.server.claims import Proposal, propose
 from deployctl.worker.server.flow_logs import FlowLogs
-from deployctl.worker.server.runs import one
+from deployctl.worker.server.runs import read_run
 
-_MOST = 2000
-"""Events, and runs without labels, that may wait for the server; the oldest are lost first."""
+_MAX_QUEUED = 2000
+"""Events, and runs without labels, that may wait for the server; the oldest are dropped first."""
 _BATCH = 200
-"""Events in one request: 2,000 at once cost the worker 10 MB, as text and as bytes."""
+"""Events per request: 2,000 at once cost the worker 10 MB, as text and as bytes."""
+_PENDING_NAMES_SINCE: Version = (3, 6, 22)
+"""First server that lets a PENDING state be replaced by one of another name; older ones abort."""
 
 
 @dataclass(slots=True)
 class RunReporter:
-    """What happened to runs, for their owners. Used by many threads; raises no ApiError."""
+    """Reporter of runs. May be used by many threads; raises no ApiError."""
 
     session: Session
     dialect: Dialect
@@ -38,73 +46,72 @@ class RunReporter:
     owner: str
     event_log: EventLog
     clock: Callable[[], float]
-    _start: Json = None
-    _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MOST))
-    _unlabelled: deque[Run] = field(default_factory=lambda: deque(maxlen=_MOST))
+    _started: Json = None
+    """The event of the worker's start."""
+    _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MAX_QUEUED))
+    _unlabelled: deque[Run] = field(default_factory=lambda: deque(maxlen=_MAX_QUEUED))
 
-    def begins(self) -> None:
-        """The worker has begun."""
-        self._start = events.started(self.worker, self.clock())
-        self.notice(self._start)
+    def worker_started(self) -> None:
+        """Report the start of the worker."""
+        self._started = events.started(self.worker, self.clock())
+        self.add_event(self._started)
 
-    def ends(self) -> None:
-        """The worker ends: the last that it says."""
-        self.notice(events.stopped(self.worker, self.clock(), self._start))
+    def worker_stopped(self) -> None:
+        """Report the end of the worker, and send everything that is queued."""
+        self.add_event(events.stopped(self.worker, self.clock(), self._started))
         self.flush()
-        if self.logs.lost:
-            self.event_log.emit(
-                Level.WARNING,
-                EventName.LOGS_DROPPED,
-                f"{self.logs.lost} lines did not reach the server",
-            )
+        if self.logs.dropped:
+            text = f"{self.logs.dropped} log lines did not reach the server"
+            self.event_log.emit(Level.WARNING, EventName.LOGS_DROPPED, text)
 
-    def say(self, run: Run, level: Level, text: str) -> None:
-        """A line in the run's log."""
+    def log(self, run: Run, level: Level, text: str) -> None:
+        """Add a line to the run's log."""
         self.logs.emit(run.id, level, text)
 
-    def submitted(self, run: Run, job: Job) -> None:
-        """The job of a run exists."""
-        self.say(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
+    def log_cause(self, run: Run, cause: Cause) -> None:
+        """Add what is wrong with the run's Job to its log."""
+        self.log(run, Level.WARNING, f"{cause.message}. {cause.help}".strip())
+
+    def job_submitted(self, run: Run, job: Job) -> None:
+        """Report that the run's Job exists."""
+        self.log(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
         if self.dialect.major >= 3:
             self._unlabelled.append(run)
-        self.notice(events.submitted(self.worker, run, self.clock()))
+        self.add_event(events.submitted(self.worker, run, self.clock()))
 
-    def located(self, run: Run, job: Job) -> bool:
-        """Tells where the job of a run is; gives whether the server took it."""
-        error = run_inline(run_fields.tell_pid(run, job.pid), self.session)
-        self._note(error)
+    def job_finished(self, run: Run, job: Job) -> None:
+        """Report that the run's Job is over."""
+        code = 0 if job.phase is Phase.SUCCEEDED else -1
+        self.add_event(events.executed(self.worker, run, job.since, pid=job.pid, code=code))
+
+    def report_location(self, run: Run, job: Job) -> bool:
+        """Store the Job's location as the run's infrastructure_pid; returns whether it worked."""
+        error = run_inline(set_pid(run, job.pid), self.session)
+        self._log_error(error)
         return error is None
 
-    def waits(self, run: Run, cause: Cause) -> None:
-        """The job of a run cannot begin, and why."""
-        self.explain(run, cause)
+    def start_delayed(self, run: Run, cause: Cause) -> None:
+        """Report why the run's Job does not start: in its log and, on 3.x, in its state's name."""
+        self.log_cause(run, cause)
         try:
-            now = run_inline(one(run.id, self.owner), self.session)
+            now = run_inline(read_run(run.id, self.owner), self.session)
         except ApiError as error:
-            self._note(error)
+            self._log_error(error)
             return
         if now is not None and now.state_id == run.state_id:
             transition = str(uuid.uuid4())
-            talk = run_fields.tell_waiting(run, self.owner, transition, self.dialect)
-            self._note(run_inline(talk, self.session))
+            api_call = set_infrastructure_pending(run, self.owner, transition, self.dialect)
+            self._log_error(run_inline(api_call, self.session))
 
-    def explain(self, run: Run, cause: Cause) -> None:
-        """What is wrong with the job of a run."""
-        self.say(run, Level.WARNING, f"{cause.message}. {cause.help}".strip())
-
-    def executed(self, run: Run, job: Job) -> None:
-        """The job of a run is over."""
-        code = 0 if job.phase is Phase.SUCCEEDED else -1
-        self.notice(events.executed(self.worker, run, job.since, pid=job.pid, code=code))
-
-    def notice(self, event: Json) -> None:
-        """An event for the server's log of events, which 2.20 does not have."""
+    def add_event(self, event: Json) -> None:
+        """Queue an event for the server's event log, which 2.20 does not have."""
         if self.dialect.major >= 3:
             self._events.append(event)
 
     def flush(self) -> None:
-        """Sends what waits; what the server does not take now waits on, except the events of a
-        request that failed."""
+        """Send what is queued. What the server does not take now stays queued, except the events of
+        a request that failed.
+        """
         for waiting in range(len(self._events), 0, -_BATCH):
             batch = [self._events.popleft() for _ in range(min(waiting, _BATCH))]
             if self._send(events.send(batch)):
@@ -112,7 +119,7 @@ class RunReporter:
         self.logs.flush()
         while self._unlabelled:
             run = self._unlabelled.popleft()
-            error = self._send(run_fields.label(run, self._labels()))
+            error = self._send(add_labels(run, self._labels()))
             if isinstance(error, (Unreachable, ServerError)):
                 self._unlabelled.appendleft(run)
                 break
@@ -121,7 +128,7 @@ class RunReporter:
         try:
             self.session.send(request, finish=True)
         except DeployctlError as error:
-            self._note(error)
+            self._log_error(error)
             return error
         return None
 
@@ -133,6 +140,51 @@ class RunReporter:
             "prefect.work-pool.id": self.worker.pool,
         }
 
-    def _note(self, error: DeployctlError | None) -> None:
+    def _log_error(self, error: DeployctlError | None) -> None:
         if isinstance(error, ApiError):
             self.event_log.emit(Level.DEBUG, EventName.REPORT_FAILED, str(error))
+
+
+def add_labels(run: Run, labels: Mapping[str, str]) -> Request:
+    """Return the request that adds labels to a run (3.x)."""
+    return _patch(run, "/labels", labels)
+
+
+def set_pid(run: Run, pid: str) -> ApiCall[ApiError | None]:
+    """Store the location of the run's Job, its infrastructure_pid; returns the error, if any."""
+    try:
+        yield from call(_patch(run, "", {"infrastructure_pid": pid}))
+    except ApiError as error:
+        return error
+    return None
+
+
+def set_infrastructure_pending(
+    run: Run, owner: str, transition: str, dialect: Dialect
+) -> ApiCall[ApiError | None]:
+    """Name the state of a run whose Job does not start InfrastructurePending; returns the error.
+
+    The state carries the claim's marker: if the run is SCHEDULED again by now, the server takes
+    this for a claim, and the marker says whose it is. Only a run that is known as PENDING under a
+    claim of ours is changed: the server would take a run that has ended back to PENDING, and the
+    marker would take over a foreign claim.
+    """
+    if run.type != PENDING or not run.attempt or dialect.version < _PENDING_NAMES_SINCE:
+        return None
+    marker = ClaimMarker(owner, run.attempt, run.name)
+    message = with_marker("The job is waiting to start.", marker)
+    try:
+        yield from propose(run, Proposal(PENDING, "InfrastructurePending", message), transition)
+    except ApiError as error:
+        return error
+    return None
+
+
+def _patch(run: Run, path: str, body: Mapping[str, str]) -> Request:
+    return Request(
+        "PATCH",
+        f"{paths.flow_run(run.id)}{path}",
+        dict(body),
+        subject=f"flow run '{run.name}'",
+        missing_ok=True,
+    )

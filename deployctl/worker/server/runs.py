@@ -1,4 +1,4 @@
-"""Flow runs as the server tells of them, and the questions by which a worker learns of them."""
+"""Reads flow runs and the history of their states."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import parse_marker
 
 _CLAIMED = "Pending"
-"""The name of the state that a claim makes; workers of Prefect 3 rename it as the job proceeds."""
+"""Name of the state that a claim creates; Prefect 3's workers rename it as the job proceeds."""
 
 
-def run_of(flow_run: Json, owner: str) -> Run:
-    """What a worker keeps of a flow run.
+def parse_run(flow_run: Json, owner: str) -> Run:
+    """Return what a worker keeps of a flow run as the API returns it.
 
-    Of the scheduled runs of a work pool both majors give no `state`, only its id, type and name.
+    For the scheduled runs of a work pool both majors return no `state`, only its id, type and name.
     """
     state = flow_run.get("state") or {}
     attempt, foreign, name = "", False, flow_run["name"]
     if flow_run["state_type"] == PENDING and state:
-        mark = parse_marker(state.get("message"))
-        if mark and mark.owner == owner:
-            attempt, name = mark.attempt or state["id"], mark.name or name
+        marker = parse_marker(state.get("message"))
+        if marker and marker.owner == owner:
+            attempt, name = marker.attempt or state["id"], marker.name or name
         else:
-            foreign = mark is not None or state["name"] == _CLAIMED
+            foreign = marker is not None or state["name"] == _CLAIMED
     return Run(
         id=flow_run["id"],
         name=name,
@@ -48,14 +48,14 @@ def run_of(flow_run: Json, owner: str) -> Run:
 
 
 def seconds(timestamp: str | None) -> float:
-    """A timestamp of the server as seconds of the epoch; 0 where there is none."""
+    """Convert an ISO timestamp to seconds of the epoch; 0.0 for None and ""."""
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
-def due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]:
-    """The runs that should have begun by `before`, in the order in which the server wants them.
+def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]:
+    """Return the runs that should start by `before` (epoch seconds), in the server's order.
 
-    Of a pool that has taken the name of `pool` meanwhile, nothing is taken.
+    Empty if another pool has taken the name of `pool` in the meantime.
     """
     moment = datetime.fromtimestamp(before, UTC).isoformat()
     answer = yield from call(
@@ -69,8 +69,8 @@ def due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]
     return [row["flow_run"] for row in answer if row["work_pool_id"] == pool["id"]]
 
 
-def active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
-    """All runs of the pool that are claimed or running or being cancelled."""
+def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
+    """Return all runs of the pool that are PENDING, RUNNING or CANCELLING."""
     runs: dict[str, Run] = {}
     offset = 0
     while True:
@@ -81,29 +81,29 @@ def active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
                 offset=offset,
             )
         )
-        runs.update((row["id"], run_of(row, owner)) for row in page)
+        runs.update((row["id"], parse_run(row, owner)) for row in page)
         if len(page) < PAGE:
             return list(runs.values())
         offset += PAGE
 
 
-def by_ids(ids: Iterable[str], owner: str) -> ApiCall[list[Run]]:
-    """These runs, as many of them as exist."""
+def read_by_ids(ids: Iterable[str], owner: str) -> ApiCall[list[Run]]:
+    """Return those of these runs that exist."""
     requests = [_filter({"id": {"any_": chunk}}) for chunk in _chunks(ids)]
     answers = (yield requests) if requests else []
-    return [run_of(row, owner) for page in answers for row in page]
+    return [parse_run(row, owner) for page in answers for row in page]
 
 
-def one(run_id: str, owner: str) -> ApiCall[Run | None]:
-    """A run as it is now; None if it was deleted."""
+def read_run(run_id: str, owner: str) -> ApiCall[Run | None]:
+    """Return a run; None if it was deleted."""
     answer = yield from call(
         Request("GET", paths.flow_run(run_id), subject=f"flow run '{run_id}'", missing_ok=True)
     )
-    return run_of(answer, owner) if answer else None
+    return parse_run(answer, owner) if answer else None
 
 
-def history(run_id: str) -> ApiCall[list[Json]]:
-    """All states that a run has been in, oldest first."""
+def read_states(run_id: str) -> ApiCall[list[Json]]:
+    """Return all states that a run has been in, oldest first."""
     states = yield from call(
         Request(
             "GET",
@@ -114,28 +114,28 @@ def history(run_id: str) -> ApiCall[list[Json]]:
     return sorted(states, key=lambda state: seconds(state["timestamp"]))
 
 
-def traced(run: Run, owner: str) -> ApiCall[Run]:
-    """The run with the attempt under which it was claimed last, and the name that it had then; or
-    as a foreign one, if that claim was not ours.
+def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
+    """Return the run with the attempt and name of its last claim; `foreign` if that is not ours.
 
-    Later states do not carry the mark, but the server keeps all states of a run.
+    Later states do not carry the marker, but the server keeps all states of a run.
     """
-    states = yield from history(run.id)
+    states = yield from read_states(run.id)
     claims = [s for s in states if (s["type"], s["name"]) == (PENDING, _CLAIMED)]
-    mark = parse_marker(claims[-1].get("message")) if claims else None
-    if mark is None or mark.owner != owner:
+    marker = parse_marker(claims[-1].get("message")) if claims else None
+    if marker is None or marker.owner != owner:
         return replace(run, foreign=True)
-    return replace(run, attempt=str(claims[-1]["id"]), name=mark.name or run.name)
+    return replace(run, attempt=str(claims[-1]["id"]), name=marker.name or run.name)
 
 
 def end_before_claim(run: Run) -> ApiCall[Json]:
-    """The final state that a claimed run was in when it was claimed; None where it was scheduled.
+    """Return the final state that a claimed run was in when it was claimed; None if it was
+    scheduled.
 
-    A server lets a run that has ended be claimed (both majors), and a claim may come late: another
-    worker had the same offer, and its job was quick. The claim's own time does not tell: it is when
-    the server heard of it, and its database may have made it wait for the end.
+    Both majors let a run that has ended be claimed, and a claim may arrive late: another worker had
+    the same offer, and its job was quick. The claim's timestamp does not help: it is the time of
+    arrival, and the server's database may have made the claim wait until after the end.
     """
-    states = [state for state in (yield from history(run.id)) if state["type"] != PENDING]
+    states = [state for state in (yield from read_states(run.id)) if state["type"] != PENDING]
     return states[-1] if states and states[-1]["type"] in FINAL else None
 
 

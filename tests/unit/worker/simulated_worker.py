@@ -1,4 +1,4 @@
-"""A worker without threads, clocks and networks, and the cluster that it works with.
+"""A worker without threads, clocks and networks.
 
 The service's poll and sync, the reconciler, the executor and the reporter are real; each step is
 taken when a test wants it. A worker crashes by an exception that nothing catches. Faults and events
@@ -8,12 +8,11 @@ of others happen inside its requests, so that any order of two actions can be pr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 from deployctl.api.calls import Request, call
@@ -21,7 +20,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
-from deployctl.core.errors import DeployctlError, NotFound, ServerError
+from deployctl.core.errors import NotFound, ServerError
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec
 from deployctl.worker.control.executor import ActionExecutor
@@ -30,14 +29,8 @@ from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.model import (
-    Emit,
-    Job,
-    JobChanged,
     JobsListed,
-    JobVanished,
-    Phase,
     Run,
-    RuntimeUnavailable,
     RuntimeUpdate,
     WatchStatus,
 )
@@ -48,87 +41,14 @@ from deployctl.worker.server.run_reporter import RunReporter
 from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import Timings
-from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Clock, Missing, SimulatedServer
+from tests.unit.worker.fault_injection import FaultInjector
+from tests.unit.worker.simulated_cluster import LOCATION, OWNER, SimulatedRuntime
+from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Missing, SimulatedServer
 
 if TYPE_CHECKING:
     from tests.unit.worker.simulation import Simulation
 
 T = TypeVar("T")
-LOCATION = "location"
-OWNER = "owner"
-
-
-class Fault(Enum):
-    """What goes wrong with one request of a worker."""
-
-    REPEATED = auto()
-    """It is sent twice, because the first response was lost."""
-    NOT_RECEIVED = auto()
-    """It never arrives."""
-    RESPONSE_LOST = auto()
-    """It is carried out, and the response is lost."""
-    NOT_FOUND = auto()
-    """404, although the object exists."""
-    CRASH_BEFORE = auto()
-    """The worker dies before it is sent."""
-    CRASH_AFTER = auto()
-    """The worker dies after it was carried out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meanwhile:
-    """These events happen before the request arrives."""
-
-    events: Sequence[Event]
-
-
-Event: TypeAlias = tuple[Any, ...]
-"""The name of a method of `Simulation`, and its arguments."""
-Injection: TypeAlias = Fault | Meanwhile | None
-"""What happens to one request."""
-
-
-class Crash(BaseException):
-    """The worker process dies in the middle of an action."""
-
-
-@dataclass(slots=True)
-class FaultInjector:
-    """Passes on all requests of one worker, with the injections that a test has queued."""
-
-    simulation: Simulation
-    injections: list[Injection] = field(default_factory=list)
-    """For the next requests, in order."""
-
-    def request(
-        self,
-        execute: Callable[[], T],
-        lost: DeployctlError,
-        missing: Callable[[], T],
-        *,
-        atomic: bool = False,
-    ) -> T:
-        """Execute a request with the next injection; `atomic`: no events happen before it."""
-        injected = self.injections.pop(0) if self.injections else None
-        if isinstance(injected, Meanwhile) and not atomic:
-            injections, self.injections = self.injections, []
-            for event in injected.events:
-                self.simulation.do(event)
-            self.injections = injections
-        if injected is Fault.CRASH_BEFORE:
-            raise Crash
-        if injected is Fault.NOT_RECEIVED:
-            raise lost
-        if injected is Fault.NOT_FOUND:
-            return missing()
-        if injected is Fault.REPEATED:
-            execute()
-        result = execute()
-        if injected is Fault.CRASH_AFTER:
-            raise Crash
-        if injected is Fault.RESPONSE_LOST:
-            raise lost
-        return result
 
 
 @dataclass(slots=True)
@@ -157,110 +77,6 @@ class SimulatedSession:
         claims = request.path.endswith("/set_state") and request.body["state"]["name"] == "Pending"
         lost = ServerError("status 500", status=500)
         return self.injector.request(execute, lost, missing, atomic=claims)
-
-
-@dataclass(slots=True)
-class SimulatedCluster:
-    """Jobs of the pool, and the history of their updates."""
-
-    clock: Clock
-    jobs: dict[str, Job] = field(default_factory=dict)
-    """By name."""
-    updates: list[RuntimeUpdate] = field(default_factory=list)
-    created: list[str] = field(default_factory=list)
-    """Attempts of all Jobs that were ever created."""
-    started: set[str] = field(default_factory=set)
-    """Attempts whose flow has started."""
-    duplicates: list[str] = field(default_factory=list)
-    """Attempts that had a Job, or had started, when another Job was created."""
-    leftovers: set[str] = field(default_factory=set)
-    """Names of Jobs that were prepared and do not exist."""
-
-    def prepare(self, name: str) -> None:
-        """Create what a Job needs, such as its Secret: it is deleted with the Job."""
-        if name not in self.jobs:
-            self.leftovers.add(name)
-
-    def create(self, name: str, spec: JobSpec) -> Job:
-        if name not in self.jobs:
-            if spec.attempt in self.started or self.jobs_of(spec.attempt):
-                self.duplicates.append(spec.attempt)
-            self.created.append(spec.attempt)
-            self.leftovers.discard(name)
-            self.put(
-                Job(
-                    run=spec.run,
-                    attempt=spec.attempt,
-                    name=name,
-                    location=LOCATION,
-                    pid=f"{LOCATION}:{name}",
-                    worker=spec.worker,
-                    phase=Phase.WAITING,
-                    since=self.clock.now,
-                )
-            )
-        return self.jobs[name]
-
-    def put(self, job: Job) -> None:
-        self.jobs[job.name] = job
-        self.updates.append(JobChanged(job))
-
-    def delete(self, name: str) -> None:
-        """Request the deletion of a Job, which takes time."""
-        if job := self.jobs.get(name):
-            self.put(replace(job, deleting=True))
-
-    def remove(self, name: str) -> None:
-        job = self.jobs.pop(name)
-        self.updates.append(JobVanished(job.attempt))
-
-    def jobs_of(self, attempt: str) -> list[Job]:
-        return [job for job in self.jobs.values() if job.attempt == attempt]
-
-
-@dataclass(slots=True)
-class SimulatedRuntime:
-    """The runtime of one worker."""
-
-    injector: FaultInjector
-    cluster: SimulatedCluster
-    owner: str = OWNER
-
-    def start(self, spec: JobSpec) -> Job:
-        self._request(lambda: self.cluster.prepare(spec.name))
-        return self._request(lambda: self.cluster.create(spec.name, spec))
-
-    def stop(self, job: Job) -> None:
-        self._request(lambda: self.cluster.delete(job.name))
-
-    def finish_setup(self, job: Job) -> None:  # noqa: ARG002
-        self._request(lambda: None)
-
-    def find(
-        self,
-        attempt: str,
-        spec: JobSpec | None = None,  # noqa: ARG002
-        pid: str = "",  # noqa: ARG002
-    ) -> Job | None:
-        return self._request(lambda: next(iter(self.cluster.jobs_of(attempt)), None))
-
-    def clean_up(self, spec: JobSpec) -> None:
-        self._request(lambda: self.cluster.leftovers.discard(spec.name))
-
-    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        return self._request(lambda: [f"{lines} lines of {job.name}"])
-
-    def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        raise NotImplementedError("a test delivers the updates")
-
-    def watch_statuses(self) -> Iterable[WatchStatus]:
-        return ()
-
-    def _request(self, execute: Callable[[], T]) -> T:
-        def refused() -> T:
-            raise RuntimeUnavailable("refused")
-
-        return self.injector.request(execute, RuntimeUnavailable("overloaded"), refused)
 
 
 @dataclass(slots=True)

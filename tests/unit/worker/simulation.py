@@ -18,15 +18,10 @@ from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.metrics import Metrics
 from deployctl.worker.model import Job, Phase
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
+from tests.unit.worker.fault_injection import Crash, Event, Injection
+from tests.unit.worker.simulated_cluster import OWNER, SimulatedCluster
 from tests.unit.worker.simulated_server import Clock, Missing, Proposed, SimulatedServer, evaluate
-from tests.unit.worker.simulated_worker import (
-    OWNER,
-    Crash,
-    Event,
-    Injection,
-    SimulatedCluster,
-    SimulatedWorker,
-)
+from tests.unit.worker.simulated_worker import SimulatedWorker
 
 T = TypeVar("T")
 OTHER_OWNER = "other-owner"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployctl.api.states import FINAL
-from tests.unit.worker.simulated_worker import Event, Fault, Meanwhile
+from tests.unit.worker.fault_injection import Event, Fault, Meanwhile
 from tests.unit.worker.simulation import Simulation
 
 FACTOR = int(os.environ.get("DEPLOYCTL_EXAMPLES", "1"))

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import typer.main
-from deployctl.worker.error_kinds import ErrorKind
 
 from deployctl.cli.commands import app
 from deployctl.worker.control.outcomes import OutcomeCode
+from deployctl.worker.error_kinds import ErrorKind
 from deployctl.worker.event_log import EventName
 from deployctl.worker.health.health_state import Fault, HealthState, Loop
 from deployctl.worker.health.metrics import RUN_EVENT_LABELS, Counts, Sample, families

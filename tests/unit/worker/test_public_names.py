@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from deployctl.worker.error_kinds import ErrorKind, error_kind
 
 import deployctl
 from deployctl.core import errors
 from deployctl.core.errors import DeployctlError
 from deployctl.worker.control.outcomes import OutcomeCode
+from deployctl.worker.error_kinds import ErrorKind, error_kind
 from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import Fault, HealthState, Loop
 from deployctl.worker.health.metrics import RUN_EVENT_LABELS, Counts, Sample, families

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
-from tests.unit.worker.simulated_worker import Meanwhile
+from tests.unit.worker.fault_injection import Meanwhile
 from tests.unit.worker.simulation import Simulation
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.worker.simulated_worker import Fault
+from tests.unit.worker.fault_injection import Fault
 from tests.unit.worker.simulation import Simulation
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from deployctl.worker.error_kinds import error_kind, log_internal_error
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployctl.core import redact
 from deployctl.core.errors import Unauthorized, Unreachable
+from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor, Loop
 from deployctl.worker.health.metrics import MeteredEventLog, Metrics, Sample

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
+from tests.unit.worker.simulated_cluster import OWNER
 from tests.unit.worker.simulated_server import Proposed
-from tests.unit.worker.simulated_worker import OWNER
 from tests.unit.worker.simulation import Simulation
 
 

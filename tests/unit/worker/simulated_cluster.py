@@ -1,0 +1,130 @@
+"""Simulated cluster with the Jobs of a pool, and the runtime by which a worker uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from deployctl.core.cancellation import CancellationToken
+from deployctl.jobs.model import JobSpec
+from deployctl.worker.model import (
+    Emit,
+    Job,
+    JobChanged,
+    JobVanished,
+    Phase,
+    RuntimeUnavailable,
+    RuntimeUpdate,
+    WatchStatus,
+)
+from tests.unit.worker.fault_injection import FaultInjector
+from tests.unit.worker.simulated_server import Clock
+
+T = TypeVar("T")
+LOCATION = "location"
+OWNER = "owner"
+
+
+@dataclass(slots=True)
+class SimulatedCluster:
+    """Jobs of the pool, and the history of their updates."""
+
+    clock: Clock
+    jobs: dict[str, Job] = field(default_factory=dict)
+    """By name."""
+    updates: list[RuntimeUpdate] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
+    """Attempts of all Jobs that were ever created."""
+    started: set[str] = field(default_factory=set)
+    """Attempts whose flow has started."""
+    duplicates: list[str] = field(default_factory=list)
+    """Attempts that had a Job, or had started, when another Job was created."""
+    leftovers: set[str] = field(default_factory=set)
+    """Names of Jobs that were prepared and do not exist."""
+
+    def prepare(self, name: str) -> None:
+        """Create what a Job needs, such as its Secret: it is deleted with the Job."""
+        if name not in self.jobs:
+            self.leftovers.add(name)
+
+    def create(self, name: str, spec: JobSpec) -> Job:
+        if name not in self.jobs:
+            if spec.attempt in self.started or self.jobs_of(spec.attempt):
+                self.duplicates.append(spec.attempt)
+            self.created.append(spec.attempt)
+            self.leftovers.discard(name)
+            self.put(
+                Job(
+                    run=spec.run,
+                    attempt=spec.attempt,
+                    name=name,
+                    location=LOCATION,
+                    pid=f"{LOCATION}:{name}",
+                    worker=spec.worker,
+                    phase=Phase.WAITING,
+                    since=self.clock.now,
+                )
+            )
+        return self.jobs[name]
+
+    def put(self, job: Job) -> None:
+        self.jobs[job.name] = job
+        self.updates.append(JobChanged(job))
+
+    def delete(self, name: str) -> None:
+        """Request the deletion of a Job, which takes time."""
+        if job := self.jobs.get(name):
+            self.put(replace(job, deleting=True))
+
+    def remove(self, name: str) -> None:
+        job = self.jobs.pop(name)
+        self.updates.append(JobVanished(job.attempt))
+
+    def jobs_of(self, attempt: str) -> list[Job]:
+        return [job for job in self.jobs.values() if job.attempt == attempt]
+
+
+@dataclass(slots=True)
+class SimulatedRuntime:
+    """The runtime of one worker."""
+
+    injector: FaultInjector
+    cluster: SimulatedCluster
+    owner: str = OWNER
+
+    def start(self, spec: JobSpec) -> Job:
+        self._request(lambda: self.cluster.prepare(spec.name))
+        return self._request(lambda: self.cluster.create(spec.name, spec))
+
+    def stop(self, job: Job) -> None:
+        self._request(lambda: self.cluster.delete(job.name))
+
+    def finish_setup(self, job: Job) -> None:  # noqa: ARG002
+        self._request(lambda: None)
+
+    def find(
+        self,
+        attempt: str,
+        spec: JobSpec | None = None,  # noqa: ARG002
+        pid: str = "",  # noqa: ARG002
+    ) -> Job | None:
+        return self._request(lambda: next(iter(self.cluster.jobs_of(attempt)), None))
+
+    def clean_up(self, spec: JobSpec) -> None:
+        self._request(lambda: self.cluster.leftovers.discard(spec.name))
+
+    def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
+        return self._request(lambda: [f"{lines} lines of {job.name}"])
+
+    def watch(self, emit: Emit, stop: CancellationToken) -> None:
+        raise NotImplementedError("a test delivers the updates")
+
+    def watch_statuses(self) -> Iterable[WatchStatus]:
+        return ()
+
+    def _request(self, execute: Callable[[], T]) -> T:
+        def refused() -> T:
+            raise RuntimeUnavailable("refused")
+
+        return self.injector.request(execute, RuntimeUnavailable("overloaded"), refused)
