@@ -104,7 +104,7 @@ def _note_choice(report: Report, name: str, found: ResolvedRun) -> None:
         later = found.waiting
         if later:
             text += f"; '{later['name']}' is {later['state_name']} and has not started"
-        see = f"To see that run: deployctl logs {later['id']}." if later else None
+        see = f"To see that run, use `deployctl logs {later['id']}`." if later else None
         report.add("DC667", text, help=see)
 
 

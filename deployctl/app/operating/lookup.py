@@ -108,7 +108,8 @@ def find_run(name: str, now: datetime) -> ApiCall[ResolvedRun]:
         return ResolvedRun(runs[0], is_latest=True, waiting=waiting)
     if waiting is None:
         raise NoRunStarted(
-            f"the deployment '{name}' has not run yet", help=f"Start it: deployctl run {name}."
+            f"the deployment '{name}' has not run yet",
+            help=f"Start it with `deployctl run {name}`.",
         )
     return ResolvedRun(waiting)
 

@@ -108,7 +108,7 @@ def find_problems(deployment: Json, pool: Json, new_run: NewRun) -> list[Problem
     for name in schema.get("required") or ():
         if name not in parameters:
             message = f"the flow requires the parameter '{name}'"
-            problems.append(Problem((name,), "DC662", message, f"Give it: --param {name}=…."))
+            problems.append(Problem((name,), "DC662", message, f"Give it with `--param {name}=…`."))
     if pool is not None:
         current = deployment.get("job_variables") or deployment.get("infra_overrides") or {}
         variables = {**current, **new_run.job_variables}
