@@ -226,7 +226,7 @@ def _retry(
     A refused API key is retried, too: the Secret that it comes from can be corrected, and a restart
     would not do that.
     """
-    backoff = Backoff(10**9, timings.start_retry_first, timings.start_retry_max)
+    backoff = Backoff(None, timings.start_retry_first, timings.start_retry_max)
     for wait in backoff.waits(random.Random()):
         monitor.heartbeat(Loop.START)
         try:

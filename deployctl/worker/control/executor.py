@@ -18,6 +18,7 @@ from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.errors import DeployctlError, NotFound
 from deployctl.core.json_values import Json
+from deployctl.core.retry import Backoff
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.control import decide
 from deployctl.worker.control.outcomes import VANISHED_MESSAGE, Outcome, OutcomeCode, not_started
@@ -319,7 +320,8 @@ class ActionExecutor:
 
     def _retry_wait(self, failures: int) -> float:
         """Back-off in seconds; the exponent is capped because failures can go on for days."""
-        return min(self.timings.retry_max, self.timings.retry_first * (1 << min(failures, 10)))
+        backoff = Backoff(first=self.timings.retry_first, longest=self.timings.retry_max)
+        return backoff.nominal_wait(failures)
 
     def _log(self, event: EventName, message: str, run: Run, **fields: Json) -> None:
         self.event_log.emit(Level.INFO, event, message, run=run.id, name=run.name, **fields)

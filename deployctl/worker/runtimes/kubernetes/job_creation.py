@@ -8,11 +8,13 @@ the caller, who keeps the claim.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import TypeVar
 
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.core.json_values import Json
+from deployctl.core.retry import Backoff
 from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.jobs.manifest import Manifest
 from deployctl.worker.model import Cause, RuntimeUnavailable, StartFailed
@@ -31,20 +33,18 @@ def call_with_retries(request: Callable[[], T], tries: int, sleep: Callable[[flo
     Raises StartFailed with the cluster's reason after a permanent refusal, RuntimeUnavailable when
     all `tries` failed.
     """
-    wait = _FIRST_WAIT
+    waits = Backoff(tries, first=_FIRST_WAIT, longest=_MAX_WAIT, jitter=0.0).waits(random.Random())
     while True:
-        tries -= 1
         try:
             return request()
         except (KubeApiError, KubeUnreachable) as error:
             if isinstance(error, KubeApiError) and not _is_temporary(error):
                 cause = api_error_cause(error.status, error.reason, error.detail)
                 raise StartFailed(cause) from error
-            if tries <= 0:
+            if (wait := next(waits, None)) is None:
                 raise RuntimeUnavailable(str(error)) from error
             retry_after = error.retry_after if isinstance(error, KubeApiError) else None
         sleep(min(retry_after or wait, _MAX_WAIT))
-        wait *= 2
 
 
 def create_job(kube: Kube, manifest: Manifest) -> Json:

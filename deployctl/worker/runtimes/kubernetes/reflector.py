@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from itertools import chain, repeat
 from typing import Any, Protocol
 
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream, watch_events
@@ -160,6 +159,5 @@ class Reflector:
 
     def _retry_waits(self) -> Iterator[float]:
         """An endless sequence of waits, in seconds, between attempts."""
-        longest = self._timings.watch_retry_max
-        waits = Backoff(tries=9, first=0.2, longest=longest).waits(random.Random())
-        return chain(waits, repeat(longest))
+        backoff = Backoff(tries=None, first=0.2, longest=self._timings.watch_retry_max)
+        return backoff.waits(random.Random())
