@@ -92,6 +92,7 @@ def resolved(image: Image, store: CredentialStore | None = None) -> ResolvedImag
         registries.close()
 
 
+@pytest.mark.smoke
 def test_same_files_give_the_same_image(project: Project) -> None:
     first = project.push()
     os.utime(project.folder / "flow.py", (1, 1))

@@ -49,6 +49,7 @@ def test_deploy_creates_deployment(project: ProjectHarness) -> None:
     assert set(live["parameter_openapi_schema"]["properties"]) == {"name", "times"}
 
 
+@pytest.mark.smoke
 def test_unchanged_deploy_writes_nothing_and_keeps_scheduled_runs(
     project: ProjectHarness,
 ) -> None:

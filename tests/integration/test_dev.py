@@ -31,6 +31,7 @@ def search_path(python: Path) -> str:
     return os.pathsep.join([str(python.parent), os.environ["PATH"]])
 
 
+@pytest.mark.smoke
 def test_follows_run_to_its_end(project: Path, cli: Cli, prefect3_python: Path) -> None:
     result = cli(
         "dev",

@@ -102,6 +102,7 @@ def harness(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[BuilderHarn
                 images.remove(image.id, force=True)
 
 
+@pytest.mark.smoke
 def test_image_is_built_from_its_spec(harness: BuilderHarness) -> None:
     harness.write(
         Dockerfile='FROM box:1 AS one\nARG V\nLABEL v=$V\nCOPY . /p/\nFROM one\nCMD ["x"]\n',

@@ -27,7 +27,7 @@ def finished_once(bench: WorkerHarness, run: str) -> None:
 class TestExactlyOneJobPerAttempt:
     """Guarantee 1."""
 
-    @pytest.mark.parametrize("status", [0, 500, 504])
+    @pytest.mark.parametrize("status", [pytest.param(0, marks=pytest.mark.smoke), 500, 504])
     def test_answer_of_job_creation_is_lost(self, bench: WorkerHarness, status: int) -> None:
         bench.kube_proxy.drop_answer(status, method="POST", path=JOBS, times=2)
         run = bench.run()
