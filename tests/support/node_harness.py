@@ -1,4 +1,4 @@
-"""deployctl at work on a node: a server, deployments of `flows.py`, a worker, and runs."""
+"""deployctl on a real node: a server, deployments of `flows.py`, a worker, and runs in pods."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from tests.support.prefect_cli import run_program
 from tests.support.servers import Server, running
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
-PATIENCE = 400.0
-"""Seconds that a busy machine may need for what takes twenty."""
+TIMEOUT = 400.0
+"""Seconds allowed on a busy machine for what takes twenty."""
 
 
 class NodeHarness:
-    """A context manager; `entries` gives those of prefect.yaml, without what they share.
+    """A server, a deployed project and a running worker; a context manager.
 
-    It is asked, for a version of Prefect, when the server runs: a schedule can begin soon after.
+    `entries(version)` returns the deployments of prefect.yaml without the parts that all share. It
+    is called once the server runs, so that a schedule can start soon after.
     """
 
     deployments: list[dict[str, Any]]
@@ -43,7 +44,7 @@ class NodeHarness:
     ) -> None:
         self.version, self.node, self.folder = version, node, folder
         self.kube = node.control_plane.admin
-        self.journal = folder / "worker.log"
+        self.log_file = folder / "worker.log"
         self._entries = entries
         self._runs: dict[str, str] = {}
         self._open = ExitStack()
@@ -66,7 +67,7 @@ class NodeHarness:
         self._open.close()
 
     def deployctl(self, *args: str) -> str:
-        """Runs deployctl in the project, which must succeed; gives what it printed."""
+        """Run deployctl in the project and return its output; fail the test if it fails."""
         ended = run_program([DEPLOYCTL, *args], cwd=self.folder, env=self._env)
         assert ended.code == 0, f"exit code {ended.code}\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
@@ -74,23 +75,23 @@ class NodeHarness:
     # Runs
 
     def start(self, flow: str, name: str) -> None:
-        """Starts a run of a deployment; from then on it goes by the deployment's name."""
+        """Start a run of a deployment; other methods know it by the deployment's name."""
         said = json.loads(self.deployctl("run", f"{flow}/{name}", "--output", "json"))
         self._runs[name] = said["run"]["id"]
 
     def scheduled(self, flow: str, name: str) -> None:
-        """Waits for a run that the server makes of the deployment's schedule."""
+        """Wait for a run that the server creates from the deployment's schedule."""
         of = {"deployments": {"id": {"any_": [self.api.deployment(flow, name)["id"]]}}}
         first = {**of, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
         (found,) = self._until(lambda: self.api.call("POST", "/flow_runs/filter", first), name)
         self._runs[name] = found["id"]
 
     def run(self, name: str) -> Any:
-        """The run as the server has it."""
+        """Return the run from the server."""
         return self.api.call("GET", f"/flow_runs/{self._runs[name]}")
 
     def state(self, name: str, *types: str) -> Any:
-        """The run's state, once it has one of these types."""
+        """Wait until the run's state has one of these types and return the state."""
 
         def reached() -> Any:
             state = self.run(name)["state"]
@@ -99,34 +100,34 @@ class NodeHarness:
         return self._until(reached, name)
 
     def states(self, name: str) -> list[str]:
-        """The types of all states that the run has had."""
+        """Return the types of all states of the run, in order."""
         found = self.api.call("GET", f"/flow_run_states/?flow_run_id={self._runs[name]}")
         return [state["type"] for state in sorted(found, key=lambda each: str(each["timestamp"]))]
 
     def cancel(self, name: str) -> None:
-        """Asks for the run's end, as the UI does."""
-        wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-        self.api.call("POST", f"/flow_runs/{self._runs[name]}/set_state", wish)
+        """Cancel the run as the UI does."""
+        request = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        self.api.call("POST", f"/flow_runs/{self._runs[name]}/set_state", request)
 
-    def log(self, name: str, wanted: str) -> str:
-        """The run's log, once `wanted` stands in it."""
+    def log(self, name: str, text: str) -> str:
+        """Wait until the run's log contains `text` and return the log."""
         of = {"logs": {"flow_run_id": {"any_": [self._runs[name]]}}, "sort": "TIMESTAMP_ASC"}
 
-        def written() -> str:
+        def read() -> str:
             lines = self.api.call("POST", "/logs/filter", of)
-            text = "\n".join(f"{line['name']}: {line['message']}" for line in lines)
-            return text if wanted in text else ""
+            log = "\n".join(f"{line['name']}: {line['message']}" for line in lines)
+            return log if text in log else ""
 
-        return str(self._until(written, name))
+        return str(self._until(read, name))
 
     # Jobs
 
     def jobs(self, name: str) -> list[Any]:
-        """The run's Jobs."""
+        """Return the run's Jobs."""
         return self._labelled("/apis/batch/v1/namespaces/default/jobs", name)
 
     def pod(self, name: str, phase: str) -> Any:
-        """The run's pod, once it is in this phase."""
+        """Wait until the run's pod is in this phase and return the pod."""
         path = "/api/v1/namespaces/default/pods"
 
         def there() -> Any:
@@ -136,7 +137,7 @@ class NodeHarness:
         return self._until(there, name)
 
     def pod_is_over(self, name: str) -> None:
-        """Waits until no pod of the run is alive."""
+        """Wait until no pod of the run is alive."""
         path = "/api/v1/namespaces/default/pods"
         over = {"Succeeded", "Failed"}
         self._until(
@@ -144,13 +145,13 @@ class NodeHarness:
         )
 
     def pulls(self, name: str) -> None:
-        """Waits until the node has begun to pull the image of the run's pod."""
+        """Wait until the node pulls the image of the run's pod."""
         pod = self.pod(name, "Pending")["metadata"]["name"]
         path = f"/api/v1/namespaces/default/events?fieldSelector=involvedObject.name={pod}"
         self._until(lambda: any(e["reason"] == "Pulling" for e in self.kube.items(path)), name)
 
     def evict(self, name: str) -> None:
-        """Evicts the run's pod, as `kubectl drain` does."""
+        """Evict the run's pod as `kubectl drain` does."""
         pod = self.pod(name, "Running")["metadata"]
         path = f"/api/v1/namespaces/default/pods/{pod['name']}/eviction"
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod["name"]}}
@@ -160,15 +161,15 @@ class NodeHarness:
         return self.kube.items(f"{path}?labelSelector=deployctl.io/run-id={self._runs[name]}")
 
     def _until(self, happens: Callable[[], Any], name: str) -> Any:
-        """What `happens` gives, once it is something."""
-        end = time.monotonic() + PATIENCE
+        """Poll `happens` until its result is true and return that."""
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end and self.worker.poll() is None:
             if found := happens():
                 return found
             time.sleep(0.2)
         raise AssertionError(
             f"{name}: {self.run(name)['state'] if name in self._runs else 'no run'}\n"
-            f"{self.journal.read_text()[-8000:]}"
+            f"{self.log_file.read_text()[-8000:]}"
         )
 
     # The parts
@@ -207,13 +208,13 @@ class NodeHarness:
         (self.folder / "prefect.yaml").write_text(json.dumps(content))
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        with self.journal.open("wb") as journal:
+        with self.log_file.open("wb") as output:
             return subprocess.Popen(
                 die_with_parent(DEPLOYCTL, "worker", "--pool", "node"),
                 cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=journal,
+                stdout=output,
                 stderr=subprocess.STDOUT,
             )
 
