@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LAST_OF_ANOTHER_STYLE = "0963f108cafc"
+LAST_OF_ANOTHER_STYLE = "9c92efdc27d4"
 """The parent of the first commit that has to follow the style."""
 MAX_LENGTH = 72
 SUBJECT = re.compile(r"[a-z0-9_/.-]+(, ?[a-z0-9_/.-]+)*: \S")
