@@ -20,9 +20,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.debian import find_program
 from tests.support.die_with_parent import die_with_parent
 
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+_PACKAGES = {
+    "dockerd": "docker.io",
+    "docker-proxy": "docker.io",
+    "containerd": "containerd",
+    "runc": "runc",
+    "gcc": "gcc",
+}
+"""Programs that an engine needs, and the Debian packages that hold them."""
 START_TIMEOUT = 180.0
 IMAGE = "box:1"
 
@@ -59,12 +68,18 @@ def lacks() -> str:
     """Why this machine cannot run an engine; "" if it can."""
     if os.geteuid():
         return "a Docker Engine needs root"
-    missing = [name for name in ("dockerd", "containerd", "runc", "gcc") if not _program(name)]
+    missing = [name for name in _PACKAGES if not _program(name)]
     return f"a Docker Engine for tests needs {', '.join(missing)}" if missing else ""
 
 
 def _program(name: str) -> str | None:
-    return shutil.which(name, path=PATH)
+    return find_program(name, _PACKAGES[name], PATH)
+
+
+def _path() -> str:
+    """PATH with the folders of all programs: the engine starts containerd, runc and its proxy."""
+    folders = {str(Path(found).parent) for name in _PACKAGES if (found := _program(name))}
+    return os.pathsep.join([PATH, *sorted(folders)])
 
 
 class NotStarted(Exception):
@@ -116,7 +131,7 @@ class DockerEngine:
             "bridge": "none",
         }
         dockerd = [str(_program("dockerd")), *(f"--{name}={flags[name]}" for name in flags)]
-        self._process = start_program(dockerd, os.environ | {"PATH": PATH}, self.log)
+        self._process = start_program(dockerd, os.environ | {"PATH": _path()}, self.log)
         self._client = connect(self._process, self.url, self.log)
 
     def stop(self) -> None:

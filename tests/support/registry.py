@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 from deployctl.clients.registry.client import OCI_MANIFEST, RegistryClient, digest_of
 from deployctl.clients.registry.upload import BlobReader
 from tests.support.cluster.pki import Pair
-from tests.support.cluster.tools import CACHE
+from tests.support.debian import find_program
 from tests.support.die_with_parent import die_with_parent
 from tests.support.exchanges import Exchange, Fault
 from tests.support.proxy import Proxy, hang_up
@@ -65,18 +65,7 @@ class NotStarted(Exception):
 
 def program() -> str | None:
     """Path of the registry program, downloaded if possible; None if it is not available."""
-    unpacked = CACHE / PACKAGE / "usr" / "bin" / PACKAGE
-    found = shutil.which(PACKAGE) or shutil.which(unpacked)
-    if found or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        for command in (["download", PACKAGE], ["update"], ["download", PACKAGE]):
-            subprocess.run(["apt-get", "--quiet", *command], cwd=folder, check=False)
-            if packages := list(Path(folder).glob("*.deb")):
-                subprocess.run(["dpkg-deb", "-x", packages[0], CACHE / PACKAGE], check=False)
-                break
-    return shutil.which(unpacked)
+    return find_program(PACKAGE, PACKAGE)
 
 
 def lacks() -> str:
