@@ -35,7 +35,7 @@ class ResourceKind(ABC):
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
         """Matches the desired children of a parent with its current ones: by key."""
-        return match(desired, current, lambda want, have: want.key == have.key)
+        return match(desired, current, lambda one, other: one.key == other.key)
 
     def annotate(self, change: Change, dialect: Dialect) -> Change:  # noqa: ARG002
         """Adds notes about side effects of a change."""
@@ -94,12 +94,12 @@ def match(
     partners: dict[int, Resource] = {}
     free = list(current)
     for test in tests:
-        for index, want in enumerate(desired):
+        for index, resource in enumerate(desired):
             if index in partners:
                 continue
-            found = next((have for have in free if test(want, have)), None)
+            found = next((other for other in free if test(resource, other)), None)
             if found is not None:
                 partners[index] = found
                 free.remove(found)
-    pairs: list[Pair] = [(want, partners.get(index)) for index, want in enumerate(desired)]
-    return pairs + [(None, have) for have in free]
+    pairs: list[Pair] = [(each, partners.get(index)) for index, each in enumerate(desired)]
+    return pairs + [(None, each) for each in free]
