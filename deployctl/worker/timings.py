@@ -76,6 +76,37 @@ class Timings:
     minute, so a longer silence means a dead connection or an idle cluster."""
     watch_retry_max: float = 30.0
     """Longest back-off of a watch that fails."""
+    watch_healthy_after: float = 5.0
+    """A watch that lasted this long counts as one that worked: its back-off starts over."""
+    informer_interval: float = 0.5
+    """How often clusters, namespaces and log streams are compared with what runs."""
+    informer_join_timeout: float = 2.0
+    """How long a watch thread may take to end; it is a daemon and holds nothing."""
+    unexplained_after: float = 10.0
+    """How long a Job waits without a cause before its Events are read."""
+    events_interval: float = 30.0
+    """How long until the Events of a Job are read again."""
+    log_reconnect_interval: float = 5.0
+    """From the break of a log stream until it is requested again."""
+    create_retry_first: float = 0.25
+    """Between the tries to create a Job, while a thread of the executor is blocked; doubles."""
+    create_retry_max: float = 2.0
+
+    # Docker.
+    docker_event_window: float = 2.0
+    """Duration of events that one request reads."""
+    docker_list_interval: float = 60.0
+    """Between two lists of all containers."""
+    docker_retry_interval: float = 2.0
+    """Until the next try after the engine failed."""
+    auto_remove_delay: float = 3600.0
+    """How long a container with `auto_remove` is kept after its end: its exit code and its log must
+    be reported first, and the server may be down."""
+
+    # Processes.
+    process_poll_interval: float = 0.5
+    process_retention: float = 24 * 3600.0
+    """How long folders of ended programs are kept, so that users can read their output."""
 
 
 DEFAULT_TIMINGS = Timings()

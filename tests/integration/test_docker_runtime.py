@@ -23,8 +23,9 @@ from deployctl.worker.model import (
     RuntimeUnavailable,
     StartFailed,
 )
-from deployctl.worker.runtimes import containers, docker
+from deployctl.worker.runtimes import containers
 from deployctl.worker.runtimes.docker import DockerRuntime
+from deployctl.worker.timings import Timings
 from tests.support.docker_engine import IMAGE, DockerEngine
 from tests.support.runtime_updates import recording
 
@@ -224,9 +225,8 @@ def test_auto_remove_is_retried_and_blocks_nothing(
     def refuse(*_: Any, **__: Any) -> None:
         raise EngineRefused(500, "device or resource busy")
 
-    monkeypatch.setattr(docker, "_AUTO_REMOVE_DELAY", 0.0)
-    monkeypatch.setattr(docker, "_LIST_INTERVAL", 0.1)
-    with runtime(docker_engine, pool) as local, recording(local) as recorder:
+    timings = Timings(auto_remove_delay=0.0, docker_list_interval=0.1)
+    with runtime(docker_engine, pool, timings=timings) as local, recording(local) as recorder:
         local.start(job_spec(pool, auto_remove=True))
         recorder.wait_for_phase(Phase.SUCCEEDED)
         with monkeypatch.context() as patch:

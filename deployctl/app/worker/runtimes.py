@@ -78,7 +78,12 @@ def open_runtime(
 
             linux = sys.platform.startswith("linux")
             docker = DockerRuntime(
-                Engine(), pool["id"], folder=Path.cwd(), linux=linux, clock=clock
+                Engine(),
+                pool["id"],
+                folder=Path.cwd(),
+                linux=linux,
+                clock=clock,
+                timings=timings,
             )
             return docker, NoLeaderElection()
         case RuntimeKind.PROCESS:
@@ -90,6 +95,7 @@ def open_runtime(
                 major=major,
                 environ=environ,
                 clock=clock,
+                timings=timings,
                 python=Path(project_python(Path.cwd(), environ)),
                 home=None if pool["type"] == RuntimeKind.PROCESS else Path.cwd(),
             )

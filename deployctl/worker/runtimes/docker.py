@@ -38,16 +38,7 @@ from deployctl.worker.model import (
 from deployctl.worker.runtimes import containers
 from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
 from deployctl.worker.server.runs import seconds
-
-_EVENT_WINDOW = 2.0
-"""Seconds of events that one request reads."""
-_LIST_INTERVAL = 60.0
-"""Seconds between two lists of all containers."""
-_RETRY_INTERVAL = 2.0
-"""Seconds until the next attempt after the engine failed."""
-_AUTO_REMOVE_DELAY = 3600.0
-"""Seconds that a container with `auto_remove` is kept after its end: its exit code and its log must
-be reported first, and the server may be down."""
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 _ACTIONS = ("create", "start", "die", "oom", "pause", "unpause")
 """Event actions after which a container is inspected again."""
@@ -80,6 +71,7 @@ class DockerRuntime:
         linux: bool,
         clock: Callable[[], float] = time.time,
         grace: float = 30.0,
+        timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """Connect to the engine. `pool` is the id of the work pool.
 
@@ -91,6 +83,7 @@ class DockerRuntime:
         self._folder = folder
         self._linux = linux
         self._grace = grace
+        self._timings = timings
         self._labels = (f"{job_labels.POOL}={pool}", job_labels.RUN, job_labels.ATTEMPT)
         with _engine_errors():
             self._url = engine.url
@@ -235,7 +228,7 @@ class DockerRuntime:
                 self._list_and_watch(emit, stop)
             except (EngineRefused, EngineUnreachable) as error:
                 self._status = replace(self._status, problem=str(error))
-                stop.wait(_RETRY_INTERVAL)
+                stop.wait(self._timings.docker_retry_interval)
 
     def _list_and_watch(self, emit: Emit, stop: CancellationToken) -> None:
         since = seconds(self._engine.info()["SystemTime"])
@@ -248,9 +241,11 @@ class DockerRuntime:
             self._emit_output(emit, job)
         emit(JobsListed(self._url, tuple(jobs.values()), requested_at))
         self._mark_healthy()
-        next_list = since + _LIST_INTERVAL
+        next_list = since + self._timings.docker_list_interval
         while since < next_list and not stop.is_cancelled:
-            until = max(since, time.monotonic() + monotonic_offset) + _EVENT_WINDOW
+            until = (
+                max(since, time.monotonic() + monotonic_offset) + self._timings.docker_event_window
+            )
             for event in self._engine.events(self._labels, since, until):
                 self._handle_event(emit, event, jobs)
             for job in jobs.values():
@@ -274,7 +269,7 @@ class DockerRuntime:
                     yield self._job(container)
             elif (
                 containers.AUTO_REMOVE_LABEL in labels
-                and time.monotonic() - seen_at > _AUTO_REMOVE_DELAY
+                and time.monotonic() - seen_at > self._timings.auto_remove_delay
             ):
                 with suppress(EngineRefused):
                     self._engine.remove(id_, grace=0.0)

@@ -41,12 +41,10 @@ from deployctl.worker.model import (
 )
 from deployctl.worker.runtimes.exit_codes import exit_cause
 from deployctl.worker.runtimes.tail import Tail, last_lines
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-_POLL_INTERVAL = 0.5
 _START_TRIES = 20
 _START_RETRY_INTERVAL = 0.05
-_RETENTION = 24 * 3600.0
-"""Seconds that folders of ended programs are kept, so that users can read their output."""
 
 _LOST = Cause(
     "Lost",
@@ -69,6 +67,7 @@ class ProcessRuntime:
         python: Path | None = None,
         home: Path | None = None,
         grace: float = 30.0,
+        timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """`state` is the folder for all pools of this machine, `pool` the id of the work pool.
 
@@ -86,6 +85,7 @@ class ProcessRuntime:
         self._python = python
         self._home = home
         self._grace = grace
+        self._timings = timings
         self._host = socket.gethostname()
         self.owner = f"{self._host}/{digest(str(self._folder))[:8]}/{pool}"
         self._children: set[int] = set()
@@ -244,7 +244,7 @@ class ProcessRuntime:
                 self._status = replace(
                     self._status, last_contact=time.time() + self._clock_offset, problem=""
                 )
-            if stop.wait(_POLL_INTERVAL):
+            if stop.wait(self._timings.process_poll_interval):
                 return
 
     def _poll(self) -> dict[str, Job]:
@@ -255,7 +255,11 @@ class ProcessRuntime:
         for folder in self._folder.iterdir():
             finished, seen_at = self._finished.get(folder.name, (None, 0.0))
             job = self._continue_stop(folder, finished or self._read(folder))
-            if job is not None and finished and time.monotonic() - seen_at > _RETENTION:
+            if (
+                job is not None
+                and finished
+                and time.monotonic() - seen_at > self._timings.process_retention
+            ):
                 shutil.rmtree(folder, ignore_errors=True)
             elif job is not None:
                 jobs[job.attempt] = job

@@ -18,7 +18,6 @@ from deployctl.worker.model import (
     Phase,
     RuntimeUpdate,
 )
-from deployctl.worker.runtimes.kubernetes import informer_manager
 from deployctl.worker.runtimes.kubernetes.rbac import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from deployctl.worker.timings import Timings
@@ -274,18 +273,18 @@ def test_jobs_of_another_owner_are_ignored(
 
 
 def test_job_without_pod_is_explained(
-    control_plane: Cluster,
-    namespace: str,
-    own: KubernetesRuntime,
-    recorder: UpdateRecorder,
-    monkeypatch: pytest.MonkeyPatch,
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
 ) -> None:
-    monkeypatch.setattr(informer_manager, "UNEXPLAINED_AFTER", 0.0)
-    monkeypatch.setattr(informer_manager, "EVENTS_INTERVAL", 0.5)
+    timings = Timings(unexplained_after=0.0, events_interval=0.5)
     quota(control_plane, namespace, {"pods": "0"})
-    own.start(job_spec(namespace))
-
-    update = recorder.wait_for(lambda it: isinstance(it, JobChanged) and it.job.cause is not None)
+    with (
+        runtime(proxy.kubeconfig, namespace, timings=timings) as own,
+        recording(own) as recorder,
+    ):
+        own.start(job_spec(namespace))
+        update = recorder.wait_for(
+            lambda it: isinstance(it, JobChanged) and it.job.cause is not None
+        )
     assert isinstance(update, JobChanged)
     assert update.job.cause is not None
     assert update.job.cause.code == "Quota"
@@ -295,13 +294,12 @@ def test_jobs_are_watched_without_the_right_to_events(
     control_plane: Cluster,
     namespace: str,
     kube_proxy: MakeKubeProxy,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(informer_manager, "UNEXPLAINED_AFTER", 0.0)
+    timings = Timings(unexplained_after=0.0)
     proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
     event_log = RecordingEventLog()
     with (
-        runtime(proxy.kubeconfig, namespace, event_log=event_log) as own,
+        runtime(proxy.kubeconfig, namespace, event_log=event_log, timings=timings) as own,
         recording(own) as recorder,
     ):
         own.start(job_spec(namespace, "first"))

@@ -169,6 +169,7 @@ class Informer:
             scope,
             self._selector,
             self,
+            self._event_log,
             clock=self._clock,
             timings=self._timings,
         )

@@ -22,16 +22,6 @@ from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus
 from deployctl.worker.timings import Timings
 
-_SYNC_INTERVAL = 0.5
-_JOIN_TIMEOUT = 2.0
-"""Seconds that a thread gets to end; it is a daemon and holds nothing."""
-
-UNEXPLAINED_AFTER = 10.0
-"""Seconds that a job waits without a cause before its Events are read."""
-
-EVENTS_INTERVAL = 30.0
-"""Seconds until the Events of a job are read again."""
-
 _MAX_EVENT_READS = 10
 """Jobs whose Events are read in one step, to limit the load on the API server."""
 
@@ -101,7 +91,7 @@ class InformerManager:
 
     def run(self, emit: Emit, stop: CancellationToken) -> None:
         """Emit all jobs, then their changes, until cancelled."""
-        streamer = LogStreamer(emit, self._clock())
+        streamer = LogStreamer(emit, self._clock(), self._timings.log_reconnect_interval)
         try:
             while not stop.is_cancelled:
                 informers = self._sync_informers(emit)
@@ -109,14 +99,14 @@ class InformerManager:
                     informer.ensure_running(stop)
                     self._read_events(informer)
                 self._stream_logs(informers, streamer)
-                stop.wait(_SYNC_INTERVAL)
+                stop.wait(self._timings.informer_interval)
         finally:
             with self._lock:
                 informers = list(self._informers.values())
                 self._informers = {}
             streamer.stop()
             for informer in informers:
-                informer.stop(_JOIN_TIMEOUT)
+                informer.stop(self._timings.informer_join_timeout)
 
     def _sync_informers(self, emit: Emit) -> list[Informer]:
         """Create an informer for each known cluster; replace those with outdated credentials."""
@@ -125,7 +115,7 @@ class InformerManager:
             if previous is not None and previous.cluster is cluster:
                 continue
             if previous is not None:
-                previous.stop(_JOIN_TIMEOUT)
+                previous.stop(self._timings.informer_join_timeout)
                 previous.cluster.kube.close()
                 self._events_forbidden.discard(cluster.key)
             with self._lock:
@@ -163,16 +153,18 @@ class InformerManager:
         now = self._clock()
         if informer.cluster.key in self._events_forbidden:
             return
-        waits = informer.query(lambda store: list(store.unexplained(now - UNEXPLAINED_AFTER)))
+        timings = self._timings
+        since = now - timings.unexplained_after
+        waits = informer.query(lambda store: list(store.unexplained(since)))
         due = [
             (job, pods)
             for job, pods in waits
-            if now - self._events_read_at.get(job.attempt, 0.0) > EVENTS_INTERVAL
+            if now - self._events_read_at.get(job.attempt, 0.0) > timings.events_interval
         ]
         self._events_read_at = {
             attempt: at
             for attempt, at in self._events_read_at.items()
-            if now - at <= EVENTS_INTERVAL
+            if now - at <= timings.events_interval
         }
         for job, pods in due[:_MAX_EVENT_READS]:
             self._events_read_at[job.attempt] = now

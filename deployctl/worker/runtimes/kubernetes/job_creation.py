@@ -19,21 +19,25 @@ from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.jobs.manifest import Manifest
 from deployctl.worker.model import Cause, RuntimeUnavailable, StartFailed
 from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 T = TypeVar("T")
 
-_FIRST_WAIT = 0.25
-_MAX_WAIT = 2.0
-"""Seconds between attempts, during which a thread of the executor is blocked."""
 
-
-def call_with_retries(request: Callable[[], T], tries: int, sleep: Callable[[float], object]) -> T:
+def call_with_retries(
+    request: Callable[[], T],
+    tries: int,
+    sleep: Callable[[float], object],
+    timings: Timings = DEFAULT_TIMINGS,
+) -> T:
     """The result of `request`, which is retried after a temporary refusal.
 
     Raises StartFailed with the cluster's reason after a permanent refusal, RuntimeUnavailable when
     all `tries` failed.
     """
-    waits = Backoff(tries, first=_FIRST_WAIT, longest=_MAX_WAIT, jitter=0.0).waits(random.Random())
+    longest = timings.create_retry_max
+    backoff = Backoff(tries, first=timings.create_retry_first, longest=longest, jitter=0.0)
+    waits = backoff.waits(random.Random())
     while True:
         try:
             return request()
@@ -44,7 +48,7 @@ def call_with_retries(request: Callable[[], T], tries: int, sleep: Callable[[flo
             if (wait := next(waits, None)) is None:
                 raise RuntimeUnavailable(str(error)) from error
             retry_after = error.retry_after if isinstance(error, KubeApiError) else None
-        sleep(min(retry_after or wait, _MAX_WAIT))
+        sleep(min(retry_after or wait, longest))
 
 
 def create_job(kube: Kube, manifest: Manifest) -> Json:

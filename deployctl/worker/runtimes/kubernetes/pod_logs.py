@@ -15,11 +15,9 @@ from datetime import UTC, datetime
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream
 from deployctl.worker.model import Emit, LinePrinted, Phase, RuntimeUnavailable
 from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
+from deployctl.worker.timings import DEFAULT_TIMINGS
 
 MAX_STREAMS = 16
-
-_RECONNECT_INTERVAL = 5.0
-"""Seconds from the break of a log stream until it is requested again."""
 
 
 def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequence[str]:
@@ -63,9 +61,16 @@ def _read_log(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[st
 class LogStreamer:
     """Emits what pods print, each line as `LinePrinted`. Older output of a pod is left out."""
 
-    def __init__(self, emit: Emit, since: float) -> None:
-        """`since` is the time from which on lines are emitted, in seconds of the epoch."""
+    def __init__(
+        self,
+        emit: Emit,
+        since: float,
+        reconnect_interval: float = DEFAULT_TIMINGS.log_reconnect_interval,
+    ) -> None:
+        """`since` is the time from which on lines are emitted, in seconds of the epoch;
+        `reconnect_interval` is in seconds."""
         self._emit = emit
+        self._reconnect_interval = reconnect_interval
         self._since = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
@@ -118,7 +123,7 @@ class LogStreamer:
                 except KubeApiError as error:
                     if not error.is_retryable:
                         return
-                if self._stopped.wait(_RECONNECT_INTERVAL) or pod.uid not in self._added:
+                if self._stopped.wait(self._reconnect_interval) or pod.uid not in self._added:
                     return
         finally:
             with self._lock:

@@ -18,14 +18,13 @@ from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, St
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
+from deployctl.worker.error_kinds import log_internal_error
+from deployctl.worker.event_log import EventLog
 from deployctl.worker.runtimes.kubernetes.status import job_status, pod_status
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 ALL_NAMESPACES = ""
 """The scope of all namespaces."""
-
-_HEALTHY_AFTER = 5.0
-"""Seconds after which a watch that ended counts as one that worked: the back-off starts over."""
 
 
 class WatchedKind(StrEnum):
@@ -70,6 +69,7 @@ class Reflector:
         scope: str,
         selector: str,
         handler: EventHandler,
+        event_log: EventLog,
         *,
         clock: Callable[[], float],
         timings: Timings = DEFAULT_TIMINGS,
@@ -85,6 +85,7 @@ class Reflector:
         self._kube = kube
         self._selector = selector
         self._handler = handler
+        self._event_log = event_log
         self._clock = clock
         self._timings = timings
         self._resource_version = ""
@@ -103,7 +104,11 @@ class Reflector:
             except Exception as error:
                 self._resource_version = ""
                 self.problem = f"{type(error).__name__}: {error}"
-            if self.last_contact >= began and self._clock() - began > _HEALTHY_AFTER:
+                log_internal_error(self._event_log, error, f"the watch of {self.kind}")
+            if (
+                self.last_contact >= began
+                and self._clock() - began > self._timings.watch_healthy_after
+            ):
                 waits = self._retry_waits()
             stop.wait(next(waits))
 

@@ -73,7 +73,7 @@ class KubernetesRuntime:
         self._event_log = event_log
         self._settings = settings
         self._sleep = sleep
-        self._lease_duration = timings.lease_duration
+        self._timings = timings
         self._secrets = JobSecrets(settings, event_log)
         self._informers = InformerManager(
             self._clusters,
@@ -92,7 +92,7 @@ class KubernetesRuntime:
             f"deployctl-{self._pool}",
             identity,
             self._event_log,
-            duration=self._lease_duration,
+            duration=self._timings.lease_duration,
         )
 
     def start(self, spec: JobSpec) -> Job:
@@ -191,7 +191,7 @@ class KubernetesRuntime:
             raise _start_failed("InvalidJobSpec", error) from error
 
     def _retry(self, request: Callable[[], T]) -> T:
-        return call_with_retries(request, self._settings.create_tries, self._sleep)
+        return call_with_retries(request, self._settings.create_tries, self._sleep, self._timings)
 
 
 def _job(cluster: Cluster, item: Json) -> Job:

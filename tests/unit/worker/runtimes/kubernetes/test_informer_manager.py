@@ -15,7 +15,6 @@ from deployctl.clients.kubernetes import Kube, KubeApiError, Listing
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.model import JobsListed, LinePrinted, RuntimeUnavailable, RuntimeUpdate
-from deployctl.worker.runtimes.kubernetes import informer_manager
 from deployctl.worker.runtimes.kubernetes.clusters import Clusters
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.timings import Timings
@@ -92,11 +91,12 @@ def test_watch_restarts_after_an_unreadable_object() -> None:
         if isinstance(news, JobsListed) and news.jobs:
             heard.set()
 
-    clusters = Clusters(lambda _: cast(Kube, Odd("own")), RecordingEventLog())
+    event_log = RecordingEventLog()
+    clusters = Clusters(lambda _: cast(Kube, Odd("own")), event_log)
     manager = InformerManager(
         clusters,
         "",
-        RecordingEventLog(),
+        event_log,
         clock=lambda: 0.0,
         timings=Timings(watch_idle_timeout=SECONDS),
         namespaces=(),
@@ -109,6 +109,7 @@ def test_watch_restarts_after_an_unreadable_object() -> None:
     finally:
         stop.cancel()
         thread.join()
+    assert [event for _, event, _ in event_log.entries] == ["worker.internal_error"]
 
 
 def test_unresponsive_cluster_does_not_block_others() -> None:
@@ -225,10 +226,7 @@ def test_clock_offset_is_stable(ahead: float) -> None:
     assert {clusters.own.clock_offset() for _ in range(10)} == {ahead}
 
 
-def test_pods_of_several_clusters_are_streamed_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(informer_manager, "_SYNC_INTERVAL", 0.0)
+def test_pods_of_several_clusters_are_streamed_once() -> None:
     event_log, stop, looked, looks = (
         RecordingEventLog(),
         CancellationToken(),
@@ -256,7 +254,7 @@ def test_pods_of_several_clusters_are_streamed_once(
         "",
         event_log,
         clock=clock,
-        timings=Timings(watch_idle_timeout=SECONDS),
+        timings=Timings(watch_idle_timeout=SECONDS, informer_interval=0.0),
         namespaces=(),
         pod_events=False,
     )

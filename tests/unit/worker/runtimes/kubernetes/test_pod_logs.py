@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
-import pytest
-
 from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
 from deployctl.worker.model import LinePrinted, RuntimeUpdate
-from deployctl.worker.runtimes.kubernetes import pod_logs
 from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
 from deployctl.worker.runtimes.kubernetes.status import pod_status
 from tests.support.waiting import until
@@ -43,12 +40,11 @@ class BreakingCluster:
         yield f"{SECOND} two".encode()
 
 
-def test_broken_log_stream_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_logs, "_RECONNECT_INTERVAL", 0.0)
+def test_broken_log_stream_resumes() -> None:
     printed: list[RuntimeUpdate] = []
     cluster = BreakingCluster()
     status = pod_status(pod("Running"))
-    LogStreamer(printed.append, 5.0).add(cast(Kube, cluster), status)
+    LogStreamer(printed.append, 5.0, reconnect_interval=0.0).add(cast(Kube, cluster), status)
     until(lambda: len(printed) == 2, lambda: str(printed))
 
     assert printed == [LinePrinted(status.attempt, "one"), LinePrinted(status.attempt, "two")]
