@@ -7,8 +7,9 @@ The environment, `.env` and profiles name a setting by its variable, TOML files 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from deployctl.core.errors import SettingsError
@@ -23,13 +24,15 @@ _BUILT_IN_PROFILES: Mapping[str, Mapping[str, Json]] = {
 """Prefect's built-in profiles. The ephemeral server of Prefect is not supported, so `ephemeral` has
 no URL."""
 
+_PREFECT_LINE = re.compile(r"\s*(export\s+)?PREFECT_", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """One source of settings."""
 
     label: str
-    """Its name in messages: "the environment", "/home/me/pyproject/prefect.toml"."""
+    """Its name in messages: "the environment", "/home/me/project/prefect.toml"."""
     values: Mapping[str, Json]
     tables: bool = False
     """Whether settings are looked up by their path of tables instead of variable names."""
@@ -58,7 +61,7 @@ def find_sources(
     SettingsError for a file that cannot be read and for a profile that does not exist.
     """
     variables = Source("the environment", {name.upper(): text for name, text in environ.items()})
-    dotenv = _dotenv(folder / ".env", variables.values)
+    dotenv = _dotenv(folder / ".env", environ)
     prefect_toml = _toml(folder / "prefect.toml", ())
     pyproject = _toml(folder / "pyproject.toml", ("tool", "prefect"))
     sources = tuple(
@@ -143,45 +146,27 @@ def _read(file: Path) -> str | None:
         raise SettingsError(f"cannot read '{file}': {reason}") from error
 
 
-_ASSIGNMENT = re.compile(r"""(?:export\s+)?(?P<name>\w+)\s*=\s*(?P<text>.*)""")
-_QUOTED = re.compile(r"""(?P<mark>['"])(?P<text>(?:\\.|(?!(?P=mark)).)*)(?P=mark)\s*(?:#.*)?""")
-_REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+def _dotenv(file: Path, environ: Mapping[str, str]) -> Source | None:
+    """Reads `.env` with python-dotenv, as Prefect does.
 
-
-def _dotenv(file: Path, environ: Mapping[str, Json]) -> Source | None:
-    """Assignments of `.env`. Lines that are not about Prefect may be of any form: other programs
-    read that file too."""
+    Invalid lines are skipped, because other programs read that file too, unless they mention a
+    setting of Prefect.
+    """
     text = _read(file)
     if text is None:
         return None
-    values = dict(_assignments(file, text, environ))
+    from dotenv.parser import parse_stream
+    from dotenv.variables import parse_variables
+
+    values: dict[str, str] = {}
+    known: dict[str, str | None] = dict(environ)
+    for binding in parse_stream(StringIO(text)):
+        if binding.key is not None and binding.value is not None:
+            # References are expanded in quotes of either kind, unlike in a shell.
+            value = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
+            values[binding.key.upper()] = known[binding.key] = value
+        elif _PREFECT_LINE.match(binding.original.string):
+            skipped = len(binding.original.string) - len(binding.original.string.lstrip())
+            line = binding.original.line + binding.original.string[:skipped].count("\n")
+            raise SettingsError(f"{file}:{line}: not an assignment (NAME=value)")
     return Source(f"'{file}'", values)
-
-
-def _assignments(file: Path, text: str, environ: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
-    known = dict(environ)
-    for number, line in enumerate(text.splitlines(), start=1):
-        match = _ASSIGNMENT.fullmatch(line.strip())
-        if match is None:
-            if re.match(r"\s*(export\s+)?PREFECT_", line, re.IGNORECASE):
-                raise SettingsError(f"{file}:{number}: not of the form NAME=value")
-            continue
-        name, value = match["name"].upper(), match["text"]
-        if value[:1] in ("'", '"'):
-            quoted = _QUOTED.fullmatch(value)
-            if quoted is None:
-                if name.startswith("PREFECT_"):
-                    raise SettingsError(f"{file}:{number}: a quotation mark is missing")
-                continue
-            value = quoted["text"]
-            if quoted["mark"] == '"':
-                value = _expand(re.sub(r'\\(["\\$])', r"\1", value), known)
-        else:
-            value = _expand(re.split(r"\s+#", value)[0].strip(), known)
-        known[name] = value
-        yield name, value
-
-
-def _expand(text: str, known: Mapping[str, Json]) -> str:
-    """`${NAME}` and `${NAME:-else}`, from the environment and the lines sources."""
-    return _REFERENCE.sub(lambda match: str(known.get(match[1].upper(), match[2] or "")), text)

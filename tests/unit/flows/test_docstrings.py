@@ -25,12 +25,12 @@ from deployctl.flows.docstrings import parameter_descriptions
         ("Raises:\n    a: No.\n\nParams:\n    a: One.", {"a": "One."}),
     ],
 )
-def test_the_descriptions_in_a_docstring(docstring: str | None, expected: dict[str, str]) -> None:
+def test_reads_parameter_descriptions(docstring: str | None, expected: dict[str, str]) -> None:
     assert parameter_descriptions(docstring) == expected
 
 
 @given(st.lists(st.sampled_from(["Args:", "  a: x", "    b", "c:", "", "```", "Note: y"])))
-def test_no_docstring_is_too_odd(lines: list[str]) -> None:
+def test_accepts_any_docstring(lines: list[str]) -> None:
     for name, description in parameter_descriptions("\n".join(lines)).items():
         assert name == name.strip()
         assert not description.endswith("\n")
