@@ -45,6 +45,19 @@ def test_titles_have_one_style() -> None:
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
+def test_pages_have_one_form(code: str) -> None:
+    """What the code means, an example, and what to do, in lines of at most 100 characters."""
+    text = (PAGES / f"{code}.md").read_text(encoding="utf-8")
+    meaning, example, advice = re.split(r"^## (?:Example|What to do)$", text, flags=re.MULTILINE)
+    assert re.findall(r"^#.*", text, flags=re.MULTILINE) == ["## Example", "## What to do"]
+    assert re.match(r"[A-Z`0-9]|deployctl ", meaning)
+    assert re.match(r"[A-Z`]|- ", advice.strip())
+    assert all(not line or line.startswith("    ") for line in example.strip("\n").split("\n"))
+    assert all(part.strip() for part in (meaning, example, advice))
+    assert max(map(len, (meaning + advice).splitlines())) <= 100
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
 def test_a_page_refers_only_to_known_codes(code: str) -> None:
     assert set(CODE.findall(page(code))) <= CATALOGUE.keys()
 

@@ -125,7 +125,7 @@ def test_inputs_use_environment_and_blocks(context: StepContext) -> None:
         (shell("sh -c 'echo only out; exit 1'"), ["exit code 1", "only out"]),
         (shell("no-such-program-here"), ["no-such-program-here"]),
         (shell("echo 'open"), ["cannot be split into words"]),
-        (shell("echo {{ nope }}"), ["no step gives 'nope'"]),
+        (shell("echo {{ nope }}"), ["no step has the output 'nope'"]),
         (shell("ls", directory="{{ $WHO }}", env="{{ $WHO }}"), ["'env'", "must be a mapping"]),
         (Step("my.own.step", {}), ["the function 'my.own.step' cannot be imported"]),
         (Step("my_step", {}), ["is not the full name of a function"]),
