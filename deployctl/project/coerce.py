@@ -1,8 +1,8 @@
-"""Reads a value by its shape: what Prefect would make of it, and what is wrong with it.
+"""Coerces a value to its shape, as Prefect would, and reports problems.
 
 The result has Prefect's types (`"yes"` is true, `"3"` is 3, a single tag is a list) and only known
-keys. Text with a template in it is taken anywhere but for a table, since nobody knows yet what it
-will be; so is what only a build step will know.
+keys. Text with a placeholder and outputs of steps that have not run are accepted for any shape but
+a table, because their values are not known yet.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from deployctl.templating.problems import Problem
 from deployctl.templating.values import Unknown
 
 Source: TypeAlias = Callable[[JsonPath], str | None]
-"""Gives the text of a scalar as it is written, at a path of the value that is read."""
+"""Returns the source text of the scalar at a path of the value; None if it has none."""
 
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})
 _FALSE = frozenset({"false", "no", "off", "0", "f", "n"})
@@ -46,36 +46,36 @@ def _no_source(path: JsonPath) -> str | None:  # noqa: ARG001
 
 
 def coerce(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json, list[Problem]]:
-    """The value as its shape says, and its problems at paths from its root.
+    """The value in the form of its shape, and its problems with paths from its root.
 
-    What cannot be read is left out, so that the result is sound whatever was written; among the
-    items of a list that are not texts it becomes None, so that the others keep their places.
+    Invalid parts are left out, so that the result is always valid. An invalid item of a list
+    becomes None unless the items are text, so that the others keep their indexes.
     """
-    reading = _Reading(source, [])
-    result = reading.value(value, shape, ())
-    return (None if result is ABSENT else result), reading.problems
+    coercer = _Coercer(source, [])
+    result = coercer.value(value, shape, ())
+    return (None if result is ABSENT else result), coercer.problems
 
 
 def is_unresolved(value: Json) -> bool:
-    """Whether nothing can be said of a value yet: a template, or what only a step will know."""
+    """Whether a value is not known yet: a template, or an output of a step that has not run."""
     return has_placeholder(value) or isinstance(value, Unknown)
 
 
-def _is_looked_into(shape: Shape) -> bool:
-    """Whether a template cannot stand for the value: its keys are needed before it is rendered."""
+def _needs_keys(shape: Shape) -> bool:
+    """Whether the value cannot be a template: its keys are needed before it is rendered."""
     if isinstance(shape, ListOf):
-        return _is_looked_into(shape.item)
+        return _needs_keys(shape.item)
     return isinstance(shape, Choice) or (isinstance(shape, Table) and not shape.text_is)
 
 
-class _Reading:
+class _Coercer:
     def __init__(self, source: Source, problems: list[Problem]) -> None:
         self.source = source
         self.problems = problems
 
     def value(self, value: Json, shape: Shape, path: JsonPath) -> Json:
-        """What the shape makes of a value that is not null; ABSENT if it makes nothing of it."""
-        if isinstance(shape, Anything) or (is_unresolved(value) and not _is_looked_into(shape)):
+        """The coerced value, which is not null; ABSENT if it is invalid."""
+        if isinstance(shape, Anything) or (is_unresolved(value) and not _needs_keys(shape)):
             return value
         match shape:
             case Text():
@@ -106,15 +106,18 @@ class _Reading:
         if not isinstance(value, str):
             written = None if shape.as_python else self.source(path)
             value = str(value) if written is None else written
-            self.warn(path, "DC123", f"is read as the text '{value}'", f"quote it: '{value}'")
+            self.warn(path, "DC123", f"is read as the text '{value}'", f"Quote it: '{value}'.")
         if shape.choices and value not in shape.choices:
-            help_ = did_you_mean(value, shape.choices) or f"it can be {quoted(shape.choices)}"
+            help_ = did_you_mean(value, shape.choices) or f"It can be {quoted(shape.choices)}."
             self.error(path, "DC124", f"cannot be '{value}'", help_)
             return ABSENT
         if found := [character for character in shape.forbidden if character in value]:
             listed = " ".join(found)
             self.error(
-                path, "DC125", f"holds {listed}, which the server refuses in names", "use - or _"
+                path,
+                "DC125",
+                f"contains {listed}, which the server rejects in names",
+                "Use - or _.",
             )
         return value
 
@@ -147,8 +150,8 @@ class _Reading:
     def duration(self, value: Json, shape: Duration, path: JsonPath) -> Json:
         found = durations.parse_duration(value)
         if found is None:
-            help_ = "write seconds (3600), ISO 8601 (PT1H) or a clock (01:00:00)"
-            return self.wrong(value, "a time span", path, help_)
+            help_ = "Write seconds (3600), ISO 8601 (PT1H) or HH:MM:SS (01:00:00)."
+            return self.wrong(value, "a duration", path, help_)
         if found < shape.minimum or (shape.positive and found == shape.minimum):
             limit = "more than" if shape.positive else "at least"
             self.error(path, "DC124", f"must be {limit} {shape.minimum} seconds, not {found:g}")
@@ -158,10 +161,10 @@ class _Reading:
     def list(self, value: Json, shape: ListOf, path: JsonPath) -> Json:
         if shape.single and not isinstance(value, list | dict):
             if shape.single_refused:
-                self.warn(path, "DC123", "is read as a list of one", f"write [{value}]")
+                self.warn(path, "DC123", "is read as a list of one item", f"Write [{value}].")
             return [self.value(value, shape.item, path)]
         if not isinstance(value, list):
-            dashed = "put a dash in front of each item" if isinstance(value, dict) else None
+            dashed = "Put a dash in front of each item." if isinstance(value, dict) else None
             return self.wrong(value, "a list", path, dashed)
         items = [self.item(item, shape.item, (*path, index)) for index, item in enumerate(value)]
         if not isinstance(shape.item, Text):
@@ -172,7 +175,7 @@ class _Reading:
     def item(self, value: Json, shape: Shape, path: JsonPath) -> Json:
         if value is not None:
             return self.value(value, shape, path)
-        self.warn(path, "DC126", "is empty and left out", "remove the dash")
+        self.warn(path, "DC126", "is empty and left out", "Remove the dash.")
         return ABSENT
 
     def either(self, value: Json, shape: Either, path: JsonPath) -> Json:
@@ -203,7 +206,7 @@ class _Reading:
         if is_unresolved(kind):
             return value
         if kind not in known:
-            help_ = did_you_mean(kind, known) or f"it can be {quoted(known)}"
+            help_ = did_you_mean(kind, known) or f"It can be {quoted(known)}."
             self.error((*path, "type"), "DC124", f"cannot be '{kind}'", help_)
             return ABSENT
         return self.table(value, known[kind], path)
@@ -214,13 +217,13 @@ class _Reading:
                 path,
                 "DC123",
                 f"is read as the name of the {table.name}",
-                f"write '{path[-1] if path else table.name}: {{{table.text_is}: {value}}}'",
+                f"Write '{path[-1] if path else table.name}: {{{table.text_is}: {value}}}'.",
             )
             value = {table.text_is: value}
         if not isinstance(value, dict):
             return self.wrong(value, f"a mapping with the keys of a {table.name}", path)
         result: dict[str, Json] = {}
-        told = len(self.problems)
+        reported = len(self.problems)
         for name, item in value.items():
             key = table.keys.get(name)
             if name in table.saved:
@@ -232,14 +235,14 @@ class _Reading:
         for name, key in table.keys.items():
             if key.required and value.get(name) in (None, ""):
                 self.missing(name, key, table, path)
-        wrong = any(each.severity is Severity.ERROR for each in self.problems[told:])
+        wrong = any(each.severity is Severity.ERROR for each in self.problems[reported:])
         return ABSENT if wrong and not result else result
 
     def entry(self, value: Json, key: Key, path: JsonPath) -> Json:
         if value is not None:
             return self.value(value, key.shape, path)
         if key.null_refused:
-            self.warn(path, "DC126", "is empty, which Prefect refuses", "remove the key")
+            self.warn(path, "DC126", "is empty, which Prefect rejects", "Remove the key.")
         return key.null
 
     def missing(self, name: str, key: Key, table: Table, path: JsonPath) -> None:
@@ -252,17 +255,18 @@ class _Reading:
             return
         severity = Severity.ERROR if table.strict else Severity.WARNING
         if name in table.moved:
-            self.tell_key(path, "DC121", "is not read here", table.moved[name], severity)
+            help_ = _sentence(table.moved[name])
+            self.report_key(path, "DC121", "is not supported here", help_, severity)
         else:
-            help_ = did_you_mean(name, table.keys) or _holder(name) or f"remove it, or see {_DOCS}"
+            help_ = did_you_mean(name, table.keys) or _other_table(name) or _ALL_KEYS
             message = f"is not a key of this {table.name}"
-            message += "" if table.strict else ", and is ignored"
-            self.tell_key(path, "DC120", message, help_, severity)
+            message += "" if table.strict else " and is ignored"
+            self.report_key(path, "DC120", message, help_, severity)
 
     def saved(self, path: JsonPath, *, known: bool) -> None:
-        effect = "is refused by Prefect in a file" if known else "has no effect in a file"
-        help_ = "Prefect once saved it there; remove it"
-        self.tell_key(path, "DC122", effect, help_, Severity.WARNING)
+        effect = "is rejected by Prefect in a file" if known else "has no effect in a file"
+        help_ = "Remove it; an older version of Prefect wrote it there."
+        self.report_key(path, "DC122", effect, help_, Severity.WARNING)
 
     def wrong(self, value: Json, expected: str, path: JsonPath, help_: str | None = None) -> Json:
         self.error(path, "DC128", f"must be {expected}, not {_kind(value)}", help_)
@@ -278,14 +282,14 @@ class _Reading:
         message = f"'{format_path(path)}' {message}"
         self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
 
-    def tell_key(
+    def report_key(
         self, path: JsonPath, code: str, message: str, help_: str | None, severity: Severity
     ) -> None:
         self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity))
 
 
-_DOCS = "`deployctl schema` for all keys"
-_HOLDERS: Mapping[str, Table] = {
+_ALL_KEYS = "Remove it. `deployctl schema` lists all keys."
+_OTHER_TABLES: Mapping[str, Table] = {
     "under 'work_pool'": keys.WORK_POOL,
     "in a schedule": keys.SCHEDULE,
     "in a deployment": keys.DEPLOYMENT,
@@ -293,12 +297,16 @@ _HOLDERS: Mapping[str, Table] = {
 }
 
 
-def _holder(name: str) -> str | None:
-    """Which other table has this key."""
-    for place, table in _HOLDERS.items():
+def _other_table(name: str) -> str | None:
+    """Help that names another table with this key."""
+    for place, table in _OTHER_TABLES.items():
         if name in table.keys:
-            return f"it is a key {place}"
+            return f"It is a key {place}."
     return None
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _kind(value: Json) -> str:

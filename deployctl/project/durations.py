@@ -1,4 +1,4 @@
-"""Time spans as people write them in YAML, in seconds."""
+"""Parses durations in the forms that prefect.yaml accepts, to seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ISO = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _ISO_SECONDS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
-"""Of a year, a month, … as Prefect's parser counts them."""
+"""Seconds of a year, a month, … as Prefect's parser counts them."""
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _CLOCK = re.compile(
     r"([-+]?)(?=.)(?:(\d+) ?d(?:ays?)?)?(?:(?:,? ?)(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?",
@@ -21,7 +21,10 @@ _CLOCK = re.compile(
 
 
 def parse_duration(value: Json) -> float | None:
-    """The seconds of a number, its text, ISO 8601 (`PT1H30M`) or `[D days, ]HH:MM[:SS]`."""
+    """The seconds of a number, its text, ISO 8601 (`PT1H30M`) or `[D days, ]HH:MM[:SS]`.
+
+    None for anything else.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

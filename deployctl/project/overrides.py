@@ -1,9 +1,9 @@
-"""The flags of `prefect deploy`, laid over entries of the file.
+"""Applies the flags of `prefect deploy` to entries of the file.
 
-They mean what they mean there, for every deployment that is selected, with these differences:
-`--job-variable` adds to the file's variables and gives values their types, as `--param` does;
-`--timezone` and `--anchor-date` belong to the schedules of the command line if it has any, and
-otherwise to the file's; `--collision-strategy` goes with the file's limit, too.
+They mean the same as there, for every selected deployment, with these differences: `--job-variable`
+adds to the file's variables and parses values as JSON, as `--param` does; `--timezone` and
+`--anchor-date` apply to the schedules of the command line if it has any, and otherwise to the
+file's; `--collision-strategy` also applies to the file's limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deployctl.project.document import read_document
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The flags of a command, read. None or empty: not given."""
+    """The parsed flags of a command. None or empty: not given."""
 
     description: str | None = None
     version: str | None = None
@@ -40,11 +40,11 @@ class Overrides:
     sla: tuple[Json, ...] = ()
     enforce_parameter_schema: bool | None = None
     pull: tuple[Json, ...] = ()
-    """No flag: where `dev` runs the code that lies before it."""
+    """Not a flag: the pull steps with which `deployctl dev` runs the code of this directory."""
 
 
 def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, Json]:
-    """An entry as `DeploymentSpec.raw` holds it, with the flags laid over it."""
+    """The entry of `DeploymentSpec.raw` with the flags applied."""
     entry = dict(raw)
     for name in ("description", "version", "version_type", "enforce_parameter_schema"):
         if (value := getattr(overrides, name)) is not None:
@@ -54,16 +54,16 @@ def apply_overrides(raw: Mapping[str, Json], overrides: Overrides) -> dict[str, 
             entry[name] = list(value)
     if overrides.parameters:
         entry["parameters"] = {**_mapping(entry, "parameters"), **overrides.parameters}
-    _over_limit(entry, overrides)
-    _over_pool(entry, overrides)
-    _over_schedules(entry, overrides)
+    _override_limit(entry, overrides)
+    _override_pool(entry, overrides)
+    _override_schedules(entry, overrides)
     return entry
 
 
 def parse_assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
-    """What `key=value` flags and JSON objects say together; values are JSON if they can be.
+    """Merges `key=value` flags and JSON objects; values are JSON if they parse as JSON.
 
-    Raises UsageError, which names `flag`.
+    Raises UsageError with the name of the flag.
     """
     result: dict[str, Json] = {}
     for text in values:
@@ -73,7 +73,7 @@ def parse_assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             message = f"{flag} needs KEY=VALUE or a JSON object"
-            raise UsageError(message, help=f"as in {flag} retries=3")
+            raise UsageError(message, help=f"Write it as in {flag} retries=3.")
         try:
             result[key.strip()] = json.loads(value, parse_constant=_no_constant)
         except ValueError:
@@ -82,27 +82,31 @@ def parse_assignments(flag: str, values: Sequence[str]) -> dict[str, Json]:
 
 
 def assignment_texts(values: Sequence[str]) -> dict[str, str]:
-    """The values of `key=value` flags as they were written, of flags that `assignments` takes."""
+    """The unparsed values of `key=value` flags."""
     pairs = (text.partition("=") for text in values if not text.lstrip().startswith("{"))
     return {key.strip(): value for key, _, value in pairs}
 
 
 def parse_json_object(flag: str, text: str) -> dict[str, Json]:
-    """The object that a flag gives as JSON. Raises UsageError, which names `flag`."""
+    """Parses a flag that is a JSON object. Raises UsageError with the name of the flag."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
-        place = f"at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UsageError(f"{flag} is not JSON {place}".rstrip()) from error
+        position = (
+            f"at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+        )
+        raise UsageError(f"{flag} is not JSON {position}".rstrip()) from error
     if not isinstance(value, dict):
-        raise UsageError(f"{flag} needs a JSON object", help=f"as in {flag} '{{\"key\": 1}}'")
+        raise UsageError(
+            f"{flag} needs a JSON object", help=f"Write it as in {flag} '{{\"key\": 1}}'."
+        )
     return value
 
 
 def parse_definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json, ...]:
-    """What `--trigger` and `--sla` define: JSON objects, or files with a list under `key`.
+    """Parses `--trigger` and `--sla`: JSON objects, or files with a list under `key`.
 
-    Raises UsageError, which names `flag`.
+    Raises UsageError with the name of the flag.
     """
     found: list[Json] = []
     for text in values:
@@ -116,31 +120,31 @@ def parse_definitions(flag: str, values: Sequence[str], key: str) -> tuple[Json,
 def schedules(
     cron: Sequence[str], interval: Sequence[str | int | float], rrule: Sequence[str]
 ) -> tuple[Mapping[str, Json], ...]:
-    """The schedules that flags give, each in the form of the file."""
-    given = {"cron": cron, "interval": interval, "rrule": rrule}
-    return tuple({kind: value} for kind, values in given.items() for value in values)
+    """The schedules of the flags, in the form of the file."""
+    flags = {"cron": cron, "interval": interval, "rrule": rrule}
+    return tuple({kind: value} for kind, values in flags.items() for value in values)
 
 
-def _over_limit(entry: dict[str, Json], overrides: Overrides) -> None:
+def _override_limit(entry: dict[str, Json], overrides: Overrides) -> None:
     limit, strategy = overrides.concurrency_limit, overrides.collision_strategy
     if strategy is None:
         if limit is not None:
             entry["concurrency_limit"] = limit
         return
-    there = entry.get("concurrency_limit")
-    options = dict(there) if isinstance(there, dict) else {"limit": there}
+    current = entry.get("concurrency_limit")
+    options = dict(current) if isinstance(current, dict) else {"limit": current}
     options |= {"collision_strategy": strategy}
     if limit is not None:
         options["limit"] = limit
     if options["limit"] is None:
         raise UsageError(
-            f"--collision-strategy has no limit to go with in '{entry.get('name')}'",
-            help="add --concurrency-limit",
+            f"--collision-strategy needs a concurrency limit in '{entry.get('name')}'",
+            help="Add --concurrency-limit.",
         )
     entry["concurrency_limit"] = options
 
 
-def _over_pool(entry: dict[str, Json], overrides: Overrides) -> None:
+def _override_pool(entry: dict[str, Json], overrides: Overrides) -> None:
     pool = dict(_mapping(entry, "work_pool"))
     if overrides.work_pool is not None:
         pool["name"] = overrides.work_pool
@@ -152,30 +156,30 @@ def _over_pool(entry: dict[str, Json], overrides: Overrides) -> None:
         entry["work_pool"] = pool
 
 
-def _over_schedules(entry: dict[str, Json], overrides: Overrides) -> None:
+def _override_schedules(entry: dict[str, Json], overrides: Overrides) -> None:
     zone, anchor = overrides.timezone, overrides.anchor_date
     if not (overrides.schedules or zone or anchor):
         return
-    there = entry.pop("schedule", None)
+    single = entry.pop("schedule", None)
     listed = entry.get("schedules")
-    own = [there] if there else list(listed if isinstance(listed, list) else [])
+    schedules = [single] if single else list(listed if isinstance(listed, list) else [])
     if overrides.schedules:
-        own += [_stamped(item, zone, anchor) for item in overrides.schedules]
+        schedules += [_with_times(item, zone, anchor) for item in overrides.schedules]
     else:
-        own = [_stamped(item, zone, anchor) for item in own]
-    if own:
-        entry["schedules"] = own
+        schedules = [_with_times(item, zone, anchor) for item in schedules]
+    if schedules:
+        entry["schedules"] = schedules
 
 
-def _stamped(schedule: Json, zone: str | None, anchor: str | None) -> Json:
+def _with_times(schedule: Json, zone: str | None, anchor: str | None) -> Json:
     if not isinstance(schedule, Mapping):
         return schedule
-    stamped = dict(schedule)
+    changed = dict(schedule)
     if zone:
-        stamped["timezone"] = zone
-    if anchor and "interval" in stamped:
-        stamped["anchor_date"] = anchor
-    return stamped
+        changed["timezone"] = zone
+    if anchor and "interval" in changed:
+        changed["anchor_date"] = anchor
+    return changed
 
 
 def _mapping(entry: Mapping[str, Json], name: str) -> Mapping[str, Json]:
@@ -187,7 +191,7 @@ def _in_file(flag: str, path: Path, key: str) -> list[Json]:
     report = Report()
     document = read_document(path, report)
     if document is None or report.errors:
-        reason = report.items[0].message if report.items else "it cannot be read"
+        reason = report.items[0].message if report.items else "the file cannot be read"
         raise UsageError(f"{flag} {path}: {reason}")
     listed = document.data.get(key)
     if not isinstance(listed, list):

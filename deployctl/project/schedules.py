@@ -1,8 +1,8 @@
-"""When a deployment runs by itself: what Prefect's servers take, checked without one.
+"""Validates schedules by the rules of Prefect's servers, without a server.
 
-The rules are those of the server's schemas: croniter for cron lines, without random and hashed
-fields; IANA time zones; dateutil for recurrence rules, of at most 6,500 characters. Beyond them,
-what the server takes and then never fires is an error.
+The rules are those of the server's schemas: croniter for cron expressions, without random and
+hashed fields; IANA time zones; dateutil for recurrence rules of at most 6,500 characters. It is an
+error, too, if the server accepts a schedule that never fires.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from deployctl.core.diagnostics import Severity
-from deployctl.core.json_values import Json, JsonPath, canonical_json
+from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.keys import SCHEDULE, TIMES
@@ -28,14 +27,14 @@ _ONLY_WITH = {"day_or": "cron", "anchor_date": "interval"}
 """Keys of the times that mean something beside one other key alone."""
 _FIELD_MAXIMA = (59, 23, 31, 12, 7)
 _NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
-"""Files beside the time zones that no server takes for one."""
+"""Files of the time zone database that no server accepts as a zone."""
 
 
 def normalize_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem]]:
-    """Schedules as the API takes them, from items that were read by `keys.SCHEDULE`.
+    """Schedules in the form of the API, from items that were read by `keys.SCHEDULE`.
 
-    What is wrong with one leaves it out; problems have paths that begin with the item's index. An
-    item that is a template stays one.
+    A schedule with errors is left out; problems have paths that begin with the index of the item.
+    An item that is a template stays as it is.
     """
     given = [(index, item) for index, item in enumerate(items) if isinstance(item, dict)]
     found: list[Json] = [item for item in items if is_unresolved(item)]
@@ -51,9 +50,9 @@ def normalize_schedules(items: Sequence[Json]) -> tuple[list[Json], list[Problem
 def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
     given = [kind for kind in KINDS if item.get(kind) not in (None, "")]
     if len(given) != 1:
-        said = f"has {' and '.join(given)}" if given else "says nothing of when"
-        help_ = "give exactly one of cron, interval and rrule"
-        return None, [Problem((), "DC200", f"this schedule {said}", help_)]
+        has = " and ".join(given) if given else "none of cron, interval and rrule"
+        help_ = "Give exactly one of cron, interval and rrule."
+        return None, [Problem((), "DC200", f"this schedule has {has}", help_)]
     (kind,) = given
     schedule: dict[str, Json] = {kind: item[kind]}
     problems: list[Problem] = []
@@ -67,7 +66,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
             schedule[key] = item[key]
         else:
             problems.append(
-                _warning((key,), "DC211", f"'{key}' means nothing beside '{kind}'", "remove it")
+                Problem((key,), "DC211", f"'{key}' has no effect with '{kind}'", "Remove it.")
             )
     problems += [
         problem
@@ -84,7 +83,7 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
 
 
 def _unwrapped(rule: str) -> dict[str, Json]:
-    """A rule may be JSON that holds the rule and its time zone."""
+    """A rule may be a JSON object with the rule and its time zone."""
     try:
         parts = None if is_unresolved(rule) else json.loads(rule)
     except ValueError:
@@ -100,40 +99,44 @@ def _cron(line: str) -> Iterator[Problem]:
     fields = line.split()
     if len(fields) > 5:
         shown = "seconds in the sixth field" + (", years in the seventh" * (len(fields) > 6))
-        yield _warning(
+        yield Problem(
             ("cron",),
             "DC202",
             f"'{line}' has {len(fields)} fields: {shown}",
-            "a usual cron line has five; runs every few seconds are rarely meant",
+            "Standard cron has five fields; runs every few seconds are rarely intended.",
         )
     for field, most in zip(fields, _FIELD_MAXIMA, strict=False):
         if re.match(rf"{most}/\d", field):
-            yield _warning(
+            yield Problem(
                 ("cron",),
                 "DC202",
                 f"'{field}' means '*/{field.partition('/')[2]}' to Prefect and '{most}' to others",
-                "write out what is meant",
+                "Write out the values.",
             )
 
 
 @lru_cache(maxsize=1024)
 def _cron_problem(line: str) -> tuple[str, str, str] | None:
-    """Code, message and help of what is wrong with a cron line."""
+    """Code, message and help of the problem of a cron expression, if it has one."""
     from croniter import croniter
     from croniter.croniter import CroniterBadDateError
 
     if any(re.match(r"[rh](\(|/|$)", field, re.IGNORECASE) for field in line.split()):
-        return "DC201", f"'{line}' has a random or hashed field", "Prefect takes no R and H"
+        return (
+            "DC201",
+            f"'{line}' has a random or hashed field",
+            "Prefect does not support R and H.",
+        )
     if not croniter.is_valid(line):
         return (
             "DC201",
-            f"'{line}' is no cron line",
-            "it has five fields: minute, hour, day of month, month, day of week",
+            f"invalid cron expression '{line}'",
+            "It has five fields: minute, hour, day of month, month, day of week.",
         )
     try:
         croniter(line, datetime(2024, 1, 1)).get_next(datetime)
     except CroniterBadDateError:
-        return "DC203", f"'{line}' never comes", "there is no such date"
+        return "DC203", f"the cron expression '{line}' never fires", "Correct day and month."
     return None
 
 
@@ -142,7 +145,7 @@ def _timezone(name: str) -> Iterator[Problem]:
         from zoneinfo import available_timezones
 
         guess = did_you_mean(name, available_timezones())
-        help_ = guess or "name a zone of the IANA database, such as 'Asia/Taipei'"
+        help_ = guess or "Name a zone of the IANA database, such as 'Asia/Taipei'."
         yield Problem(("timezone",), "DC204", f"there is no time zone '{name}'", help_)
 
 
@@ -166,14 +169,14 @@ def _anchor(text: str) -> Iterator[Problem]:
         yield Problem(
             ("anchor_date",),
             "DC206",
-            f"'{text}' is no moment",
-            "write it in ISO 8601, as in '2026-01-31T07:00:00+08:00'",
+            f"'{text}' is not a date and time",
+            "Write it in ISO 8601, as in '2026-01-31T07:00:00+08:00'.",
         )
 
 
 def _rrule(rule: str) -> Iterator[Problem]:
     if (wrong := _rrule_problem(rule)) is not None:
-        help_ = "write it as in 'FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0;BYSECOND=0'"
+        help_ = "Write it as in 'FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0;BYSECOND=0'."
         yield Problem(("rrule",), "DC207", wrong, help_)
 
 
@@ -182,13 +185,13 @@ def _rrule_problem(rule: str) -> str | None:
     from dateutil.rrule import rrulestr
 
     if len(rule) > MAX_RRULE:
-        return f"the rule has {len(rule)} characters; Prefect takes {MAX_RRULE}"
+        return f"the rule has {len(rule)} characters; Prefect accepts {MAX_RRULE}"
     if re.search(r"INTERVAL=0+(?!\d)", rule, re.IGNORECASE):
-        return "the rule has an interval of 0 and never moves on"
+        return "the rule has an interval of 0 and never advances"
     try:
         rrulestr(rule)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        return f"this is no recurrence rule: {error}"
+        return f"invalid recurrence rule: {error}"
     return None
 
 
@@ -196,24 +199,20 @@ _CHECKS = {"cron": _cron, "timezone": _timezone, "anchor_date": _anchor, "rrule"
 
 
 def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Problem]:
-    """Slugs that two schedules have, and schedules without slug that say the same."""
+    """Slugs that two schedules share, and equal schedules without a slug."""
     slugs: dict[str, int] = {}
     contents: dict[str, int] = {}
     for index, item in items:
         slug = item.get("slug")
         if slug and not is_unresolved(slug):
             if slug in slugs:
-                message = f"the slug '{slug}' is that of schedule {slugs[slug] + 1}, too"
-                help_ = "the server takes each slug once per deployment"
+                message = f"schedule {slugs[slug] + 1} has the slug '{slug}', too"
+                help_ = "Give each schedule its own slug."
                 yield Problem((index, "slug"), "DC208", message, help_)
             slugs.setdefault(slug, index)
         elif not slug and not contains_unknown(item):
             content = canonical_json(item)
             if content in contents:
-                message = f"this schedule says the same as schedule {contents[content] + 1}"
-                yield _warning((index,), "DC210", message, "each makes its own runs; keep one")
+                message = f"this schedule equals schedule {contents[content] + 1}"
+                yield Problem((index,), "DC210", message, "Keep one: each starts its own runs.")
             contents.setdefault(content, index)
-
-
-def _warning(path: JsonPath, code: str, message: str, help_: str) -> Problem:
-    return Problem(path, code, message, help_, Severity.WARNING)

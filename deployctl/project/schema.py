@@ -1,7 +1,7 @@
-"""The JSON Schema of prefect.yaml for editors, made from the table of keys.
+"""Generates the JSON Schema of prefect.yaml for editors from the table of keys.
 
-Unknown keys and wrong types are wrong here, too; a template is right wherever a value is. What is
-only a warning to deployctl, such as `version: 1.0`, is mostly right.
+Unknown keys and wrong types are errors; a template is valid wherever a value is. Most of what is
+only a warning in deployctl, such as `version: 1.0`, is valid.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def json_schema() -> dict[str, Json]:
 
 
 def _shape(shape: Shape, definitions: dict[str, Json]) -> dict[str, Json]:
-    """The schema of a shape; tables go into `definitions`, each once."""
+    """The schema of a shape; tables are added to `definitions`, each once."""
     match shape:
         case Anything():
             return {}
@@ -85,7 +85,7 @@ def _empty() -> dict[str, Json]:
 
 
 def _reference(table: Table, definitions: dict[str, Json]) -> dict[str, Json]:
-    """A reference to a table's definition, which is made on first sight."""
+    """A reference to the definition of a table, which is generated at its first use."""
     if table.name not in definitions:
         definitions[table.name] = None  # a compound trigger may hold compound triggers
         definitions[table.name] = _table(table, definitions)

@@ -1,8 +1,8 @@
-"""Finds the secrets that a file holds in plain text, so that no excerpt of it shows them.
+"""Finds the secrets that a file holds in plain text, so that no excerpt of the file shows them.
 
-A line of source is shown as it is written, so both what a scalar means and how it is written is
-remembered, and of a text of many lines each line. Names in a JSON Schema, as a work pool's template
-holds one, only declare variables: what stands below them is no secret, but a default may be.
+Excerpts show lines as they are written, so both the value and the source text of a scalar are
+secrets, and each line of a text with several lines. Names in a JSON Schema, such as that of a base
+job template, only declare variables: the values below them are no secrets, except a `default`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WRAPPING = " \t\r\"',}]"
 
 
 def secrets_below(node: Node, text: str) -> Iterator[str]:
-    """What must not be shown of a value that stands under a secret name in the file `text`."""
+    """The secret texts of a value with a secret name in the file `text`."""
     if node.parts:
         parts = node.parts
         if _is_schema(node):
@@ -35,7 +35,7 @@ def secrets_below(node: Node, text: str) -> Iterator[str]:
 
 
 def secrets_in_text(text: str) -> Iterator[str]:
-    """What stands behind a secret name and a colon, line by line: for text that is not YAML."""
+    """The values after secret names and a colon, line by line, for text that is not YAML."""
     for name, rest in _KEY.findall(text):
         if is_secret_name(name) and "{{" not in rest:
             yield rest.strip(_WRAPPING)

@@ -1,7 +1,7 @@
-"""Which deployments a command means.
+"""Selects the deployments of the file that a command names.
 
-Like `prefect deploy`, without its surprises: patterns and `flow/deployment` look at the flow's real
-name, a name that matches nothing is an error, and `-n` never renames what the file declares.
+Selection differs from `prefect deploy` in three ways: patterns and `flow/deployment` use the flow's
+real name, a name that matches nothing is an error, and `-n` never renames a declared deployment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deployctl.project.model import normalize_entrypoint
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A deployment of the file, with the name that its flow has in the code."""
+    """A deployment of the file, with the name of its flow in the code."""
 
     flow: str
     name: str
@@ -26,19 +26,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the command line says."""
+    """The selection options of the command line."""
 
     everything: bool = False
     """`--all`"""
     names: tuple[str, ...] = ()
     """`-n`: a name, `flow/name`, or either with `*` in it."""
     entrypoint: str = ""
-    """`FILE:FLOW`; it narrows what the rest selects."""
+    """`FILE:FLOW`; restricts the other options to this entrypoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectionResult:
-    """The indexes of the chosen candidates, and the name of a deployment to make beside them."""
+    """The indexes of the selected candidates, or the name of a deployment to create."""
 
     indexes: tuple[int, ...]
     ad_hoc: str = ""
@@ -46,12 +46,12 @@ class SelectionResult:
 
 
 def select(candidates: Sequence[Candidate], selection: Selection) -> SelectionResult:
-    """The candidates that are meant, in the file's order, each once.
+    """The selected candidates in the order of the file, each once.
 
-    Raises UsageError where the command names nothing, or does not say which of several.
+    Raises UsageError if the options match nothing or are ambiguous.
     """
     if selection.everything and selection.names:
-        raise UsageError("--all and -n exclude each other", help="leave one of them out")
+        raise UsageError("--all and -n exclude each other", help="Remove one of them.")
     if selection.entrypoint:
         return _by_entrypoint(candidates, selection)
     if selection.names:
@@ -59,68 +59,68 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> SelectionRe
     if not candidates:
         raise UsageError(
             "the file declares no deployments",
-            help="add one under 'deployments:', or name FILE:FLOW and -n NAME",
+            help="Add one under 'deployments:', or name FILE:FLOW and -n NAME.",
         )
     if len(candidates) > 1 and not selection.everything:
         raise UsageError(
             f"the file declares {len(candidates)} deployments and the command names none",
-            help="say --all, or name some with -n: " + _shown(candidates),
+            help=f"Use --all, or name some with -n: {_shown(candidates)}.",
         )
     return SelectionResult(tuple(range(len(candidates))))
 
 
 def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> SelectionResult:
-    wanted = normalize_entrypoint(selection.entrypoint)
-    there = [
+    entrypoint = normalize_entrypoint(selection.entrypoint)
+    with_entrypoint = [
         index
         for index, candidate in enumerate(candidates)
-        if normalize_entrypoint(candidate.entrypoint) == wanted
+        if normalize_entrypoint(candidate.entrypoint) == entrypoint
     ]
     if not selection.names:
-        if not there:
+        if not with_entrypoint:
             raise UsageError(
                 f"no deployment of the file has the entrypoint '{selection.entrypoint}'",
-                help="give the new deployment a name with -n",
+                help="Name the new deployment with -n.",
             )
-        return SelectionResult(tuple(there))
+        return SelectionResult(tuple(with_entrypoint))
     named = [set(match_candidates(candidates, name)) for name in selection.names]
-    chosen = [index for index in there if any(index in indexes for indexes in named)]
-    if chosen and all(indexes & set(there) for indexes in named):
-        return SelectionResult(tuple(chosen))
+    selected = [index for index in with_entrypoint if any(index in indexes for indexes in named)]
+    if selected and all(indexes & set(with_entrypoint) for indexes in named):
+        return SelectionResult(tuple(selected))
     name = selection.names[0]
     if len(selection.names) > 1 or "*" in name or "/" in name:
         raise UsageError(
             f"not every name belongs to a deployment of '{selection.entrypoint}'",
-            help="leave FILE:FLOW out, or name one new deployment",
+            help="Remove FILE:FLOW, or name one new deployment.",
         )
     if named[0]:
         other = candidates[min(named[0])]
         raise UsageError(
             f"the file declares '{name}' with the entrypoint '{other.entrypoint}'",
-            help="change it in the file, leave FILE:FLOW out, or choose another name",
+            help="Change it in the file, remove FILE:FLOW, or choose another name.",
         )
     return SelectionResult((), name)
 
 
 def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[int, ...]:
-    chosen: set[int] = set()
+    selected: set[int] = set()
     unmatched = []
     for name in names:
         found = match_candidates(candidates, name)
-        chosen.update(found)
+        selected.update(found)
         if not found:
             unmatched.append(name)
     if unmatched:
         listed = ", ".join(f"'{name}'" for name in unmatched)
         known = [*(item.name for item in candidates), *map(_full, candidates)]
         guess = did_you_mean(unmatched[0], known)
-        has = f"the file has {_shown(candidates)}" if candidates else "the file declares none"
+        has = f"The file has {_shown(candidates)}." if candidates else "The file declares none."
         raise UsageError(f"no deployment is called {listed}", help=guess or has)
-    return tuple(sorted(chosen))
+    return tuple(sorted(selected))
 
 
 def match_candidates(candidates: Sequence[Candidate], name: str) -> list[int]:
-    """The candidates that a name or pattern means; only `*` is special."""
+    """The indexes of the candidates that a name or pattern matches; only `*` is special."""
     pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
     return [
         index

@@ -1,7 +1,8 @@
-"""Whether the outputs that a deployment's templates name can come from its steps.
+"""Checks that placeholders of step outputs name the id of a step.
 
-Only ids are declared in the file; which outputs a step gives is known to room `steps`, and for
-other people's functions to nobody. So a name that no id resembles is left to the render.
+The file declares only the ids of steps. The outputs of the built-in steps are known to the package
+`steps`, those of other functions only when they run. A name that resembles no id is therefore left
+to the rendering, which knows all outputs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _KINDS = ("build", "push", "pull")
 def check_outputs(
     raw: Mapping[str, Json], general: Mapping[str, Json], environ: Mapping[str, str]
 ) -> Iterator[Problem]:
-    """Placeholders of step ids that no step has, though one has nearly that id (DC330).
+    """Placeholders with a step id that no step has but one nearly has (DC330).
 
-    `general` holds the file's own `build`, `push` and `pull`. Paths start at the deployment.
+    `general` holds the file's own `build`, `push` and `pull`. Paths are in the deployment.
     """
     ids = _ids({**general, **{kind: raw[kind] for kind in _KINDS if raw.get(kind)}})
     for path, value in leaves(raw):
@@ -37,7 +38,7 @@ def check_outputs(
             ):
                 continue
             if (guess := did_you_mean(step, ids)) is not None:
-                message = f"no step has the id '{step}', which '{placeholder}' asks for"
+                message = f"no step has the id '{step}' of '{placeholder}'"
                 yield Problem(path, "DC330", message, guess)
 
 
@@ -49,5 +50,5 @@ def _ids(actions: Mapping[str, Json]) -> set[str]:
         for step in (action if isinstance(action, list) else [action])
         if isinstance(step, dict)
     ]
-    inputs = [given for step in steps for given in step.values() if isinstance(given, dict)]
-    return {str(given["id"]) for given in inputs if given.get("id")}
+    inputs = [each for step in steps for each in step.values() if isinstance(each, dict)]
+    return {str(each["id"]) for each in inputs if each.get("id")}

@@ -1,7 +1,7 @@
-"""Triggers of a deployment: what is wrong with them, and the automations that they become.
+"""Validates the triggers of a deployment and converts them to automations.
 
-An automation's body equals the one that `prefect deploy` sends, defaults included, so that the
-server's answer can be compared with it field by field.
+The body of an automation equals the one that `prefect deploy` sends, defaults included, so that it
+can be compared with the server's answer field by field.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SHORTEST_PROACTIVE = 10.0
 
 
 def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Problem]:
-    """What is wrong with the triggers of a deployment, which were read by `keys.TRIGGERS`.
+    """The problems of a deployment's triggers, which were read by `keys.TRIGGERS`.
 
-    Paths begin with the index. A deployment's automations are told apart by their names, given or
-    made up, so two of one name would be one automation that changes with every deploy (DC233).
+    Paths begin with the index. Automations are identified by their names, which are given or
+    generated; two with one name would be one automation that changes with every deploy (DC233).
     """
     yield from _check_each(triggers)
     seen: set[str] = set()
@@ -39,7 +39,7 @@ def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Proble
         name = _name(deployment, number, trigger)
         if name in seen and not is_unresolved(name):
             message = f"two triggers of this deployment are named '{name}'"
-            yield Problem((index, "name"), "DC233", message, "give each a name of its own")
+            yield Problem((index, "name"), "DC233", message, "Give each its own name.")
         seen.add(name)
 
 
@@ -63,7 +63,7 @@ def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list
 
 
 def _name(deployment: str, number: int, trigger: Mapping[str, Json]) -> str:
-    """The automation's name; Prefect makes one up from the place among the triggers."""
+    """The name of the automation; Prefect generates it from the position of the trigger."""
     return trigger.get("name") or f"{deployment}__automation_{number}"
 
 
@@ -104,7 +104,7 @@ def _trigger(spec: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _count(require: Json) -> Json:
-    """`any` and `all` as they are, and a number in text as a number."""
+    """`any` and `all` unchanged, and a number in text as a number."""
     return int(require) if isinstance(require, str) and require.isdecimal() else require
 
 
@@ -136,14 +136,14 @@ def _check_event(trigger: Mapping[str, Json]) -> Iterator[Problem]:
         yield Problem(
             (),
             "DC230",
-            "this trigger expects no event in particular, so every event of the server fires it",
-            "name the events under 'expect'; if all are meant, write expect: ['*']",
+            "this trigger has no expected event, so every event of the server fires it",
+            "Name the events under 'expect'; if all are meant, write expect: ['*'].",
         )
     within = trigger.get("within")
     short = isinstance(within, int | float) and 0 < within < _SHORTEST_PROACTIVE
     if short and trigger.get("posture") == "Proactive":
         message = "a proactive trigger needs at least 10 seconds"
-        yield Problem(("within",), "DC231", message, "give it 'within: 10' or more")
+        yield Problem(("within",), "DC231", message, "Set 'within' to 10 or more.")
 
 
 def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem]:
@@ -157,5 +157,5 @@ def _check_composite(trigger: Mapping[str, Json], kind: str) -> Iterator[Problem
     counted = isinstance(require, int) and not isinstance(require, bool)
     if require not in ("any", "all") and not (counted and 1 <= require <= most):
         message = f"'require' cannot be '{require}'"
-        help_ = f"it can be any, all, or a number from 1 to {most}"
+        help_ = f"It can be any, all, or a number from 1 to {most}."
         yield Problem(("require",), "DC232", message, help_)

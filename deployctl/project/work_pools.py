@@ -1,4 +1,4 @@
-"""The work pools that a file declares, with their queues and templates."""
+"""Parses the work pools that a file declares, with their queues and base job templates."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deployctl.templating.problems import Problem
 def parse_work_pools(
     document: Document, pools: Iterable[Json], folder: Path, report: Report
 ) -> Iterator[Mapping[str, Json]]:
-    """The pools that are declared, each with the template that its file in `folder` holds.
+    """The declared pools, with the template of a file in `folder` in place of its path.
 
-    What is wrong with one is in `report`. Pools without a name or type, and queues whose priority
-    is not known, are left out.
+    Problems are reported. Pools without a name or type are left out, and so are queues whose
+    priority is not known yet.
     """
     seen: set[str] = set()
     for index, pool in enumerate(pools):
@@ -61,25 +61,28 @@ def _is_known(queue: Json) -> bool:
 
 
 def _same(queues: Iterable[Json]) -> Iterator[Problem]:
-    """Names and priorities that two queues of a pool have."""
+    """Names and priorities that two queues of a pool share."""
     seen: set[tuple[str, Json]] = set()
     for index, queue in enumerate(queues):
         for key, code in (("name", "DC129"), ("priority", "DC132")):
             value = queue.get(key) if isinstance(queue, dict) else None
             if (key, value) in seen:
                 message = f"another queue of this work pool has the {key} '{value}'"
-                yield Problem((index, key), code, message, f"give each queue a {key} of its own")
+                yield Problem((index, key), code, message, f"Give each queue its own {key}.")
             elif value is not None and not is_unresolved(value):
                 seen.add((key, value))
 
 
 def unsupported_placeholders(pools: Json) -> Iterator[Problem]:
-    """Templates in work pools that the environment cannot fill in, where they mean something."""
+    """Placeholders in work pools other than those of environment variables (DC133).
+
+    Those of base job templates and descriptions are left alone.
+    """
     for path, leaf in leaves(pools):
         if "base_job_template" in path or path[-1:] == ("description",):
             continue
         for placeholder in placeholders(leaf if isinstance(leaf, str) else ""):
             if placeholder.kind is not PlaceholderKind.ENV:
-                message = f"nothing fills in '{placeholder}' here"
-                help_ = "write the value, or {{ $NAME }} for an environment variable"
+                message = f"'{placeholder}' cannot be resolved here"
+                help_ = "Write the value, or {{ $NAME }} for an environment variable."
                 yield Problem(("work_pools", *path), "DC133", message, help_)

@@ -1,1 +1,1 @@
-"""`{{ … }}` in prefect.yaml: what it may say, what it stands for, and when that is known."""
+"""`{{ … }}` in prefect.yaml: the grammar, the sources of values, and the rendering passes."""

@@ -1,18 +1,17 @@
-"""Which placeholders of a deployment are resolved, and which are left to whoever runs it.
+"""The rule that says which placeholders of a deployment are resolved, and which the worker gets.
 
 - `pull` steps run on the worker: only outputs of build and push steps are filled in.
 - `build` and `push` steps are rendered as they run, one after the other (`steps.engine`); only the
   environment is known before that.
 - A trigger's `parameters` are Jinja templates that the server renders for each event.
-- `job_variables` keep their blocks and variables wherever the pool's schema allows a string: the
-  worker looks them up, so that no secret is stored and a changed variable needs no new deploy.
-  Prefect 3 stores the values, which is one of the differences that we want.
-- Everything else is stored with its values.
+- `job_variables` keep references to blocks and variables wherever the pool's schema allows a
+  string: the worker resolves them, so that no secret is stored and a changed variable needs no new
+  deploy. Prefect 3 stores the values; this difference is intended.
+- All other fields are stored with their values.
 
-There are two passes with this rule. The first needs no server: `Scope(environ, outputs)`, with
-outputs None where the deployment has build or push steps and {} where it has none. The second
-starts from the result of the first, and has the outputs of the steps, planned or real, and a
-library of the references as well: `Scope(environ, outputs, library)`.
+There are two passes with this rule. The first needs no server: `Scope(environ)`. The second starts
+from the result of the first, and has the outputs of the steps, expected or real, and the values of
+the references as well: `Scope(environ, outputs, references)`.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.templating.grammar import PlaceholderKind, malformed_placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Rule, Treatment
 
 AllowsString: TypeAlias = Callable[[JsonPath], bool]
-"""Whether a work pool's schema takes any text at a path below `job_variables`."""
+"""Whether the schema of a work pool accepts any text at a path below `job_variables`."""
 
 _REFERENCES = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.VARIABLE})
 
 
 def deployment_rule(allows_string: AllowsString | None = None) -> Rule:
-    """The rule for one entry of `deployments:`, at paths that start there.
+    """The rule for one entry of `deployments:`, with paths in the entry.
 
-    Without `allows_string` (the pool is not known yet) job variables keep all their references.
+    Without `allows_string`, while the pool is not known, job variables keep all their references.
     """
 
     def rule(path: JsonPath, kind: PlaceholderKind) -> Treatment:
+        """The treatment at a path in the entry."""
         match path:
             case ("pull", *_):
                 return Treatment.OFFER if kind is PlaceholderKind.STEP else Treatment.KEEP
@@ -59,7 +58,7 @@ def deployment_rule(allows_string: AllowsString | None = None) -> Rule:
 
 
 def check_placeholders(deployment: Json) -> Iterator[Problem]:
-    """What looks like a placeholder in one entry of `deployments:` and is none (DC301)."""
+    """Finds texts in one entry of `deployments:` that only look like a placeholder (DC301)."""
     for path, value in leaves(deployment):
         if not isinstance(value, str) or (path[:1] == ("triggers",) and "parameters" in path):
             continue
@@ -67,10 +66,9 @@ def check_placeholders(deployment: Json) -> Iterator[Problem]:
             yield Problem(
                 path,
                 "DC301",
-                f"{format_path(path)}: '{text}' is no placeholder and stays as it is",
-                "a placeholder is one name between two braces, as in '{{ build-image.tag }}', "
-                "without filters or expressions",
-                Severity.WARNING,
+                f"{format_path(path)}: '{text}' is not a placeholder and stays as it is",
+                "A placeholder is one name between two braces, as in '{{ build-image.tag }}', "
+                "without filters or expressions.",
             )
 
 

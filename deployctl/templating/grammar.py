@@ -1,4 +1,4 @@
-"""Which text is a placeholder, and what kind of value it asks for.
+"""The grammar of placeholders, and the kinds of values that they name.
 
 The grammar is Prefect's: two braces around one name of letters, digits and `_ . - [ ] $`. There
 are no filters, defaults or expressions; text that only looks like a placeholder stays as it is,
@@ -21,17 +21,17 @@ VARIABLE_PREFIX = "prefect.variables."
 
 
 class PlaceholderKind(StrEnum):
-    """Who knows the value of a placeholder."""
+    """The source of the value of a placeholder."""
 
     STEP = "step"
-    """A build or push step; failing that, for Prefect's sake, the environment."""
+    """A build or push step; the environment if no step has the output, as in Prefect."""
     ENV = "env"
     VARIABLE = "variable"
     BLOCK = "block"
     DOCUMENT = "document"
-    """A block again, but named by a mapping `{"$ref": {"block_document_id": …}}`, not by text."""
+    """A block that a mapping `{"$ref": {"block_document_id": …}}` names, not text."""
     CTX = "ctx"
-    """The flow run: only the worker knows it."""
+    """The flow run; known to the worker only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Placeholder:
 
     @property
     def target(self) -> str:
-        """The name without what marks its kind: `HOME` of `$HOME`, `x` of `prefect.variables.x`."""
+        """The name without its prefix: `HOME` of `$HOME`, `x` of `prefect.variables.x`."""
         match self.kind:
             case PlaceholderKind.ENV:
                 return self.name.lstrip("$")
@@ -70,14 +70,14 @@ def placeholders(text: str) -> list[Placeholder]:
 
 
 def malformed_placeholders(text: str) -> list[str]:
-    """What begins like a placeholder and is none: `{{ a | upper }}`, `{{ }}`, `{{ a`."""
+    """Texts that begin like a placeholder but are none: `{{ a | upper }}`, `{{ }}`, `{{ a`."""
     if "{{" not in text:
         return []
     return [found[0].rstrip() for found in _OPENED.finditer(_PLACEHOLDER.sub("…", text))]
 
 
 def has_placeholder(value: Json) -> bool:
-    """Whether a value is text with a placeholder, so that nothing can be said of it yet."""
+    """Whether a value is text with a placeholder."""
     return isinstance(value, str) and bool(placeholders(value))
 
 

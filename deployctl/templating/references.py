@@ -1,10 +1,9 @@
-"""Blocks and variables of the server: which ones a value names, reading them, what they hold.
+"""References to blocks and variables of the server: finding, reading and resolving them.
 
-All references of a command are read in one batch, each once, and without secrets: the server shows
-`********` in their place, and the block's schema names the fields. So a secret that would have to
-be stored in plain text is seen by nobody, and is reported instead. Only steps, which run here and
-store nothing, and the jobs of runs are given secrets; what they are given is masked in all that is
-shown from then on.
+All references of a command are read in one batch, each once, and without secrets: the server sends
+`********` in their place, and the schema of the block names the fields. A secret that would have to
+be stored in plain text is therefore never read, and is reported instead. Only steps, which run here
+and store nothing, and the jobs of runs get secrets; these are masked in all later output.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from deployctl.api.calls import ApiCall, Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
+from deployctl.core.suggest import quoted
 from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
@@ -25,7 +25,7 @@ _KINDS = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.DOCUMENT, Placeholder
 
 
 class Unresolved(Exception):
-    """A placeholder has no value. Used between a source and the pass that asked it."""
+    """A placeholder has no value. Raised by a source, and handled by the rendering pass."""
 
     def __init__(self, code: str, message: str, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message)
@@ -36,16 +36,16 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A block or a variable by its name on the server; for blocks also the path into it."""
+    """A block or a variable by its name on the server, for blocks with the path into it."""
 
     kind: PlaceholderKind
     """BLOCK, DOCUMENT or VARIABLE."""
     name: str
-    """What follows the prefix: `secret.tok.path` or `x`; the id of a DOCUMENT."""
+    """The name after the prefix: `secret.tok.path` or `x`; the id of a DOCUMENT."""
 
     @property
     def source(self) -> tuple[str, ...]:
-        """What has to be read: (type, name) of a block, else (name,)."""
+        """The object to read: (type, name) of a block, else (name,)."""
         return (
             tuple(self.name.split(".", 2)[:2])
             if self.kind is PlaceholderKind.BLOCK
@@ -73,7 +73,7 @@ def document_id(value: Mapping[str, Json]) -> str:
 
 
 def references(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Reference]]:
-    """Every reference in a value with its place, in document order."""
+    """All references in a value with their paths, in document order."""
     if isinstance(value, str):
         for placeholder in placeholders(value):
             if placeholder.kind in _KINDS:
@@ -91,15 +91,15 @@ def references(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Ref
 
 @dataclass(frozen=True, slots=True)
 class ReferenceValues:
-    """What was read of the server's blocks and variables; call it to look a reference up."""
+    """The blocks and variables that were read from the server; call it to resolve a reference."""
 
     sources: Mapping[tuple[PlaceholderKind, tuple[str, ...]], Json]
-    """The server's answers; None for what it does not have."""
+    """The answers of the server; None for objects that it does not have."""
     secrets: bool = False
-    """Whether the answers hold secrets, and may be used as they are."""
+    """Whether the answers contain secrets, which may be used."""
 
     def __call__(self, reference: Reference) -> Json:
-        """The value of a reference; raises `Unresolved` if it is missing or would be a secret."""
+        """The value of a reference. Raises `Unresolved` if it is missing or is a secret."""
         found = self.sources.get((reference.kind, reference.source))
         if found is None:
             raise Unresolved("DC304", f"the server has no {reference}", _help(reference))
@@ -110,18 +110,18 @@ class ReferenceValues:
             value = lookup(found["data"], path) if path else found["data"]
         except LookupError:
             message = f"the {reference} has no '{reference.path}'"
-            raise Unresolved("DC305", message, f"it has {_keys(found['data'])}") from None
+            raise Unresolved("DC305", message, f"It has {quoted(found['data'])}.") from None
         if not self.secrets and (_touches_secret(found, path) or _is_masked(value)):
             raise Unresolved(
                 "DC306",
                 f"the {reference} is secret and would be stored in plain text",
-                "put the reference into 'job_variables.env', where it stays a reference until the "
-                "run starts, or load the block in the flow",
+                "Put the reference into 'job_variables.env', where it stays a reference until the "
+                "run starts, or load the block in the flow.",
             )
         return value
 
     def is_secret(self, reference: Reference) -> bool:
-        """Whether the value of a reference is, holds, or is part of a secret."""
+        """Whether the value of a reference is, contains, or is part of a secret."""
         found = self.sources.get((reference.kind, reference.source))
         if found is None or reference.kind is PlaceholderKind.VARIABLE:
             return False
@@ -129,9 +129,9 @@ class ReferenceValues:
 
 
 def missing_references(rendered: Json, library: ReferenceValues) -> Iterator[Problem]:
-    """References that were left in a rendered value for the worker, which will not find them.
+    """References that a rendered value leaves to the worker and that the server does not have.
 
-    A warning: they may be created before the first run.
+    They are warnings, because they may be created before the first run.
     """
     for path, reference in references(rendered):
         if library.sources.get((reference.kind, reference.source)) is None:
@@ -140,14 +140,13 @@ def missing_references(rendered: Json, library: ReferenceValues) -> Iterator[Pro
 
 
 def read_references(
-    wanted: Iterable[Reference], *, secrets: bool = False
+    references: Iterable[Reference], *, secrets: bool = False
 ) -> ApiCall[ReferenceValues]:
     """Reads the blocks and variables of these references in one batch, each once.
 
-    `secrets`: also read secret values, for steps and jobs; they are remembered as such and never
-    shown.
+    `secrets`: read secret values, too, for steps and jobs; they are registered and never shown.
     """
-    sources = list(dict.fromkeys((item.kind, item.source) for item in wanted))
+    sources = list(dict.fromkeys((item.kind, item.source) for item in references))
     readable = [
         (kind, name)
         for kind, name in sources
@@ -177,32 +176,32 @@ def _request(kind: PlaceholderKind, name: tuple[str, ...], secrets: bool) -> Req
 
 def _help(reference: Reference) -> str:
     if reference.kind is PlaceholderKind.BLOCK and len(reference.source) < 2:
-        return "write '{{ prefect.blocks.<type>.<name> }}'"
+        return "Write '{{ prefect.blocks.<type>.<name> }}'."
     if reference.kind is PlaceholderKind.VARIABLE and "." in reference.name:
         name = reference.name.partition(".")[0]
-        return f"a variable has no parts: '{{{{ prefect.variables.{name} }}}}' is all of it"
-    return "create it on the server, or correct the name"
+        return f"A variable has no parts; write '{{{{ prefect.variables.{name} }}}}'."
+    return "Create it on the server, or correct the name."
 
 
 def _full_path(data: Json, path: str) -> str:
-    """The path from the root of a block's data: a block of a single `value` unwraps to it."""
+    """The path in the data of a block; a block whose only field is `value` stands for that."""
     if list(data) != ["value"] or path == "value" or path.startswith(("value.", "value[")):
         return path
     return f"value.{path}" if path else "value"
 
 
 def _touches_secret(document: Json, path: str) -> bool:
-    """Whether the value at `path` is, holds, or is part of what the block's schema calls secret.
+    """Whether the value at `path` is, contains, or is part of a secret field of the block's schema.
 
-    Of a name with a wildcard (`headers.*.value`) everything below what precedes it is secret, as
-    for the server.
+    Of a name with a wildcard (`headers.*.value`), everything below the part before the wildcard is
+    secret, as it is for the server.
     """
     names = document.get("block_schema", {}).get("fields", {}).get("secret_fields") or ()
-    here = path.replace("[", ".").replace("]", "").split(".") if path else []
+    parts_of_path = path.replace("[", ".").replace("]", "").split(".") if path else []
     for name in names:
         parts = name.split(".")
         prefix = parts[: parts.index("*")] if "*" in parts else parts
-        if all(mine == theirs for mine, theirs in zip(here, prefix, strict=False)):
+        if all(one == other for one, other in zip(parts_of_path, prefix, strict=False)):
             return True
     return False
 
@@ -216,7 +215,3 @@ def _secrets(answers: Iterable[Json]) -> Iterator[str]:
         for path, leaf in leaves((document or {}).get("data")):
             if isinstance(leaf, str) and _touches_secret(document, ".".join(map(str, path))):
                 yield leaf
-
-
-def _keys(data: Json) -> str:
-    return ", ".join(f"'{key}'" for key in data)

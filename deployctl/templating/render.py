@@ -1,21 +1,21 @@
-"""Puts values in the place of placeholders, in any JSON value and in one pass.
+"""Replaces placeholders by values, in any JSON value and in one pass.
 
-A pass is given the sources that are known by now (`Scope`), and the rule which placeholders are
-not its business (`Rule`). Whatever a pass does not resolve stays as it was written, list items
-included, so that a later pass or the worker can. A source that is given is final: a name that it
-does not have is a `Problem`.
+A pass has the sources that are known by then (`Scope`), and a rule that says which placeholders it
+leaves alone (`Rule`). Placeholders that a pass does not resolve stay as they are written, so that a
+later pass or the worker can resolve them. A name that a given source does not have is a `Problem`.
 
-A value that was put in is not searched for placeholders again in the same pass.
+Replaced values are not searched for placeholders again in the same pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from deployctl.core.json_values import Json, JsonPath, format_path
+from deployctl.core.suggest import quoted
 from deployctl.templating.grammar import Placeholder, PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
@@ -24,50 +24,51 @@ from deployctl.templating.values import Unknown, lookup
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is known when a pass is made; None: not in this pass, left for a later one."""
+    """The sources of a pass; None: not in this pass, left for a later one."""
 
     environ: Mapping[str, str] | None = None
     outputs: Mapping[str, Json] | None = None
-    """Outputs of build and push steps: by step id (a mapping each), and all of them flat."""
+    """Outputs of build and push steps: a mapping per step id, and all outputs by name."""
     references: Callable[[Reference], Json] | None = None
     """Gives the value of a block or variable or raises `Unresolved`; see `references.Library`."""
 
 
 class Treatment(StrEnum):
-    """What a pass does with a placeholder."""
+    """How a pass treats a placeholder."""
 
     RESOLVE = "resolve"
     OFFER = "offer"
-    """Resolve it if a step gave it, else keep it: the worker may know more."""
+    """Resolve it if a step has this output, else keep it for the worker."""
     KEEP = "keep"
 
 
 Rule: TypeAlias = Callable[[JsonPath, PlaceholderKind], Treatment]
-"""What to do with placeholders of a kind at a place."""
+"""The treatment of placeholders of a kind at a path."""
 
 
 def resolve_all(path: JsonPath, kind: PlaceholderKind) -> Treatment:  # noqa: ARG001
-    """The plain rule: every placeholder is resolved wherever it stands."""
+    """The default rule: every placeholder is resolved."""
     return Treatment.RESOLVE
 
 
 def render(value: Json, scope: Scope, rule: Rule = resolve_all) -> tuple[Json, list[Problem]]:
-    """`value` with all that `scope` knows filled in, and what it should have known but did not.
+    """Returns `value` with placeholders resolved, and the problems of those without a value.
 
-    A string that is one placeholder becomes the value with its type; elsewhere the value becomes
+    Text that is one placeholder becomes the value with its type; in longer text the value becomes
     text. Text with an `Unknown` in it becomes that `Unknown`. Keys of mappings are never templates.
     """
-    pass_ = _Pass(scope, rule, [])
-    return pass_.value(value, ()), pass_.problems
+    renderer = _Renderer(scope, rule, [])
+    return renderer.value(value, ()), renderer.problems
 
 
 @dataclass(frozen=True, slots=True)
-class _Pass:
+class _Renderer:
     scope: Scope
     rule: Rule
     problems: list[Problem]
 
     def value(self, value: Json, path: JsonPath) -> Json:
+        """The rendered value."""
         if isinstance(value, str):
             return self._text(value, path) if "{{" in value else value
         if isinstance(value, list):
@@ -95,7 +96,7 @@ class _Pass:
         return "".join(pieces) + text[end:]
 
     def _resolved(self, kind: PlaceholderKind, target: str, path: JsonPath, verbatim: Json) -> Json:
-        """The value of a placeholder, or the placeholder itself."""
+        """The value of a placeholder, or its text where it stays."""
         treatment = self.rule(path, kind)
         if treatment is Treatment.KEEP:
             return verbatim
@@ -113,12 +114,12 @@ class _Pass:
 
     def _cannot_embed(self, placeholder: Placeholder, path: JsonPath) -> None:
         message = f"'{placeholder}' is a mapping or a list and cannot be part of a longer text"
-        help_ = "name one value of it, as in '{{ prefect.blocks.type.name.key }}'"
+        help_ = "Name one value of it, as in '{{ prefect.blocks.type.name.key }}'."
         self.problems.append(_problem(path, Unresolved("DC305", message, help_)))
 
 
 class _NotInThisPass(Exception):
-    """The scope was given without the source that would know."""
+    """The scope lacks the source of this placeholder."""
 
 
 def _environment(scope: Scope, name: str) -> Json:
@@ -128,7 +129,7 @@ def _environment(scope: Scope, name: str) -> Json:
         raise Unresolved(
             "DC302",
             f"the environment variable '{name}' is not set",
-            f"set {name} where deployctl runs, or write the value into the file",
+            f"Set {name} where deployctl runs, or write the value into the file.",
         )
     return scope.environ[name]
 
@@ -142,22 +143,23 @@ def _output(scope: Scope, name: str) -> Json:
         if name in (scope.environ or {}):
             return _environment(scope, name)
     step, _, key = name.partition(".")
-    given = scope.outputs.get(step)
-    if isinstance(given, dict):
+    outputs = scope.outputs.get(step)
+    if isinstance(outputs, dict):
         raise Unresolved(
             "DC303",
-            f"the step '{step}' gives no '{key or step}'",
-            f"it gives {_listed(given)}",
+            f"the step '{step}' has no output '{key or step}'",
+            f"It has {quoted(outputs)}.",
         )
     raise Unresolved(
         "DC303",
-        f"no step gives '{name}'",
-        f"the steps give {_listed(scope.outputs)}" if scope.outputs else "no step runs before it",
+        f"no step has the output '{name}'",
+        f"The steps have {quoted(scope.outputs)}." if scope.outputs else "No step runs before it.",
     )
 
 
 def _reference(kind: PlaceholderKind) -> Callable[[Scope, str], Json]:
     def resolve(scope: Scope, name: str) -> Json:
+        """The value of the reference, if the pass reads references."""
         if scope.references is None:
             raise _NotInThisPass
         return scope.references(Reference(kind, name))
@@ -165,7 +167,7 @@ def _reference(kind: PlaceholderKind) -> Callable[[Scope, str], Json]:
     return resolve
 
 
-def _left_for_the_worker(scope: Scope, name: str) -> Json:  # noqa: ARG001
+def _left_to_worker(scope: Scope, name: str) -> Json:  # noqa: ARG001
     raise _NotInThisPass
 
 
@@ -175,14 +177,10 @@ _SOURCES: Mapping[PlaceholderKind, Callable[[Scope, str], Json]] = {
     PlaceholderKind.VARIABLE: _reference(PlaceholderKind.VARIABLE),
     PlaceholderKind.BLOCK: _reference(PlaceholderKind.BLOCK),
     PlaceholderKind.DOCUMENT: _reference(PlaceholderKind.DOCUMENT),
-    PlaceholderKind.CTX: _left_for_the_worker,
+    PlaceholderKind.CTX: _left_to_worker,
 }
 
 
 def _problem(path: JsonPath, reason: Unresolved) -> Problem:
-    place = f"{format_path(path)}: " if path else ""
-    return Problem(path, reason.code, f"{place}{reason.message}", reason.help)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+    prefix = f"{format_path(path)}: " if path else ""
+    return Problem(path, reason.code, f"{prefix}{reason.message}", reason.help)

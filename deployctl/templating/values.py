@@ -1,4 +1,4 @@
-"""Values that placeholders stand for: a path into one, and one that nobody can know yet."""
+"""Values of placeholders: paths into them, and values that are known only after the build."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployctl.core.json_values import Json
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What a step will say once it has run; it stands in for that value in a plan."""
+    """The output of a step that has not run yet, in place of its value in a plan."""
 
     step: str
     """The step's id, or the name of its function where it has none."""
@@ -20,8 +20,8 @@ class Unknown:
 
 
 ANY_KEY = "*"
-"""The key of a mapping that stands for all keys which it does not have, and no placeholder names:
-what will be there is known, but not what it is called."""
+"""Key of a mapping whose value stands for every key that the mapping does not have: a step will
+have outputs, but their names are not known. No placeholder can name it."""
 
 
 def contains_unknown(value: Json) -> bool:
@@ -34,9 +34,9 @@ def contains_unknown(value: Json) -> bool:
 
 
 def lookup(value: Json, path: str) -> Json:
-    """What stands at `a.b[0].c`, walked as Prefect walks it: digits are indexes of lists.
+    """The value at a path such as `a.b[0].c`, resolved as in Prefect: digits are indexes of lists.
 
-    What lies below an `Unknown` is that `Unknown`. Raises LookupError where there is nothing.
+    Anything below an `Unknown` is that `Unknown`. Raises LookupError if there is no value.
     """
     for part in path.replace("[", ".").replace("]", "").split("."):
         if isinstance(value, Unknown):

@@ -100,7 +100,7 @@ def test_a_flag_joins_a_single_schedule() -> None:
 
 
 def test_a_strategy_without_a_limit() -> None:
-    with pytest.raises(UsageError, match="no limit"):
+    with pytest.raises(UsageError, match="needs a concurrency limit"):
         apply_overrides(ENTRY, Overrides(collision_strategy="ENQUEUE"))
 
 

@@ -43,8 +43,8 @@ def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
         (["hello/daily"], "'hello/daily'", "Did you mean 'Hello Flow/daily'?"),
         (["second-flow/a-*"], "'second-flow/a-*'", "'"),
         (["wha?"], "'wha?'", "Did you mean 'what?'?"),
-        (["nope", "daily", "none"], "'nope', 'none'", "the file has 'daily'"),
-        ([""], "''", "the file has"),
+        (["nope", "daily", "none"], "'nope', 'none'", "The file has 'daily'"),
+        ([""], "''", "The file has"),
     ],
 )
 def test_a_name_that_matches_nothing(names: list[str], said: str, help_: str) -> None:

@@ -110,14 +110,14 @@ def test_each_source_is_read_once_and_in_one_batch() -> None:
         ("c",),
         ("d",),
     ]
-    talk = read_references(found)
-    assert [(request.path, request.missing_ok) for request in next(talk)] == [
+    call = read_references(found)
+    assert [(request.path, request.missing_ok) for request in next(call)] == [
         ("/variables/name/x", True),
         ("/block_types/slug/secret/block_documents/name/tok", True),
         ("/block_documents/id-1", True),
     ]
     with pytest.raises(StopIteration) as stop:
-        talk.send([{"value": 5}, block({"value": "********"}, "value"), None])
+        call.send([{"value": 5}, block({"value": "********"}, "value"), None])
     library = stop.value.value
     assert library(Reference(PlaceholderKind.VARIABLE, "x")) == 5
 
@@ -129,12 +129,12 @@ def test_nothing_is_asked_where_nothing_is_referenced() -> None:
 
 
 def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
-    talk = read_references([Reference(PlaceholderKind.BLOCK, "secret.tok")], secrets=True)
-    (request,) = next(talk)
+    call = read_references([Reference(PlaceholderKind.BLOCK, "secret.tok")], secrets=True)
+    (request,) = next(call)
     assert isinstance(request, Request)
     assert request.path.endswith("/name/tok?include_secrets=true")
     with pytest.raises(StopIteration) as stop:
-        talk.send([block({"value": "opensesame-17"}, "value")])
+        call.send([block({"value": "opensesame-17"}, "value")])
     value, problems = render(
         "t={{ prefect.blocks.secret.tok }}", Scope(references=stop.value.value)
     )

@@ -62,9 +62,9 @@ def test_a_bare_name_waits_for_the_steps_before_it_is_an_environment_variable() 
     ("template", "code", "said"),
     [
         ("{{ $NOPE }}", "DC302", "'NOPE' is not set"),
-        ("{{ build-image.digest }}", "DC303", "'build-image' gives no 'digest'"),
-        ("{{ build-image.layers[9] }}", "DC303", "gives no 'layers[9]'"),
-        ("{{ nope }}", "DC303", "no step gives 'nope'"),
+        ("{{ build-image.digest }}", "DC303", "'build-image' has no output 'digest'"),
+        ("{{ build-image.layers[9] }}", "DC303", "has no output 'layers[9]'"),
+        ("{{ nope }}", "DC303", "no step has the output 'nope'"),
         ("{{ prefect.variables.nope }}", "DC304", "no variable 'nope'"),
     ],
 )
@@ -83,7 +83,7 @@ def test_what_a_source_does_not_have_is_a_problem_that_names_key_and_name(
 
 def test_the_keys_that_a_step_gave_are_in_the_help() -> None:
     _, (problem,) = render("{{ build-image.digest }}", Scope({}, OUTPUTS))
-    assert problem.help == "it gives 'tag', 'size', 'layers'"
+    assert problem.help == "It has 'tag', 'size', 'layers'."
 
 
 def test_an_unknown_stays_one_wherever_it_is_put() -> None:
