@@ -1,4 +1,4 @@
-"""What is wrong by a JSON Schema, in words; never with the value, which may be a secret."""
+"""Errors of JSON Schema validation in words, without the value, which may be a secret."""
 
 from __future__ import annotations
 
@@ -18,37 +18,40 @@ _TYPES = {
 }
 
 
-def deepest(error: ValidationError) -> ValidationError:
-    """The error that says most: of alternatives, the one that got furthest into the value."""
-    inner = max(map(deepest, error.context or ()), key=_depth, default=error)
+def most_specific(error: ValidationError) -> ValidationError:
+    """The most specific error: of alternatives, the one deepest in the value."""
+    inner = max(map(most_specific, error.context or ()), key=_depth, default=error)
     return inner if _depth(inner) > _depth(error) else error
 
 
-def expectation(error: ValidationError, source: str) -> str:
-    """What the schema wants, in words; `source` says whose schema, where there are none for it."""
-    wanted: Any = error.validator_value
+def describe_expected(error: ValidationError, source: str) -> str:
+    """What the schema requires, in words.
+
+    `source` names the owner of the schema, for keywords without words of their own.
+    """
+    required: Any = error.validator_value
     match error.validator:
         case "type":
-            types = [wanted] if isinstance(wanted, str) else wanted
+            types = [required] if isinstance(required, str) else required
             return " or ".join(_TYPES.get(name, name) for name in types)
         case "const":
-            return f"'{wanted}'"
+            return f"'{required}'"
         case "enum":
-            return "one of " + ", ".join(f"'{value}'" for value in wanted)
+            return "one of " + ", ".join(f"'{value}'" for value in required)
         case "minimum" | "maximum":
-            return f"at {'least' if error.validator == 'minimum' else 'most'} {wanted}"
+            return f"at {'least' if error.validator == 'minimum' else 'most'} {required}"
         case "minItems" | "maxItems":
             side = "least" if error.validator == "minItems" else "most"
-            return f"a list of at {side} {wanted} items"
+            return f"a list of at {side} {required} items"
         case "anyOf" | "oneOf" if error.context:
-            return " or ".join(dict.fromkeys(expectation(e, source) for e in error.context))
-    return f"as {source} wants it ({error.validator}: {wanted})"
+            return " or ".join(dict.fromkeys(describe_expected(e, source) for e in error.context))
+    return f"as {source} requires ({error.validator}: {required})"
 
 
-def advice(error: ValidationError) -> str | None:
-    """The way out where text is wanted and a number is given: YAML took it for one."""
+def quoting_help(error: ValidationError) -> str | None:
+    """Help if text is required and YAML read a number."""
     number = isinstance(error.instance, int | float)
-    return "put it between quotes" if number and expectation(error, "").startswith("text") else None
+    return "Quote it." if number and describe_expected(error, "").startswith("text") else None
 
 
 def _depth(error: ValidationError) -> int:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_schema import advice, deepest, expectation
+from deployctl.core.json_schema import describe_expected, most_specific, quoting_help
 from deployctl.core.json_values import Json, canonical_json, format_path
 from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
@@ -76,12 +76,12 @@ def _wrong_types(
 
     try:
         validator = _validator(canonical_json(schema))
-        for error in map(deepest, validator.iter_errors(dict(parameters))):
+        for error in map(most_specific, validator.iter_errors(dict(parameters))):
             if not _is_unknown(error.instance):
                 path = tuple(error.absolute_path)
-                expected = expectation(error, "the flow's type")
+                expected = describe_expected(error, "the flow's type")
                 message = f"'{format_path(path)}' must be {expected}"
-                yield Problem(path, "DC420", message, advice(error), severity)
+                yield Problem(path, "DC420", message, quoting_help(error), severity)
     except (SchemaError, Unresolvable):
         message = "the flow's parameter schema is not valid, so its parameters are not checked"
         yield Problem((), "DC420", message, None, Severity.WARNING)

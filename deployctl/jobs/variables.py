@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_schema import advice, deepest, expectation
+from deployctl.core.json_schema import describe_expected, most_specific, quoting_help
 from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
@@ -89,12 +89,12 @@ class PoolVariables:
 
     def _invalid_values(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
         plain = {name: value for name, value in job_variables.items() if "." not in name}
-        for error in map(deepest, self._errors(self._known(plain, ()))):
+        for error in map(most_specific, self._errors(self._known(plain, ()))):
             yield _problem(error, tuple(error.absolute_path))
         for name in (name for name in job_variables if "." in name):
             parts = _split((name,))
             nested = self._known(_nested(parts, job_variables[name]), ())
-            for error in map(deepest, self._errors(nested)):
+            for error in map(most_specific, self._errors(nested)):
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
     def _known(self, value: Json, path: JsonPath) -> Json:
@@ -186,9 +186,11 @@ def _nullable(schema: Json) -> Json:
 
 def _problem(error: ValidationError, path: JsonPath) -> Problem:
     name = format_path(path) or "job_variables"
-    expected = expectation(error, "the pool's schema")
+    expected = describe_expected(error, "the pool's schema")
     kind = _TYPES.get(type(error.instance), "value")
-    return Problem(path, "DC530", f"'{name}' must be {expected}, not this {kind}", advice(error))
+    return Problem(
+        path, "DC530", f"'{name}' must be {expected}, not this {kind}", quoting_help(error)
+    )
 
 
 _TYPES = {

@@ -101,6 +101,7 @@ class _Coercer:
                 return self.choice(value, shape, path)
 
     def text(self, value: Json, shape: Text, path: JsonPath) -> Json:
+        """A text; other scalars become their source text (DC123)."""
         if isinstance(value, dict | list):
             return self.wrong(value, "a text", path)
         if not isinstance(value, str):
@@ -122,6 +123,7 @@ class _Coercer:
         return value
 
     def flag(self, value: Json, path: JsonPath) -> Json:
+        """A boolean, or a word or number that Prefect reads as one."""
         if isinstance(value, bool):
             return value
         word = str(value).casefold() if isinstance(value, str | int | float) else ""
@@ -130,6 +132,7 @@ class _Coercer:
         return self.wrong(value, "true or false", path)
 
     def number(self, value: Json, shape: Number, path: JsonPath) -> Json:
+        """A number, or its text."""
         what = "a whole number" if shape.whole else "a number"
         try:
             number = float(value)
@@ -148,6 +151,7 @@ class _Coercer:
         return int(number) if shape.whole else number
 
     def duration(self, value: Json, shape: Duration, path: JsonPath) -> Json:
+        """A duration in seconds."""
         found = durations.parse_duration(value)
         if found is None:
             help_ = "Write seconds (3600), ISO 8601 (PT1H) or HH:MM:SS (01:00:00)."
@@ -159,6 +163,7 @@ class _Coercer:
         return found
 
     def list(self, value: Json, shape: ListOf, path: JsonPath) -> Json:
+        """A list, or one item where that is allowed."""
         if shape.single and not isinstance(value, list | dict):
             if shape.single_refused:
                 self.warn(path, "DC123", "is read as a list of one item", f"Write [{value}].")
@@ -173,12 +178,14 @@ class _Coercer:
         return sorted(set(texts), key=str) if shape.unique else texts
 
     def item(self, value: Json, shape: Shape, path: JsonPath) -> Json:
+        """One item of a list; ABSENT if it is null."""
         if value is not None:
             return self.value(value, shape, path)
         self.warn(path, "DC126", "is empty and left out", "Remove the dash.")
         return ABSENT
 
     def either(self, value: Json, shape: Either, path: JsonPath) -> Json:
+        """The form that fits the type of the value."""
         if isinstance(value, dict):
             fitting = shape.mapping
         elif isinstance(value, list):
@@ -199,6 +206,7 @@ class _Coercer:
         return self.value(value, fitting, path)
 
     def choice(self, value: Json, shape: Choice, path: JsonPath) -> Json:
+        """The table that the value selects."""
         if not isinstance(value, dict):
             return self.wrong(value, "a mapping", path)
         known = shape.tables()
@@ -212,6 +220,7 @@ class _Coercer:
         return self.table(value, known[kind], path)
 
     def table(self, value: Json, table: Table, path: JsonPath) -> Json:
+        """A mapping with known keys; ABSENT if it has errors and no valid key."""
         if table.text_is and isinstance(value, str):
             self.warn(
                 path,
@@ -239,6 +248,7 @@ class _Coercer:
         return ABSENT if wrong and not result else result
 
     def entry(self, value: Json, key: Key, path: JsonPath) -> Json:
+        """The value of a known key, or the meaning of null."""
         if value is not None:
             return self.value(value, key.shape, path)
         if key.null_refused:
@@ -246,9 +256,11 @@ class _Coercer:
         return key.null
 
     def missing(self, name: str, key: Key, table: Table, path: JsonPath) -> None:
+        """Reports a required key that is missing."""
         self.error(path, "DC127", f"has no '{name}'", key.doc, subject=f"this {table.name}")
 
     def unknown(self, name: str, table: Table, path: JsonPath) -> None:
+        """Reports a key that the table does not have, unless it is free or was saved by Prefect."""
         if table.free and (name == "definitions" or name.startswith("x-")):
             return
         if name in table.saved:
@@ -264,27 +276,32 @@ class _Coercer:
             self.report_key(path, "DC120", message, help_, severity)
 
     def saved(self, path: JsonPath, *, known: bool) -> None:
+        """Reports a key that Prefect wrote into files."""
         effect = "is rejected by Prefect in a file" if known else "has no effect in a file"
         help_ = "Remove it; an older version of Prefect wrote it there."
         self.report_key(path, "DC122", effect, help_, Severity.WARNING)
 
     def wrong(self, value: Json, expected: str, path: JsonPath, help_: str | None = None) -> Json:
+        """Reports a value of the wrong type; ABSENT."""
         self.error(path, "DC128", f"must be {expected}, not {_kind(value)}", help_)
         return ABSENT
 
     def error(
         self, path: JsonPath, code: str, message: str, help_: str | None = None, subject: str = ""
     ) -> None:
+        """Reports an error; its message starts with the path, or with `subject`."""
         where = subject or (f"'{format_path(path)}'" if path else "it")
         self.problems.append(Problem(path, code, f"{where} {message}", help_))
 
     def warn(self, path: JsonPath, code: str, message: str, help_: str | None) -> None:
+        """Reports a problem whose message starts with the path."""
         message = f"'{format_path(path)}' {message}"
         self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
 
     def report_key(
         self, path: JsonPath, code: str, message: str, help_: str | None, severity: Severity
     ) -> None:
+        """Reports a problem of a key."""
         self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity))
 
 

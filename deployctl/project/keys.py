@@ -1,4 +1,4 @@
-"""Every key of prefect.yaml: the one table that the reader, the editor schema and the docs share.
+"""All keys of prefect.yaml: the table that coercion, JSON Schema and docs share.
 
 The keys of Prefect 2.20 and 3.x, and of ours `work_pools`. What null means where Prefect accepts
 it follows Prefect, but for `schedules` and `triggers`: empty means none.
@@ -37,14 +37,14 @@ from deployctl.project.trigger_keys import TRIGGERS, trigger_kind
 
 NAME = Text(forbidden="/%&><")
 LATER = ("variables", "global_concurrency_limits", "automations", "environments")
-"""Top-level keys that are kept free for deployctl and that this version does not read."""
+"""Top-level keys that are reserved for deployctl and that this version does not read."""
 
-_UNDER_POOL = "it belongs one level down, under 'work_pool'"
+_UNDER_POOL = "move it one level down, under 'work_pool'"
 
 TIMES = Field("schedule", same=same_schedule)
 """When a schedule fires: one field, which the keys of the times make together."""
 _SCHEDULE_KEYS: dict[str, Key] = {
-    "cron": Key(Text(), "A cron line: `0 7 * * *`, or an alias such as `@daily`.", TIMES),
+    "cron": Key(Text(), "A cron expression: `0 7 * * *`, or an alias such as `@daily`.", TIMES),
     "interval": Key(
         Duration(positive=True),
         "Time between runs: seconds, ISO 8601 (`PT1H`) or `HH:MM:SS`.",
@@ -52,13 +52,13 @@ _SCHEDULE_KEYS: dict[str, Key] = {
     ),
     "rrule": Key(Text(), "An iCalendar recurrence rule: `FREQ=DAILY;BYHOUR=7`.", TIMES),
     "timezone": Key(Text(), "An IANA time zone: `Asia/Taipei`. Default: UTC.", TIMES),
-    "anchor_date": Key(Text(), "The moment from which intervals are counted, in ISO 8601.", TIMES),
+    "anchor_date": Key(Text(), "The time from which intervals are counted, in ISO 8601.", TIMES),
     "day_or": Key(
         Flag(), "Whether a cron day matches by day of month or day of week (default).", TIMES
     ),
     "active": Key(
         Flag(),
-        "Whether the schedule makes runs. Unsaid, it belongs to the UI.",
+        "Whether the schedule starts runs. Default: as set in the UI.",
         Field("active", default=True),
     ),
     "parameters": Key(
@@ -115,9 +115,7 @@ LIMIT_OPTIONS = Field("concurrency_options", Range((3, 0, 3)), same=same_options
 CONCURRENCY = Table(
     "concurrency limit",
     {
-        "limit": Key(
-            Number(minimum=1), "How many runs may be under way at once.", LIMIT, required=True
-        ),
+        "limit": Key(Number(minimum=1), "Maximum number of concurrent runs.", LIMIT, required=True),
         "collision_strategy": Key(
             Text(choices=("ENQUEUE", "CANCEL_NEW")),
             "What happens to a run too many: it waits (default) or is cancelled.",
@@ -208,7 +206,7 @@ DEPLOYMENT = Table(
             Field("entrypoint"),
             required=True,
         ),
-        "flow_name": Key(Text(), "Not used: the flow's own name holds."),
+        "flow_name": Key(Text(), "Not used: the name in the code counts."),
         "description": Key(
             Text(),
             "Shown in the UI. Default: the flow's own.",
@@ -258,12 +256,12 @@ DEPLOYMENT = Table(
         "schedule": Key(Either(mapping=SCHEDULE), "One schedule; the older form of `schedules`."),
         "paused": Key(
             Flag(),
-            "Whether all schedules rest. Unsaid, it belongs to the UI.",
+            "Whether all schedules are paused. Default: as set in the UI.",
             Field("paused", default=False),
         ),
         "concurrency_limit": Key(
             Either(plain=Number(minimum=1), mapping=CONCURRENCY),
-            "How many runs may be under way at once.",
+            "Maximum number of concurrent runs.",
             LIMIT,
             null=None,
         ),
@@ -292,12 +290,12 @@ DEPLOYMENT = Table(
         "is_paused": "write 'paused'",
         "is_schedule_active": "write 'active' in the schedule, or 'paused' here",
         "active": "write 'active' in the schedule, or 'paused' here",
-        "timezone": "it belongs into the schedule",
+        "timezone": "write it in the schedule",
         "time_zone": "write 'timezone' in the schedule",
-        "cron": "it belongs under 'schedules', as '- cron: …'",
-        "interval": "it belongs under 'schedules', as '- interval: …'",
-        "rrule": "it belongs under 'schedules', as '- rrule: …'",
-        "anchor_date": "it belongs into the schedule",
+        "cron": "write it under 'schedules', as '- cron: …'",
+        "interval": "write it under 'schedules', as '- interval: …'",
+        "rrule": "write it under 'schedules', as '- rrule: …'",
+        "anchor_date": "write it in the schedule",
         "collision_strategy": "write 'concurrency_limit: {limit: …, collision_strategy: …}'",
         "concurrency_options": "write 'concurrency_limit: {limit: …, collision_strategy: …}'",
         "pull_steps": "write 'pull'",
@@ -322,7 +320,7 @@ QUEUE = Table(
             Field("concurrency_limit"),
             null=None,
         ),
-        "paused": Key(Flag(), "Whether the queue rests.", Field("is_paused", default=False)),
+        "paused": Key(Flag(), "Whether the queue is paused.", Field("is_paused", default=False)),
     },
     moved={"is_paused": "write 'paused'"},
     text_is="name",
@@ -350,7 +348,7 @@ POOL = Table(
         "concurrency_limit": Key(
             Number(minimum=0), "Runs at once in this pool.", Field("concurrency_limit"), null=None
         ),
-        "paused": Key(Flag(), "Whether the pool rests.", Field("is_paused", default=False)),
+        "paused": Key(Flag(), "Whether the pool is paused.", Field("is_paused", default=False)),
         "queues": Key(ListOf(QUEUE), "Queues that it should have."),
     },
     fields=(Field("storage_configuration", Range((3, 2, 14)), managed=False),),
@@ -369,16 +367,16 @@ TOP_LEVEL = Table(
         "work_pools": Key(
             ListOf(POOL), "Work pools that deployctl creates and keeps as they are here.", null=[]
         ),
-        **{name: Key(Anything(), "Kept for later versions of deployctl.") for name in LATER},
+        **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },
     moved={
         "deployment": "write 'deployments', with a list below it",
-        "work_pool": "it belongs into a deployment",
-        "schedules": "it belongs into a deployment",
-        "schedule": "it belongs into a deployment",
-        "parameters": "it belongs into a deployment",
-        "entrypoint": "it belongs into a deployment",
-        "tags": "it belongs into a deployment",
+        "work_pool": "write it in a deployment",
+        "schedules": "write it in a deployment",
+        "schedule": "write it in a deployment",
+        "parameters": "write it in a deployment",
+        "entrypoint": "write it in a deployment",
+        "tags": "write it in a deployment",
         "prefect_version": "write 'prefect-version'",
     },
     free=True,
@@ -392,4 +390,4 @@ AROUND_DEPLOYMENTS = replace(
         "deployments": replace(TOP_LEVEL.keys["deployments"], shape=ListOf(Anything())),
     },
 )
-"""The file, whatever its deployments are: those are read one by one."""
+"""The file with any deployments; their entries are coerced one by one."""

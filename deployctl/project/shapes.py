@@ -1,5 +1,7 @@
-"""The forms that values of the file take. `keys` builds its table of them, `checks` reads by them
-and `schema` translates them for editors.
+"""The forms of values in the file.
+
+`keys` declares keys with them, `coerce` reads values by them, and `schema` translates them to JSON
+Schema.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ from deployctl.project.comparisons import Comparison, equal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text; other single values become the text that was written."""
+    """Text; other scalars become their source text."""
 
     choices: tuple[str, ...] = ()
     forbidden: str = ""
-    """Characters that the server refuses."""
+    """Characters that the server rejects."""
     as_python: bool = False
-    """Whether other values become what Python's `str` makes of them: `True` for `yes`."""
+    """Whether other values become `str(value)` instead: `True` for `yes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """True or false, or a word or number that Prefect takes for it."""
+    """A boolean, or a word or number that Prefect reads as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,11 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time span, which becomes seconds: a number of them, ISO 8601, or `HH:MM:SS`."""
+    """A duration, which becomes seconds: a number of seconds, ISO 8601, or `HH:MM:SS`."""
 
     minimum: float = 0
     positive: bool = False
-    """Whether it must be more than `minimum`, not only as much."""
+    """Whether it must be greater than `minimum`, not equal to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,12 @@ class Mapping_:  # noqa: N801 - the plain name is the type's
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Whatever it is, it is not ours to check."""
+    """Any value; it is not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """`build`, `push` or `pull`: a list of steps, or a single step. Room `steps` reads them."""
+    """`build`, `push` or `pull`: a list of steps, or one step. The package `steps` parses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class ListOf:
     single: bool = False
     """Whether one text may stand for a list of one."""
     single_refused: bool = False
-    """Whether Prefect refuses that, plain as it is."""
+    """Whether Prefect rejects that."""
     unique: bool = False
 
 
@@ -83,23 +85,22 @@ class Table:
     """What messages call it."""
     keys: Mapping[str, Key]
     moved: Mapping[str, str] = field(default_factory=dict)
-    """Keys that people look for here, and what to write instead."""
+    """Keys that are often expected here, with advice on what to write instead."""
     saved: frozenset[str] = frozenset()
-    """Keys that Prefect itself has written into files and now refuses."""
+    """Keys that older versions of Prefect wrote into files and newer ones reject."""
     free: bool = False
     """Whether `definitions` and `x-…` may stand here, for anchors."""
     text_is: str = ""
-    """The key that a bare text in place of the table must mean."""
+    """The key that text in place of the table stands for."""
     fields: tuple[Field, ...] = ()
     """Fields of the API that belong to the resource and that no key sets."""
     strict: bool = False
-    """Whether an unknown key is an error: without what it was meant to say, the rest would do
-    something else than what was wanted."""
+    """Whether an unknown key is an error, because the rest means something else without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """One of several forms, told apart by whether the value is a mapping, a list, or neither."""
+    """One of several forms, by whether the value is a mapping, a list, or neither."""
 
     plain: Shape | None = None
     mapping: Shape | None = None
@@ -108,7 +109,7 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several tables; `select` names the one that a mapping is meant to be."""
+    """One of several tables; `select` returns the name of the table of a mapping."""
 
     tables: Callable[[], Mapping[str, Table]]
     select: Callable[[Mapping[str, Json]], str]
@@ -121,7 +122,7 @@ Shape: TypeAlias = (
 
 
 class _Absent:
-    """Stands for "as if the key were not there"."""
+    """Type of `ABSENT`: as if the key were not in the file."""
 
 
 ABSENT = _Absent()
@@ -158,7 +159,7 @@ class Key:
     default: Json = ABSENT
     """What is sent if the key is absent, for a part of a field that is always sent whole."""
     null: Json = ABSENT
-    """What null means."""
+    """The meaning of null."""
     null_refused: bool = False
-    """Whether Prefect refuses null here."""
+    """Whether Prefect rejects null here."""
     required: bool = False

@@ -50,7 +50,7 @@ VALUES: list[Any] = [
 SCRIPTS: list[dict[str, Any]] = [
     {"script": "echo '  a  '\n\necho b\n"},
     {"script": "echo a | cat"},
-    {"script": "echo $WHO $NOBODY", "expand_env_vars": True},
+    {"script": "echo $WHO $UNSET", "expand_env_vars": True},
     {"script": "echo $WHO"},
     {"script": "echo $A", "expand_env_vars": True, "env": {"A": "5"}},
     {"script": "pwd", "directory": "/"},
@@ -99,18 +99,18 @@ def prefect(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return json.loads(done.stdout.rpartition("ANSWER ")[2])
 
 
-def test_the_same_text_is_a_placeholder(prefect: Any) -> None:
+def test_finds_the_same_placeholders(prefect: Any) -> None:
     ours = [sorted([p.name, KINDS[p.kind]] for p in placeholders(text)) for text in TEXTS]
     assert dict(zip(TEXTS, ours, strict=True)) == dict(zip(TEXTS, prefect["texts"], strict=True))
 
 
-def test_what_has_a_value_becomes_the_same(prefect: Any) -> None:
+def test_renders_the_same_values(prefect: Any) -> None:
     assert [render(value, Scope(outputs=OUTPUTS)) for value in VALUES] == [
         (value, []) for value in prefect["values"]
     ]
 
 
-def test_scripts_give_the_same_outputs(prefect: Any, tmp_path: Path) -> None:
+def test_scripts_have_the_same_outputs(prefect: Any, tmp_path: Path) -> None:
     environ = isolated(tmp_path, WHO="world")
     place = StepContext(tmp_path, environ, sys.executable, NullProgress().output)
     steps = [Step("prefect.deployments.steps.run_shell_script", script) for script in SCRIPTS]

@@ -1,4 +1,4 @@
-"""Whatever a file says, it is planned, or told what is wrong with it."""
+"""Any value in a file is planned or reported, and never raises an unexpected error."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def planned(folder: Path, place: JsonPath, value: Json) -> None:
     schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
     pools = {"w": PoolInfo("process", PoolVariables({"variables": schema}))}
     known = PlanInputs(CLOUD, environ, folder, ReferenceValues({}), pools, outputs=outputs)
-    wanted = [desired_deployment(each, known, report) for each in loaded.selected]
-    wanted += desired_pools(loaded, None)
+    desired = [desired_deployment(each, known, report) for each in loaded.selected]
+    desired += desired_pools(loaded, None)
     if not report.errors:
         live = [current_deployment("main", THERE, [], CLOUD)]
-        made = plan(wanted, live, lambda *_: frozenset(), CLOUD)
+        made = plan(desired, live, lambda *_: frozenset(), CLOUD)
         assert [list(lines(change)) for change in made.changes]
         assert render(CommandReport("plan", (), {}, made))
 
@@ -145,13 +145,13 @@ D: JsonPath = ("deployments", 0)
         ((*D, "work_pool", "job_variables"), "{{ prefect.variables.v }}"),
     ],
 )
-def test_a_template_or_nothing_in_place_of_what_has_parts(
+def test_accepts_a_template_or_null_for_a_mapping_or_list(
     folder: Path, place: JsonPath, value: Json
 ) -> None:
     planned(folder, place, value)
 
 
 @given(place=st.sampled_from(list(places(FILE))), value=st.sampled_from(ODD))
-def test_no_value_ends_a_plan_with_a_defect(folder: Path, place: JsonPath, value: Json) -> None:
+def test_no_value_raises_an_unexpected_error(folder: Path, place: JsonPath, value: Json) -> None:
     with suppress(UsageError):
         planned(folder, place, value)

@@ -36,7 +36,7 @@ def test_the_catalogue_gives_the_severity() -> None:
     ]
 
 
-def test_a_place_without_a_span_of_its_own_has_that_of_the_value_around_it() -> None:
+def test_a_path_without_a_span_has_that_of_its_parent() -> None:
     spans = Spans(
         values={(): span(1), ("deployments", 0): span(3)},
         keys={("deployments", 0, "name"): span(4)},

@@ -87,7 +87,7 @@ def test_reports_wrong_types(
 
 def test_suggests_quotes_for_number_in_place_of_text() -> None:
     [problem] = check_parameters({"name": 1}, SCHEMA, True)
-    assert problem.help == "put it between quotes"
+    assert problem.help == "Quote it."
 
 
 def test_never_shows_value() -> None:

@@ -83,7 +83,7 @@ CASES: list[tuple[Overrides, dict[str, Json], dict[str, Json]]] = [
 
 
 @pytest.mark.parametrize(("overrides", "entry", "changed"), CASES)
-def test_flags_over_an_entry(
+def test_flags_override_keys_of_an_entry(
     overrides: Overrides, entry: dict[str, Json], changed: dict[str, Json]
 ) -> None:
     raw = {**ENTRY, **entry}
@@ -92,14 +92,14 @@ def test_flags_over_an_entry(
     assert repr(raw) == before
 
 
-def test_a_flag_joins_a_single_schedule() -> None:
+def test_a_schedule_flag_is_added_to_a_single_schedule() -> None:
     found = apply_overrides(
         {"schedule": {"cron": "@hourly"}}, Overrides(schedules=({"cron": "@daily"},))
     )
     assert found == {"schedules": [{"cron": "@hourly"}, {"cron": "@daily"}]}
 
 
-def test_a_strategy_without_a_limit() -> None:
+def test_a_strategy_needs_a_limit() -> None:
     with pytest.raises(UsageError, match="needs a concurrency limit"):
         apply_overrides(ENTRY, Overrides(collision_strategy="ENQUEUE"))
 
@@ -117,23 +117,23 @@ def test_a_strategy_without_a_limit() -> None:
         (["image=名:1"], {"image": "名:1"}),
     ],
 )
-def test_assignments(values: list[str], expected: dict[str, Json]) -> None:
+def test_parses_assignments(values: list[str], expected: dict[str, Json]) -> None:
     assert parse_assignments("--param", values) == expected
 
 
 @pytest.mark.parametrize("value", ["a", "=1", "{a}", '{"a": 1', " {"])
-def test_what_is_no_assignment(value: str) -> None:
+def test_rejects_invalid_assignments(value: str) -> None:
     with pytest.raises(UsageError, match="--param"):
         parse_assignments("--param", [value])
 
 
 @pytest.mark.parametrize("text", ["[1]", "x", "1", ""])
-def test_what_is_no_object(text: str) -> None:
+def test_rejects_invalid_json_objects(text: str) -> None:
     with pytest.raises(UsageError, match="--params"):
         parse_json_object("--params", text)
 
 
-def test_schedules_of_flags() -> None:
+def test_makes_schedules_of_flags() -> None:
     assert schedules(["@daily"], ["60"], ["FREQ=DAILY"]) == (
         {"cron": "@daily"},
         {"interval": "60"},
@@ -141,7 +141,7 @@ def test_schedules_of_flags() -> None:
     )
 
 
-def test_definitions_come_from_json_and_from_files(tmp_path: Path) -> None:
+def test_parses_definitions_from_json_and_files(tmp_path: Path) -> None:
     yaml, json = tmp_path / "t.yaml", tmp_path / "t.json"
     yaml.write_text("triggers:\n- expect: [a]\n")
     json.write_text('{"triggers": [{"expect": ["b"]}]}')
@@ -150,7 +150,7 @@ def test_definitions_come_from_json_and_from_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "a: 1", "triggers: 1", "a: [", "- a"])
-def test_a_file_that_defines_nothing(tmp_path: Path, content: str | None) -> None:
+def test_rejects_a_file_without_definitions(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "t.yaml"
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""What a project is, and everything that is told about a file at once."""
+"""Parsing of whole files: diagnostics of entries, and the fields that they become."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FINDINGS = [
     ("infra_overrides: {}", "DC121", W, "'job_variables' under 'work_pool'"),
     ("is_paused: true", "DC121", W, "Write 'paused'"),
     ("is_schedule_active: true", "DC121", W, "'active' in the schedule"),
-    ("timezone: UTC", "DC121", W, "into the schedule"),
+    ("timezone: UTC", "DC121", W, "in the schedule"),
     ("cron: '@daily'", "DC121", W, "under 'schedules'"),
     ("slug: x", "DC120", W, "in a schedule"),
     ("deployments: []", "DC120", W, "at the top of the file"),
@@ -48,7 +48,7 @@ FINDINGS = [
     ("concurrency_limit: 0", "DC124", E, ""),
     ("concurrency_limit: {limit: 1, collision_strategy: enqueue}", "DC124", E, "'ENQUEUE'"),
     ("concurrency_limit: {limit: 1, grace_period_seconds: 5}", "DC124", E, ""),
-    ("concurrency_limit: {collision_strategy: ENQUEUE}", "DC127", E, "at once"),
+    ("concurrency_limit: {collision_strategy: ENQUEUE}", "DC127", E, "concurrent runs"),
     ("concurrency_limit: many", "DC128", E, ""),
     ("parameters: [1]", "DC128", E, ""),
     ("paused: maybe", "DC128", E, ""),
@@ -70,7 +70,9 @@ FINDINGS = [
 
 
 @pytest.mark.parametrize(("body", "code", "severity", "help_"), FINDINGS)
-def test_a_finding(body: str, code: str | None, severity: Severity, help_: str) -> None:
+def test_reports_problems_of_an_entry(
+    body: str, code: str | None, severity: Severity, help_: str
+) -> None:
     _, report = deployment(body, {"WORD": "many"})
     if code is None:
         assert not report.items
@@ -128,7 +130,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("body", "fields"), ACCEPTED)
-def test_what_is_accepted_without_a_word_and_becomes(body: str, fields: Json) -> None:
+def test_converts_valid_entries_without_diagnostics(body: str, fields: Json) -> None:
     found, report = deployment(body, {"WORD": "on"})
     assert not report.items
     assert normalize(found.deployments[0].raw) == (fields, [])
@@ -147,7 +149,9 @@ def test_what_is_accepted_without_a_word_and_becomes(body: str, fields: Json) ->
         ("work_pool: p", "work_pool_name", "p"),
     ],
 )
-def test_what_prefect_refuses_keeps_its_plain_meaning(body: str, field: str, value: Json) -> None:
+def test_values_that_prefect_rejects_keep_their_plain_meaning(
+    body: str, field: str, value: Json
+) -> None:
     found, report = deployment(body)
     assert report.errors == 0
     fields, problems = normalize(found.deployments[0].raw)
@@ -155,7 +159,7 @@ def test_what_prefect_refuses_keeps_its_plain_meaning(body: str, field: str, val
     assert not problems
 
 
-def test_types_are_checked_again_when_templates_are_filled_in() -> None:
+def test_types_are_checked_again_after_rendering() -> None:
     found, report = deployment("concurrency_limit: '{{ prefect.variables.n }}'")
     raw = dict(found.deployments[0].raw)
     assert not report.items
@@ -165,7 +169,7 @@ def test_types_are_checked_again_when_templates_are_filled_in() -> None:
     assert (problem.path, problem.code) == (("concurrency_limit",), "DC128")
 
 
-def test_what_only_a_step_will_know_is_taken_anywhere() -> None:
+def test_accepts_unknown_step_outputs_anywhere() -> None:
     later = Unknown("build", "x")
     raw = {
         "name": "d",
@@ -185,7 +189,7 @@ def test_what_only_a_step_will_know_is_taken_anywhere() -> None:
     assert fields["job_variables"] == {"image": later}
 
 
-def test_a_broken_item_does_not_move_the_places_of_the_next() -> None:
+def test_an_invalid_item_does_not_change_later_indexes() -> None:
     _, report = deployment("schedules:\n- interval: 0\n- cron: bad\n- null\n- {cron: worse}\n")
     places = [(item.code, item.span.line if item.span else 0) for item in report]
     assert places == [("DC124", 5), ("DC126", 7), ("DC201", 6), ("DC201", 8)]
@@ -202,7 +206,7 @@ def test_problems_of_a_merged_value_are_shown_once() -> None:
     assert [item.code for item in report.distinct()] == ["DC121", "DC123"]
 
 
-def test_a_project() -> None:
+def test_parses_a_project() -> None:
     found, report = project(
         """
         name: shop
@@ -227,7 +231,7 @@ def test_a_project() -> None:
     assert str(found.deployments[1].span(("name",))) == "prefect.yaml:10:12"
 
 
-def test_a_project_without_a_name_has_that_of_its_folder(tmp_path: Path) -> None:
+def test_a_project_is_named_after_its_directory_by_default(tmp_path: Path) -> None:
     from deployctl.core.diagnostics import Report
 
     file = str(tmp_path / "etl" / "prefect.yaml")
@@ -252,11 +256,11 @@ def test_a_project_without_a_name_has_that_of_its_folder(tmp_path: Path) -> None
         ("deployments: [{name: a/b, entrypoint: x}]", "DC125"),
     ],
 )
-def test_a_finding_around_deployments(text: str, code: str) -> None:
+def test_reports_problems_of_the_top_level(text: str, code: str) -> None:
     assert only(project(text)[1]).code == code
 
 
-def test_the_same_deployment_twice_shows_both_places() -> None:
+def test_a_duplicate_deployment_shows_both_spans() -> None:
     _, report = project("""
         deployments:
           - {name: a, entrypoint: a.py:f}
@@ -268,7 +272,7 @@ def test_the_same_deployment_twice_shows_both_places() -> None:
     assert [str(span) for span, _ in found.related] == ["prefect.yaml:3:12"]
 
 
-def test_names_are_compared_again_when_flows_are_known() -> None:
+def test_names_are_compared_by_flow_when_flows_are_known() -> None:
     found, report = project("""
         deployments:
           - {name: a, entrypoint: a.py:f}
@@ -290,7 +294,7 @@ def test_names_are_compared_again_when_flows_are_known() -> None:
         "{{ ctx.flow_run.id }}",
     ],
 )
-def test_an_output_that_may_exist_is_left_to_the_render(template: str) -> None:
+def test_possible_outputs_are_left_to_rendering(template: str) -> None:
     body = (
         "build: [{f: {id: build-image}}]\npull: [{g: {id: clone}}]\n"
         f"description: '{template}'\nwork_pool: {{name: p}}"
@@ -314,7 +318,7 @@ def test_a_second_validation_reports_only_what_is_new(body: str) -> None:
     assert [(problem.code, problem.path) for problem in problems] == [("DC128", ("paused",))]
 
 
-def test_what_the_command_line_says_has_no_place_in_the_file() -> None:
+def test_values_of_the_command_line_have_no_span() -> None:
     found, report = deployment("version: 1a")
     spec = replace(found.deployments[0], overridden=frozenset({"version"}))
     problems = [Problem(("version",), "DC128", "no"), Problem(("name",), "DC128", "no")]
@@ -322,7 +326,7 @@ def test_what_the_command_line_says_has_no_place_in_the_file() -> None:
     assert [str(item.span) for item in report] == ["None", "prefect.yaml:2:11"]
 
 
-def test_a_thousand_deployments_are_read_each_at_its_place() -> None:
+def test_reports_each_of_a_thousand_deployments_at_its_line() -> None:
     entries = "".join(f"  - <<: *common\n    name: d{n}\n    tagz: [t{n}]\n" for n in range(1000))
     text = f"x-common: &common\n  entrypoint: a.py:f\ndeployments:\n{entries}"
     found, report = project(text)

@@ -44,11 +44,11 @@ def schedules_of(text: str) -> Json:
         ("{cron: '{{ prefect.variables.c }}'}", {"cron": "{{ prefect.variables.c }}"}),
     ],
 )
-def test_a_schedule_becomes(text: str, schedule: Json) -> None:
+def test_converts_a_schedule(text: str, schedule: Json) -> None:
     assert schedules_of(f"[{text}]") == [{"schedule": schedule}]
 
 
-def test_what_goes_with_a_schedule_goes_beside_it_if_it_is_said() -> None:
+def test_optional_fields_of_a_schedule_are_sent_if_given() -> None:
     text = "[{cron: '@daily', active: 'yes', parameters: {a: 1}, slug: s, replaces: r}]"
     assert schedules_of(text) == [
         {
@@ -61,7 +61,7 @@ def test_what_goes_with_a_schedule_goes_beside_it_if_it_is_said() -> None:
     ]
 
 
-def test_a_saved_key_that_the_server_still_knows_is_kept() -> None:
+def test_keeps_a_saved_key_that_the_server_supports() -> None:
     found = schedules_of("[{cron: '@daily', max_scheduled_runs: 3}]")
     assert found == [{"schedule": {"cron": "@daily"}, "max_scheduled_runs": 3}]
 
@@ -92,7 +92,7 @@ CRON = [
 
 
 @pytest.mark.parametrize(("line", "code"), CRON)
-def test_a_cron_line(line: str, code: str | None) -> None:
+def test_checks_cron_expressions(line: str, code: str | None) -> None:
     _, report = deployment(f"schedules: [{{cron: '{line}'}}]")
     assert [item.code for item in report] == ([code] if code else [])
     if code:
@@ -112,7 +112,7 @@ def test_a_cron_line(line: str, code: str | None) -> None:
         ("../etc/passwd", ""),
     ],
 )
-def test_what_is_no_time_zone(zone: str, help_: str) -> None:
+def test_rejects_unknown_time_zones(zone: str, help_: str) -> None:
     _, report = deployment(f"schedules: [{{cron: '@daily', timezone: '{zone}'}}]")
     found = only(report)
     assert found.code == "DC204"
@@ -141,7 +141,7 @@ def test_what_is_no_time_zone(zone: str, help_: str) -> None:
         ("{cron: '@daily', slug: a}, {cron: '@hourly', slug: a}", "DC208"),
     ],
 )
-def test_what_is_wrong_with_a_schedule(text: str, code: str) -> None:
+def test_reports_problems_of_a_schedule(text: str, code: str) -> None:
     _, report = deployment(f"schedules: [{text}]")
     assert only(report).code == code
 
@@ -158,7 +158,7 @@ def test_what_is_wrong_with_a_schedule(text: str, code: str) -> None:
         "{cron: '@daily', slug: '{{ prefect.variables.s }}'}",
     ],
 )
-def test_what_is_right(text: str) -> None:
+def test_accepts_valid_schedules(text: str) -> None:
     assert not deployment(f"schedules: [{text}]")[1].items
 
 
@@ -192,5 +192,5 @@ def test_what_is_right(text: str) -> None:
         ([], None),
     ],
 )
-def test_time_spans(value: Json, expected: float | None) -> None:
+def test_parses_durations(value: Json, expected: float | None) -> None:
     assert parse_duration(value) == expected

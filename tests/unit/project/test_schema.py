@@ -20,13 +20,13 @@ SCHEMA = json_schema()
 CHECK = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def test_it_is_a_schema_that_can_be_written() -> None:
+def test_the_schema_is_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
-def test_the_examples_are_right(path: Path) -> None:
+def test_accepts_the_examples(path: Path) -> None:
     report = Report()
     found = read_document(path, report)
     assert found is not None
@@ -85,12 +85,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", RIGHT)
-def test_what_is_right(text: str) -> None:
+def test_accepts_valid_files(text: str) -> None:
     CHECK.validate(entry(text))
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong(text: str) -> None:
+def test_rejects_invalid_files(text: str) -> None:
     assert not CHECK.is_valid(entry(text))
 
 
@@ -105,11 +105,11 @@ def test_what_is_wrong(text: str) -> None:
         ("deployments: [{name: d}]", False),
     ],
 )
-def test_around_deployments(text: str, valid: bool) -> None:
+def test_checks_the_top_level(text: str, valid: bool) -> None:
     assert CHECK.is_valid(document(text).data) is valid
 
 
-def test_every_key_is_described() -> None:
+def test_every_key_has_a_description() -> None:
     for name, definition in {"": SCHEMA, **SCHEMA["$defs"]}.items():
         for key, value in definition["properties"].items():
             assert value["description"], (name, key)

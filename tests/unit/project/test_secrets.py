@@ -32,7 +32,7 @@ def test_no_line_of_the_file_shows_a_secret(text: str) -> None:
     assert MASK in redact.redact(text)
 
 
-def test_a_secret_is_remembered_as_it_is_written_and_as_it_is_meant() -> None:
+def test_redacts_both_source_text_and_value_of_a_secret() -> None:
     parsed('password: "hun\\u0074er22"\npin_token: 0x12345')
     for form in ("hunter22", "hun\\u0074er22", "0x12345"):
         assert redact.redact(form) == MASK
@@ -51,7 +51,7 @@ def test_a_secret_is_remembered_as_it_is_written_and_as_it_is_meant() -> None:
         "token: {anyOf: [{type: string}], title: hunter22}",
     ],
 )
-def test_nothing_else_is_taken_for_a_secret(text: str) -> None:
+def test_does_not_redact_other_values(text: str) -> None:
     parsed(text)
     assert redact.redact(text) == text
 
@@ -61,6 +61,6 @@ def test_a_default_in_a_schema_is_a_secret() -> None:
     assert redact.redact("string hunter22") == f"string {MASK}"
 
 
-def test_what_the_environment_gives_for_a_secret_name_is_one() -> None:
+def test_an_environment_variable_under_a_secret_name_is_a_secret() -> None:
     deployment("parameters: {password: '{{ $PW }}'}", {"PW": "hunter22"})
     assert redact.redact("hunter22") == MASK

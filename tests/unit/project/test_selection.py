@@ -32,7 +32,7 @@ FILE = [
         (["a-one", "daily", "daily"], [0, 2, 3]),
     ],
 )
-def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
+def test_selects_by_names_and_patterns(names: list[str], indexes: list[int]) -> None:
     assert select(FILE, Selection(names=tuple(names))) == SelectionResult(tuple(indexes))
 
 
@@ -47,7 +47,7 @@ def test_names_and_patterns(names: list[str], indexes: list[int]) -> None:
         ([""], "''", "The file has"),
     ],
 )
-def test_a_name_that_matches_nothing(names: list[str], said: str, help_: str) -> None:
+def test_rejects_a_name_that_matches_nothing(names: list[str], said: str, help_: str) -> None:
     with pytest.raises(UsageError) as caught:
         select(FILE, Selection(names=tuple(names)))
     assert said in caught.value.message
@@ -58,16 +58,16 @@ def test_all() -> None:
     assert select(FILE, Selection(everything=True)).indexes == (0, 1, 2, 3, 4)
 
 
-def test_all_and_a_name_exclude_each_other() -> None:
+def test_all_and_names_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude"):
         select(FILE, Selection(everything=True, names=("daily",)))
 
 
-def test_nothing_said_means_the_only_one() -> None:
+def test_selects_the_only_deployment_by_default() -> None:
     assert select(FILE[:1], Selection()).indexes == (0,)
 
 
-def test_nothing_said_and_several_there() -> None:
+def test_several_deployments_need_a_selection() -> None:
     with pytest.raises(UsageError) as caught:
         select(FILE, Selection())
     assert "--all" in (caught.value.help or "")
@@ -75,12 +75,12 @@ def test_nothing_said_and_several_there() -> None:
 
 
 @pytest.mark.parametrize("selection", [Selection(), Selection(everything=True)])
-def test_nothing_declared(selection: Selection) -> None:
+def test_rejects_a_file_without_deployments(selection: Selection) -> None:
     with pytest.raises(UsageError, match="declares no deployments"):
         select([], selection)
 
 
-def test_the_only_deployment_is_not_renamed() -> None:
+def test_a_name_does_not_rename_the_only_deployment() -> None:
     with pytest.raises(UsageError, match="'other'"):
         select(FILE[:1], Selection(names=("other",)))
 
@@ -96,7 +96,7 @@ def test_the_only_deployment_is_not_renamed() -> None:
         ("other.py:f", ["new"], SelectionResult((), "new")),
     ],
 )
-def test_an_entrypoint(entrypoint: str, names: list[str], chosen: SelectionResult) -> None:
+def test_selects_by_entrypoint(entrypoint: str, names: list[str], chosen: SelectionResult) -> None:
     assert select(FILE, Selection(names=tuple(names), entrypoint=entrypoint)) == chosen
 
 
@@ -110,7 +110,7 @@ def test_an_entrypoint(entrypoint: str, names: list[str], chosen: SelectionResul
         (["flow/new"], "not every name"),
     ],
 )
-def test_an_entrypoint_that_makes_no_sense(names: list[str], said: str) -> None:
+def test_rejects_an_entrypoint_that_does_not_fit(names: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         select(FILE, Selection(names=tuple(names), entrypoint="other.py:f"))
 
@@ -125,5 +125,5 @@ def test_an_entrypoint_that_makes_no_sense(names: list[str], said: str) -> None:
         ("a/b.py:f", "b.py:f", False),
     ],
 )
-def test_entrypoints_are_compared_by_what_they_name(one: str, other: str, same: bool) -> None:
+def test_compares_entrypoints_in_normal_form(one: str, other: str, same: bool) -> None:
     assert (normalize_entrypoint(one) == normalize_entrypoint(other)) is same

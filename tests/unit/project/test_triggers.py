@@ -92,12 +92,12 @@ SENT = [
 
 
 @pytest.mark.parametrize(("spec", "trigger"), SENT)
-def test_a_trigger_is_sent_as_prefect_deploy_sends_it(spec: Json, trigger: Json) -> None:
+def test_converts_a_trigger_as_prefect_deploy_does(spec: Json, trigger: Json) -> None:
     assert bodies([spec])[0]["trigger"] == trigger
 
 
 @pytest.mark.parametrize("inner", ["{}", "{foo: 1}", "{expect: null}"])
-def test_an_inner_trigger_of_nothing_is_not_left_out(inner: str) -> None:
+def test_keeps_an_empty_inner_trigger(inner: str) -> None:
     _, report = deployment(f"triggers: [{{require: all, triggers: [{inner}]}}]")
     assert codes(report)[-1] == "DC230"
 
@@ -126,7 +126,7 @@ def test_an_automation_has_prefects_defaults() -> None:
     }
 
 
-def test_an_automation_says_what_the_trigger_says() -> None:
+def test_an_automation_has_the_fields_of_its_trigger() -> None:
     spec = {
         "expect": ["a"],
         "description": "d",
@@ -168,21 +168,21 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "code"), WRONG)
-def test_what_is_wrong_with_a_trigger(text: str, code: str) -> None:
+def test_reports_problems_of_a_trigger(text: str, code: str) -> None:
     assert only(deployment(f"triggers: [{text}]")[1]).code == code
 
 
-def test_a_misspelt_expect_is_told_with_what_it_would_do() -> None:
+def test_a_misspelt_expect_is_reported_with_its_effect() -> None:
     _, report = deployment("triggers: [{type: event, expct: [a]}]")
     assert codes(report) == ["DC120", "DC230"]
     assert report.errors == 2
 
 
-def test_every_event_can_be_meant() -> None:
+def test_accepts_a_trigger_for_every_event() -> None:
     assert not deployment("triggers: [{expect: ['*']}]")[1].items
 
 
-def test_a_template_is_taken_where_a_value_is() -> None:
+def test_accepts_a_template_for_a_value() -> None:
     text = "triggers: [{expect: [a], enabled: '{{ prefect.variables.on }}'}]"
     assert not deployment(text)[1].items
 
@@ -199,13 +199,13 @@ def test_a_template_is_taken_where_a_value_is() -> None:
         (["{{ a }}", {"name": "d__automation_1"}], []),
     ],
 )
-def test_names_of_automations_are_given_once(triggers: list[Json], places: list[Json]) -> None:
+def test_reports_duplicate_names_of_automations(triggers: list[Json], places: list[Json]) -> None:
     expecting = [{**t, "expect": ["a"]} if isinstance(t, dict) else t for t in triggers]
     found = list(check_triggers(expecting, "d"))
     assert [(problem.code, problem.path) for problem in found] == [("DC233", at) for at in places]
 
 
-def test_a_name_given_twice_is_told_at_the_second() -> None:
+def test_a_duplicate_name_is_reported_at_the_second() -> None:
     _, report = deployment("triggers:\n  - {name: x, expect: [a]}\n  - {name: x, expect: [b]}\n")
     found = only(report)
     assert found.code == "DC233"

@@ -36,7 +36,7 @@ def test_work_pools() -> None:
     ]
 
 
-def test_work_pools_are_filled_from_the_environment_and_empty_items_left_out() -> None:
+def test_work_pools_use_the_environment_and_drop_empty_items() -> None:
     text = "work_pools: [null, {name: '{{ $POOL }}', type: t, queues: [null, 3, {name: q}]}]"
     found, report = project(text, {"POOL": "p"})
     assert [dict(pool) for pool in found.work_pools] == [
@@ -45,7 +45,7 @@ def test_work_pools_are_filled_from_the_environment_and_empty_items_left_out() -
     assert codes(report) == ["DC126", "DC126", "DC128"]
 
 
-def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
+def test_reads_a_base_job_template_from_a_file(tmp_path: Path) -> None:
     from deployctl.core.diagnostics import Report
 
     (tmp_path / "pool.json").write_text('{"variables": {}}')
@@ -70,12 +70,12 @@ def test_the_template_of_a_work_pool_from_a_file(tmp_path: Path) -> None:
     assert "must be a JSON object" in report.items[2].message
 
 
-def test_a_work_pool_without_a_type_or_twice() -> None:
+def test_reports_a_work_pool_without_type_and_a_duplicate() -> None:
     _, report = project("work_pools: [{name: a}, {name: b, type: t}, {name: b, type: t}]")
     assert codes(report) == ["DC127", "DC129"]
 
 
-def test_what_nothing_fills_in_around_deployments_is_told() -> None:
+def test_reports_unsupported_placeholders_in_work_pools() -> None:
     found, report = project("""
         work_pools:
           - name: p
@@ -102,12 +102,12 @@ QUEUES = [
 
 
 @pytest.mark.parametrize(("queues", "code"), QUEUES)
-def test_the_queues_of_a_work_pool(queues: str, code: str | None) -> None:
+def test_parses_the_queues_of_a_work_pool(queues: str, code: str | None) -> None:
     _, report = project(f"work_pools:\n- name: p\n  type: t\n  queues: [{queues}]")
     assert set(codes(report)) == ({code} if code else set())
 
 
-def test_a_priority_that_two_queues_have_is_told_at_the_second() -> None:
+def test_a_duplicate_priority_is_reported_at_the_second_queue() -> None:
     _, report = project("""
         work_pools:
           - name: p

@@ -76,21 +76,21 @@ def only_env(path: JsonPath) -> bool:
         ),
     ],
 )
-def test_each_field_is_rendered_as_far_as_it_should_be(deployment: Any, expected: Any) -> None:
+def test_renders_each_field_by_its_rule(deployment: Any, expected: Any) -> None:
     assert render(deployment, SCOPE, deployment_rule(only_env)) == (expected, [])
 
 
-def test_while_the_pool_is_unknown_job_variables_keep_their_references() -> None:
+def test_job_variables_keep_references_while_the_pool_is_unknown() -> None:
     deployment = {"work_pool": {"job_variables": {"ttl": "{{ prefect.variables.v }}"}}}
     assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
 
 
-def test_an_environment_variable_is_not_frozen_into_pull_steps() -> None:
+def test_pull_steps_keep_environment_variables() -> None:
     deployment = {"pull": [{"f": {"a": "{{ ENV }}", "b": "{{ $ENV }}"}}]}
     assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
 
 
-def test_malformed_placeholders_are_told_except_in_event_templates() -> None:
+def test_reports_malformed_placeholders_outside_event_templates() -> None:
     deployment = {
         "tags": ["{{ a | upper }}"],
         "triggers": [{"name": "{{ }}", "parameters": {"p": "{{ event.resource['id'] }}"}}],

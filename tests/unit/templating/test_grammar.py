@@ -30,7 +30,7 @@ from deployctl.templating.grammar import (
         ("{{ }}", []),
     ],
 )
-def test_placeholders_are_read_as_prefect_reads_them(
+def test_finds_placeholders_as_prefect_does(
     text: str, expected: list[tuple[str, PlaceholderKind]]
 ) -> None:
     assert [(found.target, found.kind) for found in placeholders(text)] == expected
@@ -48,12 +48,12 @@ def test_placeholders_are_read_as_prefect_reads_them(
         ("plain", []),
     ],
 )
-def test_what_only_looks_like_a_placeholder_is_found(text: str, expected: list[str]) -> None:
+def test_finds_malformed_placeholders(text: str, expected: list[str]) -> None:
     assert malformed_placeholders(text) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [("{{ x }}", True), ("{{ x | y }}", False), ("x", False), (1, False)]
 )
-def test_text_with_a_placeholder_is_opaque(value: object, expected: bool) -> None:
+def test_recognizes_text_with_a_placeholder(value: object, expected: bool) -> None:
     assert has_placeholder(value) is expected

@@ -5,7 +5,7 @@ from deployctl.core.json_values import JsonPath
 from deployctl.templating.problems import Problem, report_problems
 
 
-def test_problems_become_diagnostics_at_the_places_of_their_paths() -> None:
+def test_problems_become_diagnostics_with_spans() -> None:
     def where(path: JsonPath) -> Span:
         return Span("prefect.yaml", len(path), 1, len(path), 2)
 

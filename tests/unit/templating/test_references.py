@@ -63,7 +63,7 @@ LIBRARY = ReferenceValues(
         ({"$ref": "#/definitions/x"}, {"$ref": "#/definitions/x"}),
     ],
 )
-def test_references_become_what_the_server_holds(template: Any, expected: Any) -> None:
+def test_resolves_references(template: Any, expected: Any) -> None:
     assert render(template, Scope(references=LIBRARY)) == (expected, [])
 
 
@@ -86,7 +86,7 @@ def test_references_become_what_the_server_holds(template: Any, expected: Any) -
         ("{{ prefect.blocks.headers.h.headers.b }}", "DC306", "secret"),
     ],
 )
-def test_what_cannot_be_stored_is_a_problem(template: str, code: str, said: str) -> None:
+def test_reports_references_that_cannot_be_stored(template: str, code: str, said: str) -> None:
     _, (problem,) = render({"parameters": {"p": template}}, Scope(references=LIBRARY))
     assert problem.code == code
     assert said in problem.message
@@ -94,7 +94,7 @@ def test_what_cannot_be_stored_is_a_problem(template: str, code: str, said: str)
     assert "********" not in problem.message
 
 
-def test_each_source_is_read_once_and_in_one_batch() -> None:
+def test_reads_each_source_once_in_one_batch() -> None:
     value = {
         "a": ["{{ prefect.variables.x }} {{ prefect.blocks.secret.tok }}"],
         "b": "{{ prefect.blocks.secret.tok.value }} {{ prefect.variables.x }} {{ $HOME }}",
@@ -122,13 +122,13 @@ def test_each_source_is_read_once_and_in_one_batch() -> None:
     assert library(Reference(PlaceholderKind.VARIABLE, "x")) == 5
 
 
-def test_nothing_is_asked_where_nothing_is_referenced() -> None:
+def test_sends_no_request_without_references() -> None:
     with pytest.raises(StopIteration) as stop:
         next(read_references([]))
     assert stop.value.value == ReferenceValues({})
 
 
-def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
+def test_secrets_for_steps_are_redacted_afterwards() -> None:
     call = read_references([Reference(PlaceholderKind.BLOCK, "secret.tok")], secrets=True)
     (request,) = next(call)
     assert isinstance(request, Request)
@@ -142,7 +142,7 @@ def test_steps_are_given_secrets_which_are_masked_from_then_on() -> None:
     assert redact.redact(value) == "t=********"
 
 
-def test_what_the_worker_will_not_find_is_a_warning() -> None:
+def test_warns_of_references_that_the_worker_cannot_resolve() -> None:
     rendered = {
         "env": {"A": "{{ prefect.blocks.secret.tok }}", "B": "{{ prefect.variables.gone }}"}
     }
@@ -165,7 +165,5 @@ def test_what_the_worker_will_not_find_is_a_warning() -> None:
         (PlaceholderKind.VARIABLE, "team", False),
     ],
 )
-def test_what_is_secret_is_known_before_it_is_used(
-    kind: PlaceholderKind, name: str, secret: bool
-) -> None:
+def test_recognizes_secret_references(kind: PlaceholderKind, name: str, secret: bool) -> None:
     assert LIBRARY.is_secret(Reference(kind, name)) is secret

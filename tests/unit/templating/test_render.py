@@ -48,11 +48,11 @@ def test_placeholders_become_values(template: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("template", ["{{ $X }}", "{{ x.y }}", "a {{ prefect.variables.v }}"])
-def test_what_no_source_was_given_for_stays_list_items_too(template: str) -> None:
+def test_keeps_placeholders_without_a_source(template: str) -> None:
     assert render([template, {"k": template}], Scope()) == ([template, {"k": template}], [])
 
 
-def test_a_bare_name_waits_for_the_steps_before_it_is_an_environment_variable() -> None:
+def test_outputs_of_steps_precede_environment_variables() -> None:
     assert render("{{ X }}", Scope({"X": "env"})) == ("{{ X }}", [])
     assert render("{{ X }}", Scope({"X": "env"}, {"X": "step"})) == ("step", [])
     assert render("{{ X }}", Scope({"X": "env"}, {})) == ("env", [])
@@ -68,7 +68,7 @@ def test_a_bare_name_waits_for_the_steps_before_it_is_an_environment_variable() 
         ("{{ prefect.variables.nope }}", "DC304", "no variable 'nope'"),
     ],
 )
-def test_what_a_source_does_not_have_is_a_problem_that_names_key_and_name(
+def test_a_missing_value_is_a_problem_with_path_and_name(
     template: str, code: str, said: str
 ) -> None:
     scope = Scope({}, OUTPUTS, ReferenceValues({}))
@@ -81,12 +81,12 @@ def test_what_a_source_does_not_have_is_a_problem_that_names_key_and_name(
     assert problem.help
 
 
-def test_the_keys_that_a_step_gave_are_in_the_help() -> None:
+def test_help_lists_the_outputs_of_a_step() -> None:
     _, (problem,) = render("{{ build-image.digest }}", Scope({}, OUTPUTS))
     assert problem.help == "It has 'tag', 'size', 'layers'."
 
 
-def test_an_unknown_stays_one_wherever_it_is_put() -> None:
+def test_an_unknown_value_stays_unknown_in_text() -> None:
     unknown = Unknown("build-image", "image")
     scope = Scope({}, {"build-image": {"image": unknown}})
     value, problems = render(
@@ -103,7 +103,7 @@ def test_an_unknown_stays_one_wherever_it_is_put() -> None:
     assert str(unknown) == "(known after build)"
 
 
-def test_a_rule_decides_by_place_and_kind() -> None:
+def test_a_rule_decides_by_path_and_kind() -> None:
     def rule(path: tuple[str | int, ...], kind: PlaceholderKind) -> Treatment:
         if path[0] == "kept":
             return Treatment.KEEP
@@ -157,25 +157,25 @@ def _holds(written: Any, rendered: Any) -> bool:
 
 
 @given(document, scopes)
-def test_a_second_pass_over_plain_values_changes_nothing(value: Any, scope: Scope) -> None:
+def test_rendering_twice_changes_nothing(value: Any, scope: Scope) -> None:
     once, problems = render(value, scope)
     assert render(once, scope) == (once, problems)
 
 
 @given(document, scopes)
-def test_no_key_and_no_list_item_is_ever_lost(value: Any, scope: Scope) -> None:
+def test_keeps_all_keys_and_items(value: Any, scope: Scope) -> None:
     assert _holds(value, render(value, scope)[0])
 
 
 @given(document, scopes)
-def test_each_problem_names_a_place_that_still_holds_its_template(value: Any, scope: Scope) -> None:
+def test_a_problem_has_the_path_of_its_template(value: Any, scope: Scope) -> None:
     rendered, problems = render(value, scope)
     unresolved = {path for path, leaf in leaves(rendered) if isinstance(leaf, str) and "{{" in leaf}
     assert {problem.path for problem in problems} <= unresolved
 
 
 @given(st.recursive(scalar, lambda inner: st.lists(inner) | st.dictionaries(plain, inner)), scopes)
-def test_what_has_no_braces_is_left_alone(value: Any, scope: Scope) -> None:
+def test_keeps_values_without_braces(value: Any, scope: Scope) -> None:
     assert render(value, scope) == (value, [])
 
 
