@@ -1,1 +1,1 @@
-"""What prefect.yaml says: its text, its keys, its deployments, and which of them are meant."""
+"""prefect.yaml: parsing, validation, and selection of its deployments."""

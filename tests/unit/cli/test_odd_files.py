@@ -79,18 +79,18 @@ FILE: Json = {
         }
     ],
 }
-ODD: list[Json] = [None, 3, True, "x", [], {}, [None], [{}], {"a": None}]
-ODD += ["{{ b.image }}", "{{ $NOT_SET }}", "{{ prefect.variables.v }}", "{{ a | b }}"]
+UNUSUAL_VALUES: list[Json] = [None, 3, True, "x", [], {}, [None], [{}], {"a": None}]
+UNUSUAL_VALUES += ["{{ b.image }}", "{{ $NOT_SET }}", "{{ prefect.variables.v }}", "{{ a | b }}"]
 SCHEDULE = {"id": "1", "schedule": {"cron": "0 0 * * *"}, "active": True}
 THERE: Json = {"id": "1", "name": "d", "schedules": [SCHEDULE], "work_pool_name": "w"}
 
 
-def places(value: Json, place: JsonPath = ()) -> Iterator[JsonPath]:
-    """Where there is something, below the whole."""
+def paths_below(value: Json, path: JsonPath = ()) -> Iterator[JsonPath]:
+    """The paths of all values below the root."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        yield (*place, key)
+        yield (*path, key)
         if isinstance(item, dict | list):
-            yield from places(item, (*place, key))
+            yield from paths_below(item, (*path, key))
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +100,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def planned(folder: Path, place: JsonPath, value: Json) -> None:
-    """Plans the file with another value at a place, as far as nothing is wrong with it."""
+def plan_file(folder: Path, path: JsonPath, value: Json) -> Report:
+    """Plans the file with another value at a path; stops where errors are reported."""
     written = deepcopy(FILE)
-    there = written
-    for part in place[:-1]:
-        there = there[part]
-    there[place[-1]] = value
+    parent = written
+    for part in path[:-1]:
+        parent = parent[part]
+    parent[path[-1]] = value
     (folder / "prefect.yaml").write_text(json.dumps(written))
     report, environ = Report(), {"HOME": "/"}
     loaded = load_project(folder / "prefect.yaml", LoadOptions(Selection(True)), report, environ)
     outputs = expected_outputs(loaded, environ, report) if loaded else {}
     if loaded is None or report.errors:
-        return
+        return report
+    loaded.check_parameters(report)
     schema = {"properties": {"image": {"type": "string"}, "env": {"type": "object"}}}
     pools = {"w": PoolInfo("process", PoolVariables({"variables": schema}))}
     known = PlanInputs(CLOUD, environ, folder, ReferenceValues({}), pools, outputs=outputs)
@@ -123,13 +124,14 @@ def planned(folder: Path, place: JsonPath, value: Json) -> None:
         made = plan(desired, live, lambda *_: frozenset(), CLOUD)
         assert [list(lines(change)) for change in made.changes]
         assert render(CommandReport("plan", (), {}, made))
+    return report
 
 
 D: JsonPath = ("deployments", 0)
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("path", "value"),
     [
         (D, "{{ prefect.variables.v }}"),
         ((*D, "parameters"), "{{ prefect.variables.v }}"),
@@ -146,12 +148,29 @@ D: JsonPath = ("deployments", 0)
     ],
 )
 def test_accepts_a_template_or_null_for_a_mapping_or_list(
-    folder: Path, place: JsonPath, value: Json
+    folder: Path, path: JsonPath, value: Json
 ) -> None:
-    planned(folder, place, value)
+    plan_file(folder, path, value)
 
 
-@given(place=st.sampled_from(list(places(FILE))), value=st.sampled_from(ODD))
-def test_no_value_raises_an_unexpected_error(folder: Path, place: JsonPath, value: Json) -> None:
+@given(path=st.sampled_from(list(paths_below(FILE))), value=st.sampled_from(UNUSUAL_VALUES))
+def test_no_value_raises_an_unexpected_error(folder: Path, path: JsonPath, value: Json) -> None:
     with suppress(UsageError):
-        planned(folder, place, value)
+        plan_file(folder, path, value)
+
+
+def test_reports_each_problem_once(folder: Path) -> None:
+    """The file is validated once, and after rendering only what was a template until then."""
+    entry = {
+        **FILE["deployments"][0],
+        "nmae": "x",
+        "version": 1.5,
+        "description": "{{ a | b }}",
+        "tags": ["{{ prefect.variables.v }}", 3],
+        "schedules": [{"cron": "@daily"}, {"cron": "@daily"}],
+        "parameters": {"a": "{{ $HOME }}", "b": 1},
+    }
+    report = plan_file(folder, D, entry)
+    expected = ["DC120", *["DC123"] * 4, "DC210", "DC301", "DC304", "DC420", "DC421", "DC514"]
+    assert sorted(item.code for item in report) == expected
+    assert report.items == report.distinct()
