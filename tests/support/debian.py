@@ -1,4 +1,4 @@
-"""Programs of Debian packages that the tests need and that nobody has to install.
+"""Programs of Debian packages that the tests need, without installing them.
 
 A package is downloaded with apt and unpacked into the cache; nothing is installed and no service
 starts, so it works without root and changes nothing on the machine.
