@@ -29,18 +29,14 @@ def guarantees(text: str) -> set[int]:
 
 def texts_of_help(source: str) -> Iterator[tuple[int, str]]:
     """Every literal text that is passed as `help`, with its line; values are shown as `{}`."""
-    for node in ast.walk(ast.parse(source)):
-        for keyword in node.keywords if isinstance(node, ast.Call) else ():
-            if keyword.arg != "help":
-                continue
-            match keyword.value:
-                case ast.Constant(str(text)) if text:
-                    yield node.lineno, text
-                case ast.JoinedStr(parts):
-                    yield node.lineno, "".join(
-                        str(part.value) if isinstance(part, ast.Constant) else "{}"
-                        for part in parts
-                    )
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    for call in calls:
+        match [each.value for each in call.keywords if each.arg == "help"]:
+            case [ast.Constant(str(text))] if text:
+                yield call.lineno, text
+            case [ast.JoinedStr(parts)]:
+                texts = (part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
+                yield call.lineno, "".join(map(str, texts))
 
 
 def test_every_guarantee_is_cited_by_a_test() -> None:
