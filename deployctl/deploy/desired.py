@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources.automations import desired_automation
-from deployctl.deploy.resources.schedules import desired_schedule
+from deployctl.deploy.resources.schedules import desired_schedules
 from deployctl.project.resources import RESOURCES, api_values, declared_fields, managed_fields
 
 
@@ -26,7 +26,7 @@ def deployment(
     declared; `automations` the bodies of its triggers, None if the file doesn't mention triggers.
     `passive` fields are inferred, not declared.
     """
-    children = list(_schedules(key, fields.get("schedules") or []))
+    children = _schedules(key, fields.get("schedules") or [])
     children += [desired_automation(key, body) for body in automations or ()]
     owned_kinds = {"schedule"} if "schedules" in fields else set()
     if automations is not None:
@@ -79,11 +79,9 @@ def _declared(kind: str, spec: Mapping[str, Json]) -> dict[str, Json]:
     return declared_fields(kind, api_values(RESOURCES[kind], spec))
 
 
-def _schedules(key: Key, schedules: Json) -> Iterator[Resource]:
+def _schedules(key: Key, schedules: Json) -> list[Resource]:
     """One resource per schedule, and one for a value that only a build step will know."""
-    seen: dict[Key, int] = {}
-    for entry in schedules if isinstance(schedules, list) else [schedules]:
-        fields = entry if isinstance(entry, dict) else {"schedule": entry}
-        first = desired_schedule(key, fields)
-        ordinal = seen[first.key] = seen.get(first.key, -1) + 1
-        yield desired_schedule(key, fields, ordinal) if ordinal else first
+    entries = schedules if isinstance(schedules, list) else [schedules]
+    return desired_schedules(
+        key, [entry if isinstance(entry, dict) else {"schedule": entry} for entry in entries]
+    )

@@ -2,6 +2,11 @@
 
 The server stores defaults, ids and normal forms of its own, so equality alone would report a change
 with every plan. The first argument is the desired value, the second what the server has.
+
+Values that the server stores as they are (parameters, job variables, steps, templates) are the same
+only if their types are, too: a flow may treat `1`, `1.0` and `true` differently. Numbers of typed
+fields (durations, limits) are compared by value, because the server returns them in its own type.
+`tests/unit/project/test_comparisons.py` has cases of both outcomes for every field.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, same_json
 from deployctl.templating.values import contains_unknown
 
 Comparison: TypeAlias = Callable[[Json, Json], bool]
@@ -21,8 +26,15 @@ DTSTART = re.compile(r"^DTSTART[^\n]*\n", re.IGNORECASE)
 
 
 def equal(desired: Json, current: Json) -> bool:
-    """Plain equality."""
-    return bool(desired == current)
+    """Equality of JSON values, types included."""
+    return same_json(desired, current)
+
+
+def same_number(desired: Json, current: Json) -> bool:
+    """Equality of numbers, whatever their types; of other values, equality of JSON."""
+    if _is_number(desired) and _is_number(current):
+        return bool(desired == current)
+    return same_json(desired, current)
 
 
 def never_differs(_desired: Json, _current: Json) -> bool:
@@ -41,8 +53,8 @@ def same_description(desired: Json, current: Json) -> bool:
 
 
 def same_mapping(desired: Json, current: Json) -> bool:
-    """Equality of mappings; null is an empty one."""
-    return (desired or {}) == (current or {})
+    """Equality of mappings, types of their values included; null is an empty one."""
+    return same_json(desired or {}, current or {})
 
 
 def same_set(desired: Json, current: Json) -> bool:
@@ -52,30 +64,65 @@ def same_set(desired: Json, current: Json) -> bool:
 
 def same_options(desired: Json, current: Json) -> bool:
     """Equality of mappings in which null stands for an absent key."""
-    return _without_nulls(desired) == _without_nulls(current)
+    return same_json(_without_nulls(desired), _without_nulls(current))
 
 
-def includes(desired: Json, current: Json) -> bool:
-    """Whether `current` has everything of `desired`; the server adds defaults and ids of its own.
+def same_trigger(desired: Json, current: Json) -> bool:
+    """Whether a trigger is as desired; the server adds ids and the keys of newer versions.
 
-    Lists of texts are compared without their order.
+    `desired` has every key of its table, defaults included. What a key holds is compared as a
+    whole: a label that is no longer desired is a difference. Lists of texts have no order.
     """
+    if not isinstance(current, Mapping):
+        return False
+    return all(
+        _same_part(name, value, current[name]) if name in current else not value
+        for name, value in desired.items()
+    )
+
+
+def _same_part(name: str, desired: Json, current: Json) -> bool:
+    """Whether one key of a trigger is as desired."""
+    if name in ("match", "match_related"):
+        return same_json(_labels(desired), _labels(current))
     if isinstance(desired, Mapping):
-        return isinstance(current, Mapping) and all(
-            includes(value, current.get(name)) or (not value and name not in current)
-            for name, value in desired.items()
-        )
+        return same_trigger(desired, current)
     if isinstance(desired, list) and isinstance(current, list):
-        if all(isinstance(value, str) for value in desired):
+        if all(isinstance(each, str) for each in (*desired, *current)):
             return sorted(desired) == sorted(current)
-        return len(desired) == len(current) and all(map(includes, desired, current))
-    return bool(desired == current)
+        return len(desired) == len(current) and all(map(same_trigger, desired, current))
+    return same_number(desired, current)
+
+
+def _labels(value: Json) -> Json:
+    """Labels as the server compares them with an event: values of a list in any order.
+
+    Prefect 2 stores numbers as texts.
+    """
+    if isinstance(value, list):
+        if all(isinstance(each, Mapping) for each in value):
+            return [_labels(each) for each in value]
+        return sorted(map(str, value))
+    if isinstance(value, Mapping):
+        return {name: _labels(each) for name, each in value.items()}
+    return str(value)
 
 
 def same_actions(desired: Json, current: Json) -> bool:
-    """Whether an automation's actions are as desired, whichever deployment they run."""
-    return includes(
-        [{k: v for k, v in action.items() if k != "deployment_id"} for action in desired], current
+    """Whether an automation's actions are as desired, whichever deployment they run.
+
+    What the server's answer lacks is unknown to it: `schedule_after` before 3.4.15.
+    """
+    return len(desired) == len(current or ()) and all(map(_same_action, desired, current))
+
+
+def _same_action(desired: Json, current: Json) -> bool:
+    return all(
+        same_mapping(value, current[name])
+        if name in ("parameters", "job_variables")
+        else same_number(value, current[name])
+        for name, value in desired.items()
+        if name in current and name != "deployment_id"
     )
 
 
@@ -114,6 +161,10 @@ def _instant(text: Json) -> Json:
     except ValueError:
         return text
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _without_nulls(values: Json) -> dict[str, Json]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from deployctl.api.dialect import NEVER, Range
 from deployctl.core.json_values import Json
-from deployctl.project.comparisons import includes, same_actions, same_text
+from deployctl.project.comparisons import same_actions, same_text, same_trigger
 from deployctl.project.shapes import (
     Anything,
     Choice,
@@ -61,12 +61,17 @@ AUTOMATION = Table(
         ),
         "job_variables": Key(Mapping_(), "Job variables of the run.", ACTIONS, default=None),
         "schedule_after": Key(
-            Duration(), "How long to wait before the run.", ACTIONS, default=0.0, null_refused=True
+            Duration(),
+            "How long to wait before the run.",
+            ACTIONS,
+            since=(3, 4, 15),
+            default=0.0,
+            null_refused=True,
         ),
     },
     fields=(
         Field("tags", Range((3, 0, 0)), default=[]),
-        Field("trigger", same=includes),
+        Field("trigger", same=same_trigger),
         ACTIONS,
         Field("actions_on_trigger", managed=False),
         Field("actions_on_resolve", managed=False),

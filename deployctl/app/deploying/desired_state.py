@@ -20,6 +20,7 @@ from deployctl.deploy.model import Resource
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.resources import key_path
+from deployctl.project.trigger_keys import AUTOMATION
 from deployctl.project.triggers import automations
 from deployctl.steps.pull import declared_pull, default_pull
 from deployctl.steps.version import commit_info, resolve_version
@@ -165,7 +166,7 @@ def _automations(
 def _report_unsupported(
     fields: Mapping[str, Json], selected: SelectedDeployment, dialect: Dialect, report: Report
 ) -> None:
-    """Reports what only Prefect Cloud has: metric triggers (DC513) and service levels (DC514)."""
+    """Reports metric triggers (DC513), keys of triggers that are too new (DC512), SLAs (DC514)."""
     triggers = fields.get("triggers") or ()
     has_metric = any(
         isinstance(each, Mapping) and each.get("type") == "metric" for each in triggers
@@ -177,6 +178,10 @@ def _report_unsupported(
             selected.spec.span(("triggers",)),
             help="Remove the trigger. This server has event, compound and sequence triggers.",
         )
+    for name, key in AUTOMATION.keys.items():
+        is_set = any(isinstance(each, Mapping) and each.get(name) for each in triggers)
+        if is_set and key.since and dialect.version < key.since:
+            _warn_left_out([f"automation.{name}"], selected, dialect, report)
     if fields.get("sla"):
         report.add("DC514", "service levels are not deployed", selected.spec.span(("sla",)))
 

@@ -1,11 +1,12 @@
 """The schedules of a deployment, reconciled one by one so that ids and UI toggles survive.
 
-A schedule is identified by its slug; without one, by its content. A schedule with new content takes
-the place of one that is no longer desired, so that an edited cron line is an update.
+A schedule is identified by its slug; without one, by its times and parameters. A schedule with new
+content takes the place of one that is no longer desired, so that an edited cron line is an update.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from deployctl.api import paths
@@ -16,8 +17,8 @@ from deployctl.core.json_values import Json, canonical_json
 from deployctl.deploy.model import Change, Key, Op, Resource
 from deployctl.deploy.resources import base
 from deployctl.deploy.resources.base import Pair, ResourceKind, current_fields, match
-from deployctl.project.comparisons import DTSTART, same_schedule
-from deployctl.project.resources import declared_fields
+from deployctl.project.comparisons import DTSTART, same_mapping, same_schedule
+from deployctl.project.resources import accepted, declared_fields
 
 
 class Schedules(ResourceKind):
@@ -29,11 +30,29 @@ class Schedules(ResourceKind):
     parent = "deployment"
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
-        """By slug; by the slug that is replaced; by content; then those without slug in order."""
-        return match(desired, current, _same_slug, _replaces, _same_content, _neither_has_slug)
+        """By slug, replaced slug, times and parameters, times, parameters; then in order.
 
-    def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
-        """One request for one schedule of the deployment with id `parent`."""
+        If some current schedules are going to be deleted, an edited schedule rather takes the place
+        of one that is active: it must not inherit that another was switched off.
+        """
+        if len(current) > len(desired):
+            current = sorted(current, key=lambda each: each.fields.get("active") is False)
+        return match(
+            desired,
+            current,
+            _same_slug,
+            _replaces,
+            lambda want, have: _same_times(want, have) and _same_parameters(want, have),
+            _same_times,
+            lambda want, have: _neither_has_slug(want, have) and _same_parameters(want, have),
+            _neither_has_slug,
+        )
+
+    def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:
+        """One request for one schedule of the deployment with id `parent`.
+
+        A PATCH repeats the current values, because the server empties what it leaves out (3.9.1).
+        """
         path = paths.schedules(parent)
         subject = f"schedule {change.key[-1]} of deployment {'/'.join(change.key[:2])}"
         if change.op is Op.CREATE:
@@ -43,30 +62,40 @@ class Schedules(ResourceKind):
         if change.op is Op.DELETE:
             yield [Request("DELETE", path, subject=subject, missing_ok=True)]
         else:
-            yield [Request("PATCH", path, body(change), subject=subject)]
+            kept = {k: v for k, v in change.current.fields.items() if v is not None}
+            sent = accepted(dialect, "schedule", {**kept, **body(change)}, "update")
+            yield [Request("PATCH", path, sent, subject=subject)]
         return change.current.id
 
 
-def desired_schedule(parent: Key, fields: Mapping[str, Json], ordinal: int = 0) -> Resource:
-    """A schedule as `normalize` returns it; `ordinal` distinguishes equal ones without slug."""
-    own = declared_fields("schedule", fields)
-    raw = {"replaces": fields["replaces"]} if fields.get("replaces") else None
-    return Resource("schedule", (*parent, _identity(fields, ordinal)), own, raw=raw)
+def desired_schedules(parent: Key, schedules: Sequence[Mapping[str, Json]]) -> list[Resource]:
+    """The schedules of a deployment as `normalize` returns them."""
+    return [
+        Resource(
+            "schedule",
+            (*parent, identity),
+            declared_fields("schedule", fields),
+            raw={"replaces": fields["replaces"]} if fields.get("replaces") else None,
+        )
+        for fields, identity in zip(schedules, _identities(schedules), strict=True)
+    ]
 
 
 def current_schedules(
     parent: Key, answers: Sequence[Json], dialect: Dialect
 ) -> tuple[Resource, ...]:
     """The schedules in a deployment as the server returned it, oldest first."""
-    resources: list[Resource] = []
-    seen: dict[str, int] = {}
-    for answer in sorted(answers, key=lambda answer: (answer.get("created") or "", answer["id"])):
-        identity = _identity(answer, 0)
-        ordinal = seen[identity] = seen.get(identity, -1) + 1
-        key = (*parent, _identity(answer, ordinal))
-        fields = current_fields("schedule", answer, dialect)
-        resources.append(Resource("schedule", key, fields, id=answer["id"], raw=answer))
-    return tuple(resources)
+    by_age = sorted(answers, key=lambda answer: (answer.get("created") or "", answer["id"]))
+    return tuple(
+        Resource(
+            "schedule",
+            (*parent, identity),
+            current_fields("schedule", answer, dialect),
+            id=answer["id"],
+            raw=answer,
+        )
+        for answer, identity in zip(by_age, _identities(by_age), strict=True)
+    )
 
 
 def body(change: Change) -> dict[str, Json]:
@@ -85,12 +114,7 @@ def restore_run_limits(
     requests = []
     for schedule in sent:
         limit = schedule.get("max_scheduled_runs")
-        equal = (
-            each
-            for each in free
-            if each.get("slug") == schedule.get("slug")
-            and same_schedule(schedule["schedule"], each["schedule"])
-        )
+        equal = (each for each in free if _is_created(schedule, each))
         if limit is not None and (found := next(equal, None)) is not None:
             free.remove(found)
             path = paths.schedule(deployment, found["id"])
@@ -109,7 +133,8 @@ def describe(schedule: Json) -> str:
         if schedule.get(kind) is not None:
             value = schedule[kind]
             number = isinstance(value, float | int)
-            text = f"{value:.15g} s" if number else DTSTART.sub("", str(value))
+            rule = DTSTART.sub("", str(value)).removeprefix("RRULE:")
+            text = f"{value:.15g} s" if number else " ".join(rule.split())
             anchor = f" from {schedule['anchor_date']}" if schedule.get("anchor_date") else ""
             return f"{kind} {text}{anchor}{suffix}"
     return canonical_json(schedule)
@@ -122,13 +147,34 @@ def _keep_anchor(desired: Json, current: Json) -> Json:
     return desired
 
 
-def _identity(fields: Mapping[str, Json], ordinal: int) -> str:
+def _identities(schedules: Sequence[Mapping[str, Json]]) -> list[str]:
+    """What identifies each schedule among those of its deployment: its slug, or its times.
+
+    Those of equal times are numbered by their parameters, so that a schedule has the same number in
+    the file and on the server, whatever their order. Parameters themselves may be secrets.
+    """
+    names = [_identity(fields) for fields in schedules]
+    numbers: dict[str, int] = {}
+    identities = list(names)
+    for index in sorted(range(len(names)), key=lambda index: _parameters_text(schedules[index])):
+        number = numbers[names[index]] = numbers.get(names[index], 0) + 1
+        if number > 1:
+            identities[index] += f" #{number}"
+    return identities
+
+
+def _identity(fields: Mapping[str, Json]) -> str:
     if fields.get("slug"):
         return f"slug {fields['slug']}"
     schedule = fields["schedule"]
     if isinstance(schedule, dict):
         schedule = {name: value for name, value in schedule.items() if name != "anchor_date"}
-    return describe(schedule) + (f" #{ordinal + 1}" if ordinal else "")
+    return describe(schedule)
+
+
+def _parameters_text(fields: Mapping[str, Json]) -> str:
+    """A text to sort by; values that only a build step will know have one, too."""
+    return json.dumps(fields.get("parameters") or {}, sort_keys=True, default=str)
 
 
 def _same_slug(desired: Resource, current: Resource) -> bool:
@@ -140,12 +186,25 @@ def _replaces(desired: Resource, current: Resource) -> bool:
     return bool(desired.raw) and desired.raw["replaces"] == current.fields.get("slug")
 
 
-def _same_content(desired: Resource, current: Resource) -> bool:
+def _same_times(desired: Resource, current: Resource) -> bool:
     return same_schedule(desired.fields["schedule"], current.fields["schedule"])
+
+
+def _same_parameters(desired: Resource, current: Resource) -> bool:
+    return same_mapping(desired.fields.get("parameters"), current.fields.get("parameters"))
 
 
 def _neither_has_slug(desired: Resource, current: Resource) -> bool:
     return not desired.fields.get("slug") and not current.fields.get("slug")
+
+
+def _is_created(sent: Json, answer: Json) -> bool:
+    """Whether the server's schedule is the one that was sent."""
+    return (
+        answer.get("slug") == sent.get("slug")
+        and same_schedule(sent["schedule"], answer["schedule"])
+        and same_mapping(sent.get("parameters"), answer.get("parameters"))
+    )
 
 
 def _create(path: str, sent: Mapping[str, Json], subject: str) -> ApiCall[str]:
@@ -156,8 +215,7 @@ def _create(path: str, sent: Mapping[str, Json], subject: str) -> ApiCall[str]:
     except LostResponse:
         (existing,) = yield [Request("GET", path, subject=subject)]
         for schedule in existing:
-            same_slug = schedule.get("slug") == sent.get("slug")
-            if same_slug and same_schedule(sent["schedule"], schedule["schedule"]):
+            if _is_created(sent, schedule):
                 return str(schedule["id"])
         (answer,) = yield [request]
     return str(answer[0]["id"])

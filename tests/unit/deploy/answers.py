@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Resource
+from deployctl.deploy.desired import deployment
+from deployctl.deploy.model import Change, Resource
+from deployctl.deploy.plan import compare
 from deployctl.deploy.resources.deployments import current_deployment
 
 V3 = Dialect((3, 8, 8))
@@ -55,3 +57,14 @@ def answer(**values: Json) -> Json:
 
 def live(dialect: Dialect = V3, automations: Json = (), **values: Json) -> Resource:
     return current_deployment("hello", answer(**values), automations, dialect)
+
+
+NOTHING = frozenset[str]()
+
+CODE = {"entrypoint": "a.py:hello", "parameter_openapi_schema": SCHEMA, "work_pool_name": "pool"}
+
+
+def change(fields: Json, have: Resource | None, declared: frozenset[str] = NOTHING) -> Change:
+    """The change of a deployment that declares `fields`, of which `declared` were applied."""
+    want = deployment(KEY, {**CODE, **fields}, None)
+    return compare(want, have, lambda kind, _: declared if kind == "deployment" else NOTHING, V3)
