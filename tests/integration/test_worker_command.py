@@ -39,12 +39,12 @@ def test_starts_with_arguments_of_chart_and_stops_on_sigterm_with_sigint_ignored
         stack.callback(signal.signal, signal.SIGINT, previous)
         env = {"PREFECT_API_URL": server.api_url}
         worker = stack.enter_context(WorkerProcess(tmp_path, env, *args.split()))
-        worker.await_told("worker.started")
+        worker.await_entry("worker.started")
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
         assert worker.page("/health") == (200, '{"message": "OK"}')
         assert "deployctl_worker_up 1.0" in worker.page("/metrics")[1]
         assert worker.stop() == 0
-    assert worker.told("worker.stopped")
+    assert worker.entries("worker.stopped")
 
 
 def test_server_outage_makes_worker_unready_only(
@@ -53,7 +53,7 @@ def test_server_outage_makes_worker_unready_only(
     server_proxy = proxy(prefect3)
     env = {"PREFECT_API_URL": server_proxy.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
     with WorkerProcess(tmp_path, env, "--type", "process", "--pool", pool) as worker:
-        worker.await_told("worker.started")
+        worker.await_entry("worker.started")
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
         server_proxy.answer(500, times=None)
         until(lambda: {"poll", "heartbeat"} <= faults(worker).keys(), lambda: worker.output)
@@ -79,6 +79,6 @@ def test_permanent_error_ends_the_start(
         assert maker.wait() == 0
     with WorkerProcess(tmp_path, env, "--pool", pool, *args) as worker:
         assert worker.wait() == 1
-    line = worker.told("worker.failed")[-1]
+    line = worker.entries("worker.failed")[-1]
     assert line["facts"]["code"] == code
     assert message in line["message"]

@@ -345,7 +345,7 @@ def _await_ends(bench: WorkerHarness, deployment: str, timeout: float) -> None:
     def open_runs() -> str:
         found = bench.api.call("POST", "/flow_runs/filter", {"flow_runs": unfinished, "limit": 5})
         lines = [f"{run['name']} {run['id']}: {bench.types(run['id'])}" for run in found]
-        return "\n".join([*lines, bench.workers_said()])
+        return "\n".join([*lines, bench.worker_output()])
 
     until(over, open_runs, timeout)
 

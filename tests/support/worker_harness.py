@@ -1,7 +1,7 @@
-"""A worker between two proxies: a real Prefect server on one side, a real cluster on the other.
+"""A worker between two proxies, in front of a real Prefect server and a real cluster.
 
-Nothing runs in the pods: a test plays the kubelet (`bench.kubelet`) and the flow's process
-(`bench.report`). Everything else is real: deployctl is a process of its own, killed as it would be.
+Nothing runs in the pods: a test acts as the kubelet (`bench.kubelet`) and as the flow's process
+(`bench.report`). Everything else is real: deployctl is a process of its own and can be killed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ QUICK = {
 
 
 class WorkerProcess:
-    """`deployctl worker`, a context manager: starts on entering, is stopped on leaving."""
+    """`deployctl worker` as a context manager that starts and stops the process."""
 
     def __init__(
         self,
@@ -83,31 +83,31 @@ class WorkerProcess:
 
     @property
     def output(self) -> str:
-        """Everything that it wrote."""
+        """Everything that the process wrote."""
         return self._log.read_text(errors="replace")
 
     @property
-    def journal(self) -> list[Any]:
-        """The lines of its journal."""
+    def log_entries(self) -> list[Any]:
+        """All entries of the event log."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
-    def told(self, event: str, **facts: Any) -> list[Any]:
-        """The lines of the journal with this event and these facts."""
-        lines = [line for line in self.journal if line["event"] == event]
+    def entries(self, event: str, **facts: Any) -> list[Any]:
+        """Entries of the event log with this event and these facts."""
+        lines = [line for line in self.log_entries if line["event"] == event]
         return [line for line in lines if facts.items() <= line["facts"].items()]
 
-    def await_told(self, event: str, **facts: Any) -> Any:
-        """The first such line, once it is there."""
-        return until(lambda: self.told(event, **facts), lambda: self.output)[0]
+    def await_entry(self, event: str, **facts: Any) -> Any:
+        """Wait for the first such entry."""
+        return until(lambda: self.entries(event, **facts), lambda: self.output)[0]
 
     def kill(self) -> None:
-        """Ends it as a power failure would."""
+        """Kill the process, as a power failure would."""
         self.process.kill()
         self.process.wait()
         self._held.close()
 
     def stop(self) -> int:
-        """Ends it as Kubernetes does; gives its exit code."""
+        """Stop the process with SIGTERM, as Kubernetes does; returns its exit code."""
         if self.is_alive:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -116,11 +116,11 @@ class WorkerProcess:
             self.kill()
 
     def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the end of the process; returns its exit code."""
         return self.process.wait(PATIENCE)
 
     def page(self, path: str) -> tuple[int, str]:
-        """A page of its health server: status and text; status 0 while nobody listens."""
+        """Status and text of a page of the health server; status 0 while the port is closed."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=PATIENCE) as page:
@@ -133,7 +133,7 @@ class WorkerProcess:
 
 
 class WorkerHarness:
-    """A pool of its own on a server, a namespace of a cluster, and workers between them."""
+    """A work pool on a server, a namespace of a cluster, and workers of the pool."""
 
     def __init__(
         self,
@@ -159,10 +159,10 @@ class WorkerHarness:
         self.flow_id = api.call("POST", "/flows/", {"name": f"flow-{self.pool}"})["id"]
         self.deployment_id = self.deployment("main")
 
-    # The server's side
+    # Prefect server
 
     def deployment(self, name: str, **fields: Any) -> str:
-        """A deployment on the pool; gives its id."""
+        """Create a deployment on the pool; returns its id."""
         body = {
             "name": name,
             "flow_id": self.flow_id,
@@ -175,7 +175,7 @@ class WorkerHarness:
         return found
 
     def run(self, deployment: str = "", **fields: Any) -> str:
-        """A run that is due now; gives its id."""
+        """Create a run that is due now; returns its id."""
         state = {"type": "SCHEDULED", "name": "Scheduled"}
         body = {"state": state, "idempotency_key": uuid.uuid4().hex, **fields}
         path = f"/deployments/{deployment or self.deployment_id}/create_flow_run"
@@ -183,20 +183,20 @@ class WorkerHarness:
         return found
 
     def read(self, run: str) -> Any:
-        """The run as the server has it."""
+        """Read a run."""
         return self.api.call("GET", f"/flow_runs/{run}")
 
     def states(self, run: str) -> list[Any]:
-        """All states of the run, in order."""
+        """All states of a run, in order."""
         found = self.api.call("GET", f"/flow_run_states/?flow_run_id={run}")
         return sorted(found, key=lambda state: state["timestamp"])
 
     def types(self, run: str) -> list[str]:
-        """The types of all its states, in order."""
+        """The types of all states of a run, in order."""
         return [state["type"] for state in self.states(run)]
 
     def report(self, run: str, type: str, name: str = "", **more: Any) -> Any:  # noqa: A002
-        """Proposes a state as the flow's process or a person would; gives the server's answer."""
+        """Propose a state as the flow's process or a user does; returns the server's answer."""
         state = {
             "type": type,
             "name": name or type.title(),
@@ -206,20 +206,20 @@ class WorkerHarness:
         return self.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, **more})
 
     def await_state(self, run: str, *types: str) -> Any:
-        """The run's state, once it is of one of these types."""
+        """Wait until the run's state is of one of these types; returns it."""
 
         def reached() -> Any:
             state = self.read(run)["state"]
             return state if state["type"] in types else None
 
-        return until(reached, lambda: f"{self.types(run)}\n{self.workers_said()}")
+        return until(reached, lambda: f"{self.types(run)}\n{self.worker_output()}")
 
     def log(self, run: str) -> str:
-        """What stands in the run's log."""
+        """The text of the run's log."""
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
         return "\n".join(line["message"] for line in self.api.call("POST", "/logs/filter", body))
 
-    # The cluster's side
+    # Cluster
 
     def jobs(self, run: str = "") -> list[Any]:
         """The Jobs of the namespace, or those of one run."""
@@ -231,32 +231,32 @@ class WorkerHarness:
         ]
 
     def await_job(self, run: str) -> str:
-        """The name of the run's Job, once there is one."""
-        found = until(lambda: self.jobs(run), self.workers_said)
+        """Wait for the run's Job; returns its name."""
+        found = until(lambda: self.jobs(run), self.worker_output)
         name: str = found[0]["metadata"]["name"]
         return name
 
     def await_no_job(self, run: str) -> None:
-        """Waits until the run has no Job; pods that are asked to end do, as a kubelet has it."""
+        """Wait until the run has no Job; terminating pods are removed, as a kubelet does it."""
 
         def gone() -> bool:
             self.kubelet.remove_terminating()
             return not self.jobs(run)
 
-        until(gone, self.workers_said)
+        until(gone, self.worker_output)
 
     def await_pod(self, run: str) -> str:
-        """The name of the pod of the run's Job, once there is one."""
+        """Wait for the pod of the run's Job; returns its name."""
         return self.kubelet.pod_of(self.await_job(run))
 
     def finish(self, run: str) -> None:
-        """Plays the flow's process and the kubelet until the run is completed."""
+        """Act as the flow's process and the kubelet until the run is completed."""
         pod = self.begin(run)
         self.report(run, "COMPLETED")
         self.kubelet.succeeded(pod)
 
     def begin(self, run: str) -> str:
-        """Plays them until the run is running; gives the name of its pod."""
+        """Act as both until the run is running; returns the name of its pod."""
         pod = self.await_pod(run)
         self.kubelet.running(pod)
         self.report(run, "RUNNING")
@@ -267,7 +267,7 @@ class WorkerHarness:
     def worker(
         self, *args: str, timings: Timings = FAST, clock_offset: float = 0.0, **env: str
     ) -> WorkerProcess:
-        """A worker of the pool, not started yet; see `WorkerProcess`."""
+        """Create a worker of the pool, not started yet; see `WorkerProcess`."""
         sides = {
             "PREFECT_API_URL": self.proxy.api_url,
             "KUBECONFIG": str(self.kube_proxy.kubeconfig),
@@ -279,18 +279,17 @@ class WorkerHarness:
         self._workers.append(worker)
         return worker
 
-    def workers_said(self) -> str:
-        """The last words of all workers, for messages."""
+    def worker_output(self) -> str:
+        """The end of the output of all workers, for failure messages."""
         return "\n".join(worker.output[-4000:] for worker in self._workers)
 
 
 def without_hand_backs(states: list[Any]) -> tuple[list[str], int]:
-    """The types of a run's states, each once in a row, without claims that came after its end, and
-    how many these were.
+    """The types of a run's states without repetitions and without claims after its end, and the
+    number of such claims.
 
-    Servers accept such a claim, and the worker then puts the run back into the state in which it
-    had ended. Its time is that of its arrival, which may be before the end. A run that is scheduled
-    can be claimed once.
+    Servers accept such a claim, and the worker then restores the final state. The claim's timestamp
+    is that of its arrival, which may be before the end. A scheduled run can be claimed once.
     """
     claims = [state["id"] for state in states if state["name"] == "Pending"]
     late = claims[sum(state["type"] == "SCHEDULED" for state in states) :]

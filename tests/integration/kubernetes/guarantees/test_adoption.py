@@ -33,8 +33,8 @@ def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
     """Guarantee 4: from two lists, whatever their number; later changes are reported."""
     runs = [bench.run() for _ in range(MANY)]
     with bench.worker() as worker:
-        until(lambda: len(worker.told("run.submitted")) >= MANY, bench.workers_said, 240)
-        assert len(worker.told("run.submitted")) == MANY
+        until(lambda: len(worker.entries("run.submitted")) >= MANY, bench.worker_output, 240)
+        assert len(worker.entries("run.submitted")) == MANY
         pods = {run: bench.begin(run) for run in runs[:3]}
         worker.kill()
     before = states(bench)
@@ -50,7 +50,7 @@ def test_jobs_are_adopted_after_a_restart(bench: WorkerHarness) -> None:
         bench.kubelet.failed(pods[later], 3)
         assert "code 3" in bench.await_state(later, "CRASHED")["message"]
 
-    assert {len(worker.told(event)) for event in ("run.claimed", "run.submitted")} == {0}
+    assert {len(worker.entries(event)) for event in ("run.claimed", "run.submitted")} == {0}
     assert len(bench.jobs()) == MANY
     after = states(bench)
     assert {run for run in runs if after[run] != before[run]} == {meanwhile, later, fine}
@@ -70,8 +70,8 @@ def test_a_job_that_disappeared_is_noticed(bench: WorkerHarness) -> None:
     pending, running, there = (bench.run() for _ in range(3))
     with bench.worker() as worker:
         bench.begin(running)
-        until(lambda: len(worker.told("run.submitted")) == 3, bench.workers_said)
-        until(lambda: all(has_pid(bench, run) for run in (pending, there)), bench.workers_said)
+        until(lambda: len(worker.entries("run.submitted")) == 3, bench.worker_output)
+        until(lambda: all(has_pid(bench, run) for run in (pending, there)), bench.worker_output)
         worker.kill()
     for run in (pending, running):
         job = bench.await_job(run)

@@ -30,7 +30,7 @@ def no_quota_for_pods(bench: WorkerHarness) -> Iterator[None]:
 def submitted(bench: WorkerHarness, run: str) -> None:
     """Wait until the run's Job exists and the server knows it."""
     bench.await_job(run)
-    until(lambda: bench.read(run)["infrastructure_pid"], bench.workers_said)
+    until(lambda: bench.read(run)["infrastructure_pid"], bench.worker_output)
 
 
 def pulls(bench: WorkerHarness, run: str) -> None:
@@ -85,7 +85,7 @@ class TestCancelWorksInEveryPhase:
                 bench.report(run, "CANCELLING")
             bench.report(cooperative, "CANCELLED")
             bench.kubelet.succeeded(bench.await_pod(cooperative))
-            worker.await_told("job.succeeded", run=cooperative)
+            worker.await_entry("job.succeeded", run=cooperative)
             cancelled_without_job(bench, stubborn)
             assert bench.jobs(cooperative)
             assert bench.types(cooperative)[-2:] == ["CANCELLING", "CANCELLED"]

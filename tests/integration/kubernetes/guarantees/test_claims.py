@@ -54,7 +54,7 @@ class TestAClaimSurvivesLostAnswers:
         run = bench.run()
         with bench.worker() as worker:
             finished_once(bench, run)
-            assert len(worker.told("run.submitted", run=run)) == 1
+            assert len(worker.entries("run.submitted", run=run)) == 1
         claims = [each.body["state"] for each in bench.proxy.seen("POST", f"{run}{CLAIM}")]
         assert len({claim["state_details"]["transition_id"] for claim in claims}) == 1
 
@@ -62,7 +62,7 @@ class TestAClaimSurvivesLostAnswers:
 def dies_before_the_claim(bench: WorkerHarness, run: str) -> None:
     bench.proxy.hang(method="POST", path=CLAIM, times=None)
     with bench.worker() as worker:
-        until(lambda: bench.proxy.seen("POST", f"{run}{CLAIM}"), bench.workers_said)
+        until(lambda: bench.proxy.seen("POST", f"{run}{CLAIM}"), bench.worker_output)
         worker.kill()
 
 
@@ -76,7 +76,7 @@ def dies_after_the_claim(bench: WorkerHarness, run: str) -> None:
 def dies_before_the_post(bench: WorkerHarness, run: str) -> None:
     bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
     with bench.worker() as worker:
-        until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+        until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.worker_output)
         worker.kill()
     assert bench.read(run)["state_type"] == "PENDING"
 
@@ -91,7 +91,7 @@ def dies_after_the_post(bench: WorkerHarness, run: str) -> None:
 def dies_before_the_pid(bench: WorkerHarness, run: str) -> None:
     bench.proxy.hang(method="PATCH", path=PID, times=None)
     with bench.worker() as worker:
-        until(lambda: bench.proxy.seen("PATCH", f"{run}$"), bench.workers_said)
+        until(lambda: bench.proxy.seen("PATCH", f"{run}$"), bench.worker_output)
         worker.kill()
     assert bench.jobs(run)
 
@@ -119,7 +119,7 @@ class TestNoOrphanedClaim:
         bench.kube_proxy.clear()
         with bench.worker():
             job = bench.await_job(run)
-            until(lambda: job in (bench.read(run)["infrastructure_pid"] or ""), bench.workers_said)
+            until(lambda: job in (bench.read(run)["infrastructure_pid"] or ""), bench.worker_output)
             finished_once(bench, run)
 
     def test_claim_of_another_program_is_ignored(self, bench: WorkerHarness) -> None:

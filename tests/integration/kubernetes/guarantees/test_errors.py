@@ -52,14 +52,14 @@ class TestNoErrorOfTheServerEndsAWorker:
     def test_every_status_on_shared_routes(self, bench: WorkerHarness) -> None:
         """One status after the other, twice each, on all routes at once."""
         with impatient(bench) as worker:
-            worker.await_told("worker.started")
+            worker.await_entry("worker.started")
             for method, paths in SHARED.items():
                 for path in paths:
                     for code in CODES:
                         bench.proxy.answer(code, method=method, path=path, times=2)
             run = bench.run()
             await_all(bench, worker, [run])
-            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
+            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
 
     def test_permanent_errors_of_some_runs_do_not_affect_others(self, bench: WorkerHarness) -> None:
         claims, deployments = [], []
@@ -88,9 +88,9 @@ def test_failed_reports_never_fail_a_run(bench: WorkerHarness) -> None:
     place = f"/flow_runs/{run}$"
     bench.proxy.answer(403, method="PATCH", path=place, times=None)
     with impatient(bench) as worker:
-        until(lambda: len(bench.proxy.seen("PATCH", place)) >= 3, bench.workers_said)
+        until(lambda: len(bench.proxy.seen("PATCH", place)) >= 3, bench.worker_output)
         await_all(bench, worker, [run])
-        assert len(worker.told("run.submitted", run=run)) == 1
+        assert len(worker.entries("run.submitted", run=run)) == 1
         bench.proxy.clear()
         until(lambda: bench.log(run).count("created job") == 1, lambda: bench.log(run))
 

@@ -58,7 +58,7 @@ class TestSharedWatchAndBoundedMemory:
         run = bench.run(job_variables={"stream_output": False})
         with bench.worker(timings=fast_timings(watch_idle_timeout=SILENCE)) as worker:
             pod = bench.begin(run)
-            worker.await_told("job.running", run=run)
+            worker.await_entry("job.running", run=run)
             [job], one = bench.jobs(run), bench.kubelet.get(pod)
             bench.proxy.delay(HELD, path="/events$")
             churn(bench, job, one, WARM)
@@ -69,7 +69,7 @@ class TestSharedWatchAndBoundedMemory:
             assert memory(worker) < before + GROWTH
             assert len(bench.kube_proxy.watches(WATCHED)) == 2
             bench.finish(run)
-            worker.await_told("job.succeeded", run=run)
+            worker.await_entry("job.succeeded", run=run)
 
 
 def await_idle(worker: WorkerProcess) -> None:

@@ -50,8 +50,8 @@ class TestWhatIsRefusedForGoodFailsFast:
         with bench.worker() as worker:
             state = bench.await_state(run, "CRASHED")
             assert reason in state["message"]
-            until(lambda: reason in bench.log(run), bench.workers_said)
-            assert not worker.told("run.start_failed")
+            until(lambda: reason in bench.log(run), bench.worker_output)
+            assert not worker.entries("run.start_failed")
             bench.finish(bench.run())
         assert bench.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
         assert len(bench.kube_proxy.seen("POST", JOBS)) == 2
@@ -76,7 +76,7 @@ class TestWhatMayPassIsWaitedFor:
             bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
         run = bench.run()
         with bench.worker() as worker:
-            until(lambda: len(worker.told("run.start_failed", run=run)) > 1, bench.workers_said)
+            until(lambda: len(worker.entries("run.start_failed", run=run)) > 1, bench.worker_output)
             assert not bench.jobs()
             assert worker.is_alive
             bench.kube_proxy.clear()
@@ -87,10 +87,10 @@ class TestWhatMayPassIsWaitedFor:
         bench.kube_proxy.stop_after(0)
         run = bench.run()
         with bench.worker() as worker:
-            worker.await_told("worker.start_failed")
+            worker.await_entry("worker.start_failed")
             assert worker.page("/health")[0] == 200
             assert worker.page("/ready")[0] == 503
             assert bench.types(run) == ["SCHEDULED"]
             bench.kube_proxy.clear()
             bench.finish(run)
-            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
+            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)

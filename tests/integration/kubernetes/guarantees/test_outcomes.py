@@ -39,9 +39,9 @@ class TestCrashDetectionFromConditions:
         run = bench.run(job_variables={"backoff_limit": 3})
         with bench.worker() as worker:
             pod = bench.begin(run)
-            worker.await_told("job.running", run=run)
+            worker.await_entry("job.running", run=run)
             bench.kubelet.failed(pod)
-            worker.await_told("job.start_delayed", run=run)
+            worker.await_entry("job.start_delayed", run=run)
             assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING"]
             job = f"/apis/batch/v1/namespaces/{bench.namespace}/jobs/{bench.await_job(run)}"
             bench.kube.request("PATCH", job, {"spec": {"activeDeadlineSeconds": 1}})
@@ -59,10 +59,10 @@ class TestExit0WithoutAFinalStateIsResolved:
             try_again(bench, later, hours=1)
             bench.report(paused, "PAUSED", "Suspended", force=True)
             try_again(bench, again, hours=0)
-            until(lambda: len(bench.jobs(again)) == 2, bench.workers_said)
+            until(lambda: len(bench.jobs(again)) == 2, bench.worker_output)
             for run in (later, paused, again):
                 bench.kubelet.succeeded(pods[run])
-                worker.await_told("job.succeeded", run=run)
+                worker.await_entry("job.succeeded", run=run)
             pods[pending] = bench.await_pod(pending)
             bench.kubelet.running(pods[pending])
             for run in (running, pending):
@@ -81,11 +81,11 @@ class TestAnApiOutageDuringFailureIsRetried:
         """A run whose Job fails while the server answers every request with 500."""
         run = bench.run()
         pod = bench.begin(run)
-        worker.await_told("job.running", run=run)
-        until(lambda: was_read(bench), bench.workers_said)
+        worker.await_entry("job.running", run=run)
+        until(lambda: was_read(bench), bench.worker_output)
         bench.proxy.answer(500, times=None)
         bench.kubelet.failed(pod)
-        until(lambda: len(bench.proxy.seen("GET", f"{run}$")) > 2, bench.workers_said)
+        until(lambda: len(bench.proxy.seen("GET", f"{run}$")) > 2, bench.worker_output)
         return run
 
     def test_same_worker_reports(self, bench: WorkerHarness) -> None:
@@ -94,8 +94,8 @@ class TestAnApiOutageDuringFailureIsRetried:
             bench.proxy.clear()
             bench.proxy.drop_answer(500, method="POST", path=f"{run}/set_state$", times=2)
             crashed_once(bench, run, "The job failed")
-            worker.await_told("run.crashed", run=run)
-            assert len(worker.told("run.crashed", run=run)) == 1
+            worker.await_entry("run.crashed", run=run)
+            assert len(worker.entries("run.crashed", run=run)) == 1
 
     def test_next_worker_reports(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:

@@ -37,7 +37,7 @@ class TestPendingIsBoundedAndExplained:
             pod = bench.await_pod(no_image)
             bench.kubelet.unschedulable(bench.await_pod(no_cpu), NO_CPU)
             bench.kubelet.waiting(pod, NO_IMAGE, 'Back-off pulling image "flow:1"')
-            until(lambda: is_ending(bench, no_image), bench.workers_said)
+            until(lambda: is_ending(bench, no_image), bench.worker_output)
             bench.finish(bench.run())
             assert bench.kubelet.get(pod)
             assert bench.types(no_image)[-1] == "PENDING"
@@ -54,12 +54,12 @@ class TestPendingIsBoundedAndExplained:
         with bench.worker() as worker:
             pod = bench.await_pod(no_cpu)
             bench.kubelet.unschedulable(pod, NO_CPU)
-            worker.await_told("job.start_delayed", run=no_cpu)
+            worker.await_entry("job.start_delayed", run=no_cpu)
             no_image = bench.run(job_variables=DEFAULT_TIMEOUT)
             bench.kubelet.waiting(bench.await_pod(no_image), NO_IMAGE)
             bench.await_no_job(no_image)
             crashed_without_job(bench, no_image)
-            until(lambda: "Insufficient cpu" in bench.log(no_cpu), bench.workers_said)
+            until(lambda: "Insufficient cpu" in bench.log(no_cpu), bench.worker_output)
             bench.finish(no_cpu)
             assert set(bench.types(no_cpu)) == {"SCHEDULED", "PENDING", "RUNNING", "COMPLETED"}
 

@@ -35,7 +35,7 @@ def await_ready(worker: WorkerProcess) -> None:
 def await_polls(bench: WorkerHarness, count: int) -> None:
     """Waits for this many more polls."""
     before = len(bench.proxy.seen("POST", DUE))
-    until(lambda: len(bench.proxy.seen("POST", DUE)) >= before + count, bench.workers_said)
+    until(lambda: len(bench.proxy.seen("POST", DUE)) >= before + count, bench.worker_output)
 
 
 class TestTyposAreVisible:
@@ -53,7 +53,7 @@ class TestTyposAreVisible:
     ) -> None:
         with bench.worker(*args) as worker:
             assert worker.wait() == 1
-        [line] = worker.told("worker.failed")
+        [line] = worker.entries("worker.failed")
         assert line["facts"]["code"] == "DC603"
         assert message in line["message"]
         assert help_ in line["facts"]["help"]
@@ -63,7 +63,7 @@ class TestTyposAreVisible:
         bench.pool = f"nope-{uuid.uuid4().hex[:6]}"
         with bench.worker("--no-create-pool-if-not-found") as worker:
             assert worker.wait() == 1
-        [line] = worker.told("worker.failed")
+        [line] = worker.entries("worker.failed")
         assert f"there is no work pool '{bench.pool}'" in line["message"]
         assert not bench.proxy.writes
 
@@ -73,7 +73,7 @@ class TestTyposAreVisible:
         bench.api.pool(bench.pool, type_)
         with bench.worker() as worker:
             assert worker.wait() == 1
-        [line] = worker.told("worker.failed")
+        [line] = worker.entries("worker.failed")
         assert f"is of type '{type_}', which needs no worker" in line["message"]
         assert not bench.proxy.writes
 
@@ -137,7 +137,7 @@ def test_replacement_of_a_deleted_pool_is_served_after_restart(
         bench.api.call("DELETE", f"/work_pools/{bench.pool}")
         bench.api.pool(bench.pool, "kubernetes", template)
         assert worker.wait() == 1
-    [line] = worker.told("worker.failed")
+    [line] = worker.entries("worker.failed")
     assert "there is another of that name" in line["message"]
     with bench.worker():
         bench.finish(bench.run(bench.deployment("new")))

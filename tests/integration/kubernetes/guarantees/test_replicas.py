@@ -25,12 +25,12 @@ def pod_events(bench: WorkerHarness) -> list[str]:
 
 def leaders(workers: list[WorkerProcess]) -> list[WorkerProcess]:
     """Those that have led at some time."""
-    return [worker for worker in workers if worker.told("lease.acquired")]
+    return [worker for worker in workers if worker.entries("lease.acquired")]
 
 
 def crashed_by(workers: list[WorkerProcess], run: str) -> list[WorkerProcess]:
     """Those that say that they reported the end of the run."""
-    return [worker for worker in workers if worker.told("run.crashed", run=run)]
+    return [worker for worker in workers if worker.entries("run.crashed", run=run)]
 
 
 def crashes(bench: WorkerHarness, run: str) -> None:
@@ -42,7 +42,7 @@ def crashes(bench: WorkerHarness, run: str) -> None:
 def was_told_once(bench: WorkerHarness, run: str) -> None:
     """The run's states and its log say once how it ended."""
     message = bench.read(run)["state"]["message"]
-    until(lambda: message in bench.log(run), bench.workers_said)
+    until(lambda: message in bench.log(run), bench.worker_output)
     assert bench.log(run).count(message) == 1
     assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "CRASHED"]
 
@@ -56,8 +56,8 @@ class TestReplicasDoNotMultiplyLoad:
                 stack.enter_context(bench.worker("--name", name, timings=LASTING)) for name in "abc"
             ]
             for worker in workers:
-                worker.await_told("worker.started")
-            [leader] = until(lambda: leaders(workers), bench.workers_said)
+                worker.await_entry("worker.started")
+            [leader] = until(lambda: leaders(workers), bench.worker_output)
             run, orphan = bench.run(), bench.run()
             crashes(bench, run)
             was_told_once(bench, run)
@@ -87,11 +87,11 @@ class TestReplicasDoNotMultiplyLoad:
                 for name in "ab"
             ]
             for worker in workers:
-                worker.await_told("lease.forbidden")
+                worker.await_entry("lease.forbidden")
             runs = [bench.run() for _ in range(4)]
             for run in runs:
                 crashes(bench, run)
             for run in runs:
                 was_told_once(bench, run)
             assert len(bench.jobs()) == len(runs)
-            assert all(len(worker.told("lease.forbidden")) == 1 for worker in workers)
+            assert all(len(worker.entries("lease.forbidden")) == 1 for worker in workers)

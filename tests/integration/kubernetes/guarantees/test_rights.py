@@ -43,7 +43,7 @@ LOST = ["cluster.uid_unavailable", "lease.forbidden", "secrets.create_forbidden"
 def warnings(worker: WorkerProcess) -> list[str]:
     """The events of all warnings about rights, in alphabetical order: not those about jobs, nor of
     what failed once, as it may where a server is busy."""
-    events = [line["event"] for line in worker.journal if line["level"] == "warning"]
+    events = [line["event"] for line in worker.log_entries if line["level"] == "warning"]
     return sorted(each for each in events if not re.search(r"^job\.|failed$", each))
 
 

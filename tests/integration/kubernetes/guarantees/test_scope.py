@@ -35,7 +35,7 @@ class TestRightEventNames:
             ]
             begun = Counter(["pending", "running"])
             for resource in resources:
-                until(lambda: events(bench, resource) >= begun, bench.workers_said)  # noqa: B023
+                until(lambda: events(bench, resource) >= begun, bench.worker_output)  # noqa: B023
             succeeded, failed, killed, evicted = pods
             bench.kubelet.succeeded(succeeded)
             bench.kubelet.failed(failed, 1)
@@ -45,7 +45,7 @@ class TestRightEventNames:
                 resources, ("succeeded", "failed", "failed", "evicted"), strict=True
             ):
                 told = begun + Counter([end])
-                until(lambda: events(bench, resource) >= told, bench.workers_said)  # noqa: B023
+                until(lambda: events(bench, resource) >= told, bench.worker_output)  # noqa: B023
         for resource, end in zip(
             resources, ("succeeded", "failed", "failed", "evicted"), strict=True
         ):
@@ -57,8 +57,8 @@ class TestRightEventNames:
         with bench.worker("--name", name):
             bench.finish(bench.run())
             worked = Counter(["started", "submitted-flow-run", "executed-flow-run"])
-            until(lambda: events(bench, about) >= worked, bench.workers_said)
-        until(lambda: events(bench, about) == worked + Counter(["stopped"]), bench.workers_said)
+            until(lambda: events(bench, about) >= worked, bench.worker_output)
+        until(lambda: events(bench, about) == worked + Counter(["stopped"]), bench.worker_output)
 
 
 def foreign_job(bench: WorkerHarness, run: str, labels: dict[str, str]) -> str:

@@ -88,7 +88,7 @@ class TestSecretSafety:
         name: dict[str, Any] = {variable: "prefect"}
         with bench.worker(PREFECT_API_KEY=KEY, **name) as worker:
             assert worker.wait() == 1
-        [line] = worker.told("worker.failed")
+        [line] = worker.entries("worker.failed")
         assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
         assert not bench.kube_proxy.writes
 
@@ -123,11 +123,11 @@ class TestSecretSafety:
         run = bench.run()
         with bench.worker(PREFECT_API_KEY=KEY) as worker:
             bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
-            until(lambda: bench.read(run)["infrastructure_pid"], bench.workers_said)
+            until(lambda: bench.read(run)["infrastructure_pid"], bench.worker_output)
             [before] = secrets(bench)
             worker.kill()
         with bench.worker(PREFECT_API_KEY=KEY) as worker:
-            worker.await_told("job.waiting", run=run)
+            worker.await_entry("job.waiting", run=run)
             [meanwhile] = secrets(bench)
             worker.stop()
         [after] = secrets(bench)

@@ -91,7 +91,7 @@ def test_claim_is_continued_only_in_its_own_cluster(
         side.kube_proxy.hang(method="POST", path=JOBS, times=None)
         with side.worker() as worker:
             runs.append(bench.run())
-            until(lambda: side.kube_proxy.seen("POST", JOBS), bench.workers_said)  # noqa: B023
+            until(lambda: side.kube_proxy.seen("POST", JOBS), bench.worker_output)  # noqa: B023
             worker.kill()
         side.kube_proxy.clear()
     theirs, ours = runs

@@ -35,7 +35,7 @@ def lives(bench: WorkerHarness) -> list[tuple[str, str]]:
 def polled(bench: WorkerHarness, times: int = 3) -> None:
     """The worker has asked so many times for more work."""
     before = len(bench.proxy.seen("POST", POLL))
-    until(lambda: len(bench.proxy.seen("POST", POLL)) >= before + times, bench.workers_said)
+    until(lambda: len(bench.proxy.seen("POST", POLL)) >= before + times, bench.worker_output)
 
 
 def counted(worker: WorkerProcess, name: str) -> float:
@@ -51,7 +51,7 @@ class TestLimitMeansRunningJobs:
         """The second worker learns late about the Job of the first one."""
         runs = {bench.run() for _ in range(3)}
         with bench.worker("--name", "w", "--limit", "1") as first:
-            [run] = until(lambda: live(bench), bench.workers_said)
+            [run] = until(lambda: live(bench), bench.worker_output)
             bench.begin(run)
             polled(bench)
             assert live(bench) == [run]
@@ -60,7 +60,7 @@ class TestLimitMeansRunningJobs:
         with bench.worker("--name", "w", "--limit", "1"):
             polled(bench)
             while runs:
-                [run] = until(lambda: live(bench), bench.workers_said)
+                [run] = until(lambda: live(bench), bench.worker_output)
                 bench.finish(run)
                 runs.remove(run)
         for before, after in pairwise(sorted(lives(bench))):
@@ -128,8 +128,8 @@ class TestSlotsNeverLeak:
                 waiting.difference_update(run for run in states if states[run] in FINAL)
                 return not waiting
 
-            until(all_final, bench.workers_said, seconds=240)
+            until(all_final, bench.worker_output, seconds=240)
             assert len(met) > len(ENDINGS) * 3
             until(lambda: has_no_job(bench, worker), lambda: worker.page("/metrics")[1])
             last = [bench.run() for _ in range(LIMIT)]
-            until(lambda: sorted(live(bench)) == sorted(last), bench.workers_said)
+            until(lambda: sorted(live(bench)) == sorted(last), bench.worker_output)

@@ -44,7 +44,7 @@ def test_failure_is_noticed_whatever_broke_the_watch(bench: WorkerHarness) -> No
             pod = bench.begin(run)
             cause(bench)
             if trouble in LASTING:
-                until(reports_faults(worker, "watch"), bench.workers_said)
+                until(reports_faults(worker, "watch"), bench.worker_output)
             bench.kubelet.failed(pod, 137, "OOMKilled")
             bench.kube_proxy.clear()
             message = bench.await_state(run, "CRASHED")["message"]
@@ -83,7 +83,7 @@ class TestHealthIsTheTruth:
 
     def test_external_problems_fail_readiness_only(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
-            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
+            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
 
             bench.kube_proxy.hang(method="WATCH", times=None)
             bench.kube_proxy.freeze()
@@ -102,7 +102,7 @@ class TestHealthIsTheTruth:
 
     def test_server_maintenance_does_not_fail_liveness(self, bench: WorkerHarness) -> None:
         with bench.worker() as worker:
-            until(lambda: bench.proxy.seen(path=POLL), bench.workers_said)
+            until(lambda: bench.proxy.seen(path=POLL), bench.worker_output)
             maintenance = {"Prefect-Maintenance": "true", "Retry-After": "0.2"}
             bench.proxy.answer(503, headers=maintenance, times=None)
             until(lambda: len([e for e in bench.proxy.seen() if e.status == 503]) > 20, str)
@@ -117,6 +117,6 @@ class TestHealthIsTheTruth:
         """Requests time out; one that does not stands for any defect."""
         soon = fast_timings(loop_timeout=3)
         with bench.worker(timings=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
-            until(lambda: worker.page("/ready")[0] == 200, bench.workers_said)
+            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
             bench.proxy.hang(path=POLL)
-            until(lambda: poll_is_frozen(worker), bench.workers_said)
+            until(lambda: poll_is_frozen(worker), bench.worker_output)

@@ -39,7 +39,7 @@ class TestClockIndependence:
         due = bench.run()
         with bench.worker(clock_offset=ahead):
             bench.finish(due)
-            until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.workers_said)
+            until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.worker_output)
         assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
         assert bench.types(later) == ["SCHEDULED"]
         for poll in bench.proxy.seen("POST", DUE):
@@ -70,9 +70,9 @@ class TestFastCleanStop:
             sigint_ignored(),
             bench.worker(timings=fast_timings(shutdown_grace=PATIENCE)) as worker,
         ):
-            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.worker_output)
             worker.process.send_signal(number)
-            worker.await_told("worker.stopping")
+            worker.await_entry("worker.stopping")
             left = bench.run()
             delayed.set()
             assert worker.wait() == 0
@@ -84,7 +84,7 @@ class TestFastCleanStop:
         bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
         run = bench.run()
         with bench.worker() as worker:
-            worker.await_told("run.start_failed", run=run)
+            worker.await_entry("run.start_failed", run=run)
             assert worker.stop() == 0
         assert bench.types(run) == ["SCHEDULED", "PENDING"]
         bench.kube_proxy.clear()
@@ -96,13 +96,13 @@ class TestFastCleanStop:
         bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
         bench.run()
         with bench.worker() as worker:
-            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.workers_said)
+            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.worker_output)
             seen = len(bench.proxy.exchanges)
             bench.proxy.hang(times=None)
-            until(lambda: len(bench.proxy.exchanges) > seen, bench.workers_said)
+            until(lambda: len(bench.proxy.exchanges) > seen, bench.worker_output)
             worker.process.send_signal(signal.SIGTERM)
             assert worker.process.wait(timeout=30) == 0
-        assert worker.told("worker.stopped")
+        assert worker.entries("worker.stopped")
 
 
 class TestLight:
