@@ -21,14 +21,16 @@ class DeploymentSpec:
     """The path of the entry in the document: `("deployments", 3)`; () for one of the command line.
     """
     name: str
+    """Empty if the entry has no valid name; the reason is in `problems`."""
     entrypoint: str
+    """Empty if the entry has no valid entrypoint."""
     raw: Mapping[str, Json]
     """The known keys of the entry in Prefect's types, with environment variables filled in."""
     document: Document
     fields: Mapping[str, Json] = field(default_factory=dict)
     """What `normalize.api_fields` returns for `raw`."""
-    problems: frozenset[Problem] = frozenset()
-    """The problems that are in the report already."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the entry, at paths in it; reported if the entry is selected."""
     overridden: frozenset[str] = frozenset()
     """Keys whose values come from the command line."""
 
@@ -59,6 +61,7 @@ class Project:
     name: str
     """The `name` of the file, else the name of its directory."""
     deployments: tuple[DeploymentSpec, ...]
+    """Every entry of the file, also those that cannot be deployed."""
     actions: Mapping[str, Json]
     """The file's own `build`, `push` and `pull`, as far as it has them."""
     work_pools: tuple[Mapping[str, Json], ...]

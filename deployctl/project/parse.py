@@ -1,12 +1,13 @@
 """Parses a document into a project: environment variables filled in, every entry checked.
 
-All problems are reported at once, each with its span.
+Problems outside of `deployments:` are reported at once. Those of an entry stay with it until it is
+known whether it is selected (`report_entries`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deployctl.core import redact
@@ -29,7 +30,7 @@ _RENDERED = ("name", "work_pools")
 
 
 def parse_project(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
-    """Parses a whole document; values with errors are reported and left out of the project."""
+    """Parses a whole document; values with errors are left out of the project."""
     top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(top_level, Scope(environ=environ))
     top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
@@ -41,21 +42,26 @@ def parse_project(document: Document, report: Report, environ: Mapping[str, str]
     actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
     entries = document.data.get("deployments")
     deployments = [
-        _deployment(document, index, actions, report, environ)
+        _deployment(document, index, actions, environ)
         for index, entry in enumerate(entries if isinstance(entries, list) else ())
         if entry is not None
     ]
     folder = Path(document.file).absolute().parent
-    project = Project(
+    return Project(
         document,
         top.get("name") or folder.name,
-        tuple(spec for spec in deployments if spec.name and spec.entrypoint),
+        tuple(deployments),
         actions,
         tuple(parse_work_pools(document, top.get("work_pools") or (), folder, report)),
     )
-    by_entrypoint = ((spec, normalize_entrypoint(spec.entrypoint)) for spec in project.deployments)
-    check_same_names(by_entrypoint, report)
-    return project
+
+
+def report_entries(specs: Sequence[DeploymentSpec], report: Report) -> None:
+    """Reports the problems of these entries, and which of them are one deployment by entrypoint."""
+    for spec in specs:
+        spec.report_problems(spec.problems, report)
+    by_entrypoint = ((spec, normalize_entrypoint(spec.entrypoint)) for spec in specs)
+    check_same_names((each for each in by_entrypoint if each[1]), report)
 
 
 def same_entrypoint(one: DeploymentSpec, other: DeploymentSpec) -> bool:
@@ -75,7 +81,7 @@ def check_same_names(
     """
     groups: dict[tuple[str, str], list[DeploymentSpec]] = defaultdict(list)
     for spec, flow in specs:
-        if not is_unresolved(spec.name):
+        if spec.name and not is_unresolved(spec.name):
             groups[(flow, spec.name)].append(spec)
     for (_, name), (first, *others) in groups.items():
         for other in others:
@@ -95,7 +101,6 @@ def _deployment(
     document: Document,
     index: int,
     actions: Mapping[str, Json],
-    report: Report,
     environ: Mapping[str, str],
 ) -> DeploymentSpec:
     """Parses one entry. The environment is filled in first, so that its values are checked too."""
@@ -110,17 +115,15 @@ def _deployment(
     problems += check_placeholders(written)
     problems += check_outputs(raw, actions, environ)
     problems += invalid
-    spec = DeploymentSpec(
+    return DeploymentSpec(
         path,
         raw.get("name", ""),
         raw.get("entrypoint", ""),
         raw,
         document,
         fields,
-        frozenset(problems),
+        tuple(problems),
     )
-    spec.report_problems(problems, report)
-    return spec
 
 
 def _reserved_keys(data: Mapping[str, Json]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from deployctl.project.model import normalize_entrypoint
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A deployment of the file, with the name of its flow in the code."""
+    """An entry of the file, with the name of its flow in the code; "" for what is not known."""
 
     flow: str
     name: str
@@ -112,7 +112,7 @@ def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[in
             unmatched.append(name)
     if unmatched:
         listed = ", ".join(f"'{name}'" for name in unmatched)
-        known = [*(item.name for item in candidates), *map(_full, candidates)]
+        known = [*(each.name for each in candidates if each.name), *map(_full, candidates)]
         guess = did_you_mean(unmatched[0], known)
         has = f"The file has {_shown(candidates)}." if candidates else "The file declares none."
         raise UsageError(f"no deployment is called {listed}", help=guess or has)
@@ -120,13 +120,24 @@ def _by_names(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[in
 
 
 def match_candidates(candidates: Sequence[Candidate], name: str) -> list[int]:
-    """The indexes of the candidates that a name or pattern matches; only `*` is special."""
-    pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
-    return [
-        index
-        for index, candidate in enumerate(candidates)
-        if pattern.fullmatch(_full(candidate) if "/" in name else candidate.name)
-    ]
+    """The indexes of the candidates that a name or pattern matches; only `*` is special.
+
+    `flow/*` also matches candidates whose flow is not known: what is wrong with them must not go
+    unnoticed.
+    """
+    pattern = _pattern(name)
+    if "/" not in name:
+        return [n for n, each in enumerate(candidates) if pattern.fullmatch(each.name)]
+    found = [n for n, each in enumerate(candidates) if pattern.fullmatch(_full(each))]
+    if found and "*" not in name:
+        return found
+    pattern = _pattern(name.rpartition("/")[2])
+    unknown = [n for n, c in enumerate(candidates) if not c.flow and pattern.fullmatch(c.name)]
+    return sorted({*found, *unknown})
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
 
 
 def _full(candidate: Candidate) -> str:
@@ -134,5 +145,5 @@ def _full(candidate: Candidate) -> str:
 
 
 def _shown(candidates: Sequence[Candidate]) -> str:
-    names = [f"'{candidate.name}'" for candidate in candidates[:5]]
+    names = [f"'{candidate.name}'" for candidate in candidates[:5] if candidate.name]
     return ", ".join(names) + (", …" if len(candidates) > 5 else "")

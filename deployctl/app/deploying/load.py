@@ -1,12 +1,14 @@
 """The offline part of every command: reads the file, selects deployments, inspects their code.
 
-Everything that can be checked without a server is checked here. Diagnostics of entries that are not
-selected are dropped: a variable that only production sets must not prevent a deploy to staging.
+Everything that can be checked without a server is checked here. Only problems of selected entries
+are reported: a variable that only production sets must not prevent a deploy to staging. An entry
+that cannot be deployed is selected like any other, so that its problems are never lost.
 """
 
 from __future__ import annotations
 
 import fnmatch
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +25,12 @@ from deployctl.project.document import Document, parse_document, read_document
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.normalize import normalize
 from deployctl.project.overrides import Overrides, apply_overrides
-from deployctl.project.parse import check_same_names, parse_project, same_entrypoint
+from deployctl.project.parse import (
+    check_same_names,
+    parse_project,
+    report_entries,
+    same_entrypoint,
+)
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
@@ -126,29 +133,29 @@ def load_project(
 
     Raises UsageError if the options do not fit the file.
     """
-    found = Report()
-    document = _read(path, options.selection, found)
+    document = _read(path, options.selection, report)
     if document is None:
-        report.extend(found)
         return None
-    project = parse_project(document, found, environ)
-    facts = _inspect_flows(project, options.selection, found)
+    project = parse_project(document, report, environ)
+    flows = _inspect_flows(project, options.selection, report)
     try:
-        specs = _select(project, facts, options.selection)
+        specs = _select(project, flows.facts, options.selection)
     except UsageError:
-        report.extend(found)
+        # The mistake may be in the file: in the name of an entry, or in the code of its flow.
+        report_entries(project.deployments, report)
+        flows.report(project.deployments, report)
         if report.errors:
             return None
         raise
-    steps = _StepParser(project, options.skip_build, found)
+    report_entries(specs, report)
+    flows.report(specs, report)
+    steps = _StepParser(project, options.skip_build, report)
     selected = [
-        _selected_deployment(spec, facts[spec.entrypoint], project, options, steps, found)
+        _selected_deployment(spec, flows.facts[spec.entrypoint], project, options, steps, report)
         for spec in specs
-        if spec.entrypoint in facts
+        if spec.entrypoint in flows.facts
     ]
-    flows = ((each.spec, each.facts.name) for each in selected)
-    check_same_names(flows, found, same_entrypoint)
-    _copy(found, report, _unselected_spans(document, specs))
+    check_same_names(((each.spec, each.facts.name) for each in selected), report, same_entrypoint)
     name = options.project or project.name
     selects_all = len(specs) == len(project.deployments)
     return LoadedProject(name, document, tuple(selected), project.work_pools, selects_all)
@@ -161,18 +168,43 @@ def _read(path: Path, selection: Selection, report: Report) -> Document | None:
     return read_document(path, report)
 
 
-def _inspect_flows(
-    project: Project, selection: Selection, report: Report
-) -> dict[str, FlowMetadata]:
-    """The facts of every flow that may be selected, by entrypoint."""
-    entrypoints = {
-        spec.entrypoint: spec.span(("entrypoint",))
-        for spec in project.deployments
-        if _may_be_selected(spec, selection)
-    }
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """What the code says about the entrypoints of a file."""
+
+    facts: Mapping[str, FlowMetadata]
+    """By entrypoint, as far as it can be read."""
+    diagnostics: Mapping[str, Sequence[Diagnostic]]
+    """By entrypoint: what is wrong with it, at the first entry that names it."""
+
+    def report(self, specs: Iterable[DeploymentSpec], report: Report) -> None:
+        """Reports the diagnostics of entrypoints, each once, at the first of these entries."""
+        first: dict[str, DeploymentSpec] = {}
+        for spec in specs:
+            first.setdefault(spec.entrypoint, spec)
+        for entrypoint, spec in first.items():
+            found = self.diagnostics.get(entrypoint, ())
+            report.extend(replace(each, span=spec.span(("entrypoint",))) for each in found)
+
+
+def _inspect_flows(project: Project, selection: Selection, report: Report) -> _Flows:
+    """Inspects the flow of every entry that may be selected; reports what concerns none of them."""
+    entrypoints: dict[str, Span | None] = {}
+    for spec in project.deployments:
+        if spec.entrypoint and _may_be_selected(spec, selection):
+            entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
     if selection.entrypoint:
         entrypoints.setdefault(selection.entrypoint, None)
-    return inspect_flows(entrypoints, project.folder, report)
+    found = Report()
+    facts = inspect_flows(entrypoints, project.folder, found)
+    by_span = {span: entrypoint for entrypoint, span in entrypoints.items()}
+    diagnostics: dict[str, list[Diagnostic]] = defaultdict(list)
+    for each in found:
+        if each.span in by_span:
+            diagnostics[by_span[each.span]].append(each)
+        else:
+            report.extend([each])
+    return _Flows(facts, diagnostics)
 
 
 def _may_be_selected(spec: DeploymentSpec, selection: Selection) -> bool:
@@ -251,25 +283,3 @@ class _StepParser:
             problems += check_steps(steps)
         report_problems(problems, self._report, self._project.document.spans.value)
         return tuple(steps)
-
-
-def _unselected_spans(document: Document, specs: Iterable[DeploymentSpec]) -> list[Span]:
-    """The spans of the entries that are not selected."""
-    selected = {spec.path for spec in specs}
-    entries = document.data.get("deployments")
-    paths = [("deployments", n) for n in range(len(entries if isinstance(entries, list) else ()))]
-    spans = (document.spans.value(path) for path in paths if path not in selected)
-    return [span for span in spans if span is not None]
-
-
-def _copy(found: Report, report: Report, ignored: Sequence[Span]) -> None:
-    """Adds the diagnostics of `found` that are not within one of the ignored spans."""
-    report.extend(item for item in found if not any(_is_inside(item, span) for span in ignored))
-
-
-def _is_inside(diagnostic: Diagnostic, span: Span) -> bool:
-    inner = diagnostic.span
-    if inner is None or inner.file != span.file:
-        return False
-    start, end = (span.line, span.column), (span.end_line, span.end_column)
-    return start <= (inner.line, inner.column) < end

@@ -80,8 +80,9 @@ def declared(place: str) -> list[Resource]:
         text = text.replace(f"{{{name}}}", "level: 3" if name == place else "")
     report = Report()
     project = parse_project(document(text), report, {})
-    assert not report.items
     (spec,) = project.deployments
+    assert not report.items
+    assert not spec.problems
     fields, problems = normalize(spec.raw)
     assert not problems
     roots = [desired.work_pool(pool) for pool in project.work_pools]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from deployctl.core.diagnostics import Diagnostic, Report, Span
 from deployctl.project.document import Document, parse_document
 from deployctl.project.model import Project
-from deployctl.project.parse import parse_project
+from deployctl.project.parse import parse_project, report_entries
 
 
 def parsed(text: str) -> tuple[Document | None, Report]:
@@ -27,7 +27,9 @@ def project(text: str, environ: Mapping[str, str] | None = None) -> tuple[Projec
     report = Report()
     found = parse_document(textwrap.dedent(text), "prefect.yaml", report)
     assert found is not None, report.items
-    return parse_project(found, report, environ or {}), report
+    parsed_project = parse_project(found, report, environ or {})
+    report_entries(parsed_project.deployments, report)
+    return parsed_project, report
 
 
 def deployment(body: str, environ: Mapping[str, str] | None = None) -> tuple[Project, Report]:

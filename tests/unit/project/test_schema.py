@@ -11,7 +11,7 @@ import pytest
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json
 from deployctl.project.document import read_document
-from deployctl.project.parse import parse_project
+from deployctl.project.parse import parse_project, report_entries
 from deployctl.project.schema import json_schema
 from tests.unit.project.reading import document
 
@@ -31,7 +31,7 @@ def test_accepts_the_examples(path: Path) -> None:
     found = read_document(path, report)
     assert found is not None
     CHECK.validate(found.data)
-    parse_project(found, report, {})
+    report_entries(parse_project(found, report, {}).deployments, report)
     assert not report.items
 
 
