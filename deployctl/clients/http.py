@@ -159,8 +159,20 @@ class HttpClient:
         client = open_client(
             self._options, self._tls, follow_redirects=True, transport=self._transport
         )
+        client.event_hooks = {"request": [self._refuse_other_origin]}
         self._clients.append(client)
         return client
+
+    def _refuse_other_origin(self, request: httpx.Request) -> None:
+        """Raises NoResponse if a redirect leads to another origin.
+
+        httpx drops only the Authorization header there; custom headers may hold credentials, too,
+        and a 307 or 308 sends the body again.
+        """
+        import httpx
+
+        if _origin(request.url) != _origin(httpx.URL(self._options.url)):
+            raise _redirected(str(request.url))
 
 
 def open_client(
@@ -215,7 +227,7 @@ def _decode(content: bytes) -> Json:
 
 
 def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
-    """The TLS context; for http:// an empty one, so that a redirect to https:// is not trusted."""
+    """The TLS context; for http:// an empty one, because loading certificates is slow."""
     if options.url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not options.verify:
@@ -237,6 +249,11 @@ def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
         ) from error
 
 
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL; httpx leaves out the scheme's default port."""
+    return url.scheme, url.host, url.port
+
+
 def _redirected(target: str) -> NoResponse:
     return NoResponse(
         f"it redirects to '{target}'",
@@ -250,8 +267,6 @@ def translate_error(error: Exception, options: ConnectionOptions) -> NoResponse:
     """Translates HTTPError, InvalidURL or StreamError of httpx into NoResponse."""
     import httpx
 
-    if isinstance(error, httpx.RequestError) and _was_redirected_to_https(error, options):
-        return _redirected(str(error.request.url))
     if isinstance(error, httpx.PoolTimeout):
         return NoResponse("no connection became free in time", sent=False)
     if isinstance(error, httpx.ConnectTimeout):
@@ -271,10 +286,6 @@ def translate_error(error: Exception, options: ConnectionOptions) -> NoResponse:
         return NoResponse(f"no response within {options.timeout:g} s", sent=True)
     reason = _root_message(error) or type(error).__name__
     return NoResponse(f"the connection broke: {reason}", sent=True)
-
-
-def _was_redirected_to_https(error: httpx.RequestError, options: ConnectionOptions) -> bool:
-    return options.url.startswith("http://") and error.request.url.scheme == "https"
 
 
 def _not_connected(error: Exception, options: ConnectionOptions) -> NoResponse:

@@ -8,10 +8,12 @@ data is shown.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
+from urllib.parse import quote
 
 from deployctl.core.json_values import Json, leaves
 
@@ -35,6 +37,9 @@ _COMMON_WORDS = frozenset({"true", "false", "none", "null"})
 """Values that are never registered: a variable like TOKENIZERS_PARALLELISM is secret by its name
 only."""
 
+_MIN_EMBEDDED = 8
+"""Characters of a stored secret that is found within a longer text."""
+
 _registered: set[str] = set()
 _stored: set[str] = set()
 _lock = threading.Lock()
@@ -43,18 +48,19 @@ _lock = threading.Lock()
 def register_secrets(secrets: Iterable[str | None], *, stored: bool = False) -> None:
     """Registers values that this process must never show; values under 4 characters are ignored.
 
-    The lines of a multi-line value are registered too, because programs print them one by one.
-    `stored` marks secrets that the server stores as such: they must not be sent to it in plain text
-    either (see `contains_stored_secret`).
+    The lines of a multi-line value are registered too, because programs print them one by one, and
+    so are the forms in which programs quote a value. `stored` marks secrets that the server stores
+    as such: they must not be sent to it in plain text either (see `contains_stored_secret`).
     """
     with _lock:
         for secret in secrets:
             if secret and len(secret) >= 4 and secret.lower() not in _COMMON_WORDS:
                 lines = {text for line in secret.splitlines() if len(text := line.strip()) >= 8}
-                encoded = base64.b64encode(secret.encode()).decode()
-                _registered.update(lines, {secret, encoded})
-                if stored and len(secret) >= 8:
-                    _stored.update(lines, {secret, encoded})
+                encoded = base64.b64encode(secret.encode("utf-8", "replace")).decode()
+                forms = {secret, encoded, *lines}
+                _registered.update(forms, *map(_quoted_forms, (secret, *lines)))
+                if stored:
+                    _stored.update(forms if len(secret) >= _MIN_EMBEDDED else {secret})
 
 
 def redact(text: str) -> str:
@@ -65,12 +71,17 @@ def redact(text: str) -> str:
 
 
 def contains_stored_secret(value: Json) -> bool:
-    """Whether `value` contains a secret of at least 8 characters that the server stores as such.
+    """Whether `value` contains a secret that the server stores as such.
 
-    A shorter secret may occur in an unrelated text by chance.
+    A secret of fewer than 8 characters may occur in an unrelated text by chance, so it must be the
+    whole text.
     """
-    texts = [leaf for _, leaf in leaves(value) if isinstance(leaf, str)]
-    return any(secret in text for text in texts for secret in _stored)
+    texts = [str(leaf) for _, leaf in leaves(value) if leaf is not None]
+    return any(
+        secret in text if len(secret) >= _MIN_EMBEDDED else secret == text
+        for text in texts
+        for secret in _stored
+    )
 
 
 def strip_userinfo(url: str) -> str:
@@ -101,6 +112,19 @@ def find_secrets(value: Json) -> Iterator[str]:
         text = str(leaf)
         if text and "{{" not in text and any(is_secret_name(str(part)) for part in path):
             yield text
+
+
+def _quoted_forms(secret: str) -> set[str]:
+    """The forms in which JSON, a URL, Python, and a shell before and after it show a secret."""
+    forms = {
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+        quote(secret, safe="", errors="replace"),
+        secret.replace("'", "'\"'\"'"),
+        re.sub(r"[\"'\\]", "", secret),
+    }
+    return {form for form in forms if len(form) >= 4}
 
 
 def _mask(value: Json, below_secret: bool) -> Json:

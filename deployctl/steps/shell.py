@@ -40,6 +40,7 @@ def run_shell_script(
         argv = ["/bin/sh", "-c", command] if shell and command.strip() else _words(command, shell)
         if argv:
             done = _run(context, name, argv, directory, environ, stream_output)
+            _check(done, command)
             outputs["stdout"].append(done.stdout)
             outputs["stderr"].append(done.stderr)
     return {key: "".join(texts).strip() for key, texts in outputs.items()}
@@ -52,7 +53,7 @@ def _words(command: str, shell: bool) -> list[str]:
         return shlex.split(command)
     except ValueError as error:
         raise ProgramError(
-            f"the line {command!r} cannot be split into words: {error}",
+            f"the line '{command}' cannot be split into words: {error}",
             help="Each line runs on its own. Put longer scripts into a file and run that.",
         ) from error
 
@@ -65,7 +66,7 @@ def _run(
     environ: Mapping[str, str],
     stream: bool,
 ) -> process.CompletedProgram:
-    done = process.run(
+    return process.run(
         argv,
         cwd=context.folder / (directory or "."),
         env=environ,
@@ -73,8 +74,15 @@ def _run(
         on_line=(lambda _, line: context.output(name, line)) if stream else None,
         cancellation=context.stop,
     )
+
+
+def _check(done: process.CompletedProgram, command: str) -> None:
+    """Raises ProgramError if the line failed.
+
+    The message has the line as it is written: quoting its words again would change a secret with a
+    quotation mark, which would not be masked then.
+    """
     if done.returncode:
         last = output_tail(done)
-        message = f"'{shlex.join(argv)}' ended with exit code {done.returncode}"
+        message = f"'{command.strip()}' ended with exit code {done.returncode}"
         raise ProgramError(f"{message}:\n{last}" if last else message)
-    return done

@@ -213,5 +213,6 @@ def _is_masked(value: Json) -> bool:
 def _secrets(answers: Iterable[Json]) -> Iterator[str]:
     for document in answers:
         for path, leaf in leaves((document or {}).get("data")):
-            if isinstance(leaf, str) and _touches_secret(document, ".".join(map(str, path))):
-                yield leaf
+            is_value = isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
+            if is_value and _touches_secret(document, ".".join(map(str, path))):
+                yield str(leaf)

@@ -18,7 +18,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Text
 
     Plain text without borders, so that `awk` and `cut` can read it as well.
     """
-    cells = [[redact(" ".join(cell.split())) or "-" for cell in row] for row in rows]
+    cells = [[" ".join(redact(cell).split()) or "-" for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
     for index, row in enumerate([header, *cells]):
         padded = (

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -69,9 +69,14 @@ def read_request(connection: socket.socket) -> bytes:
 
 @contextmanager
 def client(
-    url: str, *, timeout: float = 5, ca_file: str | None = None, **options: bool
+    url: str,
+    *,
+    timeout: float = 5,
+    ca_file: str | None = None,
+    verify: bool = True,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[HttpClient]:
-    http = HttpClient(ConnectionOptions(url, {}, timeout, ca_file, options.get("verify", True)))
+    http = HttpClient(ConnectionOptions(url, headers or {}, timeout, ca_file, verify))
     try:
         yield http
     finally:
@@ -170,6 +175,43 @@ def test_redirect_to_https_is_reported() -> None:
         error = failure(f"http://{address}")
     assert error.reason == "it redirects to 'https://127.0.0.1:1/api'"
     assert error.help == "Set PREFECT_API_URL to the address that it redirects to."
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Moved"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_redirect_to_another_origin_is_not_followed(status: str, method: str) -> None:
+    received: list[bytes] = []
+
+    def other(connection: socket.socket) -> None:
+        received.append(read_request(connection))
+        connection.sendall(OK)
+
+    with listening(other) as target:
+        moved = f"HTTP/1.1 {status}\r\nLocation: http://{target}/api\r\nContent-Length: 0\r\n\r\n"
+        with (
+            listening(reply(moved.encode())) as address,
+            client(f"http://{address}", headers={"X-Token": "hunter2"}) as http,
+            pytest.raises(NoResponse) as raised,
+        ):
+            http.send(method, "/x", {} if method == "POST" else None)
+    assert received == []
+    assert raised.value.reason == f"it redirects to 'http://{target}/api'"
+    assert raised.value.permanent
+
+
+@pytest.mark.parametrize("location", ["/other", "http://{address}/other"])
+def test_redirect_within_the_origin_is_followed(location: str) -> None:
+    requests: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        requests.append(read_request(connection))
+        target = location.replace("{address}", address)
+        moved = f"HTTP/1.1 307 Moved\r\nLocation: {target}\r\nConnection: close\r\n\r\n"
+        connection.sendall(OK if len(requests) > 1 else moved.encode())
+
+    with listening(serve) as address, client(f"http://{address}") as http:
+        assert http.send("POST", "/x", {}).body is True
+    assert b"POST /other" in requests[1].splitlines()[0]
 
 
 def test_redirect_that_changes_method_is_refused() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Callable
+from urllib.parse import quote
+
 import pytest
 
 from deployctl.core import redact
@@ -35,18 +40,52 @@ def test_masks_longest_secret_first() -> None:
 
 
 @pytest.mark.parametrize(
+    "show",
+    [
+        pytest.param(lambda secret: f"x {secret} y", id="as it is"),
+        pytest.param(lambda secret: json.dumps({"a": secret}), id="JSON"),
+        pytest.param(lambda secret: json.dumps(secret, ensure_ascii=False), id="JSON in UTF-8"),
+        pytest.param(lambda secret: f"the line {secret!r}", id="Python"),
+        pytest.param(lambda secret: shlex.join(["curl", f"X: {secret} y"]), id="shell"),
+        pytest.param(lambda secret: f"https://host/?key={quote(secret, safe='')}", id="URL"),
+    ],
+)
+@pytest.mark.parametrize(
+    "secret", ['hun"ter22', "hun'ter22", "hun\\ter22", "hün ter&22", "a\"b'c\\d"]
+)
+def test_masks_quoted_forms_of_secret(show: Callable[[str], str], secret: str) -> None:
+    redact.register_secrets([secret])
+    shown = redact.redact(show(secret))
+    assert MASK in shown
+    assert "ter" not in shown
+    assert "22" not in shown
+
+
+def test_masks_secret_without_the_quotes_that_a_shell_removes() -> None:
+    redact.register_secrets(['hun"ter"22'])
+    assert redact.redact("got hunter22") == f"got {MASK}"
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         ("it is opensesame", True),
         ({"a": ["x", "opensesame"]}, True),
         ("b3BlbnNlc2FtZQ==", True),
         ("latest", False),
+        ("test", True),
+        ("4711", True),
+        (4711, True),
+        (47110, False),
+        ("a 4711", False),
+        ({"a": [None, "test"]}, True),
         ("of-our-side", False),
+        (True, False),
         (None, False),
     ],
 )
-def test_finds_only_long_stored_secrets(value: Json, expected: bool) -> None:
-    redact.register_secrets(["opensesame", "test"], stored=True)
+def test_finds_stored_secrets(value: Json, expected: bool) -> None:
+    redact.register_secrets(["opensesame", "test", "4711", "true"], stored=True)
     redact.register_secrets(["of-our-side"])
     assert redact.contains_stored_secret(value) is expected
 

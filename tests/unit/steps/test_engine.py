@@ -164,6 +164,23 @@ def test_secrets_are_masked_in_lines_and_failures(
     assert "swordfish" not in text
 
 
+@pytest.mark.parametrize("token", ['hun"ter-22', "hun'ter-22", "hun\\ter-22", 'h"u"n ter-22'])
+@pytest.mark.parametrize("script", ["sh -c 'exit 1' {}", "sh -c 'echo $0; exit 1' {}", "false '{}"])
+@pytest.mark.parametrize("as_shell", [True, False])
+def test_secret_with_quotation_marks_is_masked_in_failures(
+    context: StepContext,
+    lines: list[tuple[str, str]],
+    token: str,
+    script: str,
+    as_shell: bool,
+) -> None:
+    step = shell(script.format("{{ $API_TOKEN }}"), shell=as_shell)
+    environ = {**ENVIRON, "API_TOKEN": token}
+    with pytest.raises(StepFailed) as raised:
+        run_steps({"d": [step]}, Scope(environ), replace(context, environ=environ), {})
+    assert "ter-22" not in f"{raised.value.message} {lines}"
+
+
 def test_steps_of_different_deployments_run_in_parallel(context: StepContext) -> None:
     """Each waits for a file of the other."""
     wait = "sh -c 'touch {}; until [ -e {} ]; do sleep 0.01; done'"
