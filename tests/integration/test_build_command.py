@@ -22,7 +22,7 @@ from tests.support.environment import isolated
 from tests.support.project import write_project
 from tests.support.project_harness import ProjectHarness, entry, errors, job_variables
 from tests.support.registry import LocalRegistry, add_image
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
@@ -333,7 +333,7 @@ def test_signal_during_build_leaves_nothing_behind(
         while not (line := next(running.stderr)).endswith("| begun\n"):
             assert line
         running.send_signal(sent)
-        _, stderr = running.communicate(timeout=PATIENCE)
+        _, stderr = running.communicate(timeout=TIMEOUT)
     assert running.returncode == code, stderr
     assert "Traceback" not in stderr
     assert "stopped; nothing was written to the server" in stderr

@@ -29,8 +29,8 @@ def test_deploy_creates_deployment(project: ProjectHarness) -> None:
             )
         ]
     )
-    said = project.deploy()
-    assert [(r["name"], r["status"]) for r in said["results"] if r["kind"] == "deployment"] == [
+    output = project.deploy()
+    assert [(r["name"], r["status"]) for r in output["results"] if r["kind"] == "deployment"] == [
         ("hello/daily", "applied")
     ]
     live = project.live()
@@ -57,9 +57,9 @@ def test_unchanged_deploy_writes_nothing_and_keeps_scheduled_runs(
     project.deploy()
     runs = until(project.api.scheduled_runs)
     before = project.live()
-    said = project.deploy()
+    output = project.deploy()
     assert project.proxy.writes == []
-    assert said["summary"]["none"] == len(said["changes"])
+    assert output["summary"]["none"] == len(output["changes"])
     assert project.live()["schedules"] == before["schedules"]
     assert set(runs) <= set(project.api.scheduled_runs())
 
@@ -220,8 +220,8 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
         api.pool("pool")
         project = ProjectHarness(tmp_path, api, proxy, in_process_cli, 2, server.api_url)
         project.write([entry(triggers=[TRIGGER])])
-        said = project.deploy()
-        assert said["diagnostics"] == []
+        output = project.deploy()
+        assert output["diagnostics"] == []
         assert [each["name"] for each in api.automations()] == ["daily__automation_1"]
         assert project.ops() == {}
 
@@ -232,8 +232,8 @@ def test_triggers_without_automations_are_an_error_before_any_write(
     if project.major == 3:
         pytest.skip("3.x has automations")
     project.write([entry(triggers=[TRIGGER])])
-    said = project.deploy(code=1)
-    assert any("automations" in d["message"] for d in said["diagnostics"])
+    output = project.deploy(code=1)
+    assert any("automations" in d["message"] for d in output["diagnostics"])
     assert project.proxy.writes == []
 
 
@@ -241,8 +241,8 @@ def test_unsupported_field_is_left_out_with_a_warning(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(concurrency_limit=3, schedules=[{"cron": "0 7 * * *", "slug": "s"}])])
-    said = project.deploy()
-    warnings = [d["message"] for d in said["diagnostics"] if d["severity"] == "warning"]
+    output = project.deploy()
+    warnings = [d["message"] for d in output["diagnostics"] if d["severity"] == "warning"]
     assert any("concurrency_limit" in text for text in warnings) is (project.major == 2)
     assert project.ops() == {}
 

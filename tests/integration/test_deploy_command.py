@@ -19,15 +19,15 @@ from tests.support.project import write_project
 from tests.support.project_harness import ProjectHarness, entry, errors
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 
 def test_missing_work_pool_is_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(work_pool={"name": "pol"}), entry(name="ok")])
-    said = project.deploy(code=1)
-    (problem,) = errors(said)
+    output = project.deploy(code=1)
+    (problem,) = errors(output)
     assert "'pol'" in problem["message"]
     assert "pool" in problem["help"]
     assert problem["span"]["line"] == 1
@@ -87,8 +87,8 @@ def test_one_failure_stops_nothing_else_and_is_summarised(
         "deploy", "--all", "--output", "json", cwd=project.folder, api_url=project.proxy.api_url
     )
     assert ended.code == 1
-    said = json.loads(ended.stdout)
-    assert sorted(r["status"] for r in said["results"] if r["kind"] == "deployment") == [
+    output = json.loads(ended.stdout)
+    assert sorted(r["status"] for r in output["results"] if r["kind"] == "deployment") == [
         "applied",
         "failed",
     ]
@@ -104,7 +104,7 @@ def test_update_sends_all_declared_fields_so_that_races_leave_one_version(
     project.deploy()
     project.write([entry(tags=["b"], description="b")])
     project.proxy.clear()
-    delayed = project.proxy.delay(PATIENCE, method="PATCH", path="/deployments/")
+    delayed = project.proxy.delay(TIMEOUT, method="PATCH", path="/deployments/")
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(
             cli, "deploy", "--all", cwd=project.folder, api_url=project.proxy.api_url
@@ -158,13 +158,13 @@ def test_signal_finishes_writes_in_flight_and_reports_the_rest(
     ) as running:
         until(lambda: len(project.proxy.seen("POST", "/deployments/$")) >= 3)
         running.send_signal(sent)
-        said, complaints = running.communicate(timeout=PATIENCE)
-    assert running.returncode == code, said + complaints
-    assert " skipped. Run the same command again" in said
-    assert "Traceback" not in complaints
+        stdout, stderr = running.communicate(timeout=TIMEOUT)
+    assert running.returncode == code, stdout + stderr
+    assert " skipped. Run the same command again" in stdout
+    assert "Traceback" not in stderr
     there = project.api.call("POST", "/deployments/filter", {})
     assert 1 <= len(there) < 30
-    assert said.count("created") == len(there) + 1  # the summary says it once more
+    assert stdout.count("created") == len(there) + 1  # the summary says it once more
     project.deploy()
     assert project.ops() == {}
 
@@ -173,8 +173,8 @@ def test_unsafe_values_are_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry(schedules=[{"corn": "0 1 * * *"}])])
-    said = project.deploy(code=1)
-    assert said["diagnostics"][0]["code"] == "DC120"
+    output = project.deploy(code=1)
+    assert output["diagnostics"][0]["code"] == "DC120"
     assert project.proxy.writes == []
 
 
@@ -184,15 +184,15 @@ def test_problems_of_unselected_entries_are_ignored(
     project.write(
         [{"name": "broken"}, entry(name="prod", tags=["{{ $ONLY_IN_PROD }}"]), entry(name="ok")]
     )
-    said = project.run("deploy", "-n", "ok")
-    assert said["diagnostics"] == []
+    output = project.run("deploy", "-n", "ok")
+    assert output["diagnostics"] == []
     project.deploy(code=1)
 
 
 def test_problem_of_command_line_value_has_no_span_in_the_file(project: ProjectHarness) -> None:
     project.write([entry()])
-    said = project.run("plan", "--pool", "nope", code=1)
-    (problem,) = errors(said)
+    output = project.run("plan", "--pool", "nope", code=1)
+    (problem,) = errors(output)
     assert (problem["code"], problem["span"]) == ("DC510", None)
 
 
@@ -203,23 +203,23 @@ def test_two_files_are_deployed_in_order_and_share_pools(project: ProjectHarness
     files = ("--prefect-file", "prefect.yaml", "--prefect-file", "b.yaml")
     project.deploy(*files)
     assert project.live("b")["work_pool_name"] == "own"
-    said = project.run("plan", "--all", *files)
-    assert said["summary"]["none"] == len(said["changes"]) == 3
+    output = project.run("plan", "--all", *files)
+    assert output["summary"]["none"] == len(output["changes"]) == 3
 
 
 def test_same_deployment_in_two_files_is_an_error(project: ProjectHarness) -> None:
     project.write([entry()])
     (project.folder / "b.yaml").write_text(json.dumps({"deployments": [entry()]}))
-    said = project.deploy("--prefect-file", "prefect.yaml", "--prefect-file", "b.yaml", code=1)
-    assert [d["code"] for d in errors(said)] == ["DC129"]
+    output = project.deploy("--prefect-file", "prefect.yaml", "--prefect-file", "b.yaml", code=1)
+    assert [d["code"] for d in errors(output)] == ["DC129"]
 
 
 def test_changed_pool_type_is_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
     project.write([entry()], work_pools=[{"name": "pool", "type": "kubernetes"}])
-    said = project.deploy(code=1)
-    assert [d["code"] for d in errors(said)] == ["DC515"]
+    output = project.deploy(code=1)
+    assert [d["code"] for d in errors(output)] == ["DC515"]
     assert project.proxy.writes == []
 
 
@@ -241,8 +241,8 @@ def test_steps_run_once_and_outputs_reach_every_deployment(project: ProjectHarne
 def test_failing_step_prevents_all_writes_and_names_deployment(project: ProjectHarness) -> None:
     step = {"prefect.deployments.steps.run_shell_script": {"script": "false"}}
     project.write([entry(build=[step])])
-    said = project.deploy(code=1)
-    assert "hello/daily" in said["diagnostics"][0]["message"]
+    output = project.deploy(code=1)
+    assert "hello/daily" in output["diagnostics"][0]["message"]
     assert project.proxy.writes == []
     project.deploy("--skip-build")
 

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.conftest import Cli
 from tests.support.environment import isolated
 from tests.support.servers import ROOT, free_port
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 DEPLOYCTL = str(Path(sys.executable).with_name("deployctl"))
 
@@ -70,7 +70,7 @@ def test_ctrl_c_stops_server_and_workers(project: Path, prefect2_python: Path) -
             pytest.fail("".join(lines))
         process.send_signal(signal.SIGINT)
         process.stdout.read()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
     until(lambda: not _listens(port))
 
 

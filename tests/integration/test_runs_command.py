@@ -17,7 +17,7 @@ import pytest
 from tests.integration.conftest import Cli
 from tests.support.environment import isolated
 from tests.support.project_harness import ProjectHarness, entry, errors
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import TIMEOUT
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def started(project: ProjectHarness, *args: str) -> Iterator[tuple[subprocess.Po
 
 
 def finish(running: subprocess.Popen[str]) -> tuple[int, str, str]:
-    stdout, stderr = running.communicate(timeout=PATIENCE)
+    stdout, stderr = running.communicate(timeout=TIMEOUT)
     assert "Traceback" not in stderr
     return running.returncode, stdout, stderr
 

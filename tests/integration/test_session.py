@@ -19,7 +19,7 @@ from deployctl.project.resources import fields_of
 from tests.integration.conftest import FreshServer
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, Server
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import TIMEOUT
 
 ProxyFactory = Callable[[Server], Proxy]
 VERSIONS = [PREFECT_3, PREFECT_2]
@@ -188,7 +188,7 @@ def test_waits_for_server_to_start(fresh_server: FreshServer) -> None:
     server = fresh_server(PREFECT_3)
     server.kill()
     with connect(server.api_url) as session, ThreadPoolExecutor() as pool:
-        waiting = pool.submit(session.wait_for_api, PATIENCE)
+        waiting = pool.submit(session.wait_for_api, TIMEOUT)
         server.start()
         waiting.result()
         assert run(detect(), session) == Dialect((3, 8, 8))

@@ -47,8 +47,8 @@ def test_functions_of_prefect_run_with_the_projects_prefect(
 def test_invalid_steps_are_reported_before_any_runs(project: ProjectHarness) -> None:
     scripts = ["touch ran", "echo {{ nothing.gives.this }}"]
     project.write([entry()], build=[{SHELL: {"script": script}} for script in scripts])
-    said = project.run("build", code=1)
-    assert [problem["code"] for problem in errors(said)] == ["DC303"]
+    output = project.run("build", code=1)
+    assert [problem["code"] for problem in errors(output)] == ["DC303"]
     assert not (project.folder / "ran").exists()
 
 
@@ -68,7 +68,7 @@ def test_secret_printed_by_a_step_is_not_stored_in_plain_text(project: ProjectHa
     assert project.live()["tags"] == ["me"]
     pool = {"name": "pool", "job_variables": {"env": {"T": "{{ b.stdout }}"}}}
     project.write([entry(tags=["a {{ b.stdout }}"], work_pool=pool)], build=build)
-    said = project.deploy(code=1)
-    assert [(each["code"], bool(each["span"])) for each in errors(said)] == [("DC342", True)] * 2
-    assert "opensesame" not in json.dumps(said)
+    output = project.deploy(code=1)
+    assert [(each["code"], bool(each["span"])) for each in errors(output)] == [("DC342", True)] * 2
+    assert "opensesame" not in json.dumps(output)
     assert project.proxy.writes == []

@@ -111,7 +111,7 @@ def test_the_server_keeps_what_a_worker_does(prefect3: Server) -> None:
     assert f"prefect.flow-run.{flow_run.id}" in about
 
 
-def test_a_server_without_events_is_left_in_peace(prefect2: Server) -> None:
+def test_sends_no_events_to_a_server_without_them(prefect2: Server) -> None:
     worker = Worker("w", "kubernetes", str(uuid.uuid4()), "a pool")
     with Session(Settings(api_url=prefect2.api_url)) as session:
         assert session.send(send([started(worker, time.time())])) is None

@@ -76,8 +76,8 @@ class NodeHarness:
 
     def start(self, flow: str, name: str) -> None:
         """Start a run of a deployment; other methods know it by the deployment's name."""
-        said = json.loads(self.deployctl("run", f"{flow}/{name}", "--output", "json"))
-        self._runs[name] = said["run"]["id"]
+        output = json.loads(self.deployctl("run", f"{flow}/{name}", "--output", "json"))
+        self._runs[name] = output["run"]["id"]
 
     def scheduled(self, flow: str, name: str) -> None:
         """Wait for a run that the server creates from the deployment's schedule."""
@@ -200,7 +200,7 @@ class NodeHarness:
         ]
         where = {"prefect.deployments.steps.set_working_directory": {"directory": "/opt/app"}}
         content = {
-            "name": "stage",
+            "name": "harness",
             "work_pools": [{"name": "node", "type": "kubernetes"}],
             "pull": [where],
             "deployments": entries,

@@ -17,7 +17,7 @@ from deployctl.worker.model import (
     Runtime,
     RuntimeUpdate,
 )
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 
 class UpdateRecorder:
@@ -32,7 +32,7 @@ class UpdateRecorder:
     def wait_for(self, matches: Callable[[RuntimeUpdate], bool]) -> RuntimeUpdate:
         """The next update that matches."""
         while True:
-            update = self.queue.get(timeout=PATIENCE)
+            update = self.queue.get(timeout=TIMEOUT)
             self.received.append(update)
             if matches(update):
                 return update

@@ -174,8 +174,8 @@ class Ledger:
 class Flows:
     """The processes of all pods: each starts once and acts by its run's scenario."""
 
-    def __init__(self, bench: WorkerHarness, ledger: Ledger, rng: random.Random) -> None:
-        self._bench, self._ledger, self._rng = bench, ledger, rng
+    def __init__(self, harness: WorkerHarness, ledger: Ledger, rng: random.Random) -> None:
+        self._bench, self._ledger, self._rng = harness, ledger, rng
         self._ends: dict[str, tuple[float, int | None]] = {}
         self.started: Counter[str] = Counter()
         """How often a process started, by run."""
@@ -229,9 +229,9 @@ def _scenario(name: str) -> str:
 class FaultSchedule:
     """Injects faults into both APIs, one after the other."""
 
-    def __init__(self, bench: WorkerHarness, plan: Plan, rng: random.Random) -> None:
-        self._kube, self._rng, self._plan = bench.kube_proxy, rng, plan
-        self._due: dict[Proxy, int] = {bench.proxy: 0, bench.kube_proxy: 0}
+    def __init__(self, harness: WorkerHarness, plan: Plan, rng: random.Random) -> None:
+        self._kube, self._rng, self._plan = harness.kube_proxy, rng, plan
+        self._due: dict[Proxy, int] = {harness.proxy: 0, harness.kube_proxy: 0}
         """After how many requests of a side its next fault is due, so that some always pass."""
         self.seen: Counter[str] = Counter()
 
@@ -271,8 +271,8 @@ class FaultSchedule:
 class WorkerFleet:
     """A worker that runs nearly all the time, and a second one half of the time."""
 
-    def __init__(self, bench: WorkerHarness, plan: Plan, rng: random.Random) -> None:
-        self._bench, self._plan, self._rng = bench, plan, rng
+    def __init__(self, harness: WorkerHarness, plan: Plan, rng: random.Random) -> None:
+        self._bench, self._plan, self._rng = harness, plan, rng
         self._workers: dict[str, WorkerProcess] = {}
         self.kills = 0
 
@@ -303,62 +303,62 @@ class WorkerFleet:
         self._workers[name] = self._bench.worker(*options).__enter__()
 
 
-def soak(bench: WorkerHarness, plan: Plan) -> Figures:
+def soak(harness: WorkerHarness, plan: Plan) -> Figures:
     """Run the soak; raises AssertionError if runs do not end in time."""
-    figures = Figures(plan, bench.major)
+    figures = Figures(plan, harness.major)
     begin = time.monotonic()
-    with Ledger(bench.kube, bench.namespace) as ledger:
-        flows = Flows(bench, ledger, plan.rng("flows"))
-        faults = FaultSchedule(bench, plan, plan.rng("faults"))
+    with Ledger(harness.kube, harness.namespace) as ledger:
+        flows = Flows(harness, ledger, plan.rng("flows"))
+        faults = FaultSchedule(harness, plan, plan.rng("faults"))
         with (
-            BusyKubelet(bench.kube, bench.namespace, flows),
-            WorkerFleet(bench, plan, plan.rng("workers")) as fleet,
+            BusyKubelet(harness.kube, harness.namespace, flows),
+            WorkerFleet(harness, plan, plan.rng("workers")) as fleet,
             _repeated(faults.inject, faults.pause),
             _repeated(fleet.replace_one, fleet.pause),
         ):
-            deployment = bench.deployment("soak", job_variables={"finished_job_ttl": JOB_TTL})
+            deployment = harness.deployment("soak", job_variables={"finished_job_ttl": JOB_TTL})
             weights = list(SCENARIOS.values())
             scenarios = plan.rng("scenarios").choices(list(SCENARIOS), weights, k=plan.runs)
             runs = {}
             for number, scenario in enumerate(scenarios):
                 with flows.writing:
-                    runs[bench.run(deployment, name=f"{scenario}-{number}")] = scenario
-            _await_ends(bench, deployment, plan.timeout)
+                    runs[harness.run(deployment, name=f"{scenario}-{number}")] = scenario
+            _await_ends(harness, deployment, plan.timeout)
         figures.seconds = time.monotonic() - begin
         figures.kills, figures.faults = fleet.kills, faults.seen
     figures.jobs = sum(len(uids) for uids in ledger.uids.values())
     figures.starts = flows.started.total()
     figures.most = dict(ledger.most)
-    _compare(bench, figures, runs, flows, ledger)
+    _compare(harness, figures, runs, flows, ledger)
     return figures
 
 
-def _await_ends(bench: WorkerHarness, deployment: str, timeout: float) -> None:
+def _await_ends(harness: WorkerHarness, deployment: str, timeout: float) -> None:
     """Wait until all runs have ended."""
     types = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
     unfinished = {"deployment_id": {"any_": [deployment]}, "state": {"type": {"any_": types}}}
 
     def over() -> bool:
         time.sleep(0.5)
-        return not bench.api.call("POST", "/flow_runs/count", {"flow_runs": unfinished})
+        return not harness.api.call("POST", "/flow_runs/count", {"flow_runs": unfinished})
 
     def open_runs() -> str:
-        found = bench.api.call("POST", "/flow_runs/filter", {"flow_runs": unfinished, "limit": 5})
-        lines = [f"{run['name']} {run['id']}: {bench.types(run['id'])}" for run in found]
-        return "\n".join([*lines, bench.worker_output()])
+        found = harness.api.call("POST", "/flow_runs/filter", {"flow_runs": unfinished, "limit": 5})
+        lines = [f"{run['name']} {run['id']}: {harness.types(run['id'])}" for run in found]
+        return "\n".join([*lines, harness.worker_output()])
 
     until(over, open_runs, timeout)
 
 
 def _compare(
-    bench: WorkerHarness, figures: Figures, runs: dict[str, str], flows: Flows, ledger: Ledger
+    harness: WorkerHarness, figures: Figures, runs: dict[str, str], flows: Flows, ledger: Ledger
 ) -> None:
     """Compare the history of each run with its scenario."""
     jobs: Counter[str] = Counter()
     for attempt, uids in ledger.uids.items():
         jobs[ledger.runs[attempt]] += len(uids)
     for run, scenario in runs.items():
-        states = bench.states(run)
+        states = harness.states(run)
         history, back = without_hand_backs(states)
         claims = sum(state["name"] == "Pending" for state in states) - back
         figures.attempts += claims

@@ -8,13 +8,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 100.0
+TIMEOUT = 100.0
 """Seconds allowed on a busy machine for what takes one second."""
 
 
-def until(
-    happens: Callable[[], T], why: Callable[[], object] = str, seconds: float = PATIENCE
-) -> T:
+def until(happens: Callable[[], T], why: Callable[[], object] = str, seconds: float = TIMEOUT) -> T:
     """Poll `happens` until its result is true and return that; fail with `why` after a while.
 
     Polling costs the server CPU time, so the pauses grow to a tenth of the time waited.

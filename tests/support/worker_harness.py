@@ -1,7 +1,7 @@
 """A worker between two proxies, in front of a real Prefect server and a real cluster.
 
-Nothing runs in the pods: a test acts as the kubelet (`bench.kubelet`) and as the flow's process
-(`bench.report`). Everything else is real: deployctl is a process of its own and can be killed.
+Nothing runs in the pods: a test acts as the kubelet (`harness.kubelet`) and as the flow's process
+(`harness.report`). Everything else is real: deployctl is a process of its own and can be killed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.fast_timings import FAST
 from tests.support.ports import held_port
 from tests.support.proxy import Proxy
 from tests.support.servers import ROOT
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 PROGRAM = [sys.executable, "-m", "tests.support.quick_worker"]
 COMMAND = ["worker", "--with-healthcheck", "--log-format", "json"]
@@ -117,13 +117,13 @@ class WorkerProcess:
 
     def wait(self) -> int:
         """Wait for the end of the process; returns its exit code."""
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def page(self, path: str) -> tuple[int, str]:
         """Status and text of a page of the health server; status 0 while the port is closed."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
-            with urllib.request.urlopen(url, timeout=PATIENCE) as page:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -85,7 +85,7 @@ def kube_proxy(
 
 
 @pytest.fixture
-def bench(
+def harness(
     server: Server,
     control_plane: Cluster,
     namespace: str,

@@ -17,7 +17,7 @@ from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster import tools
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy, error
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def through(kube_proxy: MakeKubeProxy) -> KubeProxy:
 
 def call(proxy: KubeProxy, method: str, path: str, body: Any = None) -> tuple[int, Any]:
     with closing(
-        http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=PATIENCE)
+        http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=TIMEOUT)
     ) as connection:
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
@@ -54,7 +54,7 @@ class Watch:
         self._frames.put(None)
 
     def next(self) -> Any:
-        return self._frames.get(timeout=PATIENCE)
+        return self._frames.get(timeout=TIMEOUT)
 
     def is_silent(self) -> bool:
         return self._frames.empty()

@@ -33,8 +33,8 @@ def test_no_run_is_lost_or_doubled_whatever_fails(
 ) -> None:
     server = fresh_server(version, scheduler=False, env=QUIET)
     with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
-        bench = WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
-        figures = soak(bench, PLAN)
+        harness = WorkerHarness(api, proxy, kube_proxy(), control_plane.admin, namespace, tmp_path)
+        figures = soak(harness, PLAN)
     assert not figures.violations, str(figures)
     assert figures.jobs == figures.attempts == figures.starts
     assert figures.kills

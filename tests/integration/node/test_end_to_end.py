@@ -82,96 +82,96 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module", params=[PREFECT_3, PREFECT_2])
-def stage(
+def harness(
     request: pytest.FixtureRequest,
     equipped: Node,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[NodeHarness]:
     needs(request.param)
-    folder: Path = tmp_path_factory.mktemp("stage")
-    with NodeHarness(request.param, equipped, folder, deployments) as stage:
-        for each in stage.deployments:
+    folder: Path = tmp_path_factory.mktemp("harness")
+    with NodeHarness(request.param, equipped, folder, deployments) as harness:
+        for each in harness.deployments:
             if not each["schedules"]:
-                stage.start(each["entrypoint"], each["name"])
-        yield stage
+                harness.start(each["entrypoint"], each["name"])
+        yield harness
 
 
-def test_cancel_while_image_is_pulled(stage: NodeHarness) -> None:
-    stage.pulls("cancelled-pulling")
-    stage.cancel("cancelled-pulling")
-    stage.state("cancelled-pulling", "CANCELLED")
-    assert all(job["metadata"]["deletionTimestamp"] for job in stage.jobs("cancelled-pulling"))
-    assert "RUNNING" not in stage.states("cancelled-pulling")
+def test_cancel_while_image_is_pulled(harness: NodeHarness) -> None:
+    harness.pulls("cancelled-pulling")
+    harness.cancel("cancelled-pulling")
+    harness.state("cancelled-pulling", "CANCELLED")
+    assert all(job["metadata"]["deletionTimestamp"] for job in harness.jobs("cancelled-pulling"))
+    assert "RUNNING" not in harness.states("cancelled-pulling")
 
 
-def test_cancel_running_run(stage: NodeHarness) -> None:
-    stage.state("cancelled-running", "RUNNING")
-    stage.log("cancelled-running", "here to stay")
-    stage.cancel("cancelled-running")
-    stage.state("cancelled-running", "CANCELLED")
-    stage.pod_is_over("cancelled-running")
+def test_cancel_running_run(harness: NodeHarness) -> None:
+    harness.state("cancelled-running", "RUNNING")
+    harness.log("cancelled-running", "here to stay")
+    harness.cancel("cancelled-running")
+    harness.state("cancelled-running", "CANCELLED")
+    harness.pod_is_over("cancelled-running")
 
 
-def test_evicted_run_crashes(stage: NodeHarness) -> None:
-    stage.state("evicted", "RUNNING")
-    stage.log("evicted", "here to stay")
-    stage.evict("evicted")
-    state = stage.state("evicted", "CRASHED", "COMPLETED", "FAILED")
+def test_evicted_run_crashes(harness: NodeHarness) -> None:
+    harness.state("evicted", "RUNNING")
+    harness.log("evicted", "here to stay")
+    harness.evict("evicted")
+    state = harness.state("evicted", "CRASHED", "COMPLETED", "FAILED")
     assert state["type"] == "CRASHED"
     causes = ["The job failed: the pod was evicted"]
-    if stage.server.major == 2:  # the run may say it itself, if it has the time
+    if harness.server.major == 2:  # the run may say it itself, if it has the time
         causes.append("Execution was aborted by a termination signal.")
     assert any(cause in state["message"] for cause in causes)
-    assert "here to stay" in stage.log("evicted", "he pod was evicted")
+    assert "here to stay" in harness.log("evicted", "he pod was evicted")
 
 
-@pytest.mark.parametrize("stage", [PREFECT_3], indirect=True)
-def test_evicted_run_that_is_rescheduled_runs_again(stage: NodeHarness) -> None:
-    stage.state("put-back", "RUNNING")
-    stage.log("put-back", "here to stay")
-    stage.evict("put-back")
-    assert stage.state("put-back", "COMPLETED", "CRASHED")["type"] == "COMPLETED"
-    assert stage.states("put-back").count("RUNNING") == 2
-    assert "up again" in stage.log("put-back", "up again")
+@pytest.mark.parametrize("harness", [PREFECT_3], indirect=True)
+def test_evicted_run_that_is_rescheduled_runs_again(harness: NodeHarness) -> None:
+    harness.state("put-back", "RUNNING")
+    harness.log("put-back", "here to stay")
+    harness.evict("put-back")
+    assert harness.state("put-back", "COMPLETED", "CRASHED")["type"] == "COMPLETED"
+    assert harness.states("put-back").count("RUNNING") == 2
+    assert "up again" in harness.log("put-back", "up again")
 
 
-def test_scheduled_run_completes(stage: NodeHarness) -> None:
-    stage.scheduled("succeeds", "on-schedule")
-    stage.state("on-schedule", "COMPLETED")
-    (job,) = stage.jobs("on-schedule")
-    assert stage.run("on-schedule")["infrastructure_pid"].endswith(f":{job['metadata']['name']}")
-    until(lambda: stage.jobs("on-schedule")[0]["status"].get("succeeded") == 1)
-    log = stage.log("on-schedule", "all is well")
+def test_scheduled_run_completes(harness: NodeHarness) -> None:
+    harness.scheduled("succeeds", "on-schedule")
+    harness.state("on-schedule", "COMPLETED")
+    (job,) = harness.jobs("on-schedule")
+    assert harness.run("on-schedule")["infrastructure_pid"].endswith(f":{job['metadata']['name']}")
+    until(lambda: harness.jobs("on-schedule")[0]["status"].get("succeeded") == 1)
+    log = harness.log("on-schedule", "all is well")
     assert f"created job '{job['metadata']['name']}'" in log
 
 
-def test_failure_of_a_flow_is_reported_by_the_flow(stage: NodeHarness) -> None:
-    state = stage.state("fails", "FAILED", "CRASHED", "COMPLETED")
+def test_failure_of_a_flow_is_reported_by_the_flow(harness: NodeHarness) -> None:
+    state = harness.state("fails", "FAILED", "CRASHED", "COMPLETED")
     assert state["type"] == "FAILED"
     assert "the flow gave up by itself" in state["message"]
-    pod = stage.pod("fails", "Succeeded")
+    pod = harness.pod("fails", "Succeeded")
     (container,) = pod["status"]["containerStatuses"]
     assert container["state"]["terminated"]["exitCode"] == 0
-    assert "ValueError: the flow gave up by itself" in stage.log("fails", "ValueError")
+    assert "ValueError: the flow gave up by itself" in harness.log("fails", "ValueError")
 
 
-def test_run_out_of_memory_crashes(stage: NodeHarness) -> None:
-    state = stage.state("out-of-memory", "CRASHED", "FAILED", "COMPLETED")
+def test_run_out_of_memory_crashes(harness: NodeHarness) -> None:
+    state = harness.state("out-of-memory", "CRASHED", "FAILED", "COMPLETED")
     assert state["type"] == "CRASHED"
     assert "it used more memory than its limit of 300Mi" in state["message"]
-    assert "still hungry" in stage.log("out-of-memory", "The last lines of job")
-    assert stage.states("out-of-memory").count("CRASHED") == 1
+    assert "still hungry" in harness.log("out-of-memory", "The last lines of job")
+    assert harness.states("out-of-memory").count("CRASHED") == 1
 
 
-def test_run_with_missing_image_crashes(stage: NodeHarness) -> None:
-    state = stage.state("no-image", "CRASHED", "COMPLETED")
+def test_run_with_missing_image_crashes(harness: NodeHarness) -> None:
+    state = harness.state("no-image", "CRASHED", "COMPLETED")
     assert "the image 'empty.test/no/such:image' cannot be pulled: not found" in state["message"]
     assert "There is no such image or tag" in state["message"]
-    assert stage.jobs("no-image") == []
-    assert "RUNNING" not in stage.states("no-image")
+    assert harness.jobs("no-image") == []
+    assert "RUNNING" not in harness.states("no-image")
 
 
-def test_one_job_per_attempt(stage: NodeHarness) -> None:
-    for each in stage.deployments:
-        made = stage.log(each["name"], "created job").count("created job")
-        assert made == stage.states(each["name"]).count("SCHEDULED"), each["name"]
+def test_one_job_per_attempt(harness: NodeHarness) -> None:
+    for each in harness.deployments:
+        made = harness.log(each["name"], "created job").count("created job")
+        assert made == harness.states(each["name"]).count("SCHEDULED"), each["name"]

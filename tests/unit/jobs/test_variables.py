@@ -36,7 +36,7 @@ def test_accepted_values_are_not_reported(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "path", "said"),
+    ("given", "path", "message"),
     [
         ({"image": 5}, ("image",), "'image' must be text or null, not this number"),
         ({"env": {"PORT": 8080}}, ("env", "PORT"), "'env.PORT' must be text"),
@@ -52,10 +52,10 @@ def test_accepted_values_are_not_reported(given: Any) -> None:
         ({"cluster_config": REFERENCE}, ("cluster_config",), "a mapping or null"),
     ],
 )
-def test_refused_values_are_errors_with_path(given: Any, path: JsonPath, said: str) -> None:
+def test_refused_values_are_errors_with_path(given: Any, path: JsonPath, message: str) -> None:
     (problem,) = KUBERNETES.check(given)
     assert (problem.code, problem.path, problem.severity) == ("DC530", path, Severity.ERROR)
-    assert said in problem.message
+    assert message in problem.message
 
 
 def test_messages_contain_no_values() -> None:

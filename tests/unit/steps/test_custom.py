@@ -85,12 +85,12 @@ def test_runs_function_with_project_interpreter_and_folder(
     outputs = run_steps({"d": [step]}, Scope(ENVIRON), context, {})["d"]
     assert outputs == {"own": given, **given}
     assert [path.name for path in context.folder.iterdir()] == ["own_steps.py"]
-    said = {"plain": [("own", "printed")], "exits": [("own", "bye")]}
-    assert lines == said.get(step.short, [])
+    printed = {"plain": [("own", "printed")], "exits": [("own", "bye")]}
+    assert lines == printed.get(step.short, [])
 
 
 @pytest.mark.parametrize(
-    ("step", "given", "said"),
+    ("step", "given", "message"),
     [
         (own("number"), {}, "no outputs: it returned int, not dict"),
         (
@@ -101,16 +101,20 @@ def test_runs_function_with_project_interpreter_and_folder(
     ],
 )
 def test_results_that_are_not_json_are_dropped_and_logged(
-    context: StepContext, lines: list[tuple[str, str]], step: Step, given: dict[str, Any], said: str
+    context: StepContext,
+    lines: list[tuple[str, str]],
+    step: Step,
+    given: dict[str, Any],
+    message: str,
 ) -> None:
     (context.folder / "own_steps.py").write_text(OWN)
     outputs = run_steps({"d": [step]}, Scope(ENVIRON), context, {})["d"]
     assert outputs == {"own": given, **given}
-    assert lines == [("own", said)]
+    assert lines == [("own", message)]
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "message"),
     [
         (own("fails"), "ValueError: the reason"),
         (own("plain", c=1), "unexpected keyword argument 'c'"),
@@ -119,11 +123,11 @@ def test_results_that_are_not_json_are_dropped_and_logged(
         (own("exits", with_="why"), "'own_steps.exits' ended with exit code 1:\nwhy"),
     ],
 )
-def test_error_of_function_is_reported(context: StepContext, step: Step, said: str) -> None:
+def test_error_of_function_is_reported(context: StepContext, step: Step, message: str) -> None:
     (context.folder / "own_steps.py").write_text(OWN)
     with pytest.raises(StepFailed, match="step 'own' of d") as raised:
         run_steps({"d": [step]}, Scope(ENVIRON), context, {})
-    assert said in raised.value.message
+    assert message in raised.value.message
     assert bool(raised.value.help) == (step.short == "missing")
 
 

@@ -72,7 +72,7 @@ def test_namespace_is_prepended_to_name_without_owner(name: str, full: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"buildargs": ["A=1"]}, "'buildargs' .* must be a mapping"),
         ({"build_args": "A=1"}, "'build_args' .* must be a mapping"),
@@ -85,10 +85,10 @@ def test_namespace_is_prepended_to_name_without_owner(name: str, full: str) -> N
     ],
 )
 def test_names_that_docker_refuses_fail_before_the_build(
-    at: Callable[[Any], StepContext], inputs: dict[str, Any], said: str
+    at: Callable[[Any], StepContext], inputs: dict[str, Any], message: str
 ) -> None:
     provider = Recorded()
-    with pytest.raises(StepFailed, match=said):
+    with pytest.raises(StepFailed, match=message):
         run_steps({"d": steps(**inputs)[:1]}, Scope({}), at(provider), {})
     assert provider.made == []
 

@@ -119,7 +119,7 @@ def test_inputs_use_environment_and_blocks(context: StepContext) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "message"),
     [
         (shell("sh -c 'echo out; echo why >&2; exit 3'"), ["exit code 3", "why"]),
         (shell("sh -c 'echo only out; exit 1'"), ["exit code 1", "only out"]),
@@ -132,13 +132,13 @@ def test_inputs_use_environment_and_blocks(context: StepContext) -> None:
     ],
 )
 def test_failure_names_step_deployments_and_reason(
-    context: StepContext, step: Step, said: list[str]
+    context: StepContext, step: Step, message: list[str]
 ) -> None:
     after = shell("touch after")
     steps_by_deployment = {name: [step, after] for name in ("f/a", "f/b", "f/c", "f/d", "f/e")}
     with pytest.raises(StepFailed) as raised:
         run_steps(steps_by_deployment, Scope(ENVIRON), context, {})
-    for text in [step.name, "f/a, f/b, f/c and 2 more", *said]:
+    for text in [step.name, "f/a, f/b, f/c and 2 more", *message]:
         assert text in raised.value.message
     assert not (context.folder / "after").exists()
 

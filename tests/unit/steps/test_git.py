@@ -173,7 +173,7 @@ def test_git_hook_of_the_project_has_no_effect(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"branch": "gone"}, "gone"),
         ({"repository": "file:///nonexistent"}, "nonexistent"),
@@ -187,11 +187,11 @@ def test_git_hook_of_the_project_has_no_effect(project: Project) -> None:
     ],
 )
 def test_failed_clone_is_reported_and_leaves_nothing(
-    project: Project, inputs: dict[str, Any], said: str
+    project: Project, inputs: dict[str, Any], message: str
 ) -> None:
     (project.folder / "full").mkdir()
     (project.folder / "full" / "file").touch()
-    with pytest.raises(StepFailed, match=said):
+    with pytest.raises(StepFailed, match=message):
         project.clone(**inputs)
     assert [path.name for path in project.folder.iterdir()] == ["full"]
 

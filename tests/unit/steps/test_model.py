@@ -117,7 +117,7 @@ def test_placeholder_is_accepted_for_any_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "path", "code", "said"),
+    ("step", "path", "code", "message"),
     [
         (
             Step("build_docker_image", {}, "", ("build", 0)),
@@ -215,8 +215,8 @@ def test_placeholder_is_accepted_for_any_type() -> None:
     ],
 )
 def test_invalid_steps_are_reported_before_any_runs(
-    step: Step, path: JsonPath, code: str, said: str
+    step: Step, path: JsonPath, code: str, message: str
 ) -> None:
     (problem,) = check_steps([step])
     assert (problem.code, problem.path) == (code, path)
-    assert said in f"{problem.message} {problem.help}"
+    assert message in f"{problem.message} {problem.help}"

@@ -8,84 +8,86 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.fast_timings import fast_timings
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 from tests.support.worker_harness import WorkerHarness
 
 IGNORES_CANCELLATION = {"command": "python -m prefect.engine"}
 
 
 @contextmanager
-def no_quota_for_pods(bench: WorkerHarness) -> Iterator[None]:
+def no_quota_for_pods(harness: WorkerHarness) -> Iterator[None]:
     """The Jobs of the namespace get no pods."""
-    path = f"/api/v1/namespaces/{bench.namespace}/resourcequotas"
+    path = f"/api/v1/namespaces/{harness.namespace}/resourcequotas"
     body = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
-    bench.kube.request("POST", path, body)
-    until(lambda: bench.kube.request("GET", f"{path}/none").get("status"), lambda: "no quota")
+    harness.kube.request("POST", path, body)
+    until(lambda: harness.kube.request("GET", f"{path}/none").get("status"), lambda: "no quota")
     try:
         yield
     finally:
-        bench.kube.request("DELETE", f"{path}/none")
+        harness.kube.request("DELETE", f"{path}/none")
 
 
-def submitted(bench: WorkerHarness, run: str) -> None:
+def submitted(harness: WorkerHarness, run: str) -> None:
     """Wait until the run's Job exists and the server knows it."""
-    bench.await_job(run)
-    until(lambda: bench.read(run)["infrastructure_pid"], bench.worker_output)
+    harness.await_job(run)
+    until(lambda: harness.read(run)["infrastructure_pid"], harness.worker_output)
 
 
-def pulls(bench: WorkerHarness, run: str) -> None:
+def pulls(harness: WorkerHarness, run: str) -> None:
     """Let the node pull the image."""
-    submitted(bench, run)
-    bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
+    submitted(harness, run)
+    harness.kubelet.waiting(harness.await_pod(run), "ContainerCreating")
 
 
-def begins(bench: WorkerHarness, run: str) -> None:
+def begins(harness: WorkerHarness, run: str) -> None:
     """Let the flow run."""
-    submitted(bench, run)
-    bench.begin(run)
+    submitted(harness, run)
+    harness.begin(run)
 
 
-def cancelled_without_job(bench: WorkerHarness, run: str) -> None:
+def cancelled_without_job(harness: WorkerHarness, run: str) -> None:
     """The Job is deleted, and only then the run is CANCELLED."""
-    bench.await_no_job(run)
-    bench.await_state(run, "CANCELLED")
-    assert bench.types(run)[-2:] == ["CANCELLING", "CANCELLED"]
+    harness.await_no_job(run)
+    harness.await_state(run, "CANCELLED")
+    assert harness.types(run)[-2:] == ["CANCELLING", "CANCELLED"]
 
 
 class TestCancelWorksInEveryPhase:
     """Guarantee 15."""
 
-    def test_job_without_pod(self, bench: WorkerHarness) -> None:
-        run = bench.run()
-        with no_quota_for_pods(bench), bench.worker():
-            submitted(bench, run)
-            bench.report(run, "CANCELLING")
-            cancelled_without_job(bench, run)
+    def test_job_without_pod(self, harness: WorkerHarness) -> None:
+        run = harness.run()
+        with no_quota_for_pods(harness), harness.worker():
+            submitted(harness, run)
+            harness.report(run, "CANCELLING")
+            cancelled_without_job(harness, run)
 
     @pytest.mark.parametrize("advance", [pulls, begins])
     def test_job_that_cannot_cancel_itself(
-        self, bench: WorkerHarness, advance: Callable[[WorkerHarness, str], None]
+        self, harness: WorkerHarness, advance: Callable[[WorkerHarness, str], None]
     ) -> None:
         """A Job that pulls, or whose engine hangs; and one that was CANCELLED by force."""
-        run, forced = bench.run(), bench.run()
-        with bench.worker():
+        run, forced = harness.run(), harness.run()
+        with harness.worker():
             for each in (run, forced):
-                advance(bench, each)
-            bench.report(run, "CANCELLING")
-            bench.report(forced, "CANCELLED", force=True)
-            cancelled_without_job(bench, run)
-            bench.await_no_job(forced)
-            assert bench.types(forced)[-1] == "CANCELLED"
+                advance(harness, each)
+            harness.report(run, "CANCELLING")
+            harness.report(forced, "CANCELLED", force=True)
+            cancelled_without_job(harness, run)
+            harness.await_no_job(forced)
+            assert harness.types(forced)[-1] == "CANCELLED"
 
-    def test_running_flow_with_and_without_cancellation_support(self, bench: WorkerHarness) -> None:
-        cooperative, stubborn = bench.run(), bench.run(job_variables=IGNORES_CANCELLATION)
-        with bench.worker(timings=fast_timings(cancel_grace=PATIENCE)) as worker:
+    def test_running_flow_with_and_without_cancellation_support(
+        self, harness: WorkerHarness
+    ) -> None:
+        cooperative, stubborn = harness.run(), harness.run(job_variables=IGNORES_CANCELLATION)
+        with harness.worker(timings=fast_timings(cancel_grace=TIMEOUT)) as worker:
             for run in (cooperative, stubborn):
-                begins(bench, run)
-                bench.report(run, "CANCELLING")
-            bench.report(cooperative, "CANCELLED")
-            bench.kubelet.succeeded(bench.await_pod(cooperative))
+                begins(harness, run)
+                harness.report(run, "CANCELLING")
+            harness.report(cooperative, "CANCELLED")
+            harness.kubelet.succeeded(harness.await_pod(cooperative))
             worker.await_entry("job.succeeded", run=cooperative)
-            cancelled_without_job(bench, stubborn)
-            assert bench.jobs(cooperative)
-            assert bench.types(cooperative)[-2:] == ["CANCELLING", "CANCELLED"]
+            cancelled_without_job(harness, stubborn)
+            assert harness.jobs(cooperative)
+            assert harness.types(cooperative)[-2:] == ["CANCELLING", "CANCELLED"]

@@ -44,31 +44,31 @@ def lifecycle(job: Any, pod: Any) -> Iterator[tuple[str, str, Any]]:
     yield "DELETED", "/jobs$", job
 
 
-def churn(bench: WorkerHarness, job: Any, pod: Any, times: int) -> None:
+def churn(harness: WorkerHarness, job: Any, pod: Any, times: int) -> None:
     """Send watch events of so many jobs that are created and deleted."""
     for _ in range(times):
         for event, path, item in lifecycle(job, pod):
-            assert bench.kube_proxy.say({"type": event, "object": item}, path) == 1
+            assert harness.kube_proxy.say({"type": event, "object": item}, path) == 1
 
 
 class TestSharedWatchAndBoundedMemory:
     """Guarantee 18."""
 
-    def test_memory_does_not_grow_with_finished_jobs(self, bench: WorkerHarness) -> None:
-        run = bench.run(job_variables={"stream_output": False})
-        with bench.worker(timings=fast_timings(watch_idle_timeout=SILENCE)) as worker:
-            pod = bench.begin(run)
+    def test_memory_does_not_grow_with_finished_jobs(self, harness: WorkerHarness) -> None:
+        run = harness.run(job_variables={"stream_output": False})
+        with harness.worker(timings=fast_timings(watch_idle_timeout=SILENCE)) as worker:
+            pod = harness.begin(run)
             worker.await_entry("job.running", run=run)
-            [job], one = bench.jobs(run), bench.kubelet.get(pod)
-            bench.proxy.delay(HELD, path="/events$")
-            churn(bench, job, one, WARM)
+            [job], one = harness.jobs(run), harness.kubelet.get(pod)
+            harness.proxy.delay(HELD, path="/events$")
+            churn(harness, job, one, WARM)
             await_idle(worker)
             before = memory(worker)
-            churn(bench, job, one, MANY)
+            churn(harness, job, one, MANY)
             await_idle(worker)
             assert memory(worker) < before + GROWTH
-            assert len(bench.kube_proxy.watches(WATCHED)) == 2
-            bench.finish(run)
+            assert len(harness.kube_proxy.watches(WATCHED)) == 2
+            harness.finish(run)
             worker.await_entry("job.succeeded", run=run)
 
 

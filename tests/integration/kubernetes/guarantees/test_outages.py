@@ -13,19 +13,19 @@ from tests.support.worker_harness import WorkerHarness
 JOBS = "/jobs$"
 
 
-def forbid(bench: WorkerHarness) -> None:
+def forbid(harness: WorkerHarness) -> None:
     """Create a quota that allows no further Job."""
     quota = {
         "metadata": {"name": "full"},
         "spec": {"hard": {"count/jobs.batch": "0"}},
     }
-    path = f"/api/v1/namespaces/{bench.namespace}/resourcequotas"
-    bench.kube.request("POST", path, quota)
-    until(lambda: bench.kube.request("GET", f"{path}/full").get("status", {}).get("hard"), str)
+    path = f"/api/v1/namespaces/{harness.namespace}/resourcequotas"
+    harness.kube.request("POST", path, quota)
+    until(lambda: harness.kube.request("GET", f"{path}/full").get("status", {}).get("hard"), str)
 
 
-def no_namespace(bench: WorkerHarness) -> dict[str, Any]:
-    return {"namespace": f"{bench.namespace}-nope"}
+def no_namespace(harness: WorkerHarness) -> dict[str, Any]:
+    return {"namespace": f"{harness.namespace}-nope"}
 
 
 def bad_manifest(_: WorkerHarness) -> dict[str, Any]:
@@ -42,55 +42,57 @@ class TestWhatIsRefusedForGoodFailsFast:
     )
     def test_job_that_the_cluster_never_accepts(
         self,
-        bench: WorkerHarness,
+        harness: WorkerHarness,
         variables: Callable[[WorkerHarness], dict[str, Any]],
         reason: str,
     ) -> None:
-        run = bench.run(bench.deployment("bad", job_variables=variables(bench)))
-        with bench.worker() as worker:
-            state = bench.await_state(run, "CRASHED")
+        run = harness.run(harness.deployment("bad", job_variables=variables(harness)))
+        with harness.worker() as worker:
+            state = harness.await_state(run, "CRASHED")
             assert reason in state["message"]
-            until(lambda: reason in bench.log(run), bench.worker_output)
+            until(lambda: reason in harness.log(run), harness.worker_output)
             assert not worker.entries("run.start_failed")
-            bench.finish(bench.run())
-        assert bench.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
-        assert len(bench.kube_proxy.seen("POST", JOBS)) == 2
+            harness.finish(harness.run())
+        assert harness.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
+        assert len(harness.kube_proxy.seen("POST", JOBS)) == 2
 
-    def test_exhausted_quota(self, bench: WorkerHarness) -> None:
-        forbid(bench)
-        run = bench.run()
-        with bench.worker():
-            state = bench.await_state(run, "CRASHED")
+    def test_exhausted_quota(self, harness: WorkerHarness) -> None:
+        forbid(harness)
+        run = harness.run()
+        with harness.worker():
+            state = harness.await_state(run, "CRASHED")
         assert "quota" in state["message"]
-        assert len(bench.kube_proxy.seen("POST", JOBS)) == 1
+        assert len(harness.kube_proxy.seen("POST", JOBS)) == 1
 
 
 class TestWhatMayPassIsWaitedFor:
     """The claim is kept: the run starts in the same attempt when the cluster is back."""
 
     @pytest.mark.parametrize("status", [0, 429, 500, 503])
-    def test_cluster_is_down_at_submit(self, bench: WorkerHarness, status: int) -> None:
+    def test_cluster_is_down_at_submit(self, harness: WorkerHarness, status: int) -> None:
         if status:
-            bench.kube_proxy.answer(status, method="POST", path=JOBS, times=None)
+            harness.kube_proxy.answer(status, method="POST", path=JOBS, times=None)
         else:
-            bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
-        run = bench.run()
-        with bench.worker() as worker:
-            until(lambda: len(worker.entries("run.start_failed", run=run)) > 1, bench.worker_output)
-            assert not bench.jobs()
+            harness.kube_proxy.refuse(method="POST", path=JOBS, times=None)
+        run = harness.run()
+        with harness.worker() as worker:
+            until(
+                lambda: len(worker.entries("run.start_failed", run=run)) > 1, harness.worker_output
+            )
+            assert not harness.jobs()
             assert worker.is_alive
-            bench.kube_proxy.clear()
-            bench.finish(run)
-        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+            harness.kube_proxy.clear()
+            harness.finish(run)
+        assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_cluster_is_down_at_startup(self, bench: WorkerHarness) -> None:
-        bench.kube_proxy.stop_after(0)
-        run = bench.run()
-        with bench.worker() as worker:
+    def test_cluster_is_down_at_startup(self, harness: WorkerHarness) -> None:
+        harness.kube_proxy.stop_after(0)
+        run = harness.run()
+        with harness.worker() as worker:
             worker.await_entry("worker.start_failed")
             assert worker.page("/health")[0] == 200
             assert worker.page("/ready")[0] == 503
-            assert bench.types(run) == ["SCHEDULED"]
-            bench.kube_proxy.clear()
-            bench.finish(run)
-            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
+            assert harness.types(run) == ["SCHEDULED"]
+            harness.kube_proxy.clear()
+            harness.finish(run)
+            until(lambda: worker.page("/ready")[0] == 200, harness.worker_output)

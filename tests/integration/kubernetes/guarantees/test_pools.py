@@ -32,10 +32,10 @@ def await_ready(worker: WorkerProcess) -> None:
     until(lambda: worker.page("/ready")[0] == 200, lambda: f"{faults(worker)}{worker.output}")
 
 
-def await_polls(bench: WorkerHarness, count: int) -> None:
+def await_polls(harness: WorkerHarness, count: int) -> None:
     """Waits for this many more polls."""
-    before = len(bench.proxy.seen("POST", DUE))
-    until(lambda: len(bench.proxy.seen("POST", DUE)) >= before + count, bench.worker_output)
+    before = len(harness.proxy.seen("POST", DUE))
+    until(lambda: len(harness.proxy.seen("POST", DUE)) >= before + count, harness.worker_output)
 
 
 class TestTyposAreVisible:
@@ -49,95 +49,95 @@ class TestTyposAreVisible:
         ],
     )
     def test_wrong_queue_or_type_at_startup(
-        self, bench: WorkerHarness, args: list[str], message: str, help_: str
+        self, harness: WorkerHarness, args: list[str], message: str, help_: str
     ) -> None:
-        with bench.worker(*args) as worker:
+        with harness.worker(*args) as worker:
             assert worker.wait() == 1
         [line] = worker.entries("worker.failed")
         assert line["facts"]["code"] == "DC603"
         assert message in line["message"]
         assert help_ in line["facts"]["help"]
-        assert not bench.proxy.writes
+        assert not harness.proxy.writes
 
-    def test_missing_pool(self, bench: WorkerHarness) -> None:
-        bench.pool = f"nope-{uuid.uuid4().hex[:6]}"
-        with bench.worker("--no-create-pool-if-not-found") as worker:
+    def test_missing_pool(self, harness: WorkerHarness) -> None:
+        harness.pool = f"nope-{uuid.uuid4().hex[:6]}"
+        with harness.worker("--no-create-pool-if-not-found") as worker:
             assert worker.wait() == 1
         [line] = worker.entries("worker.failed")
-        assert f"there is no work pool '{bench.pool}'" in line["message"]
-        assert not bench.proxy.writes
+        assert f"there is no work pool '{harness.pool}'" in line["message"]
+        assert not harness.proxy.writes
 
     @pytest.mark.parametrize("type_", ["cloud-run:push", "prefect:managed"])
-    def test_pool_that_needs_no_worker(self, bench: WorkerHarness, type_: str) -> None:
-        bench.pool = f"push-{uuid.uuid4().hex[:6]}"
-        bench.api.pool(bench.pool, type_)
-        with bench.worker() as worker:
+    def test_pool_that_needs_no_worker(self, harness: WorkerHarness, type_: str) -> None:
+        harness.pool = f"push-{uuid.uuid4().hex[:6]}"
+        harness.api.pool(harness.pool, type_)
+        with harness.worker() as worker:
             assert worker.wait() == 1
         [line] = worker.entries("worker.failed")
         assert f"is of type '{type_}', which needs no worker" in line["message"]
-        assert not bench.proxy.writes
+        assert not harness.proxy.writes
 
-    def test_queue_deleted_while_worker_runs(self, bench: WorkerHarness) -> None:
-        queues = f"/work_pools/{bench.pool}/queues"
-        bench.api.call("POST", queues, {"name": "quick"})
-        with bench.worker("-q", "quick", "-q", "default") as worker:
+    def test_queue_deleted_while_worker_runs(self, harness: WorkerHarness) -> None:
+        queues = f"/work_pools/{harness.pool}/queues"
+        harness.api.call("POST", queues, {"name": "quick"})
+        with harness.worker("-q", "quick", "-q", "default") as worker:
             await_ready(worker)
-            bench.api.call("DELETE", f"{queues}/quick")
+            harness.api.call("DELETE", f"{queues}/quick")
             await_fault(worker, "queue", "has no queue 'quick'")
-            bench.api.call("POST", queues, {"name": "quick"})
+            harness.api.call("POST", queues, {"name": "quick"})
             await_ready(worker)
 
 
 class TestPauses:
-    def test_paused_pool_starts_nothing_until_resumed(self, bench: WorkerHarness) -> None:
-        bench.api.call("PATCH", f"/work_pools/{bench.pool}", {"is_paused": True})
-        run = bench.run()
-        with bench.worker() as worker:
-            await_fault(worker, "pool", f"'{bench.pool}' is paused")
-            await_polls(bench, 2)
-            assert bench.types(run) == ["SCHEDULED"]
-            bench.api.call("PATCH", f"/work_pools/{bench.pool}", {"is_paused": False})
-            bench.finish(run)
+    def test_paused_pool_starts_nothing_until_resumed(self, harness: WorkerHarness) -> None:
+        harness.api.call("PATCH", f"/work_pools/{harness.pool}", {"is_paused": True})
+        run = harness.run()
+        with harness.worker() as worker:
+            await_fault(worker, "pool", f"'{harness.pool}' is paused")
+            await_polls(harness, 2)
+            assert harness.types(run) == ["SCHEDULED"]
+            harness.api.call("PATCH", f"/work_pools/{harness.pool}", {"is_paused": False})
+            harness.finish(run)
             await_ready(worker)
 
-    def test_paused_queue_starts_nothing_until_resumed(self, bench: WorkerHarness) -> None:
-        queues = f"/work_pools/{bench.pool}/queues"
-        bench.api.call("POST", queues, {"name": "slow", "is_paused": True})
-        held = bench.run(bench.deployment("slow", work_queue_name="slow"))
-        with bench.worker() as worker:
+    def test_paused_queue_starts_nothing_until_resumed(self, harness: WorkerHarness) -> None:
+        queues = f"/work_pools/{harness.pool}/queues"
+        harness.api.call("POST", queues, {"name": "slow", "is_paused": True})
+        held = harness.run(harness.deployment("slow", work_queue_name="slow"))
+        with harness.worker() as worker:
             await_fault(worker, "queue", "'slow'")
-            bench.finish(bench.run())
-            assert bench.types(held) == ["SCHEDULED"]
-            bench.api.call("PATCH", f"{queues}/slow", {"is_paused": False})
-            bench.finish(held)
+            harness.finish(harness.run())
+            assert harness.types(held) == ["SCHEDULED"]
+            harness.api.call("PATCH", f"{queues}/slow", {"is_paused": False})
+            harness.finish(held)
             await_ready(worker)
 
 
-def test_deleted_pool_is_not_created_again(bench: WorkerHarness) -> None:
-    with bench.worker() as worker:
-        running = bench.run()
-        bench.begin(running)
+def test_deleted_pool_is_not_created_again(harness: WorkerHarness) -> None:
+    with harness.worker() as worker:
+        running = harness.run()
+        harness.begin(running)
         await_ready(worker)
-        bench.api.call("DELETE", f"/work_pools/{bench.pool}")
+        harness.api.call("DELETE", f"/work_pools/{harness.pool}")
         await_fault(worker, "pool", "was deleted; it is not made anew")
-        await_polls(bench, 2)
-        assert bench.jobs(running)
+        await_polls(harness, 2)
+        assert harness.jobs(running)
         assert worker.stop() == 0
-    names = [pool["name"] for pool in bench.api.call("POST", "/work_pools/filter", {})]
-    assert bench.pool not in names
-    assert bench.read(running)["state_type"] == "RUNNING"
+    names = [pool["name"] for pool in harness.api.call("POST", "/work_pools/filter", {})]
+    assert harness.pool not in names
+    assert harness.read(running)["state_type"] == "RUNNING"
 
 
 def test_replacement_of_a_deleted_pool_is_served_after_restart(
-    bench: WorkerHarness,
+    harness: WorkerHarness,
 ) -> None:
-    template = bench.api.call("GET", f"/work_pools/{bench.pool}")["base_job_template"]
-    with bench.worker() as worker:
+    template = harness.api.call("GET", f"/work_pools/{harness.pool}")["base_job_template"]
+    with harness.worker() as worker:
         await_ready(worker)
-        bench.api.call("DELETE", f"/work_pools/{bench.pool}")
-        bench.api.pool(bench.pool, "kubernetes", template)
+        harness.api.call("DELETE", f"/work_pools/{harness.pool}")
+        harness.api.pool(harness.pool, "kubernetes", template)
         assert worker.wait() == 1
     [line] = worker.entries("worker.failed")
     assert "there is another of that name" in line["message"]
-    with bench.worker():
-        bench.finish(bench.run(bench.deployment("new")))
+    with harness.worker():
+        harness.finish(harness.run(harness.deployment("new")))

@@ -17,9 +17,9 @@ LASTING = fast_timings(lease_duration=12.0)
 POD_EVENT = "prefect.kubernetes.pod."
 
 
-def pod_events(bench: WorkerHarness) -> list[str]:
+def pod_events(harness: WorkerHarness) -> list[str]:
     """The ids of all events of pods that were sent, as often as they were."""
-    sent = [event for each in bench.proxy.seen("POST", "/events$") for event in each.body]
+    sent = [event for each in harness.proxy.seen("POST", "/events$") for event in each.body]
     return [event["id"] for event in sent if event["event"].startswith(POD_EVENT)]
 
 
@@ -33,65 +33,66 @@ def crashed_by(workers: list[WorkerProcess], run: str) -> list[WorkerProcess]:
     return [worker for worker in workers if worker.entries("run.crashed", run=run)]
 
 
-def crashes(bench: WorkerHarness, run: str) -> None:
+def crashes(harness: WorkerHarness, run: str) -> None:
     """The job of the run fails."""
-    bench.kubelet.failed(bench.begin(run))
-    bench.await_state(run, "CRASHED")
+    harness.kubelet.failed(harness.begin(run))
+    harness.await_state(run, "CRASHED")
 
 
-def was_told_once(bench: WorkerHarness, run: str) -> None:
+def was_told_once(harness: WorkerHarness, run: str) -> None:
     """The run's states and its log say once how it ended."""
-    message = bench.read(run)["state"]["message"]
-    until(lambda: message in bench.log(run), bench.worker_output)
-    assert bench.log(run).count(message) == 1
-    assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "CRASHED"]
+    message = harness.read(run)["state"]["message"]
+    until(lambda: message in harness.log(run), harness.worker_output)
+    assert harness.log(run).count(message) == 1
+    assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "CRASHED"]
 
 
 class TestReplicasDoNotMultiplyLoad:
     """Guarantee 19."""
 
-    def test_one_of_three_observes_until_it_dies(self, bench: WorkerHarness) -> None:
+    def test_one_of_three_observes_until_it_dies(self, harness: WorkerHarness) -> None:
         with ExitStack() as stack:
             workers = [
-                stack.enter_context(bench.worker("--name", name, timings=LASTING)) for name in "abc"
+                stack.enter_context(harness.worker("--name", name, timings=LASTING))
+                for name in "abc"
             ]
             for worker in workers:
                 worker.await_entry("worker.started")
-            [leader] = until(lambda: leaders(workers), bench.worker_output)
-            run, orphan = bench.run(), bench.run()
-            crashes(bench, run)
-            was_told_once(bench, run)
-            pod = bench.begin(orphan)
+            [leader] = until(lambda: leaders(workers), harness.worker_output)
+            run, orphan = harness.run(), harness.run()
+            crashes(harness, run)
+            was_told_once(harness, run)
+            pod = harness.begin(orphan)
             leader.kill()
-            bench.kubelet.failed(pod)
-            bench.await_state(orphan, "CRASHED")
-            was_told_once(bench, orphan)
+            harness.kubelet.failed(pod)
+            harness.await_state(orphan, "CRASHED")
+            was_told_once(harness, orphan)
             assert crashed_by(workers, run) == [leader]
             [successor] = crashed_by(workers, orphan)
             assert successor is not leader
             assert len(leaders(workers)) == 2
-            assert len(bench.jobs()) == 2
-            sent = pod_events(bench)
+            assert len(harness.jobs()) == 2
+            sent = pod_events(harness)
             assert len(sent) == len(set(sent))
-            assert bool(sent) is (bench.major >= 3)
+            assert bool(sent) is (harness.major >= 3)
 
     def test_all_replicas_observe_without_rights_on_leases(
-        self, bench: WorkerHarness, control_plane: Cluster, kube_proxy: MakeKubeProxy
+        self, harness: WorkerHarness, control_plane: Cluster, kube_proxy: MakeKubeProxy
     ) -> None:
         """With nothing but the Role of the official chart."""
-        account = control_plane.account(rules(*JOBS), bench.namespace)
+        account = control_plane.account(rules(*JOBS), harness.namespace)
         config = str(kube_proxy(account).kubeconfig)
         with ExitStack() as stack:
             workers = [
-                stack.enter_context(bench.worker("--name", name, KUBECONFIG=config))
+                stack.enter_context(harness.worker("--name", name, KUBECONFIG=config))
                 for name in "ab"
             ]
             for worker in workers:
                 worker.await_entry("lease.forbidden")
-            runs = [bench.run() for _ in range(4)]
+            runs = [harness.run() for _ in range(4)]
             for run in runs:
-                crashes(bench, run)
+                crashes(harness, run)
             for run in runs:
-                was_told_once(bench, run)
-            assert len(bench.jobs()) == len(runs)
+                was_told_once(harness, run)
+            assert len(harness.jobs()) == len(runs)
             assert all(len(worker.entries("lease.forbidden")) == 1 for worker in workers)

@@ -1,5 +1,5 @@
 """What the official chart's Role grants suffices to run, and so does Prefect's ClusterRole for
-workers that look into all namespaces. What is lost without more is said once."""
+workers that look into all namespaces. What is missing without more is logged once."""
 
 from __future__ import annotations
 
@@ -53,16 +53,20 @@ def warnings(worker: WorkerProcess) -> list[str]:
     ids=["the chart's Role", "the guide's ClusterRole"],
 )
 def test_runs_are_run_and_observed(
-    bench: WorkerHarness, control_plane: Cluster, role: Rules, cluster_role: Rules, lost: list[str]
+    harness: WorkerHarness,
+    control_plane: Cluster,
+    role: Rules,
+    cluster_role: Rules,
+    lost: list[str],
 ) -> None:
-    kubeconfig = control_plane.kubeconfig_for(role, bench.namespace, cluster_role)
-    with bench.worker(KUBECONFIG=str(kubeconfig), PREFECT_API_KEY="pnu_0123456789") as worker:
-        bench.finish(bench.run())
-        failing, cancelled = bench.run(), bench.run()
-        bench.kubelet.failed(bench.begin(failing), 137, "OOMKilled")
-        assert "memory" in bench.await_state(failing, "CRASHED")["message"]
-        bench.await_pod(cancelled)
-        bench.report(cancelled, "CANCELLING")
-        bench.await_state(cancelled, "CANCELLED")
+    kubeconfig = control_plane.kubeconfig_for(role, harness.namespace, cluster_role)
+    with harness.worker(KUBECONFIG=str(kubeconfig), PREFECT_API_KEY="pnu_0123456789") as worker:
+        harness.finish(harness.run())
+        failing, cancelled = harness.run(), harness.run()
+        harness.kubelet.failed(harness.begin(failing), 137, "OOMKilled")
+        assert "memory" in harness.await_state(failing, "CRASHED")["message"]
+        harness.await_pod(cancelled)
+        harness.report(cancelled, "CANCELLING")
+        harness.await_state(cancelled, "CANCELLED")
         assert worker.page("/ready")[0] == 200
     assert warnings(worker) == lost

@@ -15,10 +15,10 @@ from tests.support.worker_harness import WorkerHarness
 only_with_events = pytest.mark.parametrize("server", ["prefect3"], indirect=True)
 
 
-def events(bench: WorkerHarness, resource: str) -> Counter[str]:
+def events(harness: WorkerHarness, resource: str) -> Counter[str]:
     """The names of all events about a resource, without what they have in common."""
     ask = {"filter": {"resource": {"id_prefix": [resource]}}}
-    found = bench.api.call("POST", "/events/filter", ask)["events"]
+    found = harness.api.call("POST", "/events/filter", ask)["events"]
     return Counter(each["event"].rpartition(".")[2] for each in found)
 
 
@@ -26,42 +26,44 @@ def events(bench: WorkerHarness, resource: str) -> Counter[str]:
 class TestRightEventNames:
     """Guarantee 20. Prefect 2.20 keeps no events."""
 
-    def test_events_of_pods(self, bench: WorkerHarness) -> None:
-        with bench.worker():
-            pods = [bench.begin(bench.run()) for _ in range(4)]
+    def test_events_of_pods(self, harness: WorkerHarness) -> None:
+        with harness.worker():
+            pods = [harness.begin(harness.run()) for _ in range(4)]
             resources = [
-                f"prefect.kubernetes.pod.{bench.kubelet.get(pod)['metadata']['uid']}"
+                f"prefect.kubernetes.pod.{harness.kubelet.get(pod)['metadata']['uid']}"
                 for pod in pods
             ]
             begun = Counter(["pending", "running"])
             for resource in resources:
-                until(lambda: events(bench, resource) >= begun, bench.worker_output)  # noqa: B023
+                until(lambda: events(harness, resource) >= begun, harness.worker_output)  # noqa: B023
             succeeded, failed, killed, evicted = pods
-            bench.kubelet.succeeded(succeeded)
-            bench.kubelet.failed(failed, 1)
-            bench.kubelet.failed(killed, 137, "OOMKilled")
-            bench.kubelet.evicted(evicted)
+            harness.kubelet.succeeded(succeeded)
+            harness.kubelet.failed(failed, 1)
+            harness.kubelet.failed(killed, 137, "OOMKilled")
+            harness.kubelet.evicted(evicted)
             for resource, end in zip(
                 resources, ("succeeded", "failed", "failed", "evicted"), strict=True
             ):
-                told = begun + Counter([end])
-                until(lambda: events(bench, resource) >= told, bench.worker_output)  # noqa: B023
+                expected = begun + Counter([end])
+                until(lambda: events(harness, resource) >= expected, harness.worker_output)  # noqa: B023
         for resource, end in zip(
             resources, ("succeeded", "failed", "failed", "evicted"), strict=True
         ):
-            assert events(bench, resource) == begun + Counter([end])
+            assert events(harness, resource) == begun + Counter([end])
 
-    def test_events_of_the_worker(self, bench: WorkerHarness) -> None:
+    def test_events_of_the_worker(self, harness: WorkerHarness) -> None:
         name = f"w-{uuid.uuid4().hex[:6]}"
         about = f"prefect.worker.kubernetes.{name}"
-        with bench.worker("--name", name):
-            bench.finish(bench.run())
+        with harness.worker("--name", name):
+            harness.finish(harness.run())
             worked = Counter(["started", "submitted-flow-run", "executed-flow-run"])
-            until(lambda: events(bench, about) >= worked, bench.worker_output)
-        until(lambda: events(bench, about) == worked + Counter(["stopped"]), bench.worker_output)
+            until(lambda: events(harness, about) >= worked, harness.worker_output)
+        until(
+            lambda: events(harness, about) == worked + Counter(["stopped"]), harness.worker_output
+        )
 
 
-def foreign_job(bench: WorkerHarness, run: str, labels: dict[str, str]) -> str:
+def foreign_job(harness: WorkerHarness, run: str, labels: dict[str, str]) -> str:
     """Creates a Job that is none of the worker's and says that it is the run's; gives its name."""
     name = f"foreign-{uuid.uuid4().hex[:6]}"
     labels = {"prefect.io/flow-run-id": run, **labels}
@@ -80,7 +82,7 @@ def foreign_job(bench: WorkerHarness, run: str, labels: dict[str, str]) -> str:
             },
         },
     }
-    bench.kube.request("POST", bench.jobs_path, job)
+    harness.kube.request("POST", harness.jobs_path, job)
     return name
 
 
@@ -89,29 +91,29 @@ class TestRightScope:
 
     @pytest.mark.parametrize("kind", ["prefects", "of another pool"])
     def test_pod_of_another_program_causes_no_request(
-        self, bench: WorkerHarness, kind: str
+        self, harness: WorkerHarness, kind: str
     ) -> None:
         attempt = str(uuid.uuid4())
-        theirs = bench.api.call("POST", "/flow_runs/", {"flow_id": bench.flow_id})["id"]
+        theirs = harness.api.call("POST", "/flow_runs/", {"flow_id": harness.flow_id})["id"]
         labels = {
             "deployctl.io/pool-id": str(uuid.uuid4()),
             "deployctl.io/attempt": attempt,
             "deployctl.io/run-id": theirs,
         }
-        bench.report(theirs, "PENDING")
-        bench.report(theirs, "RUNNING")
-        with bench.worker():
-            foreign = foreign_job(bench, theirs, {} if kind == "prefects" else labels)
-            pod = bench.kubelet.pod_of(foreign)
-            bench.kubelet.running(pod)
-            bench.kubelet.failed(pod, 1)
-            bench.kubelet.wait_for_job(foreign, "Failed")
-            ours = bench.run()
-            bench.kubelet.failed(bench.begin(ours), 1)
-            bench.await_state(ours, "CRASHED")
-        assert bench.read(theirs)["state_type"] == "RUNNING"
-        told = [f"{each.path} {each.body}" for each in bench.proxy.exchanges]
-        asked = [each.path for each in bench.kube_proxy.exchanges]
-        assert any(ours in line for line in told)
-        assert not [line for line in told if theirs in line or foreign in line]
+        harness.report(theirs, "PENDING")
+        harness.report(theirs, "RUNNING")
+        with harness.worker():
+            foreign = foreign_job(harness, theirs, {} if kind == "prefects" else labels)
+            pod = harness.kubelet.pod_of(foreign)
+            harness.kubelet.running(pod)
+            harness.kubelet.failed(pod, 1)
+            harness.kubelet.wait_for_job(foreign, "Failed")
+            ours = harness.run()
+            harness.kubelet.failed(harness.begin(ours), 1)
+            harness.await_state(ours, "CRASHED")
+        assert harness.read(theirs)["state_type"] == "RUNNING"
+        sent = [f"{each.path} {each.body}" for each in harness.proxy.exchanges]
+        asked = [each.path for each in harness.kube_proxy.exchanges]
+        assert any(ours in line for line in sent)
+        assert not [line for line in sent if theirs in line or foreign in line]
         assert not [path for path in asked if foreign in path]

@@ -20,30 +20,30 @@ JOBS_RIGHTS = [
 ]
 
 
-def container(bench: WorkerHarness, run: str) -> Any:
+def container(harness: WorkerHarness, run: str) -> Any:
     """The container of the run's Job."""
-    bench.await_job(run)
-    return bench.jobs(run)[0]["spec"]["template"]["spec"]["containers"][0]
+    harness.await_job(run)
+    return harness.jobs(run)[0]["spec"]["template"]["spec"]["containers"][0]
 
 
-def environment(bench: WorkerHarness, run: str) -> dict[str, Any]:
+def environment(harness: WorkerHarness, run: str) -> dict[str, Any]:
     """The variables of the run's Job: their values, or where those come from."""
     return {
         each["name"]: each.get("value", each.get("valueFrom"))
-        for each in container(bench, run)["env"]
+        for each in container(harness, run)["env"]
     }
 
 
-def secrets(bench: WorkerHarness) -> list[Any]:
-    return bench.kube.items(f"/api/v1/namespaces/{bench.namespace}/secrets")
+def secrets(harness: WorkerHarness) -> list[Any]:
+    return harness.kube.items(f"/api/v1/namespaces/{harness.namespace}/secrets")
 
 
 class TestEnvHygiene:
     """Guarantee 23."""
 
-    def test_environment_of_a_job(self, bench: WorkerHarness) -> None:
-        deployment = bench.deployment("env", job_variables={"env": {"MINE": "1"}})
-        run = bench.run(deployment)
+    def test_environment_of_a_job(self, harness: WorkerHarness) -> None:
+        deployment = harness.deployment("env", job_variables={"env": {"MINE": "1"}})
+        run = harness.run(deployment)
         given: dict[str, Any] = {
             "PREFECT_CLIENT_MAX_RETRIES": "7",
             "PREFECT_LOGGING_LEVEL": "DEBUG",
@@ -54,23 +54,23 @@ class TestEnvHygiene:
             "PREFECT_PROFILES_PATH": "/srv/profiles.toml",
             "PREFECT_WORKER_PREFETCH_SECONDS": "11",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql://u:p@db/x",
-            "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": bench.namespace,
+            "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_NAMESPACES": harness.namespace,
             "AWS_SECRET_ACCESS_KEY": "not for jobs",
         }
-        with bench.worker("--name", "w", **given, **kept):
-            found = environment(bench, run)
-        flow_run = bench.read(run)
+        with harness.worker("--name", "w", **given, **kept):
+            found = environment(harness, run)
+        flow_run = harness.read(run)
         expected = given | {
             "MINE": "1",
-            "PREFECT_API_URL": bench.proxy.api_url,
+            "PREFECT_API_URL": harness.proxy.api_url,
             "PREFECT__FLOW_RUN_ID": run,
         }
-        if bench.major >= 3:
+        if harness.major >= 3:
             expected |= {
                 "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
                 "PREFECT__WORKER_NAME": "w",
                 "PREFECT__FLOW_ID": flow_run["flow_id"],
-                "PREFECT__FLOW_NAME": f"flow-{bench.pool}",
+                "PREFECT__FLOW_NAME": f"flow-{harness.pool}",
                 "PREFECT__DEPLOYMENT_ID": deployment,
                 "PREFECT__DEPLOYMENT_NAME": "env",
             }
@@ -82,58 +82,58 @@ class TestSecretSafety:
 
     @pytest.mark.parametrize("half", ["API_KEY_SECRET_NAME", "API_AUTH_STRING_SECRET_NAME"])
     def test_incomplete_secret_reference_fails_at_startup(
-        self, bench: WorkerHarness, half: str
+        self, harness: WorkerHarness, half: str
     ) -> None:
         variable = f"{INTEGRATION}_{half}"
         name: dict[str, Any] = {variable: "prefect"}
-        with bench.worker(PREFECT_API_KEY=KEY, **name) as worker:
+        with harness.worker(PREFECT_API_KEY=KEY, **name) as worker:
             assert worker.wait() == 1
         [line] = worker.entries("worker.failed")
         assert f"'{variable}' is set, but '{variable[:-4]}KEY' is not" in line["message"]
-        assert not bench.kube_proxy.writes
+        assert not harness.kube_proxy.writes
 
-    def test_job_refers_to_existing_secret(self, bench: WorkerHarness) -> None:
-        run = bench.run()
+    def test_job_refers_to_existing_secret(self, harness: WorkerHarness) -> None:
+        run = harness.run()
         address: dict[str, Any] = {
             f"{INTEGRATION}_API_KEY_SECRET_NAME": "prefect",
             f"{INTEGRATION}_API_KEY_SECRET_KEY": "key",
         }
-        with bench.worker(PREFECT_API_KEY=KEY, **address):
-            found = environment(bench, run)
+        with harness.worker(PREFECT_API_KEY=KEY, **address):
+            found = environment(harness, run)
         assert found["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "prefect", "key": "key"}}
-        assert not secrets(bench)
+        assert not secrets(harness)
 
-    def test_values_are_only_in_the_secret_of_their_job(self, bench: WorkerHarness) -> None:
-        run = bench.run()
+    def test_values_are_only_in_the_secret_of_their_job(self, harness: WorkerHarness) -> None:
+        run = harness.run()
         env: dict[str, Any] = {"PREFECT_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
-        if bench.major >= 3:
+        if harness.major >= 3:
             env["PREFECT_API_AUTH_STRING"] = AUTH
-        with bench.worker(**env) as worker:
-            bench.await_job(run)
-            bench.kubelet.failed(bench.begin(run), 1)
-            bench.await_state(run, "CRASHED")
-        [secret] = secrets(bench)
+        with harness.worker(**env) as worker:
+            harness.await_job(run)
+            harness.kubelet.failed(harness.begin(run), 1)
+            harness.await_state(run, "CRASHED")
+        [secret] = secrets(harness)
         assert {"PREFECT_API_KEY"} <= secret["data"].keys()
-        [job] = bench.jobs(run)
-        told = [worker.output, str(job), bench.log(run), str(bench.states(run))]
+        [job] = harness.jobs(run)
+        texts = [worker.output, str(job), harness.log(run), str(harness.states(run))]
         for words in (KEY, AUTH.partition(":")[2]):
-            assert not [text for text in told if words in text]
+            assert not [text for text in texts if words in text]
 
-    def test_secret_outlives_the_worker_while_a_pod_needs_it(self, bench: WorkerHarness) -> None:
-        run = bench.run()
-        with bench.worker(PREFECT_API_KEY=KEY) as worker:
-            bench.kubelet.waiting(bench.await_pod(run), "ContainerCreating")
-            until(lambda: bench.read(run)["infrastructure_pid"], bench.worker_output)
-            [before] = secrets(bench)
+    def test_secret_outlives_the_worker_while_a_pod_needs_it(self, harness: WorkerHarness) -> None:
+        run = harness.run()
+        with harness.worker(PREFECT_API_KEY=KEY) as worker:
+            harness.kubelet.waiting(harness.await_pod(run), "ContainerCreating")
+            until(lambda: harness.read(run)["infrastructure_pid"], harness.worker_output)
+            [before] = secrets(harness)
             worker.kill()
-        with bench.worker(PREFECT_API_KEY=KEY) as worker:
+        with harness.worker(PREFECT_API_KEY=KEY) as worker:
             worker.await_entry("job.waiting", run=run)
-            [meanwhile] = secrets(bench)
+            [meanwhile] = secrets(harness)
             worker.stop()
-        [after] = secrets(bench)
-        [job] = bench.jobs(run)
+        [after] = secrets(harness)
+        [job] = harness.jobs(run)
         name = before["metadata"]["name"]
-        reference = environment(bench, run)["PREFECT_API_KEY"]["secretKeyRef"]
+        reference = environment(harness, run)["PREFECT_API_KEY"]["secretKeyRef"]
         assert reference == {"name": name, "key": "PREFECT_API_KEY"}
         assert before["metadata"]["uid"] == meanwhile["metadata"]["uid"] == after["metadata"]["uid"]
         [owner] = after["metadata"]["ownerReferences"]
@@ -141,15 +141,15 @@ class TestSecretSafety:
 
     def test_required_secret_without_rights_creates_no_job(
         self,
-        bench: WorkerHarness,
+        harness: WorkerHarness,
         control_plane: Cluster,
         kube_proxy: MakeKubeProxy,
     ) -> None:
-        bench.kube_proxy = kube_proxy(control_plane.account(JOBS_RIGHTS, bench.namespace))
-        run = bench.run()
+        harness.kube_proxy = kube_proxy(control_plane.account(JOBS_RIGHTS, harness.namespace))
+        run = harness.run()
         asked: dict[str, Any] = {f"{INTEGRATION}_CREATE_SECRET_FOR_API_KEY": "true"}
-        with bench.worker(PREFECT_API_KEY=KEY, **asked):
-            state = bench.await_state(run, "CRASHED")
+        with harness.worker(PREFECT_API_KEY=KEY, **asked):
+            state = harness.await_state(run, "CRASHED")
         assert "secrets" in state["message"]
         assert KEY not in state["message"]
-        assert not bench.jobs()
+        assert not harness.jobs()

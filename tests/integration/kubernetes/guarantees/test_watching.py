@@ -17,37 +17,37 @@ WATCHED = "/(jobs|pods)$"
 POLL = "/get_scheduled_flow_runs$"
 
 
-def forbidden(bench: WorkerHarness) -> None:
+def forbidden(harness: WorkerHarness) -> None:
     for method in ("WATCH", "GET"):
-        bench.kube_proxy.answer(403, method=method, path=WATCHED, times=None)
-    bench.kube_proxy.cut()
+        harness.kube_proxy.answer(403, method=method, path=WATCHED, times=None)
+    harness.kube_proxy.cut()
 
 
-def unreachable(bench: WorkerHarness) -> None:
-    bench.kube_proxy.stop_after(len(bench.kube_proxy.exchanges))
+def unreachable(harness: WorkerHarness) -> None:
+    harness.kube_proxy.stop_after(len(harness.kube_proxy.exchanges))
 
 
 MOMENTARY: dict[str, Callable[[WorkerHarness], object]] = {
-    "an ERROR frame with 500": lambda bench: bench.kube_proxy.say(error(500, "InternalError")),
-    "an ERROR frame with 410": lambda bench: bench.kube_proxy.say(error(410, "Expired")),
-    "a connection that breaks": lambda bench: bench.kube_proxy.cut(),
-    "a socket that is half open": lambda bench: bench.kube_proxy.freeze(),
+    "an ERROR frame with 500": lambda harness: harness.kube_proxy.say(error(500, "InternalError")),
+    "an ERROR frame with 410": lambda harness: harness.kube_proxy.say(error(410, "Expired")),
+    "a connection that breaks": lambda harness: harness.kube_proxy.cut(),
+    "a socket that is half open": lambda harness: harness.kube_proxy.freeze(),
 }
 LASTING = {"connections that are refused": unreachable, "403 for a while": forbidden}
 
 
-def test_failure_is_noticed_whatever_broke_the_watch(bench: WorkerHarness) -> None:
+def test_failure_is_noticed_whatever_broke_the_watch(harness: WorkerHarness) -> None:
     """Guarantee 6: one worker meets all failures, and a Job fails during each."""
-    with bench.worker() as worker:
+    with harness.worker() as worker:
         for trouble, cause in (MOMENTARY | LASTING).items():
-            run = bench.run()
-            pod = bench.begin(run)
-            cause(bench)
+            run = harness.run()
+            pod = harness.begin(run)
+            cause(harness)
             if trouble in LASTING:
-                until(reports_faults(worker, "watch"), bench.worker_output)
-            bench.kubelet.failed(pod, 137, "OOMKilled")
-            bench.kube_proxy.clear()
-            message = bench.await_state(run, "CRASHED")["message"]
+                until(reports_faults(worker, "watch"), harness.worker_output)
+            harness.kubelet.failed(pod, 137, "OOMKilled")
+            harness.kube_proxy.clear()
+            message = harness.await_state(run, "CRASHED")["message"]
             assert message.startswith("The job failed"), trouble
 
 
@@ -71,52 +71,52 @@ def poll_is_frozen(worker: WorkerProcess) -> bool:
     return status == 503 and "'poll'" in text
 
 
-def recovers(bench: WorkerHarness, worker: WorkerProcess) -> None:
+def recovers(harness: WorkerHarness, worker: WorkerProcess) -> None:
     """The worker becomes ready without a restart."""
-    bench.proxy.clear()
-    bench.kube_proxy.clear()
+    harness.proxy.clear()
+    harness.kube_proxy.clear()
     until(lambda: worker.page("/ready")[0] == 200, lambda: str(faults(worker)))
 
 
 class TestHealthIsTheTruth:
     """Guarantee 7: `/ready` reports what a restart does not cure, `/health` the rest."""
 
-    def test_external_problems_fail_readiness_only(self, bench: WorkerHarness) -> None:
-        with bench.worker() as worker:
-            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
+    def test_external_problems_fail_readiness_only(self, harness: WorkerHarness) -> None:
+        with harness.worker() as worker:
+            until(lambda: worker.page("/ready")[0] == 200, harness.worker_output)
 
-            bench.kube_proxy.hang(method="WATCH", times=None)
-            bench.kube_proxy.freeze()
+            harness.kube_proxy.hang(method="WATCH", times=None)
+            harness.kube_proxy.freeze()
             until(reports_faults(worker, "watch"), lambda: str(faults(worker)))
             assert worker.page("/health")[0] == 200
-            recovers(bench, worker)
+            recovers(harness, worker)
 
-            bench.proxy.answer(401, times=None)
+            harness.proxy.answer(401, times=None)
             until(reports_faults(worker, "poll", "sync", "heartbeat"), lambda: str(faults(worker)))
             assert worker.page("/health")[0] == 200
-            recovers(bench, worker)
+            recovers(harness, worker)
 
-            run = bench.run()
-            bench.finish(run)
-            bench.await_state(run, "COMPLETED")
+            run = harness.run()
+            harness.finish(run)
+            harness.await_state(run, "COMPLETED")
 
-    def test_server_maintenance_does_not_fail_liveness(self, bench: WorkerHarness) -> None:
-        with bench.worker() as worker:
-            until(lambda: bench.proxy.seen(path=POLL), bench.worker_output)
+    def test_server_maintenance_does_not_fail_liveness(self, harness: WorkerHarness) -> None:
+        with harness.worker() as worker:
+            until(lambda: harness.proxy.seen(path=POLL), harness.worker_output)
             maintenance = {"Prefect-Maintenance": "true", "Retry-After": "0.2"}
-            bench.proxy.answer(503, headers=maintenance, times=None)
-            until(lambda: len([e for e in bench.proxy.seen() if e.status == 503]) > 20, str)
+            harness.proxy.answer(503, headers=maintenance, times=None)
+            until(lambda: len([e for e in harness.proxy.seen() if e.status == 503]) > 20, str)
             assert worker.page("/health")[0] == 200
-            run = bench.run()
-            recovers(bench, worker)
-            bench.finish(run)
-            bench.await_state(run, "COMPLETED")
+            run = harness.run()
+            recovers(harness, worker)
+            harness.finish(run)
+            harness.await_state(run, "COMPLETED")
 
     @pytest.mark.parametrize("server", ["prefect3"], indirect=True)
-    def test_hanging_loop_fails_liveness(self, bench: WorkerHarness) -> None:
+    def test_hanging_loop_fails_liveness(self, harness: WorkerHarness) -> None:
         """Requests time out; one that does not stands for any defect."""
         soon = fast_timings(loop_timeout=3)
-        with bench.worker(timings=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
-            until(lambda: worker.page("/ready")[0] == 200, bench.worker_output)
-            bench.proxy.hang(path=POLL)
-            until(lambda: poll_is_frozen(worker), bench.worker_output)
+        with harness.worker(timings=soon, PREFECT_API_REQUEST_TIMEOUT="600") as worker:
+            until(lambda: worker.page("/ready")[0] == 200, harness.worker_output)
+            harness.proxy.hang(path=POLL)
+            until(lambda: poll_is_frozen(worker), harness.worker_output)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fast_timings import fast_timings
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 from tests.support.worker_harness import WorkerHarness, WorkerProcess
 
 JOBS = "/jobs$"
@@ -27,22 +27,22 @@ class TestClockIndependence:
     """Guarantee 22."""
 
     @pytest.mark.parametrize("ahead", [TEN_MINUTES, -TEN_MINUTES])
-    def test_runs_start_by_the_servers_clock(self, bench: WorkerHarness, ahead: float) -> None:
+    def test_runs_start_by_the_servers_clock(self, harness: WorkerHarness, ahead: float) -> None:
         soon = datetime.now(UTC) + timedelta(minutes=5)
-        later = bench.run(
+        later = harness.run(
             state={
                 "type": "SCHEDULED",
                 "name": "Scheduled",
                 "state_details": {"scheduled_time": soon.isoformat()},
             }
         )
-        due = bench.run()
-        with bench.worker(clock_offset=ahead):
-            bench.finish(due)
-            until(lambda: len(bench.proxy.seen("POST", DUE)) > 3, bench.worker_output)
-        assert bench.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
-        assert bench.types(later) == ["SCHEDULED"]
-        for poll in bench.proxy.seen("POST", DUE):
+        due = harness.run()
+        with harness.worker(clock_offset=ahead):
+            harness.finish(due)
+            until(lambda: len(harness.proxy.seen("POST", DUE)) > 3, harness.worker_output)
+        assert harness.types(due) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+        assert harness.types(later) == ["SCHEDULED"]
+        for poll in harness.proxy.seen("POST", DUE):
             asked = datetime.fromisoformat(poll.body["scheduled_before"]).timestamp()
             assert abs(asked - time.time()) < TEN_MINUTES / 2
 
@@ -62,44 +62,44 @@ class TestFastCleanStop:
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_shutdown_finishes_pending_creation_and_claims_nothing(
-        self, bench: WorkerHarness, number: signal.Signals
+        self, harness: WorkerHarness, number: signal.Signals
     ) -> None:
-        delayed = bench.kube_proxy.delay(PATIENCE, method="POST", path=JOBS)
-        under_way = bench.run()
+        delayed = harness.kube_proxy.delay(TIMEOUT, method="POST", path=JOBS)
+        under_way = harness.run()
         with (
             sigint_ignored(),
-            bench.worker(timings=fast_timings(shutdown_grace=PATIENCE)) as worker,
+            harness.worker(timings=fast_timings(shutdown_grace=TIMEOUT)) as worker,
         ):
-            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.worker_output)
+            until(lambda: harness.kube_proxy.seen("POST", JOBS), harness.worker_output)
             worker.process.send_signal(number)
             worker.await_entry("worker.stopping")
-            left = bench.run()
+            left = harness.run()
             delayed.set()
             assert worker.wait() == 0
-        [job] = bench.jobs()
-        assert bench.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
-        assert bench.types(left) == ["SCHEDULED"]
+        [job] = harness.jobs()
+        assert harness.read(under_way)["infrastructure_pid"].endswith(job["metadata"]["name"])
+        assert harness.types(left) == ["SCHEDULED"]
 
-    def test_shutdown_leaves_the_rest_to_the_next_worker(self, bench: WorkerHarness) -> None:
-        bench.kube_proxy.refuse(method="POST", path=JOBS, times=None)
-        run = bench.run()
-        with bench.worker() as worker:
+    def test_shutdown_leaves_the_rest_to_the_next_worker(self, harness: WorkerHarness) -> None:
+        harness.kube_proxy.refuse(method="POST", path=JOBS, times=None)
+        run = harness.run()
+        with harness.worker() as worker:
             worker.await_entry("run.start_failed", run=run)
             assert worker.stop() == 0
-        assert bench.types(run) == ["SCHEDULED", "PENDING"]
-        bench.kube_proxy.clear()
-        with bench.worker():
-            bench.finish(run)
-        assert bench.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+        assert harness.types(run) == ["SCHEDULED", "PENDING"]
+        harness.kube_proxy.clear()
+        with harness.worker():
+            harness.finish(run)
+        assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
 
-    def test_hanging_server_and_cluster_do_not_delay_shutdown(self, bench: WorkerHarness) -> None:
-        bench.kube_proxy.hang(method="POST", path=JOBS, times=None)
-        bench.run()
-        with bench.worker() as worker:
-            until(lambda: bench.kube_proxy.seen("POST", JOBS), bench.worker_output)
-            seen = len(bench.proxy.exchanges)
-            bench.proxy.hang(times=None)
-            until(lambda: len(bench.proxy.exchanges) > seen, bench.worker_output)
+    def test_hanging_server_and_cluster_do_not_delay_shutdown(self, harness: WorkerHarness) -> None:
+        harness.kube_proxy.hang(method="POST", path=JOBS, times=None)
+        harness.run()
+        with harness.worker() as worker:
+            until(lambda: harness.kube_proxy.seen("POST", JOBS), harness.worker_output)
+            seen = len(harness.proxy.exchanges)
+            harness.proxy.hang(times=None)
+            until(lambda: len(harness.proxy.exchanges) > seen, harness.worker_output)
             worker.process.send_signal(signal.SIGTERM)
             assert worker.process.wait(timeout=30) == 0
         assert worker.entries("worker.stopped")
@@ -108,9 +108,9 @@ class TestFastCleanStop:
 class TestLight:
     """Guarantee 28."""
 
-    def test_imports_no_server(self, bench: WorkerHarness) -> None:
-        with bench.worker(PYTHONPROFILEIMPORTTIME="1") as worker:
-            bench.finish(bench.run())
+    def test_imports_no_server(self, harness: WorkerHarness) -> None:
+        with harness.worker(PYTHONPROFILEIMPORTTIME="1") as worker:
+            harness.finish(harness.run())
             assert resident(worker) < PREFECTS_IDLE
         imported = {
             line.rpartition("|")[2].strip().partition(".")[0]
