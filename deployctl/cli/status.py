@@ -91,6 +91,6 @@ def _scope(
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.project.selection import Selection
 
-    projects = load_all(ctx, LoadOptions(Selection(everything=True)), files)
+    projects = load_all(ctx, LoadOptions(Selection(everything=True), imports=False), files)
     keys = tuple((one.facts.name, one.spec.name) for each in projects for one in each.selected)
     return Scope(keys, names, pool)

@@ -22,7 +22,7 @@ from deployctl.core.json_values import Json, digest
 from deployctl.flows.importer import Interpreter, LoadResult
 from deployctl.flows.metadata import FlowMetadata
 
-_FORMAT = 2
+_FORMAT = 3
 _READS_ENVIRONMENT = re.compile(rb"\b(environ|getenv|dotenv_values|BaseSettings)\b")
 
 
@@ -43,7 +43,7 @@ class FlowCache:
         """Returns the metadata of an entrypoint; None if there is no valid entry."""
         try:
             entry = json.loads(self._file(entrypoint, base).read_text(encoding="utf-8"))
-            metadata = FlowMetadata(**entry["metadata"])
+            metadata = FlowMetadata.from_json(entry["metadata"])
             unchanged = all(
                 _inspect_file(name)[1] == checksum for name, checksum in entry["files"].items()
             )

@@ -261,8 +261,8 @@ def encode_default(value: Any) -> Json:
     match value:
         case None | bool() | str() | int():
             return value
-        case float() if math.isfinite(value):
-            return value
+        case float():
+            return value if math.isfinite(value) else None  # as Prefect sends infinity and NaN
         case bytes():
             try:
                 return value.decode()

@@ -1,8 +1,9 @@
 """Entrypoints: their forms, and the file that one refers to.
 
 A script is a path that ends in `.py`, a module is a dotted name. Both are searched in the working
-directory first, as in Prefect, then in the folder of prefect.yaml, so that a command does the same
-in every directory.
+directory first, as in Prefect, then in the folder of prefect.yaml and in the root of the
+repository, so that a command does the same in every directory. Modules may also lie in the folder
+`src` of one of these.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -37,7 +39,28 @@ class LocatedEntrypoint:
 
     entrypoint: Entrypoint
     base: Path
-    file: Path
+    file: Path | None
+    """None for a module that is not among the project's files, but may be installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPath:
+    """The folders in which entrypoints and the modules that they import are searched."""
+
+    bases: tuple[Path, ...]
+    """Folders that entrypoints may be relative to, in order."""
+
+    @classmethod
+    def of(cls, directory: Path, folder: Path) -> Self:
+        """Returns the search path for a working directory and the folder of prefect.yaml."""
+        parents = (folder, *folder.parents)
+        root = next((each for each in parents if (each / ".git").exists()), folder)
+        return cls(tuple(dict.fromkeys((directory, folder, root))))
+
+    @property
+    def module_folders(self) -> tuple[Path, ...]:
+        """Folders that hold modules, besides the folder of a script itself."""
+        return (*self.bases, *(base / "src" for base in self.bases))
 
 
 def parse_entrypoint(text: str) -> Entrypoint:
@@ -68,4 +91,5 @@ def _candidates(entrypoint: Entrypoint) -> Sequence[str]:
     if entrypoint.is_script:
         return [entrypoint.location]
     path = entrypoint.location.replace(".", "/")
-    return [f"{path}/__init__.py", f"{path}.py"]
+    folders = ("", "src/")
+    return [f"{each}{path}{end}" for each in folders for end in ("/__init__.py", ".py")]

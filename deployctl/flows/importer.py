@@ -1,7 +1,9 @@
-"""Loads flows by importing them in the project's own interpreter, never in ours.
+"""Loads flows by importing them in a child process, never in ours.
 
-All flows that need an import are loaded by one child process (`probe.py`), because most of the time
-goes into importing Prefect. Unchanged flows come from the cache: see `cache.py`.
+The child is the project's own interpreter if that has Prefect, otherwise a Python with pydantic, in
+which a stand-in takes Prefect's place. One process (`child/probe.py`) loads all flows that need an
+import, because most of the time goes into importing Prefect. Unchanged flows come from the cache:
+see `cache.py`.
 """
 
 from __future__ import annotations
@@ -20,35 +22,60 @@ from typing import Self
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
+from deployctl.flows.child.probe import NO_SERVER
+from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
 
-_PROBE = Path(__file__).with_name("probe.py")
+_ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package `deployctl`."""
+_PROBE = f"""
+import sys
+import contextlib, importlib.util, inspect, json, os, sysconfig, traceback
+path, sys.path[:] = sys.path[1:], [{str(_ROOT)!r}, *sys.path[1:]]
+from deployctl.flows.child.probe import main
+sys.path[:] = path
+main()
+"""
 _IDENTIFY = """
 import importlib.metadata, json, os, sys, sysconfig
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 folder = sysconfig.get_paths()["purelib"]
-versions = [importlib.metadata.version("prefect"), "%d.%d" % sys.version_info[:2]]
-print(json.dumps([*versions, folder, os.stat(folder).st_mtime_ns]))
+changed = os.stat(folder).st_mtime_ns if os.path.isdir(folder) else 0
+python = "%d.%d" % sys.version_info[:2]
+print(json.dumps([version("prefect"), python, folder, changed, version("pydantic")]))
 """
 _IDENTIFY_TIMEOUT = 20.0
+KNOWN_PREFECT = (3, 9)
+"""The newest Prefect with which static reading was compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python interpreter that has Prefect installed."""
+    """A Python interpreter that can import flows."""
 
     path: str
     identity: Json
-    """Changes with its version of Prefect, and whenever a package is installed."""
+    """Its packages. Changes with the versions of Prefect and pydantic, and whenever a package is
+    installed."""
 
     @property
-    def prefect(self) -> str:
-        """Its version of Prefect, e.g. `3.8.8`."""
-        return str(self.identity[0])
+    def prefect(self) -> str | None:
+        """Its version of Prefect, e.g. `3.8.8`; None if it has none."""
+        return self.identity[0]  # type: ignore[no-any-return]
 
     @property
     def python(self) -> str:
-        """Its version of Python, e.g. `3.11`."""
+        """Its own version, e.g. `3.11`."""
         return str(self.identity[1])
+
+    @property
+    def has_pydantic(self) -> bool:
+        """Whether it has pydantic 2, which the stand-in for Prefect needs."""
+        return int(str(self.identity[4] or 0).partition(".")[0]) >= 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +89,22 @@ class LoadFailure:
     file: str | None
     line: int | None
     """The last line of the user's own code in the traceback."""
+
+    @property
+    def is_syntax_error(self) -> bool:
+        """Whether the code is not valid for the interpreter that imported it."""
+        return self.exception_types[-1:] in (("SyntaxError",), ("IndentationError",), ("TabError",))
+
+    def may_be_ours(self, is_real: bool) -> bool:
+        """Whether `prefect deploy` might have imported the flow: it has a server, and Prefect.
+
+        `is_real`: whether Prefect itself imported the flow, not the stand-in.
+        """
+        if NO_SERVER in self.message or "NoServer" in self.exception_types:
+            return True
+        types = self.exception_types
+        certain = not types or types[0] == "MissingFlowError" or types[-1] == "SystemExit"
+        return not (is_real or certain or self.is_syntax_error)
 
     @classmethod
     def from_json(cls, error: Json) -> Self:
@@ -90,17 +133,50 @@ def project_python(folder: Path, environ: Mapping[str, str]) -> str:
     return next(_candidates(folder, environ))
 
 
-def find_interpreter(folder: Path, environ: Mapping[str, str]) -> Interpreter | None:
+def find_prefect(folder: Path, environ: Mapping[str, str]) -> Interpreter | None:
     """Returns the first interpreter that has Prefect, in the order of `project_python`."""
+    return next((each for each in _interpreters(folder, environ) if each.prefect), None)
+
+
+def find_interpreter(folder: Path, environ: Mapping[str, str]) -> Interpreter | None:
+    """Returns the first interpreter that has Prefect, or else the first that has pydantic.
+
+    Ours has pydantic, so None means that this installation of deployctl is incomplete.
+    """
+    found = []
+    for each in _interpreters(folder, environ):
+        if each.prefect:
+            return each
+        if each.has_pydantic:
+            found.append(each)
+    return found[0] if found else None
+
+
+def has_newer_prefect(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether the first Prefect that is installed is newer than `KNOWN_PREFECT`.
+
+    Reads names of files only. Such a Prefect may make other schemas, so it decides by an import.
+    """
+    for python in dict.fromkeys(_candidates(folder, environ)):
+        for prefix in dict.fromkeys(
+            (Path(python).parent.parent, Path(python).resolve().parents[1])
+        ):
+            for found in prefix.glob("lib/python3*/site-packages/prefect-*.dist-info"):
+                version = found.name.removeprefix("prefect-").removesuffix(".dist-info").split(".")
+                numbers = tuple(int(part) for part in version[:2] if part.isdecimal())
+                return numbers > KNOWN_PREFECT
+    return False
+
+
+def _interpreters(folder: Path, environ: Mapping[str, str]) -> Iterator[Interpreter]:
     for path in dict.fromkeys(_candidates(folder, environ)):
         try:
             argv = [path, "-c", _IDENTIFY]
             done = process.run(argv, cwd=folder, env=None, timeout=_IDENTIFY_TIMEOUT)
             if done.returncode == 0:
-                return Interpreter(path, json.loads(done.stdout))
+                yield Interpreter(path, json.loads(done.stdout))
         except (ProgramError, ValueError):
             continue
-    return None
 
 
 def _candidates(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
@@ -112,27 +188,43 @@ def _candidates(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
     yield sys.executable
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A flow to load."""
+
+    entrypoint: str
+    base: Path
+    """The working directory, which the entrypoint is relative to."""
+    path: Sequence[Path] = ()
+    """Further folders of modules, searched after those that Prefect searches."""
+
+
 def load_flows(
-    interpreter: Interpreter, tasks: Sequence[tuple[str, Path]], timeout: float
+    interpreter: Interpreter, tasks: Sequence[Task], timeout: float
 ) -> dict[str, LoadResult]:
-    """Loads entrypoints in one process, each from the folder that it is relative to.
+    """Loads entrypoints in one process.
 
     If the process crashes or times out, that is the failure of the current entrypoint and of all
     later ones.
     """
     results: dict[str, LoadResult] = {}
     with tempfile.TemporaryDirectory(prefix="deployctl-") as scratch:
-        # Run in place, the modules beside the probe would shadow modules of the standard library.
-        probe = shutil.copy(_PROBE, scratch)
         output = Path(scratch, "results")
-        request = [{"entrypoint": text, "base": str(base)} for text, base in tasks]
+        flows = [
+            {
+                "entrypoint": task.entrypoint,
+                "base": str(task.base),
+                "path": [str(folder) for folder in task.path],
+            }
+            for task in tasks
+        ]
         try:
             done = process.run(
-                [interpreter.path, str(probe), str(output)],
+                [interpreter.path, "-B", "-c", _PROBE],
                 cwd=Path(scratch),
-                env=_environment(os.environ),
+                env={**os.environ, "PYTHONHASHSEED": "0"},  # sets have a reproducible order
                 timeout=timeout,
-                input=json.dumps(request),
+                input=json.dumps({"tasks": flows, "results": str(output)}),
             )
             exit_reason = f"the interpreter exited with code {done.returncode}"
         except ProgramError as error:
@@ -141,7 +233,7 @@ def load_flows(
             for result in _read_results(output.read_bytes()):
                 results[result["entrypoint"]] = _load_result(result)
     culprit = None
-    for text, _ in tasks:
+    for text in (task.entrypoint for task in tasks):
         if text not in results:
             culprit = culprit or text
             message = exit_reason if text == culprit else f"{exit_reason} at '{culprit}'"
@@ -157,12 +249,16 @@ def _read_results(content: bytes) -> Iterator[Json]:
 
 
 def _load_result(result: Json) -> LoadResult:
-    metadata = FlowMetadata(**result["metadata"]) if "metadata" in result else None
+    metadata = _metadata(result["metadata"]) if "metadata" in result else None
     error = result.get("error")
     failure = LoadFailure.from_json(error) if error else None
     return LoadResult(metadata, failure, tuple(result["files"]))
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Our environment, with reproducible hashes and without Prefect's ephemeral server."""
-    return {**environ, "PYTHONHASHSEED": "0", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
+def _metadata(value: dict[str, Json]) -> FlowMetadata:
+    """Reads metadata; adds descriptions of parameters where the child left them to us."""
+    properties = value["parameter_schema"]["properties"]
+    for name, description in parameter_descriptions(value.pop("docstring", None)).items():
+        if name in properties:
+            properties[name].setdefault("description", description)
+    return FlowMetadata.from_json(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from deployctl.core.json_values import Json
 
@@ -25,3 +26,19 @@ class FlowMetadata:
     pattern to the string form of a Decimal, which only the flow's own interpreter could
     distinguish from `float | str`.
     """
+    unknown: tuple[str, ...] = ()
+    """The parameters whose schema is open because the code could not be read that far."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
+        """Reads metadata as the probe and the cache write it. Raises TypeError for wrong keys."""
+        return cls(**{**value, "unknown": tuple(value.get("unknown", ()))})
+
+
+OPEN_SCHEMA: Mapping[str, Json] = {
+    "title": "Parameters",
+    "type": "object",
+    "properties": {},
+    "additionalProperties": True,
+}
+"""The schema of a flow of which only the name is known: it takes any parameter."""

@@ -47,7 +47,7 @@ def check_parameters(
 def _unknown_names(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -> Iterator[Problem]:
     known = schema.get("properties", {})
     for name in parameters:
-        if name not in known:
+        if name not in known and not schema.get("additionalProperties"):
             message = f"the flow has no parameter '{name}', so every run would fail"
             names = f"It has {quoted(known)}." if known else "It has none."
             help_ = did_you_mean(name, known) or names

@@ -12,18 +12,14 @@ import ast
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deployctl.core.json_values import Json
-from deployctl.flows.annotations import AnnotationTranslator, can_be_evaluated, parse_annotation
-from deployctl.flows.constants import ConstantEvaluator, encode_default
+from deployctl.flows.constants import ConstantEvaluator
 from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import ModuleNames, NotStatic
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+from deployctl.flows.signature import FlowDefinition, Function, parameter_schema
 
 _FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow")
 _KNOWN_OPTIONS = {
@@ -32,8 +28,6 @@ _KNOWN_OPTIONS = {
     *("result_storage", "result_serializer", "cache_result_in_memory"),
     *("on_completion", "on_failure", "on_cancellation", "on_crashed", "on_running"),
 }
-_RESERVED = ("return_state", "wait_for", "Config")
-_RESERVED_PREFIXES = ("_", "v__", "model_")
 _INVALID_IN_NAMES = frozenset("/%&<>")
 
 
@@ -61,6 +55,11 @@ class Module:
             self.tree = ast.parse(self._content, str(file))
         self.names = ModuleNames.from_module(self.tree, self._content.decode(errors="replace"))
 
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """The lines of the file."""
+        return self._content.splitlines()
+
     @cached_property
     def version(self) -> str:
         """The version that Prefect gives a flow whose decorator has none."""
@@ -77,44 +76,55 @@ class Module:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _FlowDefinition:
-    """A function and the keyword arguments of the `flow` that decorates it."""
-
-    function: Function
-    options: Sequence[ast.keyword]
-    line: int
-    """The line of the decorator, before which the names that it uses must be bound."""
-    names: ModuleNames
-
-
 def read_flow(module: Module, path: str) -> FlowMetadata:
     """Reads the metadata of the flow at `path`, `function` or `Class.method`, of a module.
 
     Raises FlowNotFound, NotAFlow, or NotStatic if the text does not decide it.
     """
-    flow = _find(module, path.split("."))
+    return _metadata(module, _find(module, path.split(".")), None)
+
+
+def read_flow_in_part(module: Module, path: str) -> FlowMetadata:
+    """Reads what the text decides of a flow; the other parameters get an open schema.
+
+    Raises FlowNotFound, NotAFlow, or NotStatic if the text does not even decide the name.
+    """
+    try:
+        flow = _find(module, path.split("."))
+    except NotStatic:
+        flow = _find_roughly(module, path.split("."))
+    return _metadata(module, flow, [])
+
+
+def _metadata(module: Module, flow: FlowDefinition, unknown: list[str] | None) -> FlowMetadata:
+    """Returns the metadata of a flow. With a list `unknown`, see `parameter_schema`."""
     constants = ConstantEvaluator(module.names, flow.line)
-    given = {
-        str(option.arg): constants.value(option.value)
-        for option in flow.options
-        if option.arg in ("name", "version", "description")
-    }
+    given = {}
+    for option in flow.options:
+        if option.arg in ("name", "version", "description"):
+            try:
+                given[option.arg] = constants.value(option.value)
+            except NotStatic:
+                if unknown is None or option.arg == "name":
+                    raise
     if any(not isinstance(value, str | None) for value in given.values()):
         raise NotStatic("the decorator's name, version and description must be strings")
     name = given.get("name") or flow.function.name.replace("_", "-")
     if _INVALID_IN_NAMES & set(name):
         raise NotStatic(f"'{name}' has characters that Prefect rejects in names")
     docstring = ast.get_docstring(flow.function)
+    descriptions = parameter_descriptions(docstring)
+    schema = parameter_schema(flow, descriptions, module.postpones_annotations, unknown)
     return FlowMetadata(
         name=name,
         description=given.get("description") or docstring,
         version=given.get("version") or module.version,
-        parameter_schema=_parameter_schema(module, flow, parameter_descriptions(docstring)),
+        parameter_schema=schema,
+        unknown=tuple(schema["properties"] if not flow.is_certain else unknown or ()),
     )
 
 
-def _find(module: Module, path: Sequence[str]) -> _FlowDefinition:
+def _find(module: Module, path: Sequence[str]) -> FlowDefinition:
     names = module.names
     if not names.is_bound(path[0]):
         raise FlowNotFound(_defined(module.tree.body))
@@ -136,7 +146,7 @@ def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
             yield node.name
 
 
-def _decorated(function: Function, names: ModuleNames) -> _FlowDefinition:
+def _decorated(function: Function, names: ModuleNames) -> FlowDefinition:
     match function.decorator_list:
         case []:
             raise NotAFlow
@@ -146,7 +156,7 @@ def _decorated(function: Function, names: ModuleNames) -> _FlowDefinition:
             raise NotStatic(f"'{function.name}' has several decorators, which may change it")
 
 
-def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> _FlowDefinition:
+def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> FlowDefinition:
     if owner.decorator_list or owner.keywords:
         raise NotStatic(f"the class '{owner.name}' may be changed by a decorator or metaclass")
     found = [
@@ -171,7 +181,7 @@ def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> _FlowDefiniti
     return _decorated(function, class_names)
 
 
-def _called(call: ast.Call, names: ModuleNames) -> _FlowDefinition:
+def _called(call: ast.Call, names: ModuleNames) -> FlowDefinition:
     """`name = flow(function)` or `name = flow(…)(function)`."""
     decorator: ast.expr = call.func
     match call:
@@ -186,7 +196,7 @@ def _called(call: ast.Call, names: ModuleNames) -> _FlowDefinition:
 
 def _flow(
     function: Function, decorator: ast.expr, names: ModuleNames, line: int | None = None
-) -> _FlowDefinition:
+) -> FlowDefinition:
     if names.qualified_name(_without_call(decorator), decorator.lineno) not in _FLOW_DECORATORS:
         raise NotStatic(f"what '{ast.unparse(decorator)}' returns is only known when the code runs")
     options: Sequence[ast.keyword] = ()
@@ -194,69 +204,46 @@ def _flow(
         options = decorator.keywords
         if decorator.args or not {option.arg for option in options} <= _KNOWN_OPTIONS:
             raise NotStatic(f"the arguments of '{ast.unparse(decorator)}' are not all known")
-    return _FlowDefinition(function, options, line or decorator.lineno, names)
+    return FlowDefinition(function, options, line or decorator.lineno, names)
 
 
 def _without_call(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
 
 
-def _parameter_schema(
-    module: Module, flow: _FlowDefinition, descriptions: dict[str, str]
-) -> dict[str, Json]:
-    function, names, line = flow.function, flow.names, flow.function.lineno
-    annotations, constants = AnnotationTranslator(names, line), ConstantEvaluator(names, line)
-    postponed = module.postpones_annotations
-    if getattr(function, "type_params", None):
-        raise NotStatic("generic functions are only known when the code runs")
-    if function.returns is not None and (postponed or isinstance(function.returns, ast.Constant)):
-        _check_return_type(function.returns, postponed, names, line)
-    properties: dict[str, Json] = {}
-    required = []
-    for position, (parameter, default) in enumerate(_parameters(function.args)):
-        name = parameter.arg
-        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
-            raise NotStatic(f"Prefect may reject a parameter named '{name}'")
-        if name in ("self", "cls"):
-            continue
-        item: dict[str, Json] = {}
-        if parameter.annotation is not None:
-            item = dict(annotations.schema(_parsed(parameter.annotation, postponed)))
-        item |= {"position": position, "title": name}
-        if name in descriptions:
-            item["description"] = descriptions[name]
-        if default is None or (value := constants.value(default)) is ...:
-            required.append(name)
-        else:
-            item["default"] = encode_default(value)
-        properties[name] = item
-    schema: dict[str, Json] = {"title": "Parameters", "type": "object", "properties": properties}
-    if required:
-        schema["required"] = required
-    if annotations.definitions:
-        schema["definitions"] = annotations.definitions
-    return schema
+def _find_roughly(module: Module, path: Sequence[str]) -> FlowDefinition:
+    """Returns the only function of this name that has a decorator `flow`, wherever it is defined.
+
+    Other decorators and conditions around it may change its signature.
+    """
+    scope: ast.AST = module.tree
+    for owner in path[:-1]:
+        owners = [each for each in ast.walk(scope) if _is_class(each, owner)]
+        if len(owners) != 1:
+            break
+        scope = owners[0]
+    found = [
+        (each, decorator)
+        for each in ast.walk(scope)
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and each.name == path[-1]
+        for decorator in each.decorator_list
+        if _called_flow(_without_call(decorator))
+    ]
+    if len(found) != 1:
+        raise NotStatic(f"what '{'.'.join(path)}' refers to depends on how the module runs")
+    function, decorator = found[0]
+    options = decorator.keywords if isinstance(decorator, ast.Call) else []
+    if any(option.arg is None for option in options):
+        raise NotStatic(f"the arguments of '{ast.unparse(decorator)}' are not all known")
+    # Names are looked up as at the end of the module: a condition may bind them anywhere.
+    line = len(module.lines) + 1
+    is_only = len(function.decorator_list) == 1
+    return FlowDefinition(function, options, line, module.names, is_certain=is_only)
 
 
-def _parsed(annotation: ast.expr, postponed: bool) -> ast.expr:
-    """Returns the expression of an annotation, parsed if it is a string."""
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) and not postponed:
-        return parse_annotation(annotation.value)
-    return annotation
+def _is_class(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.ClassDef) and node.name == name
 
 
-def _check_return_type(returns: ast.expr, postponed: bool, names: ModuleNames, line: int) -> None:
-    if not can_be_evaluated(_parsed(returns, postponed), names, line):
-        raise NotStatic(f"whether the return type '{ast.unparse(returns)}' exists is not certain")
-
-
-def _parameters(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
-    """Yields all parameters in the order of the signature, each with its default."""
-    positional = [*arguments.posonlyargs, *arguments.args]
-    missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-    yield from zip(positional, [*missing, *arguments.defaults], strict=True)
-    if arguments.vararg:
-        yield arguments.vararg, None
-    yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    if arguments.kwarg:
-        yield arguments.kwarg, None
+def _called_flow(decorator: ast.expr) -> bool:
+    return ast.unparse(decorator).rpartition(".")[2] == "flow"

@@ -206,7 +206,9 @@ DEPLOYMENT = Table(
             Field("entrypoint"),
             required=True,
         ),
-        "flow_name": Key(Text(), "Not used: the name in the code counts."),
+        "flow_name": Key(
+            Text(), "The flow's name, where the code does not give it without being run."
+        ),
         "description": Key(
             Text(),
             "Shown in the UI. Default: the flow's own.",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployctl.core.json_values import canonical_json
-from deployctl.flows.importer import LoadResult, find_interpreter, load_flows
+from deployctl.flows.importer import LoadResult, Task, find_interpreter, load_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.static import Module, read_flow
@@ -33,7 +33,7 @@ def load_all(python: Path, folder: Path) -> Mapping[str, LoadResult]:
     """Loads all cases with Prefect in one process."""
     interpreter = find_interpreter(folder, {"VIRTUAL_ENV": str(python.parent.parent)})
     assert interpreter is not None
-    tasks = [(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
+    tasks = [Task(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
     return load_flows(interpreter, tasks, timeout=300)
 
 

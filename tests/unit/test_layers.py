@@ -29,7 +29,7 @@ LAYER = {
 }
 CLIENTS_ONLY = {"httpx", "docker", "kubernetes", "subprocess"}
 """Libraries that only `deployctl.clients` imports."""
-RUN_BY_PROJECT_PYTHON = "deployctl.flows.probe"
+RUN_BY_PROJECT_PYTHON = "deployctl.flows.child.probe"
 """The only module that imports Prefect: the project's own interpreter runs it."""
 MAX_LINES = 420
 TABLES_OF_CASES = {"tests/support/deployment_cases.py", "tests/support/flow_signatures.py"}
@@ -174,7 +174,7 @@ def test_files_are_not_too_long(folder: str) -> None:
         ("deployctl.steps.x", "import subprocess as s", ["1: subprocess"]),
         ("deployctl.flows.x", "import prefect", ["1: prefect"]),
         ("deployctl.clients.x", "import prefect.client", ["1: prefect.client"]),
-        ("deployctl.flows.probe", "import httpx", ["1: httpx"]),
+        ("deployctl.flows.child.probe", "import httpx", ["1: httpx"]),
         ("deployctl.__main__", "import docker", ["1: docker"]),
     ],
 )
@@ -190,7 +190,7 @@ def test_wrong_import_is_reported(module: str, source: str, wrong: list[str]) ->
         ("deployctl.api.x", "from .calls import ApiCall"),
         ("deployctl.deploy.x", "from deployctl import __version__"),
         ("deployctl.clients.http", "import httpx, subprocess"),
-        ("deployctl.flows.probe", "from prefect import Flow"),
+        ("deployctl.flows.child.probe", "from prefect import Flow"),
         ("deployctl.__main__", "from deployctl.cli.main import main"),
         ("deployctl.flows.x", "import prefectural"),
     ],

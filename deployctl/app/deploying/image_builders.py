@@ -16,7 +16,7 @@ from deployctl.clients.docker import Engine, EngineRefused, EngineUnreachable
 from deployctl.clients.registry.errors import RegistryError, RegistryUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
-from deployctl.flows.importer import find_interpreter, project_python
+from deployctl.flows.importer import find_prefect, project_python
 from deployctl.images.builder import Builder, OnOutput
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.daemonless.assembler import AssembleBuilder
@@ -93,8 +93,8 @@ def open_image_pipeline(
 
         @_once
         def _versions() -> ProjectVersions:
-            if found := find_interpreter(folder, environ):
-                return ProjectVersions(found.prefect, found.python)
+            if found := find_prefect(folder, environ):
+                return ProjectVersions(str(found.prefect), found.python)
             return ProjectVersions(server_version(), _DEFAULT_PYTHON)
 
         yield ImagePipeline(

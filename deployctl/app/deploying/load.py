@@ -47,6 +47,9 @@ class LoadOptions:
     project: str | None = None
     """The project name for the last-applied record, instead of the file's."""
     skip_build: bool = False
+    imports: bool = True
+    """Whether flows are imported whose text doesn't give everything. Only a deploy needs more than
+    their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def load_project(
     if document is None:
         return None
     project = parse_project(document, report, environ)
-    flows = _inspect_flows(project, options.selection, report)
+    flows = _inspect_flows(project, options, report)
     try:
         specs = _select(project, flows.facts, options.selection)
     except UsageError:
@@ -187,16 +190,22 @@ class _Flows:
             report.extend(replace(each, span=spec.span(("entrypoint",))) for each in found)
 
 
-def _inspect_flows(project: Project, selection: Selection, report: Report) -> _Flows:
+def _inspect_flows(project: Project, options: LoadOptions, report: Report) -> _Flows:
     """Inspects the flow of every entry that may be selected; reports what concerns none of them."""
+    selection = options.selection
     entrypoints: dict[str, Span | None] = {}
+    names: dict[str, str] = {}
     for spec in project.deployments:
         if spec.entrypoint and _may_be_selected(spec, selection):
             entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
+            if spec.raw.get("flow_name"):
+                names.setdefault(spec.entrypoint, str(spec.raw["flow_name"]))
     if selection.entrypoint:
         entrypoints.setdefault(selection.entrypoint, None)
     found = Report()
-    facts = inspect_flows(entrypoints, project.folder, found)
+    facts = inspect_flows(
+        entrypoints, project.folder, found, flow_names=names, imports=options.imports
+    )
     by_span = {span: entrypoint for entrypoint, span in entrypoints.items()}
     diagnostics: dict[str, list[Diagnostic]] = defaultdict(list)
     for each in found:

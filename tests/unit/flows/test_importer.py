@@ -8,11 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.flows.importer import Interpreter, find_interpreter, load_flows, project_python
+from deployctl.flows.importer import (
+    Interpreter,
+    Task,
+    find_interpreter,
+    find_prefect,
+    has_newer_prefect,
+    load_flows,
+    project_python,
+)
 
+PYTHON = sys.executable
 WITH_PREFECT = """#!/bin/sh
-echo '["3.8.8", "/lib", 1]'
+echo '["3.8.8", "3.11", "/lib", 1, "2.12.0"]'
 """
+WITH_PYDANTIC = """#!/bin/sh
+echo '[null, "3.11", "/lib", 1, "2.12.0"]'
+"""
+WITH_PYDANTIC_1 = WITH_PYDANTIC.replace("2.12.0", "1.10.0")
 WITHOUT_PREFECT = """#!/bin/sh
 exit 1
 """
@@ -36,7 +49,7 @@ def test_finds_first_interpreter_with_prefect(tmp_path: Path) -> None:
     environ = {"VIRTUAL_ENV": str(active), "PATH": str(path)}
 
     def found() -> str | None:
-        interpreter = find_interpreter(project, environ)
+        interpreter = find_prefect(project, environ)
         return interpreter.path if interpreter else None
 
     assert found() is None
@@ -48,6 +61,38 @@ def test_finds_first_interpreter_with_prefect(tmp_path: Path) -> None:
     assert found() == own
     make_python(project / ".venv" / "bin" / "python", WITHOUT_PREFECT)
     assert found() == in_active
+
+
+def test_falls_back_to_interpreter_with_pydantic(tmp_path: Path) -> None:
+    environ = {"VIRTUAL_ENV": str(tmp_path / "active"), "PATH": str(tmp_path / "path")}
+
+    def found() -> str | None:
+        interpreter = find_interpreter(tmp_path, environ)
+        return interpreter.path if interpreter else None
+
+    make_python(tmp_path / ".venv" / "bin" / "python", WITH_PYDANTIC_1)
+    assert found() is None
+    on_path = make_python(tmp_path / "path" / "python3", WITH_PYDANTIC)
+    assert found() == on_path
+    in_active = make_python(tmp_path / "active" / "bin" / "python", WITH_PYDANTIC)
+    assert found() == in_active
+    assert find_prefect(tmp_path, environ) is None
+    make_python(tmp_path / "path" / "python3")
+    assert found() == on_path
+
+
+@pytest.mark.parametrize(
+    ("version", "newer"),
+    [("2.20.27", False), ("3.9.6", False), ("3.10.0", True), ("4.0.0rc1", True), (None, False)],
+)
+def test_recognises_newer_prefect_by_its_files(
+    tmp_path: Path, version: str | None, newer: bool
+) -> None:
+    python = Path(make_python(tmp_path / ".venv" / "bin" / "python", WITHOUT_PREFECT))
+    if version:
+        packages = python.parent.parent / "lib" / "python3.12" / "site-packages"
+        (packages / f"prefect-{version}.dist-info").mkdir(parents=True)
+    assert has_newer_prefect(tmp_path, {"PATH": ""}) == newer
 
 
 def test_project_python_is_first_that_exists(tmp_path: Path) -> None:
@@ -66,8 +111,9 @@ def test_ignores_truncated_result(tmp_path: Path) -> None:
     }
     cut = b'{"entrypoint": "b.py:f", "files": ["\xc3'
     (tmp_path / "results").write_bytes(json.dumps(whole).encode() + b"\n" + cut)
-    text = f'#!/bin/sh\ncat {tmp_path}/results > "$2"\n'
-    interpreter = Interpreter(make_python(tmp_path / "python", text), None)
-    results = load_flows(interpreter, [("a.py:f", tmp_path), ("b.py:f", tmp_path)], 30)
+    read = "import json, sys; print(json.load(sys.stdin)['results'])"
+    text = f'#!/bin/sh\ncat {tmp_path}/results > "$({PYTHON} -c "{read}")"\n'
+    interpreter = Interpreter(make_python(tmp_path / "python", text), [])
+    results = load_flows(interpreter, [Task("a.py:f", tmp_path), Task("b.py:f", tmp_path)], 30)
     messages = {text: each.failure and each.failure.message for text, each in results.items()}
     assert messages == {"a.py:f": "", "b.py:f": "the interpreter exited with code 0"}

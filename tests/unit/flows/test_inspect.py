@@ -34,6 +34,9 @@ def project(tmp_path: Path) -> Path:
     (folder / "model.py").write_text(
         "from other import Model\nfrom prefect import flow\n@flow\ndef f(m: Model): ...\n"
     )
+    (folder / "named.py").write_text(
+        "import os\nfrom prefect import flow\n@flow(name=os.getcwd())\ndef f(a: int): ...\n"
+    )
     (folder / "broken.py").write_text("def f(:\n")
     return folder
 
@@ -79,8 +82,13 @@ def test_warns_about_absolute_path(project: Path) -> None:
             "'extract' in 'plain.py' is not a flow",
             "Decorate the function",
         ),
-        ("model.py:f", "DC407", "the schema of the type 'Model'", "Install Prefect"),
-        ("library.mod:f", "DC407", "'library.mod' is not among the project's files", "Install"),
+        (
+            "named.py:f",
+            "DC407",
+            "the value of 'os.getcwd()' is",
+            "Write the flow's name",
+        ),
+        ("library.mod:f", "DC407", "'library.mod' is not among the project's", "Write the flow's"),
     ],
 )
 def test_invalid_entrypoint_is_an_error_with_help(
@@ -91,6 +99,44 @@ def test_invalid_entrypoint_is_an_error_with_help(
     assert (error.code, error.severity) == (code, Severity.ERROR)
     assert message in error.message
     assert (error.help or "").startswith(help_)
+
+
+def test_unknown_parameter_is_a_warning_that_names_it(project: Path) -> None:
+    metadata, [warning] = inspect(project, "model.py:f")
+    assert metadata["model.py:f"].parameter_schema == {
+        "title": "Parameters",
+        "type": "object",
+        "properties": {"m": {"position": 0, "title": "m"}},
+        "required": ["m"],
+    }
+    assert (warning.code, warning.severity) == ("DC410", Severity.WARNING)
+    assert warning.message.startswith("the schema of parameter 'm' of 'model.py:f' is open: ")
+
+
+@pytest.mark.parametrize("text", ["named.py:f", "library.mod:f"])
+def test_name_from_file_settles_unknown_name(project: Path, text: str) -> None:
+    report = Report()
+    metadata = inspect_flows({text: SPAN}, project, report, flow_names={text: "etl"})
+    assert metadata[text].name == "etl"
+    [warning] = report
+    assert (warning.code, warning.severity) == ("DC410", Severity.WARNING)
+
+
+def test_name_from_file_does_not_replace_name_in_code(project: Path) -> None:
+    text = "flows.py:hello"
+    metadata = inspect_flows({text: SPAN}, project, Report(), flow_names={text: "other"})
+    assert metadata[text].name == "hello"
+
+
+def test_reading_without_imports_starts_no_child(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("deployctl.flows.inspect.load_flows", lambda *_: pytest.fail("imported"))
+    report = Report()
+    metadata = inspect_flows({"model.py:f": SPAN}, project, report, imports=False)
+    assert metadata["model.py:f"].name == "f"
+    assert not list(report)
 
 
 def test_syntax_error_without_other_interpreter(project: Path) -> None:
