@@ -4,8 +4,8 @@
 
 PYTHON ?= python3
 CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
-PREFECT_3 := $(CACHE)/prefect-3.8.8
-PREFECT_2 := $(CACHE)/prefect-2.20.26
+PREFECT_3 := $(CACHE)/prefect-3.9.1
+PREFECT_2 := $(CACHE)/prefect-2.20.27
 BIN := .venv/bin
 # Test processes: one more than two cores, since many tests wait. The tests of a file run in one
 # process, because they share servers.

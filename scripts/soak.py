@@ -1,6 +1,6 @@
 """`make soak`: run hundreds of flow runs while workers die and both APIs fail, on both majors.
 
-python -m scripts.soak --runs 500 --seed 7 --prefect 3.8.8
+python -m scripts.soak --runs 500 --seed 7 --prefect 3.9.1
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ OLDEST_SUPPORTED: Version = (2, 16, 0)
 id."""
 OLDEST_TESTED: Version = (2, 20, 0)
 """The oldest version that deployctl is tested with."""
-NEWEST_TESTED: Version = (3, 8, 8)
+NEWEST_TESTED: Version = (3, 9, 1)
 """The newest version that deployctl is tested with."""
 
 
@@ -90,7 +90,7 @@ class Dialect:
 
     @property
     def release(self) -> str:
-        """The server's version, e.g. `3.8.8`; "" for Prefect Cloud, which doesn't report one."""
+        """The server's version, e.g. `3.9.1`; "" for Prefect Cloud, which doesn't report one."""
         return "" if self.cloud else _format(self.version)
 
     @property
@@ -130,7 +130,7 @@ def detect(cloud: bool = False) -> ApiCall[Dialect]:
 
 
 def parse_dialect(text: Json) -> Dialect:
-    """The dialect of a version such as "3.8.8", "3.0.0rc1" or "2.20.26+1.gabc"; raises ApiError."""
+    """The dialect of a version such as "3.9.1", "3.0.0rc1" or "2.20.27+1.gabc"; raises ApiError."""
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", text) if isinstance(text, str) else None
     if match is None:
         raise ApiError(

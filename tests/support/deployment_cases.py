@@ -493,7 +493,7 @@ STEPS = [
         "output as list item",
         f"build: [{{{_STEP}}}]\ntags: ['{{{{ say.stdout }}}}']",
         BOTH,
-        (Difference("tags", ["v5"], "a list item from a step is kept until it is known"),),
+        (Difference("tags", ["v5"], "a list item from a step is kept until it is known", (2,)),),
     ),
 ]
 CASES = [

@@ -63,7 +63,7 @@ def job_spec(namespace: str, attempt: str = "attempt-1", **changes: Any) -> JobS
         "env": {"PREFECT_API_URL": "http://server/api", "PREFECT_API_KEY": API_KEY},
         "secret_env": frozenset({"PREFECT_API_KEY"}),
         "limits": Limits(),
-        "server_version": "3.8.8",
+        "server_version": "3.9.1",
     }
     return JobSpec(**{**fields, **changes})
 

@@ -40,10 +40,10 @@ def set_busy_timeout(seconds: float) -> None:
 def reduce_cpu() -> None:
     """Make the server cheaper without changing what it answers.
 
-    Prefect 3.8.8 lists all time zones of the machine's file system whenever it validates a cron
-    schedule: two thirds of the CPU time of a request that returns deployments. The list is cached
-    here. The garbage collector scans the imported modules once instead of again and again: a tenth
-    of a request, and half a second of the start.
+    Up to 3.8, Prefect lists all time zones of the machine's file system whenever it validates a
+    cron schedule: two thirds of the CPU time of a request that returns deployments. The list is
+    cached here, as 3.9 does itself. The garbage collector scans the imported modules once instead
+    of again and again: a tenth of a request, and half a second of the start.
     """
     zoneinfo.available_timezones = functools.cache(zoneinfo.available_timezones)
     gc.disable()

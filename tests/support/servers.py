@@ -34,8 +34,8 @@ from tests.support.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("DEPLOYCTL_TEST_CACHE") or ROOT / ".cache").resolve()
-PREFECT_3 = "3.8.8"
-PREFECT_2 = "2.20.26"
+PREFECT_3 = "3.9.1"
+PREFECT_2 = "2.20.27"
 START_SECONDS = 180.0
 
 
