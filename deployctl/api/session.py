@@ -22,8 +22,8 @@ from deployctl.api.errors import lost_response_error, response_error, unreachabl
 from deployctl.api.retry_policy import RetryDecision, classify, retry_after, under_maintenance
 from deployctl.api.settings import Settings
 from deployctl.clients.http import (
-    ConnectionOptions,
     HttpClient,
+    HttpOptions,
     NoResponse,
     NotSerializable,
     Response,
@@ -63,7 +63,7 @@ class Session:
         writes: ConcurrencyLimiter | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
-        network: Callable[[ConnectionOptions], HttpClient] = HttpClient,
+        network: Callable[[HttpOptions], HttpClient] = HttpClient,
     ) -> None:
         """Opens no connection. Raises SettingsError if no server is set.
 
@@ -80,7 +80,7 @@ class Session:
         self._clock = clock
         self._rng = rng or random.Random()
         self._http = network(
-            ConnectionOptions(
+            HttpOptions(
                 settings.server_url(),
                 headers(settings),
                 timeout=settings.request_timeout,

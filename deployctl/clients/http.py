@@ -32,7 +32,7 @@ written to it, the response is lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionOptions:
+class HttpOptions:
     """How to connect to a server."""
 
     url: str
@@ -98,7 +98,7 @@ class HttpClient:
     """
 
     def __init__(
-        self, options: ConnectionOptions, *, transport: httpx.BaseTransport | None = None
+        self, options: HttpOptions, *, transport: httpx.BaseTransport | None = None
     ) -> None:
         """Opens no connection. `transport` replaces the network in tests."""
         self._options = options
@@ -176,7 +176,7 @@ class HttpClient:
 
 
 def open_client(
-    options: ConnectionOptions,
+    options: HttpOptions,
     tls: ssl.SSLContext | None = None,
     *,
     follow_redirects: bool = False,
@@ -226,7 +226,7 @@ def _decode(content: bytes) -> Json:
         return None
 
 
-def _tls_context(options: ConnectionOptions) -> ssl.SSLContext:
+def _tls_context(options: HttpOptions) -> ssl.SSLContext:
     """The TLS context; for http:// an empty one, because loading certificates is slow."""
     if options.url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -263,7 +263,7 @@ def _redirected(target: str) -> NoResponse:
     )
 
 
-def translate_error(error: Exception, options: ConnectionOptions) -> NoResponse:
+def translate_error(error: Exception, options: HttpOptions) -> NoResponse:
     """Translates HTTPError, InvalidURL or StreamError of httpx into NoResponse."""
     import httpx
 
@@ -288,7 +288,7 @@ def translate_error(error: Exception, options: ConnectionOptions) -> NoResponse:
     return NoResponse(f"the connection broke: {reason}", sent=True)
 
 
-def _not_connected(error: Exception, options: ConnectionOptions) -> NoResponse:
+def _not_connected(error: Exception, options: HttpOptions) -> NoResponse:
     import socket
 
     cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployctl.clients.kubernetes import Kube
+from deployctl.clients.kubernetes import KubeClient
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
@@ -26,7 +26,7 @@ class ClusterConfigError(DeployctlError):
     code = "DC612"
 
 
-def connect(kubeconfig: str = "") -> Kube:
+def connect(kubeconfig: str = "") -> KubeClient:
     """Returns the cluster that this runs in, else the current context of a kubeconfig file.
 
     `kubeconfig`: the value of KUBECONFIG, one file or several; "" means `~/.kube/config`. Opens
@@ -50,7 +50,7 @@ def connect(kubeconfig: str = "") -> Kube:
         ) from error
 
 
-def connect_with_config(config: Json, context: str | None) -> Kube:
+def connect_with_config(config: Json, context: str | None) -> KubeClient:
     """Returns the cluster of a kubeconfig that is given as a mapping or as YAML text.
 
     `context` is the name of a context; None means the current one. Opens no connection. Raises
@@ -88,10 +88,10 @@ def _new_configuration() -> Configuration:
     return configuration
 
 
-def _kube(configuration: Configuration, namespace: str | None, source: str) -> Kube:
+def _kube(configuration: Configuration, namespace: str | None, source: str) -> KubeClient:
     from kubernetes.client.api_client import ApiClient
 
-    kube = Kube(ApiClient(configuration), namespace or "default")
+    kube = KubeClient(ApiClient(configuration), namespace or "default")
     kube.source = source
     return kube
 

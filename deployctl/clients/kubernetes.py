@@ -132,7 +132,7 @@ class Stream:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-class Kube:
+class KubeClient:
     """A thread-safe client of one cluster with one set of credentials."""
 
     def __init__(self, client: ApiClient, namespace: str) -> None:

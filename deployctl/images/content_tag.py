@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from deployctl.core.json_values import Json, digest
-from deployctl.images.context import Entry
+from deployctl.images.context import ContextEntry
 from deployctl.images.dockerfile.parser import Dockerfile
 from deployctl.images.dockerfile.stages import (
     BaseImage,
@@ -47,7 +47,7 @@ def content_tag(
     spec: BuildSpec,
     dockerfile: Dockerfile,
     text: str,
-    entries: Iterable[Entry],
+    entries: Iterable[ContextEntry],
     resolve_digest: ResolveDigest,
     build_platform: str,
 ) -> str | None:
@@ -94,7 +94,7 @@ def _always_builds(spec: BuildSpec) -> bool:
     return bool(no_cache or options.get("build_contexts"))
 
 
-def _hash_entries(entries: Iterable[Entry]) -> str:
+def _hash_entries(entries: Iterable[ContextEntry]) -> str:
     """One SHA-256 of all entries; names are hashed as bytes, in whatever encoding they are."""
     sha256 = hashlib.sha256()
     for entry in entries:

@@ -89,7 +89,7 @@ def _read_errors(path: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ContextEntry:
     """One file, directory or link of a context."""
 
     path: str
@@ -126,7 +126,7 @@ class Entry:
             yield _EntryReader(self.path, file, self.size, self.mtime_ns)
 
 
-def walk_context(root: Path, ignore: DockerIgnore) -> list[Entry]:
+def walk_context(root: Path, ignore: DockerIgnore) -> list[ContextEntry]:
     """All entries of a context, sorted, directories before their contents.
 
     An excluded directory is listed if something in it is not excluded. Raises UnreadableContext.
@@ -134,7 +134,7 @@ def walk_context(root: Path, ignore: DockerIgnore) -> list[Entry]:
     return list(_walk(root, "", ignore, ignore.root_matches))
 
 
-def with_engine_files(seen: Iterable[Entry], root: Path, *paths: str) -> list[Entry]:
+def with_engine_files(seen: Iterable[ContextEntry], root: Path, *paths: str) -> list[ContextEntry]:
     """The entries that are sent to an engine: the context, and files that the engine itself reads.
 
     `paths`: like `Dockerfile` and `.dockerignore`; a missing one is skipped.
@@ -159,7 +159,7 @@ def _encode_name(name: str) -> str:
 
 def _walk(
     root: Path, parent: str, ignore: DockerIgnore, matches: tuple[bool, ...]
-) -> Iterator[Entry]:
+) -> Iterator[ContextEntry]:
     """The entries below the directory `parent` of the context."""
     with _read_errors(parent or str(root)):
         # os.listdir: Path.iterdir would create a Path for each name.
@@ -180,7 +180,7 @@ def _walk(
         yield from below
 
 
-def _entry(local_path: Path, path: str) -> Entry | None:
+def _entry(local_path: Path, path: str) -> ContextEntry | None:
     """The entry at a path; None if nothing is there, or something that contexts cannot hold."""
     with _read_errors(path):
         try:
@@ -194,4 +194,4 @@ def _entry(local_path: Path, path: str) -> Entry | None:
         return None
     size = found.st_size if type_ is EntryType.FILE else 0
     mode = stat.S_IMODE(found.st_mode)
-    return Entry(path, type_, mode, size, target, local_path, found.st_mtime_ns)
+    return ContextEntry(path, type_, mode, size, target, local_path, found.st_mtime_ns)

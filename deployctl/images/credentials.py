@@ -25,7 +25,7 @@ from deployctl.core.errors import DeployctlError, ProgramError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
 from deployctl.images.builder import StepCredentials
-from deployctl.images.reference import DOCKER_HUB, Reference
+from deployctl.images.reference import DOCKER_HUB, ImageReference
 
 _HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"
 """Docker Hub's key in config.json, and its server URL for credential helpers."""
@@ -65,7 +65,7 @@ class CredentialStore:
         self._config: Json = None
         self._lock = threading.Lock()
 
-    def set_for_repository(self, name: Reference, credentials: StepCredentials) -> None:
+    def set_for_repository(self, name: ImageReference, credentials: StepCredentials) -> None:
         """Uses these credentials for the repository of an image, if they are for its registry."""
         for found in matching_credentials(name, credentials).values():
             with self._lock:
@@ -175,7 +175,7 @@ def _mapping(config: Json, key: str) -> Mapping[str, Json]:
 
 
 def matching_credentials(
-    name: Reference, credentials: StepCredentials | None
+    name: ImageReference, credentials: StepCredentials | None
 ) -> dict[str, Credentials]:
     """The credentials of a step by registry, if they are for the registry of this image."""
     if not credentials:

@@ -18,7 +18,7 @@ from deployctl.clients.registry.client import (
     INDEXES,
     MANIFESTS,
     BlobTransfer,
-    Manifest,
+    ImageManifest,
     RegistryClient,
 )
 from deployctl.clients.registry.errors import Denied, RegistryError
@@ -28,7 +28,7 @@ from deployctl.core.retry import Backoff
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.model import BuildSpec, Image
 from deployctl.images.platform import Platform, best_match, platform_from_config
-from deployctl.images.reference import DOCKER_HUB, LATEST, Reference
+from deployctl.images.reference import DOCKER_HUB, LATEST, ImageReference
 
 _HUB_API = f"registry-1.{DOCKER_HUB}"
 _DESCRIPTOR_FIELDS = {"digest": str, "size": int, "mediaType": str}
@@ -62,7 +62,7 @@ class Layer:
 class ResolvedImage:
     """An image for one platform in a registry."""
 
-    reference: Reference
+    reference: ImageReference
     """As requested."""
     digest: str
     """Digest of the manifest for the platform."""
@@ -84,12 +84,12 @@ class Registries:
     def __init__(
         self,
         credentials: CredentialStore,
-        stop: CancellationToken | None = None,
+        cancellation: CancellationToken | None = None,
         *,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
         """Opens no connection yet."""
-        self._credentials, self._stop = credentials, stop or CancellationToken()
+        self._credentials, self._cancellation = credentials, cancellation or CancellationToken()
         self._backoff = backoff
         self._clients: dict[tuple[str, Credentials | None], RegistryClient] = {}
         self._lock = threading.Lock()
@@ -113,11 +113,15 @@ class Registries:
             if (registry, credentials) not in self._clients:
                 address = _HUB_API if registry == DOCKER_HUB else registry
                 self._clients[registry, credentials] = RegistryClient(
-                    registry, credentials, address=address, stop=self._stop, backoff=self._backoff
+                    registry,
+                    credentials,
+                    address=address,
+                    cancellation=self._cancellation,
+                    backoff=self._backoff,
                 )
             return self._clients[registry, credentials]
 
-    def resolve(self, reference: Reference, platform: Platform | None = None) -> ResolvedImage:
+    def resolve(self, reference: ImageReference, platform: Platform | None = None) -> ResolvedImage:
         """The image of a reference for a platform; None is the platform of this machine.
 
         Raises NotInRegistry, NotAnImage, NoSuchPlatform.
@@ -147,7 +151,7 @@ class Registries:
             platform=actual,
         )
 
-    def head(self, reference: Reference) -> str | None:
+    def head(self, reference: ImageReference) -> str | None:
         """The digest of a reference's index or manifest; None if there is none."""
         client = self._client_of(reference)
         return client.head_manifest(reference.repository, _tag_or_digest(reference))
@@ -160,7 +164,7 @@ class Registries:
         None also if the registry does not say; `on_line` receives a note if it denies access.
         Docker Hub denies access to every name that does not exist.
         """
-        reference = replace(Reference.parse(spec.name), tag=content_tag)
+        reference = replace(ImageReference.parse(spec.name), tag=content_tag)
         try:
             digest = self.head(reference)
         except Denied as error:
@@ -173,7 +177,7 @@ class Registries:
             return None
         return Image(spec.name, spec.tag or content_tag, digest, built=False)
 
-    def copy(self, layer: Layer, source: Reference, target: Reference) -> BlobTransfer:
+    def copy(self, layer: Layer, source: ImageReference, target: ImageReference) -> BlobTransfer:
         """Copies a layer into the repository of `target`, unless it is there.
 
         It is mounted where both are in one registry that allows it, else downloaded and uploaded.
@@ -187,7 +191,7 @@ class Registries:
             mount_from=source.repository if source.registry == target.registry else "",
         )
 
-    def tag(self, source: Reference, tags: Iterable[str]) -> str:
+    def tag(self, source: ImageReference, tags: Iterable[str]) -> str:
         """Adds tags to an image in its repository; returns its digest."""
         found = self._manifest(source, _tag_or_digest(source))
         client = self._client_of(source)
@@ -195,13 +199,13 @@ class Registries:
             client.put_manifest(source.repository, tag, found.content, found.type)
         return found.digest
 
-    def _client_of(self, reference: Reference) -> RegistryClient:
+    def _client_of(self, reference: ImageReference) -> RegistryClient:
         return self.client(reference.registry, reference.repository)
 
-    def _manifest(self, reference: Reference, tag_or_digest: str) -> Manifest:
+    def _manifest(self, reference: ImageReference, tag_or_digest: str) -> ImageManifest:
         return self._client_of(reference).manifest(reference.repository, tag_or_digest)
 
-    def _config(self, reference: Reference, manifest: Json) -> Json:
+    def _config(self, reference: ImageReference, manifest: Json) -> Json:
         client = self._client_of(reference)
         try:
             pieces = client.pull_blob(reference.repository, str(manifest["config"]["digest"]))
@@ -214,11 +218,11 @@ class Registries:
         return config
 
 
-def _tag_or_digest(reference: Reference) -> str:
+def _tag_or_digest(reference: ImageReference) -> str:
     return reference.digest or reference.tag or LATEST
 
 
-def _parse(found: Manifest, reference: Reference) -> tuple[Json, Sequence[Json]]:
+def _parse(found: ImageManifest, reference: ImageReference) -> tuple[Json, Sequence[Json]]:
     """A manifest and its layers, or an index and its manifests. Raises NotAnImage."""
     try:
         value = json.loads(found.content)
@@ -237,7 +241,7 @@ def _is_descriptor(value: Json) -> bool:
     return bool(valid) and isinstance(value.get("platform") or {}, dict)
 
 
-def _select(reference: Reference, manifests: Sequence[Json], desired: Platform) -> str:
+def _select(reference: ImageReference, manifests: Sequence[Json], desired: Platform) -> str:
     """The digest of the best matching manifest of an index. Raises NoSuchPlatform."""
     offered = [platform_from_config(each.get("platform")) for each in manifests]
     index = best_match(desired, offered)
@@ -248,7 +252,7 @@ def _select(reference: Reference, manifests: Sequence[Json], desired: Platform) 
 
 
 def _no_such_platform(
-    reference: Reference, desired: Platform, offered: Iterable[Platform | None]
+    reference: ImageReference, desired: Platform, offered: Iterable[Platform | None]
 ) -> NoSuchPlatform:
     available = ", ".join(dict.fromkeys(str(each) for each in offered if each)) or "no platform"
     return NoSuchPlatform(
@@ -257,5 +261,5 @@ def _no_such_platform(
     )
 
 
-def _not_an_image(reference: Reference) -> NotAnImage:
+def _not_an_image(reference: ImageReference) -> NotAnImage:
     return NotAnImage(f"'{reference.familiar()}' is not a valid image manifest or index")

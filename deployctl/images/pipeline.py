@@ -18,7 +18,7 @@ from deployctl.images.content_tag import ResolveDigest, content_tag
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.dockerfile.stages import BaseImage
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.reference import LATEST, Reference
+from deployctl.images.reference import LATEST, ImageReference
 from deployctl.images.source import BuildSource, ProjectVersions, read_source
 from deployctl.templating.values import Unknown
 
@@ -93,13 +93,13 @@ class ImagePipeline:
     """By `name:tag`, for every tag of an image."""
     _found: dict[str, tuple[Image, BaseImage]] = field(default_factory=dict)
     """Images of `find` by `name:tag`, with the reference to look for in the registry."""
-    _pushed: dict[Reference, str] = field(default_factory=dict)
+    _pushed: dict[ImageReference, str] = field(default_factory=dict)
     """Digests of pushed images."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def use_credentials(self, name: str, credentials: StepCredentials) -> None:
         """Uses these credentials for lookups of images of this name."""
-        self.credentials.set_for_repository(Reference.parse(name), credentials)
+        self.credentials.set_for_repository(ImageReference.parse(name), credentials)
 
     def find(self, spec: BuildSpec) -> Image | None:
         """The existing image that `build` would return, or None. Moves no tag to it."""
@@ -160,7 +160,7 @@ class ImagePipeline:
             pushed = target.builder.push(replace(target.image, tag=tags[0]), tags, credentials)
             self._record(target.builder, pushed, tags)
             if pushed.digest:
-                names = [Reference.parse(f"{name}:{each}") for each in tags]
+                names = [ImageReference.parse(f"{name}:{each}") for each in tags]
                 self._pushed |= dict.fromkeys(names, pushed.digest)
         return pushed
 
@@ -212,7 +212,7 @@ class ImagePipeline:
         build_platform = self.build_platform()
 
         def _resolve_digest(base: BaseImage) -> str | None:
-            reference = Reference.parse(base.image)
+            reference = ImageReference.parse(base.image)
             if reference.digest:
                 return reference.digest
             if not spec.options.get("pull", True) and (
@@ -245,7 +245,7 @@ class FixedImage:
 
     def __init__(self, reference: str) -> None:
         """`reference`: the image as Jobs are to name it. Raises BadReference."""
-        parsed = Reference.parse(reference)
+        parsed = ImageReference.parse(reference)
         digest = f"@{parsed.digest}" if parsed.digest else ""
         tag = f":{parsed.tag}" if parsed.tag else ""
         name = reference.removesuffix(digest).removesuffix(tag)

@@ -33,7 +33,7 @@ class BadReference(DeployctlError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ImageReference:
     """A normalized image reference; only the tag may still have to be defaulted."""
 
     registry: str
@@ -45,7 +45,7 @@ class Reference:
     """`sha256:…`"""
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
+    def parse(cls, text: str) -> ImageReference:
         """Parses `[registry/]repository[:tag][@digest]`. Raises BadReference."""
         rest, at, digest = text.partition("@")
         name, colon, tag = rest.rpartition(":")

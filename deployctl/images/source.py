@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from deployctl.images.context import Entry, EntryType, walk_context, with_engine_files
+from deployctl.images.context import ContextEntry, EntryType, walk_context, with_engine_files
 from deployctl.images.dockerfile import auto
 from deployctl.images.dockerfile.parser import Dockerfile, parse
 from deployctl.images.dockerfile.stages import BadDockerfile
@@ -50,7 +50,7 @@ class BuildSource:
     """Path of the Dockerfile in the context; None if it is outside, a link, or generated."""
     name: str
     """Name of the Dockerfile in messages."""
-    entries: Sequence[Entry]
+    entries: Sequence[ContextEntry]
     """Files of the context."""
 
     @cached_property
@@ -69,7 +69,7 @@ class BuildSource:
             write_context(self._with_dockerfile(name, Path(temporary)), out)
         return name
 
-    def _with_dockerfile(self, name: str, temporary: Path) -> list[Entry]:
+    def _with_dockerfile(self, name: str, temporary: Path) -> list[ContextEntry]:
         """The entries with the Dockerfile as `name`, and a `.dockerignore` that excludes it."""
         entries = {entry.path: entry for entry in self.entries}
         ignore = entries.get(_IGNORE)
@@ -81,7 +81,7 @@ class BuildSource:
         for path, text in ((name, self.text), (_IGNORE, lines)):
             local = temporary / path
             local.write_bytes(text.encode(errors="surrogateescape"))
-            entry = entries.get(path) or Entry(path, EntryType.FILE, 0o644, 0, "", local)
+            entry = entries.get(path) or ContextEntry(path, EntryType.FILE, 0o644, 0, "", local)
             entries[path] = replace(
                 entry,
                 type=EntryType.FILE,

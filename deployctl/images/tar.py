@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from deployctl.images.context import Entry, EntryType
+from deployctl.images.context import ContextEntry, EntryType
 
 MTIME = 315_619_200
 """Modification time of every member: 2 January 1980, in seconds since the epoch. ZIP has no time
@@ -45,11 +45,11 @@ class TarMember:
     owner: Owner = ROOT
     target: str = ""
     """Target of a link."""
-    content: Entry | bytes = b""
+    content: ContextEntry | bytes = b""
     """Content of a file."""
 
     @classmethod
-    def of(cls, entry: Entry, owner: Owner = ROOT, mode: int | None = None) -> TarMember:
+    def of(cls, entry: ContextEntry, owner: Owner = ROOT, mode: int | None = None) -> TarMember:
         """A context entry with another owner; `mode` None keeps its permissions.
 
         Setuid and setgid bits of files are dropped then, as chown(2) drops them.
@@ -70,7 +70,7 @@ def write_tar(members: Iterable[tuple[str, TarMember]], out: BinaryIO) -> None:
             _add(archive, path, member)
 
 
-def write_context(entries: Iterable[Entry], out: BinaryIO) -> None:
+def write_context(entries: Iterable[ContextEntry], out: BinaryIO) -> None:
     """Writes an archive of context entries, owned by user and group 0. Raises UnreadableContext."""
     write_tar(
         (
@@ -81,7 +81,7 @@ def write_context(entries: Iterable[Entry], out: BinaryIO) -> None:
     )
 
 
-def _content(entry: Entry) -> Entry | bytes:
+def _content(entry: ContextEntry) -> ContextEntry | bytes:
     return entry if entry.type is EntryType.FILE else b""
 
 

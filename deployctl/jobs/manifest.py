@@ -41,7 +41,7 @@ class SecretPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class JobManifest:
     """The objects to create for a job."""
 
     namespace: str
@@ -54,7 +54,7 @@ class Manifest:
 
 def build_manifest(
     spec: JobSpec, *, owner: str = "", policy: SecretPolicy = SecretPolicy()
-) -> Manifest:
+) -> JobManifest:
     """Build the Job of a specification, and its Secret if `policy` demands one.
 
     `owner` is `Runtime.owner` of the worker, the only one that watches the Job. Raises
@@ -83,7 +83,7 @@ def build_manifest(
     env = {**spec.env, **_sigterm_behavior(spec, job_spec)}
     hidden = _set_environment(spec, env, policy, container)
     secret = _secret(spec, namespace, metadata["labels"], hidden) if hidden else None
-    return Manifest(namespace, spec.name, job, secret)
+    return JobManifest(namespace, spec.name, job, secret)
 
 
 def main_container(manifest: Json) -> dict[str, Json]:

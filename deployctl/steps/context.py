@@ -24,7 +24,7 @@ class StepContext:
     """The project's interpreter."""
     output: Callable[[str, str], None]
     """Receives every line that a program prints: (step's name, line)."""
-    stop: CancellationToken = field(default_factory=CancellationToken)
+    cancellation: CancellationToken = field(default_factory=CancellationToken)
     """Ends the program that runs, and prevents others from starting."""
     image_provider: ImageProvider | None = None
     """Builds and pushes images; None in commands that do neither."""

@@ -72,7 +72,7 @@ def _call(
             env=dict(context.environ),
             timeout=None,
             on_line=lambda _, line: context.output(name, line),
-            cancellation=context.stop,
+            cancellation=context.cancellation,
             input=json.dumps(dict(inputs)),
         )
         if done.returncode:

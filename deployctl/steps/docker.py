@@ -19,7 +19,7 @@ from deployctl.core.json_values import Json
 from deployctl.images.builder import StepCredentials
 from deployctl.images.credentials import matching_credentials
 from deployctl.images.model import AUTO, Backend, BuildSpec, Image
-from deployctl.images.reference import LATEST, Reference
+from deployctl.images.reference import LATEST, ImageReference
 from deployctl.steps.context import StepContext
 
 OUTPUTS = ("image_name", "tag", "image", "image_id", "additional_tags")
@@ -82,7 +82,7 @@ def push_docker_image(context: StepContext, _name: str, **inputs: Any) -> dict[s
     try:
         image = context.images.push(name, tag, more, credentials)
     except Denied as error:
-        if credentials and matching_credentials(Reference.parse(name), credentials):
+        if credentials and matching_credentials(ImageReference.parse(name), credentials):
             error.help = (
                 f"The step's own `credentials`, of '{credentials.username}', are invalid or may "
                 "not push there. They take precedence over Docker's."
@@ -106,7 +106,7 @@ def _push_target(
 ) -> tuple[str, str | None, tuple[str, ...]]:
     """Name, tag and further tags of the image of a push step. Raises BadReference."""
     name, tag = full_name(str(inputs["image_name"]), namespace), str(inputs.get("tag") or "")
-    if not tag and (tag := Reference.parse(name).tag or ""):
+    if not tag and (tag := ImageReference.parse(name).tag or ""):
         name = name.removesuffix(f":{tag}")
     return name, tag or None, _tags(name, tag, inputs.get("additional_tags"))
 
@@ -115,7 +115,7 @@ def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
     """The further tags of an image. Raises BadReference for names that Docker refuses."""
     further = tuple(map(str, more or ()))
     for each in (str(tag or LATEST), *further):
-        Reference.parse(f"{name}:{each}")
+        ImageReference.parse(f"{name}:{each}")
     return further
 
 

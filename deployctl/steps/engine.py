@@ -144,8 +144,8 @@ def run_steps(
     `scope` needs an environment, and references read with secrets if inputs use blocks. `completed`
     are the steps that this command has run already; those that run now are added.
 
-    Raises StepFailed for the first step that fails, after which no other starts; Interrupted when
-    `context.stop` is requested, which ends the running steps.
+    Raises StepFailed for the first step that fails, after which no other starts; Interrupted on
+    `context.cancellation`, which ends the running steps.
     """
     redact.register_secrets(v for k, v in context.environ.items() if redact.is_secret_name(k))
     engine = _Engine(steps_by_deployment, scope, context, completed)
@@ -194,7 +194,7 @@ class _Engine:
         for at, step in enumerate(steps):
             if self.failure:
                 raise self.failure
-            context.stop.raise_if_cancelled()
+            context.cancellation.raise_if_cancelled()
             inputs = self._inputs(step, outputs)
             scope = replace(self._scope, outputs=outputs)
             _use_push_credentials(step, inputs, steps[at + 1 :], scope, context)

@@ -52,7 +52,7 @@ def git_clone(
     remote = Remote(
         url, branch, commit_sha, tuple(directories), bool(include_submodules), site, *login
     )
-    fetch(remote, folder, context.environ, context.stop)
+    fetch(remote, folder, context.environ, context.cancellation)
     return {"directory": os.path.relpath(folder, context.folder)}
 
 

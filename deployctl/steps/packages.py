@@ -50,5 +50,5 @@ def _run(
         env=context.environ,
         timeout=None,
         on_line=(lambda _, line: context.output(name, line)) if stream else None,
-        cancellation=context.stop,
+        cancellation=context.cancellation,
     )

@@ -72,7 +72,7 @@ def _run(
         env=environ,
         timeout=None,
         on_line=(lambda _, line: context.output(name, line)) if stream else None,
-        cancellation=context.stop,
+        cancellation=context.cancellation,
     )
 
 

@@ -187,7 +187,7 @@ class Runtime(Protocol):
         Raises StartFailed if the Job cannot be created from this spec.
         """
 
-    def stop(self, job: Job) -> None:
+    def delete(self, job: Job) -> None:
         """End the Job and everything that belongs to it. A Job that is gone is no error."""
 
     def clean_up(self, spec: JobSpec) -> None:
@@ -208,8 +208,8 @@ class Runtime(Protocol):
         it is gone. Raises StartFailed if the spec names no location.
         """
 
-    def watch(self, emit: Emit, stop: CancellationToken) -> None:
-        """Emit all Jobs of the pool, then every change, until `stop` is cancelled.
+    def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
+        """Emit all Jobs of the pool, then every change, until cancelled.
 
         Never returns earlier, and never raises for a failure of the other side: it lists again
         after a back-off.
@@ -227,8 +227,8 @@ class Leadership(Protocol):
     def is_leader(self) -> bool:
         """Whether this worker is the leader at the moment."""
 
-    def campaign(self, stop: CancellationToken) -> None:
-        """Try to become and stay leader until `stop` is cancelled, then resign."""
+    def campaign(self, cancellation: CancellationToken) -> None:
+        """Try to become and stay leader until cancelled, then resign."""
 
 
 class NoLeaderElection:
@@ -239,5 +239,5 @@ class NoLeaderElection:
         """Always true."""
         return True
 
-    def campaign(self, stop: CancellationToken) -> None:
+    def campaign(self, cancellation: CancellationToken) -> None:
         """Return at once."""

@@ -22,7 +22,7 @@ from deployctl.images.daemonless.assembler import AssembleBuilder, CannotAssembl
 from deployctl.images.daemonless.copy_destination import NeedsEngine
 from deployctl.images.distribution import NoSuchPlatform, Registries, ResolvedImage
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from deployctl.images.source import BuildSource, ProjectVersions, read_source
 from tests.support.blobs import host
 from tests.support.proxy import Proxy
@@ -87,7 +87,7 @@ def project(
 def resolved(image: Image, store: CredentialStore | None = None) -> ResolvedImage:
     registries = Registries(store or CredentialStore({"HOME": "/"}))
     try:
-        return registries.resolve(Reference.parse(image.pinned))
+        return registries.resolve(ImageReference.parse(image.pinned))
     finally:
         registries.close()
 

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployctl.images.context import Entry, walk_context, with_engine_files
+from deployctl.images.context import ContextEntry, walk_context, with_engine_files
 from deployctl.images.dockerfile.parser import parse
 from deployctl.images.dockerfile.stages import BuildParameters, expand_instructions, parse_pairs
 from deployctl.images.dockerignore import DockerIgnore
@@ -122,7 +122,7 @@ def layers_of(engine: DockerEngine, image: str) -> dict[str, File]:
     return found
 
 
-def ours(seen: list[Entry]) -> dict[str, File]:
+def ours(seen: list[ContextEntry]) -> dict[str, File]:
     return {e.path: (str(e.type), e.mode, e.target, e.digest) for e in seen}
 
 

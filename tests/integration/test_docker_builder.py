@@ -55,7 +55,10 @@ class BuilderHarness:
         self.stop = CancellationToken()
         env = {"HOME": str(folder), "DOCKER_HOST": docker_engine.url}
         self.builder = DockerBuilder(
-            self.engine, env=env, on_output=lambda _, line: self.lines.append(line), stop=self.stop
+            self.engine,
+            env=env,
+            on_output=lambda _, line: self.lines.append(line),
+            cancellation=self.stop,
         )
 
     def close(self) -> None:

@@ -211,9 +211,9 @@ def test_stop_removes_container_that_ignores_sigterm(
     with runtime(docker_engine, pool, grace=1.0) as local, recording(local) as recorder:
         recorder.next_list()
         job = local.start(job_spec(pool, *deeds))
-        local.stop(job)
+        local.delete(job)
         recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
-        local.stop(job)
+        local.delete(job)
         assert local.tail_logs(job, 10) == []
         local.finish_setup(job)
     assert docker_engine.client.containers.list(all=True) == []

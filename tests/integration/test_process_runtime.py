@@ -200,9 +200,9 @@ subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
     with recording(local) as recorder:
         job = local.start(python(code, limits=Limits(stream_output=True)))
         recorder.wait_for(lambda update: update == LinePrinted("attempt-1", "up"))
-        local.stop(job)
+        local.delete(job)
         recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
-        local.stop(job)
+        local.delete(job)
     assert list((state / POOL).iterdir()) == []
 
 
@@ -217,7 +217,7 @@ def test_job_vanishes_although_its_folder_cannot_be_deleted(
         job = local.start(python("import time; time.sleep(60)"))
         recorder.wait_for_phase(Phase.RUNNING)
         monkeypatch.setattr(os, "unlink", refuse)
-        local.stop(job)
+        local.delete(job)
         recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
         monkeypatch.undo()
 
@@ -233,7 +233,7 @@ while True: time.sleep(1)
     with recording(local) as recorder:
         job = local.start(python(code, limits=Limits(stream_output=True)))
         recorder.wait_for(lambda update: update == LinePrinted("attempt-1", "up"))
-        local.stop(job)
+        local.delete(job)
         recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
     assert LinePrinted("attempt-1", "no") in recorder.received
     assert any(
@@ -333,7 +333,7 @@ def test_program_runs_on_if_its_shell_is_killed(state: Path) -> None:
         with suppress(ChildProcessError):  # the runtime has let the system forget it
             os.waitpid(int(job.pid), 0)
         assert local.start(python("")).phase is Phase.RUNNING
-        local.stop(job)
+        local.delete(job)
         recorder.wait_for(lambda update: update == JobVanished("attempt-1"))
 
 

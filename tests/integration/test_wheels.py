@@ -25,7 +25,7 @@ from deployctl.images.daemonless.layer import LayerBlob
 from deployctl.images.daemonless.wheels import NoWheels, WheelSpec, install_wheels
 from deployctl.images.distribution import Registries, ResolvedImage
 from deployctl.images.model import AUTO, BuildSpec, Image
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from deployctl.images.source import ProjectVersions, read_source
 from tests.support.registry import LocalRegistry
 
@@ -97,7 +97,7 @@ def install(request: pytest.FixtureRequest, env: dict[str, str], tmp_path: Path)
             tmp_path / "layer",
             env=env,
             python=lambda: sys.executable,
-            stop=CancellationToken(),
+            cancellation=CancellationToken(),
             on_line=lambda *_: None,
         )
 
@@ -212,6 +212,6 @@ def test_auto_image_has_the_requirements_below_the_project(
 def resolved(image: Image) -> ResolvedImage:
     registries = Registries(CredentialStore({}))
     try:
-        return registries.resolve(Reference.parse(image.pinned))
+        return registries.resolve(ImageReference.parse(image.pinned))
     finally:
         registries.close()

@@ -14,7 +14,7 @@ from typing import Any
 
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.jobs.job_spec import build_job_spec
-from deployctl.jobs.manifest import Manifest, build_manifest
+from deployctl.jobs.manifest import JobManifest, build_manifest
 from deployctl.jobs.model import JobSource
 from deployctl.templating.grammar import PlaceholderKind
 from deployctl.templating.references import ReferenceValues
@@ -112,7 +112,7 @@ def edited(template: Json, case: Case) -> Json:
     return template
 
 
-def job_of(case: Case, major: int, template: Json) -> Manifest:
+def job_of(case: Case, major: int, template: Json) -> JobManifest:
     """Our manifest of a case on a pool with this template."""
     known = source_fields(case)
     known["work_pool"]["base_job_template"] = template

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployctl.clients import kubeconfig
-from deployctl.clients.kubernetes import Kube
+from deployctl.clients.kubernetes import KubeClient
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.event_log import Level
@@ -88,9 +88,9 @@ def runtime(
     **options: Any,
 ) -> Iterator[KubernetesRuntime]:
     """The runtime in the cluster of a kubeconfig; its connections are closed at the end."""
-    opened: list[Kube] = []
+    opened: list[KubeClient] = []
 
-    def connect(cluster: Mapping[str, Json] | None) -> Kube:
+    def connect(cluster: Mapping[str, Json] | None) -> KubeClient:
         kube = (
             kubeconfig.connect(str(config))
             if cluster is None

@@ -26,7 +26,7 @@ from deployctl.images.dockerfile.stages import BaseImage
 from deployctl.images.model import BuilderChoice, BuildSpec
 from deployctl.images.pipeline import ImagePipeline
 from deployctl.images.platform import Platform
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from deployctl.images.source import ProjectVersions
 
 Args = TypeVarTuple("Args")
@@ -79,7 +79,7 @@ def open_image_pipeline(
         @_once
         def _resolve_digest(base: BaseImage) -> str | None:
             platform = Platform.parse(base.platform) if base.platform else None
-            reference = Reference.parse(base.image)
+            reference = ImageReference.parse(base.image)
             if reference.registry in unreachable:
                 return None
             try:
@@ -119,13 +119,17 @@ class _Builders:
         self._engine = Engine(timeout=_BUILD_TIMEOUT)
         closing.callback(self._engine.close)
         self._docker = DockerBuilder(
-            self._engine, env=environ, on_output=on_output, stop=stop, credentials=credentials
+            self._engine,
+            env=environ,
+            on_output=on_output,
+            cancellation=stop,
+            credentials=credentials,
         )
         closing.callback(self._docker.close)
         self._assemble = AssembleBuilder(
             env=environ,
             on_output=on_output,
-            stop=stop,
+            cancellation=stop,
             python=lambda: project_python(folder, environ),
             credentials=credentials,
         )

@@ -18,7 +18,7 @@ from deployctl.worker.settings import KubernetesSettings
 from deployctl.worker.timings import Timings
 
 if TYPE_CHECKING:
-    from deployctl.clients.kubernetes import Kube
+    from deployctl.clients.kubernetes import KubeClient
     from deployctl.worker.runtimes.kubernetes.clusters import Connect
 
 
@@ -106,7 +106,7 @@ def _cluster_connector(kubeconfig: str) -> Connect:
     """Return a function that connects to the worker's own cluster or to a `cluster_config`."""
     from deployctl.clients.kubeconfig import connect, connect_with_config
 
-    def connect_to(config: Mapping[str, Json] | None) -> Kube:
+    def connect_to(config: Mapping[str, Json] | None) -> KubeClient:
         """`config`: a job's `cluster_config`; None: the worker's own cluster."""
         if config is None:
             return connect(kubeconfig)

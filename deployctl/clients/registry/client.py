@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from deployctl.clients.http import NoResponse
 from deployctl.clients.registry.auth import Credentials
-from deployctl.clients.registry.errors import DigestMismatch, unreachable
-from deployctl.clients.registry.transport import Request, Transport
+from deployctl.clients.registry.errors import DigestMismatch, no_response_error
+from deployctl.clients.registry.transport import RegistryRequest, Transport
 from deployctl.clients.registry.upload import BlobReader, BlobUpload, push_scopes
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
@@ -38,7 +38,7 @@ DIGEST = re.compile(r"(sha256|sha512):[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ImageManifest:
     """A manifest or index, byte for byte as stored in the registry."""
 
     content: bytes
@@ -75,7 +75,7 @@ def file_reader(path: Path) -> BlobReader:
 
 
 class RegistryClient:
-    """A registry. Thread-safe; all methods raise RegistryError, and Interrupted after `stop`."""
+    """A registry. Thread-safe; all methods raise RegistryError, and Interrupted on cancellation."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class RegistryClient:
         credentials: Credentials | None = None,
         *,
         address: str = "",
-        stop: CancellationToken | None = None,
+        cancellation: CancellationToken | None = None,
         backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
     ) -> None:
         """Opens no connection yet.
@@ -93,7 +93,7 @@ class RegistryClient:
         """
         self.host = host
         self._transport = Transport(
-            host, address or host, credentials, stop or CancellationToken(), backoff
+            host, address or host, credentials, cancellation or CancellationToken(), backoff
         )
 
     def close(self) -> None:
@@ -102,26 +102,26 @@ class RegistryClient:
 
     # Manifests
 
-    def manifest(self, repository: str, reference: str) -> Manifest:
+    def manifest(self, repository: str, reference: str) -> ImageManifest:
         """A manifest or index by its tag or digest. Raises NotInRegistry, DigestMismatch."""
         request = _manifest_request("GET", "read", repository, reference)
-        reply = self._transport.send(request)
-        media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+        response = self._transport.send(request)
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip()
         digest = reference
         if not DIGEST.fullmatch(reference):
-            digest = reply.headers.get("docker-content-digest", "")
+            digest = response.headers.get("docker-content-digest", "")
             if media_type not in INDEXES | MANIFESTS or not DIGEST.fullmatch(digest):
-                digest = digest_of(reply.content)
-        _verify(hashlib.new(digest.partition(":")[0], reply.content), digest, self.host)
-        return Manifest(reply.content, media_type, digest)
+                digest = digest_of(response.content)
+        _verify(hashlib.new(digest.partition(":")[0], response.content), digest, self.host)
+        return ImageManifest(response.content, media_type, digest)
 
     def head_manifest(self, repository: str, reference: str) -> str | None:
         """The digest of a manifest or index by its tag or digest; None if there is none."""
         request = _manifest_request("HEAD", "look for", repository, reference)
-        reply = self._transport.send(replace(request, allow_missing=True))
-        if reply.status == 404:
+        response = self._transport.send(replace(request, allow_missing=True))
+        if response.status == 404:
             return None
-        digest = reply.headers.get("docker-content-digest", "")
+        digest = response.headers.get("docker-content-digest", "")
         return digest if DIGEST.fullmatch(digest) else self.manifest(repository, reference).digest
 
     def put_manifest(self, repository: str, reference: str, content: bytes, media_type: str) -> str:
@@ -130,7 +130,7 @@ class RegistryClient:
         All blobs and manifests that it refers to must be in the repository.
         """
         request = _manifest_request("PUT", "write", repository, reference)
-        reply = self._transport.send(
+        response = self._transport.send(
             replace(
                 request,
                 scopes=push_scopes(repository),
@@ -139,7 +139,7 @@ class RegistryClient:
             )
         )
         digest = digest_of(content)
-        stored = reply.headers.get("docker-content-digest", digest)
+        stored = response.headers.get("docker-content-digest", digest)
         if stored.startswith("sha256:") and stored != digest:
             raise DigestMismatch(
                 f"the registry '{self.host}' stored the manifest {digest} as {stored}"
@@ -166,7 +166,7 @@ class RegistryClient:
                         checksum.update(piece)
                     yield piece
             except NoResponse as lost:
-                self._transport.wait_or_raise(delays, unreachable(self.host, lost))
+                self._transport.wait_or_raise(delays, no_response_error(self.host, lost))
             else:
                 if checksum is not None:
                     _verify(checksum, digest, self.host)
@@ -192,12 +192,12 @@ class RegistryClient:
         headers = {"Range": f"bytes={start}-"} if start else {}
         action = f"read the blob {digest} of '{repository}'"
         path = f"/v2/{repository}/blobs/{digest}"
-        request = Request("GET", path, action, _pull_scope(repository), headers)
+        request = RegistryRequest("GET", path, action, _pull_scope(repository), headers)
         with self._transport.open(request) as response:
             skip = start if response.status_code != 206 else 0
             with self._transport.translate_errors():
                 for piece in response.iter_raw(_PIECE):
-                    self._transport.stop.raise_if_cancelled()
+                    self._transport.cancellation.raise_if_cancelled()
                     yield piece[skip:]
                     skip = max(0, skip - len(piece))
 
@@ -206,10 +206,10 @@ def _pull_scope(repository: str) -> tuple[str, ...]:
     return (f"repository:{repository}:pull",)
 
 
-def _manifest_request(method: str, verb: str, repository: str, reference: str) -> Request:
+def _manifest_request(method: str, verb: str, repository: str, reference: str) -> RegistryRequest:
     """A request for a manifest; `verb` is what it does, for messages."""
     separator = "@" if ":" in reference else ":"
-    return Request(
+    return RegistryRequest(
         method,
         f"/v2/{repository}/manifests/{reference}",
         f"{verb} '{repository}{separator}{reference}'",

@@ -76,13 +76,13 @@ class DigestMismatch(RegistryError):
     code = "DC717"
 
 
-def unreachable(host: str, lost: NoResponse) -> RegistryUnreachable:
+def no_response_error(host: str, lost: NoResponse) -> RegistryUnreachable:
     """The error of a request without a response."""
     help_ = lost.help or "Check the registry's name, and that this machine may connect to it."
     return RegistryUnreachable(f"cannot reach the registry '{host}': {lost.reason}", help=help_)
 
 
-def refused(
+def response_error(
     host: str, action: str, status: int, body: bytes, user: str | None, *, by: str = ""
 ) -> RegistryError:
     """The error of a response with a status of 400 or more.

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from deployctl import __version__
-from deployctl.clients.http import ConnectionOptions, NoResponse, open_client, translate_error
+from deployctl.clients.http import HttpOptions, NoResponse, open_client, translate_error
 from deployctl.clients.registry.auth import CLIENT_ID, Authenticator, Credentials, is_loopback
-from deployctl.clients.registry.errors import RegistryError, refused, unreachable
+from deployctl.clients.registry.errors import RegistryError, no_response_error, response_error
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.redact import redact
 from deployctl.core.retry import Backoff, parse_retry_after
@@ -45,7 +45,7 @@ Body = bytes | Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RegistryRequest:
     """One request to a registry."""
 
     method: str
@@ -62,7 +62,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RegistryResponse:
     """A complete response. Header names are in lower case."""
 
     status: int
@@ -78,13 +78,13 @@ class Transport:
         host: str,
         address: str,
         credentials: Credentials | None,
-        stop: CancellationToken,
+        cancellation: CancellationToken,
         backoff: Backoff,
     ) -> None:
         """`host` is the registry's name, `address` the host to connect to."""
         self.host = host
         self._address = address
-        self.stop = stop
+        self.cancellation = cancellation
         self.backoff = backoff
         self._authenticator = Authenticator(host, credentials, self._fetch_token)
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class Transport:
             while self._clients:
                 self._clients.popitem()[1].close()
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: RegistryRequest) -> RegistryResponse:
         """Sends a request and reads the response. Raises RegistryError, Interrupted."""
         delays = self.retry_delays()
         while True:
@@ -105,12 +105,14 @@ class Transport:
                 with self.open(request) as response, self.translate_errors():
                     content = response.read()
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status_code, headers, content)
+                return RegistryResponse(response.status_code, headers, content)
             except NoResponse as lost:
-                self.wait_or_raise(delays, unreachable(self.host, lost), again=request.repeatable)
+                self.wait_or_raise(
+                    delays, no_response_error(self.host, lost), again=request.repeatable
+                )
 
     @contextmanager
-    def open(self, request: Request) -> Iterator[httpx.Response]:
+    def open(self, request: RegistryRequest) -> Iterator[httpx.Response]:
         """Sends a request; yields the response with unread content and a status below 400.
 
         The content is to be read inside `translate_errors`. Raises RegistryError, Interrupted.
@@ -121,7 +123,7 @@ class Transport:
                 response = self._authorized(request)
             except NoResponse as lost:
                 again = not lost.permanent and (request.repeatable or not lost.sent)
-                self.wait_or_raise(delays, unreachable(self.host, lost), again=again)
+                self.wait_or_raise(delays, no_response_error(self.host, lost), again=again)
                 continue
             with closing(response):
                 missing = response.status_code == 404 and request.allow_missing
@@ -152,8 +154,8 @@ class Transport:
         delay = next(delays, None) if again and retry_after <= _MAX_RETRY_AFTER else None
         if delay is None:
             raise problem
-        self.stop.wait(max(delay, retry_after))
-        self.stop.raise_if_cancelled()
+        self.cancellation.wait(max(delay, retry_after))
+        self.cancellation.raise_if_cancelled()
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
@@ -165,7 +167,7 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translate_error(error, self._connection("https")) from error
 
-    def _authorized(self, request: Request) -> httpx.Response:
+    def _authorized(self, request: RegistryRequest) -> httpx.Response:
         """The response; after a 401, that of a second try with the requested authentication."""
         used = self._authenticator.header(request.scopes)
         response = self._send(request, used)
@@ -178,7 +180,7 @@ class Transport:
         response.close()
         return self._send(request, other)
 
-    def _send(self, request: Request, authorization: str | None) -> httpx.Response:
+    def _send(self, request: RegistryRequest, authorization: str | None) -> httpx.Response:
         """Sends a request and follows redirects of reads."""
         url = self._url(request.target)
         for _ in range(_MAX_REDIRECTS):
@@ -245,8 +247,8 @@ class Transport:
                 self._clients[scheme] = open_client(self._connection(scheme))
             return self._clients[scheme]
 
-    def _connection(self, scheme: str) -> ConnectionOptions:
-        return ConnectionOptions(
+    def _connection(self, scheme: str) -> HttpOptions:
+        return HttpOptions(
             f"{scheme}://{self._address}",
             # No content encoding: digests are those of the stored bytes.
             headers={"User-Agent": f"{CLIENT_ID}/{__version__}", "Accept-Encoding": "identity"},
@@ -256,14 +258,14 @@ class Transport:
             ca_setting="SSL_CERT_FILE",
         )
 
-    def _refused(self, request: Request, response: httpx.Response) -> RegistryError:
+    def _refused(self, request: RegistryRequest, response: httpx.Response) -> RegistryError:
         try:
             with self.translate_errors():
                 content = response.read()
         except NoResponse:
             content = b""
         user, by = self._authenticator.user, self._other_host(str(response.url))
-        return refused(self.host, request.action, response.status_code, content, user, by=by)
+        return response_error(self.host, request.action, response.status_code, content, user, by=by)
 
     def _fetch_token(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
@@ -278,12 +280,14 @@ class Transport:
                         answer = response.read()
                     status = response.status_code
             except NoResponse as lost:
-                self.wait_or_raise(delays, unreachable(host, lost), again=not lost.permanent)
+                self.wait_or_raise(delays, no_response_error(host, lost), again=not lost.permanent)
                 continue
             if status < 400:
                 return answer
             action, by = f"log in to '{self.host}'", f"its token server '{host}'"
-            problem = refused(self.host, action, status, answer, self._authenticator.user, by=by)
+            problem = response_error(
+                self.host, action, status, answer, self._authenticator.user, by=by
+            )
             self.wait_or_raise(delays, problem, again=status in _RETRYABLE)
 
 

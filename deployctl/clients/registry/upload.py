@@ -23,7 +23,7 @@ from deployctl.clients.registry.errors import (
     RegistryUnreachable,
     TooLarge,
 )
-from deployctl.clients.registry.transport import Reply, Request, Transport
+from deployctl.clients.registry.transport import RegistryRequest, RegistryResponse, Transport
 
 CHUNK = 4 << 20
 """Bytes per chunk after the single request failed: the maximum of GitHub's registry. A registry
@@ -79,13 +79,13 @@ class BlobUpload:
         query = urlencode({"mount": self._digest, "from": source})
         scopes = push_scopes(self._repository, source)
         try:
-            reply = self._request("POST", f"{self._blobs}uploads/?{query}", scopes=scopes)
+            response = self._request("POST", f"{self._blobs}uploads/?{query}", scopes=scopes)
         except _TEMPORARY:
             raise
         except RegistryError:  # no permission, no such blob, or mounts are not supported
             return False
-        self._update(reply)
-        return reply.status == 201
+        self._update(response)
+        return response.status == 201
 
     def run(self) -> None:
         """Uploads the blob. Raises RegistryError, Interrupted."""
@@ -127,13 +127,13 @@ class BlobUpload:
     def _received(self) -> int:
         """Number of bytes that the registry has; 0 if it does not say."""
         try:
-            reply = self._request("GET", self._location)
+            response = self._request("GET", self._location)
         except _TEMPORARY:
             raise
         except RegistryError:
             return 0
-        found = _RANGE.fullmatch(reply.headers.get("range", ""))
-        self._update(reply)
+        found = _RANGE.fullmatch(response.headers.get("range", ""))
+        self._update(response)
         return int(found[1]) + 1 if found and int(found[1]) < self._size else 0
 
     def _send(self, start: int) -> None:
@@ -164,10 +164,10 @@ class BlobUpload:
         scopes: tuple[str, ...] = (),
         body: tuple[int, int] | None = None,
         allow_missing: bool = False,
-    ) -> Reply:
+    ) -> RegistryResponse:
         """Sends one request of this upload. `body` is the range of bytes to send; such a request
         is never repeated without asking the registry for its offset first."""
-        request = Request(
+        request = RegistryRequest(
             method,
             target,
             self._action,
@@ -183,10 +183,10 @@ class BlobUpload:
             )
         return self._transport.send(request)
 
-    def _update(self, reply: Reply) -> None:
+    def _update(self, response: RegistryResponse) -> None:
         """Reads the URL for the next bytes, and the minimum size of a chunk."""
-        self._location = reply.headers.get("location", self._location)
-        minimum = reply.headers.get("oci-chunk-min-length", "")
+        self._location = response.headers.get("location", self._location)
+        minimum = response.headers.get("oci-chunk-min-length", "")
         self._min_chunk = int(minimum) if minimum.isdigit() else self._min_chunk
 
     def _bytes(self, start: int, end: int) -> Iterator[bytes]:
@@ -195,7 +195,7 @@ class BlobUpload:
             return
         with closing(self._source(start)) as pieces:
             for piece in pieces:
-                self._transport.stop.raise_if_cancelled()
+                self._transport.cancellation.raise_if_cancelled()
                 yield piece[:remaining]
                 remaining -= len(piece)
                 if remaining <= 0:

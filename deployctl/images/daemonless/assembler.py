@@ -53,7 +53,7 @@ from deployctl.images.dockerfile.stages import (
 )
 from deployctl.images.model import AUTO, BuildSpec, Image
 from deployctl.images.platform import Platform
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from deployctl.images.source import BuildSource
 
 _MEDIA_TYPES = {
@@ -131,7 +131,7 @@ class AssembleBuilder:
         *,
         env: Mapping[str, str],
         on_output: OnOutput,
-        stop: CancellationToken | None = None,
+        cancellation: CancellationToken | None = None,
         python: Callable[[], str] = lambda: sys.executable,
         credentials: CredentialStore | None = None,
     ) -> None:
@@ -142,8 +142,8 @@ class AssembleBuilder:
         those for lookups.
         """
         self._env, self._on_output, self._python = env, on_output, python
-        self._stop = stop or CancellationToken()
-        self._registries = Registries(credentials or CredentialStore(env), self._stop)
+        self._cancellation = cancellation or CancellationToken()
+        self._registries = Registries(credentials or CredentialStore(env), self._cancellation)
         self._directory = tempfile.TemporaryDirectory(prefix="deployctl-")
         self._assembled: dict[tuple[str, str], _AssembledImage] = {}
         """By image name and id."""
@@ -177,7 +177,7 @@ class AssembleBuilder:
         Raises CannotAssemble, NeedsEngine, BadDockerfile, BadSubstitution, UnreadableContext, and
         RegistryErrors.
         """
-        Reference.parse(spec.name)
+        ImageReference.parse(spec.name)
         if spec.options.get("build_contexts"):
             raise NeedsEngine("`build_contexts` needs a container engine", help=_USE_DOCKER)
         here = Platform.here()
@@ -187,7 +187,7 @@ class AssembleBuilder:
         base = None
         if start.image != SCRATCH:
             platform = Platform.parse(start.platform) if start.platform else target
-            base = self._registries.resolve(Reference.parse(start.image), platform)
+            base = self._registries.resolve(ImageReference.parse(start.image), platform)
             self._on_output(spec.name, f"FROM {start.image}@{base.digest}")
         config = ImageConfig(base.config if base else _scratch_config(target))
         contents = LayerContents(config.workdir if base else None, config.run.get("User") or "")
@@ -210,9 +210,9 @@ class AssembleBuilder:
 
         Raises ImageNotBuilt, RegistryErrors, CredentialsError, Interrupted.
         """
-        name = Reference.parse(image.name)
+        name = ImageReference.parse(image.name)
         store = CredentialStore(self._env, matching_credentials(name, credentials))
-        with Registries(store, self._stop) as registries:
+        with Registries(store, self._cancellation) as registries:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
                 return image
@@ -248,10 +248,10 @@ class AssembleBuilder:
             self._new_file(),
             env=self._env,
             python=self._python,
-            stop=self._stop,
+            cancellation=self._cancellation,
             on_line=lambda _, line: self._on_output(spec.name, line),
         )
-        config.add_env(wheels.environment(config.env))
+        config.add_env(wheels.layer_environment(config.env))
         config.add_history(_requirements_history(key), layer=True)
         return _RequirementsLayer(blob, key)
 
@@ -260,7 +260,7 @@ class AssembleBuilder:
         if key is None:
             return None
         with suppress(RegistryError):
-            name = replace(Reference.parse(spec.name), tag=key)
+            name = replace(ImageReference.parse(spec.name), tag=key)
             found = self._registries.resolve(name, platform)
             for at, text in enumerate(layer_history(found.config)):
                 if text == _requirements_history(key):
@@ -313,7 +313,7 @@ def _manifest(
 
 
 def _push_blobs(
-    assembled: _AssembledImage, registries: Registries, name: Reference
+    assembled: _AssembledImage, registries: Registries, name: ImageReference
 ) -> list[BlobTransfer]:
     """Transfers all blobs of an image into its repository."""
     client, base = registries.client(name.registry), assembled.base
@@ -331,13 +331,13 @@ def _push_blobs(
             pool.shutdown(cancel_futures=True)
 
 
-def _push_layer(client: RegistryClient, name: Reference, blob: LayerBlob) -> BlobTransfer:
+def _push_layer(client: RegistryClient, name: ImageReference, blob: LayerBlob) -> BlobTransfer:
     if blob.path is None:
         return BlobTransfer.EXISTING
     return client.push_blob(name.repository, blob.digest, blob.size, file_reader(blob.path))
 
 
-def _push_config(client: RegistryClient, name: Reference, config: bytes) -> BlobTransfer:
+def _push_config(client: RegistryClient, name: ImageReference, config: bytes) -> BlobTransfer:
     def _read(start: int) -> Generator[bytes, None, None]:
         yield config[start:]
 

@@ -25,7 +25,7 @@ from pathlib import PurePosixPath
 
 from deployctl.core.errors import DeployctlError
 from deployctl.images.content_tag import is_remote
-from deployctl.images.context import Entry, EntryType
+from deployctl.images.context import ContextEntry, EntryType
 from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
 from deployctl.images.dockerfile.parser import Instruction
 from deployctl.images.tar import ROOT, Owner, TarMember
@@ -114,7 +114,11 @@ class LayerContents:
             self._copy_file(entry, path, ownership)
 
     def _copy_directory(
-        self, source: Entry | None, files: ContextFiles, destination: str, ownership: _Ownership
+        self,
+        source: ContextEntry | None,
+        files: ContextFiles,
+        destination: str,
+        ownership: _Ownership,
     ) -> None:
         self._create(posixpath.dirname(destination), None)
         self._create(destination, ownership.owner)
@@ -124,14 +128,14 @@ class LayerContents:
                 self._check_allowed(path)
             self._put(path, TarMember.of(entry, ownership.owner or ROOT, ownership.mode))
 
-    def _copy_file(self, entry: Entry, path: str, ownership: _Ownership) -> None:
+    def _copy_file(self, entry: ContextEntry, path: str, ownership: _Ownership) -> None:
         self._create(posixpath.dirname(path), ownership.owner)
         member = self._member(path)
         if member and member.type is EntryType.LINK:
             raise NeedsEngine(f"'{path}' is a link that was copied before")
         self._put(path, TarMember.of(entry, ownership.owner or ROOT, ownership.mode))
 
-    def _is_directory(self, path: str, name: str, entry: Entry) -> bool:
+    def _is_directory(self, path: str, name: str, entry: ContextEntry) -> bool:
         """Whether a destination without a trailing slash is an existing directory.
 
         It is taken for a file if it has the name or the suffix of the copied file.
@@ -239,7 +243,7 @@ def _ownership(instruction: Instruction) -> _Ownership:
     return _Ownership(Owner(int(found[1]), int(found[2] or found[1])), mode)
 
 
-def _is_archive(entry: Entry) -> bool:
+def _is_archive(entry: ContextEntry) -> bool:
     """Whether ADD unpacks a file; Docker decides by its content too."""
     import tarfile
 

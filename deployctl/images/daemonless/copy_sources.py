@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from deployctl.core.errors import DeployctlError
-from deployctl.images.context import Entry, EntryType
+from deployctl.images.context import ContextEntry, EntryType
 
 _MAX_LINKS = 255
 _WILDCARDS = frozenset("*?[\\")
@@ -30,13 +30,13 @@ class NothingToCopy(DeployctlError):
 class ContextFiles:
     """The entries of a context by path."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[ContextEntry]) -> None:
         self._entries = {entry.path: entry for entry in entries}
         self._children: defaultdict[str, list[str]] = defaultdict(list)
         for path in self._entries:
             self._children[posixpath.dirname(path)].append(path)
 
-    def match(self, source: str) -> list[tuple[str, Entry | None]]:
+    def match(self, source: str) -> list[tuple[str, ContextEntry | None]]:
         """The base names and entries that a source matches; entry None is the context itself.
 
         Raises NothingToCopy.
@@ -53,7 +53,7 @@ class ContextFiles:
         matches = [each for each in self._entries if pattern.fullmatch(each)]
         return [(posixpath.basename(each), self._resolve(each)) for each in matches]
 
-    def below(self, directory: Entry | None) -> Iterator[tuple[str, Entry]]:
+    def below(self, directory: ContextEntry | None) -> Iterator[tuple[str, ContextEntry]]:
         """All entries below a directory (None: the context), with paths relative to it."""
         root = directory.path if directory else ""
         stack = list(reversed(self._children[root]))
@@ -62,7 +62,7 @@ class ContextFiles:
             yield posixpath.relpath(path, root or "."), self._entries[path]
             stack += reversed(self._children.get(path, []))
 
-    def _resolve(self, path: str) -> Entry | None:
+    def _resolve(self, path: str) -> ContextEntry | None:
         """The entry at a path, with links followed; None is the context itself."""
         parts, at, links = path.split("/"), "", 0
         target, rest = "", 0  # the last link that was followed, and the parts after it

@@ -25,7 +25,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import digest
 from deployctl.core.redact import redact
-from deployctl.images.context import Entry, EntryType, walk_context
+from deployctl.images.context import ContextEntry, EntryType, walk_context
 from deployctl.images.daemonless.layer import LayerBlob, write_layer
 from deployctl.images.dockerignore import DockerIgnore
 from deployctl.images.platform import Platform
@@ -121,7 +121,7 @@ def _text(requirements: Path) -> str:
         ) from error
 
 
-def environment(env: Mapping[str, str]) -> dict[str, str]:
+def layer_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables with which an image that has `env` finds the installed packages."""
     prefixes = {"PATH": _SCRIPTS, "PYTHONPATH": _PACKAGES}
     return {name: ":".join(filter(None, [path, env.get(name)])) for name, path in prefixes.items()}
@@ -133,7 +133,7 @@ def install_wheels(
     *,
     env: Mapping[str, str],
     python: Callable[[], str],
-    stop: CancellationToken,
+    cancellation: CancellationToken,
     on_line: process.LineCallback,
 ) -> LayerBlob:
     """Installs the wheels and writes the layer to `path`.
@@ -148,7 +148,7 @@ def install_wheels(
             command = _uv_command(uv, spec, target)
         else:
             interpreter = python()
-            _check_platform(interpreter, spec, env, stop)
+            _check_platform(interpreter, spec, env, cancellation)
             command = _pip_command(interpreter, spec, target)
         done = process.run(
             command,
@@ -156,7 +156,7 @@ def install_wheels(
             env=env,
             timeout=_TIMEOUT,
             on_line=on_line,
-            cancellation=stop,
+            cancellation=cancellation,
         )
         if done.returncode:
             lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -174,13 +174,17 @@ def install_wheels(
 
 
 def _check_platform(
-    python: str, spec: WheelSpec, env: Mapping[str, str], stop: CancellationToken
+    python: str, spec: WheelSpec, env: Mapping[str, str], cancellation: CancellationToken
 ) -> None:
     """Raises NoWheels for an interpreter that differs from the image's: pip evaluates environment
     markers for the interpreter that runs it."""
     cwd = spec.requirements.parent
     done = process.run(
-        [python, "-c", _PRINT_PLATFORM], cwd=cwd, env=env, timeout=_TIMEOUT, cancellation=stop
+        [python, "-c", _PRINT_PLATFORM],
+        cwd=cwd,
+        env=env,
+        timeout=_TIMEOUT,
+        cancellation=cancellation,
     )
     own, image = done.stdout.strip(), f"{spec.python} linux {spec.architecture}"
     if own != image:
@@ -219,7 +223,7 @@ def _uv_command(uv: str, spec: WheelSpec, target: Path) -> Sequence[str]:
     ]
 
 
-def _members(found: Sequence[Entry], python: str) -> Iterator[tuple[str, TarMember]]:
+def _members(found: Sequence[ContextEntry], python: str) -> Iterator[tuple[str, TarMember]]:
     """The installed files as members of the layer, independent of the machine."""
     interpreter = f"#!/usr/local/bin/python{python}\n".encode()
     for entry in found:
@@ -235,7 +239,7 @@ def _members(found: Sequence[Entry], python: str) -> Iterator[tuple[str, TarMemb
         is_script = name.parts[0] == "bin"
         home = HOME if is_script else _PACKAGES
         mode = 0o755 if entry.type is EntryType.FOLDER or entry.mode & 0o100 else 0o644
-        content: Entry | bytes = entry if entry.type is EntryType.FILE else b""
+        content: ContextEntry | bytes = entry if entry.type is EntryType.FILE else b""
         if is_script and entry.type is EntryType.FILE:
             content = _SHEBANG.sub(interpreter, entry.local_path.read_bytes())
         elif name.name == "RECORD":

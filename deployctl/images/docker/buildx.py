@@ -64,7 +64,7 @@ def build(
     tags: Sequence[str],
     env: Mapping[str, str],
     on_line: Callable[[str], None],
-    stop: CancellationToken,
+    cancellation: CancellationToken,
 ) -> BuildxResult:
     """Builds an image with these tags; `env` is the environment of the docker command.
 
@@ -79,7 +79,7 @@ def build(
                 env=env,
                 timeout=None,
                 on_line=lambda _, line: on_line(line),
-                cancellation=stop,
+                cancellation=cancellation,
                 input=source.text if spec.dockerfile == AUTO else None,
             )
         except ProgramError as error:

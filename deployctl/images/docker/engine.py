@@ -34,7 +34,7 @@ from deployctl.images.docker.engine_errors import (
 )
 from deployctl.images.docker.engine_output import OutputParser, failed_instruction, interruptible
 from deployctl.images.model import BuildSpec, Image
-from deployctl.images.reference import LATEST, Reference
+from deployctl.images.reference import LATEST, ImageReference
 from deployctl.images.source import BuildSource
 
 _OPTIONS = frozenset(
@@ -58,7 +58,7 @@ class DockerBuilder:
         *,
         env: Mapping[str, str],
         on_output: OnOutput,
-        stop: CancellationToken | None = None,
+        cancellation: CancellationToken | None = None,
         credentials: CredentialStore | None = None,
     ) -> None:
         """Opens no connection yet.
@@ -67,8 +67,8 @@ class DockerBuilder:
         `credentials` are those for lookups.
         """
         self._engine, self._env, self._on_output = engine, env, on_output
-        self._stop = stop or CancellationToken()
-        self._registries = Registries(credentials or CredentialStore(env), self._stop)
+        self._cancellation = cancellation or CancellationToken()
+        self._registries = Registries(credentials or CredentialStore(env), self._cancellation)
 
     def close(self) -> None:
         """Closes all connections to registries."""
@@ -84,7 +84,7 @@ class DockerBuilder:
 
         An image in the engine gets the tags of the spec. None also if the registry does not say.
         """
-        name = Reference.parse(spec.name).name
+        name = ImageReference.parse(spec.name).name
         if found := self._engine.image(f"{name}:{content_tag}"):
             return self._tag(spec, content_tag, str(found["Id"]), built=False)
         return self._registries.find(spec, content_tag, self._line_output(spec))
@@ -96,11 +96,13 @@ class DockerBuilder:
         Raises BuildFailed, BadOption, NoBuildx, BadReference, UnreadableContext, EngineUnreachable,
         Interrupted.
         """
-        Reference.parse(spec.name)
+        ImageReference.parse(spec.name)
         if spec.backend == "docker-py":
             return self._tag(spec, content_tag, self._classic_build(spec, source))
         tags = list(dict.fromkeys(filter(None, [spec.tag, content_tag, *spec.additional_tags])))
-        result = buildx.build(spec, source, tags, self._env, self._line_output(spec), self._stop)
+        result = buildx.build(
+            spec, source, tags, self._env, self._line_output(spec), self._cancellation
+        )
         if result.digest:
             return Image(spec.name, tags[0], result.digest)
         for each in result.ids:
@@ -113,9 +115,9 @@ class DockerBuilder:
 
         Raises NoSuchImage, and RegistryErrors also for what the engine reports of the registry.
         """
-        name = Reference.parse(image.name)
+        name = ImageReference.parse(image.name)
         store = CredentialStore(self._env, matching_credentials(name, credentials))
-        with Registries(store, self._stop) as registries:
+        with Registries(store, self._cancellation) as registries:
             if image.digest:
                 registries.tag(replace(name, digest=image.digest), tags)
                 return image
@@ -137,7 +139,7 @@ class DockerBuilder:
 
     def _tag(self, spec: BuildSpec, content_tag: str | None, id_: str, built: bool = True) -> Image:
         """Tags an image of the engine with the tags of the spec."""
-        name = Reference.parse(spec.name).name
+        name = ImageReference.parse(spec.name).name
         tag = spec.tag or content_tag or id_.removeprefix("sha256:")[:12]
         for each in dict.fromkeys([tag, *spec.additional_tags, content_tag or tag]):
             self._engine.tag(id_, name, each)
@@ -168,7 +170,7 @@ class DockerBuilder:
             raise build_failed(spec.name, reason, position, output.lines)
         return output.id
 
-    def _push(self, name: str, reference: Reference, auth: Mapping[str, str]) -> str:
+    def _push(self, name: str, reference: ImageReference, auth: Mapping[str, str]) -> str:
         """Pushes one tag and returns its digest; `name` is the image's name in the output."""
         output = OutputParser(lambda line: self._on_output(name, line))
         try:
@@ -183,7 +185,7 @@ class DockerBuilder:
         return output.digest
 
     def _consume(self, records: Iterator[Json], output: OutputParser) -> None:
-        for record in interruptible(records, self._stop):
+        for record in interruptible(records, self._cancellation):
             output.feed(record)
         output.close()
 
@@ -222,7 +224,7 @@ def _auth_config(credentials: Credentials | None) -> dict[str, str]:
     return {"username": credentials.username, "password": credentials.password}
 
 
-def _verify(registries: Registries, name: Reference, digest: str) -> None:
+def _verify(registries: Registries, name: ImageReference, digest: str) -> None:
     """Compares the engine's digest with the registry's, if that is reachable from here."""
     try:
         actual = registries.head(name)

@@ -21,7 +21,7 @@ from deployctl.clients.registry.errors import (
 )
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 
 
 class BuildFailed(DeployctlError):
@@ -122,7 +122,7 @@ def _build_help(detail: str) -> str | None:
     return _BUILD_HELP.get(_classify(detail))
 
 
-def push_failed(image: Reference, detail: str) -> RegistryError:
+def push_failed(image: ImageReference, detail: str) -> RegistryError:
     """The error of a failed push."""
     error = _classify(detail)
     message = f"the engine cannot push '{image.familiar()}': {redact(detail).strip()}"

@@ -96,8 +96,8 @@ def failed_instruction(dockerfile: Dockerfile, output: OutputParser) -> str:
     return f"{dockerfile.name}:{found.line} ({words[:80]})"
 
 
-def interruptible(items: Iterable[T], stop: CancellationToken) -> Iterator[T]:
-    """Yields the items; raises Interrupted when a stop is requested, also while it waits for one.
+def interruptible(items: Iterable[T], cancellation: CancellationToken) -> Iterator[T]:
+    """Yields the items; raises Interrupted when cancelled, also while waiting for one.
 
     A daemon thread reads them, which is abandoned after an interruption.
     """
@@ -114,7 +114,7 @@ def interruptible(items: Iterable[T], stop: CancellationToken) -> Iterator[T]:
 
     threading.Thread(target=_read, daemon=True).start()
     while True:
-        stop.raise_if_cancelled()
+        cancellation.raise_if_cancelled()
         try:
             item = received.get(timeout=_POLL_INTERVAL)
         except queue.Empty:

@@ -100,7 +100,7 @@ class CleanUpStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportFinalState:
     """Report the final state of a run to the server."""
 
     run: Run
@@ -110,7 +110,14 @@ class Report:
 
 
 Action: TypeAlias = (
-    Claim | Start | ResolveClaim | FinishSetup | DeleteJob | ConfirmMissing | CleanUpStart | Report
+    Claim
+    | Start
+    | ResolveClaim
+    | FinishSetup
+    | DeleteJob
+    | ConfirmMissing
+    | CleanUpStart
+    | ReportFinalState
 )
 
 
@@ -232,18 +239,22 @@ def _observe(
     if not run.attempt and (job is None or _could_start(job)):
         yield ResolveClaim(run)
     elif job is None and final_state is not None:
-        yield Report(run, final_state)
+        yield ReportFinalState(run, final_state)
     elif job is None:
         yield from _without_job(snapshot, run, timings)
     elif job.deleting:
         # A pod that is deleted while it pulls its image exists until the pull has ended.
         if run.type == CANCELLING and not job.started:
-            yield Report(run, CANCELLED)
+            yield ReportFinalState(run, CANCELLED)
     elif run.type == CANCELLING:
         yield from _cancelling(snapshot, run, job, timings)
     elif ended := outcome(job, run, snapshot.now, timings):
         proposal = crashed(ended)
-        yield DeleteJob(job, run, proposal) if ended.delete_job else Report(run, proposal, job)
+        yield (
+            DeleteJob(job, run, proposal)
+            if ended.delete_job
+            else ReportFinalState(run, proposal, job)
+        )
     elif run.type == PENDING and not run.pid:
         yield FinishSetup(run, job)
 
@@ -252,7 +263,7 @@ def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Act
     """Yield what to do about a run of ours without a visible Job; `pid` says if it ever had one."""
     missing = snapshot.now - snapshot.missing.get(run.id, snapshot.now)
     if run.type == CANCELLING:
-        yield Report(run, CANCELLED) if run.pid else CleanUpStart(run)
+        yield ReportFinalState(run, CANCELLED) if run.pid else CleanUpStart(run)
     elif run.type == PENDING and not run.pid:
         if min(missing, snapshot.now - run.since) >= timings.orphaned_after:
             yield Start(run, fresh=False)
@@ -262,7 +273,7 @@ def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Act
 
 def _cancelling(snapshot: Snapshot, run: Run, job: Job, timings: Timings) -> Iterator[Action]:
     if job.phase.is_over:
-        yield Report(run, CANCELLED)
+        yield ReportFinalState(run, CANCELLED)
     elif (
         not job.started
         or job.limits.ignores_cancellation

@@ -50,7 +50,7 @@ _FAILURE_EVENTS: Mapping[type[decide.Action], EventName] = {
     decide.DeleteJob: EventName.RUN_DELETE_FAILED,
     decide.ConfirmMissing: EventName.RUN_CHECK_FAILED,
     decide.CleanUpStart: EventName.RUN_CLEANUP_FAILED,
-    decide.Report: EventName.RUN_REPORT_FAILED,
+    decide.ReportFinalState: EventName.RUN_REPORT_FAILED,
 }
 _STATE_EVENTS = {
     states.CRASHED: EventName.RUN_CRASHED,
@@ -120,7 +120,7 @@ class ActionExecutor:
                 self._confirm_missing(run)
             case decide.CleanUpStart(run):
                 self._clean_up_start(run)
-            case decide.Report(run, proposal, job):
+            case decide.ReportFinalState(run, proposal, job):
                 self._report(run, proposal, job)
 
     def _back_off(self, action: decide.Action, error: Exception, message: str, wait: float) -> None:
@@ -251,7 +251,7 @@ class ActionExecutor:
             return
         if run is not None and final_state is not None:
             self._log_last_lines(run, job)
-        self.runtime.stop(job)
+        self.runtime.delete(job)
         text = f"deleting job '{job.name}'"
         self.event_log.emit(Level.INFO, EventName.JOB_DELETED, text, run=job.run, job=job.name)
         self.notify(lambda store: store.mark_deleting(job, final_state))

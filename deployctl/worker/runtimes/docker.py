@@ -178,7 +178,7 @@ class DockerRuntime:
             container = self._engine.inspect(id_)
         return self._job(container)
 
-    def stop(self, job: Job) -> None:
+    def delete(self, job: Job) -> None:
         """Stop a container and remove it; waits for both."""
         with _engine_errors():
             self._engine.remove(_id(job), grace=self._grace)
@@ -221,16 +221,16 @@ class DockerRuntime:
         """The status of `watch`."""
         return [self._status]
 
-    def watch(self, emit: Emit, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
         """List all containers and emit their changes until cancelled."""
-        while not stop.is_cancelled:
+        while not cancellation.is_cancelled:
             try:
-                self._list_and_watch(emit, stop)
+                self._list_and_watch(emit, cancellation)
             except (EngineRefused, EngineUnreachable) as error:
                 self._status = replace(self._status, problem=str(error))
-                stop.wait(self._timings.docker_retry_interval)
+                cancellation.wait(self._timings.docker_retry_interval)
 
-    def _list_and_watch(self, emit: Emit, stop: CancellationToken) -> None:
+    def _list_and_watch(self, emit: Emit, cancellation: CancellationToken) -> None:
         since = seconds(self._engine.info()["SystemTime"])
         requested_at = time.monotonic()
         monotonic_offset = since - requested_at
@@ -242,7 +242,7 @@ class DockerRuntime:
         emit(JobsListed(self._url, tuple(jobs.values()), requested_at))
         self._mark_healthy()
         next_list = since + self._timings.docker_list_interval
-        while since < next_list and not stop.is_cancelled:
+        while since < next_list and not cancellation.is_cancelled:
             until = (
                 max(since, time.monotonic() + monotonic_offset) + self._timings.docker_event_window
             )

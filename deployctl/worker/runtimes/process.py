@@ -188,7 +188,7 @@ class ProcessRuntime:
         self._children.add(pid)
         return pid
 
-    def stop(self, job: Job) -> None:
+    def delete(self, job: Job) -> None:
         """Send SIGTERM to a program and all that it started; `watch` sends SIGKILL and cleans
         up."""
         with (
@@ -225,7 +225,7 @@ class ProcessRuntime:
         """The status of `watch`."""
         return [self._status]
 
-    def watch(self, emit: Emit, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
         """Poll all programs twice a second and emit changes until cancelled."""
         previous: dict[str, Job] | None = None
         while True:
@@ -244,17 +244,17 @@ class ProcessRuntime:
                 self._status = replace(
                     self._status, last_contact=time.time() + self._clock_offset, problem=""
                 )
-            if stop.wait(self._timings.process_poll_interval):
+            if cancellation.wait(self._timings.process_poll_interval):
                 return
 
     def _poll(self) -> dict[str, Job]:
-        """All programs of the pool by attempt; takes the stop of programs one step further."""
+        """All programs of the pool by attempt; advances deletions that were requested."""
         self._children.difference_update([pid for pid in [*self._children] if supervised.reap(pid)])
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         jobs = {}
         for folder in self._folder.iterdir():
             finished, seen_at = self._finished.get(folder.name, (None, 0.0))
-            job = self._continue_stop(folder, finished or self._read(folder))
+            job = self._advance_deletion(folder, finished or self._read(folder))
             if (
                 job is not None
                 and finished
@@ -269,8 +269,8 @@ class ProcessRuntime:
         self._finished = {key: entry for key, entry in self._finished.items() if key in jobs}
         return jobs
 
-    def _continue_stop(self, folder: Path, job: Job | None) -> Job | None:
-        """Take the stop of a program one step further, if one was requested.
+    def _advance_deletion(self, folder: Path, job: Job | None) -> Job | None:
+        """Advance the deletion of a program, if it was requested.
 
         Returns None where the job is gone, even if something that it left cannot be deleted.
         """

@@ -15,7 +15,7 @@ import pytest
 
 from deployctl.clients import kubeconfig
 from deployctl.clients.kubeconfig import ClusterConfigError
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, watch_events
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable, watch_events
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
@@ -29,20 +29,20 @@ def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
 
 
 @pytest.fixture
-def kube(proxy: KubeProxy) -> Iterator[Kube]:
+def kube(proxy: KubeProxy) -> Iterator[KubeClient]:
     opened = kubeconfig.connect(str(proxy.kubeconfig))
     yield opened
     opened.close()
 
 
-def make_maps(kube: Kube, namespace: str, count: int) -> None:
+def make_maps(kube: KubeClient, namespace: str, count: int) -> None:
     for number in range(count):
         body = {"metadata": {"name": f"map-{number}", "labels": {"of": "test"}}}
         kube.request("POST", MAPS.format(namespace), body=body)
 
 
 def test_paged_list_restarts_when_its_pages_expire(
-    kube: Kube, proxy: KubeProxy, namespace: str
+    kube: KubeClient, proxy: KubeProxy, namespace: str
 ) -> None:
     make_maps(kube, namespace, 5)
     proxy.answer(410, query="continue=.", path="maps$")
@@ -54,7 +54,7 @@ def test_paged_list_restarts_when_its_pages_expire(
     assert len(proxy.seen("GET", "maps$")) == 2 + 3
 
 
-def test_watch_continues_a_list_and_can_be_aborted(kube: Kube, namespace: str) -> None:
+def test_watch_continues_a_list_and_can_be_aborted(kube: KubeClient, namespace: str) -> None:
     path = MAPS.format(namespace)
     listing = kube.list_objects(path, "of=test", dict)
     received: queue.Queue[str] = queue.Queue()
@@ -77,7 +77,7 @@ def test_watch_continues_a_list_and_can_be_aborted(kube: Kube, namespace: str) -
     ("fault", "sent"), [("refuse", True), ("drop_answer", True), ("gone", False)]
 )
 def test_unreachable_error_says_whether_the_request_was_sent(
-    kube: Kube, proxy: KubeProxy, fault: str, sent: bool
+    kube: KubeClient, proxy: KubeProxy, fault: str, sent: bool
 ) -> None:
     if fault == "gone":
         proxy.stop_after(len(proxy.exchanges))
@@ -88,26 +88,26 @@ def test_unreachable_error_says_whether_the_request_was_sent(
     assert lost.value.sent is sent
 
 
-def test_silent_server_times_out(kube: Kube, proxy: KubeProxy) -> None:
+def test_silent_server_times_out(kube: KubeClient, proxy: KubeProxy) -> None:
     proxy.hang()
     with pytest.raises(KubeUnreachable, match="sent no data"):
         kube.request("GET", "/version", timeout=0.2)
 
 
-def test_answer_that_is_not_json_is_an_error(kube: Kube) -> None:
+def test_answer_that_is_not_json_is_an_error(kube: KubeClient) -> None:
     assert kube.read_log("/healthz", {}) == "ok"
     with pytest.raises(KubeUnreachable, match="not JSON"):
         kube.request("GET", "/healthz")
 
 
-def test_api_error_has_the_servers_message(kube: Kube, namespace: str) -> None:
+def test_api_error_has_the_servers_message(kube: KubeClient, namespace: str) -> None:
     with pytest.raises(KubeApiError) as refused:
         kube.request("GET", MAPS.format(namespace) + "/none")
     assert (refused.value.status, refused.value.reason) == (404, "NotFound")
     assert 'configmaps "none" not found' in str(refused.value)
 
 
-def test_api_error_has_retry_after(kube: Kube, proxy: KubeProxy) -> None:
+def test_api_error_has_retry_after(kube: KubeClient, proxy: KubeProxy) -> None:
     proxy.answer(429, headers={"Retry-After": "7"})
     with pytest.raises(KubeApiError) as refused:
         kube.request("GET", "/version")

@@ -190,11 +190,11 @@ def test_stop_deletes_job_pods_and_secret(
         job = own.start(job_spec(namespace))
         kubelet.running(kubelet.pod_of(job.name))
         assert recorder.wait_for_phase(Phase.RUNNING).started
-        own.stop(job)
+        own.delete(job)
         recorder.wait_for(lambda update: getattr(getattr(update, "job", None), "deleting", False))
         kubelet.remove_job(job.name)
         recorder.wait_for(lambda update: update == JobVanished(job.attempt))
-        own.stop(job)
+        own.delete(job)
 
     assert jobs(control_plane, namespace) == []
     until(lambda: not secrets(control_plane, namespace), lambda: "the Secret stays")
@@ -398,8 +398,8 @@ def test_job_runs_in_the_configured_cluster(
             assert len(jobs(second_control_plane, remote)) == 1
         with runtime(proxy.kubeconfig, namespace) as later, recording(later) as recorder:
             with pytest.raises(RuntimeUnavailable):
-                later.stop(job)
+                later.delete(job)
             later.find(job.attempt, job_there)
             recorder.wait_for(lambda update: update == JobsListed(job.location, (job,), 0.0))
-            later.stop(job)
+            later.delete(job)
             recorder.wait_for(lambda update: update == JobVanished(job.attempt))

@@ -179,7 +179,7 @@ def test_changes_between_two_watches_are_emitted(
     proxy.say(error(500, "InternalError"))
     await_health(own, "(500)")
     with runtime(kube_proxy().kubeconfig, namespace) as other:
-        other.stop(job)
+        other.delete(job)
         there = other.start(job_spec(namespace, "new"))
     Kubelet(control_plane.admin, namespace).remove_job(job.name)
     proxy.clear()

@@ -22,7 +22,7 @@ from deployctl.clients.registry.errors import NotInRegistry
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.distribution import NoSuchPlatform, NotAnImage, Registries
 from deployctl.images.platform import Platform
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from tests.support.registry import PASSWORD, USER, LocalRegistry, add_image
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")
@@ -44,13 +44,15 @@ def client(registries: Registries, registry: LocalRegistry) -> RegistryClient:
 
 
 @pytest.fixture
-def image(registry: LocalRegistry, request: pytest.FixtureRequest) -> Reference:
+def image(registry: LocalRegistry, request: pytest.FixtureRequest) -> ImageReference:
     """A reference to an image that does not exist yet."""
     name = f"tests/{zlib.crc32(request.node.name.encode()):x}"
-    return Reference.parse(f"{registry.host}/{name}:1")
+    return ImageReference.parse(f"{registry.host}/{name}:1")
 
 
-def add_index(client: RegistryClient, image: Reference, kind: str = OCI_INDEX) -> dict[str, str]:
+def add_index(
+    client: RegistryClient, image: ImageReference, kind: str = OCI_INDEX
+) -> dict[str, str]:
     """Pushes an index of two images and an entry without a platform; returns the digests."""
     digests = {
         platform: add_image(client, image.repository, f"of-{platform[6:]}", [b"x"], platform)
@@ -70,7 +72,7 @@ def descriptor(digest: str, platform: str) -> Any:
 
 
 def test_image_is_resolved(
-    registries: Registries, client: RegistryClient, image: Reference
+    registries: Registries, client: RegistryClient, image: ImageReference
 ) -> None:
     digest = add_image(client, image.repository, "1", [b"one", b"two"])
     found = registries.resolve(image, AMD64)
@@ -85,7 +87,7 @@ def test_image_is_resolved(
 
 @pytest.mark.parametrize("kind", [OCI_INDEX, DOCKER_INDEX])
 def test_index_is_resolved_for_the_platform(
-    registries: Registries, client: RegistryClient, image: Reference, kind: str
+    registries: Registries, client: RegistryClient, image: ImageReference, kind: str
 ) -> None:
     digests = add_index(client, image, kind)
     for platform, digest in digests.items():
@@ -94,14 +96,16 @@ def test_index_is_resolved_for_the_platform(
 
 
 def test_image_is_resolved_by_digest(
-    registries: Registries, client: RegistryClient, image: Reference
+    registries: Registries, client: RegistryClient, image: ImageReference
 ) -> None:
     digest = add_index(client, image)["linux/arm64"]
-    pinned = Reference(image.registry, image.repository, "other", digest)
+    pinned = ImageReference(image.registry, image.repository, "other", digest)
     assert registries.resolve(pinned, ARM64).digest == digest
 
 
-def test_missing_platform(registries: Registries, client: RegistryClient, image: Reference) -> None:
+def test_missing_platform(
+    registries: Registries, client: RegistryClient, image: ImageReference
+) -> None:
     add_index(client, image)
     with pytest.raises(
         NoSuchPlatform, match=r"for linux/s390x, only for linux/arm64, linux/amd64$"
@@ -112,7 +116,7 @@ def test_missing_platform(registries: Registries, client: RegistryClient, image:
         registries.resolve(image, ARM64)
 
 
-def test_missing_image(registries: Registries, image: Reference) -> None:
+def test_missing_image(registries: Registries, image: ImageReference) -> None:
     assert registries.head(image) is None
     with pytest.raises(NotInRegistry):
         registries.resolve(image, AMD64)
@@ -120,7 +124,7 @@ def test_missing_image(registries: Registries, image: Reference) -> None:
 
 @pytest.mark.parametrize("config", [b"no JSON", b"[]"])
 def test_content_that_is_not_an_image(
-    registries: Registries, client: RegistryClient, image: Reference, config: bytes
+    registries: Registries, client: RegistryClient, image: ImageReference, config: bytes
 ) -> None:
     about = {"mediaType": "text/plain", "digest": digest_of(config), "size": len(config)}
     client.push_blob(image.repository, digest_of(config), len(config), lambda at: _all(config[at:]))
@@ -137,13 +141,13 @@ def _all(data: bytes) -> Any:
 def test_layer_is_copied_within_a_registry_and_to_another(
     registries: Registries,
     client: RegistryClient,
-    image: Reference,
+    image: ImageReference,
     closed_registry: LocalRegistry,
 ) -> None:
     add_image(client, image.repository, "1", [b"one" * 1000])
     (layer,) = registries.resolve(image, AMD64).layers
-    neighbour = Reference(image.registry, f"{image.repository}/neighbour")
-    far = Reference(closed_registry.host, image.repository)
+    neighbour = ImageReference(image.registry, f"{image.repository}/neighbour")
+    far = ImageReference(closed_registry.host, image.repository)
     transfers = [registries.copy(layer, image, target) for target in (neighbour, far, far, image)]
     assert transfers == [
         BlobTransfer.MOUNTED,
@@ -156,7 +160,7 @@ def test_layer_is_copied_within_a_registry_and_to_another(
 
 
 def test_tags_are_moved_to_an_image(
-    registries: Registries, client: RegistryClient, image: Reference
+    registries: Registries, client: RegistryClient, image: ImageReference
 ) -> None:
     digest = add_image(client, image.repository, "1", [b"one"])
     add_image(client, image.repository, "latest", [b"two"])

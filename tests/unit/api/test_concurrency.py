@@ -14,7 +14,7 @@ from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
-from deployctl.clients.http import ConnectionOptions, HttpClient
+from deployctl.clients.http import HttpClient, HttpOptions
 from tests.unit.api.network import API
 
 
@@ -126,7 +126,7 @@ def test_session_waiting_for_slot_keeps_calling_wait(monkeypatch: pytest.MonkeyP
         waits.set()
         return False
 
-    def network(connection: ConnectionOptions) -> HttpClient:
+    def network(connection: HttpOptions) -> HttpClient:
         return HttpClient(connection, transport=httpx.MockTransport(lambda _: httpx.Response(204)))
 
     session = Session(Settings(api_url=API), writes=limiter, wait=wait, network=network)

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployctl.clients.http import ConnectionOptions, HttpClient, NoResponse
+from deployctl.clients.http import HttpClient, HttpOptions, NoResponse
 from deployctl.core.errors import SettingsError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\ntrue"
@@ -76,7 +76,7 @@ def client(
     verify: bool = True,
     headers: Mapping[str, str] | None = None,
 ) -> Iterator[HttpClient]:
-    http = HttpClient(ConnectionOptions(url, headers or {}, timeout, ca_file, verify))
+    http = HttpClient(HttpOptions(url, headers or {}, timeout, ca_file, verify))
     try:
         yield http
     finally:

@@ -15,7 +15,7 @@ from deployctl.images.credentials import (
     matching_credentials,
     registry_host,
 )
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 
 HUB = "https://index.docker.io/v1/"
 ALI = Credentials("ali", "open:sesame")
@@ -181,19 +181,19 @@ def test_file_that_is_a_directory(tmp_path: Path) -> None:
 )
 def test_credentials_of_a_step(url: str | None, registry: str) -> None:
     given = builder.StepCredentials("ali", "open:sesame", url or "")
-    assert matching_credentials(Reference(registry, "team/app"), given) == {registry: ALI}
+    assert matching_credentials(ImageReference(registry, "team/app"), given) == {registry: ALI}
 
 
 def test_credentials_of_a_step_apply_to_their_registry_only() -> None:
     given = builder.StepCredentials("ali", "open:sesame", "https://r.example.com")
-    assert matching_credentials(Reference("other.example.com", "team/app"), given) == {}
+    assert matching_credentials(ImageReference("other.example.com", "team/app"), given) == {}
 
 
 def test_credentials_of_an_image_apply_to_its_repository_only(tmp_path: Path) -> None:
     store = store_of(tmp_path, {"auths": {"r.example.com": AUTH}})
     pusher = builder.StepCredentials("bo", "xyzzy", "https://r.example.com")
-    store.set_for_repository(Reference.parse("r.example.com/team/app"), pusher)
-    store.set_for_repository(Reference.parse("other.example.com/team/app"), pusher)
+    store.set_for_repository(ImageReference.parse("r.example.com/team/app"), pusher)
+    store.set_for_repository(ImageReference.parse("other.example.com/team/app"), pusher)
     assert store.get("r.example.com", "team/app") == Credentials("bo", "xyzzy")
     assert store.get("r.example.com", "team/base") == store.get("r.example.com") == ALI
     assert store.get("other.example.com", "team/app") is None

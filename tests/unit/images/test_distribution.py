@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.clients.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
+from deployctl.clients.registry.client import OCI_INDEX, OCI_MANIFEST, ImageManifest
 from deployctl.clients.registry.errors import (
     Denied,
     NotInRegistry,
@@ -21,7 +21,7 @@ from deployctl.images.credentials import CredentialStore
 from deployctl.images.distribution import Registries
 from deployctl.images.model import BuildSpec
 from deployctl.images.platform import Platform
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_registry_address_of_an_image(
         CredentialStore({"DOCKER_CONFIG": "/nowhere"}), backoff=Backoff(tries=1)
     )
     with pytest.raises(RegistryUnreachable, match=f"cannot reach the registry '{named}': the pr"):
-        registries.head(Reference.parse(image))
+        registries.head(ImageReference.parse(image))
     registries.close()
     assert set(connect_hosts) == {address or named}
 
@@ -123,14 +123,16 @@ def test_invalid_manifest_index_or_config_is_not_an_image(
     monkeypatch: pytest.MonkeyPatch, kind: str, manifest: Json, config: Json
 ) -> None:
     class FakeClient:
-        def manifest(self, *_: str) -> Manifest:
+        def manifest(self, *_: str) -> ImageManifest:
             text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-            return Manifest(text.encode(), kind, DIGEST)
+            return ImageManifest(text.encode(), kind, DIGEST)
 
         def pull_blob(self, *_: str) -> Iterator[bytes]:
             yield json.dumps(config).encode()
 
     monkeypatch.setattr(Registries, "client", lambda *_: FakeClient())
     with pytest.raises(RegistryError) as raised:
-        Registries(CredentialStore({})).resolve(Reference.parse("a"), Platform("linux", "amd64"))
+        Registries(CredentialStore({})).resolve(
+            ImageReference.parse("a"), Platform("linux", "amd64")
+        )
     assert raised.value.code in ("DC718", "DC719")

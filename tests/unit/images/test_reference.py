@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.images.model import Image
-from deployctl.images.reference import BadReference, Reference
+from deployctl.images.reference import BadReference, ImageReference
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -31,9 +31,9 @@ DIGEST = "sha256:" + "0" * 64
     ],
 )
 def test_reference_is_parsed_as_by_docker(text: str, whole: str, familiar: str) -> None:
-    reference = Reference.parse(text)
+    reference = ImageReference.parse(text)
     assert (str(reference), reference.familiar()) == (whole, familiar)
-    assert Reference.parse(whole) == Reference.parse(familiar) == reference
+    assert ImageReference.parse(whole) == ImageReference.parse(familiar) == reference
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_reference_is_parsed_as_by_docker(text: str, whole: str, familiar: str) 
 )
 def test_invalid_reference_is_rejected_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(BadReference, match=reason):
-        Reference.parse(text)
+        ImageReference.parse(text)
 
 
 def test_image_with_a_digest_is_pinned() -> None:

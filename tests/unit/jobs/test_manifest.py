@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.json_values import Json, leaves
-from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy, build_manifest
+from deployctl.jobs.manifest import JobManifest, SecretMode, SecretPolicy, build_manifest
 from deployctl.jobs.model import EXECUTE_COMMAND, InvalidJobSpec
 from tests.unit.jobs.job_sources import job_spec, manifest_template, pod_of
 
@@ -17,18 +17,18 @@ OURS = {
 }
 
 
-def of(manifest: Json, deployment: Json = None, **changes: Any) -> Manifest:
+def of(manifest: Json, deployment: Json = None, **changes: Any) -> JobManifest:
     """What becomes of a pool's job manifest."""
     configuration = {"env": "{{ env }}", "labels": "{{ labels }}", "annotations": "{{ notes }}"}
     template = manifest_template(manifest, **configuration)
     return build_manifest(job_spec(deployment or {}, template=template, **changes))
 
 
-def container(manifest: Manifest, index: int = 0) -> Json:
+def container(manifest: JobManifest, index: int = 0) -> Json:
     return manifest.job["spec"]["template"]["spec"]["containers"][index]
 
 
-def variables(manifest: Manifest) -> dict[str, Json]:
+def variables(manifest: JobManifest) -> dict[str, Json]:
     """The container's variables: their text, or where it comes from."""
     return {
         item["name"]: item.get("value", item.get("valueFrom"))
@@ -192,7 +192,7 @@ def test_variables_can_refer_to_value_from() -> None:
     assert names.index("IP") < names.index("IP2") < names.index("URL")
 
 
-def hidden(policy: SecretPolicy) -> Manifest:
+def hidden(policy: SecretPolicy) -> JobManifest:
     token = {"env": {"TOKEN": "{{ prefect.blocks.secret.token }}", "A": "1"}}
     return build_manifest(job_spec(token), policy=policy)
 

@@ -80,7 +80,7 @@ def test_completed_step_of_the_command_does_not_run_again(context: StepContext) 
 
 def test_stop_ends_running_step_and_starts_no_other(context: StepContext) -> None:
     stop = CancellationToken()
-    context = replace(context, stop=stop, output=lambda *_: stop.cancel())
+    context = replace(context, cancellation=stop, output=lambda *_: stop.cancel())
     steps = [shell("sh -c 'echo begun; sleep 60; touch first'"), shell("touch second")]
     with pytest.raises(Interrupted):
         run_steps({"d": steps}, Scope(ENVIRON), context, {})

@@ -97,7 +97,7 @@ class SimulatedRuntime:
         self._request(lambda: self.cluster.prepare(spec.name))
         return self._request(lambda: self.cluster.create(spec.name, spec))
 
-    def stop(self, job: Job) -> None:
+    def delete(self, job: Job) -> None:
         self._request(lambda: self.cluster.delete(job.name))
 
     def finish_setup(self, job: Job) -> None:  # noqa: ARG002

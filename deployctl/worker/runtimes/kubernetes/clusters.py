@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Job, RuntimeUnavailable
 
-Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
+Connect: TypeAlias = Callable[[Mapping[str, Json] | None], KubeClient]
 """Opens a connection to the cluster of a `cluster_config`, or to the worker's own for None."""
 
 
@@ -28,7 +28,7 @@ Connect: TypeAlias = Callable[[Mapping[str, Json] | None], Kube]
 class Cluster:
     """A connection to one cluster, and the names of its jobs outside of it."""
 
-    kube: Kube
+    kube: KubeClient
     uid: str
     key: str = ""
     """The part of its locations before the slash; "" for the worker's own cluster."""
@@ -120,10 +120,10 @@ class Clusters:
                 raise RuntimeUnavailable(f"the cluster of job '{job.name}' is not connected yet")
             return self._clusters[key], namespace
 
-    def _cluster(self, kube: Kube, key: str, uid: str = "") -> Cluster:
+    def _cluster(self, kube: KubeClient, key: str, uid: str = "") -> Cluster:
         return Cluster(kube, uid or self._identify(kube), key, self._pid_has_uid, self._clock)
 
-    def _identify(self, kube: Kube) -> str:
+    def _identify(self, kube: KubeClient) -> str:
         """The uid of the namespace kube-system, as in Prefect; if forbidden, a hash of the CA."""
         try:
             namespace = kube.request("GET", "/api/v1/namespaces/kube-system")

@@ -213,7 +213,7 @@ _WAITING_REASONS = {
 pod begins with them."""
 
 
-def main_container(pod: Json) -> str:
+def main_container_name(pod: Json) -> str:
     """The name of the container that runs the flow: MAIN_CONTAINER, else the first one."""
     names = [str(each.get("name", "")) for each in _spec(pod).get("containers") or ()]
     return MAIN_CONTAINER if MAIN_CONTAINER in names or not names else names[0]
@@ -297,7 +297,7 @@ def _container_causes(pod: Json) -> Iterator[Cause]:
     An init container with `restartPolicy: Always` is a sidecar; its end does not fail the pod.
     """
     status, spec = pod.get("status") or {}, _spec(pod)
-    main = main_container(pod)
+    main = main_container_name(pod)
     sidecars = {
         each.get("name")
         for each in spec.get("initContainers") or ()

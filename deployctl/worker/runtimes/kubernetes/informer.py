@@ -75,7 +75,7 @@ class Informer:
         with self._lock:
             return {ALL_NAMESPACES} if self._all_namespaces else set(self.store.namespaces)
 
-    def ensure_running(self, stop: CancellationToken) -> None:
+    def ensure_running(self, cancellation: CancellationToken) -> None:
         """Start the reflectors that are missing. To be called periodically."""
         if self._all_namespaces and any(each.forbidden for each in self._reflectors):
             self._fall_back_to_namespaces()
@@ -83,7 +83,7 @@ class Informer:
             self._reflectors += [self._reflector(kind, scope) for kind in WatchedKind]
         for reflector in self._reflectors:
             if reflector not in self._threads:
-                self._threads[reflector] = _start_thread(reflector, stop)
+                self._threads[reflector] = _start_thread(reflector, cancellation)
 
     def stop(self, timeout: float) -> None:
         """Stop all reflectors, and wait for each thread up to `timeout` seconds."""
@@ -191,8 +191,8 @@ class Informer:
         )
 
 
-def _start_thread(reflector: Reflector, stop: CancellationToken) -> threading.Thread:
+def _start_thread(reflector: Reflector, cancellation: CancellationToken) -> threading.Thread:
     name = f"watch-{reflector.kind}-{reflector.scope or 'all'}"
-    thread = threading.Thread(target=reflector.run, args=(stop,), name=name, daemon=True)
+    thread = threading.Thread(target=reflector.run, args=(cancellation,), name=name, daemon=True)
     thread.start()
     return thread

@@ -89,17 +89,17 @@ class InformerManager:
             return [WatchStatus(self._clusters.own.location("*"), 0.0, "not started")]
         return [status for informer in informers for status in informer.watch_statuses()]
 
-    def run(self, emit: Emit, stop: CancellationToken) -> None:
+    def run(self, emit: Emit, cancellation: CancellationToken) -> None:
         """Emit all jobs, then their changes, until cancelled."""
         streamer = LogStreamer(emit, self._clock(), self._timings.log_reconnect_interval)
         try:
-            while not stop.is_cancelled:
+            while not cancellation.is_cancelled:
                 informers = self._sync_informers(emit)
                 for informer in informers:
-                    informer.ensure_running(stop)
+                    informer.ensure_running(cancellation)
                     self._read_events(informer)
                 self._stream_logs(informers, streamer)
-                stop.wait(self._timings.informer_interval)
+                cancellation.wait(self._timings.informer_interval)
         finally:
             with self._lock:
                 informers = list(self._informers.values())

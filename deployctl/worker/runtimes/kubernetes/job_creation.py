@@ -12,11 +12,11 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.jobs.job_labels import ATTEMPT
-from deployctl.jobs.manifest import Manifest
+from deployctl.jobs.manifest import JobManifest
 from deployctl.worker.model import Cause, RuntimeUnavailable, StartFailed
 from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -51,13 +51,13 @@ def call_with_retries(
         sleep(min(retry_after or wait, longest))
 
 
-def create_job(kube: Kube, manifest: Manifest) -> Json:
+def create_job(kube: KubeClient, manifest: JobManifest) -> Json:
     """Create the Job of the manifest, or find the existing one; returns it as the API does.
 
     After every refusal the Job is looked up: quotas and webhooks apply before the API server
     notices that the name exists, and an earlier request may have created it. A Job that existed and
-    is gone may have done its work; the caller has to find out. Raises StartFailed where the name
-    belongs to another Job, RuntimeUnavailable for one that is gone, and as `Kube.request` does.
+    is gone may have done its work; the caller has to find out. Raises StartFailed if the name
+    belongs to another Job, RuntimeUnavailable for one that is gone, and as `KubeClient.request`.
     """
     jobs = f"/apis/batch/v1/namespaces/{manifest.namespace}/jobs"
     try:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.core.json_values import Json, leaves
-from deployctl.jobs.manifest import Manifest, SecretMode, SecretPolicy
+from deployctl.jobs.manifest import JobManifest, SecretMode, SecretPolicy
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.settings import KubernetesSettings
 
@@ -39,7 +39,7 @@ class JobSecrets:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _warned: set[str] = field(default_factory=set)
     """Verbs whose absence was logged."""
-    _undeleted: list[tuple[Kube, str]] = field(default_factory=list)
+    _undeleted: list[tuple[KubeClient, str]] = field(default_factory=list)
     """Secrets to be deleted, by path, in clusters that did not respond."""
 
     @property
@@ -65,11 +65,11 @@ class JobSecrets:
         }
         return {name: (secret.name, secret.key) for name, secret in references.items() if secret}
 
-    def create(self, kube: Kube, manifest: Manifest) -> bool:
+    def create(self, kube: KubeClient, manifest: JobManifest) -> bool:
         """Create the Secret of a job, if it has one. False where the worker may not do that.
 
         An existing Secret belongs to the same attempt and has the same values. Raises as
-        `Kube.request` does.
+        `KubeClient.request` does.
         """
         if manifest.secret is None:
             return True
@@ -83,11 +83,11 @@ class JobSecrets:
                 raise
         return True
 
-    def set_owner(self, kube: Kube, job: Json) -> None:
+    def set_owner(self, kube: KubeClient, job: Json) -> None:
         """Make the Job the owner of its Secret, if it has one.
 
         A permanent refusal is only logged: it is no reason to fail a run whose Job exists. Raises
-        as `Kube.request` does where the request may succeed later.
+        as `KubeClient.request` does where the request may succeed later.
         """
         meta = job["metadata"]
         if not _refers_to_own_secret(job):
@@ -102,7 +102,7 @@ class JobSecrets:
             if error.status != 404:
                 self._warn("patch", meta["namespace"])
 
-    def delete(self, kube: Kube, manifest: Manifest) -> None:
+    def delete(self, kube: KubeClient, manifest: JobManifest) -> None:
         """Delete the Secret of a job that will not be created, if the worker may."""
         if manifest.secret is not None:
             self._delete(kube, _path(manifest.namespace, manifest.name))
@@ -114,7 +114,7 @@ class JobSecrets:
         for kube, path in undeleted:
             self._delete(kube, path)
 
-    def _delete(self, kube: Kube, path: str) -> None:
+    def _delete(self, kube: KubeClient, path: str) -> None:
         try:
             kube.request("DELETE", path)
         except (KubeApiError, KubeUnreachable) as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, EventName, Level
@@ -32,7 +32,7 @@ _REQUEST_TIMEOUT = 4.0
 class LeaseLeadership:
     """A candidate for one Lease. `identity` must be unique to the process."""
 
-    kube: Kube
+    kube: KubeClient
     name: str
     identity: str
     event_log: EventLog
@@ -52,11 +52,11 @@ class LeaseLeadership:
         """Whether this worker leads at the moment."""
         return self._all_lead or self.clock() < self._leads_until
 
-    def campaign(self, stop: CancellationToken) -> None:
+    def campaign(self, cancellation: CancellationToken) -> None:
         """Try to become and stay leader until cancelled, then release the Lease."""
-        while not stop.is_cancelled:
+        while not cancellation.is_cancelled:
             self.step()
-            stop.wait(self.duration / _RENEWALS)
+            cancellation.wait(self.duration / _RENEWALS)
         self._release()
 
     def step(self) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable, Stream
 from deployctl.worker.model import Emit, LinePrinted, Phase, RuntimeUnavailable
 from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
 from deployctl.worker.timings import DEFAULT_TIMINGS
@@ -20,7 +20,7 @@ from deployctl.worker.timings import DEFAULT_TIMINGS
 MAX_STREAMS = 16
 
 
-def last_lines(kube: Kube, namespace: str, selector: str, lines: int) -> Sequence[str]:
+def last_pod_lines(kube: KubeClient, namespace: str, selector: str, lines: int) -> Sequence[str]:
     """The last lines that the pods of a job printed, those of a failed pod first.
 
     The output of a container before its restart comes before that of its current run. Raises
@@ -48,7 +48,7 @@ def _relevance(pod: PodStatus) -> tuple[bool, bool, float]:
     return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
 
 
-def _read_log(kube: Kube, pod: PodStatus, lines: int, previous: bool) -> list[str]:
+def _read_log(kube: KubeClient, pod: PodStatus, lines: int, previous: bool) -> list[str]:
     query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
     try:
         return kube.read_log(_path(pod), _container_query(pod) | query).splitlines()
@@ -80,7 +80,7 @@ class LogStreamer:
         self._thread_count = 0
         self._stopped = threading.Event()
 
-    def add(self, kube: Kube, pod: PodStatus) -> None:
+    def add(self, kube: KubeClient, pod: PodStatus) -> None:
         """Stream the log of a pod once, unless too many are streamed at the moment."""
         with self._lock:
             if (
@@ -106,7 +106,7 @@ class LogStreamer:
             for stream in self._streams.values():
                 stream.abort()
 
-    def _run(self, kube: Kube, pod: PodStatus) -> None:
+    def _run(self, kube: KubeClient, pod: PodStatus) -> None:
         """Emit a pod's lines to the last one; after a break, resume where it was."""
         last = ""
         try:
@@ -129,7 +129,7 @@ class LogStreamer:
             with self._lock:
                 self._thread_count -= 1
 
-    def _lines(self, kube: Kube, pod: PodStatus, since: str) -> Iterator[tuple[str, str]]:
+    def _lines(self, kube: KubeClient, pod: PodStatus, since: str) -> Iterator[tuple[str, str]]:
         """Timestamps and lines of a log. The API applies `since` with a precision of seconds."""
         query = {**_container_query(pod), "timestamps": "true", "sinceTime": since}
         with kube.follow_log(_path(pod), query) as stream:

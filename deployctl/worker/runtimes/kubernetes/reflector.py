@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, Protocol
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable, Stream, watch_events
+from deployctl.clients.kubernetes import (
+    KubeApiError,
+    KubeClient,
+    KubeUnreachable,
+    Stream,
+    watch_events,
+)
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
@@ -64,7 +70,7 @@ class Reflector:
 
     def __init__(
         self,
-        kube: Kube,
+        kube: KubeClient,
         kind: WatchedKind,
         scope: str,
         selector: str,
@@ -92,10 +98,10 @@ class Reflector:
         self._stream: Stream | None = None
         self._stopped = False
 
-    def run(self, stop: CancellationToken) -> None:
+    def run(self, cancellation: CancellationToken) -> None:
         """List and watch until stopped or cancelled, whatever fails."""
         waits = self._retry_waits()
-        while not (stop.is_cancelled or self._stopped):
+        while not (cancellation.is_cancelled or self._stopped):
             began = self._clock()
             try:
                 self.list_and_watch()
@@ -110,7 +116,7 @@ class Reflector:
                 and self._clock() - began > self._timings.watch_healthy_after
             ):
                 waits = self._retry_waits()
-            stop.wait(next(waits))
+            cancellation.wait(next(waits))
 
     def list_and_watch(self) -> None:
         """List if that is needed, then watch until the stream ends.

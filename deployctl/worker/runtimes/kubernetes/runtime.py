@@ -18,7 +18,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.jobs.job_labels import ATTEMPT, OWNER, POOL, owner_label
-from deployctl.jobs.manifest import Manifest, SecretPolicy, build_manifest
+from deployctl.jobs.manifest import JobManifest, SecretPolicy, build_manifest
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.event_log import EventLog
 from deployctl.worker.model import (
@@ -35,7 +35,7 @@ from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManage
 from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries, create_job
 from deployctl.worker.runtimes.kubernetes.job_secrets import JobSecrets
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
-from deployctl.worker.runtimes.kubernetes.pod_logs import last_lines
+from deployctl.worker.runtimes.kubernetes.pod_logs import last_pod_lines
 from deployctl.worker.runtimes.kubernetes.reflector import WatchedKind, resource_path
 from deployctl.worker.runtimes.kubernetes.status import combine, job_status
 from deployctl.worker.settings import KubernetesSettings
@@ -115,7 +115,7 @@ class KubernetesRuntime:
         self._secrets.retry_deletes()
         return self._informers.last_emitted(cluster, spec.attempt) or _job(cluster, job)
 
-    def stop(self, job: Job) -> None:
+    def delete(self, job: Job) -> None:
         """Delete the Job and its pods, which get their grace period to end."""
         cluster, namespace = self._clusters.for_job(job)
         path = _job_path(namespace, job.name)
@@ -145,7 +145,7 @@ class KubernetesRuntime:
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines of the job's pods, those of a failed pod first."""
         cluster, namespace = self._clusters.for_job(job)
-        return last_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
+        return last_pod_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
         """Look up the Job of this attempt in all watched scopes, by label.
@@ -170,9 +170,9 @@ class KubernetesRuntime:
             raise RuntimeUnavailable(str(error)) from error
         return None
 
-    def watch(self, emit: Emit, stop: CancellationToken) -> None:
+    def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
         """Emit all jobs, then their changes, until cancelled."""
-        self._informers.run(emit, stop)
+        self._informers.run(emit, cancellation)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
         """The status of `watch`, one for each namespace, or one for all of a cluster (`*`)."""
@@ -184,7 +184,7 @@ class KubernetesRuntime:
         except ClusterConfigError as error:
             raise _start_failed("NoCluster", error) from error
 
-    def _manifest(self, spec: JobSpec, policy: SecretPolicy) -> Manifest:
+    def _manifest(self, spec: JobSpec, policy: SecretPolicy) -> JobManifest:
         try:
             return build_manifest(spec, owner=self.owner, policy=policy)
         except InvalidJobSpec as error:

@@ -17,7 +17,7 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_metadata
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
-from deployctl.worker.runtimes.kubernetes.diagnosis import main_container, pod_cause
+from deployctl.worker.runtimes.kubernetes.diagnosis import main_container_name, pod_cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class JobStatus:
 def pod_status(pod: Json) -> PodStatus:
     """Reduce the JSON of a pod to its status."""
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
-    name = main_container(pod)
+    name = main_container_name(pod)
     main = _container_status(status, name)
     state = main.get("state") or {}
     phase, lingers = _pod_phase(pod, state)

@@ -18,7 +18,7 @@ from deployctl.images.distribution import Registries
 from deployctl.images.dockerfile.stages import BaseImage
 from deployctl.images.model import BuilderChoice
 from deployctl.images.pipeline import ImagePipeline
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 
 
 class FakeRegistry:
@@ -31,7 +31,7 @@ class FakeRegistry:
         self.another = threading.Barrier(1)
         """Makes concurrent look-ups overlap."""
 
-    def resolve(self, _: Registries, reference: Reference, platform: object) -> None:  # noqa: ARG002
+    def resolve(self, _: Registries, reference: ImageReference, platform: object) -> None:  # noqa: ARG002
         self.asked.append(str(reference))
         with suppress(threading.BrokenBarrierError):
             self.another.wait(0.1)

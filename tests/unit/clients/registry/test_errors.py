@@ -13,7 +13,7 @@ from deployctl.clients.registry.errors import (
     RegistryError,
     RegistryFault,
     TooLarge,
-    refused,
+    response_error,
 )
 
 
@@ -46,11 +46,13 @@ def error_body(code: str, message: str = "") -> bytes:
 def test_errors_are_classified_by_status_and_code(
     status: int, body: bytes, expected: type[RegistryError]
 ) -> None:
-    assert type(refused("r.example.com", "read 'a:1'", status, body, None)) is expected
+    assert type(response_error("r.example.com", "read 'a:1'", status, body, None)) is expected
 
 
 def test_message_contains_action_registry_and_explanation() -> None:
-    error = refused("r.example.com", "read 'a:1'", 404, error_body("X", "manifest unknown"), None)
+    error = response_error(
+        "r.example.com", "read 'a:1'", 404, error_body("X", "manifest unknown"), None
+    )
     assert error.message == (
         "cannot read 'a:1': the registry 'r.example.com' answers 404: manifest unknown"
     )
@@ -66,10 +68,14 @@ def test_message_contains_action_registry_and_explanation() -> None:
     ],
 )
 def test_help_of_denied_access(status: int, user: str | None, expected: str) -> None:
-    assert (refused("r.example.com", "read", status, b"", user).help or "").startswith(expected)
+    assert (response_error("r.example.com", "read", status, b"", user).help or "").startswith(
+        expected
+    )
 
 
 def test_secret_repeated_by_a_registry_is_masked() -> None:
     Credentials("ali", "rosebud-9")
-    error = refused("r.example.com", "read", 401, error_body("X", "not rosebud-9, ali"), "ali")
+    error = response_error(
+        "r.example.com", "read", 401, error_body("X", "not rosebud-9, ali"), "ali"
+    )
     assert error.message.endswith("answers 401: not ********, ali")

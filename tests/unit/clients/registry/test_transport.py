@@ -11,14 +11,17 @@ import pytest
 from deployctl.clients.registry import transport
 from deployctl.clients.registry.auth import Credentials
 from deployctl.clients.registry.errors import Denied, RegistryUnreachable
-from deployctl.clients.registry.transport import Request, Transport
+from deployctl.clients.registry.transport import RegistryRequest, Transport
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.retry import Backoff
 
 HOST = "r.example.com"
 STORAGE = "https://blobs.example.com/1"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="https://evil.example.com/token"'}
-READ, SEND = Request("GET", "/v2/x", "read x"), Request("PUT", "/v2/x", "write x", body=b"x")
+READ, SEND = (
+    RegistryRequest("GET", "/v2/x", "read x"),
+    RegistryRequest("PUT", "/v2/x", "write x", body=b"x"),
+)
 
 Responses = dict[str, Callable[[httpx.Request], httpx.Response]]
 
@@ -62,8 +65,8 @@ def require_basic(request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize("named", [f"https://{HOST}", f"https://{HOST}:443", f"http://{HOST}", ""])
 def test_default_port_is_the_same_registry(network: FakeNetwork, address: str, named: str) -> None:
     network.responses[f"https://{HOST}/v2/x"] = require_basic
-    reply = network.transport(address).send(Request("GET", f"{named}/v2/x", "read x"))
-    assert reply.status == 200
+    response = network.transport(address).send(RegistryRequest("GET", f"{named}/v2/x", "read x"))
+    assert response.status == 200
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -10,12 +10,12 @@ import pytest
 
 from deployctl.clients.registry.client import BlobTransfer
 from deployctl.clients.registry.errors import Denied
-from deployctl.images.context import Entry
+from deployctl.images.context import ContextEntry
 from deployctl.images.daemonless.assembler import AssembleBuilder
 from deployctl.images.distribution import Layer, Registries, ResolvedImage
 from deployctl.images.model import BuildSpec
 from deployctl.images.platform import Platform
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 from deployctl.images.source import BuildSource
 
 
@@ -35,7 +35,7 @@ def test_denied_push_starts_no_further_layer(
 
     layers = tuple(Layer(f"sha256:{n}", 1, "application/x") for n in range(40))
     base = ResolvedImage(
-        Reference.parse("base"),
+        ImageReference.parse("base"),
         "sha256:b",
         "application/vnd.oci.image.manifest.v1+json",
         {"layers": []},
@@ -46,7 +46,7 @@ def test_denied_push_starts_no_further_layer(
     monkeypatch.setattr(Registries, "resolve", lambda *_: base)
     monkeypatch.setattr(Registries, "client", lambda *_: DenyingClient())
     monkeypatch.setattr(Registries, "copy", copy)
-    entries: list[Entry] = []
+    entries: list[ContextEntry] = []
     builder = AssembleBuilder(env={"HOME": "/"}, on_output=lambda *_: None)
     try:
         source = BuildSource(tmp_path, "FROM base\n", None, "Dockerfile", entries)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import Entry, EntryType
+from deployctl.images.context import ContextEntry, EntryType
 from deployctl.images.daemonless.copy_destination import LayerContents, NeedsEngine
 from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
 from deployctl.images.dockerfile.parser import parse
 
 
-def entry(path: str, mode: int = 0o644, kind: EntryType = EntryType.FILE) -> Entry:
-    return Entry(path, kind, mode, 0, "x" if kind is EntryType.LINK else "", Path("/dev/null"))
+def entry(path: str, mode: int = 0o644, kind: EntryType = EntryType.FILE) -> ContextEntry:
+    return ContextEntry(
+        path, kind, mode, 0, "x" if kind is EntryType.LINK else "", Path("/dev/null")
+    )
 
 
 FILES = ContextFiles(
@@ -185,7 +187,9 @@ def test_invalid_copy_is_rejected(text: str, reason: str) -> None:
 def test_truncated_archive_is_added_as_a_file(tmp_path: Path) -> None:
     file = tmp_path / "x.gz"
     file.write_bytes(gzip.compress(bytes(10_000))[:-20])
-    files = ContextFiles([Entry("x.gz", EntryType.FILE, 0o644, file.stat().st_size, "", file)])
+    files = ContextFiles(
+        [ContextEntry("x.gz", EntryType.FILE, 0o644, file.stat().st_size, "", file)]
+    )
     (add,) = parse("FROM x\nADD x.gz .").stages[0].instructions
     result = LayerContents("/app", "")
     result.copy(add, files, "/app")
@@ -197,7 +201,9 @@ def test_archive_is_copied_but_not_added(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.tar"
     with tarfile.open(file, kind) as tar:  # type: ignore[call-overload]
         tar.addfile(tarfile.TarInfo("inside"), io.BytesIO())
-    files = ContextFiles([Entry("x.tar", EntryType.FILE, 0o644, file.stat().st_size, "", file)])
+    files = ContextFiles(
+        [ContextEntry("x.tar", EntryType.FILE, 0o644, file.stat().st_size, "", file)]
+    )
     copy, add = parse("FROM x\nCOPY x.tar .\nADD x.tar .").stages[0].instructions
     result = LayerContents("/app", "")
     result.copy(copy, files, "/app")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.context import Entry, EntryType
+from deployctl.images.context import ContextEntry, EntryType
 from deployctl.images.daemonless.copy_sources import ContextFiles, NothingToCopy
 
 
-def entry(path: str, kind: EntryType = EntryType.FILE, target: str = "") -> Entry:
-    return Entry(path, kind, 0o644, 0, target, Path("/nowhere"))
+def entry(path: str, kind: EntryType = EntryType.FILE, target: str = "") -> ContextEntry:
+    return ContextEntry(path, kind, 0o644, 0, target, Path("/nowhere"))
 
 
 FILES = ContextFiles(

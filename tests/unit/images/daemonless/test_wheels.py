@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployctl.images.daemonless.wheels import NoWheels, WheelSpec, environment, wheel_spec
+from deployctl.images.daemonless.wheels import NoWheels, WheelSpec, layer_environment, wheel_spec
 from deployctl.images.platform import Platform
 
 ENV = {"PATH": "/usr/local/bin:/bin", "PYTHON_VERSION": "3.11.9"}
@@ -118,8 +118,8 @@ def test_key_depends_on_every_input(requirements: Path) -> None:
 
 def test_environment_puts_the_packages_first() -> None:
     home = "/opt/deployctl"
-    assert environment({"PATH": "/bin", "PYTHONPATH": "/x"}) == {
+    assert layer_environment({"PATH": "/bin", "PYTHONPATH": "/x"}) == {
         "PATH": f"{home}/bin:/bin",
         "PYTHONPATH": f"{home}/site-packages:/x",
     }
-    assert environment({"PATH": "/bin"})["PYTHONPATH"] == f"{home}/site-packages"
+    assert layer_environment({"PATH": "/bin"})["PYTHONPATH"] == f"{home}/site-packages"

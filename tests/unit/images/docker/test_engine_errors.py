@@ -19,9 +19,9 @@ from deployctl.images.docker.engine_errors import (
     build_failed,
     push_failed,
 )
-from deployctl.images.reference import Reference
+from deployctl.images.reference import ImageReference
 
-IMAGE = Reference.parse("registry.example.com/app:1")
+IMAGE = ImageReference.parse("registry.example.com/app:1")
 
 
 @pytest.mark.parametrize(

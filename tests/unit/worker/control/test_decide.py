@@ -16,7 +16,7 @@ from deployctl.worker.control.decide import (
     ConfirmMissing,
     DeleteJob,
     FinishSetup,
-    Report,
+    ReportFinalState,
     ResolveClaim,
     Snapshot,
     Start,
@@ -125,12 +125,22 @@ IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
             {},
             DeleteJob,
         ),
-        (a_run(pid="x"), a_job(Phase.FAILED), {}, Report),
+        (a_run(pid="x"), a_job(Phase.FAILED), {}, ReportFinalState),
         (a_run("RUNNING"), a_job(Phase.RUNNING), {}, None),
-        (a_run("RUNNING"), a_job(Phase.FAILED), {}, Report),
+        (a_run("RUNNING"), a_job(Phase.FAILED), {}, ReportFinalState),
         (a_run("RUNNING"), a_job(Phase.SUCCEEDED), {}, None),
-        (a_run("RUNNING"), a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace), {}, Report),
-        (a_run("PENDING"), a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace), {}, Report),
+        (
+            a_run("RUNNING"),
+            a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace),
+            {},
+            ReportFinalState,
+        ),
+        (
+            a_run("PENDING"),
+            a_job(Phase.SUCCEEDED, since=NOW - TIMINGS.report_grace),
+            {},
+            ReportFinalState,
+        ),
         (a_run("RUNNING"), None, MISSING, ConfirmMissing),
         (a_run("RUNNING"), None, {}, None),
         (a_run("RUNNING"), a_job(Phase.RUNNING, limits=Limits(run_timeout=1)), {}, DeleteJob),
@@ -145,10 +155,10 @@ IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
         (a_run("CANCELLING"), a_job(Phase.RUNNING), {}, None),
         (a_run("CANCELLING"), a_job(Phase.RUNNING, limits=IGNORES_CANCELLATION), {}, DeleteJob),
         (a_run("CANCELLING", **OLD), a_job(Phase.RUNNING), {}, DeleteJob),
-        (a_run("CANCELLING"), a_job(Phase.FAILED), {}, Report),
+        (a_run("CANCELLING"), a_job(Phase.FAILED), {}, ReportFinalState),
         (a_run("CANCELLING"), None, {}, CleanUpStart),
-        (a_run("CANCELLING", pid="x"), None, {}, Report),
-        (a_run("CANCELLING"), a_job(deleting=True), {}, Report),
+        (a_run("CANCELLING", pid="x"), None, {}, ReportFinalState),
+        (a_run("CANCELLING"), a_job(deleting=True), {}, ReportFinalState),
         (a_run("CANCELLING"), a_job(Phase.RUNNING, deleting=True), {}, None),
         (a_run("CANCELLED"), a_job(), {}, DeleteJob),
         (a_run("CANCELLED"), a_job(Phase.RUNNING), {}, None),
@@ -216,7 +226,7 @@ def test_reports_the_final_state_once_the_deleted_job_is_gone() -> None:
     run = a_run("PENDING", pid="x")
     there = snapshot(run, a_job(deleting=True), final_states={"a1": final_state})
     gone = snapshot(run, final_states={"a1": final_state}, own_claims=frozenset({"a1"}))
-    assert (decide(there), decide(gone)) == ([], [Report(run, final_state)])
+    assert (decide(there), decide(gone)) == ([], [ReportFinalState(run, final_state)])
 
 
 def test_deletes_the_job_of_a_cancelling_run_first() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.json_values import Json
-from deployctl.worker.runtimes.kubernetes.diagnosis import main_container, pod_cause
+from deployctl.worker.runtimes.kubernetes.diagnosis import main_container_name, pod_cause
 from tests.unit.worker.runtimes.kubernetes.objects import (
     LAST,
     condition,
@@ -323,4 +323,4 @@ def test_pods_without_cause(given: Json) -> None:
     [(["a", "prefect-job"], "prefect-job"), (["flow", "proxy"], "flow"), ([], "prefect-job")],
 )
 def test_main_container(names: list[str], main: str) -> None:
-    assert main_container({"spec": {"containers": [{"name": name} for name in names]}}) == main
+    assert main_container_name({"spec": {"containers": [{"name": name} for name in names]}}) == main

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, Listing
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, Listing
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.model import JobsListed, LinePrinted, RuntimeUnavailable, RuntimeUpdate
@@ -92,7 +92,7 @@ def test_watch_restarts_after_an_unreadable_object() -> None:
             heard.set()
 
     event_log = RecordingEventLog()
-    clusters = Clusters(lambda _: cast(Kube, Odd("own")), event_log)
+    clusters = Clusters(lambda _: cast(KubeClient, Odd("own")), event_log)
     manager = InformerManager(
         clusters,
         "",
@@ -121,8 +121,8 @@ def test_unresponsive_cluster_does_not_block_others() -> None:
             assert answered.wait(SECONDS)
             return super().request("GET", "")
 
-    def connect(config: Mapping[str, Json] | None) -> Kube:
-        return cast(Kube, Slow("slow") if config else FakeCluster("own"))
+    def connect(config: Mapping[str, Json] | None) -> KubeClient:
+        return cast(KubeClient, Slow("slow") if config else FakeCluster("own"))
 
     clusters = Clusters(connect, RecordingEventLog())
     thread = threading.Thread(
@@ -159,8 +159,8 @@ class GuardedCluster(FakeCluster):
         return super().request(_method, _path, **more)
 
 
-def guarded(config: Mapping[str, Json] | None) -> Kube:
-    return cast(Kube, GuardedCluster(config) if config else FakeCluster("own"))
+def guarded(config: Mapping[str, Json] | None) -> KubeClient:
+    return cast(KubeClient, GuardedCluster(config) if config else FakeCluster("own"))
 
 
 def tokens(clusters: Clusters) -> list[str]:
@@ -191,7 +191,7 @@ def test_informer_is_replaced_when_credentials_are_renewed() -> None:
             return super().watch(*which)
 
     clusters = Clusters(
-        lambda c: cast(Kube, Watched(c) if c else FakeCluster("own")), RecordingEventLog()
+        lambda c: cast(KubeClient, Watched(c) if c else FakeCluster("own")), RecordingEventLog()
     )
     clusters.for_configuration(renewed("old"))
     manager = InformerManager(
@@ -222,7 +222,9 @@ def test_clock_offset_is_stable(ahead: float) -> None:
     def clock() -> float:
         return ahead + next(ticks) * 1e-6
 
-    clusters = Clusters(lambda _: cast(Kube, FakeCluster("own")), RecordingEventLog(), clock=clock)
+    clusters = Clusters(
+        lambda _: cast(KubeClient, FakeCluster("own")), RecordingEventLog(), clock=clock
+    )
     assert {clusters.own.clock_offset() for _ in range(10)} == {ahead}
 
 
@@ -235,8 +237,8 @@ def test_pods_of_several_clusters_are_streamed_once() -> None:
     )
     printed: list[str] = []
 
-    def connect(config: Mapping[str, Json] | None) -> Kube:
-        return cast(Kube, FakeCluster(config["config"] if config else "own"))
+    def connect(config: Mapping[str, Json] | None) -> KubeClient:
+        return cast(KubeClient, FakeCluster(config["config"] if config else "own"))
 
     def emit(news: RuntimeUpdate) -> None:
         if isinstance(news, LinePrinted):

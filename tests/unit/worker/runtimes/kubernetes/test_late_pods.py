@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from deployctl.clients.kubernetes import Kube, KubeUnreachable, Listing
+from deployctl.clients.kubernetes import KubeClient, KubeUnreachable, Listing
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Job, JobChanged, Phase, RuntimeUpdate
@@ -86,7 +86,7 @@ def first_failure(kube: LateCluster) -> Job:
             if each.phase is Phase.FAILED:
                 failures.put(each)
 
-    clusters = Clusters(lambda _: cast(Kube, kube), RecordingEventLog())
+    clusters = Clusters(lambda _: cast(KubeClient, kube), RecordingEventLog())
     manager = InformerManager(
         clusters,
         "",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
-from deployctl.clients.kubernetes import Kube, KubeApiError, KubeUnreachable
+from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.worker.model import LinePrinted, RuntimeUpdate
 from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
 from deployctl.worker.runtimes.kubernetes.status import pod_status
@@ -44,7 +44,7 @@ def test_broken_log_stream_resumes() -> None:
     printed: list[RuntimeUpdate] = []
     cluster = BreakingCluster()
     status = pod_status(pod("Running"))
-    LogStreamer(printed.append, 5.0, reconnect_interval=0.0).add(cast(Kube, cluster), status)
+    LogStreamer(printed.append, 5.0, reconnect_interval=0.0).add(cast(KubeClient, cluster), status)
     until(lambda: len(printed) == 2, lambda: str(printed))
 
     assert printed == [LinePrinted(status.attempt, "one"), LinePrinted(status.attempt, "two")]
