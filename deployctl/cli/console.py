@@ -67,6 +67,20 @@ def console(*, stderr: bool) -> Console:
     )
 
 
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None for a file, a pipe or a CI system.
+
+    Colour that FORCE_COLOR asks for makes no terminal of a pipe.
+    """
+    if not _is_terminal(sys.stdout):
+        return None
+    return console(stderr=False).width
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty() and not os.environ.get("CI")
+
+
 def write(lines: Iterable[Text | str], *, stderr: bool = False) -> None:
     """Prints lines with one write, so that they stay together in a log with several writers."""
     out = console(stderr=stderr)
@@ -86,9 +100,8 @@ class ProgressReporter:
     def __init__(self, *, quiet: bool) -> None:
         """`quiet`: shows no status line, only the output of programs."""
         self._console = console(stderr=True)
-        live = self._console.is_terminal and not os.environ.get("CI")
         self._status: Status | None = None
-        if live and not quiet:
+        if _is_terminal(sys.stderr) and self._console.is_terminal and not quiet:
             self._status = self._console.status("")
             self._status.start()
         self._total = 0

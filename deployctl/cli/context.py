@@ -152,9 +152,10 @@ def _print_json(report: CommandReport) -> None:
 
 def _print_github(report: CommandReport) -> None:
     from deployctl.cli.render import github, human
+    from deployctl.cli.render.plan import plan
 
     if report.plan is not None:
-        write(human.plan(report))
+        write(plan(report))
     if report.results:
         write(human.results(report))
     write(github.annotations(report))

@@ -34,9 +34,10 @@ def deploy(
     Select deployments with --all, --name or FILE:FLOW, unless the file has only one.
     """
     from deployctl.app.deploying import deploy as use_case
-    from deployctl.cli.console import write
+    from deployctl.cli.console import terminal_width, write
     from deployctl.cli.project import build_plan, load_all, load_options, prepare_all, set_plan
-    from deployctl.cli.render import human
+    from deployctl.cli.render.layout import View
+    from deployctl.cli.render.plan import plan as plan_lines
     from deployctl.cli.server import connect
     from deployctl.steps.engine import CompletedSteps
 
@@ -51,7 +52,7 @@ def deploy(
             ]
         set_plan(ctx, prepared)
         if ctx.format is OutputFormat.HUMAN:
-            write(human.plan(ctx.summarize()))
+            write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
         for each in prepared:
             ctx.results += use_case.deploy(each, session, ctx.report, ctx.progress, ctx.show_result)
         if session.cancellation.is_cancelled and any(result.reason for result in ctx.results):

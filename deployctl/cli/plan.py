@@ -38,10 +38,11 @@ def plan(
 
     Select deployments with --all, --name or FILE:FLOW, unless the file has only one.
     """
-    from deployctl.cli.console import write
+    from deployctl.cli.console import terminal_width, write
     from deployctl.cli.exit import CHANGES_PRESENT, Exit
     from deployctl.cli.project import build_plan, load_all, load_options, prepare_all
-    from deployctl.cli.render import human
+    from deployctl.cli.render.layout import View
+    from deployctl.cli.render.plan import plan as plan_lines
     from deployctl.cli.server import connect
 
     options = load_options(selection, overrides, deployment, images)
@@ -52,6 +53,6 @@ def plan(
     ):
         prepare_all(ctx, projects, session, deployment, steps)
     if ctx.format is OutputFormat.HUMAN:
-        write(human.plan(ctx.summarize()))
+        write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
     if detailed_exitcode and ctx.plan and ctx.plan.needed:
         raise Exit(CHANGES_PRESENT)

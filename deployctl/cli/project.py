@@ -181,7 +181,15 @@ def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
     """Puts the plan of all projects into the context. Raises Exit if it can't be applied."""
     if ctx.blocked:
         raise Exit(FAILED)
-    ctx.plan = Plan(tuple(change for each in prepared for change in each.plan.changes))
+    desired = {key for each in prepared for key in each.desired_keys}
+    undeclared = {
+        (resource.kind, resource.key): resource
+        for each in prepared
+        for resource in each.plan.undeclared
+        if (resource.kind, resource.key) not in desired
+    }
+    changes = (change for each in prepared for change in each.plan.changes)
+    ctx.plan = Plan(tuple(changes), tuple(undeclared.values()))
     ctx.target += f" ({prepared[0].dialect})" if prepared and "(" not in ctx.target else ""
 
 

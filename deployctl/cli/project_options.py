@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deployctl.cli.options import option
+from deployctl.cli.options import OUTPUT, option
 from deployctl.images.model import BuilderChoice
 
 SELECTION = "Selection"
@@ -66,6 +66,14 @@ class DeployOptions:
     ] = None
     create_pools: Annotated[
         bool, option("--create-pools", DEPLOY, "Create missing work pools, with type kubernetes.")
+    ] = False
+    full: Annotated[
+        bool,
+        option(
+            "--full",
+            OUTPUT,
+            "Show every field and line of the plan. Without a terminal, this is the default.",
+        ),
     ] = False
     prompt: Annotated[
         bool,

@@ -197,6 +197,10 @@ _WARNINGS = _entries(
 _NOTES = _entries(
     Severity.NOTE,
     {
+        "DC521": "a field is no longer declared",
+        "DC522": "a reference is stored instead of its value",
+        "DC523": "an image is named by its digest",
+        "DC524": "a resource is no longer declared",
         "DC665": "several flow runs have this name",
         "DC666": "no logs",
         "DC667": "the flow run that is shown for a deployment",

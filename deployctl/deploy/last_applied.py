@@ -41,6 +41,15 @@ class LastApplied:
         """The keys of the recorded children of a resource that are of this kind."""
         return [key for key in self.resources.get(kind, {}) if key[: len(parent)] == parent]
 
+    def roots(self) -> list[tuple[str, Key]]:
+        """Kind and key of each recorded resource that is no child of another."""
+        return [
+            (kind, key)
+            for kind, entries in self.resources.items()
+            if kind in RESOURCE_KINDS and not RESOURCE_KINDS[kind].parent
+            for key in entries
+        ]
+
     def add(self, desired: Iterable[Resource]) -> LastApplied:
         """The record with what `desired` declares added: to write before the first change."""
         merged = {kind: dict(entries) for kind, entries in self.resources.items()}

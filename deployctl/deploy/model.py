@@ -61,6 +61,8 @@ class FieldChange:
     field: str
     old: Json
     new: Json
+    reason: str = ""
+    """Why it changes although the file doesn't say so; empty if the file does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Plan:
     """The changes of one command: roots only, in the order in which they are written."""
 
     changes: tuple[Change, ...]
+    undeclared: tuple[Resource, ...] = ()
+    """Current resources that the project deployed earlier and no longer declares; they stay."""
 
     @property
     def needed(self) -> tuple[Change, ...]:
@@ -107,6 +111,16 @@ class Plan:
     def count(self, op: Op) -> int:
         """How many roots have this operation, children counted as `effective_op` does."""
         return sum(change.effective_op is op for change in self.changes)
+
+    def count_children(self, op: Op) -> dict[str, int]:
+        """Kind → how many children of updated resources have this operation."""
+        counts: dict[str, int] = {}
+        for change in self.changes:
+            if change.effective_op is Op.UPDATE:
+                for child in change.children:
+                    if child.op is op:
+                        counts[child.kind] = counts.get(child.kind, 0) + 1
+        return counts
 
 
 class ResultStatus(StrEnum):

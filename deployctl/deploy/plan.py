@@ -22,6 +22,9 @@ from deployctl.templating.values import contains_unknown
 DeclaredFields: TypeAlias = Callable[[str, Key], frozenset[str]]
 """(kind, key) → the fields that an earlier apply of this project declared on that resource."""
 
+NO_LONGER_DECLARED = "no longer declared, so it goes back to the default (DC521)"
+"""The reason of a field that an earlier apply declared and the file now omits."""
+
 
 def plan(
     desired: Iterable[Resource],
@@ -68,8 +71,8 @@ def _changed_fields(
 ) -> tuple[tuple[FieldChange, ...], tuple[str, ...]]:
     known = managed_fields(desired.kind, dialect)
     changes, notes = [], []
-    ours = {**desired.fields, **_reset_fields(desired, current, declared, dialect)}
-    for name, value in ours.items():
+    reset = _reset_fields(desired, current, declared, dialect)
+    for name, value in {**desired.fields, **reset}.items():
         field, old = known[name], current.fields.get(name)
         if not contains_unknown(value) and field.same(value, old):
             continue
@@ -77,7 +80,7 @@ def _changed_fields(
         if is_empty and not field.clears.includes(dialect.version):
             notes.append(f"{name} cannot be cleared through this server's API and stays as it is")
         else:
-            changes.append(FieldChange(name, old, value))
+            changes.append(FieldChange(name, old, value, NO_LONGER_DECLARED * (name in reset)))
     return tuple(changes), tuple(notes)
 
 

@@ -30,6 +30,7 @@ from deployctl.deploy.apply import read_current
 from deployctl.deploy.last_applied import LastApplied, read_last_applied
 from deployctl.deploy.model import Change, Key, Plan, Resource
 from deployctl.deploy.plan import plan
+from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
@@ -51,6 +52,12 @@ class PreparedPlan:
     """The desired work pools."""
     current: tuple[Resource, ...]
     build_plan: BuildPlan
+
+    @property
+    def desired_keys(self) -> set[tuple[str, Key]]:
+        """Kind and key of each resource that the file declares or references."""
+        pools = {(pool.kind, pool.key) for pool in self.pools}
+        return pools | {("deployment", each.key) for each in self.loaded.selected}
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -135,7 +142,8 @@ def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> Prepa
         dialect = run(fetch_refined(dialect), session)
         found = plan(desired, prepared.current, declared, dialect)
     changes = [change for change in found.changes if _is_shown(change)]
-    return replace(prepared, plan=Plan(_with_queue_notes(changes, session)), dialect=dialect)
+    shown = Plan(_with_queue_notes(changes, session), _undeclared(prepared))
+    return replace(prepared, plan=shown, dialect=dialect)
 
 
 def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
@@ -149,9 +157,23 @@ def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
 def _read_current(
     loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
-    return read_current(
-        [*pools, *(_key_only(selected, last_applied) for selected in loaded.selected)], dialect
-    )
+    desired = [*pools, *(_key_only(selected, last_applied) for selected in loaded.selected)]
+    keys = {(each.kind, each.key) for each in desired}
+    earlier = last_applied.roots() if loaded.selects_all else []
+    undeclared = [Resource(kind, key, {}) for kind, key in earlier if (kind, key) not in keys]
+    return read_current([*desired, *undeclared], dialect)
+
+
+def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
+    """What an earlier apply of the project declared, the server has, and no file declares now.
+
+    Empty if only some of the file's deployments are selected.
+    """
+    if not prepared.loaded.selects_all:
+        return ()
+    recorded = set(prepared.last_applied.roots()) - prepared.desired_keys
+    found = (each for each in prepared.current if (each.kind, each.key) in recorded)
+    return tuple(sorted(found, key=lambda each: (RESOURCE_KINDS[each.kind].rank, each.key)))
 
 
 def _await_reading(

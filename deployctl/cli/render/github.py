@@ -1,13 +1,18 @@
 """GitHub Actions: diagnostics as annotations on the files, and the plan as a job summary."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from deployctl.cli.render import CommandReport
-from deployctl.cli.render.names import GITHUB_LEVELS, OPS
-from deployctl.cli.render.values import lines
+from deployctl.cli.render.names import GITHUB_LEVELS, SEVERITIES
+from deployctl.cli.render.plan import plan
 from deployctl.core.diagnostics import Diagnostic
 from deployctl.core.redact import redact
 from deployctl.deploy.model import ResultStatus
+
+_DIFF_MARKS = {"+ ": "+", "- ": "-", "~ ": "!"}
+"""Marks of the plan → those of a diff."""
 
 
 def annotations(report: CommandReport) -> Iterator[str]:
@@ -21,18 +26,31 @@ def annotations(report: CommandReport) -> Iterator[str]:
 
 
 def summary(report: CommandReport) -> str:
-    """Markdown for the summary page of the job."""
-    if report.plan is None:
+    """Markdown for the summary page of the job: the diagnostics, then the plan."""
+    parts = []
+    if report.diagnostics:
+        parts.append("\n".join(f"- {_item(each)}" for each in report.diagnostics))
+    if report.plan is not None:
+        lines = [_diff_line(line.plain) for line in plan(replace(report, target=""))]
+        parts.append("\n".join(["```diff", *lines, "```"]))
+    if not parts:
         return ""
-    rows = ["| | object | field | was | will be |", "|---|---|---|---|---|"]
-    for change in report.plan.needed:
-        first = f"| {OPS[change.effective_op]} | {_cell(change.kind)} {_cell(change.name)} |"
-        for name, old, new in lines(change):
-            rows.append(f"{first} {_cell(name)} | {_cell(old)} | {_cell(new)} |")
-            first = "| | |"
-    if not report.plan.needed:
-        rows = ["No changes."]
-    return f"### deployctl {report.command}: {report.subject}\n\n" + "\n".join(rows) + "\n"
+    title = report.command + (f": {report.subject}" if report.subject else "")
+    return f"### deployctl {title}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _item(item: Diagnostic) -> str:
+    place = f" `{item.span}`" if item.span else ""
+    text = item.message + (f" {item.help}" if item.help else "")
+    return f"**{SEVERITIES[item.severity]}** {item.code}{place}: {_line(text)}"
+
+
+def _diff_line(line: str) -> str:
+    """A line of the plan with its mark first, where the diff colours of GitHub expect it."""
+    bare = line.lstrip()
+    if bare[:2] in _DIFF_MARKS:
+        return _DIFF_MARKS[bare[:2]][0] + line[: -len(bare)] + bare[1:]
+    return " " + line
 
 
 def _annotation(item: Diagnostic) -> str:
@@ -55,5 +73,6 @@ def _property(text: str) -> str:
     return _escape(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _cell(text: str | None) -> str:
-    return redact(text or "").replace("|", "\\|").replace("\n", " ")
+def _line(text: str) -> str:
+    """Text on one line, without meaning for Markdown."""
+    return re.sub(r"([\\`*_<>\[\]|])", r"\\\1", " ".join(redact(text).split()))

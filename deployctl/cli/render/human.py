@@ -8,19 +8,13 @@ from collections.abc import Iterator, Mapping
 from rich.text import Text
 
 from deployctl.cli.render import CommandReport
-from deployctl.cli.render.names import OPS, SEVERITIES
-from deployctl.cli.render.values import lines
+from deployctl.cli.render.layout import MARKS, plural, title
+from deployctl.cli.render.names import SEVERITIES
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Op, Plan, Result, ResultStatus
+from deployctl.deploy.model import Op, Plan, Result, ResultStatus
 
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold blue"}
-_MARK = {
-    Op.CREATE: ("+", "green"),
-    Op.UPDATE: ("~", "yellow"),
-    Op.DELETE: ("-", "red"),
-    Op.NONE: ("=", "dim"),
-}
 _PAST = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted", Op.NONE: "unchanged"}
 
 
@@ -35,18 +29,6 @@ def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> It
     ]
     if counts:
         yield Text(f"{' and '.join(counts)}", style="bold")
-
-
-def plan(report: CommandReport) -> Iterator[Text]:
-    """The changes of the plan with their fields, and the number of changes per operation."""
-    assert report.plan is not None
-    if report.target:
-        yield Text(f"Plan for {report.subject} on {report.target}", style="bold")
-        yield Text()
-    for change in report.plan.changes:
-        if change.is_needed or change.notes:
-            yield from _change(change)
-    yield Text(_plan_total(report.plan), style="bold")
 
 
 def results(report: CommandReport) -> Iterator[Text]:
@@ -98,51 +80,19 @@ def _cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _title(change: Change) -> str:
-    return f"{change.kind.replace('_', ' ')} {change.name}"
-
-
-def _change(change: Change) -> Iterator[Text]:
-    mark, style = _MARK[change.effective_op]
-    yield Text.assemble(("  " + mark, style), f" {_title(change)}")
-    rows = list(lines(change))
-    width = min(40, max((len(name) for name, _, _ in rows), default=0))
-    for name, old, new in rows:
-        text = Text(f"      {name:<{width}}  ")
-        if old is not None:
-            text.append(redact(old), style="red")
-            text.append(" → ", style="dim")
-        elif change.op is not Op.CREATE:
-            text.append("none → ", style="dim")
-        text.append(redact(new) if new is not None else "none", style="green")
-        yield text
-    for note in change.notes:
-        yield Text(f"      note: {redact(note)}", style="dim")
-
-
-def _plan_total(plan: Plan) -> str:
-    if not plan.needed:
-        return f"No changes: {len(plan.changes)} unchanged."
-    parts = [
-        f"{plan.count(op)} to {OPS[op]}"
-        for op in (Op.CREATE, Op.UPDATE, Op.DELETE)
-        if plan.count(op)
-    ]
-    return f"Plan: {', '.join(parts)}, {plan.count(Op.NONE)} unchanged."
-
-
 def result(result: Result) -> Iterator[Text]:
     """The result of one change; for a failure, also what was written before it."""
-    change, title = result.change, _title(result.change)
+    change = result.change
+    name = title(change.kind, change.name)
     if result.status is ResultStatus.APPLIED:
-        mark, style = _MARK[change.effective_op]
-        yield Text.assemble(("  " + mark, style), f" {title} {_PAST[change.effective_op]}")
+        mark, style = MARKS[change.effective_op]
+        yield Text.assemble(("  " + mark, style), f" {name} {_PAST[change.effective_op]}")
     elif result.status is ResultStatus.SKIPPED:
-        yield Text.assemble(("  ? ", "yellow"), f"{title} skipped: {result.reason}")
+        yield Text.assemble(("  ? ", "yellow"), f"{name} skipped: {result.reason}")
     else:
         assert result.error is not None
         yield Text.assemble(
-            ("  ! ", "red"), (f"{title} failed: ", "bold"), redact(result.error.message)
+            ("  ! ", "red"), (f"{name} failed: ", "bold"), redact(result.error.message)
         )
         if result.done:
             yield Text(f"      done before the failure: {', '.join(result.done)}")
@@ -160,7 +110,14 @@ def _result_total(report: CommandReport) -> str:
             counts["failed" if each.status is ResultStatus.FAILED else "skipped"] += 1
         else:
             counts[_PAST[each.change.effective_op]] += 1
-    total = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    applied = (each.change for each in report.results if each.status is ResultStatus.APPLIED)
+    deleted = Plan(tuple(applied)).count_children(Op.DELETE)
+    children = ", ".join(plural(count, kind) for kind, count in deleted.items())
+    total = ", ".join(
+        f"{count} {word}" + (f" ({children} deleted)" if children and word == "updated" else "")
+        for word, count in counts.items()
+        if count
+    )
     if report.interrupted:
         return f"Stopped: {total}. Run the same command again to apply the rest."
     return f"Done: {total or 'no changes'}."

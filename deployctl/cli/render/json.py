@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 
 from deployctl.cli.render import CommandReport
+from deployctl.cli.render.differences import schedule_text
 from deployctl.cli.render.names import OPS, SEVERITIES, STATUSES
 from deployctl.cli.render.values import jsonable
 from deployctl.core.diagnostics import Diagnostic, Span
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Result
+from deployctl.deploy.model import Change, Resource, Result
 
 VERSION = 1
 
@@ -30,6 +31,7 @@ def render(report: CommandReport) -> str:
     if report.plan is not None:
         data["changes"] = [_change(change) for change in report.plan.changes]
         data["summary"] = {name: report.plan.count(op) for op, name in OPS.items()}
+        data["undeclared"] = [_undeclared(each) for each in report.plan.undeclared]
     if report.results:
         data["results"] = [_result(result) for result in report.results]
     return json.dumps(data, ensure_ascii=False, indent=2)
@@ -67,11 +69,22 @@ def _change(change: Change) -> Json:
                 "field": part.field,
                 "old": jsonable(part.old, part.field),
                 "new": jsonable(part.new, part.field),
+                **({"reason": part.reason} if part.reason else {}),
             }
             for part in change.fields
         ],
         "notes": list(change.notes),
         "children": [_change(child) for child in change.children if child.is_needed],
+    }
+
+
+def _undeclared(resource: Resource) -> Json:
+    schedules = [child for child in resource.children if child.kind == "schedule"]
+    return {
+        "kind": resource.kind,
+        "name": resource.name,
+        "key": list(resource.key),
+        "schedules": [schedule_text(each.fields) for each in schedules],
     }
 
 

@@ -1,82 +1,96 @@
-"""Field changes reduced to the parts that differ, with secrets masked and long values cut."""
+"""Values as YAML and as JSON, with secrets masked."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
-from deployctl.core.json_values import Json, JsonPath, format_path
-from deployctl.core.redact import mask_secrets
-from deployctl.deploy.model import Change, Op
-from deployctl.deploy.resources import schedules
+from deployctl.core.json_values import Json
+from deployctl.core.redact import mask_secrets, redact
 from deployctl.templating.values import Unknown
 
-_MAX_LENGTH = 120
-"""Characters of a shown value."""
-_ABSENT = object()
+_FLOW_LENGTH = 60
+"""Characters up to which a list of plain values is written on one line."""
+_DEFAULT_WIDTH = 100
+"""Columns of YAML where the output has no width of its own."""
 
-
-def lines(change: Change) -> Iterator[tuple[str, str | None, str | None]]:
-    """(field, old, new) for each difference of a change and its children; None: absent."""
-    created = change.op is Op.CREATE
-    for part in change.fields:
-        if part.field == "version_info" or (created and part.new in (None, [], {})):
-            continue
-        if part.field == "parameter_openapi_schema":
-            yield "parameters' schema", None if created else _names(part.old), _names(part.new)
-        elif part.field == "base_job_template" and created:
-            yield part.field, None, f"variables {_names(part.new.get('variables'))}"
-        elif part.field == "schedule":
-            old = schedules.describe(part.old) if part.old else None
-            yield "schedule", old, schedules.describe(part.new)
-        else:
-            for path, old, new in differences(part.old, part.new, (part.field,)):
-                if new is _ABSENT and change.kind == "automation":
-                    continue  # the server adds defaults to a trigger; they are no difference
-                yield format_path(path), _show(old, path), _show(new, path)
-    for child in change.children:
-        if child.is_needed:
-            yield from _child(child)
-
-
-def differences(old: Json, new: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Json, Json]]:
-    """The paths at which two values differ; descends where both are mappings."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys((*old, *new)):
-            if old.get(key, _ABSENT) != new.get(key, _ABSENT):
-                yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
-    else:
-        yield path, old, new
-
-
-def _child(child: Change) -> Iterator[tuple[str, str | None, str | None]]:
-    label = f"{child.kind.replace('_', ' ')} {child.key[-1]}"
-    if child.op is Op.DELETE:
-        yield label, "exists", None
-    elif child.op is Op.CREATE:
-        yield label, None, "new"
-    else:
-        for name, old, new in lines(child):
-            yield f"{label}: {name}", old, new
-
-
-def _names(schema: Json) -> str:
-    properties = (schema or {}).get("properties", {}) if isinstance(schema, dict) else {}
-    return "(" + ", ".join(properties) + ")"
-
-
-def _show(value: Json, path: JsonPath) -> str | None:
-    if value is _ABSENT or value is None:
-        return None
-    shown = mask_secrets(value, *map(str, path))
-    text = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, default=str)
-    text = " ".join(text.split()) or '""'
-    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"
+_OVERHANG = 12
+"""Columns that lines stay shorter: YAML is folded behind the word that exceeds the width."""
 
 
 def jsonable(value: Json, name: str = "") -> Json:
     """A value for the JSON output: masked, an unknown part as `{"unknown": "step.key"}`."""
     return _plain(mask_secrets(value, name))
+
+
+def yaml_lines(value: Json, width: int | None = None) -> list[str]:
+    """A value as lines of block-style YAML; plain text is not quoted.
+
+    Text is folded at spaces to fit into `width` columns.
+    """
+    import yaml
+
+    if isinstance(value, str):
+        written = redact(value).splitlines() or ['""']
+        return [part for line in written for part in _folded(line, width)]
+    text = yaml.dump(
+        value,
+        Dumper=_dumper(),
+        sort_keys=False,
+        allow_unicode=True,
+        width=max(20, (width or _DEFAULT_WIDTH) - _OVERHANG),
+    )
+    return redact(text).removesuffix("\n").removesuffix("\n...").split("\n")
+
+
+def inline(value: Json) -> str | None:
+    """A value as one line of YAML; None if it takes several."""
+    found = yaml_lines(value, 10_000)
+    return found[0] if len(found) == 1 else None
+
+
+def _folded(line: str, width: int | None) -> list[str]:
+    import textwrap
+
+    if width is None or len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, max(20, width), break_long_words=False, break_on_hyphens=False)
+
+
+@cache
+def _dumper() -> Any:
+    """The YAML dumper: lists of plain values in one line, long texts as literal blocks."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes every value where it stands, without anchors."""
+
+        def ignore_aliases(self, _data: Any) -> bool:  # type: ignore[override,unused-ignore]
+            """Repeats a value that occurs twice."""
+            return True
+
+    def write_list(dumper: Any, items: list[Json]) -> Any:
+        """A list of plain values on one line if it is short."""
+        plain = not any(isinstance(item, dict | list) for item in items)
+        short = sum(len(str(item)) + 2 for item in items) <= _FLOW_LENGTH
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=plain and short)
+
+    def write_text(dumper: Any, text: str) -> Any:
+        """A text of several lines as a literal block."""
+        style = "|" if "\n" in text else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(list, write_list)
+    Dumper.add_representer(str, write_text)
+    Dumper.add_representer(
+        dict,
+        lambda dumper, items: dumper.represent_mapping(
+            "tag:yaml.org,2002:map", items.items(), flow_style=False
+        ),
+    )
+    Dumper.add_representer(Unknown, lambda dumper, value: write_text(dumper, str(value)))
+    Dumper.add_multi_representer(object, lambda dumper, value: write_text(dumper, str(value)))
+    return Dumper
 
 
 def _plain(value: Json) -> Json:

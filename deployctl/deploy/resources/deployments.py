@@ -39,9 +39,11 @@ class Deployments(ResourceKind):
         """Notes what an update entails."""
         notes = list(change.notes)
         if change.op is Op.UPDATE:
-            if self.by_upsert(change, dialect):
+            has_schedules = any(child.kind == "schedule" for child in _current_children(change))
+            if has_schedules and self.by_upsert(change, dialect):
                 notes.append("this server accepts the change only if all schedules are recreated")
-            notes.append("its future runs are rescheduled")
+            if _has_future_runs(change):
+                notes.append("its future runs are rescheduled")
         return replace(change, notes=tuple(notes))
 
     def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
@@ -129,6 +131,17 @@ def current_deployment(
     return Resource("deployment", key, fields, children, id=answer["id"], raw=answer)
 
 
+def _current_children(change: Change) -> Sequence[Resource]:
+    return change.current.children if change.current else ()
+
+
+def _has_future_runs(change: Change) -> bool:
+    """Whether the server makes runs of the deployment ahead, which an update deletes."""
+    schedules = (each for each in _current_children(change) if each.kind == "schedule")
+    active = any(each.fields.get("active") is not False for each in schedules)
+    return active and not (change.current and change.current.fields.get("paused"))
+
+
 def _post(change: Change, body: Mapping[str, Json], dialect: Dialect) -> ApiCall[str]:
     """Writes the whole deployment, with all the schedules that it should have."""
     listed = _schedules(change, dialect)
@@ -150,7 +163,7 @@ def _schedules(change: Change, dialect: Dialect) -> list[Json]:
     paired = {child.current.id for child in planned if child.current}
     bodies += [
         child.fields
-        for child in (change.current.children if change.current else ())
+        for child in _current_children(change)
         if child.kind == "schedule" and child.id not in paired
     ]
     return [accepted(dialect, "schedule", each) for each in bodies]

@@ -19,7 +19,8 @@ from deployctl.app.deploying.load import LoadOptions, load_project
 from deployctl.app.deploying.work_pools import desired_pools
 from deployctl.cli.render import CommandReport
 from deployctl.cli.render.json import render
-from deployctl.cli.render.values import lines
+from deployctl.cli.render.layout import View
+from deployctl.cli.render.plan import plan as plan_lines
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, JsonPath
@@ -122,8 +123,9 @@ def plan_file(folder: Path, path: JsonPath, value: Json) -> Report:
     if not report.errors:
         live = [current_deployment("main", THERE, [], CLOUD)]
         made = plan(desired, live, lambda *_: frozenset(), CLOUD)
-        assert [list(lines(change)) for change in made.changes]
-        assert render(CommandReport("plan", (), {}, made))
+        report_of_plan = CommandReport("plan", (), {}, made)
+        assert all(list(plan_lines(report_of_plan, view)) for view in (View(), View(40)))
+        assert render(report_of_plan)
     return report
 
 

@@ -43,7 +43,15 @@ CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
 SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file"}
 BUILDER = {"--builder"}
 DEPLOY = {
-    *("--project", "--create-pools", "--prompt", "--no-prompt", "--skip-build", "--images"),
+    *(
+        "--project",
+        "--create-pools",
+        "--full",
+        "--prompt",
+        "--no-prompt",
+        "--skip-build",
+        "--images",
+    ),
     *("--image", "--pin", "--no-pin", "--description", "-d", "--version", "--version-type"),
     *("--tag", "-t", "--concurrency-limit", "--collision-strategy", "--pool", "-p"),
     *("--work-queue", "-q", "--job-variable", "--jv", "-jv", "--variable", "-v", "--cron"),
@@ -169,6 +177,7 @@ def test_keys_of_a_deploy() -> None:
             }
         ],
         "summary": {"create": 0, "update": 1, "delete": 0, "none": 0},
+        "undeclared": [],
         "results": [
             {
                 "kind": "deployment",

@@ -6,6 +6,7 @@ import pytest
 
 from deployctl.cli.render import CommandReport, github, human
 from deployctl.cli.render import json as as_json
+from deployctl.cli.render.plan import plan
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.errors import Rejected
 from deployctl.core.json_values import Json
@@ -23,7 +24,7 @@ def change(fields: Json, **there: Json) -> Change:
 
 
 def plan_text(*changes: Change) -> str:
-    return "\n".join(line.plain for line in human.plan(CommandReport("plan", plan=Plan(changes))))
+    return "\n".join(line.plain for line in plan(CommandReport("plan", plan=Plan(changes))))
 
 
 def test_plan_shows_old_and_new_value_of_each_field() -> None:
@@ -31,10 +32,11 @@ def test_plan_shows_old_and_new_value_of_each_field() -> None:
         {"tags": ["b"], "job_variables": {"image": "x:2"}},
         tags=["a"],
         job_variables={"image": "x:1", "env": {}},
+        schedules=[cron("s1", "0 1 * * *")],
     )
     text = plan_text(found)
     assert "~ deployment hello/daily" in text
-    assert '["a"] → ["b"]' in text
+    assert "[a] → [b]" in text
     assert "job_variables.image" in text
     assert "x:1 → x:2" in text
     assert "rescheduled" in text
