@@ -24,13 +24,10 @@ from deployctl.core.errors import (
     ServerError,
     Unreachable,
 )
-from deployctl.deploy.last_applied import LastApplied, read_last_applied, write_last_applied
+from deployctl.deploy.last_applied import LastApplied, update_last_applied
 from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
-
-_RECORD_TRIES = 20
-"""How often the record is written again because another deploy wrote it at the same time."""
 
 
 def apply(
@@ -51,7 +48,9 @@ def apply(
     desired = [change.desired for change in plan.changes if change.desired is not None]
     declares_more = last_applied.add(desired) != last_applied
     if declares_more:
-        last_applied = run(_update_record(project, lambda latest: latest.add(desired)), session)
+        last_applied = run(
+            update_last_applied(project, lambda latest: latest.add(desired)), session
+        )
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
         results += _write_rank(list(rank), results, dialect, session, on_done)
@@ -64,7 +63,7 @@ def apply(
             and result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
         ]
         if declares_more or last_applied.replace(applied) != last_applied:
-            run(_update_record(project, lambda latest: latest.replace(applied)), session)
+            run(update_last_applied(project, lambda latest: latest.replace(applied)), session)
     except Interrupted:
         return results
     except DeployctlError as error:
@@ -194,20 +193,3 @@ def _may_be_written(result: Result) -> bool:
     """Whether the server may have the root as desired: applied, or without a clear answer."""
     unclear = isinstance(result.error, ServerError | LostResponse | Unreachable)
     return result.status is ResultStatus.APPLIED or unclear
-
-
-def _update_record(
-    project: str, change: Callable[[LastApplied], LastApplied]
-) -> ApiCall[LastApplied]:
-    """Changes the project's record until the latest version on the server has the change.
-
-    Other deploys of the project do the same, at the beginning and at the end of an apply, so that
-    the changes of all of them survive.
-    """
-    for _ in range(_RECORD_TRIES):
-        latest = yield from read_last_applied(project)
-        record = change(latest)
-        if record == latest:
-            break
-        yield from write_last_applied(project, record)
-    return record

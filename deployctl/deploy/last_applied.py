@@ -5,6 +5,10 @@ so it holds no secret. It is an artifact: on every Prefect server the one place 
 megabytes under a key of our choice and is never cleaned up. One key per project; each write adds a
 version, and the latest counts.
 
+The API has no compare-and-swap, so two commands of one project may write versions that don't know
+of each other. Each version names the one that it was made from, so a writer sees what it missed and
+merges it, like git, before it goes on.
+
 A field is recorded before it is first written and until after it was last reset, so that a deploy
 killed at any point is completed by the next one.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployctl.api import paths
@@ -25,6 +29,10 @@ from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
 
 _FORMAT = 1
+_MERGE_TRIES = 20
+"""How often a record is merged again because other commands write it at the same time."""
+_HISTORY = 20
+"""Versions that are read for a merge: more than commands that run side by side write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +80,26 @@ class LastApplied:
 def read_last_applied(project: str) -> ApiCall[LastApplied]:
     """The latest record of a project; an empty one if there is none."""
     answer = yield from _latest(project)
-    return _decode(answer["data"], project) if answer else LastApplied()
+    return _decode(_checked(answer["data"], project)) if answer else LastApplied()
 
 
-def write_last_applied(project: str, record: LastApplied) -> ApiCall[None]:
-    """Adds a version of the record; after a lost response the latest one is checked first."""
-    data = _encode(record)
-    body = {
-        "key": artifact_key(project),
-        "type": "deployctl",
-        "description": f"What deployctl manages for the project {project!r}.",
-        "data": data,
-    }
-    subject = f"record of {project}"
-    request = Request("POST", paths.ARTIFACTS, body, idempotent=False, subject=subject)
-    try:
-        yield [request]
-    except LostResponse:
-        latest = yield from _latest(project)
-        if latest is None or latest["data"] != data:
-            yield [request]
+def update_last_applied(
+    project: str, change: Callable[[LastApplied], LastApplied]
+) -> ApiCall[LastApplied]:
+    """Applies a change to the record and returns what was written.
+
+    Versions that other commands write at the same time are merged with it. `change` may be applied
+    more than once.
+    """
+    written = ""
+    for _ in range(_MERGE_TRIES):
+        history = yield from _read_versions(project, written)
+        record = change(_merged(history))
+        latest = history[-1] if history else _Version("", None, LastApplied())
+        if record == latest.record:
+            break
+        written = yield from _write(project, record, latest.id)
+    return record
 
 
 def artifact_key(project: str) -> str:
@@ -107,9 +115,108 @@ def artifact_key(project: str) -> str:
     return f"deployctl-{slug}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of the record."""
+
+    id: str
+    base: str | None
+    """The id of the version that it was made from, "" for none; None if it doesn't say."""
+    record: LastApplied
+
+
+def _write(project: str, record: LastApplied, base: str) -> ApiCall[str]:
+    """Adds a version and returns its id; after a lost response the latest one is checked first."""
+    data = {**_encode(record), "base": base}
+    body = {
+        "key": artifact_key(project),
+        "type": "deployctl",
+        "description": f"What deployctl manages for the project {project!r}.",
+        "data": data,
+    }
+    subject = f"record of {project}"
+    request = Request("POST", paths.ARTIFACTS, body, idempotent=False, subject=subject)
+    try:
+        return str((yield from call(request))["id"])
+    except LostResponse:
+        latest = yield from _latest(project)
+        if latest is None or latest["data"] != data:
+            latest = yield from call(request)
+        return str(latest["id"])
+
+
 def _latest(project: str) -> ApiCall[Json]:
     path, subject = paths.latest_artifact(artifact_key(project)), f"record of {project}"
     return (yield from call(Request("GET", path, subject=subject, missing_ok=True)))
+
+
+def _read_versions(project: str, written: str) -> ApiCall[list[_Version]]:
+    """The newest versions, oldest first: two, or more if these need a merge.
+
+    `written` is the id of a version that must be among them.
+    """
+    versions = yield from _read_newest(project, 2)
+    is_linear = len(versions) < 2 or versions[1].base in (None, versions[0].id)
+    if is_linear and written in ("", *(each.id for each in versions)):
+        return versions
+    return (yield from _read_newest(project, _HISTORY))
+
+
+def _read_newest(project: str, limit: int) -> ApiCall[list[_Version]]:
+    body = {
+        "artifacts": {"key": {"any_": [artifact_key(project)]}},
+        "sort": "CREATED_DESC",
+        "limit": limit,
+    }
+    path = paths.listing(paths.ARTIFACTS)
+    answers = yield from call(Request("POST", path, body, subject=f"record of {project}"))
+    return [
+        _Version(answer["id"], data.get("base"), _decode(data))
+        for answer in reversed(answers)
+        for data in [_checked(answer["data"], project)]
+    ]
+
+
+def _merged(history: Sequence[_Version]) -> LastApplied:
+    """The record after all versions, oldest first.
+
+    A version that was not made from the one before it misses what that one changed.
+    """
+    states = {"": LastApplied()}
+    previous = ""
+    for version in history:
+        state = version.record
+        if version.base != previous and version.base in states and previous:
+            state = _merge(states[version.base], states[previous], version.record)
+        states[version.id] = state
+        previous = version.id
+    return states[previous]
+
+
+def _merge(base: LastApplied, one: LastApplied, other: LastApplied) -> LastApplied:
+    """Three-way merge: what one side added or removed since `base` is added or removed."""
+    before, left, right = (_flat(record) for record in (base, one, other))
+    kept = (left & right) | (left - before) | (right - before)
+    merged: dict[str, dict[Key, frozenset[str]]] = {}
+    for kind, key, name in kept:
+        entries = merged.setdefault(kind, {})
+        entries[key] = entries.get(key, frozenset()) | {name}
+    return LastApplied(
+        {
+            kind: {key: names - {""} for key, names in entries.items()}
+            for kind, entries in merged.items()
+        }
+    )
+
+
+def _flat(record: LastApplied) -> set[tuple[str, Key, str]]:
+    """All recorded names; "" stands for the resource itself."""
+    return {
+        (kind, key, name)
+        for kind, entries in record.resources.items()
+        for key, names in entries.items()
+        for name in (*names, "")
+    }
 
 
 def _root(kind: str, key: Key) -> tuple[str, Key]:
@@ -136,7 +243,8 @@ def _encode(record: LastApplied) -> Json:
     }
 
 
-def _decode(data: Json, project: str) -> LastApplied:
+def _checked(data: Json, project: str) -> dict[str, Json]:
+    """The data of a record. Raises DeployctlError if it is something else, or newer."""
     if not isinstance(data, dict) or not isinstance(data.get("items"), dict):
         raise DeployctlError(
             f"the artifact '{artifact_key(project)}' is not a record of deployctl",
@@ -147,6 +255,10 @@ def _decode(data: Json, project: str) -> LastApplied:
             f"the record of the project '{project}' was written by a newer deployctl",
             help="Upgrade deployctl.",
         )
+    return data
+
+
+def _decode(data: Json) -> LastApplied:
     return LastApplied(
         {
             kind: {tuple(key): frozenset(names) for key, names in entries}

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import TypeAlias
+
 import pytest
 
-from deployctl.api.calls import ApiCall
+from deployctl.api.calls import ApiCall, Request
 from deployctl.core.errors import DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment, work_pool
@@ -10,9 +15,57 @@ from deployctl.deploy.last_applied import (
     LastApplied,
     artifact_key,
     read_last_applied,
-    write_last_applied,
+    update_last_applied,
 )
 from tests.unit.deploy.answers import KEY
+
+TAGS = deployment(KEY, {"tags": ["a"]}, None)
+PAUSED = deployment(KEY, {"paused": True}, None)
+WEEKLY = deployment(("hello", "weekly"), {"tags": ["a"]}, None)
+
+Change: TypeAlias = Callable[[LastApplied], LastApplied]
+
+
+class Artifacts:
+    """The artifacts of a server, as far as records need them."""
+
+    def __init__(self, versions: Sequence[Json] = ()) -> None:
+        self.versions: list[Json] = list(versions)
+        """Oldest first."""
+        self.posts = 0
+
+    def copy(self) -> Artifacts:
+        return Artifacts(self.versions)
+
+    def answers(self, batch: Sequence[Request]) -> list[Json]:
+        return [self._answer(request) for request in batch]
+
+    def _answer(self, request: Request) -> Json:
+        if request.path.endswith("/latest"):
+            return self.versions[-1] if self.versions else None
+        if request.path.endswith("/filter"):
+            return self.versions[::-1][: request.body["limit"]]
+        self.posts += 1
+        self.versions.append({"id": f"v{len(self.versions)}", **copy.deepcopy(request.body)})
+        return self.versions[-1]
+
+    def step(self, api_call: ApiCall[LastApplied], batch: Sequence[Request]) -> Json:
+        """Answers a batch and returns the next one; None at the end of the call."""
+        answers = self.answers(batch)
+        try:
+            return api_call.send(answers)
+        except StopIteration:
+            return None
+
+    def run(self, api_call: ApiCall[LastApplied], batch: Json = None) -> LastApplied:
+        """Runs a call, from `batch` on if it was started, and returns its result."""
+        batch = next(api_call) if batch is None else batch
+        while True:
+            try:
+                batch = api_call.send(self.answers(batch))
+            except StopIteration as stop:
+                result: LastApplied = stop.value
+                return result
 
 
 def answered(api_call: ApiCall[LastApplied], answer: Json) -> LastApplied:
@@ -65,10 +118,10 @@ def test_replace_drops_undeclared_fields_of_applied_roots_only() -> None:
 
 def test_record_survives_a_round_trip() -> None:
     record = daily(tags=["secret"], schedules=[{"schedule": {"cron": "@daily"}, "slug": "a/b"}])
-    (request,) = next(write_last_applied("etl", record))
-    assert "secret" not in str(request.body)
-    again = answered(read_last_applied("etl"), {"data": request.body["data"]})
-    assert again.resources == record.resources
+    server = Artifacts()
+    assert server.run(update_last_applied("etl", lambda _: record)) == record
+    assert "secret" not in str(server.versions)
+    assert server.run(read_last_applied("etl")) == record
 
 
 def test_missing_record_declares_nothing() -> None:
@@ -82,20 +135,76 @@ def test_record_of_newer_format_is_refused() -> None:
         api_call.send([{"data": {"format": 99, "items": {}}}])
 
 
-@pytest.mark.parametrize(("arrived", "sent"), [(True, 1), (False, 2)])
-def test_record_is_read_before_it_is_sent_again_after_a_lost_response(
-    arrived: bool, sent: int
-) -> None:
-    api_call = write_last_applied("etl", daily(tags=["a"]))
-    (request,) = next(api_call)
+@pytest.mark.parametrize("arrived", [True, False])
+def test_record_is_read_before_it_is_sent_again_after_a_lost_response(arrived: bool) -> None:
+    server = Artifacts()
+    update = update_last_applied("etl", lambda record: record.add([TAGS]))
+    (look,) = next(update)
+    (request,) = update.send(server.answers([look]))
     assert not request.idempotent
-    (look,) = api_call.throw(LostResponse("gone"))
-    assert look.method == "GET"
-    posts = 1
-    try:
-        (again,) = api_call.send([{"data": request.body["data"]} if arrived else None])
-        posts += again == request
-        api_call.send([{}])
-    except StopIteration:
-        pass
-    assert posts == sent
+    if arrived:
+        server.answers([request])
+    batch = update.throw(LostResponse("gone"))
+    assert [each.method for each in batch] == ["GET"]
+    record = server.run(update, batch)
+    assert record.declared("deployment", KEY) == {"tags"}
+    assert len(server.versions) == 1
+
+
+def test_unchanged_record_is_not_written() -> None:
+    server = Artifacts()
+    server.run(update_last_applied("etl", lambda record: record.add([TAGS])))
+    server.run(update_last_applied("etl", lambda record: record.add([TAGS])))
+    assert server.posts == 1
+
+
+def test_record_without_bases_of_an_older_deployctl_is_kept() -> None:
+    server = Artifacts()
+    server.run(update_last_applied("etl", lambda record: record.add([TAGS])))
+    for version in server.versions:
+        del version["data"]["base"]
+    record = server.run(update_last_applied("etl", lambda record: record.add([PAUSED])))
+    assert record.declared("deployment", KEY) == {"tags", "paused"}
+
+
+RELEASE: Change = lambda record: record.replace([PAUSED])  # noqa: E731
+CLAIMS: list[Change] = [
+    lambda record: record.add([WEEKLY]),
+    lambda record: record.add([TAGS]),
+    lambda record: record.replace([WEEKLY]),
+    lambda record: record.add([work_pool({"name": "p"})]),
+]
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.parametrize("first", [True, False], ids=["first deploy", "later deploy"])
+def test_commands_side_by_side_keep_each_others_changes(claim: Change, first: bool) -> None:
+    """In every order of their requests, the record is that of one command after the other."""
+    changes = (RELEASE, claim)
+    start = Artifacts()
+    if not first:
+        start.run(update_last_applied("etl", lambda record: record.add([TAGS, PAUSED])))
+    before = start.run(read_last_applied("etl"))
+    expected = [changes[1](changes[0](before)), changes[0](changes[1](before))]
+    for order in product((0, 1), repeat=8):
+        server = start.copy()
+        updates = [update_last_applied("etl", change) for change in changes]
+        batches: list[Json] = [next(update) for update in updates]
+        for turn in (*order, *(0, 1) * 40):
+            if batches[turn] is not None:
+                batches[turn] = server.step(updates[turn], batches[turn])
+        assert batches == [None, None]
+        assert server.run(read_last_applied("etl")) in expected, order
+
+
+def test_version_of_a_command_that_died_before_its_merge_is_merged_by_the_next() -> None:
+    server = Artifacts()
+    server.run(update_last_applied("etl", lambda record: record.add([TAGS, PAUSED])))
+    stale = update_last_applied("etl", lambda record: record.add([WEEKLY]))
+    batch = server.step(stale, next(stale))
+    server.run(update_last_applied("etl", RELEASE))
+    server.step(stale, batch)  # writes, and dies
+    record = server.run(update_last_applied("etl", lambda record: record))
+    assert record.declared("deployment", KEY) == {"paused"}
+    assert record.declared("deployment", WEEKLY.key) == {"tags"}
+    assert server.run(read_last_applied("etl")) == record
