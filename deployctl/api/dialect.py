@@ -84,6 +84,8 @@ class Dialect:
         default_factory=dict, hash=False
     )
     """Fields from the server's own OpenAPI document, if it was read; they replace the table."""
+    has_automations: bool = True
+    """Whether the server serves automations; a 2.20 server does only if its settings say so."""
 
     def __str__(self) -> str:
         return f"Prefect {self.release or 'Cloud'}"

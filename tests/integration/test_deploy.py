@@ -226,14 +226,30 @@ def test_triggers_on_a_2_20_server_with_automations_switched_on(
         assert project.ops() == {}
 
 
-def test_triggers_without_automations_are_an_error_before_any_write(
+def test_triggers_without_automations_are_left_out_with_a_warning(
     project: ProjectHarness,
 ) -> None:
     if project.major == 3:
         pytest.skip("3.x has automations")
-    project.write([entry(triggers=[TRIGGER])])
-    output = project.deploy(code=1)
-    assert any("automations" in d["message"] for d in output["diagnostics"])
+    project.write([entry(triggers=[TRIGGER], tags=["a"]), entry(name="plain")])
+    for _ in range(2):
+        said = project.deploy()
+        assert [(d["code"], d["severity"]) for d in said["diagnostics"]] == [("DC513", "warning")]
+    assert project.proxy.writes == []
+    assert project.live()["tags"] == ["a"]
+
+
+@pytest.mark.parametrize("path", ["/deployments/filter", "/work_pools/filter", "/flows/filter"])
+def test_failed_read_is_one_error(project: ProjectHarness, path: str) -> None:
+    """Nothing is said about objects that could not be read."""
+    project.write([entry(triggers=[TRIGGER]), entry(name="plain")])
+    project.proxy.answer(404, path=path, times=9, body={"detail": "Object not found"})
+    ended = project.cli(
+        "deploy", "--all", "--output", "json", cwd=project.folder, api_url=project.proxy.api_url
+    )
+    assert ended.code == 1
+    (error,) = json.loads(ended.stdout)["diagnostics"]
+    assert "not found" in error["message"]
     assert project.proxy.writes == []
 
 

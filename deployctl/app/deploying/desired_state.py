@@ -13,7 +13,7 @@ from pathlib import Path
 from deployctl.api.dialect import Dialect
 from deployctl.app.deploying.load import SelectedDeployment
 from deployctl.clients.git import Checkout
-from deployctl.core.diagnostics import Report
+from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.json_values import Json
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
@@ -86,7 +86,10 @@ def desired_deployment(
         problems += found
     resource, left_out = desired.fit_to_server(
         desired.deployment(
-            selected.key, declared, _automations(selected.key[1], fields), passive=passive
+            selected.key,
+            declared,
+            _automations(selected.key[1], fields) if inputs.dialect.has_automations else None,
+            passive=passive,
         ),
         inputs.dialect,
     )
@@ -166,8 +169,18 @@ def _automations(
 def _report_unsupported(
     fields: Mapping[str, Json], selected: SelectedDeployment, dialect: Dialect, report: Report
 ) -> None:
-    """Reports metric triggers (DC513), keys of triggers that are too new (DC512), SLAs (DC514)."""
+    """Reports triggers and their keys that the server lacks (DC513, DC512), and SLAs (DC514)."""
     triggers = fields.get("triggers") or ()
+    if triggers and not dialect.has_automations:
+        report.add(
+            "DC513",
+            "the server has no automations, so these triggers are left out",
+            selected.spec.span(("triggers",)),
+            help="Set PREFECT_EXPERIMENTAL_EVENTS and PREFECT_API_SERVICES_TRIGGERS_ENABLED on the "
+            "server to true, and deploy again.",
+            severity=Severity.WARNING,
+        )
+        triggers = ()
     has_metric = any(
         isinstance(each, Mapping) and each.get("type") == "metric" for each in triggers
     )

@@ -2,12 +2,13 @@
 
 Requests are sent in three steps, each of them one batch: the server's version and the last-applied
 record; everything that the project is about; and, only if deployments change their queue, queues.
+A read that fails is raised: nothing is derived from what the server did not say. The exception are
+automations, which a 2.20 server serves only if its settings say so: it is read again without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +35,7 @@ from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
-from deployctl.templating.references import Reference, ReferenceValues, read_references, references
+from deployctl.templating.references import Reference, read_references, references
 
 NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
@@ -97,18 +98,17 @@ def prepare(
         pool for pool in desired_pools(loaded, default) if pool.fields or pool.name not in before
     ]
     # The server takes ten times as long to answer as all other work of a plan: overlap them.
-    reading = run_in_background(
-        gather(
-            {
-                "current": _read_current(loaded, pools, last_applied, dialect),
-                "references": read_references(_references(loaded.selected)),
-            }
-        ),
-        session,
-    )
+    reading = run_in_background(_read_all(loaded, pools, last_applied, dialect), session)
     loaded.check_parameters(report)
     checkout = read_checkout(folder)
-    second = _await_reading(reading, loaded, report)
+    try:
+        second = reading.result()
+    except NotFound:
+        has_triggers = any(each.fields.get("triggers") for each in loaded.selected)
+        if dialect.major >= 3 or not has_triggers:
+            raise
+        dialect = replace(dialect, has_automations=False)
+        second = run(_read_all(loaded, pools, last_applied, dialect), session)
     current: list[Resource] = second["current"]
     pools = check_pools(
         pools, current, loaded, session, report, create=create_pools, default=default
@@ -154,6 +154,18 @@ def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
     return replace(prepared, current=tuple(run(reading, session)))
 
 
+def _read_all(
+    loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
+) -> ApiCall[dict[str, Any]]:
+    """Everything that the project is about, in one batch."""
+    return gather(
+        {
+            "current": _read_current(loaded, pools, last_applied, dialect),
+            "references": read_references(_references(loaded.selected)),
+        }
+    )
+
+
 def _read_current(
     loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
@@ -174,27 +186,6 @@ def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     recorded = set(prepared.last_applied.roots()) - prepared.desired_keys
     found = (each for each in prepared.current if (each.kind, each.key) in recorded)
     return tuple(sorted(found, key=lambda each: (RESOURCE_KINDS[each.kind].rank, each.key)))
-
-
-def _await_reading(
-    reading: Future[dict[str, Any]], loaded: LoadedProject, report: Report
-) -> dict[str, Any]:
-    """What was read; triggers are an error if the server has no automations (DC513)."""
-    try:
-        return reading.result()
-    except NotFound as error:
-        with_triggers = [each for each in loaded.selected if each.fields.get("triggers")]
-        if not with_triggers:
-            raise
-        for selected in with_triggers:
-            report.add(
-                "DC513",
-                f"the server has no automations, which triggers need ({error.message})",
-                selected.spec.span(("triggers",)),
-                help="Switch them on: set PREFECT_EXPERIMENTAL_EVENTS and "
-                "PREFECT_API_SERVICES_TRIGGERS_ENABLED on a 2.20 server.",
-            )
-        return {"current": [], "references": ReferenceValues({})}
 
 
 def _key_only(selected: SelectedDeployment, last_applied: LastApplied) -> Resource:

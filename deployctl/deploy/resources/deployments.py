@@ -60,7 +60,7 @@ class Deployments(ResourceKind):
                 len(desired),
             ),
         }
-        if named := automation_names(desired):
+        if dialect.has_automations and (named := automation_names(desired)):
             listings["automations"] = pages(
                 paths.AUTOMATIONS,
                 {"automations": {"name": {"any_": named}}, "sort": "CREATED_DESC"},
