@@ -21,6 +21,8 @@ from tests.support.cluster.pods import SCHEDULER
 from tests.support.waiting import until
 
 API_KEY = "the-api-key"
+JOBS_PATH = "/jobs$"
+"""Requests that create or list Jobs, as a pattern for a proxy's faults."""
 POD = {"schedulerName": SCHEDULER, "containers": [{"name": "prefect-job", "image": "flow"}]}
 
 
@@ -39,6 +41,16 @@ class RecordingEventLog:
     def warnings(self) -> list[str]:
         """The event names of all warnings, in order."""
         return [event for level, event, _ in self.entries if level is Level.WARNING]
+
+
+def jobs(plane: Cluster, namespace: str) -> list[Any]:
+    """All Jobs of a namespace."""
+    return plane.admin.items(f"/apis/batch/v1/namespaces/{namespace}/jobs")
+
+
+def secrets(plane: Cluster, namespace: str) -> list[Any]:
+    """All Secrets of a namespace."""
+    return plane.admin.items(f"/api/v1/namespaces/{namespace}/secrets")
 
 
 def rules(*rules_: Rule) -> list[dict[str, Json]]:

@@ -77,9 +77,9 @@ def families(
     counts: Counts, sample: Sample, health: HealthState, clock: float, now: float
 ) -> Iterator[Metric]:
     """Yield all metrics. `clock`: time of the health state's clock; `now`: of the watches'."""
-    yield _counter("runs", "Events of flow runs.", ("event", "cause"), counts.runs)
-    yield _counter("errors", "Errors by kind.", ("kind",), counts.errors)
-    yield _counter("internal_errors", "Defects of deployctl.", (), {(): counts.internal_errors})
+    yield _counter("runs", "Events of flow runs.", counts.runs, "event", "cause")
+    yield _counter("errors", "Errors by kind.", counts.errors, "kind")
+    yield _counter("internal_errors", "Defects of deployctl.", {(): counts.internal_errors})
     yield _gauge(
         "jobs",
         "Jobs by phase.",
@@ -188,18 +188,20 @@ class MeteredEventLog:
 
 
 def _counter(
-    name: str, meaning: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+    name: str, meaning: str, values: Mapping[tuple[str, ...], float], *labels: str
 ) -> Metric:
-    family = CounterMetricFamily(_PREFIX + name, meaning, labels=labels)
-    for which, value in values.items():
-        family.add_metric(which, value)
-    return family
+    return _with_values(CounterMetricFamily(_PREFIX + name, meaning, labels=labels), values)
 
 
 def _gauge(
     name: str, meaning: str, values: Mapping[tuple[str, ...], float], *labels: str
 ) -> Metric:
-    family = GaugeMetricFamily(_PREFIX + name, meaning, labels=labels)
-    for which, value in values.items():
-        family.add_metric(which, value)
+    return _with_values(GaugeMetricFamily(_PREFIX + name, meaning, labels=labels), values)
+
+
+def _with_values(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[tuple[str, ...], float]
+) -> Metric:
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
     return family

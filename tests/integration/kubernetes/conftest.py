@@ -85,6 +85,12 @@ def kube_proxy(
 
 
 @pytest.fixture
+def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
+    """A proxy that acts as the administrator."""
+    return kube_proxy()
+
+
+@pytest.fixture
 def harness(
     server: Server,
     control_plane: Cluster,

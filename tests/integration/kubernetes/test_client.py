@@ -16,16 +16,10 @@ import pytest
 from deployctl.clients import kubeconfig
 from deployctl.clients.kubeconfig import ClusterConfigError
 from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable, watch_events
-from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
 
 MAPS = "/api/v1/namespaces/{}/configmaps"
-
-
-@pytest.fixture
-def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
-    return kube_proxy()
 
 
 @pytest.fixture

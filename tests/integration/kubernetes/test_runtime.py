@@ -16,37 +16,22 @@ from deployctl.worker.model import (
     RuntimeUnavailable,
     StartFailed,
 )
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS, SECRETS
-from deployctl.worker.settings import SecretKey
-from tests.integration.kubernetes.conftest import MakeKubeProxy
+from deployctl.worker.runtimes.kubernetes.rbac import JOBS
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.kubernetes_jobs import (
-    API_KEY,
+    JOBS_PATH,
     RecordingEventLog,
     job_spec,
+    jobs,
     quota,
     rules,
     runtime,
+    secrets,
 )
 from tests.support.runtime_updates import recording
 from tests.support.waiting import until
-
-JOBS_PATH = "/jobs$"
-
-
-def jobs(plane: Cluster, namespace: str) -> list[Any]:
-    return plane.admin.items(f"/apis/batch/v1/namespaces/{namespace}/jobs")
-
-
-def secrets(plane: Cluster, namespace: str) -> list[Any]:
-    return plane.admin.items(f"/api/v1/namespaces/{namespace}/secrets")
-
-
-@pytest.fixture
-def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
-    return kube_proxy()
 
 
 @pytest.mark.parametrize("fault", ["drop", "refuse", "500", "503", "409"])
@@ -183,7 +168,7 @@ def test_job_starts_after_an_outage_of_the_cluster(
     assert len(jobs(control_plane, namespace)) == 1
 
 
-def test_stop_deletes_job_pods_and_secret(
+def test_delete_removes_job_pods_and_secret(
     control_plane: Cluster, namespace: str, proxy: KubeProxy, kubelet: Kubelet
 ) -> None:
     with runtime(proxy.kubeconfig, namespace) as own, recording(own) as recorder:
@@ -198,141 +183,6 @@ def test_stop_deletes_job_pods_and_secret(
 
     assert jobs(control_plane, namespace) == []
     until(lambda: not secrets(control_plane, namespace), lambda: "the Secret stays")
-
-
-class TestSecrets:
-    """Guarantee 24."""
-
-    def test_values_are_in_a_secret_owned_by_the_job(
-        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
-    ) -> None:
-        with runtime(proxy.kubeconfig, namespace) as own:
-            own.start(job_spec(namespace))
-
-        (job,), (secret,) = jobs(control_plane, namespace), secrets(control_plane, namespace)
-        assert API_KEY not in str(job)
-        (owner,) = secret["metadata"]["ownerReferences"]
-        assert owner["uid"] == job["metadata"]["uid"]
-
-    def test_finish_setup_sets_the_owner_of_a_secret(
-        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
-    ) -> None:
-        with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
-            proxy.refuse(method="PATCH", times=None)
-            with pytest.raises(RuntimeUnavailable):
-                own.start(job_spec(namespace))
-            proxy.clear()
-            with recording(own) as recorder:
-                (job,) = recorder.next_list()
-            own.finish_setup(job)
-            own.finish_setup(job)
-
-        (secret,) = secrets(control_plane, namespace)
-        assert len(secret["metadata"]["ownerReferences"]) == 1
-
-    def test_missing_right_to_patch_secrets_fails_no_run(
-        self, namespace: str, proxy: KubeProxy
-    ) -> None:
-        event_log = RecordingEventLog()
-        proxy.answer(403, method="PATCH", times=None)
-        with runtime(proxy.kubeconfig, namespace, event_log=event_log) as own:
-            job = own.start(job_spec(namespace))
-            own.finish_setup(job)
-
-        assert event_log.warnings == ["secrets.patch_forbidden"]
-
-    def test_values_are_in_the_manifest_without_rights_with_one_warning(
-        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
-    ) -> None:
-        proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
-        event_log = RecordingEventLog()
-        with runtime(proxy.kubeconfig, namespace, event_log=event_log) as own:
-            for attempt in ("attempt-1", "attempt-2"):
-                own.start(job_spec(namespace, attempt))
-
-        assert all(API_KEY in str(job) for job in jobs(control_plane, namespace))
-        assert event_log.warnings.count("secrets.create_forbidden") == 1
-        assert API_KEY not in str(event_log.entries)
-
-    def test_required_secret_without_rights_creates_no_job(
-        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
-    ) -> None:
-        proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
-        settings = {"create_secret_for_api_key": True}
-        with (
-            runtime(proxy.kubeconfig, namespace, settings=settings) as own,
-            pytest.raises(StartFailed),
-        ):
-            own.start(job_spec(namespace))
-
-        assert jobs(control_plane, namespace) == []
-
-    def test_existing_secret_is_referred_to(
-        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
-    ) -> None:
-        settings = {"api_key_secret": SecretKey("ours", "key")}
-        with runtime(proxy.kubeconfig, namespace, settings=settings) as own:
-            own.start(job_spec(namespace))
-
-        (job,) = jobs(control_plane, namespace)
-        assert {"name": "ours", "key": "key"} in [
-            item.get("valueFrom", {}).get("secretKeyRef")
-            for item in job["spec"]["template"]["spec"]["containers"][0]["env"]
-        ]
-        assert secrets(control_plane, namespace) == []
-
-    def test_secret_of_a_refused_job_is_deleted(
-        self, control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
-    ) -> None:
-        proxy = kube_proxy(control_plane.account(rules(*JOBS, *SECRETS), namespace))
-        broken = {"spec": {"template": {"spec": {"containers": [{"ports": 3}]}}}}
-        with runtime(proxy.kubeconfig, namespace) as own, pytest.raises(StartFailed):
-            own.start(job_spec(namespace, manifest=broken))
-
-        assert secrets(control_plane, namespace) == []
-
-    def test_clean_up_deletes_the_secret(
-        self, control_plane: Cluster, namespace: str, proxy: KubeProxy
-    ) -> None:
-        with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
-            proxy.answer(503, method="POST", path=JOBS_PATH, times=None)
-            with pytest.raises(RuntimeUnavailable):
-                own.start(job_spec(namespace))
-            assert len(secrets(control_plane, namespace)) == 1
-            own.clean_up(job_spec(namespace))
-            own.clean_up(job_spec(namespace))
-
-        assert secrets(control_plane, namespace) == []
-
-    @pytest.mark.parametrize("fault", [503, None])
-    def test_failed_delete_of_a_secret_is_retried_with_the_next_job(
-        self, control_plane: Cluster, namespace: str, proxy: KubeProxy, fault: int | None
-    ) -> None:
-        with runtime(proxy.kubeconfig, namespace, sleep=lambda _: None) as own:
-            proxy.answer(503, method="POST", path=JOBS_PATH, times=3)
-            with pytest.raises(RuntimeUnavailable):
-                own.start(job_spec(namespace))
-            if fault:
-                proxy.answer(fault, method="DELETE")
-            else:
-                proxy.refuse(method="DELETE", times=1)
-            own.clean_up(job_spec(namespace))
-            assert len(secrets(control_plane, namespace)) == 1
-            job = own.start(job_spec(namespace, "attempt-2"))
-
-        assert [each["metadata"]["name"] for each in secrets(control_plane, namespace)] == [
-            job.name
-        ]
-
-    def test_clean_up_without_right_to_delete_is_silent(
-        self, namespace: str, proxy: KubeProxy
-    ) -> None:
-        event_log = RecordingEventLog()
-        proxy.answer(403, method="DELETE")
-        with runtime(proxy.kubeconfig, namespace, event_log=event_log) as own:
-            own.clean_up(job_spec(namespace))
-
-        assert event_log.entries == []
 
 
 class TestOwner:

@@ -34,11 +34,6 @@ WATCHES = ("/jobs$", "/pods$")
 
 
 @pytest.fixture
-def proxy(kube_proxy: MakeKubeProxy) -> KubeProxy:
-    return kube_proxy()
-
-
-@pytest.fixture
 def own(proxy: KubeProxy, namespace: str) -> Iterator[KubernetesRuntime]:
     with runtime(proxy.kubeconfig, namespace) as made:
         yield made

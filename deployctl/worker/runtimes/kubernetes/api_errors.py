@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Cause
 from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
-from deployctl.worker.runtimes.kubernetes.diagnosis import image_pull, one_line, unschedulable
+from deployctl.worker.runtimes.kubernetes.diagnosis import image_pull, unschedulable
+from deployctl.worker.runtimes.kubernetes.fields import one_line
 
 _ASK_ADMINISTRATOR = "Ask the cluster's administrator."
 _CHECK_TEMPLATE = "Check the pool's base job template and the job variables."

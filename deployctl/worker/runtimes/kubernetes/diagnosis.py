@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.manifest import MAIN_CONTAINER
 from deployctl.worker.model import Cause
 from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
 from deployctl.worker.runtimes.exit_codes import exit_cause
+from deployctl.worker.runtimes.kubernetes.fields import (
+    main_container_name,
+    one_line,
+    true_condition,
+)
 
 _RETRY = "Such a run can be retried; `retries` of the flow does not cover it."
 _MORE_MEMORY = (
@@ -213,12 +217,6 @@ _WAITING_REASONS = {
 pod begins with them."""
 
 
-def main_container_name(pod: Json) -> str:
-    """The name of the container that runs the flow: MAIN_CONTAINER, else the first one."""
-    names = [str(each.get("name", "")) for each in _spec(pod).get("containers") or ()]
-    return MAIN_CONTAINER if MAIN_CONTAINER in names or not names else names[0]
-
-
 def pod_cause(pod: Json) -> Cause | None:
     """Why a pod waits, failed or is about to fail; None where there is nothing to explain.
 
@@ -267,17 +265,12 @@ def image_pull(image: str, message: str) -> Cause | None:
     return first_match(_PULL_ERRORS, detail, image=subject, detail=detail)
 
 
-def one_line(text: Json) -> str:
-    """A message of the cluster without line breaks and repeated spaces; "" for none."""
-    return " ".join(str(text or "").split())
-
-
 def _disruption(status: Json) -> Cause | None:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            fallback = Cause("Disrupted", _sentence("the pod was ended", condition.get("message")))
-            return _DISRUPTIONS.get(str(condition.get("reason")), fallback)
-    return None
+    condition = true_condition(status, "DisruptionTarget")
+    if condition is None:
+        return None
+    fallback = Cause("Disrupted", _sentence("the pod was ended", condition.get("message")))
+    return _DISRUPTIONS.get(str(condition.get("reason")), fallback)
 
 
 def _scheduling_cause(pod: Json) -> Cause | None:
@@ -294,75 +287,66 @@ def _scheduling_cause(pod: Json) -> Cause | None:
 def _container_causes(pod: Json) -> Iterator[Cause]:
     """Causes of a pod's containers: init containers, the main container, then the others.
 
-    An init container with `restartPolicy: Always` is a sidecar; its end does not fail the pod.
+    An init container with `restartPolicy: Always` is a sidecar; its end does not fail the pod, and
+    if it crashes before the start of the main container, it does so for ever.
     """
-    status, spec = pod.get("status") or {}, _spec(pod)
+    status = pod.get("status") or {}
     main = main_container_name(pod)
     sidecars = {
         each.get("name")
-        for each in spec.get("initContainers") or ()
+        for each in _spec(pod).get("initContainers") or ()
         if each.get("restartPolicy") == "Always"
     }
     failed = status.get("phase") == "Failed"
     for each in status.get("initContainerStatuses") or ():
         name = each.get("name")
-        kind = "sidecar" if name in sidecars else "init container"
-        if not (failed and name in sidecars):
-            who = f"the {kind} '{name}'"
-            yield from _container_cause(pod, each, who, restarts_forever=name in sidecars)
+        is_sidecar = name in sidecars
+        who = f"the {'sidecar' if is_sidecar else 'init container'} '{name}'"
+        cause = _container_cause(pod, each, who, restarts_forever=is_sidecar)
+        if cause and not (failed and is_sidecar):
+            yield cause
     containers = status.get("containerStatuses") or ()
     for each in sorted(containers, key=lambda each: each.get("name") != main):
         name = each.get("name")
-        yield from _container_cause(
-            pod, each, "the job" if name == main else f"the container '{name}'"
-        )
+        who = "the job" if name == main else f"the container '{name}'"
+        if cause := _container_cause(pod, each, who):
+            yield cause
 
 
 def _container_cause(
     pod: Json, status: Json, who: str, *, restarts_forever: bool = False
-) -> Iterator[Cause]:
-    """`restarts_forever`: a crash loop before the start of the main container never ends."""
+) -> Cause | None:
     state = status.get("state") or {}
-    if waiting := state.get("waiting"):
-        yield from _waiting_cause(pod, status, waiting, who, restarts_forever=restarts_forever)
-    elif terminated := state.get("terminated"):
-        yield from _terminated_cause(pod, status, terminated, who)
-
-
-def _waiting_cause(
-    pod: Json, status: Json, waiting: Json, who: str, *, restarts_forever: bool
-) -> Iterator[Cause]:
+    waiting = state.get("waiting")
+    if not waiting:
+        return _terminated_cause(pod, status, state.get("terminated") or {}, who)
     reason = str(waiting.get("reason") or "")
     message = one_line(waiting.get("message"))
-    cause = None
     if reason in _PULL_REASONS:
-        cause = image_pull(str(status.get("image") or ""), message)
-    elif reason == "CrashLoopBackOff":
+        return image_pull(str(status.get("image") or ""), message)
+    if reason == "CrashLoopBackOff":
         last = (status.get("lastState") or {}).get("terminated") or {}
-        why = next(_terminated_cause(pod, status, last, "it"), None)
+        why = _terminated_cause(pod, status, last, "it")
         text = _sentence(f"{who} keeps crashing", why.message if why else "")
         help_ = why.help if why else "Its log says more."
-        cause = Cause(reason, text, help_, stuck=restarts_forever)
-    elif rules := _WAITING_REASONS.get(reason):
-        cause = first_match(rules, message, who=who, detail=message)
-    if cause is not None:
-        yield cause
+        return Cause(reason, text, help_, stuck=restarts_forever)
+    return first_match(_WAITING_REASONS.get(reason, ()), message, who=who, detail=message)
 
 
-def _terminated_cause(pod: Json, status: Json, terminated: Json, who: str) -> Iterator[Cause]:
+def _terminated_cause(pod: Json, status: Json, terminated: Json, who: str) -> Cause | None:
     reason, code = str(terminated.get("reason") or ""), int(terminated.get("exitCode") or 0)
     if reason == "OOMKilled":
-        yield _out_of_memory(who, _memory_limit(pod, str(status.get("name"))))
-    elif reason in ("StartError", "ContainerCannotRun"):
+        return _out_of_memory(who, _memory_limit(pod, str(status.get("name"))))
+    if reason in ("StartError", "ContainerCannotRun"):
         message = one_line(terminated.get("message"))
-        if cause := first_match(_NO_START, message, who=who, detail=message):
-            yield cause
-    elif reason == "ContainerStatusUnknown":
+        return first_match(_NO_START, message, who=who, detail=message)
+    if reason == "ContainerStatusUnknown":
         deleted = (pod.get("metadata") or {}).get("deletionTimestamp")
-        yield _DELETED if deleted else _NODE_LOST
-    elif code:
-        cause = exit_cause(code)
-        yield replace(cause, message=f"{who}{cause.message.removeprefix('it')}")
+        return _DELETED if deleted else _NODE_LOST
+    if not code:
+        return None
+    cause = exit_cause(code)
+    return replace(cause, message=f"{who}{cause.message.removeprefix('it')}")
 
 
 def _out_of_memory(who: str, limit: str) -> Cause:

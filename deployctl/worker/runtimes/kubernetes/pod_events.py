@@ -8,10 +8,10 @@ that the cluster removed is `evicted`; one whose program failed is `failed`.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 from deployctl.core.json_values import Json
 from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause, pod_reason
+from deployctl.worker.runtimes.kubernetes.fields import parse_time, true_condition
 from deployctl.worker.server.events import event, related, worker_id
 
 _PHASES = frozenset(("Pending", "Running", "Succeeded", "Failed"))
@@ -77,9 +77,8 @@ def _cluster_reason(status: Json) -> str:
     """The cluster's own reason of a failure."""
     if reason := status.get("reason"):
         return str(reason)
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            return str(condition.get("reason", ""))
+    if condition := true_condition(status, "DisruptionTarget"):
+        return str(condition.get("reason", ""))
     for each in _container_statuses(status):
         if reason := ((each.get("state") or {}).get("terminated") or {}).get("reason"):
             return str(reason)
@@ -93,8 +92,7 @@ def _occurred_at(meta: Json, status: Json, now: float) -> float:
         times = _times(status, "running", "startedAt") or [status.get("startTime")]
     else:
         times = _times(status, "terminated", "finishedAt")
-    known = [datetime.fromisoformat(time).timestamp() for time in times if time]
-    return max(known, default=now)
+    return max(filter(None, map(parse_time, times)), default=now)
 
 
 def _times(status: Json, state: str, name: str) -> list[Json]:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from sys import intern
 
 from deployctl.core.json_values import Json
 from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_metadata
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
-from deployctl.worker.runtimes.kubernetes.diagnosis import main_container_name, pod_cause
+from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause
+from deployctl.worker.runtimes.kubernetes.fields import (
+    main_container_name,
+    parse_time,
+    true_condition,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ def pod_status(pod: Json) -> PodStatus:
         since=_pod_since(pod, phase, running, ended),
         cause=None if phase is Phase.SUCCEEDED else pod_cause(pod),
         restarts=int(main.get("restartCount") or 0),
-        started=_time(first.get("startedAt")),
-        ends_at=_time(meta.get("deletionTimestamp")),
+        started=parse_time(first.get("startedAt")),
+        ends_at=parse_time(meta.get("deletionTimestamp")),
         lingers=lingers,
         container=name,
     )
@@ -99,7 +103,7 @@ def job_status(job: Json) -> JobStatus:
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
     worker, limits = decode_metadata((meta.get("annotations") or {}).get(METADATA_ANNOTATION))
-    created = _time(meta.get("creationTimestamp")) or 0.0
+    created = parse_time(meta.get("creationTimestamp")) or 0.0
     phase, since, cause = _job_phase(spec, status)
     return JobStatus(
         name=str(meta.get("name", "")),
@@ -231,20 +235,20 @@ def _pod_phase(pod: Json, main: Json) -> tuple[Phase, bool]:
 
 def _pod_since(pod: Json, phase: Phase, running: Json, ended: Json) -> float:
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
-    created = _time(meta.get("creationTimestamp")) or 0.0
+    created = parse_time(meta.get("creationTimestamp")) or 0.0
     if phase is Phase.RUNNING:
-        return _time(running.get("startedAt")) or _time(status.get("startTime")) or created
+        return (
+            parse_time(running.get("startedAt")) or parse_time(status.get("startTime")) or created
+        )
     if phase is Phase.WAITING and not ended:
         return _condition_time(status, "PodScheduled") or created
-    at = _time(ended.get("finishedAt")) or _condition_time(status, "DisruptionTarget")
-    return at or _time(status.get("startTime")) or created
+    at = parse_time(ended.get("finishedAt")) or _condition_time(status, "DisruptionTarget")
+    return at or parse_time(status.get("startTime")) or created
 
 
 def _condition_time(status: Json, kind: str) -> float | None:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == kind and condition.get("status") == "True":
-            return _time(condition.get("lastTransitionTime"))
-    return None
+    condition = true_condition(status, kind)
+    return parse_time(condition.get("lastTransitionTime")) if condition else None
 
 
 def _container_status(status: Json, container: str) -> Json:
@@ -255,21 +259,16 @@ def _container_status(status: Json, container: str) -> Json:
 
 
 def _job_phase(spec: Json, status: Json) -> tuple[Phase | None, float | None, Cause | None]:
-    true = {
-        each.get("type"): each
-        for each in status.get("conditions") or ()
-        if each.get("status") == "True"
-    }
     for kind in ("Failed", "FailureTarget", "Complete", "SuccessCriteriaMet"):
-        if condition := true.get(kind):
-            since = _time(condition.get("lastTransitionTime"))
+        if condition := true_condition(status, kind):
+            since = parse_time(condition.get("lastTransitionTime"))
             if kind in ("Complete", "SuccessCriteriaMet"):
                 return Phase.SUCCEEDED, since, None
             return Phase.FAILED, since, _job_cause(spec, condition)
     if (status.get("failed") or 0) > spec.get("backoffLimit", 6):
         return Phase.FAILED, None, _job_cause(spec, {"reason": "BackoffLimitExceeded"})
-    if suspended := true.get("Suspended"):
-        since = _time(suspended.get("lastTransitionTime"))
+    if suspended := true_condition(status, "Suspended"):
+        since = parse_time(suspended.get("lastTransitionTime"))
         return Phase.WAITING, since, _SUSPENDED
     if spec.get("suspend"):
         return Phase.WAITING, None, _SUSPENDED
@@ -300,8 +299,3 @@ def _job_cause(spec: Json, condition: Json) -> Cause:
     if reason == "PodFailurePolicy":
         return Cause(reason, f"the Job's failure policy ended it: {message}".rstrip(". :"))
     return Cause("JobFailed", f"the Job failed: {message or reason}".rstrip(". :"))
-
-
-def _time(text: Json) -> float | None:
-    """A timestamp of the API as seconds of the epoch."""
-    return datetime.fromisoformat(text).timestamp() if text else None

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from deployctl.core.json_values import Json
-from deployctl.worker.runtimes.kubernetes.diagnosis import main_container_name, pod_cause
+from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause
+from deployctl.worker.runtimes.kubernetes.fields import main_container_name
 from tests.unit.worker.runtimes.kubernetes.objects import (
     LAST,
     condition,
