@@ -44,7 +44,8 @@ def build(
     from deployctl.cli.project import image_pipeline, load_all, select_or_all
     from deployctl.cli.render.images import image_lines
     from deployctl.cli.server import connect, signals
-    from deployctl.steps.engine import CompletedSteps, Outputs
+    from deployctl.steps.engine import CompletedSteps
+    from deployctl.steps.placeholders import Outputs
 
     projects = load_all(ctx, LoadOptions(select_or_all(selection)), selection.prefect_file)
     for project in projects:

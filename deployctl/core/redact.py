@@ -31,6 +31,11 @@ _URL_USERINFO = re.compile(
     r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
     r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a user alone is no secret in ssh://git@…
 )
+_CREDENTIAL = re.compile(
+    r"(?:gh[opusr]_|github_pat_|glpat-|gldt-|xox[abprs]-|sk-|pk_|pnu_|pnb_|npm_|pypi-|dop_v1_)\w{8}"
+    r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+"""Tokens of GitHub, GitLab, Slack, Prefect, package indexes, AWS; JSON web tokens; private keys."""
 _USERINFO = re.compile(r"(?<=://)[^/@]*@")
 
 _COMMON_WORDS = frozenset({"true", "false", "none", "null"})
@@ -93,6 +98,11 @@ def strip_userinfo(url: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether a value under this key should be masked, e.g. `DB_PASSWORD` or `api_key`."""
     return bool(_SECRET_NAME.search(name))
+
+
+def looks_like_credential(text: str) -> bool:
+    """Whether a text has the form of a token or a key, or is a URL with a password."""
+    return bool(_CREDENTIAL.match(text) or _URL_USERINFO.search(text))
 
 
 def mask_secrets(value: Json, *names: str) -> Json:

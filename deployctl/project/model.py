@@ -33,12 +33,16 @@ class DeploymentSpec:
     """What is wrong with the entry, at paths in it; reported if the entry is selected."""
     overridden: frozenset[str] = frozenset()
     """Keys whose values come from the command line."""
+    inherited: frozenset[str] = frozenset()
+    """Keys whose values are those of the same keys at the top of the file."""
 
     def span(self, path: JsonPath = ()) -> Span | None:
         """The span of the value at `path` in the entry, or of its nearest ancestor.
 
         None for values that do not come from the file.
         """
+        if path and path[0] in self.inherited:
+            return self.document.spans.value(path)
         if not self.path or (path and path[0] in self.overridden):
             return None
         return self.document.spans.value((*self.path, *path))
@@ -46,7 +50,8 @@ class DeploymentSpec:
     def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
         """Adds problems with paths in the entry to a report, with their spans in the file."""
         for problem in problems:
-            in_document = problem.below(self.path)
+            is_inherited = bool(problem.path) and problem.path[0] in self.inherited
+            in_document = problem if is_inherited else problem.below(self.path)
             if self.span(problem.path) is None:
                 report_problems([in_document], report, lambda _: None)
             else:

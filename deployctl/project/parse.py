@@ -18,7 +18,6 @@ from deployctl.project.coerce import coerce, is_unresolved
 from deployctl.project.document import Document
 from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
 from deployctl.project.normalize import api_fields
-from deployctl.project.steps import check_outputs
 from deployctl.project.work_pools import parse_work_pools, unsupported_placeholders
 from deployctl.templating.deployment import check_placeholders, deployment_rule
 from deployctl.templating.problems import Problem
@@ -27,6 +26,8 @@ from deployctl.templating.render import Scope, render
 _RENDERED = ("name", "work_pools")
 """Top-level keys that environment variables are filled into here; steps are rendered as they run.
 """
+
+_ACTIONS = ("build", "push", "pull")
 
 
 def parse_project(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
@@ -38,11 +39,12 @@ def parse_project(document: Document, report: Report, environ: Mapping[str, str]
     problems += wrong
     problems += unsupported_placeholders(top.get("work_pools"))
     problems += _reserved_keys(document.data)
+    problems += check_placeholders({k: v for k, v in document.data.items() if k in _ACTIONS})
     document.report_problems(problems, report)
-    actions = {kind: top[kind] for kind in ("build", "push", "pull") if kind in top}
+    actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
     entries = document.data.get("deployments")
     deployments = [
-        _deployment(document, index, actions, environ)
+        _deployment(document, index, environ)
         for index, entry in enumerate(entries if isinstance(entries, list) else ())
         if entry is not None
     ]
@@ -100,7 +102,6 @@ def check_same_names(
 def _deployment(
     document: Document,
     index: int,
-    actions: Mapping[str, Json],
     environ: Mapping[str, str],
 ) -> DeploymentSpec:
     """Parses one entry. The environment is filled in first, so that its values are checked too."""
@@ -113,7 +114,6 @@ def _deployment(
     fields, invalid = api_fields(raw)
     problems += wrong
     problems += check_placeholders(written)
-    problems += check_outputs(raw, actions, environ)
     problems += invalid
     return DeploymentSpec(
         path,

@@ -15,6 +15,18 @@ from deployctl.steps.model import Step
 
 
 @dataclass(frozen=True, slots=True)
+class StepSignature:
+    """A step of Prefect or of an integration that only Prefect runs."""
+
+    inputs: Mapping[str, type | tuple[str, ...]]
+    required: frozenset[str] = frozenset()
+    outputs: tuple[str, ...] = ("directory",)
+    any_input: bool = False
+    """Whether it takes other inputs, too."""
+    check: None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltinStep:
     """A step that runs without Prefect."""
 
@@ -30,6 +42,7 @@ class BuiltinStep:
     """Returns the outputs for these inputs if they are known without running the step."""
     by_python: bool = False
     """Whether its effect depends on the project's interpreter."""
+    any_input: bool = False
     moves: bool = False
     """Whether later steps run in the folder of the output `directory`."""
 
@@ -48,6 +61,7 @@ _GIT_CLONE = BuiltinStep(
     },
     frozenset({"repository"}),
     outputs=("directory",),
+    check=git.check_clone_inputs,
 )
 _OF_PREFECT: Mapping[str, BuiltinStep] = {
     "git_clone": _GIT_CLONE,
@@ -136,13 +150,53 @@ _OF_DOCKER: Mapping[str, BuiltinStep] = {
 }
 _PREFECT = ("prefect.deployments.steps.", "prefect.projects.steps.")
 _DOCKER = ("prefect_docker.deployments.steps.", "prefect_docker.projects.steps.")
-NAMES = tuple(
-    module + name
-    for modules, steps in ((_PREFECT, _OF_PREFECT), (_DOCKER, _OF_DOCKER))
-    for module in modules
-    for name in steps
+
+
+def _storage(place: str, *optional: str, needs_credentials: bool = False) -> StepSignature:
+    """A step that copies code to or from a folder in a bucket or container."""
+    types = {"credentials": dict, "client_parameters": dict, "ignore_file": str, "project": str}
+    inputs = {place: str, "folder": str, **{name: types[name] for name in optional}}
+    required = {place, "folder", *(("credentials",) if needs_credentials else ())}
+    return StepSignature(inputs, frozenset(required), (place, "folder", "directory"))
+
+
+_BLOCK_INPUTS: Mapping[str, type] = {"block_document_name": str, "block_type_slug": str}
+_NOT_BUILT_IN: Mapping[str, StepSignature] = {
+    "prefect.deployments.steps.pull_from_remote_storage": StepSignature(
+        {"url": str}, frozenset({"url"}), any_input=True
+    ),
+    "prefect.deployments.steps.pull_with_block": StepSignature(
+        _BLOCK_INPUTS, frozenset(_BLOCK_INPUTS)
+    ),
+    "prefect_aws.deployments.steps.push_to_s3": _storage(
+        "bucket", "credentials", "client_parameters", "ignore_file"
+    ),
+    "prefect_aws.deployments.steps.pull_from_s3": _storage(
+        "bucket", "credentials", "client_parameters"
+    ),
+    "prefect_gcp.deployments.steps.push_to_gcs": _storage(
+        "bucket", "project", "credentials", "ignore_file"
+    ),
+    "prefect_gcp.deployments.steps.pull_from_gcs": _storage("bucket", "project", "credentials"),
+    "prefect_azure.deployments.steps.push_to_azure_blob_storage": _storage(
+        "container", "credentials", "ignore_file", needs_credentials=True
+    ),
+    "prefect_azure.deployments.steps.pull_from_azure_blob_storage": _storage(
+        "container", "credentials", needs_credentials=True
+    ),
+}
+"""Full name → signature, as in the integrations for Prefect 3.9. The names in their older modules
+`projects` take other inputs."""
+NAMES = (
+    *(
+        module + name
+        for modules, steps in ((_PREFECT, _OF_PREFECT), (_DOCKER, _OF_DOCKER))
+        for module in modules
+        for name in steps
+    ),
+    *_NOT_BUILT_IN,
 )
-"""The full names of all built-in steps."""
+"""The full names of all steps whose inputs are known."""
 
 
 def builtin_step(step: Step) -> BuiltinStep | None:
@@ -150,6 +204,17 @@ def builtin_step(step: Step) -> BuiltinStep | None:
     if step.function.startswith(_PREFECT):
         return _OF_PREFECT.get(step.short)
     return _OF_DOCKER.get(step.short) if step.function.startswith(_DOCKER) else None
+
+
+def step_signature(step: Step) -> BuiltinStep | StepSignature | None:
+    """The inputs and outputs of a step; None if only its code knows them."""
+    return builtin_step(step) or _NOT_BUILT_IN.get(step.function)
+
+
+def is_missing_from_prefect(step: Step) -> bool:
+    """Whether the function would be one of Prefect's own steps, and no version has it."""
+    module, _, name = step.function.rpartition(".")
+    return f"{module}." in _PREFECT and step_signature(step) is None and name.islower()
 
 
 def is_docker_step(step: Step) -> bool:

@@ -1,31 +1,46 @@
-"""Checks build and push steps as they are written, before any of them runs."""
+"""Checks build, push and pull steps as they are written, before any of them runs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from deployctl.core.errors import DeployctlError
+from deployctl.core.diagnostics import Severity
+from deployctl.core.errors import DeployctlError, ProgramError
 from deployctl.core.json_values import leaves
 from deployctl.core.suggest import closest, did_you_mean
-from deployctl.steps.catalog import NAMES, BuiltinStep, builtin_step
+from deployctl.steps.catalog import (
+    NAMES,
+    BuiltinStep,
+    StepSignature,
+    is_missing_from_prefect,
+    step_signature,
+)
 from deployctl.steps.model import Step
 from deployctl.templating.grammar import has_placeholder
 from deployctl.templating.problems import Problem
 
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_MODULES = ("prefect.", "prefect_docker.", "prefect_aws.", "prefect_gcp.", "prefect_azure.")
+_FORMER_NAMES = frozenset(
+    f"prefect_{cloud}.{module}.steps.{name}"
+    for cloud, storage in (("aws", "s3"), ("gcp", "gcs"), ("azure", "azure_blob_storage"))
+    for module in ("projects", "deployments")
+    for name in (f"push_project_to_{storage}", f"pull_project_from_{storage}")
+)
+"""Names of the first integrations, which are no misspelt new ones."""
 _TYPE_NAMES: Mapping[type, str] = {str: "text", dict: "a mapping", list: "a list"}
 
 
 def check_steps(steps: Iterable[Step]) -> list[Problem]:
-    """The problems that would make build and push steps fail (DC321, DC322)."""
+    """The problems that would make steps fail when they run (DC321, DC322)."""
     return [problem for step in steps for problem in _check(step)]
 
 
 def _check(step: Step) -> Iterator[Problem]:
-    if (found := builtin_step(step)) is not None:
-        problems = list(_check_inputs(step, found))
-        yield from problems or _check_together(step, found)
+    if (known := step_signature(step)) is not None:
+        problems = list(_check_inputs(step, known))
+        yield from problems or _check_together(step, known)
     elif not _FUNCTION.fullmatch(step.function):
         yield Problem(
             step.path,
@@ -36,6 +51,14 @@ def _check(step: Step) -> Iterator[Problem]:
     elif correct := _misspelt(step.function):
         message = f"unknown function '{step.function}'"
         yield Problem(step.path, "DC321", message, f"Did you mean '{correct}'?")
+    elif is_missing_from_prefect(step):
+        yield Problem(
+            step.path,
+            "DC321",
+            f"no version of Prefect up to 3.9 has the step '{step.function}'",
+            f"Did you mean '{_full_name(step.short)}'?",
+            Severity.WARNING,
+        )
 
 
 def _full_name(short: str) -> str:
@@ -45,18 +68,18 @@ def _full_name(short: str) -> str:
 
 
 def _misspelt(function: str) -> str | None:
-    """The built-in step whose name is almost the given one, for functions of Prefect."""
-    if not function.startswith(("prefect.", "prefect_docker.")):
+    """The known step whose name is almost the given one, for functions of Prefect."""
+    if function in _FORMER_NAMES or not function.startswith(_MODULES):
         return None
     return closest(function, NAMES, 0.9)
 
 
-def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
+def _check_inputs(step: Step, found: BuiltinStep | StepSignature) -> Iterator[Problem]:
     """Problems of single inputs (DC322); text with placeholders can become anything."""
     for name, value in step.inputs.items():
         path = (*step.path, step.function, name)
         expected = found.inputs.get(name, object)
-        if name not in found.inputs:
+        if name not in found.inputs and not found.any_input:
             yield Problem(
                 path,
                 "DC322",
@@ -80,7 +103,7 @@ def _check_inputs(step: Step, found: BuiltinStep) -> Iterator[Problem]:
             yield Problem(step.path, "DC322", message, f"Add '{name}:' below the function's name.")
 
 
-def _check_together(step: Step, found: BuiltinStep) -> Iterator[Problem]:
+def _check_together(step: Step, found: BuiltinStep | StepSignature) -> Iterator[Problem]:
     """Problems of inputs that are valid one by one, as far as their values are known."""
     known = {
         name: value
@@ -91,4 +114,5 @@ def _check_together(step: Step, found: BuiltinStep) -> Iterator[Problem]:
         try:
             found.check(known)
         except DeployctlError as error:
-            yield Problem(step.path, error.code, error.message, error.help)
+            code = "DC322" if error.code == ProgramError.code else error.code
+            yield Problem(step.path, code, error.message, error.help)

@@ -26,15 +26,14 @@ from deployctl.steps.context import StepContext
 from deployctl.steps.custom import run_function
 from deployctl.steps.docker import use_push_credentials
 from deployctl.steps.model import Step
+from deployctl.steps.placeholders import Outputs, unknown_outputs, with_outputs
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import references
 from deployctl.templating.render import Scope, render
-from deployctl.templating.values import ANY_KEY, Unknown, contains_unknown
+from deployctl.templating.values import contains_unknown
 
 DeploymentSteps: TypeAlias = Mapping[str, Sequence[Step]]
 """Deployment → its build and push steps, in order."""
-Outputs: TypeAlias = dict[str, Json]
-"""The outputs of the steps of one deployment: the `outputs` of a templating scope."""
 CompletedSteps: TypeAlias = dict[str, Future[Outputs]]
 """The steps that a command has run or is running, by a digest of what makes them equal."""
 
@@ -68,15 +67,9 @@ def plan_steps(
             problems += failures
             # The folder and files that a step leaves behind are unknown if its outputs are.
             current = _after(current, step, predicted) if current and predicted else None
-            own = _with(own, step, predicted or _unknown(step))
+            own = with_outputs(own, step, predicted or unknown_outputs(step))
         outputs[deployment] = own
     return outputs, problems
-
-
-def _unknown(step: Step) -> Outputs:
-    """The outputs of a step of which only the names are known, if those are."""
-    known = builtin_step(step)
-    return {key: Unknown(step.name, key) for key in (known.outputs if known else (ANY_KEY,))}
 
 
 def _predict(
@@ -121,7 +114,9 @@ def _use_push_credentials(
     name = inputs.get("image_name")
     if not (context.image_provider and is_docker_build(step) and isinstance(name, str)):
         return
-    outputs = _with(dict(scope.outputs or {}), step, {**_unknown(step), "image_name": name})
+    outputs = with_outputs(
+        dict(scope.outputs or {}), step, {**unknown_outputs(step), "image_name": name}
+    )
     scope = replace(scope, outputs=outputs)
     for each in later:
         if not (is_docker_step(each) and each.inputs.get(CREDENTIALS_INPUT)):
@@ -202,7 +197,7 @@ class _Engine:
             times[key] = times.get(key, 0) + 1
             found = self._once(f"{key} {times[key]}", step, inputs, context)
             context = _after(context, step, found)
-            outputs = _with(outputs, step, found)
+            outputs = with_outputs(outputs, step, found)
         return outputs
 
     def _once(self, key: str, step: Step, inputs: dict[str, Json], context: StepContext) -> Outputs:
@@ -279,8 +274,3 @@ def _after(context: StepContext, step: Step, outputs: Outputs) -> StepContext:
     known = builtin_step(step)
     moves = known and known.moves and isinstance(outputs["directory"], str)
     return replace(context, folder=context.folder / outputs["directory"]) if moves else context
-
-
-def _with(outputs: Outputs, step: Step, added: Outputs) -> Outputs:
-    """The outputs with those of one more step."""
-    return {**outputs, **({step.id: added} if step.id else {}), **added}

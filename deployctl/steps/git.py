@@ -37,10 +37,8 @@ def git_clone(
 
     `credentials` is a block of GitHub, GitLab or BitBucket, or its fields. Raises ProgramError.
     """
-    if access_token and credentials:
-        raise ProgramError("'access_token' and 'credentials' exclude each other")
-    if branch and commit_sha:
-        raise ProgramError("'branch' and 'commit_sha' exclude each other")
+    given = {"access_token": access_token, "credentials": credentials}
+    check_clone_inputs({**given, "branch": branch, "commit_sha": commit_sha})
     if branch and branch.startswith("-"):
         raise ProgramError(f"'{branch}' is not the name of a branch")
     if commit_sha and not _COMMIT.fullmatch(commit_sha):
@@ -54,6 +52,13 @@ def git_clone(
     )
     fetch(remote, folder, context.environ, context.cancellation)
     return {"directory": os.path.relpath(folder, context.folder)}
+
+
+def check_clone_inputs(inputs: Mapping[str, Json]) -> None:
+    """Raises ProgramError for inputs that exclude each other, as Prefect does."""
+    for one, other in (("access_token", "credentials"), ("branch", "commit_sha")):
+        if inputs.get(one) and inputs.get(other):
+            raise ProgramError(f"'{one}' and '{other}' exclude each other")
 
 
 def _folder_name(repository: str, branch: str | None) -> str:

@@ -1,6 +1,8 @@
 """The rule that says which placeholders of a deployment are resolved, and which the worker gets.
 
-- `pull` steps run on the worker: only outputs of build and push steps are filled in.
+- `pull` steps run on the worker: only outputs of build and push steps are filled in, and those
+  environment variables that are set. Prefect does the same, so that `{{ $GITHUB_SHA }}` pins a run
+  to the commit that was deployed.
 - `build` and `push` steps are rendered as they run, one after the other (`steps.engine`); only the
   environment is known before that.
 - A trigger's `parameters` are Jinja templates that the server renders for each event.
@@ -27,6 +29,7 @@ from deployctl.templating.render import Rule, Treatment
 AllowsString: TypeAlias = Callable[[JsonPath], bool]
 """Whether the schema of a work pool accepts any text at a path below `job_variables`."""
 
+_OFFERED = frozenset({PlaceholderKind.STEP, PlaceholderKind.ENV})
 _REFERENCES = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.VARIABLE})
 
 
@@ -40,7 +43,7 @@ def deployment_rule(allows_string: AllowsString | None = None) -> Rule:
         """The treatment at a path in the entry."""
         match path:
             case ("pull", *_):
-                return Treatment.OFFER if kind is PlaceholderKind.STEP else Treatment.KEEP
+                return Treatment.OFFER if kind in _OFFERED else Treatment.KEEP
             case ("build" | "push", *_):
                 return Treatment.RESOLVE if kind is PlaceholderKind.ENV else Treatment.KEEP
             case ("triggers", int(), "parameters", *_) if kind is PlaceholderKind.STEP:

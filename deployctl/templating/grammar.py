@@ -18,6 +18,7 @@ _OPENED = re.compile(r"\{\{.*?(?:\}\}|$)", re.DOTALL)
 
 BLOCK_PREFIX = "prefect.blocks."
 VARIABLE_PREFIX = "prefect.variables."
+CTX_PREFIX = "ctx."
 
 
 class PlaceholderKind(StrEnum):
@@ -88,4 +89,30 @@ def _kind(name: str) -> PlaceholderKind:
         return PlaceholderKind.BLOCK
     if name.startswith(VARIABLE_PREFIX):
         return PlaceholderKind.VARIABLE
-    return PlaceholderKind.CTX if name.startswith("ctx.") else PlaceholderKind.STEP
+    return PlaceholderKind.CTX if name.startswith(CTX_PREFIX) else PlaceholderKind.STEP
+
+
+_SIMILAR = {
+    "prefect.block.": BLOCK_PREFIX,
+    "block.": BLOCK_PREFIX,
+    "blocks.": BLOCK_PREFIX,
+    "prefect.variable.": VARIABLE_PREFIX,
+    "prefect.vars.": VARIABLE_PREFIX,
+    "variable.": VARIABLE_PREFIX,
+    "variables.": VARIABLE_PREFIX,
+    "prefect.ctx.": CTX_PREFIX,
+    "flow_run.": f"{CTX_PREFIX}flow_run.",
+    "prefect.flow_run.": f"{CTX_PREFIX}flow_run.",
+    "flow.": f"{CTX_PREFIX}flow.",
+    "env.": "$",
+    "prefect.env.": "$",
+}
+"""Beginnings of names that people write, and the ones that are placeholders."""
+
+
+def similar_placeholder(name: str) -> str | None:
+    """The placeholder that was probably meant by a name that no step provides."""
+    for prefix, correct in _SIMILAR.items():
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return f"{{{{ {correct}{name.removeprefix(prefix)} }}}}"
+    return None

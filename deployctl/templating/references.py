@@ -129,14 +129,18 @@ class ReferenceValues:
 
 
 def missing_references(rendered: Json, library: ReferenceValues) -> Iterator[Problem]:
-    """References that a rendered value leaves to the worker and that the server does not have.
+    """References that a rendered value leaves to the worker and that the server cannot resolve.
 
     They are warnings, because they may be created before the first run.
     """
     for path, reference in references(rendered):
-        if library.sources.get((reference.kind, reference.source)) is None:
-            message = f"{format_path(path)}: the server has no {reference}, and runs need it"
-            yield Problem(path, "DC304", message, _help(reference), Severity.WARNING)
+        if library.is_secret(reference):
+            continue
+        try:
+            library(reference)
+        except Unresolved as reason:
+            message = f"{format_path(path)}: {reason.message}, and runs need it"
+            yield Problem(path, reason.code, message, reason.help, Severity.WARNING)
 
 
 def read_references(

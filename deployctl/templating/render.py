@@ -15,8 +15,13 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from deployctl.core.json_values import Json, JsonPath, format_path
-from deployctl.core.suggest import quoted
-from deployctl.templating.grammar import Placeholder, PlaceholderKind, placeholders
+from deployctl.core.suggest import did_you_mean, quoted
+from deployctl.templating.grammar import (
+    Placeholder,
+    PlaceholderKind,
+    placeholders,
+    similar_placeholder,
+)
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, Unresolved, document_id
 from deployctl.templating.values import Unknown, lookup
@@ -38,7 +43,8 @@ class Treatment(StrEnum):
 
     RESOLVE = "resolve"
     OFFER = "offer"
-    """Resolve it if a step has this output, else keep it for the worker."""
+    """Resolve it if a step or the environment provides it, else keep it for the worker. The
+    environment does not stand in for a step."""
     KEEP = "keep"
 
 
@@ -101,7 +107,7 @@ class _Renderer:
         if treatment is Treatment.KEEP:
             return verbatim
         scope = self.scope
-        if treatment is Treatment.OFFER:
+        if treatment is Treatment.OFFER and kind is PlaceholderKind.STEP:
             scope = replace(scope, environ=None)
         try:
             return _SOURCES[kind](scope, target)
@@ -142,19 +148,23 @@ def _output(scope: Scope, name: str) -> Json:
     except LookupError:
         if name in (scope.environ or {}):
             return _environment(scope, name)
+    raise no_output(scope.outputs, name)
+
+
+def no_output(outputs: Mapping[str, Json], name: str) -> Unresolved:
+    """The reason why no step provides `name`, with what was probably meant."""
     step, _, key = name.partition(".")
-    outputs = scope.outputs.get(step)
-    if isinstance(outputs, dict):
-        raise Unresolved(
-            "DC303",
-            f"the step '{step}' has no output '{key or step}'",
-            f"It has {quoted(outputs)}.",
-        )
-    raise Unresolved(
-        "DC303",
-        f"no step has the output '{name}'",
-        f"The steps have {quoted(scope.outputs)}." if scope.outputs else "No step runs before it.",
-    )
+    own = outputs.get(step)
+    if isinstance(own, dict):
+        message = f"the step '{step}' has no output '{key or step}'"
+        return Unresolved("DC303", message, f"It has {quoted(own)}.")
+    if (similar := similar_placeholder(name)) is not None:
+        return Unresolved("DC303", f"no step has the output '{name}'", f"Write '{similar}'.")
+    ids = [id_ for id_, value in outputs.items() if isinstance(value, dict)]
+    if key and (guess := did_you_mean(step, ids)) is not None:
+        return Unresolved("DC330", f"no step has the id '{step}' of '{{{{ {name} }}}}'", guess)
+    listed = f"The steps have {quoted(outputs)}." if outputs else "No step runs before it."
+    return Unresolved("DC303", f"no step has the output '{name}'", listed)
 
 
 def _reference(kind: PlaceholderKind) -> Callable[[Scope, str], Json]:

@@ -340,15 +340,18 @@ PULLS = [
     ),
     Case(
         "pull with environment",
-        f"pull: [{{{SET_DIRECTORY}: {{directory: '/srv/{{{{ $STAGE }}}}'}}}}]",
-        BOTH,
-        (
-            Difference(
-                "pull_steps",
-                [{SET_DIRECTORY: {"directory": "/srv/{{ $STAGE }}"}}],
-                "the environment of the run counts, not that of the deploy",
-            ),
-        ),
+        """
+        pull:
+          - prefect.deployments.steps.git_clone:
+              repository: https://git.example/{{ $STAGE }}.git
+              commit_sha: '{{ $STAGE }}'
+              clone_directory_name: '{{ $UNSET }}-{{ $COUNT }}'
+        """,
+        (3,),
+    ),
+    Case(
+        "pull with environment in 2",
+        f"pull: [{{{SET_DIRECTORY}: {{directory: '/srv/{{{{ $STAGE }}}}/{{{{ $UNSET }}}}'}}}}]",
     ),
     Case("pull single", f"pull: {{{SET_DIRECTORY}: {{directory: /srv}}}}", (3,)),
     Case("pull empty", "pull: []", BOTH, (NO_PULL,)),

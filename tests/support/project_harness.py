@@ -39,6 +39,10 @@ class ProjectHarness:
             self.folder, json.dumps({"name": "project", **top, "deployments": deployments})
         )
 
+    def write_text(self, prefect_yaml: str) -> None:
+        """Writes this prefect.yaml, dedented."""
+        write_project(self.folder, prefect_yaml)
+
     def run(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Any:
         """Runs deployctl through the proxy and returns its JSON output."""
         self.proxy.clear()

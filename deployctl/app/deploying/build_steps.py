@@ -20,8 +20,9 @@ from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.context import StepContext
-from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, Outputs, plan_steps, run_steps
+from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, plan_steps, run_steps
 from deployctl.steps.model import Step
+from deployctl.steps.placeholders import Outputs
 from deployctl.templating.problems import report_problems
 from deployctl.templating.references import ReferenceValues, read_references, references
 from deployctl.templating.render import Scope

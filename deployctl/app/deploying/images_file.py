@@ -17,7 +17,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, format_path, leaves
 from deployctl.images.model import Image
-from deployctl.steps.engine import Outputs
+from deployctl.steps.placeholders import Outputs
 from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup

@@ -35,7 +35,14 @@ from deployctl.project.selection import Candidate, Selection, SelectionResult, s
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective_steps, parse_steps
-from deployctl.templating.problems import Problem, report_problems
+from deployctl.steps.placeholders import (
+    check_entry_outputs,
+    check_pull_outputs,
+    check_step_outputs,
+    possible_outputs,
+    stored_credentials,
+)
+from deployctl.templating.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def load_project(
         raise
     report_entries(specs, report)
     flows.report(specs, report)
-    steps = _StepParser(project, options.skip_build, report)
+    steps = _StepLoader(project, options.skip_build, environ, report)
     selected = [
         _selected_deployment(spec, flows.facts[spec.entrypoint], project, options, steps, report)
         for spec in specs
@@ -250,7 +257,7 @@ def _selected_deployment(
     facts: FlowMetadata,
     project: Project,
     options: LoadOptions,
-    steps: _StepParser,
+    steps: _StepLoader,
     report: Report,
 ) -> SelectedDeployment:
     raw = apply_overrides(spec.raw, options.overrides)
@@ -262,33 +269,63 @@ def _selected_deployment(
     dropped = ("build", "push", "pull")
     entry = {name: value for name, value in raw.items() if name not in dropped}
     fields = {name: value for name, value in fields.items() if name not in dropped}
+    build, push = steps.load(spec, raw, entry)
     if (pull := effective_steps("pull", raw, project.actions)) is not None:
         entry["pull"] = fields["pull"] = pull
-    build, push = (steps.parse(kind, spec, raw) for kind in ("build", "push"))
+        if raw.get("pull") is None:
+            spec = replace(spec, inherited=frozenset({"pull"}))
     return SelectedDeployment(spec, facts, entry, fields, build, push)
 
 
-class _StepParser:
+class _StepLoader:
     """Parses and checks steps; those that deployments inherit from the file only once."""
 
-    def __init__(self, project: Project, skip_build: bool, report: Report) -> None:
+    def __init__(
+        self, project: Project, skip_build: bool, environ: Mapping[str, str], report: Report
+    ) -> None:
         self._project = project
         self._skip_build = skip_build
+        self._environ = environ
         self._report = report
         self._inherited: dict[str, tuple[Step, ...]] = {}
 
-    def parse(self, kind: str, spec: DeploymentSpec, raw: Mapping[str, Json]) -> tuple[Step, ...]:
-        """The steps of one kind that hold for a deployment, with their paths in the document."""
+    def load(
+        self, spec: DeploymentSpec, raw: Mapping[str, Json], entry: Mapping[str, Json]
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """The build and push steps of a deployment, with their paths in the document.
+
+        Reports what is wrong with its steps, and placeholders in `entry`, its other fields, that no
+        step provides.
+        """
+        build, push, pull = (self._parse(kind, spec, raw) for kind in ("build", "push", "pull"))
+        before = (*build, *push)
+        outputs = possible_outputs(before)
+        problems = list(check_pull_outputs(pull, outputs))
+        if not self._skip_build:
+            problems += check_step_outputs(before, self._environ)
+        self._report_problems(problems)
+        spec.report_problems(check_entry_outputs(entry, outputs, self._environ), self._report)
+        return build, push
+
+    def _parse(self, kind: str, spec: DeploymentSpec, raw: Mapping[str, Json]) -> tuple[Step, ...]:
         value = effective_steps(kind, raw, self._project.actions)
         if value is raw.get(kind):
-            return self._checked(value, (*spec.path, kind))
+            return self._checked(kind, value, (*spec.path, kind))
         if kind not in self._inherited:
-            self._inherited[kind] = self._checked(value, (kind,))
+            self._inherited[kind] = self._checked(kind, value, (kind,))
         return self._inherited[kind]
 
-    def _checked(self, value: Json, path: JsonPath) -> tuple[Step, ...]:
+    def _checked(self, kind: str, value: Json, path: JsonPath) -> tuple[Step, ...]:
         steps, problems = parse_steps(value, path)
-        if not self._skip_build:
+        if kind == "pull":
+            # Rendered values no longer tell which variable they come from.
+            node = self._project.document.root.find(path)
+            written, _ = parse_steps(node.value if node else None, path)
+            problems += stored_credentials(written, self._environ)
+        if kind == "pull" or not self._skip_build:
             problems += check_steps(steps)
-        report_problems(problems, self._report, self._project.document.spans.value)
+        self._report_problems(problems)
         return tuple(steps)
+
+    def _report_problems(self, problems: Iterable[Problem]) -> None:
+        self._project.document.report_problems(problems, self._report)

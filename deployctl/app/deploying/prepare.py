@@ -198,12 +198,7 @@ def _key_only(selected: SelectedDeployment, last_applied: LastApplied) -> Resour
 
 
 def _references(selected: Iterable[SelectedDeployment]) -> list[Reference]:
-    return [
-        reference
-        for each in selected
-        for path, reference in references(each.entry)
-        if path[0] not in ("build", "push", "pull")
-    ]
+    return [reference for each in selected for _, reference in references(each.entry)]
 
 
 def _needs_upsert(change: Change, dialect: Dialect) -> bool:

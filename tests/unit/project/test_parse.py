@@ -60,12 +60,6 @@ FINDINGS = [
     ("description: '{{ $NOT_SET }}'", "DC302", E, "NOT_SET"),
     ("concurrency_limit: '{{ $WORD }}'", "DC128", E, ""),
     ("description: '{{ a | b }}'", "DC301", W, "without filters"),
-    (
-        "build: [{f: {id: build-image}}]\ntags: ['{{ build_image.tag }}']",
-        "DC330",
-        E,
-        "Did you mean 'build-image'?",
-    ),
 ]
 
 
@@ -281,26 +275,6 @@ def test_names_are_compared_by_flow_when_flows_are_known() -> None:
     assert not report.items
     check_same_names(((spec, "hello") for spec in found.deployments), report)
     assert codes(report) == ["DC129"]
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ build-image.tag }}",
-        "{{ tag }}",
-        "{{ other.tag }}",
-        "{{ HOME.x }}",
-        "{{ clone.directory }}",
-        "{{ ctx.flow_run.id }}",
-    ],
-)
-def test_possible_outputs_are_left_to_rendering(template: str) -> None:
-    body = (
-        "build: [{f: {id: build-image}}]\npull: [{g: {id: clone}}]\n"
-        f"description: '{template}'\nwork_pool: {{name: p}}"
-    )
-    _, report = deployment(body, {"HOME": "/root"})
-    assert not report.items
 
 
 @pytest.mark.parametrize(

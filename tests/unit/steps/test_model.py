@@ -11,6 +11,7 @@ from deployctl.steps.model import Step, effective_steps, parse_steps
 
 BUILD = "prefect_docker.deployments.steps.build_docker_image"
 PUSH = "prefect_docker.projects.steps.push_docker_image"
+STEPS = "prefect.deployments.steps"
 SHELL = "prefect.deployments.steps.run_shell_script"
 
 BAD_NAMES: list[tuple[str, str, dict[str, Any], str, str]] = [
@@ -90,9 +91,18 @@ def test_step_names_of_prefect_2_and_3_are_known(function: str) -> None:
     "step",
     [
         Step("my.own.step", {"any": 1}),
-        Step("prefect_aws.deployments.steps.push_to_s3", {"bucket": "b"}),
+        Step("prefect_aws.deployments.steps.push_to_s3", {"bucket": "b", "folder": "f"}),
+        Step("prefect_aws.deployments.steps.pull_project_from_s3", {"any": 1}),
+        Step("prefect_gitlab.steps.clone", {"any": 1}),
         Step("prefect.deployments.steps.git_clone", {"repository": "r"}),
-        Step("prefect.deployments.steps.pull_with_block", {"block_type_slug": "s3"}),
+        Step(
+            "prefect.deployments.steps.pull_with_block",
+            {"block_type_slug": "s3-bucket", "block_document_name": "code"},
+        ),
+        Step(
+            "prefect.deployments.steps.pull_from_remote_storage",
+            {"url": "s3://b/f", "key": "x", "any": True},
+        ),
         Step("my_prefect_docker.deployments.steps.build_docker_image", {"own": 1}),
         Step(BUILD, {"image_name": "a", "tag": 3.1, "network_mode": "host"}),
         Step(BUILD, {"image_name": "{{ $REGISTRY }}/A", "tag": "a b"}),
@@ -186,6 +196,23 @@ def test_placeholder_is_accepted_for_any_type() -> None:
                 "cannot be 'bildx' It can be docker-py or buildx",
             )
             for function in (BUILD, PUSH)
+        ),
+        *(
+            (Step(function, inputs, "", ("pull", 0)), ("pull", 0), code, said)
+            for function, inputs, code, said in (
+                (f"{STEPS}.git_clne", {}, "DC321", "Did you mean 'prefect.deployments.steps.git_"),
+                (f"{STEPS}.pull_code", {}, "DC321", "no version of Prefect up to 3.9"),
+                ("prefect_aws.deployments.steps.pull_from_s2", {}, "DC321", "pull_from_s3'?"),
+                (f"{STEPS}.git_clone", {"branch": "b"}, "DC322", "Add 'repository:'"),
+                (
+                    f"{STEPS}.git_clone",
+                    {"repository": "r", "branch": "b", "commit_sha": "c"},
+                    "DC322",
+                    "exclude each other",
+                ),
+                (f"{STEPS}.set_working_directory", {}, "DC322", "Add 'directory:'"),
+                (f"{STEPS}.pull_from_remote_storage", {"key": "x"}, "DC322", "Add 'url:'"),
+            )
         ),
         (
             Step(SHELL, {"script": "ls", "dirctory": "x"}, "", ("build", 0)),

@@ -33,7 +33,7 @@ def only_env(path: JsonPath) -> bool:
                 "pull": [
                     {
                         "f": {
-                            "a": "{{ $ENV }} app:1 {{ prefect.variables.v }} {{ ctx.flow.id }}",
+                            "a": "env app:1 {{ prefect.variables.v }} {{ ctx.flow.id }}",
                             "b": ["{{ clone.directory }}"],
                         }
                     }
@@ -85,9 +85,12 @@ def test_job_variables_keep_references_while_the_pool_is_unknown() -> None:
     assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
 
 
-def test_pull_steps_keep_environment_variables() -> None:
-    deployment = {"pull": [{"f": {"a": "{{ ENV }}", "b": "{{ $ENV }}"}}]}
-    assert render(deployment, SCOPE, deployment_rule()) == (deployment, [])
+def test_pull_steps_get_the_environment_variables_that_are_set() -> None:
+    """As in Prefect: `{{ ENV }}` names an output, and what is not set is left for the run."""
+    inputs = {"a": "{{ ENV }}", "b": "{{ $ENV }}", "c": "{{ $ENV }}/{{ $UNSET }}"}
+    rendered, problems = render({"pull": [{"f": inputs}]}, SCOPE, deployment_rule())
+    assert rendered == {"pull": [{"f": {"a": "{{ ENV }}", "b": "env", "c": "env/{{ $UNSET }}"}}]}
+    assert problems == []
 
 
 def test_reports_malformed_placeholders_outside_event_templates() -> None:

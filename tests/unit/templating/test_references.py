@@ -144,11 +144,19 @@ def test_secrets_for_steps_are_redacted_afterwards() -> None:
 
 def test_warns_of_references_that_the_worker_cannot_resolve() -> None:
     rendered = {
-        "env": {"A": "{{ prefect.blocks.secret.tok }}", "B": "{{ prefect.variables.gone }}"}
+        "env": {
+            "A": "{{ prefect.blocks.secret.tok }}",
+            "B": "{{ prefect.variables.gone }}",
+            "C": "{{ prefect.blocks.json.a.lst }}",
+            "D": "{{ prefect.blocks.headers.h.headers.x }}",
+        }
     }
-    (problem,) = missing_references(rendered, LIBRARY)
-    assert (problem.code, problem.severity) == ("DC304", Severity.WARNING)
-    assert problem.path == ("env", "B")
+    found = list(missing_references(rendered, LIBRARY))
+    assert [(each.code, each.path) for each in found] == [
+        ("DC304", ("env", "B")),
+        ("DC305", ("env", "C")),
+    ]
+    assert {each.severity for each in found} == {Severity.WARNING}
 
 
 @pytest.mark.parametrize(

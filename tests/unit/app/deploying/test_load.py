@@ -116,3 +116,41 @@ def test_reports_duplicates_only_among_selected_entries(tmp_path: Path) -> None:
     for selected, expected in (("daily", [("DC129", 3)]), ("other", [])):
         _, report = load(tmp_path, text, named(selected))
         assert findings(report) == expected
+
+
+PULL = """
+    pull:
+      - prefect.deployments.steps.git_clone: {id: clone, repository: "https://git.test/r"}
+      - prefect.deployments.steps.set_working_directory: {directory: "{{ clones.directory }}"}
+    deployments:
+      - {name: a, entrypoint: "flows.py:hello"}
+      - {name: b, entrypoint: "flows.py:hello"}
+      - name: c
+        entrypoint: flows.py:hello
+        pull:
+          - prefect.deployments.steps.git_clone:
+              access_token: "{{ $TOKEN }}"
+"""
+
+
+def test_pull_steps_are_checked_once_at_their_own_lines(tmp_path: Path) -> None:
+    _, report = load(tmp_path, PULL, environ={"TOKEN": "opensesame"})
+    assert findings(report) == [("DC330", 3), ("DC307", 11), ("DC322", 10)]
+
+
+def test_inherited_pull_steps_have_the_spans_of_the_file(tmp_path: Path) -> None:
+    text = PULL.replace("clones", "clone").replace('access_token: "{{ $TOKEN }}"', "repository: r")
+    loaded, report = load(tmp_path, text)
+    assert loaded is not None
+    assert not report.items
+    lines = [
+        each.spec.span(("pull", 0, "prefect.deployments.steps.git_clone", "repository"))
+        for each in loaded.selected
+    ]
+    assert [span.line for span in lines if span] == [2, 2, 11]
+
+
+def test_malformed_placeholders_of_the_files_own_steps_are_reported(tmp_path: Path) -> None:
+    text = f"build: [{{m.f: {{x: '{{{{ a | b }}}}'}}}}]\ndeployments:\n{VALID}"
+    _, report = load(tmp_path, text)
+    assert findings(report) == [("DC301", 1)]
