@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployctl.cli.console import OutputError, ProgressReporter, write
 from deployctl.cli.exit import DONE, FAILED, Exit
 from deployctl.cli.options import OutputFormat, OutputOptions
+from deployctl.cli.output import print_report
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted
 from deployctl.core.redact import redact
@@ -62,8 +61,8 @@ class CommandContext:
             self.progress.write(human.result(result))
 
     def print(self, lines: Iterable[Text | str]) -> None:
-        """Prints lines at once. Does nothing in JSON, which is one object at the end."""
-        if self.format is not OutputFormat.JSON:
+        """Prints lines at once. Does nothing in formats of one document, printed at the end."""
+        if self.format in (OutputFormat.HUMAN, OutputFormat.GITHUB):
             self.progress.write(lines)
 
     def exit_code(self) -> int:
@@ -100,6 +99,7 @@ class CommandContext:
             isinstance(self.error, Interrupted),
             frozenset(self.shown),
             self.data,
+            self.strict,
         )
 
 
@@ -132,43 +132,5 @@ def command_context(command: str, options: OutputOptions) -> Iterator[CommandCon
         ctx.error = error if isinstance(error, DeployctlError) else internal_error(error)
     finally:
         progress.close()
-    _PRINT[options.output](ctx.summarize())
+    print_report(options.output, ctx.summarize())
     raise Exit(ctx.exit_code() if code is None else code)
-
-
-def _print_human(report: CommandReport) -> None:
-    from deployctl.cli.render import human
-
-    write(human.diagnostics(report.diagnostics, report.sources), stderr=True)
-    if report.results:
-        write(human.results(report))
-
-
-def _print_json(report: CommandReport) -> None:
-    from deployctl.cli.render import json
-
-    write([json.render(report)])
-
-
-def _print_github(report: CommandReport) -> None:
-    from deployctl.cli.render import github, human
-    from deployctl.cli.render.plan import plan
-
-    if report.plan is not None:
-        write(plan(report))
-    if report.results:
-        write(human.results(report))
-    write(github.annotations(report))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(github.summary(report))
-        except OSError as error:
-            write([f"cannot write the job summary: {error.strerror}"], stderr=True)
-
-
-_PRINT = {
-    OutputFormat.HUMAN: _print_human,
-    OutputFormat.JSON: _print_json,
-    OutputFormat.GITHUB: _print_github,
-}

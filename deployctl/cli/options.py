@@ -48,6 +48,9 @@ class OutputFormat(StrEnum):
     HUMAN = "human"
     JSON = "json"
     GITHUB = "github"
+    SARIF = "sarif"
+    JUNIT = "junit"
+    GITLAB = "gitlab"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +62,8 @@ class OutputOptions:
         option(
             "--output",
             OUTPUT,
-            "Output format: text, one JSON object, or GitHub annotations and a job summary.",
+            "Output format: text, one JSON object, GitHub annotations and a job summary, or "
+            "diagnostics as SARIF, JUnit XML or GitLab code quality JSON.",
         ),
     ] = OutputFormat.HUMAN
     strict: Annotated[bool, option("--strict", OUTPUT, "Treat warnings as errors.")] = False

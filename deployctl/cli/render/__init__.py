@@ -29,3 +29,5 @@ class CommandReport:
     """Identities of the results that were printed already."""
     data: Mapping[str, Json] = field(default_factory=dict)
     """Further keys of the JSON object, without secrets."""
+    strict: bool = False
+    """Whether warnings count as errors."""

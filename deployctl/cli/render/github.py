@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deployctl.cli.render import CommandReport
+from deployctl.cli.render import CommandReport, human
 from deployctl.cli.render.names import GITHUB_LEVELS, SEVERITIES
 from deployctl.cli.render.plan import plan
 from deployctl.core.diagnostics import Diagnostic
@@ -33,6 +33,8 @@ def summary(report: CommandReport) -> str:
     if report.plan is not None:
         lines = [_diff_line(line.plain) for line in plan(replace(report, target=""))]
         parts.append("\n".join(["```diff", *lines, "```"]))
+    if report.results:
+        parts.append("\n".join(["```", *(line.plain for line in human.results(report)), "```"]))
     if not parts:
         return ""
     title = report.command + (f": {report.subject}" if report.subject else "")
@@ -41,7 +43,7 @@ def summary(report: CommandReport) -> str:
 
 def _item(item: Diagnostic) -> str:
     place = f" `{item.span}`" if item.span else ""
-    text = item.message + (f" {item.help}" if item.help else "")
+    text = item.message + (f". {item.help}" if item.help else "")
     return f"**{SEVERITIES[item.severity]}** {item.code}{place}: {_line(text)}"
 
 

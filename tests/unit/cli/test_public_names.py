@@ -111,7 +111,8 @@ def test_commands_and_options() -> None:
 
 
 def test_values_of_options() -> None:
-    assert [each.value for each in OutputFormat] == ["human", "json", "github"]
+    formats = ["human", "json", "github", "sarif", "junit", "gitlab"]
+    assert [each.value for each in OutputFormat] == formats
     assert [each.value for each in LogFormat] == ["auto", "human", "json"]
     assert [each.value for each in LogLevel] == ["debug", "info", "warning", "error", "critical"]
     assert [each.value for each in BuilderChoice] == ["auto", "docker", "assemble"]
