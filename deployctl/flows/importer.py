@@ -152,6 +152,14 @@ def find_interpreter(folder: Path, environ: Mapping[str, str]) -> Interpreter | 
     return found[0] if found else None
 
 
+def find_newer_interpreter(folder: Path, environ: Mapping[str, str]) -> Interpreter | None:
+    """Returns the newest interpreter on PATH that is newer than ours and can import flows."""
+    minors = range(sys.version_info.minor + 9, sys.version_info.minor, -1)
+    paths = (shutil.which(f"python3.{minor}", path=environ.get("PATH")) for minor in minors)
+    found = filter(None, (_identify(path, folder) for path in paths if path))
+    return next((each for each in found if each.prefect or each.has_pydantic), None)
+
+
 def has_newer_prefect(folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether the first Prefect that is installed is newer than `KNOWN_PREFECT`.
 
@@ -170,13 +178,18 @@ def has_newer_prefect(folder: Path, environ: Mapping[str, str]) -> bool:
 
 def _interpreters(folder: Path, environ: Mapping[str, str]) -> Iterator[Interpreter]:
     for path in dict.fromkeys(_candidates(folder, environ)):
-        try:
-            argv = [path, "-c", _IDENTIFY]
-            done = process.run(argv, cwd=folder, env=None, timeout=_IDENTIFY_TIMEOUT)
-            if done.returncode == 0:
-                yield Interpreter(path, json.loads(done.stdout))
-        except (ProgramError, ValueError):
-            continue
+        if found := _identify(path, folder):
+            yield found
+
+
+def _identify(path: str, folder: Path) -> Interpreter | None:
+    """Returns an interpreter with its packages; None if it doesn't work."""
+    try:
+        argv = [path, "-c", _IDENTIFY]
+        done = process.run(argv, cwd=folder, env=None, timeout=_IDENTIFY_TIMEOUT)
+        return Interpreter(path, json.loads(done.stdout)) if done.returncode == 0 else None
+    except (ProgramError, ValueError):
+        return None
 
 
 def _candidates(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
@@ -195,28 +208,23 @@ class Task:
     entrypoint: str
     base: Path
     """The working directory, which the entrypoint is relative to."""
-    path: Sequence[Path] = ()
+    path: tuple[Path, ...] = ()
     """Further folders of modules, searched after those that Prefect searches."""
 
 
 def load_flows(
     interpreter: Interpreter, tasks: Sequence[Task], timeout: float
-) -> dict[str, LoadResult]:
+) -> dict[Task, LoadResult]:
     """Loads entrypoints in one process.
 
     If the process crashes or times out, that is the failure of the current entrypoint and of all
     later ones.
     """
-    results: dict[str, LoadResult] = {}
     with tempfile.TemporaryDirectory(prefix="deployctl-") as scratch:
         output = Path(scratch, "results")
         flows = [
-            {
-                "entrypoint": task.entrypoint,
-                "base": str(task.base),
-                "path": [str(folder) for folder in task.path],
-            }
-            for task in tasks
+            {"entrypoint": each.entrypoint, "base": str(each.base), "path": [*map(str, each.path)]}
+            for each in tasks
         ]
         try:
             done = process.run(
@@ -229,15 +237,13 @@ def load_flows(
             exit_reason = f"the interpreter exited with code {done.returncode}"
         except ProgramError as error:
             exit_reason = error.message
-        if output.exists():
-            for result in _read_results(output.read_bytes()):
-                results[result["entrypoint"]] = _load_result(result)
-    culprit = None
-    for text in (task.entrypoint for task in tasks):
-        if text not in results:
-            culprit = culprit or text
-            message = exit_reason if text == culprit else f"{exit_reason} at '{culprit}'"
-            results[text] = LoadResult(None, LoadFailure((), message, None, None))
+        lines = _read_results(output.read_bytes()) if output.exists() else ()
+        results = dict(zip(tasks, map(_load_result, lines), strict=False))
+    missing = [task for task in tasks if task not in results]
+    for task in missing:
+        at = "" if task is missing[0] else f" at '{missing[0].entrypoint}'"
+        failure = LoadFailure((), exit_reason + at, None, None)
+        results[task] = LoadResult(None, failure)
     return results
 
 

@@ -9,7 +9,7 @@ the name of a flow must be known, from the code or from `flow_name` in the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
@@ -17,9 +17,11 @@ from deployctl.flows import problems
 from deployctl.flows.cache import FlowCache, cache_folder
 from deployctl.flows.entrypoint import LocatedEntrypoint, SearchPath, locate, parse_entrypoint
 from deployctl.flows.importer import (
+    Interpreter,
     LoadResult,
     Task,
     find_interpreter,
+    find_newer_interpreter,
     has_newer_prefect,
     load_flows,
 )
@@ -101,6 +103,10 @@ class _StaticReader:
         assert located.file is not None
         try:
             module = self._module(located.file)
+            if module.error is not None:
+                partial = _read_in_part(module, entrypoint.object)
+                self._postpone_invalid(located, module.error, span, partial)
+                return
             self.metadata[entrypoint.text] = read_flow(module, entrypoint.object)
         except FlowNotFound as error:
             problems.report_no_object(entrypoint, error.known, span, self.report)
@@ -110,10 +116,19 @@ class _StaticReader:
             partial = _read_in_part(module, entrypoint.object)
             self.pending.append(PendingEntrypoint(located, str(error), span, partial))
         except SyntaxError as error:
-            reason = f"{located.file.name}:{error.lineno}: {error.msg}"
-            self.pending.append(PendingEntrypoint(located, reason, span, None, is_invalid=True))
+            self._postpone_invalid(located, error, span, None)
         except (OSError, ValueError) as error:
             problems.report_unreadable(entrypoint, error, span, self.report)
+
+    def _postpone_invalid(
+        self,
+        located: LocatedEntrypoint,
+        error: SyntaxError,
+        span: Span | None,
+        partial: FlowMetadata | None,
+    ) -> None:
+        reason = f"{Path(located.entrypoint.location).name}:{error.lineno}: {error.msg}"
+        self.pending.append(PendingEntrypoint(located, reason, span, partial, is_invalid=True))
 
     def _module(self, file: Path) -> Module:
         if file not in self._modules:
@@ -133,6 +148,10 @@ def _read_in_part(module: Module, path: str) -> FlowMetadata | None:
         return None
 
 
+def _is_invalid(result: LoadResult | None) -> bool:
+    return result is not None and result.failure is not None and result.failure.is_syntax_error
+
+
 class _Importer:
     """Settles the pending entrypoints: from the cache, by an import, or with open schemas."""
 
@@ -147,24 +166,34 @@ class _Importer:
     def run(self) -> None:
         """Gives each pending entrypoint its metadata, or reports why it has none."""
         interpreter = find_interpreter(self._folder, os.environ)
-        results: dict[str, LoadResult] = {}
-        if interpreter is not None:
-            cache = FlowCache(cache_folder(os.environ), interpreter)
-            tasks = []
-            for item in self._reader.pending:
-                cached = cache.get(item.entrypoint.text, item.located.base)
-                if cached is not None:
-                    results[item.entrypoint.text] = LoadResult(cached, None)
-                else:
-                    tasks.append(self._task(item))
-            if self._imports and tasks:
-                loaded = load_flows(interpreter, tasks, LOAD_TIMEOUT)
-                for task in tasks:
-                    cache.put(task.entrypoint, task.base, loaded[task.entrypoint])
-                results.update(loaded)
+        pending = self._reader.pending
+        results = self._load(pending, interpreter) if interpreter else {}
         is_real = interpreter is not None and interpreter.prefect is not None
-        for item in self._reader.pending:
+        invalid = [item for item in pending if _is_invalid(results.get(item.entrypoint.text))]
+        if invalid and self._imports:
+            newer = find_newer_interpreter(self._folder, os.environ)
+            results |= self._load(invalid, newer) if newer else {}
+        for item in pending:
             self._settle(item, results.get(item.entrypoint.text), is_real)
+
+    def _load(
+        self, pending: Sequence[PendingEntrypoint], interpreter: Interpreter
+    ) -> dict[str, LoadResult]:
+        """Loads flows by an interpreter, except those that the cache has."""
+        cache = FlowCache(cache_folder(os.environ), interpreter)
+        results: dict[str, LoadResult] = {}
+        tasks = []
+        for item in pending:
+            cached = cache.get(item.entrypoint.text, item.located.base)
+            if cached is not None:
+                results[item.entrypoint.text] = LoadResult(cached, None)
+            else:
+                tasks.append(self._task(item))
+        if self._imports and tasks:
+            for task, result in load_flows(interpreter, tasks, LOAD_TIMEOUT).items():
+                cache.put(task.entrypoint, task.base, result)
+                results[task.entrypoint] = result
+        return results
 
     def _task(self, item: PendingEntrypoint) -> Task:
         path = self._reader.search_path.module_folders
@@ -182,14 +211,13 @@ class _Importer:
             elif result.failure is not None:
                 problems.report_partly_loaded(item, result.failure, report)
         elif result.failure is not None:
-            if result.failure.may_be_ours(is_real):
-                self._use_partial(item, problems.cause(result.failure), result)
+            is_newer = item.is_invalid and item.partial and _is_invalid(result)
+            if is_newer or result.failure.may_be_ours(is_real):
+                self._use_partial(item, problems.cause(result.failure))
             else:
                 problems.report_failure(item, result.failure, report)
 
-    def _use_partial(
-        self, item: PendingEntrypoint, reason: str, result: LoadResult | None = None
-    ) -> None:
+    def _use_partial(self, item: PendingEntrypoint, reason: str) -> None:
         """Takes what the text gives, or the name from the file with an entirely open schema."""
         metadata = item.partial
         name = self._flow_names.get(item.entrypoint.text)
@@ -199,10 +227,8 @@ class _Importer:
             self._add(item, metadata)
             if self._imports:
                 problems.report_open_schema(item, metadata, reason, self._reader.report)
-        elif result is not None and result.failure is not None:
-            problems.report_failure(item, result.failure, self._reader.report)
         else:
-            problems.report_unknown_name(item, self._reader.report)
+            problems.report_unknown_name(item, reason, self._reader.report)
 
     def _add(self, item: PendingEntrypoint, metadata: FlowMetadata) -> None:
         self._reader.metadata[item.entrypoint.text] = metadata

@@ -88,7 +88,7 @@ def report_not_a_flow(entrypoint: Entrypoint, span: Span | None, report: Report)
     report.add("DC405", message, span, help="Decorate the function with '@flow'.")
 
 
-def report_unknown_name(item: PendingEntrypoint, report: Report) -> None:
+def report_unknown_name(item: PendingEntrypoint, reason: str, report: Report) -> None:
     """DC406 or DC407: without an import, not even the flow's name is known."""
     entrypoint = item.entrypoint
     if item.is_invalid:
@@ -99,7 +99,7 @@ def report_unknown_name(item: PendingEntrypoint, report: Report) -> None:
         )
         report.add("DC406", message, item.span, help=help_)
         return
-    message = f"the name of the flow '{entrypoint.text}' is not known: {item.reason}"
+    message = f"the name of the flow '{entrypoint.text}' is not known: {reason}"
     help_ = f"{_NAME_IT}, or install Prefect into the project's .venv."
     report.add("DC407", message, item.span, help=help_)
 

@@ -19,6 +19,7 @@ from deployctl.flows.constants import ConstantEvaluator
 from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import ModuleNames, NotStatic
+from deployctl.flows.newer_syntax import parse_in_part
 from deployctl.flows.signature import FlowDefinition, Function, parameter_schema
 
 _FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow")
@@ -49,10 +50,14 @@ class Module:
     def __init__(self, file: Path) -> None:
         """Raises OSError, SyntaxError or ValueError if the file cannot be read or parsed."""
         self._content = file.read_bytes()
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # about user code, which would go to our stderr
-            self.tree = ast.parse(self._content, str(file))
+        self.error: SyntaxError | None = None
+        """Set where only parts of the file are valid for our Python."""
+        with warnings.catch_warnings(action="ignore"):  # about user code
+            try:
+                self.tree = ast.parse(self._content, str(file))
+            except SyntaxError as error:
+                self.tree = parse_in_part(self._content.decode(), error)
+                self.error = error
         self.names = ModuleNames.from_module(self.tree, self._content.decode(errors="replace"))
 
     @property

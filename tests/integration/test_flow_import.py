@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.flows.importer import LoadResult, load_flows
+from deployctl.flows.importer import LoadResult, Task, load_flows
 from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 
@@ -139,7 +139,7 @@ def test_caches_flow_until_an_import_changes(
 ) -> None:
     loads: list[object] = []
 
-    def load(*args: Any) -> dict[str, LoadResult]:
+    def load(*args: Any) -> dict[Task, LoadResult]:
         loads.append(args)
         return load_flows(*args)
 

@@ -34,7 +34,8 @@ def load_all(python: Path, folder: Path) -> Mapping[str, LoadResult]:
     interpreter = find_interpreter(folder, {"VIRTUAL_ENV": str(python.parent.parent)})
     assert interpreter is not None
     tasks = [Task(entrypoint(number, case), folder) for number, case in enumerate(CASES)]
-    return load_flows(interpreter, tasks, timeout=300)
+    results = load_flows(interpreter, tasks, timeout=300)
+    return {task.entrypoint: result for task, result in results.items()}
 
 
 def entrypoint(number: int, case: Case) -> str:

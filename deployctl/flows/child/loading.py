@@ -80,7 +80,7 @@ def _run_script(path: str) -> ModuleType:
 
 def _assemble(path: str, names: list[str]) -> Any:
     """Puts the object `names` of a script together from the parts that work; None if it can't."""
-    tree = ast.parse(Path(path).read_bytes())
+    tree = ast.parse(Path(path).read_bytes(), path)
     sys.path[:0] = [str(Path(path).resolve().parent), str(Path(path).resolve().parent.parent)]
     namespace: dict[str, Any] = {"__name__": "prefect_safe_namespace_loader"}
     _import_what_exists(tree, namespace, Path(path).resolve().parent.name)

@@ -1,7 +1,7 @@
 """Loads flows as `prefect deploy` does; the main function of the child process.
 
 It reads `{"tasks": [{"entrypoint", "base", "path"}, …], "results": FILE}` from standard input, and
-appends a line of JSON per entrypoint to that file as soon as the flow is loaded: so output of user
+appends a line of JSON per task to that file as soon as the flow is loaded: so output of user
 code does not interfere, and results survive a crash or a timeout. Without Prefect in this
 interpreter, a stand-in takes its place (`stand_in.py`).
 
@@ -73,7 +73,7 @@ def _load(
 
     Infinity and NaN become null, as when Prefect sends them.
     """
-    result: dict[str, Any] = {"entrypoint": entrypoint}
+    result: dict[str, Any] = {}
     try:
         flow, error = load(entrypoint)
         if error is not None:
@@ -177,8 +177,9 @@ def _describe_error(error: BaseException) -> dict[str, Any]:
         for frame in traceback.extract_tb(cause.__traceback__):
             if _is_user_file(frame.filename):
                 location = [frame.filename, frame.lineno]
+    message = cause.msg if isinstance(cause, SyntaxError) else str(cause).strip()
     exception_types = [type(item).__name__ for item in chain]
-    return {"exception_types": exception_types, "message": str(cause).strip(), "location": location}
+    return {"exception_types": exception_types, "message": message, "location": location}
 
 
 def _is_user_file(name: str) -> bool:

@@ -19,6 +19,7 @@ SPAN = Span("prefect.yaml", 3, 17, 3, 30)
 def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory without files, and no Python with Prefect."""
     monkeypatch.setattr("deployctl.flows.inspect.find_interpreter", lambda *_: None)
+    monkeypatch.setattr("deployctl.flows.inspect.find_newer_interpreter", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
