@@ -119,7 +119,7 @@ def test_deleted_pool_is_not_created_again(harness: WorkerHarness) -> None:
         harness.begin(running)
         await_ready(worker)
         harness.api.call("DELETE", f"/work_pools/{harness.pool}")
-        await_fault(worker, "pool", "was deleted; it is not made anew")
+        await_fault(worker, "pool", "was deleted; it is not created again")
         await_polls(harness, 2)
         assert harness.jobs(running)
         assert worker.stop() == 0
