@@ -120,6 +120,8 @@ _ERRORS = _entries(
         "DC520": "the changes could not be confirmed",
         "DC530": "a job variable of the wrong type",
         "DC533": "the base job template is not valid",
+        "DC534": "a base job template uses an undeclared variable",
+        "DC535": "a default in a base job template has the wrong type",
         # DC6xx: the worker, runs, container engines and clusters
         "DC601": "the job of a flow run cannot be created",
         "DC602": "the infrastructure does not answer",
@@ -193,6 +195,7 @@ _WARNINGS = _entries(
         "DC514": "service levels are not deployed",
         "DC531": "the work pool has no such job variable",
         "DC532": "a required job variable is missing",
+        "DC536": "a base job template declares an unused variable",
     },
 )
 _NOTES = _entries(

@@ -69,6 +69,27 @@ class PoolVariables:
             ]
         return [*invalid, *self._unknown(job_variables), *self._missing(job_variables)]
 
+    def check_defaults(self) -> list[Problem]:
+        """Problems of the schema (DC533) and of its defaults (DC535), with paths in the schema.
+
+        A default that references a block is left to the server, which reads the block.
+        """
+        defaults = {
+            name: schema["default"]
+            for name, schema in self.names.items()
+            if isinstance(schema, Mapping) and "default" in schema
+        }
+        plain = {
+            name: value
+            for name, value in defaults.items()
+            if not (isinstance(value, Mapping) and "$ref" in value)
+        }
+        try:
+            errors = [most_specific(error) for error in self._errors(plain)]
+        except _invalid_schema() as error:
+            return [Problem((), "DC533", _schema_message(error), "Correct the JSON Schema.")]
+        return [_default_problem(error) for error in errors]
+
     @cached_property
     def _validator(self) -> Draft202012Validator:
         from jsonschema import Draft202012Validator
@@ -144,6 +165,25 @@ def _invalid_schema() -> tuple[type[Exception], ...]:
     from referencing.exceptions import Unresolvable
 
     return SchemaError, Unresolvable
+
+
+def _schema_message(error: Exception) -> str:
+    """Why a schema is invalid, with the place in it."""
+    path = format_path(tuple(getattr(error, "absolute_path", ())))
+    reason = getattr(error, "message", None) or str(error)
+    return f"'variables' is not a valid JSON Schema: {path and f'{path}: '}{reason}"
+
+
+def _default_problem(error: ValidationError) -> Problem:
+    name, *inner = error.absolute_path or ("",)
+    expected = describe_expected(error, "the schema")
+    kind = _TYPES.get(type(error.instance), "value")
+    return Problem(
+        ("properties", name, "default", *inner),
+        "DC535",
+        f"the default of the variable '{name}' must be {expected}, not this {kind}",
+        quoting_help(error),
+    )
 
 
 def _split(path: JsonPath) -> JsonPath:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from deployctl.app.deploying.pool_templates import check_pool_templates
 from deployctl.core.diagnostics import Diagnostic, Report, Span
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, JsonPath
@@ -147,6 +148,7 @@ def load_project(
     if document is None:
         return None
     project = parse_project(document, report, environ)
+    check_pool_templates(project, report)
     flows = _inspect_flows(project, options, report)
     try:
         specs = _select(project, flows.facts, options.selection)
