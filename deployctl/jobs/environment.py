@@ -68,7 +68,7 @@ def flow_run_variables(source: JobSource) -> dict[str, str]:
 
 
 def parse_environment(env: Json, where: str) -> dict[str, Json]:
-    """Parse an environment that is written as a mapping or as Kubernetes' list.
+    """Parses an environment that is written as a mapping or as Kubernetes' list.
 
     Raises InvalidJobSpec with `where` in its message for anything else.
     """

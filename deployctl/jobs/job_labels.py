@@ -33,13 +33,13 @@ def owner_label(owner: str) -> dict[str, str]:
 
 
 def encode_metadata(spec: JobSpec) -> str:
-    """Encode the value of METADATA_ANNOTATION: the worker's name and the fields of `Limits`."""
+    """Encodes the value of METADATA_ANNOTATION: the worker's name and the fields of `Limits`."""
     return json.dumps({"worker": spec.worker, **asdict(spec.limits)})
 
 
 @lru_cache(maxsize=100)
 def decode_metadata(text: str | None) -> tuple[str, Limits]:
-    """Decode METADATA_ANNOTATION to the worker's name and the job's limits.
+    """Decodes METADATA_ANNOTATION to the worker's name and the job's limits.
 
     A missing or invalid annotation gives no name and no limits. Cached, because thousands of jobs
     share the same text: the decoded objects are kept in memory once.

@@ -51,7 +51,7 @@ def build_job_spec(
     inherited: Mapping[str, str],
     default_start_timeout: float = DEFAULT_START_TIMEOUT,
 ) -> JobSpec:
-    """Build the job specification of a claimed run.
+    """Builds the job specification of a claimed run.
 
     `library` holds all of `required_references`, with secrets. `environ` is the worker's
     environment, for `{{ $HOME }}` in templates. `inherited` are the settings for jobs

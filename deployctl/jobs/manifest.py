@@ -55,7 +55,7 @@ class JobManifest:
 def build_manifest(
     spec: JobSpec, *, owner: str = "", policy: SecretPolicy = SecretPolicy()
 ) -> JobManifest:
-    """Build the Job of a specification, and its Secret if `policy` demands one.
+    """Builds the Job of a specification, and its Secret if `policy` demands one.
 
     `owner` is `Runtime.owner` of the worker, the only one that watches the Job. Raises
     InvalidJobSpec with the path of the part that cannot work.
@@ -106,7 +106,7 @@ def main_container(manifest: Json) -> dict[str, Json]:
 
 
 def _require_single_pod(job_spec: dict[str, Json], pod_spec: dict[str, Json]) -> None:
-    """Check `parallelism` and `completions`; remove them from the pod's spec.
+    """Checks `parallelism` and `completions`; removes them from the pod's spec.
 
     Prefect's templates have both in the pod's spec, where they have no meaning.
     """
@@ -125,7 +125,7 @@ def _set_metadata(
     metadata: dict[str, Json],
     pod_metadata: dict[str, Json],
 ) -> None:
-    """Set the labels and annotations of the Job; its pod gets all of them as well."""
+    """Sets the labels and annotations of the Job; its pod gets all of them as well."""
     keep_case = major_version(spec.server_version) >= 3
     all_labels = {**_recommended_labels(spec.labels), **spec.labels}
 
@@ -193,7 +193,7 @@ def _sigterm_behavior(spec: JobSpec, job_spec: Mapping[str, Json]) -> dict[str, 
 def _set_environment(
     spec: JobSpec, literals: Mapping[str, str], policy: SecretPolicy, container: dict[str, Json]
 ) -> dict[str, str]:
-    """Set the container's variables; return those to be stored in the job's Secret.
+    """Sets the container's variables; returns those to be stored in the job's Secret.
 
     Variables with `valueFrom` come first, so that `$(NAME)` in the others can refer to them.
     """

@@ -57,7 +57,7 @@ def render_variables(source: JobSource, environ: Mapping[str, str]) -> dict[str,
     )
 
     def look_up(placeholder: Placeholder) -> Json:
-        """Resolve placeholders of environment and job variables."""
+        """Resolves placeholders of environment and job variables."""
         if placeholder.kind is PlaceholderKind.ENV:
             return environ.get(placeholder.target, _Marker.MISSING)
         if placeholder.kind is PlaceholderKind.STEP:
@@ -76,7 +76,7 @@ def resolve_references(rendered: Json, source: JobSource, library: ReferenceValu
     """
 
     def fetch(reference: Reference) -> Json:
-        """Resolve a reference; a variable that does not exist is empty."""
+        """Resolves a reference; a variable that does not exist is empty."""
         try:
             return library(reference)
         except Unresolved:

@@ -1,1 +1,1 @@
-"""Runs what a server schedules: a controller that compares flow runs with jobs, again and again."""
+"""The worker: a controller that compares scheduled flow runs with Jobs and acts on differences."""

@@ -71,12 +71,12 @@ _KINDS: tuple[tuple[type[Exception], ErrorKind], ...] = (
 
 
 def error_kind(error: Exception) -> ErrorKind:
-    """Return the public kind of an exception; INTERNAL for one that is no DeployctlError."""
+    """Returns the public kind of an exception; INTERNAL unless it is a DeployctlError."""
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), ErrorKind.INTERNAL)
 
 
 def log_internal_error(event_log: EventLog, error: Exception, where: str) -> None:
-    """Log a defect of deployctl with its redacted traceback.
+    """Logs a defect of deployctl with its redacted traceback.
 
     `where`: the part of the worker that failed. `MeteredEventLog` counts the entry and drops a
     traceback that was logged before, so a defect in a loop does not flood the log.

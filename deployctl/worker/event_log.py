@@ -89,4 +89,4 @@ class EventLog(Protocol):
     """A sink for events. May be called from any thread."""
 
     def emit(self, level: Level, event: EventName, message: str, **fields: Json) -> None:
-        """Record an event. `message`: one sentence for people; `fields`: run, name, job, …"""
+        """Records an event. `message`: one sentence for people; `fields`: run, name, job, …"""

@@ -174,7 +174,7 @@ class WatchStatus:
 class Runtime(Protocol):
     """Where Jobs run. Every method may be called from any thread.
 
-    Each raises RuntimeUnavailable when the other side is down or overloaded.
+    Each raises RuntimeUnavailable when the cluster or engine is down or overloaded.
     """
 
     owner: str
@@ -182,41 +182,43 @@ class Runtime(Protocol):
     touches the run. Workers that see the same Jobs have the same owner."""
 
     def start(self, spec: JobSpec) -> Job:
-        """Create the Job, or return the existing one of this attempt.
+        """Creates the Job, or returns the existing one of this attempt.
 
         Raises StartFailed if the Job cannot be created from this spec.
         """
 
     def delete(self, job: Job) -> None:
-        """End the Job and everything that belongs to it. A Job that is gone is no error."""
+        """Ends the Job and everything that belongs to it. A Job that is gone is no error."""
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Remove what `start` may have left behind of a Job that does not exist and will not: now,
-        or when the other side is available again."""
+        """Removes leftovers of a `start` whose Job does not exist and will not be created.
+
+        If the cluster or engine is unavailable, they are removed later.
+        """
 
     def finish_setup(self, job: Job) -> None:
-        """Complete what `start` may not have done because its worker died."""
+        """Completes what `start` may not have done because its worker died."""
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        """Return the last lines that the Job printed; empty if there are none to be had."""
+        """Returns the last lines that the Job printed; empty if there are none to be had."""
 
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
-        """Look for the Job of an attempt in the runtime itself, not in memory.
+        """Looks for the Job of an attempt in the runtime itself, not in memory.
 
-        With a spec, it is looked for where the spec places it; without, where `pid` says, and in
-        all known locations. That location is watched from then on. None: there is no such Job, or
-        it is gone. Raises StartFailed if the spec names no location.
+        `spec` names the location; without one, the location in `pid` and all known locations are
+        searched. The location is watched from then on. Returns None if there is no such Job or it
+        is gone. Raises StartFailed if the spec names no location.
         """
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
-        """Emit all Jobs of the pool, then every change, until cancelled.
+        """Emits all Jobs of the pool, then every change, until cancelled.
 
-        Never returns earlier, and never raises for a failure of the other side: it lists again
-        after a back-off.
+        Never returns earlier, and never raises for a failure of the cluster or engine: it lists
+        again after a back-off.
         """
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
-        """Return the state of `watch`, one entry per location."""
+        """Returns the state of `watch`, one entry per location."""
 
 
 class Leadership(Protocol):
@@ -228,7 +230,7 @@ class Leadership(Protocol):
         """Whether this worker is the leader at the moment."""
 
     def campaign(self, cancellation: CancellationToken) -> None:
-        """Try to become and stay leader until cancelled, then resign."""
+        """Tries to become and stay leader until cancelled, then resignss."""
 
 
 class NoLeaderElection:
@@ -240,4 +242,4 @@ class NoLeaderElection:
         return True
 
     def campaign(self, cancellation: CancellationToken) -> None:
-        """Return at once."""
+        """Returns at once."""

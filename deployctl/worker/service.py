@@ -95,7 +95,7 @@ class Service:
             raise interrupted
 
     def _shut_down(self, threads: Sequence[threading.Thread]) -> None:
-        """Finish actions in flight, end all loops, and send the last report; each with a limit."""
+        """Finishes actions in flight, ends all loops, sends the last report; each with a limit."""
         self.shutdown_requested.cancel()
         text = "stopping: no more runs are claimed, and actions in flight are finished"
         self.event_log.emit(Level.INFO, EventName.WORKER_STOPPING, text)
@@ -120,7 +120,7 @@ class Service:
         self.runtime.watch(self.reconciler.enqueue, self.loops_cancelled)
 
     def poll(self) -> None:
-        """Read the runs that are due, in the order in which they should be claimed."""
+        """Reads the runs that are due, in the order in which they should be claimed."""
         if self.shutdown_requested.is_cancelled or (self.options.run_once and self._polls):
             return
         requested_at = self.clock()
@@ -140,7 +140,7 @@ class Service:
         self.reconciler.enqueue(set_due)
 
     def heartbeat(self) -> None:
-        """Read the pool again, and send the worker's heartbeat."""
+        """Reads the pool again, and sends the worker's heartbeat."""
         options, session = self.options, self.heartbeat_session
         pool, state = run_inline(pools.read_pool_state(options.pool, options.queues), session)
         self._set_pool_faults(state)
@@ -153,7 +153,7 @@ class Service:
             run_inline(pools.heartbeat(options.pool, options.name, interval), session)
 
     def sync(self) -> None:
-        """Read the runs that have, or should have, a Job; only the leader needs them."""
+        """Reads the runs that have, or should have, a Job; only the leader needs them."""
         if not self.leadership.is_leader:
             self.reconciler.enqueue(StateStore.trim)
             return
@@ -166,7 +166,7 @@ class Service:
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
 
     def _set_pool_faults(self, state: PoolState) -> None:
-        """Set faults of the pool and its queues, and log when they change."""
+        """Sets faults of the pool and its queues, and logs when they change."""
         problems = pools.problems(self.options.pool, state)
         for fault in (Fault.POOL, Fault.QUEUE):
             if problem := problems.get(fault):
@@ -213,13 +213,13 @@ class Service:
     def _start_loop(
         self, loop: Loop, step: Callable[[], None], pause: Callable[[], float] | None = None
     ) -> threading.Thread:
-        """Start a thread that repeats `step` until `loops_cancelled`, with `pause()` s in between.
+        """Starts a thread that repeats `step` until `loops_cancelled`, with `pause()` s in between.
 
         Without `pause`, one step lasts until `loops_cancelled` and counts as alive that long.
         """
 
         def repeat() -> None:
-            """Run the loop and keep its heartbeat."""
+            """Runs the loop and keeps its heartbeat."""
             while not self.loops_cancelled.is_cancelled:
                 self.monitor.heartbeat(loop, 0.0 if pause else float("inf"))
                 self._run_step(loop, step)
@@ -255,7 +255,7 @@ class Service:
 
 
 def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
-    """Wait for threads to end, for `seconds` in all: some may be in a request that hangs."""
+    """Waits for threads to end, for `seconds` in all: some may be in a request that hangs."""
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))

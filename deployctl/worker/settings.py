@@ -51,7 +51,7 @@ class WorkOptions:
     with_healthcheck: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a name that Prefect does not allow."""
+        """Raises UsageError for a name that Prefect does not allow."""
         for what, name in (("worker", self.name), ("work pool", self.pool)):
             if not name.strip() or "/" in name or "%" in name:
                 raise UsageError(
@@ -106,7 +106,7 @@ class WorkerSettings:
     """Field → source of its value; fields with their default are missing."""
 
     def origin(self, name: str) -> str:
-        """Return the source of a field's value."""
+        """Returns the source of a field's value."""
         return self.sources.get(name, "the defaults")
 
 
@@ -117,7 +117,7 @@ def load_worker_settings(
     flags: Mapping[str, Json] | None = None,
     profile: str | None = None,
 ) -> WorkerSettings:
-    """Read the settings that apply in `folder`; parameters as for `load_settings`.
+    """Reads the settings that apply in `folder`; parameters as for `load_settings`.
 
     Raises SettingsError that names the source of an invalid value.
     """
@@ -141,7 +141,7 @@ def _kubernetes(values: dict[str, Any]) -> KubernetesSettings:
 
 
 def _secret(field_name: str, values: dict[str, Any]) -> SecretKey | None:
-    """Return a Secret's name and key. One without the other is an error: Prefect's worker then
+    """Returns a Secret's name and key. One without the other is an error: Prefect's worker then
     silently leaves the value in plain text in every Job."""
     parts = (f"{field_name}_name", f"{field_name}_key")
     name, key = (values.pop(part, None) for part in parts)
@@ -158,7 +158,7 @@ def _secret(field_name: str, values: dict[str, Any]) -> SecretKey | None:
 
 
 def _level(value: Json) -> Level:
-    """Parse a level by Python's names, in any case."""
+    """Parses a level by Python's names, in any case."""
     known = {level.value.upper(): level for level in Level}
     known |= {"WARN": Level.WARNING, "CRITICAL": Level.ERROR}
     try:

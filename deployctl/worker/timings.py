@@ -1,6 +1,6 @@
 """All waits, grace periods and intervals of a worker, as one value that is passed in.
 
-They are no settings: each default follows from the behaviour of Prefect or Kubernetes that its
+They are not settings: each default follows from the behaviour of Prefect or Kubernetes that its
 comment names, so users need not choose them. Tests pass shorter ones instead of patching modules.
 Intervals that users do set (`PREFECT_WORKER_QUERY_SECONDS`, …) are in `worker/settings.py`.
 """

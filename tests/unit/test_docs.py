@@ -54,7 +54,9 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md", "tests/README.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/architecture.md", "docs/guarantees.md", "CONTRIBUTING.md", "tests/README.md"]
+)
 def test_source_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     named = set(re.findall(r"`([\w./-]+\.(?:py|json|md|toml|yaml))`", text))

@@ -43,7 +43,7 @@ CANCELLED = Proposal(states.CANCELLED, "Cancelled", "The job of this run was sto
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Claim a scheduled run."""
+    """Claims a scheduled run."""
 
     run: Run
     fresh: bool
@@ -53,7 +53,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Create the Job of a claimed run; the attempt names the Job."""
+    """Creates the Job of a claimed run; the attempt names the Job."""
 
     run: Run
     fresh: bool
@@ -63,14 +63,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class ResolveClaim:
-    """Find out whose claim a run is under, and look for its Job."""
+    """Finds out whose claim a run is under, and looks for its Job."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class FinishSetup:
-    """Report a Job to the server whose worker died before it could."""
+    """Reports a Job to the server whose worker died before it could."""
 
     run: Run
     job: Job
@@ -78,7 +78,7 @@ class FinishSetup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Delete a Job; `final_state` is proposed for its run once the Job is gone."""
+    """Deletes a Job; `final_state` is proposed for its run once the Job is gone."""
 
     job: Job
     run: Run | None = None
@@ -87,21 +87,21 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmMissing:
-    """Look for the Job of a run in the runtime, and report it as vanished if it is not there."""
+    """Looks for the Job of a run in the runtime, and reports it as vanished if it is not there."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUpStart:
-    """Remove what an unfinished start left behind for a cancelled run, then report CANCELLED."""
+    """Removes what an unfinished start left behind for a cancelled run, then reports CANCELLED."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFinalState:
-    """Report the final state of a run to the server."""
+    """Reports the final state of a run to the server."""
 
     run: Run
     proposal: Proposal
@@ -122,7 +122,7 @@ Action: TypeAlias = (
 
 
 def run_id_of(action: Action) -> str:
-    """Return the id of the run that an action is about."""
+    """Returns the id of the run that an action is about."""
     return action.job.run if isinstance(action, DeleteJob) else action.run.id
 
 
@@ -160,7 +160,7 @@ class Snapshot:
 
 
 def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:
-    """Return the actions for now, most urgent first; claims in the server's order.
+    """Returns the actions for now, most urgent first; claims in the server's order.
 
     Of several actions for one run (a claim and an old Job, say) only the first is carried out; the
     next step decides again.
@@ -189,7 +189,7 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
 def _within_slots(
     actions: Iterable[Action], slots: int | None, unstarted_claims: int
 ) -> Iterator[Action]:
-    """Drop actions that would exceed `slots`: claims, and starts for claims of other processes.
+    """Drops actions that would exceed `slots`: claims, and starts for claims of other processes.
     This process's own claims already hold their slots.
     """
     left = float("inf") if slots is None else slots
@@ -231,7 +231,7 @@ def _newest_jobs(snapshot: Snapshot) -> Mapping[str, Job]:
 def _observe(
     snapshot: Snapshot, run: Run, newest: Job | None, timings: Timings
 ) -> Iterator[Action]:
-    """Yield what the leader does about one run."""
+    """Yields what the leader does about one run."""
     if run.type not in ACTIVE or _is_own_unstarted(snapshot, run):
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
@@ -260,7 +260,7 @@ def _observe(
 
 
 def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Action]:
-    """Yield what to do about a run of ours without a visible Job; `pid` says if it ever had one."""
+    """Yields what to do about a run of ours without a known Job; `pid` says if it ever had one."""
     missing = snapshot.now - snapshot.missing.get(run.id, snapshot.now)
     if run.type == CANCELLING:
         yield ReportFinalState(run, CANCELLED) if run.pid else CleanUpStart(run)
@@ -283,7 +283,7 @@ def _cancelling(snapshot: Snapshot, run: Run, job: Job, timings: Timings) -> Ite
 
 
 def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
-    """Yield deletions of Jobs that could still run although no run waits for them."""
+    """Yields deletions of Jobs that could still run although no run waits for them."""
     for attempt, job in snapshot.jobs.items():
         run = snapshot.runs.get(job.run)
         if job.phase.is_over or job.deleting or job.run in snapshot.in_flight:
@@ -301,5 +301,5 @@ def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
 
 
 def crashed(ended: Outcome) -> Proposal:
-    """Return the proposed state of a run that its Job could not finish."""
+    """Returns the proposed state of a run that its Job could not finish."""
     return Proposal(states.CRASHED, "Crashed", ended.message, cause=ended.code)

@@ -87,7 +87,7 @@ class ActionExecutor:
     from a server that is being rolled out."""
 
     def execute(self, action: decide.Action, failures: int) -> None:
-        """Carry out an action; `failures`: failed actions of this run so far.
+        """Carries out an action; `failures`: failed actions of this run so far.
 
         Raises nothing: after an error the run backs off.
         """
@@ -157,7 +157,7 @@ class ActionExecutor:
         self.notify(lambda store: store.add_claim(claimed))
 
     def _hand_back_ended(self, run: Run) -> bool:
-        """Restore the final state of a run that had ended before its claim; returns whether."""
+        """Restores the final state of a run that had ended before its claim; False if none had."""
         end = self._call(end_before_claim(run))
         if end is None:
             return False
@@ -166,8 +166,10 @@ class ActionExecutor:
         return True
 
     def _may_be_claimed(self, run: Run) -> bool:
-        """Read a run that may have ended since it was offered, and clear the location of an earlier
-        attempt's Job: a worker that finds the new claim must not adopt that Job.
+        """Reads a run that may have ended since it was offered; returns whether to claim it.
+
+        Clears the location of an earlier attempt's Job: a worker that finds the new claim must not
+        adopt that Job.
         """
         now = self._call(read_run(run.id, self.runtime.owner))
         if now is None or now.type in states.FINAL:
@@ -202,14 +204,14 @@ class ActionExecutor:
             self._report_submitted(run, job)
 
     def _adopt(self, spec: JobSpec) -> Job | None:
-        """Return the Job that another worker or an earlier try has created, if there is one."""
+        """Returns the Job that another worker or an earlier try has created, if there is one."""
         job = self.runtime.find(spec.attempt, spec)
         if job is not None:
             self.runtime.finish_setup(job)
         return job
 
     def _find_job(self, run: Run) -> Job | None:
-        """Return a run's Job, also if no spec can be built any more because its pool or deployment
+        """Returns a run's Job, also if no spec can be built any more because its pool or deployment
         has changed.
         """
         with suppress(InvalidJobSpec, StartFailed, NotFound):
@@ -222,7 +224,7 @@ class ActionExecutor:
         self.reporter.job_submitted(run, job)
 
     def _report_location(self, run: Run, job: Job, failures: int) -> None:
-        """Store the Job's location on the server; retried later if the server does not take it."""
+        """Stores the Job's location on the server; retried later if the server does not take it."""
         if self.reporter.report_location(run, job):
             self.notify(lambda store: store.set_pid(run.id, job))
         else:
@@ -257,7 +259,7 @@ class ActionExecutor:
         self.notify(lambda store: store.mark_deleting(job, final_state))
 
     def _clean_up_start(self, run: Run) -> None:
-        """Cancel a run without a Job, whether or not its leftovers can be removed."""
+        """Cancels a run without a Job, whether or not its leftovers can be removed."""
         if not self._is_unchanged(run):
             return
         with suppress(InvalidJobSpec, StartFailed, NotFound, RuntimeUnavailable):
@@ -269,7 +271,7 @@ class ActionExecutor:
             self._log_last_lines(run, job)
 
     def _propose(self, run: Run, proposal: Proposal) -> bool:
-        """Propose a state; returns whether the server accepted it."""
+        """Proposes a state; returns whether the server accepted it."""
         result = self._call(propose(run, proposal, str(uuid.uuid4())))
         accepted = result.answer is Answer.ACCEPTED
         if accepted:
@@ -291,7 +293,7 @@ class ActionExecutor:
         return accepted
 
     def _log_last_lines(self, run: Run, job: Job) -> None:
-        """Copy the last lines of a Job that could not finish its run into the run's log."""
+        """Copies the last lines of a Job that could not finish its run into the run's log."""
         if not self.crash_log_lines:
             return
         try:
@@ -303,7 +305,7 @@ class ActionExecutor:
             self.reporter.log(run, Level.ERROR, f"The last lines of job '{job.name}':\n{text}")
 
     def _is_unchanged(self, run: Run) -> bool:
-        """Read the run again; returns whether its state and claim are those that were decided on.
+        """Reads the run again; returns whether its state and claim are those that were decided on.
 
         What was decided for one attempt must never affect the next, and only the claim itself
         carries the marker.
@@ -335,7 +337,7 @@ def _crashed(code: OutcomeCode, message: str) -> Proposal:
 
 
 def _with_state(run: Run, result: ProposalResult) -> Run:
-    """Return the run in the state that the server answered with."""
+    """Returns the run in the state that the server answered with."""
     state: Json = result.state
     if not state:
         return run

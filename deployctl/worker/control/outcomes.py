@@ -51,7 +51,7 @@ class Outcome:
 
 
 def outcome(job: Job, run: Run, now: float, timings: Timings = DEFAULT_TIMINGS) -> Outcome | None:
-    """Return what a Job means for its run; None if there is nothing to report.
+    """Returns what a Job means for its run; None if there is nothing to report.
 
     Runs that have ended, wait for their next attempt, are paused, or have been claimed again are
     not affected.
@@ -76,7 +76,7 @@ def outcome(job: Job, run: Run, now: float, timings: Timings = DEFAULT_TIMINGS) 
 
 
 def not_started(cause: Cause) -> Outcome:
-    """Return the outcome of a run whose Job could not be created."""
+    """Returns the outcome of a run whose Job could not be created."""
     return _from_cause("The job could not be created", cause)
 
 

@@ -80,7 +80,7 @@ class Reconciler:
     """Attempt → code of the cause that was reported last."""
 
     def enqueue(self, message: Message) -> None:
-        """Add an update of the runtime or a change of the store; callable from any thread.
+        """Adds an update of the runtime or a change of the store; callable from any thread.
 
         Printed lines change no decision and are logged at once in the calling thread, so that a
         flood of output slows its reader down and not the loop.
@@ -93,7 +93,7 @@ class Reconciler:
         self.event_log.emit(Level.INFO, EventName.JOB_OUTPUT, message.line, **fields)
 
     def step(self, watches: Sequence[WatchStatus]) -> None:
-        """Wait up to `tick` seconds for messages, apply them, and dispatch what follows.
+        """Waits up to `tick` seconds for messages, applies them, and dispatches what follows.
 
         `watches` are read before the messages: what was listed by then is among them.
         """
@@ -118,7 +118,7 @@ class Reconciler:
         return not self.store.in_flight and not self.store.own_claims and self._queue.empty()
 
     def close(self) -> None:
-        """Start no more actions; those in flight end by themselves."""
+        """Starts no more actions; those in flight end by themselves."""
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _slots(self, synced: bool) -> int | None:
@@ -168,7 +168,7 @@ class Reconciler:
                 yield before, job
 
     def _report_change(self, before: Job | None, job: Job) -> None:
-        """Log a Job's new phase or cause; the leader also reports it to the server."""
+        """Logs a Job's new phase or cause; the leader also reports it to the server."""
         run = self.store.runs.get(job.run)
         was_over = before is None and job.phase.is_over
         if not was_over and (before is None or before.phase is not job.phase):
@@ -191,7 +191,7 @@ class Reconciler:
             self._report_delay(run, job, job.cause)
 
     def _report_delay(self, run: Run, job: Job, cause: Cause) -> None:
-        """Report why a Job does not start, once for as long as the cause stays the same."""
+        """Reports why a Job does not start, once for as long as the cause stays the same."""
         if self._reported_causes.get(job.attempt) == cause.code:
             return
         known = self.store.jobs
@@ -213,7 +213,7 @@ class Reconciler:
         self.store.in_flight.add(run_id)
 
         def execute() -> None:
-            """Run in a thread of the pool."""
+            """Runs in a thread of the pool."""
             self.executor.execute(action, failures)
             self.enqueue(lambda store: store.in_flight.discard(run_id))
 

@@ -47,7 +47,7 @@ class StateStore:
     clock: Callable[[], float] = time.monotonic
 
     def apply(self, update: RuntimeUpdate) -> None:
-        """Apply an update of the runtime."""
+        """Applies an update of the runtime."""
         if isinstance(update, JobChanged):
             self._observe(update.job)
         elif isinstance(update, JobVanished):
@@ -66,7 +66,7 @@ class StateStore:
                 self._observe(job)
 
     def set_due(self, due: Iterable[Run], requested_at: float) -> None:
-        """Replace the scheduled runs with those that the server offers now.
+        """Replaces the scheduled runs with those that the server offers now.
 
         Runs whose claim is in flight are kept: the server may already know the claim when this
         process does not. `requested_at`, by `clock`: a run that was refreshed later is not due.
@@ -81,7 +81,7 @@ class StateStore:
         self.offered_at = requested_at
 
     def sync(self, requested: Iterable[str], runs: Sequence[Run], requested_at: float) -> None:
-        """Replace the runs with those of the server: all active ones and those of known Jobs.
+        """Replaces the runs with those of the server: all active ones and those of known Jobs.
 
         `requested`: ids of the latter; those that are not in `runs` were deleted. `requested_at`:
         when reading began, by `clock`; a run that was refreshed later is kept.
@@ -107,61 +107,61 @@ class StateStore:
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
 
     def trim(self) -> None:
-        """Drop runs that this worker has nothing to do with, because another one is the leader."""
+        """Drops runs that this worker has nothing to do with, because another one is the leader."""
         kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
         self.synced = False
         self._drop_stale()
 
     def refresh_run(self, run: Run) -> None:
-        """Store a run as it was read a moment ago."""
+        """Stores a run as it was read a moment ago."""
         self.runs[run.id] = merge_run(self.runs.get(run.id), run)
         self.refreshed_at[run.id] = self.clock()
         if run.type != PENDING:
             self._drop_claims(run.id)
 
     def forget_run(self, run_id: str) -> None:
-        """Drop a run that was deleted."""
+        """Drops a run that was deleted."""
         self.runs.pop(run_id, None)
         self._drop_claims(run_id)
 
     def add_job(self, job: Job) -> None:
-        """Store a Job that was created or found, unless a newer update of it has been applied."""
+        """Stores a Job that was created or found, unless a newer update of it has been applied."""
         if job.attempt not in self.jobs:
             self.created_at[job.attempt] = self.clock()
             self._put_job(job)
 
     def add_claim(self, run: Run) -> None:
-        """Store a run that this process has just claimed."""
+        """Stores a run that this process has just claimed."""
         self.runs[run.id] = run
         self.own_claims[run.attempt] = run.id
         self.refreshed_at[run.id] = self.clock()
         self.withdraw_offer(run.id)
 
     def withdraw_offer(self, run_id: str) -> None:
-        """Drop a scheduled run that was or could not be claimed."""
+        """Drops a scheduled run that was or could not be claimed."""
         self.due = [run for run in self.due if run.id != run_id]
 
     def set_pid(self, run_id: str, job: Job) -> None:
-        """Record that the server knows the location of this Job."""
+        """Records that the server knows the location of this Job."""
         if run_id in self.runs:
             self.runs[run_id] = replace(self.runs[run_id], pid=job.pid)
             self.refreshed_at[run_id] = self.clock()
 
     def mark_deleting(self, job: Job, final_state: Proposal | None) -> None:
-        """Record that a Job's deletion was requested; `final_state` is proposed once it is gone."""
+        """Records a requested deletion of a Job; `final_state` is proposed once the Job is gone."""
         if job.attempt in self.jobs:
             self.jobs[job.attempt] = replace(self.jobs[job.attempt], deleting=True)
         if final_state is not None:
             self.final_states[job.attempt] = final_state
 
     def back_off(self, run_id: str, until: float) -> None:
-        """Leave a run alone until a time, and count a failure."""
+        """Leaves a run alone until a time, and counts a failure."""
         self.backoff_until[run_id] = until
         self.failures[run_id] = self.failures.get(run_id, 0) + 1
 
     def live_jobs(self, worker: str) -> int:
-        """Count the Jobs of this worker that exist or are about to: what `--limit` limits."""
+        """Counts the Jobs of this worker that exist or are about to: what `--limit` limits."""
         existing = sum(job.worker == worker and not job.phase.is_over for job in self.jobs.values())
         claiming = sum(run.id in self.in_flight for run in self.due)
         starting = {run.attempt for key in self.in_flight if (run := self.runs.get(key))}
@@ -169,7 +169,7 @@ class StateStore:
         return existing + claiming + len(unseen)
 
     def _unstarted_claims(self) -> int:
-        """Count claims of other processes without a Job and without an action in flight. A start
+        """Counts claims of other processes without a Job and without an action in flight. A start
         of theirs that failed may have created a Job nonetheless.
         """
         return sum(
@@ -190,7 +190,7 @@ class StateStore:
         is_leader: bool,
         watches_synced: bool,
     ) -> Snapshot:
-        """Return what is known now as one value, and update `missing`."""
+        """Returns what is known now as one value, and updates `missing`."""
         self.backoff_until = {
             key: until for key, until in self.backoff_until.items() if until > now
         }
@@ -231,7 +231,7 @@ class StateStore:
         self.own_claims.pop(job.attempt, None)
 
     def _drop_stale(self) -> None:
-        """Drop failures of runs that are not known any more, and old refresh times."""
+        """Drops failures of runs that are not known any more, and old refresh times."""
         known = self.runs.keys() | {run.id for run in self.due}
         self.failures = {key: n for key, n in self.failures.items() if key in known}
         oldest = self.clock() - _REFRESHED_TTL
@@ -246,7 +246,7 @@ class StateStore:
 
 
 def merge_run(old: Run | None, new: Run) -> Run:
-    """Return `new` with what was found out earlier about its claim.
+    """Returns `new` with what was found out earlier about its claim.
 
     Only the claim itself carries the marker, and the run may have been claimed again between two
     reads. What was found out therefore holds for the same state only.

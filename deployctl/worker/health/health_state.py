@@ -62,7 +62,7 @@ class HealthState:
 
 
 def liveness_failure(state: HealthState, now: float) -> str:
-    """Return why a restart would help: a loop whose heartbeat is overdue; "" if there is none."""
+    """Returns why a restart would help: a loop whose heartbeat is overdue; "" if there is none."""
     for loop, beat in state.heartbeats.items():
         if now > beat.due + state.loop_timeout:
             return f"the loop '{loop}' has been silent for {now - beat.at:.0f} s"
@@ -70,7 +70,7 @@ def liveness_failure(state: HealthState, now: float) -> str:
 
 
 def readiness_failures(state: HealthState, now: float) -> dict[str, str]:
-    """Return everything that keeps runs from starting, by name; empty if the worker is ready."""
+    """Returns everything that keeps runs from starting, by name; empty if the worker is ready."""
     dead = liveness_failure(state, now)
     return {**state.faults, **({Fault.LOOPS: dead} if dead else {})}
 
@@ -92,20 +92,20 @@ class HealthMonitor:
         self._thread = threading.local()
 
     def heartbeat(self, loop: Loop, pause: float = 0.0) -> None:
-        """Record that `loop`, run by the calling thread, is alive and now sleeps for `pause` s."""
+        """Records that `loop`, run by the calling thread, is alive and now sleeps for `pause` s."""
         self._thread.loop = loop
         now = self.clock()
         with self._lock:
             self._heartbeats[loop] = Heartbeat(now, now + pause)
 
     def heartbeat_while_waiting(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """Wrap `wait` so that waiting counts as a heartbeat of the calling thread's loop.
+        """Wraps `wait` so that waiting counts as a heartbeat of the calling thread's loop.
 
         For sessions: waiting for a server under maintenance can take hours and is healthy.
         """
 
         def wait_alive(seconds: float) -> bool:
-            """Wait, with a heartbeat before and after."""
+            """Waits, with a heartbeat before and after."""
             loop = getattr(self._thread, "loop", None)
             if loop is None:
                 return wait(seconds)
@@ -117,22 +117,22 @@ class HealthMonitor:
         return wait_alive
 
     def loop_ended(self, loop: Loop) -> None:
-        """Stop expecting heartbeats of a loop that ended as intended."""
+        """Stops expecting heartbeats of a loop that ended as intended."""
         with self._lock:
             self._heartbeats.pop(loop, None)
 
     def set_fault(self, name: str, reason: str) -> None:
-        """Record something that a restart would not cure."""
+        """Records something that a restart would not cure."""
         with self._lock:
             self._faults[name] = reason
 
     def clear_fault(self, name: str) -> None:
-        """Forget a fault that is over."""
+        """Forgets a fault that is over."""
         with self._lock:
             self._faults.pop(name, None)
 
     def set_watch_faults(self, watches: Iterable[WatchStatus]) -> None:
-        """Replace all watch faults with the problems of these watches."""
+        """Replaces all watch faults with the problems of these watches."""
         prefix = f"{Fault.WATCH} "
         problems = {
             f"{prefix}{watch.location}": watch.problem for watch in watches if watch.problem
@@ -142,6 +142,6 @@ class HealthMonitor:
             self._faults = {**others, **problems}
 
     def state(self) -> HealthState:
-        """Return a copy of the current state."""
+        """Returns a copy of the current state."""
         with self._lock:
             return HealthState(dict(self._heartbeats), dict(self._faults), self._loop_timeout)

@@ -45,7 +45,7 @@ class HealthServer:
         metrics: Callable[[], bytes],
         event_log: EventLog,
     ) -> None:
-        """Bind `host` (IPv4, IPv6 or a name) and `port` (0: any free port). Raises NoPort."""
+        """Binds `host` (IPv4, IPv6 or a name) and `port` (0: any free port). Raises NoPort."""
         pages: Pages = {
             "/health": lambda: _health(monitor),
             "/ready": lambda: _ready(monitor),
@@ -102,12 +102,12 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without the reverse DNS lookup of `HTTPServer`, which can take a minute."""
+        """Binds without the reverse DNS lookup of `HTTPServer`, which can take a minute."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "", self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore clients that disconnect in the middle of a response."""
+        """Ignores clients that disconnect in the middle of a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Send the page of the requested path."""
+        """Sends the page of the requested path."""
         status, kind, body = self._page()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -135,4 +135,4 @@ class _Handler(BaseHTTPRequestHandler):
             return _json_page(500, {"message": f"internal error: {type(error).__name__}"})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Log nothing: probes come every few seconds."""
+        """Logs nothing: probes come every few seconds."""

@@ -76,7 +76,7 @@ class Counts:
 def families(
     counts: Counts, sample: Sample, health: HealthState, clock: float, now: float
 ) -> Iterator[Metric]:
-    """Yield all metrics. `clock`: time of the health state's clock; `now`: of the watches'."""
+    """Yields all metrics. `clock`: time of the health state's clock; `now`: of the watches'."""
     yield _counter("runs", "Events of flow runs.", counts.runs, "event", "cause")
     yield _counter("errors", "Errors by kind.", counts.errors, "kind")
     yield _counter("internal_errors", "Defects of deployctl.", {(): counts.internal_errors})
@@ -134,29 +134,29 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def count_run_event(self, label: str, cause: str) -> None:
-        """Count an event of a run; `label`: a value of RUN_EVENT_LABELS."""
+        """Counts an event of a run; `label`: a value of RUN_EVENT_LABELS."""
         with self._lock:
             self._runs[label, cause] += 1
 
     def count_error(self, kind: str) -> None:
-        """Count an error of an `ErrorKind`."""
+        """Counts an error of an `ErrorKind`."""
         with self._lock:
             self._errors[kind,] += 1
 
     def count_internal_error(self) -> None:
-        """Count a defect of deployctl."""
+        """Counts a defect of deployctl."""
         with self._lock:
             self._internal_errors += 1
 
     def collect(self) -> Iterator[Metric]:
-        """Return all metrics for prometheus_client."""
+        """Returns all metrics for prometheus_client."""
         with self._lock:
             counts = Counts(dict(self._runs), dict(self._errors), self._internal_errors)
         monitor = self._monitor
         return families(counts, self.sample, monitor.state(), monitor.clock(), self._now())
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -173,7 +173,7 @@ class MeteredEventLog:
         self._tracebacks: set[str] = set()
 
     def emit(self, level: Level, event: EventName, message: str, **fields: Json) -> None:
-        """Record an event; the fields `cause` and `error` become metric labels."""
+        """Records an event; the fields `cause` and `error` become metric labels."""
         if label := RUN_EVENT_LABELS.get(event):
             self._metrics.count_run_event(label, str(fields.get("cause") or ""))
         if event is EventName.WORKER_INTERNAL_ERROR:

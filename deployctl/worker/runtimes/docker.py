@@ -73,7 +73,7 @@ class DockerRuntime:
         grace: float = 30.0,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        """Connect to the engine. `pool` is the id of the work pool.
+        """Connects to the engine. `pool` is the id of the work pool.
 
         `folder` and `linux` are as in `containers.create_arguments`. `clock` returns the server's
         time. `grace` is the time in seconds between SIGTERM and SIGKILL. Raises RuntimeUnavailable
@@ -100,7 +100,7 @@ class DockerRuntime:
         """Time of the last line that was emitted, by attempt; "" for none."""
 
     def start(self, spec: JobSpec) -> Job:
-        """Create and start a container, or use the existing one of this attempt.
+        """Creates and starts a container, or uses the existing one of this attempt.
 
         Pulls the image first where its policy demands it. Raises StartFailed where the engine
         refuses, RuntimeUnavailable where it is down.
@@ -164,7 +164,7 @@ class DockerRuntime:
             raise StartFailed(_create_error(error, arguments["image"])) from error
 
     def _ensure_started(self, container: Json) -> Job:
-        """Start a container that never ran. One that cannot be started is removed."""
+        """Starts a container that never ran. One that cannot be started is removed."""
         id_ = container["Id"]
         if container["State"]["Status"] == "created":
             networks = container["Config"]["Labels"].get(containers.NETWORKS_LABEL, "")
@@ -179,15 +179,15 @@ class DockerRuntime:
         return self._job(container)
 
     def delete(self, job: Job) -> None:
-        """Stop a container and remove it; waits for both."""
+        """Stops a container and removes it; waits for both."""
         with _engine_errors():
             self._engine.remove(_id(job), grace=self._grace)
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Do nothing: `start` creates nothing but the container."""
+        """Does nothing: `start` creates nothing but the container."""
 
     def finish_setup(self, job: Job) -> None:
-        """Start a container whose worker died between creating and starting it."""
+        """Starts a container whose worker died between creating and starting it."""
         with _engine_errors():
             container = self._inspect(_id(job))
             if container is not None:
@@ -222,7 +222,7 @@ class DockerRuntime:
         return [self._status]
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
-        """List all containers and emit their changes until cancelled."""
+        """Lists all containers and emits their changes until cancelled."""
         while not cancellation.is_cancelled:
             try:
                 self._list_and_watch(emit, cancellation)
@@ -277,7 +277,7 @@ class DockerRuntime:
                 yield job
 
     def _handle_event(self, emit: Emit, event: Json, jobs: dict[str, Job]) -> None:
-        """Emit the change that an event stands for, after the output before it."""
+        """Emits the change that an event stands for, after the output before it."""
         if event["Action"] == "destroy":
             attempt = event["Actor"]["Attributes"][job_labels.ATTEMPT]
             jobs.pop(attempt, None)
@@ -291,7 +291,7 @@ class DockerRuntime:
                 emit(JobChanged(job))
 
     def _emit_output(self, emit: Emit, job: Job) -> None:
-        """Emit the lines that a container printed since the last call; once after its end.
+        """Emits the lines that a container printed since the last call; once after its end.
 
         Containers that are older than this worker start with what they print from now on.
         """
@@ -311,7 +311,7 @@ class DockerRuntime:
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Translate errors of the engine to RuntimeUnavailable, after which the call is repeated."""
+    """Translates errors of the engine to RuntimeUnavailable, after which the call is repeated."""
     try:
         yield
     except (EngineRefused, EngineUnreachable) as error:

@@ -95,7 +95,7 @@ class ProcessRuntime:
         self._status = WatchStatus(str(self._folder), 0.0)
 
     def start(self, spec: JobSpec) -> Job:
-        """Start a program, or return the one of this attempt that was started already.
+        """Starts a program, or returns the one of this attempt that was started already.
 
         Raises StartFailed where its command or folder is missing, RuntimeUnavailable where the
         state folder cannot be written.
@@ -121,7 +121,7 @@ class ProcessRuntime:
             raise RuntimeUnavailable(f"'{folder}' cannot be used: {error.strerror}") from error
 
     def _start(self, folder: Path, spec: JobSpec) -> Job:
-        """Start the program; raises LockHeld where it runs or another worker is starting it."""
+        """Starts the program; raises LockHeld where it runs or another worker is starting it."""
         env = {**self._environ, **spec.env}
         argv = self._argv(spec, env.get("PATH"))
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -189,7 +189,7 @@ class ProcessRuntime:
         return pid
 
     def delete(self, job: Job) -> None:
-        """Send SIGTERM to a program and all that it started; `watch` sends SIGKILL and cleans
+        """Sends SIGTERM to a program and all that it started; `watch` sends SIGKILL and cleans
         up."""
         with (
             self._attempt_folder(job.attempt) as folder,
@@ -201,10 +201,10 @@ class ProcessRuntime:
                 supervised.signal_group(status.pid, signal.SIGTERM)
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Do nothing: `start` creates nothing but the program."""
+        """Does nothing: `start` creates nothing but the program."""
 
     def finish_setup(self, job: Job) -> None:
-        """Do nothing: `start` leaves nothing unfinished."""
+        """Does nothing: `start` leaves nothing unfinished."""
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the program printed."""
@@ -226,7 +226,7 @@ class ProcessRuntime:
         return [self._status]
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
-        """Poll all programs twice a second and emit changes until cancelled."""
+        """Polls all programs twice a second and emits changes until cancelled."""
         previous: dict[str, Job] | None = None
         while True:
             try:
@@ -270,7 +270,7 @@ class ProcessRuntime:
         return jobs
 
     def _advance_deletion(self, folder: Path, job: Job | None) -> Job | None:
-        """Advance the deletion of a program, if it was requested.
+        """Advances the deletion of a program, if it was requested.
 
         Returns None where the job is gone, even if something that it left cannot be deleted.
         """

@@ -35,12 +35,12 @@ class ClaimMarker:
 
 
 def with_marker(message: str, marker: ClaimMarker) -> str:
-    """Append the marker to a message."""
+    """Appends the marker to a message."""
     return f"{message} {marker}".lstrip()
 
 
 def parse_marker(message: str | None) -> ClaimMarker | None:
-    """Return the marker of a state's message; None if it has none."""
+    """Returns the marker of a state's message; None if it has none."""
     found = _MARKER.search(message or "")
     if found is None:
         return None

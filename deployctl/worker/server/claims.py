@@ -52,7 +52,7 @@ class Proposal:
 
 
 def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
-    """Restore the final state of a run that was claimed after it had ended."""
+    """Restores the final state of a run that was claimed after it had ended."""
     proposal = Proposal(
         end["type"], end["name"], end.get("message") or "", force=True, data=end.get("data")
     )
@@ -60,13 +60,13 @@ def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
 
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> ApiCall[ProposalResult]:
-    """Claim a scheduled run for this worker; the id of the new state is the attempt."""
+    """Claims a scheduled run for this worker; the id of the new state is the attempt."""
     message = with_marker(f"Claimed by worker '{worker}'.", ClaimMarker(owner, name=run.name))
     return propose(run, Proposal(PENDING, "Pending", message), transition)
 
 
 def propose(run: Run, proposal: Proposal, transition: str) -> ApiCall[ProposalResult]:
-    """Propose a state for a run. `transition`: a UUID for this proposal alone."""
+    """Proposes a state for a run. `transition`: a UUID for this proposal alone."""
     answer = yield from call(
         Request(
             "POST",

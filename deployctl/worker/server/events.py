@@ -35,7 +35,7 @@ class Worker:
 
 
 def send(events: Sequence[Json]) -> Request:
-    """Return the request that records events; 2.20 has no such route unless it is enabled."""
+    """Returns the request that records events; 2.20 has no such route unless it is enabled."""
     return Request("POST", "/events", list(events), subject="events", missing_ok=True)
 
 
@@ -47,7 +47,7 @@ def event(
     identity: str,
     follows: Json = None,
 ) -> Json:
-    """Return an event. `occurred`: seconds of the epoch; `identity`: equal for equal events;
+    """Returns an event. `occurred`: seconds of the epoch; `identity`: equal for equal events;
     `follows`: the preceding event, if there is one."""
     body = {
         "id": str(uuid5(NAMESPACE_URL, identity)),
@@ -65,28 +65,28 @@ def event(
 
 
 def related(role: str, id: str, name: str = "") -> Json:  # noqa: A002
-    """Return a related resource: `prefect.<role>.<id>`."""
+    """Returns a related resource: `prefect.<role>.<id>`."""
     found = {"prefect.resource.id": f"prefect.{role}.{id}", "prefect.resource.role": role}
     return found | ({"prefect.resource.name": name} if name else {})
 
 
 def started(worker: Worker, now: float) -> Json:
-    """Return the event of a worker that starts to poll."""
+    """Returns the event of a worker that starts to poll."""
     return _worker_event("started", worker, (), now, f"{worker.name}:{now}")
 
 
 def stopped(worker: Worker, now: float, start: Json) -> Json:
-    """Return the event of a worker that stops; `start`: its `started` event."""
+    """Returns the event of a worker that stops; `start`: its `started` event."""
     return _worker_event("stopped", worker, (), now, f"{worker.name}:{start['id']}", start)
 
 
 def submitted(worker: Worker, run: Run, now: float) -> Json:
-    """Return the event of an attempt whose Job exists."""
+    """Returns the event of an attempt whose Job exists."""
     return _worker_event("submitted-flow-run", worker, _run_resources(run), now, run.attempt)
 
 
 def executed(worker: Worker, run: Run, now: float, *, pid: str, code: int) -> Json:
-    """Return the event of an attempt whose Job has ended. `code`: exit code, -1 if unknown."""
+    """Returns the event of an attempt whose Job has ended. `code`: exit code, -1 if unknown."""
     flow_run, *others = _run_resources(run)
     flow_run["prefect.infrastructure.identifier"] = pid
     flow_run["prefect.infrastructure.status-code"] = str(code)
@@ -95,7 +95,7 @@ def executed(worker: Worker, run: Run, now: float, *, pid: str, code: int) -> Js
 
 
 def worker_id(type: str, name: str) -> str:  # noqa: A002
-    """Return a worker's resource id below `prefect.worker.`: `kubernetes.my-worker`."""
+    """Returns a worker's resource id below `prefect.worker.`: `kubernetes.my-worker`."""
     from slugify import slugify
 
     return f"{type}.{slugify(name)}"

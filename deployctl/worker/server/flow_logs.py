@@ -51,8 +51,8 @@ class Line:
 
 
 def entry(line: Line) -> Json:
-    """Return a line as an item of `POST /logs/`: redacted, without what a database refuses (NUL and
-    lone surrogates), and truncated to LINE_SIZE."""
+    """Returns a line as an item of `POST /logs/`: redacted, without what a database refuses (NUL
+    and lone surrogates), and truncated to LINE_SIZE."""
     message = redact(line.message).replace("\0", "").encode("utf-8", "replace").decode()
     if len(message) > LINE_SIZE:
         message = message[:LINE_SIZE] + " … (cut)"
@@ -77,7 +77,7 @@ class Buffer:
         self._lock = threading.Lock()
 
     def put(self, item: Json) -> None:
-        """Append an entry, or count it as dropped if it does not fit."""
+        """Appends an entry, or counts it as dropped if it does not fit."""
         with self._lock:
             if _size(item) > self._free:
                 self.dropped += 1
@@ -86,7 +86,7 @@ class Buffer:
                 self._entries.append(item)
 
     def take(self) -> list[Json]:
-        """Remove a batch from the front: at least one entry if there is any."""
+        """Removes a batch from the front: at least one entry if there is any."""
         with self._lock:
             batch: list[Json] = []
             left = self._batch
@@ -98,13 +98,13 @@ class Buffer:
             return batch
 
     def give_back(self, batch: list[Json]) -> None:
-        """Put a batch that was not sent back to the front."""
+        """Puts a batch that was not sent back to the front."""
         with self._lock:
             self._entries.extendleft(reversed(batch))
             self._free -= sum(map(_size, batch))
 
     def drop(self, count: int) -> None:
-        """Count entries that will never be sent."""
+        """Counts entries that will never be sent."""
         with self._lock:
             self.dropped += count
 
@@ -130,12 +130,12 @@ class FlowLogs:
         return self._buffer.dropped
 
     def emit(self, run: str, level: Level, message: str) -> None:
-        """Add a line to the log of the run with this id; from any thread, without blocking."""
+        """Adds a line to the log of the run with this id; from any thread, without blocking."""
         if self._enabled:
             self._buffer.put(entry(Line(run, level, message, self._clock())))
 
     def flush(self) -> bool:
-        """Send the buffered lines; returns whether the buffer is empty.
+        """Sends the buffered lines; returns whether the buffer is empty.
 
         Batches that the server refuses are dropped: it would refuse them again.
         """

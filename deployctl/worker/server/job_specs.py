@@ -42,7 +42,7 @@ class TTLCache:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, path: str, subject: str) -> Json:
-        """Return the object at this path; concurrent callers share one request.
+        """Returns the object at this path; concurrent callers share one request.
 
         `subject` names it in errors. Raises NotFound and other ApiErrors.
         """
@@ -55,7 +55,7 @@ class TTLCache:
             return entry.value
 
     def _entry(self, path: str) -> _Entry:
-        """Return the entry of a path, new or not, and evict expired ones of other paths."""
+        """Returns the entry of a path, new or not, and evicts expired ones of other paths."""
         now = self.clock()
         with self._lock:
             self._entries = {

@@ -39,7 +39,7 @@ class PoolState:
 def find_or_create(
     name: str, pool_type: str | None, template: Callable[[str], Json], *, create: bool
 ) -> ApiCall[Json]:
-    """Return the pool that a worker is to serve; create it if it is missing and `create` is set.
+    """Returns the pool that a worker is to serve; creates it if it is missing and `create` is set.
 
     `template` returns the base job template of a type, None for an unknown one. It is stored in a
     new pool (of type kubernetes unless `pool_type` says otherwise) and in an existing one that has
@@ -87,7 +87,7 @@ def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:
 
 
 def read_pool_state(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, PoolState]]:
-    """Return the pool and what keeps runs from being offered; None and `is_gone` if it was deleted.
+    """Returns the pool and what keeps runs from being offered; None and `is_gone` if it is deleted.
 
     `queues`: the queues that the worker serves; empty: all.
     """
@@ -113,7 +113,7 @@ def read_pool_state(name: str, queues: Sequence[str]) -> ApiCall[tuple[Json, Poo
 
 
 def problems(name: str, state: PoolState) -> dict[Fault, str]:
-    """Return what keeps runs from being offered: fault → message."""
+    """Returns what keeps runs from being offered: fault → message."""
     found = {}
     if state.is_gone:
         found[Fault.POOL] = f"the work pool '{name}' was deleted; it is not created again"
@@ -131,7 +131,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def check_queues(name: str, state: PoolState) -> None:
-    """Raise PoolError for a queue that the pool does not have: it would never offer a run."""
+    """Raises PoolError for a queue that the pool does not have: it would never offer a run."""
     for queue in state.unknown_queues:
         raise PoolError(
             f"the work pool '{name}' has no queue '{queue}'",
@@ -140,7 +140,7 @@ def check_queues(name: str, state: PoolState) -> None:
 
 
 def replaced(name: str) -> PoolError:
-    """Return the error for a pool that was deleted and replaced by another of the same name."""
+    """Returns the error for a pool that was deleted and replaced by another of the same name."""
     return PoolError(
         f"the work pool '{name}' was deleted, and there is another of that name",
         help="Restart the worker to serve the new pool. Jobs of the old one keep running.",
@@ -148,7 +148,7 @@ def replaced(name: str) -> PoolError:
 
 
 def heartbeat(pool: str, worker: str, interval: float) -> ApiCall[None]:
-    """Send a heartbeat; the worker counts as offline after three missed intervals (seconds)."""
+    """Sends a heartbeat; the worker counts as offline after three missed intervals (seconds)."""
     yield from call(
         Request(
             "POST",

@@ -52,12 +52,12 @@ class RunReporter:
     _unlabelled: deque[Run] = field(default_factory=lambda: deque(maxlen=_MAX_QUEUED))
 
     def worker_started(self) -> None:
-        """Report the start of the worker."""
+        """Reports the start of the worker."""
         self._started = events.started(self.worker, self.clock())
         self.add_event(self._started)
 
     def worker_stopped(self) -> None:
-        """Report the end of the worker, and send everything that is queued."""
+        """Reports the end of the worker, and sends everything that is queued."""
         self.add_event(events.stopped(self.worker, self.clock(), self._started))
         self.flush()
         if self.logs.dropped:
@@ -65,33 +65,33 @@ class RunReporter:
             self.event_log.emit(Level.WARNING, EventName.LOGS_DROPPED, text)
 
     def log(self, run: Run, level: Level, text: str) -> None:
-        """Add a line to the run's log."""
+        """Adds a line to the run's log."""
         self.logs.emit(run.id, level, text)
 
     def log_cause(self, run: Run, cause: Cause) -> None:
-        """Add what is wrong with the run's Job to its log."""
+        """Adds what is wrong with the run's Job to its log."""
         self.log(run, Level.WARNING, f"{cause.message}. {cause.help}".strip())
 
     def job_submitted(self, run: Run, job: Job) -> None:
-        """Report that the run's Job exists."""
+        """Reports that the run's Job exists."""
         self.log(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
         if self.dialect.major >= 3:
             self._unlabelled.append(run)
         self.add_event(events.submitted(self.worker, run, self.clock()))
 
     def job_finished(self, run: Run, job: Job) -> None:
-        """Report that the run's Job is over."""
+        """Reports that the run's Job is over."""
         code = 0 if job.phase is Phase.SUCCEEDED else -1
         self.add_event(events.executed(self.worker, run, job.since, pid=job.pid, code=code))
 
     def report_location(self, run: Run, job: Job) -> bool:
-        """Store the Job's location as the run's infrastructure_pid; returns whether it worked."""
+        """Stores the Job's location as the run's infrastructure_pid; returns whether it worked."""
         error = run_inline(set_pid(run, job.pid), self.session)
         self._log_error(error)
         return error is None
 
     def start_delayed(self, run: Run, cause: Cause) -> None:
-        """Report why the run's Job does not start: in its log and, on 3.x, in its state's name."""
+        """Reports why the run's Job does not start: in its log and, on 3.x, in its state's name."""
         self.log_cause(run, cause)
         try:
             now = run_inline(read_run(run.id, self.owner), self.session)
@@ -109,8 +109,8 @@ class RunReporter:
             self._events.append(event)
 
     def flush(self) -> None:
-        """Send what is queued. What the server does not take now stays queued, except the events of
-        a request that failed.
+        """Sends what is queued. What the server does not take now stays queued, except the events
+        of a request that failed.
         """
         for waiting in range(len(self._events), 0, -_BATCH):
             batch = [self._events.popleft() for _ in range(min(waiting, _BATCH))]
@@ -146,12 +146,12 @@ class RunReporter:
 
 
 def add_labels(run: Run, labels: Mapping[str, str]) -> Request:
-    """Return the request that adds labels to a run (3.x)."""
+    """Returns the request that adds labels to a run (3.x)."""
     return _patch(run, "/labels", labels)
 
 
 def set_pid(run: Run, pid: str) -> ApiCall[ApiError | None]:
-    """Store the location of the run's Job, its infrastructure_pid; returns the error, if any."""
+    """Stores the location of the run's Job, its infrastructure_pid; returns the error, if any."""
     try:
         yield from call(_patch(run, "", {"infrastructure_pid": pid}))
     except ApiError as error:
@@ -162,7 +162,7 @@ def set_pid(run: Run, pid: str) -> ApiCall[ApiError | None]:
 def set_infrastructure_pending(
     run: Run, owner: str, transition: str, dialect: Dialect
 ) -> ApiCall[ApiError | None]:
-    """Name the state of a run whose Job does not start InfrastructurePending; returns the error.
+    """Names the state of a run whose Job does not start InfrastructurePending; returns the error.
 
     The state carries the claim's marker: if the run is SCHEDULED again by now, the server takes
     this for a claim, and the marker says whose it is. Only a run that is known as PENDING under a

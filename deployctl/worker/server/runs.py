@@ -20,7 +20,7 @@ _CLAIMED = "Pending"
 
 
 def parse_run(flow_run: Json, owner: str) -> Run:
-    """Return what a worker keeps of a flow run as the API returns it.
+    """Returns what a worker keeps of a flow run as the API returns it.
 
     For the scheduled runs of a work pool both majors return no `state`, only its id, type and name.
     """
@@ -48,12 +48,12 @@ def parse_run(flow_run: Json, owner: str) -> Run:
 
 
 def seconds(timestamp: str | None) -> float:
-    """Convert an ISO timestamp to seconds of the epoch; 0.0 for None and ""."""
+    """Converts an ISO timestamp to seconds of the epoch; 0.0 for None and ""."""
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
 def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]:
-    """Return the runs that should start by `before` (epoch seconds), in the server's order.
+    """Returns the runs that should start by `before` (epoch seconds), in the server's order.
 
     Empty if another pool has taken the name of `pool` in the meantime.
     """
@@ -70,7 +70,7 @@ def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[J
 
 
 def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
-    """Return all runs of the pool that are PENDING, RUNNING or CANCELLING."""
+    """Returns all runs of the pool that are PENDING, RUNNING or CANCELLING."""
     runs: dict[str, Run] = {}
     offset = 0
     while True:
@@ -88,14 +88,14 @@ def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
 
 
 def read_by_ids(ids: Iterable[str], owner: str) -> ApiCall[list[Run]]:
-    """Return those of these runs that exist."""
+    """Returns those of these runs that exist."""
     requests = [_filter({"id": {"any_": chunk}}) for chunk in _chunks(ids)]
     answers = (yield requests) if requests else []
     return [parse_run(row, owner) for page in answers for row in page]
 
 
 def read_run(run_id: str, owner: str) -> ApiCall[Run | None]:
-    """Return a run; None if it was deleted."""
+    """Returns a run; None if it was deleted."""
     answer = yield from call(
         Request("GET", paths.flow_run(run_id), subject=f"flow run '{run_id}'", missing_ok=True)
     )
@@ -103,7 +103,7 @@ def read_run(run_id: str, owner: str) -> ApiCall[Run | None]:
 
 
 def read_states(run_id: str) -> ApiCall[list[Json]]:
-    """Return all states that a run has been in, oldest first."""
+    """Returns all states that a run has been in, oldest first."""
     states = yield from call(
         Request(
             "GET",
@@ -115,7 +115,7 @@ def read_states(run_id: str) -> ApiCall[list[Json]]:
 
 
 def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
-    """Return the run with the attempt and name of its last claim; `foreign` if that is not ours.
+    """Returns the run with the attempt and name of its last claim; `foreign` if that is not ours.
 
     Later states do not carry the marker, but the server keeps all states of a run.
     """
@@ -128,7 +128,7 @@ def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
 
 
 def end_before_claim(run: Run) -> ApiCall[Json]:
-    """Return the final state that a claimed run was in when it was claimed; None if it was
+    """Returns the final state that a claimed run was in when it was claimed; None if it was
     scheduled.
 
     Both majors let a run that has ended be claimed, and a claim may arrive late: another worker had

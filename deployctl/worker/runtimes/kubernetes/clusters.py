@@ -65,7 +65,7 @@ class Clusters:
         pid_has_uid: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Connect to the worker's own cluster.
+        """Connects to the worker's own cluster.
 
         `uid` is used for that cluster instead of the one that the cluster reports; `clock` returns
         the Prefect server's time. Raises RuntimeUnavailable when the cluster cannot be identified,

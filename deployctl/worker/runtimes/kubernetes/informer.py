@@ -65,7 +65,7 @@ class Informer:
         self.store.namespaces.update(namespaces or (cluster.kube.namespace,))
 
     def add_namespace(self, namespace: str) -> None:
-        """Watch this namespace, too, from the next `ensure_running` on."""
+        """Watches this namespace, too, from the next `ensure_running` on."""
         with self._lock:
             if namespace not in self.store.namespaces:
                 self._emit_all(self.store.add_namespace(namespace))
@@ -76,7 +76,7 @@ class Informer:
             return {ALL_NAMESPACES} if self._all_namespaces else set(self.store.namespaces)
 
     def ensure_running(self, cancellation: CancellationToken) -> None:
-        """Start the reflectors that are missing. To be called periodically."""
+        """Starts the reflectors that are missing. To be called periodically."""
         if self._all_namespaces and any(each.forbidden for each in self._reflectors):
             self._fall_back_to_namespaces()
         for scope in sorted(self.scopes() - {each.scope for each in self._reflectors}):
@@ -86,7 +86,7 @@ class Informer:
                 self._threads[reflector] = _start_thread(reflector, cancellation)
 
     def stop(self, timeout: float) -> None:
-        """Stop all reflectors, and wait for each thread up to `timeout` seconds."""
+        """Stops all reflectors, and waits for each thread up to `timeout` seconds."""
         for reflector in self._reflectors:
             reflector.stop()
         for thread in self._threads.values():
@@ -105,7 +105,7 @@ class Informer:
             )
 
     def set_event_cause(self, attempt: str, cause: Cause | None) -> None:
-        """Record what Events say about a job that waits."""
+        """Records what Events say about a job that waits."""
         with self._lock:
             self._emit_all(self.store.set_event_cause(attempt, cause))
 
@@ -117,7 +117,7 @@ class Informer:
     def on_list(
         self, kind: WatchedKind, scope: str, statuses: list[Any], requested_at: float
     ) -> None:
-        """Handle a complete list (`EventHandler`)."""
+        """Handles a complete list (`EventHandler`)."""
         if kind is WatchedKind.JOBS:
             self._read_pods_of_failed(scope, statuses)
         with self._lock:
@@ -127,7 +127,7 @@ class Informer:
                 self._emit_all(self.store.replace_pods(scope, statuses))
 
     def on_event(self, kind: WatchedKind, event: str, status: Any, item: Json) -> None:
-        """Handle an event of a watch (`EventHandler`)."""
+        """Handles an event of a watch (`EventHandler`)."""
         store, deleted = self.store, event == "DELETED"
         if kind is WatchedKind.JOBS and not deleted:
             self._read_pods_of_failed(status.namespace, [status])
@@ -145,7 +145,7 @@ class Informer:
             self._emit(update)
 
     def _read_pods_of_failed(self, scope: str, jobs: Sequence[JobStatus]) -> None:
-        """Read the pods of Jobs that failed before the failure is emitted.
+        """Reads the pods of Jobs that failed before the failure is emitted.
 
         The watch of pods may be late, and the cause of a failure is reported only once.
         """
@@ -175,7 +175,7 @@ class Informer:
         )
 
     def _fall_back_to_namespaces(self) -> None:
-        """Watch single namespaces from now on, because the worker may not list all of them."""
+        """Watches single namespaces from now on, because the worker may not list all of them."""
         self._all_namespaces = False
         for reflector in self._reflectors:
             reflector.stop()

@@ -62,7 +62,7 @@ class InformerManager:
         """Keys of clusters whose Events the worker may not list."""
 
     def add_namespace(self, cluster: Cluster, namespace: str) -> None:
-        """Watch this namespace, too; takes effect whether or not `run` is running."""
+        """Watches this namespace, too; takes effect whether or not `run` is running."""
         with self._lock:
             self._namespaces.setdefault(cluster.key, set()).add(namespace)
             informer = self._informers.get(cluster.key)
@@ -90,7 +90,7 @@ class InformerManager:
         return [status for informer in informers for status in informer.watch_statuses()]
 
     def run(self, emit: Emit, cancellation: CancellationToken) -> None:
-        """Emit all jobs, then their changes, until cancelled."""
+        """Emits all jobs, then their changes, until cancelled."""
         streamer = LogStreamer(emit, self._clock(), self._timings.log_reconnect_interval)
         try:
             while not cancellation.is_cancelled:
@@ -109,7 +109,7 @@ class InformerManager:
                 informer.stop(self._timings.informer_join_timeout)
 
     def _sync_informers(self, emit: Emit) -> list[Informer]:
-        """Create an informer for each known cluster; replace those with outdated credentials."""
+        """Creates an informer for each known cluster; replaces those with outdated credentials."""
         for cluster in self._clusters.all():
             previous = self._informers.get(cluster.key)
             if previous is not None and previous.cluster is cluster:
@@ -140,7 +140,7 @@ class InformerManager:
 
     @staticmethod
     def _stream_logs(informers: Sequence[Informer], streamer: LogStreamer) -> None:
-        """Stream the logs of pods of all clusters; the streamer forgets all other pods."""
+        """Streams the logs of pods of all clusters; the streamer forgets all other pods."""
         uids: list[str] = []
         for informer in informers:
             for pod in informer.query(lambda store: list(store.pods_to_stream())):
@@ -149,7 +149,7 @@ class InformerManager:
         streamer.retain(uids)
 
     def _read_events(self, informer: Informer) -> None:
-        """Read the Events of jobs that wait without a cause."""
+        """Reads the Events of jobs that wait without a cause."""
         now = self._clock()
         if informer.cluster.key in self._events_forbidden:
             return

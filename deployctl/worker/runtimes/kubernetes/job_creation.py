@@ -52,7 +52,7 @@ def call_with_retries(
 
 
 def create_job(kube: KubeClient, manifest: JobManifest) -> Json:
-    """Create the Job of the manifest, or find the existing one; returns it as the API does.
+    """Creates the Job of the manifest, or finds the existing one; returns it as the API does.
 
     After every refusal the Job is looked up: quotas and webhooks apply before the API server
     notices that the name exists, and an earlier request may have created it. A Job that existed and

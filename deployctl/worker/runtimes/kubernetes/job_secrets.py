@@ -66,7 +66,7 @@ class JobSecrets:
         return {name: (secret.name, secret.key) for name, secret in references.items() if secret}
 
     def create(self, kube: KubeClient, manifest: JobManifest) -> bool:
-        """Create the Secret of a job, if it has one. False where the worker may not do that.
+        """Creates the Secret of a job, if it has one. False where the worker may not do that.
 
         An existing Secret belongs to the same attempt and has the same values. Raises as
         `KubeClient.request` does.
@@ -84,7 +84,7 @@ class JobSecrets:
         return True
 
     def set_owner(self, kube: KubeClient, job: Json) -> None:
-        """Make the Job the owner of its Secret, if it has one.
+        """Makes the Job the owner of its Secret, if it has one.
 
         A permanent refusal is only logged: it is no reason to fail a run whose Job exists. Raises
         as `KubeClient.request` does where the request may succeed later.
@@ -103,12 +103,12 @@ class JobSecrets:
                 self._warn("patch", meta["namespace"])
 
     def delete(self, kube: KubeClient, manifest: JobManifest) -> None:
-        """Delete the Secret of a job that will not be created, if the worker may."""
+        """Deletes the Secret of a job that will not be created, if the worker may."""
         if manifest.secret is not None:
             self._delete(kube, _path(manifest.namespace, manifest.name))
 
     def retry_deletes(self) -> None:
-        """Repeat deletes that failed. To be called when a cluster responds."""
+        """Repeats deletes that failed. To be called when a cluster responds."""
         with self._lock:
             undeleted, self._undeleted = self._undeleted, []
         for kube, path in undeleted:
@@ -123,7 +123,7 @@ class JobSecrets:
                     self._undeleted.append((kube, path))
 
     def _warn(self, verb: str, namespace: str) -> None:
-        """Log once that the worker lacks a right on Secrets."""
+        """Logs once that the worker lacks a right on Secrets."""
         with self._lock:
             if verb in self._warned:
                 return

@@ -52,19 +52,19 @@ class JobStore:
         return any(self._is_listed(scope) for scope in (ALL_NAMESPACES, namespace))
 
     def drop_scope(self, scope: str) -> None:
-        """Forget that a scope was listed, because it is not watched any more."""
+        """Forgets that a scope was listed, because it is not watched any more."""
         self._listed -= {(scope, kind) for kind in WatchedKind}
         self._requested_at.pop(scope, None)
 
     def add_namespace(self, namespace: str) -> list[RuntimeUpdate]:
-        """Add a namespace that may get jobs; yields its list at once if it has synced."""
+        """Adds a namespace that may get jobs; yields its list at once if it has synced."""
         self.namespaces.add(namespace)
         return [self._list_of(namespace)] if self.has_synced(namespace) else []
 
     def replace_jobs(
         self, scope: str, jobs: Iterable[JobStatus], requested_at: float
     ) -> list[RuntimeUpdate]:
-        """Replace all Jobs of a scope by a list that was requested at this time (monotonic)."""
+        """Replaces all Jobs of a scope by a list that was requested at this time (monotonic)."""
         listed = {job.attempt: job for job in jobs}
         for attempt, job in list(self._jobs.items()):
             if scope in (ALL_NAMESPACES, job.namespace) and attempt not in listed:
@@ -75,7 +75,7 @@ class JobStore:
         return self._mark_listed(scope, WatchedKind.JOBS)
 
     def replace_pods(self, scope: str, pods: Iterable[PodStatus]) -> list[RuntimeUpdate]:
-        """Replace all pods of a scope. A list of pods says nothing new about which jobs exist."""
+        """Replaces all pods of a scope. A list of pods says nothing new about which jobs exist."""
         listed = {pod.uid: pod for pod in pods}
         for known in list(self._pods.values()):
             for pod in list(known.values()):
@@ -88,13 +88,13 @@ class JobStore:
         return self._mark_listed(scope, WatchedKind.PODS)
 
     def upsert_job(self, job: JobStatus) -> list[RuntimeUpdate]:
-        """Add or update a Job."""
+        """Adds or updates a Job."""
         self._jobs[job.attempt] = job
         self.namespaces.add(job.namespace)
         return list(self._changes(job.attempt))
 
     def delete_job(self, job: JobStatus) -> list[RuntimeUpdate]:
-        """Delete a Job, unless another one of the same attempt has taken its place."""
+        """Deletes a Job, unless another one of the same attempt has taken its place."""
         known = self._jobs.get(job.attempt)
         if known is None or known.uid != job.uid:
             return []
@@ -102,18 +102,18 @@ class JobStore:
         return [JobVanished(job.attempt)]
 
     def upsert_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
-        """Add or update a pod."""
+        """Adds or updates a pod."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
         return list(self._changes(pod.attempt))
 
     def delete_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
-        """Delete a pod, given its last status."""
+        """Deletes a pod, given its last status."""
         self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
         self._mark_deleted(pod)
         return list(self._changes(pod.attempt))
 
     def set_event_cause(self, attempt: str, cause: Cause | None) -> list[RuntimeUpdate]:
-        """Set what the Events of a waiting job say; None where they say nothing."""
+        """Sets what the Events of a waiting job say; None where they say nothing."""
         if cause is None:
             self._event_causes.pop(attempt, None)
         elif attempt in self._jobs:
@@ -157,7 +157,7 @@ class JobStore:
         return all((scope, kind) in self._listed for kind in WatchedKind)
 
     def _mark_listed(self, scope: str, kind: WatchedKind) -> list[RuntimeUpdate]:
-        """Mark a kind as listed; yields nothing until both kinds of the scope are."""
+        """Marks a kind as listed; yields nothing until both kinds of the scope are."""
         self._listed.add((scope, kind))
         if not self._is_listed(scope):
             return []
@@ -200,7 +200,7 @@ class JobStore:
         return job
 
     def _mark_deleted(self, pod: PodStatus) -> None:
-        """Mark a pod as not running any more; keep its status as long as its Job is known."""
+        """Marks a pod as not running any more; keeps its status as long as its Job is known."""
         known = self._pods[pod.attempt]
         if pod.attempt not in self._jobs:
             del known[pod.uid]

@@ -53,14 +53,14 @@ class LeaseLeadership:
         return self._all_lead or self.clock() < self._leads_until
 
     def campaign(self, cancellation: CancellationToken) -> None:
-        """Try to become and stay leader until cancelled, then release the Lease."""
+        """Tries to become and stay leader until cancelled, then releases the Lease."""
         while not cancellation.is_cancelled:
             self.step()
             cancellation.wait(self.duration / _RENEWALS)
         self._release()
 
     def step(self) -> None:
-        """Acquire or renew the Lease if possible. Errors are ignored: the next step retries."""
+        """Acquires or renews the Lease if possible. Errors are ignored: the next step retries."""
         began = self.clock()
         try:
             held = self._acquire(began)
@@ -97,7 +97,7 @@ class LeaseLeadership:
             raise
 
     def _write(self, method: str, path: str, body: Json) -> bool:
-        """Write the Lease; False if another replica wrote it since it was read."""
+        """Writes the Lease; False if another replica wrote it since it was read."""
         try:
             self.kube.request(method, path, body=body, timeout=_REQUEST_TIMEOUT)
         except KubeApiError as error:
@@ -107,7 +107,7 @@ class LeaseLeadership:
         return True
 
     def _release(self) -> None:
-        """Release the Lease, so that another replica can lead at once; harmless if it fails."""
+        """Releases the Lease, so that another replica can lead at once; harmless if it fails."""
         if self._all_lead or not self.is_leader:
             return
         self._leads_until = -math.inf
@@ -135,7 +135,7 @@ class LeaseLeadership:
         return f"{path}/{name}" if name else path
 
     def _log_changes(self) -> None:
-        """Log each change of leadership, and once that all replicas lead."""
+        """Logs each change of leadership, and once that all replicas lead."""
         if self._all_lead and not self._warned:
             self._warned = True
             self.event_log.emit(

@@ -81,7 +81,7 @@ class LogStreamer:
         self._stopped = threading.Event()
 
     def add(self, kube: KubeClient, pod: PodStatus) -> None:
-        """Stream the log of a pod once, unless too many are streamed at the moment."""
+        """Streams the log of a pod once, unless too many are streamed at the moment."""
         with self._lock:
             if (
                 self._stopped.is_set()
@@ -95,19 +95,19 @@ class LogStreamer:
         thread.start()
 
     def retain(self, uids: Iterable[str]) -> None:
-        """Forget all pods except these."""
+        """Forgets all pods except these."""
         with self._lock:
             self._added &= {*uids, *self._streams}
 
     def stop(self) -> None:
-        """Stop all streams."""
+        """Stops all streams."""
         self._stopped.set()
         with self._lock:
             for stream in self._streams.values():
                 stream.abort()
 
     def _run(self, kube: KubeClient, pod: PodStatus) -> None:
-        """Emit a pod's lines to the last one; after a break, resume where it was."""
+        """Emits a pod's lines to the last one; after a break, resumes where it was."""
         last = ""
         try:
             while True:

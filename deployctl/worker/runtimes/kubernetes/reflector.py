@@ -53,10 +53,10 @@ class EventHandler(Protocol):
     def on_list(
         self, kind: WatchedKind, scope: str, statuses: list[Any], requested_at: float
     ) -> None:
-        """Handle a complete list; `requested_at` is when it was requested, by `time.monotonic`."""
+        """Handles a complete list; `requested_at` is when it was requested, by `time.monotonic`."""
 
     def on_event(self, kind: WatchedKind, event: str, status: Any, item: Json) -> None:
-        """Handle an event (ADDED, MODIFIED or DELETED): status and JSON of its object."""
+        """Handles an event (ADDED, MODIFIED or DELETED): status and JSON of its object."""
 
 
 def resource_path(kind: WatchedKind, scope: str) -> str:
@@ -99,7 +99,7 @@ class Reflector:
         self._stopped = False
 
     def run(self, cancellation: CancellationToken) -> None:
-        """List and watch until stopped or cancelled, whatever fails."""
+        """Lists and watches until stopped or cancelled, whatever fails."""
         waits = self._retry_waits()
         while not (cancellation.is_cancelled or self._stopped):
             began = self._clock()
@@ -119,7 +119,7 @@ class Reflector:
             cancellation.wait(next(waits))
 
     def list_and_watch(self) -> None:
-        """List if that is needed, then watch until the stream ends.
+        """Lists if that is needed, then watches until the stream ends.
 
         Raises KubeApiError after which a list is needed, KubeUnreachable after which it is not.
         """
@@ -145,7 +145,7 @@ class Reflector:
             raise
 
     def stop(self) -> None:
-        """Stop from any thread: a watch that waits for events returns."""
+        """Stops from any thread: a watch that waits for events returns."""
         self._stopped = True
         if self._stream is not None:
             self._stream.abort()
@@ -163,7 +163,7 @@ class Reflector:
         self.forbidden = False
 
     def _note_failure(self, error: KubeApiError | KubeUnreachable, began: float) -> None:
-        """Record a failure; a watch that was open before it failed is only reopened."""
+        """Records a failure; a watch that was open before it failed is only reopened."""
         self.forbidden = isinstance(error, KubeApiError) and error.status == 403
         if self.last_contact < began:
             self.problem = str(error)

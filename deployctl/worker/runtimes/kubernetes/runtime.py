@@ -59,7 +59,7 @@ class KubernetesRuntime:
         sleep: Callable[[float], object] = time.sleep,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
-        """Connect to the worker's cluster and identify it.
+        """Connects to the worker's cluster and identifies it.
 
         `major` is the major version of the Prefect server, `clock` returns that server's time in
         seconds of the epoch, `sleep` waits between attempts. Raises RuntimeUnavailable when the
@@ -96,7 +96,7 @@ class KubernetesRuntime:
         )
 
     def start(self, spec: JobSpec) -> Job:
-        """Create the Job, or return the existing one of this attempt.
+        """Creates the Job, or returns the existing one of this attempt.
 
         Raises StartFailed when the cluster refuses it permanently, RuntimeUnavailable when it may
         accept it later.
@@ -116,7 +116,7 @@ class KubernetesRuntime:
         return self._informers.last_emitted(cluster, spec.attempt) or _job(cluster, job)
 
     def delete(self, job: Job) -> None:
-        """Delete the Job and its pods, which get their grace period to end."""
+        """Deletes the Job and its pods, which get their grace period to end."""
         cluster, namespace = self._clusters.for_job(job)
         path = _job_path(namespace, job.name)
         body = {
@@ -127,16 +127,16 @@ class KubernetesRuntime:
         _ignore_missing(lambda: cluster.kube.request("DELETE", path, body=body))
 
     def clean_up(self, spec: JobSpec) -> None:
-        """Delete the Secret that was created for the job, if the worker may."""
+        """Deletes the Secret that was created for the job, if the worker may."""
         cluster = self._cluster(spec)
         self._secrets.delete(cluster.kube, self._manifest(spec, self._secrets.policy))
 
     def finish_setup(self, job: Job) -> None:
-        """Make the Job the owner of its Secret, so that both are deleted together."""
+        """Makes the Job the owner of its Secret, so that both are deleted together."""
         cluster, namespace = self._clusters.for_job(job)
 
         def set_owner() -> None:
-            """Read the Job and set it as owner."""
+            """Reads the Job and sets it as owner."""
             found = cluster.kube.request("GET", _job_path(namespace, job.name))
             self._secrets.set_owner(cluster.kube, found)
 
@@ -148,7 +148,7 @@ class KubernetesRuntime:
         return last_pod_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
-        """Look up the Job of this attempt in all watched scopes, by label.
+        """Looks up the Job of this attempt in all watched scopes, by label.
 
         Its name and namespace do not matter: a run's name and the variables that name and place a
         job may have changed. Without a spec, all known clusters are searched.
@@ -171,7 +171,7 @@ class KubernetesRuntime:
         return None
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
-        """Emit all jobs, then their changes, until cancelled."""
+        """Emits all jobs, then their changes, until cancelled."""
         self._informers.run(emit, cancellation)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
@@ -211,7 +211,7 @@ def _start_failed(code: str, error: DeployctlError) -> StartFailed:
 
 
 def _ignore_missing(request: Callable[[], object]) -> None:
-    """Call `request`; an object that does not exist is fine.
+    """Calls `request`; an object that does not exist is fine.
 
     Raises RuntimeUnavailable for all other errors, even permanent ones: rights may be granted
     again, and nothing but the worker would repeat the request.

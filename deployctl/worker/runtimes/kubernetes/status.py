@@ -73,7 +73,7 @@ class JobStatus:
 
 
 def pod_status(pod: Json) -> PodStatus:
-    """Reduce the JSON of a pod to its status."""
+    """Reduces the JSON of a pod to its status."""
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}
     name = main_container_name(pod)
     main = _container_status(status, name)
@@ -99,7 +99,7 @@ def pod_status(pod: Json) -> PodStatus:
 
 
 def job_status(job: Json) -> JobStatus:
-    """Reduce the JSON of a Job to its status."""
+    """Reduces the JSON of a Job to its status."""
     meta, spec, status = job.get("metadata") or {}, job.get("spec") or {}, job.get("status") or {}
     labels = meta.get("labels") or {}
     worker, limits = decode_metadata((meta.get("annotations") or {}).get(METADATA_ANNOTATION))
@@ -124,7 +124,7 @@ def job_status(job: Json) -> JobStatus:
 
 
 def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: str) -> Job:
-    """Merge the status of a Job and of its pods, in any order, into a `Job`.
+    """Merges the status of a Job and of its pods, in any order, into a `Job`.
 
     `location` and `pid` are those of `model.Job`. Times are by the cluster's clock. A Job that is
     going to fail is FAILED from the time at which the grace period of its last pod ends, which may
