@@ -8,6 +8,7 @@ from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import OUTPUT, ConnectionOptions, OutputFormat, option
 from deployctl.cli.project_options import (
+    BUILD,
     DeployOptions,
     ImageOptions,
     OverrideOptions,
@@ -30,6 +31,15 @@ def plan(
     images: ImageOptions,
     overrides: OverrideOptions,
     server: ConnectionOptions,
+    run_steps: Annotated[
+        bool,
+        option(
+            "--run-steps",
+            BUILD,
+            "Run the shell steps, so that what they print is known. Without it, only those that "
+            "read git run.",
+        ),
+    ] = False,
     detailed_exitcode: Annotated[
         bool, option("--detailed-exitcode", OUTPUT, "Exit with code 2 if there are changes.")
     ] = False,
@@ -49,7 +59,9 @@ def plan(
     projects = load_all(ctx, options, selection.prefect_file)
     with (
         connect(ctx, server) as session,
-        build_plan(ctx, projects, session, images, find_existing=True) as steps,
+        build_plan(
+            ctx, projects, session, images, find_existing=True, run_shell_steps=run_steps
+        ) as steps,
     ):
         prepare_all(ctx, projects, session, deployment, steps)
     if ctx.format is OutputFormat.HUMAN:

@@ -99,10 +99,12 @@ def build_plan(
     options: ImageOptions,
     *,
     find_existing: bool = False,
+    run_shell_steps: bool = False,
 ) -> Iterator[BuildPlan]:
     """How to treat the build and push steps. Raises BadImagesFile and BadReference.
 
-    `find_existing`: looks for images that exist already, for a plan that no build follows.
+    `find_existing`: finds out which images exist and what git says, for a plan that no build
+    follows. `run_shell_steps`: runs all shell steps for it.
     """
     if options.images:
         yield BuildPlan(outputs=read_build_outputs(options.images), pin_digests=options.pin)
@@ -112,14 +114,18 @@ def build_plan(
         yield BuildPlan(
             image_provider=FixedImage(options.image),
             find_existing=find_existing,
+            run_shell_steps=run_shell_steps,
             pin_digests=options.pin,
         )
     elif not any(project.has_image_steps for project in projects):
-        yield BuildPlan()
+        yield BuildPlan(find_existing=find_existing, run_shell_steps=run_shell_steps)
     else:
         with image_pipeline(ctx, options, lambda: session, session.cancellation) as images:
             yield BuildPlan(
-                image_provider=images, find_existing=find_existing, pin_digests=options.pin
+                image_provider=images,
+                find_existing=find_existing,
+                run_shell_steps=run_shell_steps,
+                pin_digests=options.pin,
             )
 
 

@@ -78,6 +78,7 @@ _OF_PREFECT: Mapping[str, BuiltinStep] = {
             "shell": object,
         },
         frozenset({"script"}),
+        find=shell.find_output,
     ),
     "pip_install_requirements": BuiltinStep(
         packages.pip_install_requirements,
@@ -215,6 +216,11 @@ def is_missing_from_prefect(step: Step) -> bool:
     """Whether the function would be one of Prefect's own steps, and no version has it."""
     module, _, name = step.function.rpartition(".")
     return f"{module}." in _PREFECT and step_signature(step) is None and name.islower()
+
+
+def is_shell_step(step: Step) -> bool:
+    """Whether the step runs a shell script."""
+    return step.short == "run_shell_script" and builtin_step(step) is not None
 
 
 def is_docker_step(step: Step) -> bool:

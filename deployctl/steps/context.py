@@ -30,6 +30,8 @@ class StepContext:
     """Builds and pushes images; None in commands that do neither."""
     namespace: str = ""
     """Prepended to image names without registry and owner."""
+    runs_shell_steps: bool = False
+    """Whether a plan runs shell steps, also those that may write."""
 
     @property
     def images(self) -> ImageProvider:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.json_values import Json, digest
-from deployctl.steps.catalog import builtin_step, is_docker_build, is_docker_step
+from deployctl.steps.catalog import builtin_step, is_docker_build, is_docker_step, is_shell_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.context import StepContext
 from deployctl.steps.custom import run_function
@@ -45,12 +45,13 @@ CREDENTIALS_INPUT = "credentials"
 def plan_steps(
     steps_by_deployment: DeploymentSteps, scope: Scope, context: StepContext | None = None
 ) -> tuple[dict[str, Outputs], list[Problem]]:
-    """Predicts the outputs of each deployment's steps without running any.
+    """Predicts the outputs of each deployment's steps.
 
-    They are `Unknown`, except those of existing images, which are looked up if there is a
-    `context`. Problems, at the paths of their steps, are placeholders in inputs that no earlier
-    step and no environment variable fills, and failed look-ups. Blocks and variables are resolved
-    when the steps run; those of `scope` are only credentials for the look-ups.
+    They are `Unknown`, except if there is a `context`: then existing images are looked up, and
+    shell steps run that only read git, or all of them if the context says so. Problems, at the
+    paths of their steps, are placeholders in inputs that no earlier step and no environment
+    variable fills, and failed look-ups. Blocks and variables are resolved when the steps run; those
+    of `scope` are credentials for the look-ups, and inputs of shell steps that run.
     """
     outputs: dict[str, Outputs] = {}
     problems: list[Problem] = []
@@ -59,8 +60,11 @@ def plan_steps(
         own, current = Outputs(), context
         for at, step in enumerate(steps):
             known = replace(scope, outputs=own)
-            inputs, found = render(step.inputs, replace(known, references=None))
+            runs = current is not None and current.runs_shell_steps and is_shell_step(step)
+            inputs, found = render(step.inputs, known if runs else replace(known, references=None))
             problems += [problem.below((*step.path, step.function)) for problem in found]
+            if runs:
+                redact.register_secrets(redact.find_secrets(inputs))
             if current:
                 _use_push_credentials(step, inputs, steps[at + 1 :], known, current)
             predicted, failures = _predict(step, inputs, current, seen)

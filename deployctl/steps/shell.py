@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import shlex
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from deployctl.clients import process
 from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
 from deployctl.steps.context import StepContext, output_tail
+from deployctl.steps.read_only import ENVIRONMENT, only_reads_git
 
 
 def run_shell_script(
@@ -35,15 +37,42 @@ def run_shell_script(
     """
     environ = {**context.environ, **{key: str(value) for key, value in (env or {}).items()}}
     outputs: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    for command, argv in _commands(script, environ, expand=expand_env_vars, shell=shell):
+        done = _run(context, name, argv, directory, environ, stream_output)
+        _check(done, command)
+        outputs["stdout"].append(done.stdout)
+        outputs["stderr"].append(done.stderr)
+    return {key: "".join(texts).strip() for key, texts in outputs.items()}
+
+
+def find_output(context: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
+    """What the step returns, if a plan may run it: it only reads git, or the user allows it.
+
+    None if it may not. Raises ProgramError.
+    """
+    arguments = {name: value for name, value in inputs.items() if value is not None}
+    arguments["stream_output"] = False
+    if context.runs_shell_steps:
+        return run_shell_script(context, "", **arguments)
+    if arguments.get("env") or arguments.get("shell"):
+        return None
+    expand = bool(arguments.get("expand_env_vars"))
+    lines = _commands(arguments["script"], context.environ, expand=expand, shell=False)
+    if not all(only_reads_git(argv) for _, argv in lines):
+        return None
+    quiet = replace(context, environ={**context.environ, **ENVIRONMENT})
+    return run_shell_script(quiet, "", **arguments)
+
+
+def _commands(
+    script: str, environ: Mapping[str, str], *, expand: bool, shell: bool
+) -> Iterator[tuple[str, list[str]]]:
+    """Each line of a script that isn't empty, as text and as the program to run."""
     for line in script.splitlines():
-        command = string.Template(line).safe_substitute(environ) if expand_env_vars else line
+        command = string.Template(line).safe_substitute(environ) if expand else line
         argv = ["/bin/sh", "-c", command] if shell and command.strip() else _words(command, shell)
         if argv:
-            done = _run(context, name, argv, directory, environ, stream_output)
-            _check(done, command)
-            outputs["stdout"].append(done.stdout)
-            outputs["stderr"].append(done.stderr)
-    return {key: "".join(texts).strip() for key, texts in outputs.items()}
+            yield command, argv
 
 
 def _words(command: str, shell: bool) -> list[str]:

@@ -9,7 +9,11 @@ from pathlib import Path
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.desired_state import PlanInputs
-from deployctl.app.deploying.images_file import BuildOutputs, check_build_outputs
+from deployctl.app.deploying.images_file import (
+    BuildOutputs,
+    check_build_outputs,
+    check_secret_outputs,
+)
 from deployctl.app.deploying.load import LoadedProject
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.diagnostics import Report
@@ -18,7 +22,7 @@ from deployctl.core.json_values import Json
 from deployctl.core.progress import NullProgress, Progress
 from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
-from deployctl.steps.catalog import is_docker_step
+from deployctl.steps.catalog import is_docker_step, is_shell_step
 from deployctl.steps.context import StepContext
 from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, plan_steps, run_steps
 from deployctl.steps.model import Step
@@ -39,7 +43,9 @@ class BuildPlan:
     """They ran in another command, which wrote these outputs."""
     image_provider: ImageProvider | None = None
     find_existing: bool = False
-    """Whether a plan looks up which images exist already."""
+    """Whether a plan looks up which images exist already and what git says."""
+    run_shell_steps: bool = False
+    """Whether a plan runs shell steps."""
     pin_digests: bool = True
     """Whether job variables name pushed images by digest."""
 
@@ -70,13 +76,23 @@ def with_expected_outputs(
         return replace(inputs, outputs=outputs, pins=build_plan.pins)
     if build_plan.skip or not loaded.steps:
         return inputs
-    context = credentials = None
+    context = references = None
     if build_plan.find_existing:
-        pushes = [step.inputs for step in _steps(loaded) if is_docker_step(step)]
-        credentials = _references([each.get(CREDENTIALS_INPUT) for each in pushes], lambda: session)
+        used = [_inputs_for_plan(step, build_plan) for step in _steps(loaded)]
+        references = _references(used, lambda: session)
         context = deploy_step_context(loaded, inputs, build_plan, session, NullProgress())
-    outputs = expected_outputs(loaded, inputs.environ, report, context, credentials)
+        context = replace(context, runs_shell_steps=build_plan.run_shell_steps)
+    outputs = expected_outputs(loaded, inputs.environ, report, context, references)
+    if context:
+        check_secret_outputs(loaded.selected, outputs, report)
     return replace(inputs, outputs=outputs, pins=build_plan.pins)
+
+
+def _inputs_for_plan(step: Step, build_plan: BuildPlan) -> Json:
+    """The inputs of a step whose references a plan resolves."""
+    if is_docker_step(step):
+        return step.inputs.get(CREDENTIALS_INPUT)
+    return step.inputs if build_plan.run_shell_steps and is_shell_step(step) else None
 
 
 def expected_outputs(
@@ -84,13 +100,13 @@ def expected_outputs(
     environ: Mapping[str, str],
     report: Report,
     context: StepContext | None = None,
-    credentials: ReferenceValues | None = None,
+    references: ReferenceValues | None = None,
 ) -> dict[str, Outputs]:
     """The outputs that the steps of a file will have; problems with the steps are reported.
 
-    With a `context`, existing images are looked up, with these `credentials` of push steps.
+    With a `context`, `plan_steps` finds out more; `references` are what it needs for that.
     """
-    outputs, problems = plan_steps(loaded.steps, Scope(environ, references=credentials), context)
+    outputs, problems = plan_steps(loaded.steps, Scope(environ, references=references), context)
     report_problems(problems, report, loaded.document.spans.value)
     return outputs
 

@@ -66,7 +66,12 @@ POOL = {
 }
 COMMANDS = {
     "deploy": SELECTION | DEPLOY | BUILDER | CONNECTION | OUTPUT,
-    "plan": SELECTION | DEPLOY | BUILDER | CONNECTION | OUTPUT | {"--detailed-exitcode"},
+    "plan": SELECTION
+    | DEPLOY
+    | BUILDER
+    | CONNECTION
+    | OUTPUT
+    | {"--detailed-exitcode", "--run-steps"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
     "validate": SELECTION | OUTPUT,
     "worker": SERVER
