@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from deployctl.core.catalogue import CATALOGUE, Severity
+from deployctl.core.fix import Fix
 from deployctl.core.json_values import JsonPath
 
 
@@ -41,6 +42,9 @@ class Diagnostic:
     help: str | None = None
     related: tuple[tuple[Span, str], ...] = ()
     """Further spans, each with its meaning ("first given here")."""
+    fix: Fix | None = field(default=None, compare=False)
+    """The change of the file that `help` describes, if it is unambiguous. Not compared, since one
+    value of the file can stand at several paths."""
 
 
 @dataclass(slots=True)
@@ -71,10 +75,11 @@ class Report:
         help: str | None = None,  # noqa: A002 - named as the field
         related: Iterable[tuple[Span, str]] = (),
         severity: Severity | None = None,
+        fix: Fix | None = None,
     ) -> None:
         """Adds a diagnostic, with the severity of the catalogue unless another one is given."""
         severity = severity or CATALOGUE[code].severity
-        self.items.append(Diagnostic(code, severity, message, span, help, tuple(related)))
+        self.items.append(Diagnostic(code, severity, message, span, help, tuple(related), fix))
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Adds diagnostics of another report."""

@@ -15,11 +15,16 @@ def closest(name: str, known: Iterable[str], cutoff: float = 0.7) -> str | None:
     A name that differs only in case, or in `_` for `-`, comes first. `cutoff` is the least
     similarity, between 0 and 1, as `difflib.get_close_matches` measures it.
     """
+    return next(iter(similar(name, known, cutoff)), None)
+
+
+def similar(name: str, known: Iterable[str], cutoff: float = 0.7) -> list[str]:
+    """The known names that resemble `name`, best first; see `closest`."""
     others = [item for item in known if item != name]
     plain = _plain(name)
-    if (same := next((item for item in others if _plain(item) == plain), None)) is not None:
+    if same := [item for item in others if _plain(item) == plain]:
         return same
-    return next(iter(get_close_matches(name, others, 1, cutoff)), None)
+    return get_close_matches(name, others, 3, cutoff)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

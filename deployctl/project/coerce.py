@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
+from deployctl.core.fix import Fix, Remove, SetText, WrapValue
 from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.core.suggest import did_you_mean, quoted
-from deployctl.project import durations, keys
+from deployctl.project import durations, keys, unknown_keys
 from deployctl.project.shapes import (
     ABSENT,
     Anything,
@@ -51,7 +52,7 @@ def coerce(value: Json, shape: Shape, source: Source = _no_source) -> tuple[Json
     Invalid parts are left out, so that the result is always valid. An invalid item of a list
     becomes None unless the items are text, so that the others keep their indexes.
     """
-    coercer = _Coercer(source, [])
+    coercer = _Coercer(source, [], shape)
     result = coercer.value(value, shape, ())
     return (None if result is ABSENT else result), coercer.problems
 
@@ -69,9 +70,11 @@ def _needs_keys(shape: Shape) -> bool:
 
 
 class _Coercer:
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
+    def __init__(self, source: Source, problems: list[Problem], root: Shape) -> None:
         self.source = source
         self.problems = problems
+        self.root = root
+        """The shape of the whole value."""
 
     def value(self, value: Json, shape: Shape, path: JsonPath) -> Json:
         """The coerced value, which is not null; ABSENT if it is invalid."""
@@ -107,10 +110,13 @@ class _Coercer:
         if not isinstance(value, str):
             written = None if shape.as_python else self.source(path)
             value = str(value) if written is None else written
-            self.warn(path, "DC123", f"is read as the text '{value}'", f"Quote it: '{value}'.")
+            message, help_ = f"is read as the text '{value}'", f"Quote it: '{value}'."
+            self.warn(path, "DC123", message, help_, SetText(path, value))
         if shape.choices and value not in shape.choices:
             help_ = did_you_mean(value, shape.choices) or f"It can be {quoted(shape.choices)}."
-            self.error(path, "DC124", f"cannot be '{value}'", help_)
+            same = [each for each in shape.choices if each.casefold() == value.casefold()]
+            fix = SetText(path, same[0]) if same else None
+            self.error(path, "DC124", f"cannot be '{value}'", help_, fix=fix)
             return ABSENT
         if found := [character for character in shape.forbidden if character in value]:
             listed = " ".join(found)
@@ -166,7 +172,8 @@ class _Coercer:
         """A list, or one item where that is allowed."""
         if shape.single and not isinstance(value, list | dict):
             if shape.single_refused:
-                self.warn(path, "DC123", "is read as a list of one item", f"Write [{value}].")
+                message = "is read as a list of one item"
+                self.warn(path, "DC123", message, f"Write [{value}].", WrapValue(path))
             return [self.value(value, shape.item, path)]
         if not isinstance(value, list):
             dashed = "Put a dash in front of each item." if isinstance(value, dict) else None
@@ -181,7 +188,7 @@ class _Coercer:
         """One item of a list; ABSENT if it is null."""
         if value is not None:
             return self.value(value, shape, path)
-        self.warn(path, "DC126", "is empty and left out", "Remove the dash.")
+        self.warn(path, "DC126", "is empty and left out", "Remove the dash.", Remove(path))
         return ABSENT
 
     def either(self, value: Json, shape: Either, path: JsonPath) -> Json:
@@ -227,6 +234,7 @@ class _Coercer:
                 "DC123",
                 f"is read as the name of the {table.name}",
                 f"Write '{path[-1] if path else table.name}: {{{table.text_is}: {value}}}'.",
+                WrapValue(path, table.text_is),
             )
             value = {table.text_is: value}
         if not isinstance(value, dict):
@@ -238,7 +246,7 @@ class _Coercer:
             if name in table.saved:
                 self.saved((*path, name), known=key is not None)
             if key is None:
-                self.unknown(name, table, (*path, name))
+                self.unknown(value, table, (*path, name))
             elif (found := self.entry(item, key, (*path, name))) is not ABSENT:
                 result[name] = found
         for name, key in table.keys.items():
@@ -252,34 +260,36 @@ class _Coercer:
         if value is not None:
             return self.value(value, key.shape, path)
         if key.null_refused:
-            self.warn(path, "DC126", "is empty, which Prefect rejects", "Remove the key.")
+            message = "is empty, which Prefect rejects"
+            self.warn(path, "DC126", message, "Remove the key.", Remove(path))
         return key.null
 
     def missing(self, name: str, key: Key, table: Table, path: JsonPath) -> None:
         """Reports a required key that is missing."""
         self.error(path, "DC127", f"has no '{name}'", key.doc, subject=f"this {table.name}")
 
-    def unknown(self, name: str, table: Table, path: JsonPath) -> None:
-        """Reports a key that the table does not have, unless it is free or was saved by Prefect."""
-        if table.free and (name == "definitions" or name.startswith("x-")):
-            return
-        if name in table.saved:
-            return
-        severity = Severity.ERROR if table.strict else Severity.WARNING
-        if name in table.moved:
-            help_ = _sentence(table.moved[name])
-            self.report_key(path, "DC121", "is not supported here", help_, severity)
-        else:
-            help_ = did_you_mean(name, table.keys) or _other_table(name) or _ALL_KEYS
-            message = f"is not a key of this {table.name}"
-            message += "" if table.strict else " and is ignored"
-            self.report_key(path, "DC120", message, help_, severity)
+    def unknown(self, value: Mapping[str, Json], table: Table, path: JsonPath) -> None:
+        """Reports a key of `value` that the table lacks, unless it is free or saved by Prefect."""
+        name = str(path[-1])
+        free = table.free and (name == "definitions" or name.startswith("x-"))
+        if not free and name not in table.saved:
+            in_deployment = self.root is keys.DEPLOYMENT and table is not keys.DEPLOYMENT
+            find = unknown_keys.KeyFinder(value, table, path, in_deployment, self.fits)
+            code, message, help_, fix = find.problem()
+            severity = Severity.ERROR if table.strict else Severity.WARNING
+            self.report_key(path, code, message, help_, severity, fix)
+
+    def fits(self, value: Json, shape: Shape) -> bool:
+        """Whether a value has the type of a shape; parts of it may be wrong."""
+        problems = coerce(value, shape)[1] if value is not None else []
+        return not any(each.code == "DC128" and not each.path for each in problems)
 
     def saved(self, path: JsonPath, *, known: bool) -> None:
         """Reports a key that Prefect wrote into files."""
         effect = "is rejected by Prefect in a file" if known else "has no effect in a file"
         help_ = "Remove it; an older version of Prefect wrote it there."
-        self.report_key(path, "DC122", effect, help_, Severity.WARNING)
+        fix = None if known else Remove(path)
+        self.report_key(path, "DC122", effect, help_, Severity.WARNING, fix)
 
     def wrong(self, value: Json, expected: str, path: JsonPath, help_: str | None = None) -> Json:
         """Reports a value of the wrong type; ABSENT."""
@@ -287,43 +297,36 @@ class _Coercer:
         return ABSENT
 
     def error(
-        self, path: JsonPath, code: str, message: str, help_: str | None = None, subject: str = ""
+        self,
+        path: JsonPath,
+        code: str,
+        message: str,
+        help_: str | None = None,
+        subject: str = "",
+        fix: Fix | None = None,
     ) -> None:
         """Reports an error; its message starts with the path, or with `subject`."""
         where = subject or (f"'{format_path(path)}'" if path else "it")
-        self.problems.append(Problem(path, code, f"{where} {message}", help_))
+        self.problems.append(Problem(path, code, f"{where} {message}", help_, fix=fix))
 
-    def warn(self, path: JsonPath, code: str, message: str, help_: str | None) -> None:
+    def warn(
+        self, path: JsonPath, code: str, message: str, help_: str | None, fix: Fix | None = None
+    ) -> None:
         """Reports a problem whose message starts with the path."""
         message = f"'{format_path(path)}' {message}"
-        self.problems.append(Problem(path, code, message, help_, Severity.WARNING))
+        self.problems.append(Problem(path, code, message, help_, Severity.WARNING, fix))
 
     def report_key(
-        self, path: JsonPath, code: str, message: str, help_: str | None, severity: Severity
+        self,
+        path: JsonPath,
+        code: str,
+        message: str,
+        help_: str | None,
+        severity: Severity,
+        fix: Fix | None,
     ) -> None:
         """Reports a problem of a key."""
-        self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity))
-
-
-_ALL_KEYS = "Remove it. `deployctl schema` lists all keys."
-_OTHER_TABLES: Mapping[str, Table] = {
-    "under 'work_pool'": keys.WORK_POOL,
-    "in a schedule": keys.SCHEDULE,
-    "in a deployment": keys.DEPLOYMENT,
-    "at the top of the file": keys.TOP_LEVEL,
-}
-
-
-def _other_table(name: str) -> str | None:
-    """Help that names another table with this key."""
-    for place, table in _OTHER_TABLES.items():
-        if name in table.keys:
-            return f"It is a key {place}."
-    return None
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+        self.problems.append(Problem(path, code, f"'{path[-1]}' {message}", help_, severity, fix))
 
 
 def _kind(value: Json) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployctl.core.diagnostics import Report, Severity, Span
-from deployctl.core.json_values import Json, JsonPath
+from deployctl.core.fix import Fix, QuoteAt, RemoveDuplicate
+from deployctl.core.json_values import Json, JsonPath, same_json
 from deployctl.core.redact import is_secret_name
 from deployctl.project.scalars import TAG_PREFIX, construct_scalar, resolve_plain
 
@@ -201,11 +202,14 @@ class Composer:
                 continue
             if isinstance(key.value, dict | list):
                 unquoted = True
-                self._error("DC104", "a key cannot be a mapping or a list", key, QUOTE_TEMPLATE)
+                message = "a key cannot be a mapping or a list"
+                fix = QuoteAt(event.start_mark.index)
+                self._error("DC104", message, key, QUOTE_TEMPLATE, fix)
                 continue
             name = self._key(key)
             if name in own:
-                self._report_duplicate(name, keys[name], key)
+                same = same_json(own[name].value, value.value)
+                self._report_duplicate(name, keys[name], key, same=same)
             own[name], keys[name] = value, key
             if is_secret_name(name):
                 self.secret_nodes.append(value)
@@ -250,13 +254,14 @@ class Composer:
             )
         return text
 
-    def _report_duplicate(self, name: str, first: Node, second: Node) -> None:
+    def _report_duplicate(self, name: str, first: Node, second: Node, *, same: bool) -> None:
         self._report.add(
             "DC105",
             f"the key '{name}' is given twice",
             span_between(self._file, second.start, second.end),
             help="Keep one of them; Prefect silently takes the last.",
             related=[(span_between(self._file, first.start, first.end), "first given here")],
+            fix=RemoveDuplicate(second.start.index) if same else None,
         )
 
     def _refuse_tag(self, event: Any) -> None:
@@ -268,11 +273,13 @@ class Composer:
             "Write the value without a tag; quote text that begins with '!'.",
         )
 
-    def _error(self, code: str, message: str, at: Any, help_: str | None = None) -> None:
+    def _error(
+        self, code: str, message: str, at: Any, help_: str | None = None, fix: Fix | None = None
+    ) -> None:
         """Reports an error at a node or an event."""
         start = at.start if isinstance(at, Node) else at.start_mark
         end = at.end if isinstance(at, Node) else at.end_mark
-        self._report.add(code, message, span_between(self._file, start, end), help=help_)
+        self._report.add(code, message, span_between(self._file, start, end), help=help_, fix=fix)
 
 
 def _merge(

@@ -17,6 +17,7 @@ from typing import Any
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span, Spans
+from deployctl.core.fix import QuoteAt
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.compose import (
     QUOTE_TEMPLATE,
@@ -192,25 +193,34 @@ def _report_syntax_error(error: Any, text: str, file: str, report: Report) -> No
     mark = error.problem_mark or error.context_mark
     span = Span(file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
     lines = text.splitlines()
-    near = [each.line for each in (error.context_mark, mark) if each is not None]
+    marks = [each for each in (error.context_mark, mark) if each is not None]
+    near = [each for each in marks if each.line < len(lines)]
     character = text[mark.index : mark.index + 1]
-    if character == "{" or any(
-        line < len(lines) and _UNQUOTED_TEMPLATE.search(lines[line]) for line in near
-    ):
+    templates = [
+        each.index - each.column + found.end() - 2
+        for each in near
+        if (found := _UNQUOTED_TEMPLATE.search(lines[each.line]))
+    ]
+    if character == "{" or templates:
         if not any(item.code == "DC104" for item in report):
             message = "YAML reads an unquoted '{{' as two mappings"
-            report.add("DC104", message, span, help=QUOTE_TEMPLATE)
+            fix = QuoteAt(templates[0]) if templates else None
+            report.add("DC104", message, span, help=QUOTE_TEMPLATE, fix=fix)
         return
     problem = f"{error.problem} '\\t'" if character == "\t" else str(error.problem)
     context = f"{error.context}, " if error.context else ""
-    help_ = next((help_ for sign, help_ in _SYNTAX_HELP if sign in problem), None)
-    report.add("DC103", f"invalid YAML: {context}{problem}", span, help=help_)
+    help_ = next((help_ for sign, help_ in _SYNTAX_HELP if sign in f"{context}{problem}"), None)
+    at = error.context_mark if "alias" in context else mark
+    fix = QuoteAt(at.index) if help_ == _QUOTE else None
+    report.add("DC103", f"invalid YAML: {context}{problem}", span, help=help_, fix=fix)
 
 
 _INDENTATION = "Check the indentation: keys of one mapping begin in the same column."
+_QUOTE = "Quote the value."
 _SYNTAX_HELP = (
     ("'\\t'", "Indent with spaces; YAML allows no tabs there."),
-    ("cannot start any token", "Quote the value."),
+    ("cannot start any token", _QUOTE),
+    ("scanning an alias", _QUOTE),
     ("mapping values", "Quote a value that contains ': ', or check the indentation."),
     ("expected ':'", "A key needs ': ' after it; check the line before, too."),
     ("expected ',' or", "Close the bracket, or put a comma between the items."),

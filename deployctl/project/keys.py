@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployctl.api.dialect import NEVER, Range
+from deployctl.project import moved_keys as moved
 from deployctl.project.comparisons import (
     never_differs,
     same_description,
@@ -28,6 +29,7 @@ from deployctl.project.shapes import (
     Key,
     ListOf,
     Mapping_,
+    MovedKey,
     Number,
     Steps,
     Table,
@@ -38,8 +40,6 @@ from deployctl.project.trigger_keys import TRIGGERS, trigger_kind
 NAME = Text(forbidden="/%&><")
 LATER = ("variables", "global_concurrency_limits", "automations", "environments")
 """Top-level keys that are reserved for deployctl and that this version does not read."""
-
-_UNDER_POOL = "move it one level down, under 'work_pool'"
 
 TIMES = Field("schedule", same=same_schedule)
 """When a schedule fires: one field, which the keys of the times make together."""
@@ -87,14 +87,14 @@ SCHEDULE = Table(
     "schedule",
     _SCHEDULE_KEYS,
     moved={
-        "time_zone": "write 'timezone'",
-        "tz": "write 'timezone'",
-        "is_active": "write 'active'",
-        "is_schedule_active": "write 'active'",
-        "paused": "write 'active: false'",
-        "schedule": "write its keys directly into the schedule",
-        "schedules": "write the schedules as items of one list",
-        "name": "write 'slug'",
+        "time_zone": moved.rename("timezone"),
+        "tz": moved.rename("timezone"),
+        "is_active": moved.rename("active"),
+        "is_schedule_active": moved.rename("active"),
+        "paused": MovedKey("write 'active: false'"),
+        "schedule": MovedKey("write its keys directly into the schedule"),
+        "schedules": MovedKey("write the schedules as items of one list"),
+        "name": moved.rename("slug"),
     },
     strict=True,
     saved=frozenset(
@@ -129,7 +129,10 @@ CONCURRENCY = Table(
         ),
     },
     strict=True,
-    moved={"strategy": "write 'collision_strategy'", "concurrency_limit": "write 'limit'"},
+    moved={
+        "strategy": moved.rename("collision_strategy"),
+        "concurrency_limit": moved.rename("limit"),
+    },
 )
 
 WORK_POOL = Table(
@@ -154,12 +157,12 @@ WORK_POOL = Table(
         ),
     },
     moved={
-        "job_variable": "write 'job_variables'",
-        "variables": "write 'job_variables'",
-        "infra_overrides": "write 'job_variables'",
-        "queue": "write 'work_queue_name'",
-        "work_queue": "write 'work_queue_name'",
-        "work_pool_name": "write 'name'",
+        "job_variable": moved.rename("job_variables"),
+        "variables": moved.rename("job_variables"),
+        "infra_overrides": moved.rename("job_variables"),
+        "queue": moved.rename("work_queue_name"),
+        "work_queue": moved.rename("work_queue_name"),
+        "work_pool_name": moved.rename("name"),
     },
     text_is="name",
 )
@@ -284,27 +287,32 @@ DEPLOYMENT = Table(
         Field("global_concurrency_limit_id", Range((3, 3, 6)), managed=False),
     ),
     moved={
-        "job_variables": _UNDER_POOL,
-        "infra_overrides": "write 'job_variables' under 'work_pool'",
-        "work_queue_name": _UNDER_POOL,
-        "work_queue": "write 'work_queue_name' under 'work_pool'",
-        "work_pool_name": "write 'work_pool: {name: …}'",
-        "is_paused": "write 'paused'",
-        "is_schedule_active": "write 'active' in the schedule, or 'paused' here",
-        "active": "write 'active' in the schedule, or 'paused' here",
-        "timezone": "write it in the schedule",
-        "time_zone": "write 'timezone' in the schedule",
-        "cron": "write it under 'schedules', as '- cron: …'",
-        "interval": "write it under 'schedules', as '- interval: …'",
-        "rrule": "write it under 'schedules', as '- rrule: …'",
-        "anchor_date": "write it in the schedule",
-        "collision_strategy": "write 'concurrency_limit: {limit: …, collision_strategy: …}'",
-        "concurrency_options": "write 'concurrency_limit: {limit: …, collision_strategy: …}'",
-        "pull_steps": "write 'pull'",
-        "retries": "write it into the flow's decorator",
-        "retry_delay_seconds": "write it into the flow's decorator",
-        "image": "write it under 'work_pool', in 'job_variables'",
-        "env": "write it under 'work_pool', in 'job_variables'",
+        "job_variables": moved.under_pool("job_variables", moved.UNDER_POOL),
+        "infra_overrides": moved.under_pool("job_variables"),
+        "work_queue_name": moved.under_pool("work_queue_name", moved.UNDER_POOL),
+        "work_queue": moved.under_pool("work_queue_name"),
+        "work_pool_name": moved.under_pool("name", "write 'work_pool: {name: …}'"),
+        "is_paused": moved.rename("paused"),
+        "is_schedule_active": MovedKey("write 'active' in the schedule, or 'paused' here"),
+        "active": MovedKey("write 'active' in the schedule, or 'paused' here"),
+        "timezone": moved.in_schedule("timezone"),
+        "time_zone": moved.in_schedule("timezone", "write 'timezone' in the schedule"),
+        "cron": moved.as_schedule("cron"),
+        "interval": moved.as_schedule("interval"),
+        "rrule": moved.as_schedule("rrule"),
+        "anchor_date": moved.in_schedule("anchor_date"),
+        "collision_strategy": moved.LIMIT_WITH_STRATEGY,
+        "concurrency_options": moved.LIMIT_WITH_STRATEGY,
+        "pull_steps": moved.rename("pull"),
+        "retries": moved.IN_DECORATOR,
+        "retry_delay_seconds": moved.IN_DECORATOR,
+        "image": MovedKey(
+            "write it under 'work_pool', in 'job_variables'",
+            ("work_pool", "job_variables", "image"),
+        ),
+        "env": MovedKey(
+            "write it under 'work_pool', in 'job_variables'", ("work_pool", "job_variables", "env")
+        ),
     },
 )
 
@@ -324,7 +332,7 @@ QUEUE = Table(
         ),
         "paused": Key(Flag(), "Whether the queue is paused.", Field("is_paused", default=False)),
     },
-    moved={"is_paused": "write 'paused'"},
+    moved={"is_paused": moved.rename("paused")},
     text_is="name",
 )
 POOL = Table(
@@ -354,9 +362,11 @@ POOL = Table(
         "queues": Key(ListOf(QUEUE), "Queues that it should have."),
     },
     fields=(Field("storage_configuration", Range((3, 2, 14)), managed=False),),
-    moved={"is_paused": "write 'paused'", "work_queues": "write 'queues'"},
+    moved={"is_paused": moved.rename("paused"), "work_queues": moved.rename("queues")},
 )
 
+_BELOW = ("work_pool", "schedules", "schedule", "parameters", "entrypoint", "tags")
+"""Keys of a deployment that are found at the top of files."""
 TOP_LEVEL = Table(
     "file",
     {
@@ -372,14 +382,9 @@ TOP_LEVEL = Table(
         **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },
     moved={
-        "deployment": "write 'deployments', with a list below it",
-        "work_pool": "write it in a deployment",
-        "schedules": "write it in a deployment",
-        "schedule": "write it in a deployment",
-        "parameters": "write it in a deployment",
-        "entrypoint": "write it in a deployment",
-        "tags": "write it in a deployment",
-        "prefect_version": "write 'prefect-version'",
+        "deployment": MovedKey("write 'deployments', with a list below it", ("deployments",)),
+        **{name: moved.in_deployment(name) for name in _BELOW},
+        "prefect_version": moved.rename("prefect-version"),
     },
     free=True,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report
+from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
@@ -96,6 +97,7 @@ def check_same_names(
                 other.span(("name",)),
                 help="Rename one of them; on the server they are the same deployment.",
                 related=[(span, "first given here")] if span else (),
+                fix=Remove(other.path) if other.path and other.raw == first.raw else None,
             )
 
 

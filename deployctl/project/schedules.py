@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
+from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import is_unresolved
@@ -65,9 +66,8 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
         if _ONLY_WITH.get(key, kind) == kind:
             schedule[key] = item[key]
         else:
-            problems.append(
-                Problem((key,), "DC211", f"'{key}' has no effect with '{kind}'", "Remove it.")
-            )
+            message = f"'{key}' has no effect with '{kind}'"
+            problems.append(Problem((key,), "DC211", message, "Remove it.", fix=Remove((key,))))
     problems += [
         problem
         for key, value in schedule.items()
@@ -214,5 +214,6 @@ def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Probl
             content = canonical_json(item)
             if content in contents:
                 message = f"this schedule equals schedule {contents[content] + 1}"
-                yield Problem((index,), "DC210", message, "Keep one: each starts its own runs.")
+                help_ = "Keep one: each starts its own runs."
+                yield Problem((index,), "DC210", message, help_, fix=Remove((index,)))
             contents.setdefault(content, index)

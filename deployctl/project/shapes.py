@@ -12,7 +12,7 @@ from math import inf
 from typing import TypeAlias
 
 from deployctl.api.dialect import ALWAYS, ApiField, Range, Version
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.comparisons import Comparison, equal
 
 
@@ -78,14 +78,26 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedKey:
+    """What to write instead of a key that a table does not have."""
+
+    advice: str
+    to: JsonPath = ()
+    """Where its value belongs, from the mapping that holds the key, if its value stays the same.
+    The index 0 means the only item."""
+    existing: bool | None = None
+    """Whether the container that `to` begins with must be there already, or must not be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A mapping with known keys."""
 
     name: str
     """What messages call it."""
     keys: Mapping[str, Key]
-    moved: Mapping[str, str] = field(default_factory=dict)
-    """Keys that are often expected here, with advice on what to write instead."""
+    moved: Mapping[str, MovedKey] = field(default_factory=dict)
+    """Keys that are often expected here, and what to write instead."""
     saved: frozenset[str] = frozenset()
     """Keys that older versions of Prefect wrote into files and newer ones reject."""
     free: bool = False

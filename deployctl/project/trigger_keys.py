@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deployctl.api.dialect import NEVER, Range
 from deployctl.core.json_values import Json
+from deployctl.project import moved_keys as moved
 from deployctl.project.comparisons import same_actions, same_text, same_trigger
 from deployctl.project.shapes import (
     Anything,
@@ -17,6 +18,7 @@ from deployctl.project.shapes import (
     Key,
     ListOf,
     Mapping_,
+    MovedKey,
     Number,
     Table,
     Text,
@@ -171,7 +173,10 @@ TRIGGERS: dict[str, Table] = {
     name: Table(
         f"{name} trigger",
         {**table.keys, **AUTOMATION.keys},
-        moved={"expects": "write 'expect'", "actions": "the action is to run this deployment"},
+        moved={
+            "expects": moved.rename("expect"),
+            "actions": MovedKey("the action is to run this deployment"),
+        },
         strict=True,
     )
     for name, table in INNER_TRIGGERS.items()

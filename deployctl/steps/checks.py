@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.errors import DeployctlError, ProgramError
+from deployctl.core.fix import MoveKey
 from deployctl.core.json_values import leaves
-from deployctl.core.suggest import closest, did_you_mean
+from deployctl.core.suggest import closest, did_you_mean, similar
 from deployctl.steps.catalog import (
     NAMES,
     BuiltinStep,
@@ -50,7 +51,8 @@ def _check(step: Step) -> Iterator[Problem]:
         )
     elif correct := _misspelt(step.function):
         message = f"unknown function '{step.function}'"
-        yield Problem(step.path, "DC321", message, f"Did you mean '{correct}'?")
+        fix = MoveKey((*step.path, step.function), (*step.path, correct))
+        yield Problem(step.path, "DC321", message, f"Did you mean '{correct}'?", fix=fix)
     elif is_missing_from_prefect(step):
         yield Problem(
             step.path,
@@ -80,11 +82,13 @@ def _check_inputs(step: Step, found: BuiltinStep | StepSignature) -> Iterator[Pr
         path = (*step.path, step.function, name)
         expected = found.inputs.get(name, object)
         if name not in found.inputs and not found.any_input:
+            guesses = [each for each in similar(name, found.inputs) if each not in step.inputs]
             yield Problem(
                 path,
                 "DC322",
                 f"the step '{step.short}' has no input '{name}'",
                 did_you_mean(name, found.inputs) or f"It has {', '.join(found.inputs)}.",
+                fix=MoveKey(path, (*path[:-1], *guesses)) if len(guesses) == 1 else None,
             )
         elif value is None or has_placeholder(value):
             continue

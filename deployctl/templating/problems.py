@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deployctl.core.catalogue import CATALOGUE
 from deployctl.core.diagnostics import Report, Severity, Span
+from deployctl.core.fix import Fix, fix_below
 from deployctl.core.json_values import JsonPath
 
 
@@ -21,6 +22,8 @@ class Problem:
     help: str | None = None
     severity_override: Severity | None = None
     """The severity, where it is not that of the catalogue."""
+    fix: Fix | None = field(default=None, compare=False)
+    """What `help` says as a change of the checked value, if it is unambiguous."""
 
     @property
     def severity(self) -> Severity:
@@ -29,7 +32,7 @@ class Problem:
 
     def below(self, path: JsonPath) -> Problem:
         """The same problem, as seen from a value that contains the checked one at `path`."""
-        return replace(self, path=(*path, *self.path))
+        return replace(self, path=(*path, *self.path), fix=fix_below(self.fix, path))
 
 
 def report_problems(
@@ -39,5 +42,10 @@ def report_problems(
     for problem in problems:
         span = span_of(problem.path)
         report.add(
-            problem.code, problem.message, span, help=problem.help, severity=problem.severity
+            problem.code,
+            problem.message,
+            span,
+            help=problem.help,
+            severity=problem.severity,
+            fix=problem.fix,
         )

@@ -19,7 +19,7 @@ _PAST = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted", Op.NO
 
 
 def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> Iterator[Text]:
-    """Each diagnostic with its source line, and the number of errors and warnings at the end."""
+    """Each diagnostic with its source line, and at the end how many there are and can be fixed."""
     for diagnostic in items:
         yield _diagnostic(diagnostic, sources)
     counts = [
@@ -29,6 +29,8 @@ def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> It
     ]
     if counts:
         yield Text(f"{' and '.join(counts)}", style="bold")
+    if fixable := sum(item.fix is not None for item in items):
+        yield Text(f"`deployctl validate --fix` corrects {fixable} of them; --diff shows how.")
 
 
 def results(report: CommandReport) -> Iterator[Text]:

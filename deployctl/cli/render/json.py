@@ -43,6 +43,7 @@ def _diagnostic(item: Diagnostic) -> Json:
         "severity": SEVERITIES[item.severity],
         "message": redact(item.message),
         "help": redact(item.help) if item.help else None,
+        "fixable": item.fix is not None,
         "span": _span(item.span) if item.span else None,
         "related": [{"span": _span(span), "message": text} for span, text in item.related],
     }

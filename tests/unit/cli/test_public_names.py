@@ -73,7 +73,7 @@ COMMANDS = {
     | OUTPUT
     | {"--detailed-exitcode", "--run-steps"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
-    "validate": SELECTION | OUTPUT,
+    "validate": SELECTION | OUTPUT | {"--fix", "--diff"},
     "worker": SERVER
     | {
         *("--pool", "-p", "--name", "-n", "--work-queue", "-q", "--limit", "-l"),
@@ -167,6 +167,7 @@ def test_keys_of_a_deploy() -> None:
                 "severity": "note",
                 "message": "m",
                 "help": None,
+                "fixable": False,
                 "span": shown_span,
                 "related": [{"span": shown_span, "message": "here"}],
             }
