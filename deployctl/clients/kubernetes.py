@@ -327,7 +327,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
 
 
 def _unreachable(error: Exception) -> KubeUnreachable:
-    """Translates an error of urllib3, with a message of its own where urllib3's is unclear."""
+    """Translates an error of urllib3, with a message of its own if urllib3's is unclear."""
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.ReadTimeoutError):

@@ -180,7 +180,7 @@ class Registries:
     def copy(self, layer: Layer, source: ImageReference, target: ImageReference) -> BlobTransfer:
         """Copies a layer into the repository of `target`, unless it is there.
 
-        It is mounted where both are in one registry that allows it, else downloaded and uploaded.
+        It is mounted if both are in one registry that allows it, else downloaded and uploaded.
         """
         origin = self._client_of(source)
         return self._client_of(target).push_blob(

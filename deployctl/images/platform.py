@@ -1,7 +1,7 @@
 """Platforms (`os/architecture/variant`), and choosing the best match from an image index.
 
 A platform also runs images for older variants: `linux/amd64/v3` runs `linux/amd64`, and
-`linux/arm64` runs 32-bit ARM images, which are the fallback where there is no image for arm64.
+`linux/arm64` runs 32-bit ARM images, which are the fallback if there is no image for arm64.
 These are Docker's matching rules.
 """
 

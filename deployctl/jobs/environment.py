@@ -88,7 +88,7 @@ def parse_environment(env: Json, where: str) -> dict[str, Json]:
 
 
 def merge_environments(base: Json, override: Json) -> Json:
-    """The variables of both environments; `override` wins where both have one.
+    """The variables of both environments; `override` wins if both have one.
 
     An environment that is still an unresolved reference cannot be merged: `override` replaces it.
     """

@@ -55,7 +55,7 @@ def build_job_spec(
 
     `library` holds all of `required_references`, with secrets. `environ` is the worker's
     environment, for `{{ $HOME }}` in templates. `inherited` are the settings for jobs
-    (`environment.inherited_settings`). `default_start_timeout` applies where the configuration
+    (`environment.inherited_settings`). `default_start_timeout` applies if the configuration
     has none. Raises InvalidJobSpec with a reason for the run's owner.
     """
     rendered = render_variables(source, environ)
@@ -204,7 +204,7 @@ def _limits(
 
 
 def _timeout(configuration: Mapping[str, Json], name: str) -> float | None:
-    """A timeout in seconds; None where there is none, and for 0, which disables it."""
+    """A timeout in seconds; None if there is none, and for 0, which disables it."""
     value = configuration.get(name)
     try:
         seconds = float(0 if value is None else value)

@@ -89,7 +89,7 @@ def build_manifest(
 def main_container(manifest: Json) -> dict[str, Json]:
     """The container of a Job manifest that runs the flow: `prefect-job`, else the first one.
 
-    An empty mapping without a manifest. Raises InvalidJobSpec where a manifest has no container.
+    An empty mapping without a manifest. Raises InvalidJobSpec if a manifest has no container.
     """
     if manifest is None:
         return {}
@@ -179,7 +179,7 @@ def _recommended_labels(labels: Mapping[str, str]) -> dict[str, str]:
 def _sigterm_behavior(spec: JobSpec, job_spec: Mapping[str, Json]) -> dict[str, str]:
     """The setting for how a run of Prefect 3 reacts when its pod gets SIGTERM.
 
-    Where Kubernetes does not start another pod, the run asks to be rescheduled; where it does, the
+    If Kubernetes does not start another pod, the run asks to be rescheduled; if it does, the
     run is left to the next pod.
     """
     if major_version(spec.server_version) < 3:

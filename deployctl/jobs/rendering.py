@@ -1,7 +1,7 @@
 """Renders a pool's base job template with the job variables of a run.
 
 The template language is that of Prefect's worker, and its grammar that of prefect.yaml. Here a
-placeholder without a value is not an error: where it stands alone, its key or list item is removed;
+placeholder without a value is not an error: if it stands alone, its key or list item is removed;
 within a text it is empty. There are three passes: job variables and the worker's environment; then
 the server's blocks and variables, which job variables may refer to; then `{{ ctx.… }}`. A pass does
 not rescan what it inserted, and the run's name is inserted last, so that it cannot refer to a

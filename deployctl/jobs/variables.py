@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def variables_schema(base_job_template: Mapping[str, Json] | None) -> Mapping[str, Json]:
-    """The JSON Schema of the job variables in a base job template; empty where it has none."""
+    """The JSON Schema of the job variables in a base job template; empty if it has none."""
     return (base_job_template or {}).get("variables") or {}
 
 
@@ -119,7 +119,7 @@ class PoolVariables:
                 yield _problem(error, (name, *tuple(error.absolute_path)[len(parts) :]))
 
     def _known(self, value: Json, path: JsonPath) -> Json:
-        """The value with unknown parts replaced by text where text is accepted, else removed."""
+        """The value with unknown parts replaced by text if text is accepted, else removed."""
         if isinstance(value, dict):
             return {
                 key: self._known(item, (*path, key))

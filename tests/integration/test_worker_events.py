@@ -17,7 +17,14 @@ from deployctl.worker.event_log import Level
 from deployctl.worker.model import Run
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
 from deployctl.worker.server.claims import claim
-from deployctl.worker.server.events import Worker, executed, send, started, stopped, submitted
+from deployctl.worker.server.events import (
+    WorkerIdentity,
+    executed,
+    send,
+    started,
+    stopped,
+    submitted,
+)
 from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.run_reporter import (
     add_labels,
@@ -97,7 +104,7 @@ def test_the_server_keeps_each_event_of_a_pod_once(prefect3: Server) -> None:
 
 def test_the_server_keeps_what_a_worker_does(prefect3: Server) -> None:
     name = f"worker {uuid.uuid4()}"
-    worker = Worker(name, "kubernetes", str(uuid.uuid4()), "a pool")
+    worker = WorkerIdentity(name, "kubernetes", str(uuid.uuid4()), "a pool")
     with Session(Settings(api_url=prefect3.api_url)) as session, Api(prefect3.api_url) as api:
         flow_run = claimed(api, session, "events")
         now = time.time()
@@ -112,7 +119,7 @@ def test_the_server_keeps_what_a_worker_does(prefect3: Server) -> None:
 
 
 def test_sends_no_events_to_a_server_without_them(prefect2: Server) -> None:
-    worker = Worker("w", "kubernetes", str(uuid.uuid4()), "a pool")
+    worker = WorkerIdentity("w", "kubernetes", str(uuid.uuid4()), "a pool")
     with Session(Settings(api_url=prefect2.api_url)) as session:
         assert session.send(send([started(worker, time.time())])) is None
 
@@ -159,8 +166,8 @@ def test_a_run_that_has_begun_does_not_wait_again(
     flow_run = claimed(api, session, "begun")
     state = {"state": {"type": "RUNNING", "name": "Running"}}
     api.call("POST", f"/flow_runs/{flow_run.id}/set_state", state)
-    talk = set_infrastructure_pending(
+    api_call = set_infrastructure_pending(
         flow_run, OWNER, str(uuid.uuid4()), parse_dialect(server.version)
     )
-    assert run(talk, session) is None
+    assert run(api_call, session) is None
     assert read(api, flow_run.id)["state"]["name"] == "Running"

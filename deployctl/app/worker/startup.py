@@ -207,7 +207,7 @@ def _reporter(
         session=session,
         dialect=dependencies.dialect,
         logs=FlowLogs(send, session.server_clock, enabled=context.worker.logging_to_api),
-        worker=events.Worker(options.name, served["type"], served["id"], served["name"]),
+        worker=events.WorkerIdentity(options.name, served["type"], served["id"], served["name"]),
         owner=dependencies.runtime.owner,
         event_log=event_log,
         clock=session.server_clock,

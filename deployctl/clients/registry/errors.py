@@ -11,7 +11,7 @@
 
 Registries explain an error in a JSON list with a code for each; their message is included, with
 every known secret masked. Registries disagree on status codes, so the error code takes precedence
-where it is more specific.
+if it is more specific.
 """
 
 from __future__ import annotations

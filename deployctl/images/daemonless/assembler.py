@@ -2,7 +2,7 @@
 
 A Dockerfile that only copies files and changes the image config needs nothing to be executed. The
 copied files become one layer, and the other instructions change the config. The layers of the base
-image are not read; the manifest refers to them, and they are mounted or copied where the target
+image are not read; the manifest refers to them, and they are mounted or copied if the target
 registry does not have them. Equal inputs give an equal digest on any machine. Everything else is
 rejected, see `copy_destination`.
 

@@ -156,7 +156,7 @@ class LayerContents:
         )
 
     def _create(self, directory: str, owner: Owner | None) -> None:
-        """Creates a directory and its parents where they are missing."""
+        """Creates a directory and its parents if they are missing."""
         for path in _with_parents(directory):
             member = self._member(path)
             if member and member.type is not EntryType.FOLDER:

@@ -13,7 +13,7 @@ class CauseRule(NamedTuple):
     """One row: the messages that it matches and the cause that they have.
 
     `message` and `help` are `str.format` templates. `{1}`, `{2}`, … are the groups of `pattern`
-    (empty where a group took no part); names are the fields that `first_match` gets. Colons,
+    (empty if a group took no part); names are the fields that `first_match` gets. Colons,
     full stops and spaces at the end are removed, so that a template may end with an empty detail:
     `"the pod failed: {detail}"`.
     """
@@ -26,7 +26,7 @@ class CauseRule(NamedTuple):
     stuck: bool = False
 
     def match(self, text: str, **fields: str) -> Cause | None:
-        """The cause of a message; None where the pattern does not match."""
+        """The cause of a message; None if the pattern does not match."""
         found = re.search(self.pattern, text)
         if found is None:
             return None

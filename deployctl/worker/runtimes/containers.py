@@ -88,7 +88,7 @@ def create_arguments(spec: JobSpec, *, folder: Path, linux: bool) -> dict[str, J
 
 
 def _default_network_mode(networks: list[str], api_url: str, linux: bool) -> str | None:
-    """`host` where the container has to reach an API server on the worker's machine."""
+    """`host` if the container has to reach an API server on the worker's machine."""
     return "host" if linux and not networks and urlsplit(api_url).hostname in _LOCAL_HOSTS else None
 
 

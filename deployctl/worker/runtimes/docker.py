@@ -102,8 +102,8 @@ class DockerRuntime:
     def start(self, spec: JobSpec) -> Job:
         """Creates and starts a container, or uses the existing one of this attempt.
 
-        Pulls the image first where its policy demands it. Raises StartFailed where the engine
-        refuses, RuntimeUnavailable where it is down.
+        Pulls the image first if its policy demands it. Raises StartFailed if the engine
+        refuses, RuntimeUnavailable if it is down.
         """
         with _engine_errors():
             container = self._existing(spec)

@@ -97,7 +97,7 @@ class ProcessRuntime:
     def start(self, spec: JobSpec) -> Job:
         """Starts a program, or returns the one of this attempt that was started already.
 
-        Raises StartFailed where its command or folder is missing, RuntimeUnavailable where the
+        Raises StartFailed if its command or folder is missing, RuntimeUnavailable if the
         state folder cannot be written.
         """
         with self._attempt_folder(spec.attempt) as folder:
@@ -121,7 +121,7 @@ class ProcessRuntime:
             raise RuntimeUnavailable(f"'{folder}' cannot be used: {error.strerror}") from error
 
     def _start(self, folder: Path, spec: JobSpec) -> Job:
-        """Starts the program; raises LockHeld where it runs or another worker is starting it."""
+        """Starts the program; raises LockHeld if it runs or another worker is starting it."""
         env = {**self._environ, **spec.env}
         argv = self._argv(spec, env.get("PATH"))
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -272,7 +272,7 @@ class ProcessRuntime:
     def _advance_deletion(self, folder: Path, job: Job | None) -> Job | None:
         """Advances the deletion of a program, if it was requested.
 
-        Returns None where the job is gone, even if something that it left cannot be deleted.
+        Returns None if the job is gone, even if something that it left cannot be deleted.
         """
         request = folder / "stop"
         if job is None or not request.exists():
@@ -286,7 +286,7 @@ class ProcessRuntime:
         return replace(job, deleting=True)
 
     def _read(self, folder: Path) -> Job | None:
-        """The job in this folder; None where nothing of it has run and no worker is starting it."""
+        """The job in this folder; None if nothing of it has run and no worker is starting it."""
         try:
             status = supervised.inspect_process(folder)
             if status.pid is None and not status.alive:

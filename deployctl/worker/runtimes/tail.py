@@ -45,7 +45,7 @@ class Tail:
 
 
 def last_lines(path: Path, count: int) -> Sequence[str]:
-    """The last lines of a file, from its last 256 KiB; empty where the file does not exist."""
+    """The last lines of a file, from its last 256 KiB; empty if the file does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, _size(path) - _MAX_BYTES))

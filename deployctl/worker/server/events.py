@@ -23,7 +23,7 @@ an event back until the one that it follows arrives, and gives up after this tim
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerIdentity:
     """The worker that events are about."""
 
     name: str
@@ -70,22 +70,22 @@ def related(role: str, id: str, name: str = "") -> Json:  # noqa: A002
     return found | ({"prefect.resource.name": name} if name else {})
 
 
-def started(worker: Worker, now: float) -> Json:
+def started(worker: WorkerIdentity, now: float) -> Json:
     """Returns the event of a worker that starts to poll."""
     return _worker_event("started", worker, (), now, f"{worker.name}:{now}")
 
 
-def stopped(worker: Worker, now: float, start: Json) -> Json:
+def stopped(worker: WorkerIdentity, now: float, start: Json) -> Json:
     """Returns the event of a worker that stops; `start`: its `started` event."""
     return _worker_event("stopped", worker, (), now, f"{worker.name}:{start['id']}", start)
 
 
-def submitted(worker: Worker, run: Run, now: float) -> Json:
+def submitted(worker: WorkerIdentity, run: Run, now: float) -> Json:
     """Returns the event of an attempt whose Job exists."""
     return _worker_event("submitted-flow-run", worker, _run_resources(run), now, run.attempt)
 
 
-def executed(worker: Worker, run: Run, now: float, *, pid: str, code: int) -> Json:
+def executed(worker: WorkerIdentity, run: Run, now: float, *, pid: str, code: int) -> Json:
     """Returns the event of an attempt whose Job has ended. `code`: exit code, -1 if unknown."""
     flow_run, *others = _run_resources(run)
     flow_run["prefect.infrastructure.identifier"] = pid
@@ -103,7 +103,7 @@ def worker_id(type: str, name: str) -> str:  # noqa: A002
 
 def _worker_event(
     what: str,
-    worker: Worker,
+    worker: WorkerIdentity,
     about: Sequence[Json],
     now: float,
     identity: str,

@@ -42,7 +42,7 @@ class RunReporter:
     session: Session
     dialect: Dialect
     logs: FlowLogs
-    worker: events.Worker
+    worker: events.WorkerIdentity
     owner: str
     event_log: EventLog
     clock: Callable[[], float]

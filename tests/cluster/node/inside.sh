@@ -5,7 +5,7 @@ set -eu
 folder=$1 address=$2 programs=$3
 
 # Paths that containerd, its network plugins and the kubelet insist on: nobody else sees these. The
-# images, about a gigabyte, are in memory because they are written anew for each node.
+# images, about a gigabyte, are in memory because they are written again for each node.
 for place in /run/containerd /var/lib/cni /var/log/containers "$folder/containerd"; do
     mkdir -p "$place"
     mount -t tmpfs node "$place"

@@ -54,7 +54,7 @@ def base(node: Node, registry: LocalRegistry) -> str:
 
 
 @pytest.fixture
-def recipe(base: str, registry: LocalRegistry, tmp_path: Path) -> BuildSpec:
+def build_spec(base: str, registry: LocalRegistry, tmp_path: Path) -> BuildSpec:
     """A flow of two files."""
     files = {
         "Dockerfile": DOCKERFILE.format(base=base),
@@ -85,16 +85,16 @@ def docker(tmp_path: Path) -> Iterator[DockerBuilder]:
         engine.close()
 
 
-def published(builder: Builder, recipe: BuildSpec, tag: str) -> Image:
-    source = read_source(recipe, lambda: ProjectVersions("3.8.8", "3.11"))
-    return builder.push(builder.build(recipe, source, tag), [tag], None)
+def published(builder: Builder, build_spec: BuildSpec, tag: str) -> Image:
+    source = read_source(build_spec, lambda: ProjectVersions("3.8.8", "3.11"))
+    return builder.push(builder.build(build_spec, source, tag), [tag], None)
 
 
 @pytest.mark.parametrize("made_by", ["assemble", "docker"])
 def test_image_from_the_registry_runs(
-    node: Node, recipe: BuildSpec, made_by: str, request: pytest.FixtureRequest
+    node: Node, build_spec: BuildSpec, made_by: str, request: pytest.FixtureRequest
 ) -> None:
-    image = published(request.getfixturevalue(made_by), recipe, made_by)
+    image = published(request.getfixturevalue(made_by), build_spec, made_by)
     assert image.digest
     start(node, f"runs-{made_by}", image=image.pinned)
     until(lambda: ended(node, f"runs-{made_by}") != "", seconds=240)

@@ -92,7 +92,7 @@ def test_schedules_that_are_no_longer_declared_are_removed() -> None:
                 cron("s2", "0 1 * * *", parameters={"x": 2}),
             ],
             [("s2", Op.NONE), ("s1", Op.DELETE)],
-            id="equal times are told apart by parameters",
+            id="equal times are distinguished by parameters",
         ),
         pytest.param(
             [
@@ -113,7 +113,7 @@ def test_schedules_that_are_no_longer_declared_are_removed() -> None:
                 cron("s2", "0 1 * * *", parameters={"x": True}),
             ],
             [("s2", Op.NONE), ("s1", Op.DELETE)],
-            id="parameters are told apart by type",
+            id="parameters are distinguished by type",
         ),
         pytest.param(
             [{"schedule": {"cron": "0 1 * * *"}}],

@@ -95,8 +95,8 @@ def test_names_that_docker_refuses_fail_before_the_build(
 
 def test_several_platforms_need_buildx() -> None:
     inputs = {"image_name": "app", "platforms": ["linux/arm64", "amd64"]}
-    recipe = build_spec({**inputs, "build_backend": "buildx"}, HERE, "")
-    assert recipe.platform == "linux/arm64,linux/amd64"
+    spec = build_spec({**inputs, "build_backend": "buildx"}, HERE, "")
+    assert spec.platform == "linux/arm64,linux/amd64"
     with pytest.raises(ProgramError, match="several platforms"):
         build_spec(inputs, HERE, "")
 
@@ -115,19 +115,19 @@ class Recorded:
     def use_credentials(self, name: str, login: StepCredentials) -> None:
         self.logins[name] = login
 
-    def find(self, recipe: BuildSpec) -> Image | None:
+    def find(self, spec: BuildSpec) -> Image | None:
         if self.fails:
             raise self.fails
-        return self.there.get(recipe.name)
+        return self.there.get(spec.name)
 
     def find_pushed(self, name: str, tag: str | None, more: Sequence[str]) -> Image | None:  # noqa: ARG002
         return self.there.get(name)
 
-    def build(self, recipe: BuildSpec) -> Image:
+    def build(self, spec: BuildSpec) -> Image:
         if self.fails:
             raise self.fails
-        self.made.append(recipe)
-        return Image(recipe.name, recipe.tag or "content-1", id="sha256:1")
+        self.made.append(spec)
+        return Image(spec.name, spec.tag or "content-1", id="sha256:1")
 
     def push(
         self, name: str, tag: str | None, more: Sequence[str], login: StepCredentials | None
@@ -135,8 +135,8 @@ class Recorded:
         self.published.append((name, tag, more, login))
         return Image(name, tag or "made", "sha256:2")
 
-    def dockerfile_text(self, recipe: BuildSpec) -> str:
-        return f"FROM {recipe.name}\n"
+    def dockerfile_text(self, spec: BuildSpec) -> str:
+        return f"FROM {spec.name}\n"
 
 
 @pytest.fixture
@@ -245,12 +245,12 @@ def test_written_dockerfile_is_part_of_its_own_context(
     """Otherwise the next build would find a new file, and another content tag."""
     seen: list[list[str]] = []
 
-    class Looks(Recorded):
-        def build(self, recipe: BuildSpec) -> Image:
-            seen.append([path.name for path in recipe.context.iterdir()])
-            return super().build(recipe)
+    class ListsContext(Recorded):
+        def build(self, spec: BuildSpec) -> Image:
+            seen.append([path.name for path in spec.context.iterdir()])
+            return super().build(spec)
 
-    context = at(Looks())
+    context = at(ListsContext())
     kept = steps(dockerfile="auto", persist_dockerfile=True)[:1]
     run_steps({"d": kept}, Scope({}), context, {})
     assert seen == [["Dockerfile.generated"]]
@@ -262,13 +262,13 @@ def test_written_dockerfile_is_part_of_its_own_context(
 def test_plan_reports_input_rendered_to_wrong_type(
     at: Callable[[Any], StepContext],
 ) -> None:
-    class Has(Recorded):
-        def find(self, recipe: BuildSpec) -> Image | None:
-            return Image(recipe.name, "1")
+    class FindsImage(Recorded):
+        def find(self, spec: BuildSpec) -> Image | None:
+            return Image(spec.name, "1")
 
     base = Step(BUILD, {"image_name": "base"}, "base")
     app = Step(BUILD, {"image_name": "app", "buildargs": "{{ base.tag }}"}, path=("build", 1))
-    _, (problem,) = plan_steps({"d": [base, app]}, Scope({}), at(Has()))
+    _, (problem,) = plan_steps({"d": [base, app]}, Scope({}), at(FindsImage()))
     assert (problem.code, problem.path[:2]) == ("DC322", ("build", 1))
 
 
@@ -277,22 +277,22 @@ def test_plan_looks_up_shared_image_once(
 ) -> None:
     asked: list[BuildSpec] = []
 
-    class Looks(Recorded):
-        def find(self, recipe: BuildSpec) -> Image | None:
-            asked.append(recipe)
-            return Image(recipe.name, "content-9")
+    class RecordsSpecs(Recorded):
+        def find(self, spec: BuildSpec) -> Image | None:
+            asked.append(spec)
+            return Image(spec.name, "content-9")
 
     steps_by_deployment = {name: steps() for name in "abc"} | {"d": steps(tag="4")}
-    planned, _ = plan_steps(steps_by_deployment, Scope({}), at(Looks()))
-    assert [recipe.tag for recipe in asked] == [None, "4"]
+    planned, _ = plan_steps(steps_by_deployment, Scope({}), at(RecordsSpecs()))
+    assert [spec.tag for spec in asked] == [None, "4"]
     assert planned["a"] == planned["c"]
 
 
 def test_failed_build_keeps_code_of_its_cause(at: Callable[[Any], StepContext]) -> None:
-    provider = Recorded(BuildFailed("no such file", help="look"))
+    provider = Recorded(BuildFailed("no such file", help="Look."))
     with pytest.raises(StepFailed, match="step 'b' of d: no such file") as raised:
         run_steps({"d": steps()}, Scope({}), at(provider), {})
-    assert (raised.value.code, raised.value.help) == (BuildFailed.code, "look")
+    assert (raised.value.code, raised.value.help) == (BuildFailed.code, "Look.")
 
 
 def test_plan_finds_existing_images(at: Callable[[Any], StepContext]) -> None:
@@ -367,8 +367,8 @@ def test_image_is_looked_up_with_credentials_of_its_push(
     """The look-ups of a plan and of a build both come before the push step."""
 
     class Stops(Recorded):
-        def build(self, recipe: BuildSpec) -> Image:
-            raise BuildFailed(recipe.name)
+        def build(self, spec: BuildSpec) -> Image:
+            raise BuildFailed(spec.name)
 
     document = {"block_type": {"slug": "x"}, "data": {"username": "u", "password": "hidden-one"}}
     hub = PlaceholderKind.BLOCK, ("docker-registry-credentials", "hub")

@@ -34,7 +34,7 @@ from deployctl.worker.model import (
     RuntimeUpdate,
     WatchStatus,
 )
-from deployctl.worker.server.events import Worker
+from deployctl.worker.server.events import WorkerIdentity
 from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.run_reporter import RunReporter
@@ -154,7 +154,7 @@ class SimulatedWorker:
             session=session,
             dialect=Dialect((3, 8, 8) if server.major == 3 else (2, 20, 26)),
             logs=FlowLogs(session.send, session.server_clock, enabled=False),
-            worker=Worker(name, "kubernetes", POOL, POOL),
+            worker=WorkerIdentity(name, "kubernetes", POOL, POOL),
             owner=OWNER,
             event_log=event_log,
             clock=session.server_clock,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Cause
@@ -166,7 +167,7 @@ def api_error_cause(status: int, reason: str, message: str) -> Cause:
 def events_cause(events: Sequence[Json]) -> Cause | None:
     """What holds up a Job or a pod, from the Events about it, in any order.
 
-    The newest Event that explains something counts. None where none does.
+    The newest Event that explains something counts. None if none does.
     """
     for event in sorted(events, key=_event_time, reverse=True):
         explain = _EVENTS.get(str(event.get("reason")))
@@ -209,14 +210,8 @@ def _pull_failed(message: str) -> Cause | None:
     return image_pull(match[1], message) if match else None
 
 
-def _mount_failed(message: str) -> Cause | None:
-    return first_match(_MOUNT, message)
-
-
-def _sandbox_failed(message: str) -> Cause | None:
-    return first_match(_SANDBOX, message)
-
-
+_mount_failed = partial(first_match, _MOUNT)
+_sandbox_failed = partial(first_match, _SANDBOX)
 _EVENTS: dict[str, Callable[[str], Cause | None]] = {
     "FailedCreate": _pod_not_created,
     "FailedScheduling": unschedulable,

@@ -6,7 +6,7 @@ one `Cause`, that of the widest scope first: an evicted pod has killed container
 is the cause.
 
 Codes are those that Prefect 3's worker sets as label `kubernetes.diagnosis` of its pod events,
-where it has one, because automations select by them.
+if it has one, because automations select by them.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ pod begins with them."""
 
 
 def pod_cause(pod: Json) -> Cause | None:
-    """Why a pod waits, failed or is about to fail; None where there is nothing to explain.
+    """Why a pod waits, failed or is about to fail; None if there is nothing to explain.
 
     `pod` is the pod's JSON as returned by the API.
     """
@@ -235,7 +235,7 @@ def pod_cause(pod: Json) -> Cause | None:
 
 
 def pod_reason(pod: Json) -> Cause | None:
-    """Why the cluster ended a pod; None where the pod's own containers ended it."""
+    """Why the cluster ended a pod; None if the pod's own containers ended it."""
     status = pod.get("status") or {}
     reason = str(status.get("reason") or "")
     message = one_line(status.get("message"))

@@ -1,6 +1,6 @@
 """Informers of all clusters, and what Jobs and pods do not say themselves.
 
-That is: why a job gets no pod or a pod does not start (their Events, where the worker may list
+That is: why a job gets no pod or a pod does not start (their Events, if the worker may list
 them), the output of pods, and the events of pods that a Prefect 3 server keeps.
 """
 

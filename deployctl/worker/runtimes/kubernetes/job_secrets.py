@@ -1,4 +1,4 @@
-"""Secret values among a job's variables, stored in a Secret of the job where the worker may do so.
+"""Secret values among a job's variables, stored in a Secret of the job if the worker may create it.
 
 The Secret is created before the Job, so that no pod waits for it, and gets the Job as its owner
 afterwards: Kubernetes deletes it with the Job, and nothing has to be cleaned up. If a worker dies
@@ -66,7 +66,7 @@ class JobSecrets:
         return {name: (secret.name, secret.key) for name, secret in references.items() if secret}
 
     def create(self, kube: KubeClient, manifest: JobManifest) -> bool:
-        """Creates the Secret of a job, if it has one. False where the worker may not do that.
+        """Creates the Secret of a job, if it has one. False if the worker may not do that.
 
         An existing Secret belongs to the same attempt and has the same values. Raises as
         `KubeClient.request` does.
@@ -87,7 +87,7 @@ class JobSecrets:
         """Makes the Job the owner of its Secret, if it has one.
 
         A permanent refusal is only logged: it is no reason to fail a run whose Job exists. Raises
-        as `KubeClient.request` does where the request may succeed later.
+        as `KubeClient.request` does if the request may succeed later.
         """
         meta = job["metadata"]
         if not _refers_to_own_secret(job):

@@ -113,7 +113,7 @@ class JobStore:
         return list(self._changes(pod.attempt))
 
     def set_event_cause(self, attempt: str, cause: Cause | None) -> list[RuntimeUpdate]:
-        """Sets what the Events of a waiting job say; None where they say nothing."""
+        """Sets what the Events of a waiting job say; None if they say nothing."""
         if cause is None:
             self._event_causes.pop(attempt, None)
         elif attempt in self._jobs:

@@ -27,7 +27,7 @@ _RELATED_LABELS = {
 def pod_event(pod: Json, now: float, follows: Json = None) -> Json | None:
     """The event of a pod's phase; None for a phase that has none.
 
-    `now` is its time where the pod's status has none (seconds of the epoch), `follows` the previous
+    `now` is its time if the pod's status has none (seconds of the epoch), `follows` the previous
     event of this pod. The same phase, restarts and cause give the same id.
     """
     meta, status = pod.get("metadata") or {}, pod.get("status") or {}

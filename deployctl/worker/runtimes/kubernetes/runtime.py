@@ -63,7 +63,7 @@ class KubernetesRuntime:
 
         `major` is the major version of the Prefect server, `clock` returns that server's time in
         seconds of the epoch, `sleep` waits between attempts. Raises RuntimeUnavailable when the
-        cluster does not respond, and ClusterConfigError where none is configured.
+        cluster does not respond, and ClusterConfigError if none is configured.
         """
         uid = settings.cluster_uid or ""
         self._clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)

@@ -17,7 +17,7 @@ from deployctl.app.operating.lookup import (
     is_id,
 )
 from deployctl.core.json_values import Json
-from tests.unit.app.held import held
+from tests.unit.app.fake_driver import run_with
 
 ID = "0190a1b2-0000-7000-8000-000000000001"
 FLOWS = [{"id": "f-1", "name": "etl"}, {"id": "f-2", "name": "report"}]
@@ -91,7 +91,7 @@ def matches(run: Json, filters: Json) -> bool:
     [("etl/daily", "etl/daily"), ("hourly", "report/hourly"), (ID, "etl/daily")],
 )
 def test_finds_deployment_by_full_name_name_or_id(name: str, found: str) -> None:
-    assert held(find_deployment(name), server)["full_name"] == found
+    assert run_with(find_deployment(name), server)["full_name"] == found
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_finds_deployment_by_full_name_name_or_id(name: str, found: str) -> None
 )
 def test_unknown_deployment_suggests_similar_name(name: str, hint: str) -> None:
     with pytest.raises(ObjectNotFound) as error:
-        held(find_deployment(name), server)
+        run_with(find_deployment(name), server)
     assert hint in (error.value.help or "")
 
 
 def test_ambiguous_deployment_name_needs_full_name() -> None:
     with pytest.raises(AmbiguousName) as error:
-        held(find_deployment("daily"), server)
+        run_with(find_deployment("daily"), server)
     assert "etl/daily, report/daily" in (error.value.help or "")
 
 
@@ -120,7 +120,7 @@ def test_ambiguous_deployment_name_needs_full_name() -> None:
     [("nightly", "r-1", True), ("alone", "r-3", False), ("waits", "r-4", False)],
 )
 def test_run_name_means_newest_run(name: str, found: str, several: bool) -> None:
-    resolved = held(find_run(name, NOW), server)
+    resolved = run_with(find_run(name, NOW), server)
     assert (resolved.run["id"], resolved.is_newest, resolved.is_latest) == (found, several, False)
 
 
@@ -135,7 +135,7 @@ def test_run_name_means_newest_run(name: str, found: str, several: bool) -> None
 def test_deployment_name_means_run_that_started_last(
     name: str, found: str, latest: bool, waiting: str | None
 ) -> None:
-    resolved = held(find_run(name, NOW), server)
+    resolved = run_with(find_run(name, NOW), server)
     assert (resolved.run["id"], resolved.is_latest) == (found, latest)
     assert (resolved.waiting or {}).get("id") == waiting
 
@@ -151,12 +151,12 @@ def test_deployment_name_means_run_that_started_last(
 )
 def test_unknown_run(name: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        held(find_run(name, NOW), server)
+        run_with(find_run(name, NOW), server)
 
 
 def test_unknown_pool_suggests_similar_name() -> None:
     with pytest.raises(ObjectNotFound) as error:
-        held(find_pool("kub"), server)
+        run_with(find_pool("kub"), server)
     assert error.value.help == "Did you mean 'kube'?"
 
 

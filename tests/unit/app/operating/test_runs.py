@@ -29,7 +29,7 @@ from deployctl.core.errors import Interrupted
 from deployctl.core.json_values import Json
 from deployctl.project import overrides
 from tests.unit.api.network import answer, scripted_session
-from tests.unit.app.held import held
+from tests.unit.app.fake_driver import run_with
 
 SCHEMA = {
     "type": "object",
@@ -184,8 +184,8 @@ def test_poll_returns_only_new_items_oldest_first() -> None:
     cursor, requests = RunCursor("r"), list[Json]()
     run = {"state_type": "RUNNING"}
     states = [state(2, "RUNNING"), state(1, "PENDING")]
-    first = held(poll_run(cursor), answers(run, states, [log(1), log(20)], requests))
-    again = held(poll_run(cursor), answers(run, states, [log(15), log(20), log(21)], requests))
+    first = run_with(poll_run(cursor), answers(run, states, [log(1), log(20)], requests))
+    again = run_with(poll_run(cursor), answers(run, states, [log(15), log(20), log(21)], requests))
     assert [each["id"] for each in first.states] == ["s-1", "s-2"]
     assert [each["id"] for each in first.logs] == ["l-1", "l-20"]
     assert again.states == ()
@@ -195,7 +195,9 @@ def test_poll_returns_only_new_items_oldest_first() -> None:
 def test_later_polls_overlap_newest_log() -> None:
     cursor, requests = RunCursor("r", level=30), list[Json]()
     for _ in range(2):
-        held(poll_run(cursor), answers({"state_type": "RUNNING"}, [], [log(1), log(20)], requests))
+        run_with(
+            poll_run(cursor), answers({"state_type": "RUNNING"}, [], [log(1), log(20)], requests)
+        )
     of_run = {"flow_run_id": {"any_": ["r"]}, "level": {"ge_": 30}}
     assert requests[0]["logs"] == of_run
     assert requests[1]["logs"] == {**of_run, "timestamp": {"after_": "2030-01-01T00:00:10+00:00"}}
@@ -203,15 +205,15 @@ def test_later_polls_overlap_newest_log() -> None:
 
 def test_later_polls_return_nothing_before_the_tail() -> None:
     cursor, requests = RunCursor("r", tail=2), list[Json]()
-    first = held(poll_run(cursor), answers({}, [], [log(1), log(2), log(3)], requests))
+    first = run_with(poll_run(cursor), answers({}, [], [log(1), log(2), log(3)], requests))
     assert [each["id"] for each in first.logs] == ["l-2", "l-3"]
-    held(poll_run(cursor), answers({}, [], [log(2), log(3)], requests))
+    run_with(poll_run(cursor), answers({}, [], [log(2), log(3)], requests))
     assert requests[-1]["logs"]["timestamp"] == {"after_": "2030-01-01T00:00:02+00:00"}
 
 
 def test_long_tail_takes_several_pages() -> None:
     requests = list[Json]()
-    held(poll_run(RunCursor("r", tail=450)), answers({}, [], [], requests))
+    run_with(poll_run(RunCursor("r", tail=450)), answers({}, [], [], requests))
     assert [(each["offset"], each["limit"]) for each in requests] == [
         (0, 200),
         (200, 200),
@@ -221,7 +223,7 @@ def test_long_tail_takes_several_pages() -> None:
 
 def test_poll_of_deleted_run_raises() -> None:
     with pytest.raises(RunDeleted):
-        held(poll_run(RunCursor("r")), lambda request: None if request.method == "GET" else [])
+        run_with(poll_run(RunCursor("r")), lambda request: None if request.method == "GET" else [])
 
 
 class CancelledAfter(CancellationToken):

@@ -17,7 +17,7 @@ from deployctl.app.operating.status import (
     stuck_reason,
 )
 from deployctl.core.json_values import Json
-from tests.unit.app.held import held
+from tests.unit.app.fake_driver import run_with
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 FLOWS = [{"id": "f-1", "name": "etl"}]
@@ -83,7 +83,7 @@ def runs(body: Json) -> list[Json]:
 
 
 def status(scope: Scope) -> Status:
-    return held(read_status(scope, NOW), server)
+    return run_with(read_status(scope, NOW), server)
 
 
 @pytest.mark.parametrize(

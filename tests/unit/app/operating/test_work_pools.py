@@ -17,7 +17,7 @@ from deployctl.app.operating.work_pools import (
 from deployctl.core.errors import Conflict, LostResponse, NotFound, UsageError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK
-from tests.unit.app.held import held
+from tests.unit.app.fake_driver import run_with
 
 
 class Server:
@@ -59,30 +59,33 @@ class Server:
 @pytest.mark.parametrize("loses", [False, True])
 def test_creates_pool_once_despite_lost_response(loses: bool) -> None:
     server = Server(loses=loses)
-    assert held(create_pool("p", {"type": "process"}), server) == {"name": "p", "type": "process"}
+    assert run_with(create_pool("p", {"type": "process"}), server) == {
+        "name": "p",
+        "type": "process",
+    }
 
 
 @pytest.mark.parametrize("loses", [False, True])
 def test_deletes_pool_despite_lost_response(loses: bool) -> None:
     server = Server("p", loses=loses)
-    held(delete_pool("p"), server)
+    run_with(delete_pool("p"), server)
     assert server.pools == {}
 
 
 def test_create_does_not_overwrite_existing_pool() -> None:
     with pytest.raises(Conflict):
-        held(create_pool("p", {"type": "process"}), Server("p"))
+        run_with(create_pool("p", {"type": "process"}), Server("p"))
 
 
 def test_update_changes_only_given_fields() -> None:
     server = Server("p")
-    assert held(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
+    assert run_with(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
 
 
 def test_update_and_delete_of_unknown_pool_raise() -> None:
     for api_call in (update_pool("poool", {"is_paused": True}), delete_pool("poool")):
         with pytest.raises(ObjectNotFound) as error:
-            held(api_call, Server("pool"))
+            run_with(api_call, Server("pool"))
         assert error.value.help == "Did you mean 'pool'?"
 
 

@@ -8,7 +8,7 @@ import pytest
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
-from deployctl.worker.server.events import Worker, executed, started, stopped, submitted
+from deployctl.worker.server.events import WorkerIdentity, executed, started, stopped, submitted
 from tests.unit.worker.runtimes.kubernetes.objects import (
     CREATED,
     LATER,
@@ -23,7 +23,7 @@ from tests.unit.worker.runtimes.kubernetes.objects import (
 
 NOW = at("2026-11-21T10:05:00Z")
 RUN = Run("r1", "fast-fox", "state", "PENDING", "Pending", NOW, "d1", "f1", attempt="a1")
-WORKER = Worker("My Worker", "kubernetes", "p1", "k8s")
+WORKER = WorkerIdentity("My Worker", "kubernetes", "p1", "k8s")
 
 
 def event(given: Json, **more: Any) -> Json:

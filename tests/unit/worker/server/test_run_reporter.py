@@ -12,7 +12,7 @@ from deployctl.api.session import Session
 from deployctl.core.errors import DeployctlError, Rejected, ServerError, Unreachable
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Job, Phase, Run
-from deployctl.worker.server.events import Worker
+from deployctl.worker.server.events import WorkerIdentity
 from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.run_reporter import RunReporter
 from tests.support.kubernetes_jobs import RecordingEventLog
@@ -57,7 +57,7 @@ def new_reporter(
         session=cast(Session, session),
         dialect=Dialect(version),
         logs=FlowLogs(session.send, lambda: 0.0, enabled=False),
-        worker=Worker("w", "kubernetes", "pool-id", "pool"),
+        worker=WorkerIdentity("w", "kubernetes", "pool-id", "pool"),
         owner="o",
         event_log=RecordingEventLog(),
         clock=lambda: 0.0,

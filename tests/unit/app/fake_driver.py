@@ -1,4 +1,4 @@
-"""Holds a talk with a function in place of the server."""
+"""Runs an API call with a function in place of the server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from deployctl.core.json_values import Json
 T = TypeVar("T")
 
 
-def held(talk: ApiCall[T], server: Callable[[Request], Json]) -> T:
-    """What the talk comes to; an error of the server is thrown into it, as a driver does."""
+def run_with(api_call: ApiCall[T], server: Callable[[Request], Json]) -> T:
+    """The result of the call; an error of the server is thrown into it, as a driver does."""
     try:
-        batch = next(talk)
+        batch = next(api_call)
         while True:
             try:
                 answers = [server(request) for request in batch]
             except DeployctlError as error:
-                batch = talk.throw(error)
+                batch = api_call.throw(error)
             else:
-                batch = talk.send(answers)
+                batch = api_call.send(answers)
     except StopIteration as stop:
         value: T = stop.value
         return value
