@@ -8,10 +8,11 @@ types with their own schema are left to the project's interpreter.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable, Sequence
 
 from deployctl.core.json_values import Json, canonical_json
-from deployctl.flows.constants import ConstantEvaluator, enum_members
+from deployctl.flows.constants import ConstantEvaluator, module_enum
 from deployctl.flows.names import ModuleNames, NotStatic
 
 Schema = dict[str, Json]
@@ -69,7 +70,10 @@ class AnnotationTranslator:
                 full = self._names.qualified_name(node, self._line)
                 if full is None and isinstance(node, ast.Name):
                     return self._module_type(node)
-                return self._library_type(node, full or "")
+                try:
+                    return self._library_type(node, full or "")
+                except NotStatic:
+                    return self._foreign_type(node, full or "")
         raise _unknown(node)
 
     def _library_type(self, node: ast.expr, full: str) -> Schema:
@@ -84,6 +88,20 @@ class AnnotationTranslator:
         if kind in _SETS:
             return {"items": {}, "type": "array", "uniqueItems": True}
         raise _unknown(node)
+
+    def _foreign_type(self, node: ast.expr, full: str) -> Schema:
+        """Translates a type that another module of the project defines."""
+        if self._names.imports is None:
+            raise _unknown(node)
+        try:
+            names, parts = self._names.imports.follow(full)
+        except NotStatic as error:
+            raise _unknown(node) from error
+        if len(parts) != 1:
+            raise _unknown(node)
+        there = AnnotationTranslator(names, sys.maxsize)
+        there.definitions = self.definitions
+        return there._module_type(ast.Name(parts[0], ctx=ast.Load()))
 
     def _module_type(self, node: ast.Name) -> Schema:
         """Translates a type that the module defines: an Enum, an alias or a NewType."""
@@ -109,14 +127,15 @@ class AnnotationTranslator:
         return translator.schema(node)
 
     def _enum(self, definition: ast.ClassDef) -> Schema:
-        values = list(enum_members(definition, self._names).values())
+        values = list(module_enum(definition, self._names).values())
         schema: Schema = {"enum": values, "title": definition.name}
         if docstring := ast.get_docstring(definition):
             schema["description"] = docstring
         types = {type(value) for value in values}
         if len(types) == 1:
             schema["type"] = {**_LITERAL_TYPES, float: "number"}[types.pop()]
-        self.definitions[definition.name] = schema
+        if self.definitions.setdefault(definition.name, schema) != schema:
+            raise NotStatic(f"two types have the name '{definition.name}'")
         return {"$ref": f"#/definitions/{definition.name}"}
 
     def _generic(self, node: ast.expr, value: ast.expr, arguments: ast.expr) -> Schema:

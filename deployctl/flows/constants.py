@@ -1,8 +1,8 @@
 """Constant expressions in the text of a module: their values, and the JSON of a default.
 
-Expressions are evaluated with the few functions of the standard library that Python itself would
-call (`timedelta(hours=1)`, `Path("data")`), so that none has to be imitated. A value becomes
-JSON as in pydantic, which writes the defaults in Prefect's schemas.
+Names are followed to other modules of the project, and environment variables have the values that
+an import would see. A value becomes JSON as in pydantic, which writes the defaults in Prefect's
+schemas.
 """
 
 from __future__ import annotations
@@ -10,62 +10,49 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
 from deployctl.core.json_values import Json
+from deployctl.flows.enums import enum_members
 from deployctl.flows.names import ModuleNames, NotStatic
-
-
-@dataclass(frozen=True, slots=True)
-class SecretValue:
-    """A `SecretStr`, without its value."""
-
-    is_empty: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EnumMember:
-    """A member of an Enum."""
-
-    value: Any
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "builtins.dict": dict,
-    "builtins.frozenset": frozenset,
-    "builtins.list": list,
-    "builtins.set": set,
-    "builtins.tuple": tuple,
-    "datetime.date": date,
-    "datetime.datetime": datetime,
-    "datetime.time": time,
-    "datetime.timedelta": timedelta,
-    "datetime.timezone": timezone,
-    "decimal.Decimal": Decimal,
-    "pathlib.Path": PurePosixPath,
-    "pathlib.PurePath": PurePosixPath,
-    "pydantic.SecretStr": lambda text: SecretValue(not text),
-    "uuid.UUID": UUID,
-}
-_VALUES: dict[str, Any] = {"datetime.timezone.utc": UTC, "datetime.UTC": UTC}
-_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-}
-_NUMBERS = (int, float, timedelta)
-_IMMUTABLE = (
-    *(str, int, float, bytes, date, time, timedelta, timezone, Decimal, UUID, PurePosixPath),
-    *(SecretValue, EnumMember, type(None), type(...)),
+from deployctl.flows.safe_calls import (
+    FUNCTIONS,
+    VALUES,
+    EnumMember,
+    SecretValue,
+    attribute,
+    call_method,
+    is_immutable,
+    is_plain,
+    operate,
 )
+
+_GETENV = ("os.getenv", "os.environ.get")
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda left, right: left in right,
+    ast.NotIn: lambda left, right: left not in right,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.Invert: operator.invert,
+    ast.Not: operator.not_,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+_CONVERSIONS: dict[int, Callable[[Any], str]] = {-1: lambda each: each, 114: repr, 115: str}
 
 
 class ConstantEvaluator:
@@ -79,8 +66,10 @@ class ConstantEvaluator:
         """Returns the value of an expression; raises NotStatic if it is not constant."""
         try:
             return self._value(node)
-        except (ArithmeticError, ValueError, TypeError, AttributeError) as error:
+        except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise self._not_constant(node) from error
+        except RecursionError as error:
+            raise NotStatic("a constant is defined by itself") from error
 
     def text(self, node: ast.expr) -> str:
         """Returns the value of a string expression; raises NotStatic for any other."""
@@ -104,156 +93,218 @@ class ConstantEvaluator:
                     for key, value in zip(keys, values, strict=True)
                     if key is not None
                 }
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-                number = self._number(operand)
-                return -number if isinstance(node.op, ast.USub) else +number
-            case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPERATORS:
-                return self._binary_operation(node, op, self._value(left), self._value(right))
+            case ast.BinOp(op=op, left=left, right=right):
+                return operate(type(op), self._value(left), self._value(right))
             case ast.JoinedStr(values=parts):
                 return "".join(self._fstring_part(part) for part in parts)
-            case ast.Call(func=function, args=args, keywords=keywords):
-                return self._call(node, function, args, keywords)
+            case ast.Subscript(value=owner, slice=index):
+                return self._subscript(owner, index)
+            case ast.Call():
+                return self._call(node)
             case ast.Name() | ast.Attribute():
                 return self._name(node)
+        return self._decision(node)
+
+    def _decision(self, node: ast.expr) -> Any:
+        """Evaluates operators that depend on the truth of their operands."""
+        match node:
+            case ast.UnaryOp(op=op, operand=operand):
+                value = self._plain(operand)
+                return _UNARY[type(op)](value)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return self._value(body if self._plain(test) else orelse)
+            case ast.BoolOp(op=op, values=[*earlier, last]):
+                for each in earlier:
+                    value = self._plain(each)
+                    if bool(value) == isinstance(op, ast.Or):
+                        return value
+                return self._value(last)
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return _COMPARISONS[type(op)](self._plain(left), self._plain(right))
         raise self._not_constant(node)
 
-    def _number(self, node: ast.expr) -> Any:
-        if type(number := self._value(node)) in _NUMBERS:
-            return number
-        raise self._not_constant(node)
-
-    def _binary_operation(self, node: ast.expr, op: ast.operator, left: Any, right: Any) -> Any:
-        texts = isinstance(op, ast.Add) and isinstance(left, str) and isinstance(right, str)
-        if texts or (type(left) in _NUMBERS and type(right) in _NUMBERS):
-            return _OPERATORS[type(op)](left, right)
+    def _plain(self, node: ast.expr) -> Any:
+        if is_plain(value := self._value(node)):
+            return value
         raise self._not_constant(node)
 
     def _fstring_part(self, node: ast.expr) -> str:
         match node:
             case ast.Constant(value=str(text)):
                 return text
-            case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
-                value = self._value(inner)
-                if type(value) in (str, int):
-                    return str(value)
+            case ast.FormattedValue(value=inner, conversion=conversion, format_spec=spec):
+                value = _CONVERSIONS[conversion](self._plain(inner))
+                if type(value) in (str, int, float, bool, PurePosixPath, type(None), date, Decimal):
+                    return format(value, self.text(spec) if spec is not None else "")
         raise self._not_constant(node)
 
-    def _call(
-        self, node: ast.expr, function: ast.expr, args: list[ast.expr], keywords: list[ast.keyword]
-    ) -> Any:
-        callable_ = _FUNCTIONS.get(self._names.qualified_name(function, self._line) or "")
-        if callable_ is None or any(keyword.arg is None for keyword in keywords):
+    def _subscript(self, owner: ast.expr, index: ast.expr) -> Any:
+        """Evaluates `CONFIG["key"]`, `PATH.parents[1]` and `os.environ["NAME"]`."""
+        if self._qualified_name(owner) == "os.environ":
+            return self._environ()[self.text(index)]
+        if self._is_enum(owner):
+            return self._enum(owner)[self.text(index)]
+        value = self._read_only(owner)
+        return value[self._plain(index)]
+
+    def _call(self, node: ast.Call) -> Any:
+        if any(keyword.arg is None for keyword in node.keywords):
             raise self._not_constant(node)
-        named = {str(keyword.arg): self._value(keyword.value) for keyword in keywords}
-        return callable_(*(self._value(arg) for arg in args), **named)
+        args = [self._value(arg) for arg in node.args]
+        named = {str(keyword.arg): self._value(keyword.value) for keyword in node.keywords}
+        full = self._qualified_name(node.func)
+        if full in _GETENV and 0 < len(args) + len(named) <= 2:
+            key = args[0] if args else named["key"]
+            default = args[1] if len(args) > 1 else named.get("default")
+            found = self._environ().get(key)
+            return default if found is None else found
+        if full in FUNCTIONS:
+            # The order of a set of strings differs from one process to the next.
+            is_ordered = full in ("builtins.list", "builtins.tuple", "builtins.str")
+            has_set = any(isinstance(arg, set | frozenset) for arg in args)
+            if not is_plain([args, named]) or (is_ordered and has_set):
+                raise self._not_constant(node)
+            return FUNCTIONS[full](*args, **named)
+        if isinstance(node.func, ast.Attribute):
+            try:
+                value = self._read_only(node.func.value)
+            except NotStatic as error:
+                raise self._not_constant(node) from error
+            if node.func.attr == "get" and isinstance(value, dict):
+                return value.get(*args)
+            return call_method(value, node.func.attr, args, named)
+        raise self._not_constant(node)
+
+    def _environ(self) -> Any:
+        if self._names.imports is None:
+            raise NotStatic("the environment is only known when the code runs")
+        return self._names.imports.environ()
+
+    def _qualified_name(self, node: ast.expr) -> str:
+        """Returns the full name of a library's function or value; otherwise an empty string."""
+        root = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id == "__file__":
+            return ""
+        return self._names.qualified_name(node, self._line) or ""
 
     def _name(self, node: ast.Name | ast.Attribute) -> Any:
-        full = self._names.qualified_name(node, self._line)
-        if full is not None and full in _VALUES:
-            return _VALUES[full]
-        if full is None and isinstance(node, ast.Name):
-            return self._assigned_value(node)
-        if full is None and isinstance(node, ast.Attribute):
-            if node.attr == "value" and isinstance(member := self._value(node.value), EnumMember):
-                return member.value
-            if isinstance(node.value, ast.Name):
-                return self._enum_member(node.value, node.attr)
+        if isinstance(node, ast.Name) and node.id == "__file__" and self._names.imports:
+            return str(self._names.imports.file)
+        full = self._qualified_name(node)
+        if full in VALUES:
+            return VALUES[full]
+        if full and not full.startswith("builtins."):
+            return self._foreign(node, full)
+        if not full and isinstance(node, ast.Name):
+            return self._assigned(node)
+        if not full and isinstance(node, ast.Attribute):
+            if self._is_enum(node.value) and node.attr in (members := self._enum(node.value)):
+                return EnumMember(node.attr, members[node.attr])
+            if (owner := self._class(node.value)) is not None:
+                return self._class_attribute(owner, node)
+            return attribute(self._value(node.value), node.attr)
         raise self._not_constant(node)
 
-    def _assigned_value(self, node: ast.Name) -> Any:
+    def _foreign(self, node: ast.expr, full: str) -> Any:
+        """Evaluates a name that another module of the project defines."""
+        if self._names.imports is None:
+            raise self._not_constant(node)
+        try:
+            names, parts = self._names.imports.follow(full)
+        except NotStatic as error:
+            if isinstance(node, ast.Attribute):
+                # The name may go on with attributes of a value: `SETTINGS_PATH.name`.
+                return attribute(self._value(node.value), node.attr)
+            raise self._not_constant(node) from error
+        there: ast.expr = ast.Name(parts[0], ctx=ast.Load())
+        for part in parts[1:]:
+            there = ast.Attribute(there, part, ctx=ast.Load())
+        value = ConstantEvaluator(names, sys.maxsize).value(ast.fix_missing_locations(there))
+        root = next(each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+        if self._names.is_assigned_to(root):
+            raise self._not_constant(node)
+        if is_immutable(value) or self._names.is_never_modified(root):
+            return value
+        raise self._not_constant(node)
+
+    def _assigned(self, node: ast.Name) -> Any:
         """Returns the value of a module-level name, if it cannot have changed since."""
+        value = self._read_only(node)
+        if is_immutable(value) or self._names.is_never_modified(node.id):
+            return value
+        raise self._not_constant(node)
+
+    def _read_only(self, node: ast.expr) -> Any:
+        """Returns a value of which only a part is read."""
+        if not isinstance(node, ast.Name) or self._qualified_name(node):
+            return self._value(node)
         definition = self._names.definition(node.id, self._line)
         if isinstance(definition, ast.Assign | ast.AnnAssign) and definition.value is not None:
             value = ConstantEvaluator(self._names, definition.lineno)._value(definition.value)
-            if _is_immutable(value):
+            if is_immutable(value) or self._names.is_never_modified(node.id):
                 return value
         raise self._not_constant(node)
 
-    def _enum_member(self, owner: ast.Name, name: str) -> EnumMember:
-        definition = self._names.definition(owner.id, self._line)
-        if isinstance(definition, ast.ClassDef):
-            members = enum_members(definition, self._names)
-            if name in members:
-                return EnumMember(members[name])
-        raise self._not_constant(owner)
+    def _class(self, node: ast.expr) -> ast.ClassDef | None:
+        """Returns the class of this module that an expression refers to, if it is one."""
+        if isinstance(node, ast.Name):
+            if self._qualified_name(node):
+                return None
+            found: object = self._names.definition(node.id, self._line)
+            return found if isinstance(found, ast.ClassDef) else None
+        if isinstance(node, ast.Attribute) and (owner := self._class(node.value)) is not None:
+            inner = [each for each in owner.body if _defines(each, node.attr)]
+            if len(inner) == 1 and isinstance(inner[0], ast.ClassDef):
+                return inner[0]
+        return None
+
+    def _class_attribute(self, owner: ast.ClassDef, node: ast.Attribute) -> Any:
+        """Evaluates an attribute of a class that only holds constants."""
+        found = [each for each in owner.body if _defines(each, node.attr)]
+        plain = not (owner.bases or owner.keywords or owner.decorator_list)
+        if plain and len(found) == 1 and isinstance(found[0], ast.Assign | ast.AnnAssign):
+            within = self._names.within_class(owner.body)
+            value = found[0].value and ConstantEvaluator(within, owner.lineno).value(found[0].value)
+            if is_immutable(value) and not self._names.is_assigned_to(owner.name):
+                return value
+        raise self._not_constant(node)
+
+    def _is_enum(self, node: ast.expr) -> bool:
+        try:
+            return bool(self._enum(node))
+        except NotStatic:
+            return False
+
+    def _enum(self, node: ast.expr) -> dict[str, Any]:
+        definition = self._class(node)
+        if definition is None:
+            raise self._not_constant(node)
+        return module_enum(definition, self._names)
 
     @staticmethod
     def _not_constant(node: ast.expr) -> NotStatic:
         return NotStatic(f"the value of '{ast.unparse(node)}' is only known when the code runs")
 
 
-def _is_immutable(value: Any) -> bool:
-    """Whether a value cannot be modified in place."""
-    if isinstance(value, tuple | frozenset):
-        return all(map(_is_immutable, value))
-    return isinstance(value, _IMMUTABLE)
+def module_enum(definition: ast.ClassDef, names: ModuleNames) -> dict[str, Any]:
+    """Returns the members of an Enum class; raises NotStatic if it is no Enum, or not certain."""
+
+    def evaluate(within: ModuleNames, node: ast.expr) -> Any:
+        """Evaluates the value of a member."""
+        return ConstantEvaluator(within, definition.lineno).value(node)
+
+    return enum_members(definition, names, evaluate)
 
 
-_ENUM_TYPES: dict[tuple[str, ...], type | None] = {
-    ("enum.Enum",): None,
-    ("enum.IntEnum",): int,
-    ("enum.StrEnum",): str,
-    ("builtins.str", "enum.Enum"): str,
-    ("builtins.int", "enum.Enum"): int,
-    ("builtins.float", "enum.Enum"): float,
-}
-_ALLOWED_DUNDERS = {"__str__", "__repr__", "__hash__", "_missing_"}
-
-
-def enum_members(definition: ast.ClassDef, names: ModuleNames) -> dict[str, Any]:
-    """Returns the members of an Enum class and their values, in order.
-
-    Raises NotStatic if the class is not an Enum, or one that may compute its members.
-    """
-    not_static = NotStatic(f"the class '{definition.name}' is only known when the code runs")
-    bases = tuple(names.qualified_name(base, definition.lineno) or "" for base in definition.bases)
-    only_unique = all(
-        names.qualified_name(decorator, definition.lineno) == "enum.unique"
-        for decorator in definition.decorator_list
-    )
-    if bases not in _ENUM_TYPES or definition.keywords or not only_unique:
-        raise not_static
-    kind = _ENUM_TYPES[bases]
-    within_class = names.within_class(definition.body)
-    members: dict[str, Any] = {}
-    for statement in definition.body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=node) if name not in members:
-                auto = _auto_value(bases, name, members, node, within_class)
-                value = (
-                    ConstantEvaluator(within_class, definition.lineno).value(node)
-                    if auto is None
-                    else auto
-                )
-                is_plain = type(value) in (str, int, float, bool) if kind is None else None
-                if name.startswith("_") or not (is_plain or type(value) is kind):
-                    raise not_static
-                members[name] = value
-            case ast.FunctionDef(name=name) if name[0] != "_" or name in _ALLOWED_DUNDERS:
-                continue
-            case ast.Expr(value=ast.Constant()) | ast.Pass():
-                continue
-            case _:
-                raise not_static
-    if not members:
-        raise not_static
-    return members
-
-
-def _auto_value(
-    bases: tuple[str, ...], name: str, members: dict[str, Any], node: ast.expr, names: ModuleNames
-) -> str | int | None:
-    """Returns the value of `auto()`; None for any other expression."""
-    if (
-        not isinstance(node, ast.Call)
-        or names.qualified_name(node.func, node.lineno) != "enum.auto"
-    ):
-        return None
-    if bases == ("enum.StrEnum",):
-        return name.lower()
-    if bases[0].startswith("enum.") and all(type(value) is int for value in members.values()):
-        return max(members.values(), default=0) + 1
-    raise NotStatic(f"the value of '{name}' is only known when the code runs")
+def _defines(statement: ast.stmt, name: str) -> bool:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=found)]) | ast.AnnAssign(target=ast.Name(id=found)):
+            return found == name
+        case ast.ClassDef(name=found) | ast.FunctionDef(name=found):
+            return found == name
+    return False
 
 
 def encode_default(value: Any) -> Json:
@@ -280,7 +331,8 @@ def encode_default(value: Any) -> Json:
             return _duration(value)
         case list() | tuple():
             return [encode_default(item) for item in value]
-        case set() | frozenset() if len(value) < 2:  # the order of more is not reproducible
+        case set() | frozenset() if len(value) < 2 or all(type(each) is int for each in value):
+            # The order of other sets differs from one process to the next.
             return [encode_default(item) for item in value]
         case dict() if all(type(key) in (str, int) for key in value):
             return {str(key): encode_default(item) for key, item in value.items()}

@@ -28,6 +28,7 @@ from deployctl.flows.importer import (
 from deployctl.flows.metadata import OPEN_SCHEMA, FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.problems import PendingEntrypoint
+from deployctl.flows.project_modules import ProjectModules
 from deployctl.flows.static import FlowNotFound, Module, NotAFlow, read_flow, read_flow_in_part
 
 LOAD_TIMEOUT = 60.0
@@ -133,7 +134,9 @@ class _StaticReader:
     def _module(self, file: Path) -> Module:
         if file not in self._modules:
             try:
-                self._modules[file] = Module(file)
+                # Not shared: the folder of the script comes first in the search.
+                modules = ProjectModules(self.search_path.module_folders, os.environ)
+                self._modules[file] = Module(file, modules)
             except SyntaxError as error:
                 self._modules[file] = error
         if isinstance(module := self._modules[file], SyntaxError):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
@@ -31,6 +34,20 @@ class ImportedName:
     line: int
 
 
+class Imports(Protocol):
+    """Follows the imports of a module to other modules of the project."""
+
+    @property
+    def file(self) -> Path:
+        """The file of the module."""
+
+    def follow(self, full: str) -> tuple[ModuleNames, list[str]]:
+        """Returns the module that defines a name, and its name there with further attributes."""
+
+    def environ(self) -> Mapping[str, str]:
+        """Returns the variables that an import of the module would see."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleNames:
     """The top-level names of a module. Lookups take the line at which the name is used."""
@@ -39,9 +56,14 @@ class ModuleNames:
     uncertain: frozenset[str]
     starred: bool
     """Whether a star import may have bound further names."""
+    tree: ast.Module
+    imports: Imports | None = None
+    """None: names of other modules are not followed, and the environment is unknown."""
 
     @classmethod
-    def from_module(cls, module: ast.Module, source: str) -> ModuleNames:
+    def from_module(
+        cls, module: ast.Module, source: str, imports: Imports | None = None
+    ) -> ModuleNames:
         """Collects the names that are bound at the top level of a module."""
         bound: dict[str, Definition | ImportedName] = {}
         uncertain: set[str] = set()
@@ -54,7 +76,8 @@ class ModuleNames:
                     bound.setdefault(name, binding)
         if _MAY_REBIND.search(source):
             uncertain |= set(_rebound_names(module))
-        return cls(bound, frozenset(uncertain), "*" in bound or "*" in uncertain)
+        starred = "*" in bound or "*" in uncertain
+        return cls(bound, frozenset(uncertain), starred, module, imports)
 
     def within_class(self, body: Iterable[ast.stmt]) -> ModuleNames:
         """The names as seen inside a class, where names bound by its body are uncertain."""
@@ -65,12 +88,28 @@ class ModuleNames:
         """Whether the module binds this name, or may bind it."""
         return name in self.bound or name in self.uncertain or self.starred
 
+    def is_never_modified(self, name: str) -> bool:
+        """Whether the module only reads a list or dict: as a default, by an index or by `get`."""
+        return all(
+            isinstance(parent, ast.arguments)
+            or isinstance(child.ctx, ast.Store)
+            or (isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load))
+            or (isinstance(parent, ast.Attribute) and parent.attr in ("get", "items", "keys"))
+            for parent in ast.walk(self.tree)
+            for child in ast.iter_child_nodes(parent)
+            if isinstance(child, ast.Name) and child.id == name
+        )
+
+    def is_assigned_to(self, name: str) -> bool:
+        """Whether the module assigns an attribute of a name: `Settings.limit = 3`."""
+        return name in _names_with_assigned_attributes(self.tree)
+
     def definition(self, name: str, line: int | None = None) -> Definition | None:
         """Returns the statement that defines a name; None if it is imported or a builtin.
 
         Raises NotStatic if that is uncertain or comes after `line`.
         """
-        binding = self._binding(name, line)
+        binding = self.binding(name, line)
         return None if isinstance(binding, ImportedName) else binding
 
     def qualified_name(self, node: ast.expr, line: int) -> str | None:
@@ -84,13 +123,13 @@ class ModuleNames:
             return owner and f"{owner}.{node.attr}"
         if not isinstance(node, ast.Name):
             return None
-        binding = self._binding(node.id, line)
+        binding = self.binding(node.id, line)
         if isinstance(binding, ImportedName):
             return binding.name
         return f"builtins.{node.id}" if binding is None else None
 
-    def _binding(self, name: str, line: int | None) -> Definition | ImportedName | None:
-        """Returns the binding of a name; None for a builtin."""
+    def binding(self, name: str, line: int | None) -> Definition | ImportedName | None:
+        """Returns the binding of a name; None for a builtin. Raises NotStatic if uncertain."""
         if self.starred or name in self.uncertain:
             raise NotStatic(f"what '{name}' refers to depends on how the module runs")
         found = self.bound.get(name)
@@ -121,7 +160,7 @@ def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | ImportedN
                 yield alias.asname or full, ImportedName(full, line)
         case ast.ImportFrom(names=names, module=module, level=level, lineno=line):
             for alias in names:
-                full = f"{'.' * level}{module or ''}.{alias.name}"
+                full = f"{'.' * level}{f'{module}.' if module else ''}{alias.name}"
                 yield alias.asname or alias.name, ImportedName(full, line)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield statement.name, statement
@@ -159,6 +198,17 @@ def _assigned_names(statement: ast.stmt) -> Iterator[str]:
                 yield name
             case ast.MatchMapping(rest=str(name)):
                 yield name
+
+
+@lru_cache(maxsize=256)
+def _names_with_assigned_attributes(module: ast.Module) -> frozenset[str]:
+    return frozenset(
+        each.value.id
+        for each in ast.walk(module)
+        if isinstance(each, ast.Attribute)
+        and not isinstance(each.ctx, ast.Load)
+        and isinstance(each.value, ast.Name)
+    )
 
 
 def _rebound_names(module: ast.Module) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os.path
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -20,6 +21,7 @@ from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.names import ModuleNames, NotStatic
 from deployctl.flows.newer_syntax import parse_in_part
+from deployctl.flows.project_modules import ProjectModules
 from deployctl.flows.signature import FlowDefinition, Function, parameter_schema
 
 _FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow")
@@ -47,8 +49,11 @@ class NotAFlow(TypeError):
 class Module:
     """A parsed Python file."""
 
-    def __init__(self, file: Path) -> None:
-        """Raises OSError, SyntaxError or ValueError if the file cannot be read or parsed."""
+    def __init__(self, file: Path, modules: ProjectModules | None = None) -> None:
+        """Raises OSError, SyntaxError or ValueError if the file cannot be read or parsed.
+
+        `modules`: where imports are followed to, and the environment.
+        """
         self._content = file.read_bytes()
         self.error: SyntaxError | None = None
         """Set where only parts of the file are valid for our Python."""
@@ -58,7 +63,11 @@ class Module:
             except SyntaxError as error:
                 self.tree = parse_in_part(self._content.decode(), error)
                 self.error = error
-        self.names = ModuleNames.from_module(self.tree, self._content.decode(errors="replace"))
+        source = self._content.decode(errors="replace")
+        if modules is None:
+            self.names = ModuleNames.from_module(self.tree, source)
+        else:
+            self.names = modules.names_of(self.tree, source, Path(os.path.abspath(file)))  # noqa: PTH100
 
     @property
     def lines(self) -> Sequence[bytes]:

@@ -269,6 +269,15 @@ a, /, b, *, c
 a, /, b=1, *, c=2, d
 json, copy, fields, dict, schema: int = 1
 name, type='x', title=3, required=True, definitions=None
+a=ITEMS
+a={1, 2}
+a=10 ** 3
+a='%s' % NAME
+a=f'{LIMIT:>5}'
+a=f'{NAME!r}'
+a=str(1)
+a=Color['RED']
+a=Color.RED.name
 a: 'int'
 a: 'Optional[Color]' = None
 """
@@ -291,25 +300,16 @@ a: 'Undefined'
 a: Annotated[int, Field(ge=1)] = 3
 a: Literal[Color.RED]
 a: collections.abc.Collection[int]
-a=ITEMS
 a=MAYBE
 a=len
 a=int
 a=Plain()
-a={1, 2}
 a={None: 1}
-a=10 ** 3
-a='%s' % NAME
-a=f'{LIMIT:>5}'
-a=f'{NAME!r}'
-a=str(1)
 a=[i for i in range(3)]
 a=Path.home().name
 a=date.min
 a=SecretStr('hidden').get_secret_value()
 a=1j
-a=Color['RED']
-a=Color.RED.name
 """
 
 DOCSTRING = '''
@@ -447,7 +447,7 @@ MODULES = [
         static=False,
     ),
     _module("options as a mapping", "o = {}\n@flow(**o)\ndef f(a): ...\n", static=False),
-    _module("computed name", "@flow(name=NAME.upper())\ndef f(a): ...\n", static=False),
+    _module("computed name", "@flow(name=NAME.upper())\ndef f(a): ...\n"),
     _module("with options", "@flow\ndef g(a): ...\nf = g.with_options(name='x')\n", static=False),
     _module("defined twice", "@flow\ndef f(a): ...\n@flow\ndef f(b): ...\n", static=False),
     _module("builtin with another meaning", "int = str\n@flow\ndef f(a: int): ...\n"),
