@@ -84,6 +84,7 @@ _ERRORS = _entries(
         "DC207": "invalid recurrence rule",
         "DC208": "duplicate slug of a schedule",
         "DC209": "both schedule and schedules",
+        "DC212": "a recurrence rule that never fires",
         "DC230": "a trigger that fires on every event",
         "DC231": "a proactive trigger with too short a time",
         "DC232": "a compound trigger that cannot fire",

@@ -1,8 +1,8 @@
 """Validates schedules by the rules of Prefect's servers, without a server.
 
 The rules are those of the server's schemas: croniter for cron expressions, without random and
-hashed fields; IANA time zones; dateutil for recurrence rules of at most 6,500 characters. It is an
-error, too, if the server accepts a schedule that never fires.
+hashed fields; IANA time zones; dateutil for recurrence rules (see `recurrence`). It is an error,
+too, if the server accepts a schedule that never fires.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.keys import SCHEDULE, TIMES
+from deployctl.project.recurrence import recurrence_problem
 from deployctl.project.resources import api_values
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import contains_unknown
 
 KINDS = ("cron", "interval", "rrule")
-MAX_RRULE = 6500
 _ONLY_WITH = {"day_or": "cron", "anchor_date": "interval"}
 """Keys of the times that mean something beside one other key alone."""
 _FIELD_MAXIMA = (59, 23, 31, 12, 7)
@@ -74,6 +74,8 @@ def _normalise(item: Mapping[str, Json]) -> tuple[Json, list[Problem]]:
         if key in _CHECKS and not is_unresolved(value)
         for problem in _CHECKS[key](value)
     ]
+    if kind == "rrule" and not is_unresolved(schedule["rrule"]):
+        problems += _rrule(schedule["rrule"], schedule.get("timezone"))
     others = {
         name: value
         for name, value in item.items()
@@ -174,28 +176,13 @@ def _anchor(text: str) -> Iterator[Problem]:
         )
 
 
-def _rrule(rule: str) -> Iterator[Problem]:
-    if (wrong := _rrule_problem(rule)) is not None:
-        help_ = "Write it as in 'FREQ=WEEKLY;BYDAY=MO;BYHOUR=7;BYMINUTE=0;BYSECOND=0'."
-        yield Problem(("rrule",), "DC207", wrong, help_)
+def _rrule(rule: str, zone: Json) -> Iterator[Problem]:
+    known = zone if isinstance(zone, str) and _is_zone(zone) else "UTC"
+    if (problem := recurrence_problem(rule, known)) is not None:
+        yield Problem(("rrule",), *problem)
 
 
-@lru_cache(maxsize=256)
-def _rrule_problem(rule: str) -> str | None:
-    from dateutil.rrule import rrulestr
-
-    if len(rule) > MAX_RRULE:
-        return f"the rule has {len(rule)} characters; Prefect accepts {MAX_RRULE}"
-    if re.search(r"INTERVAL=0+(?!\d)", rule, re.IGNORECASE):
-        return "the rule has an interval of 0 and never advances"
-    try:
-        rrulestr(rule)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        return f"invalid recurrence rule: {error}"
-    return None
-
-
-_CHECKS = {"cron": _cron, "timezone": _timezone, "anchor_date": _anchor, "rrule": _rrule}
+_CHECKS = {"cron": _cron, "timezone": _timezone, "anchor_date": _anchor}
 
 
 def _repeated(items: Sequence[tuple[int, Mapping[str, Json]]]) -> Iterator[Problem]:

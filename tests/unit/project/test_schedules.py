@@ -134,6 +134,12 @@ def test_rejects_unknown_time_zones(zone: str, help_: str) -> None:
         ("{rrule: FREQ=NOPE}", "DC207"),
         ("{rrule: daily}", "DC207"),
         ("{rrule: FREQ=DAILY;INTERVAL=0}", "DC207"),
+        ("{rrule: FREQ=DAILY;COUNT=3}", "DC212"),
+        ("{rrule: FREQ=DAILY;UNTIL=20990101T000000Z, timezone: Asia/Taipei}", "DC212"),
+        (
+            """{rrule: '{"rrule": "FREQ=DAILY;COUNT=1", "timezone": "Asia/Tokyo"}'}""",
+            "DC212",
+        ),
         ("{rrule: 'RDATE:" + "20300101T000000Z," * 400 + "20300101T000000Z'}", "DC207"),
         ("{interval: 60, day_or: true}", "DC211"),
         ("{cron: '@daily', anchor_date: 2026-01-01}", "DC211"),
@@ -149,9 +155,9 @@ def test_reports_problems_of_a_schedule(text: str, code: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{rrule: FREQ=DAILY;COUNT=3}",
+        '{rrule: "DTSTART:20980101T000000\\nRRULE:FREQ=DAILY;COUNT=3"}',
         "{rrule: FREQ=DAILY;INTERVAL=10}",
-        "{rrule: 'FREQ=DAILY;UNTIL=20300101T000000Z'}",
+        "{rrule: 'FREQ=DAILY;UNTIL=20990101T000000', timezone: Asia/Taipei}",
         '{rrule: "DTSTART:20240101T000000\\nRRULE:FREQ=DAILY"}',
         "{cron: '@daily', slug: a}, {cron: '@daily', slug: b}",
         "{cron: '@daily'}, {cron: '@daily', parameters: {a: 1}}",
