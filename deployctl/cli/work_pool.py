@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -155,9 +156,10 @@ def update(
         fields = _fields(base_job_template, concurrency_limit, description, paused)
         if not fields:
             raise UsageError("nothing to change", help="Give at least one option; see --help.")
-        pool = run(update_pool(name, fields), session)
+        pool, changed = run(update_pool(name, fields), session)
     ctx.data["work_pool"] = render.pool_json(pool)
-    ctx.print([f"work pool '{name}' updated"])
+    ctx.data["changed"] = changed
+    ctx.print([f"work pool '{name}' {'updated' if changed else 'unchanged'}"])
 
 
 @command(
@@ -171,20 +173,29 @@ def delete(
     server: ConnectionOptions,
     yes: Annotated[bool, option("--yes, -y", _POOL, "Delete without a prompt.")] = False,
 ) -> None:
-    """Delete a work pool and its queues. Prompts on a terminal; elsewhere, --yes is required."""
+    """Delete a work pool and its queues. Prompts on a terminal; elsewhere, --yes is required.
+
+    Deployments in the pool stay, without a pool; the prompt and the result name them.
+    """
     from deployctl.api.driver import run
-    from deployctl.app.operating.work_pools import delete_pool
+    from deployctl.app.operating.work_pools import delete_pool, deployments_in_pool
     from deployctl.cli.exit import FAILED, Exit
     from deployctl.cli.server import connect
+    from deployctl.core.suggest import quoted
 
+    if not yes:
+        _check_terminal(name)
     ctx.progress.close()
-    if not yes and not _confirm(name):
-        ctx.print([f"work pool '{name}' not deleted"])
-        raise Exit(FAILED)
     with connect(ctx, server) as session:
+        deployments = run(deployments_in_pool(name), session)
+        if not yes and not _confirm(name, deployments):
+            ctx.print([f"work pool '{name}' not deleted"])
+            raise Exit(FAILED)
         run(delete_pool(name), session)
-    ctx.data["deleted"] = name
+    ctx.data |= {"deleted": name, "deployments": deployments}
     ctx.print([f"work pool '{name}' deleted"])
+    if deployments:
+        ctx.print([f"without a work pool now: {quoted(deployments)}"])
 
 
 @command(
@@ -238,8 +249,8 @@ def _fields(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _confirm(name: str) -> bool:
-    """Asks on the terminal whether to delete the pool. Raises UsageError without a terminal."""
+def _check_terminal(name: str) -> None:
+    """Raises UsageError without a terminal, on which to confirm the deletion of a pool."""
     import sys
 
     from deployctl.core.errors import UsageError
@@ -249,8 +260,16 @@ def _confirm(name: str) -> bool:
             f"deleting the work pool '{name}' needs a confirmation, and stdin is no terminal",
             help="Add --yes.",
         )
+
+
+def _confirm(name: str, deployments: Sequence[str]) -> bool:
+    """Asks on the terminal whether to delete the pool, with the deployments that are in it."""
+    from deployctl.core.suggest import quoted
+
+    count = f"{len(deployments)} deployment{'s' * (len(deployments) != 1)}"
+    used = f" {count} would be without a work pool: {quoted(deployments)}." if deployments else ""
     try:
-        return typer.confirm(f"Delete the work pool '{name}' and its queues?", err=True)
+        return typer.confirm(f"Delete the work pool '{name}' and its queues?{used}", err=True)
     except typer.Abort:
         return False
 

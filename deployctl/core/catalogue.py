@@ -194,6 +194,7 @@ _WARNINGS = _entries(
         "DC501": "an old version of the Prefect server",
         "DC512": "the server does not support this field",
         "DC514": "service levels are not deployed",
+        "DC516": "the work pool declares no such queue",
         "DC531": "the work pool has no such job variable",
         "DC532": "a required job variable is missing",
         "DC536": "a base job template declares an unused variable",

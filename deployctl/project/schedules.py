@@ -27,6 +27,16 @@ KINDS = ("cron", "interval", "rrule")
 _ONLY_WITH = {"day_or": "cron", "anchor_date": "interval"}
 """Keys of the times that mean something beside one other key alone."""
 _FIELD_MAXIMA = (59, 23, 31, 12, 7)
+_CRON_FIELDS = (
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of month", "1 to 31, or L for the last"),
+    ("month", "1 to 12, or jan to dec"),
+    ("day of week", "0 to 7, or sun to sat"),
+    ("second", "0 to 59"),
+    ("year", "1970 to 2099"),
+)
+_CRON_ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _NO_ZONES = ("posix/", "right/", "Factory", "localtime", "posixrules")
 """Files of the time zone database that no server accepts as a zone."""
 
@@ -130,16 +140,31 @@ def _cron_problem(line: str) -> tuple[str, str, str] | None:
             "Prefect does not support R and H.",
         )
     if not croniter.is_valid(line):
-        return (
-            "DC201",
-            f"invalid cron expression '{line}'",
-            "It has five fields: minute, hour, day of month, month, day of week.",
-        )
+        return "DC201", f"invalid cron expression '{line}'", _cron_help(line)
     try:
         croniter(line, datetime(2024, 1, 1)).get_next(datetime)
     except CroniterBadDateError:
         return "DC203", f"the cron expression '{line}' never fires", "Correct day and month."
     return None
+
+
+def _cron_help(line: str) -> str:
+    """What is wrong with an invalid cron expression: the alias, the number of fields, or some."""
+    from croniter import croniter
+
+    if line.startswith("@"):
+        return did_you_mean(line, _CRON_ALIASES) or f"The aliases are {', '.join(_CRON_ALIASES)}."
+    fields = line.split()
+    if not 5 <= len(fields) <= 7:
+        names = ", ".join(name for name, _ in _CRON_FIELDS[:5])
+        return f"It has five fields, not {len(fields)}: {names}."
+    wrong = []
+    for index, (field, (name, values)) in enumerate(zip(fields, _CRON_FIELDS, strict=False)):
+        alone = ["*"] * len(fields)
+        alone[index] = field
+        if not croniter.is_valid(" ".join(alone)):
+            wrong.append(f"The {name} cannot be '{field}'; it is {values}.")
+    return " ".join(wrong) or "Correct its fields; each is valid, but not with the others."
 
 
 def _timezone(name: str) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, JsonPath, leaves
+from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document
 from deployctl.project.job_templates import TemplateError, read_object
@@ -71,6 +72,31 @@ def _same(queues: Iterable[Json]) -> Iterator[Problem]:
                 yield Problem((index, key), code, message, f"Give each queue its own {key}.")
             elif value is not None and not is_unresolved(value):
                 seen.add((key, value))
+
+
+def check_queue(
+    fields: Mapping[str, Json], pools: Iterable[Mapping[str, Json]]
+) -> Iterator[Problem]:
+    """A queue of a deployment that its pool, which declares queues, does not declare (DC516).
+
+    `fields` are those of the API; the path is in the entry.
+    """
+    name, queue = fields.get("work_pool_name"), fields.get("work_queue_name")
+    if not queue or queue == "default" or is_unresolved(queue):
+        return
+    for pool in pools:
+        known = [str(each["name"]) for each in pool.get("queues") or () if each.get("name")]
+        if (
+            pool["name"] == name
+            and known
+            and queue not in known
+            and not any(map(is_unresolved, known))
+        ):
+            message = f"the work pool '{name}' declares no queue '{queue}'"
+            help_ = did_you_mean(queue, known) or (
+                f"Declare it under 'queues', or use {quoted(known)} or 'default'."
+            )
+            yield Problem(("work_pool", "work_queue_name"), "DC516", message, help_)
 
 
 def unsupported_placeholders(pools: Json) -> Iterator[Problem]:

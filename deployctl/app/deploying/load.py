@@ -33,6 +33,7 @@ from deployctl.project.parse import (
     same_entrypoint,
 )
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
+from deployctl.project.work_pools import check_queue
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective_steps, parse_steps
@@ -168,6 +169,8 @@ def load_project(
         if spec.entrypoint in flows.facts
     ]
     check_same_names(((each.spec, each.facts.name) for each in selected), report, same_entrypoint)
+    for each in selected:
+        each.spec.report_problems(check_queue(each.fields, project.work_pools), report)
     name = options.project or project.name
     selects_all = len(specs) == len(project.deployments)
     return LoadedProject(name, document, tuple(selected), project.work_pools, selects_all)

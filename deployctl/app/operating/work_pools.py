@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
+from deployctl.api.paging import pages
 from deployctl.api.work_pools import create_named, pool_request, read_pool_names
-from deployctl.app.operating.lookup import find_pool, pool_not_found
+from deployctl.app.operating.lookup import find_pool, pool_not_found, with_full_names
 from deployctl.core.errors import LostResponse, NotFound, UsageError
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, same_json
 from deployctl.core.redact import mask_secrets
 from deployctl.core.suggest import did_you_mean
 from deployctl.jobs.base_job_templates import POOL_TYPES, base_job_template
@@ -56,13 +57,28 @@ def create_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
     return (yield from find_pool(name))
 
 
-def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[Json]:
-    """Changes the given fields and returns the work pool. Raises ObjectNotFound."""
+def update_pool(name: str, fields: Mapping[str, Json]) -> ApiCall[tuple[Json, bool]]:
+    """Changes the given fields; returns the pool, and whether any of them had another value.
+
+    Raises ObjectNotFound.
+    """
+    pool = yield from find_pool(name)
+    changed = {key: value for key, value in fields.items() if not same_json(pool.get(key), value)}
+    if not changed:
+        return pool, False
     try:
-        yield [pool_request(name, "PATCH", dict(fields))]
+        yield [pool_request(name, "PATCH", changed)]
     except NotFound:
         raise pool_not_found(name, (yield from read_pool_names())) from None
-    return (yield from find_pool(name))
+    return (yield from find_pool(name)), True
+
+
+def deployments_in_pool(name: str) -> ApiCall[list[str]]:
+    """The deployments of a work pool as `FLOW/NAME`, sorted. Raises ObjectNotFound."""
+    yield from find_pool(name)
+    body = {"work_pools": {"name": {"any_": [name]}}, "sort": "CREATED_DESC"}
+    found = yield from with_full_names((yield from pages(paths.DEPLOYMENTS, body, 1)))
+    return [each["full_name"] for each in found]
 
 
 def delete_pool(name: str) -> ApiCall[None]:

@@ -89,6 +89,9 @@ def result(result: Result) -> Iterator[Text]:
     if result.status is ResultStatus.APPLIED:
         mark, style = MARKS[change.effective_op]
         yield Text.assemble(("  " + mark, style), f" {name} {_PAST[change.effective_op]}")
+        for part in change.fields:
+            if part.reason:
+                yield Text(f"      note: {part.field}: {part.reason}", style="dim")
     elif result.status is ResultStatus.SKIPPED:
         yield Text.assemble(("  ? ", "yellow"), f"{name} skipped: {result.reason}")
     else:

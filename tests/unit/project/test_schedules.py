@@ -101,6 +101,32 @@ def test_checks_cron_expressions(line: str, code: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "help_"),
+    [
+        ("61 * * * *", "The minute cannot be '61'; it is 0 to 59."),
+        (
+            "0 24 * JAM *",
+            "The hour cannot be '24'; it is 0 to 23. "
+            "The month cannot be 'JAM'; it is 1 to 12, or jan to dec.",
+        ),
+        ("0 0 * * 7#6", "The day of week cannot be '7#6'; it is 0 to 7, or sun to sat."),
+        (
+            "0 0 * *",
+            "It has five fields, not 4: minute, hour, day of month, month, day of week.",
+        ),
+        ("@dayly", "Did you mean '@daily'?"),
+        (
+            "@reboot",
+            "The aliases are @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually.",
+        ),
+    ],
+)
+def test_help_names_the_wrong_field_of_a_cron_expression(line: str, help_: str) -> None:
+    _, report = deployment(f"schedules: [{{cron: '{line}'}}]")
+    assert only(report).help == help_
+
+
+@pytest.mark.parametrize(
     ("zone", "help_"),
     [
         ("asia/taipei", "Did you mean 'Asia/Taipei'?"),

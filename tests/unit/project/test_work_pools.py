@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from deployctl.core.json_values import Json
 from deployctl.project.document import parse_document
 from deployctl.project.parse import parse_project
+from deployctl.project.work_pools import check_queue
 from tests.unit.project.reading import codes, project
 
 
@@ -118,3 +121,29 @@ def test_a_duplicate_priority_is_reported_at_the_second_queue() -> None:
     assert [(str(each.span), each.code) for each in report if each.code != "DC126"] == [
         ("prefect.yaml:5:64", "DC132")
     ]
+
+
+POOLS: list[Mapping[str, Json]] = [
+    {"name": "p", "queues": [{"name": "fast"}, {"name": "slow"}]},
+    {"name": "any", "type": "process"},
+]
+
+
+@pytest.mark.parametrize(
+    ("pool", "queue", "help_"),
+    [
+        ("p", "fast", None),
+        ("p", "default", None),
+        ("p", "{{ $QUEUE }}", None),
+        ("p", None, None),
+        ("any", "fats", None),
+        ("other", "fats", None),
+        ("p", "fats", "Did you mean 'fast'?"),
+        ("p", "gpu", "Declare it under 'queues', or use 'fast', 'slow' or 'default'."),
+    ],
+)
+def test_warns_of_a_queue_that_a_declared_pool_does_not_have(
+    pool: str, queue: str | None, help_: str | None
+) -> None:
+    found = list(check_queue({"work_pool_name": pool, "work_queue_name": queue}, POOLS))
+    assert [each.help for each in found] == ([help_] if help_ else [])

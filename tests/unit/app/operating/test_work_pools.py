@@ -9,6 +9,7 @@ from deployctl.app.operating.lookup import ObjectNotFound
 from deployctl.app.operating.work_pools import (
     create_pool,
     delete_pool,
+    deployments_in_pool,
     known_template,
     new_pool,
     update_pool,
@@ -79,7 +80,32 @@ def test_create_does_not_overwrite_existing_pool() -> None:
 
 def test_update_changes_only_given_fields() -> None:
     server = Server("p")
-    assert run_with(update_pool("p", {"concurrency_limit": 0}), server)["concurrency_limit"] == 0
+    pool, changed = run_with(update_pool("p", {"concurrency_limit": 0}), server)
+    assert (pool["concurrency_limit"], changed) == (0, True)
+
+
+def test_update_writes_nothing_if_nothing_changes() -> None:
+    server = Server("p")
+    server.pools["p"] |= {"is_paused": True}  # type: ignore[dict-item]
+    requests: list[str] = []
+
+    def answer(request: Request) -> Json:
+        requests.append(request.method)
+        return server(request)
+
+    assert run_with(update_pool("p", {"is_paused": True}), answer)[1] is False
+    assert requests == ["GET"]
+    assert run_with(update_pool("p", {"is_paused": 1}), answer)[1] is True
+
+
+def test_names_the_deployments_of_a_pool() -> None:
+    server = Server("p")
+    listings = {
+        "/deployments/filter": [{"name": "b", "flow_id": "1"}, {"name": "a", "flow_id": "1"}],
+        "/flows/filter": [{"id": "1", "name": "f"}],
+    }
+    found = run_with(deployments_in_pool("p"), lambda r: listings.get(r.path) or server(r))
+    assert found == ["f/a", "f/b"]
 
 
 def test_update_and_delete_of_unknown_pool_raise() -> None:
