@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from deployctl.core.json_values import Json
+
+_INTEGER = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +39,28 @@ def contains_unknown(value: Json) -> bool:
 
 
 def lookup(value: Json, path: str) -> Json:
-    """The value at a path such as `a.b[0].c`, resolved as in Prefect: digits are indexes of lists.
+    """The value at a path such as `a.b[0].c`, resolved as in Prefect 3.9.
 
-    Anything below an `Unknown` is that `Unknown`. Raises LookupError if there is no value.
+    In a list, a number is an index. In a mapping, it is a key: as text or else as an integer, so
+    that `years.2026` finds `{"2026": 1}` and `{2026: 1}`. Prefect up to 3.8 takes it as an integer
+    only. Anything below an `Unknown` is that `Unknown`. Raises LookupError if there is no value.
     """
     for part in path.replace("[", ".").replace("]", "").split("."):
         if isinstance(value, Unknown):
             return value
         if isinstance(value, dict):
-            if part not in value and ANY_KEY in value:
-                part = ANY_KEY
-            value = value[part] if part in value or not part.isdecimal() else value[int(part)]
-        elif isinstance(value, list) and part.lstrip("-").isdecimal():
+            value = value[_key_in(value, part)]
+        elif isinstance(value, list) and _INTEGER.fullmatch(part):
             value = value[int(part)]
         else:
             raise LookupError(path)
     return value
+
+
+def _key_in(mapping: Mapping[Any, Json], part: str) -> Any:
+    """The key that a part of a path names; a step of Python may return integers as keys."""
+    if part in mapping:
+        return part
+    if ANY_KEY in mapping:
+        return ANY_KEY
+    return int(part) if _INTEGER.fullmatch(part) and str(int(part)) == part else part
