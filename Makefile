@@ -6,6 +6,7 @@ PYTHON ?= python3
 CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
 PREFECT_3 := $(CACHE)/prefect-3.9.1
 PREFECT_2 := $(CACHE)/prefect-2.20.27
+OTHER_SERVERS := $(patsubst tests/servers/smoke/%.txt,$(CACHE)/%,$(wildcard tests/servers/smoke/*.txt))
 BIN := .venv/bin
 # Test processes: one more than two cores, since many tests wait. The tests of a file run in one
 # process, because they share servers.
@@ -13,18 +14,21 @@ JOBS ?= 3
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0
 
-.PHONY: help check test soak lint bench demo hooks servers cluster-tools clean
+.PHONY: help check test test-pythons soak lint bench demo hooks servers servers-all cluster-tools
+.PHONY: clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make check   lint, types, unit tests and a smoke test of each integration: 3 minutes"
-	@echo "make test    all tests, with real Prefect 2.20 and 3.x servers and Kubernetes; JOBS=n"
-	@echo "make soak    500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
-	@echo "make lint    check style, format, types and commit messages"
-	@echo "make bench   compare the speed and memory of deployctl and the real prefect"
-	@echo "make demo    deploy examples/etl to a real Prefect server and run it"
-	@echo "make hooks   install pre-commit and its Git hooks in this clone"
-	@echo "make clean   delete what these targets install, except the cluster's programs"
+	@echo "make check          lint, types, unit tests and a smoke test of each integration: 3 minutes"
+	@echo "make test           all tests, with real Prefect 2.20 and 3.x servers and Kubernetes; JOBS=n"
+	@echo "make servers-all    install older Prefect servers, too: make test includes them from then on"
+	@echo "make test-pythons   the unit tests on each of Python 3.11, 3.12 and 3.13 that is here"
+	@echo "make soak           500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
+	@echo "make lint           check style, format, types and commit messages"
+	@echo "make bench          compare the speed and memory of deployctl and the real prefect"
+	@echo "make demo           deploy examples/etl to a real Prefect server and run it"
+	@echo "make hooks          install pre-commit and its Git hooks in this clone"
+	@echo "make clean          delete what these targets install, except the cluster's programs"
 
 check: lint servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
@@ -33,6 +37,9 @@ check: lint servers
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
 	$(PYTEST)
+
+test-pythons: .venv/.ready
+	$(BIN)/python -m scripts.test_pythons --numprocesses $(JOBS) --dist loadfile
 
 soak: .venv/.ready servers cluster-tools
 	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
@@ -55,11 +62,14 @@ hooks: .venv/.ready
 
 servers: $(PREFECT_3)/.ready $(PREFECT_2)/.ready
 
+servers-all: servers $(addsuffix /.ready,$(OTHER_SERVERS))
+
 cluster-tools: .venv/.ready
 	$(BIN)/python -m scripts.cluster_tools
 
 clean:
-	rm -rf .venv $(PREFECT_3) $(PREFECT_2) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv $(PREFECT_3) $(PREFECT_2) $(OTHER_SERVERS) $(CACHE)/python-3.* .mypy_cache \
+		.pytest_cache .ruff_cache .hypothesis dist
 
 $(BIN)/uv:
 	$(PYTHON) -m venv .venv
@@ -70,7 +80,14 @@ $(BIN)/uv:
 	scripts/install.sh .venv --no-deps --editable .
 	@touch $@
 
+define install_server
+rm -rf $(@D)
+scripts/install.sh $(@D) --compile-bytecode -r $<
+@touch $@
+endef
+
 $(CACHE)/prefect-%/.ready: tests/servers/prefect-%.txt scripts/install.sh | $(BIN)/uv
-	rm -rf $(@D)
-	scripts/install.sh $(@D) --compile-bytecode -r $<
-	@touch $@
+	$(install_server)
+
+$(CACHE)/prefect-%/.ready: tests/servers/smoke/prefect-%.txt scripts/install.sh | $(BIN)/uv
+	$(install_server)

@@ -72,7 +72,7 @@ AUTOMATION = Table(
         ),
     },
     fields=(
-        Field("tags", Range((3, 0, 0)), default=[]),
+        Field("tags", Range((3, 4, 7)), default=[]),
         Field("trigger", same=same_trigger),
         ACTIONS,
         Field("actions_on_trigger", managed=False),

@@ -25,7 +25,15 @@ from tests.support.project_harness import ProjectHarness
 from tests.support.proxy import Proxy
 from tests.support.registry import LocalRegistry
 from tests.support.registry import lacks as lacks_registry
-from tests.support.servers import PREFECT_2, PREFECT_3, Server, interpreter, is_installed, running
+from tests.support.servers import (
+    PREFECT_2,
+    PREFECT_3,
+    Server,
+    interpreter,
+    is_installed,
+    make_target,
+    running,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def needs(version: str) -> None:
     """Skip the test if this version of Prefect is not installed."""
     if not is_installed(version):
-        pytest.skip(f"Prefect {version} is not installed; run `make servers`")
+        pytest.skip(f"Prefect {version} is not installed; run `make {make_target(version)}`")
 
 
 LendServer: TypeAlias = Callable[[str], AbstractContextManager[Server]]

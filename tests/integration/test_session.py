@@ -18,7 +18,7 @@ from deployctl.core.json_values import Json
 from deployctl.project.resources import fields_of
 from tests.integration.conftest import FreshServer
 from tests.support.proxy import Proxy
-from tests.support.servers import PREFECT_2, PREFECT_3, Server
+from tests.support.servers import OTHER_VERSIONS, PREFECT_2, PREFECT_3, Server
 from tests.support.waiting import TIMEOUT
 
 ProxyFactory = Callable[[Server], Proxy]
@@ -47,9 +47,10 @@ def test_detects_dialect(server: Server) -> None:
         assert run(detect(), session) == parse_dialect(server.version)
 
 
-def test_field_table_agrees_with_openapi_document(server: Server) -> None:
+@pytest.mark.parametrize("version", [*VERSIONS, *OTHER_VERSIONS])
+def test_field_table_agrees_with_openapi_document(version: str, fresh_server: FreshServer) -> None:
     """The server accepts every field of the table, and no useful field is missing from it."""
-    with connect(server.api_url) as session:
+    with connect(fresh_server(version).api_url) as session:
         dialect = run(detect(), session)
         own = run(fetch_refined(dialect), session)
     excluded = {

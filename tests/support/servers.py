@@ -36,6 +36,11 @@ ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("DEPLOYCTL_TEST_CACHE") or ROOT / ".cache").resolve()
 PREFECT_3 = "3.9.1"
 PREFECT_2 = "2.20.27"
+OTHER_VERSIONS = sorted(
+    path.stem.removeprefix("prefect-")
+    for path in (ROOT / "tests" / "servers" / "smoke").glob("prefect-*.txt")
+)
+"""Older minors, for smoke tests."""
 START_SECONDS = 180.0
 
 
@@ -44,13 +49,18 @@ class NotStarted(Exception):
 
 
 def interpreter(version: str) -> Path:
-    """Return the Python of the virtual environment in which `make servers` installs a version."""
+    """Return the Python of the virtual environment in which make installs a version."""
     return CACHE / f"prefect-{version}" / "bin" / "python"
 
 
 def is_installed(version: str) -> bool:
-    """Return whether `make servers` has installed this version."""
+    """Return whether make has installed this version."""
     return (CACHE / f"prefect-{version}" / ".ready").exists()
+
+
+def make_target(version: str) -> str:
+    """Return the target of make that installs a version."""
+    return "servers-all" if version in OTHER_VERSIONS else "servers"
 
 
 class Server:

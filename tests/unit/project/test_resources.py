@@ -19,7 +19,7 @@ from deployctl.project.resources import RESOURCES, accepted, accepts, fields_of,
         ("schedule", "update", "replaces", (3, 6, 17)),
         ("flow", "create", "labels", (3, 1, 5)),
         ("work_pool", "create", "storage_configuration", (3, 2, 14)),
-        ("automation", "update", "tags", (3, 0, 0)),
+        ("automation", "update", "tags", (3, 4, 7)),
     ],
 )
 def test_field_is_accepted_from_its_first_version(
