@@ -122,7 +122,7 @@ def test_reads_base_job_template_from_file(worker: FakeRunWorker, run: Callable[
     ("text", "message"),
     [
         (None, "cannot read 't.json': No such file or directory"),
-        (b'{\n  "a": 1,\n}', "t.json:3:1: not valid JSON"),
+        (b'{\n  "a": x\n}', "t.json:2:8: not valid JSON"),
     ],
 )
 def test_rejects_invalid_base_job_template(

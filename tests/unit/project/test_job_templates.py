@@ -22,7 +22,7 @@ def test_reads_template_with_byte_order_mark(tmp_path: Path) -> None:
     ("content", "place", "message"),
     [
         (b"", ":1:1", "not valid JSON: Expecting value"),
-        (b'{\n  "variables": {},\n}', ":3:1", "not valid JSON: "),
+        (b'{\n  "variables": x\n}', ":2:16", "not valid JSON: "),
         (b'{\n"a": "\xff"}', ":2", "not UTF-8"),
         (b"[]", ":1", "a base job template must be a JSON object"),
         (b"3", ":1", "must be a JSON object"),
