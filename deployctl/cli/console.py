@@ -123,11 +123,11 @@ class ProgressReporter:
         self._count += 1
         self._show(text)
 
-    def write(self, lines: Iterable[Text | str]) -> None:
-        """Prints lines to stdout; the status line is removed meanwhile."""
+    def write(self, lines: Iterable[Text | str], *, stderr: bool = False) -> None:
+        """Prints lines to stdout or stderr; the status line is removed meanwhile."""
         if self._status is not None:
             self._status.stop()
-        write(lines)
+        write(lines, stderr=stderr)
         if self._status is not None:
             self._status.start()
 

@@ -65,6 +65,15 @@ class CommandContext:
         if self.format in (OutputFormat.HUMAN, OutputFormat.GITHUB):
             self.progress.write(lines)
 
+    def print_diagnostics(self) -> None:
+        """Prints the diagnostics so far, for a command that goes on for long; only for people."""
+        if self.format is OutputFormat.HUMAN:
+            from deployctl.cli.render import human
+
+            items = tuple(self.report.distinct())
+            self.progress.write(human.diagnostics(items, self.sources), stderr=True)
+            self.report.items.clear()
+
     def exit_code(self) -> int:
         """The exit code for what happened so far."""
         if self.error is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
@@ -43,7 +44,9 @@ def logs(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="Name or id of a run, or FLOW/DEPLOYMENT for its latest run."
+            metavar="RUN",
+            help="Name or id of a run, or FLOW/DEPLOYMENT for its latest run.",
+            autocompletion=completion.existing_deployments,
         ),
     ],
     server: ConnectionOptions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -78,7 +79,7 @@ def load_options(
     if images.image:
         changes = replace(changes, job_variables={**changes.job_variables, "image": images.image})
     return LoadOptions(
-        Selection(selection.everything, tuple(selection.name), selection.entrypoint or ""),
+        Selection(selection.everything, tuple(selection.name), _entrypoint(selection)),
         changes,
         deployment.project,
         images.skip_build or images.images is not None,
@@ -88,7 +89,18 @@ def load_options(
 def select_or_all(selection: SelectionOptions) -> Selection:
     """The selected deployments, or all of them if none is named."""
     named = bool(selection.name or selection.entrypoint)
-    return Selection(not named, tuple(selection.name), selection.entrypoint or "")
+    return Selection(not named, tuple(selection.name), _entrypoint(selection))
+
+
+def _entrypoint(selection: SelectionOptions) -> str:
+    """FILE:FLOW, or "". Raises UsageError for the name of a deployment, before any file is read."""
+    entrypoint = selection.entrypoint or ""
+    if entrypoint and ":" not in entrypoint and "." not in entrypoint:
+        raise UsageError(
+            f"'{entrypoint}' is not FILE:FLOW",
+            help=f"To select a deployment by its name, use `-n {shlex.quote(entrypoint)}`.",
+        )
+    return entrypoint
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.options import OUTPUT, option
 from deployctl.images.model import BuilderChoice
 
@@ -35,6 +36,7 @@ class SelectionOptions:
             "--name, -n NAME",
             SELECTION,
             "Select a deployment by NAME, FLOW/NAME or a pattern with *. May be repeated.",
+            autocompletion=completion.declared_deployments,
         ),
     ] = dataclasses.field(default_factory=list)
     everything: Annotated[bool, option("--all/--no-all", SELECTION, "Select all deployments.")] = (
@@ -165,7 +167,15 @@ class OverrideOptions:
             "What to do with a run over the limit: ENQUEUE or CANCEL_NEW.",
         ),
     ] = None
-    pool: Annotated[str | None, option("--pool, -p NAME", OVERRIDES, "Set the work pool.")] = None
+    pool: Annotated[
+        str | None,
+        option(
+            "--pool, -p NAME",
+            OVERRIDES,
+            "Set the work pool.",
+            autocompletion=completion.work_pools,
+        ),
+    ] = None
     work_queue: Annotated[
         str | None, option("--work-queue, -q NAME", OVERRIDES, "Set the work queue.")
     ] = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
@@ -59,7 +60,7 @@ class RunOptions:
         option(
             "--start-in DURATION",
             _RUN,
-            "Start after a delay: seconds, PT1H30M, or [D days, ]HH:MM[:SS].",
+            "Start after a delay: seconds, 1h30m, '10 minutes', PT1H30M or HH:MM[:SS].",
             default="now",
         ),
     ] = None
@@ -68,7 +69,8 @@ class RunOptions:
         option(
             "--start-at TIME",
             _RUN,
-            "Start at an ISO 8601 time; without offset, in this machine's time zone.",
+            "Start at an ISO 8601 time, 'tomorrow 8am', 'monday 08:00' or 18:30; without "
+            "offset, in this machine's time zone.",
             default="now",
         ),
     ] = None
@@ -79,13 +81,18 @@ class RunOptions:
     ("Start a run and follow it to its end", "deployctl run etl/daily --watch"),
     (
         "Start a run in an hour with other parameters",
-        "deployctl run etl/daily --param day=2030-01-31 --start-in PT1H",
+        "deployctl run etl/daily --param day=2030-01-31 --start-in 1h",
     ),
 )
 def run(
     ctx: CommandContext,
     deployment: Annotated[
-        str, typer.Argument(metavar="DEPLOYMENT", help="FLOW/NAME, a unique name, or an id.")
+        str,
+        typer.Argument(
+            metavar="DEPLOYMENT",
+            help="FLOW/NAME, a unique name, or an id.",
+            autocompletion=completion.existing_deployments,
+        ),
     ],
     options: RunOptions,
     server: ConnectionOptions,
@@ -101,6 +108,7 @@ def run(
     from deployctl.api.driver import run as run_call
     from deployctl.api.states import COMPLETED
     from deployctl.app.operating import runs
+    from deployctl.app.operating.status import read_waiting_reason
     from deployctl.cli.exit import DONE, FAILED, Exit
     from deployctl.cli.render import runs as render
     from deployctl.cli.server import connect
@@ -109,8 +117,15 @@ def run(
         requested = _new_run(options)
         dialect = run_call(detect(session.settings.is_cloud), session)
         found, new_run = runs.check_run(deployment, requested, session, ctx.report)
+        if new_run.start is None and (reason := run_call(read_waiting_reason(found), session)):
+            ctx.report.add(
+                "DC668",
+                f"the run waits: {reason}",
+                help="`deployctl status` shows what it waits for.",
+            )
         if ctx.blocked:
             raise Exit(FAILED)
+        ctx.print_diagnostics()
         created = run_call(runs.create_run(found, new_run, str(uuid.uuid4())), session)
         url = runs.run_url(created, session.settings, dialect.major)
 
@@ -126,6 +141,8 @@ def run(
         record(created)
         ctx.print([f"flow run {created['name']} of {found['full_name']}: {created['id']}"])
         ctx.print([url] if url else [])
+        if new_run.start:
+            ctx.print([f"starts at {new_run.start.isoformat(' ', 'seconds')}"])
         if watch:
             ctx.progress.phase(f"watching {created['name']}")
             final = runs.follow_run(runs.RunCursor(created["id"]), session, show)
@@ -157,27 +174,27 @@ def _start_time(options: RunOptions) -> datetime | None:
     """When the run starts; None: now. Raises UsageError."""
     from datetime import UTC, datetime, timedelta
 
+    from deployctl.cli.times import parse_delay, parse_moment
     from deployctl.core.errors import UsageError
-    from deployctl.project.durations import parse_duration
 
     if options.start_in is not None and options.start_at is not None:
         raise UsageError(
             "--start-in and --start-at exclude each other", help="Leave one of them out."
         )
     if options.start_at is not None:
-        try:
-            return datetime.fromisoformat(options.start_at).astimezone()
-        except ValueError:
+        moment = parse_moment(options.start_at, datetime.now())
+        if moment is None:
             raise UsageError(
                 f"invalid time '{options.start_at}' for --start-at",
-                help="Write it as in --start-at 2030-01-31T08:00.",
-            ) from None
+                help="Write it as in --start-at 2030-01-31T08:00 or --start-at 'tomorrow 8am'.",
+            )
+        return moment
     if options.start_in is None:
         return None
-    delay = parse_duration(options.start_in)
+    delay = parse_delay(options.start_in)
     if delay is None:
         raise UsageError(
             f"invalid duration '{options.start_in}' for --start-in",
-            help="Write it as in --start-in 90 or --start-in PT1H30M.",
+            help="Write it as in --start-in 90, --start-in 1h30m or --start-in '10 minutes'.",
         )
     return datetime.now(UTC) + timedelta(seconds=delay)

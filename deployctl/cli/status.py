@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
@@ -30,6 +31,7 @@ def status(
             metavar="NAME",
             help="Show these deployments: NAME, FLOW/NAME or a pattern with *.",
             show_default=False,
+            autocompletion=completion.existing_deployments,
         ),
     ] = None,
     pool: Annotated[
@@ -39,6 +41,7 @@ def status(
             SELECTION,
             "Show the deployments of this work pool.",
             default="all work pools",
+            autocompletion=completion.work_pools,
         ),
     ] = None,
     everything: Annotated[

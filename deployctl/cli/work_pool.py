@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.help import HelpGroup
@@ -15,7 +16,12 @@ from deployctl.cli.options import ConnectionOptions, option
 
 _POOL = "Work pool"
 
-Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="Name of the work pool.")]
+Name: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the work pool.", autocompletion=completion.work_pools
+    ),
+]
 Template: TypeAlias = Annotated[
     Path | None,
     option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.event_log import LogFormat
 from deployctl.cli.options import OUTPUT, ServerOptions, option
@@ -32,7 +33,15 @@ live for a second; a process that lives for months has to collect its garbage.""
 class WorkerOptions:
     """The options of `prefect worker start`, and the runtime."""
 
-    pool: Annotated[str, option("--pool, -p NAME", _WORK, "Work pool to take runs from.")]
+    pool: Annotated[
+        str,
+        option(
+            "--pool, -p NAME",
+            _WORK,
+            "Work pool to take runs from.",
+            autocompletion=completion.work_pools,
+        ),
+    ]
     action: Annotated[
         str | None,
         typer.Argument(

@@ -198,6 +198,7 @@ _WARNINGS = _entries(
         "DC531": "the work pool has no such job variable",
         "DC532": "a required job variable is missing",
         "DC536": "a base job template declares an unused variable",
+        "DC668": "a flow run that does not start yet",
     },
 )
 _NOTES = _entries(

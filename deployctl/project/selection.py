@@ -78,9 +78,12 @@ def _by_entrypoint(candidates: Sequence[Candidate], selection: Selection) -> Sel
     ]
     if not selection.names:
         if not with_entrypoint:
+            is_name = match_candidates(candidates, selection.entrypoint)
             raise UsageError(
                 f"no deployment of the file has the entrypoint '{selection.entrypoint}'",
-                help="Name the new deployment with -n.",
+                help=f"To select a deployment by its name, use `-n {selection.entrypoint}`."
+                if is_name
+                else "Name the new deployment with -n.",
             )
         return SelectionResult(tuple(with_entrypoint))
     named = [set(match_candidates(candidates, name)) for name in selection.names]

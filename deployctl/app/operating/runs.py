@@ -19,6 +19,7 @@ from deployctl.api.session import Session
 from deployctl.api.settings import Settings
 from deployctl.api.states import FINAL, SCHEDULED
 from deployctl.app.operating.lookup import find_deployment, find_pool
+from deployctl.app.operating.timeline import Timeline
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted, NotFound
 from deployctl.core.json_values import Json
@@ -201,25 +202,32 @@ def poll_run(cursor: RunCursor) -> ApiCall[RunUpdate]:
 def follow_run(cursor: RunCursor, session: Session, on_update: Callable[[RunUpdate], None]) -> Json:
     """Polls until the run is final and no more logs arrive; returns the run as it is then.
 
-    Logs reach the server after the final state, which is therefore reported last.
+    States and logs are reported in the order of time (`Timeline`). The final state is reported
+    last, because logs reach the server after it.
 
     Raises RunDeleted, ApiError, and Interrupted on cancellation, which leaves the run alone.
     """
     quiet = 0
-    states: tuple[Json, ...] = ()
+    timeline = Timeline(_QUIET_POLLS)
+    update: RunUpdate | None = None
+
+    def show(*, everything: bool) -> None:
+        """Reports what the timeline releases."""
+        if update is not None:
+            logs, states = timeline.release(everything=everything, is_final=update.is_final)
+            on_update(RunUpdate(update.run, logs, states))
+
     try:
         while True:
             update = run(poll_run(cursor), session)
             quiet = quiet + 1 if update.is_final and not update.has_news else 0
-            is_over = quiet >= _QUIET_POLLS
-            states += update.states
-            held_back = states[-1:] if update.is_final and not is_over else ()
-            on_update(RunUpdate(update.run, update.logs, states[: len(states) - len(held_back)]))
-            states = held_back
-            if is_over:
+            timeline.add(update.logs, update.states)
+            show(everything=quiet >= _QUIET_POLLS)
+            if quiet >= _QUIET_POLLS:
                 return update.run
             session.cancellation.wait(_POLL_INTERVAL)
     except Interrupted as stopped:
+        show(everything=True)
         number = stopped.exit_code - 128
         raise Interrupted("stopped watching; the run continues", signal=number) from None
 

@@ -29,6 +29,7 @@ from deployctl.app.operating.lookup import (
 from deployctl.app.operating.runs import parse_time
 from deployctl.core.json_values import Json
 from deployctl.project.selection import Candidate, match_candidates
+from deployctl.worker.server.claim_marker import without_marker
 
 STUCK_AFTER = timedelta(minutes=5)
 """How long a claimed run may take to start."""
@@ -152,9 +153,8 @@ def is_stuck(run: Json, now: datetime) -> bool:
 
 def stuck_reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
     """Why a run does not start: the message of its state, else the state of its pool and queue."""
-    message = (run.get("state") or {}).get("message")
-    if message:
-        return str(message)
+    if message := without_marker((run.get("state") or {}).get("message")):
+        return message
     if pool is None:
         return "it has no work pool"
     if run.get("state_type") == PENDING:
@@ -163,13 +163,39 @@ def stuck_reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
         return f"the work pool '{pool.name}' is paused"
     if queue is not None and queue.get("is_paused"):
         return f"the work queue '{queue['name']}' is paused"
-    if not pool.workers_online:
+    if not pool.workers_online and _needs_worker(pool.type):
         return f"no worker of the work pool '{pool.name}' is online"
     if pool.concurrency_limit is not None and pool.active_runs >= pool.concurrency_limit:
         return f"the work pool '{pool.name}' has reached its limit of {pool.concurrency_limit}"
     if queue is not None and queue.get("concurrency_limit") == 0:
         return f"the work queue '{queue['name']}' has a limit of 0"
     return None
+
+
+def read_waiting_reason(deployment: Json) -> ApiCall[str | None]:
+    """Why a new run of the deployment would not start now; None if it would, or has no pool."""
+    name = deployment.get("work_pool_name")
+    if not name:
+        return None
+    found: dict[str, Any] = yield from gather(
+        {
+            "pools": pages(paths.WORK_POOLS, {"work_pools": {"name": {"any_": [name]}}}, 1),
+            f"workers {name}": _count_online_workers(name),
+            f"active {name}": _count_runs(name, {"type": {"any_": [*ACTIVE]}}),
+            "queues": list_queues(name),
+        }
+    )
+    if not found["pools"]:
+        return None
+    pool = _pool(found["pools"][0], {**found, f"late {name}": 0})
+    queue_name = deployment.get("work_queue_name")
+    queue = next((each for each in found["queues"] if each["name"] == queue_name), None)
+    return stuck_reason({}, pool, queue)
+
+
+def _needs_worker(type_: str) -> bool:
+    """Whether runs of a pool of this type wait for a worker; push and managed pools have none."""
+    return not type_.endswith((":push", ":managed"))
 
 
 def _deployments(scope: Scope) -> ApiCall[list[Json]]:

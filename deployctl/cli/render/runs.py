@@ -11,6 +11,7 @@ from deployctl.app.operating.runs import RunUpdate, parse_time
 from deployctl.cli.render.values import jsonable
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
+from deployctl.worker.server.claim_marker import without_marker
 
 _STATE_STYLES = {
     "COMPLETED": "bold green",
@@ -52,7 +53,8 @@ def run_update(update: RunUpdate, *, states: bool = True) -> Iterator[Text]:
 def run_json(run: Json) -> Json:
     """A run for the JSON output."""
     fields = {name: run.get(name) for name in RUN_FIELDS}
-    fields["state_message"] = (run.get("state") or {}).get("message")
+    message = without_marker((run.get("state") or {}).get("message"))
+    fields["state_message"] = message or None
     return jsonable(fields)
 
 
@@ -62,7 +64,8 @@ def log_json(log: Json) -> Json:
 
 
 def _state(state: Json, run: Json) -> Text:
-    message = f": {redact(str(state['message']))}" if state.get("message") else ""
+    text = without_marker(state.get("message"))
+    message = f": {redact(text)}" if text else ""
     name = (state.get("name") or state["type"], _STATE_STYLES.get(state["type"], "bold"))
     return Text.assemble(f"{_time(state)} | {run['name']} is ", name, message)
 

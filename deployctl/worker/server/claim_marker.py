@@ -39,6 +39,11 @@ def with_marker(message: str, marker: ClaimMarker) -> str:
     return f"{message} {marker}".lstrip()
 
 
+def without_marker(message: str | None) -> str:
+    """The message as users should see it."""
+    return _MARKER.sub("", message or "").rstrip()
+
+
 def parse_marker(message: str | None) -> ClaimMarker | None:
     """Returns the marker of a state's message; None if it has none."""
     found = _MARKER.search(message or "")

@@ -27,3 +27,18 @@ from deployctl.core.errors import UsageError
 def test_rejects_conflicting_image_options(images: ImageOptions, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_options(SelectionOptions(), OverrideOptions(), DeployOptions(), images)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("prod", "-n prod"), ("my prod", "-n 'my prod'")])
+def test_name_in_place_of_an_entrypoint_suggests_the_option(name: str, shown: str) -> None:
+    selection = SelectionOptions(entrypoint=name)
+    with pytest.raises(UsageError, match="is not FILE:FLOW") as raised:
+        load_options(selection, OverrideOptions(), DeployOptions(), ImageOptions())
+    assert f"`{shown}`" in (raised.value.help or "")
+
+
+@pytest.mark.parametrize("entrypoint", ["flows.py:etl", "package.module.etl", None])
+def test_entrypoints_are_selections(entrypoint: str | None) -> None:
+    options = (SelectionOptions(entrypoint=entrypoint), OverrideOptions())
+    loaded = load_options(*options, DeployOptions(), ImageOptions())
+    assert loaded.selection.entrypoint == (entrypoint or "")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deployctl.app.operating.runs import RunUpdate
-from deployctl.cli.render.runs import run_update
+from deployctl.cli.render.runs import run_json, run_update
 from deployctl.cli.render.table import relative_time, table
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -45,3 +45,11 @@ def test_sorts_logs_and_states_by_time() -> None:
     shown = [line.plain.partition(" | ")[2] for line in run_update(update)]
     assert shown == ["INFO    | n | one", "r is Failed: why", "ERROR   | n | two"]
     assert len(list(run_update(update, states=False))) == 2
+
+
+def test_states_are_shown_without_the_marks_of_workers() -> None:
+    message = "claimed [deployctl a/b/c 01234567-89ab-cdef-0123-456789abcdef as=red-fox]"
+    state = {"timestamp": "2030-01-01T00:00:00Z", "type": "PENDING", "message": message}
+    (line,) = run_update(RunUpdate({"name": "r"}, (), (state,)))
+    assert line.plain.endswith("r is PENDING: claimed")
+    assert run_json({"state": state})["state_message"] == "claimed"

@@ -163,6 +163,14 @@ def pool_status(**fields: Json) -> PoolStatus:
     ("run", "work_pool", "queue", "expected"),
     [
         ({"state": {"message": "no image"}}, pool_status(paused=True), None, "no image"),
+        (
+            {"state": {"message": "claimed [deployctl a/b/c]"}},
+            pool_status(paused=True),
+            None,
+            "claimed",
+        ),
+        ({}, pool_status(type="ecs:push", workers_online=0), None, None),
+        ({}, pool_status(type="prefect:managed", workers_online=0), None, None),
         ({}, None, None, "it has no work pool"),
         ({}, pool_status(paused=True, workers_online=0), None, "the work pool 'p' is paused"),
         ({}, pool_status(), {"name": "q", "is_paused": True}, "the work queue 'q' is paused"),
