@@ -47,14 +47,7 @@ def build(
     from deployctl.steps.engine import CompletedSteps
     from deployctl.steps.placeholders import Outputs
 
-    projects = load_all(ctx, LoadOptions(select_or_all(selection)), selection.prefect_file)
-    for project in projects:
-        expected_outputs(project, os.environ, ctx.report)
-    if ctx.blocked:
-        raise Exit(FAILED)
     folder = Path.cwd()
-    settings = load_settings(os.environ, folder, profile=server.profile)
-    namespace = settings.docker_build_namespace
     with ExitStack() as stack:
         stop = stack.enter_context(signals(ctx))
 
@@ -63,6 +56,14 @@ def build(
             """Opens the session at the first call; most builds need none."""
             return stack.enter_context(connect(ctx, server, stop))
 
+        options = LoadOptions(select_or_all(selection))
+        projects = load_all(ctx, options, selection.prefect_file, session)
+        for project in projects:
+            expected_outputs(project, os.environ, ctx.report)
+        if ctx.blocked:
+            raise Exit(FAILED)
+        settings = load_settings(os.environ, folder, profile=server.profile)
+        namespace = settings.docker_build_namespace
         images = stack.enter_context(image_pipeline(ctx, builder, session, stop))
         ctx.progress.phase("building")
         done: CompletedSteps = {}

@@ -35,15 +35,13 @@ def deploy(
     """
     from deployctl.app.deploying import deploy as use_case
     from deployctl.cli.console import terminal_width, write
-    from deployctl.cli.project import build_plan, load_all, load_options, prepare_all, set_plan
+    from deployctl.cli.project import build_plan, load_options, open_projects, prepare_all, set_plan
     from deployctl.cli.render.layout import View
     from deployctl.cli.render.plan import plan as plan_lines
-    from deployctl.cli.server import connect
     from deployctl.steps.engine import CompletedSteps
 
     options = load_options(selection, overrides, deployment, images)
-    projects = load_all(ctx, options, selection.prefect_file)
-    with connect(ctx, server) as session:
+    with open_projects(ctx, options, selection.prefect_file, server) as (projects, session):
         with build_plan(ctx, projects, session, images) as steps:
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             done: CompletedSteps = {}

@@ -50,15 +50,13 @@ def plan(
     """
     from deployctl.cli.console import terminal_width, write
     from deployctl.cli.exit import CHANGES_PRESENT, Exit
-    from deployctl.cli.project import build_plan, load_all, load_options, prepare_all
+    from deployctl.cli.project import build_plan, load_options, open_projects, prepare_all
     from deployctl.cli.render.layout import View
     from deployctl.cli.render.plan import plan as plan_lines
-    from deployctl.cli.server import connect
 
     options = load_options(selection, overrides, deployment, images)
-    projects = load_all(ctx, options, selection.prefect_file)
     with (
-        connect(ctx, server) as session,
+        open_projects(ctx, options, selection.prefect_file, server) as (projects, session),
         build_plan(
             ctx, projects, session, images, find_existing=True, run_shell_steps=run_steps
         ) as steps,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from deployctl.api.dialect import detect
@@ -18,6 +19,7 @@ from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_projec
 from deployctl.app.deploying.prepare import PreparedPlan, prepare
 from deployctl.cli.context import CommandContext
 from deployctl.cli.exit import FAILED, Exit
+from deployctl.cli.options import ConnectionOptions
 from deployctl.cli.project_options import (
     BuilderOptions,
     DeployOptions,
@@ -25,6 +27,7 @@ from deployctl.cli.project_options import (
     OverrideOptions,
     SelectionOptions,
 )
+from deployctl.cli.server import connect
 from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import SettingsError, UsageError
@@ -33,19 +36,34 @@ from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
 from deployctl.project.selection import Selection
+from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 DEFAULT_FILE = Path("prefect.yaml")
 
 
-def load_all(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> list[LoadedProject]:
-    """Loads every file. Raises Exit if the diagnostics forbid to continue."""
+def load_all(
+    ctx: CommandContext,
+    options: LoadOptions,
+    files: list[Path],
+    session: Callable[[], Session] | None = None,
+) -> list[LoadedProject]:
+    """Loads every file. Raises Exit if the diagnostics forbid to continue.
+
+    `session` is called if names in a file contain variables or blocks of the server.
+    """
+
+    def read(found: Sequence[Reference]) -> ReferenceValues:
+        """The values of these references."""
+        assert session is not None
+        return run(read_references(found), session())
+
     redact.register_secrets(
         value for name, value in os.environ.items() if redact.is_secret_name(name)
     )
     projects = []
     for path in files or [DEFAULT_FILE]:
         ctx.sources[str(path)] = _text(path)
-        project = load_project(path, options, ctx.report, os.environ)
+        project = load_project(path, options, ctx.report, os.environ, read if session else None)
         if project is not None:
             projects.append(project)
     selected = [each for project in projects for each in project.selected]
@@ -59,6 +77,25 @@ def load_all(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> li
     if ctx.blocked:
         raise Exit(FAILED)
     return projects
+
+
+@contextmanager
+def open_projects(
+    ctx: CommandContext, options: LoadOptions, files: list[Path], server: ConnectionOptions
+) -> Iterator[tuple[list[LoadedProject], Session]]:
+    """Every file and a session, which is opened after all that needs none.
+
+    Raises Exit if the diagnostics forbid to continue.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def session() -> Session:
+            """Opens the session at the first call."""
+            return stack.enter_context(connect(ctx, server))
+
+        projects = load_all(ctx, options, files, session)
+        yield projects, session()
 
 
 def load_options(

@@ -14,6 +14,7 @@ from deployctl.cli.options import ConnectionOptions, option
 from deployctl.cli.project_options import SELECTION
 
 if TYPE_CHECKING:
+    from deployctl.api.session import Session
     from deployctl.app.operating.status import Scope
 
 
@@ -71,7 +72,8 @@ def status(
 
     with connect(ctx, server) as session:
         use_file = not (names or pool or everything)
-        scope = _scope(ctx, tuple(names or ()), pool, prefect_file or [], use_file=use_file)
+        named = tuple(names or ())
+        scope = _scope(ctx, named, pool, prefect_file or [], session, use_file=use_file)
         now = datetime.now(UTC)
         found = run(read_status(scope, now), session)
     ctx.data |= render.status_json(found)
@@ -83,6 +85,7 @@ def _scope(
     names: tuple[str, ...],
     pool: str | None,
     files: list[Path],
+    session: Session,
     *,
     use_file: bool,
 ) -> Scope:
@@ -94,6 +97,7 @@ def _scope(
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.project.selection import Selection
 
-    projects = load_all(ctx, LoadOptions(Selection(everything=True), imports=False), files)
+    options = LoadOptions(Selection(everything=True), imports=False)
+    projects = load_all(ctx, options, files, lambda: session)
     keys = tuple((one.facts.name, one.spec.name) for each in projects for one in each.selected)
     return Scope(keys, names, pool)

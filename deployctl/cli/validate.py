@@ -53,7 +53,8 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
             help_ = "Leave the selection out, or the fixes."
             raise UsageError("--fix and --diff concern the whole file", help=help_)
         _fix(ctx, selection.prefect_file, write_files=not fixes.diff)
-    for project in load_all(ctx, LoadOptions(select_or_all(selection)), selection.prefect_file):
+    options = LoadOptions(select_or_all(selection), offline=True)
+    for project in load_all(ctx, options, selection.prefect_file):
         project.check_parameters(ctx.report)
     if ctx.format is OutputFormat.HUMAN and not ctx.blocked:
         write([f"{ctx.subject}: no errors."])

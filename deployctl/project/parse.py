@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deployctl.core import redact
-from deployctl.core.diagnostics import Report
+from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
 from deployctl.project.document import Document
+from deployctl.project.identity import check_identity, render_identity
 from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
 from deployctl.project.normalize import api_fields
 from deployctl.project.work_pools import parse_work_pools, unsupported_placeholders
 from deployctl.templating.deployment import check_placeholders, deployment_rule
 from deployctl.templating.problems import Problem
+from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope, render
 
 _RENDERED = ("name", "work_pools")
@@ -31,10 +33,26 @@ _RENDERED = ("name", "work_pools")
 _ACTIONS = ("build", "push", "pull")
 
 
-def parse_project(document: Document, report: Report, environ: Mapping[str, str]) -> Project:
-    """Parses a whole document; values with errors are left out of the project."""
+def parse_project(
+    document: Document,
+    report: Report,
+    environ: Mapping[str, str],
+    references: ReferenceValues | None = None,
+    *,
+    offline: bool = False,
+) -> Project:
+    """Parses a whole document; values with errors are left out of the project.
+
+    `references` are the values of `identity.identifying_references`; None without a server, which
+    is an error for names that need one unless the command is `offline`.
+    """
+    unread = (Severity.NOTE if offline else Severity.ERROR) if references is None else None
     top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(top_level, Scope(environ=environ))
+    named, unknown = render_identity(rendered, Scope(references=references))
+    if "name" in named:
+        rendered["name"] = named["name"]
+    problems += [*unknown, *check_identity({"name": named.get("name")}, unread)]
     top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
     top = top or {}
     problems += wrong
@@ -45,7 +63,7 @@ def parse_project(document: Document, report: Report, environ: Mapping[str, str]
     actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
     entries = document.data.get("deployments")
     deployments = [
-        _deployment(document, index, environ)
+        _deployment(document, index, actions, environ, references, unread)
         for index, entry in enumerate(entries if isinstance(entries, list) else ())
         if entry is not None
     ]
@@ -104,12 +122,21 @@ def check_same_names(
 def _deployment(
     document: Document,
     index: int,
+    actions: Mapping[str, Json],
     environ: Mapping[str, str],
+    references: ReferenceValues | None,
+    unread: Severity | None,
 ) -> DeploymentSpec:
     """Parses one entry. The environment is filled in first, so that its values are checked too."""
     path: JsonPath = ("deployments", index)
     written = document.data["deployments"][index]
     rendered, problems = render(written, Scope(environ=environ), deployment_rule())
+    own = rendered if isinstance(rendered, dict) else {}
+    has_steps = any({**actions, **own}.get(kind) for kind in ("build", "push"))
+    outputs: dict[str, Json] | None = None if has_steps else {}
+    scope = Scope(environ if outputs is not None else None, outputs, references)
+    rendered, unknown = render_identity(rendered, scope)
+    problems += [each for each in unknown if each.code != "DC302"]  # it was found just before
     redact.register_secrets(redact.find_secrets(rendered))
     raw, wrong = coerce(rendered, keys.DEPLOYMENT, lambda below: document.source((*path, *below)))
     raw = raw or {}
@@ -117,6 +144,7 @@ def _deployment(
     problems += wrong
     problems += check_placeholders(written)
     problems += invalid
+    problems += check_identity(raw, unread)
     return DeploymentSpec(
         path,
         raw.get("name", ""),

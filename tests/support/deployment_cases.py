@@ -393,6 +393,16 @@ TRIGGERS = [
     ),
 ]
 TEMPLATES = [
+    Case(
+        "name from a variable",
+        "name: runs {{ prefect.variables.number }} of {{ prefect.variables.team }}",
+        BOTH,
+        deployed_as="runs 4 of data",
+    ),
+    Case(
+        "queue from a variable",
+        "work_pool: {name: pool, work_queue_name: '{{ prefect.variables.team }}'}",
+    ),
     Case("of {{ $STAGE }}", "name: of {{ $STAGE }}", BOTH, deployed_as="of prod"),
     Case(
         "environment",

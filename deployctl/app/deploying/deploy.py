@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from deployctl.api.session import Session
 from deployctl.app.deploying.build_steps import deploy_step_context, run_build_steps
-from deployctl.app.deploying.images_file import check_secret_outputs
-from deployctl.app.deploying.prepare import PreparedPlan, make_plan, refresh
+from deployctl.app.deploying.images_file import BuildOutputs, check_secret_outputs
+from deployctl.app.deploying.prepare import PreparedPlan, make_plan, prepare, refresh
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
@@ -41,9 +41,22 @@ def build(
         message = "stopped; nothing was written to the server"
         raise session.cancellation.interrupted(message) from stopped
     check_secret_outputs(prepared.loaded.selected, outputs, report)
-    prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
     found = Report()
-    prepared = make_plan(refresh(prepared, session), session, found)
+    if prepared.loaded.is_named_by_steps:
+        built = BuildOutputs(outputs, build_plan.pins)
+        prepared = prepare(
+            prepared.loaded,
+            session,
+            found,
+            inputs.environ,
+            inputs.folder,
+            replace(build_plan, outputs=built),
+            create_pools=prepared.create_pools,
+            before=prepared.before,
+        )
+    else:
+        prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
+        prepared = make_plan(refresh(prepared, session), session, found)
     report.extend(item for item in found if item not in report.items)
     return prepared
 

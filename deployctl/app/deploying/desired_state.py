@@ -14,11 +14,12 @@ from deployctl.api.dialect import Dialect
 from deployctl.app.deploying.load import SelectedDeployment
 from deployctl.clients.git import Checkout
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, format_path
 from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.variables import PoolVariables
 from deployctl.project.coerce import is_unresolved
+from deployctl.project.identity import unresolved_identity
 from deployctl.project.resources import key_path
 from deployctl.project.trigger_keys import AUTOMATION
 from deployctl.project.triggers import automations
@@ -74,6 +75,8 @@ def desired_deployment(
     if inputs.pins and "job_variables" in fields:
         fields = {**fields, "job_variables": _pinned(fields["job_variables"], inputs.pins)}
     problems += invalid
+    reported = {problem.path for problem in problems}
+    problems += (each for each in _literal_names(selected, rendered) if each.path not in reported)
     variables = fields.get("job_variables") or {}
     if is_unresolved(variables):
         variables = {}
@@ -119,6 +122,17 @@ def _rendered(
     return rendered, [*problems, *(each for each in missing if each.path not in reported)]
 
 
+def _literal_names(selected: SelectedDeployment, rendered: Mapping[str, Json]) -> list[Problem]:
+    """Names that are still placeholders, other than outputs of steps that have not run (DC133)."""
+    found = list(unresolved_identity(rendered))
+    if "{{" in selected.key[1] and not is_unresolved(rendered["name"]):
+        found.append((("name",), selected.key[1]))
+    return [
+        Problem(path, "DC133", f"'{format_path(path)}' cannot be resolved: '{value}'")
+        for path, value in found
+    ]
+
+
 def _pinned(value: Json, pins: Mapping[str, Json]) -> Json:
     """The value with every text that is the name of a pushed image replaced by its digest form."""
     if isinstance(value, dict):
@@ -142,7 +156,7 @@ def _declared(
     declared = {**fields, "entrypoint": selected.spec.entrypoint, "version": version.text}
     declared["parameter_openapi_schema"] = facts.parameter_schema
     declared["version_info"] = dict(version.info)
-    if pool:
+    if pool and not is_unresolved(declared.get("work_pool_name")):
         declared["work_pool_name"] = pool
     if "description" not in fields and facts.description:
         declared["description"] = facts.description
@@ -161,6 +175,7 @@ def _automations(
     triggers = fields["triggers"]
     bodies = automations(deployment, triggers)
     for body, trigger in zip(bodies, triggers, strict=True):
+        body["name"] = str(body["name"])  # an output of a step that has not run, too
         if "enabled" not in trigger:
             body.pop("enabled", None)
     return bodies

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import fnmatch
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from deployctl.app.deploying.pool_templates import check_pool_templates
 from deployctl.core.diagnostics import Diagnostic, Report, Span
@@ -23,6 +24,7 @@ from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document, parse_document, read_document
+from deployctl.project.identity import identifying_references, render_identity, unresolved_identity
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.normalize import normalize
 from deployctl.project.overrides import Overrides, apply_overrides
@@ -38,6 +40,7 @@ from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import Step, effective_steps, parse_steps
 from deployctl.steps.placeholders import (
+    Outputs,
     check_entry_outputs,
     check_pull_outputs,
     check_step_outputs,
@@ -45,6 +48,8 @@ from deployctl.steps.placeholders import (
     stored_credentials,
 )
 from deployctl.templating.problems import Problem
+from deployctl.templating.references import Reference, ReferenceValues, references
+from deployctl.templating.render import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class LoadOptions:
     project: str | None = None
     """The project name for the last-applied record, instead of the file's."""
     skip_build: bool = False
+    offline: bool = False
+    """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True
     """Whether flows are imported whose text doesn't give everything. Only a deploy needs more than
     their names."""
@@ -73,6 +80,21 @@ class SelectedDeployment:
     """The fields that `normalize` returns for it before templates are rendered."""
     build: tuple[Step, ...]
     push: tuple[Step, ...]
+
+    @property
+    def is_named_by_steps(self) -> bool:
+        """Whether outputs of steps name the deployment, its pool or triggers; see `with_names`."""
+        return any(path[-1] != "work_queue_name" for path, _ in unresolved_identity(self.entry))
+
+    def with_names(
+        self, outputs: Mapping[str, Json], environ: Mapping[str, str]
+    ) -> tuple[SelectedDeployment, list[Problem]]:
+        """The deployment with the names that the outputs of its steps give."""
+        entry, problems = render_identity(self.entry, Scope(environ, outputs))
+        changed = {name for name in entry if entry[name] != self.entry[name]}
+        fields, invalid = normalize(entry, changed=changed, reported=self.spec.problems)
+        spec = replace(self.spec, name=str(entry["name"]), raw={**self.spec.raw, **entry})
+        return replace(self, spec=spec, entry=entry, fields=fields), [*problems, *invalid]
 
     @property
     def key(self) -> Key:
@@ -121,6 +143,27 @@ class LoadedProject:
     selects_all: bool
     """Whether all deployments of the file are selected."""
 
+    @property
+    def is_named_by_steps(self) -> bool:
+        """Whether outputs of steps name something; see `with_names`."""
+        return any(each.is_named_by_steps for each in self.selected)
+
+    def with_names(
+        self, outputs: Mapping[str, Outputs], environ: Mapping[str, str], report: Report
+    ) -> tuple[LoadedProject, dict[str, Outputs]]:
+        """The project with the names that outputs of steps give; and the outputs by these names."""
+        selected, renamed = [], {}
+        for each in self.selected:
+            own = outputs.get(each.name, {})
+            found = each
+            if each.is_named_by_steps:
+                found, problems = each.with_names(own, environ)
+                each.spec.report_problems(problems, report)
+            selected.append(found)
+            renamed[found.name] = own
+        check_same_names(((each.spec, each.facts.name) for each in selected), report)
+        return replace(self, selected=tuple(selected)), renamed
+
     def check_parameters(self, report: Report) -> None:
         """Checks known parameters against the schemas of their flows."""
         for each in self.selected:
@@ -138,17 +181,29 @@ class LoadedProject:
         return {name: steps for name, steps in found.items() if steps}
 
 
+ReadReferences: TypeAlias = Callable[[Sequence[Reference]], ReferenceValues]
+"""Reads blocks and variables from the server."""
+
+
 def load_project(
-    path: Path, options: LoadOptions, report: Report, environ: Mapping[str, str]
+    path: Path,
+    options: LoadOptions,
+    report: Report,
+    environ: Mapping[str, str],
+    read: ReadReferences | None = None,
 ) -> LoadedProject | None:
     """Reads a file and inspects its flows; None if the file cannot be read at all.
 
-    Raises UsageError if the options do not fit the file.
+    `read` is called if names in the file contain references; without it, they stay
+    unresolved. Raises UsageError if the options do not fit the file.
     """
     document = _read(path, options.selection, report)
     if document is None:
         return None
-    project = parse_project(document, report, environ)
+    pool = {"name": options.overrides.work_pool, "queue": options.overrides.work_queue}
+    named = [*identifying_references(document.data), *(found for _, found in references(pool))]
+    known = read(named) if named and read else None
+    project = parse_project(document, report, environ, known, offline=options.offline)
     check_pool_templates(project, report)
     flows = _inspect_flows(project, options, report)
     try:
@@ -164,7 +219,9 @@ def load_project(
     flows.report(specs, report)
     steps = _StepLoader(project, options.skip_build, environ, report)
     selected = [
-        _selected_deployment(spec, flows.facts[spec.entrypoint], project, options, steps, report)
+        _selected_deployment(
+            spec, flows.facts[spec.entrypoint], project, options, known, steps, report
+        )
         for spec in specs
         if spec.entrypoint in flows.facts
     ]
@@ -208,7 +265,8 @@ def _inspect_flows(project: Project, options: LoadOptions, report: Report) -> _F
     entrypoints: dict[str, Span | None] = {}
     names: dict[str, str] = {}
     for spec in project.deployments:
-        if spec.entrypoint and _may_be_selected(spec, selection):
+        known = spec.entrypoint and not is_unresolved(spec.entrypoint)
+        if known and _may_be_selected(spec, selection):
             entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
             if spec.raw.get("flow_name"):
                 names.setdefault(spec.entrypoint, str(spec.raw["flow_name"]))
@@ -262,14 +320,18 @@ def _selected_deployment(
     facts: FlowMetadata,
     project: Project,
     options: LoadOptions,
+    references: ReferenceValues | None,
     steps: _StepLoader,
     report: Report,
 ) -> SelectedDeployment:
-    raw = apply_overrides(spec.raw, options.overrides)
+    overridden = apply_overrides(spec.raw, options.overrides)
+    raw, unknown = render_identity(overridden, Scope(references=references))
     fields = spec.fields
     if changed := frozenset(name for name in raw if raw[name] != spec.raw.get(name)):
         spec = replace(spec, overridden=changed)
         fields, problems = normalize(raw, changed=changed, reported=spec.problems)
+        reported = {(problem.code, problem.path) for problem in spec.problems}
+        problems += [each for each in unknown if (each.code, each.path) not in reported]
         spec.report_problems(problems, report)
     dropped = ("build", "push", "pull")
     entry = {name: value for name, value in raw.items() if name not in dropped}

@@ -9,7 +9,7 @@ automations, which a 2.20 server serves only if its settings say so: it is read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,8 +36,11 @@ from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
 from deployctl.steps.model import Step
 from deployctl.templating.references import Reference, read_references, references
+from deployctl.templating.values import contains_unknown
 
 NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
+
+_NAMED_LATER = "outputs of steps name it, so it may exist already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class PreparedPlan:
     """The desired work pools."""
     current: tuple[Resource, ...]
     build_plan: BuildPlan
+    create_pools: bool = False
+    before: Mapping[str, PoolInfo] = field(default_factory=lambda: NO_POOLS)
 
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
@@ -82,6 +87,10 @@ def prepare(
     `before` are the pools that an earlier file of the command will create. Raises ApiError if the
     server doesn't answer.
     """
+    if build_plan.outputs is not None and loaded.is_named_by_steps:
+        known = build_plan.outputs
+        loaded, outputs = loaded.with_names(known.outputs, environ, report)
+        build_plan = replace(build_plan, outputs=replace(known, outputs=outputs))
     first: dict[str, Any] = run(
         gather(
             {
@@ -125,7 +134,16 @@ def prepare(
     )
     inputs = with_expected_outputs(inputs, loaded, build_plan, report, session)
     prepared = PreparedPlan(
-        loaded, Plan(()), last_applied, dialect, inputs, tuple(pools), tuple(current), build_plan
+        loaded,
+        Plan(()),
+        last_applied,
+        dialect,
+        inputs,
+        tuple(pools),
+        tuple(current),
+        build_plan,
+        create_pools,
+        before,
     )
     return make_plan(prepared, session, report)
 
@@ -141,7 +159,12 @@ def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> Prepa
     if any(_needs_upsert(change, dialect) for change in found.changes):
         dialect = run(fetch_refined(dialect), session)
         found = plan(desired, prepared.current, declared, dialect)
-    changes = [change for change in found.changes if _is_shown(change)]
+    later = {each.key for each in selected if each.is_named_by_steps}
+    changes = [
+        replace(change, notes=(*change.notes, _NAMED_LATER)) if change.key in later else change
+        for change in found.changes
+        if _is_shown(change)
+    ]
     shown = Plan(_with_queue_notes(changes, session), _undeclared(prepared))
     return replace(prepared, plan=shown, dialect=dialect)
 
@@ -169,7 +192,8 @@ def _read_all(
 def _read_current(
     loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
-    desired = [*pools, *(_key_only(selected, last_applied) for selected in loaded.selected)]
+    named = (each for each in loaded.selected if not each.is_named_by_steps)
+    desired = [*pools, *(_key_only(selected, last_applied) for selected in named)]
     keys = {(each.kind, each.key) for each in desired}
     earlier = last_applied.roots() if loaded.selects_all else []
     undeclared = [Resource(kind, key, {}) for kind, key in earlier if (kind, key) not in keys]
@@ -179,9 +203,9 @@ def _read_current(
 def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     """What an earlier apply of the project declared, the server has, and no file declares now.
 
-    Empty if only some of the file's deployments are selected.
+    Empty if only some of the file's deployments are selected, or some are named after the build.
     """
-    if not prepared.loaded.selects_all:
+    if not prepared.loaded.selects_all or prepared.loaded.is_named_by_steps:
         return ()
     recorded = set(prepared.last_applied.roots()) - prepared.desired_keys
     found = (each for each in prepared.current if (each.kind, each.key) in recorded)
@@ -234,6 +258,8 @@ def _changed_queue(change: Change) -> Key:
     fields: Mapping[str, Json] = change.desired.fields if change.desired else {}
     pool, queue = fields.get("work_pool_name"), fields.get("work_queue_name")
     changed = {part.field for part in change.fields}
+    if contains_unknown([pool, queue]):
+        return ()
     if pool and queue and queue != "default" and changed & {"work_queue_name", "work_pool_name"}:
         return str(pool), str(queue)
     return ()

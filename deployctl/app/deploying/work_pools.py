@@ -17,6 +17,7 @@ from deployctl.deploy import desired
 from deployctl.deploy.model import Resource
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.variables import PoolVariables
+from deployctl.project.coerce import is_unresolved
 
 _AGENT_TYPE = "prefect-agent"
 
@@ -26,7 +27,8 @@ def desired_pools(loaded: LoadedProject, default: str | None) -> list[Resource]:
 
     If only some of the file's deployments are selected, so are only their pools.
     """
-    named = {name for each in loaded.selected if (name := pool_name(each, default))}
+    names = (pool_name(each, default) for each in loaded.selected)
+    named = {name for name in names if name and not is_unresolved(name)}
     declared = {
         spec["name"]: desired.work_pool(spec)
         for spec in loaded.work_pools
