@@ -23,16 +23,25 @@ def deployment(
     """A deployment with its schedules and automations.
 
     `fields` are the declared fields by the API's names, with `schedules` among them if they are
-    declared; `automations` the bodies of its triggers, None if the file doesn't mention triggers.
-    `passive` fields are inferred, not declared.
+    declared (None: those of the server stay); `automations` the bodies of its triggers, None if the
+    file doesn't mention triggers. `passive` fields are inferred, not declared.
     """
     children = _schedules(key, fields.get("schedules") or [])
     children += [desired_automation(key, body) for body in automations or ()]
-    owned_kinds = {"schedule"} if "schedules" in fields else set()
+    owned_kinds = {"schedule"} if fields.get("schedules") is not None else set()
+    kept_kinds = frozenset({"schedule"} if "schedules" in fields else ()) - owned_kinds
     if automations is not None:
         owned_kinds.add("automation")
     own = declared_fields("deployment", fields)
-    return Resource("deployment", key, own, tuple(children), frozenset(owned_kinds), passive)
+    return Resource(
+        "deployment",
+        key,
+        own,
+        tuple(children),
+        frozenset(owned_kinds),
+        passive,
+        kept_kinds=kept_kinds,
+    )
 
 
 def work_pool(spec: Mapping[str, Json]) -> Resource:

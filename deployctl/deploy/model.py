@@ -47,6 +47,8 @@ class Resource:
     """The server's id; empty on desired resources."""
     raw: Json = None
     """The server's whole answer, for upserts that must repeat what they don't change."""
+    kept_kinds: frozenset[str] = frozenset()
+    """Kinds whose current children stay, also if an earlier apply declared them."""
 
     @property
     def name(self) -> str:

@@ -91,7 +91,7 @@ def _children(
     by_kind = _by_kind(desired.children)
     existing = _by_kind(current.children if current else ())
     earlier = declared(desired.kind, desired.key) if current else frozenset()
-    owned = desired.owned_kinds | earlier
+    owned = (desired.owned_kinds | earlier) - desired.kept_kinds
     for name in sorted({*by_kind, *existing}, key=lambda name: RESOURCE_KINDS[name].rank):
         pairs = RESOURCE_KINDS[name].pair(by_kind.get(name, []), existing.get(name, []))
         for child, present in pairs:

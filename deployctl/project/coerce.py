@@ -7,7 +7,7 @@ a table, because their values are not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Severity
@@ -178,11 +178,25 @@ class _Coercer:
         if not isinstance(value, list):
             dashed = "Put a dash in front of each item." if isinstance(value, dict) else None
             return self.wrong(value, "a list", path, dashed)
-        items = [self.item(item, shape.item, (*path, index)) for index, item in enumerate(value)]
+        listed: Iterable[tuple[JsonPath, Json]] = (
+            ((*path, index), item) for index, item in enumerate(value)
+        )
+        if isinstance(shape.item, Text):
+            listed = self.flattened(listed)
+        items = [self.item(item, shape.item, below) for below, item in listed]
         if not isinstance(shape.item, Text):
             return [None if item is ABSENT else item for item in items]
         texts = [item for item in items if item is not ABSENT]
         return sorted(set(texts), key=str) if shape.unique else texts
+
+    def flattened(self, items: Iterable[tuple[JsonPath, Json]]) -> Iterator[tuple[JsonPath, Json]]:
+        """The items of a list of texts, with those of lists in it: an alias in a list (DC123)."""
+        for path, item in items:
+            if isinstance(item, list):
+                self.warn(path, "DC123", "is read as items of the list", "Write one flat list.")
+                yield from self.flattened(((*path, n), inner) for n, inner in enumerate(item))
+            else:
+                yield path, item
 
     def item(self, value: Json, shape: Shape, path: JsonPath) -> Json:
         """One item of a list; ABSENT if it is null."""

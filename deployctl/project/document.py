@@ -11,7 +11,7 @@ import gc
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,33 @@ class Document:
         for problem in problems:
             at_key = problem.code in _KEY_CODES
             report_problems([problem], report, self.spans.key if at_key else self.spans.value)
+
+
+def with_listed_items(document: Document, key: str) -> Document:
+    """The document with the mapping below a top-level key as a list of items with a `name`.
+
+    `{a: {type: t}}` becomes `[{name: a, type: t}]`; spans stay those of the file.
+    """
+    mapping = document.root.parts[key]
+    items: dict[str | int, Node] = {}
+    for index, (name, node) in enumerate(mapping.parts.items()):
+        name_node = mapping.keys[str(name)]
+        own = node.value if isinstance(node.value, dict) else {}
+        parts: dict[str | int, Node] = {"name": name_node, **node.parts}
+        items[index] = replace(
+            node,
+            value={"name": name, **own},
+            parts=parts,
+            keys={"name": name_node, **node.keys},
+        )
+    listed = replace(mapping, value=[item.value for item in items.values()], parts=items, keys={})
+    root = replace(
+        document.root,
+        value={**document.data, key: listed.value},
+        parts={**document.root.parts, key: listed},
+    )
+    spans = Spans(_ValueSpans(root, document.file), _KeySpans(root, document.file))
+    return replace(document, data=root.value, spans=spans, root=root)
 
 
 def read_document(path: Path, report: Report) -> Document | None:

@@ -1,7 +1,7 @@
 """All keys of prefect.yaml: the table that coercion, JSON Schema and docs share.
 
 The keys of Prefect 2.20 and 3.x, and of ours `work_pools`. What null means where Prefect accepts
-it follows Prefect, but for `schedules` and `triggers`: empty means none.
+it follows Prefect, but for `triggers`: empty means none.
 """
 
 from __future__ import annotations
@@ -254,9 +254,9 @@ DEPLOYMENT = Table(
         ),
         "schedules": Key(
             ListOf(Either(mapping=SCHEDULE)),
-            "When it runs by itself. `[]`: never.",
+            "When it runs by itself. `[]`: never; null: as on the server.",
             Field("schedules", managed=False),
-            null=[],
+            null=None,
         ),
         "schedule": Key(Either(mapping=SCHEDULE), "One schedule; the older form of `schedules`."),
         "paused": Key(
@@ -377,7 +377,9 @@ TOP_LEVEL = Table(
             ListOf(DEPLOYMENT), "The deployments of the project.", null=[], null_refused=True
         ),
         "work_pools": Key(
-            ListOf(POOL), "Work pools that deployctl creates and keeps as they are here.", null=[]
+            ListOf(POOL, named=True),
+            "Work pools that deployctl creates and keeps as they are here.",
+            null=[],
         ),
         **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },

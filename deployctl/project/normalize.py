@@ -99,7 +99,9 @@ def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem
     if one:
         found, problems = normalize_schedules([one])
         return {"schedules": found}, [_in_single(problem) for problem in problems]
-    found, problems = normalize_schedules(many or ())
+    if many is None:
+        return {"schedules": None}, []
+    found, problems = normalize_schedules(many)
     return {"schedules": found}, [problem.below(("schedules",)) for problem in problems]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deployctl.core import redact
@@ -16,11 +17,11 @@ from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
-from deployctl.project.document import Document
+from deployctl.project.document import Document, with_listed_items
 from deployctl.project.identity import check_identity, render_identity
 from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
 from deployctl.project.normalize import api_fields
-from deployctl.project.work_pools import parse_work_pools, unsupported_placeholders
+from deployctl.project.work_pools import is_ours, parse_work_pools, unsupported_placeholders
 from deployctl.templating.deployment import check_placeholders, deployment_rule
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import ReferenceValues
@@ -46,6 +47,7 @@ def parse_project(
     `references` are the values of `identity.identifying_references`; None without a server, which
     is an error for names that need one unless the command is `offline`.
     """
+    document, foreign = _own_work_pools(document)
     unread = (Severity.NOTE if offline else Severity.ERROR) if references is None else None
     top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(top_level, Scope(environ=environ))
@@ -57,7 +59,7 @@ def parse_project(
     top = top or {}
     problems += wrong
     problems += unsupported_placeholders(top.get("work_pools"))
-    problems += _reserved_keys(document.data)
+    problems += [*_reserved_keys(document.data), *foreign]
     problems += check_placeholders({k: v for k, v in document.data.items() if k in _ACTIONS})
     document.report_problems(problems, report)
     actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
@@ -154,6 +156,20 @@ def _deployment(
         fields,
         tuple(problems),
     )
+
+
+def _own_work_pools(document: Document) -> tuple[Document, list[Problem]]:
+    """The document with `work_pools` as a list, and without them if they are not deployctl's."""
+    pools = document.data.get("work_pools")
+    if not is_ours(pools):
+        data = {key: value for key, value in document.data.items() if key != "work_pools"}
+        message = "'work_pools' does not have deployctl's form and is ignored"
+        help_ = (
+            "deployctl's own is a list of work pools with 'name' and 'type'. If it holds anchors, "
+            "rename it to 'x-…'."
+        )
+        return replace(document, data=data), [Problem(("work_pools",), "DC131", message, help_)]
+    return with_listed_items(document, "work_pools") if isinstance(pools, dict) else document, []
 
 
 def _reserved_keys(data: Mapping[str, Json]) -> Iterator[Problem]:

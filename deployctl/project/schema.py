@@ -68,6 +68,8 @@ def _shape(shape: Shape, definitions: dict[str, Json]) -> dict[str, Json]:
             return {"anyOf": [{"type": "array", "items": _STEP}, _STEP, _empty()]}
         case ListOf():
             listed = {"type": "array", "items": _shape(shape.item, definitions)}
+            if shape.named:
+                return _or_template(listed, {"type": "object"})
             return {"anyOf": [listed, {"type": "string"}]} if shape.single else _or_template(listed)
         case Either():
             parts = [part for part in (shape.plain, shape.mapping, shape.many) if part is not None]

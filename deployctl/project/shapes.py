@@ -75,6 +75,8 @@ class ListOf:
     single_refused: bool = False
     """Whether Prefect rejects that."""
     unique: bool = False
+    named: bool = False
+    """Whether a mapping from names to items may stand for the list."""
 
 
 @dataclass(frozen=True, slots=True)

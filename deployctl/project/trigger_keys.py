@@ -116,7 +116,7 @@ METRIC_QUERY = Table(
     "metric",
     {
         "name": Key(
-            Text(choices=("lateness", "duration", "successes")), "What is measured.", required=True
+            Text(), "What is measured: `lateness`, `duration`, `successes`, …", required=True
         ),
         "threshold": Key(Number(whole=False), "The value to compare.", required=True),
         "operator": Key(Text(choices=("<", "<=", ">", ">=")), "How to compare.", required=True),

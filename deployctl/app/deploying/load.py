@@ -230,7 +230,7 @@ def load_project(
         each.spec.report_problems(check_queue(each.fields, project.work_pools), report)
     name = options.project or project.name
     selects_all = len(specs) == len(project.deployments)
-    return LoadedProject(name, document, tuple(selected), project.work_pools, selects_all)
+    return LoadedProject(name, project.document, tuple(selected), project.work_pools, selects_all)
 
 
 def _read(path: Path, selection: Selection, report: Report) -> Document | None:

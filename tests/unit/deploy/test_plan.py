@@ -160,6 +160,21 @@ def test_patch_sends_all_declared_fields_and_pool_with_queue() -> None:
     assert request.body == {**CODE, "tags": ["a"], "work_queue_name": "fast"}
 
 
+@pytest.mark.parametrize(
+    ("declared", "deleted"),
+    [({"schedules": []}, True), ({}, True), ({"schedules": None}, False)],
+)
+def test_null_keeps_schedules_that_an_earlier_apply_declared(
+    declared: dict[str, Json], deleted: bool
+) -> None:
+    """As Prefect 3.9 documents it, whoever wrote them."""
+    present = live(V3, schedules=[cron("s1", "0 1 * * *")])
+    desired = deployment(KEY, {**CODE, **declared}, None)
+    found = compare(desired, present, lambda *_: frozenset({"schedule"}), V3)
+    ops = [child.op for child in found.children]
+    assert ops == ([Op.DELETE] if deleted else [])
+
+
 def test_upsert_repeats_current_values_and_schedules() -> None:
     have = live(
         V2,

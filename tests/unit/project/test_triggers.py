@@ -153,7 +153,7 @@ WRONG = [
     ("{require: some, triggers: [{expect: [a]}]}", "DC232"),
     ("{type: compound, triggers: [{expect: [a]}]}", "DC127"),
     ("{type: metric}", "DC127"),
-    ("{type: metric, metric: {name: x, threshold: 1, operator: '<'}}", "DC124"),
+    ("{type: metric, metric: {name: x, threshold: 1, operator: '!'}}", "DC124"),
     (
         "{type: metric, metric: {name: duration, threshold: 1, operator: '<', range: 5}}",
         "DC124",
@@ -211,3 +211,12 @@ def test_a_duplicate_name_is_reported_at_the_second() -> None:
     assert found.code == "DC233"
     assert found.span is not None
     assert (found.span.line, found.span.column) == (6, 16)
+
+
+def test_metric_triggers_take_any_metric() -> None:
+    """Prefect 3.9 does: its Cloud may know more metrics than we."""
+    metric = "{name: queue_depth, threshold: 1, operator: '<'}"
+    found, report = deployment(f"triggers: [{{type: metric, metric: {metric}}}]")
+    assert not report.items
+    (body,) = automations("d", found.deployments[0].fields["triggers"])
+    assert body["trigger"]["metric"]["name"] == "queue_depth"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json
 from deployctl.project.document import parse_document
 from deployctl.project.parse import parse_project
@@ -147,3 +148,34 @@ def test_warns_of_a_queue_that_a_declared_pool_does_not_have(
 ) -> None:
     found = list(check_queue({"work_pool_name": pool, "work_queue_name": queue}, POOLS))
     assert [each.help for each in found] == ([help_] if help_ else [])
+
+
+def test_work_pools_by_name_are_a_list_with_the_spans_of_the_file() -> None:
+    found, report = project("""
+        work_pools:
+          first: {type: process, queues: [a]}
+          second:
+            type: {a: b}
+          third: {name: other, type: docker, paused: maybe}
+    """)
+    assert [pool["name"] for pool in found.work_pools] == ["first", "other"]
+    places = [(item.code, item.span.line if item.span else 0) for item in report]
+    assert sorted(places) == [("DC123", 3), ("DC128", 5), ("DC128", 6)]
+    assert str(found.document.spans.value(("work_pools", 0, "name"))) == "prefect.yaml:3:3"
+
+
+@pytest.mark.parametrize(
+    "value", ["text", "3", "[a, b]", "{a: b}", "{a: null}", "[{size: 3}]", "'{{ x }}'"]
+)
+def test_work_pools_of_another_form_are_somebody_elses(value: str) -> None:
+    found, report = project(f"work_pools: {value}\ndeployments: []")
+    (item,) = report.items
+    assert (item.code, item.severity) == ("DC131", Severity.WARNING)
+    assert found.work_pools == ()
+
+
+@pytest.mark.parametrize("value", ["", "[]", "{}", "[null]"])
+def test_empty_work_pools_declare_none(value: str) -> None:
+    found, report = project(f"work_pools: {value}\ndeployments: []")
+    assert report.errors == 0
+    assert found.work_pools == ()
