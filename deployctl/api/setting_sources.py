@@ -7,7 +7,7 @@ The environment, `.env` and profiles name a setting by its variable, TOML files 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -24,6 +24,7 @@ _BUILT_IN_PROFILES: Mapping[str, Mapping[str, Json]] = {
 """Prefect's built-in profiles. The ephemeral server of Prefect is not supported, so `ephemeral` has
 no URL."""
 
+_COMMENT = re.compile(r"\s*(#.*)?\s*")
 _PREFECT_LINE = re.compile(r"\s*(export\s+)?PREFECT_", re.IGNORECASE)
 
 
@@ -155,18 +156,45 @@ def _dotenv(file: Path, environ: Mapping[str, str]) -> Source | None:
     text = _read(file)
     if text is None:
         return None
+    values: dict[str, str] = {}
+    for name, value, line in _assignments(text, environ):
+        if value is not None:
+            values[name.upper()] = value
+        elif _PREFECT_LINE.match(name):
+            raise SettingsError(f"{file}:{line}: not an assignment (NAME=value)")
+    return Source(f"'{file}'", values)
+
+
+def read_env_file(file: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables in a file of assignments, in the form of `.env`.
+
+    Raises SettingsError if the file is missing or a line of it is not an assignment.
+    """
+    text = _read(file)
+    if text is None:
+        raise SettingsError(f"there is no file '{file}'", help="Correct the path of --env-file.")
+    values: dict[str, str] = {}
+    for name, value, line in _assignments(text, environ):
+        if value is not None:
+            values[name] = value
+        elif name.strip():
+            raise SettingsError(f"{file}:{line}: not an assignment (NAME=value)")
+    return values
+
+
+def _assignments(text: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str | None, int]]:
+    """Name, value and line of each assignment; the text of a line and None where it is none."""
     from dotenv.parser import parse_stream
     from dotenv.variables import parse_variables
 
-    values: dict[str, str] = {}
     known: dict[str, str | None] = dict(environ)
     for binding in parse_stream(StringIO(text)):
         if binding.key is not None and binding.value is not None:
             # References are expanded in quotes of either kind, unlike in a shell.
             value = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
-            values[binding.key.upper()] = known[binding.key] = value
-        elif _PREFECT_LINE.match(binding.original.string):
-            skipped = len(binding.original.string) - len(binding.original.string.lstrip())
-            line = binding.original.line + binding.original.string[:skipped].count("\n")
-            raise SettingsError(f"{file}:{line}: not an assignment (NAME=value)")
-    return Source(f"'{file}'", values)
+            known[binding.key] = value
+            yield binding.key, value, binding.original.line
+        elif not _COMMENT.fullmatch(binding.original.string):
+            string = binding.original.string
+            skipped = len(string) - len(string.lstrip())
+            yield string, None, binding.original.line + string[:skipped].count("\n")

@@ -41,12 +41,13 @@ def build(
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.exit import FAILED, Exit
-    from deployctl.cli.project import image_pipeline, load_all, select_or_all
+    from deployctl.cli.project import image_pipeline, load_all, select_or_all, use_env_files
     from deployctl.cli.render.images import image_lines
     from deployctl.cli.server import connect, signals
     from deployctl.steps.engine import CompletedSteps
     from deployctl.steps.placeholders import Outputs
 
+    use_env_files(selection.env_file)
     folder = Path.cwd()
     with ExitStack() as stack:
         stop = stack.enter_context(signals(ctx))

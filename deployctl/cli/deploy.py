@@ -35,11 +35,19 @@ def deploy(
     """
     from deployctl.app.deploying import deploy as use_case
     from deployctl.cli.console import terminal_width, write
-    from deployctl.cli.project import build_plan, load_options, open_projects, prepare_all, set_plan
+    from deployctl.cli.project import (
+        build_plan,
+        load_options,
+        open_projects,
+        prepare_all,
+        set_plan,
+        use_env_files,
+    )
     from deployctl.cli.render.layout import View
     from deployctl.cli.render.plan import plan as plan_lines
     from deployctl.steps.engine import CompletedSteps
 
+    use_env_files(selection.env_file)
     options = load_options(selection, overrides, deployment, images)
     with open_projects(ctx, options, selection.prefect_file, server) as (projects, session):
         with build_plan(ctx, projects, session, images) as steps:

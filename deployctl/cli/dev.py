@@ -86,8 +86,9 @@ def _load(ctx: CommandContext, selection: SelectionOptions, folder: Path) -> lis
     """The selected deployments, or all, with a pull step that runs the code in place."""
     from dataclasses import replace
 
-    from deployctl.cli.project import load_all, load_options
+    from deployctl.cli.project import load_all, load_options, use_env_files
 
+    use_env_files(selection.env_file)
     selection = replace(selection, everything=not (selection.name or selection.entrypoint))
     options = load_options(
         selection, OverrideOptions(), _DEPLOY_OPTIONS, ImageOptions(skip_build=True)

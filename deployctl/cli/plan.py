@@ -50,10 +50,17 @@ def plan(
     """
     from deployctl.cli.console import terminal_width, write
     from deployctl.cli.exit import CHANGES_PRESENT, Exit
-    from deployctl.cli.project import build_plan, load_options, open_projects, prepare_all
+    from deployctl.cli.project import (
+        build_plan,
+        load_options,
+        open_projects,
+        prepare_all,
+        use_env_files,
+    )
     from deployctl.cli.render.layout import View
     from deployctl.cli.render.plan import plan as plan_lines
 
+    use_env_files(selection.env_file)
     options = load_options(selection, overrides, deployment, images)
     with (
         open_projects(ctx, options, selection.prefect_file, server) as (projects, session),

@@ -13,6 +13,7 @@ from pathlib import Path
 from deployctl.api.dialect import detect
 from deployctl.api.driver import run
 from deployctl.api.session import Session
+from deployctl.api.setting_sources import read_env_file
 from deployctl.app.deploying.build_steps import BuildPlan
 from deployctl.app.deploying.images_file import read_build_outputs
 from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_project
@@ -39,6 +40,18 @@ from deployctl.project.selection import Selection
 from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 DEFAULT_FILE = Path("prefect.yaml")
+
+
+def use_env_files(files: list[Path]) -> None:
+    """Sets the variables in files of `--env-file`, for templates, steps, imports and settings.
+
+    Variables of the environment win over those of a file. Raises SettingsError.
+    """
+    values: dict[str, str] = {}
+    for path in files:
+        values |= read_env_file(path, {**values, **os.environ})
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
 
 
 def load_all(

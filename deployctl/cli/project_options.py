@@ -51,6 +51,15 @@ class SelectionOptions:
             default="prefect.yaml",
         ),
     ] = dataclasses.field(default_factory=list)
+    env_file: Annotated[
+        list[Path],
+        option(
+            "--env-file FILE",
+            SELECTION,
+            "Set the variables in FILE (NAME=value) that are not set already. May be repeated; "
+            "the last one counts.",
+        ),
+    ] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,9 +45,10 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
     """
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.console import write
-    from deployctl.cli.project import load_all, select_or_all
+    from deployctl.cli.project import load_all, select_or_all, use_env_files
     from deployctl.core.errors import UsageError
 
+    use_env_files(selection.env_file)
     if fixes.fix or fixes.diff:
         if selection.name or selection.entrypoint:
             help_ = "Leave the selection out, or the fixes."

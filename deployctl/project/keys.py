@@ -377,9 +377,7 @@ TOP_LEVEL = Table(
             ListOf(DEPLOYMENT), "The deployments of the project.", null=[], null_refused=True
         ),
         "work_pools": Key(
-            ListOf(POOL, named=True),
-            "Work pools that deployctl creates and keeps as they are here.",
-            null=[],
+            ListOf(POOL, named=True), "Work pools that deployctl keeps as they are here.", null=[]
         ),
         **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },

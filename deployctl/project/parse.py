@@ -61,6 +61,11 @@ def parse_project(
     problems += unsupported_placeholders(top.get("work_pools"))
     problems += [*_reserved_keys(document.data), *foreign]
     problems += check_placeholders({k: v for k, v in document.data.items() if k in _ACTIONS})
+    if offline:
+        # `plan` and `build` find them when they predict the outputs of the steps.
+        steps = {kind: document.data.get(kind) for kind in ("build", "push")}
+        _, unset = render(steps, Scope(environ=environ))
+        problems = _unset_as_warnings([*problems, *unset])
     document.report_problems(problems, report)
     actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
     entries = document.data.get("deployments")
@@ -147,6 +152,8 @@ def _deployment(
     problems += check_placeholders(written)
     problems += invalid
     problems += check_identity(raw, unread)
+    if unread is Severity.NOTE:
+        problems = _unset_as_warnings(problems)
     return DeploymentSpec(
         path,
         raw.get("name", ""),
@@ -156,6 +163,14 @@ def _deployment(
         fields,
         tuple(problems),
     )
+
+
+def _unset_as_warnings(problems: Iterable[Problem]) -> list[Problem]:
+    """Makes unset variables (DC302) warnings: an offline check needs no environment of a deploy."""
+    return [
+        replace(each, severity_override=Severity.WARNING) if each.code == "DC302" else each
+        for each in problems
+    ]
 
 
 def _own_work_pools(document: Document) -> tuple[Document, list[Problem]]:

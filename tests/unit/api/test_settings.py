@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deployctl.api.setting_sources import read_env_file
 from deployctl.api.settings import SETTING_FIELDS, Settings, load_settings
 from deployctl.core.errors import SettingsError
 from deployctl.core.redact import MASK, redact
@@ -314,3 +315,19 @@ def test_every_field_is_a_setting() -> None:
     assert {name.field for name in SETTING_FIELDS} | {"sources"} == set(
         Settings.__dataclass_fields__
     )
+
+
+def test_env_file_gives_the_assignments_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "prod.env"
+    file.write_text("# prod\nexport A=1\nb='two words'\n\nC=${A}-${HOST}\n")
+    assert read_env_file(file, {"HOST": "h"}) == {"A": "1", "b": "two words", "C": "1-h"}
+
+
+@pytest.mark.parametrize(("text", "message"), [(None, "there is no file"), ("A=1\n???", ":2: not")])
+def test_env_file_that_cannot_be_used_is_an_error(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / "a.env").write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        read_env_file(tmp_path / "a.env", {})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from deployctl.cli.project_options import (
     SelectionOptions,
 )
 from deployctl.core.errors import UsageError
+from tests.support.in_process import run_in_process
+from tests.support.project import write_project
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,37 @@ def test_entrypoints_are_selections(entrypoint: str | None) -> None:
     options = (SelectionOptions(entrypoint=entrypoint), OverrideOptions())
     loaded = load_options(*options, DeployOptions(), ImageOptions())
     assert loaded.selection.entrypoint == (entrypoint or "")
+
+
+def test_env_files_set_what_is_not_set(tmp_path: Path) -> None:
+    """The environment wins over every file, and the last file over the others."""
+    text = """
+        deployments:
+          - {name: "{{ $A }}-{{ $B }}-{{ $C }}", entrypoint: "flows.py:hello", work_pool: {name: p}}
+    """
+    write_project(tmp_path, text, {"one.env": "A=1\nB=1\n", "two.env": "B=2\nC=2\n"})
+    args = ["--env-file", "one.env", "--env-file", "two.env"]
+    done = run_in_process(
+        ["validate", "--output", "json", "-n", "1-2-env", *args],
+        cwd=tmp_path,
+        env={"C": "env", "HOME": str(tmp_path), "PATH": ""},
+    )
+    assert (done.code, json.loads(done.stdout)["diagnostics"]) == (0, [])
+
+
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
+def test_unset_variable_is_a_warning_in_validate(
+    tmp_path: Path, strict: tuple[str, ...], code: int
+) -> None:
+    text = """
+        deployments:
+          - {name: a, entrypoint: "flows.py:hello", work_pool: {name: "{{ $POOL }}"}}
+    """
+    write_project(tmp_path, text)
+    env = {"HOME": str(tmp_path), "PATH": "", "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = run_in_process(["validate", "--output", "json", *strict], cwd=tmp_path, env=env)
+    (found,) = json.loads(done.stdout)["diagnostics"]
+    assert (done.code, found["code"], found["severity"]) == (code, "DC302", "warning")
+    done = run_in_process(["plan", "--output", "json"], cwd=tmp_path, env=env)
+    (found,) = json.loads(done.stdout)["diagnostics"]
+    assert (done.code, found["code"], found["severity"]) == (1, "DC302", "error")

@@ -40,7 +40,7 @@ from deployctl.worker.runtimes import RuntimeKind
 OUTPUT = {"--output", "--strict", "--traceback"}
 SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
-SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file"}
+SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env-file"}
 BUILDER = {"--builder"}
 DEPLOY = {
     *(

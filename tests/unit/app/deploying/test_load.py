@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from deployctl.app.deploying.load import LoadOptions
 from deployctl.core.diagnostics import Severity
 from deployctl.core.errors import UsageError
 from deployctl.project.selection import Selection
-from tests.unit.app.deploying.loading import findings, load
+from tests.unit.app.deploying.loading import ALL, findings, load
 
 VALID = "  - {name: daily, entrypoint: 'flows.py:hello', work_pool: {name: p}}\n"
 BROKEN = {
@@ -154,3 +155,23 @@ def test_malformed_placeholders_of_the_files_own_steps_are_reported(tmp_path: Pa
     text = f"build: [{{m.f: {{x: '{{{{ a | b }}}}'}}}}]\ndeployments:\n{VALID}"
     _, report = load(tmp_path, text)
     assert findings(report) == [("DC301", 1)]
+
+
+def test_offline_checks_need_no_environment(tmp_path: Path) -> None:
+    text = """
+        name: "{{ $PROJECT }}"
+        build: [{prefect.deployments.steps.run_shell_script: {script: "echo {{ $BUILD }}"}}]
+        pull: [{prefect.deployments.steps.set_working_directory: {directory: "{{ $RUN }}"}}]
+        deployments:
+          - name: "{{ $NAME }}"
+            entrypoint: "{{ $FILE }}:hello"
+          - name: b
+            entrypoint: flows.py:hello
+            concurrency_limit: "{{ $LIMIT }}"
+            work_pool: {name: "{{ $POOL }}"}
+    """
+    _, report = load(tmp_path, text, replace(ALL, offline=True))
+    assert findings(report, Severity.WARNING) == [("DC302", n) for n in (1, 2, 5, 6, 9, 10)]
+    assert not report.errors
+    _, report = load(tmp_path, text)
+    assert findings(report, Severity.ERROR) == [("DC302", n) for n in (1, 5, 6, 9, 10)]
