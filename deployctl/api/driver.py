@@ -75,7 +75,8 @@ def run_all(
 ) -> dict[K, CallResult[T]]:
     """Runs independent calls in parallel and returns the result of each.
 
-    Calls start in the order of `calls`. On cancellation no further call starts, and the running
+    Calls start in the order of `calls`. On cancellation, and when the server is taken for dead, no
+    further call starts, and the running
     ones are completed: an object that is written in part is worse than a late exit. `on_done` is
     called in the calling thread when a call ends. An exception that is not a DeployctlError is a
     defect and propagates.
@@ -83,7 +84,7 @@ def run_all(
     with ThreadPoolExecutor(session.concurrency, "request") as pool:
         scheduler = _Scheduler(session, pool, on_done)
         for key, call in calls.items():
-            if session.cancellation.is_cancelled:
+            if session.cancellation.is_cancelled or session.is_down:
                 call.close()
                 scheduler.finish(key, NOT_STARTED)
             else:

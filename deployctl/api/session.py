@@ -19,6 +19,7 @@ from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
 from deployctl.api.csrf import CsrfToken
 from deployctl.api.errors import lost_response_error, response_error, unreachable_error
+from deployctl.api.outage import Outage
 from deployctl.api.retry_policy import RetryDecision, classify, retry_after, under_maintenance
 from deployctl.api.settings import Settings
 from deployctl.clients.http import (
@@ -44,6 +45,8 @@ _INITIAL_WRITES = 2
 claims and heartbeats are the writes that were seen to block SQLite."""
 _MAINTENANCE_WAIT = 5.0
 _MAX_TOKEN_RENEWALS = 2
+_OUTAGE_FACTOR = 1.3
+"""The retry budget of the server, in units of what one request waits at most."""
 
 _READ = re.compile(r"/(filter|count|paginate)$")
 
@@ -97,6 +100,7 @@ class Session:
             ConcurrencyLimiter(_INITIAL_WRITES, concurrency) if writes is None else writes
         )
         self._has_responded = False
+        self._outage = Outage(_outage_budget(settings), clock)
         self._is_prefect = False
         """Whether the server has behaved like a Prefect API."""
         self.server_clock = server_clock or ServerClock()
@@ -110,6 +114,11 @@ class Session:
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the server is taken for dead after the retries of several requests."""
+        return self._outage.is_down
 
     def send(self, request: Request, *, finish: bool = False) -> Json:
         """Sends a request, retries where that is safe, and returns the body of the response.
@@ -140,7 +149,8 @@ class Session:
             seconds = None
             if decision in (RetryDecision.OVERLOADED, RetryDecision.RETRY):
                 seconds = waits.next(result, responded=self._has_responded, crowded=crowded)
-            if seconds is None:
+            if seconds is None or not self._outage.allows(seconds):
+                self._outage.record_given_up()
                 raise self._error(request, result, decision) from _cause(result)
             self._pause(result, seconds)
 
@@ -173,6 +183,7 @@ class Session:
             try:
                 result = self._http.send(request.method, request.path, request.body, token)
             except NoResponse as error:
+                self._outage.record_failure()
                 if error.sent:
                     limiter.record_refusal(generation)
                 return error, False
@@ -182,10 +193,18 @@ class Session:
                 raise Rejected(message) from error
         self._has_responded = True
         self.server_clock.observe(result.headers.get("date", ""))
+        crowded = False
         if classify(request, result) is RetryDecision.OVERLOADED:
-            return result, limiter.record_refusal(generation)
-        limiter.record_success()
-        return result, False
+            crowded = limiter.record_refusal(generation)
+        else:
+            limiter.record_success()
+        # Who asks to wait, or refuses only our concurrency, works.
+        works = result.status < 500 or crowded or "retry-after" in result.headers
+        if works or under_maintenance(result):
+            self._outage.record_answer()
+        else:
+            self._outage.record_failure()
+        return result, crowded
 
     def _pause(self, result: Response | NoResponse, seconds: float) -> None:
         """Waits before a retry, and reports the reason of a wait of a second or more.
@@ -196,7 +215,7 @@ class Session:
             reason = result.reason
         else:
             reason = "under maintenance" if under_maintenance(result) else f"status {result.status}"
-        if seconds >= 1:
+        if seconds >= 1 and self._outage.may_report(seconds):
             text = f"{self.settings.display_url}: {reason}; retrying in {seconds:.0f} s"
             self._progress.output("server", text)
         if self.cancellation.is_cancelled or self._wait(seconds):
@@ -243,6 +262,19 @@ def headers(settings: Settings) -> dict[str, str]:
     return result
 
 
+def _outage_budget(settings: Settings) -> float:
+    """Seconds after which no request waits any longer: 40 with the default of five retries."""
+    backoff = _disconnected(settings)
+    retries = range(settings.max_retries)
+    return _OUTAGE_FACTOR * sum(backoff.nominal_wait(failures) for failures in retries)
+
+
+def _disconnected(settings: Settings) -> Backoff:
+    """The waits for a server that has answered before."""
+    jitter = min(1.0, settings.retry_jitter_factor)
+    return Backoff(settings.max_retries + 1, first=1.0, jitter=jitter)
+
+
 class _RetryWaits:
     """The waits of one request before each further attempt."""
 
@@ -252,8 +284,9 @@ class _RetryWaits:
         self._jitter = settings.retry_jitter_factor
         tries, jitter = settings.max_retries + 1, min(1.0, self._jitter)
         self._server_error = Backoff(tries, jitter=jitter).waits(rng)
-        self._disconnected = Backoff(tries, first=1.0, jitter=jitter).waits(rng)
+        self._disconnected = _disconnected(settings).waits(rng)
         self._never_reached = Backoff(min(3, tries), first=0.3).waits(rng)
+        self._was_cut_off = False
 
     def next(
         self, result: Response | NoResponse, *, responded: bool, crowded: bool
@@ -272,6 +305,10 @@ class _RetryWaits:
             return _MAINTENANCE_WAIT if requested is None else requested
         if crowded:
             return requested if requested is not None else self._rng.uniform(0.01, 0.1)
+        if isinstance(result, NoResponse) and result.cut_off and not self._was_cut_off:
+            # The server has most likely closed an idle connection just when it was used again.
+            self._was_cut_off = True
+            return 0.0
         wait = next(self._waits(result, responded), None)
         return wait if wait is None or requested is None else requested
 

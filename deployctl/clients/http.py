@@ -75,6 +75,7 @@ class NoResponse(Exception):
         *,
         sent: bool,
         permanent: bool = False,
+        cut_off: bool = False,
         help: str | None = None,  # noqa: A002
     ) -> None:
         super().__init__(reason)
@@ -83,6 +84,8 @@ class NoResponse(Exception):
         """The server may have received the request, and may have carried it out."""
         self.permanent = permanent
         """A retry would fail in the same way."""
+        self.cut_off = cut_off
+        """The connection ended before the response, as when a server closes an idle one."""
         self.help = help
 
 
@@ -285,7 +288,7 @@ def translate_error(error: Exception, options: HttpOptions) -> NoResponse:
     if isinstance(error, httpx.TimeoutException):
         return NoResponse(f"no response within {options.timeout:g} s", sent=True)
     reason = _root_message(error) or type(error).__name__
-    return NoResponse(f"the connection broke: {reason}", sent=True)
+    return NoResponse(f"the connection broke: {reason}", sent=True, cut_off=True)
 
 
 def _not_connected(error: Exception, options: HttpOptions) -> NoResponse:

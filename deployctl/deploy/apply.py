@@ -18,6 +18,7 @@ from deployctl.api.driver import CallResult, run, run_all
 from deployctl.api.session import Session
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import (
+    ApiError,
     DeployctlError,
     Interrupted,
     LostResponse,
@@ -54,6 +55,10 @@ def apply(
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
         results += _write_rank(list(rank), results, dialect, session, on_done)
+    if session.is_down:
+        # Reading back would only fail in the same way.
+        _report_outage(results, report)
+        return results
     try:
         results = run(verify(results, dialect), session)
         applied = [
@@ -73,6 +78,15 @@ def apply(
             help="Run the same command again when the server answers.",
         )
     return results
+
+
+def _report_outage(results: Sequence[Result], report: Report) -> None:
+    error = next((each.error for each in results if isinstance(each.error, ApiError)), None)
+    report.add(
+        "DC520",
+        f"the server stopped answering: {error.message if error else 'it is gone'}",
+        help="Run the same command again when the server answers. It writes what is missing.",
+    )
 
 
 def read_current(desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
@@ -119,7 +133,7 @@ def _write_rank(
 
     def finish(key: Key, outcome: CallResult[None]) -> None:
         """Turns the outcome of a call into the result of its root."""
-        results[key] = _result(by_key[key], outcome, done[key])
+        results[key] = _result(by_key[key], outcome, done[key], is_down=session.is_down)
         on_done(results[key])
 
     for change in changes:
@@ -160,9 +174,17 @@ def _sentence(change: Change) -> str:
     return f"{change.kind.replace('_', ' ')} {change.key[-1]} {past[change.op]}"
 
 
-def _result(change: Change, outcome: CallResult[None], done: Sequence[str]) -> Result:
+def _result(
+    change: Change, outcome: CallResult[None], done: Sequence[str], *, is_down: bool
+) -> Result:
+    if not outcome.started and is_down:
+        reason = "not started, because the server does not answer"
+        return Result(change, ResultStatus.SKIPPED, reason=reason)
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
         return Result(change, ResultStatus.SKIPPED, reason="stopped before it was started")
+    if isinstance(outcome.error, Unreachable) and not done:
+        reason = "the server does not answer"
+        return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
     status = ResultStatus.APPLIED if outcome.ok else ResultStatus.FAILED
     return Result(change, status, outcome.error, done=tuple(done))
 

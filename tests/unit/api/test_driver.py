@@ -10,7 +10,7 @@ import pytest
 
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.driver import CallResult, run, run_all
-from deployctl.core.errors import Interrupted, NotFound
+from deployctl.core.errors import Interrupted, NotFound, Unreachable
 from deployctl.core.json_values import Json
 from tests.unit.api.network import answer, scripted_session
 
@@ -135,6 +135,17 @@ def test_cancelled_session_starts_no_call() -> None:
     results = run_all({"a": chain("/1"), "b": chain("/2")}, client.session)
     assert [result.started for result in results.values()] == [False, False]
     assert client.network.requests == []
+
+
+def test_no_call_is_started_when_the_server_is_down() -> None:
+    client = scripted_session(answer(200), httpx.ConnectError("refused"))
+    client.session.concurrency = 4
+    client.session.send(get("/first"))
+    results = run_all({number: chain(f"/{number}") for number in range(200)}, client.session)
+    failed = [result for result in results.values() if isinstance(result.error, Unreachable)]
+    assert 1 <= len(failed) <= 12
+    assert sum(not result.started for result in results.values()) == 200 - len(failed)
+    assert len(client.network.requests) < 60
 
 
 def test_defect_propagates() -> None:
