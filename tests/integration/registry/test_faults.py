@@ -151,7 +151,7 @@ class RecordingToken(CancellationToken):
 
 def test_retry_after_is_honoured(proxy: Proxy, open_client: OpenClient, name: str) -> None:
     token = RecordingToken()
-    client = open_client(host(proxy), stop=token)
+    client = open_client(host(proxy), cancellation=token)
     digest = add_image(client, name, "1", [b"layer"])
     proxy.answer(429, path="/manifests/", headers={"Retry-After": "30"})
     proxy.answer(503, path="/manifests/")
@@ -166,7 +166,7 @@ def test_long_retry_after_fails_at_once(proxy: Proxy, open_client: OpenClient, n
     token = RecordingToken()
     proxy.answer(429, path="/manifests/", headers={"Retry-After": "3600"})
     with pytest.raises(RateLimited):
-        open_client(host(proxy), stop=token).head_manifest(name, "1")
+        open_client(host(proxy), cancellation=token).head_manifest(name, "1")
     assert token.waits == []
 
 
@@ -183,16 +183,16 @@ def test_unreachable_registry(open_client: OpenClient, name: str) -> None:
         open_client("127.0.0.1:1").manifest(name, "1")
 
 
-def test_upload_is_interrupted_by_a_stop(
+def test_upload_is_interrupted_by_cancellation(
     registry: LocalRegistry, open_client: OpenClient, name: str, tmp_path: Path
 ) -> None:
-    blob, stop = Blob(tmp_path / "blob", 3 * MIB), CancellationToken()
+    blob, cancellation = Blob(tmp_path / "blob", 3 * MIB), CancellationToken()
 
     def source(start: int) -> Any:
-        stop.cancel()
+        cancellation.cancel()
         return blob.reader(start)
 
-    client = open_client(registry.host, stop=stop)
+    client = open_client(registry.host, cancellation=cancellation)
     with pytest.raises(Interrupted):
         client.push_blob(name, blob.digest, blob.size, source)
     with pytest.raises(NotInRegistry):
