@@ -187,6 +187,7 @@ _WARNINGS = _entries(
         "DC211": "a key for another kind of schedule",
         "DC301": "malformed placeholder",
         "DC307": "a credential is stored in plain text",
+        "DC323": "shell syntax in a script that no shell runs",
         "DC325": "runs will look for the code in a directory of this machine",
         "DC402": "an entrypoint with an absolute path",
         "DC410": "a flow read only in part",

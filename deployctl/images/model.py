@@ -36,6 +36,8 @@ class BuildSpec:
     """Directory of the build context."""
     dockerfile: str = "Dockerfile"
     """Path relative to the context, or `auto`."""
+    home: str = ""
+    """Where a generated Dockerfile copies the context to; a directory of its name if empty."""
     tag: str | None = None
     additional_tags: tuple[str, ...] = ()
     build_args: Mapping[str, str] = field(default_factory=dict)

@@ -104,7 +104,7 @@ def read_source(spec: BuildSpec, versions: Callable[[], ProjectVersions]) -> Bui
     if spec.dockerfile == AUTO:
         project = versions()
         text = auto.dockerfile(
-            root.resolve().name,
+            spec.home or auto.image_directories(root, root)[0],
             prefect=project.prefect,
             python=project.python,
             requirements=(root / auto.REQUIREMENTS).is_file(),

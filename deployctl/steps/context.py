@@ -30,8 +30,15 @@ class StepContext:
     """Builds and pushes images; None in commands that do neither."""
     namespace: str = ""
     """Prepended to image names without registry and owner."""
+    start: Path | None = None
+    """The folder in which the first step ran, if an earlier step changed it since."""
     runs_shell_steps: bool = False
     """Whether a plan runs shell steps, also those that may write."""
+
+    @property
+    def project(self) -> Path:
+        """The folder in which deployctl runs, to which entrypoints are relative."""
+        return self.start or self.folder
 
     @property
     def images(self) -> ImageProvider:

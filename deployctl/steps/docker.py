@@ -18,6 +18,7 @@ from deployctl.core.errors import ProgramError
 from deployctl.core.json_values import Json
 from deployctl.images.builder import StepCredentials
 from deployctl.images.credentials import matching_credentials
+from deployctl.images.dockerfile.auto import image_directories
 from deployctl.images.model import AUTO, Backend, BuildSpec, Image
 from deployctl.images.reference import LATEST, ImageReference
 from deployctl.steps.context import StepContext
@@ -32,14 +33,14 @@ _PLATFORMS = ("platform", "platforms")
 
 def find_docker_image(context: StepContext, inputs: Mapping[str, Json]) -> dict[str, Json] | None:
     """The outputs of `build_docker_image` if the image exists; raises what that raises."""
-    spec = build_spec(inputs, context.folder, context.namespace)
+    spec = build_spec(inputs, context.folder, context.namespace, context.project)
     image = context.images.find(spec)
     return {**_outputs(image, spec.additional_tags), "image_id": image.id} if image else None
 
 
 def build_docker_image(context: StepContext, _name: str, **inputs: Any) -> dict[str, Json]:
     """Builds an image, or finds it. Raises ProgramError and the errors of the builder."""
-    spec = build_spec(inputs, context.folder, context.namespace)
+    spec = build_spec(inputs, context.folder, context.namespace, context.project)
     if inputs.get("persist_dockerfile") and spec.dockerfile == AUTO:
         _write_dockerfile(context, spec, inputs.get("dockerfile_output_path"))
     image = context.images.build(spec)
@@ -119,9 +120,17 @@ def _tags(name: str, tag: Json, more: Json) -> tuple[str, ...]:
     return further
 
 
-def build_spec(inputs: Mapping[str, Json], folder: Path, namespace: str) -> BuildSpec:
+def build_context(inputs: Mapping[str, Json], folder: Path) -> Path:
+    """The directory of the build context of a build step that runs in a folder."""
+    return folder / str(inputs.get("path") or inputs.get("context_path") or ".")
+
+
+def build_spec(
+    inputs: Mapping[str, Json], folder: Path, namespace: str, project: Path | None = None
+) -> BuildSpec:
     """The build spec for the inputs of a build step.
 
+    `project` is the folder in which deployctl runs, if it isn't `folder`.
     Raises BadReference, and ProgramError for inputs that contradict each other.
     """
     name = full_name(str(inputs["image_name"]), namespace)
@@ -136,10 +145,15 @@ def build_spec(inputs: Mapping[str, Json], folder: Path, namespace: str) -> Buil
             help="Write `build_backend: buildx` in the build step, or name one platform.",
         )
     target = rest.pop("target", None)
+    context = build_context(inputs, folder)
+    if not rest.pop("path", None):
+        rest.pop("context_path", None)
+    dockerfile = str(inputs.get("dockerfile") or "Dockerfile")
     return BuildSpec(
         name=name,
-        context=folder / str(rest.pop("path", None) or rest.pop("context_path", None) or "."),
-        dockerfile=str(inputs.get("dockerfile") or "Dockerfile"),
+        context=context,
+        dockerfile=dockerfile,
+        home=image_directories(context, project or folder)[0] if dockerfile == AUTO else "",
         tag=str(inputs["tag"]) if inputs.get("tag") else None,
         additional_tags=_tags(name, inputs.get("tag"), inputs.get("additional_tags")),
         build_args=_texts(arguments),

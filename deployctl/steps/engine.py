@@ -277,4 +277,6 @@ def _after(context: StepContext, step: Step, outputs: Outputs) -> StepContext:
     """The context of the steps after one with these outputs."""
     known = builtin_step(step)
     moves = known and known.moves and isinstance(outputs["directory"], str)
-    return replace(context, folder=context.folder / outputs["directory"]) if moves else context
+    if not moves:
+        return context
+    return replace(context, folder=context.folder / outputs["directory"], start=context.project)

@@ -12,8 +12,12 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Severity
 from deployctl.core.json_values import Json
-from deployctl.steps.catalog import is_docker_build
+from deployctl.images.dockerfile.auto import image_directories
+from deployctl.images.model import AUTO
+from deployctl.steps.catalog import builtin_step, is_docker_build
+from deployctl.steps.docker import build_context
 from deployctl.steps.model import Step
+from deployctl.templating.grammar import has_placeholder
 from deployctl.templating.problems import Problem
 
 _CONTAINERS = frozenset(
@@ -38,14 +42,30 @@ def default_pull(
     `folder` is the working directory of deployctl. The problem (DC325) is a warning about code that
     no container will find.
     """
-    builds = [step for step in build if is_docker_build(step)]
-    if builds:
-        generated = builds[0].inputs.get("dockerfile") == "auto"
-        return [_set_directory(f"/opt/prefect/{folder.name}" if generated else ".")], []
+    if (built := _first_image(build, folder)) is not None:
+        step, where = built
+        generated = step.inputs.get("dockerfile") == AUTO
+        context = build_context(step.inputs, where)
+        return [_set_directory(image_directories(context, folder)[1] if generated else ".")], []
     if job_variables.get("image"):
         return [_set_directory(".")], []
     problems = [_code_not_found(folder, pool_type)] if pool_type in _CONTAINERS else []
     return [_set_directory(str(folder.absolute()))], problems
+
+
+def _first_image(build: Iterable[Step], folder: Path) -> tuple[Step, Path] | None:
+    """The first step that builds an image, and the folder in which it runs.
+
+    A folder that only an earlier step will know is taken to be inside the project.
+    """
+    where = folder
+    for step in build:
+        known = builtin_step(step)
+        if is_docker_build(step):
+            return step, where
+        if known and known.moves and not has_placeholder(step.inputs.get("directory")):
+            where /= str(step.inputs.get("directory") or ".")
+    return None
 
 
 def declared_pull(pull: Json, major: int) -> list[Json]:

@@ -47,6 +47,7 @@ from deployctl.steps.placeholders import (
     possible_outputs,
     stored_credentials,
 )
+from deployctl.steps.shell_syntax import check_scripts
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, ReferenceValues, references
 from deployctl.templating.render import Scope
@@ -390,7 +391,7 @@ class _StepLoader:
             written, _ = parse_steps(node.value if node else None, path)
             problems += stored_credentials(written, self._environ)
         if kind == "pull" or not self._skip_build:
-            problems += check_steps(steps)
+            problems += [*check_steps(steps), *check_scripts(steps)]
         self._report_problems(problems)
         return tuple(steps)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path, PurePosixPath
 
 HOME = "/opt/prefect"
 REQUIREMENTS = "requirements.txt"
@@ -20,9 +21,20 @@ _INSTALL = {True: "uv pip install", False: "python -m pip install"}
 """By whether it is Prefect 3, whose images contain uv."""
 
 
-def project_directory(name: str) -> str:
-    """Path of the project in the image, from the name of its local directory."""
-    return f"{HOME}/{name}"
+def image_directories(context: Path, project: Path) -> tuple[str, str]:
+    """Where the build context is in the image, and where the project's folder is.
+
+    Entrypoints are relative to the folder in which deployctl runs, which need not be the context.
+    The image has them in the same place relative to each other, so that runs find the code:
+    `path: app` in the project `etl` becomes `/opt/prefect/etl/app`.
+    """
+    context, project = context.resolve(), project.resolve()
+    if context.is_relative_to(project):
+        home = PurePosixPath(HOME, project.name)
+        return str(home / context.relative_to(project)), str(home)
+    home = PurePosixPath(HOME, context.name)
+    inside = project.is_relative_to(context)
+    return str(home), str(home / project.relative_to(context) if inside else home)
 
 
 def prefect_image(prefect: str, python: str) -> str:
@@ -37,9 +49,11 @@ def prefect_image(prefect: str, python: str) -> str:
     return f"{repository}:{_NOT_IN_TAGS.sub('-', f'{version}-python{python}')}"
 
 
-def dockerfile(context_name: str, *, prefect: str, python: str, requirements: bool) -> str:
-    """The text of the Dockerfile; `requirements`: whether the context has a requirements.txt."""
-    home = project_directory(context_name)
+def dockerfile(home: str, *, prefect: str, python: str, requirements: bool) -> str:
+    """The text of the Dockerfile that copies the context to `home`.
+
+    `requirements`: whether the context has a requirements.txt.
+    """
     lines = [f"FROM {prefect_image(prefect, python)}"]
     if requirements:
         path = f"{home}/{REQUIREMENTS}"

@@ -42,7 +42,7 @@ HERE = Path("/project")
         ({"target": "t", "labels": {"n": 1}}, {"target": "t", "labels": {"n": "1"}}),
         (
             {"ignore_cache": True, "dockerfile": "auto"},
-            {"ignore_cache": True, "dockerfile": "auto"},
+            {"ignore_cache": True, "dockerfile": "auto", "home": "/opt/prefect/project"},
         ),
         (
             {"build_backend": "buildx", "cache_to": {}},
@@ -154,6 +154,20 @@ def steps(**build: Any) -> list[Step]:
         "credentials": {"username": "u", "password": "hidden-one", "registry_url": "r.test"},
     }
     return [Step(BUILD, {"image_name": "team/app", **build}, "b"), Step(PUSH, pushed, "p")]
+
+
+def test_a_generated_dockerfile_keeps_the_place_of_its_context_in_the_project(
+    at: Callable[[Any], StepContext],
+) -> None:
+    provider = Recorded()
+    context = at(provider)
+    (context.folder / "app" / "src").mkdir(parents=True)
+    move = Step("prefect.deployments.steps.set_working_directory", {"directory": "app"})
+    build, _ = steps(dockerfile="auto", path="src")
+    run_steps({"d": [move, build]}, Scope({}), context, {})
+    (spec,) = provider.made
+    assert spec.context == context.folder / "app" / "src"
+    assert spec.home == f"/opt/prefect/{context.folder.name}/app/src"
 
 
 def test_push_has_its_tags_and_credentials_and_runs_once(

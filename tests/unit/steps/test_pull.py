@@ -16,6 +16,10 @@ def docker(**inputs: Any) -> Step:
     return Step("prefect_docker.deployments.steps.build_docker_image", inputs)
 
 
+def move(directory: str) -> Step:
+    return Step("prefect.deployments.steps.set_working_directory", {"directory": directory})
+
+
 SHELL = Step("prefect.deployments.steps.run_shell_script", {"script": "ls"})
 
 
@@ -32,6 +36,24 @@ SHELL = Step("prefect.deployments.steps.run_shell_script", {"script": "ls"})
         ([docker(image_name="app")], {}, "kubernetes", ".", False),
         ([SHELL, docker(dockerfile="prod.Dockerfile")], {}, "kubernetes", ".", False),
         ([docker(dockerfile="auto")], {}, "kubernetes", "/opt/prefect/etl", False),
+        ([docker(dockerfile="auto", path="app")], {}, "kubernetes", "/opt/prefect/etl", False),
+        (
+            [docker(dockerfile="auto", path="..")],
+            {},
+            "kubernetes",
+            "/opt/prefect/projects/etl",
+            False,
+        ),
+        ([move("app"), docker(dockerfile="auto")], {}, "kubernetes", "/opt/prefect/etl", False),
+        (
+            [move(".."), docker(dockerfile="auto", path="..")],
+            {},
+            "docker",
+            "/opt/prefect/srv/projects/etl",
+            False,
+        ),
+        ([move("{{ a.b }}"), docker(dockerfile="auto")], {}, "docker", "/opt/prefect/etl", False),
+        ([docker(dockerfile="auto", path="/src")], {}, "docker", "/opt/prefect/src", False),
         ([docker(dockerfile="auto")], {"image": "app"}, "docker", "/opt/prefect/etl", False),
     ],
 )
