@@ -1,4 +1,4 @@
-"""Delays and times as people write them on the command line: `1h`, `10 minutes`, `tomorrow 8am`."""
+"""Delays and times on the command line: `1h`, `10 minutes`, `tomorrow 8am`."""
 
 from __future__ import annotations
 

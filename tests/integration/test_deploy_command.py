@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,3 +273,39 @@ def test_next_deploy_converges_after_server_was_killed(
         assert cli("deploy", "--all", cwd=tmp_path, api_url=server.api_url).code == 0
         plan = ("plan", "--all", "--detailed-exitcode")
         assert cli(*plan, cwd=tmp_path, api_url=server.api_url).code == 0
+
+
+def undeclared(output: Any) -> list[tuple[str, list[str]]]:
+    return [(each["name"], each["schedules"]) for each in output["undeclared"]]
+
+
+def test_lists_what_the_project_no_longer_declares(project: ProjectHarness) -> None:
+    old = entry(schedules=[{"cron": "0 1 * * *"}])
+    project.write([old, entry(name="other")])
+    assert undeclared(project.deploy()) == []
+    project.write([entry(name="other")])
+    output = project.deploy()
+    assert undeclared(output) == [("hello/daily", ["cron 0 1 * * *"])]
+    assert project.proxy.writes == []
+    assert undeclared(project.run("plan", "--all")) == undeclared(output)
+    project.write([entry(name="other"), entry(name="new")])
+    assert undeclared(project.run("plan", "-n", "other")) == []
+    identity = project.live()["id"]
+    project.api.call("DELETE", f"/deployments/{identity}")
+    assert undeclared(project.run("plan", "--all")) == []
+
+
+def test_a_version_from_git_is_no_change_for_ever(project: ProjectHarness) -> None:
+    function = "prefect.deployments.steps.run_shell_script"
+    steps = [{function: {"id": "commit", "script": "git rev-parse HEAD"}}]
+    project.write([entry(version="{{ commit.stdout }}")], build=steps)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], cwd=project.folder, check=True)
+    assert project.run("plan", "--all", "--detailed-exitcode", code=2)["summary"]["create"] == 1
+    project.deploy()
+    assert project.run("plan", "--all", "--detailed-exitcode")["summary"]["none"] == 1
+    subprocess.run(
+        [*git, "commit", "-q", "--allow-empty", "-m", "two"], cwd=project.folder, check=True
+    )
+    assert project.run("plan", "--all", "--detailed-exitcode", code=2)["summary"]["update"] == 1

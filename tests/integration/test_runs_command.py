@@ -113,7 +113,7 @@ def test_lost_response_creates_one_run(deployed: ProjectHarness) -> None:
     ("args", "exit_code", "diagnostic", "text"),
     [
         (("hello/dayly",), 1, "DC660", "Did you mean 'hello/daily'?"),
-        (("daily", "--param", "nope=1"), 1, "DC421", "it has 'name', 'times'"),
+        (("daily", "--param", "nope=1"), 1, "DC421", "It has 'name', 'times'"),
         (("daily", "--params", "{"), 64, "DC002", "--params is not JSON"),
         (("daily", "--param", "times"), 64, "DC002", "KEY=VALUE"),
         (("daily", "--start-in", "soon"), 64, "DC002", "--start-in"),
