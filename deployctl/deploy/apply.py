@@ -30,6 +30,10 @@ from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, Resu
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
 
+_VERIFY_TRIES = 3
+"""How often what differs is read back: another command may be between two of its requests, as when
+it removes its twin of an automation."""
+
 
 def apply(
     plan: Plan,
@@ -108,6 +112,18 @@ def verify(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]
     A root that differs lost a race with another writer and fails; a failed root that is as desired
     was applied.
     """
+    for _ in range(_VERIFY_TRIES):
+        verified = yield from _read_back(results, dialect)
+        if not any(map(_differs, verified, results)):
+            break
+    return verified
+
+
+def _differs(verified: Result, result: Result) -> bool:
+    return verified.status is ResultStatus.FAILED and result.status is ResultStatus.APPLIED
+
+
+def _read_back(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]:
     desired = (result.change.desired for result in results if _may_be_written(result))
     current = yield from read_current([root for root in desired if root], dialect)
     existing = {(root.kind, root.key): root for root in current}

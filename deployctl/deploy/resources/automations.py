@@ -92,15 +92,27 @@ def _runs(automation: Json, deployment_id: str) -> bool:
 
 
 def _create(body: Json, deployment_id: str, subject: str) -> ApiCall[str]:
-    """Creates an automation; after a lost response it is looked up before the repeat."""
+    """Creates an automation; after a lost response it is looked up before the repeat.
+
+    Names are not unique: if another command creates the same automation at the same time, both keep
+    the older one.
+    """
     request = Request("POST", paths.AUTOMATIONS, body, idempotent=False, subject=subject)
     try:
-        return str((yield from call(request))["id"])
+        yield [request]
     except LostResponse:
-        named = {"automations": {"name": {"any_": [body["name"]]}}, "limit": PAGE}
-        path = paths.listing(paths.AUTOMATIONS)
-        found = yield from call(Request("POST", path, named, subject=subject))
-        for automation in found:
-            if _runs(automation, deployment_id):
-                return str(automation["id"])
-        return str((yield from call(request))["id"])
+        if not (yield from _twins(body["name"], deployment_id, subject)):
+            yield [request]
+    found = yield from _twins(body["name"], deployment_id, subject)
+    for twin in found[1:]:
+        yield [Request("DELETE", paths.automation(twin["id"]), subject=subject, missing_ok=True)]
+    return str(found[0]["id"]) if found else ""
+
+
+def _twins(name: str, deployment_id: str, subject: str) -> ApiCall[list[Json]]:
+    """The automations of this name that run the deployment, oldest first."""
+    named = {"automations": {"name": {"any_": [name]}}, "limit": PAGE}
+    path = paths.listing(paths.AUTOMATIONS)
+    found = yield from call(Request("POST", path, named, subject=subject))
+    own = (each for each in found if _runs(each, deployment_id))
+    return sorted(own, key=lambda each: (each.get("created") or "", each["id"]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, gather
 from deployctl.api.dialect import Dialect
 from deployctl.api.paging import pages
-from deployctl.api.work_pools import create_named, list_queues, pool_request
+from deployctl.api.work_pools import create_named, list_queues, pool_request, read_pool
+from deployctl.core.errors import Conflict
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.resources.base import ResourceKind, body, current_fields
@@ -41,10 +42,14 @@ class WorkPools(ResourceKind):
         (name,) = change.key
         sent = body(change)
         if change.op is Op.CREATE:
-            yield from create_named(paths.WORK_POOLS, {"name": name, **sent}, f"work pool '{name}'")
-        else:
-            sent.pop("type", None)
-            yield [pool_request(name, "PATCH", sent)]
+            try:
+                subject = f"work pool '{name}'"
+                yield from create_named(paths.WORK_POOLS, {"name": name, **sent}, subject)
+                return name
+            except Conflict:
+                yield from _check_type(name, sent)  # another command has just created it
+        sent.pop("type", None)
+        yield [pool_request(name, "PATCH", sent)]
         return name
 
 
@@ -61,10 +66,23 @@ class WorkQueues(ResourceKind):
         pool, name = change.key
         subject, sent = f"work queue '{pool}/{name}'", body(change)
         if change.op is Op.CREATE and name != "default":
-            yield from create_named(paths.work_queues(pool), {"name": name, **sent}, subject)
-        else:
-            yield [Request("PATCH", paths.work_queue(pool, name), sent, subject=subject)]
+            try:
+                yield from create_named(paths.work_queues(pool), {"name": name, **sent}, subject)
+                return name
+            except Conflict:
+                pass  # another command has just created it
+        yield [Request("PATCH", paths.work_queue(pool, name), sent, subject=subject)]
         return name
+
+
+def _check_type(name: str, sent: Mapping[str, Json]) -> ApiCall[None]:
+    """Raises Conflict if the pool has another type, which cannot be changed."""
+    pool = yield from read_pool(name)
+    if pool and pool["type"] != sent.get("type", pool["type"]):
+        raise Conflict(
+            f"the work pool '{name}' was created with the type '{pool['type']}' at the same time",
+            help="Run the same command again.",
+        )
 
 
 def _pool(pool: Json, queues: Sequence[Json], dialect: Dialect) -> Resource:

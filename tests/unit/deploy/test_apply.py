@@ -19,9 +19,13 @@ def read_back(found: list[Json]) -> Result:
     api_call = verify([Result(change, ResultStatus.APPLIED, done=("written",))], V3)
     next(api_call)
     flows = [{"id": "f-1", "name": "hello"}]
-    with pytest.raises(StopIteration) as stop:
-        api_call.send([flows, found])
-    (result,) = stop.value.value
+    results: list[Result] = []
+    try:
+        for _ in range(3):
+            api_call.send([flows, found])
+    except StopIteration as stop:
+        results = stop.value
+    (result,) = results
     assert isinstance(result, Result)
     return result
 
@@ -39,3 +43,15 @@ def test_lost_race_is_a_failure_that_names_changed_fields(found: list[Json], nam
     assert result.error is not None
     assert named in result.error.message
     assert "Run the same command again" in str(result.error.help)
+
+
+def test_difference_that_is_gone_when_it_is_read_again_is_no_failure() -> None:
+    want = deployment(KEY, {**CODE, "tags": ["ours"]}, None)
+    change = compare(want, None, lambda *_: frozenset(), V3)
+    api_call = verify([Result(change, ResultStatus.APPLIED)], V3)
+    next(api_call)
+    flows = [{"id": "f-1", "name": "hello"}]
+    api_call.send([flows, []])
+    with pytest.raises(StopIteration) as stop:
+        api_call.send([flows, [answer(tags=["ours"])]])
+    assert [result.status for result in stop.value.value] == [ResultStatus.APPLIED]
