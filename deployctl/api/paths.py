@@ -63,6 +63,11 @@ def automation(automation_id: str) -> str:
     return f"{AUTOMATIONS}{automation_id}"
 
 
+def artifact(artifact_id: str) -> str:
+    """One version of an artifact by its id."""
+    return f"{ARTIFACTS}{artifact_id}"
+
+
 def latest_artifact(key: str) -> str:
     """The newest version of an artifact."""
     return f"{ARTIFACTS}{key}/latest"

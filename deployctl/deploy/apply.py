@@ -25,7 +25,7 @@ from deployctl.core.errors import (
     ServerError,
     Unreachable,
 )
-from deployctl.deploy.last_applied import LastApplied, update_last_applied
+from deployctl.deploy.last_applied import LastApplied, remove_old_versions, update_last_applied
 from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
@@ -73,6 +73,7 @@ def apply(
         ]
         if declares_more or last_applied.replace(applied) != last_applied:
             run(update_last_applied(project, lambda latest: latest.replace(applied)), session)
+            run(remove_old_versions(project), session)
     except Interrupted:
         return results
     except DeployctlError as error:

@@ -19,11 +19,13 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.core.errors import DeployctlError, LostResponse
+from deployctl.api.paging import PAGE
+from deployctl.core.errors import ApiError, DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
@@ -32,7 +34,7 @@ _FORMAT = 1
 _MERGE_TRIES = 20
 """How often a record is merged again because other commands write it at the same time."""
 _HISTORY = 20
-"""Versions that are read for a merge: more than commands that run side by side write."""
+"""Versions that are kept and read for a merge: more than commands that run side by side write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,19 @@ def update_last_applied(
     return record
 
 
+def remove_old_versions(project: str) -> ApiCall[None]:
+    """Deletes versions of the record that no merge reads any more, up to one page of them.
+
+    They are of no use, so an error of the server is ignored: the next deploy tries again.
+    """
+    with suppress(ApiError):
+        old = yield from _read_artifacts(project, PAGE, offset=_HISTORY)
+        yield [
+            Request("DELETE", paths.artifact(each["id"]), missing_ok=True, subject=_about(project))
+            for each in old
+        ]
+
+
 def artifact_key(project: str) -> str:
     """The artifact key of a project; the server accepts lower-case ASCII, digits and dashes.
 
@@ -134,20 +149,20 @@ def _write(project: str, record: LastApplied, base: str) -> ApiCall[str]:
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
     }
-    subject = f"record of {project}"
-    request = Request("POST", paths.ARTIFACTS, body, idempotent=False, subject=subject)
+    request = Request("POST", paths.ARTIFACTS, body, idempotent=False, subject=_about(project))
     try:
         return str((yield from call(request))["id"])
     except LostResponse:
-        latest = yield from _latest(project)
-        if latest is None or latest["data"] != data:
-            latest = yield from call(request)
-        return str(latest["id"])
+        # The answer for the latest artifact has another id than its version.
+        newest = yield from _read_artifacts(project, 1)
+        if not newest or newest[0]["data"] != data:
+            newest = [(yield from call(request))]
+        return str(newest[0]["id"])
 
 
 def _latest(project: str) -> ApiCall[Json]:
-    path, subject = paths.latest_artifact(artifact_key(project)), f"record of {project}"
-    return (yield from call(Request("GET", path, subject=subject, missing_ok=True)))
+    path = paths.latest_artifact(artifact_key(project))
+    return (yield from call(Request("GET", path, subject=_about(project), missing_ok=True)))
 
 
 def _read_versions(project: str, written: str) -> ApiCall[list[_Version]]:
@@ -162,14 +177,25 @@ def _read_versions(project: str, written: str) -> ApiCall[list[_Version]]:
     return (yield from _read_newest(project, _HISTORY))
 
 
-def _read_newest(project: str, limit: int) -> ApiCall[list[_Version]]:
+def _read_artifacts(project: str, limit: int, offset: int = 0) -> ApiCall[list[Json]]:
+    """Versions as the server has them, newest first."""
     body = {
         "artifacts": {"key": {"any_": [artifact_key(project)]}},
         "sort": "CREATED_DESC",
         "limit": limit,
+        "offset": offset,
     }
     path = paths.listing(paths.ARTIFACTS)
-    answers = yield from call(Request("POST", path, body, subject=f"record of {project}"))
+    found: list[Json] = yield from call(Request("POST", path, body, subject=_about(project)))
+    return found
+
+
+def _about(project: str) -> str:
+    return f"record of {project}"
+
+
+def _read_newest(project: str, limit: int) -> ApiCall[list[_Version]]:
+    answers = yield from _read_artifacts(project, limit)
     return [
         _Version(answer["id"], data.get("base"), _decode(data))
         for answer in reversed(answers)

@@ -283,3 +283,22 @@ def test_record_holds_names_of_fields_and_no_values(project: ProjectHarness) -> 
     record = project.api.call("GET", "/artifacts/deployctl-project/latest")
     assert "parameters" in json.dumps(record["data"])
     assert "s3cr3t" not in json.dumps(record)
+
+
+def test_old_versions_of_the_record_are_removed(project: ProjectHarness) -> None:
+    key = "deployctl-project"
+    project.write([entry()])
+    project.deploy()
+    latest = project.api.call("GET", f"/artifacts/{key}/latest")
+    for _ in range(30):
+        body = {"key": key, "type": latest["type"], "data": latest["data"]}
+        project.api.call("POST", "/artifacts/", body)
+    project.write([entry(tags=["x"])])
+    project.deploy()
+    query = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+    versions = project.api.call("POST", "/artifacts/filter", query)
+    assert len(versions) == 20
+    current = project.api.call("GET", f"/artifacts/{key}/latest")
+    assert current["data"] == versions[0]["data"] != latest["data"]
+    project.deploy()
+    assert project.proxy.writes == []

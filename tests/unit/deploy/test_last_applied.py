@@ -3,18 +3,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
 
 from deployctl.api.calls import ApiCall, Request
-from deployctl.core.errors import DeployctlError, LostResponse
+from deployctl.core.errors import DeployctlError, LostResponse, Rejected
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment, work_pool
 from deployctl.deploy.last_applied import (
     LastApplied,
     artifact_key,
     read_last_applied,
+    remove_old_versions,
     update_last_applied,
 )
 from tests.unit.deploy.answers import KEY
@@ -23,6 +24,7 @@ TAGS = deployment(KEY, {"tags": ["a"]}, None)
 PAUSED = deployment(KEY, {"paused": True}, None)
 WEEKLY = deployment(("hello", "weekly"), {"tags": ["a"]}, None)
 
+T = TypeVar("T")
 Change: TypeAlias = Callable[[LastApplied], LastApplied]
 
 
@@ -44,7 +46,12 @@ class Artifacts:
         if request.path.endswith("/latest"):
             return self.versions[-1] if self.versions else None
         if request.path.endswith("/filter"):
-            return self.versions[::-1][: request.body["limit"]]
+            start = request.body["offset"]
+            return self.versions[::-1][start : start + request.body["limit"]]
+        if request.method == "DELETE":
+            gone = request.path.rpartition("/")[2]
+            self.versions = [each for each in self.versions if each["id"] != gone]
+            return None
         self.posts += 1
         self.versions.append({"id": f"v{len(self.versions)}", **copy.deepcopy(request.body)})
         return self.versions[-1]
@@ -57,14 +64,14 @@ class Artifacts:
         except StopIteration:
             return None
 
-    def run(self, api_call: ApiCall[LastApplied], batch: Json = None) -> LastApplied:
+    def run(self, api_call: ApiCall[T], batch: Json = None) -> T:
         """Runs a call, from `batch` on if it was started, and returns its result."""
         batch = next(api_call) if batch is None else batch
         while True:
             try:
                 batch = api_call.send(self.answers(batch))
             except StopIteration as stop:
-                result: LastApplied = stop.value
+                result: T = stop.value
                 return result
 
 
@@ -145,10 +152,25 @@ def test_record_is_read_before_it_is_sent_again_after_a_lost_response(arrived: b
     if arrived:
         server.answers([request])
     batch = update.throw(LostResponse("gone"))
-    assert [each.method for each in batch] == ["GET"]
+    assert [each.path for each in batch] == ["/artifacts/filter"]
     record = server.run(update, batch)
     assert record.declared("deployment", KEY) == {"tags"}
     assert len(server.versions) == 1
+
+
+def test_versions_that_no_merge_reads_are_removed() -> None:
+    server = Artifacts([{"id": f"v{n}", "data": {}} for n in range(23)])
+    server.run(remove_old_versions("p"))
+    assert [each["id"] for each in server.versions] == [f"v{n}" for n in range(3, 23)]
+    server.run(remove_old_versions("p"))
+    assert len(server.versions) == 20
+
+
+def test_a_server_that_deletes_nothing_does_not_matter() -> None:
+    api_call = remove_old_versions("p")
+    next(api_call)
+    with pytest.raises(StopIteration):
+        api_call.throw(Rejected("no"))
 
 
 def test_unchanged_record_is_not_written() -> None:
