@@ -133,6 +133,7 @@ def load_options(
         changes,
         deployment.project,
         images.skip_build or images.images is not None,
+        deployment.keep_going,
     )
 
 

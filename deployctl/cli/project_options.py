@@ -75,6 +75,14 @@ class DeployOptions:
             default="the file's 'name'",
         ),
     ] = None
+    keep_going: Annotated[
+        bool,
+        option(
+            "--keep-going",
+            DEPLOY,
+            "Leave deployments with errors out instead of stopping, and exit with code 1.",
+        ),
+    ] = False
     create_pools: Annotated[
         bool, option("--create-pools", DEPLOY, "Create missing work pools, with type kubernetes.")
     ] = False

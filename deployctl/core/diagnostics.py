@@ -52,6 +52,8 @@ class Report:
     """Collects the diagnostics of a command in the order in which they were found."""
 
     items: list[Diagnostic] = field(default_factory=list)
+    aside: int = 0
+    """The number of errors that do not stop the command; see `set_aside`."""
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
@@ -60,6 +62,11 @@ class Report:
     def errors(self) -> int:
         """The number of errors."""
         return sum(item.severity is Severity.ERROR for item in self.items)
+
+    @property
+    def blocking(self) -> int:
+        """The number of errors that stop the command."""
+        return max(0, self.errors - self.aside)
 
     @property
     def warnings(self) -> int:
@@ -84,6 +91,11 @@ class Report:
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Adds diagnostics of another report."""
         self.items.extend(diagnostics)
+
+    def set_aside(self, report: Report) -> None:
+        """Adds diagnostics of what the command leaves out: it fails, but it goes on without it."""
+        self.items.extend(report.items)
+        self.aside += report.errors
 
     def distinct(self) -> list[Diagnostic]:
         """The diagnostics without repetitions, for showing them.

@@ -84,12 +84,15 @@ def parse_project(
     )
 
 
-def report_entries(specs: Sequence[DeploymentSpec], report: Report) -> None:
-    """Reports the problems of these entries, and which of them are one deployment by entrypoint."""
+def report_entries(specs: Sequence[DeploymentSpec], report: Report) -> list[DeploymentSpec]:
+    """Reports the problems of these entries, and which of them are one deployment by entrypoint.
+
+    Returns the latter.
+    """
     for spec in specs:
         spec.report_problems(spec.problems, report)
     by_entrypoint = ((spec, normalize_entrypoint(spec.entrypoint)) for spec in specs)
-    check_same_names((each for each in by_entrypoint if each[1]), report)
+    return check_same_names((each for each in by_entrypoint if each[1]), report)
 
 
 def same_entrypoint(one: DeploymentSpec, other: DeploymentSpec) -> bool:
@@ -101,8 +104,8 @@ def check_same_names(
     specs: Iterable[tuple[DeploymentSpec, str]],
     report: Report,
     is_reported: Callable[[DeploymentSpec, DeploymentSpec], bool] = lambda *_: False,
-) -> None:
-    """Reports entries that are one deployment on the server (DC129).
+) -> list[DeploymentSpec]:
+    """Reports entries that are one deployment on the server (DC129), and returns them.
 
     Each entry comes with the name of its flow; before the code is inspected, with its entrypoint.
     `is_reported` says of two entries whether an earlier check has compared them.
@@ -111,10 +114,12 @@ def check_same_names(
     for spec, flow in specs:
         if spec.name and not is_unresolved(spec.name):
             groups[(flow, spec.name)].append(spec)
+    repeated = []
     for (_, name), (first, *others) in groups.items():
         for other in others:
             if is_reported(first, other):
                 continue
+            repeated += [first, other]
             span = first.span(("name",))
             report.add(
                 "DC129",
@@ -124,6 +129,7 @@ def check_same_names(
                 related=[(span, "first given here")] if span else (),
                 fix=Remove(other.path) if other.path and other.raw == first.raw else None,
             )
+    return repeated
 
 
 def _deployment(

@@ -107,7 +107,7 @@ _SIMILAR = {
     "env.": "$",
     "prefect.env.": "$",
 }
-"""Beginnings of names that people write, and the ones that are placeholders."""
+"""Wrong prefixes of names, and those of the placeholders that are meant."""
 
 
 def similar_placeholder(name: str) -> str | None:

@@ -309,3 +309,45 @@ def test_a_version_from_git_is_no_change_for_ever(project: ProjectHarness) -> No
         [*git, "commit", "-q", "--allow-empty", "-m", "two"], cwd=project.folder, check=True
     )
     assert project.run("plan", "--all", "--detailed-exitcode", code=2)["summary"]["update"] == 1
+
+
+def test_keep_going_deploys_what_is_valid(project: ProjectHarness) -> None:
+    """Each entry but the first has an error of another stage of the command."""
+    invalid = [
+        entry(name="no entrypoint", entrypoint=None),
+        entry(name="no file", entrypoint="gone.py:hello"),
+        entry(name="wrong parameter", parameters={"times": "many"}),
+        entry(name="no pool", work_pool={"name": "gone"}),
+        entry(name="no variable", description="{{ prefect.variables.gone }}"),
+    ]
+    project.write([entry(), *invalid])
+    output = project.deploy(code=1)
+    assert project.proxy.writes == []
+    output = project.deploy("--keep-going", code=1)
+    assert {each["code"] for each in errors(output)} == {
+        "DC127",
+        "DC403",
+        "DC420",
+        "DC510",
+        "DC304",
+    }
+    assert [each["name"] for each in output["results"]] == ["hello/daily"]
+    deployed = project.api.call("POST", "/deployments/filter", {})
+    assert [each["name"] for each in deployed] == ["daily"]
+    # A deployment that is left out is still declared.
+    project.write([entry(name="no file"), entry()])
+    project.deploy()
+    project.write([entry(name="no file", entrypoint="gone.py:hello"), entry(tags=["x"])])
+    output = project.deploy("--keep-going", code=1)
+    assert "no file" not in str(output.get("undeclared", ""))
+    assert project.live()["tags"] == ["x"]
+    assert project.live("no file")["name"] == "no file"
+
+
+def test_keep_going_with_steps(project: ProjectHarness) -> None:
+    build = [{"prefect.deployments.steps.run_shell_script": {"id": "v", "script": "echo 7"}}]
+    wrong = entry(name="wrong", parameters={"times": "{{ v.stdout }}", "name": ["no text"]})
+    project.write([entry(version="{{ v.stdout }}"), wrong], build=build)
+    output = project.deploy("--keep-going", code=1)
+    assert [each["name"] for each in output["results"]] == ["hello/daily"]
+    assert project.live()["version"] == "7"

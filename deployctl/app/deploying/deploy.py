@@ -57,7 +57,11 @@ def build(
     else:
         prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
         prepared = make_plan(refresh(prepared, session), session, found)
-    report.extend(item for item in found if item not in report.items)
+    new = Report([item for item in found if item not in report.items])
+    if found.blocking:
+        report.extend(new)
+    else:
+        report.set_aside(new)
     return prepared
 
 

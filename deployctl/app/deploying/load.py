@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deployctl.app.deploying.pool_templates import check_pool_templates
-from deployctl.core.diagnostics import Diagnostic, Report, Span
+from deployctl.app.deploying.step_loader import StepLoader
+from deployctl.core.diagnostics import Diagnostic, Report, Severity, Span
 from deployctl.core.errors import UsageError
-from deployctl.core.json_values import Json, JsonPath
+from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key
 from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
@@ -37,17 +38,10 @@ from deployctl.project.parse import (
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 from deployctl.project.work_pools import check_queue
 from deployctl.steps.catalog import is_docker_step
-from deployctl.steps.checks import check_steps
-from deployctl.steps.model import Step, effective_steps, parse_steps
+from deployctl.steps.model import Step, effective_steps
 from deployctl.steps.placeholders import (
     Outputs,
-    check_entry_outputs,
-    check_pull_outputs,
-    check_step_outputs,
-    possible_outputs,
-    stored_credentials,
 )
-from deployctl.steps.shell_syntax import check_scripts
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, ReferenceValues, references
 from deployctl.templating.render import Scope
@@ -62,6 +56,8 @@ class LoadOptions:
     project: str | None = None
     """The project name for the last-applied record, instead of the file's."""
     skip_build: bool = False
+    keep_going: bool = False
+    """Whether deployments with errors are left out instead of stopping the command."""
     offline: bool = False
     """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True
@@ -143,6 +139,29 @@ class LoadedProject:
     work_pools: tuple[Mapping[str, Json], ...]
     selects_all: bool
     """Whether all deployments of the file are selected."""
+    keeps_going: bool = False
+    """Whether deployments with errors are left out instead of stopping the command."""
+    leaves_out: bool = False
+    """Whether some were left out."""
+
+    def keep_valid(
+        self, check: Callable[[SelectedDeployment, Report], object], report: Report
+    ) -> LoadedProject:
+        """The project after a check of each deployment.
+
+        If the command keeps going, it is without those that the check reports errors of.
+        """
+        valid = []
+        for each in self.selected:
+            own = Report()
+            check(each, own)
+            if self.keeps_going and own.errors:
+                report.set_aside(own)
+            else:
+                report.extend(own)
+                valid.append(each)
+        leaves_out = self.leaves_out or len(valid) < len(self.selected)
+        return replace(self, selected=tuple(valid), leaves_out=leaves_out)
 
     @property
     def is_named_by_steps(self) -> bool:
@@ -165,10 +184,14 @@ class LoadedProject:
         check_same_names(((each.spec, each.facts.name) for each in selected), report)
         return replace(self, selected=tuple(selected)), renamed
 
-    def check_parameters(self, report: Report) -> None:
-        """Checks known parameters against the schemas of their flows."""
-        for each in self.selected:
-            each.spec.report_problems(each.parameter_problems(each.fields), report)
+    def check_parameters(self, report: Report) -> LoadedProject:
+        """Checks known parameters against the schemas of their flows; see `keep_valid`."""
+
+        def check(each: SelectedDeployment, own: Report) -> None:
+            """Reports the problems of one deployment's parameters."""
+            each.spec.report_problems(each.parameter_problems(each.fields), own)
+
+        return self.keep_valid(check, report)
 
     @property
     def has_image_steps(self) -> bool:
@@ -216,22 +239,37 @@ def load_project(
         if report.errors:
             return None
         raise
-    report_entries(specs, report)
-    flows.report(specs, report)
-    steps = _StepLoader(project, options.skip_build, environ, report)
-    selected = [
-        _selected_deployment(
-            spec, flows.facts[spec.entrypoint], project, options, known, steps, report
-        )
-        for spec in specs
-        if spec.entrypoint in flows.facts
-    ]
-    check_same_names(((each.spec, each.facts.name) for each in selected), report, same_entrypoint)
-    for each in selected:
-        each.spec.report_problems(check_queue(each.fields, project.work_pools), report)
-    name = options.project or project.name
-    selects_all = len(specs) == len(project.deployments)
-    return LoadedProject(name, project.document, tuple(selected), project.work_pools, selects_all)
+    found = Report()
+    invalid = report_entries(specs, found)
+    flows.report(specs, found)
+    steps = StepLoader(project, options.skip_build, environ)
+    selected = []
+    for spec in specs:
+        if spec.entrypoint in flows.facts:
+            own, facts = Report(), flows.facts[spec.entrypoint]
+            each = _selected_deployment(spec, facts, project, options, known, steps, own)
+            each.spec.report_problems(check_queue(each.fields, project.work_pools), own)
+            found.extend(own)
+            selected.append(each)
+            if own.errors or any(each.severity is Severity.ERROR for each in spec.problems):
+                invalid.append(spec)
+    by_flow = ((each.spec, each.facts.name) for each in selected)
+    invalid += check_same_names(by_flow, found, same_entrypoint)
+    if options.keep_going:
+        report.set_aside(found)
+        paths = {spec.path for spec in invalid}
+        selected = [each for each in selected if each.spec.path not in paths]
+    else:
+        report.extend(found)
+    return LoadedProject(
+        options.project or project.name,
+        project.document,
+        tuple(selected),
+        project.work_pools,
+        selects_all=len(specs) == len(project.deployments),
+        keeps_going=options.keep_going,
+        leaves_out=len(selected) < len(specs),
+    )
 
 
 def _read(path: Path, selection: Selection, report: Report) -> Document | None:
@@ -322,7 +360,7 @@ def _selected_deployment(
     project: Project,
     options: LoadOptions,
     references: ReferenceValues | None,
-    steps: _StepLoader,
+    steps: StepLoader,
     report: Report,
 ) -> SelectedDeployment:
     overridden = apply_overrides(spec.raw, options.overrides)
@@ -337,63 +375,9 @@ def _selected_deployment(
     dropped = ("build", "push", "pull")
     entry = {name: value for name, value in raw.items() if name not in dropped}
     fields = {name: value for name, value in fields.items() if name not in dropped}
-    build, push = steps.load(spec, raw, entry)
+    build, push = steps.load(spec, raw, entry, report)
     if (pull := effective_steps("pull", raw, project.actions)) is not None:
         entry["pull"] = fields["pull"] = pull
         if raw.get("pull") is None:
             spec = replace(spec, inherited=frozenset({"pull"}))
     return SelectedDeployment(spec, facts, entry, fields, build, push)
-
-
-class _StepLoader:
-    """Parses and checks steps; those that deployments inherit from the file only once."""
-
-    def __init__(
-        self, project: Project, skip_build: bool, environ: Mapping[str, str], report: Report
-    ) -> None:
-        self._project = project
-        self._skip_build = skip_build
-        self._environ = environ
-        self._report = report
-        self._inherited: dict[str, tuple[Step, ...]] = {}
-
-    def load(
-        self, spec: DeploymentSpec, raw: Mapping[str, Json], entry: Mapping[str, Json]
-    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-        """The build and push steps of a deployment, with their paths in the document.
-
-        Reports what is wrong with its steps, and placeholders in `entry`, its other fields, that no
-        step provides.
-        """
-        build, push, pull = (self._parse(kind, spec, raw) for kind in ("build", "push", "pull"))
-        before = (*build, *push)
-        outputs = possible_outputs(before)
-        problems = list(check_pull_outputs(pull, outputs))
-        if not self._skip_build:
-            problems += check_step_outputs(before, self._environ)
-        self._report_problems(problems)
-        spec.report_problems(check_entry_outputs(entry, outputs, self._environ), self._report)
-        return build, push
-
-    def _parse(self, kind: str, spec: DeploymentSpec, raw: Mapping[str, Json]) -> tuple[Step, ...]:
-        value = effective_steps(kind, raw, self._project.actions)
-        if value is raw.get(kind):
-            return self._checked(kind, value, (*spec.path, kind))
-        if kind not in self._inherited:
-            self._inherited[kind] = self._checked(kind, value, (kind,))
-        return self._inherited[kind]
-
-    def _checked(self, kind: str, value: Json, path: JsonPath) -> tuple[Step, ...]:
-        steps, problems = parse_steps(value, path)
-        if kind == "pull":
-            # Rendered values no longer tell which variable they come from.
-            node = self._project.document.root.find(path)
-            written, _ = parse_steps(node.value if node else None, path)
-            problems += stored_credentials(written, self._environ)
-        if kind == "pull" or not self._skip_build:
-            problems += [*check_steps(steps), *check_scripts(steps)]
-        self._report_problems(problems)
-        return tuple(steps)
-
-    def _report_problems(self, problems: Iterable[Problem]) -> None:
-        self._project.document.report_problems(problems, self._report)

@@ -108,7 +108,7 @@ def prepare(
     ]
     # The server takes ten times as long to answer as all other work of a plan: overlap them.
     reading = run_in_background(_read_all(loaded, pools, last_applied, dialect), session)
-    loaded.check_parameters(report)
+    loaded = loaded.check_parameters(report)
     checkout = read_checkout(folder)
     try:
         second = reading.result()
@@ -119,7 +119,7 @@ def prepare(
         dialect = replace(dialect, has_automations=False)
         second = run(_read_all(loaded, pools, last_applied, dialect), session)
     current: list[Resource] = second["current"]
-    pools = check_pools(
+    pools, loaded = check_pools(
         pools, current, loaded, session, report, create=create_pools, default=default
     )
     inputs = PlanInputs(
@@ -150,10 +150,18 @@ def prepare(
 
 def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
     """`prepared` with a plan made from its inputs; unchanged if errors were reported."""
-    selected, inputs, dialect = prepared.loaded.selected, prepared.inputs, prepared.dialect
-    desired = [*prepared.pools, *(desired_deployment(each, inputs, report) for each in selected)]
-    if report.errors:
+    inputs, dialect = prepared.inputs, prepared.dialect
+    deployments: dict[Key, Resource] = {}
+
+    def check(each: SelectedDeployment, own: Report) -> None:
+        """Makes the desired deployment, and reports what prevents it."""
+        deployments[each.key] = desired_deployment(each, inputs, own)
+
+    prepared = replace(prepared, loaded=prepared.loaded.keep_valid(check, report))
+    selected = prepared.loaded.selected
+    if report.blocking:
         return prepared
+    desired = [*prepared.pools, *(deployments[each.key] for each in selected)]
     declared = prepared.last_applied.declared
     found = plan(desired, prepared.current, declared, dialect)
     if any(_needs_upsert(change, dialect) for change in found.changes):
@@ -203,9 +211,11 @@ def _read_current(
 def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     """What an earlier apply of the project declared, the server has, and no file declares now.
 
-    Empty if only some of the file's deployments are selected, or some are named after the build.
+    Empty if only some of the file's deployments are selected or valid, or some are named after the
+    build.
     """
-    if not prepared.loaded.selects_all or prepared.loaded.is_named_by_steps:
+    loaded = prepared.loaded
+    if not loaded.selects_all or loaded.leaves_out or loaded.is_named_by_steps:
         return ()
     recorded = set(prepared.last_applied.roots()) - prepared.desired_keys
     found = (each for each in prepared.current if (each.kind, each.key) in recorded)

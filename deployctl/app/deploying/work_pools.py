@@ -9,7 +9,7 @@ from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.api.work_pools import read_pool_names
 from deployctl.app.deploying.desired_state import PoolInfo, pool_name
-from deployctl.app.deploying.load import LoadedProject
+from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.suggest import did_you_mean
@@ -47,24 +47,35 @@ def check_pools(
     *,
     create: bool,
     default: str | None,
-) -> list[Resource]:
-    """The desired pools, those to create complete; reports missing pools and wrong types."""
+) -> tuple[list[Resource], LoadedProject]:
+    """The desired pools, those to create complete; reports missing pools and wrong types.
+
+    Also the project, without deployments that have no pool if the command keeps going.
+    """
     existing = {each.key: each for each in current if each.kind == "work_pool"}
     missing = {pool.key[0] for pool in pools if pool.key not in existing and not pool.fields}
-    if missing and not create:
-        _report_missing(missing, run(read_pool_names(), session), loaded, report, default)
+    names = run(read_pool_names(), session) if missing and not create else []
     for pool in pools:
         if pool.key in existing:
             _check_type(pool, existing[pool.key], loaded, report)
-    for selected in loaded.selected:
-        if pool_name(selected, default) is None:
-            report.add(
+
+    def check(selected: SelectedDeployment, own: Report) -> None:
+        """Reports a deployment without a pool (DC511), or whose pool doesn't exist (DC510)."""
+        name = pool_name(selected, default)
+        if name is None:
+            own.add(
                 "DC511",
                 f"the deployment '{selected.name}' has no work pool, so nothing would run it",
                 selected.spec.span(),
                 help="Write 'work_pool: {name: …}', or give one with --pool.",
             )
-    return [pool if pool.key in existing else complete_pool(pool) for pool in pools]
+        elif name in missing and not create:
+            _report_missing(name, names, selected, own)
+
+    loaded = loaded.keep_valid(check, report)
+    if loaded.keeps_going and not create:
+        pools = [pool for pool in pools if pool.key[0] not in missing]
+    return [pool if pool.key in existing else complete_pool(pool) for pool in pools], loaded
 
 
 def resolve_pools(pools: Sequence[Resource], current: Sequence[Resource]) -> dict[str, PoolInfo]:
@@ -115,22 +126,15 @@ def _check_type(pool: Resource, current: Resource, loaded: LoadedProject, report
 
 
 def _report_missing(
-    missing: set[str],
-    existing: Sequence[str],
-    loaded: LoadedProject,
-    report: Report,
-    default: str | None,
+    name: str, existing: Sequence[str], selected: SelectedDeployment, report: Report
 ) -> None:
-    """Reports each deployment whose pool doesn't exist (DC510)."""
+    """Reports a deployment whose pool doesn't exist (DC510)."""
     listed = ", ".join(existing[:10]) or "none"
-    for selected in loaded.selected:
-        name = pool_name(selected, default)
-        if name in missing:
-            guess = f"{did_you_mean(name, existing) or ''} There are: {listed}.".strip()
-            report.add(
-                "DC510",
-                f"the work pool '{name}' does not exist",
-                selected.spec.span(("work_pool", "name")),
-                help=f"{guess} Declare it under 'work_pools:', or use --create-pools to create "
-                "one of type kubernetes.",
-            )
+    guess = f"{did_you_mean(name, existing) or ''} There are: {listed}.".strip()
+    report.add(
+        "DC510",
+        f"the work pool '{name}' does not exist",
+        selected.spec.span(("work_pool", "name")),
+        help=f"{guess} Declare it under 'work_pools:', or use --create-pools to create "
+        "one of type kubernetes.",
+    )

@@ -46,6 +46,7 @@ DEPLOY = {
     *(
         "--project",
         "--create-pools",
+        "--keep-going",
         "--full",
         "--prompt",
         "--no-prompt",

@@ -175,3 +175,39 @@ def test_offline_checks_need_no_environment(tmp_path: Path) -> None:
     assert not report.errors
     _, report = load(tmp_path, text)
     assert findings(report, Severity.ERROR) == [("DC302", n) for n in (1, 5, 6, 9, 10)]
+
+
+@pytest.mark.parametrize(("entry", "codes"), BROKEN.values(), ids=BROKEN)
+def test_keep_going_leaves_broken_entries_out(tmp_path: Path, entry: str, codes: list[str]) -> None:
+    text = f"deployments:\n{VALID}  - {entry}\n"
+    loaded, report = load(tmp_path, text, replace(ALL, keep_going=True))
+    assert loaded is not None
+    assert [each.name for each in loaded.selected] == ["hello/daily"]
+    assert loaded.leaves_out
+    assert sorted(code for code, _ in findings(report)) == sorted(codes)
+    assert report.errors
+    assert report.blocking == 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{name: b, entrypoint: 'flows.py:hello', schedules: [{cron: bad}]}",
+        "{name: b, entrypoint: 'flows.py:hello', pull: [{prefect.deployments.steps.git_clne: {}}]}",
+        "{name: b, entrypoint: 'flows.py:hello', tags: ['{{ nothing }}']}",
+        "{name: b, entrypoint: 'flows.py:hello'}\n  - {name: b, entrypoint: 'flows.py:hello'}",
+    ],
+)
+def test_keep_going_leaves_out_whatever_has_an_error(tmp_path: Path, entry: str) -> None:
+    text = f"deployments:\n{VALID}  - {entry}\n"
+    loaded, report = load(tmp_path, text, replace(ALL, keep_going=True))
+    assert loaded is not None
+    assert [each.name for each in loaded.selected] == ["hello/daily"]
+    assert report.errors
+    assert report.blocking == 0
+
+
+def test_keep_going_stops_at_errors_outside_of_entries(tmp_path: Path) -> None:
+    text = f"work_pools: [{{name: p}}]\ndeployments:\n{VALID}"
+    _, report = load(tmp_path, text, replace(ALL, keep_going=True))
+    assert report.blocking == 1
