@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.api.dialect import Dialect, detect, fetch_refined, parse_dialect, refine
+from deployctl.api.dialect import detect, fetch_refined, parse_dialect, refine
 from deployctl.api.driver import run, run_all
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings
@@ -192,4 +192,4 @@ def test_waits_for_server_to_start(fresh_server: FreshServer) -> None:
         waiting = pool.submit(session.wait_for_api, TIMEOUT)
         server.start()
         waiting.result()
-        assert run(detect(), session) == Dialect((3, 8, 8))
+        assert run(detect(), session) == parse_dialect(PREFECT_3)

@@ -22,7 +22,8 @@ _CLAIMED = "Pending"
 def parse_run(flow_run: Json, owner: str) -> Run:
     """Returns what a worker keeps of a flow run as the API returns it.
 
-    For the scheduled runs of a work pool both majors return no `state`, only its id, type and name.
+    For the scheduled runs of a work pool, Prefect up to 3.8 returns no `state`, only its id, type
+    and name.
     """
     state = flow_run.get("state") or {}
     attempt, foreign, name = "", False, flow_run["name"]
