@@ -42,6 +42,8 @@ from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 _ACTIONS = ("create", "start", "die", "oom", "pause", "unpause")
 """Event actions after which a container is inspected again."""
+_KILLED = 137
+"""Exit code of a process that was ended by SIGKILL."""
 
 _CREATE_ERRORS = (
     CauseRule(
@@ -96,6 +98,9 @@ class DockerRuntime:
         self._finished: dict[str, tuple[Job, float]] = {}
         """Containers that have ended and change no more, by id, and when that was seen
         (monotonic)."""
+        self._out_of_memory: set[str] = set()
+        """Containers with an event `oom`, by id: if that arrives after the end of the container,
+        the engine never sets the flag in its state (20.10)."""
         self._last_lines: dict[str, str] = {}
         """Time of the last line that was emitted, by attempt; "" for none."""
 
@@ -214,6 +219,9 @@ class DockerRuntime:
         return None
 
     def _job(self, container: Json) -> Job:
+        state = container["State"]
+        if container["Id"] in self._out_of_memory and state.get("ExitCode") == _KILLED:
+            state["OOMKilled"] = True
         job = containers.container_job(container, self._url)
         return replace(job, since=job.since + self._clock_offset)
 
@@ -261,6 +269,7 @@ class DockerRuntime:
         engine allows it."""
         listed = {each["Id"]: each["Labels"] for each in self._engine.containers(self._labels)}
         self._finished = {id_: entry for id_, entry in self._finished.items() if id_ in listed}
+        self._out_of_memory &= listed.keys()
         for id_, labels in listed.items():
             job, seen_at = self._finished.get(id_, (None, 0.0))
             if job is None:
@@ -283,10 +292,15 @@ class DockerRuntime:
             jobs.pop(attempt, None)
             emit(JobVanished(attempt))
         elif event["Action"] in _ACTIONS:
-            container = self._inspect(event["Actor"]["ID"])
+            id_ = event["Actor"]["ID"]
+            if event["Action"] == "oom":
+                self._out_of_memory.add(id_)
+            container = self._inspect(id_)
             if container is not None:
                 job = self._job(container)
                 jobs[job.attempt] = job
+                if id_ in self._finished:
+                    self._finished[id_] = job, self._finished[id_][1]
                 self._emit_output(emit, job)
                 emit(JobChanged(job))
 
