@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deployctl.clients.proxies import proxy_for
+from deployctl.clients.tls import relax_strict_checks
 from deployctl.core.errors import SettingsError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
@@ -46,8 +48,6 @@ class HttpOptions:
     http2: bool = False
     limit: int = 16
     """Maximum number of connections."""
-    direct: tuple[str, ...] = ()
-    """Hosts that are never accessed through a proxy, whatever the environment says."""
     ca_setting: str = "PREFECT_API_SSL_CERT_FILE"
     """The setting of `ca_file`, for messages."""
 
@@ -205,7 +205,8 @@ def open_client(
             ),
             follow_redirects=follow_redirects,
             transport=transport,
-            mounts={f"all://{host}": None for host in options.direct},
+            proxy=None if transport else proxy_for(options.url),
+            trust_env=False,
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise SettingsError(
@@ -241,15 +242,18 @@ def _tls_context(options: HttpOptions) -> ssl.SSLContext:
     import httpx
 
     try:
-        if options.ca_file is None:
-            return httpx.create_ssl_context()
-        return ssl.create_default_context(cafile=options.ca_file)
+        context = (
+            httpx.create_ssl_context()
+            if options.ca_file is None
+            else ssl.create_default_context(cafile=options.ca_file)
+        )
     except OSError as error:  # the base class of ssl.SSLError
         name = options.ca_file or os.environ.get("SSL_CERT_FILE", "")
         raise SettingsError(
             f"the certificate file '{name}' cannot be used: {error.strerror or error}",
             help=f"Set {options.ca_setting} to a file of certificates in PEM format.",
         ) from error
+    return relax_strict_checks(context)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployctl.clients.kubernetes import KubeClient
+from deployctl.clients.proxies import proxy_for
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
@@ -85,12 +86,15 @@ def _new_configuration() -> Configuration:
 
     configuration = Configuration()
     configuration.connection_pool_maxsize = _CONNECTIONS
+    configuration.proxy = configuration.no_proxy = None  # `_kube` reads the environment
     return configuration
 
 
 def _kube(configuration: Configuration, namespace: str | None, source: str) -> KubeClient:
     from kubernetes.client.api_client import ApiClient
 
+    if not configuration.proxy:  # of the kubeconfig
+        configuration.proxy = proxy_for(configuration.host)
     kube = KubeClient(ApiClient(configuration), namespace or "default")
     kube.source = source
     return kube

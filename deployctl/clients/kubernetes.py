@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from deployctl import __version__
+from deployctl.clients.tls import relax_strict_checks
 from deployctl.core.clock import ServerClock
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
@@ -29,6 +31,7 @@ from deployctl.core.redact import redact
 
 if TYPE_CHECKING:
     from kubernetes.client.api_client import ApiClient
+    from kubernetes.client.configuration import Configuration
     from urllib3 import BaseHTTPResponse
 
 T = TypeVar("T")
@@ -143,6 +146,8 @@ class KubeClient:
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()
+        if self.host.startswith("https://"):
+            self._pool.connection_pool_kw["ssl_context"] = _tls_context(client.configuration)
         self.clock = ServerClock()
         """The clock of the API server."""
 
@@ -306,6 +311,16 @@ def watch_events(stream: Stream) -> Iterator[tuple[str, Json]]:
         if event["type"] == "ERROR":
             raise _api_error(int(event["object"].get("code") or 500), line)
         yield event["type"], event["object"]
+
+
+def _tls_context(configuration: Configuration) -> ssl.SSLContext:
+    """The context of all connections; urllib3 adds authority and client certificate to it."""
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context()
+    if not (configuration.ssl_ca_cert or getattr(configuration, "ca_cert_data", None)):
+        context.load_default_certs()
+    return relax_strict_checks(context)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

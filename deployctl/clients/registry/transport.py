@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from deployctl import __version__
 from deployctl.clients.http import HttpOptions, NoResponse, open_client, translate_error
+from deployctl.clients.proxies import proxy_for
 from deployctl.clients.registry.auth import CLIENT_ID, Authenticator, Credentials, is_loopback
 from deployctl.clients.registry.errors import RegistryError, no_response_error, response_error
 from deployctl.core.cancellation import CancellationToken
@@ -38,7 +39,6 @@ _MAX_RETRY_AFTER = 60.0
 _NOT_PROCESSED = frozenset({429, 503})
 """Statuses after which any request may be repeated: the registry has not processed it."""
 _RETRYABLE = _NOT_PROCESSED | {408, 500, 502, 504}
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Body = bytes | Callable[[], Iterable[bytes]]
 """Content, or a function that yields it from the beginning on each call."""
@@ -88,7 +88,8 @@ class Transport:
         self.backoff = backoff
         self._authenticator = Authenticator(host, credentials, self._fetch_token)
         self._lock = threading.Lock()
-        self._clients: dict[str, httpx.Client] = {}
+        self._clients: dict[tuple[str, str | None], httpx.Client] = {}
+        """By scheme and proxy: registries redirect downloads to other hosts."""
         self._scheme = "" if is_loopback(address) else "https"
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class Transport:
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate_error(error, self._connection("https")) from error
+            raise translate_error(error, self._connection(f"https://{self._address}")) from error
 
     def _authorized(self, request: RegistryRequest) -> httpx.Response:
         """The response; after a 401, that of a second try with the requested authentication."""
@@ -211,7 +212,7 @@ class Transport:
     def _send_one(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None
     ) -> httpx.Response:
-        client = self._client(urlsplit(url).scheme)
+        client = self._client(url)
         with self.translate_errors():
             request = client.build_request(
                 method, url, headers=dict(headers), content=body() if callable(body) else body
@@ -241,20 +242,20 @@ class Transport:
                 self._scheme = "https" if probe.status_code == 400 else "http"
         return self._scheme
 
-    def _client(self, scheme: str) -> httpx.Client:
+    def _client(self, url: str) -> httpx.Client:
+        key = (urlsplit(url).scheme, proxy_for(url))
         with self._lock:
-            if scheme not in self._clients:
-                self._clients[scheme] = open_client(self._connection(scheme))
-            return self._clients[scheme]
+            if key not in self._clients:
+                self._clients[key] = open_client(self._connection(url))
+            return self._clients[key]
 
-    def _connection(self, scheme: str) -> HttpOptions:
+    def _connection(self, url: str) -> HttpOptions:
         return HttpOptions(
-            f"{scheme}://{self._address}",
+            url,
             # No content encoding: digests are those of the stored bytes.
             headers={"User-Agent": f"{CLIENT_ID}/{__version__}", "Accept-Encoding": "identity"},
             timeout=_RESPONSE_TIMEOUT,
             limit=_MAX_CONNECTIONS,
-            direct=_LOOPBACK,
             ca_setting="SSL_CERT_FILE",
         )
 
