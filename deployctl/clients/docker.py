@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 _RESPONSE_TIMEOUT = 60
 """Seconds."""
 _MAX_CONNECTIONS = 24
+_MAX_LINE = 64 * 1024
+"""Bytes that are kept of a line of output."""
 
 
 class EngineRefused(DeployctlError):
@@ -222,22 +224,30 @@ class Engine:
 
     def log(
         self, container: str, *, since: float | None = None, lines: int | None = None
-    ) -> Sequence[str]:
-        """The output of a container: lines that start with a UTC timestamp in nanoseconds.
+    ) -> Iterator[str]:
+        """Yields the output of a container: lines that start with a UTC timestamp in nanoseconds.
 
-        `since`: seconds since the epoch; `lines`: the number of last lines. Empty if the logging
-        driver of the container does not support reading.
+        `since`: seconds since the epoch; `lines`: the number of last lines. Nothing if the logging
+        driver of the container does not support reading. The output is read as it is consumed, and
+        the end of a line of more than 64 KiB is left out.
         """
         tail = "all" if lines is None else lines
         try:
-            text: bytes = self._call(
-                lambda api: api.logs(container, timestamps=True, since=since, tail=tail)
+            stream = self._call(
+                lambda api: api.logs(
+                    container, timestamps=True, since=since, tail=tail, stream=True, follow=False
+                )
             )
         except EngineRefused as error:
             if error.status in (404, 409, 501):
-                return []
+                return
             raise
-        return text.decode(errors="replace").split("\n")[:-1]
+        rest = b""
+        with self._translate_errors(), closing(stream):
+            for chunk in stream:
+                *complete, rest = (rest + chunk).split(b"\n")
+                yield from (line[:_MAX_LINE].decode(errors="replace") for line in complete)
+                rest = rest[:_MAX_LINE]
 
     def events(self, labels: Sequence[str], since: float, until: float) -> Iterator[Json]:
         """Events of containers with these labels between two times of the engine's clock.

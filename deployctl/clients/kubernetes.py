@@ -42,6 +42,7 @@ PAGE_SIZE = 50
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
 _CHUNK_SIZE = 64 * 1024
+_MAX_LOG_LINE = 64 * 1024
 _KEEPALIVE = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4))
 """Detects a dead peer within 40 s, also if a firewall drops idle connections."""
 _MAX_LIST_RESTARTS = 5
@@ -95,8 +96,10 @@ class Stream:
     `abort` ends the iteration from any thread, at once and without an error.
     """
 
-    def __init__(self, response: BaseHTTPResponse) -> None:
+    def __init__(self, response: BaseHTTPResponse, max_line: int | None = None) -> None:
+        """`max_line`: bytes that are kept of a line; None: all."""
         self._response = response
+        self._max_line = max_line
         self._lock = threading.Lock()
         self._closed = False
 
@@ -114,7 +117,8 @@ class Stream:
         try:
             for chunk in self._response.stream(_CHUNK_SIZE, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
+                yield from (line[: self._max_line] for line in lines)
+                rest = rest[: self._max_line]
         except _network_errors() as error:
             if self._closed:
                 return
@@ -224,8 +228,12 @@ class KubeClient:
         return Stream(self._open("GET", path, query, timeout=silence))
 
     def follow_log(self, path: str, query: Mapping[str, str]) -> Stream:
-        """Streams a log until its container ends; TCP keepalive detects a dead peer."""
-        return Stream(self._open("GET", path, {**query, "follow": "true"}, timeout=None))
+        """Streams a log until its container ends; TCP keepalive detects a dead peer.
+
+        The end of a line of more than 64 KiB is left out.
+        """
+        response = self._open("GET", path, {**query, "follow": "true"}, timeout=None)
+        return Stream(response, max_line=_MAX_LOG_LINE)
 
     def _pages(self, path: str, selector: str, keep: Callable[[Json], T], limit: int) -> Listing:
         query = {"labelSelector": selector, "limit": str(limit)}

@@ -37,6 +37,7 @@ from deployctl.worker.model import (
 )
 from deployctl.worker.runtimes import containers
 from deployctl.worker.runtimes.cause_rules import CauseRule, first_match
+from deployctl.worker.runtimes.tail import last_lines_within_limit
 from deployctl.worker.server.runs import seconds
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
@@ -201,7 +202,9 @@ class DockerRuntime:
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
         """The last lines that the container printed."""
         with _engine_errors():
-            return [_text(line) for line in self._engine.log(_id(job), lines=lines)]
+            return last_lines_within_limit(
+                lambda count: map(_text, self._engine.log(_id(job), lines=count)), lines
+            )
 
     def find(
         self,

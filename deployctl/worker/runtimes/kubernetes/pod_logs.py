@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable, Stream
 from deployctl.worker.model import Emit, LinePrinted, Phase, RuntimeUnavailable
 from deployctl.worker.runtimes.kubernetes.status import PodStatus, pod_status
+from deployctl.worker.runtimes.tail import MAX_BYTES, last_lines_within_limit
 from deployctl.worker.timings import DEFAULT_TIMINGS
 
 MAX_STREAMS = 16
@@ -48,10 +49,16 @@ def _relevance(pod: PodStatus) -> tuple[bool, bool, float]:
     return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
 
 
-def _read_log(kube: KubeClient, pod: PodStatus, lines: int, previous: bool) -> list[str]:
-    query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+def _read_log(kube: KubeClient, pod: PodStatus, lines: int, previous: bool) -> Sequence[str]:
+    query = _container_query(pod) | ({"previous": "true"} if previous else {})
+
+    def read(count: int) -> list[str]:
+        """The API's limit counts from the oldest of these lines, and not exactly."""
+        limits = {"tailLines": str(count), "limitBytes": str(2 * MAX_BYTES)}
+        return kube.read_log(_path(pod), query | limits).splitlines()
+
     try:
-        return kube.read_log(_path(pod), _container_query(pod) | query).splitlines()
+        return last_lines_within_limit(read, lines)
     except KubeApiError as error:
         if error.is_retryable:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 from deployctl.clients.supervised import ProcessStatus
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase
 from deployctl.worker.runtimes.process import diff_jobs, phase_and_cause
-from deployctl.worker.runtimes.tail import Tail, last_lines
+from deployctl.worker.runtimes.tail import (
+    MAX_BYTES,
+    MAX_LINE,
+    Tail,
+    last_lines,
+    last_lines_within_limit,
+)
 
 JOB = Job("run", "a", "name", "place", "1", "w", Phase.RUNNING, 1.0)
 OVER = replace(JOB, phase=Phase.SUCCEEDED)
@@ -62,7 +69,7 @@ def test_tail_returns_every_line_once(
         with path.open("ab") as file:
             file.write(text[start:cut])
         start = max(start, cut)
-        found += tail.read()
+        found += [*tail.read()]
     with path.open("ab") as file:
         file.write(text[start:])
     assert [*found, *tail.read(final=True)] == lines
@@ -72,7 +79,7 @@ def test_final_read_returns_an_unterminated_line(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("one\ntwo")
     tail = Tail(path)
-    assert [tail.read(), tail.read(), tail.read(final=True)] == [["one"], [], ["two"]]
+    assert [[*tail.read()], [*tail.read()], [*tail.read(final=True)]] == [["one"], [], ["two"]]
 
 
 def test_tail_at_end_skips_existing_lines(tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_tail_at_end_skips_existing_lines(tmp_path: Path) -> None:
     tail = Tail(path, at_end=True)
     with path.open("a") as file:
         file.write("new\n")
-    assert tail.read(final=True) == ["new"]
+    assert [*tail.read(final=True)] == ["new"]
 
 
 def test_line_longer_than_a_chunk_is_split(tmp_path: Path) -> None:
@@ -97,3 +104,28 @@ def test_last_lines(tmp_path: Path) -> None:
     assert last_lines(path, 2) == []
     path.write_text("a\nb\nc")
     assert last_lines(path, 2) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["x" * MAX_BYTES, "a", "b"], ["b"]),
+        (["x" * MAX_BYTES] * 500, ["x" * MAX_LINE]),
+        (["a", "x" * (MAX_BYTES + 1)], ["x" * MAX_LINE]),
+    ],
+)
+def test_last_lines_stay_within_the_limit(lines: list[str], expected: list[str]) -> None:
+    """Nothing is read beyond the limit: 500 lines of a megabyte must not end the worker."""
+    longest = 0
+
+    def read(count: int) -> Iterator[str]:
+        nonlocal longest
+        total = 0
+        for line in lines[-count:]:
+            total += len(line)
+            longest = max(longest, total)
+            yield line
+
+    assert last_lines_within_limit(read, 3) == expected
+    assert longest <= 2 * MAX_BYTES + 1
