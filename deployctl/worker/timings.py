@@ -97,6 +97,9 @@ class Timings:
     """Duration of events that one request reads."""
     docker_list_interval: float = 60.0
     """Between two lists of all containers."""
+    docker_oom_delay: float = 3.0
+    """How much later than the end of a killed container the engine may say that it ran out of
+    memory: until then its cause is not settled."""
     docker_retry_interval: float = 2.0
     """Until the next try after the engine failed."""
     auto_remove_delay: float = 3600.0

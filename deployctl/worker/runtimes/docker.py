@@ -45,6 +45,8 @@ _ACTIONS = ("create", "start", "die", "oom", "pause", "unpause")
 """Event actions after which a container is inspected again."""
 _KILLED = 137
 """Exit code of a process that was ended by SIGKILL."""
+_OOM_BEFORE_END = 60.0
+"""Seconds before the end of a container in which an event `oom` explains the end."""
 
 _CREATE_ERRORS = (
     CauseRule(
@@ -222,11 +224,19 @@ class DockerRuntime:
         return None
 
     def _job(self, container: Json) -> Job:
-        state = container["State"]
-        if container["Id"] in self._out_of_memory and state.get("ExitCode") == _KILLED:
-            state["OOMKilled"] = True
+        """The job of a container.
+
+        A killed one counts as ended from when the engine must have said why: a cause that was
+        reported cannot be corrected.
+        """
+        delay = 0.0
+        if _is_killed(container):
+            if container["Id"] in self._out_of_memory:
+                container["State"]["OOMKilled"] = True
+            else:
+                delay = self._timings.docker_oom_delay
         job = containers.container_job(container, self._url)
-        return replace(job, since=job.since + self._clock_offset)
+        return replace(job, since=job.since + self._clock_offset + delay)
 
     def watch_statuses(self) -> Iterable[WatchStatus]:
         """The status of `watch`."""
@@ -245,7 +255,7 @@ class DockerRuntime:
         since = seconds(self._engine.info()["SystemTime"])
         requested_at = time.monotonic()
         monotonic_offset = since - requested_at
-        jobs = {job.attempt: job for job in self._list()}
+        jobs = {job.attempt: job for job in self._list(since)}
         if not self._status.last_contact:
             self._last_lines = dict.fromkeys(jobs, _log_timestamp(since))
         for job in jobs.values():
@@ -267,9 +277,9 @@ class DockerRuntime:
     def _mark_healthy(self) -> None:
         self._status = WatchStatus(self._url, self._clock())
 
-    def _list(self) -> Iterator[Job]:
+    def _list(self, now: float) -> Iterator[Job]:
         """All jobs. Those of `auto_remove` are removed once their delay is over, as soon as the
-        engine allows it."""
+        engine allows it. `now`: the time by the engine's clock from which events are read."""
         listed = {each["Id"]: each["Labels"] for each in self._engine.containers(self._labels)}
         self._finished = {id_: entry for id_, entry in self._finished.items() if id_ in listed}
         self._out_of_memory &= listed.keys()
@@ -278,6 +288,7 @@ class DockerRuntime:
             if job is None:
                 container = self._inspect(id_)
                 if container is not None:
+                    self._read_past_events(container, now)
                     yield self._job(container)
             elif (
                 containers.AUTO_REMOVE_LABEL in labels
@@ -287,6 +298,15 @@ class DockerRuntime:
                     self._engine.remove(id_, grace=0.0)
             else:
                 yield job
+
+    def _read_past_events(self, container: Json, now: float) -> None:
+        """Reads whether a killed container ran out of memory. An engine keeps only the latest
+        events, so there may be none."""
+        if _is_killed(container):
+            since = seconds(container["State"]["FinishedAt"]) - _OOM_BEFORE_END
+            for event in self._engine.events(self._labels, since, now):
+                if event["Action"] == "oom":
+                    self._out_of_memory.add(event["Actor"]["ID"])
 
     def _handle_event(self, emit: Emit, event: Json, jobs: dict[str, Job]) -> None:
         """Emits the change that an event stands for, after the output before it."""
@@ -333,6 +353,12 @@ def _engine_errors() -> Iterator[None]:
         yield
     except (EngineRefused, EngineUnreachable) as error:
         raise RuntimeUnavailable(error.message, help=error.help) from error
+
+
+def _is_killed(container: Json) -> bool:
+    """Whether a container was ended by SIGKILL, and its state names no reason."""
+    state = container["State"]
+    return state["ExitCode"] == _KILLED and not state.get("OOMKilled")
 
 
 def _create_error(error: EngineRefused, image: str) -> Cause:
