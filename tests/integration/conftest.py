@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import pytest
 
 from tests.support.api import Api
+from tests.support.databases import lacks_postgres
 from tests.support.docker_engine import DockerEngine
 from tests.support.docker_engine import lacks as lacks_engine
 from tests.support.environment import isolated
@@ -132,15 +133,15 @@ def fresh_server(_idle_servers: dict[tuple[str, str], list[Server]]) -> Iterator
 
         def take(version: str, **options: Any) -> Server:
             needs(version)
+            if options.get("database") == "postgres" and (reason := lacks_postgres()):
+                pytest.skip(reason)
             idle = _idle_servers.setdefault((version, repr(sorted(options.items()))), [])
             server = idle.pop() if idle else Server(version, **options)
             returns.callback(idle.append, server)
             returns.callback(server.pause)
             server.resume()
-            if server.is_running:
-                server.reset()
-            else:
-                server.database.unlink(missing_ok=True)
+            server.reset()
+            if not server.is_running:
                 server.start()
             return server
 

@@ -55,11 +55,12 @@ def test_server_has_the_version_of_its_fixture(server: Server) -> None:
     assert call(server.api_url, "GET", "/admin/version") == server.version
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_killed_server_keeps_its_data_and_reset_deletes_it(
-    version: str, fresh_server: FreshServer
+    version: str, database: str, fresh_server: FreshServer
 ) -> None:
-    server = fresh_server(version)
+    server = fresh_server(version, database=database)
     blocks = call(server.api_url, "POST", "/block_types/filter", {})
     assert flows(server.api_url) == set()
     assert blocks

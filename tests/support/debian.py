@@ -17,17 +17,20 @@ from tests.support.cluster.tools import CACHE
 _BIN = ("usr/sbin", "usr/bin", "sbin", "bin")
 
 
-def find_program(name: str, package: str, path: str | None = None) -> str | None:
+def find_program(
+    name: str, package: str, path: str | None = None, folders: tuple[str, ...] = _BIN
+) -> str | None:
     """Path of a program: the machine's own, else that of the unpacked package.
 
-    `path`: where to look first, as in PATH. None where apt can't download the package.
+    `path`: where to look first, as in PATH; `folders`: where the package has its programs. None
+    where apt can't download the package.
     """
     if found := shutil.which(name, path=path):
         return found
     folder = CACHE / package
     if not folder.exists():
         _unpack(package, folder)
-    return next(filter(None, (shutil.which(folder / part / name) for part in _BIN)), None)
+    return next(filter(None, (shutil.which(folder / part / name) for part in folders)), None)
 
 
 def _unpack(package: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import json
+import os
 import sys
 import zoneinfo
 from typing import Any
@@ -55,7 +56,8 @@ def reduce_cpu() -> None:
 
 def main(host: str, port: int, busy: float, *, tuned: bool) -> None:
     """Serve until killed."""
-    set_busy_timeout(busy)
+    if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL", "").startswith("sqlite"):
+        set_busy_timeout(busy)
     if tuned:
         reduce_cpu()
     import uvicorn  # type: ignore[import-not-found,unused-ignore]

@@ -1,4 +1,4 @@
-"""Real Prefect servers on SQLite, each on a free loopback port with its own home folder.
+"""Real Prefect servers, each on a free loopback port with its own home folder and database.
 
 Two things are slow, and both are avoided where possible:
 
@@ -17,17 +17,17 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.databases import Database, Postgres, Sqlite
 from tests.support.die_with_parent import die_with_parent
 from tests.support.environment import isolated
 from tests.support.ports import held_port
@@ -75,6 +75,7 @@ class Server:
         busy: Seconds that a write waits for the SQLite lock. With Prefect's default of 60, a write
             that blocks itself stops the server for a minute.
         tuned: Whether to reduce its CPU time (see `serve.py`). Benchmarks don't.
+        database: `sqlite`, or `postgres` where `lacks_postgres()` is "".
         env: More environment variables.
     """
 
@@ -88,12 +89,15 @@ class Server:
         host: str = "127.0.0.1",
         busy: float = 2.0,
         tuned: bool = True,
+        database: str = "sqlite",
         env: dict[str, str] | None = None,
     ) -> None:
         self.version = version
         self.python = interpreter(version)
         self.home = Path(tempfile.mkdtemp(prefix=f"prefect-{version}-"))
-        self.database = self.home / "prefect.db"
+        self.database: Database = (
+            Postgres(durable=not tuned) if database == "postgres" else Sqlite(self.home)
+        )
         self.log = self.home / "server.log"
         self.host = host
         self._held = held_port(host)
@@ -104,7 +108,7 @@ class Server:
         self.tuned = tuned
         self._env = isolated(
             self.home,
-            PREFECT_API_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{self.database}",
+            PREFECT_API_DATABASE_CONNECTION_URL=self.database.url,
             PREFECT_UI_ENABLED="false",
             PREFECT_SERVER_CSRF_PROTECTION_ENABLED=str(csrf).lower(),
             PREFECT_API_SERVICES_SCHEDULER_ENABLED=str(scheduler).lower(),
@@ -134,8 +138,7 @@ class Server:
 
         Raises `NotStarted`.
         """
-        if not self.database.exists():
-            shutil.copyfile(template(self.version), self.database)
+        self.database.start(template(self.version, self.database))
         ready = {
             "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
             "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
@@ -199,28 +202,21 @@ class Server:
         self.start()
 
     def snapshot(self) -> Path:
-        """Copy the current data for a later `reset` and return the path of the copy."""
+        """Copy the current data for a later `reset` and return the path of the copy (SQLite)."""
         path = self.home / "snapshot.db"
-        with closing(sqlite3.connect(self.database)) as db, closing(sqlite3.connect(path)) as copy:
-            db.backup(copy)
+        self.database.save(path)
         return path
 
     def reset(self, data: Path | None = None) -> None:
-        """Restore the data of a fresh server, or of a snapshot, while the server runs."""
-        with closing(sqlite3.connect(self.database, timeout=30, isolation_level=None)) as db:
-            db.execute("PRAGMA foreign_keys = OFF")
-            db.execute("ATTACH ? AS template", (str(data or template(self.version)),))
-            names = "SELECT name FROM template.sqlite_master WHERE type = 'table'"
-            tables = [name for (name,) in db.execute(names) if not name.startswith("sqlite_")]
-            db.execute("BEGIN IMMEDIATE")
-            for table in tables:
-                db.execute(f'DELETE FROM main."{table}"')
-                db.execute(f'INSERT INTO main."{table}" SELECT * FROM template."{table}"')
-            db.execute("COMMIT")
+        """Restore the data of a fresh server, or of a snapshot; the server may be running."""
+        fresh = template(self.version, self.database)
+        self.database.start(fresh)
+        self.database.reset(data or fresh)
 
     def close(self) -> None:
         """Kill the server, release its port and delete its home folder."""
         self.kill()
+        self.database.close()
         self._held.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -236,26 +232,24 @@ def running(version: str, **options: Any) -> Iterator[Server]:
         server.close()
 
 
-def template(version: str) -> Path:
-    """Return the database of a fresh server of this version, creating it on first use."""
-    path = CACHE / f"prefect-{version}" / "template.db"
+def template(version: str, database: Database) -> Path:
+    """Return the data of a fresh server of this version, creating it on first use."""
+    path = CACHE / f"prefect-{version}" / database.template_name
     if not path.exists():
-        _make_template(version, path)
+        _make_template(version, path, type(database) is Postgres)
     return path
 
 
-def _make_template(version: str, path: Path) -> None:
-    server = Server(version, scheduler=False)
+def _make_template(version: str, path: Path, postgres: bool) -> None:
+    server = Server(version, scheduler=False, database="postgres" if postgres else "sqlite")
     try:
+        server.database.start(None)
         server._launch(server._env)
         server.kill()
-        part = path.with_suffix(f".{os.getpid()}")
-        with (
-            closing(sqlite3.connect(server.database)) as database,
-            closing(sqlite3.connect(part)) as copy,
-        ):
-            database.backup(copy)
-        part.replace(path)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        server.database.save(part)
+        with suppress(OSError):  # another test process was quicker
+            part.replace(path)
     finally:
         server.close()
 
