@@ -8,7 +8,7 @@ after every request and checks that the same command then converges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -31,8 +31,7 @@ from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
 
 _VERIFY_TRIES = 3
-"""How often what differs is read back: another command may be between two of its requests, as when
-it removes its twin of an automation."""
+"""How often what differs is read back: another command may be between two of its requests."""
 
 
 def apply(
@@ -114,9 +113,11 @@ def verify(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]
     was applied.
     """
     for _ in range(_VERIFY_TRIES):
-        verified = yield from _read_back(results, dialect)
+        remaining = yield from _remaining_changes(results, dialect)
+        verified = list(map(_verified, results, remaining))
         if not any(map(_differs, verified, results)):
             break
+        yield from _remove_twins(remaining, dialect)
     return verified
 
 
@@ -124,11 +125,29 @@ def _differs(verified: Result, result: Result) -> bool:
     return verified.status is ResultStatus.FAILED and result.status is ResultStatus.APPLIED
 
 
-def _read_back(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Result]]:
-    desired = (result.change.desired for result in results if _may_be_written(result))
-    current = yield from read_current([root for root in desired if root], dialect)
+def _remaining_changes(results: Sequence[Result], dialect: Dialect) -> ApiCall[list[Change | None]]:
+    """What is still to be changed of each root; None if it was not written."""
+    written = [result.change.desired if _may_be_written(result) else None for result in results]
+    current = yield from read_current([root for root in written if root], dialect)
     existing = {(root.kind, root.key): root for root in current}
-    return [_verified(result, existing, dialect) for result in results]
+    return [
+        compare(root, existing.get((root.kind, root.key)), lambda *_: frozenset(), dialect)
+        if root
+        else None
+        for root in written
+    ]
+
+
+def _remove_twins(remaining: Sequence[Change | None], dialect: Dialect) -> ApiCall[None]:
+    """Deletes the younger ones of equal children that two commands created at the same time.
+
+    Both commands do so and keep the same one, so neither waits for the other.
+    """
+    for change in filter(None, remaining):
+        desired = {child.key for child in change.children if child.desired}
+        for child in change.children:
+            if child.op is Op.DELETE and child.key in desired:
+                yield from RESOURCE_KINDS[child.kind].write(child, "", dialect)
 
 
 def _write_rank(
@@ -206,15 +225,10 @@ def _result(
     return Result(change, status, outcome.error, done=tuple(done))
 
 
-def _verified(
-    result: Result, existing: Mapping[tuple[str, Key], Resource], dialect: Dialect
-) -> Result:
-    """The result after its root was read back."""
-    desired = result.change.desired
-    if desired is None or not _may_be_written(result):
+def _verified(result: Result, again: Change | None) -> Result:
+    """The result after its root was read back; `again` is what is still to be changed."""
+    if again is None:
         return result
-    current = existing.get((desired.kind, desired.key))
-    again = compare(desired, current, lambda *_: frozenset(), dialect)
     if not again.is_needed:
         return replace(result, status=ResultStatus.APPLIED, error=None)
     if result.status is ResultStatus.FAILED:

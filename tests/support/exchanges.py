@@ -21,6 +21,8 @@ class Where(TypedDict, total=False):
     """A regular expression to search in the query."""
     times: int | None
     """How many requests; 1 by default, None for all."""
+    since: int
+    """The number of the first request; 1 by default."""
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Fault:
         times = where.get("times", 1)
         matches = (
             times != 0
+            and exchange.number >= where.get("since", 1)
             and where.get("method") in {None, exchange.method}
             and re.search(where.get("path", ""), exchange.path) is not None
             and re.search(where.get("query", ""), exchange.query) is not None

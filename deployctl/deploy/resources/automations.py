@@ -70,7 +70,10 @@ def automation_names(deployments: Sequence[Resource]) -> list[str]:
 def current_automations(
     parent: Key, deployment_id: str, answers: Sequence[Json], dialect: Dialect
 ) -> tuple[Resource, ...]:
-    """Those of `answers` that run the deployment with this id."""
+    """Those of `answers` that run the deployment with this id, oldest first.
+
+    So of two with one name every command keeps the same one.
+    """
     return tuple(
         Resource(
             "automation",
@@ -79,9 +82,14 @@ def current_automations(
             id=answer["id"],
             raw=answer,
         )
-        for answer in answers
-        if _runs(answer, deployment_id)
+        for answer in _own(answers, deployment_id)
     )
+
+
+def _own(answers: Sequence[Json], deployment_id: str) -> list[Json]:
+    """The automations that run the deployment, oldest first."""
+    own = (each for each in answers if _runs(each, deployment_id))
+    return sorted(own, key=lambda each: (each.get("created") or "", each["id"]))
 
 
 def _runs(automation: Json, deployment_id: str) -> bool:
@@ -114,5 +122,4 @@ def _twins(name: str, deployment_id: str, subject: str) -> ApiCall[list[Json]]:
     named = {"automations": {"name": {"any_": [name]}}, "limit": PAGE}
     path = paths.listing(paths.AUTOMATIONS)
     found = yield from call(Request("POST", path, named, subject=subject))
-    own = (each for each in found if _runs(each, deployment_id))
-    return sorted(own, key=lambda each: (each.get("created") or "", each["id"]))
+    return _own(found, deployment_id)

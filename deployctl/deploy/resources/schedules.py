@@ -109,7 +109,10 @@ def body(change: Change) -> dict[str, Json]:
 def restore_run_limits(
     deployment: str, sent: Sequence[Json], created: Sequence[Json]
 ) -> ApiCall[None]:
-    """Sends `max_scheduled_runs` again: a POST of the deployment drops it (2.20 and 3.8)."""
+    """Sends `max_scheduled_runs` again: a POST of the deployment drops it (2.20 and 3.8).
+
+    A schedule that is gone was replaced by another command's POST, which does the same.
+    """
     free = list(created)
     requests = []
     for schedule in sent:
@@ -118,7 +121,8 @@ def restore_run_limits(
         if limit is not None and (found := next(equal, None)) is not None:
             free.remove(found)
             path = paths.schedule(deployment, found["id"])
-            requests.append(Request("PATCH", path, {"max_scheduled_runs": limit}))
+            sent_again = {"max_scheduled_runs": limit}
+            requests.append(Request("PATCH", path, sent_again, missing_ok=True))
     if requests:
         yield requests
 
