@@ -98,25 +98,47 @@ def as_json(entry: Entry) -> str:
 
 
 def as_line(entry: Entry) -> Text:
-    """One text line: local time, level, message, facts; the help is on a line of its own."""
+    """One text line in columns: local time, level, subject, phase, message, facts.
+
+    The subject is the run's name if the entry is about a run. A message that says no more than the
+    columns is left out. Further lines of the message and the help are indented below it.
+
+        14:13:20 INFO    quick-otter          submitted       job=quick-otter-x7k2p
+    """
     from rich.text import Text
 
+    phase = entry.event.rpartition(".")[2].replace("_", " ")
+    style = _STYLES[entry.level]
     line = Text.assemble(
         (datetime.fromtimestamp(entry.time).strftime("%H:%M:%S"), "dim"),
         " ",
-        (f"{LEVEL_NAMES[entry.level].upper():<7}", _STYLES[entry.level]),
+        (f"{LEVEL_NAMES[entry.level].upper():<7}", style),
         " ",
-        _printable(entry.message),
+        (f"{_printable(_subject(entry)):<{_SUBJECT_WIDTH}}", "bold"),
+        " ",
+        (f"{phase:<{_PHASE_WIDTH}}", _PHASE_STYLES.get(entry.event, style)),
     )
-    if entry.event == EventName.JOB_OUTPUT:
-        line.append(f"  {entry.facts.get('job', '')}", "dim")
-        return line
-    for name, value in entry.facts.items():
-        if name != _HELP and value not in (None, ""):
-            line.append(f"  {name}={_printable(str(value))}", "dim")
+    if entry.event not in _PLAIN_EVENTS:
+        line.append(f" {_indented(entry.message)}")
+    hidden = {_HELP, _NAME, *((_RUN,) if entry.facts.get(_NAME) else ())}
+    if entry.event != EventName.JOB_OUTPUT:
+        for name, value in entry.facts.items():
+            if name not in hidden and value not in (None, ""):
+                line.append(f"  {name}={_printable(str(value))}", "dim")
     if help_text := entry.facts.get(_HELP):
-        line.append(f"\n{'':17}{_printable(str(help_text))}")
+        line.append(f"\n{_INDENT}{_indented(str(help_text))}")
+    line.rstrip()
     return line
+
+
+def _subject(entry: Entry) -> str:
+    """The run that an entry is about, else its job, else what of the worker it is about."""
+    facts = entry.facts
+    return str(facts.get(_NAME) or facts.get("job") or entry.event.partition(".")[0])
+
+
+def _indented(text: str) -> str:
+    return _printable(text).replace("\n", f"\n{_INDENT}")
 
 
 def _write_line(entry: Entry) -> None:
@@ -140,13 +162,38 @@ LEVEL_NAMES = {
     Level.ERROR: "error",
 }
 """Values of the key `level` in JSON lines."""
-_HELP = "help"
+_HELP, _NAME, _RUN = "help", "name", "run"
+_SUBJECT_WIDTH = 20
+_PHASE_WIDTH = 14
+_INDENT = " " * (18 + _SUBJECT_WIDTH + _PHASE_WIDTH + 1)
+"""Up to the column of messages."""
+_PLAIN_EVENTS = frozenset(
+    {
+        EventName.RUN_CLAIMED,
+        EventName.RUN_SUBMITTED,
+        EventName.JOB_WAITING,
+        EventName.JOB_RUNNING,
+        EventName.JOB_SUCCEEDED,
+        EventName.JOB_FAILED,
+        EventName.JOB_DELETED,
+    }
+)
+"""Events whose message only repeats the subject and the phase."""
 _STYLES = {
     Level.DEBUG: "dim",
-    Level.INFO: "green",
+    Level.INFO: "",
     Level.WARNING: "yellow",
     Level.ERROR: "bold red",
 }
+_PHASE_STYLES: dict[str, str] = {
+    EventName.RUN_CLAIMED: "cyan",
+    EventName.RUN_SUBMITTED: "cyan",
+    EventName.JOB_RUNNING: "blue",
+    EventName.JOB_SUCCEEDED: "green",
+    EventName.JOB_FAILED: "red",
+    EventName.RUN_CANCELLED: "magenta",
+}
+"""For those whose level does not say how a run fares."""
 _SEVERITY = {level: severity for severity, level in enumerate(Level)}
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
 _CONTROL |= {ord("\n"): "\n", ord("\t"): "\t"}

@@ -32,10 +32,13 @@ class RecordingEventLog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.entries: list[tuple[Level, str, str]] = []
+        self.facts: list[Mapping[str, Json]] = []
+        """Of each entry."""
 
-    def emit(self, level: Level, event: str, message: str = "", **_facts: Json) -> None:
+    def emit(self, level: Level, event: str, message: str = "", **facts: Json) -> None:
         with self._lock:
             self.entries.append((level, event, message))
+            self.facts.append(facts)
 
     @property
     def warnings(self) -> list[str]:

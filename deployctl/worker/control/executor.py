@@ -255,7 +255,10 @@ class ActionExecutor:
             self._log_last_lines(run, job)
         self.runtime.delete(job)
         text = f"deleting job '{job.name}'"
-        self.event_log.emit(Level.INFO, EventName.JOB_DELETED, text, run=job.run, job=job.name)
+        name = run.name if run else None
+        self.event_log.emit(
+            Level.INFO, EventName.JOB_DELETED, text, run=job.run, name=name, job=job.name
+        )
         self.notify(lambda store: store.mark_deleting(job, final_state))
 
     def _clean_up_start(self, run: Run) -> None:

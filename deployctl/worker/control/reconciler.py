@@ -89,7 +89,7 @@ class Reconciler:
             self._queue.put(message)
             return
         job = self.store.jobs.get(message.attempt)
-        fields = {"run": job.run, "job": job.name} if job else {}
+        fields = {"run": job.run, "name": self._name_of(job), "job": job.name} if job else {}
         self.event_log.emit(Level.INFO, EventName.JOB_OUTPUT, message.line, **fields)
 
     def step(self, watches: Sequence[WatchStatus]) -> None:
@@ -177,6 +177,7 @@ class Reconciler:
                 _PHASE_EVENTS[job.phase],
                 f"job '{job.name}' {_PHASE_MESSAGES[job.phase]}",
                 run=job.run,
+                name=self._name_of(job),
                 job=job.name,
                 location=job.location,
             )
@@ -190,6 +191,11 @@ class Reconciler:
         elif job.phase is Phase.WAITING and job.cause and not job.deleting and run.type in ACTIVE:
             self._report_delay(run, job, job.cause)
 
+    def _name_of(self, job: Job) -> str | None:
+        """Name of a Job's run; None if the run is not known yet."""
+        run = self.store.runs.get(job.run)
+        return run.name if run else None
+
     def _report_delay(self, run: Run, job: Job, cause: Cause) -> None:
         """Reports why a Job does not start, once for as long as the cause stays the same."""
         if self._reported_causes.get(job.attempt) == cause.code:
@@ -202,6 +208,7 @@ class Reconciler:
             EventName.JOB_START_DELAYED,
             cause.message,
             run=run.id,
+            name=run.name,
             job=job.name,
             cause=cause.code,
         )

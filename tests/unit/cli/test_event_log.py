@@ -22,7 +22,7 @@ from deployctl.cli.event_log import (
 )
 from deployctl.core import redact
 from deployctl.core.json_values import Json
-from deployctl.worker.event_log import Level
+from deployctl.worker.event_log import EventName, Level
 
 MOMENT = 1_790_000_000.25
 
@@ -36,8 +36,9 @@ def entry(
     message: str = "claimed",
     facts: Mapping[str, Json] = MappingProxyType({}),
     level: Level = Level.INFO,
+    event: str = "run.claimed",
 ) -> Entry:
-    return Entry(MOMENT, level, "run.claimed", message, facts)
+    return Entry(MOMENT, level, event, message, facts)
 
 
 def recording_log(level: Level = Level.INFO) -> tuple[StderrEventLog, list[Entry]]:
@@ -57,27 +58,76 @@ def test_json_line_has_documented_keys() -> None:
     }
 
 
+RUN = {"run": "6f1c", "name": "quick-otter"}
+INDENT = " " * 53
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [
-        (entry(), "INFO    claimed"),
-        (entry(level=Level.WARNING, facts={"run": "r1"}), "WARNING claimed  run=r1"),
-        (entry(facts={"cause": "", "pid": None, "late": 0}), "INFO    claimed  late=0"),
         (
-            entry(message="no", facts={"help": "Do this."}),
-            f"INFO    no\n{'':17}Do this.",
+            entry("claimed 'quick-otter'", RUN),
+            "INFO    quick-otter          claimed",
         ),
         (
-            entry(message="a\x1b[2Jb", facts={"run": "\x9bx\r"}),
-            "INFO    a\N{REPLACEMENT CHARACTER}[2Jb"
+            entry("job 'j' is running", {**RUN, "job": "j", "late": 0}, event="job.running"),
+            "INFO    quick-otter          running         job=j  late=0",
+        ),
+        (
+            entry("out of memory", {**RUN, "cause": "OOM"}, Level.ERROR, "run.crashed"),
+            "ERROR   quick-otter          crashed        out of memory  cause=OOM",
+        ),
+        (
+            entry("it waits", {"run": "r1", "job": "j", "pid": None}, event="job.start_delayed"),
+            "INFO    j                    start delayed  it waits  run=r1  job=j",
+        ),
+        (
+            entry("a line", {**RUN, "job": "j"}, event="job.output"),
+            "INFO    quick-otter          output         a line",
+        ),
+        (
+            entry("no", {"help": "Do this.\nOr that."}, Level.WARNING, "loop.failed"),
+            f"WARNING loop                 failed         no\n{INDENT}Do this.\n{INDENT}Or that.",
+        ),
+        (
+            entry("first\nsecond", RUN, event="run.start_failed"),
+            f"INFO    quick-otter          start failed   first\n{INDENT}second",
+        ),
+        (
+            entry("a\x1b[2Jb", {"run": "\x9bx\r"}, event="run.cancelled"),
+            "INFO    run                  cancelled      a\N{REPLACEMENT CHARACTER}[2Jb"
             "  run=\N{REPLACEMENT CHARACTER}x\N{REPLACEMENT CHARACTER}",
+        ),
+        (
+            entry("x", {"name": "a-name-that-is-longer-than-the-column"}, event="run.claimed"),
+            "INFO    a-name-that-is-longer-than-the-column claimed",
         ),
     ],
 )
-def test_formats_text_line(given: Entry, shown: str) -> None:
+def test_text_lines_have_columns_with_the_run_first(given: Entry, shown: str) -> None:
     time, _, rest = as_line(given).plain.partition(" ")
     assert len(time.split(":")) == 3
     assert rest == shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_colour_of_text_lines_follows_the_environment(
+    variables: Mapping[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    open_event_log(LogFormat.HUMAN).emit(
+        Level.INFO, EventName.JOB_SUCCEEDED, "", name="quick-otter"
+    )
+    assert isinstance(sys.stderr, io.StringIO)
+    assert ("\x1b[32m" in sys.stderr.getvalue()) is coloured
 
 
 @pytest.mark.parametrize("level", Level)

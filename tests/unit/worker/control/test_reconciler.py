@@ -107,6 +107,16 @@ def test_forgets_causes_of_jobs_that_are_gone(reconciler: Reconciler) -> None:
     assert [*reconciler._reported_causes] == ["claim-last"]
 
 
+def test_log_entries_about_a_job_name_its_run(
+    reconciler: Reconciler, event_log: RecordingEventLog
+) -> None:
+    observe(reconciler, waiting("one", FULL))
+    reconciler.enqueue(LinePrinted("claim-one", "hello"))
+    events = [event for _, event, _ in event_log.entries]
+    assert events == ["job.waiting", "job.start_delayed", "job.output"]
+    assert [(facts["name"], facts["job"]) for facts in event_log.facts] == [("fox", "one")] * 3
+
+
 def test_logs_printed_lines_in_the_calling_thread(
     reconciler: Reconciler, event_log: RecordingEventLog
 ) -> None:
