@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from deployctl.api.setting_fields import parse_flag
 from deployctl.core.json_values import Json, digest, leaves
 from deployctl.core.redact import is_secret_name, strip_userinfo
 from deployctl.jobs import environment
@@ -199,8 +200,16 @@ def _limits(
         and (set_by_user or start != default_start_timeout),
         run_timeout=_timeout(configuration, "job_watch_timeout_seconds"),
         ignores_cancellation="flow-run execute" not in " ".join(command),
-        stream_output=str(configuration.get("stream_output", True)).lower() != "false",
+        stream_output=_stream_output(configuration.get("stream_output")),
     )
+
+
+def _stream_output(value: Json) -> bool:
+    """Whether output is repeated; true by default. The words of Prefect's booleans are taken."""
+    try:
+        return value is None or parse_flag(value)
+    except ValueError as error:
+        raise InvalidJobSpec("'stream_output' is neither true nor false") from error
 
 
 def _timeout(configuration: Mapping[str, Json], name: str) -> float | None:

@@ -84,6 +84,18 @@ def test_job_runs_to_its_end_and_its_output_is_emitted(
     assert labels["io.prefect.flow-name"] == "f"
 
 
+def test_output_is_emitted_only_of_jobs_with_stream_output(
+    docker_engine: DockerEngine, pool: str
+) -> None:
+    with runtime(docker_engine, pool) as local, recording(local) as recorder:
+        quiet = job_spec(pool, "print=quiet")
+        local.start(replace(quiet, limits=Limits(stream_output=False)))
+        recorder.wait_for_phase(Phase.SUCCEEDED)
+        local.start(job_spec(pool, "print=loud", attempt="attempt-2"))
+        recorder.wait_for(lambda update: isinstance(update, LinePrinted))
+        assert recorder.lines == ["loud"]
+
+
 @pytest.mark.parametrize(
     ("deeds", "configuration", "cause"),
     [

@@ -250,6 +250,16 @@ def test_output_is_emitted_in_order_before_the_end(state: Path) -> None:
     assert recorder.lines == [*map(str, range(30_000)), "last"]
 
 
+def test_output_is_emitted_only_of_jobs_with_stream_output(state: Path) -> None:
+    local = runtime(state)
+    with recording(local) as recorder:
+        local.start(python("print('quiet')", limits=Limits(stream_output=False)))
+        recorder.wait_for_phase(Phase.SUCCEEDED)
+        local.start(python("print('loud')", attempt="attempt-2", limits=Limits(stream_output=True)))
+        recorder.wait_for(lambda update: isinstance(update, LinePrinted))
+    assert recorder.lines == ["loud"]
+
+
 STARTS_AND_DIES = """
 import os, signal, sys
 from pathlib import Path

@@ -139,6 +139,9 @@ def test_references_of_template_and_variables() -> None:
         ({"job_watch_timeout_seconds": 90}, Limits(60, run_timeout=90, stream_output=True)),
         ({"job_watch_timeout_seconds": 0}, Limits(60, stream_output=True)),
         ({"stream_output": False}, Limits(60)),
+        ({"stream_output": "No"}, Limits(60)),
+        ({"stream_output": 0}, Limits(60)),
+        ({"stream_output": "on"}, Limits(60, stream_output=True)),
         (
             {"command": "python -m prefect.engine"},
             Limits(60, ignores_cancellation=True, stream_output=True),
