@@ -68,11 +68,9 @@ def parse_project(
         problems = _unset_as_warnings([*problems, *unset])
     document.report_problems(problems, report)
     actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
-    entries = document.data.get("deployments")
     deployments = [
         _deployment(document, index, actions, environ, references, unread)
-        for index, entry in enumerate(entries if isinstance(entries, list) else ())
-        if entry is not None
+        for index in _entries(document, report)
     ]
     folder = Path(document.file).absolute().parent
     return Project(
@@ -130,6 +128,30 @@ def check_same_names(
                 fix=Remove(other.path) if other.path and other.raw == first.raw else None,
             )
     return repeated
+
+
+def _entries(document: Document, report: Report) -> Iterator[int]:
+    """Yields the indexes of the deployments; reports those without any value, and skips them.
+
+    `prefect init` writes such an entry for users to fill in, and `prefect deploy` skips it, too.
+    """
+    entries = document.data.get("deployments")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict) and entry and _is_blank(entry):
+            message = "this deployment has no values and is skipped"
+            help_ = "Fill it in, or remove it."
+            document.report_problems(
+                [Problem(("deployments", index), "DC134", message, help_)], report
+            )
+        elif entry is not None:
+            yield index
+
+
+def _is_blank(value: Json) -> bool:
+    """Whether a value, or each value in it, is null or empty."""
+    if isinstance(value, dict):
+        return all(map(_is_blank, value.values()))
+    return value is None or value in ("", [])
 
 
 def _deployment(

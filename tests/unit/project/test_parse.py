@@ -310,3 +310,29 @@ def test_reports_each_of_a_thousand_deployments_at_its_line() -> None:
     assert [(item.code, item.span and item.span.line) for item in report] == [
         ("DC120", 6 + 3 * n) for n in range(1000)
     ]
+
+
+BLANK = """
+    deployments:
+    - name: null
+      entrypoint:
+      tags: []
+      description: ""
+      schedule: {}
+      work_pool: {name: null, work_queue_name: null, job_variables: {}}
+    - name: d
+      entrypoint: a.py:f
+"""
+
+
+def test_an_entry_that_was_never_filled_in_is_skipped() -> None:
+    """`prefect init` writes one, and `prefect deploy` skips it."""
+    found, report = project(BLANK)
+    assert [each.name for each in found.deployments] == ["d"]
+    assert codes(report) == ["DC134"]
+
+
+@pytest.mark.parametrize("value", ["name: a", "tags: [a]", "parameters: {a: null, b: 0}"])
+def test_an_entry_with_any_value_is_not_skipped(value: str) -> None:
+    _, report = project(f"deployments: [{{schedule: {{}}, entrypoint: null, {value}}}]")
+    assert codes(report)[0] == "DC127"
