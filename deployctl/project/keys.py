@@ -205,7 +205,7 @@ DEPLOYMENT = Table(
         ),
         "entrypoint": Key(
             Text(),
-            "Where the flow stands: `path/to/file.py:function`.",
+            "The flow function: `path/to/file.py:function` or `package.module:function`.",
             Field("entrypoint"),
             required=True,
         ),

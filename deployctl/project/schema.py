@@ -113,11 +113,11 @@ def _key(key: Key, definitions: dict[str, Json]) -> dict[str, Json]:
     schema = _shape(key.shape, definitions)
     if not key.null_refused and not key.required and schema:
         schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
-    doc = f"{key.doc}{_since(key)}"
+    doc = f"{key.doc}{since(key)}"
     return {"description": doc, **schema} if doc else schema
 
 
-def _since(key: Key) -> str:
+def since(key: Key) -> str:
     """` Needs Prefect 3.2.` for a key that not every Prefect 3 reads."""
     since = key.since or (key.field.create.since if key.field else (0, 0, 0))
     if since <= (3, 0, 0):
