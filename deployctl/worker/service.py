@@ -30,7 +30,13 @@ from deployctl.worker.server import pool as pools
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.pool import PoolState
 from deployctl.worker.server.run_reporter import RunReporter
-from deployctl.worker.server.runs import parse_run, read_active, read_by_ids, read_due
+from deployctl.worker.server.runs import (
+    parse_run,
+    read_active,
+    read_by_ids,
+    read_due,
+    read_unstarted_claims,
+)
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
@@ -64,6 +70,8 @@ class Service:
     _more_due: bool = False
     """The last poll returned a full page."""
     _polls: int = 0
+    _resumed: bool = False
+    """Claims of an earlier process of this worker's name have been read."""
     _failure: DeployctlError | None = None
     """An error that only a restart can cure."""
 
@@ -153,7 +161,13 @@ class Service:
             run_inline(pools.heartbeat(options.pool, options.name, interval), session)
 
     def sync(self) -> None:
-        """Reads the runs that have, or should have, a Job; only the leader needs them."""
+        """Reads the runs that have, or should have, a Job; only the leader needs them.
+
+        At first, every worker takes up what an earlier process of its name has claimed: it need not
+        wait until those claims are old, or until it leads.
+        """
+        if not self._resumed:
+            self._resume_claims()
         if not self.leadership.is_leader:
             self.reconciler.enqueue(StateStore.trim)
             return
@@ -164,6 +178,12 @@ class Service:
         runs += run_inline(read_by_ids(others, owner), self.session)
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
+
+    def _resume_claims(self) -> None:
+        pool_id, owner = self.job_specs.pool["id"], self.runtime.owner
+        own = run_inline(read_unstarted_claims(pool_id, owner, self.options.name), self.session)
+        self._resumed = True
+        self.reconciler.enqueue(lambda store: store.resume_claims(own))
 
     def _set_pool_faults(self, state: PoolState) -> None:
         """Sets faults of the pool and its queues, and logs when they change."""

@@ -17,9 +17,10 @@ class Timings:
     """Durations in seconds."""
 
     # Decisions about runs and Jobs.
-    orphaned_after: float = 15.0
+    orphaned_after: float = 10.0
     """Age of a claim without a Job at which another worker creates the Job. Too early does no harm:
-    every worker gives the Job the same name."""
+    every worker gives the Job the same name. With the time until the Lease of a dead leader is
+    taken over, which passes meanwhile, that is less than 20 s from a worker's death."""
     vanished_after: float = 20.0
     """How long a Job must be missing before its run is CRASHED: the list of Jobs and the server's
     list of runs are never of the same moment."""
@@ -69,8 +70,8 @@ class Timings:
     """For loops to end after that, and again as long for the last report to the server."""
 
     # Kubernetes.
-    lease_duration: float = 15.0
-    """Without a renewal, after which another replica takes the Lease."""
+    lease_duration: float = 10.0
+    """Without a renewal, after which another replica takes the Lease. Renewed four times within."""
     watch_idle_timeout: float = 90.0
     """A watch without data for this long is reopened. The API server sends a bookmark about every
     minute, so a longer silence means a dead connection or an idle cluster."""

@@ -265,7 +265,8 @@ def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Act
     if run.type == CANCELLING:
         yield ReportFinalState(run, CANCELLED) if run.pid else CleanUpStart(run)
     elif run.type == PENDING and not run.pid:
-        if min(missing, snapshot.now - run.since) >= timings.orphaned_after:
+        # However long the Job has been missing: before it is created, it is looked for.
+        if snapshot.now - run.since >= timings.orphaned_after:
             yield Start(run, fresh=False)
     elif missing >= timings.vanished_after:
         yield ConfirmMissing(run)

@@ -138,6 +138,16 @@ class StateStore:
         self.refreshed_at[run.id] = self.clock()
         self.withdraw_offer(run.id)
 
+    def resume_claims(self, runs: Iterable[Run]) -> None:
+        """Stores claims of an earlier process of this worker's name as claims of this process.
+
+        Each counts as having failed once, so that its Job is looked for before it is created.
+        """
+        for run in runs:
+            if run.attempt not in self.jobs and run.id not in self.refreshed_at:
+                self.add_claim(run)
+                self.failures[run.id] = 1
+
     def withdraw_offer(self, run_id: str) -> None:
         """Drops a scheduled run that was or could not be claimed."""
         self.due = [run for run in self.due if run.id != run_id]

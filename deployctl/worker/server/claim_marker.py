@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 _MARKER = re.compile(
     r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?(?: as=(?P<name>\S+))?\]$"
 )
+_CLAIMED_BY = "Claimed by worker '{}'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ class ClaimMarker:
     def __str__(self) -> str:
         name = self.name and f"as={quote(self.name, safe='')}"
         return f"[deployctl {' '.join(filter(None, (self.owner, self.attempt, name)))}]"
+
+
+def claim_message(worker: str, marker: ClaimMarker) -> str:
+    """The message of a claim's state."""
+    return with_marker(_CLAIMED_BY.format(worker), marker)
+
+
+def is_claimed_by(message: str | None, worker: str) -> bool:
+    """Whether a worker of this name made the claim with this message."""
+    return without_marker(message) == _CLAIMED_BY.format(worker)
 
 
 def with_marker(message: str, marker: ClaimMarker) -> str:

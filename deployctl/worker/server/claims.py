@@ -14,7 +14,7 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.states import PENDING, SCHEDULED
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
-from deployctl.worker.server.claim_marker import ClaimMarker, with_marker
+from deployctl.worker.server.claim_marker import ClaimMarker, claim_message
 
 
 class Answer(Enum):
@@ -61,7 +61,7 @@ def hand_back(run: Run, end: Json, transition: str) -> ApiCall[ProposalResult]:
 
 def claim(run: Run, owner: str, worker: str, transition: str) -> ApiCall[ProposalResult]:
     """Claims a scheduled run for this worker; the id of the new state is the attempt."""
-    message = with_marker(f"Claimed by worker '{worker}'.", ClaimMarker(owner, name=run.name))
+    message = claim_message(worker, ClaimMarker(owner, name=run.name))
     return propose(run, Proposal(PENDING, "Pending", message), transition)
 
 

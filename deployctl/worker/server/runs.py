@@ -13,7 +13,7 @@ from deployctl.api.paging import PAGE
 from deployctl.api.states import ACTIVE, FINAL, PENDING
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
-from deployctl.worker.server.claim_marker import parse_marker
+from deployctl.worker.server.claim_marker import is_claimed_by, parse_marker
 
 _CLAIMED = "Pending"
 """Name of the state that a claim creates; Prefect 3's workers rename it as the job proceeds."""
@@ -72,19 +72,32 @@ def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[J
 
 def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
     """Returns all runs of the pool that are PENDING, RUNNING or CANCELLING."""
-    runs: dict[str, Run] = {}
+    rows = yield from _read_in_states(pool_id, ACTIVE)
+    return [parse_run(row, owner) for row in rows]
+
+
+def read_unstarted_claims(pool_id: str, owner: str, worker: str) -> ApiCall[list[Run]]:
+    """Returns the runs that a worker of this name has claimed and for which no Job is reported."""
+    rows = yield from _read_in_states(pool_id, [PENDING])
+    own = [row for row in rows if is_claimed_by((row.get("state") or {}).get("message"), worker)]
+    runs = [parse_run(row, owner) for row in own]
+    return [run for run in runs if run.attempt and not run.pid]
+
+
+def _read_in_states(pool_id: str, types: Iterable[str]) -> ApiCall[list[Json]]:
+    rows: dict[str, Json] = {}
     offset = 0
     while True:
         page = yield from call(
             _filter(
-                {"state": {"type": {"any_": list(ACTIVE)}}},
+                {"state": {"type": {"any_": list(types)}}},
                 work_pools={"id": {"any_": [pool_id]}},
                 offset=offset,
             )
         )
-        runs.update((row["id"], parse_run(row, owner)) for row in page)
+        rows.update((row["id"], row) for row in page)
         if len(page) < PAGE:
-            return list(runs.values())
+            return list(rows.values())
         offset += PAGE
 
 

@@ -95,6 +95,32 @@ def test_lease_is_taken_over_only_after_the_leader_stopped_leading(
     assert history == ["a", "a", "a", "a", "", "", "b", "b"]
 
 
+def test_successor_checks_when_the_lease_runs_out(
+    three: list[LeaseLeadership], clock: Clock
+) -> None:
+    leader, follower = three[:2]
+    assert leader.pause() <= 0.25 * leader.duration
+    leader.step()
+    follower.step()
+    clock.now = 8.5
+    follower.step()
+    clock.now += follower.pause()
+    follower.step()
+    assert (clock.now, leaders([follower])) == (10.0, ["b"])
+
+
+@pytest.mark.parametrize(("holder", "taken"), [("a 1", True), ("b 1", False), ("a", False)])
+def test_worker_takes_the_lease_of_its_predecessor_at_once(
+    proxy: KubeProxy, clock: Clock, holder: str, taken: bool
+) -> None:
+    with replica(proxy, holder, clock) as before, replica(proxy, "a 2", clock) as after:
+        before.step()
+        after.step()
+        assert after.is_leader is taken
+        before.step()
+        assert leaders([before, after]) == ["a 2" if taken else holder]
+
+
 def test_leader_releases_the_lease_at_shutdown(three: list[LeaseLeadership]) -> None:
     step_all(three)
     assert leaders(three) == ["a"]

@@ -1,4 +1,4 @@
-"""What was created for a Job that never came to be is removed when its run is cancelled."""
+"""What a worker that was killed leaves: claims without Jobs, and parts of unfinished starts."""
 
 from __future__ import annotations
 
@@ -52,3 +52,18 @@ def test_deletes_a_job_that_was_created_unnoticed_before_its_run_is_cancelled() 
     assert [job.deleting for job in simulation.cluster.jobs.values()] == [True]
     simulation.settle()
     assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"
+
+
+@pytest.mark.parametrize("fault", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER])
+def test_next_process_of_a_worker_takes_up_its_claims_at_once(fault: Fault) -> None:
+    """Without being the leader, and without a second Job."""
+    simulation = Simulation(3, runs=1, workers=2, polite=True)
+    for step in ("deliver_updates", "poll", "sync", "reconcile", "execute_one", "reconcile"):
+        simulation.worker(1, step, ())
+    simulation.worker(1, "execute_one", (None, None, fault))
+    simulation.worker(1, "run_all", ())
+
+    assert simulation.server.type_of(simulation.runs[0]) == "PENDING"
+    assert len(simulation.cluster.jobs) == 1
+    simulation.settle()
+    assert simulation.unsettled() == []

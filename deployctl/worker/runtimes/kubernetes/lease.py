@@ -2,9 +2,11 @@
 
 Clocks are never compared: a Lease counts as abandoned when it has not changed for its whole
 duration while this process observed it, by this process's own clock. A holder that cannot renew
-stops leading before another one may begin, even if its thread hangs. Where the worker has no right
-to Leases, or their namespace does not exist, every replica leads: the server rejects whatever is
-reported a second time, so nothing is reported twice.
+stops leading before another one may begin, even if its thread hangs. A process does not wait for a
+Lease whose holder has its own name: that is its predecessor, which was killed.
+
+Where the worker has no right to Leases, or their namespace does not exist, every replica leads: the
+server rejects whatever is reported a second time, so nothing is reported twice.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.timings import DEFAULT_TIMINGS
 
-_RENEWALS = 3
+_RENEWALS = 4
 """Number of times within the duration that a holder renews, or another replica checks."""
+_SHORTEST_PAUSE = 0.05
 _MARGIN = 0.2
 """Fraction of the duration by which a holder that cannot renew stops before another may begin."""
 _REQUEST_TIMEOUT = 4.0
@@ -30,7 +33,10 @@ _REQUEST_TIMEOUT = 4.0
 
 @dataclass(slots=True)
 class LeaseLeadership:
-    """A candidate for one Lease. `identity` must be unique to the process."""
+    """A candidate for one Lease.
+
+    `identity` must be unique to the process: the worker's name, a space and a random part.
+    """
 
     kube: KubeClient
     name: str
@@ -42,6 +48,10 @@ class LeaseLeadership:
     _observed: Json = None
     _observed_at: float = 0.0
     """When the Lease was observed to change to `_observed`."""
+    _is_first: bool = True
+    """The Lease has not been read yet."""
+    _free_at: float = math.inf
+    """When the Lease counts as abandoned, unless it changes."""
     _all_lead: bool = False
     """Leases cannot be used, so that every replica leads."""
     _warned: bool = False
@@ -56,14 +66,20 @@ class LeaseLeadership:
         """Tries to become and stay leader until cancelled, then releases the Lease."""
         while not cancellation.is_cancelled:
             self.step()
-            cancellation.wait(self.duration / _RENEWALS)
+            cancellation.wait(self.pause())
         self._release()
+
+    def pause(self) -> float:
+        """Seconds until the next step: at the latest when the holder's Lease runs out."""
+        interval = self.duration / _RENEWALS
+        left = interval if self.is_leader else self._free_at - self.clock()
+        return min(interval, max(left, _SHORTEST_PAUSE))
 
     def step(self) -> None:
         """Acquires or renews the Lease if possible. Errors are ignored: the next step retries."""
         began = self.clock()
         try:
-            held = self._acquire(began)
+            held = self._acquire()
             self._all_lead = False
         except KubeUnreachable:
             held = False
@@ -74,17 +90,20 @@ class LeaseLeadership:
             self._leads_until = began + self.duration * (1 - _MARGIN)
         self._log_changes()
 
-    def _acquire(self, now: float) -> bool:
-        lease = self._read()
+    def _acquire(self) -> bool:
+        lease, now = self._read(), self.clock()
+        is_first, self._is_first = self._is_first, False
         if lease is None:
             body = {"metadata": {"name": self.name}, "spec": self._spec({})}
             return self._write("POST", self._path(), body)
         spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity")
+        is_predecessor = is_first and _same_worker(holder, self.identity)
         if spec != self._observed:
             self._observed, self._observed_at = spec, now
-        holder = spec.get("holderIdentity")
-        duration = spec.get("leaseDurationSeconds") or self.duration
-        if holder and holder != self.identity and now - self._observed_at < duration:
+        self._free_at = self._observed_at + (spec.get("leaseDurationSeconds") or self.duration)
+        if holder and holder != self.identity and now < self._free_at and not is_predecessor:
+            self._leads_until = -math.inf
             return False
         return self._write("PUT", self._path(self.name), {**lease, "spec": self._spec(spec)})
 
@@ -152,3 +171,9 @@ class LeaseLeadership:
                 f"this worker {'observes' if self._was_leader else 'no longer observes'} all jobs"
             )
             self.event_log.emit(Level.INFO, event, text, lease=self.name, holder=self.identity)
+
+
+def _same_worker(holder: str | None, identity: str) -> bool:
+    """Whether two identities are of processes with the same worker name."""
+    name = identity.rpartition(" ")[0]
+    return bool(name) and (holder or "").rpartition(" ")[0] == name

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 from deployctl.worker.runtimes.kubernetes.rbac import JOBS
+from deployctl.worker.timings import DEFAULT_TIMINGS
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
+from tests.support.cluster.proxy import KubeProxy
 from tests.support.fast_timings import fast_timings
 from tests.support.kubernetes_jobs import rules
 from tests.support.waiting import until
@@ -96,3 +99,67 @@ class TestReplicasDoNotMultiplyLoad:
                 was_told_once(harness, run)
             assert len(harness.jobs()) == len(runs)
             assert all(len(worker.entries("lease.forbidden")) == 1 for worker in workers)
+
+
+def production_worker(harness: WorkerHarness, proxy: KubeProxy, *args: str) -> WorkerProcess:
+    """A worker with the timings of production, except how often it polls."""
+    return harness.worker(
+        *args,
+        timings=DEFAULT_TIMINGS,
+        KUBECONFIG=str(proxy.kubeconfig),
+        PREFECT_WORKER_HEARTBEAT_SECONDS="30",
+        PREFECT_WORKER_CANCELLATION_POLL_SECONDS="10",
+    )
+
+
+class TestClaimsOfAWorkerThatDied:
+    """Guarantee 3: they get their Jobs from another replica, or from the next process of the name.
+
+    The other replica takes runs of another queue only, so that it does not claim the run itself.
+    """
+
+    def claimed_without_a_job(
+        self, harness: WorkerHarness, leader: WorkerProcess, blocked: KubeProxy
+    ) -> str:
+        """A run whose worker died between its claim and its Job; returns its id."""
+        blocked.refuse(times=None, method="POST", path="/jobs$")
+        run = harness.run()
+        leader.await_entry("run.claimed", run=run)
+        leader.kill()
+        assert harness.jobs(run) == []
+        return run
+
+    def test_get_jobs_within_20_seconds(
+        self, harness: WorkerHarness, kube_proxy: MakeKubeProxy
+    ) -> None:
+        """With the timings of production, the dead worker having been the leader."""
+        harness.api.call("POST", f"/work_pools/{harness.pool}/queues", {"name": "other"})
+        blocked = kube_proxy()
+        first = production_worker(harness, blocked, "-n", "a")
+        other = production_worker(harness, harness.kube_proxy, "-n", "b", "-q", "other")
+        with first as leader:
+            leader.await_entry("lease.acquired")
+            with other as successor:
+                successor.await_entry("worker.started")
+                run = self.claimed_without_a_job(harness, leader, blocked)
+                died = time.monotonic()
+                harness.await_job(run)
+                assert time.monotonic() - died < 20
+                successor.await_entry("run.submitted", run=run)
+
+    def test_get_jobs_at_once_from_a_worker_of_the_same_name(
+        self, harness: WorkerHarness, kube_proxy: MakeKubeProxy
+    ) -> None:
+        harness.api.call("POST", f"/work_pools/{harness.pool}/queues", {"name": "other"})
+        timings, blocked = fast_timings(orphaned_after=1e9, lease_duration=600.0), kube_proxy()
+        config = str(blocked.kubeconfig)
+        with harness.worker("-n", "b", "-q", "other", timings=timings) as leader:
+            leader.await_entry("lease.acquired")
+            with harness.worker("-n", "a", timings=timings, KUBECONFIG=config) as worker:
+                run = self.claimed_without_a_job(harness, worker, blocked)
+            with harness.worker("-n", "a", timings=timings) as again:
+                harness.finish(run)
+                harness.await_state(run, "COMPLETED")
+                assert len(again.entries("run.submitted", run=run)) == 1
+                assert not again.entries("run.claimed")
+        assert len(harness.jobs(run)) == 1

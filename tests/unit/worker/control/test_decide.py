@@ -112,7 +112,7 @@ IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
         (a_run(**OLD), None, MISSING, Start),
         (a_run(**OLD), None, MISSING | {"slots": 0}, None),
         (a_run(since=NOW - TIMINGS.orphaned_after + 1), None, MISSING, None),
-        (a_run(**OLD), None, {"missing": {"r1": NOW - 1}}, None),
+        (a_run(**OLD), None, {"missing": {"r1": NOW}}, Start),
         (a_run(**OLD, pid="ns:red-fox-1"), None, MISSING, ConfirmMissing),
         (a_run(), a_job(), {}, FinishSetup),
         (a_run(pid="ns:red-fox-1"), a_job(), {}, None),
