@@ -107,6 +107,8 @@ def test_successor_checks_when_the_lease_runs_out(
     clock.now += follower.pause()
     follower.step()
     assert (clock.now, leaders([follower])) == (10.0, ["b"])
+    clock.now += 100.0
+    assert follower.pause() == 0.25 * follower.duration
 
 
 @pytest.mark.parametrize(("holder", "taken"), [("a 1", True), ("b 1", False), ("a", False)])

@@ -25,7 +25,6 @@ from deployctl.worker.timings import DEFAULT_TIMINGS
 
 _RENEWALS = 4
 """Number of times within the duration that a holder renews, or another replica checks."""
-_SHORTEST_PAUSE = 0.05
 _MARGIN = 0.2
 """Fraction of the duration by which a holder that cannot renew stops before another may begin."""
 _REQUEST_TIMEOUT = 4.0
@@ -71,9 +70,8 @@ class LeaseLeadership:
 
     def pause(self) -> float:
         """Seconds until the next step: at the latest when the holder's Lease runs out."""
-        interval = self.duration / _RENEWALS
-        left = interval if self.is_leader else self._free_at - self.clock()
-        return min(interval, max(left, _SHORTEST_PAUSE))
+        interval, left = self.duration / _RENEWALS, self._free_at - self.clock()
+        return left if not self.is_leader and 0 < left < interval else interval
 
     def step(self) -> None:
         """Acquires or renews the Lease if possible. Errors are ignored: the next step retries."""
