@@ -96,13 +96,15 @@ class Run:
 
 
 class StartFailed(DeployctlError):
-    """A Job cannot be created and a retry would not help; the cause is for the owner."""
+    """A Job cannot be created; the cause is for the owner."""
 
     code = "DC601"
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: Cause, retry_for: float = 0.0) -> None:
+        """`retry_for`: seconds since the run's claim within which the refusal may pass."""
         super().__init__(cause.message, help=cause.help or None)
         self.cause = cause
+        self.retry_for = retry_for
 
 
 class RuntimeUnavailable(DeployctlError):

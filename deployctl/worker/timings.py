@@ -92,6 +92,11 @@ class Timings:
     create_retry_first: float = 0.25
     """Between the tries to create a Job, while a thread of the executor is blocked; doubles."""
     create_retry_max: float = 2.0
+    quota_grace: float = 3600.0
+    """How long a claim waits for room in a quota of Jobs or Secrets. Meanwhile the run is PENDING
+    and takes up slots of concurrency limits."""
+    forbidden_grace: float = 60.0
+    """How long a claim waits for a missing right: a chart that is applied again replaces Roles."""
 
     # Docker.
     docker_event_window: float = 2.0

@@ -17,6 +17,7 @@ FAST = Timings(
     lease_duration=3.0,
     watch_idle_timeout=5.0,
     watch_retry_max=1.0,
+    forbidden_grace=3.0,
 )
 
 

@@ -190,6 +190,10 @@ class ActionExecutor:
             text = f"No job can be built for this run: {error}."
             self._propose(run, _crashed(OutcomeCode.INVALID_JOB_SPEC, text))
         except StartFailed as error:
+            if self.session.server_clock() - run.since < error.retry_for:
+                if not failures:
+                    self.reporter.log_cause(run, error.cause)
+                raise RuntimeUnavailable(error.message, help=error.help) from error
             self._propose(run, decide.crashed(not_started(error.cause)))
         except NotFound as error:
             if self._not_found.pop(run.id, "") != str(error):

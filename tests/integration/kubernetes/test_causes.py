@@ -97,7 +97,7 @@ def without_pod(control_plane: Cluster, namespace: str, manifest: Json) -> Cause
 def test_exhausted_quota_of_pods(control_plane: Cluster, namespace: str) -> None:
     quota(control_plane, namespace, {"pods": "0"})
     cause = without_pod(control_plane, namespace, job())
-    assert (cause.code, cause.stuck) == ("Quota", False)
+    assert (cause.code, cause.stuck) == ("Quota", True)
     assert "pods=1 more of pods=0" in cause.message
 
 

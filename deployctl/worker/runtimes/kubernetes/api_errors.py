@@ -8,7 +8,8 @@ in their text; unknown messages are passed on unchanged.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from deployctl.core.json_values import Json
@@ -64,6 +65,13 @@ _ADMISSION = (
     ),
 )
 """Refusals by the cluster's own rules."""
+
+_SUFFIXES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "Ki": 1024.0} | {
+    f"{prefix}{i}": base**power
+    for power, prefix in enumerate("MGTPE", 2)
+    for i, base in (("", 1e3), ("i", 1024.0))
+}
+"""Factors of the suffixes of quantities, such as those of 500m and 2Gi."""
 
 _NO_SERVICE_ACCOUNT = CauseRule(
     r'serviceaccount "([^"]+)" not found',
@@ -147,7 +155,7 @@ def api_error_cause(status: int, reason: str, message: str) -> Cause:
     `status` is the HTTP status; `reason` and `message` are those of the response's Status object.
     """
     message = one_line(message)
-    cause = first_match(_ADMISSION, message)
+    cause = _admission(message)
     if cause is None and status == 401:
         return Cause(
             "Unauthorized",
@@ -178,6 +186,31 @@ def events_cause(events: Sequence[Json]) -> Cause | None:
     return None
 
 
+def _admission(message: str) -> Cause | None:
+    """The cause of a refusal by the cluster's own rules.
+
+    A quota that is smaller than what is requested will never have room; any other one may.
+    """
+    cause = first_match(_ADMISSION, message)
+    amounts = re.search("requested: (.+?), used: .+?, limited: (.+)", message)
+    if cause is None or cause.code != "Quota" or amounts is None:
+        return cause
+    requested, limited = map(_amounts, amounts.groups())
+    if all(amount <= limited.get(name, amount) for name, amount in requested.items()):
+        return cause
+    return replace(cause, help="Request less or a larger quota.", stuck=True)
+
+
+def _amounts(text: str) -> Mapping[str, float]:
+    """Quantities by resource, from e.g. `pods=1,limits.memory=2Gi`; unknown ones are left out."""
+    found = re.findall(r"([^,=\s]+)=([\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)", text)
+    return {
+        name: float(number) * _SUFFIXES[suffix]
+        for name, number, suffix in found
+        if suffix in _SUFFIXES
+    }
+
+
 def _forbidden(message: str) -> Cause | None:
     match = _MISSING_RIGHT.search(message)
     if match is None:
@@ -202,7 +235,8 @@ def _event_time(event: Json) -> str:
 
 def _pod_not_created(message: str) -> Cause | None:
     message = message.removeprefix("Error creating: ")
-    return first_match((*_ADMISSION, _NO_SERVICE_ACCOUNT), message) or _forbidden(message)
+    known = _admission(message) or _NO_SERVICE_ACCOUNT.match(message)
+    return known or _forbidden(message)
 
 
 def _pull_failed(message: str) -> Cause | None:

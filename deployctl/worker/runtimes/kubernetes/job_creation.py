@@ -3,7 +3,8 @@
 The name of a Job is that of its attempt, so a second request finds the first one's Job and adopts
 it: repeating a request after a lost answer is safe, for every worker. A permanent refusal is
 reported to the owner of the flow at once; a temporary one is retried a few times and then left to
-the caller, who keeps the claim.
+the caller, who keeps the claim. So is a refusal that only other people can end, such as a full
+quota, but not for ever.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def call_with_retries(
 ) -> T:
     """The result of `request`, which is retried after a temporary refusal.
 
-    Raises StartFailed with the cluster's reason after a permanent refusal, RuntimeUnavailable when
-    all `tries` failed.
+    Raises StartFailed with the cluster's reason after a permanent refusal, with `retry_for` after
+    one that may pass later, RuntimeUnavailable when all `tries` failed.
     """
     longest = timings.create_retry_max
     backoff = Backoff(tries, first=timings.create_retry_first, longest=longest, jitter=0.0)
@@ -44,7 +45,7 @@ def call_with_retries(
         except (KubeApiError, KubeUnreachable) as error:
             if isinstance(error, KubeApiError) and not _is_temporary(error):
                 cause = api_error_cause(error.status, error.reason, error.detail)
-                raise StartFailed(cause) from error
+                raise StartFailed(cause, _retry_for(cause, timings)) from error
             if (wait := next(waits, None)) is None:
                 raise RuntimeUnavailable(str(error)) from error
             retry_after = error.retry_after if isinstance(error, KubeApiError) else None
@@ -84,6 +85,11 @@ def create_job(kube: KubeClient, manifest: JobManifest) -> Json:
             "Delete it, or give the runs of this deployment another name.",
         )
     )
+
+
+def _retry_for(cause: Cause, timings: Timings) -> float:
+    graces = {"Quota": timings.quota_grace, "Forbidden": timings.forbidden_grace}
+    return 0.0 if cause.stuck else graces.get(cause.code, 0.0)
 
 
 def _is_temporary(error: KubeApiError) -> bool:

@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
+from tests.support.fast_timings import fast_timings
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness
 
 JOBS = "/jobs$"
 
 
-def forbid(harness: WorkerHarness) -> None:
-    """Create a quota that allows no further Job."""
+def limit_jobs(harness: WorkerHarness, count: int) -> None:
+    """Create a quota that allows so many Jobs."""
     quota = {
         "metadata": {"name": "full"},
-        "spec": {"hard": {"count/jobs.batch": "0"}},
+        "spec": {"hard": {"count/jobs.batch": str(count)}},
     }
     path = f"/api/v1/namespaces/{harness.namespace}/resourcequotas"
     harness.kube.request("POST", path, quota)
@@ -56,8 +57,8 @@ class TestWhatIsRefusedForGoodFailsFast:
         assert harness.types(run) == ["SCHEDULED", "PENDING", "CRASHED"]
         assert len(harness.kube_proxy.seen("POST", JOBS)) == 2
 
-    def test_exhausted_quota(self, harness: WorkerHarness) -> None:
-        forbid(harness)
+    def test_quota_without_any_room(self, harness: WorkerHarness) -> None:
+        limit_jobs(harness, 0)
         run = harness.run()
         with harness.worker():
             state = harness.await_state(run, "CRASHED")
@@ -84,6 +85,39 @@ class TestWhatMayPassIsWaitedFor:
             harness.kube_proxy.clear()
             harness.finish(run)
         assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+
+    def test_full_quota(self, harness: WorkerHarness) -> None:
+        limit_jobs(harness, 1)
+        first = harness.run()
+        with harness.worker() as worker:
+            job = harness.await_job(first)
+            run = harness.run()
+            worker.await_entry("run.start_failed", run=run)
+            until(lambda: "is used up" in harness.log(run), harness.worker_output)
+            harness.finish(first)
+            harness.await_state(first, "COMPLETED")
+            harness.kube.request(
+                "DELETE", f"{harness.jobs_path}/{job}?propagationPolicy=Background"
+            )
+            harness.finish(run)
+        assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+
+    def test_right_that_is_missing_for_a_moment(self, harness: WorkerHarness) -> None:
+        """A chart that is applied again replaces the worker's Role."""
+        harness.kube_proxy.answer(403, method="POST", path=JOBS, times=2)
+        run = harness.run()
+        timings = fast_timings(forbidden_grace=600.0)
+        with harness.worker(timings=timings) as worker:
+            worker.await_entry("run.start_failed", run=run)
+            harness.finish(run)
+        assert harness.types(run) == ["SCHEDULED", "PENDING", "RUNNING", "COMPLETED"]
+
+    def test_right_that_stays_missing_ends_the_run(self, harness: WorkerHarness) -> None:
+        harness.kube_proxy.answer(403, method="POST", path=JOBS, times=None)
+        run = harness.run()
+        with harness.worker() as worker:
+            harness.await_state(run, "CRASHED")
+            assert worker.entries("run.start_failed", run=run)
 
     def test_cluster_is_down_at_startup(self, harness: WorkerHarness) -> None:
         harness.kube_proxy.stop_after(0)

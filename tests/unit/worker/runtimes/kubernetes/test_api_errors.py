@@ -91,6 +91,24 @@ def test_api_error_cause(status: int, reason: str, message: str, code: str, text
     assert text in cause.message
 
 
+@pytest.mark.parametrize(
+    ("requested", "limited", "never_fits"),
+    [
+        ("pods=1", "pods=4", False),
+        ("pods=1", "pods=0", True),
+        ("limits.memory=2Gi", "limits.memory=2048Mi", False),
+        ("limits.memory=2Gi", "limits.memory=2G", True),
+        ("pods=1,requests.cpu=1500m", "pods=4,requests.cpu=1", True),
+        ("requests.cpu=1e3m", "requests.cpu=1", False),
+        ("x=lots", "x=1", False),
+    ],
+)
+def test_quota_that_never_has_room_is_final(requested: str, limited: str, never_fits: bool) -> None:
+    message = f"exceeded quota: small, requested: {requested}, used: x=1, limited: {limited}"
+    cause = api_error_cause(403, "Forbidden", message)
+    assert (cause.code, cause.stuck) == ("Quota", never_fits)
+
+
 def event(reason: str, message: str, time: str = "2026-11-21T10:00:00Z", **more: Json) -> Json:
     fields = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": time}
     return fields | more
