@@ -16,6 +16,7 @@ from deployctl.cli.dev import dev
 from deployctl.cli.explain import explain
 from deployctl.cli.help import HelpGroup
 from deployctl.cli.logs import logs
+from deployctl.cli.manifests import app as manifests
 from deployctl.cli.plan import plan
 from deployctl.cli.run import run
 from deployctl.cli.schema import schema
@@ -46,6 +47,7 @@ for _group, _commands in _GROUPS.items():
     for _command in _commands:
         _command.add_to(app, _group)
 app.add_typer(work_pool, name="work-pool", rich_help_panel="Run")
+app.add_typer(manifests, name="manifests", rich_help_panel="Run")
 
 
 @app.callback(invoke_without_command=True)

@@ -170,6 +170,10 @@ _ERRORS = _entries(
         "DC739": "the image to push was not built by this command",
         "DC740": "an image was built but not pushed",
         "DC741": "a layer cannot be written to disk",
+        # DC8xx: Kubernetes manifests
+        "DC801": "unknown value of a manifest",
+        "DC802": "invalid value of a manifest",
+        "DC803": "a value of a manifest is missing or refused",
     },
 )
 _WARNINGS = _entries(
@@ -256,6 +260,7 @@ _GROUPS = {
     "DC5": "Plan and apply, work pools and job variables",
     "DC6": "The worker, flow runs, engines and clusters",
     "DC7": "Images and registries",
+    "DC8": "Kubernetes manifests",
 }
 
 if __name__ == "__main__":

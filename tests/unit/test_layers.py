@@ -18,7 +18,7 @@ import deployctl
 PACKAGE = Path(deployctl.__file__).parent
 ROOT = PACKAGE.parent
 LAYERS = (
-    "cli > app > deploy | worker > jobs > steps > images > flows > project > templating"
+    "cli > app > deploy | worker | manifests > jobs > steps > images > flows > project > templating"
     " > api > clients > core"
 )
 """Packages from the top layer to the bottom one; `|` separates packages of the same layer."""

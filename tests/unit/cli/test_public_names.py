@@ -94,6 +94,11 @@ COMMANDS = {
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
     "schema": set(),
     "explain": set(),
+    "manifests worker": {
+        *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),
+        *("--work-queue", "-q", "--limit", "-l", "--job-namespace", "--base-job-template"),
+        *("--api-url", "--auth-secret"),
+    },
     "work-pool ls": CONNECTION | OUTPUT,
     "work-pool inspect": CONNECTION | OUTPUT,
     "work-pool create": CONNECTION | OUTPUT | POOL | {"--type", "-t"},

@@ -1,0 +1,1 @@
+"""Kubernetes manifests of a worker: values in, objects out. Pure."""
