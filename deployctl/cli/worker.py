@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deployctl.worker.settings import WorkOptions
 
 _WORK = "Work"
-_NEW_POOL = "Missing work pool"
+_POOL = "Work pool"
 _GC_THRESHOLD = 700
 """Allocations between two garbage collections, Python's default. `main` raises it for commands that
 live for a second; a process that lives for months has to collect its garbage."""
@@ -102,8 +102,8 @@ class WorkerOptions:
         str | None,
         option(
             "--type, -t TYPE",
-            _NEW_POOL,
-            "Type of the work pool.",
+            _POOL,
+            "Type that the work pool has, or gets if it is created.",
             default="the existing pool's, else kubernetes",
         ),
     ] = None
@@ -112,7 +112,7 @@ class WorkerOptions:
         option(
             "--create-pool-if-not-found/--no-create-pool-if-not-found, "
             "--create-pool/--no-create-pool",
-            _NEW_POOL,
+            _POOL,
             "Whether to create the work pool if it is missing.",
         ),
     ] = True
@@ -120,16 +120,25 @@ class WorkerOptions:
         Path | None,
         option(
             "--base-job-template FILE",
-            _NEW_POOL,
-            "JSON file with the base job template of a new work pool.",
-            default="the type's template",
+            _POOL,
+            "JSON file with the base job template. An existing work pool that has another one is "
+            "updated.",
+            default="the pool's own; for a new pool, its type's",
         ),
     ] = None
+    sync_base_job_template: Annotated[
+        bool,
+        option(
+            "--sync-base-job-template/--no-sync-base-job-template",
+            _POOL,
+            "Whether --base-job-template updates an existing work pool.",
+        ),
+    ] = True
     install_policy: Annotated[
         str,
         option(
             "--install-policy POLICY",
-            _NEW_POOL,
+            _POOL,
             "Accepted for compatibility; deployctl installs nothing.",
             hidden=True,
         ),
@@ -202,6 +211,7 @@ def _work_options(options: WorkerOptions) -> WorkOptions:
         limit=options.limit,
         run_once=options.run_once,
         base_job_template=None if file is None else read_template(file),
+        sync_base_job_template=options.sync_base_job_template,
         create_pool=options.create_pool,
         runtime=options.runtime,
         with_healthcheck=options.with_healthcheck,

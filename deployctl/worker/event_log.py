@@ -39,6 +39,7 @@ class EventName(StrEnum):
     """A step of the loop in the field `loop` failed; it is repeated."""
     POOL_NOT_READY = "pool.not_ready"
     POOL_READY = "pool.ready"
+    POOL_TEMPLATE_UPDATED = "pool.template_updated"
 
     RUN_CLAIMED = "run.claimed"
     RUN_CLAIM_REJECTED = "run.claim_rejected"

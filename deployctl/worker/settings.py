@@ -44,7 +44,9 @@ class WorkOptions:
     """Largest number of live Jobs of workers of this name; None: unlimited."""
     run_once: bool = False
     base_job_template: Json = None
-    """For a pool that is created; None: the default of its type."""
+    """Of the pool; None: the pool's own, and for a new pool the default of its type."""
+    sync_base_job_template: bool = True
+    """Whether `base_job_template` replaces that of an existing pool."""
     create_pool: bool = True
     runtime: RuntimeKind | None = None
     """None: the one for the pool's type."""

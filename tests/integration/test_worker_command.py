@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api import Api
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import until
@@ -61,6 +62,29 @@ def test_server_outage_makes_worker_unready_only(
         server_proxy.clear()
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
         assert worker.is_alive
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_base_job_template_updates_an_existing_pool(
+    server: Server, tmp_path: Path, pool: str, sync: bool
+) -> None:
+    own, template = (
+        {"job_configuration": {"command": text}, "variables": {"properties": {}}}
+        for text in ("own", "from the file")
+    )
+    file = tmp_path / "template.json"
+    file.write_text(json.dumps(template))
+    env = {"PREFECT_API_URL": server.api_url}
+    option = "--sync-base-job-template" if sync else "--no-sync-base-job-template"
+    with Api(server.api_url) as api:
+        api.pool(pool, template=own)
+        for updated in (sync, False):
+            args = ("--pool", pool, "--run-once", "--base-job-template", str(file), option)
+            with WorkerProcess(tmp_path, env, *args) as worker:
+                assert worker.wait() == 0, worker.output
+            assert bool(worker.entries("pool.template_updated")) is updated
+            stored = api.call("GET", f"/work_pools/{pool}")["base_job_template"]
+            assert stored == (template if sync else own)
 
 
 @pytest.mark.parametrize(

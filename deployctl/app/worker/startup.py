@@ -268,6 +268,12 @@ def _connect(
         pool.find_or_create(options.pool, options.type, template, create=options.create_pool),
         session,
     )
+    if options.base_job_template and options.sync_base_job_template:
+        synced = run_inline(pool.sync_base_job_template(found, options.base_job_template), session)
+        if synced is not None:
+            text = f"the base job template of work pool '{options.pool}' is updated"
+            event_log.emit(Level.INFO, EventName.POOL_TEMPLATE_UPDATED, text)
+            found = synced
     _, state = run_inline(pool.read_pool_state(options.pool, options.queues), session)
     pool.check_queues(options.pool, state)
     runtime, leadership = open_runtime(

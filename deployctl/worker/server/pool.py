@@ -13,7 +13,7 @@ from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.work_pools import pool_request, read_pool
 from deployctl.core.errors import Conflict, DeployctlError
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, same_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.worker.health.health_state import Fault
 
@@ -75,6 +75,15 @@ def find_or_create(
         yield from call(pool_request(name, "PATCH", {"base_job_template": filled}))
         pool = {**pool, "base_job_template": filled}
     return pool
+
+
+def sync_base_job_template(pool: Json, template: Json) -> ApiCall[Json]:
+    """Stores the base job template in a pool that has another one; None if it has the same."""
+    if same_json(pool.get("base_job_template"), template):
+        return None
+    fields = {"base_job_template": template}
+    yield from call(pool_request(pool["name"], "PATCH", fields))
+    return {**pool, **fields}
 
 
 def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:

@@ -81,6 +81,7 @@ COMMANDS = {
         *("--prefetch-seconds", "--run-once", "--runtime", "--with-healthcheck", "--type", "-t"),
         *("--create-pool-if-not-found", "--no-create-pool-if-not-found", "--create-pool"),
         *("--no-create-pool", "--base-job-template", "--install-policy", "--log-format"),
+        *("--sync-base-job-template", "--no-sync-base-job-template"),
         "--traceback",
     },
     "dev": SELECTION | OUTPUT | {"--run", "--port"},

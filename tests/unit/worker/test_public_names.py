@@ -38,6 +38,7 @@ EVENTS = """
     loop.failed
     pool.not_ready
     pool.ready
+    pool.template_updated
     report.failed
     run.cancelled
     run.check_failed

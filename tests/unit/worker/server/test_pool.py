@@ -6,7 +6,7 @@ import pytest
 
 from deployctl.core.json_values import Json
 from deployctl.jobs.base_job_templates import base_job_template
-from deployctl.worker.server.pool import PoolError, find_or_create
+from deployctl.worker.server.pool import PoolError, find_or_create, sync_base_job_template
 
 
 def test_creates_no_pool_of_an_unknown_type() -> None:
@@ -33,3 +33,23 @@ def test_rejects_a_pool_that_cannot_be_served(
     next(api_call)
     with pytest.raises(PoolError, match=message):
         api_call.send([pool])
+
+
+def test_base_job_template_replaces_another_one() -> None:
+    pool = {"name": "etl", "base_job_template": {"variables": {"a": 1}}, "id": "x"}
+    api_call = sync_base_job_template(pool, {"variables": {"a": True}})
+    (request,) = next(api_call)
+    assert (request.method, request.body) == (
+        "PATCH",
+        {"base_job_template": {"variables": {"a": True}}},
+    )
+    with pytest.raises(StopIteration) as done:
+        api_call.send([None])
+    assert done.value.value == pool | {"base_job_template": {"variables": {"a": True}}}
+
+
+def test_equal_base_job_template_is_not_written() -> None:
+    api_call = sync_base_job_template({"name": "etl", "base_job_template": {"a": 1}}, {"a": 1})
+    with pytest.raises(StopIteration) as done:
+        next(api_call)
+    assert done.value.value is None
