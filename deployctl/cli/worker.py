@@ -60,6 +60,15 @@ class WorkerOptions:
             default="deployctl HOSTNAME",
         ),
     ] = None
+    shared_name: Annotated[
+        bool,
+        option(
+            "--shared-name",
+            _WORK,
+            "Other workers use this name, too: leave runs alone that were claimed under it "
+            "elsewhere.",
+        ),
+    ] = False
     work_queue: Annotated[
         list[str],
         option(
@@ -215,6 +224,7 @@ def _work_options(options: WorkerOptions) -> WorkOptions:
         create_pool=options.create_pool,
         runtime=options.runtime,
         with_healthcheck=options.with_healthcheck,
+        shared_name=options.shared_name,
     )
 
 

@@ -93,6 +93,10 @@ class Run:
     """Our claim that the run is under; "" if there is none or it is not known yet."""
     foreign: bool = False
     """The run is known to be under a claim of another owner."""
+    claim_owner: str = ""
+    """That owner; "" if no worker of deployctl made the claim."""
+    claim_worker: str = ""
+    """Name of the worker that made that claim."""
 
 
 class StartFailed(DeployctlError):
@@ -182,6 +186,10 @@ class Runtime(Protocol):
     owner: str
     """Owner of all Jobs here, without spaces. It is part of each claim, so that no other owner
     touches the run. Workers that see the same Jobs have the same owner."""
+
+    def is_of_predecessor(self, owner: str) -> bool:
+        """Whether Jobs of this owner were in the reach of one worker only: if that is gone and has
+        come back here, no other one reports their end."""
 
     def start(self, spec: JobSpec) -> Job:
         """Creates the Job, or returns the existing one of this attempt.

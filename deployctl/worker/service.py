@@ -28,6 +28,7 @@ from deployctl.worker.health.health_state import Fault, HealthMonitor, Loop
 from deployctl.worker.model import Job, Leadership, Runtime
 from deployctl.worker.server import pool as pools
 from deployctl.worker.server.job_specs import JobSpecBuilder
+from deployctl.worker.server.name_watch import NameWatch
 from deployctl.worker.server.pool import PoolState
 from deployctl.worker.server.run_reporter import RunReporter
 from deployctl.worker.server.runs import (
@@ -66,6 +67,7 @@ class Service:
     clock: Callable[[], float] = time.monotonic
     """Clock of the state store."""
     rng: random.Random = field(default_factory=random.Random)
+    _name_watch: NameWatch = field(init=False)
     _problems: dict[Fault, str] = field(default_factory=dict)
     _more_due: bool = False
     """The last poll returned a full page."""
@@ -74,6 +76,9 @@ class Service:
     """Claims of an earlier process of this worker's name have been read."""
     _failure: DeployctlError | None = None
     """An error that only a restart can cure."""
+
+    def __post_init__(self) -> None:
+        self._name_watch = NameWatch(self.options.pool, self.options.name)
 
     def run(self) -> None:
         """Work until `shutdown_requested`, or, with `run_once`, until what was due has ended.
@@ -157,8 +162,29 @@ class Service:
             self.shutdown_requested.cancel()
         elif pool is not None:
             self.job_specs.pool = pool
+            self._send_heartbeat()
+
+    def _send_heartbeat(self) -> None:
+        """Sends the heartbeat, and finds out whether claims of this name from elsewhere are left
+        behind."""
+        options, session = self.options, self.heartbeat_session
+
+        def send() -> None:
+            """The heartbeat itself."""
             interval = self.settings.heartbeat_seconds
             run_inline(pools.heartbeat(options.pool, options.name, interval), session)
+
+        elsewhere = frozenset(
+            run.claim_owner
+            for run in tuple(self.reconciler.store.runs.values())
+            if run.claim_worker == options.name and self.runtime.is_of_predecessor(run.claim_owner)
+        )
+        if options.shared_name or not elsewhere:
+            send()
+            return
+        is_alone = self._name_watch.heartbeat(session, send)
+        gone = elsewhere if is_alone else frozenset[str]()
+        self.reconciler.enqueue(lambda store: store.set_gone_owners(gone))
 
     def sync(self) -> None:
         """Reads the runs that have, or should have, a Job; only the leader needs them.

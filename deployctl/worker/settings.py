@@ -51,6 +51,8 @@ class WorkOptions:
     runtime: RuntimeKind | None = None
     """None: the one for the pool's type."""
     with_healthcheck: bool = False
+    shared_name: bool = False
+    """Other workers have this name, too, so a claim under it from elsewhere may be theirs."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that Prefect does not allow."""

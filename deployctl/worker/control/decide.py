@@ -22,6 +22,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | CANCELLED    | not started, or still running      | delete it                                   |
 | final        | not started                        | delete it: it would restart the run         |
 | re-claimed   | not started, of an old attempt     | delete it, also under a foreign claim       |
+| any active   | of an owner that is gone           | CRASHED; CANCELLED if CANCELLING            |
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import TypeAlias
 
 from deployctl.api import states
 from deployctl.api.states import ACTIVE, CANCELLING, FINAL, PENDING, SCHEDULED
-from deployctl.worker.control.outcomes import Outcome, outcome
+from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, outcome
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -157,6 +158,8 @@ class Snapshot:
     """All runs and all Jobs have been read since the start, and changes arrive."""
     deleted: frozenset[str] = frozenset()
     """Runs of known Jobs that the server does not have any more."""
+    gone_owners: frozenset[str] = frozenset()
+    """Owners of foreign claims that no other worker looks after any more."""
 
 
 def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:
@@ -178,6 +181,7 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         for run in free.values():
             actions += _observe(snapshot, run, newest.get(run.id), timings)
         actions += _orphaned_jobs(snapshot, timings)
+        actions += _left_by_gone_owners(snapshot)
     if snapshot.claiming:
         waiting = {job.run for job in snapshot.jobs.values() if _could_start(job)}
         due = [run for run in snapshot.due if run.id not in snapshot.in_flight | waiting]
@@ -299,6 +303,19 @@ def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
             run.type in (*FINAL, SCHEDULED) or run.foreign or run.attempt not in ("", attempt)
         ):
             yield DeleteJob(job, run)
+
+
+def _left_by_gone_owners(snapshot: Snapshot) -> Iterator[Action]:
+    """Yields the ends of runs whose Jobs were where this worker was before."""
+    for run in snapshot.runs.values():
+        if (
+            run.foreign
+            and run.claim_owner in snapshot.gone_owners
+            and run.type in ACTIVE
+            and run.id not in snapshot.in_flight
+        ):
+            final_state = CANCELLED if run.type == CANCELLING else crashed(WORKER_GONE)
+            yield ReportFinalState(run, final_state)
 
 
 def crashed(ended: Outcome) -> Proposal:

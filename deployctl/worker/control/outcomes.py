@@ -36,6 +36,8 @@ class OutcomeCode(StrEnum):
     START_TIMEOUT = "StartTimeout"
     UNKNOWN = "Unknown"
     VANISHED = "Vanished"
+    WORKER_GONE = "WorkerGone"
+    """The worker is back elsewhere, where the Job is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,14 @@ _NOT_REPORTED = Outcome(
     OutcomeCode.NOT_REPORTED,
     "The job exited without reporting how the run ended, although its exit code is 0. Does its "
     "command run the flow (prefect flow-run execute), and can it reach the API?",
+)
+
+
+WORKER_GONE = Outcome(
+    OutcomeCode.WORKER_GONE,
+    "The worker that started this run is gone: another one of its name works elsewhere, and "
+    "nothing has been heard of the first one. If several workers share the name on purpose, start "
+    "them with --shared-name.",
 )
 
 

@@ -36,6 +36,8 @@ class StateStore:
     was requested earlier does not contain it."""
     missing: dict[str, float] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
+    gone_owners: frozenset[str] = frozenset()
+    """Owners of claims whose only worker has come back elsewhere, with another owner."""
     in_flight: set[str] = field(default_factory=set)
     backoff_until: dict[str, float] = field(default_factory=dict)
     """Run → when it may be acted on again after a failure."""
@@ -148,6 +150,10 @@ class StateStore:
                 self.add_claim(run)
                 self.failures[run.id] = 1
 
+    def set_gone_owners(self, owners: frozenset[str]) -> None:
+        """Records the owners whose claims no other worker looks after any more."""
+        self.gone_owners = owners
+
     def withdraw_offer(self, run_id: str) -> None:
         """Drops a scheduled run that was or could not be claimed."""
         self.due = [run for run in self.due if run.id != run_id]
@@ -230,6 +236,7 @@ class StateStore:
             is_leader=is_leader,
             complete=complete,
             deleted=self.deleted,
+            gone_owners=self.gone_owners,
         )
 
     def _observe(self, job: Job) -> None:
@@ -263,4 +270,11 @@ def merge_run(old: Run | None, new: Run) -> Run:
     """
     if old is None or new.attempt or new.foreign or old.state_id != new.state_id:
         return new
-    return replace(new, attempt=old.attempt, foreign=old.foreign, name=old.name)
+    return replace(
+        new,
+        attempt=old.attempt,
+        foreign=old.foreign,
+        name=old.name,
+        claim_owner=old.claim_owner,
+        claim_worker=old.claim_worker,
+    )

@@ -94,6 +94,7 @@ class DockerRuntime:
             self._url = engine.url
             info = engine.info()
         self.owner = f"{info['ID']}/{pool}"
+        self._pool = pool
         self._clock = clock
         self._clock_offset = round(clock() - seconds(info["SystemTime"]))
         """Seconds by which the server's clock is ahead of the engine's."""
@@ -106,6 +107,11 @@ class DockerRuntime:
         the engine never sets the flag in its state (20.10)."""
         self._last_lines: dict[str, str] = {}
         """Time of the last line that was emitted, by attempt; "" for none."""
+
+    def is_of_predecessor(self, owner: str) -> bool:
+        """Whether the owner is another engine of this work pool."""
+        engine, _, pool = owner.partition("/")
+        return bool(engine) and pool == self._pool and owner != self.owner
 
     def start(self, spec: JobSpec) -> Job:
         """Creates and starts a container, or uses the existing one of this attempt.

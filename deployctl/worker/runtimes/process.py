@@ -9,6 +9,7 @@ notification: that costs a few system calls per job and works for all of them.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -93,6 +94,11 @@ class ProcessRuntime:
         self._finished: dict[str, tuple[Job, float]] = {}
         """Jobs that have ended and change no more, and when that was seen (monotonic)."""
         self._status = WatchStatus(str(self._folder), 0.0)
+
+    def is_of_predecessor(self, owner: str) -> bool:
+        """Whether the owner is another machine or state folder with processes of this pool."""
+        pattern = f"[^/]+/[0-9a-f]{{8}}/{re.escape(self._folder.name)}"
+        return bool(re.fullmatch(pattern, owner)) and owner != self.owner
 
     def start(self, spec: JobSpec) -> Job:
         """Starts a program, or returns the one of this attempt that was started already.

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 _MARKER = re.compile(
     r"\[deployctl (?P<owner>\S+?)(?: (?P<attempt>[0-9a-f-]{36}))?(?: as=(?P<name>\S+))?\]$"
 )
-_CLAIMED_BY = "Claimed by worker '{}'."
+_CLAIMED_BY = re.compile(r"Claimed by worker '(.*)'\.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,13 @@ class ClaimMarker:
 
 def claim_message(worker: str, marker: ClaimMarker) -> str:
     """The message of a claim's state."""
-    return with_marker(_CLAIMED_BY.format(worker), marker)
+    return with_marker(f"Claimed by worker '{worker}'.", marker)
 
 
-def is_claimed_by(message: str | None, worker: str) -> bool:
-    """Whether a worker of this name made the claim with this message."""
-    return without_marker(message) == _CLAIMED_BY.format(worker)
+def claim_worker(message: str | None) -> str:
+    """The name of the worker that made the claim with this message; "" if it names none."""
+    found = _CLAIMED_BY.fullmatch(without_marker(message))
+    return found[1] if found else ""
 
 
 def with_marker(message: str, marker: ClaimMarker) -> str:

@@ -13,7 +13,7 @@ from deployctl.api.paging import PAGE
 from deployctl.api.states import ACTIVE, FINAL, PENDING
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
-from deployctl.worker.server.claim_marker import is_claimed_by, parse_marker
+from deployctl.worker.server.claim_marker import ClaimMarker, claim_worker, parse_marker
 
 _CLAIMED = "Pending"
 """Name of the state that a claim creates; Prefect 3's workers rename it as the job proceeds."""
@@ -26,16 +26,9 @@ def parse_run(flow_run: Json, owner: str) -> Run:
     and name.
     """
     state = flow_run.get("state") or {}
-    attempt, foreign, name = "", False, flow_run["name"]
-    if flow_run["state_type"] == PENDING and state:
-        marker = parse_marker(state.get("message"))
-        if marker and marker.owner == owner:
-            attempt, name = marker.attempt or state["id"], marker.name or name
-        else:
-            foreign = marker is not None or state["name"] == _CLAIMED
-    return Run(
+    run = Run(
         id=flow_run["id"],
-        name=name,
+        name=flow_run["name"],
         state_id=flow_run.get("state_id") or "",
         type=flow_run.get("state_type") or "",
         state_name=flow_run.get("state_name") or "",
@@ -43,8 +36,26 @@ def parse_run(flow_run: Json, owner: str) -> Run:
         deployment=flow_run.get("deployment_id") or "",
         flow=flow_run.get("flow_id") or "",
         pid=flow_run.get("infrastructure_pid") or "",
-        attempt=attempt,
-        foreign=foreign,
+    )
+    if run.type != PENDING or not state:
+        return run
+    marker = parse_marker(state.get("message"))
+    if marker is None and state["name"] != _CLAIMED:
+        return run
+    return _with_claim(run, state, marker, owner)
+
+
+def _with_claim(run: Run, claim: Json, marker: ClaimMarker | None, owner: str) -> Run:
+    """Returns the run with what its claim says. `claim`: the state; `marker`: that of its
+    message."""
+    if marker is not None and marker.owner == owner:
+        attempt = marker.attempt or str(claim["id"])
+        return replace(run, attempt=attempt, name=marker.name or run.name)
+    return replace(
+        run,
+        foreign=True,
+        claim_owner=marker.owner if marker else "",
+        claim_worker=claim_worker(claim.get("message")),
     )
 
 
@@ -79,7 +90,7 @@ def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
 def read_unstarted_claims(pool_id: str, owner: str, worker: str) -> ApiCall[list[Run]]:
     """Returns the runs that a worker of this name has claimed and for which no Job is reported."""
     rows = yield from _read_in_states(pool_id, [PENDING])
-    own = [row for row in rows if is_claimed_by((row.get("state") or {}).get("message"), worker)]
+    own = [row for row in rows if claim_worker((row.get("state") or {}).get("message")) == worker]
     runs = [parse_run(row, owner) for row in own]
     return [run for run in runs if run.attempt and not run.pid]
 
@@ -135,10 +146,9 @@ def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
     """
     states = yield from read_states(run.id)
     claims = [s for s in states if (s["type"], s["name"]) == (PENDING, _CLAIMED)]
-    marker = parse_marker(claims[-1].get("message")) if claims else None
-    if marker is None or marker.owner != owner:
+    if not claims:
         return replace(run, foreign=True)
-    return replace(run, attempt=str(claims[-1]["id"]), name=marker.name or run.name)
+    return _with_claim(run, claims[-1], parse_marker(claims[-1].get("message")), owner)
 
 
 def end_before_claim(run: Run) -> ApiCall[Json]:

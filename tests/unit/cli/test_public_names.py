@@ -79,6 +79,7 @@ COMMANDS = {
     | {
         *("--pool", "-p", "--name", "-n", "--work-queue", "-q", "--limit", "-l"),
         *("--prefetch-seconds", "--run-once", "--runtime", "--with-healthcheck", "--type", "-t"),
+        "--shared-name",
         *("--create-pool-if-not-found", "--no-create-pool-if-not-found", "--create-pool"),
         *("--no-create-pool", "--base-job-template", "--install-policy", "--log-format"),
         *("--sync-base-job-template", "--no-sync-base-job-template"),

@@ -100,7 +100,8 @@ METRICS = {
         (Loop, "heartbeat lease poll reconcile report start sync watch"),
         (
             OutcomeCode,
-            "InvalidJobSpec NotFound NotReported RunTimeout StartTimeout Unknown Vanished",
+            "InvalidJobSpec NotFound NotReported RunTimeout StartTimeout Unknown Vanished "
+            "WorkerGone",
         ),
         (Phase, "failed running succeeded waiting"),
     ],

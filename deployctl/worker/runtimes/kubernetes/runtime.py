@@ -85,6 +85,10 @@ class KubernetesRuntime:
             pod_events=settings.replicate_pod_events and major >= 3,
         )
 
+    def is_of_predecessor(self, owner: str) -> bool:  # noqa: ARG002
+        """Never: a Job needs no worker, and one in its namespace will find it."""
+        return False
+
     def leadership(self, identity: str) -> Leadership:
         """The leader election of this process among all workers with the same owner."""
         return LeaseLeadership(

@@ -245,3 +245,24 @@ def test_unstarted_claims_of_others_take_slots_before_new_claims(
         len(decide(snapshot(None, due=due, slots=slots, unstarted_claims=unstarted_claims)))
         == claimed
     )
+
+
+@pytest.mark.parametrize(
+    ("type_", "changes", "end"),
+    [
+        ("RUNNING", {}, "CRASHED"),
+        ("PENDING", {}, "CRASHED"),
+        ("CANCELLING", {}, "CANCELLED"),
+        ("COMPLETED", {}, None),
+        ("RUNNING", {"claim_owner": "another"}, None),
+        ("RUNNING", {"foreign": False}, None),
+    ],
+)
+def test_ends_runs_of_owners_that_are_gone(
+    type_: str, changes: dict[str, Any], end: str | None
+) -> None:
+    run = a_run(type_, attempt="", foreign=True, claim_owner="gone")
+    gone = frozenset({"gone"})
+    actions = decide(snapshot(replace(run, **changes), gone_owners=gone))
+    ends = [each.proposal.type for each in actions if isinstance(each, ReportFinalState)]
+    assert ends == ([end] if end else [])
