@@ -14,6 +14,7 @@ DEPLOYMENTS = "/deployments/"
 AUTOMATIONS = "/automations/"
 ARTIFACTS = "/artifacts/"
 LOGS = "/logs/"
+VARIABLES = "/variables/"
 WORK_POOLS = "/work_pools/"
 """Collections: POST to one creates an object."""
 
@@ -46,6 +47,16 @@ def deployment(deployment_id: str) -> str:
 def deployment_by_name(flow_name: str, name: str) -> str:
     """A deployment by the names of its flow and its own."""
     return f"{DEPLOYMENTS}name/{_quoted(flow_name)}/{_quoted(name)}"
+
+
+def variable(variable_id: str) -> str:
+    """A variable by its id."""
+    return f"{VARIABLES}{variable_id}"
+
+
+def variable_by_name(name: str) -> str:
+    """A variable by its name."""
+    return f"{VARIABLES}name/{_quoted(name)}"
 
 
 def schedules(deployment_id: str) -> str:

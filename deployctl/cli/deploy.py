@@ -33,9 +33,10 @@ def deploy(
 
     Select deployments with --all, --name or FILE:FLOW, unless the file has only one.
     """
-    from deployctl.app.deploying import deploy as use_case
+    from deployctl.app.deploying.deploy import build
     from deployctl.cli.console import terminal_width, write
     from deployctl.cli.project import (
+        apply_all,
         build_plan,
         load_options,
         open_projects,
@@ -53,13 +54,10 @@ def deploy(
         with build_plan(ctx, projects, session, images) as steps:
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             done: CompletedSteps = {}
-            prepared = [
-                use_case.build(each, session, ctx.report, ctx.progress, done) for each in prepared
-            ]
+            prepared = [build(each, session, ctx.report, ctx.progress, done) for each in prepared]
         set_plan(ctx, prepared)
         if ctx.format is OutputFormat.HUMAN:
             write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
-        for each in prepared:
-            ctx.results += use_case.deploy(each, session, ctx.report, ctx.progress, ctx.show_result)
+        apply_all(ctx, prepared, session)
         if session.cancellation.is_cancelled and any(result.reason for result in ctx.results):
             ctx.error = session.cancellation.interrupted()

@@ -101,12 +101,10 @@ def _load(ctx: CommandContext, selection: SelectionOptions, folder: Path) -> lis
 def _deploy(ctx: CommandContext, projects: list[LoadedProject], session: Session) -> list[str]:
     """Deploys everything and returns the names of the work pools to serve."""
     from deployctl.app.deploying.build_steps import BuildPlan
-    from deployctl.app.deploying.deploy import deploy
-    from deployctl.cli.project import prepare_all
+    from deployctl.cli.project import apply_all, prepare_all
 
     prepared = prepare_all(ctx, projects, session, _DEPLOY_OPTIONS, BuildPlan(skip=True))
-    for each in prepared:
-        ctx.results += deploy(each, session, ctx.report, ctx.progress, ctx.show_result)
+    apply_all(ctx, prepared, session)
     return sorted({name for each in prepared for name in each.inputs.pools})
 
 

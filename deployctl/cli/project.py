@@ -262,6 +262,19 @@ def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
     ctx.target += f" ({prepared[0].dialect})" if prepared and "(" not in ctx.target else ""
 
 
+def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Session) -> None:
+    """Applies the plans under the locks of their projects. Raises what `exclusive` raises."""
+    from deployctl.app.deploying.deploy import deploy
+    from deployctl.app.deploying.project_lock import exclusive
+
+    with exclusive(prepared, session, ctx.report, ctx.progress) as locked:
+        set_plan(ctx, [each for each, _ in locked])
+        for each, check_lock in locked:
+            ctx.results += deploy(
+                each, session, ctx.report, ctx.progress, ctx.show_result, check_lock
+            )
+
+
 def _text(path: Path) -> str:
     """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
     try:

@@ -26,6 +26,7 @@ from deployctl.core.errors import (
     Unreachable,
 )
 from deployctl.deploy.last_applied import LastApplied, remove_old_versions, update_last_applied
+from deployctl.deploy.lock import LockLost
 from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
@@ -42,12 +43,14 @@ def apply(
     session: Session,
     report: Report,
     on_done: Callable[[Result], None] = lambda _result: None,
+    check_lock: Callable[[], None] = lambda: None,
 ) -> list[Result]:
     """Writes the changes of a plan and the project's record; returns one result per root.
 
-    A failure of one root stops only the roots that depend on it. An interrupt completes the writes
-    in flight and skips the rest. Raises ApiError if the first record can't be written, in which
-    case nothing was written; later failures to read back or record are reported as DC520.
+    A failure of one root stops only the roots that depend on it. An interrupt, or a LockLost from
+    `check_lock`, completes the writes in flight and skips the rest. Raises ApiError if the first
+    record can't be written, in which case nothing was written; later failures to read back or
+    record are reported as DC520.
     """
     desired = [change.desired for change in plan.changes if change.desired is not None]
     declares_more = last_applied.add(desired) != last_applied
@@ -57,7 +60,10 @@ def apply(
         )
     results: list[Result] = []
     for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
-        results += _write_rank(list(rank), results, dialect, session, on_done)
+        results += _write_rank(list(rank), results, dialect, session, on_done, check_lock)
+    if lost := next((each.error for each in results if isinstance(each.error, LockLost)), None):
+        report.add(lost.code, lost.message, help=lost.help)
+        return results
     if session.is_down:
         # Reading back would only fail in the same way.
         _report_outage(results, report)
@@ -156,6 +162,7 @@ def _write_rank(
     dialect: Dialect,
     session: Session,
     on_done: Callable[[Result], None],
+    check_lock: Callable[[], None],
 ) -> list[Result]:
     """Writes the roots of one rank in parallel; `earlier` are the results of lower ranks."""
     missing = {
@@ -181,7 +188,7 @@ def _write_rank(
             results[change.key] = Result(change, ResultStatus.SKIPPED, reason=reason)
             on_done(results[change.key])
     calls = {
-        change.key: _write(change, dialect, done[change.key])
+        change.key: _write(change, dialect, done[change.key], check_lock)
         for change in changes
         if change.key not in results
     }
@@ -189,8 +196,11 @@ def _write_rank(
     return [results[change.key] for change in changes]
 
 
-def _write(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
+def _write(
+    change: Change, dialect: Dialect, done: list[str], check_lock: Callable[[], None]
+) -> ApiCall[None]:
     """Writes a root, then the children that were not part of its body; appends each to `done`."""
+    check_lock()
     kind = RESOURCE_KINDS[change.kind]
     identity = change.current.id if change.current else ""
     if change.op is not Op.NONE:
@@ -200,6 +210,7 @@ def _write(change: Change, dialect: Dialect, done: list[str]) -> ApiCall[None]:
     for child in change.children:
         if child.op is not Op.NONE:
             if child.kind not in inline:
+                check_lock()
                 yield from RESOURCE_KINDS[child.kind].write(child, identity, dialect)
             done.append(_sentence(child))
 
@@ -218,6 +229,9 @@ def _result(
         return Result(change, ResultStatus.SKIPPED, reason=reason)
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
         return Result(change, ResultStatus.SKIPPED, reason="stopped before it was started")
+    if isinstance(outcome.error, LockLost) and not done:
+        reason = "not started, because another deploy took over"
+        return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
     if isinstance(outcome.error, Unreachable) and not done:
         reason = "the server does not answer"
         return Result(change, ResultStatus.SKIPPED, outcome.error, reason)

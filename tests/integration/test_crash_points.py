@@ -94,6 +94,7 @@ class Machine:
             patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
             self.deploy()
         self.proxy.clear()
+        self.server.expire_locks()
 
     def is_converged(self) -> bool:
         self.proxy.clear()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,43 +73,105 @@ def test_two_equal_first_deploys_at_once(
         assert plan.code == 0, plan.stdout
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
-def test_equal_deploy_between_any_two_requests_of_another(
-    fresh_server: FreshServer, cli: Cli, tmp_path: Path, version: str
-) -> None:
-    """Both have read the server before one of them writes; one is held at each of its requests."""
-    server = fresh_server(version, scheduler=False)
-    write_project(tmp_path, json.dumps(project(server.major, 1)))
-    data = server.snapshot()
+@dataclass
+class Race:
+    """Two deploys of one project, each through a proxy that can hold it."""
+
+    server: Server
+    cli: Cli
+    folders: tuple[Path, Path]
+    proxies: tuple[Proxy, Proxy]
+    executor: ThreadPoolExecutor
+
+    def start(self, which: int, held_from: int) -> Callable[[], CommandResult]:
+        """Starts a deploy and returns when it is held, or has ended; returns how to go on."""
+        proxy = self.proxies[which]
+        proxy.clear()
+        resume = proxy.delay(500, since=held_from, times=None)
+        deploy = self.executor.submit(
+            self.cli, "deploy", "--all", cwd=self.folders[which], api_url=proxy.api_url
+        )
+        until(lambda: deploy.done() or len(proxy.exchanges) >= held_from)
+
+        def go_on() -> CommandResult:
+            resume.set()
+            return deploy.result()
+
+        return go_on
+
+    def is_deployed(self, which: int) -> bool:
+        """Whether the server has what the file declares, and nothing else."""
+        folder, url = self.folders[which], self.server.api_url
+        args = ("plan", "--all", "--detailed-exitcode", "--output", "json")
+        plan = self.cli(*args, cwd=folder, api_url=url)
+        return plan.code == 0 and not json.loads(plan.stdout)["undeclared"]
+
+
+@pytest.fixture(params=[PREFECT_3, PREFECT_2])
+def race(
+    request: pytest.FixtureRequest, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> Iterator[Race]:
+    server = fresh_server(request.param, scheduler=False)
+    folders = (tmp_path / "one", tmp_path / "other")
+    files = [project(server.major, 2) for _ in folders]
+    files[1]["work_pools"][0]["description"] = "other"
+    shared, removed = files[1]["deployments"]
+    shared |= {"schedules": [{"cron": "0 8 * * *"}], "tags": ["other"]}
+    removed["name"] = "other"
+    for folder, file in zip(folders, files, strict=True):
+        folder.mkdir()
+        write_project(folder, json.dumps(file))
     with (
         Proxy(server.api_url) as one,
         Proxy(server.api_url) as other,
         ThreadPoolExecutor(2) as executor,
     ):
+        yield Race(server, cli, folders, (one, other), executor)
 
-        def start(proxy: Proxy, held_from: int) -> Callable[[], CommandResult]:
-            """Starts a deploy and returns when it is held, or has ended; returns how to go on."""
-            proxy.clear()
-            resume = proxy.delay(500, since=held_from, times=None)
-            deploy = executor.submit(cli, "deploy", "--all", cwd=tmp_path, api_url=proxy.api_url)
-            until(lambda: deploy.done() or len(proxy.exchanges) >= held_from)
 
-            def go_on() -> CommandResult:
-                resume.set()
-                return deploy.result()
+@pytest.mark.timeout(900)
+def test_of_two_different_deploys_one_wins_as_a_whole(race: Race) -> None:
+    """Both have read the server before one of them writes; one is held at each of its requests."""
+    data = race.server.snapshot()
+    race.start(0, 1000)()
+    numbers = [each.number for each in race.proxies[0].writes]
+    for number in [*numbers[:2], *numbers[2::4], numbers[-1] + 1]:
+        race.server.reset(data)
+        second = race.start(1, numbers[0])
+        first = race.start(0, number)
+        with ThreadPoolExecutor(1) as executor:
+            ended = executor.submit(second)
+            waits = race.proxies[1]
+            until(lambda: ended.done() or waits.seen("GET", "/variables/name/"))  # noqa: B023
+            results = [first(), ended.result()]
+        winner = 1 if number == numbers[0] else 0
+        text = f"request {number}: {results}"
+        assert [each.code for each in results] == [winner, 1 - winner], text
+        assert "DC525" in results[1 - winner].stderr, text
+        assert race.is_deployed(winner), text
 
-            return go_on
 
-        start(one, 1000)()
-        first_write = one.writes[0].number
-        for number in count(first_write + 1):
-            server.reset(data)
-            second = start(other, first_write)
-            first = start(one, number)
-            if len(one.exchanges) < number:
-                second()
-                break
-            for result in (second(), first()):
-                assert result.code == 0, f"request {number}\n{result.stdout}\n{result.stderr}"
-            check_server(server, 1)
+@pytest.mark.timeout(900)
+def test_deploy_takes_over_from_another_one_that_was_killed(race: Race) -> None:
+    data = race.server.snapshot()
+    race.start(0, 1000)()
+    numbers = [each.number for each in race.proxies[0].writes]
+    proxy = race.proxies[0]
+    for number in numbers[1:-1:2]:
+        race.server.reset(data)
+        proxy.clear()
+        proxy.stop_after(number, answer_last=bool(number % 2))
+        died = race.cli(
+            "deploy",
+            "--all",
+            cwd=race.folders[0],
+            api_url=proxy.api_url,
+            PREFECT_CLIENT_MAX_RETRIES="0",
+        )
+        assert died.code == 1, f"request {number}: {died}"
+        race.server.expire_locks()
+        result = race.start(1, 1000)()
+        assert result.code == 0, f"request {number}: {result}"
+        folder, url = race.folders[1], race.server.api_url
+        plan = race.cli("plan", "--all", "--detailed-exitcode", cwd=folder, api_url=url)
+        assert plan.code == 0, f"request {number}: {plan.stdout}"

@@ -17,13 +17,14 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,12 @@ class Server:
         fresh = template(self.version, self.database)
         self.database.start(fresh)
         self.database.reset(data or fresh)
+
+    def expire_locks(self) -> None:
+        """Let the locks of deploys look as if their holders had died long ago (SQLite)."""
+        assert isinstance(self.database, Sqlite)
+        with closing(sqlite3.connect(self.database.path, timeout=30)) as db, db:
+            db.execute("UPDATE variable SET updated = '2020-01-01 00:00:00.000000'")
 
     def close(self) -> None:
         """Kill the server, release its port and delete its home folder."""

@@ -71,6 +71,7 @@ def deploy(
     report: Report,
     progress: Progress,
     on_done: Callable[[Result], None],
+    check_lock: Callable[[], None],
 ) -> list[Result]:
     """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result."""
     needed = len(prepared.plan.needed)
@@ -90,4 +91,5 @@ def deploy(
         session,
         report,
         advance,
+        check_lock,
     )

@@ -58,6 +58,8 @@ class PreparedPlan:
     build_plan: BuildPlan
     create_pools: bool = False
     before: Mapping[str, PoolInfo] = field(default_factory=lambda: NO_POOLS)
+    desired: tuple[Resource, ...] = ()
+    """What the plan was made from; empty if errors prevented it."""
 
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
@@ -150,7 +152,7 @@ def prepare(
 
 def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> PreparedPlan:
     """`prepared` with a plan made from its inputs; unchanged if errors were reported."""
-    inputs, dialect = prepared.inputs, prepared.dialect
+    inputs = prepared.inputs
     deployments: dict[Key, Resource] = {}
 
     def check(each: SelectedDeployment, own: Report) -> None:
@@ -158,16 +160,35 @@ def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> Prepa
         deployments[each.key] = desired_deployment(each, inputs, own)
 
     prepared = replace(prepared, loaded=prepared.loaded.keep_valid(check, report))
-    selected = prepared.loaded.selected
     if report.blocking:
         return prepared
-    desired = [*prepared.pools, *(deployments[each.key] for each in selected)]
-    declared = prepared.last_applied.declared
-    found = plan(desired, prepared.current, declared, dialect)
+    desired = [*prepared.pools, *(deployments[each.key] for each in prepared.loaded.selected)]
+    return _with_plan(replace(prepared, desired=tuple(desired)), session)
+
+
+def plan_again(prepared: PreparedPlan, session: Session) -> PreparedPlan:
+    """`prepared` with a plan against what the server has now. Raises ApiError."""
+    reading: dict[str, ApiCall[Any]] = {
+        "last_applied": read_last_applied(prepared.loaded.project),
+        "current": _read_current(
+            prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect
+        ),
+    }
+    found = run(gather(reading), session)
+    is_complete = found["last_applied"] == prepared.last_applied
+    prepared = replace(
+        prepared, last_applied=found["last_applied"], current=tuple(found["current"])
+    )
+    return _with_plan(prepared if is_complete else refresh(prepared, session), session)
+
+
+def _with_plan(prepared: PreparedPlan, session: Session) -> PreparedPlan:
+    dialect, declared = prepared.dialect, prepared.last_applied.declared
+    found = plan(prepared.desired, prepared.current, declared, dialect)
     if any(_needs_upsert(change, dialect) for change in found.changes):
         dialect = run(fetch_refined(dialect), session)
-        found = plan(desired, prepared.current, declared, dialect)
-    later = {each.key for each in selected if each.is_named_by_steps}
+        found = plan(prepared.desired, prepared.current, declared, dialect)
+    later = {each.key for each in prepared.loaded.selected if each.is_named_by_steps}
     changes = [
         replace(change, notes=(*change.notes, _NAMED_LATER)) if change.key in later else change
         for change in found.changes

@@ -1,0 +1,249 @@
+"""Holds the lock of a project while its plan is applied, and confirms the plan before.
+
+Of two deploys of one project at the same time, the one that acquires the lock first is applied as a
+whole. The other one waits, reads the server again, and goes on only if what is left to do is what
+its plan shows: two equal deploys both succeed. Otherwise it ends with DC525, and has written
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Self
+
+from deployctl.api.driver import run_inline
+from deployctl.api.session import Session
+from deployctl.app.deploying.prepare import PreparedPlan, plan_again
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import DeployctlError, NotFound, Rejected, Unauthorized
+from deployctl.core.json_values import Json
+from deployctl.core.progress import Progress
+from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, release, renewal
+from deployctl.deploy.model import Change, Op, Plan
+
+_STOPPED = "stopped; nothing was written to the server"
+
+
+@dataclass(frozen=True, slots=True)
+class LockTimings:
+    """Seconds."""
+
+    renewal: float = 5.0
+    """Between two renewals."""
+    expiry: float = 20.0
+    """After which a lock that was not renewed is taken over."""
+    poll: float = 0.5
+    """Between two looks at a lock that another deploy holds."""
+    timeout: float = 600.0
+    """How long to wait for it."""
+
+
+class ProjectLock:
+    """The lock of one project; a context manager that holds it.
+
+    Entering raises LockLost if another deploy holds it for too long, and Interrupted.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        session: Session,
+        report: Report,
+        progress: Progress,
+        timings: LockTimings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`report` gets a warning if the server refuses the lock, which is then not held."""
+        self.waited = False
+        """Whether another deploy held it."""
+        self.took_over = False
+        """Whether it was taken from a deploy that had died."""
+        self._project = project
+        self._session = session
+        self._report = report
+        self._progress = progress
+        self._timings = timings
+        self._clock = clock
+        self._owner = f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4().hex[:12]}"
+        self._holder: LockHolder | None = None
+        self._renewed_at = 0.0
+        self._is_lost = False
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._keep_renewing, name="lock", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self._acquire()
+        except (Unauthorized, NotFound, Rejected) as error:
+            self._report.add(
+                "DC527",
+                f"other deploys of the project '{self._project}' are not kept from writing at the "
+                f"same time: {error.message}",
+                help="Allow these credentials to create, update and delete variables.",
+            )
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Releases the lock. If that fails, it expires."""
+        self._released.set()
+        if self._holder is None:
+            return
+        self._thread.join(self._timings.renewal)
+        if not self._is_lost and not self._session.is_down:
+            with suppress(DeployctlError):
+                self._session.send(release(self._project, self._holder), finish=True)
+
+    def check(self) -> None:
+        """Raises LockLost if another deploy may write. To be called before each write."""
+        if self._holder and self._clock() - self._renewed_at > self._timings.expiry:
+            self._renew()
+        if self._is_lost:
+            raise LockLost(
+                f"another deploy of the project '{self._project}' took over, because this one did "
+                f"not renew its lock for {self._timings.expiry:.0f} s",
+                help="Run the same command again when the other one has ended.",
+            )
+
+    def _acquire(self) -> None:
+        end = self._clock() + self._timings.timeout
+        while True:
+            asked_at = self._clock()
+            call = acquire_lock(self._project, self._owner, is_held=self.waited)
+            holder = run_inline(call, self._session)
+            if holder is None:
+                self._wait(end)
+            elif holder.owner == self._owner:
+                self._holder, self._renewed_at = holder, asked_at
+                return
+            elif self._session.server_clock() - holder.renewed_at > self._timings.expiry:
+                self.took_over = self._take_over(holder)
+            else:
+                self._wait(end, holder.owner)
+
+    def _take_over(self, holder: LockHolder) -> bool:
+        """Deletes the lock of a dead holder; whether it was still there."""
+        try:
+            self._session.send(release(self._project, holder))
+        except NotFound:
+            return False
+        return True
+
+    def _wait(self, end: float, owner: str = "") -> None:
+        """Waits for the next look at the lock, which `owner` has just held, or released if empty.
+
+        Raises LockLost after `end`.
+        """
+        what = f"another deploy of the project '{self._project}'"
+        if owner and not self.waited:
+            self._progress.output("deploy", f"waiting for {what} ({owner})")
+        self.waited, self.took_over = True, False
+        if self._clock() > end:
+            raise LockLost(
+                f"{what} goes on for longer than {self._timings.timeout:.0f} s",
+                help="Nothing was written. Run the same command again when the other one has "
+                "ended.",
+            )
+        if self._session.cancellation.wait(self._timings.poll if owner else 0):
+            raise self._session.cancellation.interrupted(_STOPPED)
+
+    def _keep_renewing(self) -> None:
+        while not self._is_lost and not self._released.wait(self._timings.renewal):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Renews the lock. After an error that says nothing about it, the next call tries again."""
+        assert self._holder is not None
+        sent_at = self._clock()
+        try:
+            self._session.send(renewal(self._project, self._holder), finish=True)
+        except NotFound:
+            self._is_lost = True
+        except DeployctlError:
+            return
+        self._renewed_at = sent_at
+
+
+@contextmanager
+def exclusive(
+    prepared: Sequence[PreparedPlan],
+    session: Session,
+    report: Report,
+    progress: Progress,
+    timings: LockTimings | None = None,
+) -> Iterator[list[tuple[PreparedPlan, Callable[[], None]]]]:
+    """Locks the projects, and yields the plans with what to call before each write.
+
+    A project that needs no change is not locked. Locks are acquired in the order of the projects'
+    names, so that two commands never wait for each other. Raises LockLost if another deploy has
+    changed what a plan is about, and Interrupted; nothing was written then.
+    """
+    with ExitStack() as stack:
+        names = sorted({each.loaded.project for each in prepared if each.plan.needed})
+        locks = {
+            name: stack.enter_context(
+                ProjectLock(name, session, report, progress, timings or LockTimings())
+            )
+            for name in names
+        }
+        yield [
+            (_confirm(each, locks[each.loaded.project], session, report), locks[name].check)
+            if (name := each.loaded.project) in locks
+            else (each, lambda: None)
+            for each in prepared
+        ]
+
+
+def _confirm(
+    prepared: PreparedPlan, lock: ProjectLock, session: Session, report: Report
+) -> PreparedPlan:
+    """The plan made again now that the lock is held. Raises LockLost if it is another one."""
+    again = plan_again(prepared, session)
+    before, after = _parts(prepared.plan), _parts(again.plan)
+    project = prepared.loaded.project
+    if lock.took_over:
+        if after != before:
+            message = "a deploy of the project '{}' that ended before it was complete is completed"
+            report.add("DC526", message.format(project))
+        return again
+    new = sorted({f"{kind.replace('_', ' ')} {name}" for kind, name, *_ in after - before})
+    if new or (lock.waited and prepared.loaded.selects_all and again.plan.needed):
+        what = f": {', '.join(new[:3])}{' …' * (len(new) > 3)}" if new else ""
+        raise LockLost(
+            f"another deploy of the project '{project}' has changed the server since this plan was "
+            f"made{what}",
+            help="Nothing was written. Run the same command again to see what it would change now.",
+        )
+    if after != before:
+        message = "another deploy of the project '{}' has made the same changes at the same time"
+        report.add("DC526", message.format(project))
+    return again
+
+
+def _parts(plan: Plan) -> set[tuple[str, ...]]:
+    """What a plan writes, and what it leaves undeclared: kind and name of a root, and details."""
+    parts: set[tuple[str, ...]] = {(root.kind, root.name, "undeclared") for root in plan.undeclared}
+    for root in plan.needed:
+        for change in (root, *root.children):
+            parts |= {(root.kind, root.name, *detail) for detail in _details(change)}
+    return parts
+
+
+def _details(change: Change) -> Iterator[tuple[str, ...]]:
+    if change.op is not Op.NONE:
+        yield (change.kind, change.name, change.op)
+    for field in change.fields:
+        yield (change.kind, change.name, field.field, *map(_text, (field.old, field.new)))
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

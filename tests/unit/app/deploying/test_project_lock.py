@@ -1,0 +1,196 @@
+"""The lock of a project against a server that keeps variables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deployctl.api.calls import Request
+from deployctl.app.deploying.project_lock import LockTimings, ProjectLock
+from deployctl.core.cancellation import CancellationToken
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import Conflict, Interrupted, LostResponse, NotFound, Unauthorized
+from deployctl.core.json_values import Json
+from deployctl.core.progress import NullProgress
+from deployctl.deploy.lock import LockLost, lock_name
+
+TIMINGS = LockTimings(renewal=1000, expiry=20, poll=0, timeout=600)
+
+
+@dataclass
+class FakeServer:
+    """Stands in for a session; keeps variables by id, and its clock stands still."""
+
+    variables: dict[str, dict[str, Json]] = field(default_factory=dict)
+    now: float = 1_000_000.0
+    before: list[Callable[[Request], None]] = field(default_factory=list)
+    """Called before each request."""
+    cancellation: CancellationToken = field(default_factory=CancellationToken)
+    is_down: bool = False
+
+    def server_clock(self) -> float:
+        return self.now
+
+    def create(self, body: Json, age: float = 0) -> dict[str, Json]:
+        updated = datetime.fromtimestamp(self.now - age, UTC).isoformat()
+        variable = {**body, "id": f"v-{len(self.variables)}", "updated": updated}
+        self.variables[variable["id"]] = variable
+        return variable
+
+    def send(self, request: Request, *, finish: bool = False) -> Json:  # noqa: ARG002
+        for hook in self.before:
+            hook(request)
+        name = request.path.rpartition("/")[2]
+        by_name = {each["name"]: each for each in self.variables.values() if not each.get("gone")}
+        if request.method == "POST":
+            if request.body["name"] in by_name:
+                raise Conflict("taken")
+            return self.create(request.body)
+        if request.method == "GET":
+            return by_name.get(name)
+        variable = self.variables[name]
+        if variable.get("gone"):
+            raise NotFound("gone")
+        variable["gone"] = request.method == "DELETE"
+        return None
+
+    def held_by(self, owner: str, age: float) -> dict[str, Json]:
+        return self.create({"name": lock_name("etl"), "value": owner}, age)
+
+    def is_locked(self) -> bool:
+        return any(not each.get("gone") for each in self.variables.values())
+
+
+@contextmanager
+def lock(server: Any, clock: Callable[[], float] = lambda: 0.0) -> Iterator[ProjectLock]:
+    with ProjectLock("etl", server, Report(), NullProgress(), TIMINGS, clock) as held:
+        yield held
+
+
+def test_lock_is_held_in_the_block() -> None:
+    server = FakeServer()
+    with lock(server) as held:
+        assert server.is_locked()
+        held.check()
+    assert not server.is_locked()
+    assert not held.waited
+    assert not held.took_over
+
+
+def test_lock_is_released_after_an_error() -> None:
+    server = FakeServer()
+    with pytest.raises(ValueError, match="x"), lock(server):
+        raise ValueError("x")
+    assert not server.is_locked()
+
+
+def test_lock_of_another_deploy_is_waited_for() -> None:
+    server = FakeServer()
+    other = server.held_by("other", age=19)
+    reads: list[Request] = []
+
+    def release_later(request: Request) -> None:
+        reads.extend([request] * (request.method == "GET"))
+        other["gone"] = len(reads) > 2
+
+    server.before.append(release_later)
+    with lock(server) as held:
+        assert held.waited
+        assert not held.took_over
+
+
+def test_lock_that_was_not_renewed_is_taken_over() -> None:
+    server = FakeServer()
+    other = server.held_by("other", age=21)
+    with lock(server) as held:
+        assert held.took_over
+        assert other["gone"]
+
+
+def test_only_one_of_two_waiting_deploys_takes_over() -> None:
+    server = FakeServer()
+    other = server.held_by("other", age=21)
+    reads: list[Request] = []
+
+    def take_over(request: Request) -> None:
+        if request.method == "DELETE" and not other.get("gone"):
+            other["gone"] = True
+            server.held_by("third", age=0)
+        elif request.method == "GET" and other.get("gone"):
+            reads.append(request)
+            server.variables["v-1"]["gone"] = len(reads) > 2
+
+    server.before.append(take_over)
+    with lock(server) as held:
+        assert held.waited
+        assert not held.took_over
+
+
+def test_lost_answer_to_the_creation_is_looked_up() -> None:
+    server = FakeServer()
+
+    def lose(request: Request) -> None:
+        if request.method == "POST":
+            server.create(request.body)
+            raise LostResponse("lost")
+
+    server.before.append(lose)
+    with lock(server) as held:
+        held.check()
+        assert len(server.variables) == 1
+    assert not server.is_locked()
+
+
+def test_check_fails_when_another_deploy_took_over() -> None:
+    server = FakeServer()
+    now = [0.0]
+    with lock(server, lambda: now[0]) as held:
+        server.variables["v-0"]["gone"] = True
+        server.held_by("other", age=0)
+        held.check()
+        now[0] = 21
+        with pytest.raises(LockLost, match="took over"):
+            held.check()
+    assert server.is_locked()
+
+
+def test_late_renewal_succeeds_if_the_lock_is_still_there() -> None:
+    server = FakeServer()
+    now = [0.0]
+    with lock(server, lambda: now[0]) as held:
+        now[0] = 1000
+        held.check()
+
+
+def test_wait_ends_after_the_timeout() -> None:
+    server = FakeServer()
+    server.held_by("other", age=0)
+    clock = iter(range(0, 10_000, 100))
+    with pytest.raises(LockLost, match="longer than 600 s"), lock(server, lambda: next(clock)):
+        pass
+
+
+def test_wait_ends_when_the_command_is_cancelled() -> None:
+    server = FakeServer()
+    server.held_by("other", age=0)
+    server.cancellation.cancel()
+    with pytest.raises(Interrupted, match="nothing was written"), lock(server):
+        pass
+
+
+def test_deploy_goes_on_with_a_warning_if_the_server_refuses_variables() -> None:
+    server = FakeServer()
+
+    def refuse(_request: Request) -> None:
+        raise Unauthorized("not allowed")
+
+    server.before.append(refuse)
+    report = Report()
+    with ProjectLock("etl", server, report, NullProgress(), TIMINGS) as held:  # type: ignore[arg-type]
+        held.check()
+    assert [each.code for each in report.items] == ["DC527"]
