@@ -1,17 +1,18 @@
 """Fixtures for tests with real Prefect servers, registries and engines.
 
 `server` runs a test on both majors, `prefect3` and `prefect2` on one. These servers are shared by
-all tests of a process and never emptied: a test gives its objects names of their own. A test that
-needs an empty server takes `fresh_server`.
+all tests of a file: a test gives its objects names of their own. A test that needs an empty server
+takes `fresh_server`.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import pytest
 
@@ -33,7 +34,6 @@ from tests.support.servers import (
     interpreter,
     is_installed,
     make_target,
-    running,
 )
 
 
@@ -50,38 +50,59 @@ def needs(version: str) -> None:
         pytest.skip(f"Prefect {version} is not installed; run `make {make_target(version)}`")
 
 
-LendServer: TypeAlias = Callable[[str], AbstractContextManager[Server]]
+class ServerPool:
+    """The servers of a test process. One that no test uses is paused."""
+
+    def __init__(self) -> None:
+        self._idle: defaultdict[tuple[str, str], list[Server]] = defaultdict(list)
+
+    @contextmanager
+    def lend(self, version: str, **options: Any) -> Iterator[Server]:
+        """Lend a running server without data; the options are those of `Server`.
+
+        It is a reset one if one with the same options is idle.
+        """
+        needs(version)
+        if options.get("database") == "postgres" and (reason := lacks_postgres()):
+            pytest.skip(reason)
+        idle = self._idle[version, repr(sorted(options.items()))]
+        server = idle.pop() if idle else Server(version, **options)
+        try:
+            server.resume()
+            server.reset()
+            if not server.is_running:
+                server.start()
+            yield server
+        finally:
+            server.pause()
+            idle.append(server)
+
+    def close(self) -> None:
+        """Stop the idle servers."""
+        for servers in self._idle.values():
+            for server in servers:
+                server.close()
 
 
 @pytest.fixture(scope="session")
-def _lend_server() -> Iterator[LendServer]:
-    """Lend the shared server of a version; it is paused while no test uses it."""
-    shared: dict[str, Server] = {}
-    with ExitStack() as stack:
-
-        @contextmanager
-        def lend(version: str) -> Iterator[Server]:
-            needs(version)
-            if version not in shared:
-                shared[version] = stack.enter_context(running(version))
-            shared[version].resume()
-            yield shared[version]
-            shared[version].pause()
-
-        yield lend
+def servers() -> Iterator[ServerPool]:
+    """The servers of this test process."""
+    pool = ServerPool()
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(scope="module")
-def prefect3(_lend_server: LendServer) -> Iterator[Server]:
-    """A running 3.x server, shared by all tests of the process."""
-    with _lend_server(PREFECT_3) as server:
+def prefect3(servers: ServerPool) -> Iterator[Server]:
+    """A running 3.x server, shared by all tests of a file."""
+    with servers.lend(PREFECT_3) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def prefect2(_lend_server: LendServer) -> Iterator[Server]:
-    """A running 2.20 server, shared by all tests of the process."""
-    with _lend_server(PREFECT_2) as server:
+def prefect2(servers: ServerPool) -> Iterator[Server]:
+    """A running 2.20 server, shared by all tests of a file."""
+    with servers.lend(PREFECT_2) as server:
         yield server
 
 
@@ -112,40 +133,11 @@ class FreshServer(Protocol):
     def __call__(self, version: str, **options: Any) -> Server: ...
 
 
-@pytest.fixture(scope="session")
-def _idle_servers() -> Iterator[dict[tuple[str, str], list[Server]]]:
-    """Paused servers that no test uses, by version and options."""
-    by_options: dict[tuple[str, str], list[Server]] = {}
-    yield by_options
-    for servers in by_options.values():
-        for server in servers:
-            server.close()
-
-
 @pytest.fixture
-def fresh_server(_idle_servers: dict[tuple[str, str], list[Server]]) -> Iterator[FreshServer]:
-    """`fresh_server(version, **options)` returns a running server without data.
-
-    The options are those of `Server`. After the test the server is paused; the next test that asks
-    for the same options gets it again, reset.
-    """
-    with ExitStack() as returns:
-
-        def take(version: str, **options: Any) -> Server:
-            needs(version)
-            if options.get("database") == "postgres" and (reason := lacks_postgres()):
-                pytest.skip(reason)
-            idle = _idle_servers.setdefault((version, repr(sorted(options.items()))), [])
-            server = idle.pop() if idle else Server(version, **options)
-            returns.callback(idle.append, server)
-            returns.callback(server.pause)
-            server.resume()
-            server.reset()
-            if not server.is_running:
-                server.start()
-            return server
-
-        yield take
+def fresh_server(servers: ServerPool) -> Iterator[FreshServer]:
+    """`fresh_server(version, **options)` lends a running server without data for one test."""
+    with ExitStack() as lent:
+        yield lambda version, **options: lent.enter_context(servers.lend(version, **options))
 
 
 @pytest.fixture

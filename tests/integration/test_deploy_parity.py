@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deployctl.jobs.base_job_templates import base_job_template
-from tests.integration.conftest import needs
+from tests.integration.conftest import ServerPool, needs
 from tests.support.api import Api
 from tests.support.deployment_cases import (
     BUILT,
@@ -30,7 +30,7 @@ from tests.support.deployment_cases import (
 from tests.support.environment import isolated
 from tests.support.prefect_cli import CommandResult, PrefectCli, run_program
 from tests.support.project import write_project
-from tests.support.servers import PREFECT_2, PREFECT_3, Server, running
+from tests.support.servers import PREFECT_2, PREFECT_3, Server
 
 # The first test of a version has both tools deploy all cases.
 pytestmark = pytest.mark.timeout(900)
@@ -81,13 +81,15 @@ def major(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def outcome(major: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+def outcome(
+    major: int, servers: ServerPool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outcome]:
     """All cases deployed by both tools to the same server, emptied in between."""
     folder, home = tmp_path_factory.mktemp("parity"), tmp_path_factory.mktemp("home")
     write_project(folder, _text("", []), FILES)
     for file, (top, cases) in PROJECTS.items():
         (folder / file).write_text(_text(top, [c for c in cases if major in c.majors]), "utf-8")
-    with running(VERSIONS[major], scheduler=False) as server, Api(server.api_url) as api:
+    with servers.lend(VERSIONS[major], scheduler=False) as server, Api(server.api_url) as api:
         _create_dependencies(api, major)
         for file in PROJECTS:
             _prefect(server, home, folder, file)
