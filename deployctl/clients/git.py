@@ -73,11 +73,11 @@ def read_checkout(folder: Path) -> Checkout | None:
     """
     try:
         commit = _read(folder, "log", "-1", "--no-show-signature", "--format=%H%n%B")
+        if not commit:
+            return None
         branch = _read(folder, "rev-parse", "--abbrev-ref", "HEAD")
         url = _read(folder, "config", "--get", "remote.origin.url")
     except ProgramError:
-        return None
-    if not commit:
         return None
     sha, _, message = commit.partition("\n")
     first_line = message.strip().partition("\n")[0]
