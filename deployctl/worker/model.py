@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
@@ -97,6 +98,14 @@ class Run:
     """That owner; "" if no worker of deployctl made the claim."""
     claim_worker: str = ""
     """Name of the worker that made that claim."""
+    in_process: bool = False
+    """Only the process of its Job can take its next step: it sleeps before a retry (SCHEDULED), or
+    is paused without being suspended. The server offers such a run to no worker."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the run has a Job, or should have one."""
+        return self.type in ACTIVE or self.in_process
 
 
 class StartFailed(DeployctlError):

@@ -15,6 +15,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | any active   | failed, or stuck too long          | CRASHED with the cause                      |
 | any active   | succeeded, but never reported      | CRASHED: it ended without reporting         |
 | RUNNING      | none                               | CRASHED: the Job vanished                   |
+| in process   | as RUNNING                         | as RUNNING                                  |
 | CANCELLING   | not started, ignores cancellation, | delete it, then CANCELLED                   |
 |              | or past the grace period           |                                             |
 | CANCELLING   | over, gone, or will never start    | CANCELLED                                   |
@@ -32,7 +33,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from deployctl.api import states
-from deployctl.api.states import ACTIVE, CANCELLING, FINAL, PENDING, SCHEDULED
+from deployctl.api.states import CANCELLING, FINAL, PENDING, SCHEDULED
 from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, outcome
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
@@ -236,7 +237,7 @@ def _observe(
     snapshot: Snapshot, run: Run, newest: Job | None, timings: Timings
 ) -> Iterator[Action]:
     """Yields what the leader does about one run."""
-    if run.type not in ACTIVE or _is_own_unstarted(snapshot, run):
+    if not run.is_active or _is_own_unstarted(snapshot, run):
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
     final_state = snapshot.final_states.get(run.attempt)
@@ -300,7 +301,10 @@ def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
             if snapshot.now - run.since >= timings.cancel_grace:
                 yield DeleteJob(job, run)
         elif not job.started and (
-            run.type in (*FINAL, SCHEDULED) or run.foreign or run.attempt not in ("", attempt)
+            run.type in FINAL
+            or (run.type == SCHEDULED and not run.in_process)
+            or run.foreign
+            or run.attempt not in ("", attempt)
         ):
             yield DeleteJob(job, run)
 
@@ -311,7 +315,7 @@ def _left_by_gone_owners(snapshot: Snapshot) -> Iterator[Action]:
         if (
             run.foreign
             and run.claim_owner in snapshot.gone_owners
-            and run.type in ACTIVE
+            and run.is_active
             and run.id not in snapshot.in_flight
         ):
             final_state = CANCELLED if run.type == CANCELLING else crashed(WORKER_GONE)

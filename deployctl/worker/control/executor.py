@@ -21,7 +21,7 @@ from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.control import decide
-from deployctl.worker.control.outcomes import VANISHED_MESSAGE, Outcome, OutcomeCode, not_started
+from deployctl.worker.control.outcomes import Outcome, OutcomeCode, not_started, vanished
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventLog, EventName, Level
@@ -250,7 +250,7 @@ class ActionExecutor:
         if job := self._find_job(run):
             self.notify(lambda store: store.add_job(job))
         else:
-            self._propose(run, _crashed(OutcomeCode.VANISHED, VANISHED_MESSAGE))
+            self._propose(run, decide.crashed(vanished(run)))
 
     def _delete_job(self, job: Job, run: Run | None, final_state: Proposal | None) -> None:
         if run is not None and not self._is_unchanged(run):
@@ -324,8 +324,8 @@ class ActionExecutor:
         if now.type == run.type and not now.attempt and not now.foreign:
             now = self._call(resolve_claim(now, self.runtime.owner))
         self.notify(lambda store: store.refresh_run(now))
-        expected = (run.type, run.attempt, run.foreign)
-        return (now.type, now.attempt, now.foreign) == expected
+        expected = (run.type, run.attempt, run.foreign, run.in_process)
+        return (now.type, now.attempt, now.foreign, now.in_process) == expected
 
     def _retry_wait(self, failures: int) -> float:
         """Back-off in seconds; the exponent is capped because failures can go on for days."""

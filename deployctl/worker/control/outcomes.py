@@ -7,18 +7,24 @@ that was decided on is checked when the outcome is reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from deployctl.api.states import PENDING, RUNNING
+from deployctl.api.states import PAUSED, PENDING, RUNNING, SCHEDULED
 from deployctl.core.redact import redact
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-VANISHED_MESSAGE = (
+_VANISHED = (
     "The job of this run is gone, and its outcome is unknown. It was deleted, or its "
     "finished_job_ttl expired before a worker saw it."
 )
+_LOST_STEPS = {
+    SCHEDULED: "The run was waiting for a retry, which only the process of that job could begin: "
+    "the server offers it to no worker.",
+    PAUSED: "The run was paused, and only the process of that job could resume it.",
+}
+"""Type of the run's state → what its process would have done next (`Run.in_process`)."""
 
 
 class OutcomeCode(StrEnum):
@@ -55,11 +61,29 @@ class Outcome:
 def outcome(job: Job, run: Run, now: float, timings: Timings = DEFAULT_TIMINGS) -> Outcome | None:
     """Returns what a Job means for its run; None if there is nothing to report.
 
-    Runs that have ended, wait for their next attempt, are paused, or have been claimed again are
+    Runs that have ended, wait for their next attempt, are suspended, or have been claimed again are
     not affected.
     """
-    if run.type not in (PENDING, RUNNING) or (run.attempt and run.attempt != job.attempt):
+    if run.type not in (PENDING, RUNNING) and not run.in_process:
         return None
+    if run.attempt and run.attempt != job.attempt:
+        return None
+    found = _of_job(job, now, timings)
+    return found and _with_lost_step(found, run)
+
+
+def vanished(run: Run) -> Outcome:
+    """Returns the outcome of a run whose Job is gone."""
+    return _with_lost_step(Outcome(OutcomeCode.VANISHED, _VANISHED), run)
+
+
+def _with_lost_step(found: Outcome, run: Run) -> Outcome:
+    """Adds what the process of the Job would have done next, if nothing else can do it."""
+    text = f"{found.message} {_LOST_STEPS.get(run.type, '')}".rstrip()
+    return replace(found, message=text)
+
+
+def _of_job(job: Job, now: float, timings: Timings) -> Outcome | None:
     age = now - job.since
     limits = job.limits
     if job.phase is Phase.FAILED and age >= 0:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployctl.api.states import ACTIVE, PENDING
+from deployctl.api.states import PENDING
 from deployctl.worker.control.decide import Snapshot
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Run, RuntimeUpdate
 from deployctl.worker.server.claims import Proposal
@@ -101,7 +101,7 @@ class StateStore:
         self.synced = True
         for attempt, job in list(self.jobs.items()):
             run = self.runs.get(job.run)
-            if job.phase.is_over and (run.type not in ACTIVE if run else job.run in self.deleted):
+            if job.phase.is_over and (not run.is_active if run else job.run in self.deleted):
                 self._drop_job(attempt)
         self._drop_stale()
         attempts = {run.attempt for run in self.runs.values()}

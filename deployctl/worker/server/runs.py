@@ -10,7 +10,7 @@ from itertools import islice
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import PAGE
-from deployctl.api.states import ACTIVE, FINAL, PENDING
+from deployctl.api.states import ACTIVE, FINAL, PAUSED, PENDING, SCHEDULED
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import ClaimMarker, claim_worker, parse_marker
@@ -36,6 +36,7 @@ def parse_run(flow_run: Json, owner: str) -> Run:
         deployment=flow_run.get("deployment_id") or "",
         flow=flow_run.get("flow_id") or "",
         pid=flow_run.get("infrastructure_pid") or "",
+        in_process=_is_in_process(flow_run),
     )
     if run.type != PENDING or not state:
         return run
@@ -57,6 +58,19 @@ def _with_claim(run: Run, claim: Json, marker: ClaimMarker | None, owner: str) -
         claim_owner=marker.owner if marker else "",
         claim_worker=claim_worker(claim.get("message")),
     )
+
+
+def _is_in_process(flow_run: Json) -> bool:
+    """Whether a run waits for a retry or the end of a pause inside its process.
+
+    Both majors record the first in the run's `empirical_policy`, also when the state is replaced
+    later (by the process on SIGTERM, by a resume), and offer no such run to a worker. A suspended
+    run has no process: `pause_reschedule`.
+    """
+    if flow_run.get("state_type") == SCHEDULED:
+        return (flow_run.get("empirical_policy") or {}).get("retry_type") == "in_process"
+    details = (flow_run.get("state") or {}).get("state_details") or {}
+    return flow_run.get("state_type") == PAUSED and not details.get("pause_reschedule")
 
 
 def seconds(timestamp: str | None) -> float:
@@ -82,9 +96,14 @@ def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[J
 
 
 def read_active(pool_id: str, owner: str) -> ApiCall[list[Run]]:
-    """Returns all runs of the pool that are PENDING, RUNNING or CANCELLING."""
-    rows = yield from _read_in_states(pool_id, ACTIVE)
-    return [parse_run(row, owner) for row in rows]
+    """Returns all active runs of the pool (`Run.is_active`).
+
+    No filter finds retries inside a process, but they have started, as few scheduled runs have.
+    """
+    rows = yield from _read_in_states(pool_id, [*ACTIVE, PAUSED])
+    rows += yield from _read_in_states(pool_id, [SCHEDULED], start_time={"is_null_": False})
+    runs = {row["id"]: parse_run(row, owner) for row in rows}
+    return [run for run in runs.values() if run.is_active]
 
 
 def read_unstarted_claims(pool_id: str, owner: str, worker: str) -> ApiCall[list[Run]]:
@@ -95,13 +114,13 @@ def read_unstarted_claims(pool_id: str, owner: str, worker: str) -> ApiCall[list
     return [run for run in runs if run.attempt and not run.pid]
 
 
-def _read_in_states(pool_id: str, types: Iterable[str]) -> ApiCall[list[Json]]:
+def _read_in_states(pool_id: str, types: Iterable[str], **more: Json) -> ApiCall[list[Json]]:
     rows: dict[str, Json] = {}
     offset = 0
     while True:
         page = yield from call(
             _filter(
-                {"state": {"type": {"any_": list(types)}}},
+                {"state": {"type": {"any_": list(types)}}, **more},
                 work_pools={"id": {"any_": [pool_id]}},
                 offset=offset,
             )

@@ -42,6 +42,10 @@ class SimulatedCluster:
     """Attempts that had a Job, or had started, when another Job was created."""
     leftovers: set[str] = field(default_factory=set)
     """Names of Jobs that were prepared and do not exist."""
+    tailed: list[str] = field(default_factory=list)
+    """Attempts whose last lines were read."""
+    hung: set[str] = field(default_factory=set)
+    """Names of Jobs whose deletion never ends: a finalizer, or a node that is gone."""
 
     def prepare(self, name: str) -> None:
         """Create what a Job needs, such as its Secret: it is deleted with the Job."""
@@ -64,6 +68,7 @@ class SimulatedCluster:
                     worker=spec.worker,
                     phase=Phase.WAITING,
                     since=self.clock.now,
+                    limits=spec.limits,
                 )
             )
         return self.jobs[name]
@@ -118,6 +123,7 @@ class SimulatedRuntime:
         self._request(lambda: self.cluster.leftovers.discard(spec.name))
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
+        self.cluster.tailed.append(job.attempt)
         return self._request(lambda: [f"{lines} lines of {job.name}"])
 
     def watch(self, emit: Emit, stop: CancellationToken) -> None:

@@ -32,8 +32,9 @@ STATES = (
     "COMPLETED",
     "FAILED",
     "CRASHED",
+    "PAUSED",
 )
-"""All state types except PAUSED."""
+"""All state types."""
 
 
 class Missing(Exception):
@@ -54,6 +55,8 @@ class Proposed(NamedTuple):
     name: str
     transition: str = ""
     force: bool = False
+    suspends: bool = False
+    """Of PAUSED: the process ends, and a worker resumes the run."""
 
 
 def evaluate(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[str, str]:
@@ -62,13 +65,15 @@ def evaluate(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[s
     `current`: the run's current state; `pid`: its infrastructure_pid; `major`: 2 or 3.
     """
     kind, new = current["type"], proposed.type
-    if (kind, new) == ("SCHEDULED", "CANCELLING") and not pid:
+    suspended = current["state_details"].get("pause_reschedule")
+    no_job = (kind == "SCHEDULED" and (not pid or current["name"] == "Resuming")) or suspended
+    if new == "CANCELLING" and no_job:
         return "REJECT", "CANCELLED"
     if proposed.force:
         return "ACCEPT", new
     if proposed.transition and current["state_details"].get("transition_id") == proposed.transition:
         return "REJECT", kind
-    if kind in FINAL and new in ("CANCELLING", "CRASHED"):
+    if kind in FINAL and new in ("CANCELLING", "CRASHED", "PAUSED"):
         return "ABORT", kind
     closed = ("CANCELLING",) if major >= 3 else ("CANCELLING", "CANCELLED")
     if kind in closed and new != "CANCELLED":
@@ -76,6 +81,10 @@ def evaluate(current: Json, pid: str, proposed: Proposed, major: int) -> tuple[s
     if new == "PENDING" and kind in ("PENDING", "RUNNING", "CANCELLED"):
         renames = kind == "PENDING" and proposed.name not in ("Pending", current["name"])
         return ("ACCEPT", new) if renames and major >= 3 else ("ABORT", kind)
+    if new == "PAUSED" and kind != "RUNNING":
+        return "REJECT", kind
+    if kind == "PAUSED" and (new == "PENDING" or (new == "CANCELLING" and major < 3)):
+        return "REJECT", kind
     return "ACCEPT", new
 
 
@@ -85,9 +94,12 @@ class SimulatedServer:
 
     clock: Clock
     major: int
+    retries: int = 0
+    """How often each flow is retried in its process before it is FAILED."""
     rows: dict[str, Json] = field(default_factory=dict)
     states: dict[str, list[Json]] = field(default_factory=dict)
     """Run → all its states, in order; kept when the run is deleted."""
+    _retries_left: dict[str, int] = field(default_factory=dict)
     _ids: int = 0
 
     def new_id(self) -> str:
@@ -104,7 +116,10 @@ class SimulatedServer:
             "deployment_id": DEPLOYMENT,
             "flow_id": FLOW,
             "infrastructure_pid": None,
+            "start_time": None,
+            "empirical_policy": {"retry_type": None},
         }
+        self._retries_left[run] = self.retries
         self.states[run] = []
         self._write(run, "SCHEDULED", "Scheduled")
         return run
@@ -135,12 +150,40 @@ class SimulatedServer:
     def propose(self, run: str, proposed: Proposed, message: str = "") -> Json:
         """Request a transition; returns the answer. Raises Missing for a deleted run."""
         row = self._row(run)
+        before = row["state_type"]
         status, kind = evaluate(row["state"], row["infrastructure_pid"] or "", proposed, self.major)
-        if status == "ACCEPT":
-            self._write(run, kind, proposed.name, message, proposed.transition)
-        elif kind != row["state_type"]:
+        if (before, kind) == ("RUNNING", "FAILED") and self._retries_left[run]:
+            self._retries_left[run] -= 1
+            row["empirical_policy"] = {"retry_type": "in_process"}
+            self._write(run, "SCHEDULED", "AwaitingRetry")
+            status = "REJECT"
+        elif status == "ACCEPT":
+            if not proposed.force:
+                self._set_retry_type(row, kind)
+            self._write(run, kind, proposed.name, message, proposed.transition, proposed.suspends)
+        elif kind != before:
             self._write(run, kind, kind.title())
         return {"status": status, "state": dict(self._row(run)["state"]), "details": {}}
+
+    def _set_retry_type(self, row: dict[str, Any], after: str) -> None:
+        """Set `retry_type` for a transition, by the rules of both majors."""
+        before, rescheduled = row["state_type"], {"retry_type": "reschedule"}
+        if before in FINAL and after not in FINAL:
+            row["empirical_policy"] = rescheduled if after == "SCHEDULED" else {"retry_type": None}
+        elif (before, after) == ("RUNNING", "FAILED"):
+            row["empirical_policy"] = {"retry_type": None}
+        elif (before, after, self.major) == ("PAUSED", "SCHEDULED", 3) and not row["state"][
+            "state_details"
+        ]["pause_reschedule"]:
+            row["empirical_policy"] = rescheduled
+
+    def is_in_process(self, run: str) -> bool:
+        """Return whether only the run's process can take its next step."""
+        row = self.rows.get(run)
+        if row is None or row["state_type"] == "PAUSED":
+            return row is not None and not row["state"]["state_details"]["pause_reschedule"]
+        retries = row["empirical_policy"]["retry_type"] == "in_process"
+        return bool(row["state_type"] == "SCHEDULED" and retries)
 
     def delete(self, run: str) -> None:
         """Delete a run, if it exists."""
@@ -157,7 +200,13 @@ class SimulatedServer:
         return row
 
     def _write(
-        self, run: str, kind: str, name: str, message: str = "", transition: str = ""
+        self,
+        run: str,
+        kind: str,
+        name: str,
+        message: str = "",
+        transition: str = "",
+        suspends: bool = False,
     ) -> None:
         self.clock.now += 0.001
         state = {
@@ -166,10 +215,13 @@ class SimulatedServer:
             "name": name,
             "message": message,
             "timestamp": datetime.fromtimestamp(self.clock.now, UTC).isoformat(),
-            "state_details": {"transition_id": transition or None},
+            "state_details": {"transition_id": transition or None, "pause_reschedule": suspends},
         }
-        self.states[run].append(state)
+        retry_type = self.rows[run]["empirical_policy"]["retry_type"]
+        self.states[run].append(state | {"in_process": retry_type == "in_process"})
+        started = self.rows[run]["start_time"] or (kind == "RUNNING" and state["timestamp"]) or None
         self.rows[run] |= {
+            "start_time": started,
             "state": state,
             "state_id": state["id"],
             "state_type": kind,
@@ -179,8 +231,12 @@ class SimulatedServer:
     def _due(self, _: Json) -> Json:
         """The scheduled runs; Prefect returns their states since 3.9 only."""
         left_out: dict[str, Json] = {} if self.major >= 3 else {"state": None}
-        scheduled = (row for row in self.rows.values() if row["state_type"] == "SCHEDULED")
-        return [{"work_pool_id": POOL, "flow_run": row | left_out} for row in scheduled]
+        offered = [
+            row
+            for key, row in self.rows.items()
+            if row["state_type"] == "SCHEDULED" and not self.is_in_process(key)
+        ]
+        return [{"work_pool_id": POOL, "flow_run": row | left_out} for row in offered]
 
     def _filter(self, body: Json) -> Json:
         criteria = body["flow_runs"]
@@ -189,7 +245,9 @@ class SimulatedServer:
         found = [
             dict(row)
             for key, row in self.rows.items()
-            if (ids is None or key in ids) and row["state_type"] in types
+            if (ids is None or key in ids)
+            and row["state_type"] in types
+            and (row["start_time"] or "start_time" not in criteria)
         ]
         start = body.get("offset", 0)
         return found[start : start + body["limit"]]

@@ -22,7 +22,7 @@ from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import NotFound, ServerError
 from deployctl.core.json_values import Json
-from deployctl.jobs.model import JobSpec
+from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import Reconciler
 from deployctl.worker.control.state_store import StateStore
@@ -85,6 +85,7 @@ class SimulatedJobSpecs:
 
     session: Session
     worker: str
+    limits: Limits
     pool: Json = field(default_factory=lambda: {"id": POOL, "name": POOL})
     offered: dict[str, Json] = field(default_factory=dict)
 
@@ -99,6 +100,7 @@ class SimulatedJobSpecs:
             configuration={},
             command=(),
             env={},
+            limits=self.limits,
         )
 
 
@@ -148,7 +150,7 @@ class SimulatedWorker:
         self._pool = ManualPool()
         session = cast("Session", SimulatedSession(self.injector, server))
         runtime = SimulatedRuntime(self.injector, simulation.cluster)
-        job_specs = SimulatedJobSpecs(session, name)
+        job_specs = SimulatedJobSpecs(session, name, simulation.limits)
         event_log = InternalErrors(simulation.violations)
         reporter = RunReporter(
             session=session,

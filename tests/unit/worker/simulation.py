@@ -14,9 +14,11 @@ from uuid import UUID
 from deployctl.api.calls import Request
 from deployctl.api.states import FINAL
 from deployctl.core.errors import DeployctlError
+from deployctl.core.json_values import Json
+from deployctl.jobs.model import Limits
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.metrics import Metrics
-from deployctl.worker.model import Job, Phase
+from deployctl.worker.model import NO_LIMITS, Job, Phase
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
 from tests.unit.worker.fault_injection import Crash, Event, Injection
 from tests.unit.worker.simulated_cluster import OWNER, SimulatedCluster
@@ -35,10 +37,21 @@ class Simulation:
     another client can write; no worker can prevent that.
     """
 
-    def __init__(self, major: int, runs: int, workers: int, *, polite: bool) -> None:
+    def __init__(
+        self,
+        major: int,
+        runs: int,
+        workers: int,
+        *,
+        polite: bool,
+        retries: int = 0,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        """`retries`: of each flow, in its process; `limits`: of each Job."""
         self.polite = polite
+        self.limits = limits
         self.clock = Clock()
-        self.server = SimulatedServer(self.clock, major)
+        self.server = SimulatedServer(self.clock, major, retries)
         self.cluster = SimulatedCluster(self.clock)
         self.metrics = Metrics(HealthMonitor(), lambda: self.clock.now)
         self.runs = [self.server.add_run() for _ in range(runs)]
@@ -107,7 +120,7 @@ class Simulation:
         before, length = self._started.get(job.run, (job.attempt, 0))
         states = self.server.states[job.run]
         self.clock.now += 3  # no pod starts faster
-        if before != job.attempt and all(s["type"] != "SCHEDULED" for s in states[length:]):
+        if before != job.attempt and not any(map(_releases, states[length:])):
             self.violations.append(f"{job.run} was started twice, by {before} and {job.attempt}")
         self._started[job.run] = job.attempt, len(states)
 
@@ -122,6 +135,47 @@ class Simulation:
         if job.phase is Phase.RUNNING:
             self.cluster.put(replace(job, phase=Phase.SUCCEEDED, since=self.clock.now))
 
+    def retry(self, job: Job) -> None:
+        """The flow fails; its process sleeps if the server grants a retry, and exits if not."""
+        if self._is_at_work(job) and not self._report(job, "FAILED"):
+            return
+        if self.server.type_of(job.run) == "FAILED":
+            self.exit(job)
+
+    def pause(self, job: Job) -> None:
+        """The flow pauses, and its process waits."""
+        if self._is_at_work(job):
+            self._report(job, "PAUSED")
+
+    def suspend(self, job: Job) -> None:
+        """The flow suspends itself: its process ends."""
+        if self._is_at_work(job) and self._report(job, "PAUSED", suspends=True):
+            self.exit(job)
+
+    def wake(self, job: Job) -> None:
+        """The process begins the retry that it slept for."""
+        if job.phase is Phase.RUNNING and self.server.is_in_process(job.run):
+            self._report(job, "RUNNING")
+
+    def terminate(self, job: Job) -> None:
+        """The process gets SIGTERM: of an eviction, or of the Job's deletion, which ends with it.
+
+        Prefect 3 proposes AwaitingRetry (SIGTERM_BEHAVIOR=reschedule), unless the run has ended.
+        """
+        if job.phase is not Phase.RUNNING:
+            return
+        if self.server.type_of(job.run) not in FINAL:
+            kind = "SCHEDULED" if self.server.major >= 3 else "CRASHED"
+            self._report(job, kind, "AwaitingRetry" if kind == "SCHEDULED" else "Crashed")
+        phase = Phase.SUCCEEDED if self.server.major >= 3 else Phase.FAILED
+        self.cluster.put(replace(job, phase=phase, since=self.clock.now))
+        if job.deleting:
+            self.vanish(job)
+
+    def hang(self, job: Job) -> None:
+        """The Job's deletion will never end."""
+        self.cluster.hung.add(job.name)
+
     def fail(self, job: Job) -> None:
         """The pod is lost."""
         if not job.phase.is_over:
@@ -129,11 +183,16 @@ class Simulation:
 
     def vanish(self, job: Job) -> None:
         """The Job is gone: its deletion has ended, its TTL has expired, or a user deleted it."""
-        self.cluster.remove(job.name)
+        if job.name not in self.cluster.hung:
+            self.cluster.remove(job.name)
 
-    def _report(self, job: Job, kind: str) -> bool:
+    def _is_at_work(self, job: Job) -> bool:
+        return job.phase is Phase.RUNNING and self.server.type_of(job.run) == "RUNNING"
+
+    def _report(self, job: Job, kind: str, name: str = "", *, suspends: bool = False) -> bool:
+        proposed = Proposed(kind, name or kind.title(), suspends=suspends)
         try:
-            answer = self.server.propose(job.run, Proposed(kind, kind.title()))
+            answer = self.server.propose(job.run, proposed)
         except Missing:
             return False
         return bool(answer["status"] == "ACCEPT")
@@ -145,6 +204,14 @@ class Simulation:
         run = self._pick(self.runs, number)
         rescheduled = kind == "SCHEDULED" and self.polite
         if run in self.server.rows and not (rescheduled and not self._is_quiet(run)):
+            self.server.propose(run, Proposed(kind, name))
+
+    def resume(self, number: int) -> None:
+        """A user resumes a run that is paused or suspended."""
+        run = self._pick(self.runs, number)
+        if self.server.type_of(run) == "PAUSED":
+            goes_on = self.server.is_in_process(run)
+            kind, name = ("RUNNING", "Running") if goes_on else ("SCHEDULED", "Resuming")
             self.server.propose(run, Proposed(kind, name))
 
     def foreign_worker(self, number: int) -> None:
@@ -217,7 +284,8 @@ class Simulation:
         """Return the attempt of ours that a run is under; "" if there is none."""
         states = self.server.states[run]
         claims = [s for s in states if (s["type"], s["name"]) == ("PENDING", "Pending")]
-        if not claims or self.server.type_of(run) == "SCHEDULED":
+        released = self.server.type_of(run) == "SCHEDULED" and not self.server.is_in_process(run)
+        if not claims or released:
             return ""
         marker = parse_marker(claims[-1]["message"])
         return str(claims[-1]["id"]) if marker and marker.owner == OWNER else ""
@@ -229,18 +297,27 @@ class Simulation:
             for run in self.server.rows
             if (attempt := self.attempt_of(run))
             and self.server.type_of(run) not in FINAL
-            and all(job.phase.is_over for job in self.cluster.jobs_of(attempt))
+            and not self.is_suspended(run)
+            and all(
+                job.phase.is_over or (job.deleting and job.name in self.cluster.hung)
+                for job in self.cluster.jobs_of(attempt)
+            )
         ]
         jobs = [
             f"{job.name} waits"
             for job in self.cluster.jobs.values()
             if job.phase is Phase.WAITING
+            and not job.deleting
             and (
                 self.server.type_of(job.run) in ("", *FINAL)
                 or self.attempt_of(job.run) != job.attempt
             )
         ]
         return runs + jobs
+
+    def is_suspended(self, run: str) -> bool:
+        """Return whether the run waits for a user without a process."""
+        return self.server.type_of(run) == "PAUSED" and not self.server.is_in_process(run)
 
     def settle(self) -> None:
         """Let time pass without faults, with all workers doing their work."""
@@ -258,3 +335,8 @@ class Simulation:
     @staticmethod
     def _pick(items: Sequence[T], number: int) -> T:
         return items[number % len(items)]
+
+
+def _releases(state: Json) -> bool:
+    """Whether a state lets a worker claim the run: SCHEDULED, but for retries in the process."""
+    return bool(state["type"] == "SCHEDULED" and not state["in_process"])

@@ -33,15 +33,31 @@ STEPS = st.sampled_from(
 )
 
 
+JOB_EVENTS = (
+    "begin",
+    "finish",
+    "exit",
+    "fail",
+    "vanish",
+    "retry",
+    "wake",
+    "pause",
+    "suspend",
+    "terminate",
+    "hang",
+)
+
+
 def event(method: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:
     return st.tuples(st.just(method), *arguments)
 
 
 progress = st.one_of(
     event("worker", small, STEPS, st.just(())),
-    event("job", small, st.sampled_from(["begin", "finish", "exit", "fail", "vanish"])),
+    event("job", small, st.sampled_from(JOB_EVENTS)),
     event("wait", st.sampled_from([1, 20, 70])),
     event("rename", small),
+    event("resume", small),
     event("user", small, st.just("CANCELLING"), st.just("Cancelling")),
 )
 injection = st.one_of(
@@ -73,7 +89,9 @@ def play(simulation: Simulation, events: list[Event]) -> None:
     simulation.settle()
     assert simulation.unsettled() == []
     for _ in range(3):
-        for method in ("begin", "finish"):
+        for number in range(len(simulation.runs)):
+            simulation.resume(number)
+        for method in ("begin", "wake", "finish"):
             for job in list(simulation.cluster.jobs.values()):
                 getattr(simulation, method)(job)
         simulation.settle()
@@ -87,7 +105,7 @@ def play(simulation: Simulation, events: list[Event]) -> None:
 def test_every_run_is_executed_once(
     major: int, runs: int, workers: int, events: list[Event]
 ) -> None:
-    simulation = Simulation(major, runs, workers, polite=True)
+    simulation = Simulation(major, runs, workers, polite=True, retries=1)
     play(simulation, events)
     assert simulation.violations == []
 
@@ -97,4 +115,4 @@ def test_every_run_is_executed_once(
 def test_every_run_ends_whatever_users_do(
     major: int, runs: int, workers: int, events: list[Event]
 ) -> None:
-    play(Simulation(major, runs, workers, polite=False), events)
+    play(Simulation(major, runs, workers, polite=False, retries=1), events)

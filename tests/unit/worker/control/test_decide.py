@@ -170,6 +170,21 @@ IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
         (a_run("SCHEDULED", attempt=""), a_job(Phase.RUNNING), {}, None),
         (a_run("SCHEDULED", attempt=""), a_job(Phase.FAILED), {}, None),
         (a_run("PAUSED"), a_job(Phase.RUNNING), {}, None),
+        (a_run("PAUSED"), None, MISSING, None),
+        *(
+            (a_run(state, in_process=True, **more), job, missing, action)
+            for state in ("SCHEDULED", "PAUSED")
+            for more, job, missing, action in (
+                ({}, a_job(Phase.RUNNING), {}, None),
+                ({}, a_job(started=True), {}, None),
+                ({}, a_job(Phase.FAILED), {}, ReportFinalState),
+                ({}, a_job(Phase.SUCCEEDED, since=LONG_AGO), {}, ReportFinalState),
+                ({}, None, {}, None),
+                ({}, None, MISSING, ConfirmMissing),
+                ({"attempt": ""}, None, {}, ResolveClaim),
+                ({"attempt": "", "foreign": True}, None, MISSING, None),
+            )
+        ),
         (a_run("PENDING", attempt="a2", pid="x"), a_job(), {}, DeleteJob),
         (a_run("PENDING", attempt="", foreign=True), a_job(), {}, DeleteJob),
         (a_run("RUNNING", attempt="", foreign=True), a_job(), {}, DeleteJob),

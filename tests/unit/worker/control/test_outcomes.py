@@ -6,7 +6,7 @@ import pytest
 
 from deployctl.core import redact
 from deployctl.jobs.model import Limits
-from deployctl.worker.control.outcomes import not_started, outcome
+from deployctl.worker.control.outcomes import not_started, outcome, vanished
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.timings import Timings
 
@@ -95,6 +95,19 @@ def test_a_job_that_is_over_is_not_deleted() -> None:
     found = outcome(ENDED, RUN, NOW)
     assert found is not None
     assert not found.delete_job
+
+
+@pytest.mark.parametrize(
+    ("state", "text"), [("SCHEDULED", "The run was waiting for a retry"), ("PAUSED", "paused")]
+)
+@pytest.mark.parametrize("ended", [ENDED, CASES["it succeeded without reporting"][0], None])
+def test_names_the_step_that_only_the_lost_process_could_take(
+    ended: Job | None, state: str, text: str
+) -> None:
+    run = replace(RUN, type=state, in_process=True)
+    found = outcome(ended, run, NOW) if ended else vanished(run)
+    assert found is not None
+    assert text in found.message
 
 
 @pytest.mark.parametrize(
