@@ -244,7 +244,7 @@ def _observe(
     if not run.attempt and (job is None or _could_start(job)):
         yield ResolveClaim(run)
     elif job is None and final_state is not None:
-        yield ReportFinalState(run, final_state)
+        yield ReportFinalState(run, CANCELLED if run.type == CANCELLING else final_state)
     elif job is None:
         yield from _without_job(snapshot, run, timings)
     elif job.deleting:

@@ -117,11 +117,11 @@ class ActionExecutor:
             case decide.DeleteJob(job, run, final_state):
                 self._delete_job(job, run, final_state)
             case decide.ConfirmMissing(run):
-                self._confirm_missing(run)
+                self._confirm_missing(run, failures)
             case decide.CleanUpStart(run):
-                self._clean_up_start(run)
+                self._clean_up_start(run, failures)
             case decide.ReportFinalState(run, proposal, job):
-                self._report(run, proposal, job)
+                self._report(run, proposal, job, failures)
 
     def _back_off(self, action: decide.Action, error: Exception, message: str, wait: float) -> None:
         run_id = decide.run_id_of(action)
@@ -188,19 +188,19 @@ class ActionExecutor:
             job = job or self.runtime.start(spec)
         except InvalidJobSpec as error:
             text = f"No job can be built for this run: {error}."
-            self._propose(run, _crashed(OutcomeCode.INVALID_JOB_SPEC, text))
+            self._propose(run, _crashed(OutcomeCode.INVALID_JOB_SPEC, text), failures)
         except StartFailed as error:
             if self.session.server_clock() - run.since < error.retry_for:
                 if not failures:
                     self.reporter.log_cause(run, error.cause)
                 raise RuntimeUnavailable(error.message, help=error.help) from error
-            self._propose(run, decide.crashed(not_started(error.cause)))
+            self._propose(run, decide.crashed(not_started(error.cause)), failures)
         except NotFound as error:
             if self._not_found.pop(run.id, "") != str(error):
                 self._not_found[run.id] = str(error)
                 raise
             text = f"The run cannot be started: {error}."
-            self._propose(run, _crashed(OutcomeCode.NOT_FOUND, text))
+            self._propose(run, _crashed(OutcomeCode.NOT_FOUND, text), failures)
         else:
             self._not_found.pop(run.id, None)
             self.notify(lambda store: store.add_job(job))
@@ -242,7 +242,7 @@ class ActionExecutor:
             self.notify(lambda store: store.add_job(job))
         self.notify(lambda store: store.refresh_run(known))
 
-    def _confirm_missing(self, run: Run) -> None:
+    def _confirm_missing(self, run: Run, failures: int) -> None:
         if not self._is_unchanged(run):
             return
         if run.type == states.PENDING and self._hand_back_ended(run):
@@ -250,7 +250,7 @@ class ActionExecutor:
         if job := self._find_job(run):
             self.notify(lambda store: store.add_job(job))
         else:
-            self._propose(run, decide.crashed(vanished(run)))
+            self._propose(run, decide.crashed(vanished(run)), failures)
 
     def _delete_job(self, job: Job, run: Run | None, final_state: Proposal | None) -> None:
         if run is not None and not self._is_unchanged(run):
@@ -265,20 +265,23 @@ class ActionExecutor:
         )
         self.notify(lambda store: store.mark_deleting(job, final_state))
 
-    def _clean_up_start(self, run: Run) -> None:
+    def _clean_up_start(self, run: Run, failures: int) -> None:
         """Cancels a run without a Job, whether or not its leftovers can be removed."""
         if not self._is_unchanged(run):
             return
         with suppress(InvalidJobSpec, StartFailed, NotFound, RuntimeUnavailable):
             self.runtime.clean_up(self.build_spec(run))
-        self._propose(run, decide.CANCELLED)
+        self._propose(run, decide.CANCELLED, failures)
 
-    def _report(self, run: Run, proposal: Proposal, job: Job | None) -> None:
-        if self._is_unchanged(run) and self._propose(run, proposal) and job is not None:
+    def _report(self, run: Run, proposal: Proposal, job: Job | None, failures: int) -> None:
+        if self._is_unchanged(run) and self._propose(run, proposal, failures) and job is not None:
             self._log_last_lines(run, job)
 
-    def _propose(self, run: Run, proposal: Proposal) -> bool:
-        """Proposes a state; returns whether the server accepted it."""
+    def _propose(self, run: Run, proposal: Proposal, failures: int) -> bool:
+        """Proposes a state; returns whether the server accepted it.
+
+        After a refusal the run backs off: whatever refuses it may do so again at once.
+        """
         result = self._call(propose(run, proposal, str(uuid.uuid4())))
         accepted = result.answer is Answer.ACCEPTED
         if accepted:
@@ -297,6 +300,9 @@ class ActionExecutor:
         else:
             known = run if accepted else replace(run, attempt="")
             self.notify(lambda store: store.refresh_run(_with_state(known, result)))
+        if result.answer in (Answer.REJECTED, Answer.LATER):
+            until = self.session.server_clock() + self._retry_wait(failures)
+            self.notify(lambda store: store.back_off(run.id, until))
         return accepted
 
     def _log_last_lines(self, run: Run, job: Job) -> None:

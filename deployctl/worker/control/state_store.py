@@ -97,6 +97,8 @@ class StateStore:
             for key in {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
         }
         self.runs = kept | found
+        for run in found.values():
+            self._drop_lost_claims(run)
         self.deleted = frozenset(requested) - found.keys()
         self.synced = True
         for attempt, job in list(self.jobs.items()):
@@ -119,13 +121,12 @@ class StateStore:
         """Stores a run as it was read a moment ago."""
         self.runs[run.id] = merge_run(self.runs.get(run.id), run)
         self.refreshed_at[run.id] = self.clock()
-        if run.type != PENDING:
-            self._drop_claims(run.id)
+        self._drop_lost_claims(self.runs[run.id])
 
     def forget_run(self, run_id: str) -> None:
         """Drops a run that was deleted."""
         self.runs.pop(run_id, None)
-        self._drop_claims(run_id)
+        self.own_claims = {a: run for a, run in self.own_claims.items() if run != run_id}
 
     def add_job(self, job: Job) -> None:
         """Stores a Job that was created or found, unless a newer update of it has been applied."""
@@ -254,8 +255,13 @@ class StateStore:
         oldest = self.clock() - _REFRESHED_TTL
         self.refreshed_at = {key: when for key, when in self.refreshed_at.items() if when > oldest}
 
-    def _drop_claims(self, run_id: str) -> None:
-        self.own_claims = {a: run for a, run in self.own_claims.items() if run != run_id}
+    def _drop_lost_claims(self, run: Run) -> None:
+        """Drops the own claims of a run that has ended, or is under another claim by now."""
+        if run.type == PENDING and not run.attempt and not run.foreign:
+            return  # whose claim this is has not been found out yet
+        lost = {a for a, run_id in self.own_claims.items() if run_id == run.id}
+        for attempt in lost - ({run.attempt} if run.type == PENDING else set()):
+            del self.own_claims[attempt]
 
     def _drop_job(self, attempt: str) -> None:
         self.jobs.pop(attempt, None)

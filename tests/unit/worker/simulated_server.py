@@ -99,6 +99,10 @@ class SimulatedServer:
     rows: dict[str, Json] = field(default_factory=dict)
     states: dict[str, list[Json]] = field(default_factory=dict)
     """Run → all its states, in order; kept when the run is deleted."""
+    proposals: int = 0
+    """How many transitions were requested."""
+    refused: set[str] = field(default_factory=set)
+    """Runs whose transitions are all refused."""
     _retries_left: dict[str, int] = field(default_factory=dict)
     _ids: int = 0
 
@@ -151,6 +155,9 @@ class SimulatedServer:
         """Request a transition; returns the answer. Raises Missing for a deleted run."""
         row = self._row(run)
         before = row["state_type"]
+        self.proposals += 1
+        if run in self.refused:
+            return {"status": "REJECT", "state": dict(row["state"]), "details": {}}
         status, kind = evaluate(row["state"], row["infrastructure_pid"] or "", proposed, self.major)
         if (before, kind) == ("RUNNING", "FAILED") and self._retries_left[run]:
             self._retries_left[run] -= 1

@@ -18,7 +18,7 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.model import Limits
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.metrics import Metrics
-from deployctl.worker.model import NO_LIMITS, Job, Phase
+from deployctl.worker.model import NO_LIMITS, Cause, Job, Phase
 from deployctl.worker.server.claim_marker import ClaimMarker, parse_marker, with_marker
 from tests.unit.worker.fault_injection import Crash, Event, Injection
 from tests.unit.worker.simulated_cluster import OWNER, SimulatedCluster
@@ -171,6 +171,10 @@ class Simulation:
         self.cluster.put(replace(job, phase=phase, since=self.clock.now))
         if job.deleting:
             self.vanish(job)
+
+    def stall(self, job: Job, cause: Cause) -> None:
+        """The Job waits for something that does not come."""
+        self.cluster.put(replace(job, cause=cause))
 
     def hang(self, job: Job) -> None:
         """The Job's deletion will never end."""

@@ -244,6 +244,12 @@ def test_reports_the_final_state_once_the_deleted_job_is_gone() -> None:
     assert (decide(there), decide(gone)) == ([], [ReportFinalState(run, final_state)])
 
 
+def test_a_run_that_is_cancelled_while_its_job_is_deleted_becomes_cancelled() -> None:
+    crashed, run = Proposal("CRASHED", "Crashed", "The image is not there."), a_run("CANCELLING")
+    gone = snapshot(run, final_states={"a1": crashed})
+    assert decide(gone) == [ReportFinalState(run, CANCELLED)]
+
+
 def test_deletes_the_job_of_a_cancelling_run_first() -> None:
     run, job = a_run("CANCELLING"), a_job()
     assert decide(snapshot(run, job)) == [DeleteJob(job, run, CANCELLED)]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.model import Job, JobChanged, JobsListed, Phase, Run
@@ -109,3 +113,32 @@ def test_counts_unstarted_claims_of_other_processes() -> None:
     store.back_off("left", 9.0)
     counts.append(unstarted_claims())
     assert counts == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        ({}, True),
+        ({"type": "PENDING", "attempt": "claim-b"}, False),
+        ({"type": "PENDING", "foreign": True}, False),
+        ({"type": "PENDING", "state_id": "unknown"}, True),
+        ({"type": "SCHEDULED"}, False),
+        ({"type": "COMPLETED"}, False),
+    ],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_own_claim_is_dropped_once_the_run_is_under_another(
+    after: dict[str, Any], kept: bool, listed: bool
+) -> None:
+    now = 5.0
+    store = StateStore(clock=lambda: now)
+    store.add_claim(a_run("a", attempt="claim-a"))
+    changed = {"attempt": "", "state_id": "other"} if after else {}
+    run = replace(a_run("a", attempt="claim-a"), **(changed | after))
+    now = 6.0
+    if listed:
+        store.sync((), [run], now)
+    else:
+        store.refresh_run(run)
+    assert (store.own_claims == {"claim-a": "a"}) is kept
+    assert store.live_jobs("w") == int(kept)
