@@ -200,7 +200,9 @@ class Service:
         requested_at, owner = self.clock(), self.runtime.owner
         runs = run_inline(read_active(self.job_specs.pool["id"], owner), self.session)
         found = {run.id for run in runs}
-        others = {job.run for job in tuple(self.reconciler.store.jobs.values())} - found
+        store = self.reconciler.store
+        others = {job.run for job in tuple(store.jobs.values())} | {*tuple(store.ending)}
+        others -= found
         runs += run_inline(read_by_ids(others, owner), self.session)
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))

@@ -10,6 +10,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | run          | its Job                            | action                                      |
 |--------------|------------------------------------|---------------------------------------------|
 | SCHEDULED    | not started, of an old attempt     | delete it: it could run beside the next one |
+| SCHEDULED    | was deleted to end the run         | the end: its process scheduled it on SIGTERM|
 | PENDING      | none                               | start it; if it was started before: CRASHED |
 | PENDING      | exists, unknown to the server      | finish its setup                            |
 | any active   | failed, or stuck too long          | CRASHED with the cause                      |
@@ -29,7 +30,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from deployctl.api import states
@@ -145,6 +146,9 @@ class Snapshot:
     """Run id → since when the run has been without its Job, while all locations are listed."""
     final_states: Mapping[str, Proposal] = field(default_factory=dict)
     """Attempt → state to propose once the Job, which is being deleted, is gone."""
+    ending: Mapping[str, str] = field(default_factory=dict)
+    """Run → attempt of `final_states` whose Job had started: Prefect 3's process schedules its run
+    again on SIGTERM, and the run must get its end nonetheless."""
     own_claims: frozenset[str] = frozenset()
     """Attempts claimed by this process."""
     in_flight: frozenset[str] = frozenset()
@@ -185,7 +189,8 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         actions += _left_by_gone_owners(snapshot)
     if snapshot.claiming:
         waiting = {job.run for job in snapshot.jobs.values() if _could_start(job)}
-        due = [run for run in snapshot.due if run.id not in snapshot.in_flight | waiting]
+        waiting |= snapshot.in_flight | snapshot.ending.keys()
+        due = [run for run in snapshot.due if run.id not in waiting]
         fresh = snapshot.age < timings.offer_ttl
         actions += [Claim(run, fresh=fresh and not run.pid) for run in due]
     return list(_within_slots(actions, snapshot.slots, snapshot.unstarted_claims))
@@ -211,8 +216,8 @@ def _within_slots(
 
 
 def _could_start(job: Job) -> bool:
-    """Whether a Job could start its flow beside another Job of the same run."""
-    return not job.started and not job.phase.is_over
+    """Whether a Job could start its flow, or still end it, beside another Job of the run."""
+    return (not job.started or job.deleting) and not job.phase.is_over
 
 
 def _is_own_unstarted(snapshot: Snapshot, run: Run) -> bool:
@@ -237,6 +242,11 @@ def _observe(
     snapshot: Snapshot, run: Run, newest: Job | None, timings: Timings
 ) -> Iterator[Action]:
     """Yields what the leader does about one run."""
+    if run.type == SCHEDULED and run.id in snapshot.ending:
+        run = replace(run, attempt=snapshot.ending[run.id])
+        if run.attempt not in snapshot.jobs:
+            yield ReportFinalState(run, snapshot.final_states[run.attempt])
+        return
     if not run.is_active or _is_own_unstarted(snapshot, run):
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
@@ -299,7 +309,7 @@ def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
                 yield DeleteJob(job)
         elif run.type == states.CANCELLED and job.started:
             if snapshot.now - run.since >= timings.cancel_grace:
-                yield DeleteJob(job, run)
+                yield DeleteJob(job, run, CANCELLED)
         elif not job.started and (
             run.type in FINAL
             or (run.type == SCHEDULED and not run.in_process)

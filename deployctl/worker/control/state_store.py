@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployctl.api.states import PENDING
+from deployctl.api.states import FINAL, PENDING
 from deployctl.worker.control.decide import Snapshot
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Run, RuntimeUpdate
 from deployctl.worker.server.claims import Proposal
 
+_HOLD = 10.0
+"""Seconds for which a run is not claimed after its Job was deleted: on SIGTERM, Prefect 3's process
+schedules the run again, and the leader may have deleted the Job to end the run."""
 _REFRESHED_TTL = 300.0
 """Seconds after which the time of a refresh is dropped: no list takes that long to be read."""
 
@@ -29,6 +32,10 @@ class StateStore:
     offered_at: float = 0.0
     """When `due` was requested, by `clock`."""
     final_states: dict[str, Proposal] = field(default_factory=dict)
+    ending: dict[str, str] = field(default_factory=dict)
+    """As in `Snapshot`."""
+    held_until: dict[str, float] = field(default_factory=dict)
+    """Run whose Job was deleted → when it may be claimed again, by `clock`."""
     own_claims: dict[str, str] = field(default_factory=dict)
     """Attempt → run, for claims of this process whose Job has not been seen yet."""
     created_at: dict[str, float] = field(default_factory=dict)
@@ -106,7 +113,8 @@ class StateStore:
             if job.phase.is_over and (not run.is_active if run else job.run in self.deleted):
                 self._drop_job(attempt)
         self._drop_stale()
-        attempts = {run.attempt for run in self.runs.values()}
+        self.ending = {run: a for run, a in self.ending.items() if self._is_ending(run, a)}
+        attempts = {run.attempt for run in self.runs.values()} | {*self.ending.values()}
         self.final_states = {a: state for a, state in self.final_states.items() if a in attempts}
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
 
@@ -122,6 +130,8 @@ class StateStore:
         self.runs[run.id] = merge_run(self.runs.get(run.id), run)
         self.refreshed_at[run.id] = self.clock()
         self._drop_lost_claims(self.runs[run.id])
+        if not self._is_ending(run.id, self.ending.get(run.id, "")):
+            self.ending.pop(run.id, None)
 
     def forget_run(self, run_id: str) -> None:
         """Drops a run that was deleted."""
@@ -171,6 +181,8 @@ class StateStore:
             self.jobs[job.attempt] = replace(self.jobs[job.attempt], deleting=True)
         if final_state is not None:
             self.final_states[job.attempt] = final_state
+            if job.started:
+                self.ending[job.run] = job.attempt
 
     def back_off(self, run_id: str, until: float) -> None:
         """Leaves a run alone until a time, and counts a failure."""
@@ -211,6 +223,8 @@ class StateStore:
         self.backoff_until = {
             key: until for key, until in self.backoff_until.items() if until > now
         }
+        moment = self.clock()
+        self.held_until = {key: until for key, until in self.held_until.items() if until > moment}
         complete = self.synced and watches_synced
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -223,12 +237,13 @@ class StateStore:
             self.missing.clear()
         return Snapshot(
             now=now,
-            due=self.due,
-            age=self.clock() - self.offered_at,
+            due=[run for run in self.due if run.id not in self.held_until],
+            age=moment - self.offered_at,
             runs=self.runs,
             jobs=self.jobs,
             missing=self.missing,
             final_states=self.final_states,
+            ending=self.ending,
             own_claims=frozenset(self.own_claims),
             in_flight=frozenset(self.in_flight | self.backoff_until.keys()),
             slots=slots,
@@ -263,9 +278,18 @@ class StateStore:
         for attempt in lost - ({run.attempt} if run.type == PENDING else set()):
             del self.own_claims[attempt]
 
+    def _is_ending(self, run_id: str, attempt: str) -> bool:
+        """Whether the end of a run under this attempt is still to be reported."""
+        run = self.runs.get(run_id)
+        if run is None:
+            return run_id not in self.deleted
+        return run.type not in FINAL and not run.foreign and run.attempt in ("", attempt)
+
     def _drop_job(self, attempt: str) -> None:
-        self.jobs.pop(attempt, None)
+        job = self.jobs.pop(attempt, None)
         self.created_at.pop(attempt, None)
+        if job is not None and job.deleting and job.started:
+            self.held_until[job.run] = self.clock() + _HOLD
 
 
 def merge_run(old: Run | None, new: Run) -> Run:

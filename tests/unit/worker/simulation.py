@@ -56,6 +56,8 @@ class Simulation:
         self.metrics = Metrics(HealthMonitor(), lambda: self.clock.now)
         self.runs = [self.server.add_run() for _ in range(runs)]
         self.violations: list[str] = []
+        self.ignores_final_state = False
+        """Whether processes propose AwaitingRetry on SIGTERM although their run has ended."""
         self._started: dict[str, tuple[str, int]] = {}
         """Run → the attempt that started it last, and how many states the run had then."""
         self._processes = 0
@@ -164,7 +166,7 @@ class Simulation:
         """
         if job.phase is not Phase.RUNNING:
             return
-        if self.server.type_of(job.run) not in FINAL:
+        if self.ignores_final_state or self.server.type_of(job.run) not in FINAL:
             kind = "SCHEDULED" if self.server.major >= 3 else "CRASHED"
             self._report(job, kind, "AwaitingRetry" if kind == "SCHEDULED" else "Crashed")
         phase = Phase.SUCCEEDED if self.server.major >= 3 else Phase.FAILED
