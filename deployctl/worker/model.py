@@ -7,7 +7,7 @@ by the server's clock unless said otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -71,6 +71,19 @@ class Job:
     limits: Limits = NO_LIMITS
     deleting: bool = False
     """Its deletion has been requested."""
+    deletion_deadline: float | None = None
+    """When its processes should have ended, if it is being deleted; None: not known (yet)."""
+
+    def with_offset(self, seconds: float) -> Job:
+        """Returns the Job with its times by a clock that is ahead by so many seconds."""
+        deadline = self.deletion_deadline
+        deadline = None if deadline is None else deadline + seconds
+        return replace(self, since=self.since + seconds, deletion_deadline=deadline)
+
+    def deletion_hangs(self, now: float, grace: float) -> bool:
+        """Whether the Job still exists `grace` seconds after the deadline of its deletion."""
+        deadline = self.deletion_deadline
+        return self.deleting and deadline is not None and now >= deadline + grace
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,8 @@ class Service:
 
     def _is_awaited(self, job: Job) -> bool:
         """Whether `run_once` waits for a Job: until its end, as leader until that is reported."""
-        own = job.worker == self.options.name
+        hangs = job.deletion_hangs(self.reconciler.now(), self.timings.deletion_grace)
+        own = job.worker == self.options.name and not hangs
         return own and (self.leadership.is_leader or not job.phase.is_over)
 
     def _start_loop(

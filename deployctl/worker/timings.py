@@ -27,6 +27,9 @@ class Timings:
     cancel_grace: float = 60.0
     """How long a running Job may take to cancel itself: Prefect 2 polls for cancellation every
     10 s, and the processes of a flow get 30 s to end."""
+    deletion_grace: float = 30.0
+    """From the end of the pods' grace period to the conclusion that a deletion hangs, because of a
+    finalizer or a node that is gone: a kubelet that works needs seconds."""
     offer_ttl: float = 2.0
     """How long a list of scheduled runs is trusted without reading a run again before its claim. A
     server lets a run that has ended be claimed; within this time no run is claimed elsewhere and

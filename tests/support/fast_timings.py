@@ -11,6 +11,7 @@ FAST = Timings(
     orphaned_after=1.0,
     vanished_after=2.0,
     cancel_grace=3.0,
+    deletion_grace=2.0,
     report_grace=1.0,
     retry_max=2.0,
     shutdown_grace=5.0,

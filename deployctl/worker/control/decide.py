@@ -15,6 +15,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | PENDING      | exists, unknown to the server      | finish its setup                            |
 | any active   | failed, or stuck too long          | CRASHED with the cause                      |
 | any active   | succeeded, but never reported      | CRASHED: it ended without reporting         |
+| any active   | its deletion hangs                 | the end that it was deleted for, or CRASHED |
 | RUNNING      | none                               | CRASHED: the Job vanished                   |
 | in process   | as RUNNING                         | as RUNNING                                  |
 | CANCELLING   | not started, ignores cancellation, | delete it, then CANCELLED                   |
@@ -35,7 +36,7 @@ from typing import TypeAlias
 
 from deployctl.api import states
 from deployctl.api.states import CANCELLING, FINAL, PENDING, SCHEDULED
-from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, outcome
+from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, not_deleted, outcome
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -188,7 +189,11 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         actions += _orphaned_jobs(snapshot, timings)
         actions += _left_by_gone_owners(snapshot)
     if snapshot.claiming:
-        waiting = {job.run for job in snapshot.jobs.values() if _could_start(job)}
+        waiting = {
+            job.run
+            for job in snapshot.jobs.values()
+            if _could_start(job) and not job.deletion_hangs(snapshot.now, timings.deletion_grace)
+        }
         waiting |= snapshot.in_flight | snapshot.ending.keys()
         due = [run for run in snapshot.due if run.id not in waiting]
         fresh = snapshot.age < timings.offer_ttl
@@ -244,7 +249,7 @@ def _observe(
     """Yields what the leader does about one run."""
     if run.type == SCHEDULED and run.id in snapshot.ending:
         run = replace(run, attempt=snapshot.ending[run.id])
-        if run.attempt not in snapshot.jobs:
+        if _has_ended(snapshot, run.attempt, timings):
             yield ReportFinalState(run, snapshot.final_states[run.attempt])
         return
     if not run.is_active or _is_own_unstarted(snapshot, run):
@@ -253,14 +258,17 @@ def _observe(
     final_state = snapshot.final_states.get(run.attempt)
     if not run.attempt and (job is None or _could_start(job)):
         yield ResolveClaim(run)
-    elif job is None and final_state is not None:
+    elif final_state is not None and _has_ended(snapshot, run.attempt, timings):
         yield ReportFinalState(run, CANCELLED if run.type == CANCELLING else final_state)
     elif job is None:
         yield from _without_job(snapshot, run, timings)
-    elif job.deleting:
+    elif job.deleting and not job.phase.is_over:
         # A pod that is deleted while it pulls its image exists until the pull has ended.
-        if run.type == CANCELLING and not job.started:
+        hangs = job.deletion_hangs(snapshot.now, timings.deletion_grace)
+        if run.type == CANCELLING and (hangs or not job.started):
             yield ReportFinalState(run, CANCELLED)
+        elif hangs:
+            yield ReportFinalState(run, crashed(not_deleted(job, run)), job)
     elif run.type == CANCELLING:
         yield from _cancelling(snapshot, run, job, timings)
     elif ended := outcome(job, run, snapshot.now, timings):
@@ -272,6 +280,14 @@ def _observe(
         )
     elif run.type == PENDING and not run.pid:
         yield FinishSetup(run, job)
+
+
+def _has_ended(snapshot: Snapshot, attempt: str, timings: Timings) -> bool:
+    """Whether the deleted Job of an attempt is gone or over, or should have been for a while."""
+    job = snapshot.jobs.get(attempt)
+    if job is None or job.deletion_hangs(snapshot.now, timings.deletion_grace):
+        return True
+    return job.phase.is_over and job.since <= snapshot.now
 
 
 def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Action]:

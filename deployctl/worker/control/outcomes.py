@@ -19,6 +19,10 @@ _VANISHED = (
     "The job of this run is gone, and its outcome is unknown. It was deleted, or its "
     "finished_job_ttl expired before a worker saw it."
 )
+_NOT_DELETED = (
+    "The job was deleted and has not ended within its grace period. Its node does not respond, or "
+    "a finalizer keeps it"
+)
 _LOST_STEPS = {
     SCHEDULED: "The run was waiting for a retry, which only the process of that job could begin: "
     "the server offers it to no worker.",
@@ -72,9 +76,20 @@ def outcome(job: Job, run: Run, now: float, timings: Timings = DEFAULT_TIMINGS) 
     return found and _with_lost_step(found, run)
 
 
-def vanished(run: Run) -> Outcome:
-    """Returns the outcome of a run whose Job is gone."""
-    return _with_lost_step(Outcome(OutcomeCode.VANISHED, _VANISHED), run)
+def not_deleted(job: Job, run: Run) -> Outcome:
+    """Returns the outcome of a run whose Job was deleted and does not end."""
+    code = job.cause.code if job.cause else OutcomeCode.VANISHED
+    found = _from_cause(_NOT_DELETED, job.cause, code=code)
+    return _with_lost_step(found, run)
+
+
+def vanished(run: Run, unreadable: str = "") -> Outcome:
+    """Returns the outcome of a run whose Job is gone.
+
+    `unreadable`: why the location of the Job cannot be read.
+    """
+    text = f"The job of this run cannot be found: {unreadable}." if unreadable else _VANISHED
+    return _with_lost_step(Outcome(OutcomeCode.VANISHED, redact(text)), run)
 
 
 def _with_lost_step(found: Outcome, run: Run) -> Outcome:

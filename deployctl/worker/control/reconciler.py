@@ -127,7 +127,9 @@ class Reconciler:
         """
         if self.limit is None:
             return None
-        return max(0, self.limit - self.store.live_jobs(self.worker)) if synced else 0
+        hung_before = self.now() - self.timings.deletion_grace
+        live = self.store.live_jobs(self.worker, hung_before)
+        return max(0, self.limit - live) if synced else 0
 
     def _sample(self, watches: Sequence[WatchStatus]) -> Sample:
         return Sample(

@@ -104,8 +104,8 @@ class StateStore:
             for key in {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
         }
         self.runs = kept | found
-        for run in found.values():
-            self._drop_lost_claims(run)
+        for each in found.values():
+            self._drop_lost_claims(each)
         self.deleted = frozenset(requested) - found.keys()
         self.synced = True
         for attempt, job in list(self.jobs.items()):
@@ -189,9 +189,17 @@ class StateStore:
         self.backoff_until[run_id] = until
         self.failures[run_id] = self.failures.get(run_id, 0) + 1
 
-    def live_jobs(self, worker: str) -> int:
-        """Counts the Jobs of this worker that exist or are about to: what `--limit` limits."""
-        existing = sum(job.worker == worker and not job.phase.is_over for job in self.jobs.values())
+    def live_jobs(self, worker: str, hung_before: float = 0.0) -> int:
+        """Counts the Jobs of this worker that exist or are about to: what `--limit` limits.
+
+        A Job whose deletion should have ended at `hung_before` does not count.
+        """
+        existing = sum(
+            job.worker == worker
+            and not job.phase.is_over
+            and not job.deletion_hangs(hung_before, 0.0)
+            for job in self.jobs.values()
+        )
         claiming = sum(run.id in self.in_flight for run in self.due)
         starting = {run.attempt for key in self.in_flight if (run := self.runs.get(key))}
         unseen = (self.own_claims.keys() | starting) - self.jobs.keys()

@@ -289,7 +289,8 @@ class ProcessRuntime:
             return None
         if status.pid is not None and time.time() - request.stat().st_mtime > self._grace:
             supervised.signal_group(status.pid, signal.SIGKILL)
-        return replace(job, deleting=True)
+        deadline = self._clock_offset + request.stat().st_mtime + self._grace
+        return replace(job, deleting=True, deletion_deadline=deadline)
 
     def _read(self, folder: Path) -> Job | None:
         """The job in this folder; None if nothing of it has run and no worker is starting it."""

@@ -80,7 +80,9 @@ class SimulatedCluster:
     def delete(self, name: str) -> None:
         """Request the deletion of a Job, which takes time."""
         if job := self.jobs.get(name):
-            self.put(replace(job, deleting=True))
+            grace = 30.0 if job.phase is Phase.RUNNING else 0.0
+            deadline = job.deletion_deadline or self.clock.now + grace
+            self.put(replace(job, deleting=True, deletion_deadline=deadline))
 
     def remove(self, name: str) -> None:
         job = self.jobs.pop(name)

@@ -193,7 +193,7 @@ class JobStore:
             location=self.location(status.namespace),
             pid=self.pid(status.namespace, status.name),
         )
-        job = replace(job, since=job.since + self.clock_offset())
+        job = job.with_offset(self.clock_offset())
         if job.phase is Phase.WAITING and job.cause is None:
             return replace(job, cause=self._event_causes.get(status.attempt))
         self._event_causes.pop(status.attempt, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from deployctl.clients.kubeconfig import ClusterConfigError
@@ -207,7 +206,7 @@ def _job(cluster: Cluster, item: Json) -> Job:
         location=cluster.location(status.namespace),
         pid=cluster.pid(status.namespace, status.name),
     )
-    return replace(job, since=job.since + cluster.clock_offset())
+    return job.with_offset(cluster.clock_offset())
 
 
 def _start_failed(code: str, error: DeployctlError) -> StartFailed:

@@ -70,6 +70,8 @@ class JobStatus:
     started: bool = False
     """A pod of the Job has run, even if that pod is not known (any more)."""
     deleting: bool = False
+    deleted_at: float = 0.0
+    """When the deletion was requested."""
 
 
 def pod_status(pod: Json) -> PodStatus:
@@ -120,6 +122,7 @@ def job_status(job: Json) -> JobStatus:
         retries=spec.get("backoffLimit", 6) > 0 or bool(spec.get("podFailurePolicy")),
         started=any(status.get(name) for name in ("ready", "succeeded", "failed")),
         deleting=bool(meta.get("deletionTimestamp")),
+        deleted_at=parse_time(meta.get("deletionTimestamp")) or 0.0,
     )
 
 
@@ -143,6 +146,7 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: st
         started=job.started or any(_has_run(pod) for pod in pods),
         limits=job.limits,
         deleting=job.deleting,
+        deletion_deadline=_deletion_deadline(job, pods),
     )
     if job.phase is not None and job.phase.is_over:
         ends = [pod.ends_at for pod in pods if pod.ends_at and not pod.phase.is_over]
@@ -156,6 +160,12 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: st
     if last := _final_pod(job, pods):
         return replace(base, phase=last.phase, since=last.since, cause=last.cause)
     return _waiting(base, pods)
+
+
+def _deletion_deadline(job: JobStatus, pods: Sequence[PodStatus]) -> float | None:
+    """When the last pod should have ended; None as long as a pod is not being deleted itself."""
+    ends = [pod.ends_at for pod in pods if not pod.phase.is_over]
+    return None if not job.deleting or None in ends else max(job.deleted_at, *filter(None, ends), 0)
 
 
 def _has_run(pod: PodStatus) -> bool:

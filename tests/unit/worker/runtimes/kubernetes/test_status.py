@@ -203,6 +203,24 @@ def test_job_is_rebuilt_from_labels_and_annotation() -> None:
     assert found.deleting
 
 
+@pytest.mark.parametrize(
+    ("deleted", "of_pod", "deadline"),
+    [
+        (LATER, {"deletionTimestamp": LAST}, LAST),
+        (LATER, None, LATER),
+        (LATER, {}, None),
+        (None, {"deletionTimestamp": LAST}, None),
+    ],
+)
+def test_deletion_should_end_with_the_grace_period_of_the_last_pod(
+    deleted: str | None, of_pod: dict[str, str] | None, deadline: str | None
+) -> None:
+    """A pod that is not deleted itself yet gets its whole grace period later."""
+    pods = [] if of_pod is None else [pod("Running", running(), meta=of_pod)]
+    found = known(job(meta={"deletionTimestamp": deleted} if deleted else {}), *pods)
+    assert found.deletion_deadline == (at(deadline) if deadline else None)
+
+
 def test_shared_values_are_in_memory_once() -> None:
     one, other = [job_status(json.loads(json.dumps(job()))) for _ in range(2)]
     its = pod_status(json.loads(json.dumps(RUNS)))
