@@ -139,6 +139,10 @@ class RuntimeUnavailable(DeployctlError):
     code = "DC602"
 
 
+class LocationRefused(RuntimeUnavailable):
+    """Where a Job should be may not be read, or is not known to this worker any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobChanged:
     """A Job was created or has changed."""
@@ -237,9 +241,10 @@ class Runtime(Protocol):
     def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
         """Looks for the Job of an attempt in the runtime itself, not in memory.
 
-        `spec` names the location; without one, the location in `pid` and all known locations are
-        searched. The location is watched from then on. Returns None if there is no such Job or it
-        is gone. Raises StartFailed if the spec names no location.
+        `pid` says where the Job was created; without one, `spec` says where it should be. That
+        location is watched from then on, and all other known ones are searched, too. Returns None
+        if there is no such Job or it is gone. Raises LocationRefused if that location may not be
+        read; StartFailed if there is no `pid` and the spec names no location.
         """
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:

@@ -27,6 +27,9 @@ class Timings:
     cancel_grace: float = 60.0
     """How long a running Job may take to cancel itself: Prefect 2 polls for cancellation every
     10 s, and the processes of a flow get 30 s to end."""
+    unreadable_after: float = 1800.0
+    """How long a Job must be missing, in a location that may not be read, before its run is
+    CRASHED: a namespace that was deleted with its RoleBinding never becomes readable again."""
     deletion_grace: float = 30.0
     """From the end of the pods' grace period to the conclusion that a deletion hangs, because of a
     finalizer or a node that is gone: a kubelet that works needs seconds."""

@@ -94,6 +94,8 @@ class ConfirmMissing:
     """Looks for the Job of a run in the runtime, and reports it as vanished if it is not there."""
 
     run: Run
+    missing: float = 0.0
+    """For how many seconds it has been missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +302,7 @@ def _without_job(snapshot: Snapshot, run: Run, timings: Timings) -> Iterator[Act
         if snapshot.now - run.since >= timings.orphaned_after:
             yield Start(run, fresh=False)
     elif missing >= timings.vanished_after:
-        yield ConfirmMissing(run)
+        yield ConfirmMissing(run, missing)
 
 
 def _cancelling(snapshot: Snapshot, run: Run, job: Job, timings: Timings) -> Iterator[Action]:

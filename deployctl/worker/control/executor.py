@@ -25,7 +25,15 @@ from deployctl.worker.control.outcomes import Outcome, OutcomeCode, not_started,
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventLog, EventName, Level
-from deployctl.worker.model import Job, Run, Runtime, RuntimeUnavailable, RuntimeUpdate, StartFailed
+from deployctl.worker.model import (
+    Job,
+    LocationRefused,
+    Run,
+    Runtime,
+    RuntimeUnavailable,
+    RuntimeUpdate,
+    StartFailed,
+)
 from deployctl.worker.server.claims import (
     Answer,
     Proposal,
@@ -116,8 +124,8 @@ class ActionExecutor:
                     self._report_submitted(run, job)
             case decide.DeleteJob(job, run, final_state):
                 self._delete_job(job, run, final_state)
-            case decide.ConfirmMissing(run):
-                self._confirm_missing(run, failures)
+            case decide.ConfirmMissing(run, missing):
+                self._confirm_missing(run, missing, failures)
             case decide.CleanUpStart(run):
                 self._clean_up_start(run, failures)
             case decide.ReportFinalState(run, proposal, job):
@@ -208,19 +216,28 @@ class ActionExecutor:
             self._report_submitted(run, job)
 
     def _adopt(self, spec: JobSpec) -> Job | None:
-        """Returns the Job that another worker or an earlier try has created, if there is one."""
-        job = self.runtime.find(spec.attempt, spec)
+        """Returns the Job that another worker or an earlier try has created, if there is one.
+
+        If its location may not be read, the creation says why, or finds the Job.
+        """
+        job = None
+        with suppress(LocationRefused):
+            job = self.runtime.find(spec.attempt, spec)
         if job is not None:
             self.runtime.finish_setup(job)
         return job
 
     def _find_job(self, run: Run) -> Job | None:
-        """Returns a run's Job, also if no spec can be built any more because its pool or deployment
-        has changed.
+        """Returns a run's Job, also if no spec can be built any more, or another one, because its
+        pool or deployment has changed.
         """
+        spec = None
         with suppress(InvalidJobSpec, StartFailed, NotFound):
-            return self.runtime.find(run.attempt, self.build_spec(run))
-        return self.runtime.find(run.attempt, pid=run.pid)
+            spec = self.build_spec(run)
+        try:
+            return self.runtime.find(run.attempt, spec, run.pid)
+        except StartFailed:
+            return self.runtime.find(run.attempt, pid=run.pid)
 
     def _report_submitted(self, run: Run, job: Job) -> None:
         text = f"'{run.name}' runs as job '{job.name}'"
@@ -238,19 +255,27 @@ class ActionExecutor:
 
     def _resolve_claim(self, run: Run) -> None:
         known = self._call(resolve_claim(run, self.runtime.owner))
-        if not known.foreign and (job := self._find_job(known)):
-            self.notify(lambda store: store.add_job(job))
+        with suppress(LocationRefused):
+            if not known.foreign and (job := self._find_job(known)):
+                self.notify(lambda store: store.add_job(job))
         self.notify(lambda store: store.refresh_run(known))
 
-    def _confirm_missing(self, run: Run, failures: int) -> None:
+    def _confirm_missing(self, run: Run, missing: float, failures: int) -> None:
         if not self._is_unchanged(run):
             return
         if run.type == states.PENDING and self._hand_back_ended(run):
             return
-        if job := self._find_job(run):
+        reason = ""
+        try:
+            job = self._find_job(run)
+        except LocationRefused as error:
+            if missing < self.timings.unreadable_after:
+                raise
+            job, reason = None, error.message
+        if job is not None:
             self.notify(lambda store: store.add_job(job))
         else:
-            self._propose(run, decide.crashed(vanished(run)), failures)
+            self._propose(run, decide.crashed(vanished(run, reason)), failures)
 
     def _delete_job(self, job: Job, run: Run | None, final_state: Proposal | None) -> None:
         if run is not None and not self._is_unchanged(run):

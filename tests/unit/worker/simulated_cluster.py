@@ -9,20 +9,24 @@ from typing import TypeVar
 from deployctl.core.cancellation import CancellationToken
 from deployctl.jobs.model import JobSpec
 from deployctl.worker.model import (
+    Cause,
     Emit,
     Job,
     JobChanged,
     JobVanished,
+    LocationRefused,
     Phase,
     RuntimeUnavailable,
     RuntimeUpdate,
+    StartFailed,
     WatchStatus,
 )
 from tests.unit.worker.fault_injection import FaultInjector
 from tests.unit.worker.simulated_server import Clock
 
 T = TypeVar("T")
-LOCATION = "location"
+LOCATION = "own"
+"""The worker's own namespace."""
 OWNER = "owner"
 
 
@@ -42,6 +46,10 @@ class SimulatedCluster:
     """Attempts that had a Job, or had started, when another Job was created."""
     leftovers: set[str] = field(default_factory=set)
     """Names of Jobs that were prepared and do not exist."""
+    described: str = LOCATION
+    """The namespace in which runs are described to run: where Jobs are created now."""
+    refused: set[str] = field(default_factory=set)
+    """Namespaces in which nothing may be listed or created."""
     tailed: list[str] = field(default_factory=list)
     """Attempts whose last lines were read."""
     hung: set[str] = field(default_factory=set)
@@ -63,8 +71,8 @@ class SimulatedCluster:
                     run=spec.run,
                     attempt=spec.attempt,
                     name=name,
-                    location=LOCATION,
-                    pid=f"{LOCATION}:{name}",
+                    location=self.described,
+                    pid=f"{self.described}:{name}",
                     worker=spec.worker,
                     phase=Phase.WAITING,
                     since=self.clock.now,
@@ -99,11 +107,16 @@ class SimulatedRuntime:
     injector: FaultInjector
     cluster: SimulatedCluster
     owner: str = OWNER
+    scopes: set[str] = field(default_factory=lambda: {LOCATION})
+    """Namespaces that this process knows of and watches."""
 
     def is_of_predecessor(self, owner: str) -> bool:  # noqa: ARG002
         return False
 
     def start(self, spec: JobSpec) -> Job:
+        self.scopes.add(self.cluster.described)
+        if self.cluster.described in self.cluster.refused:
+            raise StartFailed(Cause("Forbidden", "the worker may not create it"))
         self._request(lambda: self.cluster.prepare(spec.name))
         return self._request(lambda: self.cluster.create(spec.name, spec))
 
@@ -113,13 +126,19 @@ class SimulatedRuntime:
     def finish_setup(self, job: Job) -> None:  # noqa: ARG002
         self._request(lambda: None)
 
-    def find(
-        self,
-        attempt: str,
-        spec: JobSpec | None = None,  # noqa: ARG002
-        pid: str = "",  # noqa: ARG002
-    ) -> Job | None:
-        return self._request(lambda: next(iter(self.cluster.jobs_of(attempt)), None))
+    def find(self, attempt: str, spec: JobSpec | None = None, pid: str = "") -> Job | None:
+        expected = {pid.partition(":")[0], self.cluster.described if spec else ""} - {""}
+        self.scopes |= expected
+        if expected & self.cluster.refused:
+            raise LocationRefused("the worker may not list jobs")
+        readable = self.scopes - self.cluster.refused
+        found = (job for job in self.cluster.jobs_of(attempt) if job.location in readable)
+        return self._request(lambda: next(found, None))
+
+    def forget_refused(self) -> None:
+        """Forget namespaces that may not be listed and have no jobs."""
+        used = {job.location for job in self.cluster.jobs.values()}
+        self.scopes -= self.cluster.refused - used - {LOCATION}
 
     def clean_up(self, spec: JobSpec) -> None:
         self._request(lambda: self.cluster.leftovers.discard(spec.name))

@@ -29,6 +29,7 @@ from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.model import (
+    JobChanged,
     JobsListed,
     Run,
     RuntimeUpdate,
@@ -42,7 +43,7 @@ from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import Timings
 from tests.unit.worker.fault_injection import FaultInjector
-from tests.unit.worker.simulated_cluster import LOCATION, OWNER, SimulatedRuntime
+from tests.unit.worker.simulated_cluster import OWNER, SimulatedRuntime
 from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Missing, SimulatedServer
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class SimulatedWorker:
         self._clock = clock
         self._pool = ManualPool()
         session = cast("Session", SimulatedSession(self.injector, server))
-        runtime = SimulatedRuntime(self.injector, simulation.cluster)
+        self.runtime = runtime = SimulatedRuntime(self.injector, simulation.cluster)
+        self._listed: set[str] = set()
         job_specs = SimulatedJobSpecs(session, name, simulation.limits)
         event_log = InternalErrors(simulation.violations)
         reporter = RunReporter(
@@ -222,10 +224,16 @@ class SimulatedWorker:
         """Deliver updates of Jobs: a list of all at first, then every change."""
         updates: Sequence[RuntimeUpdate] = self._cluster.updates[self.delivered - 1 :]
         if not self.delivered:
-            jobs = tuple(self._cluster.jobs.values())
-            updates = [JobsListed(LOCATION, jobs, self._clock.now)]
+            updates, self._listed = (), set()
+        self._listed -= self._cluster.refused
         for update in updates:
-            self.reconciler.enqueue(update)
+            if not isinstance(update, JobChanged) or update.job.location in self._listed:
+                self.reconciler.enqueue(update)
+        self.runtime.forget_refused()
+        for scope in sorted(self.runtime.scopes - self._cluster.refused - self._listed):
+            jobs = tuple(job for job in self._cluster.jobs.values() if job.location == scope)
+            self.reconciler.enqueue(JobsListed(scope, jobs, self._clock.now))
+            self._listed.add(scope)
         self.delivered = len(self._cluster.updates) + 1
 
     def relist(self) -> None:
@@ -235,7 +243,13 @@ class SimulatedWorker:
 
     def reconcile(self) -> None:
         """Take one reconcile step."""
-        self.reconciler.step([WatchStatus(LOCATION, float(self.delivered > 0))])
+        refused = self._cluster.refused
+        self.reconciler.step(
+            [
+                WatchStatus(scope, float(scope in self._listed), forbidden=scope in refused)
+                for scope in sorted(self.runtime.scopes)
+            ]
+        )
 
     def execute_one(self) -> None:
         """Execute the action that was dispatched first."""

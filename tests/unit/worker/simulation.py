@@ -203,6 +203,20 @@ class Simulation:
             return False
         return bool(answer["status"] == "ACCEPT")
 
+    # Namespaces
+
+    def move(self, namespace: str) -> None:
+        """Describe all runs in another namespace from now on."""
+        self.cluster.described = namespace
+
+    def refuse(self, namespace: str) -> None:
+        """Take all permissions in a namespace away."""
+        self.cluster.refused.add(namespace)
+
+    def allow(self) -> None:
+        """Grant all permissions again."""
+        self.cluster.refused.clear()
+
     # Users and other workers
 
     def user(self, number: int, kind: str, name: str) -> None:
@@ -283,7 +297,8 @@ class Simulation:
         jobs = self.cluster.jobs_of(attempt)
         if any(job.phase is Phase.RUNNING and not job.deleting for job in jobs):
             self.violations.append(f"{run} is running and was reported as crashed: {message}")
-        if attempt not in self.cluster.created and "cannot be started" not in message:
+        expected = any(text in message for text in ("cannot be started", "could not be created"))
+        if attempt not in self.cluster.created and not expected:
             self.violations.append(f"{run} never had a job and was reported as crashed: {message}")
 
     def attempt_of(self, run: str) -> str:
@@ -314,6 +329,7 @@ class Simulation:
             for job in self.cluster.jobs.values()
             if job.phase is Phase.WAITING
             and not job.deleting
+            and any(job.location in worker.runtime.scopes for worker in self.workers)
             and (
                 self.server.type_of(job.run) in ("", *FINAL)
                 or self.attempt_of(job.run) != job.attempt
@@ -327,6 +343,7 @@ class Simulation:
 
     def settle(self) -> None:
         """Let time pass without faults, with all workers doing their work."""
+        self.allow()
         for _ in range(12):
             self.clock.now += 30
             self.run_workers()

@@ -78,6 +78,9 @@ any_event = st.one_of(
     event("elect", small),
     event("rename", small),
     event("delete", small),
+    event("move", st.sampled_from(["own", "other"])),
+    event("refuse", st.sampled_from(["own", "other"])),
+    event("allow"),
 )
 event_lists = st.lists(any_event, min_size=3, max_size=40)
 

@@ -33,7 +33,8 @@ class Cluster:
     key: str = ""
     """The part of its locations before the slash; "" for the worker's own cluster."""
     pid_has_uid: bool = False
-    """The pid of a job is `uid:namespace:name` in Prefect 2, `namespace:name` in Prefect 3."""
+    """The pid of a job is `uid:namespace:name` in Prefect 2 and in other clusters than the worker's
+    own, `namespace:name` in Prefect 3."""
     clock: Callable[[], float] = time.time
     """The Prefect server's time."""
 
@@ -43,7 +44,11 @@ class Cluster:
 
     def pid(self, namespace: str, name: str) -> str:
         """The infrastructure_pid of a job."""
-        return f"{self.uid}:{namespace}:{name}" if self.pid_has_uid else f"{namespace}:{name}"
+        return (
+            f"{self.uid}:{namespace}:{name}"
+            if self.pid_has_uid or self.key
+            else f"{namespace}:{name}"
+        )
 
     def clock_offset(self) -> float:
         """Seconds by which the Prefect server's clock is ahead of the cluster's.

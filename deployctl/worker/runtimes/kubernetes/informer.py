@@ -62,13 +62,31 @@ class Informer:
         self._reflectors: list[Reflector] = []
         self._threads: dict[Reflector, threading.Thread] = {}
         self._all_namespaces = not tuple(namespaces)
-        self.store.namespaces.update(namespaces or (cluster.kube.namespace,))
+        self._initial_namespaces = frozenset(namespaces or (cluster.kube.namespace,))
+        self.store.namespaces.update(self._initial_namespaces)
 
     def add_namespace(self, namespace: str) -> None:
         """Watches this namespace, too, from the next `ensure_running` on."""
         with self._lock:
             if namespace not in self.store.namespaces:
                 self._emit_all(self.store.add_namespace(namespace))
+
+    def refused_namespaces(self) -> list[str]:
+        """Namespaces that were added, may not be listed, and have no jobs."""
+        refused = {each.scope for each in self._reflectors if each.forbidden}
+        added = refused - self._initial_namespaces - {ALL_NAMESPACES}
+        with self._lock:
+            return [each for each in added if not self.store.has_jobs(each)]
+
+    def remove_namespace(self, namespace: str) -> None:
+        """Does not watch this namespace any more."""
+        for reflector in [each for each in self._reflectors if each.scope == namespace]:
+            reflector.stop()
+            self._reflectors.remove(reflector)
+            self._threads.pop(reflector, None)
+        with self._lock:
+            self.store.drop_scope(namespace)
+            self.store.namespaces.discard(namespace)
 
     def scopes(self) -> set[str]:
         """The scopes that are watched: namespaces, or ALL_NAMESPACES."""

@@ -54,6 +54,8 @@ class InformerManager:
         self._lock = threading.Lock()
         self._namespaces: dict[str, set[str]] = {}
         """Namespaces that were added, by cluster key."""
+        self._with_jobs: set[tuple[str, str]] = set()
+        """Clusters and namespaces in which this process has created jobs."""
         self._informers: dict[str, Informer] = {}
         """By cluster key."""
         self._events_read_at: dict[str, float] = {}
@@ -68,6 +70,11 @@ class InformerManager:
             informer = self._informers.get(cluster.key)
         if informer is not None:
             informer.add_namespace(namespace)
+
+    def expect_jobs(self, cluster: Cluster, namespace: str) -> None:
+        """Keeps watching this namespace, also if the worker may not list it: a job is there."""
+        with self._lock:
+            self._with_jobs.add((cluster.key, namespace))
 
     def scopes(self, cluster: Cluster) -> list[str]:
         """The scopes of a cluster that are or will be watched: namespaces, or ALL_NAMESPACES."""
@@ -96,6 +103,7 @@ class InformerManager:
             while not cancellation.is_cancelled:
                 informers = self._sync_informers(emit)
                 for informer in informers:
+                    self._forget_refused(informer)
                     informer.ensure_running(cancellation)
                     self._read_events(informer)
                 self._stream_logs(informers, streamer)
@@ -125,6 +133,17 @@ class InformerManager:
                     informer.add_namespace(namespace)
                 self._informers[cluster.key] = informer
         return list(self._informers.values())
+
+    def _forget_refused(self, informer: Informer) -> None:
+        """Forgets namespaces that may not be listed and have no jobs: a deployment names a wrong
+        one, or a namespace was deleted together with its RoleBinding."""
+        key = informer.cluster.key
+        for namespace in informer.refused_namespaces():
+            with self._lock:
+                if (key, namespace) in self._with_jobs:
+                    continue
+                self._namespaces.get(key, set()).discard(namespace)
+            informer.remove_namespace(namespace)
 
     def _create_informer(self, cluster: Cluster, emit: Emit) -> Informer:
         return Informer(

@@ -51,6 +51,10 @@ class JobStore:
         """Whether all jobs of the namespace are known."""
         return any(self._is_listed(scope) for scope in (ALL_NAMESPACES, namespace))
 
+    def has_jobs(self, namespace: str) -> bool:
+        """Whether jobs of the namespace are known."""
+        return any(job.namespace == namespace for job in self._jobs.values())
+
     def drop_scope(self, scope: str) -> None:
         """Forgets that a scope was listed, because it is not watched any more."""
         self._listed -= {(scope, kind) for kind in WatchedKind}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from typing import TypeVar
 
 from deployctl.clients.kubeconfig import ClusterConfigError
@@ -25,6 +26,7 @@ from deployctl.worker.model import (
     Emit,
     Job,
     Leadership,
+    LocationRefused,
     RuntimeUnavailable,
     StartFailed,
     WatchStatus,
@@ -35,7 +37,11 @@ from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries,
 from deployctl.worker.runtimes.kubernetes.job_secrets import JobSecrets
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
 from deployctl.worker.runtimes.kubernetes.pod_logs import last_pod_lines
-from deployctl.worker.runtimes.kubernetes.reflector import WatchedKind, resource_path
+from deployctl.worker.runtimes.kubernetes.reflector import (
+    ALL_NAMESPACES,
+    WatchedKind,
+    resource_path,
+)
 from deployctl.worker.runtimes.kubernetes.status import combine, job_status
 from deployctl.worker.settings import KubernetesSettings
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -114,6 +120,7 @@ class KubernetesRuntime:
         except StartFailed:
             self._secrets.delete(cluster.kube, manifest)
             raise
+        self._informers.expect_jobs(cluster, manifest.namespace)
         self._retry(lambda: self._secrets.set_owner(cluster.kube, job))
         self._secrets.retry_deletes()
         return self._informers.last_emitted(cluster, spec.attempt) or _job(cluster, job)
@@ -154,24 +161,43 @@ class KubernetesRuntime:
         """Looks up the Job of this attempt in all watched scopes, by label.
 
         Its name and namespace do not matter: a run's name and the variables that name and place a
-        job may have changed. Without a spec, all known clusters are searched.
+        job may have changed. A scope that refuses is skipped, unless the Job should be there.
         """
-        if spec is None:
-            clusters, namespace = self._clusters.all(), pid.rpartition(":")[0].rpartition(":")[2]
-        else:
-            clusters = [self._cluster(spec)]
-            namespace = self._manifest(spec, self._secrets.policy_without_secret).namespace
-        if namespace:
-            self._informers.add_namespace(clusters[0], namespace)
-        try:
-            for cluster in clusters:
-                for scope in self._informers.scopes(cluster):
-                    path = resource_path(WatchedKind.JOBS, scope)
-                    for job in cluster.kube.list_objects(path, f"{ATTEMPT}={attempt}", dict).items:
-                        return self._informers.last_emitted(cluster, attempt) or _job(cluster, job)
-        except (KubeApiError, KubeUnreachable) as error:
-            raise RuntimeUnavailable(str(error)) from error
+        expected = self._expected_place(spec, pid)
+        if expected is not None:
+            self._informers.add_namespace(*expected)
+        for cluster in self._clusters.all():
+            namespace = expected[1] if expected and expected[0].key == cluster.key else None
+            for scope in self._informers.scopes(cluster):
+                path = resource_path(WatchedKind.JOBS, scope)
+                try:
+                    found = cluster.kube.list_objects(path, f"{ATTEMPT}={attempt}", dict).items
+                except (KubeApiError, KubeUnreachable) as error:
+                    is_expected = namespace is not None and scope in (namespace, ALL_NAMESPACES)
+                    if failure := _search_error(error, is_expected, expected is not None):
+                        raise failure from error
+                    continue
+                for job in found:
+                    return self._informers.last_emitted(cluster, attempt) or _job(cluster, job)
         return None
+
+    def _expected_place(self, spec: JobSpec | None, pid: str) -> tuple[Cluster, str] | None:
+        """The cluster and namespace in which a Job was created, or else would be created now.
+
+        The spec is read in any case: a worker knows other clusters only from specs.
+        """
+        place = None
+        if spec is not None:
+            with suppress(StartFailed) if pid else nullcontext():
+                manifest = self._manifest(spec, self._secrets.policy_without_secret)
+                place = self._cluster(spec), manifest.namespace
+        uid, _, namespace = pid.rpartition(":")[0].rpartition(":")
+        if namespace:
+            known = {each.uid: each for each in self._clusters.all()}
+            if uid and uid not in known:
+                raise LocationRefused(f"the job is in a cluster that is not configured: {uid}")
+            place = known[uid] if uid else self._clusters.own, namespace
+        return place
 
     def watch(self, emit: Emit, cancellation: CancellationToken) -> None:
         """Emits all jobs, then their changes, until cancelled."""
@@ -207,6 +233,19 @@ def _job(cluster: Cluster, item: Json) -> Job:
         pid=cluster.pid(status.namespace, status.name),
     )
     return job.with_offset(cluster.clock_offset())
+
+
+def _search_error(
+    error: KubeApiError | KubeUnreachable, expected: bool, any_expected: bool
+) -> RuntimeUnavailable | None:
+    """The error of a search after a scope could not be listed; None if the scope does not matter.
+
+    `expected`: the Job should be there; `any_expected`: the search is for a Job that should be
+    somewhere. If it could be anywhere, a scope that cannot be reached matters.
+    """
+    if isinstance(error, KubeApiError) and error.status in (401, 403):
+        return LocationRefused(str(error)) if expected else None
+    return RuntimeUnavailable(str(error)) if expected or not any_expected else None
 
 
 def _start_failed(code: str, error: DeployctlError) -> StartFailed:
