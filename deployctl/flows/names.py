@@ -1,8 +1,9 @@
 """What a name at the top level of a module refers to, as far as its text decides that.
 
-Only a name that is bound once, at the top level and unconditionally, has a definite meaning. For a
-name that is bound twice, in an `if`, `try` or loop, through `global`, or possibly by a star import,
-lookups raise `NotStatic`: the flow is then read by running the code.
+Only a name that is bound once, at the top level, has a definite meaning. That includes the body of
+an `if` whose condition the text decides, and of a `try` or `with` in which nothing is likely to
+fail. For a name that is bound twice, in another block, in a loop, through `global`, or possibly by
+a star import, lookups raise `NotStatic`: the flow is then read by running the code.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -169,21 +171,64 @@ def _bindings(statement: ast.stmt) -> Iterator[tuple[str, Definition | ImportedN
                 yield name, statement
         case ast.Expr() | ast.Pass():
             return
-        case ast.If() if _is_main_guard(statement):
-            return
+        case ast.If(test=test, body=body, orelse=orelse) if (truth := _truth(test)) is not None:
+            for each in body if truth else orelse:
+                yield from _bindings(each)
+        case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody) if all(
+            map(_cannot_fail, body)
+        ):
+            for each in (*body, *orelse, *finalbody):
+                yield from _bindings(each)
+            for handler in handlers:
+                for name in _assigned_names(handler):
+                    yield name, None
+        case ast.With(items=items, body=body) if all(map(_cannot_fail, body)):
+            for item in items:
+                for name in _assigned_names(item):
+                    yield name, None
+            for each in body:
+                yield from _bindings(each)
         case _:
             for name in _assigned_names(statement):
                 yield name, None
 
 
-def _is_main_guard(statement: ast.If) -> bool:
-    """Whether this is `if __name__ == "__main__":`, which is false when Prefect loads a flow."""
-    return not statement.orelse and ast.unparse(statement.test) == "__name__ == '__main__'"
+def _truth(test: ast.expr) -> bool | None:
+    """Returns the value of a condition that is the same in every import; None for any other."""
+    match test:
+        case ast.Constant(value=bool() | int() as value):
+            return bool(value)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            truth = _truth(operand)
+            return None if truth is None else not truth
+        case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+            return False
+    # False when Prefect loads a flow.
+    return False if ast.unparse(test) == "__name__ == '__main__'" else None
 
 
-def _assigned_names(statement: ast.stmt) -> Iterator[str]:
-    """Yields the names that are bound or deleted anywhere inside a statement."""
-    for node in ast.walk(statement):
+def _cannot_fail(statement: ast.stmt) -> bool:
+    """Whether a statement is no import of a library that may be missing, and calls nothing."""
+    match statement:
+        case ast.Import(names=names):
+            return all(_is_there(alias.name) for alias in names)
+        case ast.ImportFrom(module=module, level=level):
+            return level == 0 and _is_there(module or "")
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Pass():
+            return True
+        case ast.Assign(value=value) | ast.Expr(value=value):
+            return isinstance(value, ast.Constant)
+    return False
+
+
+def _is_there(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in sys.stdlib_module_names or package in ("prefect", "pydantic")
+
+
+def _assigned_names(root: ast.AST) -> Iterator[str]:
+    """Yields the names that are bound or deleted anywhere inside a part of a module."""
+    for node in ast.walk(root):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                 yield name

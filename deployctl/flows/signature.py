@@ -39,6 +39,10 @@ class FlowDefinition:
     names: ModuleNames
     is_certain: bool = True
     """Whether nothing else can have changed the signature, as an unknown decorator may."""
+    options_names: ModuleNames | None = None
+    """The names that the options use, if `flow` is called in another module than the function's."""
+    source: ModuleNames | None = None
+    """The module that makes the version, if the function is wrapped by one of another module."""
 
 
 @dataclass(frozen=True, slots=True)

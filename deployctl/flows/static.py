@@ -13,18 +13,21 @@ import hashlib
 import os.path
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from deployctl.flows.constants import ConstantEvaluator
+from deployctl.flows.decorators import wrapper_of
 from deployctl.flows.docstrings import parameter_descriptions
 from deployctl.flows.metadata import FlowMetadata
-from deployctl.flows.names import ModuleNames, NotStatic
+from deployctl.flows.names import ImportedName, ModuleNames, NotStatic
 from deployctl.flows.newer_syntax import parse_in_part
 from deployctl.flows.project_modules import ProjectModules
 from deployctl.flows.signature import FlowDefinition, Function, parameter_schema
 
-_FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow")
+_FLOW_DECORATORS = ("prefect.flow", "prefect.flows.flow", "prefect.Flow", "prefect.flows.Flow")
 _KNOWN_OPTIONS = {
     *("name", "version", "description", "flow_run_name", "task_runner", "validate_parameters"),
     *("retries", "retry_delay_seconds", "timeout_seconds", "log_prints", "persist_result"),
@@ -55,6 +58,7 @@ class Module:
         `modules`: where imports are followed to, and the environment.
         """
         self._content = file.read_bytes()
+        self._modules = modules
         self.error: SyntaxError | None = None
         """Set where only parts of the file are valid for our Python."""
         with warnings.catch_warnings(action="ignore"):  # about user code
@@ -68,6 +72,18 @@ class Module:
             self.names = ModuleNames.from_module(self.tree, source)
         else:
             self.names = modules.names_of(self.tree, source, Path(os.path.abspath(file)))  # noqa: PTH100
+
+    def of(self, names: ModuleNames) -> Module:
+        """Returns the module with these names: this one, or one of the project that it imports.
+
+        Raises NotStatic if it can't be read.
+        """
+        if names.imports is None or names.tree is self.tree:
+            return self
+        try:
+            return Module(names.imports.file, self._modules)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise NotStatic(f"the module '{names.imports.file.name}' cannot be read") from error
 
     @property
     def lines(self) -> Sequence[bytes]:
@@ -95,7 +111,8 @@ def read_flow(module: Module, path: str) -> FlowMetadata:
 
     Raises FlowNotFound, NotAFlow, or NotStatic if the text does not decide it.
     """
-    return _metadata(module, _find(module, path.split(".")), None)
+    home, parts = _home(module, path.split("."))
+    return _metadata(home, _find(home, parts), None)
 
 
 def read_flow_in_part(module: Module, path: str) -> FlowMetadata:
@@ -103,16 +120,29 @@ def read_flow_in_part(module: Module, path: str) -> FlowMetadata:
 
     Raises FlowNotFound, NotAFlow, or NotStatic if the text does not even decide the name.
     """
+    home, parts = _home(module, path.split("."))
     try:
-        flow = _find(module, path.split("."))
+        flow = _find(home, parts)
     except NotStatic:
-        flow = _find_roughly(module, path.split("."))
-    return _metadata(module, flow, [])
+        flow = _find_roughly(home, parts)
+    return _metadata(home, flow, [])
+
+
+def _home(module: Module, path: list[str]) -> tuple[Module, list[str]]:
+    """Returns the module of the project that defines the flow at `path`, and its path there."""
+    names = module.names
+    if names.imports is not None and names.is_bound(path[0]):
+        with suppress(NotStatic):
+            binding = names.binding(path[0], None)
+            if isinstance(binding, ImportedName):
+                found, parts = names.imports.follow(binding.name)
+                return module.of(found), [*parts, *path[1:]]
+    return module, path
 
 
 def _metadata(module: Module, flow: FlowDefinition, unknown: list[str] | None) -> FlowMetadata:
     """Returns the metadata of a flow. With a list `unknown`, see `parameter_schema`."""
-    constants = ConstantEvaluator(module.names, flow.line)
+    constants = ConstantEvaluator(flow.options_names or flow.names, flow.line)
     given = {}
     for option in flow.options:
         if option.arg in ("name", "version", "description"):
@@ -128,11 +158,12 @@ def _metadata(module: Module, flow: FlowDefinition, unknown: list[str] | None) -
         raise NotStatic(f"'{name}' has characters that Prefect rejects in names")
     docstring = ast.get_docstring(flow.function)
     descriptions = parameter_descriptions(docstring)
-    schema = parameter_schema(flow, descriptions, module.postpones_annotations, unknown)
+    postponed = module.of(flow.names).postpones_annotations
+    schema = parameter_schema(flow, descriptions, postponed, unknown)
     return FlowMetadata(
         name=name,
         description=given.get("description") or docstring,
-        version=given.get("version") or module.version,
+        version=given.get("version") or module.of(flow.source or flow.names).version,
         parameter_schema=schema,
         unknown=tuple(schema["properties"] if not flow.is_certain else unknown or ()),
     )
@@ -161,13 +192,28 @@ def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 def _decorated(function: Function, names: ModuleNames) -> FlowDefinition:
-    match function.decorator_list:
-        case []:
-            raise NotAFlow
-        case [decorator]:
-            return _flow(function, decorator, names)
-        case _:
-            raise NotStatic(f"'{function.name}' has several decorators, which may change it")
+    decorators = function.decorator_list
+    if not decorators:
+        raise NotAFlow
+    if len(decorators) == 1:
+        return _flow(function, decorators[0], names)
+    position = next((at for at, each in enumerate(decorators) if _is_flow(each, names)), None)
+    if position is None:
+        raise NotStatic(f"'{function.name}' has several decorators, which may change it")
+    for above in decorators[:position]:
+        if not wrapper_of(above, names).is_argument:
+            raise NotStatic(f"'@{ast.unparse(above)}' may return something else than the flow")
+    below = [wrapper_of(each, names) for each in decorators[position + 1 :]]
+    outermost = next((each.names for each in below if not each.is_argument), None)
+    return replace(_flow(function, decorators[position], names), source=outermost)
+
+
+def _is_flow(decorator: ast.expr, names: ModuleNames) -> bool:
+    node = _without_call(decorator)
+    try:
+        return names.qualified_name(node, decorator.lineno) in _FLOW_DECORATORS
+    except NotStatic:
+        return False
 
 
 def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> FlowDefinition:
@@ -196,16 +242,27 @@ def _method(owner: ast.ClassDef, name: str, names: ModuleNames) -> FlowDefinitio
 
 
 def _called(call: ast.Call, names: ModuleNames) -> FlowDefinition:
-    """`name = flow(function)` or `name = flow(…)(function)`."""
-    decorator: ast.expr = call.func
-    match call:
-        case ast.Call(args=[ast.Name(id=wrapped)], keywords=[]):
-            function = names.definition(wrapped, call.lineno)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                if function.decorator_list:
-                    raise NotStatic(f"'{wrapped}' has decorators, which may change it")
-                return _flow(function, decorator, names, call.lineno)
-    raise NotStatic(f"what '{ast.unparse(call)}' returns is only known when the code runs")
+    """`name = flow(function)`, with options in this call, or before it: `flow(…)(function)`."""
+    unknown = NotStatic(f"what '{ast.unparse(call)}' returns is only known when the code runs")
+    if not (call.args and isinstance(call.args[0], ast.Name)):
+        raise unknown
+    wrapped = call.args[0]
+    found, home = names.binding(wrapped.id, call.lineno), names
+    if isinstance(found, ImportedName) and names.imports is not None:
+        home, parts = names.imports.follow(found.name)
+        found = home.binding(parts[0], None) if len(parts) == 1 else None
+    if len(call.args) > 1 or not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
+        raise unknown
+    if found.decorator_list:
+        raise NotStatic(f"'{wrapped.id}' has decorators, which may change it")
+    if isinstance(call.func, ast.Call):
+        if call.keywords:
+            raise unknown
+        flow = _flow(found, call.func, names, call.lineno)
+    else:
+        options = ast.Call(func=call.func, args=[], keywords=call.keywords)
+        flow = _flow(found, ast.copy_location(options, call), names, call.lineno)
+    return replace(flow, names=home, options_names=names)
 
 
 def _flow(
