@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
@@ -29,7 +31,14 @@ from deployctl.flows.metadata import OPEN_SCHEMA, FlowMetadata
 from deployctl.flows.names import NotStatic
 from deployctl.flows.problems import PendingEntrypoint
 from deployctl.flows.project_modules import ProjectModules
-from deployctl.flows.static import FlowNotFound, Module, NotAFlow, read_flow, read_flow_in_part
+from deployctl.flows.static import (
+    FlowNotFound,
+    Module,
+    NotAFlow,
+    file_version,
+    read_flow,
+    read_flow_in_part,
+)
 
 LOAD_TIMEOUT = 60.0
 """Seconds for importing all flows of one command."""
@@ -234,4 +243,8 @@ class _Importer:
             problems.report_unknown_name(item, reason, self._reader.report)
 
     def _add(self, item: PendingEntrypoint, metadata: FlowMetadata) -> None:
+        if metadata.version is None and item.located.file is not None:
+            # Put together from parts of the file; where it can be imported, this is the version.
+            with suppress(OSError):
+                metadata = replace(metadata, version=file_version(item.located.file))
         self._reader.metadata[item.entrypoint.text] = metadata

@@ -93,7 +93,7 @@ class Module:
     @cached_property
     def version(self) -> str:
         """The version that Prefect gives a flow whose decorator has none."""
-        return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
+        return _digest(self._content)
 
     @cached_property
     def postpones_annotations(self) -> bool:
@@ -104,6 +104,15 @@ class Module:
             and any(alias.name == "annotations" for alias in node.names)
             for node in self.tree.body
         )
+
+
+def file_version(file: Path) -> str:
+    """Returns the version that Prefect gives the flows of a file. Raises OSError."""
+    return _digest(file.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def read_flow(module: Module, path: str) -> FlowMetadata:

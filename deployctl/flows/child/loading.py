@@ -95,7 +95,8 @@ def _assemble(path: str, names: list[str]) -> Any:
         _drop_what_fails(definition, namespace)
         with suppress(Exception):
             _execute(definition, namespace)
-            return namespace.get(definition.name)
+            found = namespace.get(definition.name)
+            return found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
         return None
     found = namespace[names[0]]
     for name in names[1:]:
@@ -166,11 +167,17 @@ def _works(node: ast.expr | None, namespace: dict[str, Any]) -> bool:
     if node is None:
         return True
     try:
-        eval(compile(ast.Expression(node), "<ast>", "eval"), namespace)
+        eval(_compiled(ast.Expression(node)), namespace)
     except Exception:
         return False
     return True
 
 
 def _execute(node: ast.stmt, namespace: dict[str, Any]) -> None:
-    exec(compile(ast.Module(body=[node], type_ignores=[]), "<ast>", "exec"), namespace)
+    exec(_compiled(ast.Module(body=[node], type_ignores=[])), namespace)
+
+
+def _compiled(tree: ast.Module | ast.Expression) -> Any:
+    """Compiles user code, without the postponed annotations of this module."""
+    mode = "exec" if isinstance(tree, ast.Module) else "eval"
+    return compile(tree, "<ast>", mode, dont_inherit=True)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import deployctl
+from deployctl.flows.importer import Interpreter, Task, load_flows
 
 ROOT = Path(deployctl.__file__).parent
 CHILD = ROOT / "flows" / "child"
@@ -27,6 +28,19 @@ def test_only_the_child_imports_pydantic_and_prefect() -> None:
             }:
                 importing.add(file.parent)
     assert importing == {CHILD}
+
+
+def test_models_of_a_module_that_lacks_a_library_refer_to_each_other(tmp_path: Path) -> None:
+    """Its parts are compiled without the postponed annotations of the child's own modules."""
+    (tmp_path / "etl.py").write_text(
+        "import gone\nfrom prefect import flow\nfrom pydantic import BaseModel\n"
+        "class Inner(BaseModel):\n    days: int\nclass Outer(BaseModel):\n    inner: Inner\n"
+        "@flow\ndef f(outer: Outer): ...\n"
+    )
+    task = Task("etl.py:f", tmp_path)
+    result = load_flows(Interpreter(sys.executable, {"pydantic": "2"}), [task], 60)[task]
+    assert result.metadata is not None
+    assert result.metadata.parameter_schema["definitions"].keys() == {"Inner", "Outer"}
 
 
 def test_command_line_does_not_load_pydantic() -> None:
