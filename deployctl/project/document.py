@@ -166,7 +166,7 @@ _KINDS: dict[type, str] = {list: "a list", str: "a single text"}
 
 
 class _ValueSpans(Mapping[JsonPath, Span]):
-    """Spans of values, created on demand."""
+    """Spans of values, created on demand; of an alias, that of its key, not of the anchor."""
 
     def __init__(self, root: Node, file: str) -> None:
         self._root = root
@@ -185,7 +185,10 @@ class _ValueSpans(Mapping[JsonPath, Span]):
         return sum(1 for _ in self)
 
     def _node(self, path: JsonPath) -> Node | None:
-        return self._root.find(path)
+        node = self._root.find(path)
+        parent = self._root.find(path[:-1]) if node and path else None
+        key = parent.keys.get(str(path[-1])) if parent else None
+        return key if node and key and node.start.index < key.start.index else node
 
 
 class _KeySpans(_ValueSpans):

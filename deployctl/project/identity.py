@@ -72,7 +72,9 @@ def check_identity(entry: Mapping[str, Json], unread: Severity | None) -> Iterat
         elif path[0] in ("entrypoint", "flow_name") and PlaceholderKind.STEP in kinds:
             message = f"'{where}' is needed before steps run, so it cannot be '{value}'"
             help_ = "Use an environment variable, {{ $NAME }}, or a Prefect variable."
-            yield Problem(path, "DC133", message, help_)
+            # Prefect reads no flow name from the file, and the code has one in nearly every case.
+            severity = Severity.WARNING if path[0] == "flow_name" else None
+            yield Problem(path, "DC133", message, help_, severity)
         elif not kinds or PlaceholderKind.CTX in kinds:
             message = f"'{where}' cannot be resolved: '{value}'"
             help_ = (

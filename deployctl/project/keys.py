@@ -292,6 +292,7 @@ DEPLOYMENT = Table(
         "work_queue_name": moved.under_pool("work_queue_name", moved.UNDER_POOL),
         "work_queue": moved.under_pool("work_queue_name"),
         "work_pool_name": moved.under_pool("name", "write 'work_pool: {name: …}'"),
+        "pool": moved.under_pool("name", "write 'work_pool: {name: …}'"),
         "is_paused": moved.rename("paused"),
         "is_schedule_active": MovedKey("write 'active' in the schedule, or 'paused' here"),
         "active": MovedKey("write 'active' in the schedule, or 'paused' here"),
@@ -306,13 +307,9 @@ DEPLOYMENT = Table(
         "pull_steps": moved.rename("pull"),
         "retries": moved.IN_DECORATOR,
         "retry_delay_seconds": moved.IN_DECORATOR,
-        "image": MovedKey(
-            "write it under 'work_pool', in 'job_variables'",
-            ("work_pool", "job_variables", "image"),
-        ),
-        "env": MovedKey(
-            "write it under 'work_pool', in 'job_variables'", ("work_pool", "job_variables", "env")
-        ),
+        "image": moved.in_job_variables("image"),
+        "env": moved.in_job_variables("env"),
+        "working_dir": moved.in_job_variables("working_dir"),
     },
 )
 

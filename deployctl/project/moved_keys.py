@@ -19,6 +19,12 @@ def under_pool(name: str, advice: str = "") -> MovedKey:
     return MovedKey(advice or f"write '{name}' under 'work_pool'", ("work_pool", name))
 
 
+def in_job_variables(name: str) -> MovedKey:
+    """A key of a deployment that is a job variable."""
+    advice = "write it under 'work_pool', in 'job_variables'"
+    return MovedKey(advice, ("work_pool", "job_variables", name))
+
+
 def in_schedule(name: str, advice: str = "write it in the schedule") -> MovedKey:
     """A key of a deployment that belongs in its only schedule."""
     return MovedKey(advice, ("schedules", 0, name), existing=True)

@@ -307,8 +307,9 @@ def _inspect_flows(project: Project, options: LoadOptions, report: Report) -> _F
         known = spec.entrypoint and not is_unresolved(spec.entrypoint)
         if known and _may_be_selected(spec, selection):
             entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
-            if spec.raw.get("flow_name"):
-                names.setdefault(spec.entrypoint, str(spec.raw["flow_name"]))
+            name = str(spec.raw.get("flow_name") or "")
+            if name and not is_unresolved(name):
+                names.setdefault(spec.entrypoint, name)
     if selection.entrypoint:
         entrypoints.setdefault(selection.entrypoint, None)
     found = Report()

@@ -347,3 +347,14 @@ def test_reads_a_file_of_five_megabytes() -> None:
     assert found_error.span is not None
     assert text_at(text, found_error.span) == "c"
     assert found_error.span.line == 5004
+
+
+def test_the_span_of_an_alias_is_where_it_is_used() -> None:
+    text = "x-pool: &pool {name: p}\ndeployments:\n- work_pool:\n    name: *pool\n  tags: *pool\n"
+    found = document(text)
+    at = found.spans.value(("deployments", 0, "work_pool", "name"))
+    assert at is not None
+    assert (at.line, text_at(text, at)) == (4, "name")
+    inside = found.spans.value(("deployments", 0, "work_pool", "name", "name"))
+    assert inside is not None
+    assert (inside.line, text_at(text, inside)) == (1, "p")

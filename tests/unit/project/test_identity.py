@@ -86,6 +86,12 @@ deployments:
     assert names == ["v", "a", "c", "d", "json.e"]
 
 
+def test_a_flow_name_from_a_step_is_a_warning() -> None:
+    """Prefect reads no flow name from the file, so it deploys the entry."""
+    entry = "{name: a, entrypoint: 'a.py:f', flow_name: '{{ s.out }}', build: [{m.f: {id: s}}]}"
+    assert parse(entry)[1] == [("DC133", Severity.WARNING)]
+
+
 def test_identifying_paths() -> None:
     assert is_identifying(("triggers", 1, "name"))
     assert not is_identifying(("work_pool", "job_variables", "name"))
