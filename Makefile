@@ -8,9 +8,9 @@ PREFECT_3 := $(CACHE)/prefect-3.9.1
 PREFECT_2 := $(CACHE)/prefect-2.20.27
 OTHER_SERVERS := $(patsubst tests/servers/smoke/%.txt,$(CACHE)/%,$(wildcard tests/servers/smoke/*.txt))
 BIN := .venv/bin
-# Test processes: one more than two cores, since many tests wait. The tests of a file run in one
-# process, because they share servers.
-JOBS ?= 3
+# Test processes: two for each of two cores, since many tests wait. The tests of a file run in one
+# process, because they share servers (tests/conftest.py).
+JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,37 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("steady")
+
+
+NODE = "tests/integration/node/"
+FIRST = (NODE, "tests/integration/kubernetes/")
+"""Folders whose tests wait most. They begin first, so that others can compute meanwhile."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the tests of `FIRST` to the front, folder by folder."""
+
+    def place(item: pytest.Item) -> int:
+        return [*map(item.nodeid.startswith, FIRST), True].index(True)
+
+    items.sort(key=place)
+
+
+def _group(nodeid: str) -> str:
+    """The tests of a file run in one process, and those of all files that share the node."""
+    return NODE if nodeid.startswith(NODE) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute by `_group` with `--dist loadfile`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    scheduling = LoadFileScheduling(config, log)
+    scheduling._split_scope = _group
+    return scheduling
 
 
 @pytest.fixture(autouse=True)
