@@ -45,7 +45,7 @@ PERMISSIONS = (
     Permission("batch", "jobs", ("get", "list", "watch", "create", "delete")),
     Permission("", "pods", ("get", "list", "watch")),
     Permission("", "pods/log", ("get",)),
-    Permission("", "secrets", ("create", "patch", "delete")),
+    Permission("", "secrets", ("create", "patch", "delete", "list")),
     Permission("", "events", ("list",)),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update"), Scope.WORKER),
     Permission("", "namespaces", ("get",), Scope.CLUSTER),

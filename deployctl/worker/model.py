@@ -6,7 +6,7 @@ by the server's clock unless said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -230,6 +230,14 @@ class Runtime(Protocol):
         """Removes leftovers of a `start` whose Job does not exist and will not be created.
 
         If the cluster or engine is unavailable, they are removed later.
+        """
+
+    def sweep(self, needed: Collection[str]) -> None:
+        """Removes what starts have left whose Jobs will never come.
+
+        `needed`: the attempts that have a Job or may still get one. What is so new that its attempt
+        may not be known yet is kept. Best effort: what cannot be removed now is left for the next
+        call.
         """
 
     def finish_setup(self, job: Job) -> None:

@@ -20,12 +20,12 @@ from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
-from deployctl.worker.control.reconciler import Reconciler
+from deployctl.worker.control.reconciler import Reconciler, watches_synced
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import Fault, HealthMonitor, Loop
-from deployctl.worker.model import Job, Leadership, Runtime
+from deployctl.worker.model import Job, Leadership, Run, Runtime
 from deployctl.worker.server import pool as pools
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.name_watch import NameWatch
@@ -72,6 +72,7 @@ class Service:
     _more_due: bool = False
     """The last poll returned a full page."""
     _polls: int = 0
+    _next_sweep: float = float("-inf")
     _resumed: bool = False
     """Claims of an earlier process of this worker's name have been read."""
     _failure: DeployctlError | None = None
@@ -206,6 +207,15 @@ class Service:
         runs += run_inline(read_by_ids(others, owner), self.session)
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
+        self._sweep(runs)
+
+    def _sweep(self, runs: Sequence[Run]) -> None:
+        """Removes leftovers of starts, given all active runs, if all Jobs are known, too."""
+        if self.clock() < self._next_sweep or not watches_synced([*self.runtime.watch_statuses()]):
+            return
+        store = self.reconciler.store
+        self.runtime.sweep({run.attempt for run in runs} | {*store.jobs} | {*store.own_claims})
+        self._next_sweep = self.clock() + self.timings.sweep_interval
 
     def _resume_claims(self) -> None:
         pool_id, owner = self.job_specs.pool["id"], self.runtime.owner

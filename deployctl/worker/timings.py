@@ -63,6 +63,11 @@ class Timings:
     """Between batches of log lines and events, as in Prefect's worker."""
     cache_ttl: float = 5.0
     """How long deployments and flows are cached: many runs of one deployment start together."""
+    sweep_interval: float = 600.0
+    """Between two searches for what unfinished starts left in the runtime."""
+    sweep_age: float = 600.0
+    """Age from which on a Secret of an unknown attempt is left over: every attempt that still gets
+    a Job is known to the leader by then."""
     start_timeout: float = DEFAULT_START_TIMEOUT
     """Default of `pod_watch_timeout_seconds`."""
 

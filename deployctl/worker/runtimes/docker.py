@@ -12,7 +12,7 @@ the output of containers is read. Once a minute all containers are listed again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -198,6 +198,9 @@ class DockerRuntime:
             self._engine.remove(_id(job), grace=self._grace)
 
     def clean_up(self, spec: JobSpec) -> None:
+        """Does nothing: `start` creates nothing but the container."""
+
+    def sweep(self, needed: Collection[str]) -> None:
         """Does nothing: `start` creates nothing but the container."""
 
     def finish_setup(self, job: Job) -> None:

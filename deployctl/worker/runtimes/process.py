@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from errno import E2BIG
@@ -207,6 +207,9 @@ class ProcessRuntime:
                 supervised.signal_group(status.pid, signal.SIGTERM)
 
     def clean_up(self, spec: JobSpec) -> None:
+        """Does nothing: `start` creates nothing but the program."""
+
+    def sweep(self, needed: Collection[str]) -> None:
         """Does nothing: `start` creates nothing but the program."""
 
     def finish_setup(self, job: Job) -> None:

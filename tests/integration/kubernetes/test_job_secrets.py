@@ -10,6 +10,7 @@ from deployctl.worker.settings import SecretKey
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
+from tests.support.fast_timings import fast_timings
 from tests.support.kubernetes_jobs import (
     API_KEY,
     JOBS_PATH,
@@ -21,6 +22,7 @@ from tests.support.kubernetes_jobs import (
     secrets,
 )
 from tests.support.runtime_updates import recording
+from tests.support.waiting import until
 
 
 def test_values_are_in_a_secret_owned_by_the_job(
@@ -156,3 +158,48 @@ def test_clean_up_without_right_to_delete_is_silent(namespace: str, proxy: KubeP
         own.clean_up(job_spec(namespace))
 
     assert event_log.entries == []
+
+
+def test_secret_whose_job_never_came_is_swept(
+    control_plane: Cluster, namespace: str, proxy: KubeProxy
+) -> None:
+    """Not those of jobs that exist, of attempts that may still get one, and young ones."""
+
+    def left() -> set[str]:
+        return {each["metadata"]["name"] for each in secrets(control_plane, namespace)}
+
+    timings = fast_timings(sweep_age=0.0)
+    with (
+        runtime(proxy.kubeconfig, namespace) as careful,
+        runtime(proxy.kubeconfig, namespace, sleep=lambda _: None, timings=timings) as own,
+    ):
+        job = own.start(job_spec(namespace, "attempt-1"))
+        proxy.answer(503, method="POST", path=JOBS_PATH, times=None)
+        names = [job.name]
+        for attempt in ("attempt-2", "attempt-3"):
+            spec = job_spec(namespace, attempt)
+            names.append(spec.name)
+            with pytest.raises(RuntimeUnavailable):
+                own.start(spec)
+        careful.sweep(())
+        assert left() == {*names}
+
+        def swept() -> bool:
+            own.sweep({"attempt-2"})
+            return names[2] not in left()
+
+        until(swept, lambda: str(left()))
+    assert left() == {*names[:2]}
+
+
+def test_sweep_without_the_right_to_list_is_silent(
+    control_plane: Cluster, namespace: str, kube_proxy: MakeKubeProxy
+) -> None:
+    event_log = RecordingEventLog()
+    proxy = kube_proxy(control_plane.account(rules(*JOBS), namespace))
+    with runtime(proxy.kubeconfig, namespace, event_log=event_log) as own:
+        own.start(job_spec(namespace))
+        warnings = event_log.warnings
+        own.sweep(())
+    assert event_log.warnings == warnings
+    assert [each.status for each in proxy.seen("GET", "/secrets$")] == [403]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -122,6 +122,9 @@ class SimulatedRuntime:
 
     def delete(self, job: Job) -> None:
         self._request(lambda: self.cluster.delete(job.name))
+
+    def sweep(self, needed: Collection[str]) -> None:
+        """Nothing is left without a run here."""
 
     def finish_setup(self, job: Job) -> None:  # noqa: ARG002
         self._request(lambda: None)

@@ -3,19 +3,25 @@
 The Secret is created before the Job, so that no pod waits for it, and gets the Job as its owner
 afterwards: Kubernetes deletes it with the Job, and nothing has to be cleaned up. If a worker dies
 in between, the Secret has no owner until `Runtime.finish_setup` sets it, or `Runtime.clean_up`
-deletes the Secret because its run is cancelled.
+deletes the Secret because its run is cancelled. If neither ever happens, `Runtime.sweep` deletes
+it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable
 from deployctl.core.json_values import Json, leaves
+from deployctl.jobs.job_labels import ATTEMPT
 from deployctl.jobs.manifest import JobManifest, SecretMode, SecretPolicy
 from deployctl.worker.event_log import EventLog, EventName, Level
+from deployctl.worker.server.runs import seconds
 from deployctl.worker.settings import KubernetesSettings
+from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 _FORBIDDEN = {
     "create": (
@@ -36,6 +42,7 @@ class JobSecrets:
 
     settings: KubernetesSettings
     event_log: EventLog
+    timings: Timings = DEFAULT_TIMINGS
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _warned: set[str] = field(default_factory=set)
     """Verbs whose absence was logged."""
@@ -114,6 +121,27 @@ class JobSecrets:
         for kube, path in undeleted:
             self._delete(kube, path)
 
+    def sweep(
+        self, kube: KubeClient, namespace: str, selector: str, needed: Collection[str]
+    ) -> None:
+        """Deletes the Secrets without an owner whose attempt is not among `needed`.
+
+        One that is younger than `sweep_age`, or changes meanwhile, is kept. Raises as
+        `KubeClient.list_objects` does.
+        """
+        before = kube.clock() - self.timings.sweep_age
+        for meta in kube.list_objects(_path(namespace), selector, _metadata).items:
+            if (
+                meta.get("ownerReferences")
+                or meta["labels"][ATTEMPT] in needed
+                or seconds(meta["creationTimestamp"]) > before
+            ):
+                continue
+            unchanged = {name: meta[name] for name in ("uid", "resourceVersion")}
+            with suppress(KubeApiError):
+                path = _path(meta["namespace"], meta["name"])
+                kube.request("DELETE", path, body={"preconditions": unchanged})
+
     def _delete(self, kube: KubeClient, path: str) -> None:
         try:
             kube.request("DELETE", path)
@@ -136,6 +164,11 @@ class JobSecrets:
             f"its Role the verb '{verb}' on secrets",
             namespace=namespace,
         )
+
+
+def _metadata(secret: Json) -> Json:
+    """What is kept of a listed Secret: nothing of its values."""
+    return secret["metadata"]
 
 
 def _is_right_missing(error: KubeApiError) -> bool:

@@ -38,8 +38,9 @@ JOBS = (
 )
 """Run jobs. The official chart's Role has the same."""
 
-SECRETS = (Rule("", "secrets", ("create", "patch", "delete")),)
-"""Store secret values in a Secret; otherwise they are in the manifest."""
+SECRETS = (Rule("", "secrets", ("create", "patch", "delete", "list")),)
+"""Store secret values in a Secret; otherwise they are in the manifest. `list` alone may be missing:
+Secrets whose Jobs never came are then kept."""
 
 LEASES = (Rule("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """Elect one replica that observes; otherwise all of them do."""

@@ -8,7 +8,7 @@ for secret values, `informer_manager` for changes, `pod_logs` for output.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from typing import TypeVar
 
@@ -79,10 +79,11 @@ class KubernetesRuntime:
         self._settings = settings
         self._sleep = sleep
         self._timings = timings
-        self._secrets = JobSecrets(settings, event_log)
+        self._secrets = JobSecrets(settings, event_log, timings)
+        self._selector = f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}"
         self._informers = InformerManager(
             self._clusters,
-            f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}",
+            self._selector,
             event_log,
             clock=clock,
             timings=timings,
@@ -140,6 +141,19 @@ class KubernetesRuntime:
         """Deletes the Secret that was created for the job, if the worker may."""
         cluster = self._cluster(spec)
         self._secrets.delete(cluster.kube, self._manifest(spec, self._secrets.policy))
+
+    def sweep(self, needed: Collection[str]) -> None:
+        """Deletes the Secrets of jobs that will never be created, where the worker may list them.
+
+        A worker that dies between the Secret and the Job leaves one, and so does a run that is
+        deleted or rescheduled before it has a Job.
+        """
+        for cluster in self._clusters.all():
+            for scope in self._informers.scopes(cluster):
+                try:
+                    self._secrets.sweep(cluster.kube, scope, self._selector, needed)
+                except (KubeApiError, KubeUnreachable):
+                    continue
 
     def finish_setup(self, job: Job) -> None:
         """Makes the Job the owner of its Secret, so that both are deleted together."""
