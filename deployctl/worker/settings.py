@@ -53,6 +53,8 @@ class WorkOptions:
     with_healthcheck: bool = False
     shared_name: bool = False
     """Other workers have this name, too, so a claim under it from elsewhere may be theirs."""
+    stop_jobs: bool = False
+    """End all jobs with the worker, since their server ends, too."""
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that Prefect does not allow."""

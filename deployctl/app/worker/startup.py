@@ -8,6 +8,7 @@ the start.
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,7 +35,16 @@ from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor, Loop
 from deployctl.worker.health.http_server import HealthServer
 from deployctl.worker.health.metrics import MeteredEventLog, Metrics
-from deployctl.worker.model import Leadership, Runtime, RuntimeUnavailable
+from deployctl.worker.model import (
+    Job,
+    JobChanged,
+    JobsListed,
+    JobVanished,
+    Leadership,
+    Runtime,
+    RuntimeUnavailable,
+    RuntimeUpdate,
+)
 from deployctl.worker.server import events, pool
 from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.job_specs import JobSpecBuilder, TTLCache
@@ -47,6 +57,9 @@ _HEARTBEAT_CONCURRENCY = 2
 """Requests at once of a heartbeat."""
 _SPARE_REQUESTS = 4
 """Requests at once of polls, syncs and reports, beside those of actions."""
+
+_STOP_JOBS_TIMEOUT = 45.0
+"""Seconds: more than a runtime takes to kill a Job that ignores SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +182,43 @@ def run_worker(
             timings=timings,
         ).run()
         text = "the worker has stopped; running jobs continue"
+        if options.stop_jobs:
+            stop_all_jobs(dependencies.runtime)
+            text = "the worker and its jobs have stopped"
         event_log.emit(Level.INFO, EventName.WORKER_STOPPED, text, worker=options.name)
+
+
+def stop_all_jobs(runtime: Runtime) -> None:
+    """Deletes all Jobs of a runtime that are not over, and waits until they are gone, or no longer
+    than `_STOP_JOBS_TIMEOUT`."""
+    gone = CancellationToken()
+    alive: set[str] = set()
+
+    def delete(*jobs: Job) -> None:
+        """Deletes those of the Jobs that are seen for the first time."""
+        for job in jobs:
+            if not job.phase.is_over and job.attempt not in alive:
+                alive.add(job.attempt)
+                runtime.delete(job)
+
+    def apply(update: RuntimeUpdate) -> None:
+        """Deletes new Jobs; ends the watch when none is left."""
+        match update:
+            case JobsListed(jobs=jobs):
+                delete(*jobs)
+            case JobChanged(job=job):
+                delete(job)
+            case JobVanished(attempt=attempt):
+                alive.discard(attempt)
+            case _:
+                return
+        if not alive:
+            gone.cancel()
+
+    timeout = threading.Timer(_STOP_JOBS_TIMEOUT, gone.cancel)
+    timeout.start()
+    runtime.watch(apply, gone)
+    timeout.cancel()
 
 
 def _job_specs(
