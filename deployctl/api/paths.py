@@ -16,6 +16,9 @@ ARTIFACTS = "/artifacts/"
 LOGS = "/logs/"
 VARIABLES = "/variables/"
 WORK_POOLS = "/work_pools/"
+BLOCK_TYPES = "/block_types/"
+BLOCK_SCHEMAS = "/block_schemas/"
+BLOCK_DOCUMENTS = "/block_documents/"
 """Collections: POST to one creates an object."""
 
 
@@ -102,6 +105,21 @@ def work_queue(pool: str, name: str) -> str:
 def workers(pool: str) -> str:
     """The workers of a work pool."""
     return f"{work_pool(pool)}/workers/"
+
+
+def block_type(slug: str) -> str:
+    """A type of blocks by its slug."""
+    return f"{BLOCK_TYPES}slug/{_quoted(slug)}"
+
+
+def block(type_slug: str, name: str) -> str:
+    """A block by the slug of its type and its name."""
+    return f"{block_type(type_slug)}/block_documents/name/{_quoted(name)}"
+
+
+def block_document(block_id: str) -> str:
+    """A block by its id."""
+    return f"{BLOCK_DOCUMENTS}{_quoted(block_id)}"
 
 
 def _quoted(name: str) -> str:

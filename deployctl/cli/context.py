@@ -46,6 +46,8 @@ class CommandContext:
     """Further keys of the JSON object."""
     shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
     """Identities of the results that were printed already."""
+    printed: set[Diagnostic] = field(default_factory=set)
+    """Diagnostics that were printed already."""
 
     @property
     def blocked(self) -> bool:
@@ -70,8 +72,9 @@ class CommandContext:
         if self.format is OutputFormat.HUMAN:
             from deployctl.cli.render import human
 
-            items = tuple(self.report.distinct())
+            items = tuple(each for each in self.report.distinct() if each not in self.printed)
             self.progress.write(human.diagnostics(items, self.sources), stderr=True)
+            self.printed.update(items)
             self.report.items.clear()
 
     def exit_code(self) -> int:
@@ -91,7 +94,7 @@ class CommandContext:
         """Everything that a renderer needs."""
         from deployctl.cli.render import CommandReport
 
-        diagnostics = self.report.distinct()
+        diagnostics = [each for each in self.report.distinct() if each not in self.printed]
         if self.error is not None:
             error = self.error
             diagnostics.append(

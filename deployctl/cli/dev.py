@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from deployctl.cli.command import command
@@ -16,20 +17,20 @@ from deployctl.cli.project_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
     from deployctl.app.deploying.load import LoadedProject
     from deployctl.core.cancellation import CancellationToken
+    from deployctl.project.seeds import Seeds
 
 _LOCAL = "Local server"
 
 
 @command(
     "dev",
-    ("Deploy the project to a local server and run its schedules", "deployctl dev"),
+    ("Deploy the project to a local server and run its schedules", "deployctl dev --seed dev.yaml"),
     ("Run one deployment to its end, then exit", "deployctl dev --run etl/daily"),
 )
 def dev(
@@ -47,55 +48,125 @@ def dev(
     port: Annotated[
         int, option("--port PORT", _LOCAL, "Port of the server.", min=1, max=65535)
     ] = 4200,
+    seed: Annotated[
+        Path | None,
+        option(
+            "--seed FILE",
+            _LOCAL,
+            "Create the variables and blocks in FILE on the server first. They stay there.",
+            default="none",
+        ),
+    ] = None,
 ) -> None:
     """Start a local server, deploy the project, and run its flows as processes."""
     import os
-    from pathlib import Path
+    from contextlib import ExitStack
+    from functools import cache
 
+    from deployctl.cli.exit import FAILED, Exit
+    from deployctl.cli.project import use_env_files
+    from deployctl.cli.server import signals
+
+    with signals(ctx) as stop, ExitStack() as stack:
+        use_env_files(selection.env_file)
+        folder = Path.cwd()
+        seeds = _read_seeds(ctx, seed) if seed else None
+
+        @cache
+        def session() -> Session:
+            """Starts the server with its seeds at the first call. Raises Exit after errors."""
+            if ctx.blocked:
+                raise Exit(FAILED)
+            opened = stack.enter_context(_server(ctx, folder, port, os.environ, stop))
+            if seeds:
+                _apply_seeds(ctx, seeds, opened)
+            return opened
+
+        projects = _load(ctx, selection, folder, session)
+        ctx.print_diagnostics()
+        pools = _deploy(ctx, projects, session())
+        ctx.print_diagnostics()
+        if ctx.exit_code():
+            return
+        with _workers(pools, session().settings, stop, quiet=run is not None):
+            ctx.print([f"The server and its UI are at {ctx.target.partition('/api')[0]}"])
+            code = _run_to_end(ctx, session(), run) if run else _wait(stop)
+        raise Exit(code)
+
+
+@contextmanager
+def _server(
+    ctx: CommandContext,
+    folder: Path,
+    port: int,
+    environ: Mapping[str, str],
+    stop: CancellationToken,
+) -> Iterator[Session]:
+    """A session with the project's server, which runs during the block.
+
+    Raises LocalServerError; Interrupted if `stop` is set before the server answers.
+    """
     from deployctl.api.session import Session
     from deployctl.api.settings import Settings
     from deployctl.app.operating.local_server import local_server, prefect_program
-    from deployctl.cli.exit import Exit
-    from deployctl.cli.server import signals
     from deployctl.flows.importer import project_python
 
-    with signals(ctx) as stop:
-        folder = Path.cwd()
-        projects = _load(ctx, selection, folder)
-        home = _data_folder(os.environ, folder)
-        program = prefect_program(project_python(folder, os.environ), os.environ)
-        ctx.print([f"Starting a Prefect server on port {port}; its data is in {home}"])
-        with local_server(program, port, home, os.environ, stop) as url:
-            settings = Settings(api_url=url)
-            ctx.target = url
-            with Session(settings, progress=ctx.progress, cancellation=stop) as session:
-                pools = _deploy(ctx, projects, session)
-                if ctx.exit_code():
-                    return
-                with _workers(pools, settings, stop, quiet=run is not None):
-                    ctx.print([f"The server and its UI are at {url.removesuffix('/api')}"])
-                    code = _run_to_end(ctx, session, run) if run else _wait(stop)
-        raise Exit(code)
+    home = _data_folder(environ, folder)
+    program = prefect_program(project_python(folder, environ), environ)
+    ctx.print([f"Starting a Prefect server on port {port}; its data is in {home}"])
+    with local_server(program, port, home, environ, stop) as url:
+        ctx.target = url
+        settings = Settings(api_url=url)
+        with Session(settings, progress=ctx.progress, cancellation=stop) as session:
+            yield session
+
+
+def _read_seeds(ctx: CommandContext, path: Path) -> Seeds | None:
+    """The seeds of a file; None if it cannot be read, which is reported."""
+    import os
+
+    from deployctl.cli.project import register_secrets
+    from deployctl.project.seeds import read_seeds
+
+    register_secrets()
+    seeds, ctx.sources[str(path)] = read_seeds(path, os.environ, ctx.report)
+    return seeds
+
+
+def _apply_seeds(ctx: CommandContext, seeds: Seeds, session: Session) -> None:
+    """Writes the seeds to the server. Raises Exit if they do not fit its types of blocks."""
+    from deployctl.api.driver import run
+    from deployctl.app.operating.seeds import apply_seeds
+    from deployctl.cli.exit import FAILED, Exit
+
+    done = run(apply_seeds(seeds, ctx.report), session)
+    if ctx.blocked:
+        raise Exit(FAILED)
+    ctx.print([f"Variables and blocks: {done or 'none'}"])
 
 
 _SET_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 _DEPLOY_OPTIONS = DeployOptions(create_pools=True)
 
 
-def _load(ctx: CommandContext, selection: SelectionOptions, folder: Path) -> list[LoadedProject]:
+def _load(
+    ctx: CommandContext,
+    selection: SelectionOptions,
+    folder: Path,
+    session: Callable[[], Session],
+) -> list[LoadedProject]:
     """The selected deployments, or all, with a pull step that runs the code in place."""
     from dataclasses import replace
 
-    from deployctl.cli.project import load_all, load_options, use_env_files
+    from deployctl.cli.project import load_all, load_options
 
-    use_env_files(selection.env_file)
     selection = replace(selection, everything=not (selection.name or selection.entrypoint))
     options = load_options(
         selection, OverrideOptions(), _DEPLOY_OPTIONS, ImageOptions(skip_build=True)
     )
     pull = ({_SET_DIRECTORY: {"directory": str(folder)}},)
     options = replace(options, overrides=replace(options.overrides, pull=pull))
-    return load_all(ctx, options, selection.prefect_file)
+    return load_all(ctx, options, selection.prefect_file, session)
 
 
 def _deploy(ctx: CommandContext, projects: list[LoadedProject], session: Session) -> list[str]:
@@ -139,7 +210,7 @@ def _workers(
 
     def serve(pool: str) -> None:
         """Runs the worker of one pool until `stop` is set; sets it at the end."""
-        options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS)
+        options = WorkOptions(pool, "deployctl dev", runtime=RuntimeKind.PROCESS, stop_jobs=True)
         try:
             run_worker(options, context, event_log, stop)
         finally:

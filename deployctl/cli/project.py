@@ -54,6 +54,13 @@ def use_env_files(files: list[Path]) -> None:
         os.environ.setdefault(name, value)
 
 
+def register_secrets() -> None:
+    """Keeps values of the environment with secret names out of all output."""
+    redact.register_secrets(
+        value for name, value in os.environ.items() if redact.is_secret_name(name)
+    )
+
+
 def load_all(
     ctx: CommandContext,
     options: LoadOptions,
@@ -70,9 +77,7 @@ def load_all(
         assert session is not None
         return run(read_references(found), session())
 
-    redact.register_secrets(
-        value for name, value in os.environ.items() if redact.is_secret_name(name)
-    )
+    register_secrets()
     projects = []
     for path in files or [DEFAULT_FILE]:
         ctx.sources[str(path)] = _text(path)

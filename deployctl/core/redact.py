@@ -25,8 +25,8 @@ _SECRET_NAME = re.compile(
     r"connection_?(string|url)$|(database|db|redis|broker)_?(url|uri|dsn)$|\bdsn$",
     re.IGNORECASE,
 )
-NON_SECRET_NAMES = frozenset({"username", "registry_url"})
-"""Keys below a secret name whose values are not secret: image names often contain both."""
+NON_SECRET_NAMES = frozenset({"username", "registry_url", "type"})
+"""Keys below a secret name whose values are not secret: image names often contain the first two."""
 _URL_USERINFO = re.compile(
     r"(?<=://)[^/?#\s:'\"]*:[^/?#\s'\"]+(?=@)"
     r"|(?:(?<=http://)|(?<=https://))[^/?#\s'\"]+(?=@)"  # a user alone is no secret in ssh://git@…

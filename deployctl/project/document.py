@@ -84,13 +84,16 @@ def with_listed_items(document: Document, key: str) -> Document:
     return replace(document, data=root.value, spans=spans, root=root)
 
 
-def read_document(path: Path, report: Report) -> Document | None:
-    """Reads and parses a file; None if that is impossible, with the reason in `report`."""
+def read_document(path: Path, report: Report, option: str = "--prefect-file") -> Document | None:
+    """Reads and parses a file; None if that is impossible, with the reason in `report`.
+
+    `option` is the option that names the file.
+    """
     file = str(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        help_ = "Create it, or name another file with --prefect-file."
+        help_ = f"Create it, or name another file with {option}."
         report.add("DC100", f"there is no file '{file}'", help=help_)
         return None
     except IsADirectoryError:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
 
+from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
 from deployctl.core import redact
 from deployctl.core.diagnostics import Severity
@@ -160,19 +160,18 @@ def read_references(
         return ReferenceValues({}, secrets)
     answers = yield [_request(kind, name, secrets) for kind, name in readable]
     if secrets:
-        redact.register_secrets(_secrets(answers), stored=True)
+        redact.register_secrets(secret_values(answers), stored=True)
     return ReferenceValues(dict(zip(readable, answers, strict=True)), secrets)
 
 
 def _request(kind: PlaceholderKind, name: tuple[str, ...], secrets: bool) -> Request:
-    parts = [quote(part, safe="") for part in name]
     match kind:
         case PlaceholderKind.VARIABLE:
-            path = f"/variables/name/{parts[0]}"
+            path = paths.variable_by_name(name[0])
         case PlaceholderKind.DOCUMENT:
-            path = f"/block_documents/{parts[0]}"
+            path = paths.block_document(name[0])
         case _:
-            path = f"/block_types/slug/{parts[0]}/block_documents/name/{parts[1]}"
+            path = paths.block(*name)
     if secrets and kind is not PlaceholderKind.VARIABLE:
         path += "?include_secrets=true"
     return Request("GET", path, subject=f"{kind} {'/'.join(name)}", missing_ok=True)
@@ -214,8 +213,9 @@ def _is_masked(value: Json) -> bool:
     return any(leaf == redact.MASK for _, leaf in leaves(value))
 
 
-def _secrets(answers: Iterable[Json]) -> Iterator[str]:
-    for document in answers:
+def secret_values(documents: Iterable[Json]) -> Iterator[str]:
+    """The values of blocks that their schemas declare secret; None is skipped."""
+    for document in documents:
         for path, leaf in leaves((document or {}).get("data")):
             is_value = isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
             if is_value and _touches_secret(document, ".".join(map(str, path))):

@@ -85,7 +85,7 @@ COMMANDS = {
         *("--sync-base-job-template", "--no-sync-base-job-template"),
         "--traceback",
     },
-    "dev": SELECTION | OUTPUT | {"--run", "--port"},
+    "dev": SELECTION | OUTPUT | {"--run", "--port", "--seed"},
     "run": CONNECTION
     | OUTPUT
     | {
