@@ -82,6 +82,10 @@ def load_all(
     for path in files or [DEFAULT_FILE]:
         ctx.sources[str(path)] = _text(path)
         project = load_project(path, options, ctx.report, os.environ, read if session else None)
+        if any(each.fix for each in ctx.report):
+            from deployctl.app.deploying.fix import without_impossible_fixes
+
+            without_impossible_fixes(ctx.sources[str(path)], path, ctx.report)
         if project is not None:
             projects.append(project)
     selected = [each for project in projects for each in project.selected]
@@ -283,7 +287,7 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
 def _text(path: Path) -> str:
     """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError:
         return ""
 

@@ -72,3 +72,12 @@ def fix_below(fix: Fix | None, path: JsonPath) -> Fix | None:
     if isinstance(fix, SetText | WrapValue | Remove):
         return replace(fix, path=(*path, *fix.path))
     return fix
+
+
+def fix_above(fix: Fix | None, depth: int) -> Fix | None:
+    """The same fix, as seen from the value `depth` levels down its path."""
+    if isinstance(fix, MoveKey):
+        return MoveKey(fix.path[depth:], fix.to[depth:])
+    if isinstance(fix, SetText | WrapValue | Remove):
+        return replace(fix, path=fix.path[depth:])
+    return fix

@@ -198,7 +198,7 @@ class Layout:
         return (dash, max(dash + 1, self.end(node))) if before.strip() == "-" else None
 
     def _following(self, parent: Node, start: int) -> int | None:
-        """Where the next key of a mapping begins, if only white space stands before it."""
+        """Where the next key of a mapping begins, if there are only empty lines before it."""
         later = [
             key.start.index
             for key in parent.keys.values()
@@ -209,7 +209,8 @@ class Layout:
         own = next(name for name, key in parent.keys.items() if key.start.index == start)
         found = self.entry(parent, own)
         following = int(min(later))
-        return following if found and not self.text[found[1] : following].strip() else None
+        rest = self.text[self.line_end(found[1]) : following] if found else "?"
+        return None if rest.strip() else following
 
     def _is_comment(self, offset: int, column: int) -> bool:
         """Whether the line that ends at `offset` is a comment that begins in a column."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from deployctl.core.fix import Remove
+from deployctl.core.fix import fix_above, fix_below
 from deployctl.core.json_values import Json
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
@@ -108,4 +108,4 @@ def _schedules(entry: Mapping[str, Json]) -> tuple[dict[str, Json], list[Problem
 def _in_single(problem: Problem) -> Problem:
     """The problem of the only schedule, at its path under `schedule`."""
     path = ("schedule", *problem.path[1:])
-    return replace(problem, path=path, fix=problem.fix and Remove(path))
+    return replace(problem, path=path, fix=fix_below(fix_above(problem.fix, 1), ("schedule",)))

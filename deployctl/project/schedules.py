@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from deployctl.core.fix import Remove
+from deployctl.core.fix import Remove, SetText
 from deployctl.core.json_values import Json, canonical_json
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.coerce import is_unresolved
@@ -171,9 +171,13 @@ def _timezone(name: str) -> Iterator[Problem]:
     if not _is_zone(name):
         from zoneinfo import available_timezones
 
-        guess = did_you_mean(name, available_timezones())
+        zones = available_timezones()
+        guess = did_you_mean(name, zones)
         help_ = guess or "Name a zone of the IANA database, such as 'Asia/Taipei'."
-        yield Problem(("timezone",), "DC204", f"there is no time zone '{name}'", help_)
+        message, path = f"there is no time zone '{name}'", ("timezone",)
+        same = [each for each in zones if each.casefold() == name.casefold()]
+        fix = SetText(path, same[0]) if same else None
+        yield Problem(path, "DC204", message, help_, fix=fix)
 
 
 @lru_cache(maxsize=256)

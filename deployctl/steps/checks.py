@@ -43,12 +43,12 @@ def _check(step: Step) -> Iterator[Problem]:
         problems = list(_check_inputs(step, known))
         yield from problems or _check_together(step, known)
     elif not _FUNCTION.fullmatch(step.function):
-        yield Problem(
-            step.path,
-            "DC321",
-            f"'{step.function}' is not the full name of a function",
-            f"Write its name with its module: {_full_name(step.short)}.",
-        )
+        full = _full_name(step.short)
+        message = f"'{step.function}' is not the full name of a function"
+        renamed = MoveKey((*step.path, step.function), (*step.path, full))
+        fix = renamed if full.rpartition(".")[2] == step.function else None
+        help_ = f"Write its name with its module: {full}."
+        yield Problem(step.path, "DC321", message, help_, fix=fix)
     elif correct := _misspelt(step.function):
         message = f"unknown function '{step.function}'"
         fix = MoveKey((*step.path, step.function), (*step.path, correct))

@@ -6,13 +6,13 @@ import difflib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError
 from deployctl.project.document import Document, parse_document
-from deployctl.project.fixes import fix_text
+from deployctl.project.fixes import apply_fixes, fix_text
 from deployctl.project.parse import parse_project, report_entries
 from deployctl.steps.checks import check_steps
 from deployctl.steps.model import parse_steps
@@ -31,7 +31,7 @@ class FixedFile:
     def diff(self) -> list[str]:
         """The lines of a unified diff; none if nothing was fixed."""
         name = str(self.path)
-        before, after = (text.splitlines() for text in (self.before, self.after))
+        before, after = _lines(self.before), _lines(self.after)
         return list(difflib.unified_diff(before, after, name, name, lineterm=""))
 
     def write(self) -> None:
@@ -46,6 +46,12 @@ class FixedFile:
             raise DeployctlError(f"cannot write '{self.path}': {error.strerror}") from error
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a text as a diff shows them: the last one says if it has no line break."""
+    *lines, last = text.split("\n")
+    return [*lines, f"{last}\n\\ No newline at end of file"] if last else lines
+
+
 def fix_file(path: Path, environ: Mapping[str, str]) -> FixedFile | None:
     """The file with all of its fixes, not written yet; None if it cannot be read."""
     try:
@@ -54,6 +60,22 @@ def fix_file(path: Path, environ: Mapping[str, str]) -> FixedFile | None:
         return None
     after, fixed = fix_text(text, lambda changed: _check(changed, path, environ))
     return FixedFile(path, text, after, tuple(fixed))
+
+
+def without_impossible_fixes(text: str, path: Path, report: Report) -> None:
+    """Removes those fixes of a report that the layout of the file, or an anchor, does not allow."""
+    fixes = {each: each.fix for each in report if each.fix and _is_in(each, path)}
+    document = parse_document(text, str(path), Report()) if fixes else None
+    if document is not None:
+        _, applied = apply_fixes(document, [fix for fix in fixes.values() if fix])
+        report.items = [
+            replace(each, fix=None) if each in fixes and each.fix not in applied else each
+            for each in report
+        ]
+
+
+def _is_in(item: Diagnostic, path: Path) -> bool:
+    return item.span is not None and item.span.file == str(path)
 
 
 def _check(
