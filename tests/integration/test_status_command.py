@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployctl.app.operating.status import Scope, read_status
 from tests.integration.test_runs_command import set_state
 from tests.support.environment import isolated
 from tests.support.project_harness import ProjectHarness, entry, errors
+from tests.unit.app.fake_driver import run_with
 
 
 @pytest.fixture
@@ -60,6 +63,43 @@ def test_shows_late_run_with_reason(deployed: ProjectHarness) -> None:
     heartbeat = {"name": "w", "heartbeat_interval_seconds": 30}
     deployed.api.call("POST", "/work_pools/pool/workers/heartbeat", heartbeat)
     assert by_name(deployed.run("status"), "pools")["pool"]["workers_online"] == 1
+
+
+def test_shows_runs_that_nothing_moves(deployed: ProjectHarness) -> None:
+    """Left by whatever worker: here by none."""
+    api = deployed.api
+
+    def started(name: str) -> str:
+        run: str = deployed.run("run", "daily", "--name", name)["run"]["id"]
+        for state in ("PENDING", "RUNNING"):
+            set_state(deployed, run, state)
+        return run
+
+    retried, paused, cancelled = (started(name) for name in ("retried", "paused", "cancelled"))
+    pending = deployed.run("run", "daily", "--name", "pending")["run"]["id"]
+    set_state(deployed, pending, "PENDING")
+    policy = {"empirical_policy": {"retries": 1, "retry_delay": 60}}
+    api.call("PATCH", f"/flow_runs/{retried}", policy)
+    failed = {"state": {"type": "FAILED", "message": "the source is down"}}
+    api.call("POST", f"/flow_runs/{retried}/set_state", failed)
+    timeout = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
+    details = {"pause_timeout": timeout, "pause_reschedule": False}
+    state = {"type": "PAUSED", "name": "Paused", "state_details": details}
+    api.call("POST", f"/flow_runs/{paused}/set_state", {"state": state})
+    set_state(deployed, cancelled, "CANCELLING")
+    deployed.run("run", "daily", "--name", "later", "--start-in", "3600")
+
+    def stuck(later: timedelta) -> dict[str, str | None]:
+        found = run_with(
+            read_status(Scope(pool="pool"), datetime.now(UTC) + later),
+            lambda request: api.call(request.method, request.path, request.body),
+        )
+        return {each.run.name: each.reason for each in found.stuck}
+
+    assert stuck(timedelta(0)) == {}
+    found = stuck(timedelta(minutes=10))
+    assert found.keys() == {"retried", "paused", "cancelled", "pending"}
+    assert all(reason and "in the UI" in reason for reason in found.values())
 
 
 def test_names_and_all_select_from_the_server(deployed: ProjectHarness) -> None:

@@ -1,8 +1,9 @@
 """Current state of what is deployed: work pools, deployments, and stuck runs.
 
 Two batches of requests: one for the objects, one for the state of each. A run is stuck if it is
-late, or was claimed and has not started. The server keeps no reason for a late run, so the reason
-comes from its pool and queue: paused, polled by no worker, or at a concurrency limit.
+late, was claimed and has not started, or waits for a process that is gone, whatever worker left it.
+The server keeps no reason for a late run, so the reason comes from its pool and queue: paused,
+polled by no worker, or at a concurrency limit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call, gather
 from deployctl.api.paging import PAGE, pages
-from deployctl.api.states import ACTIVE, PENDING, SCHEDULED, STARTED
+from deployctl.api.states import ACTIVE, CANCELLING, PAUSED, PENDING, SCHEDULED, STARTED
 from deployctl.api.work_pools import list_queues, read_pool_names
 from deployctl.app.operating.lookup import (
     ObjectNotFound,
@@ -30,9 +31,22 @@ from deployctl.app.operating.runs import parse_time
 from deployctl.core.json_values import Json
 from deployctl.project.selection import Candidate, match_candidates
 from deployctl.worker.server.claim_marker import without_marker
+from deployctl.worker.server.runs import is_in_process
 
 STUCK_AFTER = timedelta(minutes=5)
-"""How long a claimed run may take to start."""
+"""How long a claimed run may take to start, and a process or worker to take its next step."""
+_LOST = {
+    SCHEDULED: "the process that was to retry it is gone, and the server offers it to no worker; "
+    "change its state to Crashed in the UI, then retry it",
+    PAUSED: "its pause has timed out, and no process is there to end it; "
+    "change its state to Failed in the UI",
+    CANCELLING: "no process or worker ends it; change its state to Cancelled in the UI",
+}
+"""Type of state → why a run that has been in it for too long stays there, and the way out."""
+_NOT_STARTED = (
+    "the worker that claimed it does not start it; change its state to Crashed in the UI if that "
+    "worker is gone, then retry it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,7 @@ class DeploymentStatus:
 
 @dataclass(frozen=True, slots=True)
 class StuckRun:
-    """A run that is due and does not start."""
+    """A run that is due and does not start, or that nothing moves on."""
 
     run: RunStatus
     deployment: str
@@ -142,17 +156,40 @@ def read_status(scope: Scope, now: datetime) -> ApiCall[Status]:
 
 
 def is_stuck(run: Json, now: datetime) -> bool:
-    """Whether a run is late, or was claimed more than STUCK_AFTER ago and has not started."""
+    """Whether a run is late, or STUCK_AFTER has passed since something should have moved it on."""
     if run.get("state_name") == "Late":
         return True
-    since = (run.get("state") or {}).get("timestamp")
-    if run.get("state_type") != PENDING or since is None:
-        return False
-    return now - parse_time(since) > STUCK_AFTER
+    due = _next_step_due(run)
+    return due is not None and now - parse_time(due) > STUCK_AFTER
+
+
+def _next_step_due(run: Json) -> str | None:
+    """When the process or worker of a run should have moved it on; None if nothing is to be said.
+
+    A process that sleeps or is paused cannot be told from one that is gone until then.
+    """
+    state = run.get("state") or {}
+    details = state.get("state_details") or {}
+    times = {
+        PENDING: state.get("timestamp"),
+        CANCELLING: state.get("timestamp"),
+        PAUSED: details.get("pause_timeout"),
+        SCHEDULED: details.get("scheduled_time") or run.get("next_scheduled_start_time"),
+    }
+    kind = run.get("state_type")
+    if kind == SCHEDULED and not is_in_process(run):
+        return None
+    return times.get(kind)
 
 
 def stuck_reason(run: Json, pool: PoolStatus | None, queue: Json) -> str | None:
-    """Why a run does not start: the message of its state, else the state of its pool and queue."""
+    """Why a run does not start: the message of its state, else the state of its pool and queue.
+
+    For a run whose process is gone: that, and the way out.
+    """
+    kind = run.get("state_type")
+    if kind in _LOST and (kind != SCHEDULED or is_in_process(run)):
+        return _LOST[kind]
     if message := without_marker((run.get("state") or {}).get("message")):
         return message
     if pool is None:
@@ -266,11 +303,19 @@ def _count_runs(pool: str, state: Json) -> ApiCall[int]:
 
 
 def _waiting_runs(deployments: Sequence[str]) -> ApiCall[list[Json]]:
-    """Late and claimed runs of the deployments with these ids, the longest waiting first."""
+    """Runs of the deployments with these ids that may be stuck, the longest waiting first: late
+    ones, claimed ones, those that wait for their process, and retries."""
     filters: Json = {"deployment_id": {"any_": list(deployments)}}
     bodies = (
         {"flow_runs": {**filters, "state": {"name": {"any_": ["Late"]}}}},
-        {"flow_runs": {**filters, "state": {"type": {"any_": [PENDING]}}}},
+        {"flow_runs": {**filters, "state": {"type": {"any_": [PENDING, CANCELLING, PAUSED]}}}},
+        {
+            "flow_runs": {
+                **filters,
+                "state": {"type": {"any_": [SCHEDULED]}},
+                "start_time": {"is_null_": False},
+            }
+        },
     )
     found = yield from gather(
         {
@@ -278,7 +323,7 @@ def _waiting_runs(deployments: Sequence[str]) -> ApiCall[list[Json]]:
             for index, body in enumerate(bodies)
         }
     )
-    return [*found["0"], *found["1"]]
+    return list({run["id"]: run for each in found.values() for run in each}.values())
 
 
 def _pool(pool: Json, found: Mapping[str, Any]) -> PoolStatus:
@@ -327,4 +372,6 @@ def _stuck(
     queues = found.get(f"queues {name}", ())
     queue = next((each for each in queues if each["id"] == run.get("work_queue_id")), None)
     reason = stuck_reason(run, pool, queue)
+    if reason is None and run.get("state_type") == PENDING:
+        reason = _NOT_STARTED
     return StuckRun(_run(run), deployment["full_name"], name, reason)

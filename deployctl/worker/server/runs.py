@@ -36,7 +36,7 @@ def parse_run(flow_run: Json, owner: str) -> Run:
         deployment=flow_run.get("deployment_id") or "",
         flow=flow_run.get("flow_id") or "",
         pid=flow_run.get("infrastructure_pid") or "",
-        in_process=_is_in_process(flow_run),
+        in_process=is_in_process(flow_run),
     )
     if run.type != PENDING or not state:
         return run
@@ -60,7 +60,7 @@ def _with_claim(run: Run, claim: Json, marker: ClaimMarker | None, owner: str) -
     )
 
 
-def _is_in_process(flow_run: Json) -> bool:
+def is_in_process(flow_run: Json) -> bool:
     """Whether a run waits for a retry or the end of a pause inside its process.
 
     Both majors record the first in the run's `empirical_policy`, also when the state is replaced

@@ -152,6 +152,43 @@ def test_run_is_stuck_if_late_or_claimed_for_five_minutes(
     assert is_stuck(run, NOW) is stuck
 
 
+RETRIED = {"retry_type": "in_process"}
+
+
+@pytest.mark.parametrize(
+    ("run", "step", "reason"),
+    [
+        ({"state_type": "SCHEDULED", "empirical_policy": RETRIED}, "scheduled_time", "no worker"),
+        ({"state_type": "SCHEDULED", "state_name": "Resuming"}, "scheduled_time", None),
+        ({"state_type": "PAUSED"}, "pause_timeout", "its pause has timed out"),
+        ({"state_type": "CANCELLING"}, "timestamp", "no process or worker ends it"),
+        ({"state_type": "PENDING"}, "timestamp", None),
+        ({"state_type": "RUNNING"}, "timestamp", None),
+    ],
+)
+def test_run_is_stuck_if_its_process_or_worker_missed_its_step(
+    run: Json, step: str, reason: str | None
+) -> None:
+    """Whoever left it: Prefect's workers do not look after such runs."""
+
+    def after(due: str) -> bool:
+        times = {"timestamp": due} if step == "timestamp" else {"state_details": {step: due}}
+        return is_stuck({**run, "state": {"message": "the source is down", **times}}, NOW)
+
+    moves = run["state_type"] == "RUNNING" or run.get("state_name") == "Resuming"
+    assert [after("2030-01-01T11:54:59Z"), after("2030-01-01T11:55:01Z")] == [not moves, False]
+    if reason is not None:
+        found = stuck_reason({**run, "state": {"message": "the source is down"}}, None, None)
+        assert found is not None
+        assert reason in found
+        assert "in the UI" in found
+
+
+def test_a_pause_without_a_timeout_waits_for_its_user() -> None:
+    state = {"timestamp": "2029-01-01T00:00:00Z", "state_details": {"pause_reschedule": True}}
+    assert not is_stuck({"state_type": "PAUSED", "state": state}, NOW)
+
+
 def pool_status(**fields: Json) -> PoolStatus:
     base = {"type": "kubernetes", "status": "READY", "paused": False, "concurrency_limit": None}
     return PoolStatus(
