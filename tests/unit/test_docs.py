@@ -48,6 +48,35 @@ def test_every_guarantee_is_cited_by_a_test() -> None:
     assert cited == stated
 
 
+STATES = {
+    "SCHEDULED": "Scheduled Late AwaitingConcurrencySlot AwaitingRetry Resuming",
+    "PENDING": "Pending Submitting InfrastructurePending",
+    "RUNNING": "Running Retrying",
+    "PAUSED": "Paused Suspended",
+    "CANCELLING": "Cancelling",
+    "COMPLETED": "Completed Cached",
+    "FAILED": "Failed TimedOut",
+    "CRASHED": "Crashed",
+    "CANCELLED": "Cancelled",
+}
+"""Type → names of all states that Prefect 2.20 and 3.x give a flow run."""
+
+
+def test_every_state_of_a_run_has_a_row_with_a_test() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Who moves a run next\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    listed: dict[str, set[str]] = {}
+    for state, *_, tests in rows[1:]:
+        for kind, names in re.findall(r"([A-Z]+): ((?:[A-Z]\w+(?:, (?=[A-Z]))?)+)", state):
+            listed.setdefault(kind, set()).update(names.split(", "))
+        cited = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert cited, state
+        for file, name in cited:
+            assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
+    assert listed == {kind: set(names.split()) for kind, names in STATES.items()}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))

@@ -27,8 +27,10 @@ _LOST_STEPS = {
     SCHEDULED: "The run was waiting for a retry, which only the process of that job could begin: "
     "the server offers it to no worker.",
     PAUSED: "The run was paused, and only the process of that job could resume it.",
+    "Resuming": "The run was to be resumed, but the server offers a run that was retried in its "
+    "process to no worker.",
 }
-"""Type of the run's state → what its process would have done next (`Run.in_process`)."""
+"""Type or name of the run's state → what its process would have done next (`Run.in_process`)."""
 
 
 class OutcomeCode(StrEnum):
@@ -94,7 +96,8 @@ def vanished(run: Run, unreadable: str = "") -> Outcome:
 
 def _with_lost_step(found: Outcome, run: Run) -> Outcome:
     """Adds what the process of the Job would have done next, if nothing else can do it."""
-    text = f"{found.message} {_LOST_STEPS.get(run.type, '')}".rstrip()
+    step = _LOST_STEPS.get(run.state_name) or _LOST_STEPS.get(run.type, "")
+    text = f"{found.message} {step}".rstrip()
     return replace(found, message=text)
 
 

@@ -124,6 +124,29 @@ def test_a_suspended_run_waits_for_its_resume(major: int) -> None:
     assert len(simulation.cluster.created) == 2
 
 
+@pytest.mark.parametrize("major", [2, 3])
+def test_a_run_that_is_terminated_after_a_retry_in_its_process_crashes(major: int) -> None:
+    """On SIGTERM, Prefect 3's process schedules it, and the server offers it to no worker."""
+    simulation, _ = in_state(major, ("retry", "wake", "terminate"))
+    simulation.settle()
+    state = simulation.server.rows[simulation.runs[0]]["state"]
+    assert state["type"] == "CRASHED"
+    assert major == 2 or "the server offers it to no worker" in state["message"]
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_a_run_that_is_resumed_after_a_retry_in_its_process_crashes(major: int) -> None:
+    simulation, job = in_state(major, ("retry", "wake", "suspend"))
+    simulation.vanish(job)
+    simulation.settle()
+    assert simulation.server.type_of(simulation.runs[0]) == "PAUSED"
+    simulation.resume(0)
+    simulation.settle()
+    state = simulation.server.rows[simulation.runs[0]]["state"]
+    assert state["type"] == "CRASHED"
+    assert "The run was to be resumed" in state["message"]
+
+
 def test_a_worker_that_is_killed_leaves_the_rest_to_the_next() -> None:
     simulation, job = in_state(3, ("retry",))
     simulation.fail(job)

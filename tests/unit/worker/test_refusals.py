@@ -64,6 +64,17 @@ def test_a_refused_proposal_is_repeated_after_a_pause(major: int) -> None:
 
 
 @pytest.mark.parametrize("major", [2, 3])
+def test_a_run_that_waits_for_a_concurrency_slot_is_claimed_once_there_is_one(major: int) -> None:
+    simulation = Simulation(major, runs=1, workers=2, polite=True)
+    simulation.server.refused.update(simulation.runs)
+    simulation.settle()
+    assert simulation.cluster.created == []
+    simulation.server.refused.clear()
+    simulation.settle()
+    assert len(simulation.cluster.created) == 1
+
+
+@pytest.mark.parametrize("major", [2, 3])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_claim_that_another_owner_takes_over_takes_no_slot(number: int, major: int) -> None:
     """The worker cannot create the Job; meanwhile the run is scheduled again and claimed."""
