@@ -44,6 +44,8 @@ class CommandContext:
     error: DeployctlError | None = None
     data: dict[str, Json] = field(default_factory=dict)
     """Further keys of the JSON object."""
+    full: bool = False
+    """Whether long lists are shown whole."""
     shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
     """Identities of the results that were printed already."""
     printed: set[Diagnostic] = field(default_factory=set)
@@ -55,8 +57,13 @@ class CommandContext:
         return bool(self.report.blocking or (self.strict and self.report.warnings))
 
     def show_result(self, result: Result) -> None:
-        """Prints one result as soon as it is known; only in the human format."""
-        if self.format is OutputFormat.HUMAN:
+        """Prints one result as soon as it is known; only in the human format.
+
+        What was skipped is counted at the end.
+        """
+        from deployctl.deploy.model import ResultStatus
+
+        if self.format is OutputFormat.HUMAN and result.status is not ResultStatus.SKIPPED:
             from deployctl.cli.render import human
 
             self.shown.add(result.identity)
@@ -112,6 +119,7 @@ class CommandContext:
             frozenset(self.shown),
             self.data,
             self.strict,
+            self.full,
         )
 
 

@@ -48,6 +48,7 @@ def deploy(
     from deployctl.cli.render.plan import plan as plan_lines
     from deployctl.steps.engine import CompletedSteps
 
+    ctx.full = deployment.full
     use_env_files(selection.env_file)
     options = load_options(selection, overrides, deployment, images)
     with open_projects(ctx, options, selection.prefect_file, server) as (projects, session):

@@ -31,6 +31,7 @@ from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, Resu
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
 
+_NO_ANSWER = "the server does not answer"
 _VERIFY_TRIES = 3
 """How often what differs is read back: another command may be between two of its requests."""
 
@@ -225,16 +226,14 @@ def _result(
     change: Change, outcome: CallResult[None], done: Sequence[str], *, is_down: bool
 ) -> Result:
     if not outcome.started and is_down:
-        reason = "not started, because the server does not answer"
-        return Result(change, ResultStatus.SKIPPED, reason=reason)
+        return Result(change, ResultStatus.SKIPPED, reason=_NO_ANSWER)
     if not outcome.started or (isinstance(outcome.error, Interrupted) and not done):
         return Result(change, ResultStatus.SKIPPED, reason="stopped before it was started")
     if isinstance(outcome.error, LockLost) and not done:
         reason = "not started, because another deploy took over"
         return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
     if isinstance(outcome.error, Unreachable) and not done:
-        reason = "the server does not answer"
-        return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
+        return Result(change, ResultStatus.SKIPPED, outcome.error, _NO_ANSWER)
     status = ResultStatus.APPLIED if outcome.ok else ResultStatus.FAILED
     return Result(change, status, outcome.error, done=tuple(done))
 

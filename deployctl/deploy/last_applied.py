@@ -60,6 +60,15 @@ class LastApplied:
             for key in entries
         ]
 
+    def parts(self, kind: str, key: Key) -> tuple[Resource, ...]:
+        """The recorded children of a resource, without fields: what reading the server needs."""
+        return tuple(
+            Resource(name, child, {})
+            for name, own in RESOURCE_KINDS.items()
+            if own.parent == kind
+            for child in self.children(name, key)
+        )
+
     def add(self, desired: Iterable[Resource]) -> LastApplied:
         """The record with what `desired` declares added: to write before the first change."""
         merged = {kind: dict(entries) for kind, entries in self.resources.items()}
@@ -69,11 +78,20 @@ class LastApplied:
         return LastApplied(merged)
 
     def replace(self, applied: Iterable[Resource]) -> LastApplied:
-        """The record with exactly what the applied roots declare, for them and their children."""
+        """The record with exactly what the applied roots declare, for them and their children.
+
+        Children that stay on the server stay in the record, too.
+        """
         roots = tuple(applied)
         replaced = {(root.kind, root.key) for root in roots}
+        declared = {(kind, key) for kind, key, _ in _declarations(roots)}
         kept = {
-            kind: {key: names for key, names in entries.items() if _root(kind, key) not in replaced}
+            kind: {
+                key: names
+                for key, names in entries.items()
+                if _root(kind, key) not in replaced
+                or (_stays(kind) and (kind, key) not in declared)
+            }
             for kind, entries in self.resources.items()
         }
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
@@ -249,6 +267,10 @@ def _root(kind: str, key: Key) -> tuple[str, Key]:
     """The root that a recorded resource is part of, or the resource itself if it is one."""
     parent = RESOURCE_KINDS[kind].parent if kind in RESOURCE_KINDS else ""
     return (parent, key[: RESOURCE_KINDS[parent].depth]) if parent else (kind, key)
+
+
+def _stays(kind: str) -> bool:
+    return kind in RESOURCE_KINDS and RESOURCE_KINDS[kind].stays
 
 
 def _declarations(resources: Iterable[Resource]) -> Iterable[tuple[str, Key, frozenset[str]]]:

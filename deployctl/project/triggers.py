@@ -46,13 +46,13 @@ def check_triggers(triggers: Sequence[Json], deployment: str) -> Iterator[Proble
 def automations(deployment: str, triggers: Sequence[Mapping[str, Json]]) -> list[dict[str, Json]]:
     """The bodies of the automations of a deployment's triggers, in order.
 
+    Without tags, which no trigger declares, so that those of the server stay.
     The one action's `deployment_id` is None until the deployment has an id.
     """
     return [
         {
             **_fields(trigger),
             "name": _name(deployment, number, trigger),
-            "tags": [],
             "trigger": _trigger(trigger),
             "actions": [_action(trigger)],
             "actions_on_trigger": [],

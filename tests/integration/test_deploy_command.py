@@ -17,7 +17,7 @@ from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.environment import isolated
 from tests.support.project import write_project
-from tests.support.project_harness import ProjectHarness, entry, errors
+from tests.support.project_harness import TRIGGER, ProjectHarness, entry, errors
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.waiting import TIMEOUT, until
@@ -296,6 +296,25 @@ def test_lists_what_the_project_no_longer_declares(project: ProjectHarness) -> N
     identity = project.live()["id"]
     project.api.call("DELETE", f"/deployments/{identity}")
     assert undeclared(project.run("plan", "--all")) == []
+
+
+def test_lists_queues_and_automations_that_are_no_longer_declared(project: ProjectHarness) -> None:
+    triggers = {"triggers": [TRIGGER]} if project.major == 3 else {}
+    pools = [{"name": name, "type": "process", "queues": [{"name": "q"}]} for name in ("a", "b")]
+    project.write([entry(**triggers), entry(name="other")], work_pools=pools)
+    assert project.deploy()["undeclared"] == []
+    project.write([entry(name="other")], work_pools=[{"name": "a", "type": "process"}])
+    expected = [
+        ("work_pool", "b"),
+        ("work_queue", "a/q"),
+        ("work_queue", "b/q"),
+        ("deployment", "hello/daily"),
+        *([("automation", "hello/daily/daily__automation_1")] if triggers else []),
+    ]
+    for command in ("deploy", "plan", "deploy"):
+        output = project.run(command, "--all")
+        assert [(each["kind"], each["name"]) for each in output["undeclared"]] == expected
+        assert output["summary"]["undeclared"] == len(expected)
 
 
 def test_a_version_from_git_is_no_change_for_ever(project: ProjectHarness) -> None:

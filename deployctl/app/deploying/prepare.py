@@ -64,8 +64,11 @@ class PreparedPlan:
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
         """Kind and key of each resource that the file declares or references."""
-        pools = {(pool.kind, pool.key) for pool in self.pools}
-        return pools | {("deployment", each.key) for each in self.loaded.selected}
+        resources = (
+            each for root in (*self.pools, *self.desired) for each in (root, *root.children)
+        )
+        deployments = {("deployment", each.key) for each in self.loaded.selected}
+        return deployments | {(each.kind, each.key) for each in resources}
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -223,23 +226,41 @@ def _read_current(
 ) -> ApiCall[list[Resource]]:
     named = (each for each in loaded.selected if not each.is_named_by_steps)
     desired = [*pools, *(_key_only(selected, last_applied) for selected in named)]
+    if not loaded.selects_all:
+        return read_current(desired, dialect)
     keys = {(each.kind, each.key) for each in desired}
-    earlier = last_applied.roots() if loaded.selects_all else []
-    undeclared = [Resource(kind, key, {}) for kind, key in earlier if (kind, key) not in keys]
-    return read_current([*desired, *undeclared], dialect)
+    undeclared = (Resource(*each, {}) for each in last_applied.roots() if each not in keys)
+    with_parts = [
+        replace(root, children=(*root.children, *last_applied.parts(root.kind, root.key)))
+        for root in (*desired, *undeclared)
+    ]
+    return read_current(with_parts, dialect)
 
 
 def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     """What an earlier apply of the project declared, the server has, and no file declares now.
 
-    Empty if only some of the file's deployments are selected or valid, or some are named after the
-    build.
+    With the queues of work pools and the automations of deployments that are not declared. Empty if
+    only some of the file's deployments are selected or valid, or some are named after the build.
     """
     loaded = prepared.loaded
     if not loaded.selects_all or loaded.leaves_out or loaded.is_named_by_steps:
         return ()
-    recorded = set(prepared.last_applied.roots()) - prepared.desired_keys
-    found = (each for each in prepared.current if (each.kind, each.key) in recorded)
+    last_applied = prepared.last_applied
+    roots = set(last_applied.roots())
+    found = []
+    for root in prepared.current:
+        is_declared = (root.kind, root.key) in prepared.desired_keys
+        if not is_declared and (root.kind, root.key) in roots:
+            found.append(root)
+        parts = {(part.kind, part.key) for part in last_applied.parts(root.kind, root.key)}
+        found += [
+            child
+            for child in root.children
+            if (child.kind, child.key) in parts - prepared.desired_keys
+            and (RESOURCE_KINDS[child.kind].stays or not is_declared)
+            and child.kind != "schedule"
+        ]
     return tuple(sorted(found, key=lambda each: (RESOURCE_KINDS[each.kind].rank, each.key)))
 
 

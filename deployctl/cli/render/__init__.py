@@ -31,3 +31,5 @@ class CommandReport:
     """Further keys of the JSON object, without secrets."""
     strict: bool = False
     """Whether warnings count as errors."""
+    full: bool = False
+    """Whether long lists are shown whole."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from rich.text import Text
 
 from deployctl.cli.render import CommandReport
-from deployctl.cli.render.layout import MARKS, plural, title
+from deployctl.cli.render.layout import MARKS, plural, title, wrapped
 from deployctl.cli.render.names import SEVERITIES
 from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.redact import redact
@@ -16,6 +16,10 @@ from deployctl.deploy.model import Op, Plan, Result, ResultStatus
 
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold blue"}
 _PAST = {Op.CREATE: "created", Op.UPDATE: "updated", Op.DELETE: "deleted", Op.NONE: "unchanged"}
+
+
+_NAMES_WIDTH = 100
+_SHOWN_AT_ONCE = (ResultStatus.APPLIED, ResultStatus.FAILED)
 
 
 def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> Iterator[Text]:
@@ -36,9 +40,24 @@ def diagnostics(items: tuple[Diagnostic, ...], sources: Mapping[str, str]) -> It
 def results(report: CommandReport) -> Iterator[Text]:
     """The results that were not shown yet, and the number of results by kind."""
     for each in report.results:
-        if each.status is not ResultStatus.UNCHANGED and each.identity not in report.shown:
+        if each.status in _SHOWN_AT_ONCE and each.identity not in report.shown:
             yield from result(each)
+    yield from _skipped(report)
     yield Text(_result_total(report), style="bold")
+
+
+def _skipped(report: CommandReport) -> Iterator[Text]:
+    """One line per reason; many names are listed only with `--full`."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in report.results:
+        if each.status is ResultStatus.SKIPPED:
+            groups.setdefault((each.change.kind, each.reason), []).append(each.change.name)
+    for (kind, reason), names in groups.items():
+        what = title(kind, names[0]) if len(names) == 1 else plural(len(names), kind)
+        yield Text.assemble(("  ? ", "yellow"), f"{what} skipped: {reason}")
+        if len(names) > 1:
+            listed = wrapped(names, 6, _NAMES_WIDTH) if report.full else ["      --full lists them"]
+            yield from (Text(line, style="dim") for line in listed)
 
 
 def _diagnostic(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Text:
@@ -83,7 +102,7 @@ def _cells(text: str) -> int:
 
 
 def result(result: Result) -> Iterator[Text]:
-    """The result of one change; for a failure, also what was written before it."""
+    """The result of a change that was tried; for a failure, also what was written before it."""
     change = result.change
     name = title(change.kind, change.name)
     if result.status is ResultStatus.APPLIED:
@@ -92,8 +111,6 @@ def result(result: Result) -> Iterator[Text]:
         for part in change.fields:
             if part.reason:
                 yield Text(f"      note: {part.field}: {part.reason}", style="dim")
-    elif result.status is ResultStatus.SKIPPED:
-        yield Text.assemble(("  ? ", "yellow"), f"{name} skipped: {result.reason}")
     else:
         assert result.error is not None
         yield Text.assemble(

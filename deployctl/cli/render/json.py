@@ -15,7 +15,7 @@ from deployctl.cli.render.values import jsonable
 from deployctl.core.diagnostics import Diagnostic, Span
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Resource, Result
+from deployctl.deploy.model import Change, Op, Plan, Resource, Result
 
 VERSION = 1
 
@@ -30,11 +30,22 @@ def render(report: CommandReport) -> str:
     }
     if report.plan is not None:
         data["changes"] = [_change(change) for change in report.plan.changes]
-        data["summary"] = {name: report.plan.count(op) for op, name in OPS.items()}
+        data["summary"] = _summary(report.plan)
         data["undeclared"] = [_undeclared(each) for each in report.plan.undeclared]
     if report.results:
         data["results"] = [_result(result) for result in report.results]
     return json.dumps(data, ensure_ascii=False, indent=2)
+
+
+def _summary(plan: Plan) -> Json:
+    """The number of roots by operation, and of what is changed or undeclared besides."""
+    return {
+        **{name: plan.count(op) for op, name in OPS.items()},
+        "children": {
+            name: plan.count_children(op) for op, name in OPS.items() if op is not Op.NONE
+        },
+        "undeclared": len(plan.undeclared),
+    }
 
 
 def _diagnostic(item: Diagnostic) -> Json:

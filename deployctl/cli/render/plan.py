@@ -54,6 +54,8 @@ def undeclared_lines(resources: Sequence[Resource]) -> Iterator[Text]:
 
 def undeclared_text(resource: Resource) -> str:
     """What becomes of a resource that is no longer declared."""
+    if resource.kind == "automation" and resource.fields.get("enabled") is not False:
+        return "stays on the server, enabled"
     schedules = [child for child in resource.children if child.kind == "schedule"]
     active = sum(child.fields.get("active") is not False for child in schedules)
     if not active or resource.fields.get("paused"):
@@ -63,8 +65,9 @@ def undeclared_text(resource: Resource) -> str:
 
 def plan_total(plan: Plan) -> str:
     """`Plan: 1 to create, 2 to update (1 schedule to delete), 97 unchanged.`"""
+    undeclared = f", {len(plan.undeclared)} no longer declared" if plan.undeclared else ""
     if not plan.needed:
-        return f"No changes: {len(plan.changes)} unchanged."
+        return f"No changes: {len(plan.changes)} unchanged{undeclared}."
     parts = [
         f"{plan.count(op)} to {OPS[op]}"
         for op in (Op.CREATE, Op.UPDATE, Op.DELETE)
@@ -73,7 +76,7 @@ def plan_total(plan: Plan) -> str:
     if deleted := plan.count_children(Op.DELETE):
         listed = ", ".join(plural(count, kind) for kind, count in deleted.items())
         parts[bool(plan.count(Op.CREATE))] += f" ({listed} to delete)"
-    return f"Plan: {', '.join(parts)}, {plan.count(Op.NONE)} unchanged."
+    return f"Plan: {', '.join(parts)}, {plan.count(Op.NONE)} unchanged{undeclared}."
 
 
 def _update_lines(changes: Sequence[Change], view: View) -> Iterator[Text]:

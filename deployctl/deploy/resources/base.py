@@ -32,6 +32,8 @@ class ResourceKind(ABC):
     """The kind of resource that this one is part of; empty for roots."""
     depth: int
     """How many parts its key has."""
+    stays: bool = False
+    """Whether a child that is no longer declared stays on the server."""
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
         """Matches the desired children of a parent with its current ones: by key."""

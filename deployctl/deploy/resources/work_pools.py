@@ -60,6 +60,7 @@ class WorkQueues(ResourceKind):
     depth = 2
     rank = 1
     parent = "work_pool"
+    stays = True
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
         """Creates or patches the queue. A new pool comes with a queue named "default"."""

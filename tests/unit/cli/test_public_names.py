@@ -191,7 +191,14 @@ def test_keys_of_a_deploy() -> None:
                 "children": [],
             }
         ],
-        "summary": {"create": 0, "update": 1, "delete": 0, "none": 0},
+        "summary": {
+            "create": 0,
+            "update": 1,
+            "delete": 0,
+            "none": 0,
+            "children": {"create": {}, "update": {}, "delete": {}},
+            "undeclared": 0,
+        },
         "undeclared": [],
         "results": [
             {

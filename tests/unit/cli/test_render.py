@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from deployctl.core.diagnostics import Diagnostic, Severity, Span
 from deployctl.core.errors import Rejected
 from deployctl.core.json_values import Json
 from deployctl.deploy.desired import deployment
-from deployctl.deploy.model import Change, Op, Plan, Result, ResultStatus
+from deployctl.deploy.model import Change, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
 from tests.unit.deploy.answers import KEY, SCHEMA, V3, cron, live
 
@@ -79,6 +80,31 @@ def test_failed_result_shows_what_was_done_before() -> None:
     assert "Done: 1 failed." in text
 
 
+def test_skipped_results_are_counted_and_listed_only_in_full() -> None:
+    creates = [replace(change({"tags": ["b"]}), key=("hello", f"d{n}")) for n in range(3)]
+    results = tuple(Result(each, ResultStatus.SKIPPED, reason="why") for each in creates)
+    report = CommandReport("deploy", results=results)
+    lines = [line.plain for line in human.results(report)]
+    assert lines == [
+        "  ? 3 deployments skipped: why",
+        "      --full lists them",
+        "Done: 3 skipped.",
+    ]
+    full = [line.plain for line in human.results(replace(report, full=True))]
+    assert full[1] == "      hello/d0, hello/d1, hello/d2"
+    (only, _) = human.results(replace(report, results=results[:1]))
+    assert only.plain == "  ? deployment hello/d0 skipped: why"
+
+
+def test_json_summary_counts_children_and_undeclared_resources() -> None:
+    found = change({"schedules": []}, schedules=[cron("s1", "0 1 * * *")])
+    report = CommandReport("plan", plan=Plan((found,), (Resource("work_queue", ("p", "q"), {}),)))
+    data = json.loads(as_json.render(report))
+    assert data["summary"]["children"]["delete"] == {"schedule": 1}
+    assert data["summary"]["undeclared"] == 1
+    assert "1 no longer declared." in "\n".join(line.plain for line in plan(report))
+
+
 def test_json_has_version_changes_and_results() -> None:
     found = change({"tags": ["b"]})
     report = CommandReport(
@@ -86,7 +112,14 @@ def test_json_has_version_changes_and_results() -> None:
     )
     data = json.loads(as_json.render(report))
     assert data["version"] == 1
-    assert data["summary"] == {"create": 0, "update": 1, "delete": 0, "none": 0}
+    assert data["summary"] == {
+        "create": 0,
+        "update": 1,
+        "delete": 0,
+        "none": 0,
+        "children": {"create": {}, "update": {}, "delete": {}},
+        "undeclared": 0,
+    }
     assert data["changes"][0]["fields"] == [{"field": "tags", "old": [], "new": ["b"]}]
     assert data["results"][0]["status"] == "applied"
 

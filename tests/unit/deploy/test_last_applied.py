@@ -123,6 +123,14 @@ def test_replace_drops_undeclared_fields_of_applied_roots_only() -> None:
     assert settled.resources["work_queue"] == record.resources["work_queue"]
 
 
+def test_queue_that_is_no_longer_declared_stays_in_the_record() -> None:
+    before = work_pool({"name": "p", "queues": [{"name": "q"}, {"name": "r", "priority": 2}]})
+    after = work_pool({"name": "p", "queues": [{"name": "r"}]})
+    record = LastApplied().add([before]).replace([after])
+    assert record.resources["work_queue"] == {("p", "q"): set(), ("p", "r"): set()}
+    assert {each.key for each in record.parts("work_pool", ("p",))} == {("p", "q"), ("p", "r")}
+
+
 def test_record_survives_a_round_trip() -> None:
     record = daily(tags=["secret"], schedules=[{"schedule": {"cron": "@daily"}, "slug": "a/b"}])
     server = Artifacts()

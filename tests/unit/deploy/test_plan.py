@@ -9,6 +9,7 @@ from deployctl.deploy.desired import deployment, work_pool
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.plan import compare, plan
 from deployctl.deploy.resources import RESOURCE_KINDS
+from deployctl.project.triggers import automations
 from deployctl.templating.values import Unknown
 from tests.unit.deploy.answers import (
     CODE,
@@ -233,3 +234,11 @@ def test_pools_are_planned_before_deployments() -> None:
     desired_list = [deployment(KEY, CODE, None), work_pool({"name": "pool"})]
     made = plan(desired_list, [], lambda *_: NOTHING, V3)
     assert [c.kind for c in made.changes] == ["work_pool", "deployment"]
+
+
+def test_tags_of_an_automation_are_left_alone() -> None:
+    (body,) = automations("daily", [{"expect": ["a"]}])
+    actions = [{**body["actions"][0], "deployment_id": "d-1"}]
+    on_server = {**body, "id": "a-1", "actions": actions, "tags": ["from the UI"]}
+    found = compare(deployment(KEY, CODE, [body]), live(V3, [on_server]), lambda *_: NOTHING, V3)
+    assert not found.is_needed

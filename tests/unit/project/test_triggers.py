@@ -109,7 +109,6 @@ def test_an_automation_has_prefects_defaults() -> None:
         "name": "dep__automation_1",
         "description": "",
         "enabled": True,
-        "tags": [],
         "trigger": EVENT,
         "actions": [
             {
