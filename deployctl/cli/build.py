@@ -73,6 +73,6 @@ def build(
             context = step_context(
                 project, folder, os.environ, images, ctx.progress, stop, namespace
             )
-            outputs |= run_build_steps(project, context, session, done)
+            outputs |= run_build_steps(project, context, session, done, ctx.report)[1]
         ctx.data |= BuildOutputs(outputs, images.pins).as_json(images.images)
         ctx.print(image_lines(images.images))

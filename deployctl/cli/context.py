@@ -54,7 +54,7 @@ class CommandContext:
     @property
     def blocked(self) -> bool:
         """Whether the diagnostics so far forbid to continue: errors, or warnings if strict."""
-        return bool(self.report.blocking or (self.strict and self.report.warnings))
+        return bool(self.report.blocking or (self.strict and self.report.blocking_warnings))
 
     def show_result(self, result: Result) -> None:
         """Prints one result as soon as it is known; only in the human format.
@@ -88,7 +88,7 @@ class CommandContext:
         """The exit code for what happened so far."""
         if self.error is not None:
             return self.error.exit_code
-        if self.blocked or self.report.errors:
+        if self.report.errors or (self.strict and self.report.warnings):
             return FAILED
         if self.results:
             from deployctl.deploy.model import ResultStatus

@@ -78,6 +78,7 @@ def load_all(
         return run(read_references(found), session())
 
     register_secrets()
+    options = replace(options, strict=ctx.strict)
     projects = []
     for path in files or [DEFAULT_FILE]:
         ctx.sources[str(path)] = _text(path)

@@ -54,6 +54,8 @@ class Report:
     items: list[Diagnostic] = field(default_factory=list)
     aside: int = 0
     """The number of errors that do not stop the command; see `set_aside`."""
+    warnings_aside: int = 0
+    """The number of warnings that do not stop a command for which warnings are errors."""
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
@@ -72,6 +74,11 @@ class Report:
     def warnings(self) -> int:
         """The number of warnings."""
         return sum(item.severity is Severity.WARNING for item in self.items)
+
+    @property
+    def blocking_warnings(self) -> int:
+        """The number of warnings that stop the command if warnings are errors."""
+        return max(0, self.warnings - self.warnings_aside)
 
     def add(
         self,
@@ -96,6 +103,7 @@ class Report:
         """Adds diagnostics of what the command leaves out: it fails, but it goes on without it."""
         self.items.extend(report.items)
         self.aside += report.errors
+        self.warnings_aside += report.warnings
 
     def distinct(self) -> list[Diagnostic]:
         """The diagnostics without repetitions, for showing them.

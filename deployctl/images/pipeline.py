@@ -7,7 +7,7 @@ tag, so a deploy without changes finds every image unchanged.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -55,8 +55,11 @@ class ImageProvider(Protocol):
         """Pushes an image under `tag` and the tags `more`. Without a tag, pushes all images of
         this name that were built, under the tags that they have."""
 
-    def check_pushed(self) -> None:
-        """Raises UnpushedImage if an image is lost when the command ends."""
+    def check_pushed(self, used: Collection[str] | None) -> None:
+        """Raises UnpushedImage if an image is lost when the command ends.
+
+        Only one of `used` (`name:tag`), unless that is None.
+        """
 
     def dockerfile_text(self, spec: BuildSpec) -> str:
         """The text of the Dockerfile that the spec is built from."""
@@ -164,16 +167,20 @@ class ImagePipeline:
                 self._pushed |= dict.fromkeys(names, pushed.digest)
         return pushed
 
-    def check_pushed(self) -> None:
-        """Raises UnpushedImage if an image is lost when the command ends."""
+    def check_pushed(self, used: Collection[str] | None) -> None:
+        """Raises UnpushedImage if an image is lost when the command ends.
+
+        Only one of `used` (`name:tag`), unless that is None.
+        """
         with self._lock:
             every = list(self._built.values())
         pushed = {(each.image.name, each.image.id) for each in every if each.image.digest}
         for each in every:
-            name, tag = each.image.name, each.image.tag
-            if not each.builder.persistent and (name, each.image.id) not in pushed:
+            image = f"{each.image.name}:{each.image.tag}"
+            is_lost = not each.builder.persistent and (each.image.name, each.image.id) not in pushed
+            if is_lost and (used is None or image in used):
                 raise UnpushedImage(
-                    f"'{name}:{tag}' was built without Docker, and no step pushes it",
+                    f"'{image}' was built without Docker, and no step pushes it",
                     help="Add a `push_docker_image` step, or build the image with Docker.",
                 )
 
@@ -261,7 +268,7 @@ class FixedImage:
     def use_credentials(self, *_: object) -> None:
         """Does nothing: no registry is used."""
 
-    def check_pushed(self) -> None:
+    def check_pushed(self, used: Collection[str] | None) -> None:
         """Does nothing: nothing is built."""
 
     def dockerfile_text(self, *_: object) -> str:

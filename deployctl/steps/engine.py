@@ -137,24 +137,29 @@ def run_steps(
     scope: Scope,
     context: StepContext,
     completed: CompletedSteps,
+    failures: dict[str, StepFailed] | None = None,
 ) -> dict[str, Outputs]:
     """Runs the steps of all deployments and returns the outputs of each.
 
     `scope` needs an environment, and references read with secrets if inputs use blocks. `completed`
     are the steps that this command has run already; those that run now are added.
 
-    Raises StepFailed for the first step that fails, after which no other starts; Interrupted on
-    `context.cancellation`, which ends the running steps.
+    Raises StepFailed for the first step that fails, after which no other starts. If there are
+    `failures`, it is added to these instead, and only the steps of that deployment end. Raises
+    Interrupted on `context.cancellation`, which ends the running steps.
     """
     redact.register_secrets(v for k, v in context.environ.items() if redact.is_secret_name(k))
-    engine = _Engine(steps_by_deployment, scope, context, completed)
+    engine = _Engine(steps_by_deployment, scope, context, completed, failures)
     with ThreadPoolExecutor(_CONCURRENCY, "steps") as threads:
         running = {
-            name: threads.submit(engine.run, steps) for name, steps in steps_by_deployment.items()
+            name: threads.submit(engine.run, name, steps)
+            for name, steps in steps_by_deployment.items()
         }
     if engine.failure:
         raise engine.failure
-    return {name: outputs.result() for name, outputs in running.items()}
+    return {
+        name: outputs.result() for name, outputs in running.items() if name not in (failures or ())
+    }
 
 
 class _Engine:
@@ -166,6 +171,7 @@ class _Engine:
         scope: Scope,
         context: StepContext,
         completed: CompletedSteps,
+        failures: dict[str, StepFailed] | None,
     ) -> None:
         self.failure: Exception | None = None
         """The first error, after which no further step starts."""
@@ -175,14 +181,18 @@ class _Engine:
             context, output=lambda name, line: context.output(name, redact.redact(line))
         )
         self._completed = completed
+        self._failures = failures
         self._running = 0
         self._lock = threading.Lock()
 
-    def run(self, steps: Sequence[Step]) -> Outputs:
+    def run(self, name: str, steps: Sequence[Step]) -> Outputs:
         """Runs the steps of one deployment, except those that ran or run for another."""
         try:
             return self._in_order(steps)
         except Exception as error:
+            if self._failures is not None and isinstance(error, StepFailed):
+                self._failures[name] = error
+                return Outputs()
             with self._lock:
                 self.failure = self.failure or error
             raise
@@ -218,7 +228,8 @@ class _Engine:
             with self._lock:
                 self._running -= 1
                 others = self._running
-            if others and isinstance(failed := future.exception(), StepFailed):
+            stops = others and self._failures is None
+            if stops and isinstance(failed := future.exception(), StepFailed):
                 first_line = failed.message.partition("\n")[0]
                 self._context.output("deployctl", f"{first_line}; waiting for running steps")
         return future.result()

@@ -366,6 +366,29 @@ def test_keep_going_deploys_what_is_valid(project: ProjectHarness) -> None:
     assert project.live("no file")["name"] == "no file"
 
 
+def test_keep_going_leaves_out_what_fails_after_loading(project: ProjectHarness) -> None:
+    """A failing step, a warning with --strict, and a build step without outputs in --images."""
+    script = {"prefect.deployments.steps.run_shell_script": {"script": "false"}}
+    fails = entry(name="fails", build=[script])
+    warns = entry(name="warns", descripton="misspelt")
+    images = project.folder / "images.json"
+    images.write_text(json.dumps({"outputs": {}, "pins": {}}))
+    cases = [
+        (fails, "DC005", ()),
+        (warns, "DC120", ("--strict",)),
+        (fails, "DC341", ("--images", str(images))),
+    ]
+    for number, (broken, code, options) in enumerate(cases):
+        project.write([broken, entry(tags=[str(number)])])
+        output = project.deploy(*options, code=1)
+        assert code in {each["code"] for each in output["diagnostics"]}
+        assert project.proxy.writes == []
+        output = project.deploy("--keep-going", *options, code=1)
+        assert code in {each["code"] for each in output["diagnostics"]}
+        assert [each["name"] for each in output["results"]] == ["hello/daily"]
+        assert project.live()["tags"] == [str(number)]
+
+
 def test_keep_going_with_steps(project: ProjectHarness) -> None:
     build = [{"prefect.deployments.steps.run_shell_script": {"id": "v", "script": "echo 7"}}]
     wrong = entry(name="wrong", parameters={"times": "{{ v.stdout }}", "name": ["no text"]})

@@ -14,11 +14,11 @@ from deployctl.app.deploying.images_file import (
     check_build_outputs,
     check_secret_outputs,
 )
-from deployctl.app.deploying.load import LoadedProject
+from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
 from deployctl.core.cancellation import CancellationToken
-from deployctl.core.diagnostics import Report
+from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.errors import StepFailed
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, leaves
 from deployctl.core.progress import NullProgress, Progress
 from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
@@ -67,25 +67,35 @@ def with_expected_outputs(
     build_plan: BuildPlan,
     report: Report,
     session: Session,
-) -> PlanInputs:
-    """The inputs with the outputs of an earlier build, or what is known before the steps run."""
-    if build_plan.outputs is not None:
-        check_build_outputs(loaded.selected, build_plan.outputs, report)
+) -> tuple[LoadedProject, PlanInputs]:
+    """The inputs with the outputs of an earlier build, or what is known before the steps run.
+
+    And the project without deployments with errors, if the command keeps going.
+    """
+    if (built := build_plan.outputs) is not None:
+        loaded = loaded.keep_valid(lambda each, own: check_build_outputs(each, built, own), report)
         unknown = {each.name: {ANY_KEY: Unknown(each.name, ANY_KEY)} for each in loaded.selected}
-        outputs = {**unknown, **build_plan.outputs.outputs}
-        return replace(inputs, outputs=outputs, pins=build_plan.pins)
+        outputs = {**unknown, **built.outputs}
+        return loaded, replace(inputs, outputs=outputs, pins=build_plan.pins)
     if build_plan.skip or not loaded.steps:
-        return inputs
+        return loaded, inputs
     context = references = None
     if build_plan.find_existing:
         used = [_inputs_for_plan(step, build_plan) for step in _steps(loaded)]
         references = _references(used, lambda: session)
         context = deploy_step_context(loaded, inputs, build_plan, session, NullProgress())
         context = replace(context, runs_shell_steps=build_plan.run_shell_steps)
-    outputs = expected_outputs(loaded, inputs.environ, report, context, references)
+    loaded, outputs = expected_outputs(loaded, inputs.environ, report, context, references)
     if context:
-        check_secret_outputs(loaded.selected, outputs, report)
-    return replace(inputs, outputs=outputs, pins=build_plan.pins)
+        loaded = without_secret_outputs(loaded, outputs, report)
+    return loaded, replace(inputs, outputs=outputs, pins=build_plan.pins)
+
+
+def without_secret_outputs(
+    loaded: LoadedProject, outputs: Mapping[str, Outputs], report: Report
+) -> LoadedProject:
+    """The project after `check_secret_outputs`; see `LoadedProject.keep_valid`."""
+    return loaded.keep_valid(lambda each, own: check_secret_outputs(each, outputs, own), report)
 
 
 def _inputs_for_plan(step: Step, build_plan: BuildPlan) -> Json:
@@ -101,14 +111,25 @@ def expected_outputs(
     report: Report,
     context: StepContext | None = None,
     references: ReferenceValues | None = None,
-) -> dict[str, Outputs]:
+) -> tuple[LoadedProject, dict[str, Outputs]]:
     """The outputs that the steps of a file will have; problems with the steps are reported.
 
-    With a `context`, `plan_steps` finds out more; `references` are what it needs for that.
+    And the project without deployments with such problems, if the command keeps going. With a
+    `context`, `plan_steps` finds out more; `references` are what it needs for that.
     """
     outputs, problems = plan_steps(loaded.steps, Scope(environ, references=references), context)
-    report_problems(problems, report, loaded.document.spans.value)
-    return outputs
+
+    def check(each: SelectedDeployment, own: Report) -> None:
+        """Reports the problems of the steps that the deployment has."""
+        paths = [step.path for step in (*each.build, *each.push)]
+        found = [
+            problem
+            for problem in problems
+            if any(problem.path[: len(path)] == path for path in paths)
+        ]
+        report_problems(found, own, loaded.document.spans.value)
+
+    return loaded.keep_valid(check, report), outputs
 
 
 def step_context(
@@ -152,23 +173,34 @@ def run_build_steps(
     context: StepContext,
     session: Callable[[], Session],
     completed: CompletedSteps,
-) -> dict[str, Outputs]:
-    """Runs the build and push steps of a file.
+    report: Report,
+) -> tuple[LoadedProject, dict[str, Outputs]]:
+    """Runs the build and push steps of a file, and returns their outputs.
 
+    And the project without deployments of which a step failed, if the command keeps going.
     `session` is called only if steps use blocks or variables. `completed` are the steps that ran
     for other files of the command; they don't run again, and those that run now are added. Raises
-    StepFailed, NotPushed and Interrupted, and ApiError if the server is needed.
+    StepFailed, UnpushedImage and Interrupted, and ApiError if the server is needed.
     """
     references = _references([step.inputs for step in _steps(loaded)], session)
     scope = Scope(context.environ, references=references)
+    failures: dict[str, StepFailed] | None = {} if loaded.keeps_going else None
     try:
-        outputs = run_steps(loaded.steps, scope, context, completed)
+        outputs = run_steps(loaded.steps, scope, context, completed, failures)
     except StepFailed as failed:
         failed.span = loaded.document.spans.value(failed.path)
         raise
+
+    def check(each: SelectedDeployment, own: Report) -> None:
+        """Reports the failed step of the deployment."""
+        if failed := (failures or {}).get(each.name):
+            span = loaded.document.spans.value(failed.path)
+            own.add(failed.code, failed.message, span, help=failed.help, severity=Severity.ERROR)
+
     if context.image_provider:
-        context.image_provider.check_pushed()
-    return outputs
+        used = {leaf for _, leaf in leaves(outputs) if isinstance(leaf, str)}
+        context.image_provider.check_pushed(used if failures else None)
+    return loaded.keep_valid(check, report), outputs
 
 
 def _steps(loaded: LoadedProject) -> list[Step]:

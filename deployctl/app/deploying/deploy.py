@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployctl.api.session import Session
-from deployctl.app.deploying.build_steps import deploy_step_context, run_build_steps
-from deployctl.app.deploying.images_file import BuildOutputs, check_secret_outputs
+from deployctl.app.deploying.build_steps import (
+    deploy_step_context,
+    run_build_steps,
+    without_secret_outputs,
+)
+from deployctl.app.deploying.images_file import BuildOutputs
 from deployctl.app.deploying.prepare import PreparedPlan, make_plan, prepare, refresh
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
@@ -36,11 +40,13 @@ def build(
     inputs, build_plan = prepared.inputs, prepared.build_plan
     context = deploy_step_context(prepared.loaded, inputs, build_plan, session, progress)
     try:
-        outputs = run_build_steps(prepared.loaded, context, lambda: session, completed)
+        loaded, outputs = run_build_steps(
+            prepared.loaded, context, lambda: session, completed, report
+        )
     except Interrupted as stopped:
         message = "stopped; nothing was written to the server"
         raise session.cancellation.interrupted(message) from stopped
-    check_secret_outputs(prepared.loaded.selected, outputs, report)
+    prepared = replace(prepared, loaded=without_secret_outputs(loaded, outputs, report))
     found = Report()
     if prepared.loaded.is_named_by_steps:
         built = BuildOutputs(outputs, build_plan.pins)
@@ -58,10 +64,10 @@ def build(
         prepared = replace(prepared, inputs=replace(inputs, outputs=outputs, pins=build_plan.pins))
         prepared = make_plan(refresh(prepared, session), session, found)
     new = Report([item for item in found if item not in report.items])
-    if found.blocking:
-        report.extend(new)
-    else:
-        report.set_aside(new)
+    report.extend(new)
+    if not found.blocking:
+        report.aside += new.errors
+    report.warnings_aside += min(new.warnings, found.warnings_aside)
     return prepared
 
 

@@ -7,7 +7,7 @@ masked in it, so a deployment that would get one isn't deployed from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,50 +75,46 @@ def read_build_outputs(path: Path) -> BuildOutputs:
         raise InvalidImagesFile(f"'{path}' holds no build outputs", help=_HELP) from error
 
 
-def check_build_outputs(
-    selected: Iterable[SelectedDeployment], built: BuildOutputs, report: Report
-) -> None:
-    """Reports deployments whose outputs are not in the file (DC341) or masked (DC342)."""
-    for each in selected:
-        if not (each.build or each.push):
-            continue
-        span, outputs = each.spec.span(), built.outputs.get(each.name)
-        if outputs is None:
-            report.add(
-                "DC341",
-                f"'{each.name}' has build or push steps, and the file has no outputs of them",
-                span,
-                help="Build this deployment, too: `deployctl build --output json > FILE`",
-            )
-        elif any(isinstance(leaf, str) and redact.MASK in leaf for _, leaf in leaves(outputs)):
-            report.add(
-                "DC342",
-                f"an output of a step of '{each.name}' is a secret, which the file does not hold",
-                span,
-                help="Deploy it with its steps, or change them so that they print no secret.",
-            )
+def check_build_outputs(each: SelectedDeployment, built: BuildOutputs, report: Report) -> None:
+    """Reports a deployment whose outputs are not in the file (DC341) or masked (DC342)."""
+    if not (each.build or each.push):
+        return
+    span, outputs = each.spec.span(), built.outputs.get(each.name)
+    if outputs is None:
+        report.add(
+            "DC341",
+            f"'{each.name}' has build or push steps, and the file has no outputs of them",
+            span,
+            help="Build this deployment, too: `deployctl build --output json > FILE`",
+        )
+    elif any(isinstance(leaf, str) and redact.MASK in leaf for _, leaf in leaves(outputs)):
+        report.add(
+            "DC342",
+            f"an output of a step of '{each.name}' is a secret, which the file does not hold",
+            span,
+            help="Deploy it with its steps, or change them so that they print no secret.",
+        )
 
 
 def check_secret_outputs(
-    selected: Iterable[SelectedDeployment], outputs: Mapping[str, Outputs], report: Report
+    each: SelectedDeployment, outputs: Mapping[str, Outputs], report: Report
 ) -> None:
     """Reports placeholders that would store a secret of a block in plain text (DC342)."""
-    for each in selected:
-        problems = [
-            Problem(
-                path,
-                "DC342",
-                f"{format_path(path)}: '{placeholder.name}' is a secret, which would be stored in "
-                "plain text",
-                help="Change the step so that it prints no secret, or reference the block in "
-                "'job_variables.env'.",
-            )
-            for path, leaf in leaves(each.entry)
-            for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
-            if placeholder.kind is PlaceholderKind.STEP
-            and redact.contains_stored_secret(_output(outputs.get(each.name, {}), placeholder.name))
-        ]
-        each.spec.report_problems(problems, report)
+    problems = [
+        Problem(
+            path,
+            "DC342",
+            f"{format_path(path)}: '{placeholder.name}' is a secret, which would be stored in "
+            "plain text",
+            help="Change the step so that it prints no secret, or reference the block in "
+            "'job_variables.env'.",
+        )
+        for path, leaf in leaves(each.entry)
+        for placeholder in placeholders(leaf if isinstance(leaf, str) else "")
+        if placeholder.kind is PlaceholderKind.STEP
+        and redact.contains_stored_secret(_output(outputs.get(each.name, {}), placeholder.name))
+    ]
+    each.spec.report_problems(problems, report)
 
 
 def _output(outputs: Outputs, name: str) -> Json:

@@ -58,6 +58,8 @@ class LoadOptions:
     skip_build: bool = False
     keep_going: bool = False
     """Whether deployments with errors are left out instead of stopping the command."""
+    strict: bool = False
+    """Whether warnings are errors."""
     offline: bool = False
     """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True
@@ -141,6 +143,8 @@ class LoadedProject:
     """Whether all deployments of the file are selected."""
     keeps_going: bool = False
     """Whether deployments with errors are left out instead of stopping the command."""
+    strict: bool = False
+    """Whether warnings are errors."""
     leaves_out: bool = False
     """Whether some were left out."""
 
@@ -155,7 +159,7 @@ class LoadedProject:
         for each in self.selected:
             own = Report()
             check(each, own)
-            if self.keeps_going and own.errors:
+            if self.keeps_going and (own.errors or (self.strict and own.warnings)):
                 report.set_aside(own)
             else:
                 report.extend(own)
@@ -242,6 +246,7 @@ def load_project(
     found = Report()
     invalid = report_entries(specs, found)
     flows.report(specs, found)
+    levels = (Severity.ERROR, Severity.WARNING) if options.strict else (Severity.ERROR,)
     steps = StepLoader(project, options.skip_build, environ)
     selected = []
     for spec in specs:
@@ -251,7 +256,8 @@ def load_project(
             each.spec.report_problems(check_queue(each.fields, project.work_pools), own)
             found.extend(own)
             selected.append(each)
-            if own.errors or any(each.severity is Severity.ERROR for each in spec.problems):
+            own.extend(flows.diagnostics.get(spec.entrypoint, ()))
+            if any(each.severity in levels for each in (*own, *spec.problems)):
                 invalid.append(spec)
     by_flow = ((each.spec, each.facts.name) for each in selected)
     invalid += check_same_names(by_flow, found, same_entrypoint)
@@ -268,6 +274,7 @@ def load_project(
         project.work_pools,
         selects_all=len(specs) == len(project.deployments),
         keeps_going=options.keep_going,
+        strict=options.strict,
         leaves_out=len(selected) < len(specs),
     )
 

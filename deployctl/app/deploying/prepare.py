@@ -137,7 +137,7 @@ def prepare(
         checkout=checkout,
         steps_skipped=not build_plan.runs_steps,
     )
-    inputs = with_expected_outputs(inputs, loaded, build_plan, report, session)
+    loaded, inputs = with_expected_outputs(inputs, loaded, build_plan, report, session)
     prepared = PreparedPlan(
         loaded,
         Plan(()),

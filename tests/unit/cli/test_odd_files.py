@@ -111,7 +111,7 @@ def plan_file(folder: Path, path: JsonPath, value: Json) -> Report:
     (folder / "prefect.yaml").write_text(json.dumps(written))
     report, environ = Report(), {"HOME": "/"}
     loaded = load_project(folder / "prefect.yaml", LoadOptions(Selection(True)), report, environ)
-    outputs = expected_outputs(loaded, environ, report) if loaded else {}
+    outputs = expected_outputs(loaded, environ, report)[1] if loaded else {}
     if loaded is None or report.errors:
         return report
     loaded.check_parameters(report)

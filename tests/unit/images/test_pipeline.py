@@ -265,7 +265,7 @@ def test_image_is_kept_by_its_builder_or_its_registry(
     image = pipeline.build(BuildSpec(NAME, folder, tag="1", additional_tags=("2",)))
     if push:
         pipeline.push(image.name, "1", [], None)
-    pipeline.check_pushed()
+    pipeline.check_pushed(None)
 
 
 def test_unpushed_image_of_a_non_persistent_builder_is_an_error(folder: Path) -> None:
@@ -274,4 +274,4 @@ def test_unpushed_image_of_a_non_persistent_builder_is_an_error(folder: Path) ->
     with pytest.raises(
         UnpushedImage, match=f"'{NAME}:1' was built without Docker, and no step pushes"
     ):
-        pipeline.check_pushed()
+        pipeline.check_pushed(None)

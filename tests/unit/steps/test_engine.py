@@ -259,3 +259,17 @@ def test_plan_reports_outputs_that_no_step_has() -> None:
     _, problems = plan_steps({"d": steps}, Scope(ENVIRON))
     assert [problem.code for problem in problems] == ["DC303", "DC302"]
     assert problems[0].path == ("build", 0, steps[1].function, "script")
+
+
+def test_failures_end_only_the_steps_of_their_deployments(context: StepContext) -> None:
+    failures: dict[str, StepFailed] = {}
+    steps = {
+        "a": [shell("false"), shell("touch a")],
+        "b": [shell("touch b")],
+        "c": [shell("false")],
+    }
+    outputs = run_steps(steps, Scope(ENVIRON), context, {}, failures)
+    assert list(outputs) == ["b"]
+    assert sorted(failures) == ["a", "c"]
+    assert (context.folder / "b").exists()
+    assert not (context.folder / "a").exists()
