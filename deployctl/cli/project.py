@@ -32,7 +32,7 @@ from deployctl.cli.server import connect
 from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import SettingsError, UsageError
-from deployctl.deploy.model import Plan
+from deployctl.deploy.model import Plan, ResultStatus
 from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
@@ -40,6 +40,7 @@ from deployctl.project.selection import Selection
 from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 DEFAULT_FILE = Path("prefect.yaml")
+_WRITTEN = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
 
 
 def use_env_files(files: list[Path]) -> None:
@@ -277,7 +278,11 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
     from deployctl.app.deploying.deploy import deploy
     from deployctl.app.deploying.project_lock import exclusive
 
-    with exclusive(prepared, session, ctx.report, ctx.progress) as locked:
+    def is_complete() -> bool:
+        """Whether nothing failed or was skipped."""
+        return all(each.status in _WRITTEN for each in ctx.results)
+
+    with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])
         for each, check_lock in locked:
             ctx.results += deploy(

@@ -6,6 +6,9 @@ that was not renewed in time belongs to a dead process and may be taken over. It
 deleted by the id that was observed, never by its name, so that neither reaches the lock of the next
 holder.
 
+A deploy that ends before it is complete leaves its lock and marks it, so that the next one takes it
+over at once and knows that what it finds is not what any file declares.
+
 The lock covers what an apply writes. Reading, planning and building need none.
 """
 
@@ -19,6 +22,8 @@ from deployctl.api.calls import ApiCall, Request, call
 from deployctl.core.errors import Conflict, DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.last_applied import artifact_key
+
+_INCOMPLETE = "a deploy ended before it was complete"
 
 
 class LockLost(DeployctlError):
@@ -38,6 +43,11 @@ class LockHolder:
     renewed_at: float
     """Seconds since the epoch, by the server's clock."""
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the deploy has ended and left the lock."""
+        return self.owner == _INCOMPLETE
+
 
 def lock_name(project: str) -> str:
     """The name of a project's variable; servers accept lower-case ASCII, digits and underscores."""
@@ -48,18 +58,20 @@ def acquire_lock(project: str, owner: str, *, is_held: bool = False) -> ApiCall[
     """Tries once to acquire the lock, and returns who holds it: `owner` if that succeeded.
 
     None if it was released in the meantime. `is_held`: it was held a moment ago, so it is read
-    before it is created. Raises ApiError if the server doesn't let us create variables.
+    before it is created. Raises ApiError if the server can't create the variable.
     """
     if is_held and (holder := (yield from _read_holder(project))):
         return holder
     body = {"name": lock_name(project), "value": owner, "tags": ["deployctl"]}
+    request = Request("POST", paths.VARIABLES, body, idempotent=False, subject=_about(project))
     try:
-        created = yield from call(
-            Request("POST", paths.VARIABLES, body, idempotent=False, subject=_about(project))
-        )
-    except (Conflict, LostResponse):
+        return _holder((yield from call(request)))
+    except Conflict:
         return (yield from _read_holder(project))
-    return _holder(created)
+    except LostResponse:
+        if holder := (yield from _read_holder(project)):
+            return holder
+        return _holder((yield from call(request)))
 
 
 def renewal(project: str, holder: LockHolder) -> Request:
@@ -71,6 +83,12 @@ def renewal(project: str, holder: LockHolder) -> Request:
 def release(project: str, holder: LockHolder) -> Request:
     """The request that deletes the lock of this holder; the answer is 404 if it is gone."""
     return Request("DELETE", paths.variable(holder.id), subject=_about(project))
+
+
+def leave(project: str, holder: LockHolder) -> Request:
+    """The request that leaves the lock of this holder to the next deploy, marked as incomplete."""
+    body = {"value": _INCOMPLETE}
+    return Request("PATCH", paths.variable(holder.id), body, subject=_about(project))
 
 
 def _read_holder(project: str) -> ApiCall[LockHolder | None]:

@@ -26,7 +26,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError, NotFound, Rejected, Unauthorized
 from deployctl.core.json_values import Json
 from deployctl.core.progress import Progress
-from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, release, renewal
+from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, leave, release, renewal
 from deployctl.deploy.model import Change, Op, Plan
 
 _STOPPED = "stopped; nothing was written to the server"
@@ -46,6 +46,9 @@ class LockTimings:
     """How long to wait for it."""
 
 
+_TIMINGS = LockTimings()
+
+
 class ProjectLock:
     """The lock of one project; a context manager that holds it.
 
@@ -59,23 +62,29 @@ class ProjectLock:
         report: Report,
         progress: Progress,
         timings: LockTimings,
+        is_complete: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`report` gets a warning if the server refuses the lock, which is then not held."""
+        """`report` gets a warning if the server refuses the lock, which is then not held.
+
+        `is_complete` is asked at the end whether everything was written.
+        """
         self.waited = False
         """Whether another deploy held it."""
         self.took_over = False
-        """Whether it was taken from a deploy that had died."""
+        """Whether it was taken from a deploy that had died, or ended before it was complete."""
         self._project = project
         self._session = session
         self._report = report
         self._progress = progress
         self._timings = timings
+        self._is_complete = is_complete
         self._clock = clock
         self._owner = f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4().hex[:12]}"
         self._holder: LockHolder | None = None
         self._renewed_at = 0.0
         self._is_lost = False
+        self._has_written = False
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lock", daemon=True)
 
@@ -93,18 +102,25 @@ class ProjectLock:
             self._thread.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Releases the lock. If that fails, it expires."""
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        """Releases the lock, or leaves it marked if not everything was written.
+
+        If that fails, it expires.
+        """
         self._released.set()
         if self._holder is None:
             return
         self._thread.join(self._timings.renewal)
-        if not self._is_lost and not self._session.is_down:
-            with suppress(DeployctlError):
-                self._session.send(release(self._project, self._holder), finish=True)
+        if self._is_lost or self._session.is_down:
+            return
+        is_whole = not self._has_written or (kind is None and self._is_complete())
+        end = release if is_whole else leave
+        with suppress(DeployctlError):
+            self._session.send(end(self._project, self._holder), finish=True)
 
     def check(self) -> None:
         """Raises LockLost if another deploy may write. To be called before each write."""
+        self._has_written = True
         if self._holder and self._clock() - self._renewed_at > self._timings.expiry:
             self._renew()
         if self._is_lost:
@@ -125,10 +141,13 @@ class ProjectLock:
             elif holder.owner == self._owner:
                 self._holder, self._renewed_at = holder, asked_at
                 return
-            elif self._session.server_clock() - holder.renewed_at > self._timings.expiry:
+            elif holder.is_incomplete or self._age(holder) > self._timings.expiry:
                 self.took_over = self._take_over(holder)
             else:
                 self._wait(end, holder.owner)
+
+    def _age(self, holder: LockHolder) -> float:
+        return self._session.server_clock() - holder.renewed_at
 
     def _take_over(self, holder: LockHolder) -> bool:
         """Deletes the lock of a dead holder; whether it was still there."""
@@ -179,10 +198,12 @@ def exclusive(
     session: Session,
     report: Report,
     progress: Progress,
-    timings: LockTimings | None = None,
+    is_complete: Callable[[], bool],
+    timings: LockTimings = _TIMINGS,
 ) -> Iterator[list[tuple[PreparedPlan, Callable[[], None]]]]:
     """Locks the projects, and yields the plans with what to call before each write.
 
+    At the end, `is_complete` is asked whether everything was written.
     A project that needs no change is not locked. Locks are acquired in the order of the projects'
     names, so that two commands never wait for each other. Raises LockLost if another deploy has
     changed what a plan is about, and Interrupted; nothing was written then.
@@ -191,7 +212,7 @@ def exclusive(
         names = sorted({each.loaded.project for each in prepared if each.plan.needed})
         locks = {
             name: stack.enter_context(
-                ProjectLock(name, session, report, progress, timings or LockTimings())
+                ProjectLock(name, session, report, progress, timings, is_complete)
             )
             for name in names
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -56,7 +56,7 @@ class FakeServer:
         variable = self.variables[name]
         if variable.get("gone"):
             raise NotFound("gone")
-        variable["gone"] = request.method == "DELETE"
+        variable.update(request.body or {"gone": True})
         return None
 
     def held_by(self, owner: str, age: float) -> dict[str, Json]:
@@ -67,8 +67,11 @@ class FakeServer:
 
 
 @contextmanager
-def lock(server: Any, clock: Callable[[], float] = lambda: 0.0) -> Iterator[ProjectLock]:
-    with ProjectLock("etl", server, Report(), NullProgress(), TIMINGS, clock) as held:
+def lock(
+    server: Any, clock: Callable[[], float] = lambda: 0.0, *, is_complete: bool = True
+) -> Iterator[ProjectLock]:
+    quiet = (Report(), NullProgress())
+    with ProjectLock("etl", server, *quiet, TIMINGS, lambda: is_complete, clock) as held:
         yield held
 
 
@@ -87,6 +90,36 @@ def test_lock_is_released_after_an_error() -> None:
     with pytest.raises(ValueError, match="x"), lock(server):
         raise ValueError("x")
     assert not server.is_locked()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_lock_of_an_incomplete_deploy_is_taken_over_at_once(fails: bool) -> None:
+    server = FakeServer()
+    with suppress(ValueError), lock(server, is_complete=fails) as held:
+        held.check()
+        if fails:
+            raise ValueError
+    assert server.is_locked()
+    with lock(server) as held:
+        assert held.took_over
+        assert not held.waited
+        held.check()
+    assert not server.is_locked()
+
+
+def test_lock_is_asked_for_twice_if_the_answer_is_lost_and_then_fails() -> None:
+    server = FakeServer()
+    posts: list[Request] = []
+
+    def lose(request: Request) -> None:
+        if request.method == "POST":
+            posts.append(request)
+            raise LostResponse("lost")
+
+    server.before.append(lose)
+    with pytest.raises(LostResponse), lock(server):
+        pass
+    assert len(posts) == 2
 
 
 def test_lock_of_another_deploy_is_waited_for() -> None:
@@ -191,6 +224,7 @@ def test_deploy_goes_on_with_a_warning_if_the_server_refuses_variables() -> None
 
     server.before.append(refuse)
     report = Report()
-    with ProjectLock("etl", server, report, NullProgress(), TIMINGS) as held:  # type: ignore[arg-type]
+    session: Any = server
+    with ProjectLock("etl", session, report, NullProgress(), TIMINGS, lambda: True) as held:
         held.check()
     assert [each.code for each in report.items] == ["DC527"]
