@@ -67,6 +67,8 @@ class Job:
     """When it entered this phase."""
     started: bool = False
     """A container has run, so the flow may have begun."""
+    restarts: bool = False
+    """Nothing of it runs, and a process is going to be started after one that has failed."""
     cause: Cause | None = None
     limits: Limits = NO_LIMITS
     deleting: bool = False

@@ -25,6 +25,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | CANCELLED    | not started, or still running      | delete it                                   |
 | final        | not started                        | delete it: it would restart the run         |
 | re-claimed   | not started, of an old attempt     | delete it, also under a foreign claim       |
+| either       | between two tries of a pod         | delete it: the next pod would run it again  |
 | any active   | of an owner that is gone           | CRASHED; CANCELLED if CANCELLING            |
 """
 
@@ -310,6 +311,7 @@ def _cancelling(snapshot: Snapshot, run: Run, job: Job, timings: Timings) -> Ite
         yield ReportFinalState(run, CANCELLED)
     elif (
         not job.started
+        or job.restarts
         or job.limits.ignores_cancellation
         or snapshot.now - run.since >= timings.cancel_grace
     ):
@@ -325,6 +327,10 @@ def _orphaned_jobs(snapshot: Snapshot, timings: Timings) -> Iterator[Action]:
         if run is None:
             if job.run in snapshot.deleted and not job.started:
                 yield DeleteJob(job)
+        elif job.restarts and (
+            run.type in FINAL or run.foreign or run.attempt not in ("", attempt)
+        ):
+            yield DeleteJob(job, run)
         elif run.type == states.CANCELLED and job.started:
             if snapshot.now - run.since >= timings.cancel_grace:
                 yield DeleteJob(job, run, CANCELLED)

@@ -342,7 +342,7 @@ def test_output_is_streamed_if_configured(
     assert len(proxy.seen("WATCH", "/log$")) == 1
 
 
-def test_log_is_that_of_the_failed_pod(
+def test_log_is_that_of_the_newest_pod(
     own: KubernetesRuntime, proxy: KubeProxy, kubelet: Kubelet, namespace: str
 ) -> None:
     job = own.start(job_spec(namespace, manifest=RETRIED))
@@ -354,7 +354,7 @@ def test_log_is_that_of_the_failed_pod(
     proxy.answer(200, path=f"{second}/log$", body="of the second", times=None)
     proxy.answer(200, path=f"{first}/log$", body="of the first", times=None)
 
-    assert own.tail_logs(job, 5) == ['"of the first"']
+    assert own.tail_logs(job, 5) == ['"of the second"']
 
 
 RETRIED = {"spec": {"backoffLimit": 1, "template": {"spec": POD}}}

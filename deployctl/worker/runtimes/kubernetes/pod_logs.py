@@ -22,10 +22,11 @@ MAX_STREAMS = 16
 
 
 def last_pod_lines(kube: KubeClient, namespace: str, selector: str, lines: int) -> Sequence[str]:
-    """The last lines that the pods of a job printed, those of a failed pod first.
+    """The last lines that the newest pod of a job with any output printed.
 
-    The output of a container before its restart comes before that of its current run. Raises
-    RuntimeUnavailable.
+    Each try of a Job with `backoffLimit` has a pod of its own, and only the last one says how the
+    job ended. The output of a container before its restart comes before that of its current run.
+    Raises RuntimeUnavailable.
     """
     try:
         listing = kube.list_objects(f"/api/v1/namespaces/{namespace}/pods", selector, pod_status)
@@ -44,9 +45,9 @@ def last_pod_lines(kube: KubeClient, namespace: str, selector: str, lines: int) 
         return []
 
 
-def _relevance(pod: PodStatus) -> tuple[bool, bool, float]:
-    """Sort key: failed pods first, waiting ones last, the newest of equals first."""
-    return (pod.phase is not Phase.FAILED, pod.phase is Phase.WAITING, -pod.since)
+def _relevance(pod: PodStatus) -> tuple[bool, float]:
+    """Sort key: pods that have not started last, the newest of the others first."""
+    return (pod.phase is Phase.WAITING, -pod.since)
 
 
 def _read_log(kube: KubeClient, pod: PodStatus, lines: int, previous: bool) -> Sequence[str]:

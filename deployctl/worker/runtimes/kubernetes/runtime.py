@@ -167,7 +167,7 @@ class KubernetesRuntime:
         _ignore_missing(set_owner)
 
     def tail_logs(self, job: Job, lines: int) -> Sequence[str]:
-        """The last lines of the job's pods, those of a failed pod first."""
+        """The last lines of the job's pods, those of the newest pod first."""
         cluster, namespace = self._clusters.for_job(job)
         return last_pod_lines(cluster.kube, namespace, f"{ATTEMPT}={job.attempt}", lines)
 

@@ -67,6 +67,8 @@ class JobStatus:
     cause: Cause | None = None
     retries: bool = False
     """A failed pod may be followed by another one."""
+    backoff_limit: int = 0
+    """How many failed pods are followed by another one for sure."""
     started: bool = False
     """A pod of the Job has run, even if that pod is not known (any more)."""
     deleting: bool = False
@@ -119,6 +121,7 @@ def job_status(job: Json) -> JobStatus:
         phase=phase,
         since=since or created,
         cause=cause,
+        backoff_limit=spec.get("backoffLimit", 6),
         retries=spec.get("backoffLimit", 6) > 0 or bool(spec.get("podFailurePolicy")),
         started=any(status.get(name) for name in ("ready", "succeeded", "failed")),
         deleting=bool(meta.get("deletionTimestamp")),
@@ -159,7 +162,9 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: st
         return replace(base, phase=Phase.RUNNING, since=started, cause=running[-1].cause)
     if last := _final_pod(job, pods):
         return replace(base, phase=last.phase, since=last.since, cause=last.cause)
-    return _waiting(base, pods)
+    failures = sum(pod.phase is Phase.FAILED for pod in pods)
+    restarts = base.started and failures <= job.backoff_limit
+    return _waiting(replace(base, restarts=restarts), pods)
 
 
 def _deletion_deadline(job: JobStatus, pods: Sequence[PodStatus]) -> float | None:

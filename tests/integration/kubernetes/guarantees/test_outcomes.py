@@ -104,3 +104,45 @@ class TestAnApiOutageDuringFailureIsRetried:
         harness.proxy.clear()
         with harness.worker():
             crashed_once(harness, run, "The job failed")
+
+
+class TestEachTryOfAPodIsItself:
+    """Guarantees 1 and 11: with `backoff_limit`, a Job has a pod for each try.
+
+    From 3.9.1 on, `prefect flow-run execute` fails if it cannot report a crash.
+    """
+
+    def test_second_pod_completes_the_run(self, harness: WorkerHarness) -> None:
+        run = harness.run(job_variables={"backoff_limit": 1})
+        with harness.worker() as worker:
+            first = harness.begin(run)
+            worker.await_entry("job.running", run=run)
+            harness.kubelet.failed(first, 137)
+            worker.await_entry("job.start_delayed", run=run)
+            second = harness.kubelet.pod_of(harness.await_job(run), other_than=first)
+            harness.kubelet.running(second)
+            until(lambda: len(worker.entries("job.running", run=run)) == 2, harness.worker_output)
+            harness.report(run, "RUNNING")
+            harness.report(run, "COMPLETED")
+            harness.kubelet.succeeded(second)
+            worker.await_entry("job.succeeded", run=run)
+            harness.finish(harness.run())
+        assert harness.read(run)["state"]["type"] == "COMPLETED"
+        assert "CRASHED" not in harness.types(run)
+        assert len(harness.jobs(run)) == 1
+        for event in ("run.submitted", "job.start_delayed", "job.succeeded"):
+            assert len(worker.entries(event, run=run)) == 1
+        assert harness.log(run).count("created job") == 1
+        assert harness.log(run).count("SIGKILL") == 1
+        patches = harness.proxy.seen("PATCH", f"/flow_runs/{run}$")
+        assert len({each.body.get("infrastructure_pid") for each in patches}) == 1
+
+    def test_run_that_has_ended_gets_no_second_pod(self, harness: WorkerHarness) -> None:
+        run = harness.run(job_variables={"backoff_limit": 1})
+        with harness.worker() as worker:
+            pod = harness.begin(run)
+            harness.report(run, "COMPLETED")
+            harness.kubelet.failed(pod, 1)
+            worker.await_entry("job.deleted", run=run)
+            harness.await_no_job(run)
+        assert harness.read(run)["state"]["type"] == "COMPLETED"

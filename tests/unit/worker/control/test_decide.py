@@ -287,3 +287,26 @@ def test_ends_runs_of_owners_that_are_gone(
     actions = decide(snapshot(replace(run, **changes), gone_owners=gone))
     ends = [each.proposal.type for each in actions if isinstance(each, ReportFinalState)]
     assert ends == ([end] if end else [])
+
+
+BETWEEN_TRIES: dict[str, Any] = {"started": True, "restarts": True}
+
+
+@pytest.mark.parametrize(
+    ("run", "action"),
+    [
+        (a_run("RUNNING", pid="x"), None),
+        (a_run("COMPLETED", attempt=""), DeleteJob),
+        (a_run("CRASHED", attempt=""), DeleteJob),
+        (a_run("CANCELLED", attempt="", since=NOW), DeleteJob),
+        (a_run("CANCELLING", since=NOW), DeleteJob),
+        (a_run("RUNNING", attempt="a2", pid="x"), DeleteJob),
+        (a_run("RUNNING", attempt="", foreign=True), DeleteJob),
+        (a_run("SCHEDULED", attempt=""), None),
+    ],
+)
+def test_next_try_of_a_job_does_not_start_a_run_that_it_is_not_for(
+    run: Run, action: type | None
+) -> None:
+    job = a_job(**BETWEEN_TRIES)
+    assert [type(each) for each in decide(snapshot(run, job))] == ([action] if action else [])

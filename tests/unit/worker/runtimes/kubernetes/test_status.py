@@ -251,6 +251,25 @@ def test_started(of_job: Json, pods: tuple[Json, ...], started: bool) -> None:
     assert known(of_job, *pods).started is started
 
 
+@pytest.mark.parametrize(
+    ("of_job", "pods", "restarts"),
+    [
+        (job(spec={"backoffLimit": 1}), (), False),
+        (job(spec={"backoffLimit": 1}), (BACK_OFF,), False),
+        (job(spec={"backoffLimit": 1}), (RUNS,), False),
+        (job(spec={"backoffLimit": 1}), (FAILS,), True),
+        (job(spec={"backoffLimit": 1}), (FAILS, PULLING), True),
+        (job(spec={"backoffLimit": 1}), (FAILS, RUNS), False),
+        (job(spec={"backoffLimit": 1}), (FAILS, FAILS), False),
+        (job(), (FAILS,), False),
+        (job([condition("Failed", "BackoffLimitExceeded")]), (FAILS,), False),
+    ],
+)
+def test_restarts_between_two_tries(of_job: Json, pods: tuple[Json, ...], restarts: bool) -> None:
+    facts = [replace(pod_status(each), uid=str(number)) for number, each in enumerate(pods)]
+    assert combine(job_status(of_job), facts, location="", pid="").restarts is restarts
+
+
 def test_deadline_includes_the_cause_of_the_wait() -> None:
     found = known(job([condition("Failed", "DeadlineExceeded")]), BACK_OFF)
     assert found.cause is not None
