@@ -183,6 +183,17 @@ def test_delay_of_a_trigger_is_left_out_with_a_warning(project: ProjectHarness) 
     assert project.ops() == {}
 
 
+def test_a_limited_schedule_keeps_its_parameters(project: ProjectHarness) -> None:
+    """The limit is sent in a PATCH of its own, which must not empty the parameters."""
+    parameters = {"parameters": {"times": 3}} if project.major == 3 else {}
+    project.write([entry(schedules=[{**DAILY, "max_scheduled_runs": 5, **parameters}])])
+    project.deploy()
+    (schedule,) = project.live()["schedules"]
+    assert schedule["max_scheduled_runs"] == 5
+    assert (schedule.get("parameters") or {}) == parameters.get("parameters", {})
+    assert project.ops() == {}
+
+
 def test_changed_schedule_keeps_what_the_ui_set(project: ProjectHarness) -> None:
     project.write([entry(schedules=[DAILY])])
     project.deploy()

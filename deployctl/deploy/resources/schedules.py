@@ -111,7 +111,8 @@ def restore_run_limits(
 ) -> ApiCall[None]:
     """Sends `max_scheduled_runs` again: a POST of the deployment drops it (2.20 and 3.8).
 
-    A schedule that is gone was replaced by another command's POST, which does the same.
+    Parameters are repeated: a PATCH without them empties them (3.4 to 3.9.1). A schedule that is
+    gone was replaced by another command's POST, which does the same.
     """
     free = list(created)
     requests = []
@@ -121,7 +122,8 @@ def restore_run_limits(
         if limit is not None and (found := next(equal, None)) is not None:
             free.remove(found)
             path = paths.schedule(deployment, found["id"])
-            sent_again = {"max_scheduled_runs": limit}
+            repeated = ("max_scheduled_runs", "parameters")
+            sent_again = {name: schedule[name] for name in repeated if schedule.get(name)}
             requests.append(Request("PATCH", path, sent_again, missing_ok=True))
     if requests:
         yield requests

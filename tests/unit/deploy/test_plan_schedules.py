@@ -211,15 +211,19 @@ def test_equal_intervals_are_distinguished_by_anchor() -> None:
     ]
 
 
-def test_run_limit_dropped_by_post_is_sent_again() -> None:
-    fields = {**CODE, "schedules": [{"schedule": {"cron": "0 1 * * *"}, "max_scheduled_runs": 5}]}
+@pytest.mark.parametrize("repeated", [{}, {"parameters": {"n": 3}}])
+def test_run_limit_dropped_by_post_is_sent_again(repeated: dict[str, Json]) -> None:
+    """With the schedule's parameters, which a PATCH without them empties (3.4 to 3.9.1)."""
+    limited = {"schedule": {"cron": "0 1 * * *"}, "max_scheduled_runs": 5, **repeated}
+    fields = {**CODE, "schedules": [limited]}
     found = compare(deployment(KEY, fields, None), None, lambda *_: NOTHING, V3)
     api_call = RESOURCE_KINDS["deployment"].write(found, "", V3)
     next(api_call)
     api_call.send([{"id": "f-1"}])
-    (request,) = api_call.send([{"id": "d-1", "schedules": [cron("s1", "0 1 * * *")]}])
+    created = cron("s1", "0 1 * * *", **repeated)
+    (request,) = api_call.send([{"id": "d-1", "schedules": [created]}])
     assert (request.method, request.path) == ("PATCH", "/deployments/d-1/schedules/s1")
-    assert request.body == {"max_scheduled_runs": 5}
+    assert request.body == {"max_scheduled_runs": 5, **repeated}
 
 
 crons = st.sampled_from(["0 1 * * *", "0 2 * * *", "0 3 * * *", "@daily"])
