@@ -192,10 +192,17 @@ class _Git:
         """Fetches a branch, tag or commit as `FETCH_HEAD`."""
         self.run(folder, "fetch", "--quiet", "--depth=1", "--", self._remote.url, ref)
 
+    def is_sparse(self, folder: Path) -> bool:
+        """Whether an earlier step limited the clone to some directories."""
+        setting = ("--type=bool", "--default=false", "--get", "core.sparseCheckout")
+        return self.run(folder, "config", *setting).strip() == "true"
+
     def check_out(self, folder: Path, *arguments: str) -> None:
         """Writes the files of a commit, and the submodules if they are requested."""
         if self._remote.directories:
             self.run(folder, "sparse-checkout", "set", "--", *self._remote.directories)
+        elif self.is_sparse(folder):
+            self.run(folder, "sparse-checkout", "disable")
         self.run(folder, "checkout", "--quiet", *arguments)
         if self._remote.submodules:
             self.run(folder, "submodule", "--quiet", "update", "--init", "--recursive")

@@ -139,6 +139,14 @@ def test_sparse_checkout_of_directories(project: Project) -> None:
         assert set(files(clone)) == {"a.txt", "in/b.txt", "in/deep/c.txt"}
 
 
+def test_clone_follows_changed_directories(project: Project) -> None:
+    for name in ("in/b.txt", "out/c.txt"):
+        project.commit(name, name)
+    project.clone(directories=["in"])
+    assert set(files(project.clone(directories=["out"]))) == {"a.txt", "out/c.txt"}
+    assert set(files(project.clone())) == {"a.txt", "in/b.txt", "out/c.txt"}
+
+
 def test_submodules_are_fetched_on_request(project: Project, tmp_path: Path) -> None:
     project.git("clone", "-q", str(project.origin), str(tmp_path / "below"), cwd=tmp_path)
     project.git("submodule", "--quiet", "add", (tmp_path / "below").as_uri(), "sub")
