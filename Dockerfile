@@ -1,6 +1,6 @@
 # The image of deployctl. It runs as user 1001 on a read-only root file system.
-# BASE is an image with Python 3.11 or newer, pip and venv.
-ARG BASE=python:3.11-slim
+# BASE is an image with Python 3.11 or newer, pip and venv. A newer Python reads newer flows.
+ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
