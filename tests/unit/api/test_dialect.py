@@ -116,6 +116,24 @@ def test_openapi_document_replaces_table() -> None:
     assert dialect.accepts("deployment", ApiField("name"))
 
 
+def test_operation_ids_do_not_matter() -> None:
+    """Prefect 3.9.6 gives the operations other ids."""
+
+    def named(ids: str) -> Json:
+        return {
+            "paths": {
+                path: {
+                    method: {**operation, "operationId": f"{ids}{path}{method}"}
+                    for method, operation in operations.items()
+                }
+                for path, operations in SCHEMA["paths"].items()
+            },
+            "components": SCHEMA["components"],
+        }
+
+    assert refine(Dialect((3, 9, 5)), named("old")) == refine(Dialect((3, 9, 5)), named("new"))
+
+
 def test_server_without_openapi_document_keeps_dialect() -> None:
     steps = fetch_refined(Dialect((3, 1, 0)))
     (request,) = next(steps)
