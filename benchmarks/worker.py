@@ -214,7 +214,7 @@ def _known_jobs(port: int) -> float:
         suppress(OSError),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page,
     ):
-        found = re.search(r'worker_jobs\{phase="running"\} (\S+)', page.read().decode())
+        found = re.search(r'worker_jobs\{[^}]*phase="running"[^}]*\} (\S+)', page.read().decode())
         return float(found[1]) if found else 0.0
     return 0.0
 

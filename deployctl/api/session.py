@@ -67,13 +67,15 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
         network: Callable[[HttpOptions], HttpClient] = HttpClient,
+        on_error: Callable[[int | None], object] = lambda _status: None,
     ) -> None:
         """Opens no connection. Raises SettingsError if no server is set.
 
         `cancellation` ends waits and refuses new requests. `server_clock` is updated by every
         response and `writes` limits concurrent writes; sessions of one server may share both.
         `wait`, `clock`, `rng` and `network` replace sleep, time, randomness and the HTTP client in
-        tests.
+        tests. `on_error` is called after each failed attempt with the status of the response, None
+        if there was none.
         """
         self.settings = settings
         self.concurrency = concurrency
@@ -82,6 +84,7 @@ class Session:
         self._wait = wait or self.cancellation.wait
         self._clock = clock
         self._rng = rng or random.Random()
+        self._on_error = on_error
         self._http = network(
             HttpOptions(
                 settings.server_url(),
@@ -183,6 +186,7 @@ class Session:
             try:
                 result = self._http.send(request.method, request.path, request.body, token)
             except NoResponse as error:
+                self._on_error(None)
                 self._outage.record_failure()
                 if error.sent:
                     limiter.record_refusal(generation)
@@ -191,6 +195,8 @@ class Session:
                 subject = request.subject or request.path
                 message = f"{subject}: contains a value that JSON cannot represent"
                 raise Rejected(message) from error
+        if result.status >= 400:
+            self._on_error(result.status)
         self._has_responded = True
         self.server_clock.observe(result.headers.get("date", ""))
         crowded = False

@@ -147,6 +147,8 @@ class KubeClient:
         self.namespace = namespace
         self.source = ""
         """Where the address came from, for messages."""
+        self.on_error: Callable[[int | None], object] = lambda _status: None
+        """Called with the status of each failed request, None for one without a response."""
         self._configuration = client.configuration
         self._pool = client.rest_client.pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()
@@ -271,9 +273,11 @@ class KubeClient:
                 preload_content=False,
             )
         except _network_errors() as error:
+            self.on_error(None)
             raise _unreachable(error) from error
         self.clock.observe(response.headers.get("Date", ""))
         if response.status >= 300:
+            self.on_error(response.status)
             raise _api_error(response.status, self._read(response), response.headers)
         return response
 

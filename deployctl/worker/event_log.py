@@ -47,6 +47,8 @@ class EventName(StrEnum):
     """A claim hit a run that had ended; its final state is restored."""
     RUN_SUBMITTED = "run.submitted"
     """The run's Job exists."""
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
     RUN_CRASHED = "run.crashed"
     RUN_CANCELLED = "run.cancelled"
 

@@ -202,8 +202,8 @@ class Service:
         runs = run_inline(read_active(self.job_specs.pool["id"], owner), self.session)
         found = {run.id for run in runs}
         store = self.reconciler.store
-        others = {job.run for job in tuple(store.jobs.values())} | {*tuple(store.ending)}
-        others -= found
+        others = {job.run for job in tuple(store.jobs.values())}
+        others = others.union(tuple(store.ending), tuple(store.unfinished)) - found
         runs += run_inline(read_by_ids(others, owner), self.session)
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))

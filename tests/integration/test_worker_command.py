@@ -43,7 +43,7 @@ def test_starts_with_arguments_of_chart_and_stops_on_sigterm_with_sigint_ignored
         worker.await_entry("worker.started")
         until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
         assert worker.page("/health") == (200, '{"message": "OK"}')
-        assert "deployctl_worker_up 1.0" in worker.page("/metrics")[1]
+        assert f'deployctl_worker_up{{pool="{pool}"}} 1.0' in worker.page("/metrics")[1]
         assert worker.stop() == 0
     assert worker.entries("worker.stopped")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deployctl.core import redact
+from deployctl.worker.health.exporter import Exporter
 from deployctl.worker.health.health_state import HealthMonitor, Loop
 from deployctl.worker.health.http_server import HealthServer, NoPort
 from deployctl.worker.health.metrics import Metrics
@@ -39,9 +40,9 @@ def notes() -> RecordingEventLog:
 
 @pytest.fixture
 def server(monitor: HealthMonitor) -> Iterator[HealthServer]:
-    with HealthServer(
-        "127.0.0.1", 0, monitor, Metrics(monitor, lambda: 0.0).text, RecordingEventLog()
-    ) as server:
+    exporter = Exporter(lambda: 0.0)
+    exporter.pools = {"pool": Metrics(monitor)}
+    with HealthServer("127.0.0.1", 0, monitor, exporter.text, RecordingEventLog()) as server:
         yield server
 
 
@@ -105,7 +106,7 @@ def test_serves_metrics(server: HealthServer) -> None:
     status, kind, body = get(server, "/metrics?x=1")
     assert status == 200
     assert kind.startswith("text/plain; version=0.0.4")
-    assert b"deployctl_worker_up 1.0" in body
+    assert b'deployctl_worker_up{pool="pool"} 1.0' in body
 
 
 def test_unknown_pages_list_the_known_ones(server: HealthServer) -> None:

@@ -51,19 +51,21 @@ def open_runtime(
     major: int,
     environ: Mapping[str, str],
     clock: Callable[[], float],
+    on_error: Callable[[int | None], None],
     timings: Timings,
 ) -> tuple[Runtime, Leadership]:
     """Open the runtime of a pool and the leader election among its workers.
 
-    `major`: of the Prefect server; `clock`: the server's time. Raises RuntimeUnavailable if the
-    other side is down, ClusterConfigError if no cluster is configured.
+    `major`: of the Prefect server; `clock`: the server's time; `on_error`: called with the status
+    of each failed request to a cluster, None for one without a response. Raises RuntimeUnavailable
+    if the other side is down, ClusterConfigError if no cluster is configured.
     """
     match kind:
         case RuntimeKind.KUBERNETES:
             from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 
             runtime = KubernetesRuntime(
-                _cluster_connector(environ.get("KUBECONFIG", "")),
+                _cluster_connector(environ.get("KUBECONFIG", ""), on_error),
                 pool["id"],
                 settings,
                 event_log,
@@ -102,15 +104,18 @@ def open_runtime(
             return process, NoLeaderElection()
 
 
-def _cluster_connector(kubeconfig: str) -> Connect:
+def _cluster_connector(kubeconfig: str, on_error: Callable[[int | None], None]) -> Connect:
     """Return a function that connects to the worker's own cluster or to a `cluster_config`."""
     from deployctl.clients.kubeconfig import connect, connect_with_config
 
     def connect_to(config: Mapping[str, Json] | None) -> KubeClient:
         """`config`: a job's `cluster_config`; None: the worker's own cluster."""
         if config is None:
-            return connect(kubeconfig)
-        return connect_with_config(config.get("config"), config.get("context_name"))
+            kube = connect(kubeconfig)
+        else:
+            kube = connect_with_config(config.get("config"), config.get("context_name"))
+        kube.on_error = on_error
+        return kube
 
     return connect_to
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from deployctl.api.calls import Request
 from deployctl.api.concurrency import ConcurrencyLimiter
@@ -32,8 +33,10 @@ from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import MAX_IN_FLIGHT, Reconciler
 from deployctl.worker.error_kinds import error_kind
 from deployctl.worker.event_log import EventLog, EventName, Level
+from deployctl.worker.health.exporter import Exporter
 from deployctl.worker.health.health_state import HealthMonitor, Loop
 from deployctl.worker.health.http_server import HealthServer
+from deployctl.worker.health.metric_names import Target
 from deployctl.worker.health.metrics import MeteredEventLog, Metrics
 from deployctl.worker.model import (
     Job,
@@ -99,6 +102,7 @@ def run_worker(
     monitor = HealthMonitor(loop_timeout=timings.loop_timeout)
     monitor.set_fault(Loop.START, "the worker is starting")
     server_clock, writes = ServerClock(), ConcurrencyLimiter(1, MAX_IN_FLIGHT)
+    exporter = Exporter(server_clock)
     loops_cancelled = CancellationToken()
     with ExitStack() as stack:
 
@@ -111,20 +115,22 @@ def run_worker(
                 wait=monitor.heartbeat_while_waiting(cancellation.wait),
                 server_clock=server_clock,
                 writes=writes,
+                on_error=partial(exporter.count_request, Target.API),
             )
             return stack.enter_context(session)
 
-        metrics = Metrics(monitor, server_clock)
+        metrics = Metrics(monitor)
+        exporter.pools = {options.pool: metrics}
         event_log = MeteredEventLog(event_log, metrics)
         if options.with_healthcheck:
             host, port = context.worker.webserver_host, context.worker.webserver_port
-            server = HealthServer(host, port, monitor, metrics.text, event_log)
+            server = HealthServer(host, port, monitor, exporter.text, event_log)
             stack.enter_context(server)
         starting = open_session(_HEARTBEAT_CONCURRENCY, shutdown_requested)
 
         def connect() -> WorkerDependencies:
             """One try."""
-            return _connect(options, context, event_log, starting, timings)
+            return _connect(options, context, event_log, starting, exporter, timings)
 
         if options.run_once:
             dependencies = connect()
@@ -304,6 +310,7 @@ def _connect(
     context: WorkerContext,
     event_log: EventLog,
     session: Session,
+    exporter: Exporter,
     timings: Timings,
 ) -> WorkerDependencies:
     """Detect the server, find or create the pool, and open its runtime: one try."""
@@ -334,6 +341,7 @@ def _connect(
         major=dialect.major,
         environ=context.environ,
         clock=session.server_clock,
+        on_error=partial(exporter.count_request, Target.CLUSTER),
         timings=timings,
     )
     return WorkerDependencies(dialect, found, runtime, leadership)

@@ -6,6 +6,7 @@ An error concerns one run: the run backs off and is decided on again.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -155,13 +156,16 @@ class ActionExecutor:
         if result.answer is not Answer.ACCEPTED:
             text = f"claim of '{run.name}' rejected: {result.reason}"
             self._log(EventName.RUN_CLAIM_REJECTED, text, run)
-            self.notify(lambda store: store.withdraw_offer(run.id))
+            waits = result.answer is Answer.LATER
+            self.notify(lambda store: store.withdraw_offer(run.id, waits_for_slot=waits))
             return
-        claimed = _with_state(replace(run, attempt=result.state["id"], pid=""), result)
+        claimed = replace(run, attempt=result.state["id"], pid="", claimed_at=time.monotonic())
+        claimed = _with_state(claimed, result)
         if self._hand_back_ended(claimed):
             self.notify(lambda store: store.withdraw_offer(run.id))
             return
-        self._log(EventName.RUN_CLAIMED, f"claimed '{run.name}'", run)
+        delay = max(0.0, self.session.server_clock() - run.due) if run.due else None
+        self._log(EventName.RUN_CLAIMED, f"claimed '{run.name}'", run, **_delay(delay))
         self.notify(lambda store: store.add_claim(claimed))
 
     def _hand_back_ended(self, run: Run) -> bool:
@@ -212,8 +216,15 @@ class ActionExecutor:
         else:
             self._not_found.pop(run.id, None)
             self.notify(lambda store: store.add_job(job))
+            delay = self._since_claim(run)
             self._report_location(run, job, failures)
-            self._report_submitted(run, job)
+            self._report_submitted(run, job, delay)
+
+    def _since_claim(self, run: Run) -> float:
+        """Seconds since a run's claim; by the server's time if another process claimed it."""
+        if run.claimed_at:
+            return time.monotonic() - run.claimed_at
+        return max(0.0, self.session.server_clock() - run.since)
 
     def _adopt(self, spec: JobSpec) -> Job | None:
         """Returns the Job that another worker or an earlier try has created, if there is one.
@@ -239,9 +250,9 @@ class ActionExecutor:
         except StartFailed:
             return self.runtime.find(run.attempt, pid=run.pid)
 
-    def _report_submitted(self, run: Run, job: Job) -> None:
+    def _report_submitted(self, run: Run, job: Job, delay: float | None = None) -> None:
         text = f"'{run.name}' runs as job '{job.name}'"
-        self._log(EventName.RUN_SUBMITTED, text, run, job=job.name)
+        self._log(EventName.RUN_SUBMITTED, text, run, job=job.name, **_delay(delay))
         self.reporter.job_submitted(run, job)
 
     def _report_location(self, run: Run, job: Job, failures: int) -> None:
@@ -324,7 +335,8 @@ class ActionExecutor:
             self.notify(lambda store: store.forget_run(run.id))
         else:
             known = run if accepted else replace(run, attempt="")
-            self.notify(lambda store: store.refresh_run(_with_state(known, result)))
+            final = _with_state(known, result)
+            self.notify(lambda store: store.refresh_run(final, end_reported=accepted))
         if result.answer in (Answer.REJECTED, Answer.LATER):
             until = self.session.server_clock() + self._retry_wait(failures)
             self.notify(lambda store: store.back_off(run.id, until))
@@ -368,6 +380,11 @@ class ActionExecutor:
 
     def _call(self, api_call: ApiCall[T]) -> T:
         return run_inline(api_call, self.session)
+
+
+def _delay(seconds: float | None) -> dict[str, Json]:
+    """The field of an event that becomes a value of a histogram."""
+    return {} if seconds is None else {"delay": round(seconds, 3)}
 
 
 def _crashed(code: OutcomeCode, message: str) -> Proposal:

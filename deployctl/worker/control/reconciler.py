@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from deployctl.api import states
 from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.decide import Action, decide, run_id_of
@@ -46,6 +47,12 @@ _PHASE_MESSAGES = {
     Phase.RUNNING: "is running",
     Phase.SUCCEEDED: "succeeded",
     Phase.FAILED: "failed",
+}
+_END_EVENTS = {
+    states.COMPLETED: EventName.RUN_COMPLETED,
+    states.FAILED: EventName.RUN_FAILED,
+    states.CRASHED: EventName.RUN_CRASHED,
+    states.CANCELLED: EventName.RUN_CANCELLED,
 }
 _PHASE_EVENTS = {
     Phase.WAITING: EventName.JOB_WAITING,
@@ -100,9 +107,11 @@ class Reconciler:
         synced = watches_synced(watches)
         for message in self._messages():
             self._apply(message)
+        self._report_ended()
+        slots = self._slots(synced)
         snapshot = self.store.snapshot(
             self.now(),
-            slots=self._slots(synced),
+            slots=slots,
             claiming=not self.shutdown_requested.is_cancelled,
             is_leader=self.leadership.is_leader,
             watches_synced=synced,
@@ -110,7 +119,7 @@ class Reconciler:
         for action in decide(snapshot, self.timings)[: MAX_IN_FLIGHT - len(self.store.in_flight)]:
             if run_id_of(action) not in self.store.in_flight:
                 self._dispatch(action)
-        self.metrics.sample = self._sample(watches)
+        self.metrics.sample = self._sample(watches, slots)
 
     @property
     def is_idle(self) -> bool:
@@ -131,10 +140,11 @@ class Reconciler:
         live = self.store.live_jobs(self.worker, hung_before)
         return max(0, self.limit - live) if synced else 0
 
-    def _sample(self, watches: Sequence[WatchStatus]) -> Sample:
+    def _sample(self, watches: Sequence[WatchStatus], slots: int | None) -> Sample:
         return Sample(
             jobs=Counter(job.phase for job in self.store.jobs.values()),
             due=len(self.store.due),
+            waiting_for_slot=self.store.count_waiting_for_slot(slots),
             claims=len(self.store.own_claims),
             queue=self._queue.qsize(),
             is_leader=self.leadership.is_leader,
@@ -174,6 +184,8 @@ class Reconciler:
         run = self.store.runs.get(job.run)
         was_over = before is None and job.phase.is_over
         if not was_over and (before is None or before.phase is not job.phase):
+            waited = self.store.waited(job.attempt) if job.phase is not Phase.WAITING else None
+            own_start = job.phase is Phase.RUNNING and job.worker == self.worker
             self.event_log.emit(
                 Level.INFO,
                 _PHASE_EVENTS[job.phase],
@@ -182,6 +194,7 @@ class Reconciler:
                 name=self._name_of(job),
                 job=job.name,
                 location=job.location,
+                **({"delay": round(waited, 3)} if own_start and waited is not None else {}),
             )
         if run is None or not self.leadership.is_leader:
             return
@@ -192,6 +205,13 @@ class Reconciler:
             self.reporter.job_finished(run, job)
         elif job.phase is Phase.WAITING and job.cause and not job.deleting and run.type in ACTIVE:
             self._report_delay(run, job, job.cause)
+
+    def _report_ended(self) -> None:
+        """Logs runs that have ended by themselves, as the leader alone: others see fewer."""
+        ended, self.store.ended = self.store.ended, []
+        for run in ended if self.leadership.is_leader else ():
+            event, text = _END_EVENTS[run.type], f"'{run.name}' ended as {run.state_name}"
+            self.event_log.emit(Level.INFO, event, text, run=run.id, name=run.name)
 
     def _name_of(self, job: Job) -> str | None:
         """Name of a Job's run; None if the run is not known yet."""

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field, replace
 
 from deployctl.api.states import FINAL, PENDING
 from deployctl.worker.control.decide import Snapshot
-from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Run, RuntimeUpdate
+from deployctl.worker.model import (
+    Job,
+    JobChanged,
+    JobsListed,
+    JobVanished,
+    Phase,
+    Run,
+    RuntimeUpdate,
+)
 from deployctl.worker.server.claims import Proposal
 
 _HOLD = 10.0
@@ -53,11 +61,21 @@ class StateStore:
     """The server's runs have been read at least once."""
     refreshed_at: dict[str, float] = field(default_factory=dict)
     """When a run was read by itself, by `clock`: a list that was requested earlier is older."""
+    waiting_since: dict[str, float] = field(default_factory=dict)
+    """Attempt → when its Job was first seen, by `clock`, if it was waiting then. Jobs of the first
+    list are left out, because they may be older."""
+    unfinished: set[str] = field(default_factory=set)
+    """Runs whose Job was seen before its end, and whose own end was not."""
+    ended: list[Run] = field(default_factory=list)
+    """Unfinished runs that were seen to have ended; the owner of the store empties it."""
+    refused_at: dict[str, float] = field(default_factory=dict)
+    """Run → when the server last refused its claim until a slot is free, by `clock`."""
     clock: Callable[[], float] = time.monotonic
 
     def apply(self, update: RuntimeUpdate) -> None:
         """Applies an update of the runtime."""
         if isinstance(update, JobChanged):
+            self._note_waiting(update.job)
             self._observe(update.job)
         elif isinstance(update, JobVanished):
             self._drop_job(update.attempt)
@@ -107,6 +125,9 @@ class StateStore:
         for each in found.values():
             self._drop_lost_claims(each)
         self.deleted = frozenset(requested) - found.keys()
+        self.unfinished -= self.deleted
+        for each in found.values():
+            self._note_end(each)
         self.synced = True
         for attempt, job in list(self.jobs.items()):
             run = self.runs.get(job.run)
@@ -123,10 +144,17 @@ class StateStore:
         kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
         self.synced = False
+        self.unfinished &= {job.run for job in self.jobs.values()}
         self._drop_stale()
 
-    def refresh_run(self, run: Run) -> None:
-        """Stores a run as it was read a moment ago."""
+    def refresh_run(self, run: Run, *, end_reported: bool = False) -> None:
+        """Stores a run as it was read a moment ago.
+
+        `end_reported`: this worker has just reported its end, so it is not one of `ended`.
+        """
+        if end_reported:
+            self.unfinished.discard(run.id)
+        self._note_end(run)
         self.runs[run.id] = merge_run(self.runs.get(run.id), run)
         self.refreshed_at[run.id] = self.clock()
         self._drop_lost_claims(self.runs[run.id])
@@ -136,12 +164,14 @@ class StateStore:
     def forget_run(self, run_id: str) -> None:
         """Drops a run that was deleted."""
         self.runs.pop(run_id, None)
+        self.unfinished.discard(run_id)
         self.own_claims = {a: run for a, run in self.own_claims.items() if run != run_id}
 
     def add_job(self, job: Job) -> None:
         """Stores a Job that was created or found, unless a newer update of it has been applied."""
         if job.attempt not in self.jobs:
             self.created_at[job.attempt] = self.clock()
+            self._note_waiting(job)
             self._put_job(job)
 
     def add_claim(self, run: Run) -> None:
@@ -165,9 +195,26 @@ class StateStore:
         """Records the owners whose claims no other worker looks after any more."""
         self.gone_owners = owners
 
-    def withdraw_offer(self, run_id: str) -> None:
-        """Drops a scheduled run that was or could not be claimed."""
+    def withdraw_offer(self, run_id: str, *, waits_for_slot: bool = False) -> None:
+        """Drops a scheduled run that was or could not be claimed.
+
+        `waits_for_slot`: the server offers it again once a concurrency limit allows it.
+        """
         self.due = [run for run in self.due if run.id != run_id]
+        if waits_for_slot:
+            self.refused_at[run_id] = self.clock()
+        else:
+            self.refused_at.pop(run_id, None)
+
+    def count_waiting_for_slot(self, slots: int | None) -> int:
+        """Counts due runs that a limit holds back: of the server, or ours if no slot is left."""
+        held_back = {run.id for run in self.due} if slots == 0 else set()
+        return len(held_back | self.refused_at.keys())
+
+    def waited(self, attempt: str) -> float | None:
+        """Returns for how long a Job has waited that now runs; None if its start was not seen."""
+        since = self.waiting_since.pop(attempt, None)
+        return None if since is None else self.clock() - since
 
     def set_pid(self, run_id: str, job: Job) -> None:
         """Records that the server knows the location of this Job."""
@@ -270,6 +317,18 @@ class StateStore:
     def _put_job(self, job: Job) -> None:
         self.jobs[job.attempt] = job
         self.own_claims.pop(job.attempt, None)
+        run = self.runs.get(job.run)
+        if not job.phase.is_over and (run is None or run.type not in FINAL):
+            self.unfinished.add(job.run)
+
+    def _note_waiting(self, job: Job) -> None:
+        if job.attempt not in self.jobs and job.phase is Phase.WAITING:
+            self.waiting_since.setdefault(job.attempt, self.clock())
+
+    def _note_end(self, run: Run) -> None:
+        if run.type in FINAL and run.id in self.unfinished:
+            self.unfinished.discard(run.id)
+            self.ended.append(run)
 
     def _drop_stale(self) -> None:
         """Drops failures of runs that are not known any more, and old refresh times."""
@@ -277,6 +336,7 @@ class StateStore:
         self.failures = {key: n for key, n in self.failures.items() if key in known}
         oldest = self.clock() - _REFRESHED_TTL
         self.refreshed_at = {key: when for key, when in self.refreshed_at.items() if when > oldest}
+        self.refused_at = {key: when for key, when in self.refused_at.items() if when > oldest}
 
     def _drop_lost_claims(self, run: Run) -> None:
         """Drops the own claims of a run that has ended, or is under another claim by now."""
@@ -296,6 +356,7 @@ class StateStore:
     def _drop_job(self, attempt: str) -> None:
         job = self.jobs.pop(attempt, None)
         self.created_at.pop(attempt, None)
+        self.waiting_since.pop(attempt, None)
         if job is not None and job.deleting and job.started:
             self.held_until[job.run] = self.clock() + _HOLD
 

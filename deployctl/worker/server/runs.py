@@ -36,6 +36,9 @@ def parse_run(flow_run: Json, owner: str) -> Run:
         deployment=flow_run.get("deployment_id") or "",
         flow=flow_run.get("flow_id") or "",
         pid=flow_run.get("infrastructure_pid") or "",
+        due=seconds(
+            flow_run.get("next_scheduled_start_time") or flow_run.get("expected_start_time")
+        ),
         in_process=is_in_process(flow_run),
     )
     if run.type != PENDING or not state:

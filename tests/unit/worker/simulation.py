@@ -53,7 +53,7 @@ class Simulation:
         self.clock = Clock()
         self.server = SimulatedServer(self.clock, major, retries)
         self.cluster = SimulatedCluster(self.clock)
-        self.metrics = Metrics(HealthMonitor(), lambda: self.clock.now)
+        self.metrics = Metrics(HealthMonitor())
         self.runs = [self.server.add_run() for _ in range(runs)]
         self.violations: list[str] = []
         self.ignores_final_state = False

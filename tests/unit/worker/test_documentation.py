@@ -11,8 +11,9 @@ from deployctl.cli.commands import app
 from deployctl.worker.control.outcomes import OutcomeCode
 from deployctl.worker.error_kinds import ErrorKind
 from deployctl.worker.event_log import EventName
-from deployctl.worker.health.health_state import Fault, HealthState, Loop
-from deployctl.worker.health.metrics import RUN_EVENT_LABELS, Counts, Sample, families
+from deployctl.worker.health.exporter import families
+from deployctl.worker.health.health_state import Fault, Loop
+from deployctl.worker.health.metric_names import RUN_EVENT_LABELS, RequestErrorKind, Target
 from deployctl.worker.runtimes.kubernetes import rbac
 from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
 
@@ -40,14 +41,14 @@ def test_every_setting_is_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    metrics = families(Counts(), Sample(), HealthState({}, {}), 0.0, 0.0)
+    metrics = families({}, {}, 0.0)
     there = {each.name + ("_total" if each.type == "counter" else "") for each in metrics}
     assert first_column(section("Metrics")) == there
 
 
 def test_every_value_of_a_metric_label_is_described() -> None:
     text = section("Metrics")
-    values = [*RUN_EVENT_LABELS.values(), *ErrorKind, *Loop]
+    values = [*RUN_EVENT_LABELS.values(), *ErrorKind, *RequestErrorKind, *Target, *Loop]
     assert {value for value in values if f"`{value}`" not in text} == set()
 
 

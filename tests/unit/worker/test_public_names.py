@@ -17,8 +17,16 @@ from deployctl.core.errors import DeployctlError
 from deployctl.worker.control.outcomes import OutcomeCode
 from deployctl.worker.error_kinds import ErrorKind, error_kind
 from deployctl.worker.event_log import EventName, Level
-from deployctl.worker.health.health_state import Fault, HealthState, Loop
-from deployctl.worker.health.metrics import RUN_EVENT_LABELS, Counts, Sample, families
+from deployctl.worker.health import metric_names
+from deployctl.worker.health.exporter import families
+from deployctl.worker.health.health_state import Fault, Loop
+from deployctl.worker.health.metric_names import (
+    RUN_EVENT_LABELS,
+    Label,
+    MetricName,
+    RequestErrorKind,
+    Target,
+)
 from deployctl.worker.model import Cause, Phase, RuntimeUnavailable, StartFailed
 
 EVENTS = """
@@ -46,8 +54,10 @@ EVENTS = """
     run.claim_rejected
     run.claimed
     run.cleanup_failed
+    run.completed
     run.crashed
     run.delete_failed
+    run.failed
     run.handed_back
     run.report_failed
     run.resolve_failed
@@ -65,8 +75,9 @@ EVENTS = """
     worker.stopping
 """
 RUN_EVENTS = """
-    cancelled check_failed claim_failed claim_rejected claimed cleanup_failed crashed delete_failed
-    handed_back report_failed resolve_failed setup_failed start_failed submitted
+    cancelled check_failed claim_failed claim_rejected claimed cleanup_failed completed crashed
+    delete_failed failed handed_back report_failed resolve_failed setup_failed start_failed
+    submitted
 """
 ERROR_KINDS = """
     api_conflict api_error api_not_found api_rejected api_response_lost api_server_error
@@ -74,19 +85,29 @@ ERROR_KINDS = """
     start_failed
 """
 METRICS = {
-    "deployctl_worker_claims": (),
-    "deployctl_worker_due_runs": (),
-    "deployctl_worker_errors": ("kind",),
-    "deployctl_worker_fault": ("name",),
+    "deployctl_worker_claim_delay_seconds": ("pool",),
+    "deployctl_worker_claims": ("pool",),
+    "deployctl_worker_due_runs": ("pool",),
+    "deployctl_worker_errors": ("pool", "kind"),
+    "deployctl_worker_fault": ("pool", "name"),
     "deployctl_worker_internal_errors": (),
-    "deployctl_worker_jobs": ("phase",),
-    "deployctl_worker_leader": (),
-    "deployctl_worker_loop_age_seconds": ("loop",),
-    "deployctl_worker_queue": (),
-    "deployctl_worker_ready": (),
-    "deployctl_worker_runs": ("event", "cause"),
-    "deployctl_worker_up": (),
-    "deployctl_worker_watch_age_seconds": ("location",),
+    "deployctl_worker_job_creation_delay_seconds": ("pool",),
+    "deployctl_worker_job_start_delay_seconds": ("pool",),
+    "deployctl_worker_jobs": ("pool", "phase"),
+    "deployctl_worker_leader": ("pool",),
+    "deployctl_worker_loop_age_seconds": ("pool", "loop"),
+    "deployctl_worker_queue": ("pool",),
+    "deployctl_worker_ready": ("pool",),
+    "deployctl_worker_request_errors": ("target", "kind"),
+    "deployctl_worker_runs": ("pool", "event", "cause"),
+    "deployctl_worker_runs_waiting_for_slot": ("pool",),
+    "deployctl_worker_up": ("pool",),
+    "deployctl_worker_watch_age_seconds": ("pool", "location"),
+}
+BUCKETS = {
+    "deployctl_worker_claim_delay_seconds": "0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 300",
+    "deployctl_worker_job_creation_delay_seconds": "0.05 0.1 0.25 0.5 1 2.5 5 10 30 60 300",
+    "deployctl_worker_job_start_delay_seconds": "0.5 1 2.5 5 10 30 60 120 300 600 1800",
 }
 
 
@@ -104,6 +125,8 @@ METRICS = {
             "WorkerGone",
         ),
         (Phase, "failed running succeeded waiting"),
+        (RequestErrorKind, "forbidden overloaded rejected server_error unauthorized unreachable"),
+        (Target, "api cluster"),
     ],
     ids=lambda each: each.__name__ if isinstance(each, type) else "",
 )
@@ -118,8 +141,17 @@ def test_events_of_runs_are_counted_under_these_labels() -> None:
 
 
 def test_metrics_and_their_labels() -> None:
-    found = families(Counts(), Sample(), HealthState({}, {}), 0.0, 0.0)
-    assert {each.name: tuple(each._labelnames) for each in found} == METRICS  # type: ignore[attr-defined]
+    found = {each.name: tuple(each._labelnames) for each in families({}, {}, 0.0)}  # type: ignore[attr-defined]
+    assert found == METRICS
+    assert sorted(MetricName) == sorted(METRICS)
+    assert {label for labels in METRICS.values() for label in labels} == set(Label)
+
+
+def test_buckets_of_histograms() -> None:
+    assert {
+        name: " ".join(f"{each:g}" for each in bounds)
+        for name, bounds in metric_names.BUCKETS.items()
+    } == BUCKETS
 
 
 def test_event_names_are_words_with_dots_and_underscores() -> None:

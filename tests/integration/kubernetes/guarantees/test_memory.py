@@ -62,17 +62,17 @@ class TestSharedWatchAndBoundedMemory:
             [job], one = harness.jobs(run), harness.kubelet.get(pod)
             harness.proxy.delay(HELD, path="/events$")
             churn(harness, job, one, WARM)
-            await_idle(worker)
+            await_idle(worker, harness.pool)
             before = memory(worker)
             churn(harness, job, one, MANY)
-            await_idle(worker)
+            await_idle(worker, harness.pool)
             assert memory(worker) < before + GROWTH
             assert len(harness.kube_proxy.watches(WATCHED)) == 2
             harness.finish(run)
             worker.await_entry("job.succeeded", run=run)
 
 
-def await_idle(worker: WorkerProcess) -> None:
+def await_idle(worker: WorkerProcess, pool: str) -> None:
     """Wait until the worker has processed everything and knows only the one running job."""
 
     def is_idle() -> bool:
@@ -80,9 +80,9 @@ def await_idle(worker: WorkerProcess) -> None:
         return all(
             line in text
             for line in (
-                "deployctl_worker_queue 0.0",
-                'deployctl_worker_jobs{phase="running"} 1.0',
-                'deployctl_worker_jobs{phase="waiting"} 0.0',
+                f'deployctl_worker_queue{{pool="{pool}"}} 0.0',
+                f'deployctl_worker_jobs{{phase="running",pool="{pool}"}} 1.0',
+                f'deployctl_worker_jobs{{phase="waiting",pool="{pool}"}} 0.0',
             )
         )
 

@@ -70,7 +70,7 @@ class TestLimitMeansRunningJobs:
 def has_no_job(harness: WorkerHarness, worker: WorkerProcess) -> bool:
     """Whether the worker counts neither jobs nor claims."""
     harness.kubelet.remove_terminating()
-    phases = [f'deployctl_worker_jobs{{phase="{phase}"}}' for phase in ("waiting", "running")]
+    phases = [f'deployctl_worker_jobs{{phase="{phase}"' for phase in ("waiting", "running")]
     return not any(counted(worker, name) for name in (*phases, "deployctl_worker_claims"))
 
 

@@ -68,7 +68,7 @@ def reconciler(event_log: RecordingEventLog) -> Iterator[Reconciler]:
         leadership=NoLeaderElection(),
         reporter=cast(RunReporter, NullReporter()),
         event_log=event_log,
-        metrics=Metrics(HealthMonitor(), lambda: 0.0),
+        metrics=Metrics(HealthMonitor()),
         now=lambda: 0.0,
         worker="w",
         limit=None,
@@ -115,6 +115,26 @@ def test_log_entries_about_a_job_name_its_run(
     events = [event for _, event, _ in event_log.entries]
     assert events == ["job.waiting", "job.start_delayed", "job.output"]
     assert [(facts["name"], facts["job"]) for facts in event_log.facts] == [("fox", "one")] * 3
+
+
+def test_the_start_and_the_end_of_a_run_are_logged(
+    reconciler: Reconciler, event_log: RecordingEventLog
+) -> None:
+    observe(reconciler, waiting("one", FULL))
+    started = waiting("one", FULL)
+    observe(reconciler, JobChanged(replace(started.job, phase=Phase.RUNNING)))
+    ended = Run("one", "fox", "s", "FAILED", "TimedOut", 0.0, "", "f", attempt="a")
+    reconciler.enqueue(lambda store: store.sync(["one"], [ended], store.clock() + 1))
+    reconciler.step(NOT_SYNCED)
+    entries = [
+        (event, message, facts)
+        for (_, event, message), facts in zip(event_log.entries, event_log.facts, strict=True)
+    ]
+    assert entries[-1] == (
+        "run.failed", "'fox' ended as TimedOut", {"run": "one", "name": "fox"},
+    )  # fmt: skip
+    [delay] = [facts["delay"] for event, _, facts in entries if event == "job.running"]
+    assert delay >= 0
 
 
 def test_logs_printed_lines_in_the_calling_thread(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployctl.worker.control.state_store import StateStore
-from deployctl.worker.model import Job, JobChanged, JobsListed, Phase, Run
+from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase, Run
 
 
 def a_run(name: str, type: str = "PENDING", attempt: str = "") -> Run:  # noqa: A002
@@ -142,3 +142,55 @@ def test_an_own_claim_is_dropped_once_the_run_is_under_another(
         store.refresh_run(run)
     assert (store.own_claims == {"claim-a": "a"}) is kept
     assert store.live_jobs("w") == int(kept)
+
+
+def test_the_end_of_a_run_whose_job_was_seen_live_is_noticed_once() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.apply(JobsListed("ns", (a_job("over", Phase.SUCCEEDED).job,), 0.0))
+    store.apply(a_job("a", Phase.RUNNING))
+    for _ in range(2):
+        store.sync(["a", "over"], [a_run("a", "COMPLETED"), a_run("over", "COMPLETED")], 1.0)
+        store.apply(a_job("a", Phase.RUNNING))
+    assert [run.id for run in store.ended] == ["a"]
+    assert store.unfinished == set()
+
+
+def test_an_end_that_this_worker_reported_is_not_noticed_again() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.apply(a_job("a"))
+    store.refresh_run(a_run("a", "CRASHED"), end_reported=True)
+    store.sync(["a"], [a_run("a", "CRASHED")], 1.0)
+    assert store.ended == []
+
+
+def test_unfinished_runs_are_forgotten_with_their_jobs_or_when_they_are_deleted() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    for name in "abc":
+        store.apply(a_job(name))
+    store.apply(JobVanished("claim-a"))
+    store.sync(["b"], [], 1.0)
+    assert store.unfinished == {"a", "c"}
+    store.trim()
+    assert store.unfinished == {"c"}
+
+
+def test_waits_of_jobs_are_measured_from_when_they_were_first_seen() -> None:
+    now = [0.0]
+    store = StateStore(clock=lambda: now[0])
+    store.apply(JobsListed("ns", (a_job("older").job,), 0.0))
+    store.add_job(a_job("created").job)
+    now[0] = 3.0
+    store.apply(a_job("created"))
+    now[0] = 5.0
+    waits = [store.waited(f"claim-{name}") for name in ("older", "created", "created")]
+    assert waits == [None, 5.0, None]
+
+
+def test_counts_runs_that_wait_for_a_slot() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.set_due([a_run(name, "SCHEDULED") for name in "abc"], 0.0)
+    store.withdraw_offer("a", waits_for_slot=True)
+    store.withdraw_offer("b")
+    assert [store.count_waiting_for_slot(slots) for slots in (None, 1, 0)] == [1, 1, 2]
+    store.add_claim(a_run("a", attempt="x"))
+    assert store.count_waiting_for_slot(None) == 0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployctl.core import redact
 from deployctl.core.errors import Unauthorized, Unreachable
 from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventName, Level
+from deployctl.worker.health.exporter import Exporter
 from deployctl.worker.health.health_state import HealthMonitor, Loop
+from deployctl.worker.health.metric_names import Target
 from deployctl.worker.health.metrics import MeteredEventLog, Metrics, Sample
 from deployctl.worker.model import Phase, WatchStatus
 
@@ -22,14 +25,27 @@ class RecordedEvents:
 
 
 def metrics_of(monitor: HealthMonitor | None = None) -> Metrics:
-    return Metrics(monitor or HealthMonitor(lambda: CLOCK), lambda: NOW)
+    return Metrics(monitor or HealthMonitor(lambda: CLOCK))
 
 
-def shown(metrics: Metrics, name: str) -> dict[str, float]:
-    """The values of one metric, by its labels in the order of their names."""
+def exporter_of(**pools: Metrics) -> Exporter:
+    exporter = Exporter(lambda: NOW)
+    exporter.pools = pools
+    return exporter
+
+
+def shown(metrics: Metrics | Exporter, name: str) -> dict[str, float]:
+    """The values of one metric, by its labels in the order of their names.
+
+    The label of the pool is left out if there is only one.
+    """
+    several = isinstance(metrics, Exporter)
+    exporter = metrics if isinstance(metrics, Exporter) else exporter_of(team=metrics)
     return {
-        ",".join(text for _, text in sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.text().decode())
+        ",".join(
+            text for label, text in sorted(sample.labels.items()) if several or label != "pool"
+        ): sample.value
+        for family in text_string_to_metric_families(exporter.text().decode())
         for sample in family.samples
         if sample.name == name
     }
@@ -119,6 +135,58 @@ def test_ages_and_faults_are_computed_on_scrape() -> None:
     assert shown(metrics, "deployctl_worker_fault") == {"api": 1}
     assert shown(metrics, "deployctl_worker_ready") == {"": 0}
     assert shown(metrics, "deployctl_worker_up") == {"": 0}
+
+
+def test_delays_of_events_are_histograms_in_seconds() -> None:
+    metrics = metrics_of()
+    event_log = MeteredEventLog(RecordedEvents(), metrics)
+    for delay in (0.0, 0.05, 0.06, 7.0, 4000.0):
+        event_log.emit(Level.INFO, EventName.RUN_CLAIMED, "claimed", delay=delay)
+    event_log.emit(Level.INFO, EventName.RUN_SUBMITTED, "adopted")
+    event_log.emit(Level.INFO, EventName.JOB_RUNNING, "", delay=3)
+    name = "deployctl_worker_claim_delay_seconds"
+    buckets = shown(metrics, f"{name}_bucket")
+    assert [buckets[bound] for bound in ("0.05", "0.1", "5.0", "10.0", "300.0", "+Inf")] == [
+        2, 3, 3, 4, 4, 5,
+    ]  # fmt: skip
+    assert shown(metrics, f"{name}_count") == {"": 5}
+    assert shown(metrics, f"{name}_sum") == {"": 4007.11}
+    assert shown(metrics, "deployctl_worker_job_creation_delay_seconds_count") == {"": 0}
+    assert shown(metrics, "deployctl_worker_job_start_delay_seconds_sum") == {"": 3}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (None, "unreachable"),
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (429, "overloaded"),
+        (422, "rejected"),
+        (503, "server_error"),
+        (404, ""),
+        (409, ""),
+        (410, ""),
+        (200, ""),
+    ],
+)
+def test_failed_requests_are_counted_by_target_and_kind(status: int | None, kind: str) -> None:
+    exporter = exporter_of()
+    exporter.count_request(Target.CLUSTER, status)
+    exporter.count_request(Target.API, 500)
+    exporter.count_request(Target.API, 500)
+    expected = {"server_error,api": 2.0} | ({f"{kind},cluster": 1.0} if kind else {})
+    assert shown(exporter, "deployctl_worker_request_errors_total") == expected
+
+
+def test_each_pool_has_its_own_values() -> None:
+    one, two = metrics_of(), metrics_of()
+    one.sample, two.sample = Sample(due=1, waiting_for_slot=1), Sample(due=2)
+    MeteredEventLog(RecordedEvents(), two).emit(Level.INFO, EventName.RUN_COMPLETED, "")
+    exporter = exporter_of(one=one, two=two)
+    assert shown(exporter, "deployctl_worker_due_runs") == {"one": 1, "two": 2}
+    assert shown(exporter, "deployctl_worker_runs_waiting_for_slot") == {"one": 1, "two": 0}
+    assert shown(exporter, "deployctl_worker_runs_total") == {",completed,two": 1}
 
 
 def test_shows_the_memory_of_the_process() -> None:
