@@ -8,6 +8,7 @@ Reads and writes have separate concurrency limits: SQLite reads in parallel and 
 from __future__ import annotations
 
 import base64
+import copy
 import random
 import re
 import time
@@ -113,6 +114,16 @@ class Session:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def scoped(
+        self, cancellation: CancellationToken, wait: Callable[[float], bool] | None = None
+    ) -> Session:
+        """Returns a session with its own cancellation that shares the connections and limits of
+        this one, and is closed with it. `wait` replaces sleep."""
+        session = copy.copy(self)
+        session.cancellation = cancellation
+        session._wait = wait or cancellation.wait
+        return session
 
     def close(self) -> None:
         """Closes the connections."""

@@ -198,7 +198,8 @@ def _workers(
     import os
     from concurrent.futures import ThreadPoolExecutor
 
-    from deployctl.app.worker.startup import WorkerContext, run_worker
+    from deployctl.app.worker.serving import WorkerContext
+    from deployctl.app.worker.startup import run_worker
     from deployctl.cli.event_log import LogFormat, open_event_log
     from deployctl.worker.event_log import Level
     from deployctl.worker.runtimes import RuntimeKind

@@ -1,4 +1,4 @@
-"""`deployctl worker`: runs the scheduled runs of a work pool."""
+"""`deployctl worker`: runs the scheduled runs of work pools."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class WorkerOptions:
     """The options of `prefect worker start`, and the runtime."""
 
     pool: Annotated[
-        str,
+        list[str],
         option(
             "--pool, -p NAME",
             _WORK,
-            "Work pool to take runs from.",
+            "Work pool to take runs from, or a pattern, e.g. 'team-*'. May be repeated.",
             autocompletion=completion.work_pools,
         ),
     ]
@@ -81,7 +81,11 @@ class WorkerOptions:
     limit: Annotated[
         int | None,
         option(
-            "--limit, -l N", _WORK, "Maximum number of concurrent jobs.", min=1, default="no limit"
+            "--limit, -l N",
+            _WORK,
+            "Maximum number of concurrent jobs of a pool.",
+            min=1,
+            default="no limit",
         ),
     ] = None
     prefetch_seconds: Annotated[
@@ -177,10 +181,11 @@ def worker(
         bool, option("--traceback", OUTPUT, "Show the Python traceback of an error.")
     ] = False,
 ) -> None:
-    """Run the scheduled runs of a work pool, until stopped by a signal."""
+    """Run the scheduled runs of work pools, until stopped by a signal."""
     from deployctl.api.setting_sources import find_sources
     from deployctl.api.settings import load_settings
-    from deployctl.app.worker.startup import WorkerContext, run_worker
+    from deployctl.app.worker.serving import WorkerContext
+    from deployctl.app.worker.startup import run_worker
     from deployctl.cli.event_log import open_event_log
     from deployctl.cli.signals import stop_on_signals
     from deployctl.worker.settings import load_worker_settings
@@ -212,8 +217,10 @@ def _work_options(options: WorkerOptions) -> WorkOptions:
             f"unknown argument '{options.action}'", help="Leave it out; only 'start' is accepted."
         )
     file = options.base_job_template
+    pool, *others = dict.fromkeys(options.pool)
     return WorkOptions(
-        pool=options.pool,
+        pool=pool,
+        other_pools=tuple(others),
         name=_default_name() if options.name is None else options.name,
         type=options.type,
         queues=tuple(dict.fromkeys(options.work_queue)),

@@ -39,6 +39,10 @@ class EventName(StrEnum):
     """A step of the loop in the field `loop` failed; it is repeated."""
     POOL_NOT_READY = "pool.not_ready"
     POOL_READY = "pool.ready"
+    POOL_RELEASED = "pool.released"
+    """A pool that a pattern matched is not served any more, because it is gone."""
+    POOL_SKIPPED = "pool.skipped"
+    """A pattern matches a pool that this worker cannot serve."""
     POOL_TEMPLATE_UPDATED = "pool.template_updated"
 
     RUN_CLAIMED = "run.claimed"

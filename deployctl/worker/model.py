@@ -6,6 +6,7 @@ by the server's clock unless said otherwise.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -125,6 +126,10 @@ class Run:
     def is_active(self) -> bool:
         """Whether the run has a Job, or should have one."""
         return self.type in ACTIVE or self.in_process
+
+    def since_claim(self, now: float) -> float:
+        """Returns the seconds since its claim; if another process made it, by `now`."""
+        return time.monotonic() - self.claimed_at if self.claimed_at else max(0.0, now - self.since)
 
 
 class StartFailed(DeployctlError):

@@ -9,7 +9,8 @@ are always observed, and retries go on until they succeed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ class WorkOptions:
     """Options of `deployctl worker`."""
 
     pool: str
+    """Name, or pattern with `*` and `?`."""
     name: str
+    other_pools: tuple[str, ...] = ()
+    """Further names and patterns."""
     type: str | None = None
     """Type of a pool that is created; an existing pool must be of this type. None: any."""
     queues: tuple[str, ...] = ()
@@ -58,12 +62,39 @@ class WorkOptions:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a name that Prefect does not allow."""
-        for what, name in (("worker", self.name), ("work pool", self.pool)):
+        pools = [("work pool", pool) for pool in (self.pool, *self.other_pools)]
+        for what, name in (("worker", self.name), *pools):
             if not name.strip() or "/" in name or "%" in name:
                 raise UsageError(
                     f"'{name}' cannot be the name of a {what}",
                     help="Use a name with at least one letter and without '/' and '%'.",
                 )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the pools that are patterns."""
+        return tuple(each for each in (self.pool, *self.other_pools) if set(each) & set("*?"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the pools that are names, once each."""
+        pools = dict.fromkeys((self.pool, *self.other_pools))
+        return tuple(pool for pool in pools if pool not in self.patterns)
+
+    def matches(self, pool: str) -> bool:
+        """Whether a pattern matches this name."""
+        patterns = (each.replace("[", "[[]") for each in self.patterns)
+        return any(fnmatchcase(pool, pattern) for pattern in patterns)
+
+    def for_pool(self, name: str) -> WorkOptions:
+        """Returns the options for one of several pools.
+
+        One that a pattern found is never created, and none gets the template of another.
+        """
+        create = self.create_pool and name in self.names
+        return replace(
+            self, pool=name, other_pools=(), create_pool=create, sync_base_job_template=False
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,3 +106,55 @@ def test_permanent_error_ends_the_start(
     line = worker.entries("worker.failed")[-1]
     assert line["facts"]["code"] == code
     assert message in line["message"]
+
+
+def test_takes_up_and_releases_pools_of_a_pattern(
+    server: Server, tmp_path: Path, pool: str
+) -> None:
+    with Api(server.api_url) as api, ExitStack() as stack:
+
+        def workers(name: str) -> list[str]:
+            found = api.call("POST", f"/work_pools/{pool}-{name}/workers/filter", {})
+            return [each["name"] for each in found]
+
+        for name, type_ in (("a", "process"), ("push", "ecs:push")):
+            api.pool(f"{pool}-{name}", type_)
+        args = [
+            "--pool",
+            f"{pool}-*",
+            "--pool",
+            f"exact-{pool}",
+            "--type",
+            "process",
+            "--name",
+            "w",
+        ]
+        env = {"PREFECT_API_URL": server.api_url}
+        worker = stack.enter_context(WorkerProcess(tmp_path, env, *args))
+        until(lambda: workers("a") == ["w"], lambda: worker.output)
+        worker.await_entry("pool.skipped", pool=f"{pool}-push")
+        worker.await_entry("worker.started", pool=f"exact-{pool}")
+        api.pool(f"{pool}-b")
+        until(lambda: workers("b") == ["w"], lambda: worker.output)
+        until(lambda: worker.page("/ready")[0] == 200, lambda: worker.output)
+        metrics = worker.page("/metrics")[1]
+        for name in (f"{pool}-a", f"{pool}-b", f"exact-{pool}"):
+            assert f'deployctl_worker_ready{{pool="{name}"}} 1.0' in metrics
+        api.call("DELETE", f"/work_pools/{pool}-a")
+        worker.await_entry("pool.released", pool=f"{pool}-a")
+        assert worker.stop() == 0
+    assert len(worker.entries("worker.stopped")) == 1
+
+
+def test_an_error_of_one_of_several_pools_names_it(
+    prefect3: Server, tmp_path: Path, pool: str
+) -> None:
+    with Api(prefect3.api_url) as api:
+        api.pool(pool)
+        api.pool(f"{pool}-push", "ecs:push")
+    env = {"PREFECT_API_URL": prefect3.api_url}
+    with WorkerProcess(tmp_path, env, "--pool", pool, "--pool", f"{pool}-push") as worker:
+        assert worker.wait() == 1
+    line = worker.entries("worker.failed")[-1]
+    assert line["facts"]["code"] == "DC603"
+    assert f"'{pool}-push' is of type 'ecs:push'" in line["message"]

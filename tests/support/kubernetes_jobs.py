@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.event_log import Level
 from deployctl.worker.runtimes.kubernetes.rbac import Rule
-from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime, SharedClusters
 from deployctl.worker.settings import KubernetesSettings
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import SCHEDULER
@@ -115,13 +116,15 @@ def runtime(
         return kube
 
     try:
-        yield KubernetesRuntime(
+        log = event_log or RecordingEventLog()
+        sleep = options.pop("sleep", time.sleep)
+        shared = SharedClusters(
             connect,
-            pool,
             KubernetesSettings(**(settings or {})),
-            event_log or RecordingEventLog(),
+            log,
             **{"major": 3, **options},
         )
+        yield KubernetesRuntime(shared, pool, log, sleep=sleep)
     finally:
         for kube in opened:
             kube.close()

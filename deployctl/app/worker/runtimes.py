@@ -1,8 +1,9 @@
-"""Selects and opens the runtime of a work pool."""
+"""Selects and opens the runtimes of work pools."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from deployctl.worker.timings import Timings
 if TYPE_CHECKING:
     from deployctl.clients.kubernetes import KubeClient
     from deployctl.worker.runtimes.kubernetes.clusters import Connect
+    from deployctl.worker.runtimes.kubernetes.runtime import SharedClusters
 
 
 def kind_for(pool: Json, requested: RuntimeKind | None) -> RuntimeKind:
@@ -41,67 +43,90 @@ def kind_for(pool: Json, requested: RuntimeKind | None) -> RuntimeKind:
     )
 
 
-def open_runtime(
-    kind: RuntimeKind,
-    pool: Json,
-    worker: str,
-    settings: KubernetesSettings,
-    event_log: EventLog,
-    *,
-    major: int,
-    environ: Mapping[str, str],
-    clock: Callable[[], float],
-    on_error: Callable[[int | None], None],
-    timings: Timings,
-) -> tuple[Runtime, Leadership]:
-    """Open the runtime of a pool and the leader election among its workers.
+class RuntimeFactory:
+    """Opens the runtimes of a process's pools, which share what they can. Thread-safe."""
 
-    `major`: of the Prefect server; `clock`: the server's time; `on_error`: called with the status
-    of each failed request to a cluster, None for one without a response. Raises RuntimeUnavailable
-    if the other side is down, ClusterConfigError if no cluster is configured.
-    """
-    match kind:
-        case RuntimeKind.KUBERNETES:
-            from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        event_log: EventLog,
+        *,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        on_error: Callable[[int | None], None],
+        timings: Timings,
+    ) -> None:
+        """`clock`: the server's time; `on_error`: called with the status of each failed request to
+        a cluster, None for one without a response."""
+        self._settings = settings
+        self._event_log = event_log
+        self._environ = environ
+        self._clock = clock
+        self._on_error = on_error
+        self._timings = timings
+        self._lock = threading.Lock()
+        self._clusters: SharedClusters | None = None
 
-            runtime = KubernetesRuntime(
-                _cluster_connector(environ.get("KUBECONFIG", ""), on_error),
-                pool["id"],
-                settings,
-                event_log,
-                major=major,
-                clock=clock,
-                timings=timings,
-            )
-            return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
-        case RuntimeKind.DOCKER:
-            from deployctl.clients.docker import Engine
-            from deployctl.worker.runtimes.docker import DockerRuntime
+    def open(
+        self, kind: RuntimeKind, pool: Json, worker: str, event_log: EventLog, *, major: int
+    ) -> tuple[Runtime, Leadership]:
+        """Opens the runtime of a pool and the leader election among its workers.
 
-            linux = sys.platform.startswith("linux")
-            docker = DockerRuntime(
-                Engine(),
-                pool["id"],
-                folder=Path.cwd(),
-                linux=linux,
-                clock=clock,
-                timings=timings,
-            )
-            return docker, NoLeaderElection()
-        case RuntimeKind.PROCESS:
-            from deployctl.worker.runtimes.process import ProcessRuntime
+        `major`: of the Prefect server. Raises RuntimeUnavailable if the other side is down,
+        ClusterConfigError if no cluster is configured.
+        """
+        match kind:
+            case RuntimeKind.KUBERNETES:
+                from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 
-            process = ProcessRuntime(
-                state_folder(environ) / "jobs",
-                pool["id"],
-                major=major,
-                environ=environ,
-                clock=clock,
-                timings=timings,
-                python=Path(project_python(Path.cwd(), environ)),
-                home=None if pool["type"] == RuntimeKind.PROCESS else Path.cwd(),
-            )
-            return process, NoLeaderElection()
+                runtime = KubernetesRuntime(self._shared_clusters(major), pool["id"], event_log)
+                return runtime, runtime.leadership(f"{worker} {uuid.uuid4()}")
+            case RuntimeKind.DOCKER:
+                return self._docker(pool), NoLeaderElection()
+            case RuntimeKind.PROCESS:
+                return self._process(pool, major), NoLeaderElection()
+
+    def _shared_clusters(self, major: int) -> SharedClusters:
+        from deployctl.worker.runtimes.kubernetes.runtime import SharedClusters
+
+        with self._lock:
+            if self._clusters is None:
+                self._clusters = SharedClusters(
+                    _cluster_connector(self._environ.get("KUBECONFIG", ""), self._on_error),
+                    self._settings,
+                    self._event_log,
+                    major=major,
+                    clock=self._clock,
+                    timings=self._timings,
+                )
+            return self._clusters
+
+    def _docker(self, pool: Json) -> Runtime:
+        from deployctl.clients.docker import Engine
+        from deployctl.worker.runtimes.docker import DockerRuntime
+
+        return DockerRuntime(
+            Engine(),
+            pool["id"],
+            folder=Path.cwd(),
+            linux=sys.platform.startswith("linux"),
+            clock=self._clock,
+            timings=self._timings,
+        )
+
+    def _process(self, pool: Json, major: int) -> Runtime:
+        from deployctl.worker.runtimes.process import ProcessRuntime
+
+        return ProcessRuntime(
+            state_folder(self._environ) / "jobs",
+            pool["id"],
+            major=major,
+            environ=self._environ,
+            clock=self._clock,
+            timings=self._timings,
+            python=Path(project_python(Path.cwd(), self._environ)),
+            home=None if pool["type"] == RuntimeKind.PROCESS else Path.cwd(),
+        )
 
 
 def _cluster_connector(kubeconfig: str, on_error: Callable[[int | None], None]) -> Connect:

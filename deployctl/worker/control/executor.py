@@ -216,15 +216,9 @@ class ActionExecutor:
         else:
             self._not_found.pop(run.id, None)
             self.notify(lambda store: store.add_job(job))
-            delay = self._since_claim(run)
+            delay = run.since_claim(self.session.server_clock())
             self._report_location(run, job, failures)
             self._report_submitted(run, job, delay)
-
-    def _since_claim(self, run: Run) -> float:
-        """Seconds since a run's claim; by the server's time if another process claimed it."""
-        if run.claimed_at:
-            return time.monotonic() - run.claimed_at
-        return max(0.0, self.session.server_clock() - run.since)
 
     def _adopt(self, spec: JobSpec) -> Job | None:
         """Returns the Job that another worker or an earlier try has created, if there is one.
@@ -383,7 +377,6 @@ class ActionExecutor:
 
 
 def _delay(seconds: float | None) -> dict[str, Json]:
-    """The field of an event that becomes a value of a histogram."""
     return {} if seconds is None else {"delay": round(seconds, 3)}
 
 

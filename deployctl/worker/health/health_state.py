@@ -21,6 +21,8 @@ class Loop(StrEnum):
     """The loops of a worker. Public: names of faults, values of the metric label `loop`."""
 
     START = "start"
+    POOLS = "pools"
+    """Of a worker with several pools: takes up and releases pools."""
     RECONCILE = "reconcile"
     HEARTBEAT = "heartbeat"
     POLL = "poll"
@@ -54,7 +56,8 @@ class Heartbeat:
 class HealthState:
     """Heartbeats and faults at one moment."""
 
-    heartbeats: Mapping[Loop, Heartbeat]
+    heartbeats: Mapping[str, Heartbeat]
+    """By loop."""
     faults: Mapping[str, str]
     """Name (`poll`, `pool`, `watch flows`) → reason."""
     loop_timeout: float = DEFAULT_TIMINGS.loop_timeout
@@ -75,6 +78,29 @@ def readiness_failures(state: HealthState, now: float) -> dict[str, str]:
     return {**state.faults, **({Fault.LOOPS: dead} if dead else {})}
 
 
+_this_thread = threading.local()
+"""`heartbeat`: gives a sign of life of the loop that the thread runs, pausing for some seconds."""
+
+
+def heartbeat_while_waiting(wait: Callable[[float], bool]) -> Callable[[float], bool]:
+    """Wraps `wait` so that waiting counts as a heartbeat of the calling thread's loop.
+
+    For sessions: waiting for a server under maintenance can take hours and is healthy.
+    """
+
+    def wait_alive(seconds: float) -> bool:
+        """Waits, with a heartbeat before and after."""
+        heartbeat = getattr(_this_thread, "heartbeat", None)
+        if heartbeat is None:
+            return wait(seconds)
+        heartbeat(seconds)
+        cancelled = wait(seconds)
+        heartbeat(0.0)
+        return cancelled
+
+    return wait_alive
+
+
 class HealthMonitor:
     """Collects heartbeats and faults from all threads."""
 
@@ -86,35 +112,19 @@ class HealthMonitor:
         """`clock` returns seconds; `loop_timeout`: see `Timings`."""
         self.clock = clock
         self._loop_timeout = loop_timeout
-        self._heartbeats: dict[Loop, Heartbeat] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
         self._faults: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._thread = threading.local()
 
     def heartbeat(self, loop: Loop, pause: float = 0.0) -> None:
         """Records that `loop`, run by the calling thread, is alive and now sleeps for `pause` s."""
-        self._thread.loop = loop
+        _this_thread.heartbeat = lambda seconds: self._record(loop, seconds)
+        self._record(loop, pause)
+
+    def _record(self, loop: Loop, pause: float) -> None:
         now = self.clock()
         with self._lock:
             self._heartbeats[loop] = Heartbeat(now, now + pause)
-
-    def heartbeat_while_waiting(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
-        """Wraps `wait` so that waiting counts as a heartbeat of the calling thread's loop.
-
-        For sessions: waiting for a server under maintenance can take hours and is healthy.
-        """
-
-        def wait_alive(seconds: float) -> bool:
-            """Waits, with a heartbeat before and after."""
-            loop = getattr(self._thread, "loop", None)
-            if loop is None:
-                return wait(seconds)
-            self.heartbeat(loop, seconds)
-            cancelled = wait(seconds)
-            self.heartbeat(loop)
-            return cancelled
-
-        return wait_alive
 
     def loop_ended(self, loop: Loop) -> None:
         """Stops expecting heartbeats of a loop that ended as intended."""
@@ -145,3 +155,26 @@ class HealthMonitor:
         """Returns a copy of the current state."""
         with self._lock:
             return HealthState(dict(self._heartbeats), dict(self._faults), self._loop_timeout)
+
+
+class CombinedHealth:
+    """Health of a worker with several pools: its own, and that of each pool.
+
+    Names of a pool's loops and faults follow the pool's name and a slash: `team-a/poll`.
+    """
+
+    def __init__(self, own: HealthMonitor) -> None:
+        self.clock = own.clock
+        self.pools: Mapping[str, HealthMonitor] = {}
+        """By name; replaced as a whole."""
+        self._own = own
+
+    def state(self) -> HealthState:
+        """Returns heartbeats and faults of all."""
+        own = self._own.state()
+        heartbeats, faults = dict(own.heartbeats), dict(own.faults)
+        for pool, monitor in self.pools.items():
+            state = monitor.state()
+            heartbeats |= {f"{pool}/{loop}": beat for loop, beat in state.heartbeats.items()}
+            faults |= {f"{pool}/{name}": reason for name, reason in state.faults.items()}
+        return HealthState(heartbeats, faults, own.loop_timeout)

@@ -19,7 +19,12 @@ from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
 from deployctl.worker.error_kinds import log_internal_error
 from deployctl.worker.event_log import EventLog
-from deployctl.worker.health.health_state import HealthMonitor, liveness_failure, readiness_failures
+from deployctl.worker.health.health_state import (
+    CombinedHealth,
+    HealthMonitor,
+    liveness_failure,
+    readiness_failures,
+)
 
 Pages: TypeAlias = Mapping[str, Callable[[], tuple[int, str, bytes]]]
 """Path → function that returns status, content type and body."""
@@ -41,7 +46,7 @@ class HealthServer:
         self,
         host: str,
         port: int,
-        monitor: HealthMonitor,
+        monitor: HealthMonitor | CombinedHealth,
         metrics: Callable[[], bytes],
         event_log: EventLog,
     ) -> None:
@@ -74,12 +79,12 @@ class HealthServer:
         self._server.server_close()
 
 
-def _health(monitor: HealthMonitor) -> tuple[int, str, bytes]:
+def _health(monitor: HealthMonitor | CombinedHealth) -> tuple[int, str, bytes]:
     failure = liveness_failure(monitor.state(), monitor.clock())
     return _json_page(503 if failure else 200, {"message": redact(failure) or "OK"})
 
 
-def _ready(monitor: HealthMonitor) -> tuple[int, str, bytes]:
+def _ready(monitor: HealthMonitor | CombinedHealth) -> tuple[int, str, bytes]:
     failures = readiness_failures(monitor.state(), monitor.clock())
     if not failures:
         return _json_page(200, {"message": "OK"})

@@ -116,8 +116,10 @@ class MeteredEventLog:
     flood the log.
     """
 
-    def __init__(self, event_log: EventLog, metrics: Metrics) -> None:
+    def __init__(self, event_log: EventLog, metrics: Metrics, pool: str = "") -> None:
+        """`pool`: is added to every entry, if it is set."""
         self._event_log = event_log
+        self._pool: dict[str, Json] = {"pool": pool} if pool else {}
         self._metrics = metrics
         self._tracebacks: set[str] = set()
 
@@ -136,4 +138,4 @@ class MeteredEventLog:
                 fields["traceback"] = text
         elif kind := fields.get("error"):
             self._metrics.count_error(str(kind))
-        self._event_log.emit(level, event, message, **fields)
+        self._event_log.emit(level, event, message, **(fields | self._pool))

@@ -60,16 +60,7 @@ def find_or_create(
                 help="Use one of the types 'kubernetes', 'docker' and 'process'.",
             )
         pool = yield from _create(name, pool_type or "kubernetes", base_job_template)
-    if pool_type is not None and pool_type != pool["type"]:
-        raise PoolError(
-            f"the work pool '{name}' is of type '{pool['type']}', not '{pool_type}'",
-            help="Leave --type out, or name another pool.",
-        )
-    if pool.get("is_push_pool") or pool["type"].endswith((":push", ":managed")):
-        raise PoolError(
-            f"the work pool '{name}' is of type '{pool['type']}', which needs no worker",
-            help="The Prefect server runs its flows by itself.",
-        )
+    check_servable(name, pool, pool_type)
     if not pool.get("base_job_template"):
         filled = template(pool["type"]) or {}
         yield from call(pool_request(name, "PATCH", {"base_job_template": filled}))
@@ -84,6 +75,20 @@ def sync_base_job_template(pool: Json, template: Json) -> ApiCall[Json]:
     fields = {"base_job_template": template}
     yield from call(pool_request(pool["name"], "PATCH", fields))
     return {**pool, **fields}
+
+
+def check_servable(name: str, pool: Json, pool_type: str | None) -> None:
+    """Raises PoolError for a pool of another type than `pool_type`, or one that has no workers."""
+    if pool_type is not None and pool_type != pool["type"]:
+        raise PoolError(
+            f"the work pool '{name}' is of type '{pool['type']}', not '{pool_type}'",
+            help="Leave --type out, or name another pool.",
+        )
+    if pool.get("is_push_pool") or pool["type"].endswith((":push", ":managed")):
+        raise PoolError(
+            f"the work pool '{name}' is of type '{pool['type']}', which needs no worker",
+            help="The Prefect server runs its flows by itself.",
+        )
 
 
 def _create(name: str, type_: str, template: Json) -> ApiCall[Json]:

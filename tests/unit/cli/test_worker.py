@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.app.worker.startup import WorkerContext
+from deployctl.app.worker.serving import WorkerContext
 from deployctl.cli import main
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted, SettingsError
@@ -80,6 +80,7 @@ CHART = (
         ),
         ("-p p -n w -t process -q a -q a -l 1", {"type": "process", "queues": ("a",), "limit": 1}),
         ("-p p -n w --run-once --runtime process", {"run_once": True, "runtime": "process"}),
+        ("-p p -p q -n w --pool team-* -p q", {"other_pools": ("q", "team-*")}),
         ("-p p -n w --no-create-pool", {"create_pool": False}),
         ("-p p -n w --no-create-pool-if-not-found", {"create_pool": False}),
         ("-p p -n w --create-pool-if-not-found", {}),
@@ -143,7 +144,15 @@ def test_rejects_invalid_base_job_template(
 
 @pytest.mark.parametrize(
     "args",
-    ["", "-p p -n a/b", "-p p%q", "stop -p p", "-p p --limit 0", "-p p --runtime cloud"],
+    [
+        "",
+        "-p p -n a/b",
+        "-p p%q",
+        "-p p -p a/b",
+        "stop -p p",
+        "-p p --limit 0",
+        "-p p --runtime cloud",
+    ],
 )
 def test_rejects_invalid_options(args: str, worker: FakeRunWorker, run: Callable[..., int]) -> None:
     assert run(*args.split()) == 64

@@ -46,6 +46,8 @@ EVENTS = """
     loop.failed
     pool.not_ready
     pool.ready
+    pool.released
+    pool.skipped
     pool.template_updated
     report.failed
     run.cancelled
@@ -118,7 +120,7 @@ BUCKETS = {
         (ErrorKind, ERROR_KINDS),
         (Fault, "loops pool queue watch"),
         (Level, "debug error info warning"),
-        (Loop, "heartbeat lease poll reconcile report start sync watch"),
+        (Loop, "heartbeat lease poll pools reconcile report start sync watch"),
         (
             OutcomeCode,
             "InvalidJobSpec NotFound NotReported RunTimeout StartTimeout Unknown Vanished "

@@ -178,3 +178,14 @@ def test_the_environment_that_the_official_chart_sets(tmp_path: Path) -> None:
         ),
         sources=load(tmp_path, environ).sources,
     )
+
+
+def test_options_of_one_of_several_pools_create_only_what_was_named() -> None:
+    options = WorkOptions("etl", "w", ("team-*", "x[1]*"), base_job_template={"a": 1})
+    assert (options.names, options.patterns) == (("etl",), ("team-*", "x[1]*"))
+    matching = ["team-", "team-a", "x[1]y", "a-team-a", "Team-a", "x1", "etl"]
+    assert [name for name in matching if options.matches(name)] == ["team-", "team-a", "x[1]y"]
+    for name, create in (("etl", True), ("team-a", False)):
+        single = options.for_pool(name)
+        assert (single.pool, single.other_pools, single.create_pool) == (name, (), create)
+        assert not single.sync_base_job_template

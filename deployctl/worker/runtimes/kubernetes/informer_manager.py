@@ -1,4 +1,4 @@
-"""Informers of all clusters, and what Jobs and pods do not say themselves.
+"""Informers of a pool in all clusters, and what Jobs and pods do not say themselves.
 
 That is: why a job gets no pod or a pod does not start (their Events, if the worker may list
 them), the output of pods, and the events of pods that a Prefect 3 server keeps.
@@ -15,10 +15,12 @@ from deployctl.core.json_values import Json
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.model import Emit, EventObserved, Job, WatchStatus
 from deployctl.worker.runtimes.kubernetes.api_errors import events_cause
+from deployctl.worker.runtimes.kubernetes.cluster_watch import ClusterWatch, ClusterWatches
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters
 from deployctl.worker.runtimes.kubernetes.informer import Informer
 from deployctl.worker.runtimes.kubernetes.pod_events import pod_event
 from deployctl.worker.runtimes.kubernetes.pod_logs import LogStreamer
+from deployctl.worker.runtimes.kubernetes.reflector import ALL_NAMESPACES
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus
 from deployctl.worker.timings import Timings
 
@@ -39,13 +41,21 @@ class InformerManager:
         timings: Timings,
         namespaces: tuple[str, ...],
         pod_events: bool,
+        watches: ClusterWatches | None = None,
+        owner: str = "",
     ) -> None:
         """`namespaces` are those of the worker's own cluster to watch at first; none means all.
 
-        `pod_events`: emit the phases of pods as events for the server.
+        `pod_events`: emit the phases of pods as events for the server. `watches` are those of all
+        pools of the process, None: own ones; `owner` is the value of the label OWNER, by which they
+        tell pools apart.
         """
         self._clusters = clusters
         self._selector = selector
+        self._owner = owner
+        self._watches = watches or ClusterWatches(
+            event_log, clock=clock, namespaces=namespaces, timings=timings
+        )
         self._event_log = event_log
         self._clock = clock
         self._timings = timings
@@ -56,7 +66,7 @@ class InformerManager:
         """Namespaces that were added, by cluster key."""
         self._with_jobs: set[tuple[str, str]] = set()
         """Clusters and namespaces in which this process has created jobs."""
-        self._informers: dict[str, Informer] = {}
+        self._informers: dict[str, tuple[Informer, ClusterWatch]] = {}
         """By cluster key."""
         self._events_read_at: dict[str, float] = {}
         """By attempt."""
@@ -67,7 +77,7 @@ class InformerManager:
         """Watches this namespace, too; takes effect whether or not `run` is running."""
         with self._lock:
             self._namespaces.setdefault(cluster.key, set()).add(namespace)
-            informer = self._informers.get(cluster.key)
+            informer, _ = self._informers.get(cluster.key, (None, None))
         if informer is not None:
             informer.add_namespace(namespace)
 
@@ -79,13 +89,16 @@ class InformerManager:
     def scopes(self, cluster: Cluster) -> list[str]:
         """The scopes of a cluster that are or will be watched: namespaces, or ALL_NAMESPACES."""
         with self._lock:
-            informer = self._informers.get(cluster.key)
+            informer, watch = self._informers.get(cluster.key, (None, None))
             added = self._namespaces.get(cluster.key, set())
-        return sorted(added if informer is None else informer.scopes())
+        if informer is None or watch is None:
+            return sorted(added)
+        scopes = watch.scopes()
+        return sorted(scopes if ALL_NAMESPACES in scopes else informer.namespaces())
 
     def last_emitted(self, cluster: Cluster, attempt: str) -> Job | None:
         """The job of an attempt as it was emitted last."""
-        informer = self._informers.get(cluster.key)
+        informer, _ = self._informers.get(cluster.key, (None, None))
         return informer.query(lambda store: store.last_emitted(attempt)) if informer else None
 
     def watch_statuses(self) -> list[WatchStatus]:
@@ -94,7 +107,11 @@ class InformerManager:
             informers = list(self._informers.values())
         if not informers:
             return [WatchStatus(self._clusters.own.location("*"), 0.0, "not started")]
-        return [status for informer in informers for status in informer.watch_statuses()]
+        return [
+            status
+            for informer, watch in informers
+            for status in informer.watch_statuses(watch.watch_statuses())
+        ]
 
     def run(self, emit: Emit, cancellation: CancellationToken) -> None:
         """Emits all jobs, then their changes, until cancelled."""
@@ -102,28 +119,28 @@ class InformerManager:
         try:
             while not cancellation.is_cancelled:
                 informers = self._sync_informers(emit)
-                for informer in informers:
-                    self._forget_refused(informer)
-                    informer.ensure_running(cancellation)
+                for informer, watch in informers:
+                    self._forget_refused(informer, watch)
+                    watch.ensure_running()
                     self._read_events(informer)
-                self._stream_logs(informers, streamer)
+                self._stream_logs([informer for informer, _ in informers], streamer)
                 cancellation.wait(self._timings.informer_interval)
         finally:
             with self._lock:
                 informers = list(self._informers.values())
                 self._informers = {}
             streamer.stop()
-            for informer in informers:
-                informer.stop(self._timings.informer_join_timeout)
+            for informer, watch in informers:
+                self._watches.unsubscribe(watch, informer, self._timings.informer_join_timeout)
 
-    def _sync_informers(self, emit: Emit) -> list[Informer]:
+    def _sync_informers(self, emit: Emit) -> list[tuple[Informer, ClusterWatch]]:
         """Creates an informer for each known cluster; replaces those with outdated credentials."""
         for cluster in self._clusters.all():
-            previous = self._informers.get(cluster.key)
+            previous, watch = self._informers.get(cluster.key, (None, None))
             if previous is not None and previous.cluster is cluster:
                 continue
-            if previous is not None:
-                previous.stop(self._timings.informer_join_timeout)
+            if previous is not None and watch is not None:
+                self._watches.unsubscribe(watch, previous, self._timings.informer_join_timeout)
                 previous.cluster.kube.close()
                 self._events_forbidden.discard(cluster.key)
             with self._lock:
@@ -131,14 +148,14 @@ class InformerManager:
                 seen = previous.store.namespaces if previous else set()
                 for namespace in self._namespaces.get(cluster.key, set()) | seen:
                     informer.add_namespace(namespace)
-                self._informers[cluster.key] = informer
+                self._informers[cluster.key] = informer, self._watches.subscribe(cluster, informer)
         return list(self._informers.values())
 
-    def _forget_refused(self, informer: Informer) -> None:
+    def _forget_refused(self, informer: Informer, watch: ClusterWatch) -> None:
         """Forgets namespaces that may not be listed and have no jobs: a deployment names a wrong
         one, or a namespace was deleted together with its RoleBinding."""
         key = informer.cluster.key
-        for namespace in informer.refused_namespaces():
+        for namespace in informer.refused_namespaces(watch.forbidden_scopes()):
             with self._lock:
                 if (key, namespace) in self._with_jobs:
                     continue
@@ -148,13 +165,11 @@ class InformerManager:
     def _create_informer(self, cluster: Cluster, emit: Emit) -> Informer:
         return Informer(
             cluster,
+            self._owner,
             self._selector,
             emit=emit,
             on_pod=_PodEvents(emit, self._clock) if self._pod_events else _ignore_pod,
-            event_log=self._event_log,
-            clock=self._clock,
             namespaces=() if cluster.key else self._initial_namespaces,
-            timings=self._timings,
         )
 
     @staticmethod

@@ -49,7 +49,7 @@ class JobStore:
 
     def has_synced(self, namespace: str) -> bool:
         """Whether all jobs of the namespace are known."""
-        return any(self._is_listed(scope) for scope in (ALL_NAMESPACES, namespace))
+        return any(self.is_listed(scope) for scope in (ALL_NAMESPACES, namespace))
 
     def has_jobs(self, namespace: str) -> bool:
         """Whether jobs of the namespace are known."""
@@ -87,7 +87,7 @@ class JobStore:
                     self._mark_deleted(pod)
         for pod in listed.values():
             self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
-        if self._is_listed(scope):
+        if self.is_listed(scope):
             return [update for attempt in self._jobs for update in self._changes(attempt)]
         return self._mark_listed(scope, WatchedKind.PODS)
 
@@ -157,13 +157,14 @@ class JobStore:
         """The job of an attempt as it was emitted last."""
         return self._emitted.get(attempt)
 
-    def _is_listed(self, scope: str) -> bool:
+    def is_listed(self, scope: str) -> bool:
+        """Whether both kinds of objects in this scope are known."""
         return all((scope, kind) in self._listed for kind in WatchedKind)
 
     def _mark_listed(self, scope: str, kind: WatchedKind) -> list[RuntimeUpdate]:
         """Marks a kind as listed; yields nothing until both kinds of the scope are."""
         self._listed.add((scope, kind))
-        if not self._is_listed(scope):
+        if not self.is_listed(scope):
             return []
         namespaces = sorted(self.namespaces) if scope == ALL_NAMESPACES else [scope]
         return [self._list_of(namespace) for namespace in namespaces]

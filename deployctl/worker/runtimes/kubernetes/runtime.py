@@ -31,6 +31,7 @@ from deployctl.worker.model import (
     StartFailed,
     WatchStatus,
 )
+from deployctl.worker.runtimes.kubernetes.cluster_watch import ClusterWatches
 from deployctl.worker.runtimes.kubernetes.clusters import Cluster, Clusters, Connect
 from deployctl.worker.runtimes.kubernetes.informer_manager import InformerManager
 from deployctl.worker.runtimes.kubernetes.job_creation import call_with_retries, create_job
@@ -49,46 +50,69 @@ from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 T = TypeVar("T")
 
 
-class KubernetesRuntime:
-    """`Runtime` for the Jobs of one work pool, in the worker's cluster and those that jobs name."""
+class SharedClusters:
+    """What the runtimes of all pools of a process share: connections and watches."""
 
     def __init__(
         self,
         connect: Connect,
-        pool_id: str,
         settings: KubernetesSettings,
         event_log: EventLog,
         *,
         major: int,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], object] = time.sleep,
         timings: Timings = DEFAULT_TIMINGS,
     ) -> None:
         """Connects to the worker's cluster and identifies it.
 
         `major` is the major version of the Prefect server, `clock` returns that server's time in
-        seconds of the epoch, `sleep` waits between attempts. Raises RuntimeUnavailable when the
-        cluster does not respond, and ClusterConfigError if none is configured.
+        seconds of the epoch. Raises RuntimeUnavailable when the cluster does not respond, and
+        ClusterConfigError if none is configured.
         """
+        self.settings = settings
+        self.major = major
+        self.clock = clock
+        self.timings = timings
         uid = settings.cluster_uid or ""
-        self._clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)
+        self.clusters = Clusters(connect, event_log, uid=uid, pid_has_uid=major < 3, clock=clock)
+        self.watches = ClusterWatches(
+            event_log, clock=clock, namespaces=settings.namespaces, timings=timings
+        )
+
+
+class KubernetesRuntime:
+    """`Runtime` for the Jobs of one work pool, in the worker's cluster and those that jobs name."""
+
+    def __init__(
+        self,
+        shared: SharedClusters,
+        pool_id: str,
+        event_log: EventLog,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`sleep` waits between attempts."""
+        self._clusters = shared.clusters
         own = self._clusters.own
         self.owner = f"{own.uid}/{own.kube.namespace}/{pool_id}"
         self._pool = pool_id
         self._event_log = event_log
-        self._settings = settings
+        self._settings = settings = shared.settings
         self._sleep = sleep
-        self._timings = timings
-        self._secrets = JobSecrets(settings, event_log, timings)
-        self._selector = f"{POOL}={pool_id},{OWNER}={owner_label(self.owner)[OWNER]},{ATTEMPT}"
+        self._timings = shared.timings
+        self._secrets = JobSecrets(settings, event_log, shared.timings)
+        owner = owner_label(self.owner)[OWNER]
+        self._selector = f"{POOL}={pool_id},{OWNER}={owner},{ATTEMPT}"
         self._informers = InformerManager(
             self._clusters,
             self._selector,
             event_log,
-            clock=clock,
-            timings=timings,
+            clock=shared.clock,
+            timings=shared.timings,
             namespaces=settings.namespaces,
-            pod_events=settings.replicate_pod_events and major >= 3,
+            pod_events=settings.replicate_pod_events and shared.major >= 3,
+            watches=shared.watches,
+            owner=owner,
         )
 
     def is_of_predecessor(self, owner: str) -> bool:  # noqa: ARG002

@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 from sys import intern
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_metadata
+from deployctl.jobs.job_labels import (
+    ATTEMPT,
+    METADATA_ANNOTATION,
+    OWNER,
+    RUN,
+    decode_metadata,
+)
 from deployctl.jobs.model import Limits
 from deployctl.worker.model import Cause, Job, Phase
 from deployctl.worker.runtimes.kubernetes.diagnosis import pod_cause
@@ -47,6 +53,8 @@ class PodStatus:
     """The main container has ended for good, and another one keeps the pod alive."""
     container: str = ""
     """Name of the main container."""
+    owner: str = ""
+    """Value of the label OWNER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,8 @@ class JobStatus:
     deleting: bool = False
     deleted_at: float = 0.0
     """When the deletion was requested."""
+    owner: str = ""
+    """Value of the label OWNER."""
 
 
 def pod_status(pod: Json) -> PodStatus:
@@ -99,6 +109,7 @@ def pod_status(pod: Json) -> PodStatus:
         ends_at=parse_time(meta.get("deletionTimestamp")),
         lingers=lingers,
         container=name,
+        owner=_owner(meta),
     )
 
 
@@ -126,7 +137,12 @@ def job_status(job: Json) -> JobStatus:
         started=any(status.get(name) for name in ("ready", "succeeded", "failed")),
         deleting=bool(meta.get("deletionTimestamp")),
         deleted_at=parse_time(meta.get("deletionTimestamp")) or 0.0,
+        owner=_owner(meta),
     )
+
+
+def _owner(meta: Json) -> str:
+    return intern(str((meta.get("labels") or {}).get(OWNER, "")))
 
 
 def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: str) -> Job:

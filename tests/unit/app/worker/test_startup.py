@@ -7,7 +7,8 @@ import pytest
 
 from deployctl.api.settings import Settings
 from deployctl.app.worker import startup as module
-from deployctl.app.worker.startup import WorkerContext, run_worker
+from deployctl.app.worker.serving import WorkerContext
+from deployctl.app.worker.startup import run_worker
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import Interrupted
 from deployctl.worker.health.health_state import HealthMonitor, readiness_failures

@@ -5,10 +5,12 @@ import threading
 import pytest
 
 from deployctl.worker.health.health_state import (
+    CombinedHealth,
     HealthMonitor,
     HealthState,
     Heartbeat,
     Loop,
+    heartbeat_while_waiting,
     liveness_failure,
     readiness_failures,
 )
@@ -37,7 +39,7 @@ class Clock:
     ],
 )
 def test_liveness_fails_only_for_a_silent_loop(
-    heartbeats: dict[Loop, Heartbeat], failure: str
+    heartbeats: dict[str, Heartbeat], failure: str
 ) -> None:
     faults = {"api": "it is down", "authentication": "401", "pool": "it was deleted"}
     assert liveness_failure(HealthState(heartbeats, faults), 1000) == failure
@@ -96,7 +98,7 @@ def test_waiting_for_a_server_counts_as_a_heartbeat() -> None:
         clock.now += seconds
         return False
 
-    waiting = monitor.heartbeat_while_waiting(wait)
+    waiting = heartbeat_while_waiting(wait)
     monitor.heartbeat(Loop.POLL)
     for _ in range(200):
         assert waiting(3600.0) is False
@@ -112,5 +114,22 @@ def test_waiting_is_no_heartbeat_of_loops_in_other_threads() -> None:
     thread.start()
     thread.join()
     clock.now += 1000
-    assert monitor.heartbeat_while_waiting(lambda _seconds: True)(1.0) is True
+    assert heartbeat_while_waiting(lambda _seconds: True)(1.0) is True
     assert "'poll'" in liveness_failure(monitor.state(), clock.now)
+
+
+def test_faults_and_loops_of_several_pools_are_told_apart() -> None:
+    clock = Clock()
+    own, team = HealthMonitor(clock), HealthMonitor(clock)
+    combined = CombinedHealth(own)
+    combined.pools = {"team-a": team}
+    own.set_fault("pool", "none matches")
+    team.set_fault("poll", "down")
+    team.heartbeat(Loop.SYNC)
+    clock.now += 1000
+    failures = readiness_failures(combined.state(), combined.clock())
+    assert failures == {
+        "pool": "none matches",
+        "team-a/poll": "down",
+        "loops": "the loop 'team-a/sync' has been silent for 1000 s",
+    }
