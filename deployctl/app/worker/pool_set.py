@@ -135,8 +135,6 @@ class PoolSet:
         for served in by_pattern:
             if matching.get(served.name, {}).get("id") != served.id:
                 self._release(served)
-            elif served.thread.is_alive():
-                self._note_problem(served.name, "")
         for name, pool in matching.items():
             if name not in self._served and self._may_serve(pool):
                 self._serve(name, pool["id"])
@@ -207,11 +205,14 @@ class PoolSet:
         self._share_health()
 
     def _collect(self) -> None:
-        """Looks for services that have ended by an error; see `run` for what is raised."""
+        """Looks for services that have ended by an error, or started after one; see `run` for what
+        is raised."""
         self._released = [each for each in self._released if each.thread.is_alive()]
         for served in list(self._served.values()):
             error = served.error
-            if error is None or isinstance(error, Interrupted) or served.thread.is_alive():
+            if served.thread.is_alive() or error is None or isinstance(error, Interrupted):
+                if Loop.START not in served.metrics.monitor.state().faults:
+                    self._note_problem(served.name, "")
                 continue
             if not served.id or self._options.run_once:
                 raise error

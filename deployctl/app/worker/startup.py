@@ -30,6 +30,8 @@ _HEARTBEAT_CONCURRENCY = 2
 """Requests at once of a heartbeat."""
 _SPARE_REQUESTS = 4
 """Requests at once of polls, syncs and reports, beside those of actions."""
+_CONCURRENT_POOLS = 4
+"""With several pools, how many of them may do each at once: more would only burden the server."""
 
 
 def run_worker(
@@ -46,6 +48,7 @@ def run_worker(
     if shutdown is requested before that.
     """
     several = bool(options.other_pools or options.patterns)
+    pools = _CONCURRENT_POOLS if several else 1
     monitor = HealthMonitor(loop_timeout=timings.loop_timeout)
     monitor.set_fault(Loop.START, "the worker is starting")
     server_clock, writes = ServerClock(), ConcurrencyLimiter(1, MAX_IN_FLIGHT)
@@ -78,8 +81,8 @@ def run_worker(
             metrics=metrics,
             exporter=exporter,
             health=health,
-            session=open_session(MAX_IN_FLIGHT + _SPARE_REQUESTS),
-            heartbeat_session=open_session(_HEARTBEAT_CONCURRENCY),
+            session=open_session(MAX_IN_FLIGHT + pools * _SPARE_REQUESTS),
+            heartbeat_session=open_session(pools * _HEARTBEAT_CONCURRENCY),
             runtimes=RuntimeFactory(
                 context.worker.kubernetes,
                 metered,

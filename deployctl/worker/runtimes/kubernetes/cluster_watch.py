@@ -151,22 +151,22 @@ class ClusterWatch:
     def _renew(self) -> bool:
         """Replaces the reflectors by those of the present subscribers, unless that was just done.
 
-        The new ones count as in contact since the old ones were, as after any list that is read
-        again: what the informers know stays true.
+        The new ones begin with the status of the old ones, as before any list that is read again:
+        what the informers know stays true.
         """
         now = time.monotonic()
         if self._reflectors and now - self._created_at < self._timings.informer_interval:
             return False
         renewed: dict[Reflector, _Router] = {}
         for each in self._reflectors:
-            renewed |= self._reflector(each.kind, each.scope, each.last_contact)
+            renewed |= self._reflector(each.kind, each.scope, each)
         _stop(self._reflectors)
         self._reflectors, self._threads = renewed, {}
         self._outdated, self._created_at = False, now
         return True
 
     def _reflector(
-        self, kind: WatchedKind, scope: str, last_contact: float = 0.0
+        self, kind: WatchedKind, scope: str, previous: Reflector | None = None
     ) -> dict[Reflector, _Router]:
         router = _Router(dict(self._subscribers))
         reflector = Reflector(
@@ -179,8 +179,9 @@ class ClusterWatch:
             clock=self._clock,
             timings=self._timings,
         )
-        if last_contact:
-            reflector.last_contact, reflector.problem = last_contact, ""
+        if previous is not None:
+            reflector.last_contact, reflector.problem = previous.last_contact, previous.problem
+            reflector.forbidden = previous.forbidden
         return {reflector: router}
 
     def _fall_back_to_namespaces(self) -> None:
