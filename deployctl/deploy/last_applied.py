@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -47,10 +48,6 @@ class LastApplied:
         """What an earlier apply declared on this resource; empty if it declared none."""
         return self.resources.get(kind, {}).get(key, frozenset())
 
-    def children(self, kind: str, parent: Key) -> list[Key]:
-        """The keys of the recorded children of a resource that are of this kind."""
-        return [key for key in self.resources.get(kind, {}) if key[: len(parent)] == parent]
-
     def roots(self) -> list[tuple[str, Key]]:
         """Kind and key of each recorded resource that is no child of another."""
         return [
@@ -60,14 +57,14 @@ class LastApplied:
             for key in entries
         ]
 
-    def parts(self, kind: str, key: Key) -> tuple[Resource, ...]:
-        """The recorded children of a resource, without fields: what reading the server needs."""
-        return tuple(
-            Resource(name, child, {})
-            for name, own in RESOURCE_KINDS.items()
-            if own.parent == kind
-            for child in self.children(name, key)
-        )
+    def parts(self) -> dict[tuple[str, Key], list[Resource]]:
+        """Kind and key of a root → its recorded children, without fields: all that a read needs."""
+        found: dict[tuple[str, Key], list[Resource]] = defaultdict(list)
+        for kind, entries in self.resources.items():
+            if kind in RESOURCE_KINDS and RESOURCE_KINDS[kind].parent:
+                for key in entries:
+                    found[_root(kind, key)].append(Resource(kind, key, {}))
+        return found
 
     def add(self, desired: Iterable[Resource]) -> LastApplied:
         """The record with what `desired` declares added: to write before the first change."""

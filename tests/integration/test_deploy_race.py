@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
+from tests.support.exchanges import Where
 from tests.support.prefect_cli import CommandResult
 from tests.support.project import write_project
 from tests.support.project_harness import TRIGGER
@@ -83,21 +84,29 @@ class Race:
     proxies: tuple[Proxy, Proxy]
     executor: ThreadPoolExecutor
 
-    def start(self, which: int, held_from: int) -> Callable[[], CommandResult]:
-        """Starts a deploy and returns when it is held, or has ended; returns how to go on."""
+    def start(self, which: int, **held: Unpack[Where]) -> Callable[[], CommandResult]:
+        """Starts a deploy and returns when its first request that matches is held, or it has ended.
+
+        Returns how to go on to the end.
+        """
         proxy = self.proxies[which]
         proxy.clear()
-        resume = proxy.delay(500, since=held_from, times=None)
+        resume = proxy.delay(500, **held) if held else None
         deploy = self.executor.submit(
             self.cli, "deploy", "--all", cwd=self.folders[which], api_url=proxy.api_url
         )
-        until(lambda: deploy.done() or len(proxy.exchanges) >= held_from)
+        until(lambda: deploy.done() or (held and not proxy.pending))
 
         def go_on() -> CommandResult:
-            resume.set()
+            if resume:
+                resume.set()
             return deploy.result()
 
         return go_on
+
+    def holds_lock(self, which: int) -> bool:
+        """Whether the deploy has created the lock, which no other one holds."""
+        return any(each.forwarded for each in self.proxies[which].seen("POST", "/variables/$"))
 
     def is_deployed(self, which: int) -> bool:
         """Whether the server has what the file declares, and nothing else."""
@@ -129,23 +138,27 @@ def race(
         yield Race(server, cli, folders, (one, other), executor)
 
 
+CREATES_LOCK: Where = {"method": "POST", "path": "/variables/$"}
+
+
 @pytest.mark.timeout(900)
 def test_of_two_different_deploys_one_wins_as_a_whole(race: Race) -> None:
     """Both have read the server before one of them writes; one is held at each of its requests."""
     data = race.server.snapshot()
-    race.start(0, 1000)()
+    race.start(0)()
     numbers = [each.number for each in race.proxies[0].writes]
-    for number in [*numbers[:2], *numbers[2::4], numbers[-1] + 1]:
+    places: list[Where] = [CREATES_LOCK, *(Where(since=n) for n in numbers[1::4]), {}]
+    for place in places:
         race.server.reset(data)
-        second = race.start(1, numbers[0])
-        first = race.start(0, number)
+        second = race.start(1, **CREATES_LOCK)
+        first = race.start(0, **place)
+        winner = 0 if race.holds_lock(0) else 1
         with ThreadPoolExecutor(1) as executor:
             ended = executor.submit(second)
             waits = race.proxies[1]
             until(lambda: ended.done() or waits.seen("GET", "/variables/name/"))  # noqa: B023
             results = [first(), ended.result()]
-        winner = 1 if number == numbers[0] else 0
-        text = f"request {number}: {results}"
+        text = f"{place}: {results}"
         assert [each.code for each in results] == [winner, 1 - winner], text
         assert "DC525" in results[1 - winner].stderr, text
         assert race.is_deployed(winner), text
@@ -154,23 +167,18 @@ def test_of_two_different_deploys_one_wins_as_a_whole(race: Race) -> None:
 @pytest.mark.timeout(900)
 def test_deploy_takes_over_from_another_one_that_was_killed(race: Race) -> None:
     data = race.server.snapshot()
-    race.start(0, 1000)()
+    race.start(0)()
     numbers = [each.number for each in race.proxies[0].writes]
     proxy = race.proxies[0]
     for number in numbers[1:-1:2]:
         race.server.reset(data)
         proxy.clear()
         proxy.stop_after(number, answer_last=bool(number % 2))
-        died = race.cli(
-            "deploy",
-            "--all",
-            cwd=race.folders[0],
-            api_url=proxy.api_url,
-            PREFECT_CLIENT_MAX_RETRIES="0",
-        )
-        assert died.code == 1, f"request {number}: {died}"
+        no_retries = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
+        command = ("deploy", "--all")
+        race.cli(*command, cwd=race.folders[0], api_url=proxy.api_url, **no_retries)
         race.server.expire_locks()
-        result = race.start(1, 1000)()
+        result = race.start(1)()
         assert result.code == 0, f"request {number}: {result}"
         folder, url = race.folders[1], race.server.api_url
         plan = race.cli("plan", "--all", "--detailed-exitcode", cwd=folder, api_url=url)

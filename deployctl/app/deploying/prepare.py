@@ -225,16 +225,18 @@ def _read_current(
     loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
     named = (each for each in loaded.selected if not each.is_named_by_steps)
-    desired = [*pools, *(_key_only(selected, last_applied) for selected in named)]
-    if not loaded.selects_all:
-        return read_current(desired, dialect)
-    keys = {(each.kind, each.key) for each in desired}
-    undeclared = (Resource(*each, {}) for each in last_applied.roots() if each not in keys)
-    with_parts = [
-        replace(root, children=(*root.children, *last_applied.parts(root.kind, root.key)))
-        for root in (*desired, *undeclared)
-    ]
-    return read_current(with_parts, dialect)
+    desired = [*pools, *map(_key_only, named)]
+    if loaded.selects_all:
+        keys = {(each.kind, each.key) for each in desired}
+        desired += [Resource(*each, {}) for each in last_applied.roots() if each not in keys]
+    parts = last_applied.parts()
+    return read_current(
+        [
+            replace(root, children=(*root.children, *parts.get((root.kind, root.key), ())))
+            for root in desired
+        ],
+        dialect,
+    )
 
 
 def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
@@ -246,30 +248,29 @@ def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     loaded = prepared.loaded
     if not loaded.selects_all or loaded.leaves_out or loaded.is_named_by_steps:
         return ()
-    last_applied = prepared.last_applied
-    roots = set(last_applied.roots())
+    roots, parts = set(prepared.last_applied.roots()), prepared.last_applied.parts()
+    desired = prepared.desired_keys
     found = []
     for root in prepared.current:
-        is_declared = (root.kind, root.key) in prepared.desired_keys
-        if not is_declared and (root.kind, root.key) in roots:
+        identity = (root.kind, root.key)
+        if identity in roots and identity not in desired:
             found.append(root)
-        parts = {(part.kind, part.key) for part in last_applied.parts(root.kind, root.key)}
+        recorded = {(part.kind, part.key) for part in parts.get(identity, ())} - desired
         found += [
             child
             for child in root.children
-            if (child.kind, child.key) in parts - prepared.desired_keys
-            and (RESOURCE_KINDS[child.kind].stays or not is_declared)
+            if (child.kind, child.key) in recorded
+            and (RESOURCE_KINDS[child.kind].stays or identity not in desired)
             and child.kind != "schedule"
         ]
     return tuple(sorted(found, key=lambda each: (RESOURCE_KINDS[each.kind].rank, each.key)))
 
 
-def _key_only(selected: SelectedDeployment, last_applied: LastApplied) -> Resource:
+def _key_only(selected: SelectedDeployment) -> Resource:
     """The deployment with the keys of its automations: as much as reading the server needs."""
     bodies = automations(selected.key[1], selected.fields.get("triggers") or ())
-    keys = {(*selected.key, body["name"]) for body in bodies}
-    keys |= set(last_applied.children("automation", selected.key))
-    children = tuple(Resource("automation", key, {}) for key in sorted(keys))
+    keys = sorted({(*selected.key, body["name"]) for body in bodies})
+    children = tuple(Resource("automation", key, {}) for key in keys)
     return Resource("deployment", selected.key, {}, children)
 
 

@@ -128,7 +128,9 @@ def test_queue_that_is_no_longer_declared_stays_in_the_record() -> None:
     after = work_pool({"name": "p", "queues": [{"name": "r"}]})
     record = LastApplied().add([before]).replace([after])
     assert record.resources["work_queue"] == {("p", "q"): set(), ("p", "r"): set()}
-    assert {each.key for each in record.parts("work_pool", ("p",))} == {("p", "q"), ("p", "r")}
+    (found,) = record.parts().items()
+    assert found[0] == ("work_pool", ("p",))
+    assert {each.key for each in found[1]} == {("p", "q"), ("p", "r")}
 
 
 def test_record_survives_a_round_trip() -> None:
