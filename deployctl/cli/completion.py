@@ -66,7 +66,10 @@ def _names_in_file(key: str) -> Iterator[str]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data = yaml.load(Path("prefect.yaml").read_text(encoding="utf-8"), loader)
-    for entry in data.get(key) or ():
+    listed = data.get(key) or ()
+    if isinstance(listed, dict) and key == "work_pools":
+        listed = [{"name": name} for name in listed]
+    for entry in listed:
         name = entry.get("name") if isinstance(entry, dict) else None
         if isinstance(name, str) and "{{" not in name:
             yield name

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import option
@@ -30,7 +31,7 @@ _LOCAL = "Local server"
 
 @command(
     "dev",
-    ("Deploy the project to a local server and run its schedules", "deployctl dev --seed dev.yaml"),
+    ("Serve the project, with variables and blocks from a file", "deployctl dev --seed dev.yaml"),
     ("Run one deployment to its end, then exit", "deployctl dev --run etl/daily"),
 )
 def dev(
@@ -43,6 +44,7 @@ def dev(
             _LOCAL,
             "Start a run of this deployment, follow it to its end, and exit.",
             default="serve until Ctrl-C",
+            autocompletion=completion.declared_deployments,
         ),
     ] = None,
     port: Annotated[
@@ -58,7 +60,11 @@ def dev(
         ),
     ] = None,
 ) -> None:
-    """Start a local server, deploy the project, and run its flows as processes."""
+    """Start a local server, deploy the project, and run its flows as processes.
+
+    Without a selection, all deployments are deployed. Ctrl-C ends the server, its workers and the
+    runs in progress; the server's data stays.
+    """
     import os
     from contextlib import ExitStack
     from functools import cache

@@ -117,6 +117,8 @@ def run(
         requested = _new_run(options)
         dialect = run_call(detect(session.settings.is_cloud), session)
         found, new_run = runs.check_run(deployment, requested, session, ctx.report)
+        if ctx.blocked:
+            raise Exit(FAILED)
         if new_run.start is None and (reason := run_call(read_waiting_reason(found), session)):
             ctx.report.add(
                 "DC668",

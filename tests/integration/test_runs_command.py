@@ -135,7 +135,7 @@ def test_error_of_parameter_names_its_type(
 ) -> None:
     project.write([entry(enforce_parameter_schema=True)])
     project.deploy()
-    (error,) = errors(project.run("run", "daily", "--param", "times=many", code=1))
+    (error,) = project.run("run", "daily", "--param", "times=many", code=1)["diagnostics"]
     assert error["code"] == "DC420"
     assert error["message"] == "'times' must be a whole number"
     assert runs(project) == []

@@ -40,27 +40,38 @@ def plan(report: CommandReport, view: View = _EVERYTHING) -> Iterator[Text]:
         creates = [each for each in changes if each.effective_op is Op.CREATE]
         yield from create_lines(creates, view)
         yield from _update_lines([each for each in changes if each not in creates], view)
-    yield from undeclared_lines(report.plan.undeclared)
+    yield from _undeclared_lines(report.plan.undeclared, view)
     yield Text(plan_total(report.plan), style="bold")
 
 
-def undeclared_lines(resources: Sequence[Resource]) -> Iterator[Text]:
-    """The resources that stay although the project no longer declares them."""
+def _undeclared_lines(resources: Sequence[Resource], view: View) -> Iterator[Text]:
+    """The resources that stay although the project no longer declares them; equal ones together."""
     if resources:
         yield Text("  No longer declared, not deleted (DC524):")
+    groups: dict[tuple[str, str], list[Resource]] = {}
     for each in resources:
-        yield Text.assemble(("  = ", "dim"), f"{name_of(each)} {undeclared_text(each)}")
+        groups.setdefault((each.kind, _undeclared_text(each, 2)), []).append(each)
+    for (kind, _), members in groups.items():
+        text = _undeclared_text(members[0], len(members))
+        if len(members) == 1:
+            yield Text.assemble(("  = ", "dim"), f"{name_of(members[0])} {text}")
+        else:
+            yield Text.assemble(("  = ", "dim"), f"{plural(len(members), kind)} {text}:")
+            names = wrapped((each.name for each in members), 6, view.columns)
+            yield from (Text(line, style="dim") for line in names)
 
 
-def undeclared_text(resource: Resource) -> str:
-    """What becomes of a resource that is no longer declared."""
+def _undeclared_text(resource: Resource, count: int) -> str:
+    """What becomes of `count` resources like this one that are no longer declared."""
+    stays, keeps = ("stays", "keeps its") if count == 1 else ("stay", "keep their")
     if resource.kind == "automation" and resource.fields.get("enabled") is not False:
-        return "stays on the server, enabled"
+        return f"{stays} on the server, enabled"
     schedules = [child for child in resource.children if child.kind == "schedule"]
     active = sum(child.fields.get("active") is not False for child in schedules)
     if not active or resource.fields.get("paused"):
-        return "stays on the server"
-    return f"stays on the server and keeps its {'schedules' if active > 1 else 'schedule'}"
+        return f"{stays} on the server"
+    several = active > 1 or count > 1
+    return f"{stays} on the server and {keeps} {'schedules' if several else 'schedule'}"
 
 
 def plan_total(plan: Plan) -> str:

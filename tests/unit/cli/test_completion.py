@@ -39,6 +39,11 @@ def test_without_a_server_the_file_completes_deployments_and_pools() -> None:
     assert completion.work_pools("") == ["kube"]
 
 
+def test_work_pools_of_a_mapping(folder: Path) -> None:
+    (folder / "prefect.yaml").write_text("work_pools: {kube: {type: docker}, '{{ $X }}': {}}")
+    assert completion.work_pools("") == ["kube"]
+
+
 @pytest.mark.parametrize("text", ["a: [", "[]", "deployments: {a: b}", "deployments: 3"])
 def test_a_broken_file_completes_nothing(folder: Path, text: str) -> None:
     (folder / "prefect.yaml").write_text(text)
@@ -56,7 +61,12 @@ def test_codes_complete_with_and_without_their_letters() -> None:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("explain DC40", "DC404"), ("deploy -n da", "daily"), ("worker --pool k", "kube")],
+    [
+        ("explain DC40", "DC404"),
+        ("deploy -n da", "daily"),
+        ("worker --pool k", "kube"),
+        ("dev --run dr", "dry"),
+    ],
 )
 def test_bash_gets_the_completions(line: str, expected: str) -> None:
     words = f"deployctl {line}"

@@ -280,5 +280,10 @@ def test_what_is_no_longer_declared_is_listed() -> None:
     shown = text(undeclared=[kept, paused])
     assert "  = deployment hello/old stays on the server and keeps its schedule" in shown
     assert "  = deployment hello/rests stays on the server" in shown
+    several = [live(**{**answer(), "name": f"d{n}", "schedules": schedules}) for n in range(40)]
+    start, *names, _ = text(undeclared=several)[1:]
+    assert start == "  = 40 deployments stay on the server and keep their schedules:"
+    assert names[0].startswith("      hello/d0, hello/d1, hello/d2")
+    assert len(names) < 8
     report = CommandReport("plan", plan=Plan((), (kept,)))
     assert '"cron 0 1 * * *"' in as_json.render(report)
