@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.support.environment import isolated
 from tests.support.servers import PREFECT_3, ROOT, Server, running
+from tests.support.waiting import until
 
 PROJECT = ROOT / "examples" / "etl"
 DEPLOYCTL = Path(sys.executable).with_name("deployctl")
@@ -58,7 +59,10 @@ def deployctl(server: Server, *args: str) -> int:
 
 @contextmanager
 def worker(server: Server) -> Iterator[None]:
-    """Run a worker for the duration of a block; it runs flows with the server's Python."""
+    """Run a worker for the duration of a block, which begins when the worker is online.
+
+    It runs flows with the server's Python.
+    """
     command = [str(DEPLOYCTL), "worker", "--pool", "worker-pool", "--runtime", "process"]
     print(f"$ deployctl {' '.join(command[1:])} &", flush=True)
     env = isolated(
@@ -71,6 +75,7 @@ def worker(server: Server) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=PROJECT, env=env, stderr=output)
         try:
+            until(lambda: post(server, "/work_pools/worker-pool/workers/filter"))
             yield
         finally:
             process.terminate()
@@ -86,7 +91,8 @@ def show(server: Server) -> None:
         print(f"deployment  {deployment['name']}, version {deployment['version']}")
         print(f"            runs {deployment['entrypoint']} in the image {variables['image']}")
         for schedule in deployment["schedules"]:
-            print(f"            scheduled {schedule['schedule']}")
+            times = schedule["schedule"]
+            print(f"            scheduled {times['cron']!r} in {times['timezone']}")
     runs = post(server, "/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC", "limit": 1})
     for run in runs:
         print(f"next run    {run['name']} at {run['expected_start_time']}")
