@@ -139,7 +139,8 @@ def report_failure(item: PendingEntrypoint, failure: LoadFailure, report: Report
         report_no_object(entrypoint, (), span, report)
     elif failure.is_syntax_error:
         message = f"'{entrypoint.location}' is not valid Python: {_located(failure)}"
-        report.add("DC406", message, span)
+        help_ = f"Correct line {failure.line} of it." if failure.file else "Correct its syntax."
+        report.add("DC406", message, span, help=help_)
     else:
         message = f"'{entrypoint.text}' cannot be imported: {cause(failure)}"
         help_ = "Start with the named line, the last one of your own code in the traceback."

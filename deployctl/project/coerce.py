@@ -246,7 +246,7 @@ class _Coercer:
             self.warn(
                 path,
                 "DC123",
-                f"is read as the name of the {table.name}",
+                f"is read as the name of the {table.name.replace('_', ' ')}",
                 f"Write '{path[-1] if path else table.name}: {{{table.text_is}: {value}}}'.",
                 WrapValue(path, table.text_is),
             )

@@ -196,7 +196,7 @@ def test_problems_of_unselected_entries_are_ignored(
 def test_problem_of_command_line_value_has_no_span_in_the_file(project: ProjectHarness) -> None:
     project.write([entry()])
     output = project.run("plan", "--pool", "nope", code=1)
-    (problem,) = errors(output)
+    (problem,) = output["diagnostics"]
     assert (problem["code"], problem["span"]) == ("DC510", None)
 
 

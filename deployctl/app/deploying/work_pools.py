@@ -50,7 +50,8 @@ def check_pools(
 ) -> tuple[list[Resource], LoadedProject]:
     """The desired pools, those to create complete; reports missing pools and wrong types.
 
-    Also the project, without deployments that have no pool if the command keeps going.
+    Nothing is derived from a pool that is missing and not created: its type is not known. Also the
+    project, without deployments that have no pool if the command keeps going.
     """
     existing = {each.key: each for each in current if each.kind == "work_pool"}
     missing = {pool.key[0] for pool in pools if pool.key not in existing and not pool.fields}
@@ -75,7 +76,9 @@ def check_pools(
     loaded = loaded.keep_valid(check, report)
     if loaded.keeps_going and not create:
         pools = [pool for pool in pools if pool.key[0] not in missing]
-    return [pool if pool.key in existing else complete_pool(pool) for pool in pools], loaded
+    unknown = set() if create else missing
+    kept = {*existing, *((name,) for name in unknown)}
+    return [pool if pool.key in kept else complete_pool(pool) for pool in pools], loaded
 
 
 def resolve_pools(pools: Sequence[Resource], current: Sequence[Resource]) -> dict[str, PoolInfo]:

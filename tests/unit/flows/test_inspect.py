@@ -144,6 +144,7 @@ def test_syntax_error_without_other_interpreter(project: Path) -> None:
     _, [error] = inspect(project, "broken.py:f")
     assert error.code == "DC406"
     assert "broken.py:1: " in error.message
+    assert error.help
 
 
 def test_parses_file_once_for_all_its_flows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
