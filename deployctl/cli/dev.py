@@ -91,9 +91,9 @@ def dev(
         projects = _load(ctx, selection, folder, session)
         ctx.print_diagnostics()
         pools = _deploy(ctx, projects, session())
-        ctx.print_diagnostics()
         if ctx.exit_code():
             return
+        ctx.print_diagnostics()
         with _workers(pools, session().settings, stop, quiet=run is not None):
             ctx.print([f"The server and its UI are at {ctx.target.partition('/api')[0]}"])
             code = _run_to_end(ctx, session(), run) if run else _wait(stop)

@@ -119,14 +119,12 @@ def _without_block_values(document: Document) -> str:
     text = document.text
     for path, node in blocks.walk() if blocks else ():
         source = text[node.start.index : node.end.index]
-        is_value = isinstance(node.value, str | int | float) and path[-1:] not in _SHOWN
-        if is_value and "{{" not in source:
+        is_scalar = isinstance(node.value, str | int | float)
+        is_shown = len(path) == 2 and path[1] in ("name", "type")
+        if is_scalar and not is_shown and "{{" not in source:
             hidden = re.sub(r"\S", "*", source)
             text = text[: node.start.index] + hidden + text[node.end.index :]
     return text
-
-
-_SHOWN = (("name",), ("type",))
 
 
 def _parse(document: Document, environ: Mapping[str, str], report: Report) -> Seeds:

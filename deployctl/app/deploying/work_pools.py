@@ -50,7 +50,7 @@ def check_pools(
 ) -> tuple[list[Resource], LoadedProject]:
     """The desired pools, those to create complete; reports missing pools and wrong types.
 
-    Nothing is derived from a pool that is missing and not created: its type is not known. Also the
+    A pool that is missing and not created has no type, so nothing is derived from it. Also the
     project, without deployments that have no pool if the command keeps going.
     """
     existing = {each.key: each for each in current if each.kind == "work_pool"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deployctl.api.calls import Request
@@ -161,7 +162,7 @@ def serve_pool(
         crash_log_lines=context.worker.kubernetes.crash_log_lines,
         timings=timings,
     )
-    Service(
+    service = Service(
         options=options,
         settings=context.worker,
         session=session,
@@ -176,9 +177,12 @@ def serve_pool(
         shutdown_requested=shutdown_requested,
         loops_cancelled=loops_cancelled,
         timings=timings,
-    ).run()
-    if options.stop_jobs:
-        stop_all_jobs(dependencies.runtime)
+    )
+    try:
+        service.run()
+    finally:
+        if options.stop_jobs:
+            stop_all_jobs(dependencies.runtime)
 
 
 def stop_all_jobs(runtime: Runtime) -> None:
@@ -192,7 +196,8 @@ def stop_all_jobs(runtime: Runtime) -> None:
         for job in jobs:
             if not job.phase.is_over and job.attempt not in alive:
                 alive.add(job.attempt)
-                runtime.delete(job)
+                with suppress(RuntimeUnavailable):
+                    runtime.delete(job)
 
     def apply(update: RuntimeUpdate) -> None:
         """Deletes new Jobs; ends the watch when none is left."""
@@ -209,6 +214,7 @@ def stop_all_jobs(runtime: Runtime) -> None:
             gone.cancel()
 
     timeout = threading.Timer(_STOP_JOBS_TIMEOUT, gone.cancel)
+    timeout.daemon = True
     timeout.start()
     runtime.watch(apply, gone)
     timeout.cancel()

@@ -88,12 +88,12 @@ def test_reports_mistakes_with_line_and_help(
 def test_excerpts_show_no_value_of_a_block(tmp_path: Path) -> None:
     text = (
         "variables: {a: shown}\n"
-        "blocks:\n  x: {type: aws, values: {key: hid-den, text: '{{ $A }}'}, vale: oops}\n"
+        "blocks:\n  x: {type: aws, values: {name: hid-den, text: '{{ $A }}'}, vale: oops}\n"
         "- name: |\n"
     )
     assert read(tmp_path, text)[1] == ""
     _, shown, _ = read(tmp_path, text.removesuffix("- name: |\n"))
-    assert "{key: *******, text: '{{ $A }}'}, vale: ****}" in shown
+    assert "{name: *******, text: '{{ $A }}'}, vale: ****}" in shown
     assert shown.startswith("variables: {a: shown}\nblocks:\n  x: {type: aws, ")
 
 
