@@ -59,7 +59,8 @@ class ProjectHarness:
     def ops(self) -> dict[str, int]:
         """The planned operations: operation → number of resources."""
         summary = self.run("plan", "--all")["summary"]
-        return {op: count for op, count in summary.items() if count and op != "none"}
+        del summary["none"], summary["children"]
+        return {op: count for op, count in summary.items() if count}
 
     def live(self, name: str = "daily") -> Any:
         """A deployment of the flow `hello` as the server has it."""
