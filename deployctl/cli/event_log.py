@@ -171,6 +171,7 @@ _PLAIN_EVENTS = frozenset(
     {
         EventName.RUN_CLAIMED,
         EventName.RUN_SUBMITTED,
+        EventName.RUN_COMPLETED,
         EventName.JOB_WAITING,
         EventName.JOB_RUNNING,
         EventName.JOB_SUCCEEDED,
@@ -190,6 +191,8 @@ _PHASE_STYLES: dict[str, str] = {
     EventName.RUN_SUBMITTED: "cyan",
     EventName.JOB_RUNNING: "blue",
     EventName.JOB_SUCCEEDED: "green",
+    EventName.RUN_COMPLETED: "green",
+    EventName.RUN_FAILED: "red",
     EventName.JOB_FAILED: "red",
     EventName.RUN_CANCELLED: "magenta",
 }
