@@ -32,7 +32,7 @@ VARIABLE = Table(
     {
         "name": Key(keys.NAME, "The variable's name.", required=True),
         "value": Key(Anything(), "Its value; any JSON on Prefect 3, text on 2.20.", required=True),
-        "tags": Key(ListOf(Text()), "Tags.", null=[]),
+        "tags": Key(ListOf(Text(), single=True), "Tags.", null=[]),
     },
 )
 BLOCK = Table(
@@ -59,6 +59,8 @@ _SEEDS = Table(
     },
     free=True,
 )
+_BEGIN = "Begin with 'variables:' or 'blocks:'."
+_HELP = {"DC108": _BEGIN, "DC109": _BEGIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,10 @@ def read_seeds(path: Path, environ: Mapping[str, str], report: Report) -> tuple[
     document = read_document(path, found, option="--seed")
     seeds = _parse(document, environ, found) if document else None
     # `validate --fix` does not read this file.
-    report.extend(replace(each, fix=None) for each in found)
-    return seeds, _without_block_values(document) if document else ""
+    report.extend(replace(each, fix=None, help=_HELP.get(each.code, each.help)) for each in found)
+    # The document lacks the first of two equal keys.
+    is_complete = all(each.code != "DC105" for each in found)
+    return seeds, _without_block_values(document) if document and is_complete else ""
 
 
 def _without_block_values(document: Document) -> str:

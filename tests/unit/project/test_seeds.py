@@ -25,7 +25,7 @@ deployments: []
 variables:
 - {name: region, value: eu}
 - {name: limits, value: {rows: 10}}
-- {name: level, value: 3, tags: [a]}
+- {name: level, value: 3, tags: a}
 - {name: value, value: {value: 1, more: 2}}
 blocks:
 - name: api-key
@@ -65,6 +65,7 @@ def test_reads_mappings_and_lists(tmp_path: Path, text: str) -> None:
     [
         ("variabls: {a: 1}", "DC120", 1, "Did you mean 'variables'?"),
         ("variables: 3", "DC128", 1, None),
+        ("[variables]", "DC109", 1, "Begin with 'variables:' or 'blocks:'."),
         ("variables:\n- {value: 1}", "DC127", 2, "The variable's name."),
         ("variables:\n- x", "DC128", 2, None),
         ("variables:\n- {name: a, value: 1}\n- {name: a, value: 2}", "DC129", 3, None),
@@ -92,6 +93,7 @@ def test_excerpts_show_no_value_of_a_block(tmp_path: Path) -> None:
         "- name: |\n"
     )
     assert read(tmp_path, text)[1] == ""
+    assert read(tmp_path, "blocks: {a: {values: {key: hidden, key: x}}}")[1] == ""
     _, shown, _ = read(tmp_path, text.removesuffix("- name: |\n"))
     assert "{name: *******, text: '{{ $A }}'}, vale: ****}" in shown
     assert shown.startswith("variables: {a: shown}\nblocks:\n  x: {type: aws, ")
