@@ -38,13 +38,12 @@ from deployctl.worker.model import (
 from deployctl.worker.server.claims import (
     Answer,
     Proposal,
-    ProposalResult,
     claim,
     hand_back,
     propose,
 )
 from deployctl.worker.server.run_reporter import RunReporter, set_pid
-from deployctl.worker.server.runs import end_before_claim, read_run, resolve_claim, seconds
+from deployctl.worker.server.runs import end_before_claim, read_run, resolve_claim
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 T = TypeVar("T")
@@ -89,8 +88,8 @@ class ActionExecutor:
     crash_log_lines: int
     timings: Timings = DEFAULT_TIMINGS
     salt: uuid.UUID = field(default_factory=uuid.uuid4)
-    """Makes the transition ids of this process's claims: a claim whose answer was lost is sent
-    again under the same id, and no other process uses that id."""
+    """Makes the transition ids of this process's proposals: one whose answer was lost is sent again
+    under the same id, and no other process uses that id."""
     _not_found: dict[str, str] = field(default_factory=dict)
     """Run → the NotFound of its last start. The same twice in a row ends the run; once, it may come
     from a server that is being rolled out."""
@@ -160,7 +159,7 @@ class ActionExecutor:
             self.notify(lambda store: store.withdraw_offer(run.id, waits_for_slot=waits))
             return
         claimed = replace(run, attempt=result.state["id"], pid="", claimed_at=time.monotonic())
-        claimed = _with_state(claimed, result)
+        claimed = result.apply_to(claimed)
         if self._hand_back_ended(claimed):
             self.notify(lambda store: store.withdraw_offer(run.id))
             return
@@ -173,7 +172,7 @@ class ActionExecutor:
         end = self._call(end_before_claim(run))
         if end is None:
             return False
-        self._call(hand_back(run, end, str(uuid.uuid4())))
+        self._call(hand_back(run, end, self._transition(run, "handed back")))
         self._log(EventName.RUN_HANDED_BACK, f"'{run.name}' had ended before it was claimed", run)
         return True
 
@@ -312,7 +311,7 @@ class ActionExecutor:
 
         After a refusal the run backs off: whatever refuses it may do so again at once.
         """
-        result = self._call(propose(run, proposal, str(uuid.uuid4())))
+        result = self._call(propose(run, proposal, self._transition(run, proposal.type)))
         accepted = result.answer is Answer.ACCEPTED
         if accepted:
             level = Level.ERROR if proposal.type == states.CRASHED else Level.INFO
@@ -329,12 +328,16 @@ class ActionExecutor:
             self.notify(lambda store: store.forget_run(run.id))
         else:
             known = run if accepted else replace(run, attempt="")
-            final = _with_state(known, result)
+            final = result.apply_to(known)
             self.notify(lambda store: store.refresh_run(final, end_reported=accepted))
         if result.answer in (Answer.REJECTED, Answer.LATER):
             until = self.session.server_clock() + self._retry_wait(failures)
             self.notify(lambda store: store.back_off(run.id, until))
         return accepted
+
+    def _transition(self, run: Run, what: str) -> str:
+        """The same transition id for each try: the server may still be at the first one."""
+        return str(uuid.uuid5(self.salt, f"{run.id} {run.attempt} {what}"))
 
     def _log_last_lines(self, run: Run, job: Job) -> None:
         """Copies the last lines of a Job that could not finish its run into the run's log."""
@@ -382,17 +385,3 @@ def _delay(seconds: float | None) -> dict[str, Json]:
 
 def _crashed(code: OutcomeCode, message: str) -> Proposal:
     return decide.crashed(Outcome(code, message))
-
-
-def _with_state(run: Run, result: ProposalResult) -> Run:
-    """Returns the run in the state that the server answered with."""
-    state: Json = result.state
-    if not state:
-        return run
-    return replace(
-        run,
-        state_id=state.get("id") or run.state_id,
-        type=state["type"],
-        state_name=state.get("name") or "",
-        since=seconds(state.get("timestamp")),
-    )

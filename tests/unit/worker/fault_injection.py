@@ -64,8 +64,13 @@ class FaultInjector:
         missing: Callable[[], T],
         *,
         atomic: bool = False,
+        repeatable: bool = True,
     ) -> T:
-        """Execute a request with the next injection; `atomic`: no events happen before it."""
+        """Execute a request with the next injection; `atomic`: no events happen before it.
+
+        One that is not `repeatable` is not sent twice: its sender learns that the response was
+        lost.
+        """
         injected = self.injections.pop(0) if self.injections else None
         if isinstance(injected, Meanwhile) and not atomic:
             injections, self.injections = self.injections, []
@@ -78,6 +83,8 @@ class FaultInjector:
             raise lost
         if injected is Fault.NOT_FOUND:
             return missing()
+        if injected is Fault.REPEATED and not repeatable:
+            injected = Fault.RESPONSE_LOST
         if injected is Fault.REPEATED:
             execute()
         result = execute()

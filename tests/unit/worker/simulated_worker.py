@@ -20,7 +20,7 @@ from deployctl.api.dialect import Dialect
 from deployctl.api.driver import run_inline
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
-from deployctl.core.errors import NotFound, ServerError
+from deployctl.core.errors import ApiError, LostResponse, NotFound, ServerError
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.control.executor import ActionExecutor
@@ -76,8 +76,12 @@ class SimulatedSession:
                 return missing()
 
         claims = request.path.endswith("/set_state") and request.body["state"]["name"] == "Pending"
-        lost = ServerError("status 500", status=500)
-        return self.injector.request(execute, lost, missing, atomic=claims)
+        lost: ApiError = ServerError("status 500", status=500)
+        if not request.idempotent:
+            lost = LostResponse("status 500", status=500)
+        return self.injector.request(
+            execute, lost, missing, atomic=claims, repeatable=request.idempotent
+        )
 
 
 @dataclass(slots=True)
