@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from slugify import slugify
 
 from deployctl import __version__
 from deployctl.core.diagnostics import Report
@@ -29,7 +28,7 @@ class WorkerManifest:
     @property
     def name(self) -> str:
         """The name of all objects."""
-        pool = slugify(self.values["worker"]["config"]["workPool"])
+        pool = re.sub("[^a-z0-9]+", "-", self.values["worker"]["config"]["workPool"].lower())
         return str(self.values["fullnameOverride"] or f"{COMPONENT}-{pool}"[:63].rstrip("-"))
 
     @property

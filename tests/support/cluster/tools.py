@@ -27,6 +27,7 @@ PACKAGES = {
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+    "helm": "helm.sh/helm/v3/cmd/helm",
 }
 """Go packages to build, in this order: the control plane first."""
 CACHE = Path(
@@ -37,7 +38,7 @@ CACHE = Path(
 BUILT = CACHE / f"kubernetes-{VERSION}" / "bin"
 """Where `make cluster-tools` puts the programs."""
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
-NODE = tuple(PACKAGES)
+NODE = tuple(name for name in PACKAGES if name != "helm")
 
 
 class NotBuilt(Exception):
@@ -68,7 +69,7 @@ def _folders() -> list[Path]:
     return [Path(given), BUILT] if given else [BUILT]
 
 
-def missing(folder_: Path, names: tuple[str, ...] = NODE) -> list[str]:
+def missing(folder_: Path, names: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
     """Which of these programs are not in the folder."""
     return [name for name in names if not os.access(folder_ / name, os.X_OK)]
 
@@ -80,7 +81,7 @@ def build(report: Callable[[str], None]) -> None:
     """
     BUILT.mkdir(parents=True, exist_ok=True)
     with _build_lock(BUILT.parent / ".lock", report):
-        existing = folder(NODE)
+        existing = folder(tuple(PACKAGES))
         if existing:
             report(f"The cluster tools are in {existing}.")
             return
@@ -102,7 +103,7 @@ def _build_one(name: str) -> None:
     part = BUILT / f".{name}.part"
     command = ["go", "build", "-trimpath", "-buildvcs=false"]
     command += ["-ldflags", " ".join(["-s", "-w", *stamps]), "-o", str(part), PACKAGES[name]]
-    module = MODULES / ("etcd" if name == "etcd" else "kubernetes")
+    module = MODULES / (name if name in ("etcd", "helm") else "kubernetes")
     if subprocess.run(command, cwd=module, check=False).returncode:
         raise NotBuilt(f"Go could not build {name}; its message is above.")
     part.rename(BUILT / name)
