@@ -6,6 +6,7 @@ deployments of a deleted pool do not return to a new pool of the same name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -162,12 +163,15 @@ def replaced(name: str) -> PoolError:
 
 
 def heartbeat(pool: str, worker: str, interval: float) -> ApiCall[None]:
-    """Sends a heartbeat; the worker counts as offline after three missed intervals (seconds)."""
+    """Sends a heartbeat; the worker counts as offline after three missed intervals (seconds).
+
+    Servers from 3.0 on reject a fraction of a second, so the interval is rounded up.
+    """
     yield from call(
         Request(
             "POST",
             f"{paths.workers(pool)}heartbeat",
-            {"name": worker, "heartbeat_interval_seconds": interval},
+            {"name": worker, "heartbeat_interval_seconds": math.ceil(interval)},
             subject=f"worker '{worker}'",
         )
     )

@@ -6,7 +6,12 @@ import pytest
 
 from deployctl.core.json_values import Json
 from deployctl.jobs.base_job_templates import base_job_template
-from deployctl.worker.server.pool import PoolError, find_or_create, sync_base_job_template
+from deployctl.worker.server.pool import (
+    PoolError,
+    find_or_create,
+    heartbeat,
+    sync_base_job_template,
+)
 
 
 def test_creates_no_pool_of_an_unknown_type() -> None:
@@ -53,3 +58,9 @@ def test_equal_base_job_template_is_not_written() -> None:
     with pytest.raises(StopIteration) as done:
         next(api_call)
     assert done.value.value is None
+
+
+@pytest.mark.parametrize(("interval", "sent"), [(30.0, 30), (0.2, 1), (7.5, 8)])
+def test_heartbeat_has_whole_seconds(interval: float, sent: int) -> None:
+    (request,) = next(heartbeat("etl", "w", interval))
+    assert repr(request.body["heartbeat_interval_seconds"]) == repr(sent)
