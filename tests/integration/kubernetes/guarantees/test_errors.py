@@ -51,7 +51,12 @@ class TestNoErrorOfTheServerEndsAWorker:
 
     def test_every_status_on_shared_routes(self, harness: WorkerHarness) -> None:
         """One status after the other, twice each, on all routes at once."""
-        with impatient(harness) as worker:
+        with harness.worker(
+            PREFECT_CLIENT_MAX_RETRIES="1",
+            PREFECT_WORKER_QUERY_SECONDS="0.2",
+            PREFECT_WORKER_HEARTBEAT_SECONDS="0.2",
+            PREFECT_WORKER_CANCELLATION_POLL_SECONDS="0.2",
+        ) as worker:
             worker.await_entry("worker.started")
             for method, paths in SHARED.items():
                 for path in paths:
