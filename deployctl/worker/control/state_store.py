@@ -143,6 +143,7 @@ class StateStore:
         """Drops runs that this worker has nothing to do with, because another one is the leader."""
         kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
+        self.ending = {}
         self.synced = False
         self.unfinished &= {job.run for job in self.jobs.values()}
         self._drop_stale()
