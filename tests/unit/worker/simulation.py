@@ -26,6 +26,7 @@ from tests.unit.worker.simulated_server import Clock, Missing, Proposed, Simulat
 from tests.unit.worker.simulated_worker import SimulatedWorker
 
 T = TypeVar("T")
+NO_IMAGE = Cause("ImagePull", "the image is not there", stuck=True)
 OTHER_OWNER = "other-owner"
 
 
@@ -174,9 +175,10 @@ class Simulation:
         if job.deleting:
             self.vanish(job)
 
-    def stall(self, job: Job, cause: Cause) -> None:
-        """The Job waits for something that does not come."""
-        self.cluster.put(replace(job, cause=cause))
+    def stall(self, job: Job, cause: Cause = NO_IMAGE) -> None:
+        """The Job gets a cause: why it waits for something that does not come, or will fail."""
+        if not job.phase.is_over:
+            self.cluster.put(replace(job, cause=cause))
 
     def hang(self, job: Job) -> None:
         """The Job's deletion will never end."""
@@ -348,7 +350,9 @@ class Simulation:
             self.clock.now += 30
             self.run_workers()
             for job in list(self.cluster.jobs.values()):
-                if job.deleting:
+                if job.deleting and job.name not in self.cluster.hung:
+                    self.terminate(job)
+                if job.deleting and job.name in self.cluster.jobs:
                     self.vanish(job)
 
     def _new_worker(self, *, is_leader: bool) -> SimulatedWorker:

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployctl.api.states import FINAL
+from deployctl.jobs.model import Limits
+from deployctl.worker.model import NO_LIMITS
 from tests.unit.worker.fault_injection import Event, Fault, Meanwhile
 from tests.unit.worker.simulation import Simulation
 
@@ -18,6 +20,7 @@ FACTOR = int(os.environ.get("DEPLOYCTL_EXAMPLES", "1"))
 thorough = settings(max_examples=200 * FACTOR)
 
 small = st.integers(0, 2)
+LIMITS = st.sampled_from([NO_LIMITS, Limits(start_timeout=60, run_timeout=300)])
 STEPS = st.sampled_from(
     [
         "run_all",
@@ -45,6 +48,7 @@ JOB_EVENTS = (
     "suspend",
     "terminate",
     "hang",
+    "stall",
 )
 
 
@@ -103,19 +107,19 @@ def play(simulation: Simulation, events: list[Event]) -> None:
     assert simulation.cluster.duplicates == []
 
 
-@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), event_lists)
+@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), LIMITS, event_lists)
 @thorough
 def test_every_run_is_executed_once(
-    major: int, runs: int, workers: int, events: list[Event]
+    major: int, runs: int, workers: int, limits: Limits, events: list[Event]
 ) -> None:
-    simulation = Simulation(major, runs, workers, polite=True, retries=1)
+    simulation = Simulation(major, runs, workers, polite=True, retries=1, limits=limits)
     play(simulation, events)
     assert simulation.violations == []
 
 
-@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), event_lists)
+@given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), LIMITS, event_lists)
 @thorough
 def test_every_run_ends_whatever_users_do(
-    major: int, runs: int, workers: int, events: list[Event]
+    major: int, runs: int, workers: int, limits: Limits, events: list[Event]
 ) -> None:
-    play(Simulation(major, runs, workers, polite=False, retries=1), events)
+    play(Simulation(major, runs, workers, polite=False, retries=1, limits=limits), events)
