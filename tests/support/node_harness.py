@@ -104,6 +104,11 @@ class NodeHarness:
         found = self.api.call("GET", f"/flow_run_states/?flow_run_id={self._runs[name]}")
         return [state["type"] for state in sorted(found, key=lambda each: str(each["timestamp"]))]
 
+    def claims(self, name: str) -> int:
+        """Return how often the run was claimed."""
+        found = self.api.call("GET", f"/flow_run_states/?flow_run_id={self._runs[name]}")
+        return [(state["type"], state["name"]) for state in found].count(("PENDING", "Pending"))
+
     def cancel(self, name: str) -> None:
         """Cancel the run as the UI does."""
         request = {"state": {"type": "CANCELLING", "name": "Cancelling"}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from prefect import flow
@@ -33,6 +35,25 @@ def lasts() -> None:
     print("here to stay")
     while True:
         time.sleep(0.2)
+
+
+KILLER = """
+import json, os, sys, time, urllib.request
+
+url = f"{os.environ['PREFECT_API_URL']}/flow_runs/{sys.argv[1]}"
+while json.load(urllib.request.urlopen(url))["state_type"] != "SCHEDULED":
+    time.sleep(0.5)
+os.kill(-1, 9)
+"""
+"""Kills all processes of its container once the run waits for its retry."""
+
+
+@flow(log_prints=True, retries=1, retry_delay_seconds=3600)
+def retries() -> None:
+    """Fails, and its process is killed while it sleeps before the retry."""
+    print("the source is down", flush=True)
+    subprocess.Popen([sys.executable, "-c", KILLER, flow_run.id], start_new_session=True)
+    raise RuntimeError("the source is down")
 
 
 @flow(log_prints=True)
