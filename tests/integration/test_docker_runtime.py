@@ -114,6 +114,16 @@ def test_failed_job_has_a_cause(
         )
 
 
+def test_killed_job_has_a_cause_for_the_next_worker(docker_engine: DockerEngine, pool: str) -> None:
+    """Which reads the engine's past events, because the state may not say why."""
+    with runtime(docker_engine, pool) as before, recording(before) as recorder:
+        before.start(job_spec(pool, "exit=137"))
+        recorder.wait_for_phase(Phase.FAILED)
+    with runtime(docker_engine, pool) as after, recording(after) as recorder:
+        (job,) = recorder.next_list()
+    assert _cause(job) == "Killed"
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
