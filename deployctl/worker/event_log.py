@@ -47,6 +47,8 @@ class EventName(StrEnum):
 
     RUN_CLAIMED = "run.claimed"
     RUN_CLAIM_REJECTED = "run.claim_rejected"
+    RUNS_WAITING = "runs.waiting"
+    """Runs wait for a concurrency slot of their deployments; a summary of rejected claims."""
     RUN_HANDED_BACK = "run.handed_back"
     """A claim hit a run that had ended; its final state is restored."""
     RUN_SUBMITTED = "run.submitted"

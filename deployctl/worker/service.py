@@ -20,12 +20,14 @@ from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.json_values import Json
 from deployctl.worker.control.reconciler import Reconciler, watches_synced
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.error_kinds import error_kind, log_internal_error
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.health_state import Fault, HealthMonitor, Loop
 from deployctl.worker.model import Job, Leadership, Run, Runtime
+from deployctl.worker.poll_schedule import PollSchedule
 from deployctl.worker.server import pool as pools
 from deployctl.worker.server.job_specs import JobSpecBuilder
 from deployctl.worker.server.name_watch import NameWatch
@@ -37,6 +39,7 @@ from deployctl.worker.server.runs import (
     read_by_ids,
     read_due,
     read_unstarted_claims,
+    seconds,
 )
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -66,20 +69,20 @@ class Service:
     timings: Timings = DEFAULT_TIMINGS
     clock: Callable[[], float] = time.monotonic
     """Clock of the state store."""
-    rng: random.Random = field(default_factory=random.Random)
     _name_watch: NameWatch = field(init=False)
+    schedule: PollSchedule = field(init=False)
     _problems: dict[Fault, str] = field(default_factory=dict)
-    _more_due: bool = False
-    """The last poll returned a full page."""
     _polls: int = 0
     _next_sweep: float = float("-inf")
     _resumed: bool = False
     """Claims of an earlier process of this worker's name have been read."""
+    _reported_at: float = float("-inf")
     _failure: DeployctlError | None = None
     """An error that only a restart can cure."""
 
     def __post_init__(self) -> None:
         self._name_watch = NameWatch(self.options.pool, self.options.name)
+        self.schedule = PollSchedule(self.settings.query_seconds, random.Random(), self.timings)
 
     def run(self) -> None:
         """Work until `shutdown_requested`, or, with `run_once`, until what was due has ended.
@@ -92,9 +95,9 @@ class Service:
         threads = [
             self._start_loop(Loop.RECONCILE, self._reconcile, lambda: 0.0),
             self._start_loop(Loop.HEARTBEAT, self.heartbeat, lambda: settings.heartbeat_seconds),
-            self._start_loop(Loop.POLL, self.poll, self._poll_interval),
+            self._start_loop(Loop.POLL, self._poll_if_due, self._poll_wait),
             self._start_loop(Loop.SYNC, self.sync, self._sync_interval),
-            self._start_loop(Loop.REPORT, self.reporter.flush, lambda: timings.report_interval),
+            self._start_loop(Loop.REPORT, self._report, lambda: timings.report_interval),
             self._start_loop(Loop.WATCH, self._watch),
             self._start_loop(Loop.LEASE, lambda: self.leadership.campaign(self.loops_cancelled)),
         ]
@@ -130,28 +133,57 @@ class Service:
         self.monitor.set_watch_faults(watches)
         self.reconciler.step(watches)
 
+    def _report(self) -> None:
+        """Sends log lines and events, late while runs wait for their Jobs."""
+        now = self.clock()
+        if not self.reconciler.is_busy or now - self._reported_at >= self.timings.report_delay:
+            self._reported_at = now
+            self.reporter.flush()
+
     def _watch(self) -> None:
         self.runtime.watch(self.reconciler.enqueue, self.loops_cancelled)
 
+    def _poll_if_due(self) -> None:
+        now = self.clock()
+        if self.schedule.is_due(now, claims_wait=self.reconciler.claims_wait):
+            self.poll()
+
     def poll(self) -> None:
-        """Reads the runs that are due, in the order in which they should be claimed."""
+        """Reads the runs that are due, in the order in which they should be claimed.
+
+        A regular poll also finds out when others become due before the next one. If there are any,
+        the due ones are read by themselves, because a limit of the pool could have left out some.
+        """
+        schedule, requested_at = self.schedule, self.clock()
+        ahead = schedule.is_regular(requested_at) and not self.options.run_once
+        schedule.begin(requested_at)
         if self.shutdown_requested.is_cancelled or (self.options.run_once and self._polls):
             return
-        requested_at = self.clock()
         before = self.session.server_clock() + self.settings.prefetch_seconds
-        offered = run_inline(
-            read_due(self.job_specs.pool, self.options.queues, before), self.session
-        )
-        self._more_due = len(offered) >= PAGE
-        self.job_specs.offered = {each["id"]: each for each in offered}
+        offered = self._read_due(before + schedule.horizon if ahead else before)
+        starts = [seconds(run.get("next_scheduled_start_time")) for run in offered]
+        due_in = [start - before for start in starts if start > before]
+        if ahead and due_in:
+            schedule.add_moments(due_in, delayed=not self.leadership.is_leader)
+            requested_at = self.clock()
+            offered = self._read_due(before)
+        schedule.end(len(offered), more=len(offered) >= PAGE)
         runs = [parse_run(each, self.runtime.owner) for each in offered]
 
         def set_due(store: StateStore) -> None:
             """Counted here, so that `is_done` sees the poll and its runs together."""
             store.set_due(runs, requested_at)
+            starting = store.in_flight.union(store.own_claims.values())
+            kept = {id_: run for id_, run in self.job_specs.offered.items() if id_ in starting}
+            self.job_specs.offered = kept | {each["id"]: each for each in offered}
             self._polls += 1
 
         self.reconciler.enqueue(set_due)
+
+    def _read_due(self, before: float) -> list[Json]:
+        """Reads the runs that start by `before`, in seconds of the epoch."""
+        api_call = read_due(self.job_specs.pool, self.options.queues, before)
+        return run_inline(api_call, self.session)
 
     def heartbeat(self) -> None:
         """Reads the pool again, and sends the worker's heartbeat."""
@@ -240,10 +272,8 @@ class Service:
             text = f"work pool '{self.options.pool}' is active again"
             self.event_log.emit(Level.INFO, EventName.POOL_READY, text)
 
-    def _poll_interval(self) -> float:
-        if self._more_due:
-            return self.timings.tick
-        return self.settings.query_seconds * self.rng.uniform(0.7, 1.3)
+    def _poll_wait(self) -> float:
+        return self.schedule.wait(self.clock())
 
     def _sync_interval(self) -> float:
         """Followers check often whether they have become the leader."""
@@ -258,7 +288,7 @@ class Service:
         return (
             self.options.run_once
             and self._polls > 0
-            and not store.due
+            and all(map(store.slot_waits.waits, tuple(store.due)))
             and self.reconciler.is_idle
             and not any(map(self._is_awaited, tuple(store.jobs.values())))
         )

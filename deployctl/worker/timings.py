@@ -59,6 +59,21 @@ class Timings:
     start_retry_max: float = 30.0
 
     # The server.
+    poll_min_interval: float = 0.2
+    """Shortest time between two polls, when runs become due one after the other."""
+    slot_wait_first: float = 1.0
+    """Until a deployment without a free concurrency slot is asked for again; doubles."""
+    slot_wait_max: float = 30.0
+    """As long as a 3.x server holds a run back (PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_-
+    SECONDS); a Job that ends frees a slot, so it ends the wait."""
+    slot_wait_memory: float = 90.0
+    """How long a refused run counts as waiting unless it is refused again: the server offers it
+    again after half a minute, and one of many is asked for."""
+    summary_interval: float = 60.0
+    """Between two log lines about runs that wait for concurrency slots."""
+    report_delay: float = 5.0
+    """How long the report of a Job waits for due runs: until then, a worker that dies leaves the
+    server without the Job's location."""
     report_interval: float = 2.0
     """Between batches of log lines and events, as in Prefect's worker."""
     cache_ttl: float = 5.0

@@ -27,6 +27,9 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | re-claimed   | not started, of an old attempt     | delete it, also under a foreign claim       |
 | either       | between two tries of a pod         | delete it: the next pod would run it again  |
 | any active   | of an owner that is gone           | CRASHED; CANCELLED if CANCELLING            |
+
+Reports about Jobs, beside states (`ReportJob`, `ReportDelay`), come last: no due run waits for them
+unless they are late.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from typing import TypeAlias
 from deployctl.api import states
 from deployctl.api.states import CANCELLING, FINAL, PENDING, SCHEDULED
 from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, not_deleted, outcome
+from deployctl.worker.control.reports import MAX_REPORTS, Report
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -121,6 +125,7 @@ Action: TypeAlias = (
     | Start
     | ResolveClaim
     | FinishSetup
+    | Report
     | DeleteJob
     | ConfirmMissing
     | CleanUpStart
@@ -155,6 +160,12 @@ class Snapshot:
     again on SIGTERM, and the run must get its end nonetheless."""
     own_claims: frozenset[str] = frozenset()
     """Attempts claimed by this process."""
+    reports: Sequence[Report] = ()
+    """Reports about Jobs, also those that are in flight."""
+    reporting: int = 0
+    """How many of them are in flight."""
+    starting: bool = False
+    """A claim or a start of a Job is in flight."""
     in_flight: frozenset[str] = frozenset()
     """Runs with an action in flight or in back-off."""
     slots: int | None = None
@@ -172,7 +183,7 @@ class Snapshot:
 
 
 def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:
-    """Returns the actions for now, most urgent first; claims in the server's order.
+    """Returns the actions for now, most urgent first; claims in the server's order, then reports.
 
     Of several actions for one run (a claim and an old Job, say) only the first is carried out; the
     next step decides again.
@@ -201,7 +212,19 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         due = [run for run in snapshot.due if run.id not in waiting]
         fresh = snapshot.age < timings.offer_ttl
         actions += [Claim(run, fresh=fresh and not run.pid) for run in due]
-    return list(_within_slots(actions, snapshot.slots, snapshot.unstarted_claims))
+    allowed = list(_within_slots(actions, snapshot.slots, snapshot.unstarted_claims))
+    delay = timings.report_delay if is_busy(snapshot, allowed) else 0.0
+    reports = [
+        report
+        for report in snapshot.reports
+        if report.run.id not in snapshot.in_flight and snapshot.now - report.since >= delay
+    ]
+    return [*allowed, *reports[: max(0, MAX_REPORTS - snapshot.reporting)]]
+
+
+def is_busy(snapshot: Snapshot, actions: Sequence[Action]) -> bool:
+    """Returns whether a run waits for its claim or its Job; `actions`: those of the snapshot."""
+    return snapshot.starting or any(isinstance(action, Claim | Start) for action in actions)
 
 
 def _within_slots(
@@ -221,6 +244,10 @@ def _within_slots(
                 continue
             left -= 1
         yield action
+
+
+def _age(snapshot: Snapshot, job: Job) -> float:
+    return snapshot.now - job.since
 
 
 def _could_start(job: Job) -> bool:
@@ -281,8 +308,8 @@ def _observe(
             if ended.delete_job
             else ReportFinalState(run, proposal, job)
         )
-    elif run.type == PENDING and not run.pid:
-        yield FinishSetup(run, job)
+    elif run.type == PENDING and not run.pid and _age(snapshot, job) >= timings.orphaned_after:
+        yield FinishSetup(run, job)  # the worker that created it would have reported it by now
 
 
 def _has_ended(snapshot: Snapshot, attempt: str, timings: Timings) -> bool:

@@ -6,55 +6,41 @@ An error concerns one run: the run backs off and is decided on again.
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol
 
 from deployctl.api import states
-from deployctl.api.calls import ApiCall
-from deployctl.api.driver import run_inline
-from deployctl.api.session import Session
 from deployctl.core.errors import DeployctlError, NotFound
-from deployctl.core.json_values import Json
-from deployctl.core.retry import Backoff
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
 from deployctl.worker.control import decide
 from deployctl.worker.control.outcomes import Outcome, OutcomeCode, not_started, vanished
-from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.control.reports import ReportDelay, ReportJob
+from deployctl.worker.control.server_actions import ServerActions, delay_field
 from deployctl.worker.error_kinds import error_kind, log_internal_error
-from deployctl.worker.event_log import EventLog, EventName, Level
+from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.model import (
     Job,
     LocationRefused,
     Run,
-    Runtime,
     RuntimeUnavailable,
-    RuntimeUpdate,
     StartFailed,
 )
 from deployctl.worker.server.claims import (
     Answer,
     Proposal,
-    claim,
-    hand_back,
     propose,
 )
-from deployctl.worker.server.run_reporter import RunReporter, set_pid
-from deployctl.worker.server.runs import end_before_claim, read_run, resolve_claim
-from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
-
-T = TypeVar("T")
-Message: TypeAlias = RuntimeUpdate | Callable[[StateStore], None]
-"""An update of the runtime, or a change that the owner of the store applies to it."""
+from deployctl.worker.server.runs import read_run, resolve_claim
 
 _FAILURE_EVENTS: Mapping[type[decide.Action], EventName] = {
     decide.Claim: EventName.RUN_CLAIM_FAILED,
     decide.Start: EventName.RUN_START_FAILED,
     decide.ResolveClaim: EventName.RUN_RESOLVE_FAILED,
     decide.FinishSetup: EventName.RUN_SETUP_FAILED,
+    ReportJob: EventName.RUN_SETUP_FAILED,
+    ReportDelay: EventName.REPORT_FAILED,
     decide.DeleteJob: EventName.RUN_DELETE_FAILED,
     decide.ConfirmMissing: EventName.RUN_CHECK_FAILED,
     decide.CleanUpStart: EventName.RUN_CLEANUP_FAILED,
@@ -73,23 +59,12 @@ class JobSpecSource(Protocol):
         """Raises NotFound if the deployment or flow is gone, InvalidJobSpec for a bad one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActionExecutor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionExecutor(ServerActions):
     """Executes actions of `decide`. May be used by many threads."""
 
-    session: Session
-    runtime: Runtime
     build_spec: JobSpecSource
-    reporter: RunReporter
-    event_log: EventLog
-    notify: Callable[[Message], None]
-    """Sends a finding to the owner of the store, also before the action has ended."""
-    worker: str
     crash_log_lines: int
-    timings: Timings = DEFAULT_TIMINGS
-    salt: uuid.UUID = field(default_factory=uuid.uuid4)
-    """Makes the transition ids of this process's proposals: one whose answer was lost is sent again
-    under the same id, and no other process uses that id."""
     _not_found: dict[str, str] = field(default_factory=dict)
     """Run → the NotFound of its last start. The same twice in a row ends the run; once, it may come
     from a server that is being rolled out."""
@@ -119,9 +94,11 @@ class ActionExecutor:
                 self._resolve_claim(run)
             case decide.FinishSetup(run, job):
                 self.runtime.finish_setup(job)
-                self._report_location(run, job, failures)
-                if not failures:
-                    self._report_submitted(run, job)
+                self._add_job(run, job)
+            case ReportJob(run, job):
+                self._report_job(run, job, failures)
+            case ReportDelay(run):
+                self._report_delay(run)
             case decide.DeleteJob(job, run, final_state):
                 self._delete_job(job, run, final_state)
             case decide.ConfirmMissing(run, missing):
@@ -145,49 +122,6 @@ class ActionExecutor:
         )
         until = self.session.server_clock() + wait
         self.notify(lambda store: store.back_off(run_id, until))
-
-    def _claim(self, run: Run, fresh: bool) -> None:
-        if not fresh and not self._may_be_claimed(run):
-            self.notify(lambda store: store.withdraw_offer(run.id))
-            return
-        transition = str(uuid.uuid5(self.salt, run.state_id))
-        result = self._call(claim(run, self.runtime.owner, self.worker, transition))
-        if result.answer is not Answer.ACCEPTED:
-            text = f"claim of '{run.name}' rejected: {result.reason}"
-            self._log(EventName.RUN_CLAIM_REJECTED, text, run)
-            waits = result.answer is Answer.LATER
-            self.notify(lambda store: store.withdraw_offer(run.id, waits_for_slot=waits))
-            return
-        claimed = replace(run, attempt=result.state["id"], pid="", claimed_at=time.monotonic())
-        claimed = result.apply_to(claimed)
-        if self._hand_back_ended(claimed):
-            self.notify(lambda store: store.withdraw_offer(run.id))
-            return
-        delay = max(0.0, self.session.server_clock() - run.due) if run.due else None
-        self._log(EventName.RUN_CLAIMED, f"claimed '{run.name}'", run, **_delay(delay))
-        self.notify(lambda store: store.add_claim(claimed))
-
-    def _hand_back_ended(self, run: Run) -> bool:
-        """Restores the final state of a run that had ended before its claim; False if none had."""
-        end = self._call(end_before_claim(run))
-        if end is None:
-            return False
-        self._call(hand_back(run, end, self._transition(run, "handed back")))
-        self._log(EventName.RUN_HANDED_BACK, f"'{run.name}' had ended before it was claimed", run)
-        return True
-
-    def _may_be_claimed(self, run: Run) -> bool:
-        """Reads a run that may have ended since it was offered; returns whether to claim it.
-
-        Clears the location of an earlier attempt's Job: a worker that finds the new claim must not
-        adopt that Job.
-        """
-        now = self._call(read_run(run.id, self.runtime.owner))
-        if now is None or now.type in states.FINAL:
-            return False
-        if now.pid and now.type == states.SCHEDULED and (error := self._call(set_pid(now, ""))):
-            raise error
-        return True
 
     def _start(self, run: Run, fresh: bool, failures: int) -> None:
         retried = failures > 0 or not fresh
@@ -214,10 +148,7 @@ class ActionExecutor:
             self._propose(run, _crashed(OutcomeCode.NOT_FOUND, text), failures)
         else:
             self._not_found.pop(run.id, None)
-            self.notify(lambda store: store.add_job(job))
-            delay = run.since_claim(self.session.server_clock())
-            self._report_location(run, job, failures)
-            self._report_submitted(run, job, delay)
+            self._add_job(run, job, run.since_claim(self.session.server_clock()))
 
     def _adopt(self, spec: JobSpec) -> Job | None:
         """Returns the Job that another worker or an earlier try has created, if there is one.
@@ -243,19 +174,15 @@ class ActionExecutor:
         except StartFailed:
             return self.runtime.find(run.attempt, pid=run.pid)
 
-    def _report_submitted(self, run: Run, job: Job, delay: float | None = None) -> None:
-        text = f"'{run.name}' runs as job '{job.name}'"
-        self._log(EventName.RUN_SUBMITTED, text, run, job=job.name, **_delay(delay))
-        self.reporter.job_submitted(run, job)
+    def _add_job(self, run: Run, job: Job, delay: float | None = None) -> None:
+        """Notes a Job that exists; what the server does not know about it is reported later.
 
-    def _report_location(self, run: Run, job: Job, failures: int) -> None:
-        """Stores the Job's location on the server; retried later if the server does not take it."""
-        if self.reporter.report_location(run, job):
-            self.notify(lambda store: store.set_pid(run.id, job))
-        else:
-            wait = min(self._retry_wait(failures), self.timings.location_retry_max)
-            until = self.session.server_clock() + wait
-            self.notify(lambda store: store.back_off(run.id, until))
+        `delay`: seconds from the claim to the Job, if this process has created it.
+        """
+        self.notify(lambda store: store.add_unreported(run, job))
+        text = f"'{run.name}' runs as job '{job.name}'"
+        self._log(EventName.RUN_SUBMITTED, text, run, job=job.name, **delay_field(delay))
+        self.reporter.job_submitted(run, job)
 
     def _resolve_claim(self, run: Run) -> None:
         known = self._call(resolve_claim(run, self.runtime.owner))
@@ -335,10 +262,6 @@ class ActionExecutor:
             self.notify(lambda store: store.back_off(run.id, until))
         return accepted
 
-    def _transition(self, run: Run, what: str) -> str:
-        """The same transition id for each try: the server may still be at the first one."""
-        return str(uuid.uuid5(self.salt, f"{run.id} {run.attempt} {what}"))
-
     def _log_last_lines(self, run: Run, job: Job) -> None:
         """Copies the last lines of a Job that could not finish its run into the run's log."""
         if not self.crash_log_lines:
@@ -366,21 +289,6 @@ class ActionExecutor:
         self.notify(lambda store: store.refresh_run(now))
         expected = (run.type, run.attempt, run.foreign, run.in_process)
         return (now.type, now.attempt, now.foreign, now.in_process) == expected
-
-    def _retry_wait(self, failures: int) -> float:
-        """Back-off in seconds; the exponent is capped because failures can go on for days."""
-        backoff = Backoff(first=self.timings.retry_first, longest=self.timings.retry_max)
-        return backoff.nominal_wait(failures)
-
-    def _log(self, event: EventName, message: str, run: Run, **fields: Json) -> None:
-        self.event_log.emit(Level.INFO, event, message, run=run.id, name=run.name, **fields)
-
-    def _call(self, api_call: ApiCall[T]) -> T:
-        return run_inline(api_call, self.session)
-
-
-def _delay(seconds: float | None) -> dict[str, Json]:
-    return {} if seconds is None else {"delay": round(seconds, 3)}
 
 
 def _crashed(code: OutcomeCode, message: str) -> Proposal:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from deployctl.api import states
 from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
-from deployctl.worker.control.decide import Action, decide, run_id_of
-from deployctl.worker.control.executor import ActionExecutor, Message
+from deployctl.worker.control.decide import Action, Claim, decide, is_busy, run_id_of
+from deployctl.worker.control.executor import ActionExecutor
+from deployctl.worker.control.server_actions import Message
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.metrics import Metrics, Sample
@@ -82,9 +83,17 @@ class Reconciler:
     pool: Executor = field(default_factory=lambda: ThreadPoolExecutor(MAX_IN_FLIGHT, "action"))
     executor: ActionExecutor = field(init=False)
     """Set before the first step; it enqueues its findings here."""
+    is_busy: bool = False
+    """Whether a run waited for its claim or Job at the last step."""
+    claims_wait: bool = False
+    """Whether there were more runs to be claimed at the last step than threads."""
+    _summarized_at: float = float("-inf")
     _queue: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _reported_causes: dict[str, str] = field(default_factory=dict)
     """Attempt → code of the cause that was reported last."""
+
+    def __post_init__(self) -> None:
+        self.store.slot_waits.timings = self.timings
 
     def enqueue(self, message: Message) -> None:
         """Adds an update of the runtime or a change of the store; callable from any thread.
@@ -116,15 +125,29 @@ class Reconciler:
             is_leader=self.leadership.is_leader,
             watches_synced=synced,
         )
-        for action in decide(snapshot, self.timings)[: MAX_IN_FLIGHT - len(self.store.in_flight)]:
+        actions = decide(snapshot, self.timings)
+        self.is_busy = is_busy(snapshot, actions)
+        free = MAX_IN_FLIGHT - len(self.store.in_flight)
+        self.claims_wait = any(isinstance(action, Claim) for action in actions[free:])
+        for action in actions[:free]:
             if run_id_of(action) not in self.store.in_flight:
                 self._dispatch(action)
+        self._summarize_waits()
         self.metrics.sample = self._sample(watches, slots)
+
+    def _summarize_waits(self) -> None:
+        """Logs how many runs wait for a concurrency slot, at most once per interval."""
+        now = self.store.clock()
+        if now - self._summarized_at >= self.timings.summary_interval and (
+            text := self.store.slot_waits.summary(self.store.due)
+        ):
+            self._summarized_at = now
+            self.event_log.emit(Level.INFO, EventName.RUNS_WAITING, text)
 
     @property
     def is_idle(self) -> bool:
-        """Whether no action is in flight, no claim waits for its Job, and no message is queued."""
-        return not self.store.in_flight and not self.store.own_claims and self._queue.empty()
+        """Whether the store has nothing to do, and no message is queued."""
+        return self.store.is_idle and self._queue.empty()
 
     def close(self) -> None:
         """Starts no more actions; those in flight end by themselves."""
@@ -234,7 +257,8 @@ class Reconciler:
             job=job.name,
             cause=cause.code,
         )
-        self.pool.submit(self.reporter.start_delayed, run, cause)
+        self.reporter.log_cause(run, cause)
+        self.store.reports.add_delay(run, self.now())
 
     def _dispatch(self, action: Action) -> None:
         run_id = run_id_of(action)

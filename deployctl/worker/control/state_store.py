@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from deployctl.api.states import FINAL, PENDING
 from deployctl.worker.control.decide import Snapshot
+from deployctl.worker.control.reports import ReportQueue
+from deployctl.worker.control.slot_waits import SlotWaits
 from deployctl.worker.model import (
     Job,
     JobChanged,
@@ -22,6 +24,7 @@ from deployctl.worker.model import (
     RuntimeUpdate,
 )
 from deployctl.worker.server.claims import Proposal
+from deployctl.worker.server.runs import merge_run
 
 _HOLD = 10.0
 """Seconds for which a run is not claimed after its Job was deleted: on SIGTERM, Prefect 3's process
@@ -49,10 +52,12 @@ class StateStore:
     created_at: dict[str, float] = field(default_factory=dict)
     """When this process created a Job that the runtime has not emitted yet, by `clock`: a list that
     was requested earlier does not contain it."""
+    reports: ReportQueue = field(default_factory=ReportQueue)
     missing: dict[str, float] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
     gone_owners: frozenset[str] = frozenset()
     """Owners of claims whose only worker has come back elsewhere, with another owner."""
+    slot_waits: SlotWaits = field(default_factory=SlotWaits)
     in_flight: set[str] = field(default_factory=set)
     backoff_until: dict[str, float] = field(default_factory=dict)
     """Run → when it may be acted on again after a failure."""
@@ -103,6 +108,8 @@ class StateStore:
             for run in due
             if self.refreshed_at.get(run.id, requested_at) <= requested_at
         }
+        for run_id in offered:
+            self.reports.drop_job(run_id)  # its next attempt must not get this Job's location
         claiming = [run for run in self.due if run.id in self.in_flight and run.id not in offered]
         self.due = [*claiming, *offered.values()]
         self.offered_at = requested_at
@@ -114,9 +121,7 @@ class StateStore:
         when reading began, by `clock`; a run that was refreshed later is kept.
         """
         newer = {key for key, when in self.refreshed_at.items() if when >= requested_at}
-        found = {
-            run.id: merge_run(self.runs.get(run.id), run) for run in runs if run.id not in newer
-        }
+        found = {run.id: self._merge(run) for run in runs if run.id not in newer}
         kept = {
             key: self.runs[key]
             for key in {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
@@ -156,8 +161,10 @@ class StateStore:
         if end_reported:
             self.unfinished.discard(run.id)
         self._note_end(run)
-        self.runs[run.id] = merge_run(self.runs.get(run.id), run)
+        self.runs[run.id] = self._merge(run)
         self.refreshed_at[run.id] = self.clock()
+        if run.type in FINAL:
+            self.slot_waits.end(run.deployment)
         self._drop_lost_claims(self.runs[run.id])
         if not self._is_ending(run.id, self.ending.get(run.id, "")):
             self.ending.pop(run.id, None)
@@ -166,6 +173,7 @@ class StateStore:
         """Drops a run that was deleted."""
         self.runs.pop(run_id, None)
         self.unfinished.discard(run_id)
+        self.reports.drop_job(run_id)
         self.own_claims = {a: run for a, run in self.own_claims.items() if run != run_id}
 
     def add_job(self, job: Job) -> None:
@@ -175,10 +183,19 @@ class StateStore:
             self._note_waiting(job)
             self._put_job(job)
 
+    def add_unreported(self, run: Run, job: Job) -> None:
+        """Stores a Job that this process has created or found for its claim, and will report."""
+        self.add_job(job)
+        self.reports.add_job(run, job)
+        if run.id in self.runs:
+            self.runs[run.id] = replace(self.runs[run.id], pid=job.pid)
+
     def add_claim(self, run: Run) -> None:
         """Stores a run that this process has just claimed."""
         self.runs[run.id] = run
+        self.reports.drop_job(run.id)
         self.own_claims[run.attempt] = run.id
+        self.slot_waits.accept(run)
         self.refreshed_at[run.id] = self.clock()
         self.withdraw_offer(run.id)
 
@@ -219,6 +236,7 @@ class StateStore:
 
     def set_pid(self, run_id: str, job: Job) -> None:
         """Records that the server knows the location of this Job."""
+        self.reports.drop_job(run_id, job.attempt)
         if run_id in self.runs:
             self.runs[run_id] = replace(self.runs[run_id], pid=job.pid)
             self.refreshed_at[run_id] = self.clock()
@@ -253,6 +271,12 @@ class StateStore:
         unseen = (self.own_claims.keys() | starting) - self.jobs.keys()
         return existing + claiming + len(unseen)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no action is in flight, no claim waits for its Job, and no Job for its report."""
+        reports = self.reports.jobs.keys() - self.backoff_until.keys()
+        return not (self.in_flight or self.own_claims or reports)
+
     def _unstarted_claims(self) -> int:
         """Counts claims of other processes without a Job and without an action in flight. A start
         of theirs that failed may have created a Job nonetheless.
@@ -281,6 +305,7 @@ class StateStore:
         }
         moment = self.clock()
         self.held_until = {key: until for key, until in self.held_until.items() if until > moment}
+        due = [run for run in self.due if run.id not in self.held_until]
         complete = self.synced and watches_synced
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -293,7 +318,7 @@ class StateStore:
             self.missing.clear()
         return Snapshot(
             now=now,
-            due=[run for run in self.due if run.id not in self.held_until],
+            due=self.slot_waits.askable(due, self.in_flight, now),
             age=moment - self.offered_at,
             runs=self.runs,
             jobs=self.jobs,
@@ -301,6 +326,10 @@ class StateStore:
             final_states=self.final_states,
             ending=self.ending,
             own_claims=frozenset(self.own_claims),
+            reports=self.reports.all(),
+            reporting=sum(report.run.id in self.in_flight for report in self.reports.all()),
+            starting=any(run.id in self.in_flight for run in self.due)
+            or not self.in_flight.isdisjoint(self.own_claims.values()),
             in_flight=frozenset(self.in_flight | self.backoff_until.keys()),
             slots=slots,
             unstarted_claims=self._unstarted_claims(),
@@ -311,8 +340,14 @@ class StateStore:
             gone_owners=self.gone_owners,
         )
 
+    def _merge(self, run: Run) -> Run:
+        """Returns a run as it was read, with what is known about its claim and its Job."""
+        return self.reports.with_location(merge_run(self.runs.get(run.id), run))
+
     def _observe(self, job: Job) -> None:
         self.created_at.pop(job.attempt, None)
+        if job.phase.is_over and job.run in self.runs:
+            self.slot_waits.end(self.runs[job.run].deployment)
         self._put_job(job)
 
     def _put_job(self, job: Job) -> None:
@@ -360,21 +395,3 @@ class StateStore:
         self.waiting_since.pop(attempt, None)
         if job is not None and job.deleting and job.started:
             self.held_until[job.run] = self.clock() + _HOLD
-
-
-def merge_run(old: Run | None, new: Run) -> Run:
-    """Returns `new` with what was found out earlier about its claim.
-
-    Only the claim itself carries the marker, and the run may have been claimed again between two
-    reads. What was found out therefore holds for the same state only.
-    """
-    if old is None or new.attempt or new.foreign or old.state_id != new.state_id:
-        return new
-    return replace(
-        new,
-        attempt=old.attempt,
-        foreign=old.foreign,
-        name=old.name,
-        claim_owner=old.claim_owner,
-        claim_worker=old.claim_worker,
-    )

@@ -28,7 +28,7 @@ from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.runs import read_run
 
 _MAX_QUEUED = 2000
-"""Events, and runs without labels, that may wait for the server; the oldest are dropped first."""
+"""Events that may wait for the server; the oldest are dropped first."""
 _BATCH = 200
 """Events per request: 2,000 at once cost the worker 10 MB, as text and as bytes."""
 _PENDING_NAMES_SINCE: Version = (3, 6, 22)
@@ -49,7 +49,6 @@ class RunReporter:
     _started: Json = None
     """The event of the worker's start."""
     _events: deque[Json] = field(default_factory=lambda: deque(maxlen=_MAX_QUEUED))
-    _unlabelled: deque[Run] = field(default_factory=lambda: deque(maxlen=_MAX_QUEUED))
 
     def worker_started(self) -> None:
         """Reports the start of the worker."""
@@ -75,8 +74,6 @@ class RunReporter:
     def job_submitted(self, run: Run, job: Job) -> None:
         """Reports that the run's Job exists."""
         self.log(run, Level.INFO, f"Worker '{self.worker.name}' created job '{job.name}'.")
-        if self.dialect.major >= 3:
-            self._unlabelled.append(run)
         self.add_event(events.submitted(self.worker, run, self.clock()))
 
     def job_finished(self, run: Run, job: Job) -> None:
@@ -84,15 +81,21 @@ class RunReporter:
         code = 0 if job.phase is Phase.SUCCEEDED else -1
         self.add_event(events.executed(self.worker, run, job.since, pid=job.pid, code=code))
 
-    def report_location(self, run: Run, job: Job) -> bool:
-        """Stores the Job's location as the run's infrastructure_pid; returns whether it worked."""
+    def report_job(self, run: Run, job: Job) -> bool:
+        """Stores the Job's location as the run's infrastructure_pid, and the worker as its labels
+        (3.x); returns False if that has to be tried again. A refused label is not.
+        """
         error = run_inline(set_pid(run, job.pid), self.session)
         self._log_error(error)
+        if error is None and self.dialect.major >= 3:
+            refused = self._send(add_labels(run, self._labels()))
+            error = refused if isinstance(refused, (Unreachable, ServerError)) else None
         return error is None
 
-    def start_delayed(self, run: Run, cause: Cause) -> None:
-        """Reports why the run's Job does not start: in its log and, on 3.x, in its state's name."""
-        self.log_cause(run, cause)
+    def start_delayed(self, run: Run) -> None:
+        """Reports in the name of the run's state that its Job does not start (3.x)."""
+        if self.dialect.version < _PENDING_NAMES_SINCE:
+            return
         try:
             now = run_inline(read_run(run.id, self.owner), self.session)
         except ApiError as error:
@@ -117,12 +120,6 @@ class RunReporter:
             if self._send(events.send(batch)):
                 break
         self.logs.flush()
-        while self._unlabelled:
-            run = self._unlabelled.popleft()
-            error = self._send(add_labels(run, self._labels()))
-            if isinstance(error, (Unreachable, ServerError)):
-                self._unlabelled.appendleft(run)
-                break
 
     def _send(self, request: Request) -> DeployctlError | None:
         try:

@@ -173,6 +173,24 @@ def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
     return _with_claim(run, claims[-1], parse_marker(claims[-1].get("message")), owner)
 
 
+def merge_run(old: Run | None, new: Run) -> Run:
+    """Returns `new` with what was found out earlier about its claim.
+
+    Only the claim itself carries the marker, and the run may have been claimed again between two
+    reads. What was found out therefore holds for the same state only.
+    """
+    if old is None or new.attempt or new.foreign or old.state_id != new.state_id:
+        return new
+    return replace(
+        new,
+        attempt=old.attempt,
+        foreign=old.foreign,
+        name=old.name,
+        claim_owner=old.claim_owner,
+        claim_worker=old.claim_worker,
+    )
+
+
 def end_before_claim(run: Run) -> ApiCall[Json]:
     """Returns the final state that a claimed run was in when it was claimed; None if it was
     scheduled.

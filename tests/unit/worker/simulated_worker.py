@@ -189,6 +189,7 @@ class SimulatedWorker:
             notify=self.reconciler.enqueue,
             worker=name,
             crash_log_lines=1,
+            clock=lambda: clock.now,
             salt=salt,
         )
         self._service = Service(

@@ -66,6 +66,7 @@ EVENTS = """
     run.setup_failed
     run.start_failed
     run.submitted
+    runs.waiting
     secrets.create_forbidden
     secrets.patch_forbidden
     watch.narrowed

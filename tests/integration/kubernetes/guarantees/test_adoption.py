@@ -13,15 +13,15 @@ MANY = 60
 REPORTED = "/set_state$"
 
 
-def states(harness: WorkerHarness) -> dict[str, str]:
-    """The state ids of all runs of the pool."""
+def read_all(harness: WorkerHarness, field: str) -> dict[str, str]:
+    """A field of all runs of the pool, by id."""
     asked = {
         "work_pools": {"name": {"any_": [harness.pool]}},
         "sort": "ID_DESC",
         "limit": 200,
     }
     found = harness.api.call("POST", "/flow_runs/filter", asked)
-    return {run["id"]: run["state_id"] for run in found}
+    return {run["id"]: run[field] for run in found}
 
 
 def has_pid(harness: WorkerHarness, run: str) -> bool:
@@ -36,8 +36,10 @@ def test_jobs_are_adopted_after_a_restart(harness: WorkerHarness) -> None:
         until(lambda: len(worker.entries("run.submitted")) >= MANY, harness.worker_output, 240)
         assert len(worker.entries("run.submitted")) == MANY
         pods = {run: harness.begin(run) for run in runs[:3]}
+        pids = "infrastructure_pid"
+        until(lambda: all(read_all(harness, pids).values()), harness.worker_output, 240)
         worker.kill()
-    before = states(harness)
+    before = read_all(harness, "state_id")
     meanwhile, later, fine = runs[:3]
     harness.kubelet.failed(pods[meanwhile], 137, "OOMKilled")
     harness.report(fine, "COMPLETED")
@@ -52,7 +54,7 @@ def test_jobs_are_adopted_after_a_restart(harness: WorkerHarness) -> None:
 
     assert {len(worker.entries(event)) for event in ("run.claimed", "run.submitted")} == {0}
     assert len(harness.jobs()) == MANY
-    after = states(harness)
+    after = read_all(harness, "state_id")
     assert {run for run in runs if after[run] != before[run]} == {meanwhile, later, fine}
     reports = harness.proxy.seen("POST", REPORTED)  # repeated unchanged to a busy server
     assert len({(each.path, str(each.body)) for each in reports}) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -134,3 +135,17 @@ class TestNoOrphanedClaim:
             finished_once(harness, ours)
         assert harness.types(theirs) == ["SCHEDULED", "PENDING"]
         assert not harness.jobs(theirs)
+
+
+def test_a_run_is_claimed_when_it_becomes_due_and_not_at_the_next_poll(
+    harness: WorkerHarness,
+) -> None:
+    """The next poll at an interval would come hours later."""
+    due = datetime.now(UTC) + timedelta(seconds=20)
+    details = {"scheduled_time": due.isoformat()}
+    state = {"type": "SCHEDULED", "name": "Scheduled", "state_details": details}
+    run = harness.run(state=state)
+    with harness.worker("--prefetch-seconds", "0", PREFECT_WORKER_QUERY_SECONDS="7200"):
+        harness.await_job(run)
+    claimed = harness.states(run)[1]["timestamp"]
+    assert datetime.fromisoformat(claimed) >= due

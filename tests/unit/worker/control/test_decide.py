@@ -22,6 +22,7 @@ from deployctl.worker.control.decide import (
     Start,
     decide,
 )
+from deployctl.worker.control.reports import MAX_REPORTS, Report, ReportDelay, ReportJob
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import Timings
@@ -100,6 +101,49 @@ def test_starts_own_claims_whether_or_not_this_worker_leads() -> None:
     assert started == [Start(run, fresh=True)]
 
 
+REPORT = ReportJob(a_run("RUNNING", id="created", pid="ns:red-fox-1"), a_job(since=NOW))
+LATE = replace(REPORT, job=a_job(since=NOW - TIMINGS.report_delay))
+DELAY = ReportDelay(a_run(id="delayed"), NOW)
+DUE = a_run("SCHEDULED", id="due", attempt="")
+
+
+@pytest.mark.parametrize(
+    ("report", "more", "reported"),
+    [
+        (REPORT, {}, True),
+        (REPORT, {"due": [DUE]}, False),
+        (REPORT, {"starting": True}, False),
+        (REPORT, {"runs": {"r1": a_run()}, "own_claims": frozenset({"a1"})}, False),
+        (REPORT, {"due": [DUE], "slots": 0}, True),
+        (REPORT, {"due": [DUE], "in_flight": frozenset({"due"})}, True),
+        (REPORT, {"in_flight": frozenset({"created"})}, False),
+        (LATE, {"due": [DUE], "starting": True}, True),
+        (LATE, {"reporting": MAX_REPORTS}, False),
+    ],
+)
+@pytest.mark.parametrize("is_leader", [True, False])
+def test_a_job_is_reported_when_no_run_waits_or_the_report_is_late(
+    report: ReportJob, more: dict[str, Any], reported: bool, is_leader: bool
+) -> None:
+    actions = decide(snapshot(None, reports=[report], is_leader=is_leader, **more))
+    assert (report in actions) is reported
+    assert not reported or actions[-1] == report
+
+
+@pytest.mark.parametrize(("since", "reported"), [(NOW, 0), (NOW - TIMINGS.report_delay, 1)])
+def test_a_delay_is_reported_when_no_run_waits_or_the_report_is_late(
+    since: float, reported: int
+) -> None:
+    delay = replace(DELAY, since=since)
+    assert decide(snapshot(None, reports=[delay])) == [delay]
+    assert len(decide(snapshot(None, reports=[delay], due=[DUE]))) == 1 + reported
+
+
+def test_few_reports_are_in_flight_at_once() -> None:
+    jobs: list[Report] = [replace(REPORT, run=a_run("RUNNING", id=name)) for name in "abcdef"]
+    assert len(decide(snapshot(None, reports=[*jobs, DELAY]))) == MAX_REPORTS
+
+
 LONG_AGO = NOW - 1000
 MISSING: dict[str, Any] = {"missing": {"r1": NOW - TIMINGS.vanished_after}}
 OLD: dict[str, Any] = {"since": NOW - max(TIMINGS.cancel_grace, TIMINGS.orphaned_after)}
@@ -114,7 +158,8 @@ IGNORES_CANCELLATION = Limits(ignores_cancellation=True)
         (a_run(since=NOW - TIMINGS.orphaned_after + 1), None, MISSING, None),
         (a_run(**OLD), None, {"missing": {"r1": NOW}}, Start),
         (a_run(**OLD, pid="ns:red-fox-1"), None, MISSING, ConfirmMissing),
-        (a_run(), a_job(), {}, FinishSetup),
+        (a_run(), a_job(), {}, None),
+        (a_run(), a_job(since=NOW - TIMINGS.orphaned_after), {}, FinishSetup),
         (a_run(pid="ns:red-fox-1"), a_job(), {}, None),
         (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 59), {}, None),
         (a_run(pid="x"), a_job(limits=Limits(60), cause=PULL, since=NOW - 60), {}, DeleteJob),

@@ -53,7 +53,7 @@ class BlockingExecutor:
 class NullReporter:
     """Reporter that sends nothing."""
 
-    def start_delayed(self, run: Run, cause: Cause) -> None:
+    def log_cause(self, run: Run, cause: Cause) -> None:
         pass
 
 

@@ -1,4 +1,4 @@
-"""Labels and events that a worker reports about its runs."""
+"""What a worker reports about its runs beside their states."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ from deployctl.worker.server.flow_logs import FlowLogs
 from deployctl.worker.server.run_reporter import RunReporter
 from tests.support.kubernetes_jobs import RecordingEventLog
 
-RUNS = [Run(f"r{n}", f"fox-{n}", "s", "PENDING", "Pending", 0.0, "d", "f") for n in range(3)]
+RUN = Run("r", "fox", "s", "PENDING", "Pending", 0.0, "d", "f")
 JOB = Job("r", "a", "job", "flows", "flows:job", "w", Phase.WAITING, 0.0)
 
 
-class LabelSession:
-    """A session in which requests for labels fail with `errors`, in turn."""
+class JobSession:
+    """A session in which the requests of a report fail with `errors`, in turn."""
 
     def __init__(self, *errors: DeployctlError | None) -> None:
         self.errors = list(errors)
-        self.labelled: list[str] = []
+        self.bodies: list[Json] = []
 
-    def send(self, request: Request, *, finish: bool = False) -> Json:
-        assert finish
-        if request.path.endswith("/labels"):
-            self.labelled.append(request.path.split("/")[2])
-            if self.errors and (error := self.errors.pop(0)):
-                raise error
+    def send(self, request: Request, *, finish: bool = False) -> Json:  # noqa: ARG002
+        self.bodies.append(request.body)
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
 
 
 class EventSession:
@@ -51,7 +49,7 @@ class EventSession:
 
 
 def new_reporter(
-    session: LabelSession | EventSession, version: tuple[int, int, int] = (3, 8, 8)
+    session: JobSession | EventSession, version: tuple[int, int, int] = (3, 8, 8)
 ) -> RunReporter:
     return RunReporter(
         session=cast(Session, session),
@@ -64,44 +62,40 @@ def new_reporter(
     )
 
 
-def test_labels_are_sent_by_flush() -> None:
-    session = LabelSession()
-    reporter = new_reporter(session)
-    for run in RUNS:
-        reporter.job_submitted(run, JOB)
-    assert session.labelled == []
-    reporter.flush()
-    reporter.flush()
-    assert session.labelled == ["r0", "r1", "r2"]
+LOCATION = {"infrastructure_pid": "flows:job"}
+LABELS = {
+    "prefect.worker.name": "w",
+    "prefect.worker.type": "kubernetes",
+    "prefect.work-pool.name": "pool",
+    "prefect.work-pool.id": "pool-id",
+}
 
 
-def test_sends_no_labels_to_prefect_2() -> None:
-    session = LabelSession()
-    reporter = new_reporter(session, (2, 20, 26))
-    reporter.job_submitted(RUNS[0], JOB)
-    reporter.flush()
-    assert session.labelled == []
+@pytest.mark.parametrize(
+    ("version", "bodies"), [((3, 8, 8), [LOCATION, LABELS]), ((2, 20, 26), [LOCATION])]
+)
+def test_reports_location_and_labels_of_a_job(
+    version: tuple[int, int, int], bodies: list[Json]
+) -> None:
+    session = JobSession()
+    assert new_reporter(session, version).report_job(RUN, JOB)
+    assert session.bodies == bodies
 
 
-@pytest.mark.parametrize("error", [Unreachable("gone"), ServerError("500")])
-def test_labels_wait_while_the_server_is_unavailable(error: DeployctlError) -> None:
-    session = LabelSession(None, error)
-    reporter = new_reporter(session)
-    for run in RUNS:
-        reporter.job_submitted(run, JOB)
-    reporter.flush()
-    assert session.labelled == ["r0", "r1"]
-    reporter.flush()
-    assert session.labelled == ["r0", "r1", "r1", "r2"]
-
-
-def test_a_refused_label_is_not_sent_again() -> None:
-    session = LabelSession(Rejected("403"))
-    reporter = new_reporter(session)
-    reporter.job_submitted(RUNS[0], JOB)
-    reporter.flush()
-    reporter.flush()
-    assert session.labelled == ["r0"]
+@pytest.mark.parametrize(
+    ("errors", "reported"),
+    [
+        ([Unreachable("gone")], False),
+        ([Rejected("422")], False),
+        ([None, Unreachable("gone")], False),
+        ([None, ServerError("500")], False),
+        ([None, Rejected("403")], True),
+    ],
+)
+def test_a_report_is_tried_again_unless_only_its_labels_are_refused(
+    errors: list[DeployctlError | None], reported: bool
+) -> None:
+    assert new_reporter(JobSession(*errors)).report_job(RUN, JOB) is reported
 
 
 def test_sends_events_in_order_and_in_batches() -> None:
