@@ -8,7 +8,7 @@ from deployctl.clients.kubernetes import PAGE_SIZE
 from tests.support.waiting import until
 from tests.support.worker_harness import WorkerHarness
 
-MANY = 60
+MANY = PAGE_SIZE + 1
 """Number of Jobs: more than a page of a list, and few enough for a busy server."""
 REPORTED = "/set_state$"
 
