@@ -9,18 +9,19 @@ from __future__ import annotations
 import sys
 
 from benchmarks import deploys, images, startup, worker
+from benchmarks.row import HEADER
 
 SUITES = {
     "startup": startup.rows,
     "deploys": deploys.rows,
-    "worker": worker.rows,
+    "worker": worker.on_all_databases,
     "images": images.rows,
 }
 
 
 def main(names: list[str]) -> None:
     """Run the named suites, or all of them, and print a row per measurement."""
-    print(f"{'what':<34}{'prefect':>10}{'deployctl':>12}{'faster':>9}   budget")
+    print(HEADER)
     for name in names or SUITES:
         for row in SUITES[name]():
             print(row, flush=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from tests.support.prefect_cli import CommandResult
 
+WIDTH = 46
+HEADER = f"{'what':<{WIDTH}}{'prefect':>10}{'deployctl':>12}{'faster':>9}   budget"
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -28,7 +31,7 @@ class Ratio:
         budget = (
             "" if self.budget is None else _budget(ratio >= self.budget, f"≥ {self.budget:.1f}×")
         )
-        return f"{self.what:<34}{both}{ratio:>7.1f}×{budget}"
+        return f"{self.what:<{WIDTH}}{both}{ratio:>7.1f}×{budget}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Maximum:
     def __str__(self) -> str:
         value = f"{self.deployctl:>21.2f}{self.unit:<2}"
         budget = _budget(self.deployctl <= self.budget, f"≤ {self.budget:.0f} {self.unit}")
-        return f"{self.what:<34}{value}{'':>8}{budget}"
+        return f"{self.what:<{WIDTH}}{value}{'':>8}{budget}"
 
 
 def _budget(met: bool, budget: str) -> str:

@@ -1,13 +1,18 @@
-"""Fifty runs at once and the memory of a worker, compared with `prefect worker start`.
+"""Fifty runs at once, one run on an idle worker, and memory, beside `prefect worker start`.
+
+    python -m benchmarks.worker --server postgres
 
 Both workers create Jobs from the same pool template, on a control plane without nodes: only the
 worker, the server and the Kubernetes API take time. Seconds count from the start of the worker
-process, which happens once the server is idle. The live Jobs of the last rows are created by the
-benchmark, each with a pod; Prefect's worker keeps no record of them, so there is no comparison.
+process, which happens once the server is idle. CPU seconds and requests depend less than they on
+what else the machine does; requests are counted in a run of their own, through a proxy. The live
+Jobs of the last rows are created by the benchmark, each with a pod; Prefect's worker keeps no
+record of them, so there is no comparison.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -20,15 +25,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.row import Maximum, Ratio
+from benchmarks.row import HEADER, Maximum, Ratio
 from deployctl.jobs.base_job_templates import base_job_template
 from deployctl.jobs.job_labels import ATTEMPT, POOL, RUN, owner_label
 from tests.support.api import Api
 from tests.support.cluster.control_plane import ControlPlane
+from tests.support.databases import lacks_postgres
 from tests.support.environment import isolated
+from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_3, Server, free_port, running
 
 DEPLOYCTL = Path(sys.executable).with_name("deployctl")
@@ -38,6 +46,10 @@ BUSY = 2.0
 """Seconds after which the server gives up a write. With Prefect's 60, a single hang of SQLite would
 decide the result of either worker."""
 TIMEOUT = 300.0
+AHEAD = timedelta(seconds=20)
+"""From the creation of the run on an idle worker to its start: more than an interval of polls."""
+MIN_RATIO = {"sqlite": 10.0, "postgres": 3.0}
+"""Database → how many times sooner than Prefect's worker the last Job exists."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,28 +60,49 @@ class Submitted:
     first: float
     last: float
     cpu: float
+    server_cpu: float
     memory: float
 
 
-def rows() -> Iterator[Ratio | Maximum]:
-    """Compare time, CPU and memory of both workers, then measure ours with many Jobs."""
+def rows(database: str = "sqlite") -> Iterator[Ratio | Maximum]:
+    """Compare both workers on a server with this database, then measure ours with many Jobs."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(PREFECT_3, scheduler=False, busy=BUSY, tuned=False) as server,
+        running(PREFECT_3, scheduler=False, busy=BUSY, tuned=False, database=database) as server,
         ControlPlane(controllers=CONTROLLERS) as plane,
     ):
         bench = WorkerBenchmark(server, plane, Path(folder))
         prefect, deployctl = bench.submit(bench.prefect), bench.submit(bench.deployctl)
-        yield Ratio(f"{RUNS} runs at once: first Job", prefect.first, deployctl.first)
-        yield Ratio(f"{RUNS} runs at once: last Job", prefect.last, deployctl.last, 10.0)
-        yield Ratio(f"{RUNS} runs at once: CPU", prefect.cpu, deployctl.cpu)
-        yield Ratio(f"{RUNS} runs at once: memory", prefect.memory, deployctl.memory, unit="MB")
-        idle = bench.idle(bench.prefect), bench.idle(bench.deployctl)
-        yield Ratio("idle: memory", *idle, unit="MB")
-        yield Maximum("first Job after the start", deployctl.first, 1.0)
-        yield Maximum(f"memory with {RUNS} runs", deployctl.memory, 60.0, "MB")
-        yield Maximum("memory with 1,000 live Jobs", bench.crowded(1000), 72.0, "MB")
-        yield Maximum("memory with 5,000 live Jobs", bench.crowded(5000), 72.0, "MB")
+        runs = f"{RUNS} runs at once"
+        ratio = MIN_RATIO[database]
+        yield Ratio(f"{database}, {runs}: first Job", prefect.first, deployctl.first)
+        yield Ratio(f"{database}, {runs}: last Job", prefect.last, deployctl.last, ratio)
+        yield Ratio(f"{database}, {runs}: CPU", prefect.cpu, deployctl.cpu)
+        yield Ratio(f"{database}, {runs}: server's CPU", prefect.server_cpu, deployctl.server_cpu)
+        yield Ratio(f"{database}, {runs}: memory", prefect.memory, deployctl.memory, unit="MB")
+        yield Maximum(f"{database}, {runs}: first Job", deployctl.first, 1.0)
+        yield Maximum(f"{database}, {runs}: last Job", deployctl.last, 3.0)
+        yield Maximum(f"{database}, {runs}: memory", deployctl.memory, 60.0, "MB")
+        before, in_all = bench.requests()
+        yield Maximum(f"{database}, {runs}: requests, last Job", before, 2 * RUNS + 30, "")
+        yield Maximum(f"{database}, {runs}: requests in all", in_all, 4 * RUNS + 40, "")
+        late = bench.lateness(bench.prefect), bench.lateness(bench.deployctl)
+        yield Ratio(f"{database}, idle: lateness of a Job", *late)
+        yield Maximum(f"{database}, idle: lateness of a Job", late[1], 0.3)
+        if database == "sqlite":
+            idle = bench.idle(bench.prefect), bench.idle(bench.deployctl)
+            yield Ratio("idle: memory", *idle, unit="MB")
+            yield Maximum("memory with 1,000 live Jobs", bench.crowded(1000), 72.0, "MB")
+            yield Maximum("memory with 5,000 live Jobs", bench.crowded(5000), 72.0, "MB")
+
+
+def on_all_databases() -> Iterator[Ratio | Maximum]:
+    """Run the benchmark on SQLite, and on PostgreSQL where it can be had."""
+    yield from rows("sqlite")
+    if reason := lacks_postgres():
+        print(f"not on PostgreSQL: {reason}", file=sys.stderr)
+    else:
+        yield from rows("postgres")
 
 
 class WorkerBenchmark:
@@ -90,19 +123,61 @@ class WorkerBenchmark:
     def submit(self, command: Callable[[str], list[str]]) -> Submitted:
         """Measure a worker that submits the runs."""
         with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
-            pool = _pool(api, namespace)
-            _schedule(api, pool["name"])
+            pool = _pool(api, namespace)["name"]
+            _schedule(api, pool)
             self._await_idle_server()
-            jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs?limit={RUNS}"
-            with self._run_worker(command(pool["name"])) as worker:
-                start, first = time.perf_counter(), 0.0
-                while (created := len(self._plane.admin.items(jobs))) < RUNS:
-                    elapsed = time.perf_counter() - start
-                    first = first or (elapsed if created else 0.0)
-                    _check(worker, elapsed)
-                    time.sleep(0.02)
-                last = time.perf_counter() - start
-                return Submitted(first or last, last, _cpu(worker.pid), _peak(worker.pid))
+            server_cpu = _cpu(self._server.pid)
+            with self._run_worker(command(pool)) as worker:
+                first, last = self._await_jobs(namespace, worker, RUNS)
+                server_cpu = _cpu(self._server.pid) - server_cpu
+                return Submitted(first, last, _cpu(worker.pid), server_cpu, _peak(worker.pid))
+
+    def requests(self) -> tuple[int, int]:
+        """Return how many requests our worker sends until the last of the runs has its Job, and
+        until it has reported all of them."""
+        with (
+            self._plane.namespace() as namespace,
+            Api(self._server.api_url) as api,
+            Proxy(self._server.api_url) as proxy,
+        ):
+            pool = _pool(api, namespace)["name"]
+            _schedule(api, pool)
+            with self._run_worker(self.deployctl(pool), PREFECT_API_URL=proxy.api_url) as worker:
+                self._await_jobs(namespace, worker, RUNS)
+                before = len(proxy.exchanges)
+                start = time.perf_counter()
+                while len(proxy.seen("PATCH", "/labels$")) < RUNS:
+                    _check(worker, time.perf_counter() - start)
+                    time.sleep(0.1)
+                return before, len(proxy.exchanges)
+
+    def lateness(self, command: Callable[[str], list[str]]) -> float:
+        """Return the seconds from the scheduled start of a run until its Job exists, for a worker
+        that has nothing else to do."""
+        with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
+            pool = _pool(api, namespace)["name"]
+            deployment = _deployment(api, pool)
+            with self._run_worker([*command(pool), "--prefetch-seconds", "0"]) as worker:
+                self._await_heartbeat(api, pool, worker)
+                time.sleep(5)
+                due = datetime.now(UTC) + AHEAD
+                _create_run(api, deployment, {"scheduled_time": due.isoformat()})
+                self._await_jobs(namespace, worker, 1)
+                return (datetime.now(UTC) - due).total_seconds()
+
+    def _await_jobs(
+        self, namespace: str, worker: subprocess.Popen[bytes], count: int
+    ) -> tuple[float, float]:
+        """Return the seconds until the first and until this number of Jobs exist."""
+        jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs?limit={RUNS}"
+        start, first = time.perf_counter(), 0.0
+        while (created := len(self._plane.admin.items(jobs))) < count:
+            elapsed = time.perf_counter() - start
+            first = first or (elapsed if created else 0.0)
+            _check(worker, elapsed)
+            time.sleep(0.02)
+        last = time.perf_counter() - start
+        return first or last, last
 
     def _await_idle_server(self) -> None:
         """Wait until the server has finished the background work of earlier steps."""
@@ -116,12 +191,16 @@ class WorkerBenchmark:
         with self._plane.namespace() as namespace, Api(self._server.api_url) as api:
             pool = _pool(api, namespace)["name"]
             with self._run_worker(command(pool)) as worker:
-                start = time.perf_counter()
-                while not api.call("POST", f"/work_pools/{pool}/workers/filter", {}):
-                    _check(worker, time.perf_counter() - start)
-                    time.sleep(0.1)
+                self._await_heartbeat(api, pool, worker)
                 time.sleep(10)
                 return _peak(worker.pid)
+
+    @staticmethod
+    def _await_heartbeat(api: Api, pool: str, worker: subprocess.Popen[bytes]) -> None:
+        start = time.perf_counter()
+        while not api.call("POST", f"/work_pools/{pool}/workers/filter", {}):
+            _check(worker, time.perf_counter() - start)
+            time.sleep(0.1)
 
     def crowded(self, count: int) -> float:
         """Return the peak memory of our worker with this number of running Jobs."""
@@ -150,7 +229,7 @@ class WorkerBenchmark:
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env=isolated(self._folder / "home", **connections, **env),
+                env=isolated(self._folder / "home", **connections | env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -194,12 +273,20 @@ def _pool(api: Api, namespace: str) -> Any:
 
 
 def _schedule(api: Api, pool: str) -> None:
+    deployment = _deployment(api, pool)
+    for _ in range(RUNS):
+        _create_run(api, deployment, {})
+
+
+def _deployment(api: Api, pool: str) -> str:
     flow = api.call("POST", "/flows/", {"name": pool})["id"]
     body = {"name": pool, "flow_id": flow, "work_pool_name": pool, "entrypoint": "flows.py:main"}
-    deployment = api.call("POST", "/deployments/", body)["id"]
-    for _ in range(RUNS):
-        due = {"state": {"type": "SCHEDULED", "name": "Scheduled"}}
-        api.call("POST", f"/deployments/{deployment}/create_flow_run", due)
+    return str(api.call("POST", "/deployments/", body)["id"])
+
+
+def _create_run(api: Api, deployment: str, details: dict[str, str]) -> None:
+    state = {"type": "SCHEDULED", "name": "Scheduled", "state_details": details}
+    api.call("POST", f"/deployments/{deployment}/create_flow_run", {"state": state})
 
 
 def _check(worker: subprocess.Popen[bytes], elapsed: float) -> None:
@@ -230,3 +317,17 @@ def _peak(pid: int) -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) / 1024
+
+
+def main() -> None:
+    """Print a row per measurement."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--server", choices=MIN_RATIO, help="database of the server; default: both")
+    database = parser.parse_args().server
+    print(HEADER)
+    for row in rows(database) if database else on_all_databases():
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
