@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.permissions import PERMISSIONS, Scope
+from deployctl.jobs.rbac import IDENTITY, IN_JOB_NAMESPACES, IN_OWN_NAMESPACE
 from deployctl.manifests.values import schema
 
 CHART = Path(__file__).parents[1] / "charts" / "deployctl-worker"
@@ -31,9 +31,10 @@ def generated_files() -> dict[str, str]:
         "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         "values.yaml": "".join(_values(schema())).lstrip("\n"),
     }
-    for scope in Scope:
-        rules = [each.rule() for each in PERMISSIONS if each.scope is scope]
-        files[f"files/rules-{scope}.yaml"] = yaml.safe_dump(rules, sort_keys=False)
+    tables = {"jobs": IN_JOB_NAMESPACES, "worker": IN_OWN_NAMESPACE, "cluster": IDENTITY}
+    for name, table in tables.items():
+        rules = [each.rule() for each in table]
+        files[f"files/rules-{name}.yaml"] = yaml.safe_dump(rules, sort_keys=False)
     return files
 
 

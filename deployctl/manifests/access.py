@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployctl.core.json_values import Json
-from deployctl.jobs.permissions import PERMISSIONS, Scope
+from deployctl.jobs.rbac import IDENTITY, IN_JOB_NAMESPACES, IN_OWN_NAMESPACE, Rule
 from deployctl.manifests.settings import WorkerManifest
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -24,14 +24,14 @@ def access_objects(worker: WorkerManifest) -> list[Json]:
             del account["metadata"]["annotations"]
         objects.append(account)
     cluster_wide = values["worker"]["config"]["observerClusterWide"]
-    grants = {worker.namespace: _rules(Scope.WORKER)}
+    grants = {worker.namespace: _rules(IN_OWN_NAMESPACE)}
     for namespace in () if cluster_wide else worker.job_namespaces:
-        grants[namespace] = _rules(Scope.JOBS) + grants.get(namespace, [])
+        grants[namespace] = _rules(IN_JOB_NAMESPACES) + grants.get(namespace, [])
     extra = values["role"]["extraPermissions"]
     for namespace, rules in grants.items():
         objects += _role(worker, "", [*rules, *extra], namespace)
     if cluster_wide:
-        objects += _role(worker, "Cluster", _rules(Scope.JOBS) + _rules(Scope.CLUSTER))
+        objects += _role(worker, "Cluster", _rules((*IN_JOB_NAMESPACES, *IDENTITY)))
     return objects
 
 
@@ -58,5 +58,5 @@ def _role(
     return found
 
 
-def _rules(scope: Scope) -> list[Json]:
-    return [permission.rule() for permission in PERMISSIONS if permission.scope is scope]
+def _rules(rules: Sequence[Rule]) -> list[Json]:
+    return [each.rule() for each in rules]

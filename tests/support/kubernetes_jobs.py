@@ -13,8 +13,8 @@ from deployctl.clients import kubeconfig
 from deployctl.clients.kubernetes import KubeClient
 from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec, Limits
+from deployctl.jobs.rbac import Rule
 from deployctl.worker.event_log import Level
-from deployctl.worker.runtimes.kubernetes.rbac import Rule
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime, SharedClusters
 from deployctl.worker.settings import KubernetesSettings
 from tests.support.cluster.cluster import Cluster

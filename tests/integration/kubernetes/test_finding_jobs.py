@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployctl.jobs.rbac import JOBS
 from deployctl.worker.model import LocationRefused, StartFailed
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from tests.support.cluster.cluster import Cluster
 from tests.support.kubernetes_jobs import job_spec, rules, runtime

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from deployctl.jobs.rbac import JOBS, SECRETS
 from deployctl.worker.model import RuntimeUnavailable, StartFailed
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS, SECRETS
 from deployctl.worker.settings import SecretKey
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster

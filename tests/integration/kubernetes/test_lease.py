@@ -11,8 +11,8 @@ import pytest
 
 from deployctl.clients import kubeconfig
 from deployctl.core.cancellation import CancellationToken
+from deployctl.jobs.rbac import JOBS, LEASES
 from deployctl.worker.runtimes.kubernetes.lease import LeaseLeadership
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS, LEASES
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy

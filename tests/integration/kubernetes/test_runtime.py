@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployctl.jobs.rbac import JOBS
 from deployctl.worker.model import (
     Job,
     JobsListed,
@@ -16,7 +17,6 @@ from deployctl.worker.model import (
     RuntimeUnavailable,
     StartFailed,
 )
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.pods import Kubelet
 from tests.support.cluster.proxy import KubeProxy

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from deployctl.jobs.model import Limits
+from deployctl.jobs.rbac import EVENTS, JOBS, SECRETS
 from deployctl.worker.model import (
     EventObserved,
     JobChanged,
@@ -18,7 +19,6 @@ from deployctl.worker.model import (
     Phase,
     RuntimeUpdate,
 )
-from deployctl.worker.runtimes.kubernetes.rbac import EVENTS, JOBS, SECRETS
 from deployctl.worker.runtimes.kubernetes.runtime import KubernetesRuntime
 from deployctl.worker.timings import Timings
 from tests.integration.kubernetes.conftest import MakeKubeProxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployctl.jobs.permissions import PERMISSIONS, Scope
+from deployctl.jobs.rbac import IDENTITY, IN_JOB_NAMESPACES, IN_OWN_NAMESPACE
 from tests.support.cluster.cluster import Cluster
 from tests.support.manifest_cases import CASES, Case, render
 
@@ -62,10 +62,10 @@ def test_worker_may_do_what_it_needs_and_no_more(
         )
         return bool(review["status"]["allowed"])
 
-    for each in PERMISSIONS:
-        expected = each.scope is not Scope.CLUSTER or cluster_wide
+    for each in (*IN_JOB_NAMESPACES, *IN_OWN_NAMESPACE, *IDENTITY):
+        expected = each not in IDENTITY or cluster_wide
         for verb in each.verbs:
             assert allowed(each.group, each.resource, verb, namespace) is expected, (each, verb)
     assert allowed("batch", "jobs", "create", "kube-system") is cluster_wide
-    assert not allowed("", "secrets", "list", namespace)
+    assert not allowed("", "secrets", "get", namespace)
     assert not allowed("", "pods", "delete", namespace)

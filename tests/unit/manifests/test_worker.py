@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 import yaml
 
 from deployctl.cli.render.manifests import manifests
-from deployctl.jobs.permissions import PERMISSIONS
 from tests.support.manifest_cases import CASES, Case, at, render
-
-DOCS = Path(__file__).parents[3] / "docs" / "worker.md"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -39,12 +33,3 @@ def test_each_namespace_with_jobs_has_a_role() -> None:
     }
     jobs = ["jobs", "pods", "pods/log", "secrets", "events"]
     assert resources == {"default": ["leases"], "a": jobs, "b": jobs}
-
-
-def test_worker_documents_its_permissions() -> None:
-    table = DOCS.read_text().partition("## Permissions in the cluster")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (?:`([\w.]+)` )?\| `([\w/]+)` \| ([\w, ]+) \|", table, re.MULTILINE)
-    documented = {(group, name, verbs) for group, name, verbs in rows}
-    assert documented == {
-        (each.group, each.resource, ", ".join(each.verbs)) for each in PERMISSIONS
-    }

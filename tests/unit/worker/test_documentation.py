@@ -8,13 +8,13 @@ from pathlib import Path
 import typer.main
 
 from deployctl.cli.commands import app
+from deployctl.jobs import rbac
 from deployctl.worker.control.outcomes import OutcomeCode
 from deployctl.worker.error_kinds import ErrorKind
 from deployctl.worker.event_log import EventName
 from deployctl.worker.health.exporter import families
 from deployctl.worker.health.health_state import Fault, Loop
 from deployctl.worker.health.metric_names import RUN_EVENT_LABELS, RequestErrorKind, Target
-from deployctl.worker.runtimes.kubernetes import rbac
 from deployctl.worker.settings import KUBERNETES_NAMES, NAMES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "worker.md").read_text(encoding="utf-8")

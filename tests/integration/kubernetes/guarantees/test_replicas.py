@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from deployctl.worker.runtimes.kubernetes.rbac import JOBS
+from deployctl.jobs.rbac import JOBS
 from deployctl.worker.timings import DEFAULT_TIMINGS
 from tests.integration.kubernetes.conftest import MakeKubeProxy
 from tests.support.cluster.cluster import Cluster

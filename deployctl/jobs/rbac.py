@@ -50,3 +50,9 @@ EVENTS = (Rule("", "events", ("list",)),)
 
 IDENTITY = (Rule("", "namespaces", ("get",), everywhere=True),)
 """Identify the cluster by the uid of kube-system; otherwise by its certificate authority."""
+
+IN_JOB_NAMESPACES = (*JOBS, *SECRETS, *EVENTS)
+"""In each namespace with Jobs."""
+
+IN_OWN_NAMESPACE = LEASES
+"""In the worker's own namespace."""
