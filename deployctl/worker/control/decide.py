@@ -12,7 +12,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | SCHEDULED    | not started, of an old attempt     | delete it: it could run beside the next one |
 | SCHEDULED    | was deleted to end the run         | the end: its process scheduled it on SIGTERM|
 | PENDING      | none                               | start it; if it was started before: CRASHED |
-| PENDING      | exists, unknown to the server      | finish its setup                            |
+| any active   | exists, unknown to the server      | finish its setup                            |
 | any active   | failed, or stuck too long          | CRASHED with the cause                      |
 | any active   | succeeded, but never reported      | CRASHED: it ended without reporting         |
 | any active   | its deletion hangs                 | the end that it was deleted for, or CRASHED |
@@ -286,7 +286,8 @@ def _observe(
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
     final_state = snapshot.final_states.get(run.attempt)
-    if not run.attempt and (job is None or _could_start(job)):
+    unreported = job is not None and not run.pid and _age(snapshot, job) >= timings.orphaned_after
+    if not run.attempt and (job is None or _could_start(job) or unreported):
         yield ResolveClaim(run)
     elif final_state is not None and _has_ended(snapshot, run.attempt, timings):
         yield ReportFinalState(run, CANCELLED if run.type == CANCELLING else final_state)
@@ -308,7 +309,7 @@ def _observe(
             if ended.delete_job
             else ReportFinalState(run, proposal, job)
         )
-    elif run.type == PENDING and not run.pid and _age(snapshot, job) >= timings.orphaned_after:
+    elif unreported:
         yield FinishSetup(run, job)  # the worker that created it would have reported it by now
 
 

@@ -61,6 +61,20 @@ def test_the_next_worker_reports_a_job_whose_worker_died_before_it_did(vanished:
     assert len(set(simulation.cluster.created)) == 1
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_that_started_before_its_job_was_reported_gets_the_location(moved: bool) -> None:
+    simulation = Simulation(3, runs=1, workers=1, polite=True)
+    for step in (*STARTED, "execute_one"):
+        simulation.worker(0, step, ())
+    simulation.job(0, "begin")
+    simulation.restart(0)
+    if moved:
+        simulation.move("other")
+    simulation.settle()
+    (run,), (job,) = simulation.runs, simulation.cluster.jobs.values()
+    assert simulation.server.rows[run]["infrastructure_pid"] == job.pid
+
+
 def test_an_unreported_job_that_is_gone_is_not_created_again_by_its_worker() -> None:
     simulation = Simulation(3, runs=1, workers=1, polite=True)
     for step in (*STARTED, "execute_one", "deliver_updates", "sync", "reconcile"):
