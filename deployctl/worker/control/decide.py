@@ -28,8 +28,8 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | either       | between two tries of a pod         | delete it: the next pod would run it again  |
 | any active   | of an owner that is gone           | CRASHED; CANCELLED if CANCELLING            |
 
-Reports about Jobs, beside states (`ReportJob`, `ReportDelay`), come last: no due run waits for them
-unless they are late.
+Reports about Jobs, beside states (`ReportJob`, `ReportDelay`), come last, so that no due run waits
+for them; once they are late, they come before claims.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Snapshot:
 
 
 def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:
-    """Returns the actions for now, most urgent first; claims in the server's order, then reports.
+    """Returns the actions for now, most urgent first; claims in the server's order.
 
     Of several actions for one run (a claim and an old Job, say) only the first is carried out; the
     next step decides again.
@@ -203,11 +203,7 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         actions += _orphaned_jobs(snapshot, timings)
         actions += _left_by_gone_owners(snapshot)
     if snapshot.claiming:
-        waiting = {
-            job.run
-            for job in snapshot.jobs.values()
-            if _could_start(job) and not job.deletion_hangs(snapshot.now, timings.deletion_grace)
-        }
+        waiting = runs_with_old_job(snapshot.jobs.values(), snapshot.now, timings)
         waiting |= snapshot.in_flight | snapshot.ending.keys()
         due = [run for run in snapshot.due if run.id not in waiting]
         fresh = snapshot.age < timings.offer_ttl
@@ -216,10 +212,12 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
     delay = timings.report_delay if is_busy(snapshot, allowed) else 0.0
     reports = [
         report
-        for report in snapshot.reports
+        for report in sorted(snapshot.reports, key=lambda report: report.since)
         if report.run.id not in snapshot.in_flight and snapshot.now - report.since >= delay
-    ]
-    return [*allowed, *reports[: max(0, MAX_REPORTS - snapshot.reporting)]]
+    ][: max(0, MAX_REPORTS - snapshot.reporting)]
+    late = [each for each in reports if snapshot.now - each.since >= timings.report_delay]
+    claims = [action for action in allowed if isinstance(action, Claim)]
+    return [*allowed[: len(allowed) - len(claims)], *late, *claims, *reports[len(late) :]]
 
 
 def is_busy(snapshot: Snapshot, actions: Sequence[Action]) -> bool:
@@ -253,6 +251,12 @@ def _age(snapshot: Snapshot, job: Job) -> float:
 def _could_start(job: Job) -> bool:
     """Whether a Job could start its flow, or still end it, beside another Job of the run."""
     return (not job.started or job.deleting) and not job.phase.is_over
+
+
+def runs_with_old_job(jobs: Iterable[Job], now: float, timings: Timings) -> set[str]:
+    """Returns the runs that must not be claimed yet, because a Job of theirs could start."""
+    grace = timings.deletion_grace
+    return {job.run for job in jobs if _could_start(job) and not job.deletion_hangs(now, grace)}
 
 
 def _is_own_unstarted(snapshot: Snapshot, run: Run) -> bool:

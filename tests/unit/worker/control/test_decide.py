@@ -104,6 +104,7 @@ def test_starts_own_claims_whether_or_not_this_worker_leads() -> None:
 REPORT = ReportJob(a_run("RUNNING", id="created", pid="ns:red-fox-1"), a_job(since=NOW))
 LATE = replace(REPORT, job=a_job(since=NOW - TIMINGS.report_delay))
 DELAY = ReportDelay(a_run(id="delayed"), NOW)
+OWN = frozenset({"a1"})
 DUE = a_run("SCHEDULED", id="due", attempt="")
 
 
@@ -127,7 +128,14 @@ def test_a_job_is_reported_when_no_run_waits_or_the_report_is_late(
 ) -> None:
     actions = decide(snapshot(None, reports=[report], is_leader=is_leader, **more))
     assert (report in actions) is reported
-    assert not reported or actions[-1] == report
+
+
+def test_late_reports_come_before_claims_and_others_last() -> None:
+    busy = decide(snapshot(a_run(), reports=[REPORT, LATE], due=[DUE], own_claims=OWN))
+    assert busy == [Start(a_run(), fresh=True), LATE, Claim(DUE, fresh=True)]
+    others = replace(REPORT, run=a_run("RUNNING", id="other"))
+    idle = decide(snapshot(a_run("CANCELLING", pid="x"), reports=[others, LATE]))
+    assert idle == [ReportFinalState(a_run("CANCELLING", pid="x"), CANCELLED), LATE, others]
 
 
 @pytest.mark.parametrize(("since", "reported"), [(NOW, 0), (NOW - TIMINGS.report_delay, 1)])
