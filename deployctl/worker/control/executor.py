@@ -87,7 +87,7 @@ class ActionExecutor(ServerActions):
     def _execute(self, action: decide.Action, failures: int) -> None:
         match action:
             case decide.Claim(run, fresh):
-                self._claim(run, fresh)
+                self._claim(run, fresh and not failures)
             case decide.Start(run, fresh):
                 self._start(run, fresh, failures)
             case decide.ResolveClaim(run):
