@@ -287,8 +287,12 @@ class ActionExecutor(ServerActions):
         if now.type == run.type and not now.attempt and not now.foreign:
             now = self._call(resolve_claim(now, self.runtime.owner))
         self.notify(lambda store: store.refresh_run(now))
-        expected = (run.type, run.attempt, run.foreign, run.in_process)
-        return (now.type, now.attempt, now.foreign, now.in_process) == expected
+        return _decided_on(now) == _decided_on(run)
+
+
+def _decided_on(run: Run) -> tuple[str, str, bool, str, bool]:
+    """The state and the claim of a run."""
+    return run.type, run.attempt, run.foreign, run.claim_owner, run.in_process
 
 
 def _crashed(code: OutcomeCode, message: str) -> Proposal:
