@@ -32,7 +32,7 @@ from deployctl.worker.server.claims import (
     Proposal,
     propose,
 )
-from deployctl.worker.server.runs import read_run, resolve_claim
+from deployctl.worker.server.runs import has_ended_since_claim, read_run, resolve_claim
 
 _FAILURE_EVENTS: Mapping[type[decide.Action], EventName] = {
     decide.Claim: EventName.RUN_CLAIM_FAILED,
@@ -230,7 +230,11 @@ class ActionExecutor(ServerActions):
         self._propose(run, decide.CANCELLED, failures)
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None, failures: int) -> None:
-        if self._is_unchanged(run) and self._propose(run, proposal, failures) and job is not None:
+        if not self._is_unchanged(run):
+            return
+        if run.type == states.SCHEDULED and self._call(has_ended_since_claim(run)):
+            self.notify(lambda store: store.ending.pop(run.id, None))
+        elif self._propose(run, proposal, failures) and job is not None:
             self._log_last_lines(run, job)
 
     def _propose(self, run: Run, proposal: Proposal, failures: int) -> bool:

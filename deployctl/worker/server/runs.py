@@ -10,7 +10,7 @@ from itertools import islice
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import PAGE
-from deployctl.api.states import ACTIVE, FINAL, PAUSED, PENDING, SCHEDULED
+from deployctl.api.states import ACTIVE, CANCELLED, FINAL, PAUSED, PENDING, SCHEDULED
 from deployctl.core.json_values import Json
 from deployctl.worker.model import Run
 from deployctl.worker.server.claim_marker import ClaimMarker, claim_worker, parse_marker
@@ -171,6 +171,20 @@ def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
     if not claims:
         return replace(run, foreign=True)
     return _with_claim(run, claims[-1], parse_marker(claims[-1].get("message")), owner)
+
+
+def has_ended_since_claim(run: Run) -> ApiCall[bool]:
+    """Returns whether a run has been in a final state since its last claim. If it is scheduled by
+    now, a person or an automation did that, and not its process on SIGTERM.
+
+    CANCELLED does not count: a process that is told to end may schedule its run after that.
+    """
+    for state in reversed((yield from read_states(run.id))):
+        if (state["type"], state["name"]) == (PENDING, _CLAIMED):
+            return False
+        if state["type"] in FINAL and state["type"] != CANCELLED:
+            return True
+    return False
 
 
 def merge_run(old: Run | None, new: Run) -> Run:

@@ -77,3 +77,22 @@ def test_a_job_that_was_deleted_by_hand_is_followed_by_another() -> None:
     assert len(simulation.cluster.created) == 1
     play(simulation, 100)
     assert len(simulation.cluster.created) == 2
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_that_failed_while_its_job_was_deleted_may_be_scheduled_again(ends: bool) -> None:
+    """Its flow reports the failure on SIGTERM, and an automation retries it before the leader
+    reads either."""
+    simulation = Simulation(3, 1, 1, polite=False, limits=LIMITS)
+    play(simulation, 100)
+    simulation.wait(600)
+    simulation.run_workers()
+    [job] = simulation.cluster.jobs.values()
+    assert job.deleting
+    if ends:
+        simulation.user(0, "FAILED", "Failed")
+    simulation.user(0, "SCHEDULED", "AwaitingRetry")
+    simulation.vanish(job)
+    play(simulation, 100)
+    assert simulation.server.type_of(simulation.runs[0]) == ("RUNNING" if ends else "CRASHED")
+    assert len(simulation.cluster.created) == 1 + ends
