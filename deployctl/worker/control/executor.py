@@ -140,6 +140,8 @@ class ActionExecutor(ServerActions):
                     self.reporter.log_cause(run, error.cause)
                 raise RuntimeUnavailable(error.message, help=error.help) from error
             self._propose(run, decide.crashed(not_started(error.cause)), failures)
+            if error.retry_for:
+                self._remove_leftovers(run)
         except NotFound as error:
             if self._not_found.pop(run.id, "") != str(error):
                 self._not_found[run.id] = str(error)
@@ -225,9 +227,12 @@ class ActionExecutor(ServerActions):
         """Cancels a run without a Job, whether or not its leftovers can be removed."""
         if not self._is_unchanged(run):
             return
+        self._remove_leftovers(run)
+        self._propose(run, decide.CANCELLED, failures)
+
+    def _remove_leftovers(self, run: Run) -> None:
         with suppress(InvalidJobSpec, StartFailed, NotFound, RuntimeUnavailable):
             self.runtime.clean_up(self.build_spec(run))
-        self._propose(run, decide.CANCELLED, failures)
 
     def _report(self, run: Run, proposal: Proposal, job: Job | None, failures: int) -> None:
         if not self._is_unchanged(run):

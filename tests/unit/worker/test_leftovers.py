@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from deployctl.jobs.model import JobSpec
+from deployctl.worker.model import Cause, Job, StartFailed
 from tests.unit.worker.fault_injection import Fault
+from tests.unit.worker.simulated_cluster import SimulatedRuntime
 from tests.unit.worker.simulation import Simulation
 
 STEPS = ("deliver_updates", "sync", "reconcile", "execute_one", "reconcile")
@@ -67,3 +70,24 @@ def test_next_process_of_a_worker_takes_up_its_claims_at_once(fault: Fault) -> N
     assert len(simulation.cluster.jobs) == 1
     simulation.settle()
     assert simulation.unsettled() == []
+
+
+def test_nothing_is_left_of_a_job_that_was_refused_for_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Meanwhile, what other workers may need to create it is kept."""
+    simulation = Simulation(3, runs=1, workers=1, polite=True)
+    kept: list[bool] = []
+
+    def refuse(runtime: SimulatedRuntime, spec: JobSpec) -> Job:
+        kept.append(spec.name in runtime.cluster.leftovers)
+        runtime.cluster.prepare(spec.name)
+        raise StartFailed(Cause("Quota", "The quota is used up"), retry_for=100.0)
+
+    monkeypatch.setattr(SimulatedRuntime, "start", refuse)
+    simulation.settle()
+    assert simulation.server.type_of(simulation.runs[0]) == "CRASHED"
+    assert kept[0] is False
+    assert all(kept[1:])
+    assert len(kept) > 2
+    assert simulation.cluster.leftovers == set()

@@ -142,8 +142,9 @@ class KubernetesRuntime:
             if not self._retry(lambda: self._secrets.create(cluster.kube, manifest)):
                 manifest = self._manifest(spec, self._secrets.policy_without_secret)
             job = self._retry(lambda: create_job(cluster.kube, manifest))
-        except StartFailed:
-            self._secrets.delete(cluster.kube, manifest)
+        except StartFailed as error:
+            if not error.retry_for:  # else another worker may be creating the same Job
+                self._secrets.delete(cluster.kube, manifest)
             raise
         self._informers.expect_jobs(cluster, manifest.namespace)
         self._retry(lambda: self._secrets.set_owner(cluster.kube, job))
