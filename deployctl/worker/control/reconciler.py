@@ -20,6 +20,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.decide import Action, Claim, decide, is_busy, run_id_of
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.server_actions import Message
+from deployctl.worker.control.slots import count_live_jobs
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.metrics import Metrics, Sample
@@ -160,7 +161,7 @@ class Reconciler:
         if self.limit is None:
             return None
         hung_before = self.now() - self.timings.deletion_grace
-        live = self.store.live_jobs(self.worker, hung_before)
+        live = count_live_jobs(self.store, self.worker, hung_before)
         return max(0, self.limit - live) if synced else 0
 
     def _sample(self, watches: Sequence[WatchStatus], slots: int | None) -> Sample:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployctl.api.states import FINAL, PENDING
-from deployctl.worker.control.decide import Snapshot
+from deployctl.worker.control.decide import Snapshot, runs_with_old_job
 from deployctl.worker.control.reports import ReportQueue
 from deployctl.worker.control.slot_waits import SlotWaits
+from deployctl.worker.control.slots import count_unstarted_claims
 from deployctl.worker.model import (
     Job,
     JobChanged,
@@ -255,40 +256,11 @@ class StateStore:
         self.backoff_until[run_id] = until
         self.failures[run_id] = self.failures.get(run_id, 0) + 1
 
-    def live_jobs(self, worker: str, hung_before: float = 0.0) -> int:
-        """Counts the Jobs of this worker that exist or are about to: what `--limit` limits.
-
-        A Job whose deletion should have ended at `hung_before` does not count.
-        """
-        existing = sum(
-            job.worker == worker
-            and not job.phase.is_over
-            and not job.deletion_hangs(hung_before, 0.0)
-            for job in self.jobs.values()
-        )
-        claiming = sum(run.id in self.in_flight for run in self.due)
-        starting = {run.attempt for key in self.in_flight if (run := self.runs.get(key))}
-        unseen = (self.own_claims.keys() | starting) - self.jobs.keys()
-        return existing + claiming + len(unseen)
-
     @property
     def is_idle(self) -> bool:
         """Whether no action is in flight, no claim waits for its Job, and no Job for its report."""
         reports = self.reports.jobs.keys() - self.backoff_until.keys()
         return not (self.in_flight or self.own_claims or reports)
-
-    def _unstarted_claims(self) -> int:
-        """Counts claims of other processes without a Job and without an action in flight. A start
-        of theirs that failed may have created a Job nonetheless.
-        """
-        return sum(
-            run.type == PENDING
-            and bool(run.attempt)
-            and run.attempt not in self.jobs
-            and run.attempt not in self.own_claims
-            and run.id not in self.in_flight
-            for run in self.runs.values()
-        )
 
     def snapshot(
         self,
@@ -305,7 +277,6 @@ class StateStore:
         }
         moment = self.clock()
         self.held_until = {key: until for key, until in self.held_until.items() if until > moment}
-        due = [run for run in self.due if run.id not in self.held_until]
         complete = self.synced and watches_synced
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -318,7 +289,7 @@ class StateStore:
             self.missing.clear()
         return Snapshot(
             now=now,
-            due=self.slot_waits.askable(due, self.in_flight, now),
+            due=self.slot_waits.askable(self._claimable(now), self.in_flight, now),
             age=moment - self.offered_at,
             runs=self.runs,
             jobs=self.jobs,
@@ -332,13 +303,22 @@ class StateStore:
             or not self.in_flight.isdisjoint(self.own_claims.values()),
             in_flight=frozenset(self.in_flight | self.backoff_until.keys()),
             slots=slots,
-            unstarted_claims=self._unstarted_claims(),
+            unstarted_claims=count_unstarted_claims(self),
             claiming=claiming,
             is_leader=is_leader,
             complete=complete,
             deleted=self.deleted,
             gone_owners=self.gone_owners,
         )
+
+    def _claimable(self, now: float) -> list[Run]:
+        """Returns the due runs that may be claimed, and those that are just being claimed.
+
+        Others must not stand for their deployment while that waits for a slot.
+        """
+        blocked = runs_with_old_job(self.jobs.values(), now, self.slot_waits.timings)
+        blocked |= self.held_until.keys() | self.backoff_until.keys() | self.ending.keys()
+        return [run for run in self.due if run.id in self.in_flight or run.id not in blocked]
 
     def _merge(self, run: Run) -> Run:
         """Returns a run as it was read, with what is known about its claim and its Job."""

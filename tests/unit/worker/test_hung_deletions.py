@@ -6,6 +6,7 @@ import pytest
 
 from deployctl.api.states import FINAL
 from deployctl.jobs.model import Limits
+from deployctl.worker.control.slots import count_live_jobs
 from deployctl.worker.model import NO_LIMITS, Cause, Job, Phase
 from tests.unit.worker.simulation import Simulation
 
@@ -34,7 +35,7 @@ def state(simulation: Simulation) -> tuple[str, str]:
 
 def slots(simulation: Simulation) -> int:
     worker = simulation.workers[0]
-    return worker.store.live_jobs("worker", simulation.clock.now - 30.0)
+    return count_live_jobs(worker.store, "worker", simulation.clock.now - 30.0)
 
 
 @pytest.mark.parametrize("major", [2, 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.jobs.model import Limits
+from deployctl.worker.control.slots import count_live_jobs
 from deployctl.worker.model import Cause
 from tests.unit.worker.fault_injection import Fault
 from tests.unit.worker.simulation import Simulation
@@ -88,5 +89,5 @@ def test_a_claim_that_another_owner_takes_over_takes_no_slot(number: int, major:
     [worker] = simulation.workers
     assert simulation.server.type_of(simulation.runs[0]) == "PENDING"
     assert worker.reconciler.is_idle
-    assert worker.store.live_jobs("worker") == 0
+    assert count_live_jobs(worker.store, "worker") == 0
     assert simulation.cluster.created == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployctl.worker.control.slots import count_live_jobs
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase, Run
 
@@ -23,7 +24,7 @@ def a_job(name: str, phase: Phase = Phase.WAITING, worker: str = "w") -> JobChan
 def test_a_job_counts_as_live_from_its_claim_to_its_end() -> None:
     store = StateStore(clock=lambda: 0.0)
     store.set_due([a_run("a", "SCHEDULED")], 0.0)
-    counts = [store.live_jobs("w")]
+    counts = [count_live_jobs(store, "w")]
     steps: list[Callable[[], None]] = [
         lambda: store.in_flight.add("a"),
         lambda: store.add_claim(a_run("a", attempt="claim-a")),
@@ -34,7 +35,7 @@ def test_a_job_counts_as_live_from_its_claim_to_its_end() -> None:
     ]
     for step in steps:
         step()
-        counts.append(store.live_jobs("w"))
+        counts.append(count_live_jobs(store, "w"))
     assert counts == [0, 1, 1, 1, 1, 1, 0]
 
 
@@ -43,18 +44,18 @@ def test_a_run_counts_while_its_claim_is_in_flight_and_it_is_no_longer_offered()
     store.set_due([a_run("a", "SCHEDULED"), a_run("b", "SCHEDULED")], 0.0)
     store.in_flight.add("a")
     store.set_due([a_run("c", "SCHEDULED")], 0.0)
-    assert store.live_jobs("w") == 1
+    assert count_live_jobs(store, "w") == 1
     assert [run.id for run in store.due] == ["a", "c"]
 
 
 def test_a_claim_of_another_process_counts_while_its_job_is_created() -> None:
     store = StateStore(clock=lambda: 0.0)
     store.refresh_run(a_run("a", attempt="claim-a"))
-    counts = [store.live_jobs("w")]
+    counts = [count_live_jobs(store, "w")]
     store.in_flight.add("a")
-    counts.append(store.live_jobs("w"))
+    counts.append(count_live_jobs(store, "w"))
     store.apply(a_job("a"))
-    counts.append(store.live_jobs("w"))
+    counts.append(count_live_jobs(store, "w"))
     assert counts == [0, 1, 1]
 
 
@@ -63,9 +64,9 @@ def test_a_list_does_not_drop_a_job_created_after_it_was_requested() -> None:
     store = StateStore(clock=lambda: now)
     store.add_job(a_job("a").job)
     store.apply(JobsListed("ns", (), 4.0))
-    assert store.live_jobs("w") == 1
+    assert count_live_jobs(store, "w") == 1
     store.apply(JobsListed("ns", (), 6.0))
-    assert store.live_jobs("w") == 0
+    assert count_live_jobs(store, "w") == 0
 
 
 def test_a_list_without_an_observed_job_drops_it() -> None:
@@ -90,7 +91,7 @@ def test_a_follower_keeps_failures_only_of_its_own_runs() -> None:
 def test_jobs_of_other_workers_do_not_count() -> None:
     store = StateStore(clock=lambda: 0.0)
     store.apply(a_job("a", worker="other"))
-    assert store.live_jobs("w") == 0
+    assert count_live_jobs(store, "w") == 0
 
 
 def test_counts_unstarted_claims_of_other_processes() -> None:
@@ -141,7 +142,7 @@ def test_an_own_claim_is_dropped_once_the_run_is_under_another(
     else:
         store.refresh_run(run)
     assert (store.own_claims == {"claim-a": "a"}) is kept
-    assert store.live_jobs("w") == int(kept)
+    assert count_live_jobs(store, "w") == int(kept)
 
 
 def test_the_end_of_a_run_whose_job_was_seen_live_is_noticed_once() -> None:
@@ -194,3 +195,25 @@ def test_counts_runs_that_wait_for_a_slot() -> None:
     assert [store.count_waiting_for_slot(slots) for slots in (None, 1, 0)] == [1, 1, 2]
     store.add_claim(a_run("a", attempt="x"))
     assert store.count_waiting_for_slot(None) == 0
+
+
+def test_a_check_of_an_unclaimed_run_in_flight_takes_no_slot() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.refresh_run(a_run("a", "RUNNING"))
+    store.in_flight.add("a")
+    assert count_live_jobs(store, "w") == 0
+
+
+@pytest.mark.parametrize("why", ["back-off", "ending", "old Job"])
+def test_a_run_that_may_not_be_claimed_does_not_stand_for_its_deployment(why: str) -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.set_due([a_run(name, "SCHEDULED") for name in "abc"], 0.0)
+    store.slot_waits.refuse(store.due[2], 0.0)
+    if why == "back-off":
+        store.back_off("a", 100.0)
+    elif why == "ending":
+        store.ending["a"] = "claim-a"
+    else:
+        store.apply(a_job("a"))
+    found = store.snapshot(50.0, slots=None, claiming=True, is_leader=True, watches_synced=True)
+    assert [run.id for run in found.due] == ["b"]

@@ -1,0 +1,40 @@
+"""Counts what takes the slots of `--limit`: Jobs, and claims that become Jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deployctl.api.states import PENDING
+
+if TYPE_CHECKING:
+    from deployctl.worker.control.state_store import StateStore
+
+
+def count_live_jobs(store: StateStore, worker: str, hung_before: float = 0.0) -> int:
+    """Counts the Jobs of this worker that exist or are about to.
+
+    A Job whose deletion should have ended at `hung_before` does not count.
+    """
+    existing = sum(
+        job.worker == worker and not job.phase.is_over and not job.deletion_hangs(hung_before, 0.0)
+        for job in store.jobs.values()
+    )
+    claiming = sum(run.id in store.in_flight for run in store.due)
+    in_flight = (run for key in store.in_flight if (run := store.runs.get(key)))
+    starting = {run.attempt for run in in_flight if run.attempt}
+    unseen = (store.own_claims.keys() | starting) - store.jobs.keys()
+    return existing + claiming + len(unseen)
+
+
+def count_unstarted_claims(store: StateStore) -> int:
+    """Counts claims of other processes without a Job and without an action in flight. A start of
+    theirs that failed may have created a Job nonetheless.
+    """
+    return sum(
+        run.type == PENDING
+        and bool(run.attempt)
+        and run.attempt not in store.jobs
+        and run.attempt not in store.own_claims
+        and run.id not in store.in_flight
+        for run in store.runs.values()
+    )
