@@ -116,8 +116,9 @@ class Service:
         self.shutdown_requested.cancel()
         text = "stopping: no more runs are claimed, and actions in flight are finished"
         self.event_log.emit(Level.INFO, EventName.WORKER_STOPPING, text)
-        end = time.monotonic() + self.timings.shutdown_grace
-        while not self.reconciler.is_idle and time.monotonic() < end:
+        grace = self.timings.shutdown_grace
+        end, server_end = time.monotonic() + grace, self.reconciler.now() + grace
+        while not self.reconciler.may_stop(server_end) and time.monotonic() < end:
             time.sleep(0.05)
         self.loops_cancelled.cancel()
         _join(threads, self.timings.join_timeout)

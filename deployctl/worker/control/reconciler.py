@@ -150,6 +150,11 @@ class Reconciler:
         """Whether the store has nothing to do, and no message is queued."""
         return self.store.is_idle and self._queue.empty()
 
+    def may_stop(self, end: float) -> bool:
+        """Whether a worker that stops at `end` at the latest has nothing left to do until then; in
+        seconds of the epoch by the server's clock."""
+        return self.store.may_stop(end) and self._queue.empty()
+
     def close(self) -> None:
         """Starts no more actions; those in flight end by themselves."""
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -53,6 +53,8 @@ class StateStore:
     created_at: dict[str, float] = field(default_factory=dict)
     """When this process created a Job that the runtime has not emitted yet, by `clock`: a list that
     was requested earlier does not contain it."""
+    deployments: dict[str, str] = field(default_factory=dict)
+    """Attempt → deployment of its run, for Jobs: a follower keeps no runs that have one."""
     reports: ReportQueue = field(default_factory=ReportQueue)
     missing: dict[str, float] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
@@ -258,9 +260,18 @@ class StateStore:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no action is in flight, no claim waits for its Job, and no Job for its report."""
+        """Whether no action is in flight, no claim waits for its Job, and no Job for its report,
+        unless the server has refused that."""
         reports = self.reports.jobs.keys() - self.backoff_until.keys()
         return not (self.in_flight or self.own_claims or reports)
+
+    def may_stop(self, end: float) -> bool:
+        """Whether nothing is left to do for a worker that stops at `end` at the latest, by the
+        server's clock: as `is_idle`, but refused reports are tried again, and claims that back off
+        for longer are left to the next worker."""
+        later = {run_id for run_id, until in self.backoff_until.items() if until >= end}
+        waiting = {*self.own_claims.values(), *self.reports.jobs}
+        return not (self.in_flight or waiting - later)
 
     def snapshot(
         self,
@@ -326,14 +337,16 @@ class StateStore:
 
     def _observe(self, job: Job) -> None:
         self.created_at.pop(job.attempt, None)
-        if job.phase.is_over and job.run in self.runs:
-            self.slot_waits.end(self.runs[job.run].deployment)
         self._put_job(job)
+        if job.phase.is_over and job.attempt in self.deployments:
+            self.slot_waits.end(self.deployments[job.attempt])
 
     def _put_job(self, job: Job) -> None:
         self.jobs[job.attempt] = job
         self.own_claims.pop(job.attempt, None)
         run = self.runs.get(job.run)
+        if run is not None:
+            self.deployments[job.attempt] = run.deployment
         if not job.phase.is_over and (run is None or run.type not in FINAL):
             self.unfinished.add(job.run)
 
@@ -373,5 +386,6 @@ class StateStore:
         job = self.jobs.pop(attempt, None)
         self.created_at.pop(attempt, None)
         self.waiting_since.pop(attempt, None)
+        self.deployments.pop(attempt, None)
         if job is not None and job.deleting and job.started:
             self.held_until[job.run] = self.clock() + _HOLD

@@ -217,3 +217,40 @@ def test_a_run_that_may_not_be_claimed_does_not_stand_for_its_deployment(why: st
         store.apply(a_job("a"))
     found = store.snapshot(50.0, slots=None, claiming=True, is_leader=True, watches_synced=True)
     assert [run.id for run in found.due] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("until", "claim", "report"), [(None, False, False), (50.0, False, False), (101.0, True, True)]
+)
+def test_a_worker_that_stops_waits_for_what_it_can_still_do(
+    until: float | None, claim: bool, report: bool
+) -> None:
+    claiming, reporting = (StateStore(clock=lambda: 0.0) for _ in range(2))
+    run = a_run("a", attempt="claim-a")
+    claiming.add_claim(run)
+    reporting.refresh_run(run)
+    reporting.add_unreported(run, a_job("a").job)
+    for store in (claiming, reporting):
+        assert not store.may_stop(100.0)
+        if until:
+            store.back_off("a", until)
+    assert (claiming.may_stop(100.0), reporting.may_stop(100.0)) == (claim, report)
+
+
+def test_the_end_of_a_job_frees_a_slot_also_for_a_follower() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    run = a_run("a", attempt="claim-a")
+    store.add_claim(run)
+    store.add_unreported(run, a_job("a").job)
+    store.trim()
+    assert store.runs == {}
+    store.slot_waits.refuse(a_run("b", "SCHEDULED"), 0.0)
+    store.set_due([a_run("b", "SCHEDULED")], 0.0)
+
+    def claimable() -> list[str]:
+        found = store.snapshot(0.5, slots=1, claiming=True, is_leader=False, watches_synced=True)
+        return [run.id for run in found.due]
+
+    assert claimable() == []
+    store.apply(a_job("a", Phase.SUCCEEDED))
+    assert claimable() == ["b"]
