@@ -238,7 +238,7 @@ class ActionExecutor(ServerActions):
         if not self._is_unchanged(run):
             return
         if run.type == states.SCHEDULED and self._call(has_ended_since_claim(run)):
-            self.notify(lambda store: store.ending.pop(run.id, None))
+            self.notify(lambda store: store.drop_ending(run.id))
         elif self._propose(run, proposal, failures) and job is not None:
             self._log_last_lines(run, job)
 

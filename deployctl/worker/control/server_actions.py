@@ -116,10 +116,11 @@ class ServerActions:
     def _report_job(self, run: Run, job: Job, failures: int) -> None:
         """Stores the Job's location and labels on the server; retried if it does not take them.
 
-        Before a retry the run is read: by now it may be under another claim, and the location of
-        an old Job must not be taken for that of the next.
+        Before a retry and before a late report, the run is read: by now it may be under another
+        claim, and the location of an old Job must not be taken for that of the next.
         """
-        if failures and not self._is_under(run, job.attempt):
+        late = self.session.server_clock() - job.since >= self.timings.offer_ttl
+        if (late or failures) and not self._is_under(run, job.attempt):
             self.notify(lambda store: store.reports.drop_job(run.id, job.attempt))
         elif self.reporter.report_job(run, job):
             self.notify(lambda store: store.set_pid(run.id, job))
@@ -135,9 +136,11 @@ class ServerActions:
     def _is_under(self, run: Run, attempt: str) -> bool:
         """Reads the run again; returns whether this attempt is its last."""
         now = self._call(read_run(run.id, self.runtime.owner))
-        if now is not None and now.type != states.SCHEDULED and not now.attempt:
+        if now is None or (now.type == states.SCHEDULED and not now.in_process):
+            return False
+        if not now.attempt:
             now = self._call(resolve_claim(now, self.runtime.owner))
-        return now is not None and now.attempt == attempt
+        return now.attempt == attempt
 
     def _transition(self, run: Run, what: str) -> str:
         """The same transition id for each try: the server may still be at the first one."""

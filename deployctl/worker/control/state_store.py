@@ -253,6 +253,10 @@ class StateStore:
             if job.started:
                 self.ending[job.run] = job.attempt
 
+    def drop_ending(self, run_id: str) -> None:
+        """Lets a run be claimed whose Job was deleted to end it."""
+        self.ending.pop(run_id, None)
+
     def back_off(self, run_id: str, until: float) -> None:
         """Leaves a run alone until a time, and counts a failure."""
         self.backoff_until[run_id] = until

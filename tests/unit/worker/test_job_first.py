@@ -61,12 +61,16 @@ def test_the_next_worker_reports_a_job_whose_worker_died_before_it_did(vanished:
     assert len(set(simulation.cluster.created)) == 1
 
 
+@pytest.mark.parametrize("events", [("begin",), ("begin", "retry"), ("begin", "pause")])
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_run_that_started_before_its_job_was_reported_gets_the_location(moved: bool) -> None:
-    simulation = Simulation(3, runs=1, workers=1, polite=True)
+def test_a_run_that_started_before_its_job_was_reported_gets_the_location(
+    moved: bool, events: tuple[str, ...]
+) -> None:
+    simulation = Simulation(3, runs=1, workers=1, polite=True, retries=1)
     for step in (*STARTED, "execute_one"):
         simulation.worker(0, step, ())
-    simulation.job(0, "begin")
+    for event in events:
+        simulation.job(0, event)
     simulation.restart(0)
     if moved:
         simulation.move("other")

@@ -8,9 +8,13 @@ import pytest
 
 from deployctl.worker.control.decide import Claim, ReportFinalState, crashed
 from deployctl.worker.control.outcomes import WORKER_GONE
-from deployctl.worker.model import Run
+from deployctl.worker.control.reports import ReportJob
+from deployctl.worker.model import Job, Phase, Run
+from deployctl.worker.timings import Timings
 from tests.unit.worker.simulated_server import DEPLOYMENT, FLOW
 from tests.unit.worker.simulation import OTHER_OWNER, Simulation
+
+TIMINGS = Timings()
 
 
 def a_run(simulation: Simulation, type: str, **more: Any) -> Run:  # noqa: A002
@@ -38,3 +42,16 @@ def test_the_offer_of_a_run_is_not_trusted_after_a_failed_claim(failures: int) -
     executor.execute(Claim(a_run(simulation, "SCHEDULED"), fresh=True), failures)
     claimed = [violation for violation in simulation.violations if "was claimed" in violation]
     assert len(claimed) == 1 - failures
+
+
+@pytest.mark.parametrize(("age", "reported"), [(0, True), (TIMINGS.offer_ttl, False)])
+def test_a_late_report_is_not_taken_for_that_of_the_next_attempt(
+    age: float, reported: bool
+) -> None:
+    simulation = Simulation(3, runs=1, workers=1, polite=False)
+    simulation.foreign_worker(1)
+    run = a_run(simulation, "PENDING", attempt="old")
+    since = simulation.clock.now - age
+    job = Job(run.id, "old", "fox-1", "own", "own:fox-1", "w", Phase.RUNNING, since)
+    simulation.workers[0].reconciler.executor.execute(ReportJob(run, job), 0)
+    assert bool(simulation.server.rows[run.id]["infrastructure_pid"]) is reported

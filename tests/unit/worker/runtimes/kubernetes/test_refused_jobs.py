@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_the_secret_is_kept_while_the_refusal_may_pass(
     cluster = RefusingCluster(KubeApiError(status, "Refused", text))
 
     def connect(_: Mapping[str, Json] | None) -> KubeClient:
-        return cast(Any, cluster)
+        return cast("KubeClient", cluster)
 
     log = RecordingEventLog()
     shared = SharedClusters(connect, KubernetesSettings(), log, major=3)
