@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployctl.api.states import FINAL, PENDING
+from deployctl.api.states import CANCELLED, FINAL, PENDING
 from deployctl.worker.control.decide import Snapshot, runs_with_old_job
 from deployctl.worker.control.reports import ReportQueue
 from deployctl.worker.control.slot_waits import SlotWaits
@@ -384,6 +384,8 @@ class StateStore:
         run = self.runs.get(run_id)
         if run is None:
             return run_id not in self.deleted
+        if run.type == CANCELLED and (job := self.jobs.get(attempt)):
+            return not job.phase.is_over  # until then, its process may schedule the run
         return run.type not in FINAL and not run.foreign and run.attempt in ("", attempt)
 
     def _drop_job(self, attempt: str) -> None:

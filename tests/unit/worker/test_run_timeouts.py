@@ -57,6 +57,24 @@ def test_a_run_that_was_cancelled_without_its_process_stays_cancelled(leader: in
     assert len(simulation.cluster.created) == 1
 
 
+def test_a_cancelled_run_is_not_run_again_when_its_process_ends_late() -> None:
+    """The process needs longer to end than the leader to read the run again."""
+    simulation = Simulation(3, 1, 1, polite=True)
+    play(simulation, 100)
+    simulation.user(0, "CANCELLED", "Cancelled")
+    simulation.ignores_final_state = True
+    simulation.wait(70)
+    for _ in range(3):
+        simulation.run_workers()
+        simulation.wait(5)
+    [job] = simulation.cluster.jobs.values()
+    assert job.deleting
+    play(simulation, HOURS)
+    assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"
+    assert len(simulation.cluster.created) == 1
+    assert simulation.workers[0].store.ending == {}
+
+
 def test_a_run_that_a_user_schedules_again_after_its_end_runs_again() -> None:
     simulation = Simulation(3, 1, 1, polite=True, limits=LIMITS)
     play(simulation, 1000)
