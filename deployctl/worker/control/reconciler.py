@@ -20,7 +20,7 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.decide import Action, Claim, decide, is_busy, run_id_of
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.server_actions import Message
-from deployctl.worker.control.slots import count_live_jobs
+from deployctl.worker.control.slots import count_live_jobs, count_waiting_for_slot
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.metrics import Metrics, Sample
@@ -173,7 +173,7 @@ class Reconciler:
         return Sample(
             jobs=Counter(job.phase for job in self.store.jobs.values()),
             due=len(self.store.due),
-            waiting_for_slot=self.store.count_waiting_for_slot(slots),
+            waiting_for_slot=count_waiting_for_slot(self.store, slots),
             claims=len(self.store.own_claims),
             queue=self._queue.qsize(),
             is_leader=self.leadership.is_leader,

@@ -38,3 +38,9 @@ def count_unstarted_claims(store: StateStore) -> int:
         and run.id not in store.in_flight
         for run in store.runs.values()
     )
+
+
+def count_waiting_for_slot(store: StateStore, slots: int | None) -> int:
+    """Counts due runs that a limit holds back: of the server, or ours if no slot is left."""
+    held_back = {run.id for run in store.due} if slots == 0 else set()
+    return len(held_back | store.refused_at.keys())

@@ -227,11 +227,6 @@ class StateStore:
         else:
             self.refused_at.pop(run_id, None)
 
-    def count_waiting_for_slot(self, slots: int | None) -> int:
-        """Counts due runs that a limit holds back: of the server, or ours if no slot is left."""
-        held_back = {run.id for run in self.due} if slots == 0 else set()
-        return len(held_back | self.refused_at.keys())
-
     def waited(self, attempt: str) -> float | None:
         """Returns for how long a Job has waited that now runs; None if its start was not seen."""
         since = self.waiting_since.pop(attempt, None)
@@ -264,15 +259,13 @@ class StateStore:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no action is in flight, no claim waits for its Job, and no Job for its report,
-        unless the server has refused that."""
+        """Whether no action is in flight, no claim waits, and no report that was not refused."""
         reports = self.reports.jobs.keys() - self.backoff_until.keys()
         return not (self.in_flight or self.own_claims or reports)
 
     def may_stop(self, end: float) -> bool:
-        """Whether nothing is left to do for a worker that stops at `end` at the latest, by the
-        server's clock: as `is_idle`, but refused reports are tried again, and claims that back off
-        for longer are left to the next worker."""
+        """Whether a worker that stops by `end`, by the server's clock, has nothing left to do until
+        then: neither a claim nor a report that does not back off for longer."""
         later = {run_id for run_id, until in self.backoff_until.items() if until >= end}
         waiting = {*self.own_claims.values(), *self.reports.jobs}
         return not (self.in_flight or waiting - later)
@@ -292,6 +285,7 @@ class StateStore:
         }
         moment = self.clock()
         self.held_until = {key: until for key, until in self.held_until.items() if until > moment}
+        self._drop_hung_ends(now)
         complete = self.synced and watches_synced
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -325,6 +319,14 @@ class StateStore:
             deleted=self.deleted,
             gone_owners=self.gone_owners,
         )
+
+    def _drop_hung_ends(self, now: float) -> None:
+        """Lets cancelled runs be scheduled again whose Job cannot be deleted."""
+        grace = self.slot_waits.timings.deletion_grace
+        for key, attempt in list(self.ending.items()):
+            run, job = self.runs.get(key), self.jobs.get(attempt)
+            if run and run.type == CANCELLED and job and job.deletion_hangs(now, grace):
+                del self.ending[key]
 
     def _claimable(self, now: float) -> list[Run]:
         """Returns the due runs that may be claimed, and those that are just being claimed.

@@ -110,3 +110,17 @@ def test_a_run_is_claimed_again_although_the_old_job_does_not_go() -> None:
     assert len(simulation.cluster.created) == 2
     [new] = [each for each in simulation.cluster.jobs.values() if each.name != job.name]
     assert new.phase is Phase.WAITING
+
+
+def test_a_cancelled_run_whose_job_cannot_be_deleted_may_be_scheduled_again() -> None:
+    simulation = Simulation(3, runs=1, workers=1, polite=True)
+    simulation.run_workers()
+    simulation.job(0, "begin")
+    simulation.run_workers()
+    simulation.job(0, "hang")
+    simulation.user(0, "CANCELLED", "Cancelled")
+    simulation.settle()
+    simulation.user(0, "SCHEDULED", "AwaitingRetry")
+    simulation.settle()
+    assert simulation.server.type_of(simulation.runs[0]) == "PENDING"
+    assert len(simulation.cluster.created) == 2

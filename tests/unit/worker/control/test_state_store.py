@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployctl.worker.control.slots import count_live_jobs
+from deployctl.worker.control.slots import count_live_jobs, count_waiting_for_slot
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase, Run
 
@@ -192,9 +192,9 @@ def test_counts_runs_that_wait_for_a_slot() -> None:
     store.set_due([a_run(name, "SCHEDULED") for name in "abc"], 0.0)
     store.withdraw_offer("a", waits_for_slot=True)
     store.withdraw_offer("b")
-    assert [store.count_waiting_for_slot(slots) for slots in (None, 1, 0)] == [1, 1, 2]
+    assert [count_waiting_for_slot(store, slots) for slots in (None, 1, 0)] == [1, 1, 2]
     store.add_claim(a_run("a", attempt="x"))
-    assert store.count_waiting_for_slot(None) == 0
+    assert count_waiting_for_slot(store, None) == 0
 
 
 def test_a_check_of_an_unclaimed_run_in_flight_takes_no_slot() -> None:
