@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from deployctl.api.states import PENDING
-
-if TYPE_CHECKING:
-    from deployctl.worker.control.state_store import StateStore
+from deployctl.worker.model import Job, Run
 
 
-def count_live_jobs(store: StateStore, worker: str, hung_before: float = 0.0) -> int:
+class CountedState(Protocol):
+    """What is counted: a part of the `StateStore`, with its meanings."""
+
+    runs: dict[str, Run]
+    jobs: dict[str, Job]
+    due: list[Run]
+    own_claims: dict[str, str]
+    in_flight: set[str]
+    refused_at: dict[str, float]
+
+
+def count_live_jobs(store: CountedState, worker: str, hung_before: float = 0.0) -> int:
     """Counts the Jobs of this worker that exist or are about to.
 
     A Job whose deletion should have ended at `hung_before` does not count.
@@ -26,7 +35,7 @@ def count_live_jobs(store: StateStore, worker: str, hung_before: float = 0.0) ->
     return existing + claiming + len(unseen)
 
 
-def count_unstarted_claims(store: StateStore) -> int:
+def count_unstarted_claims(store: CountedState) -> int:
     """Counts claims of other processes without a Job and without an action in flight. A start of
     theirs that failed may have created a Job nonetheless.
     """
@@ -40,7 +49,7 @@ def count_unstarted_claims(store: StateStore) -> int:
     )
 
 
-def count_waiting_for_slot(store: StateStore, slots: int | None) -> int:
+def count_waiting_for_slot(store: CountedState, slots: int | None) -> int:
     """Counts due runs that a limit holds back: of the server, or ours if no slot is left."""
     held_back = {run.id for run in store.due} if slots == 0 else set()
     return len(held_back | store.refused_at.keys())
