@@ -23,7 +23,8 @@ help:
 	@echo "make test           all tests, with real Prefect 2.20 and 3.x servers and Kubernetes; JOBS=n"
 	@echo "make servers-all    install older Prefect servers, too: make test includes them from then on"
 	@echo "make test-pythons   the unit tests on each of Python 3.11, 3.12 and 3.13 that is here"
-	@echo "make soak           500 flow runs while workers die and both APIs fail; SEED=n RUNS=n"
+	@echo "make soak           500 flow runs while workers die and both APIs fail; RUNS=n REPLICAS=n"
+	@echo "                    SERVER=sqlite|postgres SEED=n"
 	@echo "make lint           check style, format, types and commit messages"
 	@echo "make bench          compare the speed and memory of deployctl and the real prefect"
 	@echo "make demo           deploy examples/etl to a real Prefect server and run it"
@@ -42,7 +43,8 @@ test-pythons: .venv/.ready
 	$(BIN)/python -m scripts.test_pythons --numprocesses $(JOBS) --dist loadfile
 
 soak: .venv/.ready servers cluster-tools
-	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m scripts.soak $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(SERVER),--server $(SERVER))
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -53,6 +53,7 @@ class Plan:
 
     runs: int
     seed: int
+    replicas: int = 2
     limit: int = 8
     """`--limit` of each replica."""
     fault_interval: tuple[float, float] = (0.05, 0.4)
@@ -96,6 +97,22 @@ class Figures:
             if most > self.plan.limit
         ]
         return self.lost + self.duplicated + over
+
+    def table_row(self, server: str) -> str:
+        """The row of the table in docs/worker.md; `server` is Prefect's version and database."""
+        cells = (
+            server,
+            self.plan.replicas,
+            self.plan.runs,
+            self.jobs,
+            self.kills,
+            self.faults.total(),
+            len(self.lost),
+            len(self.duplicated),
+            max(self.most.values(), default=0),
+            f"{self.seconds:.0f} s",
+        )
+        return f"| {' | '.join(map(str, cells))} |"
 
     def __str__(self) -> str:
         faults = ", ".join(f"{kind} {n}" for kind, n in sorted(self.faults.items()))
@@ -269,15 +286,15 @@ class FaultSchedule:
 
 
 class WorkerFleet:
-    """A worker that runs nearly all the time, and a second one half of the time."""
+    """Replicas of a worker: the first runs nearly all the time, each other half of the time."""
 
     def __init__(self, harness: WorkerHarness, plan: Plan, rng: random.Random) -> None:
         self._bench, self._plan, self._rng = harness, plan, rng
-        self._workers: dict[str, WorkerProcess] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self.kills = 0
 
     def __enter__(self) -> WorkerFleet:
-        self._start("one")
+        self._start(0)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -286,21 +303,21 @@ class WorkerFleet:
 
     def replace_one(self) -> None:
         """Kill a worker and restart it or the other one; the first is never down for long."""
-        name = self._rng.choice(["one", "two"])
-        if worker := self._workers.pop(name, None):
+        number = self._rng.randrange(self._plan.replicas)
+        if worker := self._workers.pop(number, None):
             worker.kill()
             self.kills += 1
             time.sleep(self._rng.uniform(0, 1))
-        if name == "one" or worker is None:
-            self._start(name)
+        if number == 0 or worker is None:
+            self._start(number)
 
     def pause(self) -> float:
         """Return the seconds until the next kill."""
         return self._rng.uniform(*self._plan.kill_interval)
 
-    def _start(self, name: str) -> None:
-        options = ("--name", name, "--limit", str(self._plan.limit))
-        self._workers[name] = self._bench.worker(*options).__enter__()
+    def _start(self, number: int) -> None:
+        options = ("--name", f"worker-{number + 1}", "--limit", str(self._plan.limit))
+        self._workers[number] = self._bench.worker(*options).__enter__()
 
 
 def soak(harness: WorkerHarness, plan: Plan) -> Figures:
