@@ -39,7 +39,9 @@ class LockTimings:
     renewal: float = 5.0
     """Between two renewals."""
     expiry: float = 20.0
-    """After which a lock that was not renewed is taken over."""
+    """After which a lock that was not renewed is taken over: without a renewal while we wait."""
+    old: float = 60.0
+    """After which it is taken over at once, by the server's clock."""
     poll: float = 0.5
     """Between two looks at a lock that another deploy holds."""
     timeout: float = 600.0
@@ -47,6 +49,11 @@ class LockTimings:
 
 
 _TIMINGS = LockTimings()
+
+
+def _uptime() -> float:
+    """Seconds of a monotonic clock that goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ProjectLock:
@@ -63,7 +70,7 @@ class ProjectLock:
         progress: Progress,
         timings: LockTimings,
         is_complete: Callable[[], bool],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _uptime,
     ) -> None:
         """`report` gets a warning if the server refuses the lock, which is then not held.
 
@@ -83,6 +90,9 @@ class ProjectLock:
         self._owner = f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4().hex[:12]}"
         self._holder: LockHolder | None = None
         self._renewed_at = 0.0
+        self._seen: LockHolder | None = None
+        """Who held the lock when it was last read, and since when that is so."""
+        self._seen_at = 0.0
         self._is_lost = False
         self._has_written = False
         self._released = threading.Event()
@@ -123,7 +133,8 @@ class ProjectLock:
         self._has_written = True
         if self._holder and self._clock() - self._renewed_at > self._timings.expiry:
             self._renew()
-        if self._is_lost:
+        expired = bool(self._holder) and self._clock() - self._renewed_at > self._timings.expiry
+        if self._is_lost or expired:
             raise LockLost(
                 f"another deploy of the project '{self._project}' took over, because this one did "
                 f"not renew its lock for {self._timings.expiry:.0f} s",
@@ -141,13 +152,22 @@ class ProjectLock:
             elif holder.owner == self._owner:
                 self._holder, self._renewed_at = holder, asked_at
                 return
-            elif holder.is_incomplete or self._age(holder) > self._timings.expiry:
+            elif holder.is_incomplete or self._is_dead(holder):
                 self.took_over = self._take_over(holder)
             else:
                 self._wait(end, holder.owner)
 
-    def _age(self, holder: LockHolder) -> float:
-        return self._session.server_clock() - holder.renewed_at
+    def _is_dead(self, holder: LockHolder) -> bool:
+        """Whether the lock was not renewed for too long.
+
+        The server's date may come from a proxy with another clock than the one that wrote
+        `renewed_at`, so a lock that looks expired is watched for as long, unless it is old.
+        """
+        age = self._session.server_clock() - holder.renewed_at
+        now = self._clock()
+        if holder != self._seen:
+            self._seen, self._seen_at = holder, now
+        return age > self._timings.old or now - self._seen_at > self._timings.expiry
 
     def _take_over(self, holder: LockHolder) -> bool:
         """Deletes the lock of a dead holder; whether it was still there."""
@@ -237,7 +257,8 @@ def _confirm(
             report.add("DC526", message.format(project))
         return again
     new = sorted({f"{kind.replace('_', ' ')} {name}" for kind, name, *_ in after - before})
-    if new or (lock.waited and prepared.loaded.selects_all and again.plan.needed):
+    is_partly_done = after != before and bool(again.plan.needed)
+    if new or (lock.waited and prepared.loaded.selects_all and is_partly_done):
         what = f": {', '.join(new[:3])}{' …' * (len(new) > 3)}" if new else ""
         raise LockLost(
             f"another deploy of the project '{project}' has changed the server since this plan was "

@@ -139,15 +139,51 @@ def test_lock_of_another_deploy_is_waited_for() -> None:
 
 def test_lock_that_was_not_renewed_is_taken_over() -> None:
     server = FakeServer()
-    other = server.held_by("other", age=21)
+    other = server.held_by("other", age=61)
     with lock(server) as held:
         assert held.took_over
         assert other["gone"]
 
 
+@pytest.mark.parametrize(("age", "renewals"), [(30, 100), (-600, 0)])
+def test_expiry_is_measured_with_one_clock(age: float, renewals: int) -> None:
+    """The server's date may be that of a proxy, ahead of or behind the clock of the server."""
+    server, now = FakeServer(), [0.0]
+    other = server.held_by("other", age=age)
+    reads: list[Request] = []
+
+    def read(request: Request) -> None:
+        if request.method == "GET":
+            reads.append(request)
+            now[0] += 1
+            if len(reads) <= renewals:
+                other["updated"] = datetime.fromtimestamp(
+                    server.now - age + now[0], UTC
+                ).isoformat()
+
+    server.before.append(read)
+    with lock(server, lambda: now[0]) as held:
+        assert held.took_over
+    assert renewals + 20 <= len(reads) <= renewals + 24
+
+
+def test_check_fails_if_a_late_renewal_fails() -> None:
+    server, now = FakeServer(), [0.0]
+
+    def refuse(request: Request) -> None:
+        if request.method == "PATCH":
+            raise Unauthorized("not allowed")
+
+    server.before.append(refuse)
+    with lock(server, lambda: now[0]) as held:
+        now[0] = 21
+        with pytest.raises(LockLost, match="took over"):
+            held.check()
+
+
 def test_only_one_of_two_waiting_deploys_takes_over() -> None:
     server = FakeServer()
-    other = server.held_by("other", age=21)
+    other = server.held_by("other", age=61)
     reads: list[Request] = []
 
     def take_over(request: Request) -> None:
@@ -202,7 +238,14 @@ def test_late_renewal_succeeds_if_the_lock_is_still_there() -> None:
 
 def test_wait_ends_after_the_timeout() -> None:
     server = FakeServer()
-    server.held_by("other", age=0)
+    other = server.held_by("other", age=0)
+
+    def renew(request: Request) -> None:
+        if request.method == "GET":
+            other["updated"] = server.create({"name": "x"})["updated"]
+            server.now += 1
+
+    server.before.append(renew)
     clock = iter(range(0, 10_000, 100))
     with pytest.raises(LockLost, match="longer than 600 s"), lock(server, lambda: next(clock)):
         pass
