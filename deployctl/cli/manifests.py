@@ -140,20 +140,30 @@ class WorkerManifestOptions:
 def worker(ctx: CommandContext, options: WorkerManifestOptions) -> None:
     """Print the manifests of a worker."""
     from deployctl.cli.render.manifests import manifests
+    from deployctl.core.diagnostics import Report
     from deployctl.manifests import settings
-    from deployctl.manifests.values import check_values, default_values, merged, with_current_names
+    from deployctl.manifests.values import (
+        check_values,
+        complete,
+        default_values,
+        merged,
+        with_current_names,
+    )
     from deployctl.manifests.worker import worker_objects
     from deployctl.project.document import read_document
 
     values = default_values()
     for path in options.values:
-        document = read_document(path, ctx.report)
+        found = Report()
+        document = read_document(path, found, "--values")
+        # Helm accepts an empty file, too.
+        ctx.report.extend(each for each in found if each.code != "DC108")
         if document is not None:
             ctx.sources[document.file] = document.text
             check_values(document, ctx.report)
             values = merged(values, with_current_names(document.data))
     if not ctx.report.errors:
-        values = merged(values, _values_of(options))
+        values = complete(merged(values, _values_of(options)))
         settings.check(values, ctx.report)
     if not ctx.report.errors:
         print(manifests(worker_objects(values)), end="")

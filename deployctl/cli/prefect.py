@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NoReturn
 
 from deployctl.cli.exit import USAGE
@@ -45,7 +46,7 @@ def translate(arguments: Sequence[str]) -> list[str] | str:
     """The arguments of deployctl for those of prefect, or the text of an error."""
     if list(arguments) in _VERSION:
         return ["--version"]
-    flags = [each for each in arguments[:2] if each in _GLOBAL_FLAGS]
+    flags = list(takewhile(_GLOBAL_FLAGS.__contains__, arguments))
     words = list(arguments[len(flags) :])
     if words and words[0] in _SAME:
         return [*flags, *words]

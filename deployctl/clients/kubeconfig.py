@@ -118,5 +118,6 @@ def _config_errors() -> tuple[type[Exception], ...]:
     """What the library raises for an incomplete or invalid configuration."""
     config = _config_module()
     wrong_yaml = config.kube_config.yaml.YAMLError
-    mistakes = (OSError, ValueError, KeyError, TypeError, AttributeError)
+    # ImportError: of a SOCKS proxy without the library that it needs.
+    mistakes = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError)
     return (config.ConfigException, wrong_yaml, *mistakes)

@@ -33,7 +33,11 @@ def wrapper_of(decorator: ast.expr, names: ModuleNames) -> Wrapper:
     if called and function is not None:
         # `@notify(channel="x")`: the outer function returns the decorator.
         inner = [each for each in function.body if isinstance(each, ast.FunctionDef)]
-        plain = len(inner) == 1 and not inner[0].decorator_list
+        plain = (
+            len(inner) == 1
+            and not inner[0].decorator_list
+            and not _is_rebound(function, inner[0].name)
+        )
         returned = _returned(function)
         function = inner[0] if plain and returned == {inner[0].name} else None
     if function is not None and (parameter := _only_parameter(function)):
@@ -91,6 +95,8 @@ def _is_rebound(function: Function, name: str) -> bool:
         if isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load):
             return True
         if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            return True
+        if isinstance(node, ast.Name) and node.id in ("setattr", "delattr"):
             return True
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from deployctl import __version__
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json
+from deployctl.core.redact import strip_userinfo
 
 COMPONENT = "deployctl-worker"
 PORT = 8080
 """Port of health and metrics."""
 _INTEGRATION = "PREFECT_INTEGRATIONS_KUBERNETES_"
 _CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+_MAX_POOL = 63 - len(COMPONENT) - 1
 _UNSET = object()
 
 
@@ -28,8 +31,8 @@ class WorkerManifest:
     @property
     def name(self) -> str:
         """The name of all objects."""
-        pool = re.sub("[^a-z0-9]+", "-", self.values["worker"]["config"]["workPool"].lower())
-        return str(self.values["fullnameOverride"] or f"{COMPONENT}-{pool}"[:63].rstrip("-"))
+        pool = self.values["worker"]["config"]["workPool"]
+        return str(self.values["fullnameOverride"] or f"{COMPONENT}-{_object_name(pool)}")
 
     @property
     def namespace(self) -> str:
@@ -55,7 +58,7 @@ class WorkerManifest:
         template = self.values["worker"]["config"]["baseJobTemplate"]
         if template["configuration"]:
             return str(template["name"] or f"{self.name}-base-job-template")
-        return str(template["existingConfigMapName"]) or None
+        return str(template["existingConfigMapName"] or "") or None
 
     @property
     def selector(self) -> dict[str, str]:
@@ -78,10 +81,22 @@ class WorkerManifest:
         if namespace is not None:
             metadata["namespace"] = self.namespace if namespace is _UNSET else namespace
         version_label = {"app.kubernetes.io/version": __version__}
-        metadata["labels"] = self.selector | version_label | (self.values["commonLabels"] or {})
+        metadata["labels"] = version_label | self.values["commonLabels"] | self.selector
         if self.values["commonAnnotations"]:
             metadata["annotations"] = dict(self.values["commonAnnotations"])
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+def _object_name(pool: str) -> str:
+    """A work pool's name as a part of an object's name, with a checksum where it is not the same.
+
+    Without it, `etl_a` and `etl-a` would replace each other's objects.
+    """
+    found = re.sub("[^a-z0-9]+", "-", pool.lower()).strip("-")
+    if found == pool and len(found) <= _MAX_POOL:
+        return found
+    checksum = hashlib.sha256(pool.encode()).hexdigest()[:8]
+    return f"{found[: _MAX_POOL - 9]}-{checksum}".replace("--", "-").strip("-")
 
 
 def check(values: Mapping[str, Json], report: Report) -> None:
@@ -103,6 +118,13 @@ def check(values: Mapping[str, Json], report: Report) -> None:
             report.add(
                 "DC803", f"'{path}' is missing", help=f"Set {either}the value in a values file."
             )
+    url = str(api.get("apiUrl") or "")
+    if strip_userinfo(url) != url:
+        report.add(
+            "DC803",
+            "the password in 'apiUrl' would stand in the manifest in plain text",
+            help="Put USER:PASSWORD into a Secret, and name it with --auth-secret.",
+        )
     auth = worker["selfHostedServerApiConfig"]["basicAuth"]
     if auth["authString"]:
         report.add(

@@ -2,7 +2,7 @@
 
 `worker-values.schema.json` is the table of all values, with descriptions and defaults; the Helm
 chart has a copy of it. Values files are merged as Helm does: mappings key by key, everything else
-is replaced, null removes a value.
+is replaced, null empties a value.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ def schema() -> Json:
 def default_values() -> dict[str, Json]:
     """All values with their defaults, as a new tree."""
     return deepcopy(_defaults(schema()))
+
+
+def complete(values: Mapping[str, Json]) -> dict[str, Json]:
+    """Values without null: a removed value is empty, and a removed number is the default."""
+    return dict(_filled(schema(), values))
 
 
 def merged(lower: Mapping[str, Json], higher: Mapping[str, Json]) -> dict[str, Json]:
@@ -139,6 +144,19 @@ def _defaults(node: Json) -> Json:
     if "properties" in node:
         return {key: _defaults(each) for key, each in node["properties"].items()}
     return node.get("default")
+
+
+_EMPTY: Mapping[str, Json] = {"array": [], "object": {}, "string": "", "boolean": False}
+"""By the type of a value."""
+
+
+def _filled(node: Json, value: Json) -> Json:
+    if "properties" in node:
+        given = value or {}
+        return {key: _filled(each, given.get(key)) for key, each in node["properties"].items()}
+    if value is None and isinstance(node.get("type"), str):
+        return deepcopy(_EMPTY.get(node["type"], node.get("default")))
+    return value
 
 
 def _at(tree: Json, path: Sequence[str | int]) -> Json:

@@ -47,7 +47,7 @@ def _deployment(worker: WorkerManifest, template: Json) -> Json:
             "prometheus.io/path": "/metrics",
         }
     deployment = worker.object("apps/v1", "Deployment")
-    labels = deployment["metadata"]["labels"] | (settings["podLabels"] or {})
+    labels = deployment["metadata"]["labels"] | settings["podLabels"] | worker.selector
     spec = {
         "replicas": None if settings["autoscaling"]["enabled"] else settings["replicaCount"],
         "revisionHistoryLimit": settings["revisionHistoryLimit"],

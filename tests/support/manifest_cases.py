@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from deployctl import __version__
 from deployctl.core.json_values import Json
 from deployctl.manifests.values import default_values, merged, with_current_names
 from deployctl.manifests.worker import worker_objects
 
 BASE = {
     "worker": {
-        "config": {"workPool": "My Pool"},
+        "config": {"workPool": "my-pool"},
         "selfHostedServerApiConfig": {"apiUrl": "http://prefect:4200/api"},
     }
 }
@@ -80,7 +81,7 @@ CASES = [
             "Deployment.metadata.namespace": "default",
             "Deployment.spec.replicas": 1,
             f"{CONTAINER}.args": [
-                *("worker", "--pool", "My Pool", "--type", "kubernetes", "--with-healthcheck")
+                *("worker", "--pool", "my-pool", "--type", "kubernetes", "--with-healthcheck")
             ],
             f"{CONTAINER}.livenessProbe.httpGet.path": "/health",
             f"{CONTAINER}.readinessProbe.httpGet.path": "/ready",
@@ -113,6 +114,37 @@ CASES = [
                 "app.kubernetes.io/instance": "w",
                 "app.kubernetes.io/component": "worker",
             },
+        },
+    ),
+    Case(
+        "pool whose name objects cannot have",
+        _worker(config={"workPool": "My Pool"}),
+        {"Deployment.metadata.name": "deployctl-worker-my-pool-4b953553"},
+    ),
+    Case(
+        "pool whose name is too long",
+        _worker(config={"workPool": "ppppppppppppppppppppppppppppppppppppppppppppppp"}),
+        {"Deployment.metadata.name": f"deployctl-worker-{'p' * 37}-b2d8358c"},
+    ),
+    Case(
+        "pool without Latin letters",
+        _worker(config={"workPool": "生產"}),
+        {"Deployment.metadata.name": "deployctl-worker-e8effa9d"},
+    ),
+    Case(
+        "labels of the selector",
+        {
+            "commonLabels": {"app.kubernetes.io/name": "other", "a": "common"},
+            "worker": {"podLabels": {"app.kubernetes.io/component": "other", "a": "pod"}},
+        },
+        {
+            "Deployment.spec.template.metadata.labels": {
+                "app.kubernetes.io/name": "deployctl-worker",
+                "app.kubernetes.io/instance": "deployctl-worker-my-pool",
+                "app.kubernetes.io/component": "worker",
+                "app.kubernetes.io/version": __version__,
+                "a": "pod",
+            }
         },
     ),
     Case(
@@ -182,7 +214,7 @@ CASES = [
         ),
         {
             f"{CONTAINER}.args": [
-                *("worker", "--pool", "My Pool", "--type", "kubernetes"),
+                *("worker", "--pool", "my-pool", "--type", "kubernetes"),
                 *("--work-queue", "a", "--work-queue", "b", "--limit", "3", "--name", "w1"),
                 *("--with-healthcheck", "--log-format", "json"),
             ],

@@ -1,7 +1,11 @@
 {{/* The name of all objects. */}}
 {{- define "worker.name" -}}
-{{- $pool := regexReplaceAll "[^a-z0-9]+" (lower .Values.worker.config.workPool) "-" -}}
-{{- .Values.fullnameOverride | default (printf "deployctl-worker-%s" $pool | trunc 63 | trimSuffix "-") -}}
+{{- $pool := .Values.worker.config.workPool -}}
+{{- $name := regexReplaceAll "[^a-z0-9]+" (lower $pool) "-" | trimAll "-" -}}
+{{- if or (ne $name $pool) (gt (len $name) 46) -}}
+{{- $name = printf "%s-%s" (trunc 37 $name) (sha256sum $pool | trunc 8) | replace "--" "-" | trimAll "-" -}}
+{{- end -}}
+{{- .Values.fullnameOverride | default (printf "deployctl-worker-%s" $name) -}}
 {{- end }}
 
 {{/* The namespace of the worker. */}}
@@ -40,18 +44,21 @@
 
 {{/* The labels that select the worker's pods. */}}
 {{- define "worker.selector" -}}
-app.kubernetes.io/name: {{ .Values.nameOverride | default "deployctl-worker" }}
-app.kubernetes.io/instance: {{ include "worker.name" . }}
+app.kubernetes.io/name: {{ .Values.nameOverride | default "deployctl-worker" | quote }}
+app.kubernetes.io/instance: {{ include "worker.name" . | quote }}
 app.kubernetes.io/component: worker
 {{- end }}
 
 {{/* The labels of all objects. */}}
 {{- define "worker.labels" -}}
-{{ include "worker.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- $version := dict "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- toYaml (merge (include "worker.selector" . | fromYaml) (.Values.commonLabels | default dict) $version) -}}
 {{- end }}
+
+{{/* The labels of the pod. */}}
+{{- define "worker.podLabels" -}}
+{{- $labels := include "worker.labels" . | fromYaml -}}
+{{- toYaml (merge (include "worker.selector" . | fromYaml) (.Values.worker.podLabels | default dict) $labels) -}}
 {{- end }}
 
 {{/* The metadata of an object; takes the root, a name, a namespace ("" for none), annotations. */}}
@@ -125,6 +132,9 @@ subjects:
 {{- define "worker.api" -}}
 {{- $kind := .Values.worker.apiConfig -}}
 {{- $api := index .Values.worker (printf "%sApiConfig" $kind) -}}
+{{- if contains "@" ($api.apiUrl | default "") }}
+{{- fail "the password in apiUrl would stand in the manifest in plain text: put USER:PASSWORD into a Secret, and name it in existingSecret" }}
+{{- end }}
 {{- if eq $kind "selfHostedServer" -}}
 - name: PREFECT_API_URL
   value: {{ required "worker.selfHostedServerApiConfig.apiUrl is missing" $api.apiUrl | quote }}

@@ -19,6 +19,7 @@ from deployctl.cli.prefect import translate
         ("work-pool update p --base-job-template f", "work-pool update p --base-job-template f"),
         ("--no-prompt deploy --all", "--no-prompt deploy --all"),
         ("deploy -n flow/name", "deploy -n flow/name"),
+        ("deploy --no-prompt --all", "deploy --no-prompt --all"),
         ("version", "--version"),
         ("--version", "--version"),
     ],

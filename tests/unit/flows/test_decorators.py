@@ -90,6 +90,13 @@ UNCERTAIN = {
     "above one that changes the function": (
         "def rename(fn):\n    fn.__name__ = 'x'\n    return fn\n@flow\n@rename\n" + ETL
     ),
+    "above one that sets an attribute": (
+        "def sign(fn):\n    setattr(fn, '__signature__', None)\n    return fn\n@flow\n@sign\n" + ETL
+    ),
+    "above one with arguments that is bound again": (
+        "def swap(other):\n    def deco(fn):\n        return fn\n    deco = other\n"
+        "    return deco\n@flow\n@swap(print)\n" + ETL
+    ),
     "above one of a library": "from tenacity import retry\n@flow\n@retry\n" + ETL,
     "under one with wraps": WRAPS + "@timed\n@flow\n" + ETL,
     "made by a call with two arguments": ETL.replace("etl", "run") + "etl = flow(run, 'etl')\n",

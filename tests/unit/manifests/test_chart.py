@@ -82,6 +82,7 @@ def test_chart_renders_the_same_objects(case: Case, tmp_path: Path) -> None:
         ({"worker": {"config": {"workPool": ""}}}, "worker.config.workPool is missing"),
         ({"worker": {"config": {"workpool": "p"}}}, "workpool"),
         ({"worker": {"apiConfig": "cloud"}}, "worker.cloudApiConfig.accountId is missing"),
+        ({"worker": {"selfHostedServerApiConfig": {"apiUrl": "http://a:b@x"}}}, "in plain text"),
         (
             {"worker": {"selfHostedServerApiConfig": {"basicAuth": {"authString": "a:b"}}}},
             "in plain text",

@@ -57,6 +57,10 @@ def test_wrong_values_are_shown_at_their_place(text: str, shown: list[str], tmp_
             ["cloudApiConfig.accountId", "cloudApiConfig.workspaceId"],
         ),
         (GOOD + "  basicAuth: {enabled: true, authString: 'me:hunter22'}", ["plain text"]),
+        (
+            GOOD.replace("http://", "http://me:hunter22@"),
+            ["the password in 'apiUrl' would stand in the manifest"],
+        ),
         (GOOD + "  basicAuth: {enabled: true}", ["without 'existingSecret'"]),
         (
             GOOD + "  extraEnvVars: [{name: PREFECT_API_KEY, value: hunter22}]",
@@ -105,3 +109,36 @@ def test_options_alone_are_enough(tmp_path: Path) -> None:
     assert {each["metadata"]["namespace"] for each in objects} == {"ns", "a", "b"}
     config_map = next(each for each in objects if each["kind"] == "ConfigMap")
     assert '"properties": {}' in config_map["data"]["baseJobTemplate.json"]
+
+
+def test_null_empties_a_value(tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(
+        GOOD
+        + "  extraEnvVars:\n  image:\n  basicAuth:\n  initContainer:\n  podLabels:\n"
+        + "commonLabels:\nserviceAccount:\n"
+    )
+    result = run("--values", str(file))
+    assert result.code == 0, result.stderr
+    file.write_text(
+        "worker:\n  config: {workPool: p, prefetchSeconds: , baseJobTemplate: "
+        "{existingConfigMapName: }}\n  selfHostedServerApiConfig: {apiUrl: http://x, basicAuth: }\n"
+    )
+    result = run("--values", str(file))
+    assert result.code == 0, result.stderr
+    assert "None" not in result.stdout
+    assert "null" not in result.stdout
+
+
+def test_empty_file_changes_nothing(tmp_path: Path) -> None:
+    file, empty = tmp_path / "values.yaml", tmp_path / "empty.yaml"
+    file.write_text(GOOD)
+    empty.write_text("")
+    alone = run("--values", str(file))
+    assert alone.code == 0
+    assert run("--values", str(file), "--values", str(empty)) == alone
+
+
+def test_missing_file_names_the_option(tmp_path: Path) -> None:
+    result = run("--values", str(tmp_path / "no.yaml"))
+    assert "name another file with --values" in result.stderr
