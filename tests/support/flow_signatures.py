@@ -444,7 +444,6 @@ MODULES = [
         @other
         def f(a: int): ...
         """,
-        static=False,
     ),
     _module("options as a mapping", "o = {}\n@flow(**o)\ndef f(a): ...\n", static=False),
     _module("computed name", "@flow(name=NAME.upper())\ndef f(a): ...\n"),

@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -195,13 +196,20 @@ class WorkerHarness:
         """The types of all states of a run, in order."""
         return [state["type"] for state in self.states(run)]
 
-    def report(self, run: str, type: str, name: str = "", **more: Any) -> Any:  # noqa: A002
+    def report(
+        self,
+        run: str,
+        type: str,  # noqa: A002
+        name: str = "",
+        details: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Any:
         """Propose a state as the flow's process or a user does; returns the server's answer."""
         state = {
             "type": type,
             "name": name or type.title(),
             "message": "by the test",
-            "state_details": {"transition_id": str(uuid.uuid4())},
+            "state_details": {"transition_id": str(uuid.uuid4()), **(details or {})},
         }
         return self.api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, **more})
 

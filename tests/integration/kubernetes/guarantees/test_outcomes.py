@@ -57,7 +57,8 @@ class TestExit0WithoutAFinalStateIsResolved:
         with harness.worker() as worker:
             pods = {run: harness.begin(run) for run in (running, later, paused, again)}
             try_again(harness, later, hours=1)
-            harness.report(paused, "PAUSED", "Suspended", force=True)
+            suspended = {"pause_reschedule": True}
+            harness.report(paused, "PAUSED", "Suspended", suspended, force=True)
             try_again(harness, again, hours=0)
             until(lambda: len(harness.jobs(again)) == 2, harness.worker_output)
             for run in (later, paused, again):
