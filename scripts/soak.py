@@ -16,7 +16,8 @@ from tests.support.cluster.control_plane import ControlPlane
 from tests.support.cluster.proxy import KubeProxy
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3, running
-from tests.support.soak import QUIET, Figures, Plan, soak
+from tests.support.soak import QUIET, soak
+from tests.support.soak_figures import Figures, Plan
 from tests.support.worker_harness import WorkerHarness
 
 DATABASES = ("sqlite", "postgres")

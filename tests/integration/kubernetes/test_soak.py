@@ -12,7 +12,8 @@ from tests.support.api import Api
 from tests.support.cluster.cluster import Cluster
 from tests.support.proxy import Proxy
 from tests.support.servers import PREFECT_2, PREFECT_3
-from tests.support.soak import QUIET, Plan, soak
+from tests.support.soak import QUIET, soak
+from tests.support.soak_figures import Plan
 from tests.support.worker_harness import WorkerHarness
 
 pytestmark = pytest.mark.timeout(900)
