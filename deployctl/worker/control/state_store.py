@@ -135,7 +135,7 @@ class StateStore:
         self.deleted = frozenset(requested) - found.keys()
         self.unfinished -= self.deleted
         for each in found.values():
-            self._note_end(each)
+            self._note_end(each, is_news=self.synced)
         self.synced = True
         for attempt, job in list(self.jobs.items()):
             run = self.runs.get(job.run)
@@ -360,10 +360,11 @@ class StateStore:
         if job.attempt not in self.jobs and job.phase is Phase.WAITING:
             self.waiting_since.setdefault(job.attempt, self.clock())
 
-    def _note_end(self, run: Run) -> None:
+    def _note_end(self, run: Run, *, is_news: bool = True) -> None:
+        """`is_news`: the end came after the last sync; an earlier one the last leader has noted."""
         if run.type in FINAL and run.id in self.unfinished:
             self.unfinished.discard(run.id)
-            self.ended.append(run)
+            self.ended += [run] * is_news
 
     def _drop_stale(self) -> None:
         """Drops failures of runs that are not known any more, and old refresh times."""

@@ -124,6 +124,7 @@ def test_the_start_and_the_end_of_a_run_are_logged(
     started = waiting("one", FULL)
     observe(reconciler, JobChanged(replace(started.job, phase=Phase.RUNNING)))
     ended = Run("one", "fox", "s", "FAILED", "TimedOut", 0.0, "", "f", attempt="a")
+    reconciler.enqueue(lambda store: store.sync([], [], 0.0))
     reconciler.enqueue(lambda store: store.sync(["one"], [ended], store.clock() + 1))
     reconciler.step(NOT_SYNCED)
     entries = [

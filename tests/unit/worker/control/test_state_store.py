@@ -149,10 +149,19 @@ def test_the_end_of_a_run_whose_job_was_seen_live_is_noticed_once() -> None:
     store = StateStore(clock=lambda: 0.0)
     store.apply(JobsListed("ns", (a_job("over", Phase.SUCCEEDED).job,), 0.0))
     store.apply(a_job("a", Phase.RUNNING))
+    store.sync(["a"], [a_run("a", "RUNNING")], 0.5)
     for _ in range(2):
         store.sync(["a", "over"], [a_run("a", "COMPLETED"), a_run("over", "COMPLETED")], 1.0)
         store.apply(a_job("a", Phase.RUNNING))
     assert [run.id for run in store.ended] == ["a"]
+    assert store.unfinished == set()
+
+
+def test_an_end_before_the_first_sync_is_left_to_the_last_leader() -> None:
+    store = StateStore(clock=lambda: 0.0)
+    store.apply(a_job("a", Phase.RUNNING))
+    store.sync(["a"], [a_run("a", "CRASHED")], 1.0)
+    assert store.ended == []
     assert store.unfinished == set()
 
 
