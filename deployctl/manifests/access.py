@@ -16,13 +16,9 @@ def access_objects(worker: WorkerManifest) -> list[Json]:
     values = worker.values
     objects = []
     if values["serviceAccount"]["create"]:
-        account = worker.object("v1", "ServiceAccount", name=worker.service_account)
-        account["metadata"].setdefault("annotations", {}).update(
-            values["serviceAccount"]["annotations"] or {}
-        )
-        if not account["metadata"]["annotations"]:
-            del account["metadata"]["annotations"]
-        objects.append(account)
+        account = worker.service_account
+        annotations = values["serviceAccount"]["annotations"]
+        objects.append(worker.object("v1", "ServiceAccount", name=account, annotations=annotations))
     cluster_wide = values["worker"]["config"]["observerClusterWide"]
     grants = {worker.namespace: _rules(IN_OWN_NAMESPACE)}
     for namespace in () if cluster_wide else worker.job_namespaces:

@@ -67,7 +67,7 @@ def _container(worker: WorkerManifest) -> Json:
     for probe, path in _PROBE_PATHS.items():
         if settings[probe]["enabled"]:
             check = {"httpGet": {"path": path, "port": "health"}}
-            container[probe] = check | (settings[probe]["config"] or {})
+            container[probe] = check | settings[probe]["config"]
     return without_empty(container)
 
 

@@ -48,7 +48,7 @@ class WorkerManifest:
     @property
     def job_namespaces(self) -> list[str]:
         """The namespaces with Jobs."""
-        listed = str(self.values["worker"]["config"]["jobNamespace"] or "").split(",")
+        listed = self.values["worker"]["config"]["jobNamespace"].split(",")
         found = [each.strip() for each in listed if each.strip()]
         return found or [str(self.values["role"]["namespace"] or self.namespace)]
 
@@ -58,7 +58,7 @@ class WorkerManifest:
         template = self.values["worker"]["config"]["baseJobTemplate"]
         if template["configuration"]:
             return str(template["name"] or f"{self.name}-base-job-template")
-        return str(template["existingConfigMapName"] or "") or None
+        return template["existingConfigMapName"] or None
 
     @property
     def selector(self) -> dict[str, str]:
@@ -70,20 +70,26 @@ class WorkerManifest:
         }
 
     def object(
-        self, version: str, kind: str, *, name: str = "", namespace: Json = _UNSET
+        self,
+        version: str,
+        kind: str,
+        *,
+        name: str = "",
+        namespace: Json = _UNSET,
+        annotations: Mapping[str, str] | None = None,
     ) -> dict[str, Json]:
         """An object with the common metadata.
 
         `name`: default is that of all objects; `namespace`: default is the worker's, None is for
-        objects without one.
+        objects without one; `annotations`: in addition to the common ones.
         """
         metadata: dict[str, Json] = {"name": name or self.name}
         if namespace is not None:
             metadata["namespace"] = self.namespace if namespace is _UNSET else namespace
         version_label = {"app.kubernetes.io/version": __version__}
         metadata["labels"] = version_label | self.values["commonLabels"] | self.selector
-        if self.values["commonAnnotations"]:
-            metadata["annotations"] = dict(self.values["commonAnnotations"])
+        if all_annotations := self.values["commonAnnotations"] | (annotations or {}):
+            metadata["annotations"] = all_annotations
         return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
@@ -118,7 +124,7 @@ def check(values: Mapping[str, Json], report: Report) -> None:
             report.add(
                 "DC803", f"'{path}' is missing", help=f"Set {either}the value in a values file."
             )
-    url = str(api.get("apiUrl") or "")
+    url = api.get("apiUrl", "")
     if strip_userinfo(url) != url:
         report.add(
             "DC803",

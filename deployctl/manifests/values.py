@@ -38,6 +38,9 @@ _OLD_API_CONFIGS = {
     "selfManaged": "customerManagedCloud",
 }
 
+_EMPTY: Mapping[str, Json] = {"array": [], "object": {}, "string": "", "boolean": False}
+"""What null stands for, by the type of a value."""
+
 
 @cache
 def schema() -> Json:
@@ -144,10 +147,6 @@ def _defaults(node: Json) -> Json:
     if "properties" in node:
         return {key: _defaults(each) for key, each in node["properties"].items()}
     return node.get("default")
-
-
-_EMPTY: Mapping[str, Json] = {"array": [], "object": {}, "string": "", "boolean": False}
-"""By the type of a value."""
 
 
 def _filled(node: Json, value: Json) -> Json:

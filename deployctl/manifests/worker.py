@@ -36,7 +36,7 @@ def worker_objects(values: Mapping[str, Json]) -> list[Json]:
 
 def _deployment(worker: WorkerManifest, template: Json) -> Json:
     settings = worker.values["worker"]
-    annotations = dict(settings["podAnnotations"] or {})
+    annotations = dict(settings["podAnnotations"])
     if template is not None:
         text = template["data"][_TEMPLATE_FILE]
         annotations["checksum/config"] = hashlib.sha256(text.encode()).hexdigest()
