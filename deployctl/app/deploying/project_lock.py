@@ -131,15 +131,20 @@ class ProjectLock:
     def check(self) -> None:
         """Raises LockLost if another deploy may write. To be called before each write."""
         self._has_written = True
-        if self._holder and self._clock() - self._renewed_at > self._timings.expiry:
+        if self._is_expired:
             self._renew()
-        expired = bool(self._holder) and self._clock() - self._renewed_at > self._timings.expiry
-        if self._is_lost or expired:
+        if self._is_lost or self._is_expired:
             raise LockLost(
                 f"another deploy of the project '{self._project}' took over, because this one did "
                 f"not renew its lock for {self._timings.expiry:.0f} s",
                 help="Run the same command again when the other one has ended.",
             )
+
+    @property
+    def _is_expired(self) -> bool:
+        """Whether other deploys may take the lock over by now; never if it is not held."""
+        age = self._clock() - self._renewed_at
+        return self._holder is not None and age > self._timings.expiry
 
     def _acquire(self) -> None:
         end = self._clock() + self._timings.timeout
