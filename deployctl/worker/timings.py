@@ -119,8 +119,8 @@ class Timings:
     """Between the tries to create a Job, while a thread of the executor is blocked; doubles."""
     create_retry_max: float = 2.0
     quota_grace: float = 3600.0
-    """How long a claim waits for room in a quota of Jobs or Secrets. Meanwhile the run is PENDING
-    and takes up slots of concurrency limits."""
+    """How long a claim waits until a quota of Jobs or Secrets admits it. Meanwhile the run is
+    PENDING and takes up slots of concurrency limits."""
     forbidden_grace: float = 60.0
     """How long a claim waits for a missing right: a chart that is applied again replaces Roles."""
 

@@ -189,7 +189,7 @@ def events_cause(events: Sequence[Json]) -> Cause | None:
 def _admission(message: str) -> Cause | None:
     """The cause of a refusal by the cluster's own rules.
 
-    A quota that is smaller than what is requested will never have room; any other one may.
+    A quota that is smaller than what is requested never admits it; any other one may later.
     """
     cause = first_match(_ADMISSION, message)
     amounts = re.search("requested: (.+?), used: .+?, limited: (.+)", message)
