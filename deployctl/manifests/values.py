@@ -54,7 +54,7 @@ def default_values() -> dict[str, Json]:
 
 
 def complete(values: Mapping[str, Json]) -> dict[str, Json]:
-    """Values without null: a removed value is empty, and a removed number is the default."""
+    """Values without null: a removed value is empty; a removed number or group has its default."""
     return dict(_filled(schema(), values))
 
 
@@ -151,8 +151,9 @@ def _defaults(node: Json) -> Json:
 
 def _filled(node: Json, value: Json) -> Json:
     if "properties" in node:
-        given = value or {}
-        return {key: _filled(each, given.get(key)) for key, each in node["properties"].items()}
+        if value is None:
+            return deepcopy(_defaults(node))
+        return {key: _filled(each, value.get(key)) for key, each in node["properties"].items()}
     if value is None and isinstance(node.get("type"), str):
         return deepcopy(_EMPTY.get(node["type"], node.get("default")))
     return value

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deployctl import __version__
 from tests.support.in_process import run_in_process
 from tests.support.prefect_cli import CommandResult
 
@@ -120,6 +121,7 @@ def test_null_empties_a_value(tmp_path: Path) -> None:
     )
     result = run("--values", str(file))
     assert result.code == 0, result.stderr
+    assert f"image: deployctl:{__version__}\n" in result.stdout
     file.write_text(
         "worker:\n  config: {workPool: p, prefetchSeconds: , baseJobTemplate: "
         "{existingConfigMapName: }}\n  selfHostedServerApiConfig: {apiUrl: http://x, basicAuth: }\n"
