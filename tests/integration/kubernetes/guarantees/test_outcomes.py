@@ -18,9 +18,14 @@ def crashed_once(harness: WorkerHarness, run: str, reason: str) -> None:
     assert harness.types(run).count("CRASHED") == 1
 
 
-def was_read(harness: WorkerHarness) -> bool:
-    """Whether a worker has read which runs are active."""
-    return any(each.status == 200 for each in harness.proxy.seen("POST", "/flow_runs/filter$"))
+def were_read(harness: WorkerHarness) -> bool:
+    """Whether a worker has read all active runs: the last request of a reading came twice."""
+    answered = [
+        each
+        for each in harness.proxy.seen("POST", "/flow_runs/filter$")
+        if each.status == 200 and "start_time" in each.body["flow_runs"]
+    ]
+    return len(answered) > 1
 
 
 def try_again(harness: WorkerHarness, run: str, *, hours: float) -> None:
@@ -83,7 +88,7 @@ class TestAnApiOutageDuringFailureIsRetried:
         run = harness.run()
         pod = harness.begin(run)
         worker.await_entry("job.running", run=run)
-        until(lambda: was_read(harness), harness.worker_output)
+        until(lambda: were_read(harness), harness.worker_output)
         harness.proxy.answer(500, times=None)
         harness.kubelet.failed(pod)
         until(lambda: len(harness.proxy.seen("GET", f"{run}$")) > 2, harness.worker_output)
