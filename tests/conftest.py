@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.in_process import forget_secrets
 
+pytest_plugins = ["tests.support.reruns"]
+
 settings.register_profile(
     "steady",
     deadline=None,
