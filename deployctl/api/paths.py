@@ -22,6 +22,10 @@ BLOCK_DOCUMENTS = "/block_documents/"
 """Collections: POST to one creates an object."""
 
 
+FLOW_RUN_COUNT = "/flow_runs/count"
+"""POST of a filter: how many flow runs match it."""
+
+
 def listing(collection: str) -> str:
     """The filter endpoint of a collection: `/flows/filter`."""
     return f"{collection.rstrip('/')}/filter"

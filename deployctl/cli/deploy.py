@@ -41,7 +41,7 @@ def deploy(
         load_options,
         open_projects,
         prepare_all,
-        set_plan,
+        prune_all,
         use_env_files,
     )
     from deployctl.cli.render.layout import View
@@ -56,7 +56,7 @@ def deploy(
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             done: CompletedSteps = {}
             prepared = [build(each, session, ctx.report, ctx.progress, done) for each in prepared]
-        set_plan(ctx, prepared)
+        prepared = prune_all(ctx, prepared, session, deployment, applies=True)
         if ctx.format is OutputFormat.HUMAN:
             write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
         apply_all(ctx, prepared, session)

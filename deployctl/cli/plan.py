@@ -55,6 +55,7 @@ def plan(
         load_options,
         open_projects,
         prepare_all,
+        prune_all,
         use_env_files,
     )
     from deployctl.cli.render.layout import View
@@ -68,7 +69,8 @@ def plan(
             ctx, projects, session, images, find_existing=True, run_shell_steps=run_steps
         ) as steps,
     ):
-        prepare_all(ctx, projects, session, deployment, steps)
+        prepared = prepare_all(ctx, projects, session, deployment, steps)
+        prune_all(ctx, prepared, session, deployment, applies=False)
     if ctx.format is OutputFormat.HUMAN:
         write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
     if detailed_exitcode and ctx.plan and ctx.plan.needed:

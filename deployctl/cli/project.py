@@ -31,8 +31,10 @@ from deployctl.cli.project_options import (
 from deployctl.cli.server import connect
 from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
+from deployctl.core.diagnostics import Severity
 from deployctl.core.errors import SettingsError, UsageError
-from deployctl.deploy.model import Plan, ResultStatus
+from deployctl.deploy.apply import WRITTEN
+from deployctl.deploy.model import Plan
 from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
@@ -40,7 +42,6 @@ from deployctl.project.selection import Selection
 from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 DEFAULT_FILE = Path("prefect.yaml")
-_WRITTEN = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
 
 
 def use_env_files(files: list[Path]) -> None:
@@ -136,6 +137,7 @@ def load_options(
     for name, value in (("--images", images.images), ("--image", images.image)):
         if value in ("", Path()):
             raise UsageError(f"{name} is empty", help="Give it a value, or leave it out.")
+    _check_prune(selection, deployment)
     changes = _overrides(overrides)
     if images.image:
         changes = replace(changes, job_variables={**changes.job_variables, "image": images.image})
@@ -146,6 +148,21 @@ def load_options(
         images.skip_build or images.images is not None,
         deployment.keep_going,
     )
+
+
+def _check_prune(selection: SelectionOptions, deployment: DeployOptions) -> None:
+    if not deployment.prune:
+        return
+    if selection.name or selection.entrypoint:
+        raise UsageError(
+            "--prune needs all deployments: what is not selected is not undeclared",
+            help="Use --all instead of a selection.",
+        )
+    if deployment.keep_going:
+        raise UsageError(
+            "--prune excludes --keep-going: what has errors is not undeclared",
+            help="Leave one of them out.",
+        )
 
 
 def select_or_all(selection: SelectionOptions) -> Selection:
@@ -257,6 +274,37 @@ def prepare_all(
     return prepared
 
 
+def prune_all(
+    ctx: CommandContext,
+    prepared: list[PreparedPlan],
+    session: Session,
+    options: DeployOptions,
+    *,
+    applies: bool,
+) -> list[PreparedPlan]:
+    """The plans with the deletes of `--prune`, if that is given, in the context, too.
+
+    `applies`: a deploy follows, which the guard's findings forbid. Raises Exit if they do, and
+    UsageError if a project is named after its folder only.
+    """
+    if options.prune:
+        from deployctl.app.deploying.pruning import prune
+
+        unnamed = [each.loaded for each in prepared if not each.loaded.document.data.get("name")]
+        if unnamed and not options.project:
+            raise UsageError(
+                f"--prune needs a project name, and {unnamed[0].document.file} has none",
+                help="Add `name:` at its top level, or use --project. The name of the folder may "
+                "be another one on the next machine.",
+            )
+        severity = Severity.ERROR if applies else Severity.WARNING
+        prepared = prune(
+            prepared, session, ctx.report, severity=None if options.confirmed else severity
+        )
+    set_plan(ctx, prepared)
+    return prepared
+
+
 def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
     """Puts the plan of all projects into the context. Raises Exit if it can't be applied."""
     if ctx.blocked:
@@ -280,7 +328,7 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
 
     def is_complete() -> bool:
         """Whether nothing failed or was skipped."""
-        return all(each.status in _WRITTEN for each in ctx.results)
+        return all(each.status in WRITTEN for each in ctx.results)
 
     with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])

@@ -83,6 +83,23 @@ class DeployOptions:
             "Leave deployments with errors out instead of stopping, and exit with code 1.",
         ),
     ] = False
+    prune: Annotated[
+        bool,
+        option(
+            "--prune",
+            DEPLOY,
+            "Delete what the project applied earlier and no longer declares. Needs all deployments "
+            "and a project name.",
+        ),
+    ] = False
+    confirmed: Annotated[
+        bool,
+        option(
+            "--yes",
+            DEPLOY,
+            "Prune also more than half of the project, and what others use or declare.",
+        ),
+    ] = False
     create_pools: Annotated[
         bool, option("--create-pools", DEPLOY, "Create missing work pools, with type kubernetes.")
     ] = False

@@ -120,6 +120,7 @@ _ERRORS = _entries(
         "DC515": "the work pool has another type",
         "DC520": "the changes could not be confirmed",
         "DC525": "another deploy of the project is in the way",
+        "DC528": "pruning would delete more than expected",
         "DC530": "a job variable of the wrong type",
         "DC533": "the base job template is not valid",
         "DC534": "a base job template uses an undeclared variable",

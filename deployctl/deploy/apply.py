@@ -1,9 +1,10 @@
 """Applies a plan so that it can be stopped at any request and completed by the next run.
 
 Order: record what is about to be declared (`LastApplied.add`); write the roots, rank by rank, those
-of one rank in parallel, each followed by its children; read back once what was written; record what
-is declared now (`LastApplied.replace`). `tests/integration/test_crash_points.py` stops before and
-after every request and checks that the same command then converges.
+of one rank in parallel, each followed by its children; if all of that was written, delete what a
+prune deletes, the other way round; read back once what was written; record what is declared now
+(`LastApplied.replace`) and forget what was deleted. `tests/integration/test_crash_points.py` stops
+before and after every request and checks that the same command then converges.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from deployctl.deploy.last_applied import LastApplied, remove_old_versions, upda
 from deployctl.deploy.lock import LockLost
 from deployctl.deploy.model import Change, Key, Op, Plan, Resource, Result, ResultStatus
 from deployctl.deploy.plan import compare
+from deployctl.deploy.prune import deleted_keys
 from deployctl.deploy.resources import RESOURCE_KINDS
 
+WRITTEN = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
+"""How changes end after which the server is as desired."""
 _NO_ANSWER = "the server does not answer"
 _VERIFY_TRIES = 3
 """How often what differs is read back: another command may be between two of its requests."""
@@ -60,8 +64,12 @@ def apply(
             update_last_applied(project, lambda latest: latest.add(desired)), session
         )
     results: list[Result] = []
-    for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
-        results += _write_rank(list(rank), results, dialect, session, on_done, check_lock)
+    for (is_delete, _), group in groupby(plan.changes, key=_stage):
+        changes = list(group)
+        if is_delete and not all(each.status in WRITTEN for each in results):
+            results += _skip(changes, on_done)
+        else:
+            results += _write_rank(changes, results, dialect, session, on_done, check_lock)
     if lost := next((each.error for each in results if isinstance(each.error, LockLost)), None):
         report.add(lost.code, lost.message, help=lost.help)
         return results
@@ -74,11 +82,16 @@ def apply(
         applied = [
             result.change.desired
             for result in results
-            if result.change.desired
-            and result.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
+            if result.change.desired and result.status in WRITTEN
         ]
-        if declares_more or last_applied.replace(applied) != last_applied:
-            run(update_last_applied(project, lambda latest: latest.replace(applied)), session)
+        deleted = deleted_keys(each.change for each in results if each.status in WRITTEN)
+
+        def current(latest: LastApplied) -> LastApplied:
+            """The record after this apply."""
+            return latest.replace(applied).without(deleted | plan.forgotten)
+
+        if declares_more or current(last_applied) != last_applied:
+            run(update_last_applied(project, current), session)
             run(remove_old_versions(project), session)
     except Interrupted:
         return results
@@ -88,6 +101,20 @@ def apply(
             f"cannot read back and record what was written: {error.message}",
             help="Run the same command again when the server answers.",
         )
+    return results
+
+
+def _stage(change: Change) -> tuple[bool, int]:
+    """Changes of equal stages are written in parallel."""
+    return change.op is Op.DELETE, RESOURCE_KINDS[change.kind].rank
+
+
+def _skip(changes: Sequence[Change], on_done: Callable[[Result], None]) -> list[Result]:
+    """The results of deletes that are not carried out: what replaces them may be missing."""
+    reason = "nothing is deleted, because not everything before it was written"
+    results = [Result(change, ResultStatus.SKIPPED, reason=reason) for change in changes]
+    for result in results:
+        on_done(result)
     return results
 
 
@@ -200,10 +227,19 @@ def _write_rank(
 def _write(
     change: Change, dialect: Dialect, done: list[str], check_lock: Callable[[], None]
 ) -> ApiCall[None]:
-    """Writes a root, then the children that were not part of its body; appends each to `done`."""
+    """Writes a root, then the children that were not part of its body; appends each to `done`.
+
+    What is deleted with a root is deleted before it, so that a stop between the two loses nothing.
+    """
     check_lock()
     kind = RESOURCE_KINDS[change.kind]
     identity = change.current.id if change.current else ""
+    if change.op is Op.DELETE:
+        for each in (*change.children, change):
+            check_lock()
+            yield from RESOURCE_KINDS[each.kind].write(each, identity, dialect)
+            done.append(_sentence(each))
+        return
     if change.op is not Op.NONE:
         identity = yield from kind.write(change, "", dialect)
         done.append(_sentence(change))

@@ -19,19 +19,22 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
-from deployctl.api.paging import PAGE
+from deployctl.api.paging import PAGE, pages
 from deployctl.core.errors import ApiError, DeployctlError, LostResponse
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
 
 _FORMAT = 1
+_TYPE = "deployctl"
+"""The type of the artifacts."""
+_KEY_PREFIX = "deployctl-"
 _MERGE_TRIES = 20
 """How often a record is merged again because other commands write it at the same time."""
 _HISTORY = 20
@@ -93,11 +96,41 @@ class LastApplied:
         }
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
 
+    def without(self, removed: Collection[tuple[str, Key]]) -> LastApplied:
+        """The record without these resources (kind and key), and without what is part of them."""
+        kept = {
+            kind: {
+                key: names
+                for key, names in entries.items()
+                if (kind, key) not in removed and _root(kind, key) not in removed
+            }
+            for kind, entries in self.resources.items()
+        }
+        return LastApplied({kind: entries for kind, entries in kept.items() if entries})
+
 
 def read_last_applied(project: str) -> ApiCall[LastApplied]:
     """The latest record of a project; an empty one if there is none."""
     answer = yield from _latest(project)
     return _decode(_checked(answer["data"], project)) if answer else LastApplied()
+
+
+def read_other_records(project: str) -> ApiCall[dict[str, LastApplied]]:
+    """The latest records of all other projects of the server, by project.
+
+    Records that cannot be read, because a newer deployctl wrote them, are left out.
+    """
+    filters = {"artifacts": {"type": {"any_": [_TYPE]}}}
+    found = yield from pages(f"{paths.ARTIFACTS}latest/", filters, 1)
+    records = {}
+    for each in found:
+        data = each["data"]
+        if each["key"] == artifact_key(project) or not isinstance(data, dict):
+            continue
+        if data.get("format") == _FORMAT:
+            name = data.get("project") or each["key"].removeprefix(_KEY_PREFIX)
+            records[name] = _decode(data)
+    return records
 
 
 def update_last_applied(
@@ -142,7 +175,7 @@ def artifact_key(project: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if slug != project:
         slug = f"{slug}-{hashlib.sha256(project.encode()).hexdigest()[:8]}".strip("-")
-    return f"deployctl-{slug}"
+    return f"{_KEY_PREFIX}{slug}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +190,10 @@ class _Version:
 
 def _write(project: str, record: LastApplied, base: str) -> ApiCall[str]:
     """Adds a version and returns its id; after a lost response the latest one is checked first."""
-    data = {**_encode(record), "base": base}
+    data = {**_encode(record), "project": project, "base": base}
     body = {
         "key": artifact_key(project),
-        "type": "deployctl",
+        "type": _TYPE,
         "description": f"What deployctl manages for the project {project!r}.",
         "data": data,
     }

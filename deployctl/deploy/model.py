@@ -99,11 +99,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes of one command: roots only, in the order in which they are written."""
+    """The changes of one command: roots only, in the order in which they are written; deletes of
+    what is no longer declared come last."""
 
     changes: tuple[Change, ...]
     undeclared: tuple[Resource, ...] = ()
     """Current resources that the project deployed earlier and no longer declares; they stay."""
+    forgotten: frozenset[tuple[str, Key]] = frozenset()
+    """Resources that leave the record, though this plan deletes none of them (`--prune`)."""
 
     @property
     def needed(self) -> tuple[Change, ...]:

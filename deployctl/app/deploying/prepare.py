@@ -29,8 +29,9 @@ from deployctl.core.errors import NotFound
 from deployctl.core.json_values import Json
 from deployctl.deploy.apply import read_current
 from deployctl.deploy.last_applied import LastApplied, read_last_applied
-from deployctl.deploy.model import Change, Key, Plan, Resource
+from deployctl.deploy.model import Change, Key, Op, Plan, Resource
 from deployctl.deploy.plan import plan
+from deployctl.deploy.prune import deleted_keys, deletes, parent
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
@@ -60,6 +61,10 @@ class PreparedPlan:
     before: Mapping[str, PoolInfo] = field(default_factory=lambda: NO_POOLS)
     desired: tuple[Resource, ...] = ()
     """What the plan was made from; empty if errors prevented it."""
+    prune: bool = False
+    """Whether what is no longer declared is deleted."""
+    elsewhere: Mapping[tuple[str, Key], str] = field(default_factory=dict)
+    """What the other files of the command declare → their project."""
 
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
@@ -197,8 +202,44 @@ def _with_plan(prepared: PreparedPlan, session: Session) -> PreparedPlan:
         for change in found.changes
         if _is_shown(change)
     ]
-    shown = Plan(_with_queue_notes(changes, session), _undeclared(prepared))
-    return replace(prepared, plan=shown, dialect=dialect)
+    shown = Plan(_with_queue_notes(changes, session))
+    return with_undeclared(replace(prepared, plan=shown, dialect=dialect))
+
+
+def with_undeclared(prepared: PreparedPlan) -> PreparedPlan:
+    """`prepared` with a plan that lists what is no longer declared, or deletes it."""
+    plan, undeclared = prepared.plan, _undeclared(prepared)
+    changes = tuple(change for change in plan.changes if change.op is not Op.DELETE)
+    if not prepared.prune:
+        return replace(prepared, plan=Plan(changes, undeclared))
+    removed = deletes(undeclared)
+    gone = {(each.kind, each.key) for each in undeclared} & deleted_keys(removed)
+    pools = {each.key for each in removed if each.kind == "work_pool"}
+    stay = tuple(
+        each
+        for each in undeclared
+        if (each.kind, each.key) not in gone and parent(each)[1] not in pools
+    )
+    return replace(prepared, plan=Plan((*changes, *removed), stay, _forgotten(prepared)))
+
+
+def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
+    """What the record has although it is gone, or another project of the command declares it."""
+    if not _is_whole(prepared):
+        return frozenset()
+    loaded, current = prepared.loaded, {(each.kind, each.key) for each in prepared.current}
+    return frozenset(
+        root
+        for root in set(prepared.last_applied.roots()) - prepared.desired_keys
+        if prepared.elsewhere.get(root, loaded.project) != loaded.project
+        or (root not in current and root not in prepared.elsewhere)
+    )
+
+
+def _is_whole(prepared: PreparedPlan) -> bool:
+    """Whether it is known what the project declares: the whole file, and all names."""
+    loaded = prepared.loaded
+    return loaded.selects_all and not loaded.leaves_out and not loaded.is_named_by_steps
 
 
 def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
@@ -245,11 +286,10 @@ def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     With the queues of work pools and the automations of deployments that are not declared. Empty if
     only some of the file's deployments are selected or valid, or some are named after the build.
     """
-    loaded = prepared.loaded
-    if not loaded.selects_all or loaded.leaves_out or loaded.is_named_by_steps:
+    if not _is_whole(prepared):
         return ()
     roots, parts = set(prepared.last_applied.roots()), prepared.last_applied.parts()
-    desired = prepared.desired_keys
+    desired = prepared.desired_keys | prepared.elsewhere.keys()
     found = []
     for root in prepared.current:
         identity = (root.kind, root.key)

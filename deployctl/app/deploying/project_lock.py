@@ -28,6 +28,7 @@ from deployctl.core.json_values import Json
 from deployctl.core.progress import Progress
 from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, leave, release, renewal
 from deployctl.deploy.model import Change, Op, Plan
+from deployctl.deploy.prune import deleted_keys
 
 _STOPPED = "stopped; nothing was written to the server"
 
@@ -252,11 +253,16 @@ def exclusive(
 def _confirm(
     prepared: PreparedPlan, lock: ProjectLock, session: Session, report: Report
 ) -> PreparedPlan:
-    """The plan made again now that the lock is held. Raises LockLost if it is another one."""
+    """The plan made again now that the lock is held. Raises LockLost if it is another one.
+
+    After a deploy that ended before it was complete another plan is expected, but no delete that
+    was not shown.
+    """
     again = plan_again(prepared, session)
     before, after = _parts(prepared.plan), _parts(again.plan)
     project = prepared.loaded.project
-    if lock.took_over:
+    new_deletes = deleted_keys(again.plan.changes) - deleted_keys(prepared.plan.changes)
+    if lock.took_over and not new_deletes:
         if after != before:
             message = "a deploy of the project '{}' that ended before it was complete is completed"
             report.add("DC526", message.format(project))

@@ -298,7 +298,7 @@ def _count_online_workers(pool: str) -> ApiCall[int]:
 
 def _count_runs(pool: str, state: Json) -> ApiCall[int]:
     body = {"flow_runs": {"state": state}, "work_pools": {"name": {"any_": [pool]}}}
-    count: int = yield from call(Request("POST", f"{paths.FLOW_RUNS}count", body))
+    count: int = yield from call(Request("POST", paths.FLOW_RUN_COUNT, body))
     return count
 
 

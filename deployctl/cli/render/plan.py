@@ -111,7 +111,7 @@ def _update_lines(changes: Sequence[Change], view: View) -> Iterator[Text]:
 
 
 def _body(change: Change, view: View) -> Iterator[Text]:
-    if change.effective_op is Op.UPDATE:
+    if change.effective_op is not Op.CREATE:
         found = rows(change)
         width = max((cell_len(row.label) for row in found), default=0)
         for row in found:

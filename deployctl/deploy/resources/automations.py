@@ -33,10 +33,7 @@ class Automations(ResourceKind):
         name = change.key[-1]
         subject = f"automation {name}"
         if change.op is Op.DELETE:
-            assert change.current is not None
-            path = paths.automation(change.current.id)
-            yield [Request("DELETE", path, subject=subject, missing_ok=True)]
-            return change.current.id
+            return (yield from base.delete(change, paths.automation))
         body = {"name": name, **base.body(change)}
         body["actions"] = [{**action, "deployment_id": parent} for action in body["actions"]]
         if change.op is Op.CREATE:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from deployctl.api.calls import ApiCall
+from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Resource
@@ -76,6 +76,14 @@ def body(change: Change) -> dict[str, Json]:
     """What a create or an update sends: the declared fields, and those that are reset."""
     assert change.desired is not None
     return {**change.desired.fields, **{part.field: part.new for part in change.fields}}
+
+
+def delete(change: Change, path: Callable[[str], str]) -> ApiCall[str]:
+    """Deletes the current resource at the path of its id; one that is gone already is no error."""
+    assert change.current is not None
+    subject = f"{change.kind.replace('_', ' ')} {change.name}"
+    yield [Request("DELETE", path(change.current.id), subject=subject, missing_ok=True)]
+    return change.current.id
 
 
 def default_of(field: Field, dialect: Dialect) -> Json:

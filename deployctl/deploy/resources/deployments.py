@@ -83,7 +83,9 @@ class Deployments(ResourceKind):
         return frozenset({"schedule"}) if by_post else frozenset()
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
-        """Creates the flow if it doesn't exist, then the deployment; or updates the deployment."""
+        """Creates the flow if it doesn't exist, then the deployment; or updates or deletes it."""
+        if change.op is Op.DELETE:
+            return (yield from base.delete(change, paths.deployment))
         flow, name = change.key
         body = base.body(change)
         if change.current is None:

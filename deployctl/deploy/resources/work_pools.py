@@ -12,6 +12,7 @@ from deployctl.api.work_pools import create_named, list_queues, pool_request, re
 from deployctl.core.errors import Conflict
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Change, Op, Resource
+from deployctl.deploy.resources import base
 from deployctl.deploy.resources.base import ResourceKind, body, current_fields
 
 
@@ -38,8 +39,10 @@ class WorkPools(ResourceKind):
         return [_pool(pool, queues.get(name, ()), dialect) for name, pool in current.items()]
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
-        """Creates or patches the pool. Its queues are addressed by its name, not by its id."""
+        """Creates, patches or deletes the pool. Queues are addressed by its name, not by its id."""
         (name,) = change.key
+        if change.op is Op.DELETE:
+            return (yield from base.delete(change, lambda _id: paths.work_pool(name)))
         sent = body(change)
         if change.op is Op.CREATE:
             try:
@@ -63,8 +66,10 @@ class WorkQueues(ResourceKind):
     stays = True
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:  # noqa: ARG002
-        """Creates or patches the queue. A new pool comes with a queue named "default"."""
+        """Creates, patches or deletes the queue. A new pool comes with a queue named "default"."""
         pool, name = change.key
+        if change.op is Op.DELETE:
+            return (yield from base.delete(change, lambda _id: paths.work_queue(pool, name)))
         subject, sent = f"work queue '{pool}/{name}'", body(change)
         if change.op is Op.CREATE and name != "default":
             try:

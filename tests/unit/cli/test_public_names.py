@@ -45,6 +45,8 @@ BUILDER = {"--builder"}
 DEPLOY = {
     *(
         "--project",
+        "--prune",
+        "--yes",
         "--create-pools",
         "--keep-going",
         "--full",

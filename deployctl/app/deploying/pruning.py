@@ -1,0 +1,160 @@
+"""Adds the deletes of `--prune` to plans, with what goes with them, and guards them.
+
+The guard stops a prune that is probably not meant: of more than half of a project, of what another
+project declares, and of a work pool that other deployments use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deployctl.api import paths
+from deployctl.api.calls import ApiCall, Request, call, gather
+from deployctl.api.driver import run
+from deployctl.api.paging import pages
+from deployctl.api.session import Session
+from deployctl.api.states import ACTIVE, FINAL, PAUSED, SCHEDULED
+from deployctl.app.deploying.prepare import PreparedPlan, with_undeclared
+from deployctl.core.diagnostics import Report, Severity
+from deployctl.core.json_values import Json
+from deployctl.deploy.last_applied import LastApplied, read_other_records
+from deployctl.deploy.model import Change, Op
+from deployctl.deploy.prune import is_most
+
+_RUNS = {"scheduled": (SCHEDULED,), "active": (*ACTIVE, PAUSED), "finished": FINAL}
+"""Word → types of the states of runs that the deletion of a deployment concerns alike."""
+_SHOWN = 3
+"""Names that a message lists."""
+
+
+def prune(
+    prepared: Sequence[PreparedPlan], session: Session, report: Report, *, severity: Severity | None
+) -> list[PreparedPlan]:
+    """The plans of all files of a command, with deletes of what none of them declares any more.
+
+    What the guard finds is reported as DC528 with this severity; None: the user has confirmed it.
+    Raises ApiError.
+    """
+    found = []
+    for each in prepared:
+        elsewhere = {
+            key: other.loaded.project
+            for other in prepared
+            if other is not each
+            for key in other.desired_keys
+        }
+        pruned = with_undeclared(replace(each, prune=True, elsewhere=elsewhere))
+        changes = _deletes(pruned)
+        if changes and severity is not None:
+            _guard(pruned, changes, session, report, severity)
+        found.append(_with_notes(pruned, changes, session) if changes else pruned)
+    return found
+
+
+def _deletes(prepared: PreparedPlan) -> list[Change]:
+    return [change for change in prepared.plan.changes if change.op is Op.DELETE]
+
+
+def _guard(
+    prepared: PreparedPlan,
+    changes: Sequence[Change],
+    session: Session,
+    report: Report,
+    severity: Severity,
+) -> None:
+    project, roots = prepared.loaded.project, prepared.last_applied.roots()
+    problems = []
+    deleted = [each for each in changes if (each.kind, each.key) in roots]
+    if is_most(deleted, len(roots)):
+        problems.append(f"{len(deleted)} of the {len(roots)} resources of the project '{project}'")
+    reading: dict[str, ApiCall[Any]] = {
+        "records": read_other_records(project),
+        "users": _other_deployments(changes),
+    }
+    found = run(gather(reading), session)
+    records: dict[str, LastApplied] = found["records"]
+    for other, record in sorted(records.items()):
+        shared = [each for each in changes if (each.kind, each.key) in record.roots()]
+        if shared:
+            problems.append(f"{_listed(map(_name, shared))}, which the project '{other}' declares")
+    users: dict[str, list[str]] = found["users"]
+    problems += [
+        f"work pool {pool}, which the deployments {_listed(names)} use"
+        for pool, names in sorted(users.items())
+    ]
+    for problem in problems:
+        report.add(
+            "DC528",
+            f"--prune would delete {problem}",
+            help="If that is meant, add --yes.",
+            severity=severity,
+        )
+
+
+def _other_deployments(changes: Sequence[Change]) -> ApiCall[dict[str, list[str]]]:
+    """Work pool → deployments that are in it and stay, for the pools that are deleted."""
+    pools = [each.key[0] for each in changes if each.kind == "work_pool"]
+    deleted = {each.current.id for each in changes if each.current}
+    found: dict[str, list[str]] = {}
+    if pools:
+        body = {"work_pools": {"name": {"any_": pools}}, "sort": "CREATED_DESC"}
+        for each in (yield from pages(paths.DEPLOYMENTS, body, 1)):
+            if each["id"] not in deleted:
+                found.setdefault(each["work_pool_name"], []).append(each["name"])
+    return found
+
+
+def _with_notes(
+    prepared: PreparedPlan, changes: Sequence[Change], session: Session
+) -> PreparedPlan:
+    """The plan with notes on the flow runs of deployments that are deleted."""
+    counts = run(
+        gather(
+            {
+                each.current.id: gather(
+                    {word: _count_runs(each.current.id, types) for word, types in _RUNS.items()}
+                )
+                for each in changes
+                if each.kind == "deployment" and each.current
+            }
+        ),
+        session,
+    )
+    noted = tuple(
+        replace(each, notes=(*each.notes, *_run_notes(counts[each.current.id])))
+        if each.current and each.current.id in counts and each.op is Op.DELETE
+        else each
+        for each in prepared.plan.changes
+    )
+    return replace(prepared, plan=replace(prepared.plan, changes=noted))
+
+
+def _count_runs(deployment_id: str, types: Iterable[str]) -> ApiCall[int]:
+    state = {"type": {"any_": list(types)}}
+    body: Json = {"flow_runs": {"deployment_id": {"any_": [deployment_id]}, "state": state}}
+    count: int = yield from call(Request("POST", paths.FLOW_RUN_COUNT, body))
+    return count
+
+
+def _run_notes(counts: Mapping[str, int]) -> Iterator[str]:
+    """What becomes of the runs of a deleted deployment."""
+    for word, one, several in (
+        ("scheduled", "is deleted with it", "are deleted with it"),
+        ("active", "goes on without its deployment", "go on without their deployment"),
+        ("finished", "stays without its deployment", "stay without their deployment"),
+    ):
+        if count := counts[word]:
+            yield f"{count} {word} run{'s' * (count != 1)} {one if count == 1 else several}"
+
+
+def _name(change: Change) -> str:
+    return f"{change.kind.replace('_', ' ')} {change.name}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    every = sorted(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more

@@ -1,0 +1,121 @@
+"""`--prune` on both servers: deletes what the project applied earlier, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.project_harness import TRIGGER, ProjectHarness, entry, errors
+
+
+def names(output: Any, op: str = "delete") -> list[tuple[str, str]]:
+    """Kind and name of each root with this operation in a plan."""
+    return [(each["kind"], each["name"]) for each in output["changes"] if each["op"] == op]
+
+
+def deployed(project: ProjectHarness) -> list[str]:
+    """The names of all deployments of the server."""
+    found = project.api.call("POST", "/deployments/filter", {})
+    return sorted(each["name"] for each in found)
+
+
+def other_project(project: ProjectHarness, *names: str) -> None:
+    """Deploys these deployments as a project of its own."""
+    project.write([entry(name=name) for name in names], name="other")
+    project.deploy()
+
+
+def test_deletes_deployments_with_automations_queues_and_pools(project: ProjectHarness) -> None:
+    triggers = {"triggers": [TRIGGER]} if project.major == 3 else {}
+    pools = [{"name": name, "type": "process", "queues": [{"name": "q"}]} for name in ("a", "b")]
+    old = entry(name="old", schedules=[{"cron": "0 1 * * *"}], **triggers)
+    kept = [entry(name=name) for name in ("one", "two", "three")]
+    other_project(project, "theirs")
+    project.write([old, *kept], work_pools=pools)
+    project.deploy()
+    project.api.call("POST", f"/deployments/{project.live('old')['id']}/create_flow_run", {})
+    project.write(kept, work_pools=[{"name": "a", "type": "process"}])
+    expected = [("deployment", "hello/old"), ("work_queue", "a/q"), ("work_pool", "b")]
+    plan = project.run("plan", "--all", "--prune", "--detailed-exitcode", code=2)
+    assert names(plan) == expected
+    assert plan["undeclared"] == []
+    (delete, *_) = [each for each in plan["changes"] if each["op"] == "delete"]
+    assert [each["kind"] for each in delete["children"]] == ["automation"] * len(triggers)
+    assert delete["notes"][0] == "its schedule is deleted with it"
+    assert "scheduled run" in delete["notes"][1]
+    output = project.deploy("--prune")
+    assert names(output) == expected
+    assert deployed(project) == ["one", "theirs", "three", "two"]
+    if triggers:
+        assert project.api.automations() == []
+    pools_left = project.api.call("POST", "/work_pools/filter", {})
+    assert {each["name"] for each in pools_left} >= {"a", "pool"}
+    assert "b" not in {each["name"] for each in pools_left}
+    queues = project.api.call("POST", "/work_pools/a/queues/filter", {})
+    assert [each["name"] for each in queues] == ["default"]
+    project.run("plan", "--all", "--prune", "--detailed-exitcode")
+    assert project.run("plan", "--all")["undeclared"] == []
+
+
+def test_guard_refuses_until_it_is_confirmed(project: ProjectHarness) -> None:
+    project.write([entry(name=name) for name in ("a", "b", "c")])
+    project.deploy()
+    project.write([entry(name="a")])
+    warned = project.run("plan", "--all", "--prune")
+    assert [each["severity"] for each in warned["diagnostics"]] == ["warning"]
+    (error,) = errors(project.deploy("--prune", code=1))
+    assert error["code"] == "DC528"
+    assert "2 of the 3 resources of the project 'project'" in error["message"]
+    assert project.proxy.writes == []
+    project.deploy("--prune", "--yes")
+    assert deployed(project) == ["a"]
+    project.write([entry(name="a")], name=None)
+    (unnamed,) = errors(project.deploy("--prune", code=64))
+    assert "--prune needs a project name" in unnamed["message"]
+
+
+def test_guard_knows_other_projects_and_users_of_pools(project: ProjectHarness) -> None:
+    shared = {"name": "shared", "type": "process"}
+    kept = [entry(name=name) for name in ("a", "b", "c")]
+    project.write([*kept, entry(name="both")], work_pools=[shared])
+    project.deploy()
+    project.write([entry(name="both"), entry(name="guest", work_pool={"name": "shared"})], name="x")
+    project.deploy()
+    project.write(kept)
+    found = {each["message"] for each in errors(project.deploy("--prune", code=1))}
+    assert found == {
+        "--prune would delete deployment hello/both, which the project 'x' declares",
+        "--prune would delete work pool shared, which the deployments guest use",
+    }
+    assert project.proxy.writes == []
+
+
+def test_what_another_file_of_the_command_declares_is_left_alone(project: ProjectHarness) -> None:
+    kept = [entry(name=name) for name in ("a", "b")]
+    project.write([*kept, entry(name="moved")])
+    project.deploy()
+    project.write(kept)
+    second = project.folder / "second.yaml"
+    second.write_text(json.dumps({"name": "second", "deployments": [entry(name="moved")]}))
+    both = ("--prefect-file", "prefect.yaml", "--prefect-file", "second.yaml")
+    identity = project.live("moved")["id"]
+    assert names(project.deploy("--prune", *both)) == []
+    assert project.live("moved")["id"] == identity
+    assert names(project.deploy("--prune")) == []
+    assert project.live("moved")["id"] == identity
+
+
+def test_nothing_is_deleted_if_a_write_before_it_fails(project: ProjectHarness) -> None:
+    kept = [entry(name=name) for name in ("a", "b")]
+    project.write([*kept, entry(name="old")])
+    project.deploy()
+    project.write([*kept, entry(name="new")])
+    project.proxy.answer(422, times=None, method="POST", path="/deployments/$")
+    deploy = ("deploy", "--all", "--prune", "--output", "json")
+    result = project.cli(*deploy, cwd=project.folder, api_url=project.proxy.api_url)
+    assert result.code == 1
+    found = {each["name"]: each["status"] for each in json.loads(result.stdout)["results"]}
+    assert (found["hello/new"], found["hello/old"]) == ("failed", "skipped")
+    assert "old" in deployed(project)
+    project.deploy("--prune")
+    assert deployed(project) == ["a", "b", "new"]
