@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from deployctl.api.calls import Request
+from deployctl.api.setting_fields import with_api_path
 from deployctl.api.settings import Settings
 from deployctl.clients.http import NoResponse, Response
 from deployctl.core.errors import (
@@ -104,11 +105,11 @@ def _is_not_prefect(response: Response, is_prefect: bool) -> bool:
 
 def _not_an_api(response: Response, settings: Settings) -> ApiError:
     url = redact(settings.api_url)
-    lacks_suffix = not settings.api_url.endswith("/api") and not settings.is_cloud
+    likely = with_api_path(url)
     return NotFound(
         f"there is no Prefect API at '{url}' (status {response.status})",
-        help=f"Did you mean '{url}/api'?"
-        if lacks_suffix
+        help=f"Did you mean '{likely}'?"
+        if likely != url and not settings.is_cloud
         else f"The address comes from {settings.origin('api_url')}.",
         status=response.status,
     )

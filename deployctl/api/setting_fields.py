@@ -7,6 +7,7 @@ Prefect derives the names of a setting from its path of tables, and so does this
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from deployctl.core.errors import SettingsError
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
 
+_HOST_AND_PATH = re.compile(r"[\w.-]+(:\d+)?(/[^\s@]*)?")
+_API_PATH = re.compile(r"(?<!/)/api(?=/|$)", re.IGNORECASE)
 _BOOLEANS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
     **dict.fromkeys(("false", "0", "no", "off", "f", "n"), False),
@@ -35,6 +38,8 @@ class SettingField:
     """Converts the value; raises ValueError or TypeError. None means that the value is empty."""
     expects: str = "text"
     """What a value must be, for the message about an invalid one."""
+    help: Callable[[str], str | None] = lambda _: None
+    """What to do about an invalid value."""
     secret: bool = False
     aliases: tuple[str, ...] = ()
     """Further environment variables."""
@@ -99,7 +104,8 @@ def _parse(field: SettingField, value: Json, source: str) -> Any:
     except (ValueError, TypeError):
         actual = "" if field.secret else f", not '{redact(str(value))}'"
         raise SettingsError(
-            f"the setting '{field.env[0]}' must be {field.expects}{actual} (from {source})"
+            f"the setting '{field.env[0]}' must be {field.expects}{actual} (from {source})",
+            help=field.help(str(value)),
         ) from None
 
 
@@ -123,10 +129,27 @@ def parse_url(value: Json) -> str | None:
     text = parse_text(value)
     if text is None:
         return None
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("http", "https") or not rest.strip("/") or " " in text:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
         raise ValueError
+    _ = parts.port  # raises ValueError for one that is no number
     return text.rstrip("/")
+
+
+def api_url_help(value: str) -> str:
+    """The way to write the address of an API: that of `value` if it lacks only the scheme."""
+    text = value.strip().rstrip("/")
+    if not _HOST_AND_PATH.fullmatch(text):
+        return "Write an address such as 'http://127.0.0.1:4200/api'."
+    return f"Did you mean 'http://{with_api_path(text)}'?"
+
+
+def with_api_path(url: str) -> str:
+    """The most likely address of the API at a URL: up to its `/api`, which is added if missing."""
+    found = _API_PATH.search(url)
+    return url[: found.start()] + "/api" if found else f"{url}/api"
 
 
 def parse_flag(value: Json) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deployctl.api.setting_fields import (
     SettingField,
+    api_url_help,
     parse_count,
     parse_flag,
     parse_header_text,
@@ -117,6 +118,7 @@ SETTING_FIELDS: tuple[SettingField, ...] = (
         ("api", "url"),
         parse_url,
         "a URL that starts with http:// or https://",
+        api_url_help,
     ),
     SettingField("api_key", ("api", "key"), parse_header_text, "printable ASCII", secret=True),
     SettingField("auth_string", ("api", "auth_string"), parse_text, secret=True),

@@ -25,7 +25,7 @@ class FixOptions:
             "--fix",
             FIX,
             "Correct the file where the help of a diagnostic leaves no choice: misspelt and "
-            "misplaced keys, missing quotes, duplicates. Comments and layout stay.",
+            "misplaced keys, placeholders, missing quotes, duplicates. Comments and layout stay.",
         ),
     ] = False
     diff: Annotated[

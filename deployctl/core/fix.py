@@ -32,6 +32,22 @@ class SetText:
 
 
 @dataclass(frozen=True, slots=True)
+class Quote:
+    """Quotes the number, or other scalar, at `path`: its value becomes the text that is there."""
+
+    path: JsonPath
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceText:
+    """Replaces a part of the text at `path` wherever it occurs in it."""
+
+    path: JsonPath
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class WrapValue:
     """Makes the scalar at `path` the value of a key, or an item of a list if `key` is empty."""
 
@@ -54,6 +70,13 @@ class RemoveDuplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteKey:
+    """Quotes the key that begins at this offset, which YAML does not read as text."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuoteAt:
     """Quotes the text that begins at this offset, which YAML cannot read or reads as something
     else."""
@@ -61,15 +84,16 @@ class QuoteAt:
     offset: int
 
 
-PathFix: TypeAlias = MoveKey | SetText | WrapValue | Remove
-Fix: TypeAlias = PathFix | RemoveDuplicate | QuoteAt
+PathFix: TypeAlias = MoveKey | SetText | Quote | ReplaceText | WrapValue | Remove
+Fix: TypeAlias = PathFix | RemoveDuplicate | QuoteKey | QuoteAt
+_AT_PATH = (SetText, Quote, ReplaceText, WrapValue, Remove)
 
 
 def fix_below(fix: Fix | None, path: JsonPath) -> Fix | None:
     """The same fix, as seen from a value that contains the checked one at `path`."""
     if isinstance(fix, MoveKey):
         return MoveKey((*path, *fix.path), (*path, *fix.to))
-    if isinstance(fix, SetText | WrapValue | Remove):
+    if isinstance(fix, _AT_PATH):
         return replace(fix, path=(*path, *fix.path))
     return fix
 
@@ -78,6 +102,6 @@ def fix_above(fix: Fix | None, depth: int) -> Fix | None:
     """The same fix, as seen from the value `depth` levels down its path."""
     if isinstance(fix, MoveKey):
         return MoveKey(fix.path[depth:], fix.to[depth:])
-    if isinstance(fix, SetText | WrapValue | Remove):
+    if isinstance(fix, _AT_PATH):
         return replace(fix, path=fix.path[depth:])
     return fix

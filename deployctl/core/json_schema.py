@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deployctl.core.fix import Quote
+from deployctl.core.json_values import JsonPath
+
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
@@ -48,10 +51,15 @@ def describe_expected(error: ValidationError, source: str) -> str:
     return f"as {source} requires ({error.validator}: {required})"
 
 
-def quoting_help(error: ValidationError) -> str | None:
-    """Help if text is required and YAML read a number."""
-    number = isinstance(error.instance, int | float)
-    return "Quote it." if number and describe_expected(error, "").startswith("text") else None
+def quoting(error: ValidationError, path: JsonPath) -> tuple[str | None, Quote | None]:
+    """Help, and the fix of the value at `path`, if text is required and YAML read a number.
+
+    There is no fix if the value could also become something else, such as a list of numbers.
+    """
+    expected = describe_expected(error, "")
+    if not isinstance(error.instance, int | float) or not expected.startswith("text"):
+        return None, None
+    return "Quote it.", Quote(path) if expected in ("text", "text or null") else None
 
 
 def _depth(error: ValidationError) -> int:

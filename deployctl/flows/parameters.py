@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_schema import describe_expected, most_specific, quoting_help
+from deployctl.core.json_schema import describe_expected, most_specific, quoting
 from deployctl.core.json_values import Json, canonical_json, format_path
 from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
@@ -51,7 +51,7 @@ def _unknown_names(parameters: Mapping[str, Json], schema: Mapping[str, Json]) -
             message = f"the flow has no parameter '{name}', so every run would fail"
             names = f"It has {quoted(known)}." if known else "It has none."
             help_ = did_you_mean(name, known) or names
-            yield Problem((name,), "DC421", message, help_)
+            yield Problem((name,), "DC421", message, help_, at_key=True)
 
 
 def _missing_values(
@@ -81,7 +81,8 @@ def _wrong_types(
                 path = tuple(error.absolute_path)
                 expected = describe_expected(error, "the flow's type")
                 message = f"'{format_path(path)}' must be {expected}"
-                yield Problem(path, "DC420", message, quoting_help(error), severity)
+                help_, fix = quoting(error, path)
+                yield Problem(path, "DC420", message, help_, severity, fix)
     except (SchemaError, Unresolvable):
         message = "the flow's parameter schema is not valid, so its parameters are not checked"
         yield Problem((), "DC420", message, None, Severity.WARNING)

@@ -63,6 +63,7 @@ def _unused(configuration: Mapping[str, Json], variables: Mapping[str, Json]) ->
                 f"'job_configuration' does not use the variable '{name}', which has no effect",
                 f"Write '{{{{ {name} }}}}' where it belongs, or remove the variable.",
                 Severity.WARNING,
+                at_key=True,
             )
 
 

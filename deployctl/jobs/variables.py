@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_schema import describe_expected, most_specific, quoting_help
+from deployctl.core.json_schema import describe_expected, most_specific, quoting
 from deployctl.core.json_values import Json, JsonPath, format_path
 from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
@@ -145,6 +145,7 @@ class PoolVariables:
                     f"the work pool has no job variable '{first}', so it will have no effect",
                     did_you_mean(first, self.names) or f"It has {quoted(self.names)}.",
                     Severity.WARNING,
+                    at_key=True,
                 )
 
     def _missing(self, job_variables: Mapping[str, Json]) -> Iterator[Problem]:
@@ -178,12 +179,10 @@ def _default_problem(error: ValidationError) -> Problem:
     name, *inner = error.absolute_path or ("",)
     expected = describe_expected(error, "the schema")
     kind = _TYPES.get(type(error.instance), "value")
-    return Problem(
-        ("properties", name, "default", *inner),
-        "DC535",
-        f"the default of the variable '{name}' must be {expected}, not this {kind}",
-        quoting_help(error),
-    )
+    message = f"the default of the variable '{name}' must be {expected}, not this {kind}"
+    path: JsonPath = ("properties", name, "default", *inner)
+    help_, fix = quoting(error, path)
+    return Problem(path, "DC535", message, help_, fix=fix)
 
 
 def _split(path: JsonPath) -> JsonPath:
@@ -228,9 +227,9 @@ def _problem(error: ValidationError, path: JsonPath) -> Problem:
     name = format_path(path) or "job_variables"
     expected = describe_expected(error, "the pool's schema")
     kind = _TYPES.get(type(error.instance), "value")
-    return Problem(
-        path, "DC530", f"'{name}' must be {expected}, not this {kind}", quoting_help(error)
-    )
+    help_, fix = quoting(error, path)
+    message = f"'{name}' must be {expected}, not this {kind}"
+    return Problem(path, "DC530", message, help_, fix=fix)
 
 
 _TYPES = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deployctl.core.diagnostics import Report
-from deployctl.core.json_schema import describe_expected, most_specific, quoting_help
+from deployctl.core.json_schema import describe_expected, most_specific, quoting
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.suggest import did_you_mean
 from deployctl.project.document import Document
@@ -98,7 +98,7 @@ def check_values(document: Document, report: Report) -> None:
             "DC802",
             f"'{_dotted(path)}' must be {describe_expected(error, 'the chart')}",
             document.spans.value(path),
-            help=quoting_help(error),
+            help=quoting(error, ())[0],
         )
 
 

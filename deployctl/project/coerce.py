@@ -264,7 +264,8 @@ class _Coercer:
             elif (found := self.entry(item, key, (*path, name))) is not ABSENT:
                 result[name] = found
         for name, key in table.keys.items():
-            if key.required and value.get(name) in (None, ""):
+            has_meaning = name in value and key.null is not ABSENT
+            if key.required and not has_meaning and value.get(name) in (None, ""):
                 self.missing(name, key, table, path)
         wrong = any(each.severity is Severity.ERROR for each in self.problems[reported:])
         return ABSENT if wrong and not result else result

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployctl.core.diagnostics import Report, Severity, Span
-from deployctl.core.fix import Fix, QuoteAt, RemoveDuplicate
+from deployctl.core.fix import Fix, QuoteAt, QuoteKey, RemoveDuplicate
 from deployctl.core.json_values import Json, JsonPath, same_json
 from deployctl.core.redact import is_secret_name
 from deployctl.project.scalars import TAG_PREFIX, construct_scalar, resolve_plain
@@ -208,7 +208,7 @@ class Composer:
                 continue
             name = self._key(key)
             if name in own:
-                same = same_json(own[name].value, value.value)
+                same = keys[name].text == key.text and same_json(own[name].value, value.value)
                 self._report_duplicate(name, keys[name], key, same=same)
             own[name], keys[name] = value, key
             if is_secret_name(name):
@@ -251,6 +251,7 @@ class Composer:
                 f"the key '{node.text}' is read as {text}, as in YAML 1.1",
                 span_between(self._file, node.start, node.end),
                 help=f'Quote it: "{node.text}".',
+                fix=QuoteKey(node.start.index),
             )
         return text
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span, Spans
-from deployctl.core.fix import QuoteAt
+from deployctl.core.fix import Fix, QuoteAt, fix_above, fix_below
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project.compose import (
     QUOTE_TEMPLATE,
@@ -44,6 +44,8 @@ class Document:
     data: Json
     spans: Spans
     root: Node
+    listed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By top-level key: the names of a mapping that `with_listed_items` made a list of."""
 
     def source(self, path: JsonPath) -> str | None:
         """The text of the scalar at `path` as it is written (`1.10`); None for anything else."""
@@ -53,8 +55,16 @@ class Document:
     def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
         """Adds problems to a report, each with the span of its key or value."""
         for problem in problems:
-            at_key = problem.code in _KEY_CODES
+            at_key = problem.at_key or problem.code in _KEY_CODES
+            problem = replace(problem, fix=self._as_written(problem))
             report_problems([problem], report, self.spans.key if at_key else self.spans.value)
+
+    def _as_written(self, problem: Problem) -> Fix | None:
+        """The fix of a problem; in a mapping that became a list, with the names that it has."""
+        match problem.path:
+            case (str(key), int(index), *_) if problem.fix and key in self.listed:
+                return fix_below(fix_above(problem.fix, 2), (key, self.listed[key][index]))
+        return problem.fix
 
 
 def with_listed_items(document: Document, key: str) -> Document:
@@ -81,7 +91,8 @@ def with_listed_items(document: Document, key: str) -> Document:
         parts={**document.root.parts, key: listed},
     )
     spans = Spans(_ValueSpans(root, document.file), _KeySpans(root, document.file))
-    return replace(document, data=root.value, spans=spans, root=root)
+    listed_names = {**document.listed, key: tuple(mapping.keys)}
+    return replace(document, data=root.value, spans=spans, root=root, listed=listed_names)
 
 
 def read_document(path: Path, report: Report, option: str = "--prefect-file") -> Document | None:

@@ -12,12 +12,25 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from deployctl.core.diagnostics import Diagnostic, Report
-from deployctl.core.fix import Fix, MoveKey, PathFix, QuoteAt, Remove, RemoveDuplicate, SetText
+from deployctl.core.fix import (
+    Fix,
+    MoveKey,
+    PathFix,
+    Quote,
+    QuoteAt,
+    QuoteKey,
+    Remove,
+    RemoveDuplicate,
+    ReplaceText,
+    SetText,
+    WrapValue,
+)
 from deployctl.core.json_values import Json, JsonPath, same_json
 from deployctl.project.compose import Node
 from deployctl.project.document import Document, parse_document
 from deployctl.project.keys import TOP_LEVEL
 from deployctl.project.layout import Block, Edit, Layout, contains, indented, quote, quote_at
+from deployctl.project.scalars import resolve_plain
 
 Check: TypeAlias = Callable[[str], tuple[Document | None, Sequence[Diagnostic]]]
 """Parses and checks the text of a file; the document is None if YAML cannot read it."""
@@ -105,7 +118,7 @@ def _accept(document: Document, accepted: list[_Group], groups: Sequence[_Group]
 def _keeps_promise(document: Document, groups: Sequence[_Group]) -> bool:
     """Whether the edited text has exactly the values that the fixes promise."""
     changed = parse_document(_edited(document.text, groups), document.file, Report())
-    expected = promised(document.data, [fix for _, same in groups for fix in same])
+    expected = promised(document, [fix for _, same in groups for fix in same])
     return changed is not None and same_json(_read(changed.data), _read(expected))
 
 
@@ -118,21 +131,35 @@ def _read(data: Json) -> Json:
     }
 
 
-def promised(data: Json, fixes: Iterable[Fix]) -> Json:
+def promised(document: Document, fixes: Iterable[Fix]) -> Json:
     """The values of a file after these fixes. Raises KeyError for paths that it does not have."""
-    data = json.loads(json.dumps(data))
-    paths = [fix for fix in fixes if not isinstance(fix, QuoteAt | RemoveDuplicate)]
+    data = json.loads(json.dumps(document.data))
+    paths = [each for fix in fixes for each in _with_paths(document.root, fix)]
     for fix in sorted(paths, key=_innermost_first, reverse=True):
         parent, last = _at(data, fix.path[:-1]), fix.path[-1]
         if isinstance(fix, Remove):
             del parent[last]
         elif isinstance(fix, SetText):
             parent[last] = fix.text
+        elif isinstance(fix, ReplaceText):
+            parent[last] = str(parent[last]).replace(fix.old, fix.new)
         elif isinstance(fix, MoveKey):
             _at(data, fix.to[:-1])[fix.to[-1]] = parent.pop(last)
-        else:
+        elif isinstance(fix, WrapValue):
             parent[last] = {fix.key: parent[last]} if fix.key else [parent[last]]
     return data
+
+
+def _with_paths(root: Node, fix: Fix) -> list[PathFix]:
+    """The changes of values that a fix makes: none for one that only writes them differently."""
+    if isinstance(fix, QuoteKey):
+        return [MoveKey(path, (*path[:-1], text)) for path, text in _keys_at(root, fix.offset)]
+    if isinstance(fix, Quote):
+        node = root.find(fix.path)
+        if node is None or node.text is None or isinstance(node.value, str):
+            return []
+        return [SetText(fix.path, node.text)]
+    return [] if isinstance(fix, QuoteAt | RemoveDuplicate) else [fix]
 
 
 def _innermost_first(fix: PathFix) -> tuple[int, int]:
@@ -157,34 +184,39 @@ def _edits(layout: Layout, fix: Fix) -> tuple[Edit, ...]:
     """The edits of one fix; () if the layout of the file does not allow them."""
     if isinstance(fix, QuoteAt):
         edit = quote_at(layout.text, fix.offset)
-    elif isinstance(fix, RemoveDuplicate):
-        edit = layout.removal(path) if (path := _key_at(layout.root, fix.offset)) else None
-    elif isinstance(fix, Remove):
-        edit = layout.removal(fix.path)
-    elif isinstance(fix, MoveKey):
-        return _move(layout, fix)
-    else:
-        edit = _scalar(layout, fix)
-    return (edit,) if edit else ()
-
-
-def _key_at(root: Node, offset: int) -> JsonPath:
-    """The path of the key that begins at an offset; () if there is none."""
-    for path, node in root.walk():
-        for name, key in node.keys.items():
-            if key.start.index == offset:
-                return (*path, name)
+        return (edit,) if edit else ()
+    if isinstance(fix, RemoveDuplicate):
+        keys = _keys_at(layout.root, fix.offset)
+        return _edits(layout, Remove(keys[0][0])) if keys else ()
+    for change in _with_paths(layout.root, fix)[:1]:
+        if isinstance(change, MoveKey):
+            return _move(layout, change)
+        is_removed = isinstance(change, Remove)
+        edit = layout.removal(change.path) if is_removed else _scalar(layout, change)
+        return (edit,) if edit else ()
     return ()
 
 
-def _scalar(layout: Layout, fix: Fix) -> Edit | None:
-    assert not isinstance(fix, QuoteAt | RemoveDuplicate | MoveKey)
+def _keys_at(root: Node, offset: int) -> list[tuple[JsonPath, str]]:
+    """The paths of the key that begins at an offset, several through aliases, and its text."""
+    return [
+        ((*path, name), str(key.text))
+        for path, node in root.walk()
+        for name, key in node.keys.items()
+        if key.start.index == offset
+    ]
+
+
+def _scalar(layout: Layout, fix: PathFix) -> Edit | None:
     node = layout.root.find(fix.path)
-    if node is None:
+    if node is None or isinstance(node.value, dict | list):
         return None
     start, end = layout.value_start(node), layout.end(node)
     source = layout.text[start:end]
-    if isinstance(node.value, dict | list) or not source or "\n" in source:
+    if isinstance(fix, ReplaceText):
+        is_there = fix.old in source
+        return Edit(start, end, source.replace(fix.old, fix.new)) if is_there else None
+    if not source or "\n" in source:
         return None
     if isinstance(fix, SetText):
         return Edit(start, end, quote(fix.text))
@@ -201,7 +233,8 @@ def _move(layout: Layout, fix: MoveKey) -> tuple[Edit, ...]:
     if parent is None or key is None:
         return ()
     if fix.to[:-1] == fix.path[:-1]:
-        renamed = Edit(key.start.index, key.end.index, new)
+        written = new if resolve_plain(new) == new else quote(new)
+        renamed = Edit(key.start.index, key.end.index, written)
         return () if new in parent.parts else (renamed,)
     block, place = layout.block(parent, name), _destination(layout, fix)
     if block is None or place is None:

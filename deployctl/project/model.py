@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
@@ -53,7 +53,7 @@ class DeploymentSpec:
             is_inherited = bool(problem.path) and problem.path[0] in self.inherited
             in_document = problem if is_inherited else problem.below(self.path)
             if self.span(problem.path) is None:
-                report_problems([in_document], report, lambda _: None)
+                report_problems([replace(in_document, fix=None)], report, lambda _: None)
             else:
                 self.document.report_problems([in_document], report)
 

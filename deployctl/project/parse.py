@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.core.fix import Remove, fix_above, fix_below
+from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
@@ -47,7 +47,6 @@ def parse_project(
     `references` are the values of `identity.identifying_references`; None without a server, which
     is an error for names that need one unless the command is `offline`.
     """
-    pool_names = _names(document.data.get("work_pools"))
     document, foreign = _own_work_pools(document)
     unread = (Severity.NOTE if offline else Severity.ERROR) if references is None else None
     top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
@@ -58,7 +57,7 @@ def parse_project(
     problems += [*unknown, *check_identity({"name": named.get("name")}, unread)]
     top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
     top = top or {}
-    problems += (_in_mapping(each, pool_names) for each in wrong)
+    problems += wrong
     problems += unsupported_placeholders(top.get("work_pools"))
     problems += [*_reserved_keys(document.data), *foreign]
     problems += check_placeholders({k: v for k, v in document.data.items() if k in _ACTIONS})
@@ -200,20 +199,6 @@ def _unset_as_warnings(problems: Iterable[Problem]) -> list[Problem]:
         replace(each, severity_override=Severity.WARNING) if each.code == "DC302" else each
         for each in problems
     ]
-
-
-def _names(pools: Json) -> Sequence[str]:
-    """The names of work pools that a mapping declares."""
-    return list(pools) if isinstance(pools, dict) else ()
-
-
-def _in_mapping(problem: Problem, pool_names: Sequence[str]) -> Problem:
-    """A problem of a list of work pools, whose fix is one of the mapping that the file has."""
-    match problem.fix, problem.path:
-        case fix, ("work_pools", int(index), *_) if fix and pool_names:
-            below = fix_below(fix_above(fix, 2), ("work_pools", pool_names[index]))
-            return replace(problem, fix=below)
-    return problem
 
 
 def _own_work_pools(document: Document) -> tuple[Document, list[Problem]]:

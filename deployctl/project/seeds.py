@@ -31,7 +31,9 @@ VARIABLE = Table(
     "variable",
     {
         "name": Key(keys.NAME, "The variable's name.", required=True),
-        "value": Key(Anything(), "Its value; any JSON on Prefect 3, text on 2.20.", required=True),
+        "value": Key(
+            Anything(), "Its value; any JSON on Prefect 3, text on 2.20.", required=True, null=None
+        ),
         "tags": Key(ListOf(Text(), single=True), "Tags.", null=[]),
     },
 )

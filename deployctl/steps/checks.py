@@ -89,6 +89,7 @@ def _check_inputs(step: Step, found: BuiltinStep | StepSignature) -> Iterator[Pr
                 f"the step '{step.short}' has no input '{name}'",
                 did_you_mean(name, found.inputs) or f"It has {', '.join(found.inputs)}.",
                 fix=MoveKey(path, (*path[:-1], *guesses)) if len(guesses) == 1 else None,
+                at_key=True,
             )
         elif value is None or has_placeholder(value):
             continue

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from deployctl.core import redact
+from deployctl.core.fix import ReplaceText
 from deployctl.core.json_values import Json, JsonPath, format_path, leaves
 from deployctl.steps.catalog import step_signature
 from deployctl.steps.model import Step
@@ -74,28 +75,30 @@ def check_entry_outputs(
 ) -> Iterator[Problem]:
     """Placeholders in the fields of a deployment that no build or push step provides."""
     rule = deployment_rule()
-    for path, placeholder in _step_placeholders(entry):
+    for path, leaf, placeholder in _step_placeholders(entry):
         resolved = rule(path, PlaceholderKind.STEP) is Treatment.RESOLVE
         if resolved and (reason := _missing(placeholder.name, outputs, environ)):
-            yield _problem(path, reason)
+            yield _problem(path, reason, leaf, placeholder)
 
 
 def _check_inputs(step: Step, outputs: Outputs, environ: Collection[str]) -> Iterator[Problem]:
-    for path, placeholder in _step_placeholders(step.inputs):
+    for path, leaf, placeholder in _step_placeholders(step.inputs):
         if (reason := _missing(placeholder.name, outputs, environ)) is not None:
-            yield _problem(path, reason).below((*step.path, step.function))
+            problem = _problem(path, reason, leaf, placeholder)
+            yield problem.below((*step.path, step.function))
 
 
-def _step_placeholders(value: Json) -> Iterator[tuple[JsonPath, Placeholder]]:
-    for path, placeholder in _placeholders(value):
+def _step_placeholders(value: Json) -> Iterator[tuple[JsonPath, str, Placeholder]]:
+    for path, leaf, placeholder in _placeholders(value):
         if placeholder.kind is PlaceholderKind.STEP:
-            yield path, placeholder
+            yield path, leaf, placeholder
 
 
-def _placeholders(value: Json) -> Iterator[tuple[JsonPath, Placeholder]]:
+def _placeholders(value: Json) -> Iterator[tuple[JsonPath, str, Placeholder]]:
+    """All placeholders in a value, each with its path and the text that it is in."""
     for path, leaf in leaves(value):
         if isinstance(leaf, str):
-            yield from ((path, placeholder) for placeholder in placeholders(leaf))
+            yield from ((path, leaf, placeholder) for placeholder in placeholders(leaf))
 
 
 def _missing(name: str, outputs: Outputs, environ: Collection[str]) -> Unresolved | None:
@@ -113,8 +116,12 @@ def _missing(name: str, outputs: Outputs, environ: Collection[str]) -> Unresolve
     return reason if is_certain or ANY_KEY not in outputs else None
 
 
-def _problem(path: JsonPath, reason: Unresolved) -> Problem:
-    return Problem(path, reason.code, f"{format_path(path)}: {reason.message}", reason.help)
+def _problem(path: JsonPath, reason: Unresolved, leaf: str, placeholder: Placeholder) -> Problem:
+    old = leaf[placeholder.start : placeholder.end]
+    new = old.replace(placeholder.name, reason.meant, 1) if reason.meant else old
+    fix = ReplaceText(path, old, new) if reason.meant else None
+    message = f"{format_path(path)}: {reason.message}"
+    return Problem(path, reason.code, message, reason.help, fix=fix)
 
 
 def stored_credentials(pull: Iterable[Step], environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -124,7 +131,7 @@ def stored_credentials(pull: Iterable[Step], environ: Mapping[str, str]) -> Iter
     values are registered, so that they are never shown.
     """
     for step in pull:
-        for path, placeholder in _placeholders(step.inputs):
+        for path, _, placeholder in _placeholders(step.inputs):
             value = environ.get(placeholder.target)
             if placeholder.kind is not PlaceholderKind.ENV or not value:
                 continue

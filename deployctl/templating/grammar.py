@@ -111,8 +111,8 @@ _SIMILAR = {
 
 
 def similar_placeholder(name: str) -> str | None:
-    """The placeholder that was probably meant by a name that no step provides."""
+    """The name that was probably meant by one that no step provides."""
     for prefix, correct in _SIMILAR.items():
         if name.startswith(prefix) and len(name) > len(prefix):
-            return f"{{{{ {correct}{name.removeprefix(prefix)} }}}}"
+            return f"{correct}{name.removeprefix(prefix)}"
     return None

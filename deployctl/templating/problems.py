@@ -24,6 +24,8 @@ class Problem:
     """The severity, where it is not that of the catalogue."""
     fix: Fix | None = field(default=None, compare=False)
     """What `help` says as a change of the checked value, if it is unambiguous."""
+    at_key: bool = field(default=False, compare=False)
+    """Whether the key at `path` is what is wrong, not its value."""
 
     @property
     def severity(self) -> Severity:

@@ -27,11 +27,19 @@ _KINDS = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.DOCUMENT, Placeholder
 class Unresolved(Exception):
     """A placeholder has no value. Raised by a source, and handled by the rendering pass."""
 
-    def __init__(self, code: str, message: str, help: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        help: str | None = None,  # noqa: A002
+        meant: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.help = help
+        self.meant = meant
+        """What the placeholder must name instead, if only one thing can be meant."""
 
 
 @dataclass(frozen=True, slots=True)

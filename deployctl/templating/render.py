@@ -9,13 +9,13 @@ Replaced values are not searched for placeholders again in the same pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from deployctl.core.json_values import Json, JsonPath, format_path
-from deployctl.core.suggest import did_you_mean, quoted
+from deployctl.core.suggest import did_you_mean, quoted, similar
 from deployctl.templating.grammar import (
     Placeholder,
     PlaceholderKind,
@@ -157,14 +157,25 @@ def no_output(outputs: Mapping[str, Json], name: str) -> Unresolved:
     own = outputs.get(step)
     if isinstance(own, dict):
         message = f"the step '{step}' has no output '{key or step}'"
-        return Unresolved("DC303", message, f"It has {quoted(own)}.")
-    if (similar := similar_placeholder(name)) is not None:
-        return Unresolved("DC303", f"no step has the output '{name}'", f"Write '{similar}'.")
-    ids = [id_ for id_, value in outputs.items() if isinstance(value, dict)]
-    if key and (guess := did_you_mean(step, ids)) is not None:
-        return Unresolved("DC330", f"no step has the id '{step}' of '{{{{ {name} }}}}'", guess)
+        help_ = did_you_mean(key, own) or f"It has {quoted(own)}."
+        return Unresolved("DC303", message, help_, _only(f"{step}.", similar(key, own)))
+    message = f"no step has the output '{name}'"
+    if (meant := similar_placeholder(name)) is not None:
+        return Unresolved("DC303", message, f"Write '{{{{ {meant} }}}}'.", meant)
+    by_id = [id_ for id_, value in outputs.items() if isinstance(value, dict)]
+    if key and (guess := did_you_mean(step, by_id)) is not None:
+        message = f"no step has the id '{step}' of '{{{{ {name} }}}}'"
+        return Unresolved("DC330", message, guess, _only("", similar(step, by_id), f".{key}"))
     listed = f"The steps have {quoted(outputs)}." if outputs else "No step runs before it."
-    return Unresolved("DC303", f"no step has the output '{name}'", listed)
+    flat = [each for each in outputs if each not in by_id and not key]
+    return Unresolved(
+        "DC303", message, did_you_mean(name, flat) or listed, _only("", similar(name, flat))
+    )
+
+
+def _only(before: str, names: Sequence[str], after: str = "") -> str | None:
+    """The name with what stands around it if it is the only one, else None."""
+    return f"{before}{names[0]}{after}" if len(names) == 1 else None
 
 
 def _reference(kind: PlaceholderKind) -> Callable[[Scope, str], Json]:

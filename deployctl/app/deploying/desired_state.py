@@ -81,7 +81,8 @@ def desired_deployment(
     if is_unresolved(variables):
         variables = {}
     for problem in pool.variables.check(variables):
-        problems.append(problem.below(("work_pool", "job_variables")))
+        # `validate --fix` does not read the server's templates.
+        problems.append(replace(problem.below(("work_pool", "job_variables")), fix=None))
     declared, passive = _declared(fields, selected, inputs, name)
     if "pull_steps" not in declared:
         steps, found = default_pull(selected.build, variables, inputs.folder, pool.type)

@@ -6,16 +6,16 @@ import difflib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deployctl.app.deploying.load import LoadOptions, load_document
 from deployctl.core.diagnostics import Diagnostic, Report
-from deployctl.core.errors import DeployctlError
+from deployctl.core.errors import DeployctlError, UsageError
 from deployctl.project.document import Document, parse_document
 from deployctl.project.fixes import apply_fixes, fix_text
-from deployctl.project.parse import parse_project, report_entries
-from deployctl.steps.checks import check_steps
-from deployctl.steps.model import parse_steps
+from deployctl.project.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +81,13 @@ def _is_in(item: Diagnostic, path: Path) -> bool:
 def _check(
     text: str, path: Path, environ: Mapping[str, str]
 ) -> tuple[Document | None, Sequence[Diagnostic]]:
-    """The checks whose findings have fixes; none of them needs the code of the flows."""
+    """What `validate` finds in a file with this text."""
     report = Report()
     document = parse_document(text, str(path), report)
     if document is not None:
-        report_entries(parse_project(document, report, environ).deployments, report)
-        entries = document.data.get("deployments")
-        lists = {(): document.data} | {
-            ("deployments", index): entry
-            for index, entry in enumerate(entries if isinstance(entries, list) else ())
-            if isinstance(entry, dict)
-        }
-        for below, mapping in lists.items():
-            for kind in ("build", "push", "pull"):
-                steps, _ = parse_steps(mapping.get(kind), (*below, kind))
-                document.report_problems(check_steps(steps), report)
+        options = LoadOptions(Selection(everything=True), offline=True)
+        with suppress(UsageError):  # a file without deployments
+            project = load_document(document, options, report, environ)
+            if project is not None:
+                project.check_parameters(report)
     return document, report.items

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from deployctl.app.deploying.pool_templates import check_pool_templates
+from deployctl.app.deploying.pool_templates import DeclaredPools, check_pool_templates
 from deployctl.app.deploying.step_loader import StepLoader
 from deployctl.core.diagnostics import Diagnostic, Report, Severity, Span
 from deployctl.core.errors import UsageError
@@ -36,12 +36,9 @@ from deployctl.project.parse import (
     same_entrypoint,
 )
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
-from deployctl.project.work_pools import check_queue
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.model import Step, effective_steps
-from deployctl.steps.placeholders import (
-    Outputs,
-)
+from deployctl.steps.placeholders import Outputs
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import Reference, ReferenceValues, references
 from deployctl.templating.render import Scope
@@ -226,8 +223,17 @@ def load_project(
     unresolved. Raises UsageError if the options do not fit the file.
     """
     document = _read(path, options.selection, report)
-    if document is None:
-        return None
+    return load_document(document, options, report, environ, read) if document else None
+
+
+def load_document(
+    document: Document,
+    options: LoadOptions,
+    report: Report,
+    environ: Mapping[str, str],
+    read: ReadReferences | None = None,
+) -> LoadedProject | None:
+    """Loads a document as `load_project` does; None if nothing in it can be selected."""
     pool = {"name": options.overrides.work_pool, "queue": options.overrides.work_queue}
     named = [*identifying_references(document.data), *(found for _, found in references(pool))]
     known = read(named) if named and read else None
@@ -247,13 +253,14 @@ def load_project(
     invalid = report_entries(specs, found)
     flows.report(specs, found)
     levels = (Severity.ERROR, Severity.WARNING) if options.strict else (Severity.ERROR,)
+    pools = DeclaredPools(project)
     steps = StepLoader(project, options.skip_build, environ)
     selected = []
     for spec in specs:
         if spec.entrypoint in flows.facts:
             own, facts = Report(), flows.facts[spec.entrypoint]
             each = _selected_deployment(spec, facts, project, options, known, steps, own)
-            each.spec.report_problems(check_queue(each.fields, project.work_pools), own)
+            each.spec.report_problems(pools.check(each.fields), own)
             found.extend(own)
             selected.append(each)
             own.extend(flows.diagnostics.get(spec.entrypoint, ()))

@@ -371,6 +371,7 @@ def test_error_omits_values_of_request() -> None:
     ("url", "help_"),
     [
         ("http://prefect.test", "Did you mean 'http://prefect.test/api'?"),
+        ("http://api/Api/flows", "Did you mean 'http://api/api'?"),
         ("http://prefect.test/api", "The address comes from a test."),
     ],
 )

@@ -153,6 +153,9 @@ def test_empty_variable_overrides_lower_sources(folder: Path) -> None:
     [
         ("PREFECT_API_URL", "localhost:4200/api", "a URL that starts with http://"),
         ("PREFECT_API_URL", "http://", "a URL"),
+        ("PREFECT_API_URL", "http:///api", "a URL"),
+        ("PREFECT_API_URL", "http://a:b/api", "a URL"),
+        ("PREFECT_API_URL", "http://[::1/api", "a URL"),
         ("PREFECT_CLIENT_MAX_RETRIES", "many", "a whole number"),
         ("PREFECT_CLIENT_MAX_RETRIES", "1.5", "a whole number"),
         ("PREFECT_CLIENT_MAX_RETRIES", "-1", "a whole number"),
@@ -169,6 +172,25 @@ def test_invalid_value_is_reported_with_its_source(
         load(folder, {variable: text})
     assert raised.value.message.startswith(f"the setting '{variable}' must be {expected}")
     assert f"not '{text}' (from '{variable}' in the environment)" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost:4200", "http://localhost:4200/api"),
+        ("10.0.0.1/prefect/api/", "http://10.0.0.1/prefect/api"),
+        ("api/api", "http://api/api"),
+        ("not a url", "http://127.0.0.1:4200/api"),
+        ("ftp://host/api", "http://127.0.0.1:4200/api"),
+        ("me:word@host/api", "http://127.0.0.1:4200/api"),
+    ],
+)
+def test_address_without_scheme_is_suggested_with_one(
+    folder: Path, text: str, address: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(folder, {"PREFECT_API_URL": text})
+    assert f"'{address}'" in str(raised.value.help)
 
 
 @pytest.mark.parametrize(

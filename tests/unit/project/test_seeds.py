@@ -60,6 +60,14 @@ def test_reads_mappings_and_lists(tmp_path: Path, text: str) -> None:
     assert redact.redact("secret") == "secret"
 
 
+def test_any_value_of_a_variable_is_one_also_null(tmp_path: Path) -> None:
+    text = "variables: {a: null, b: {value: null}, c: '', d: {value: ''}}"
+    seeds, _, report = read(tmp_path, text)
+    assert seeds is not None
+    assert [each.value for each in seeds.variables] == [None, None, "", ""]
+    assert report.items == []
+
+
 @pytest.mark.parametrize(
     ("text", "code", "line", "help_"),
     [

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deployctl.core import redact
+from deployctl.core.fix import ReplaceText
 from deployctl.steps.model import Step
 from deployctl.steps.placeholders import (
     check_entry_outputs,
@@ -44,6 +45,27 @@ UNDEFINED = [
     ("{{ flow_run.name }}", "DC303", "Write '{{ ctx.flow_run.name }}'."),
     ("{{ env.HOME }}", "DC303", "Write '{{ $HOME }}'."),
 ]
+
+
+MEANT = [
+    ("{{ clones.directory }}", "{{ clone.directory }}"),
+    ("{{clone.directry}}", "{{clone.directory}}"),
+    ("{{ stdot }}", "{{ stdout }}"),
+    ("{{ prefect.block.secret.x }}", "{{ prefect.blocks.secret.x }}"),
+    ("{{ env.HOME }}", "{{ $HOME }}"),
+    ("{{ clone.path }}", None),
+    ("{{ clones.path }}", "{{ clone.path }}"),
+    ("{{ std }}", None),
+    ("{{ nothing }}", None),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), MEANT)
+def test_only_what_one_name_can_mean_is_fixed(text: str, meant: str | None) -> None:
+    pull = [CLONE, using(f"/a/{text}")]
+    (problem,) = check_pull_outputs(pull, possible_outputs([SHELL]))
+    fix = ReplaceText(problem.path, text, str(meant)) if meant else None
+    assert problem.fix == fix
 
 
 @pytest.mark.parametrize(("text", "code", "help_"), UNDEFINED)
