@@ -77,20 +77,25 @@ class Image:
 def pause_image() -> Image:
     """The pause image, which holds the namespaces of a pod."""
     return Image(
-        PAUSE, (_cached_layer("pause", (SOURCES / "pause.c").read_bytes(), _pause),), ("/pause",)
+        PAUSE, (cached_layer("pause", (SOURCES / "pause.c").read_bytes(), _pause),), ("/pause",)
     )
+
+
+def debian_layer() -> Layer:
+    """Debian with Python and its module venv, tini, and certificates."""
+    return cached_layer("debian", b"", _debian)
 
 
 def flow_image(version: str) -> Image:
     """`docker.io/library/flow:VERSION`: Python, Prefect, and the flows in `/opt/app`."""
     pins = ROOT / "tests" / "servers" / f"prefect-{version}.txt"
-    debian = _cached_layer("debian", b"", _debian)
-    prefect = _cached_layer(
+    debian = debian_layer()
+    prefect = cached_layer(
         f"prefect-{version}",
         pins.read_bytes(),
         lambda folder: _prefect(folder, version, pins),
     )
-    flows = _cached_layer("flows", FLOWS.read_bytes(), _flows)
+    flows = cached_layer("flows", FLOWS.read_bytes(), _flows)
     return Image(
         f"docker.io/library/flow:{version}",
         (debian, prefect, flows),
@@ -123,7 +128,7 @@ def _put(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _cached_layer(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Layer:
+def cached_layer(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Layer:
     """The layer of the files that `fill` writes into a folder, from the cache if possible.
 
     `inputs` is what the files depend on in addition to this module.
@@ -156,7 +161,7 @@ def _pause(files: Path) -> None:
 
 
 def _debian(files: Path) -> None:
-    packages = "--include=python3,tini,ca-certificates"
+    packages = "--include=python3,python3-venv,tini,ca-certificates"
     _run("debootstrap", "--variant=minbase", packages, DEBIAN, files)
     for unused in UNUSED:
         shutil.rmtree(files / unused)

@@ -107,10 +107,18 @@ class Node:
         self._process.stdin.close()
         self._process.wait()
 
+    def load(self, archive: Path) -> None:
+        """Import the images of an archive of `docker save` into the node."""
+        importing = subprocess.run(
+            [*self._import, archive], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if importing.returncode:
+            raise NotStarted(f"containerd refused the images:\n{importing.stdout}")
+
     def add(self, *images: Image) -> None:
         """Import images into the node."""
         with subprocess.Popen(
-            ["ctr", "-a", self._socket, "-n", "k8s.io", "images", "import", "-"],
+            [*self._import, "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -129,6 +137,11 @@ class Node:
         folder.mkdir(parents=True)
         host = f'[host."{url}"]\ncapabilities = ["pull", "resolve"]\n'
         (folder / "hosts.toml").write_text(f'server = "{url}"\n{host}')
+
+    @property
+    def _import(self) -> list[str]:
+        """The command that imports an archive, which is its next argument."""
+        return ["ctr", "-a", self._socket, "-n", "k8s.io", "images", "import"]
 
     @property
     def _socket(self) -> str:
