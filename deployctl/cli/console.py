@@ -113,6 +113,11 @@ class ProgressReporter:
         if self._status is not None:
             self._status.stop()
 
+    @property
+    def current_phase(self) -> str:
+        """The phase of work that was started last; "" before the first."""
+        return self._phase
+
     def phase(self, text: str, total: int | None = None) -> None:
         """Starts a phase of work with `total` items."""
         self._phase, self._total, self._count = text, total or 0, 0

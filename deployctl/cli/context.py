@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deployctl.cli.console import OutputError, ProgressReporter, write
@@ -13,7 +14,7 @@ from deployctl.cli.exit import DONE, FAILED, Exit
 from deployctl.cli.options import OutputFormat, OutputOptions
 from deployctl.cli.output import print_report
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
-from deployctl.core.errors import DeployctlError, Interrupted
+from deployctl.core.errors import DeployctlError, Interrupted, TimedOut
 from deployctl.core.redact import redact
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from deployctl.cli.render import CommandReport
     from deployctl.core.json_values import Json
     from deployctl.deploy.model import Key, Plan, Result, ResultStatus
+
+_MAX_NAMES = 10
+"""Names in a message."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,10 @@ class CommandContext:
     """Further keys of the JSON object."""
     full: bool = False
     """Whether long lists are shown whole."""
+    is_hook: bool = False
+    """Whether the reason of a failure becomes the termination message of the container."""
+    tolerates_errors: bool = False
+    """Whether errors become warnings at the end."""
     shown: set[tuple[str, Key, ResultStatus]] = field(default_factory=set)
     """Identities of the results that were printed already."""
     printed: set[Diagnostic] = field(default_factory=set)
@@ -97,6 +105,53 @@ class CommandContext:
                 return FAILED
         return DONE
 
+    def not_deployed(self) -> str:
+        """What the plan of a deploy says and was not written, for a message."""
+        from deployctl.deploy.model import ResultStatus
+
+        if not self.results:
+            return "nothing was deployed"
+        done = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
+        written = {each.identity[:2] for each in self.results if each.status in done}
+        needed = self.plan.needed if self.plan else ()
+        left = [
+            f"{each.kind.replace('_', ' ')} '{each.name}'"
+            for each in needed
+            if (each.kind, each.key) not in written
+        ]
+        if not left:
+            return "not everything was deployed"
+        more = f" and {len(left) - _MAX_NAMES} more" if len(left) > _MAX_NAMES else ""
+        return f"not deployed: {', '.join(left[:_MAX_NAMES])}{more}"
+
+    def failures(self) -> list[str]:
+        """Why the command failed: a line for each error and each change that failed."""
+        severities = (Severity.ERROR, Severity.WARNING) if self.strict else (Severity.ERROR,)
+        lines = [
+            f"{each.severity}[{each.code}]: {each.message}" + f" ({each.span})" * bool(each.span)
+            for each in self.summarize().diagnostics
+            if each.severity in severities
+        ]
+        return lines + [
+            f"{each.change.kind.replace('_', ' ')} '{each.change.name}': {each.error.message}"
+            for each in self.results
+            if each.error is not None
+        ]
+
+    def tolerate(self) -> None:
+        """Makes warnings of all errors, and adds one that says what was not deployed (DC529)."""
+        items = self.summarize().diagnostics
+        self.error = None
+        self.report.items = [
+            replace(each, severity=Severity.WARNING) if each.severity is Severity.ERROR else each
+            for each in items
+        ]
+        self.report.add(
+            "DC529",
+            f"the deploy failed, and the command succeeds all the same: {self.not_deployed()}",
+            help="The errors are the warnings above. Without --on-error warn, they fail.",
+        )
+
     def summarize(self) -> CommandReport:
         """Everything that a renderer needs."""
         from deployctl.cli.render import CommandReport
@@ -115,7 +170,7 @@ class CommandContext:
             tuple(self.results),
             self.target,
             self.subject,
-            isinstance(self.error, Interrupted),
+            isinstance(self.error, Interrupted | TimedOut),
             frozenset(self.shown),
             self.data,
             self.strict,
@@ -152,5 +207,14 @@ def command_context(command: str, options: OutputOptions) -> Iterator[CommandCon
         ctx.error = error if isinstance(error, DeployctlError) else internal_error(error)
     finally:
         progress.close()
+    code = ctx.exit_code() if code is None else code
+    failures = ctx.failures() if ctx.is_hook and code != DONE else []
+    if code != DONE and ctx.tolerates_errors and not isinstance(ctx.error, Interrupted):
+        ctx.tolerate()
+        code = DONE
     print_report(options.output, ctx.summarize())
-    raise Exit(ctx.exit_code() if code is None else code)
+    if failures:
+        from deployctl.cli.container import write_termination_message
+
+        write_termination_message(failures, os.environ)
+    raise Exit(code)

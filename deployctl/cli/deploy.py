@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, OutputFormat
 from deployctl.cli.project_options import (
     DeployOptions,
+    HookOptions,
     ImageOptions,
     OverrideOptions,
     SelectionOptions,
@@ -28,6 +31,7 @@ def deploy(
     images: ImageOptions,
     overrides: OverrideOptions,
     server: ConnectionOptions,
+    hook: HookOptions,
 ) -> None:
     """Apply prefect.yaml to the server: validate, plan, build images, write the changes.
 
@@ -35,6 +39,7 @@ def deploy(
     """
     from deployctl.app.deploying.deploy import build
     from deployctl.cli.console import terminal_width, write
+    from deployctl.cli.hook import as_hook
     from deployctl.cli.project import (
         apply_all,
         build_plan,
@@ -49,9 +54,11 @@ def deploy(
     from deployctl.steps.engine import CompletedSteps
 
     ctx.full = deployment.full
-    use_env_files(selection.env_file)
-    options = load_options(selection, overrides, deployment, images)
-    with open_projects(ctx, options, selection.prefect_file, server) as (projects, session):
+    with as_hook(ctx, hook), ExitStack() as stack:
+        use_env_files(selection.env_file)
+        options = load_options(selection, overrides, deployment, images)
+        opened = open_projects(ctx, options, selection.prefect_file, server)
+        projects, session = stack.enter_context(opened)
         with build_plan(ctx, projects, session, images) as steps:
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             done: CompletedSteps = {}
@@ -61,4 +68,4 @@ def deploy(
             write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
         apply_all(ctx, prepared, session)
         if session.cancellation.is_cancelled and any(result.reason for result in ctx.results):
-            ctx.error = session.cancellation.interrupted()
+            raise session.cancellation.interrupted()

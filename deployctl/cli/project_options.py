@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from deployctl.images.model import BuilderChoice
 
 SELECTION = "Selection"
 DEPLOY = "Deploy"
+HOOK = "Hooks of a pod"
 BUILD = "Build"
 OVERRIDES = "Overrides (default: what prefect.yaml says)"
 
@@ -118,6 +120,46 @@ class DeployOptions:
             DEPLOY,
             "Accepted for compatibility; deployctl never prompts.",
             hidden=True,
+        ),
+    ] = False
+
+
+class OnError(StrEnum):
+    """The values of `--on-error`."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+@dataclasses.dataclass(frozen=True)
+class HookOptions:
+    """How to deploy when a pod starts."""
+
+    timeout: Annotated[
+        float | None,
+        option(
+            "--timeout SECONDS",
+            HOOK,
+            "Stop after SECONDS, builds and all waits included, and exit with code 1.",
+            min=1,
+            default="no limit",
+        ),
+    ] = None
+    on_error: Annotated[
+        OnError,
+        option(
+            "--on-error",
+            HOOK,
+            "What to do after an error: exit with its code, or warn and exit with code 0, so "
+            "that the container starts.",
+        ),
+    ] = OnError.FAIL
+    container_log: Annotated[
+        bool,
+        option(
+            "--container-log",
+            HOOK,
+            "Copy the output to the log of the container, for a postStart hook.",
         ),
     ] = False
 

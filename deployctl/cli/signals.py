@@ -7,6 +7,8 @@ cleaning up at the second signal are killed with this process.
 One request may arrive as two signals: `timeout` and `uv run` forward theirs to a process that has
 already received it with its process group. Signals within one second of the first are therefore
 ignored.
+
+SIGALRM, which `cli.time_limit` sends, requests a graceful stop, too, and never an exit.
 """
 
 from __future__ import annotations
@@ -27,7 +29,17 @@ ECHO_WINDOW = 1.0
 """Seconds after the first signal in which another one counts as a copy of it."""
 NOTICE = "stopping gracefully (press Ctrl-C again to quit now)"
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+_active: set[CancellationToken] = set()
+"""The tokens that signals set now."""
+
+
+def kill_programs() -> None:
+    """Kills the programs that are running, for an exit at once."""
+    for token in tuple(_active):
+        for group in tuple(token.process_groups):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
 
 @contextmanager
@@ -45,22 +57,24 @@ def stop_on_signals(notify: Callable[[str], None]) -> Iterator[CancellationToken
         """Stops gracefully at the first signal, and exits at the second."""
         nonlocal first_at
         now = time.monotonic()
-        if first_at is None:
+        if number == signal.SIGALRM:
+            _thread.start_new_thread(stop.cancel, (number,))
+        elif first_at is None:
             first_at = now
             _thread.start_new_thread(stop.cancel, (number,))
             notify(NOTICE)
         elif number != signal.SIGHUP and now - first_at >= ECHO_WINDOW:
-            for group in tuple(stop.process_groups):
-                with suppress(ProcessLookupError):
-                    os.killpg(group, signal.SIGKILL)
+            kill_programs()
             sys.stderr.flush()
             os._exit(SIGNAL_BASE + number)
 
     handles_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     handled = [number for number in _SIGNALS if number != signal.SIGHUP or handles_hangup]
     previous = {number: signal.signal(number, handle) for number in handled}
+    _active.add(stop)
     try:
         yield stop
     finally:
+        _active.discard(stop)
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -6,6 +6,7 @@
      ├── ProgramError        an external program failed or is missing
      ├── StepFailed          a build or push step failed
      ├── Interrupted         stopped by a signal                              exit 130 or 143
+     ├── TimedOut            the command's time limit passed
      └── ApiError            a request to the Prefect API failed
           ├── Unreachable    no response: refused, DNS, TLS, timeout
           ├── LostResponse   sent, but unknown whether it was carried out
@@ -79,6 +80,12 @@ class Interrupted(DeployctlError):
     def __init__(self, message: str, *, signal: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal
+
+
+class TimedOut(DeployctlError):
+    """The time limit of the command passed before it was complete."""
+
+    code = "DC008"
 
 
 class ApiError(DeployctlError):

@@ -11,6 +11,7 @@ from typing import Any, Unpack
 
 import pytest
 
+from deployctl.jobs.base_job_templates import base_job_template
 from tests.integration.conftest import Cli, FreshServer
 from tests.support.api import Api
 from tests.support.exchanges import Where
@@ -72,6 +73,33 @@ def test_two_equal_first_deploys_at_once(
         check_server(server, 6)
         plan = cli("plan", "--all", "--detailed-exitcode", cwd=tmp_path, api_url=server.api_url)
         assert plan.code == 0, plan.stdout
+
+
+@pytest.mark.timeout(600)
+def test_hooks_of_replicas_that_wait_for_the_server(
+    fresh_server: FreshServer, cli: Cli, tmp_path: Path
+) -> None:
+    """All deploy one version to an empty server, and create the work pool that they need."""
+    server = fresh_server(PREFECT_3, scheduler=False)
+    file = project(server.major, 3)
+    del file["work_pools"]
+    for each in file["deployments"]:
+        each["work_pool"] = {"name": "missing"}
+    write_project(tmp_path, json.dumps(file))
+    options = ("--create-pools", "--wait-for-api", "500", "--timeout", "500")
+    with Proxy(server.api_url) as proxy, ThreadPoolExecutor(3) as executor:
+        proxy.answer(503, path="/health$", times=6)
+        hooks = [
+            executor.submit(cli, "deploy", "--all", *options, cwd=tmp_path, api_url=proxy.api_url)
+            for _ in range(3)
+        ]
+        for each in hooks:
+            result = each.result()
+            assert result.code == 0, f"{result.stdout}\n{result.stderr}"
+    check_server(server, 3)
+    with Api(server.api_url) as api:
+        pool = api.call("GET", "/work_pools/missing")
+    assert pool["base_job_template"] == base_job_template("kubernetes")
 
 
 @dataclass

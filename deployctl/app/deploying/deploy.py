@@ -20,6 +20,9 @@ from deployctl.deploy.apply import apply
 from deployctl.deploy.model import Result
 from deployctl.steps.engine import CompletedSteps
 
+DEPLOYING = "deploying"
+"""The phase in which the server is written."""
+
 
 def build(
     prepared: PreparedPlan,
@@ -82,7 +85,7 @@ def deploy(
     """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result."""
     needed = len(prepared.plan.needed)
     if needed:
-        progress.phase("deploying", needed)
+        progress.phase(DEPLOYING, needed)
 
     def advance(result: Result) -> None:
         """Advances the progress display, then reports the result."""

@@ -190,6 +190,7 @@ class ProjectLock:
         """
         what = f"another deploy of the project '{self._project}'"
         if owner and not self.waited:
+            self._progress.phase(f"waiting for {what}")
             self._progress.output("deploy", f"waiting for {what} ({owner})")
         self.waited, self.took_over = True, False
         if self._clock() > end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -22,6 +23,18 @@ def answer(status: int, body: Any = None, **headers: str) -> httpx.Response:
     """A JSON response; `Retry_After="7"` sets the header `Retry-After`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, json=body, headers=named)
+
+
+_UNKNOWN_NAME = httpx.ConnectError("[Errno -2] Name or service not known")
+_UNKNOWN_NAME.__cause__ = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+STARTING: Sequence[Step] = (
+    _UNKNOWN_NAME,
+    httpx.ConnectError("refused"),
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    httpx.ReadTimeout("timed out"),
+    *map(answer, (502, 503, 404)),
+)
+"""What a server that is starting answers, from before its name exists."""
 
 
 @dataclass

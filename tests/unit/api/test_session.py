@@ -23,7 +23,7 @@ from deployctl.core.errors import (
     Unauthorized,
     Unreachable,
 )
-from tests.unit.api.network import API, answer, scripted_session
+from tests.unit.api.network import API, STARTING, answer, scripted_session
 
 READ = Request("GET", "/flows/1", subject="flow hello")
 CREATE = Request("POST", "/automations/", {"name": "x"}, idempotent=False, subject="automation x")
@@ -241,7 +241,7 @@ def test_server_without_csrf_tokens_is_not_retried(status: int) -> None:
 
 
 def test_wait_for_api_returns_when_healthy() -> None:
-    client = scripted_session(REFUSED, answer(502), answer(404), answer(200, True))
+    client = scripted_session(*STARTING, answer(200, True))
     client.session.wait_for_api(60)
     assert {request.url.path for request in client.network.requests} == {"/api/health"}
 

@@ -68,7 +68,12 @@ POOL = {
     "--no-paused",
 }
 COMMANDS = {
-    "deploy": SELECTION | DEPLOY | BUILDER | CONNECTION | OUTPUT,
+    "deploy": SELECTION
+    | DEPLOY
+    | BUILDER
+    | CONNECTION
+    | OUTPUT
+    | {"--timeout", "--on-error", "--container-log"},
     "plan": SELECTION
     | DEPLOY
     | BUILDER
