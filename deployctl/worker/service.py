@@ -236,7 +236,7 @@ class Service:
         found = {run.id for run in runs}
         store = self.reconciler.store
         others = {job.run for job in tuple(store.jobs.values())}
-        others = others.union(tuple(store.ending), tuple(store.unfinished)) - found
+        others = others.union(tuple(store.endings.attempts), tuple(store.unfinished)) - found
         runs += run_inline(read_by_ids(others, owner), self.session)
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))

@@ -35,151 +35,30 @@ for them; once they are late, they come before claims.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 from deployctl.api import states
 from deployctl.api.states import CANCELLING, FINAL, PENDING, SCHEDULED
+from deployctl.worker.control.actions import (
+    Action,
+    Claim,
+    CleanUpStart,
+    ConfirmMissing,
+    DeleteJob,
+    FinishSetup,
+    ReportFinalState,
+    ResolveClaim,
+    Start,
+)
 from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, not_deleted, outcome
-from deployctl.worker.control.reports import MAX_REPORTS, Report
+from deployctl.worker.control.reports import MAX_REPORTS
+from deployctl.worker.control.snapshot import Snapshot
 from deployctl.worker.model import Job, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
 CANCELLED = Proposal(states.CANCELLED, "Cancelled", "The job of this run was stopped.", force=True)
 """Forced, because a CANCELLING run accepts no other state, and 2.20 not even this one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Claims a scheduled run."""
-
-    run: Run
-    fresh: bool
-    """The server offered it within `offer_ttl` and it never had a Job. Otherwise the run is read
-    again before the claim."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Creates the Job of a claimed run; the attempt names the Job."""
-
-    run: Run
-    fresh: bool
-    """The claim is this process's own. Otherwise, and after a failed try, the run is read again
-    first: an earlier try may have created a Job that is over and gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveClaim:
-    """Finds out whose claim a run is under, and looks for its Job."""
-
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class FinishSetup:
-    """Reports a Job to the server whose worker died before it could."""
-
-    run: Run
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteJob:
-    """Deletes a Job; `final_state` is proposed for its run once the Job is gone."""
-
-    job: Job
-    run: Run | None = None
-    final_state: Proposal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmMissing:
-    """Looks for the Job of a run in the runtime, and reports it as vanished if it is not there."""
-
-    run: Run
-    missing: float = 0.0
-    """For how many seconds it has been missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class CleanUpStart:
-    """Removes what an unfinished start left behind for a cancelled run, then reports CANCELLED."""
-
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFinalState:
-    """Reports the final state of a run to the server."""
-
-    run: Run
-    proposal: Proposal
-    job: Job | None = None
-    """The Job whose last lines go into the run's log."""
-
-
-Action: TypeAlias = (
-    Claim
-    | Start
-    | ResolveClaim
-    | FinishSetup
-    | Report
-    | DeleteJob
-    | ConfirmMissing
-    | CleanUpStart
-    | ReportFinalState
-)
-
-
-def run_id_of(action: Action) -> str:
-    """Returns the id of the run that an action is about."""
-    return action.job.run if isinstance(action, DeleteJob) else action.run.id
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a worker knows at one moment."""
-
-    now: float
-    due: Sequence[Run] = ()
-    """Scheduled runs that the server offers, in its order."""
-    age: float = 0.0
-    """Seconds since the server was asked for them."""
-    runs: Mapping[str, Run] = field(default_factory=dict)
-    """Active runs of the pool and the runs of known Jobs, by id."""
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    """By attempt."""
-    missing: Mapping[str, float] = field(default_factory=dict)
-    """Run id → since when the run has been without its Job, while all locations are listed."""
-    final_states: Mapping[str, Proposal] = field(default_factory=dict)
-    """Attempt → state to propose once the Job, which is being deleted, is gone."""
-    ending: Mapping[str, str] = field(default_factory=dict)
-    """Run → attempt of `final_states` whose Job had started: Prefect 3's process schedules its run
-    again on SIGTERM, and the run must get its end nonetheless."""
-    own_claims: frozenset[str] = frozenset()
-    """Attempts claimed by this process."""
-    reports: Sequence[Report] = ()
-    """Reports about Jobs, also those that are in flight."""
-    reporting: int = 0
-    """How many of them are in flight."""
-    starting: bool = False
-    """A claim or a start of a Job is in flight."""
-    in_flight: frozenset[str] = frozenset()
-    """Runs with an action in flight or in back-off."""
-    slots: int | None = None
-    """How many more Jobs `--limit` allows; None: unlimited."""
-    unstarted_claims: int = 0
-    """Claims of other processes without a Job; they take slots before new claims do."""
-    claiming: bool = True
-    is_leader: bool = True
-    complete: bool = True
-    """All runs and all Jobs have been read since the start, and changes arrive."""
-    deleted: frozenset[str] = frozenset()
-    """Runs of known Jobs that the server does not have any more."""
-    gone_owners: frozenset[str] = frozenset()
-    """Owners of foreign claims that no other worker looks after any more."""
 
 
 def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Action]:

@@ -14,7 +14,8 @@ from typing import Protocol
 from deployctl.api import states
 from deployctl.core.errors import DeployctlError, NotFound
 from deployctl.jobs.model import InvalidJobSpec, JobSpec
-from deployctl.worker.control import decide
+from deployctl.worker.control import actions
+from deployctl.worker.control.decide import CANCELLED, crashed
 from deployctl.worker.control.outcomes import Outcome, OutcomeCode, not_started, vanished
 from deployctl.worker.control.reports import ReportDelay, ReportJob
 from deployctl.worker.control.server_actions import ServerActions, delay_field
@@ -34,17 +35,17 @@ from deployctl.worker.server.claims import (
 )
 from deployctl.worker.server.runs import has_ended_since_claim, read_run, resolve_claim
 
-_FAILURE_EVENTS: Mapping[type[decide.Action], EventName] = {
-    decide.Claim: EventName.RUN_CLAIM_FAILED,
-    decide.Start: EventName.RUN_START_FAILED,
-    decide.ResolveClaim: EventName.RUN_RESOLVE_FAILED,
-    decide.FinishSetup: EventName.RUN_SETUP_FAILED,
+_FAILURE_EVENTS: Mapping[type[actions.Action], EventName] = {
+    actions.Claim: EventName.RUN_CLAIM_FAILED,
+    actions.Start: EventName.RUN_START_FAILED,
+    actions.ResolveClaim: EventName.RUN_RESOLVE_FAILED,
+    actions.FinishSetup: EventName.RUN_SETUP_FAILED,
     ReportJob: EventName.RUN_SETUP_FAILED,
     ReportDelay: EventName.REPORT_FAILED,
-    decide.DeleteJob: EventName.RUN_DELETE_FAILED,
-    decide.ConfirmMissing: EventName.RUN_CHECK_FAILED,
-    decide.CleanUpStart: EventName.RUN_CLEANUP_FAILED,
-    decide.ReportFinalState: EventName.RUN_REPORT_FAILED,
+    actions.DeleteJob: EventName.RUN_DELETE_FAILED,
+    actions.ConfirmMissing: EventName.RUN_CHECK_FAILED,
+    actions.CleanUpStart: EventName.RUN_CLEANUP_FAILED,
+    actions.ReportFinalState: EventName.RUN_REPORT_FAILED,
 }
 _STATE_EVENTS = {
     states.CRASHED: EventName.RUN_CRASHED,
@@ -69,7 +70,7 @@ class ActionExecutor(ServerActions):
     """Run → the NotFound of its last start. The same twice in a row ends the run; once, it may come
     from a server that is being rolled out."""
 
-    def execute(self, action: decide.Action, failures: int) -> None:
+    def execute(self, action: actions.Action, failures: int) -> None:
         """Carries out an action; `failures`: failed actions of this run so far.
 
         Raises nothing: after an error the run backs off.
@@ -84,32 +85,34 @@ class ActionExecutor(ServerActions):
             message = f"{type(error).__name__}: {error}"
             self._back_off(action, error, message, self.timings.retry_max)
 
-    def _execute(self, action: decide.Action, failures: int) -> None:
+    def _execute(self, action: actions.Action, failures: int) -> None:
         match action:
-            case decide.Claim(run, fresh):
+            case actions.Claim(run, fresh):
                 self._claim(run, fresh and not failures)
-            case decide.Start(run, fresh):
+            case actions.Start(run, fresh):
                 self._start(run, fresh, failures)
-            case decide.ResolveClaim(run):
+            case actions.ResolveClaim(run):
                 self._resolve_claim(run)
-            case decide.FinishSetup(run, job):
+            case actions.FinishSetup(run, job):
                 self.runtime.finish_setup(job)
                 self._add_job(run, job)
             case ReportJob(run, job):
                 self._report_job(run, job, failures)
             case ReportDelay(run):
                 self._report_delay(run)
-            case decide.DeleteJob(job, run, final_state):
+            case actions.DeleteJob(job, run, final_state):
                 self._delete_job(job, run, final_state)
-            case decide.ConfirmMissing(run, missing):
+            case actions.ConfirmMissing(run, missing):
                 self._confirm_missing(run, missing, failures)
-            case decide.CleanUpStart(run):
+            case actions.CleanUpStart(run):
                 self._clean_up_start(run, failures)
-            case decide.ReportFinalState(run, proposal, job):
+            case actions.ReportFinalState(run, proposal, job):
                 self._report(run, proposal, job, failures)
 
-    def _back_off(self, action: decide.Action, error: Exception, message: str, wait: float) -> None:
-        run_id = decide.run_id_of(action)
+    def _back_off(
+        self, action: actions.Action, error: Exception, message: str, wait: float
+    ) -> None:
+        run_id = actions.run_id_of(action)
         defect = not isinstance(error, DeployctlError)
         self.event_log.emit(
             Level.ERROR if defect else Level.WARNING,
@@ -139,7 +142,7 @@ class ActionExecutor(ServerActions):
                 if not failures:
                     self.reporter.log_cause(run, error.cause)
                 raise RuntimeUnavailable(error.message, help=error.help) from error
-            self._propose(run, decide.crashed(not_started(error.cause)), failures)
+            self._propose(run, crashed(not_started(error.cause)), failures)
             if error.retry_for:
                 self._remove_leftovers(run)
         except NotFound as error:
@@ -208,7 +211,7 @@ class ActionExecutor(ServerActions):
         if job is not None:
             self.notify(lambda store: store.add_job(job))
         else:
-            self._propose(run, decide.crashed(vanished(run, reason)), failures)
+            self._propose(run, crashed(vanished(run, reason)), failures)
 
     def _delete_job(self, job: Job, run: Run | None, final_state: Proposal | None) -> None:
         if run is not None and not self._is_unchanged(run):
@@ -228,7 +231,7 @@ class ActionExecutor(ServerActions):
         if not self._is_unchanged(run):
             return
         self._remove_leftovers(run)
-        self._propose(run, decide.CANCELLED, failures)
+        self._propose(run, CANCELLED, failures)
 
     def _remove_leftovers(self, run: Run) -> None:
         with suppress(InvalidJobSpec, StartFailed, NotFound, RuntimeUnavailable):
@@ -238,7 +241,7 @@ class ActionExecutor(ServerActions):
         if not self._is_unchanged(run):
             return
         if run.type == states.SCHEDULED and self._call(has_ended_since_claim(run)):
-            self.notify(lambda store: store.drop_ending(run.id))
+            self.notify(lambda store: store.endings.drop(run.id))
         elif self._propose(run, proposal, failures) and job is not None:
             self._log_last_lines(run, job)
 
@@ -305,4 +308,4 @@ def _decided_on(run: Run) -> tuple[str, str, bool, str, bool]:
 
 
 def _crashed(code: OutcomeCode, message: str) -> Proposal:
-    return decide.crashed(Outcome(code, message))
+    return crashed(Outcome(code, message))

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from deployctl.api import states
 from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
-from deployctl.worker.control.decide import Action, Claim, decide, is_busy, run_id_of
+from deployctl.worker.control.actions import Action, Claim, run_id_of
+from deployctl.worker.control.decide import decide, is_busy
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.server_actions import Message
 from deployctl.worker.control.slots import count_live_jobs, count_waiting_for_slot

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployctl.api.states import CANCELLED, FINAL, PENDING
-from deployctl.worker.control.decide import Snapshot, runs_with_old_job
+from deployctl.api.states import FINAL, PENDING
+from deployctl.worker.control.decide import runs_with_old_job
+from deployctl.worker.control.endings import Endings
 from deployctl.worker.control.reports import ReportQueue
 from deployctl.worker.control.slot_waits import SlotWaits
 from deployctl.worker.control.slots import count_unstarted_claims
+from deployctl.worker.control.snapshot import Snapshot
 from deployctl.worker.model import (
     Job,
     JobChanged,
@@ -27,9 +29,6 @@ from deployctl.worker.model import (
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.server.runs import merge_run
 
-_HOLD = 10.0
-"""Seconds for which a run is not claimed after its Job was deleted: on SIGTERM, Prefect 3's process
-schedules the run again, and the leader may have deleted the Job to end the run."""
 _REFRESHED_TTL = 300.0
 """Seconds after which the time of a refresh is dropped: no list takes that long to be read."""
 
@@ -43,11 +42,7 @@ class StateStore:
     due: list[Run] = field(default_factory=list)
     offered_at: float = 0.0
     """When `due` was requested, by `clock`."""
-    final_states: dict[str, Proposal] = field(default_factory=dict)
-    ending: dict[str, str] = field(default_factory=dict)
-    """As in `Snapshot`."""
-    held_until: dict[str, float] = field(default_factory=dict)
-    """Run whose Job was deleted → when it may be claimed again, by `clock`."""
+    endings: Endings = field(default_factory=Endings)
     own_claims: dict[str, str] = field(default_factory=dict)
     """Attempt → run, for claims of this process whose Job has not been seen yet."""
     created_at: dict[str, float] = field(default_factory=dict)
@@ -142,16 +137,14 @@ class StateStore:
             if job.phase.is_over and (not run.is_active if run else job.run in self.deleted):
                 self._drop_job(attempt)
         self._drop_stale()
-        self.ending = {run: a for run, a in self.ending.items() if self._is_ending(run, a)}
-        attempts = {run.attempt for run in self.runs.values()} | {*self.ending.values()}
-        self.final_states = {a: state for a, state in self.final_states.items() if a in attempts}
+        self.endings.sync(self.runs, self.jobs, self.deleted)
         self.missing = {key: since for key, since in self.missing.items() if key in self.runs}
 
     def trim(self) -> None:
         """Drops runs that this worker has nothing to do with, because another one is the leader."""
         kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
-        self.ending = {}
+        self.endings.attempts = {}
         self.synced = False
         self.unfinished &= {job.run for job in self.jobs.values()}
         self._drop_stale()
@@ -169,8 +162,7 @@ class StateStore:
         if run.type in FINAL:
             self.slot_waits.end(run.deployment)
         self._drop_lost_claims(self.runs[run.id])
-        if not self._is_ending(run.id, self.ending.get(run.id, "")):
-            self.ending.pop(run.id, None)
+        self.endings.refresh(self.runs[run.id], self.jobs)
 
     def forget_run(self, run_id: str) -> None:
         """Drops a run that was deleted."""
@@ -244,13 +236,7 @@ class StateStore:
         if job.attempt in self.jobs:
             self.jobs[job.attempt] = replace(self.jobs[job.attempt], deleting=True)
         if final_state is not None:
-            self.final_states[job.attempt] = final_state
-            if job.started:
-                self.ending[job.run] = job.attempt
-
-    def drop_ending(self, run_id: str) -> None:
-        """Lets a run be claimed whose Job was deleted to end it."""
-        self.ending.pop(run_id, None)
+            self.endings.begin(job, final_state)
 
     def back_off(self, run_id: str, until: float) -> None:
         """Leaves a run alone until a time, and counts a failure."""
@@ -284,8 +270,7 @@ class StateStore:
             key: until for key, until in self.backoff_until.items() if until > now
         }
         moment = self.clock()
-        self.held_until = {key: until for key, until in self.held_until.items() if until > moment}
-        self._drop_hung_ends(now)
+        self.endings.drop_hung(self.runs, self.jobs, now, self.slot_waits.timings.deletion_grace)
         complete = self.synced and watches_synced
         if complete:
             with_job = {job.run for job in self.jobs.values()}
@@ -303,8 +288,8 @@ class StateStore:
             runs=self.runs,
             jobs=self.jobs,
             missing=self.missing,
-            final_states=self.final_states,
-            ending=self.ending,
+            final_states=self.endings.final_states,
+            ending=self.endings.attempts,
             own_claims=frozenset(self.own_claims),
             reports=self.reports.all(),
             reporting=sum(report.run.id in self.in_flight for report in self.reports.all()),
@@ -320,21 +305,13 @@ class StateStore:
             gone_owners=self.gone_owners,
         )
 
-    def _drop_hung_ends(self, now: float) -> None:
-        """Lets cancelled runs be scheduled again whose Job cannot be deleted."""
-        grace = self.slot_waits.timings.deletion_grace
-        for key, attempt in list(self.ending.items()):
-            run, job = self.runs.get(key), self.jobs.get(attempt)
-            if run and run.type == CANCELLED and job and job.deletion_hangs(now, grace):
-                del self.ending[key]
-
     def _claimable(self, now: float) -> list[Run]:
         """Returns the due runs that may be claimed, and those that are just being claimed.
 
         Others must not stand for their deployment while that waits for a slot.
         """
         blocked = runs_with_old_job(self.jobs.values(), now, self.slot_waits.timings)
-        blocked |= self.held_until.keys() | self.backoff_until.keys() | self.ending.keys()
+        blocked |= self.endings.unclaimable(self.clock()) | self.backoff_until.keys()
         return [run for run in self.due if run.id in self.in_flight or run.id not in blocked]
 
     def _merge(self, run: Run) -> Run:
@@ -382,19 +359,10 @@ class StateStore:
         for attempt in lost - ({run.attempt} if run.type == PENDING else set()):
             del self.own_claims[attempt]
 
-    def _is_ending(self, run_id: str, attempt: str) -> bool:
-        """Whether the end of a run under this attempt is still to be reported."""
-        run = self.runs.get(run_id)
-        if run is None:
-            return run_id not in self.deleted
-        if run.type == CANCELLED and (job := self.jobs.get(attempt)):
-            return not job.phase.is_over  # until then, its process may schedule the run
-        return run.type not in FINAL and not run.foreign and run.attempt in ("", attempt)
-
     def _drop_job(self, attempt: str) -> None:
         job = self.jobs.pop(attempt, None)
         self.created_at.pop(attempt, None)
         self.waiting_since.pop(attempt, None)
         self.deployments.pop(attempt, None)
         if job is not None and job.deleting and job.started:
-            self.held_until[job.run] = self.clock() + _HOLD
+            self.endings.hold(job.run, self.clock())

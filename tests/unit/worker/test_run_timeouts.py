@@ -41,7 +41,7 @@ def test_a_run_that_exceeds_its_time_is_not_run_again(
     assert state["type"] == "CRASHED"
     assert major == 2 or "ran longer than 600 seconds" in state["message"]
     assert len(simulation.cluster.created) == 1
-    assert simulation.workers[leader].store.ending == {}
+    assert simulation.workers[leader].store.endings.attempts == {}
 
 
 @pytest.mark.parametrize("leader", [0, 1])
@@ -72,7 +72,7 @@ def test_a_cancelled_run_is_not_run_again_when_its_process_ends_late() -> None:
     play(simulation, HOURS)
     assert simulation.server.type_of(simulation.runs[0]) == "CANCELLED"
     assert len(simulation.cluster.created) == 1
-    assert simulation.workers[0].store.ending == {}
+    assert simulation.workers[0].store.endings.attempts == {}
 
 
 def test_a_run_that_a_user_schedules_again_after_its_end_runs_again() -> None:

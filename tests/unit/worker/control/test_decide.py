@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from deployctl.jobs.model import Limits
-from deployctl.worker.control.decide import (
-    CANCELLED,
+from deployctl.worker.control.actions import (
     Claim,
     CleanUpStart,
     ConfirmMissing,
@@ -18,11 +17,11 @@ from deployctl.worker.control.decide import (
     FinishSetup,
     ReportFinalState,
     ResolveClaim,
-    Snapshot,
     Start,
-    decide,
 )
+from deployctl.worker.control.decide import CANCELLED, decide
 from deployctl.worker.control.reports import MAX_REPORTS, Report, ReportDelay, ReportJob
+from deployctl.worker.control.snapshot import Snapshot
 from deployctl.worker.model import Cause, Job, Phase, Run
 from deployctl.worker.server.claims import Proposal
 from deployctl.worker.timings import Timings

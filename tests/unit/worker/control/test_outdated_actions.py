@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deployctl.worker.control.decide import Claim, ReportFinalState, crashed
+from deployctl.worker.control.actions import Claim, ReportFinalState
+from deployctl.worker.control.decide import crashed
 from deployctl.worker.control.outcomes import WORKER_GONE
 from deployctl.worker.control.reports import ReportJob
 from deployctl.worker.model import Job, Phase, Run

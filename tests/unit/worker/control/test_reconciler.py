@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from deployctl.core.cancellation import CancellationToken
-from deployctl.worker.control.decide import Action, DeleteJob, Start
+from deployctl.worker.control.actions import Action, DeleteJob, Start
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import Reconciler
 from deployctl.worker.event_log import Level

@@ -221,7 +221,7 @@ def test_a_run_that_may_not_be_claimed_does_not_stand_for_its_deployment(why: st
     if why == "back-off":
         store.back_off("a", 100.0)
     elif why == "ending":
-        store.ending["a"] = "claim-a"
+        store.endings.attempts["a"] = "claim-a"
     else:
         store.apply(a_job("a"))
     found = store.snapshot(50.0, slots=None, claiming=True, is_leader=True, watches_synced=True)
