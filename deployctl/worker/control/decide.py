@@ -75,6 +75,7 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
     actions: list[Action] = [
         Start(run, fresh=True) for run in free.values() if _is_own_unstarted(snapshot, run)
     ]
+    actions += [ResolveClaim(run) for run in free.values() if _may_have_own_job(snapshot, run)]
     if snapshot.is_leader and snapshot.complete:
         newest = _newest_jobs(snapshot)
         for run in free.values():
@@ -148,6 +149,12 @@ def _is_own_unstarted(snapshot: Snapshot, run: Run) -> bool:
     )
 
 
+def _may_have_own_job(snapshot: Snapshot, run: Run) -> bool:
+    """Whether a Job of this process, which it has not seen yet, may have started the run. Leader or
+    not, it takes a slot, so it is looked for."""
+    return run.is_active and not run.attempt and run.id in snapshot.own_claims.values()
+
+
 def _newest_jobs(snapshot: Snapshot) -> Mapping[str, Job]:
     newest: dict[str, Job] = {}
     for job in snapshot.jobs.values():
@@ -165,7 +172,7 @@ def _observe(
         if _has_ended(snapshot, run.attempt, timings):
             yield ReportFinalState(run, snapshot.final_states[run.attempt])
         return
-    if not run.is_active or _is_own_unstarted(snapshot, run):
+    if not run.is_active or _is_own_unstarted(snapshot, run) or _may_have_own_job(snapshot, run):
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
     final_state = snapshot.final_states.get(run.attempt)

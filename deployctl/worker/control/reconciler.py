@@ -161,14 +161,14 @@ class Reconciler:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _slots(self, synced: bool) -> int | None:
-        """How many more Jobs `limit` allows; none before all Jobs are listed, because an earlier
-        process of this name may have left some.
+        """How many more Jobs `limit` allows; none before all Jobs are listed and all claims read
+        that an earlier process of this name may have left.
         """
         if self.limit is None:
             return None
         hung_before = self.now() - self.timings.deletion_grace
         live = count_live_jobs(self.store, self.worker, hung_before)
-        return max(0, self.limit - live) if synced else 0
+        return max(0, self.limit - live) if synced and self.store.resumed else 0
 
     def _sample(self, watches: Sequence[WatchStatus], slots: int | None) -> Sample:
         return Sample(
@@ -270,12 +270,12 @@ class Reconciler:
     def _dispatch(self, action: Action) -> None:
         run_id = run_id_of(action)
         failures = self.store.failures.get(run_id, 0)
-        self.store.in_flight.add(run_id)
+        self.store.begin(action)
 
         def execute() -> None:
             """Runs in a thread of the pool."""
             self.executor.execute(action, failures)
-            self.enqueue(lambda store: store.in_flight.discard(run_id))
+            self.enqueue(lambda store: store.end(action))
 
         self.pool.submit(execute)
 

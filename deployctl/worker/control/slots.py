@@ -15,6 +15,7 @@ class CountedState(Protocol):
     jobs: dict[str, Job]
     due: list[Run]
     own_claims: dict[str, str]
+    starting: dict[str, str]
     in_flight: set[str]
     refused_at: dict[str, float]
 
@@ -29,9 +30,7 @@ def count_live_jobs(store: CountedState, worker: str, hung_before: float = 0.0) 
         for job in store.jobs.values()
     )
     claiming = sum(run.id in store.in_flight for run in store.due)
-    in_flight = (run for key in store.in_flight if (run := store.runs.get(key)))
-    starting = {run.attempt for run in in_flight if run.attempt}
-    unseen = (store.own_claims.keys() | starting) - store.jobs.keys()
+    unseen = {*store.own_claims, *store.starting.values()} - store.jobs.keys()
     return existing + claiming + len(unseen)
 
 

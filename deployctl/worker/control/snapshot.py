@@ -30,8 +30,8 @@ class Snapshot:
     ending: Mapping[str, str] = field(default_factory=dict)
     """Run → attempt of `final_states` whose Job had started: Prefect 3's process schedules its run
     again on SIGTERM, and the run must get its end nonetheless."""
-    own_claims: frozenset[str] = frozenset()
-    """Attempts claimed by this process."""
+    own_claims: Mapping[str, str] = field(default_factory=dict)
+    """Attempt → run, for claims of this process whose Job has not been seen yet."""
     reports: Sequence[Report] = ()
     """Reports about Jobs, also those that are in flight."""
     reporting: int = 0

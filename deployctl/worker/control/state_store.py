@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from deployctl.api.states import FINAL, PENDING
+from deployctl.worker.control.actions import Action, Start, run_id_of
 from deployctl.worker.control.decide import runs_with_old_job
 from deployctl.worker.control.endings import Endings
 from deployctl.worker.control.reports import ReportQueue
@@ -45,6 +46,10 @@ class StateStore:
     endings: Endings = field(default_factory=Endings)
     own_claims: dict[str, str] = field(default_factory=dict)
     """Attempt → run, for claims of this process whose Job has not been seen yet."""
+    resumed: bool = False
+    """Claims of an earlier process of this worker's name are among them."""
+    starting: dict[str, str] = field(default_factory=dict)
+    """Run → attempt whose Job is being created: it may exist whatever the run does meanwhile."""
     created_at: dict[str, float] = field(default_factory=dict)
     """When this process created a Job that the runtime has not emitted yet, by `clock`: a list that
     was requested earlier does not contain it."""
@@ -195,14 +200,31 @@ class StateStore:
         self.withdraw_offer(run.id)
 
     def resume_claims(self, runs: Iterable[Run]) -> None:
-        """Stores claims of an earlier process of this worker's name as claims of this process.
-
-        Each counts as having failed once, so that its Job is looked for before it is created.
-        """
+        """Stores claims of an earlier process of this worker's name as claims of this process."""
+        self.resumed = True
         for run in runs:
             if run.attempt not in self.jobs and run.id not in self.refreshed_at:
                 self.add_claim(run)
-                self.failures[run.id] = 1
+                self._adopt_claim(run)
+
+    def begin(self, action: Action) -> None:
+        """Records that an action is in flight.
+
+        A claim of another process whose Job is created becomes this process's own: a start that
+        fails may have created the Job nonetheless, so the claim keeps its slot.
+        """
+        run_id = run_id_of(action)
+        self.in_flight.add(run_id)
+        if isinstance(action, Start):
+            self.starting[run_id] = action.run.attempt
+            if not action.fresh:
+                self._adopt_claim(action.run)
+
+    def end(self, action: Action) -> None:
+        """Records that an action has ended."""
+        run_id = run_id_of(action)
+        self.in_flight.discard(run_id)
+        self.starting.pop(run_id, None)
 
     def set_gone_owners(self, owners: frozenset[str]) -> None:
         """Records the owners whose claims no other worker looks after any more."""
@@ -290,7 +312,7 @@ class StateStore:
             missing=self.missing,
             final_states=self.endings.final_states,
             ending=self.endings.attempts,
-            own_claims=frozenset(self.own_claims),
+            own_claims=self.own_claims,
             reports=self.reports.all(),
             reporting=sum(report.run.id in self.in_flight for report in self.reports.all()),
             starting=any(run.id in self.in_flight for run in self.due)
@@ -351,9 +373,15 @@ class StateStore:
         self.refreshed_at = {key: when for key, when in self.refreshed_at.items() if when > oldest}
         self.refused_at = {key: when for key, when in self.refused_at.items() if when > oldest}
 
+    def _adopt_claim(self, run: Run) -> None:
+        """Makes a claim this process's own. It counts as having failed once, so that its Job is
+        looked for before it is created."""
+        self.own_claims[run.attempt] = run.id
+        self.failures.setdefault(run.id, 1)
+
     def _drop_lost_claims(self, run: Run) -> None:
         """Drops the own claims of a run that has ended, or is under another claim by now."""
-        if run.type == PENDING and not run.attempt and not run.foreign:
+        if run.is_active and not run.attempt and not run.foreign:
             return  # whose claim this is has not been found out yet
         lost = {a for a, run_id in self.own_claims.items() if run_id == run.id}
         for attempt in lost - ({run.attempt} if run.type == PENDING else set()):

@@ -35,6 +35,10 @@ class SimulatedCluster:
     """Jobs of the pool, and the history of their updates."""
 
     clock: Clock
+    limit: int | None = None
+    """Largest number of live Jobs of each worker."""
+    over_limit: list[str] = field(default_factory=list)
+    """Workers that had more than that."""
     jobs: dict[str, Job] = field(default_factory=dict)
     """By name."""
     updates: list[RuntimeUpdate] = field(default_factory=list)
@@ -79,7 +83,18 @@ class SimulatedCluster:
                     limits=spec.limits,
                 )
             )
+            self._check_limit(spec.worker)
         return self.jobs[name]
+
+    def _check_limit(self, worker: str) -> None:
+        now = self.clock.now
+        live = [
+            job.attempt
+            for job in self.jobs.values()
+            if job.worker == worker and not job.phase.is_over and not job.deletion_hangs(now, 30.0)
+        ]
+        if self.limit is not None and len(live) > self.limit:
+            self.over_limit.append(f"{worker} has {len(live)} Jobs")
 
     def put(self, job: Job) -> None:
         self.jobs[job.name] = job

@@ -174,7 +174,7 @@ class SimulatedWorker:
             metrics=simulation.metrics,
             now=session.server_clock,
             worker=name,
-            limit=None,
+            limit=simulation.limit,
             shutdown_requested=CancellationToken(),
             timings=Timings(tick=0.0, debounce=0.0),
             store=StateStore(clock=lambda: clock.now),

@@ -47,13 +47,16 @@ class Simulation:
         polite: bool,
         retries: int = 0,
         limits: Limits = NO_LIMITS,
+        limit: int | None = None,
     ) -> None:
-        """`retries`: of each flow, in its process; `limits`: of each Job."""
+        """`retries`: of each flow, in its process; `limits`: of each Job; `limit`: of Jobs of each
+        worker."""
         self.polite = polite
         self.limits = limits
+        self.limit = limit
         self.clock = Clock()
         self.server = SimulatedServer(self.clock, major, retries)
-        self.cluster = SimulatedCluster(self.clock)
+        self.cluster = SimulatedCluster(self.clock, limit)
         self.metrics = Metrics(HealthMonitor())
         self.runs = [self.server.add_run() for _ in range(runs)]
         self.violations: list[str] = []
@@ -62,7 +65,9 @@ class Simulation:
         self._started: dict[str, tuple[str, int]] = {}
         """Run → the attempt that started it last, and how many states the run had then."""
         self._processes = 0
-        self.workers = [self._new_worker(is_leader=number == 0) for number in range(workers)]
+        self.workers = [
+            self._new_worker(number, is_leader=number == 0) for number in range(workers)
+        ]
 
     def do(self, event: Event) -> None:
         """Let an event happen."""
@@ -96,7 +101,7 @@ class Simulation:
         """Replace a worker by a new process without any state."""
         number %= len(self.workers)
         is_leader = self.workers[number].leadership.is_leader
-        self.workers[number] = self._new_worker(is_leader=is_leader)
+        self.workers[number] = self._new_worker(number, is_leader=is_leader)
 
     def elect(self, number: int) -> None:
         """Make another worker the leader."""
@@ -355,9 +360,10 @@ class Simulation:
                 if job.deleting and job.name in self.cluster.jobs:
                     self.vanish(job)
 
-    def _new_worker(self, *, is_leader: bool) -> SimulatedWorker:
+    def _new_worker(self, number: int, *, is_leader: bool) -> SimulatedWorker:
         self._processes += 1
-        return SimulatedWorker(self, "worker", UUID(int=self._processes), is_leader=is_leader)
+        name = f"worker-{number}"
+        return SimulatedWorker(self, name, UUID(int=self._processes), is_leader=is_leader)
 
     @staticmethod
     def _pick(items: Sequence[T], number: int) -> T:

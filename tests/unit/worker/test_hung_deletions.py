@@ -35,7 +35,7 @@ def state(simulation: Simulation) -> tuple[str, str]:
 
 def slots(simulation: Simulation) -> int:
     worker = simulation.workers[0]
-    return count_live_jobs(worker.store, "worker", simulation.clock.now - 30.0)
+    return count_live_jobs(worker.store, "worker-0", simulation.clock.now - 30.0)
 
 
 @pytest.mark.parametrize("major", [2, 3])

@@ -89,5 +89,5 @@ def test_a_claim_that_another_owner_takes_over_takes_no_slot(number: int, major:
     [worker] = simulation.workers
     assert simulation.server.type_of(simulation.runs[0]) == "PENDING"
     assert worker.reconciler.is_idle
-    assert count_live_jobs(worker.store, "worker") == 0
+    assert count_live_jobs(worker.store, "worker-0") == 0
     assert simulation.cluster.created == []

@@ -94,16 +94,23 @@ def test_trusts_an_offer_briefly_and_never_after_an_earlier_attempt(
     assert decide(snapshot(None, due=[due], age=age)) == [Claim(due, fresh)]
 
 
+@pytest.mark.parametrize("is_leader", [True, False])
+def test_looks_for_an_own_job_that_has_started_its_run_unseen(is_leader: bool) -> None:
+    run = a_run("RUNNING", attempt="")
+    actions = decide(snapshot(run, own_claims={"a1": "r1"}, is_leader=is_leader))
+    assert actions == [ResolveClaim(run)]
+
+
 def test_starts_own_claims_whether_or_not_this_worker_leads() -> None:
     run = a_run()
-    started = decide(snapshot(run, own_claims=frozenset({"a1"}), is_leader=False, complete=False))
+    started = decide(snapshot(run, own_claims={"a1": "r1"}, is_leader=False, complete=False))
     assert started == [Start(run, fresh=True)]
 
 
 REPORT = ReportJob(a_run("RUNNING", id="created", pid="ns:red-fox-1"), a_job(since=NOW))
 LATE = replace(REPORT, job=a_job(since=NOW - TIMINGS.report_delay))
 DELAY = ReportDelay(a_run(id="delayed"), NOW)
-OWN = frozenset({"a1"})
+OWN = {"a1": "r1"}
 DUE = a_run("SCHEDULED", id="due", attempt="")
 
 
@@ -113,7 +120,7 @@ DUE = a_run("SCHEDULED", id="due", attempt="")
         (REPORT, {}, True),
         (REPORT, {"due": [DUE]}, False),
         (REPORT, {"starting": True}, False),
-        (REPORT, {"runs": {"r1": a_run()}, "own_claims": frozenset({"a1"})}, False),
+        (REPORT, {"runs": {"r1": a_run()}, "own_claims": {"a1": "r1"}}, False),
         (REPORT, {"due": [DUE], "slots": 0}, True),
         (REPORT, {"due": [DUE], "in_flight": frozenset({"due"})}, True),
         (REPORT, {"in_flight": frozenset({"created"})}, False),
@@ -285,7 +292,7 @@ def test_leaves_a_run_with_an_action_in_flight_alone(type_: str, phase: Phase | 
                 job,
                 **MISSING,
                 in_flight=in_flight,
-                own_claims=frozenset({"a1"}),
+                own_claims={"a1": "r1"},
             )
         )
         == []
@@ -296,7 +303,7 @@ def test_reports_the_final_state_once_the_deleted_job_is_gone() -> None:
     final_state = Proposal("CRASHED", "Crashed", "The image is not there.")
     run = a_run("PENDING", pid="x")
     there = snapshot(run, a_job(deleting=True), final_states={"a1": final_state})
-    gone = snapshot(run, final_states={"a1": final_state}, own_claims=frozenset({"a1"}))
+    gone = snapshot(run, final_states={"a1": final_state}, own_claims={"a1": "r1"})
     assert (decide(there), decide(gone)) == ([], [ReportFinalState(run, final_state)])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deployctl.worker.control.actions import Start
 from deployctl.worker.control.slots import count_live_jobs, count_waiting_for_slot
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.model import Job, JobChanged, JobsListed, JobVanished, Phase, Run
@@ -50,13 +51,22 @@ def test_a_run_counts_while_its_claim_is_in_flight_and_it_is_no_longer_offered()
 
 def test_a_claim_of_another_process_counts_while_its_job_is_created() -> None:
     store = StateStore(clock=lambda: 0.0)
-    store.refresh_run(a_run("a", attempt="claim-a"))
+    run = a_run("a", attempt="claim-a")
+    start = Start(run, fresh=False)
+    store.refresh_run(run)
     counts = [count_live_jobs(store, "w")]
-    store.in_flight.add("a")
-    counts.append(count_live_jobs(store, "w"))
-    store.apply(a_job("a"))
-    counts.append(count_live_jobs(store, "w"))
-    assert counts == [0, 1, 1]
+    steps: list[Callable[[], None]] = [
+        lambda: store.begin(start),
+        lambda: store.refresh_run(a_run("a", "SCHEDULED")),
+        lambda: store.refresh_run(run),
+        lambda: store.begin(start),
+        lambda: store.end(start),
+        lambda: store.apply(a_job("a")),
+    ]
+    for step in steps:
+        step()
+        counts.append(count_live_jobs(store, "w"))
+    assert counts == [0, 1, 1, 1, 1, 1, 1]
 
 
 def test_a_list_does_not_drop_a_job_created_after_it_was_requested() -> None:
@@ -123,6 +133,9 @@ def test_counts_unstarted_claims_of_other_processes() -> None:
         ({"type": "PENDING", "attempt": "claim-b"}, False),
         ({"type": "PENDING", "foreign": True}, False),
         ({"type": "PENDING", "state_id": "unknown"}, True),
+        ({"type": "RUNNING"}, True),
+        ({"type": "RUNNING", "attempt": "claim-a"}, False),
+        ({"type": "RUNNING", "foreign": True}, False),
         ({"type": "SCHEDULED"}, False),
         ({"type": "COMPLETED"}, False),
     ],
