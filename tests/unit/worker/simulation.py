@@ -64,6 +64,9 @@ class Simulation:
         """Whether processes propose AwaitingRetry on SIGTERM although their run has ended."""
         self._started: dict[str, tuple[str, int]] = {}
         """Run → the attempt that started it last, and how many states the run had then."""
+        self._terminated: set[str] = set()
+        """States after a process got SIGTERM because a worker deleted its Job: the worker may have
+        done that to end the run, and it reports that end although the run is scheduled again."""
         self._processes = 0
         self.workers = [
             self._new_worker(number, is_leader=number == 0) for number in range(workers)
@@ -175,6 +178,8 @@ class Simulation:
         if self.ignores_final_state or self.server.type_of(job.run) not in FINAL:
             kind = "SCHEDULED" if self.server.major >= 3 else "CRASHED"
             self._report(job, kind, "AwaitingRetry" if kind == "SCHEDULED" else "Crashed")
+            if job.deleting and job.run in self.server.rows:
+                self._terminated.add(self.server.rows[job.run]["state_id"])
         phase = Phase.SUCCEEDED if self.server.major >= 3 else Phase.FAILED
         self.cluster.put(replace(job, phase=phase, since=self.clock.now))
         if job.deleting:
@@ -227,11 +232,12 @@ class Simulation:
     # Users and other workers
 
     def user(self, number: int, kind: str, name: str) -> None:
-        """A user puts a run into a state."""
+        """A user puts a run into a state, as the UI does."""
         run = self._pick(self.runs, number)
         rescheduled = kind == "SCHEDULED" and self.polite
         if run in self.server.rows and not (rescheduled and not self._is_quiet(run)):
-            self.server.propose(run, Proposed(kind, name))
+            message = "Retry from the UI" if kind == "SCHEDULED" else ""
+            self.server.propose(run, Proposed(kind, name), message)
 
     def resume(self, number: int) -> None:
         """A user resumes a run that is paused or suspended."""
@@ -295,7 +301,7 @@ class Simulation:
                 self.violations.append(f"{run} was claimed when it was {before['state_type']}")
             return
         attempt = self.attempt_of(run)
-        if self.polite and not attempt:
+        if self.polite and not attempt and before["state_id"] not in self._terminated:
             self.violations.append(f"{run} is not ours and became {state['type']}")
         elif state["type"] == "CRASHED" and attempt:
             self._check_crashed(run, attempt, state["message"])
