@@ -33,7 +33,7 @@ from deployctl.worker.server.claims import (
     Proposal,
     propose,
 )
-from deployctl.worker.server.runs import has_ended_since_claim, read_run, resolve_claim
+from deployctl.worker.server.runs import read_run, resolve_claim, was_scheduled_by_user
 
 _FAILURE_EVENTS: Mapping[type[actions.Action], EventName] = {
     actions.Claim: EventName.RUN_CLAIM_FAILED,
@@ -240,7 +240,7 @@ class ActionExecutor(ServerActions):
     def _report(self, run: Run, proposal: Proposal, job: Job | None, failures: int) -> None:
         if not self._is_unchanged(run):
             return
-        if run.type == states.SCHEDULED and self._call(has_ended_since_claim(run)):
+        if run.type == states.SCHEDULED and self._call(was_scheduled_by_user(run)):
             self.notify(lambda store: store.endings.drop(run.id))
         elif self._propose(run, proposal, failures) and job is not None:
             self._log_last_lines(run, job)

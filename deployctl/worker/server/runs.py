@@ -173,13 +173,20 @@ def resolve_claim(run: Run, owner: str) -> ApiCall[Run]:
     return _with_claim(run, claims[-1], parse_marker(claims[-1].get("message")), owner)
 
 
-def has_ended_since_claim(run: Run) -> ApiCall[bool]:
-    """Returns whether a run has been in a final state since its last claim. If it is scheduled by
-    now, a person or an automation did that, and not its process on SIGTERM.
+def was_scheduled_by_user(run: Run) -> ApiCall[bool]:
+    """Returns whether a person or an automation has scheduled a run since its last claim, and not
+    its process on SIGTERM alone.
 
-    CANCELLED does not count: a process that is told to end may schedule its run after that.
+    The state of the process has no message (Prefect 3.4 to 3.9); the UI, `prefect flow-run retry`
+    and automations give one. So has a retry in the process, which is `in_process`. Without a
+    message, only the end of the run tells: CANCELLED does not count, because a process that is told
+    to end may schedule its run after that.
     """
+    scheduled = True
     for state in reversed((yield from read_states(run.id))):
+        scheduled = scheduled and state["type"] == SCHEDULED
+        if scheduled and state.get("message") and not run.in_process:
+            return True
         if (state["type"], state["name"]) == (PENDING, _CLAIMED):
             return False
         if state["type"] in FINAL and state["type"] != CANCELLED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployctl.jobs.model import Limits
+from tests.unit.worker.simulated_server import Proposed
 from tests.unit.worker.simulation import Simulation
 
 LIMITS = Limits(run_timeout=600.0)
@@ -75,6 +76,29 @@ def test_a_cancelled_run_is_not_run_again_when_its_process_ends_late() -> None:
     assert simulation.workers[0].store.endings.attempts == {}
 
 
+@pytest.mark.parametrize("scheduled_by_process", [False, True])
+def test_a_cancelled_run_that_a_user_retries_before_its_job_has_ended_runs_again(
+    scheduled_by_process: bool,
+) -> None:
+    """Also if its process schedules it after that."""
+    simulation = Simulation(3, 1, 1, polite=True)
+    play(simulation, 100)
+    simulation.user(0, "CANCELLED", "Cancelled")
+    simulation.ignores_final_state = scheduled_by_process
+    simulation.wait(70)
+    for _ in range(2):
+        simulation.run_workers()
+    simulation.user(0, "SCHEDULED", "AwaitingRetry")
+    [job] = simulation.cluster.jobs.values()
+    assert job.deleting
+    if not scheduled_by_process:
+        simulation.fail(job)
+        simulation.vanish(job)
+    play(simulation, 100)
+    assert simulation.server.type_of(simulation.runs[0]) == "RUNNING"
+    assert len(simulation.cluster.created) == 2
+
+
 def test_a_run_that_a_user_schedules_again_after_its_end_runs_again() -> None:
     simulation = Simulation(3, 1, 1, polite=True, limits=LIMITS)
     play(simulation, 1000)
@@ -109,7 +133,7 @@ def test_a_run_that_failed_while_its_job_was_deleted_may_be_scheduled_again(ends
     assert job.deleting
     if ends:
         simulation.user(0, "FAILED", "Failed")
-    simulation.user(0, "SCHEDULED", "AwaitingRetry")
+    simulation.server.propose(job.run, Proposed("SCHEDULED", "AwaitingRetry"))
     simulation.vanish(job)
     play(simulation, 100)
     assert simulation.server.type_of(simulation.runs[0]) == ("RUNNING" if ends else "CRASHED")
