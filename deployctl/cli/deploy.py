@@ -43,10 +43,10 @@ def deploy(
     from deployctl.cli.project import (
         apply_all,
         build_plan,
+        complete_plans,
         load_options,
         open_projects,
         prepare_all,
-        prune_all,
         use_env_files,
     )
     from deployctl.cli.render.layout import View
@@ -63,7 +63,7 @@ def deploy(
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             done: CompletedSteps = {}
             prepared = [build(each, session, ctx.report, ctx.progress, done) for each in prepared]
-        prepared = prune_all(ctx, prepared, session, deployment, applies=True)
+        prepared = complete_plans(ctx, prepared, session, deployment, applies=True)
         if ctx.format is OutputFormat.HUMAN:
             write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
         apply_all(ctx, prepared, session)

@@ -52,10 +52,10 @@ def plan(
     from deployctl.cli.exit import CHANGES_PRESENT, Exit
     from deployctl.cli.project import (
         build_plan,
+        complete_plans,
         load_options,
         open_projects,
         prepare_all,
-        prune_all,
         use_env_files,
     )
     from deployctl.cli.render.layout import View
@@ -70,7 +70,7 @@ def plan(
         ) as steps,
     ):
         prepared = prepare_all(ctx, projects, session, deployment, steps)
-        prune_all(ctx, prepared, session, deployment, applies=False)
+        complete_plans(ctx, prepared, session, deployment, applies=False)
     if ctx.format is OutputFormat.HUMAN:
         write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
     if detailed_exitcode and ctx.plan and ctx.plan.needed:

@@ -274,7 +274,7 @@ def prepare_all(
     return prepared
 
 
-def prune_all(
+def complete_plans(
     ctx: CommandContext,
     prepared: list[PreparedPlan],
     session: Session,
@@ -282,16 +282,20 @@ def prune_all(
     *,
     applies: bool,
 ) -> list[PreparedPlan]:
-    """The plans with the deletes of `--prune`, if that is given, in the context, too.
+    """The plans with what concerns other projects and `--prune`; puts them into the context.
 
-    `applies`: a deploy follows, which the guard's findings forbid. Raises Exit if they do, and
-    UsageError if a project is named after its folder only.
+    `applies`: a deploy follows, which the findings of the guard of `--prune` forbid. Raises Exit if
+    the diagnostics forbid to continue, and UsageError if --prune would take a folder's name for
+    the project's.
     """
+    from deployctl.app.deploying.ownership import check_ownership
+
+    prepared = check_ownership(prepared, session, ctx.report, take_over=options.take_over)
     if options.prune:
         from deployctl.app.deploying.pruning import prune
 
-        unnamed = [each.loaded for each in prepared if not each.loaded.document.data.get("name")]
-        if unnamed and not options.project:
+        unnamed = [each.loaded for each in prepared if not each.loaded.is_named]
+        if unnamed:
             raise UsageError(
                 f"--prune needs a project name, and {unnamed[0].document.file} has none",
                 help="Add `name:` at its top level, or use --project. The name of the folder may "

@@ -102,6 +102,14 @@ class DeployOptions:
             "Prune also more than half of the project, and what others use or declare.",
         ),
     ] = False
+    take_over: Annotated[
+        bool,
+        option(
+            "--take-over",
+            DEPLOY,
+            "Move deployments that another project declares to this project.",
+        ),
+    ] = False
     create_pools: Annotated[
         bool, option("--create-pools", DEPLOY, "Create missing work pools, with type kubernetes.")
     ] = False

@@ -119,6 +119,7 @@ _ERRORS = _entries(
         "DC511": "the deployment names no work pool",
         "DC513": "the server does not support this automation",
         "DC515": "the work pool has another type",
+        "DC519": "the deployment belongs to another project",
         "DC520": "the changes could not be confirmed",
         "DC525": "another deploy of the project is in the way",
         "DC528": "pruning would delete more than expected",

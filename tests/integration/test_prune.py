@@ -69,7 +69,7 @@ def test_guard_refuses_until_it_is_confirmed(project: ProjectHarness) -> None:
     assert project.proxy.writes == []
     project.deploy("--prune", "--yes")
     assert deployed(project) == ["a"]
-    project.write([entry(name="a")], name=None)
+    project.write_text(json.dumps({"deployments": [entry(name="a")]}))
     (unnamed,) = errors(project.deploy("--prune", code=64))
     assert "--prune needs a project name" in unnamed["message"]
 
@@ -77,14 +77,16 @@ def test_guard_refuses_until_it_is_confirmed(project: ProjectHarness) -> None:
 def test_guard_knows_other_projects_and_users_of_pools(project: ProjectHarness) -> None:
     shared = {"name": "shared", "type": "process"}
     kept = [entry(name=name) for name in ("a", "b", "c")]
-    project.write([*kept, entry(name="both")], work_pools=[shared])
+    both = {"name": "both", "type": "process"}
+    project.write(kept, work_pools=[shared, both])
     project.deploy()
-    project.write([entry(name="both"), entry(name="guest", work_pool={"name": "shared"})], name="x")
+    guest = entry(name="guest", work_pool={"name": "shared"})
+    project.write([guest], name="x", work_pools=[both])
     project.deploy()
     project.write(kept)
     found = {each["message"] for each in errors(project.deploy("--prune", code=1))}
     assert found == {
-        "--prune would delete deployment hello/both, which the project 'x' declares",
+        "--prune would delete work pool both, which the project 'x' declares",
         "--prune would delete work pool shared, which the deployments guest use",
     }
     assert project.proxy.writes == []
@@ -119,3 +121,23 @@ def test_nothing_is_deleted_if_a_write_before_it_fails(project: ProjectHarness) 
     assert "old" in deployed(project)
     project.deploy("--prune")
     assert deployed(project) == ["a", "b", "new"]
+
+
+def test_a_deployment_belongs_to_one_project_until_it_is_taken_over(
+    project: ProjectHarness,
+) -> None:
+    project.write([entry(name="a"), entry(name="b")], name="first")
+    project.deploy()
+    identity = project.live("a")["id"]
+    project.write([entry(name="a", tags=["x"])], name="second")
+    (error,) = errors(project.deploy(code=1))
+    assert (error["code"], error["span"]["line"]) == ("DC519", 1)
+    assert "'hello/a' belongs to the project 'first'" in error["message"]
+    assert project.proxy.writes == []
+    project.deploy("--take-over")
+    assert (project.live("a")["id"], project.live("a")["tags"]) == (identity, ["x"])
+    project.deploy()
+    assert project.proxy.writes == []
+    project.write([entry(name="a"), entry(name="b")], name="first")
+    (error,) = errors(project.deploy(code=1))
+    assert "belongs to the project 'second'" in error["message"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import methodcaller
 
+from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.build_steps import (
     deploy_step_context,
@@ -17,6 +19,7 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
 from deployctl.deploy.apply import apply
+from deployctl.deploy.last_applied import update_last_applied
 from deployctl.deploy.model import Result
 from deployctl.steps.engine import CompletedSteps
 
@@ -82,7 +85,13 @@ def deploy(
     on_done: Callable[[Result], None],
     check_lock: Callable[[], None],
 ) -> list[Result]:
-    """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result."""
+    """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result.
+
+    First, other projects give up what is taken over from them: an interruption then leaves nothing
+    that two projects declare.
+    """
+    for project, moved in prepared.taken_over.items():
+        run(update_last_applied(project, methodcaller("without", moved)), session)
     needed = len(prepared.plan.needed)
     if needed:
         progress.phase(DEPLOYING, needed)

@@ -60,8 +60,7 @@ class LoadOptions:
     offline: bool = False
     """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True
-    """Whether flows are imported whose text doesn't give everything. Only a deploy needs more than
-    their names."""
+    """Whether flows are imported whose text doesn't give everything, which only a deploy needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +143,8 @@ class LoadedProject:
     """Whether warnings are errors."""
     leaves_out: bool = False
     """Whether some were left out."""
+    is_named: bool = True
+    """Whether the project's name is not that of its folder, which differs by machine."""
 
     def keep_valid(
         self, check: Callable[[SelectedDeployment, Report], object], report: Report
@@ -283,6 +284,7 @@ def load_document(
         keeps_going=options.keep_going,
         strict=options.strict,
         leaves_out=len(selected) < len(specs),
+        is_named=bool(options.project or project.document.data.get("name")),
     )
 
 

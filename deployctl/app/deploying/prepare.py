@@ -9,6 +9,7 @@ automations, which a 2.20 server serves only if its settings say so: it is read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +66,8 @@ class PreparedPlan:
     """Whether what is no longer declared is deleted."""
     elsewhere: Mapping[tuple[str, Key], str] = field(default_factory=dict)
     """What the other files of the command declare → their project."""
+    taken_over: Mapping[str, AbstractSet[tuple[str, Key]]] = field(default_factory=dict)
+    """Project → its deployments that move to this project."""
 
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:

@@ -47,6 +47,7 @@ DEPLOY = {
         "--project",
         "--prune",
         "--yes",
+        "--take-over",
         "--create-pools",
         "--keep-going",
         "--full",

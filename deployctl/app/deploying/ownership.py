@@ -1,0 +1,64 @@
+"""Keeps two projects from writing the same deployment in turns.
+
+The record of a project has what it applied last. A deployment that is on the server, but not in
+this project's record, may be that of another project: the other records are read only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from deployctl.api.driver import run
+from deployctl.api.session import Session
+from deployctl.app.deploying.prepare import PreparedPlan
+from deployctl.core.diagnostics import Report, Severity
+from deployctl.deploy.last_applied import read_other_records
+from deployctl.deploy.model import Key
+
+
+def check_ownership(
+    prepared: Sequence[PreparedPlan], session: Session, report: Report, *, take_over: bool
+) -> list[PreparedPlan]:
+    """The plans with the projects that deployments are taken over from.
+
+    A deployment that another project declares is reported as DC519, unless `take_over` allows to
+    move it, or that project is part of the command and declares it no longer. It is a warning if
+    this project is named after its folder: the other one may be the same under another name. Raises
+    ApiError.
+    """
+    projects = {each.loaded.project for each in prepared}
+    checked = []
+    for each in prepared:
+        taken: dict[str, set[tuple[str, Key]]] = {}
+        unknown = set(_not_recorded(each))
+        records = run(read_other_records(each.loaded.project), session) if unknown else {}
+        for project, record in sorted(records.items()):
+            for kind, key in sorted(unknown.intersection(record.roots())):
+                if take_over or project in projects:
+                    taken.setdefault(project, set()).add((kind, key))
+                else:
+                    _report(each, key, project, report)
+        checked.append(replace(each, taken_over=taken))
+    return checked
+
+
+def _not_recorded(prepared: PreparedPlan) -> Iterator[tuple[str, Key]]:
+    """The declared deployments that the server has and this project's record doesn't."""
+    recorded = set(prepared.last_applied.roots())
+    for change in prepared.plan.changes:
+        identity = (change.kind, change.key)
+        if change.kind == "deployment" and change.current and identity not in recorded:
+            yield identity
+
+
+def _report(prepared: PreparedPlan, key: Key, project: str, report: Report) -> None:
+    selected = next((each for each in prepared.loaded.selected if each.key == key), None)
+    report.add(
+        "DC519",
+        f"the deployment '{'/'.join(key)}' belongs to the project '{project}'",
+        selected.spec.span(("name",)) if selected else None,
+        help="Rename one of them. If it has moved here, add --take-over; the other project then "
+        "has to drop it from its file.",
+        severity=None if prepared.loaded.is_named else Severity.WARNING,
+    )
