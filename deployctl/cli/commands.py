@@ -13,6 +13,7 @@ from deployctl import __version__
 from deployctl.cli.build import build
 from deployctl.cli.deploy import deploy
 from deployctl.cli.dev import dev
+from deployctl.cli.doctor import doctor
 from deployctl.cli.explain import explain
 from deployctl.cli.help import HelpGroup
 from deployctl.cli.logs import logs
@@ -27,7 +28,7 @@ from deployctl.cli.worker import worker
 
 _GROUPS = {
     "Deploy": (deploy, plan, build, validate),
-    "Run": (worker, dev, run, status, logs),
+    "Run": (worker, dev, run, status, logs, doctor),
     "Reference": (schema, explain),
 }
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 PAGE_SIZE = 50
 """Page size of lists. With 50, listing 5,000 Jobs and pods takes at most 59 MB; with 500, 87 MB."""
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""The form of a list without the content of its objects, such as the values of Secrets."""
 
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
@@ -184,12 +188,14 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Json = None,
         timeout: float = _READ_TIMEOUT,
+        accept: str = "application/json",
     ) -> Json:
         """Sends one request and returns the response. `timeout`: seconds without any data.
 
-        Raises KubeApiError or KubeUnreachable.
+        `accept`: the form of the response, such as METADATA_ONLY. Raises KubeApiError or
+        KubeUnreachable.
         """
-        content = self._read(self._open(method, path, query, body, timeout))
+        content = self._read(self._open(method, path, query, body, timeout, accept))
         try:
             return json.loads(content or b"null")
         except ValueError as error:
@@ -254,11 +260,12 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Json = None,
         timeout: float | None = _READ_TIMEOUT,
+        accept: str = "application/json",
     ) -> BaseHTTPResponse:
         from urllib3 import Timeout
 
         url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = self._headers()
+        headers = self._headers() | {"Accept": accept}
         if body is not None:
             patch = method == "PATCH"
             headers["Content-Type"] = f"application/{'merge-patch+' if patch else ''}json"
@@ -268,7 +275,7 @@ class KubeClient:
                 url,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
-                timeout=Timeout(connect=_CONNECT_TIMEOUT, read=timeout),
+                timeout=Timeout(connect=min(_CONNECT_TIMEOUT, timeout or inf), read=timeout),
                 retries=False,
                 preload_content=False,
             )
@@ -285,7 +292,7 @@ class KubeClient:
         """The headers of a request, with fresh credentials: those of a pod change every hour."""
         from kubernetes.config import ConfigException
 
-        headers = {"Accept": "application/json", "User-Agent": f"deployctl/{__version__}"}
+        headers = {"User-Agent": f"deployctl/{__version__}"}
         try:
             settings = self._configuration.auth_settings()
         except (ConfigException, OSError, ValueError, KeyError) as error:

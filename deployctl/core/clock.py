@@ -28,6 +28,11 @@ class ServerClock:
         """The server's time in seconds since the epoch."""
         return time.time() + self._offset
 
+    @property
+    def offset(self) -> float:
+        """Seconds by which the server's clock is ahead of the local one, behind it if negative."""
+        return self._offset
+
     def observe(self, date: str) -> None:
         """Updates the offset from a `Date` header; an invalid header is ignored."""
         try:

@@ -156,6 +156,10 @@ class Registries:
         client = self._client_of(reference)
         return client.head_manifest(reference.repository, _tag_or_digest(reference))
 
+    def check_push(self, reference: ImageReference) -> None:
+        """Raises Denied if the repository of a reference may not be pushed to."""
+        self._client_of(reference).check_push(reference.repository)
+
     def find(
         self, spec: BuildSpec, content_tag: str, on_line: Callable[[str], None]
     ) -> Image | None:

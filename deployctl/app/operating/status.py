@@ -58,6 +58,8 @@ class Scope:
     names: tuple[str, ...] = ()
     """`NAME`, `FLOW/NAME`, or either with `*` in it."""
     pool: str | None = None
+    with_runs: bool = True
+    """Whether the last and the next run of each deployment are read: two requests for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def read_status(scope: Scope, now: datetime) -> ApiCall[Status]:
     deployments = yield from _deployments(scope)
     pools = yield from _pools(scope, deployments)
     calls: dict[str, ApiCall[Any]] = {}
-    for each in deployments:
+    for each in deployments if scope.with_runs else ():
         calls[f"last {each['id']}"] = newest_runs(runs_filter(each["id"], STARTED), 1)
         calls[f"next {each['id']}"] = _next_run(each["id"])
     for pool in pools:
@@ -341,7 +343,7 @@ def _pool(pool: Json, found: Mapping[str, Any]) -> PoolStatus:
 
 
 def _deployment(deployment: Json, found: Mapping[str, Any]) -> DeploymentStatus:
-    last, upcoming = (found[f"{which} {deployment['id']}"] for which in ("last", "next"))
+    last, upcoming = (found.get(f"{which} {deployment['id']}") for which in ("last", "next"))
     return DeploymentStatus(
         deployment["full_name"],
         deployed=True,

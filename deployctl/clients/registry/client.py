@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from deployctl.clients.http import NoResponse
 from deployctl.clients.registry.auth import Credentials
-from deployctl.clients.registry.errors import DigestMismatch, no_response_error
+from deployctl.clients.registry.errors import DigestMismatch, RegistryError, no_response_error
 from deployctl.clients.registry.transport import RegistryRequest, Transport
 from deployctl.clients.registry.upload import BlobReader, BlobUpload, push_scopes
 from deployctl.core.cancellation import CancellationToken
@@ -187,6 +188,27 @@ class RegistryClient:
             return BlobTransfer.MOUNTED
         upload.run()
         return BlobTransfer.UPLOADED
+
+    def check_push(self, repository: str) -> None:
+        """Raises Denied if these credentials may not push to a repository.
+
+        An upload is started and cancelled at once, which leaves nothing in the repository: a token
+        server may grant a scope that the registry does not accept, so only the registry knows.
+        """
+        request = RegistryRequest(
+            "POST",
+            f"/v2/{repository}/blobs/uploads/",
+            f"push to '{repository}'",
+            push_scopes(repository),
+        )
+        started = self._transport.send(request)
+        location = started.headers.get("location")
+        if location:
+            # An upload that is not cancelled expires by itself; some registries allow only that.
+            with suppress(RegistryError):
+                self._transport.send(
+                    replace(request, method="DELETE", target=location, repeatable=False)
+                )
 
     def _pieces(self, repository: str, digest: str, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}

@@ -53,6 +53,16 @@ def test_token_authentication(
     assert blob.is_in(client, name), "with a new token"
 
 
+def test_push_check_cancels_its_upload(
+    token_proxy: TokenProxy, open_client: OpenClient, name: str
+) -> None:
+    open_client(token_proxy.host, ALI).check_push(name)
+    uploads = [(each.method, each.status) for each in token_proxy.seen(path="/uploads/")]
+    assert uploads[-2:] == [("POST", 202), ("DELETE", 204)]
+    with pytest.raises(Denied, match=f"cannot push to '{name}'"):
+        open_client(token_proxy.host).check_push(name)
+
+
 def test_anonymous_client_may_read_but_not_write(
     token_proxy: TokenProxy, open_client: OpenClient, name: str, blob: Blob
 ) -> None:

@@ -102,6 +102,7 @@ COMMANDS = {
     },
     "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file"},
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
+    "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},
     "schema": set(),
     "explain": set(),
     "manifests worker": {
