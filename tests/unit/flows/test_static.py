@@ -72,6 +72,24 @@ def test_masks_secret_default(tmp_path: Path) -> None:
     assert "hunter2" not in repr(read_flow(module(tmp_path, source), "f"))
 
 
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("DateTime", {"format": "date-time", "type": "string"}),
+        ("NonNegativeFloat", {"minimum": 0.0, "type": "number"}),
+        ("NonNegativeInteger", {"minimum": 0, "type": "integer"}),
+        ("PositiveInteger", {"exclusiveMinimum": 0, "type": "integer"}),
+    ],
+)
+def test_knows_the_scalar_types_of_prefect(
+    tmp_path: Path, name: str, schema: dict[str, object]
+) -> None:
+    """The schemas of Prefect 3.4.25 and 3.9.1."""
+    source = f"from prefect import flow, types as t\n@flow\ndef f(a: t.{name}): ...\n"
+    found = read_flow(module(tmp_path, source), "f").parameter_schema["properties"]["a"]
+    assert found == {**schema, "position": 0, "title": "a"}
+
+
 def test_reads_byte_order_mark_and_other_encodings(tmp_path: Path) -> None:
     for prefix, encoding in (("", "utf-8-sig"), ("# coding: latin-1\n", "latin-1")):
         file = tmp_path / "flows.py"
