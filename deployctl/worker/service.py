@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployctl.api.driver import run_inline
-from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
@@ -76,6 +75,8 @@ class Service:
     _next_sweep: float = float("-inf")
     _resumed: bool = False
     """Claims of an earlier process of this worker's name have been read."""
+    _sync_seconds: float = 0.0
+    """Duration of the last read of all active runs."""
     _reported_at: float = float("-inf")
     _failure: DeployctlError | None = None
     """An error that only a restart can cure."""
@@ -154,21 +155,24 @@ class Service:
 
         A regular poll also finds out when others become due before the next one. If there are any,
         the due ones are read by themselves, because a limit of the pool could have left out some.
+        Replicas other than the leader claim what it leaves: runs that have been due for a moment.
         """
         schedule, requested_at = self.schedule, self.clock()
         ahead = schedule.is_regular(requested_at) and not self.options.run_once
         schedule.begin(requested_at)
         if self.shutdown_requested.is_cancelled or (self.options.run_once and self._polls):
             return
-        before = self.session.server_clock() + self.settings.prefetch_seconds
-        offered = self._read_due(before + schedule.horizon if ahead else before)
+        lag = 0.0 if self.leadership.is_leader or self.options.run_once else schedule.lag
+        before = self.session.server_clock() + self.settings.prefetch_seconds - lag
+        limit = schedule.page(self.reconciler.claims_wait)
+        offered = self._read_due(before + schedule.horizon if ahead else before, limit)
         starts = [seconds(run.get("next_scheduled_start_time")) for run in offered]
         due_in = [start - before for start in starts if start > before]
         if ahead and due_in:
-            schedule.add_moments(due_in, delayed=not self.leadership.is_leader)
+            schedule.add_moments(due_in)
             requested_at = self.clock()
-            offered = self._read_due(before)
-        schedule.end(len(offered), more=len(offered) >= PAGE)
+            offered = self._read_due(before, limit)
+        schedule.end(self.clock(), len(offered), more=len(offered) >= limit, follows=lag > 0)
         runs = [parse_run(each, self.runtime.owner) for each in offered]
 
         def set_due(store: StateStore) -> None:
@@ -181,9 +185,9 @@ class Service:
 
         self.reconciler.enqueue(set_due)
 
-    def _read_due(self, before: float) -> list[Json]:
-        """Reads the runs that start by `before`, in seconds of the epoch."""
-        api_call = read_due(self.job_specs.pool, self.options.queues, before)
+    def _read_due(self, before: float, limit: int) -> list[Json]:
+        """Reads the runs that start by `before`, in seconds of the epoch, at most `limit`."""
+        api_call = read_due(self.job_specs.pool, self.options.queues, before, limit)
         return run_inline(api_call, self.session)
 
     def heartbeat(self) -> None:
@@ -238,6 +242,7 @@ class Service:
         others = {job.run for job in tuple(store.jobs.values())}
         others = others.union(tuple(store.endings.attempts), tuple(store.unfinished)) - found
         runs += run_inline(read_by_ids(others, owner), self.session)
+        self._sync_seconds = self.clock() - requested_at
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
         self._sweep(runs)
@@ -279,7 +284,8 @@ class Service:
     def _sync_interval(self) -> float:
         """Followers check often whether they have become the leader."""
         if self.leadership.is_leader:
-            return self.settings.cancellation_poll_seconds
+            pause = self.timings.sync_pause * self._sync_seconds
+            return max(self.settings.cancellation_poll_seconds, pause)
         return self.timings.tick
 
     @property

@@ -47,6 +47,10 @@ class Timings:
     debounce: float = 0.02
     """Batches a burst of updates into one reconcile step."""
 
+    observe_per_run: float = 2e-5
+    """Seconds between two comparisons of all runs with their Jobs, for each run: with thousands of
+    them, one takes an eighth of that on one core. Claims and starts do not wait for it."""
+
     # Retries.
     retry_first: float = 1.0
     """Back-off of a run after its first failed action; doubles with every further failure."""
@@ -61,6 +65,12 @@ class Timings:
     # The server.
     poll_min_interval: float = 0.2
     """Shortest time between two polls, when runs become due one after the other."""
+    poll_pause: float = 5.0
+    """The same as a multiple of a poll's duration, so that polls do not take up a slow server."""
+    sync_pause: float = 10.0
+    """Shortest time between two reads of all active runs, as a multiple of their duration."""
+    contention_memory: float = 60.0
+    """How long a worker that lost a claim to another one claims in an order of its own."""
     slot_wait_first: float = 1.0
     """Until a deployment without a free concurrency slot is asked for again; doubles."""
     slot_wait_max: float = 30.0

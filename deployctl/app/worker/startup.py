@@ -12,7 +12,7 @@ from deployctl.app.worker.runtimes import RuntimeFactory
 from deployctl.app.worker.serving import WorkerContext, WorkerProcess, serve_pool
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.clock import ServerClock
-from deployctl.worker.control.reconciler import MAX_IN_FLIGHT
+from deployctl.worker.control.claim_order import MAX_IN_FLIGHT
 from deployctl.worker.event_log import EventLog, EventName, Level
 from deployctl.worker.health.exporter import Exporter
 from deployctl.worker.health.health_state import (

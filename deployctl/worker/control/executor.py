@@ -88,7 +88,7 @@ class ActionExecutor(ServerActions):
     def _execute(self, action: actions.Action, failures: int) -> None:
         match action:
             case actions.Claim(run, fresh):
-                self._claim(run, fresh and not failures)
+                self._claim(run, fresh, failures)
             case actions.Start(run, fresh):
                 self._start(run, fresh, failures)
             case actions.ResolveClaim(run):

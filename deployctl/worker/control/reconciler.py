@@ -18,6 +18,7 @@ from deployctl.api import states
 from deployctl.api.states import ACTIVE
 from deployctl.core.cancellation import CancellationToken
 from deployctl.worker.control.actions import Action, Claim, run_id_of
+from deployctl.worker.control.claim_order import MAX_IN_FLIGHT
 from deployctl.worker.control.decide import decide, is_busy
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.server_actions import Message
@@ -42,8 +43,8 @@ from deployctl.worker.model import (
 from deployctl.worker.server.run_reporter import RunReporter
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
-MAX_IN_FLIGHT = 16
-"""Actions that run at once: threads of the pool."""
+_OBSERVE_ALWAYS = 500
+"""Number of runs up to which every step compares all of them with their Jobs."""
 
 _PHASE_MESSAGES = {
     Phase.WAITING: "is waiting to start",
@@ -87,8 +88,12 @@ class Reconciler:
     """Set before the first step; it enqueues its findings here."""
     is_busy: bool = False
     """Whether a run waited for its claim or Job at the last step."""
-    claims_wait: bool = False
-    """Whether there were more runs to be claimed at the last step than threads."""
+    claims_wait: int = 0
+    """How many more runs there were to be claimed at the last step than threads."""
+    _observe_at: float = float("-inf")
+    """When all runs are compared with their Jobs again, by the store's clock."""
+    _observes: bool = True
+    """Whether the last step did so."""
     _summarized_at: float = float("-inf")
     _queue: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _reported_causes: dict[str, str] = field(default_factory=dict)
@@ -124,18 +129,35 @@ class Reconciler:
             self.now(),
             slots=slots,
             claiming=not self.shutdown_requested.is_cancelled,
-            is_leader=self.leadership.is_leader,
+            is_leader=self.leadership.is_leader and self._observation_due(),
             watches_synced=synced,
         )
         actions = decide(snapshot, self.timings)
         self.is_busy = is_busy(snapshot, actions)
-        free = MAX_IN_FLIGHT - len(self.store.in_flight)
-        self.claims_wait = any(isinstance(action, Claim) for action in actions[free:])
-        for action in actions[:free]:
-            if run_id_of(action) not in self.store.in_flight:
-                self._dispatch(action)
+        self._dispatch_all(actions)
         self._summarize_waits()
         self.metrics.sample = self._sample(watches, slots)
+
+    def _dispatch_all(self, actions: Sequence[Action]) -> None:
+        """Dispatches as many actions as may run at once, and counts the claims that wait."""
+        store, self.claims_wait = self.store, 0
+        claims = store.claim_order.at_once(store.clock())
+        claims -= sum(run.id in store.in_flight for run in store.due)
+        for action in actions:
+            is_claim = isinstance(action, Claim)
+            if len(store.in_flight) >= MAX_IN_FLIGHT or (is_claim and claims <= 0):
+                self.claims_wait += is_claim
+            elif run_id_of(action) not in store.in_flight:
+                claims -= is_claim
+                self._dispatch(action)
+
+    def _observation_due(self) -> bool:
+        """Whether to compare all runs with their Jobs now: the more there are, the rarer."""
+        now, timings, runs = self.store.clock(), self.timings, len(self.store.runs)
+        self._observes = runs <= _OBSERVE_ALWAYS or now >= self._observe_at
+        if self._observes:
+            self._observe_at = now + runs * timings.observe_per_run
+        return self._observes
 
     def _summarize_waits(self) -> None:
         """Logs how many runs wait for a concurrency slot, at most once per interval."""
@@ -183,12 +205,19 @@ class Reconciler:
 
     def _messages(self) -> Iterator[Message]:
         try:
-            yield self._queue.get(timeout=self.timings.tick)
+            yield self._queue.get(timeout=self._longest_wait())
             time.sleep(self.timings.debounce)
             while True:
                 yield self._queue.get_nowait()
         except queue.Empty:
             return
+
+    def _longest_wait(self) -> float:
+        """Seconds until the next step if no message comes."""
+        tick = self.timings.tick
+        if self._observes:
+            return tick
+        return min(tick, max(0.0, self._observe_at - self.store.clock()))
 
     def _apply(self, message: Message) -> None:
         match message:

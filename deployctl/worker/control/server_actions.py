@@ -48,8 +48,9 @@ class ServerActions:
     """Makes the transition ids of this process's proposals: one whose answer was lost is sent again
     under the same id, and no other process uses that id."""
 
-    def _claim(self, run: Run, fresh: bool) -> None:
-        if not fresh and not self._may_be_claimed(run):
+    def _claim(self, run: Run, fresh: bool, failures: int) -> None:
+        fresh = fresh and not failures
+        if not fresh and not self._may_be_claimed(run, failures):
             self.notify(lambda store: store.withdraw_offer(run.id))
             return
         transition, began = str(uuid.uuid5(self.salt, run.state_id)), self.clock()
@@ -83,6 +84,8 @@ class ServerActions:
             store.withdraw_offer(run.id, waits_for_slot=result.answer is Answer.LATER)
             if waits:
                 store.slot_waits.refuse(run, now)
+            if result.answer is Answer.REJECTED:
+                store.claim_order.lose(store.clock())
 
         self.notify(withdraw)
 
@@ -100,14 +103,19 @@ class ServerActions:
         self._log(EventName.RUN_HANDED_BACK, f"'{run.name}' had ended before it was claimed", run)
         return True
 
-    def _may_be_claimed(self, run: Run) -> bool:
+    def _may_be_claimed(self, run: Run, failures: int) -> bool:
         """Reads a run that may have ended since it was offered; returns whether to claim it.
+
+        One that is not scheduled any more has another claim. Only after a failure that may be ours.
 
         Clears the location of an earlier attempt's Job: a worker that finds the new claim must not
         adopt that Job.
         """
         now = self._call(read_run(run.id, self.runtime.owner))
         if now is None or now.type in states.FINAL:
+            return False
+        if now.type != states.SCHEDULED and not failures:
+            self.notify(lambda store: store.claim_order.lose(store.clock()))
             return False
         if now.pid and now.type == states.SCHEDULED and (error := self._call(set_pid(now, ""))):
             raise error

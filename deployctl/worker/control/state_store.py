@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from deployctl.api.states import FINAL, PENDING
 from deployctl.worker.control.actions import Action, Start, run_id_of
+from deployctl.worker.control.claim_order import ClaimOrder
 from deployctl.worker.control.decide import runs_with_old_job
 from deployctl.worker.control.endings import Endings
 from deployctl.worker.control.reports import ReportQueue
@@ -61,6 +62,7 @@ class StateStore:
     gone_owners: frozenset[str] = frozenset()
     """Owners of claims whose only worker has come back elsewhere, with another owner."""
     slot_waits: SlotWaits = field(default_factory=SlotWaits)
+    claim_order: ClaimOrder = field(default_factory=ClaimOrder)
     in_flight: set[str] = field(default_factory=set)
     backoff_until: dict[str, float] = field(default_factory=dict)
     """Run → when it may be acted on again after a failure."""
@@ -90,12 +92,8 @@ class StateStore:
         elif isinstance(update, JobsListed):
             listed = {job.attempt for job in update.jobs}
             for attempt, job in list(self.jobs.items()):
-                created_at = self.created_at.get(attempt, float("-inf"))
-                if (
-                    job.location == update.location
-                    and attempt not in listed
-                    and created_at < update.requested_at
-                ):
+                older = self.created_at.get(attempt, float("-inf")) < update.requested_at
+                if older and job.location == update.location and attempt not in listed:
                     self._drop_job(attempt)
             for job in update.jobs:
                 self._observe(job)
@@ -125,10 +123,8 @@ class StateStore:
         """
         newer = {key for key, when in self.refreshed_at.items() if when >= requested_at}
         found = {run.id: self._merge(run) for run in runs if run.id not in newer}
-        kept = {
-            key: self.runs[key]
-            for key in {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
-        }
+        known = {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
+        kept = {key: self.runs[key] for key in known}
         self.runs = kept | found
         for each in found.values():
             self._drop_lost_claims(each)
@@ -242,7 +238,7 @@ class StateStore:
             self.refused_at.pop(run_id, None)
 
     def waited(self, attempt: str) -> float | None:
-        """Returns for how long a Job has waited that now runs; None if its start was not seen."""
+        """Returns how long a Job has waited that now runs; None if its start was not seen."""
         since = self.waiting_since.pop(attempt, None)
         return None if since is None else self.clock() - since
 
@@ -305,7 +301,7 @@ class StateStore:
             self.missing.clear()
         return Snapshot(
             now=now,
-            due=self.slot_waits.askable(self._claimable(now), self.in_flight, now),
+            due=self.slot_waits.askable(self._claimable(now, slots), self.in_flight, now),
             age=moment - self.offered_at,
             runs=self.runs,
             jobs=self.jobs,
@@ -327,14 +323,15 @@ class StateStore:
             gone_owners=self.gone_owners,
         )
 
-    def _claimable(self, now: float) -> list[Run]:
-        """Returns the due runs that may be claimed, and those that are just being claimed.
+    def _claimable(self, now: float, slots: int | None) -> list[Run]:
+        """Returns due runs that may be, or are just being, claimed, in the order of their claims.
 
         Others must not stand for their deployment while that waits for a slot.
         """
         blocked = runs_with_old_job(self.jobs.values(), now, self.slot_waits.timings)
         blocked |= self.endings.unclaimable(self.clock()) | self.backoff_until.keys()
-        return [run for run in self.due if run.id in self.in_flight or run.id not in blocked]
+        found = [run for run in self.due if run.id in self.in_flight or run.id not in blocked]
+        return self.claim_order.sort(found, slots, self.clock())
 
     def _merge(self, run: Run) -> Run:
         """Returns a run as it was read, with what is known about its claim and its Job."""

@@ -81,8 +81,11 @@ def seconds(timestamp: str | None) -> float:
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
 
 
-def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[Json]]:
-    """Returns the runs that should start by `before` (epoch seconds), in the server's order.
+def read_due(
+    pool: Json, queues: Sequence[str], before: float, limit: int = PAGE
+) -> ApiCall[list[Json]]:
+    """Returns the runs that should start by `before` (epoch seconds), in the server's order, at
+    most `limit`.
 
     Empty if another pool has taken the name of `pool` in the meantime.
     """
@@ -91,7 +94,7 @@ def read_due(pool: Json, queues: Sequence[str], before: float) -> ApiCall[list[J
         Request(
             "POST",
             f"{paths.work_pool(pool['name'])}/get_scheduled_flow_runs",
-            {"work_queue_names": list(queues), "scheduled_before": moment},
+            {"work_queue_names": list(queues), "scheduled_before": moment, "limit": limit},
             subject=f"the scheduled runs of work pool '{pool['name']}'",
         )
     )

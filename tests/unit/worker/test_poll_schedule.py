@@ -186,6 +186,55 @@ def test_an_offer_is_refreshed_while_claims_wait() -> None:
 def test_a_full_page_is_followed_by_the_next_one() -> None:
     schedule = PollSchedule(10.0, random.Random(1))
     schedule.begin(0.0)
-    schedule.end(200, more=True)
+    schedule.end(0.1, 200, more=True, follows=False)
     assert schedule.is_due(TIMINGS.tick, claims_wait=False)
     assert not schedule.is_due(TIMINGS.tick / 2, claims_wait=False)
+
+
+def test_a_worker_asks_for_as_many_runs_as_it_can_claim() -> None:
+    schedule = PollSchedule(10.0, random.Random(1))
+    assert schedule.page(0) == 200
+    schedule.begin(0.0)
+    schedule.end(0.1, 200, more=True, follows=False)
+    assert schedule.page(180) == 80
+    assert schedule.page(200) == 64
+    assert schedule.page(100) == 200
+
+
+def test_a_slow_server_is_polled_less_often() -> None:
+    schedule = PollSchedule(10.0, random.Random(1))
+    schedule.begin(0.0)
+    schedule.add_moments([0.5, 1.0])
+    schedule.end(1.0, 200, more=True, follows=False)
+    assert not schedule.is_due(4.9, claims_wait=10)
+    assert schedule.is_due(5.0, claims_wait=10)
+
+
+def test_a_follower_polls_less_and_less_while_the_leader_leaves_nothing() -> None:
+    server = VirtualServer([])
+    worker = Worker(server, is_leader=False)
+
+    def leader() -> None:
+        """Claims each run when it is due."""
+        server.starts = [start for start in server.starts if start > server.now]
+
+    server.starts = [START + number / 10 for number in range(1000)]
+    answer = server.send
+
+    def after_leader(request: Request, *, finish: bool = False) -> Json:  # noqa: ARG001
+        leader()
+        return answer(request)
+
+    server.send = after_leader  # type: ignore[method-assign]
+    worker.work(100)
+    assert worker.claimed == {}
+    assert len(server.polls) < 60
+
+
+def test_a_follower_claims_all_runs_of_a_leader_that_is_gone() -> None:
+    starts = [START + number / 2 for number in range(100)]
+    worker = Worker(VirtualServer(list(starts)), is_leader=False)
+    worker.work(70)
+    late = [worker.claimed[start] - start for start in starts]
+    assert min(late) >= 0.5
+    assert sum(late) / len(late) < 3
