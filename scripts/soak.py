@@ -22,8 +22,9 @@ from tests.support.worker_harness import WorkerHarness
 
 DATABASES = ("sqlite", "postgres")
 _HEAD = """\
-| Prefect | replicas | runs | Jobs | workers killed | faults | lost | run twice | most Jobs | time |
-|---|---|---|---|---|---|---|---|---|---|"""
+| Prefect | replicas | runs | Jobs | workers killed | faults | lost | run twice | most Jobs \
+| in all | requests per run | memory | time |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -31,11 +32,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="Number of runs.")
     parser.add_argument("--replicas", type=int, default=2, metavar="N", help="Number of workers.")
+    parser.add_argument("--limit", type=int, default=8, metavar="N", help="--limit of each worker.")
+    parser.add_argument("--flow-seconds", type=float, default=1.5, help="Longest time of a flow.")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="Seconds until all ended.")
     parser.add_argument("--server", action="append", choices=DATABASES, help="Its database.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--prefect", action="append", choices=[PREFECT_3, PREFECT_2])
     options = parser.parse_args()
-    plan = Plan(options.runs, options.seed, options.replicas)
+    plan = Plan(
+        options.runs,
+        options.seed,
+        options.replicas,
+        limit=options.limit,
+        flow_seconds=options.flow_seconds,
+        timeout=options.timeout,
+    )
     print(f"seed {plan.seed}", flush=True)
     passed, rows = True, [_HEAD]
     for version in options.prefect or [PREFECT_3, PREFECT_2]:

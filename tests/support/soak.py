@@ -11,11 +11,13 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_metadata
@@ -25,7 +27,12 @@ from tests.support.cluster.proxy import error
 from tests.support.proxy import Proxy, hang_up
 from tests.support.soak_figures import Figures, Plan
 from tests.support.waiting import until
-from tests.support.worker_harness import WorkerHarness, WorkerProcess, without_hand_backs
+from tests.support.worker_harness import (
+    QUICK,
+    WorkerHarness,
+    WorkerProcess,
+    without_hand_backs,
+)
 
 SCENARIOS = {"completes": 80, "crashes": 8, "again": 6, "cancelled": 6}
 """Scenario → percentage of runs. `again`: its process reschedules it once; `cancelled`: a user
@@ -42,7 +49,6 @@ SERVICES = ("LATE_RUNS", "EVENT_PERSISTER", "TRIGGERS", "TASK_RUN_RECORDER", "FO
 QUIET = {f"PREFECT_API_SERVICES_{name}_ENABLED": "false" for name in SERVICES}
 """Settings of a server without background services that write."""
 NAME = "prefect.io/flow-run-name"
-MAX_FLOW_SECONDS = 1.5
 JOB_TTL = 5
 """Seconds for which the cluster keeps a finished Job."""
 
@@ -59,6 +65,7 @@ class Ledger:
         """Jobs by attempt."""
         self.runs: dict[str, str] = {}
         self.most: Counter[str] = Counter()
+        self.most_alive = 0
         self._alive: dict[str, str] = {}
         self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self._version = kube.request("GET", self._path)["metadata"]["resourceVersion"]
@@ -100,6 +107,7 @@ class Ledger:
             self._alive[attempt] = worker
             alive = sum(other == worker for other in self._alive.values())
             self.most[worker] = max(self.most[worker], alive)
+            self.most_alive = max(self.most_alive, len(self._alive))
         elif kind == "DELETED" or job["status"].get("conditions"):
             self._alive.pop(attempt, None)
 
@@ -107,8 +115,9 @@ class Ledger:
 class Flows:
     """The processes of all pods: each starts once and acts by its run's scenario."""
 
-    def __init__(self, harness: WorkerHarness, ledger: Ledger, rng: random.Random) -> None:
-        self._bench, self._ledger, self._rng = harness, ledger, rng
+    def __init__(self, harness: WorkerHarness, ledger: Ledger, plan: Plan) -> None:
+        self._bench, self._ledger, self._rng = harness, ledger, plan.rng("flows")
+        self._longest = plan.flow_seconds
         self._ends: dict[str, tuple[float, int | None]] = {}
         self.started: Counter[str] = Counter()
         """How often a process started, by run."""
@@ -122,7 +131,7 @@ class Flows:
         uid, labels = pod["metadata"]["uid"], pod["metadata"]["labels"]
         if uid not in self._ends:
             self._ends[uid] = (
-                time.monotonic() + self._rng.uniform(0, MAX_FLOW_SECONDS),
+                time.monotonic() + self._rng.uniform(0, self._longest),
                 self._start(labels),
             )
         when, code = self._ends[uid]
@@ -207,7 +216,12 @@ class WorkerFleet:
     def __init__(self, harness: WorkerHarness, plan: Plan, rng: random.Random) -> None:
         self._bench, self._plan, self._rng = harness, plan, rng
         self._workers: dict[int, WorkerProcess] = {}
+        factor = max(1.0, plan.replicas / 2)
+        self._intervals: dict[str, Any] = {n: str(factor * float(v)) for n, v in QUICK.items()}
+        """So that ten replicas do not send more requests without runs than two."""
         self.kills = 0
+        self.memory = 0.0
+        """Largest memory of any of them so far, in megabytes."""
 
     def __enter__(self) -> WorkerFleet:
         self._start(0)
@@ -215,13 +229,13 @@ class WorkerFleet:
 
     def __exit__(self, *exception: object) -> None:
         for worker in self._workers.values():
-            worker.kill()
+            self._kill(worker)
 
     def replace_one(self) -> None:
         """Kill a worker and restart it or the other one; the first is never down for long."""
         number = self._rng.randrange(self._plan.replicas)
         if worker := self._workers.pop(number, None):
-            worker.kill()
+            self._kill(worker)
             self.kills += 1
             time.sleep(self._rng.uniform(0, 1))
         if number == 0 or worker is None:
@@ -231,9 +245,16 @@ class WorkerFleet:
         """Return the seconds until the next kill."""
         return self._rng.uniform(*self._plan.kill_interval)
 
+    def _kill(self, worker: WorkerProcess) -> None:
+        status = Path(f"/proc/{worker.process.pid}/status").read_text()
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            self.memory = max(self.memory, int(found[1]) / 1024)
+        worker.kill()
+
     def _start(self, number: int) -> None:
         options = ("--name", f"worker-{number + 1}", "--limit", str(self._plan.limit))
-        self._workers[number] = self._bench.worker(*options).__enter__()
+        worker = self._bench.worker(*options, **self._intervals)
+        self._workers[number] = worker.__enter__()
 
 
 def soak(harness: WorkerHarness, plan: Plan) -> Figures:
@@ -241,7 +262,7 @@ def soak(harness: WorkerHarness, plan: Plan) -> Figures:
     figures = Figures(plan, harness.major)
     begin = time.monotonic()
     with Ledger(harness.kube, harness.namespace) as ledger:
-        flows = Flows(harness, ledger, plan.rng("flows"))
+        flows = Flows(harness, ledger, plan)
         faults = FaultSchedule(harness, plan, plan.rng("faults"))
         with (
             BusyKubelet(harness.kube, harness.namespace, flows),
@@ -259,9 +280,10 @@ def soak(harness: WorkerHarness, plan: Plan) -> Figures:
             _await_ends(harness, deployment, plan.timeout)
         figures.seconds = time.monotonic() - begin
         figures.kills, figures.faults = fleet.kills, faults.seen
+        figures.memory, figures.requests = fleet.memory, len(harness.proxy.exchanges)
     figures.jobs = sum(len(uids) for uids in ledger.uids.values())
     figures.starts = flows.started.total()
-    figures.most = dict(ledger.most)
+    figures.most, figures.most_alive = dict(ledger.most), ledger.most_alive
     _compare(harness, figures, runs, flows, ledger)
     return figures
 

@@ -16,11 +16,13 @@ class Plan:
     replicas: int = 2
     limit: int = 8
     """`--limit` of each replica."""
+    flow_seconds: float = 1.5
+    """Longest time for which a flow runs."""
     fault_interval: tuple[float, float] = (0.05, 0.4)
     """Shortest and longest time between faults, in seconds."""
     kill_interval: tuple[float, float] = (4.0, 16.0)
     """Shortest and longest time between kills, in seconds."""
-    timeout: float = 900.0
+    timeout: float = 1800.0
     """Seconds until all runs must have ended."""
 
     def rng(self, purpose: str) -> random.Random:
@@ -45,6 +47,12 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
     most: dict[str, int] = field(default_factory=dict)
     """Largest number of live Jobs, by the name of the worker that created them."""
+    most_alive: int = 0
+    """Largest number of live Jobs of all workers."""
+    requests: int = 0
+    """Of all workers to the Prefect server."""
+    memory: float = 0.0
+    """Largest memory of a worker process, in megabytes."""
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
 
@@ -70,6 +78,9 @@ class Figures:
             len(self.lost),
             len(self.duplicated),
             max(self.most.values(), default=0),
+            self.most_alive,
+            f"{self.requests / max(1, self.plan.runs):.1f}",
+            f"{self.memory:.0f} MB",
             f"{self.seconds:.0f} s",
         )
         return f"| {' | '.join(map(str, cells))} |"
@@ -85,6 +96,8 @@ class Figures:
                 f"  {self.handed_back} runs claimed after their end, and handed back",
                 f"  {self.kills} workers killed; {self.faults.total()} faults: {faults}",
                 f"  most Jobs at once, of {self.plan.limit} allowed: {most}",
+                f"  {self.most_alive} Jobs at once in all",
+                f"  {self.requests} requests of workers, {self.memory:.0f} MB at most",
                 f"  lost {len(self.lost)}, duplicated {len(self.duplicated)}",
                 *(f"  {line}" for line in self.violations),
             ]

@@ -7,6 +7,7 @@ pod and returns an exit code, or None for a pod that runs on for now; it is call
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -41,8 +42,11 @@ class BusyKubelet:
 
     def _work(self) -> None:
         with ThreadPoolExecutor(8) as pool:
-            while not self._stop.wait(POLL_INTERVAL):
+            pause = POLL_INTERVAL
+            while not self._stop.wait(pause):
+                begin = time.monotonic()
                 list(pool.map(self._move, self._kubelet.pods()))
+                pause = max(POLL_INTERVAL, time.monotonic() - begin)  # with thousands of pods
 
     def _move(self, pod: Any) -> None:
         """Move a pod one step; a pod that is deleted meanwhile is ignored."""
