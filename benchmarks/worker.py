@@ -126,11 +126,13 @@ class WorkerBenchmark:
             pool = _pool(api, namespace)["name"]
             _schedule(api, pool)
             self._await_idle_server()
-            server_cpu = _cpu(self._server.pid)
+            server_cpu = cpu_seconds(self._server.pid)
             with self._run_worker(command(pool)) as worker:
                 first, last = self._await_jobs(namespace, worker, RUNS)
-                server_cpu = _cpu(self._server.pid) - server_cpu
-                return Submitted(first, last, _cpu(worker.pid), server_cpu, _peak(worker.pid))
+                server_cpu = cpu_seconds(self._server.pid) - server_cpu
+                return Submitted(
+                    first, last, cpu_seconds(worker.pid), server_cpu, _peak(worker.pid)
+                )
 
     def requests(self) -> tuple[int, int]:
         """Return how many requests our worker sends until the last of the runs has its Job, and
@@ -182,7 +184,7 @@ class WorkerBenchmark:
     def _await_idle_server(self) -> None:
         """Wait until the server has finished the background work of earlier steps."""
         before = -1.0
-        while (now := _cpu(self._server.pid)) - before > 0.2:
+        while (now := cpu_seconds(self._server.pid)) - before > 0.2:
             before = now
             time.sleep(2)
 
@@ -306,10 +308,10 @@ def _known_jobs(port: int) -> float:
     return 0.0
 
 
-def _cpu(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
+def cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """Return the CPU seconds that a process has used; `ended`: and its ended children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
 
 
 def _peak(pid: int) -> float:

@@ -7,15 +7,18 @@ ordered.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from deployctl.api.calls import Request
+from deployctl.api.paging import PAGE
 from deployctl.api.states import FINAL
 from deployctl.core.json_values import Json
 
@@ -46,6 +49,8 @@ class Clock:
     """The one clock of a simulation, in seconds of the epoch."""
 
     now: float = 1_000_000.0
+    step: float = 0.001
+    """By how much each new state advances it."""
 
 
 class Proposed(NamedTuple):
@@ -103,6 +108,8 @@ class SimulatedServer:
     """How many transitions were requested."""
     refused: set[str] = field(default_factory=set)
     """Runs whose transitions are all refused."""
+    _of_type: dict[str, dict[str, None]] = field(default_factory=lambda: {t: {} for t in STATES})
+    """State type → runs in such a state, in the order in which they came into it."""
     _retries_left: dict[str, int] = field(default_factory=dict)
     _ids: int = 0
 
@@ -111,9 +118,10 @@ class SimulatedServer:
         self._ids += 1
         return str(UUID(int=self._ids))
 
-    def add_run(self) -> str:
-        """Add a run that is due now; returns its id."""
+    def add_run(self, due: float | None = None) -> str:
+        """Add a run that is due at a time, by default since ever; returns its id."""
         run = self.new_id()
+        start = None if due is None else datetime.fromtimestamp(due, UTC).isoformat()
         self.rows[run] = {
             "id": run,
             "name": f"run-{self._ids}",
@@ -121,6 +129,7 @@ class SimulatedServer:
             "flow_id": FLOW,
             "infrastructure_pid": None,
             "start_time": None,
+            "next_scheduled_start_time": start,
             "empirical_policy": {"retry_type": None},
         }
         self._retries_left[run] = self.retries
@@ -194,7 +203,8 @@ class SimulatedServer:
 
     def delete(self, run: str) -> None:
         """Delete a run, if it exists."""
-        self.rows.pop(run, None)
+        if row := self.rows.pop(run, None):
+            del self._of_type[row["state_type"]][run]
 
     def type_of(self, run: str) -> str:
         """Return the type of a run's state; "" if it was deleted."""
@@ -215,7 +225,10 @@ class SimulatedServer:
         transition: str = "",
         suspends: bool = False,
     ) -> None:
-        self.clock.now += 0.001
+        self.clock.now += self.clock.step
+        for runs in self._of_type.values():
+            runs.pop(run, None)
+        self._of_type[kind][run] = None
         state = {
             "id": self.new_id(),
             "type": kind,
@@ -235,29 +248,33 @@ class SimulatedServer:
             "state_name": name,
         }
 
-    def _due(self, _: Json) -> Json:
-        """The scheduled runs; Prefect returns their states since 3.9 only."""
+    def _due(self, body: Json) -> Json:
+        """The first page of scheduled runs; Prefect returns their states since 3.9 only."""
         left_out: dict[str, Json] = {} if self.major >= 3 else {"state": None}
-        offered = [
+        offered = (
             row
-            for key, row in self.rows.items()
-            if row["state_type"] == "SCHEDULED" and not self.is_in_process(key)
-        ]
-        return [{"work_pool_id": POOL, "flow_run": row | left_out} for row in offered]
+            for key in self._of_type["SCHEDULED"]
+            if (row := self.rows.get(key))
+            and not self.is_in_process(key)
+            and (row["next_scheduled_start_time"] or "") <= body["scheduled_before"]
+        )
+        page = islice(offered, body.get("limit", PAGE))
+        return [{"work_pool_id": POOL, "flow_run": row | left_out} for row in page]
 
     def _filter(self, body: Json) -> Json:
         criteria = body["flow_runs"]
-        ids = criteria.get("id", {}).get("any_")
         types = criteria.get("state", {}).get("type", {}).get("any_", STATES)
+        ids = criteria.get("id", {}).get("any_")
+        in_types = itertools.chain.from_iterable(self._of_type[each] for each in types)
         found = [
-            dict(row)
-            for key, row in self.rows.items()
-            if (ids is None or key in ids)
+            row
+            for key in (in_types if ids is None else ids)
+            if (row := self.rows.get(key))
             and row["state_type"] in types
             and (row["start_time"] or "start_time" not in criteria)
         ]
         start = body.get("offset", 0)
-        return found[start : start + body["limit"]]
+        return [dict(row) for row in found[start : start + body["limit"]]]
 
     def _set_state(self, run: str, body: Json) -> Json:
         state = body["state"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from deployctl.core.json_values import Json
 from deployctl.jobs.model import JobSpec, Limits
 from deployctl.worker.control.executor import ActionExecutor
 from deployctl.worker.control.reconciler import Reconciler
+from deployctl.worker.control.server_actions import Message
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.event_log import EventName, Level
 from deployctl.worker.health.health_state import HealthMonitor
@@ -43,13 +45,15 @@ from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import Timings
 from tests.unit.worker.fault_injection import FaultInjector
-from tests.unit.worker.simulated_cluster import OWNER, SimulatedRuntime
+from tests.unit.worker.simulated_cluster import OWNER, SimulatedCluster, SimulatedRuntime
 from tests.unit.worker.simulated_server import DEPLOYMENT, POOL, Missing, SimulatedServer
 
 if TYPE_CHECKING:
     from tests.unit.worker.simulation import Simulation
 
 T = TypeVar("T")
+_IMMEDIATE = Timings(tick=0.0, debounce=0.0)
+_NO_PREFETCH = WorkerSettings(prefetch_seconds=0.0)
 
 
 @dataclass(slots=True)
@@ -131,6 +135,18 @@ class ManualPool(Executor):
         return Future()
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker is made of; a simulation in virtual time takes others."""
+
+    pool: Callable[[], ManualPool] = ManualPool
+    session: Callable[[FaultInjector, SimulatedServer], SimulatedSession] = SimulatedSession
+    runtime: Callable[[FaultInjector, SimulatedCluster], SimulatedRuntime] = SimulatedRuntime
+    queue: Callable[[], SimpleQueue[Message]] = SimpleQueue
+    timings: Timings = _IMMEDIATE
+    settings: WorkerSettings = _NO_PREFETCH
+
+
 @dataclass(slots=True)
 class SimulatedLeadership:
     """Leadership that a test assigns."""
@@ -144,17 +160,26 @@ class SimulatedLeadership:
 class SimulatedWorker:
     """One process of a worker: what it loses when it crashes."""
 
-    def __init__(self, simulation: Simulation, name: str, salt: UUID, *, is_leader: bool) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        name: str,
+        salt: UUID,
+        *,
+        is_leader: bool,
+        parts: Parts | None = None,
+    ) -> None:
         server, clock = simulation.server, simulation.clock
+        parts = parts or Parts()
         self.injector = FaultInjector(simulation)
         self.leadership = SimulatedLeadership(is_leader)
         self.delivered = 0
         """How many of the cluster's updates were delivered, plus 1; 0 before the first list."""
         self._cluster = simulation.cluster
         self._clock = clock
-        self._pool = ManualPool()
-        session = cast("Session", SimulatedSession(self.injector, server))
-        self.runtime = runtime = SimulatedRuntime(self.injector, simulation.cluster)
+        self._pool = parts.pool()
+        session = cast("Session", parts.session(self.injector, server))
+        self.runtime = runtime = parts.runtime(self.injector, simulation.cluster)
         self._listed: set[str] = set()
         job_specs = SimulatedJobSpecs(session, name, simulation.limits)
         event_log = InternalErrors(simulation.violations)
@@ -176,9 +201,10 @@ class SimulatedWorker:
             worker=name,
             limit=simulation.limit,
             shutdown_requested=CancellationToken(),
-            timings=Timings(tick=0.0, debounce=0.0),
+            timings=parts.timings,
             store=StateStore(clock=lambda: clock.now),
             pool=self._pool,
+            _queue=parts.queue(),
         )
         self.reconciler.executor = ActionExecutor(
             session=session,
@@ -192,9 +218,9 @@ class SimulatedWorker:
             clock=lambda: clock.now,
             salt=salt,
         )
-        self._service = Service(
+        self.service = Service(
             options=WorkOptions(POOL, name),
-            settings=WorkerSettings(prefetch_seconds=0.0),
+            settings=parts.settings,
             session=session,
             heartbeat_session=session,
             runtime=runtime,
@@ -206,6 +232,7 @@ class SimulatedWorker:
             event_log=event_log,
             shutdown_requested=CancellationToken(),
             loops_cancelled=CancellationToken(),
+            timings=parts.timings,
             clock=lambda: clock.now,
         )
 
@@ -220,10 +247,10 @@ class SimulatedWorker:
         return delivered and self.reconciler._queue.empty()
 
     def poll(self) -> None:
-        self._service.poll()
+        self.service.poll()
 
     def sync(self) -> None:
-        self._service.sync()
+        self.service.sync()
 
     def deliver_updates(self) -> None:
         """Deliver updates of Jobs: a list of all at first, then every change."""
