@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _WORKER = "Worker"
 _OBJECTS = "Objects"
 _SERVER = "Server"
+_STACK = "Stack"
 
 app = typer.Typer(
     cls=HelpGroup,
@@ -28,8 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="# Install a worker\n"
     "deployctl manifests worker --pool p --api-url http://prefect:4200/api | kubectl apply -f -\n"
-    "# Show what an upgrade would change\n"
-    "deployctl manifests worker --values values.yaml | kubectl diff -f -",
+    "# Install a database, a server and a worker, and deploy a project\n"
+    "deployctl manifests stack --pool p --project-image etl:1 | kubectl apply -f -",
 )
 
 
@@ -140,8 +141,145 @@ class WorkerManifestOptions:
 def worker(ctx: CommandContext, options: WorkerManifestOptions) -> None:
     """Print the manifests of a worker."""
     from deployctl.cli.render.manifests import manifests
-    from deployctl.core.diagnostics import Report
     from deployctl.manifests import settings
+    from deployctl.manifests.worker import worker_objects
+
+    values = _read_values(ctx, options)
+    if not ctx.report.errors:
+        settings.check(values, ctx.report)
+    if not ctx.report.errors:
+        print(manifests(worker_objects(values)), end="")
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What a stack has besides its worker."""
+
+    prefect: Annotated[
+        Literal["2", "3"],
+        option("--prefect MAJOR", _STACK, "Major version of the server: 2 or 3."),
+    ] = "3"
+    server_image: Annotated[
+        str,
+        option("--server-image IMAGE", _STACK, "Image of the server.", default="of the version"),
+    ] = ""
+    database_image: Annotated[
+        str,
+        option("--database-image IMAGE", _STACK, "Image of the database.", default="postgres:17"),
+    ] = ""
+    database_password_secret: Annotated[
+        str,
+        option(
+            "--database-password-secret NAME",
+            _STACK,
+            "Secret that holds the database's password in the key password.",
+            default="one with a password that is generated once",
+        ),
+    ] = ""
+    project_image: Annotated[
+        str,
+        option(
+            "--project-image IMAGE",
+            _STACK,
+            "Image with deployctl and a project, which is deployed before a worker starts.",
+            default="deploy nothing",
+        ),
+    ] = ""
+    node_port: Annotated[
+        int | None,
+        option(
+            "--node-port PORT",
+            _STACK,
+            "Port of the server on every node.",
+            min=1,
+            max=65535,
+            default="in the cluster only",
+        ),
+    ] = None
+    storage: Annotated[str, option("--storage SIZE", _STACK, "Size of the database's volume.")] = (
+        "10Gi"
+    )
+    storage_class: Annotated[
+        str,
+        option(
+            "--storage-class NAME",
+            _STACK,
+            "Storage class of the database's volume.",
+            default="the cluster's",
+        ),
+    ] = ""
+
+
+@command(
+    "manifests stack",
+    (
+        "Install a database, a server and a worker",
+        "deployctl manifests stack --pool p | kubectl apply -f -",
+    ),
+    (
+        "Also deploy the project of an image",
+        "deployctl manifests stack --pool p --project-image etl:1 | kubectl apply -f -",
+    ),
+    output_options=False,
+)
+def stack(ctx: CommandContext, options: WorkerManifestOptions, more: StackOptions) -> None:
+    """Print the manifests of a database, a server and a worker.
+
+    The worker has the options and values of `manifests worker`.
+    """
+    from deployctl.cli.render.manifests import manifests
+    from deployctl.manifests import settings
+    from deployctl.manifests.components import StackSettings
+    from deployctl.manifests.stack import check_stack, stack_objects, stack_values
+
+    own = StackSettings(
+        prefect=int(more.prefect),
+        server_image=more.server_image,
+        database_image=more.database_image,
+        password_secret=more.database_password_secret,
+        project_image=more.project_image,
+        node_port=more.node_port,
+        storage=more.storage,
+        storage_class=more.storage_class,
+    )
+    values = _read_values(ctx, options)
+    if not ctx.report.errors:
+        values = stack_values(values)
+        check_stack(values, own, ctx.report)
+        settings.check(values, ctx.report)
+    if not ctx.report.errors:
+        print(manifests(stack_objects(values, own)), end="")
+
+
+@command(
+    "manifests password",
+    ("Create a password once", "deployctl manifests password --secret prefect-database"),
+    ("Create that of another database", "deployctl manifests password --secret other-database"),
+    output_options=False,
+)
+def password(
+    ctx: CommandContext,  # noqa: ARG001 - reports errors
+    secret: Annotated[str, option("--secret NAME", _STACK, "Secret in the pod's namespace.")],
+) -> None:
+    """Create the password in a Secret that has none.
+
+    The database of `manifests stack` runs this before it starts.
+    """
+    from deployctl.app.operating.generated_password import ensure_password
+    from deployctl.clients.kubeconfig import connect
+    from deployctl.manifests.components import PASSWORD_KEY
+
+    was_added = ensure_password(connect(), secret, PASSWORD_KEY)
+    print(f"the Secret '{secret}' {'has a new' if was_added else 'keeps its'} password")
+
+
+for each in (worker, stack, password):
+    each.add_to(app)
+
+
+def _read_values(ctx: CommandContext, options: WorkerManifestOptions) -> dict[str, Json]:
+    """The values of the files and options, complete if there are no errors."""
+    from deployctl.core.diagnostics import Report
     from deployctl.manifests.values import (
         check_values,
         complete,
@@ -149,7 +287,6 @@ def worker(ctx: CommandContext, options: WorkerManifestOptions) -> None:
         merged,
         with_current_names,
     )
-    from deployctl.manifests.worker import worker_objects
     from deployctl.project.document import read_document
 
     values = default_values()
@@ -164,12 +301,7 @@ def worker(ctx: CommandContext, options: WorkerManifestOptions) -> None:
             values = merged(values, with_current_names(document.data))
     if not ctx.report.errors:
         values = complete(merged(values, _values_of(options)))
-        settings.check(values, ctx.report)
-    if not ctx.report.errors:
-        print(manifests(worker_objects(values)), end="")
-
-
-worker.add_to(app)
+    return values
 
 
 def _values_of(options: WorkerManifestOptions) -> dict[str, Json]:

@@ -1,1 +1,1 @@
-"""Kubernetes manifests of a worker: values in, objects out. Pure."""
+"""Kubernetes manifests of a worker, or of a stack with server and database. Pure."""

@@ -51,7 +51,7 @@ def _container(worker: WorkerManifest) -> Json:
         mounts.append({"name": "base-job-template", "mountPath": _TEMPLATE_PATH, "subPath": key})
     container = {
         "name": "worker",
-        "image": _image(settings["image"]),
+        "image": image(settings["image"]),
         "imagePullPolicy": settings["image"]["pullPolicy"],
         "command": settings["command"],
         "args": settings["args"] or _arguments(worker),
@@ -71,11 +71,12 @@ def _container(worker: WorkerManifest) -> Json:
     return without_empty(container)
 
 
-def _image(image: Mapping[str, str]) -> str:
-    repository = image["repository"]
+def image(values: Mapping[str, str]) -> str:
+    """The reference of the worker's image."""
+    repository = values["repository"]
     if "@" in repository:  # a digest needs no tag
         return repository
-    return f"{repository}:{image['prefectTag'] or __version__}"
+    return f"{repository}:{values['prefectTag'] or __version__}"
 
 
 def _arguments(worker: WorkerManifest) -> list[str]:

@@ -77,17 +77,20 @@ class WorkerManifest:
         name: str = "",
         namespace: Json = _UNSET,
         annotations: Mapping[str, str] | None = None,
+        selector: Mapping[str, str] | None = None,
     ) -> dict[str, Json]:
         """An object with the common metadata.
 
         `name`: default is that of all objects; `namespace`: default is the worker's, None is for
-        objects without one; `annotations`: in addition to the common ones.
+        objects without one; `annotations`: in addition to the common ones; `selector`: labels,
+        by default those of the worker.
         """
         metadata: dict[str, Json] = {"name": name or self.name}
         if namespace is not None:
             metadata["namespace"] = self.namespace if namespace is _UNSET else namespace
         version_label = {"app.kubernetes.io/version": __version__}
-        metadata["labels"] = version_label | self.values["commonLabels"] | self.selector
+        own = self.selector if selector is None else selector
+        metadata["labels"] = version_label | self.values["commonLabels"] | own
         if all_annotations := self.values["commonAnnotations"] | (annotations or {}):
             metadata["annotations"] = all_annotations
         return {"apiVersion": version, "kind": kind, "metadata": metadata}

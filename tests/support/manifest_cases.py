@@ -49,12 +49,16 @@ def variable(name: str, objects: Sequence[Json]) -> Json:
 def at(objects: Sequence[Json], path: str) -> Json:
     """The value at a path in the first object of its kind; None if there is none.
 
-    `env:NAME` is the variable of this name.
+    `env:NAME` is the variable of this name; `Deployment/NAME.spec` is in the object of this name.
     """
     if path.startswith("env:"):
         return variable(path.removeprefix("env:"), objects)
-    kind, *keys = path.split(".")
-    found: Json = next((each for each in objects if each["kind"] == kind), None)
+    first, *keys = path.split(".")
+    kind, _, name = first.partition("/")
+    named = (
+        each for each in objects if each["metadata"]["name"] == (name or each["metadata"]["name"])
+    )
+    found: Json = next((each for each in named if each["kind"] == kind), None)
     for key in keys:
         if isinstance(found, list):
             found = found[int(key)] if int(key) < len(found) else None

@@ -42,6 +42,11 @@ SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
 SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env-file"}
 BUILDER = {"--builder"}
+WORKER_MANIFEST = {
+    *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),
+    *("--work-queue", "-q", "--limit", "-l", "--job-namespace", "--base-job-template"),
+    *("--api-url", "--auth-secret"),
+}
 DEPLOY = {
     *(
         "--project",
@@ -105,11 +110,13 @@ COMMANDS = {
     "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},
     "schema": set(),
     "explain": set(),
-    "manifests worker": {
-        *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),
-        *("--work-queue", "-q", "--limit", "-l", "--job-namespace", "--base-job-template"),
-        *("--api-url", "--auth-secret"),
+    "manifests worker": WORKER_MANIFEST,
+    "manifests stack": WORKER_MANIFEST
+    | {
+        *("--prefect", "--server-image", "--database-image", "--database-password-secret"),
+        *("--project-image", "--node-port", "--storage", "--storage-class"),
     },
+    "manifests password": {"--secret"},
     "work-pool ls": CONNECTION | OUTPUT,
     "work-pool inspect": CONNECTION | OUTPUT,
     "work-pool create": CONNECTION | OUTPUT | POOL | {"--type", "-t"},
