@@ -18,6 +18,7 @@ from deployctl.cli.explain import explain
 from deployctl.cli.help import HelpGroup
 from deployctl.cli.logs import logs
 from deployctl.cli.manifests import app as manifests
+from deployctl.cli.metrics import metrics
 from deployctl.cli.plan import plan
 from deployctl.cli.run import run
 from deployctl.cli.schema import schema
@@ -28,7 +29,7 @@ from deployctl.cli.worker import worker
 
 _GROUPS = {
     "Deploy": (deploy, plan, build, validate),
-    "Run": (worker, dev, run, status, logs, doctor),
+    "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }
 

@@ -142,7 +142,7 @@ _ERRORS = _entries(
         "DC662": "a required parameter is missing",
         "DC663": "the deployment has not run yet",
         "DC664": "the flow run was deleted",
-        "DC680": "the health server cannot listen",
+        "DC680": "the HTTP server cannot listen",
         "DC681": "invalid file of a base job template",
         "DC690": "the local Prefect server cannot be started",
         # DC7xx: images and registries

@@ -202,3 +202,28 @@ def test_create_accepts_default_template(project: ProjectHarness) -> None:
     )
     unknown = project.cli(*command, "ecs", cwd=project.folder)
     assert (unknown.code, "There are: kubernetes, docker, process" in unknown.stderr) == (64, True)
+
+
+def test_metrics_count_what_is_on_the_server(deployed: ProjectHarness) -> None:
+    done = deployed.run("run", "daily", "--name", "done")["run"]["id"]
+    set_state(deployed, done, "COMPLETED")
+    late = deployed.run("run", "daily", "--start-at", "2020-01-01")["run"]["id"]
+    state = {"type": "SCHEDULED", "name": "Late"}
+    deployed.api.call("POST", f"/flow_runs/{late}/set_state", {"state": state, "force": True})
+    deployed.proxy.clear()
+    printed = deployed.cli("metrics", "--once", cwd=deployed.folder, api_url=deployed.proxy.api_url)
+    assert printed.code == 0, printed.stderr
+    lines = dict(line.rsplit(" ", 1) for line in printed.stdout.splitlines() if line[0] != "#")
+    assert float(lines["prefect_deployments_total"]) == 2
+    assert float(lines["prefect_work_queues_total"]) == 1
+    assert float(lines['prefect_flow_run_state_total{state="Completed"}']) == 1
+    assert float(lines['prefect_flow_run_state_total{state="Late"}']) == 1
+    assert float(lines['prefect_flow_run_state_past_24_hours_total{state="Completed"}']) == 1
+    assert float(lines["deployctl_server_late_runs"]) == 1
+    assert float(lines["deployctl_server_max_lateness_seconds"]) > 1e8
+    assert sum("prefect_info_deployment{" in line for line in lines) == 2
+    paths = [exchange.path for exchange in deployed.proxy.exchanges]
+    assert sorted(paths) == [
+        *("/deployments/filter", "/flow_runs/filter", "/flow_runs/history", "/flow_runs/history"),
+        *("/flows/filter", "/work_pools/filter", "/work_queues/filter"),
+    ]

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from deployctl.core.errors import DeployctlError
 from deployctl.core.redact import redact
@@ -39,8 +39,45 @@ class NoPort(DeployctlError):
     code = "DC680"
 
 
-class HealthServer:
-    """Context manager that serves the three pages in a thread of its own."""
+class PageServer:
+    """Context manager that serves pages in a thread of its own."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pages: Pages,
+        event_log: EventLog,
+        help: str,  # noqa: A002
+    ) -> None:
+        """Binds `host` (IPv4, IPv6 or a name) and `port` (0: any free port).
+
+        `help`: how to choose others. Raises NoPort.
+        """
+        try:
+            self._server = _Server(host, port, pages, event_log)
+        except OSError as error:
+            raise NoPort(
+                f"the HTTP server cannot listen on '{host}', port {port}: {error.strerror}",
+                help=help,
+            ) from error
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="health", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class HealthServer(PageServer):
+    """Serves the three pages of a worker."""
 
     def __init__(
         self,
@@ -50,33 +87,22 @@ class HealthServer:
         metrics: Callable[[], bytes],
         event_log: EventLog,
     ) -> None:
-        """Binds `host` (IPv4, IPv6 or a name) and `port` (0: any free port). Raises NoPort."""
+        """Takes what PageServer takes, and raises what it raises."""
         pages: Pages = {
             "/health": lambda: _health(monitor),
             "/ready": lambda: _ready(monitor),
-            "/metrics": lambda: (200, _TEXT, metrics()),
+            "/metrics": lambda: metrics_page(metrics()),
         }
-        try:
-            self._server = _Server(host, port, pages, event_log)
-        except OSError as error:
-            raise NoPort(
-                f"the health server cannot listen on '{host}', port {port}: {error.strerror}",
-                help="Choose another with PREFECT_WORKER_WEBSERVER_HOST and "
-                "PREFECT_WORKER_WEBSERVER_PORT, or leave --with-healthcheck out.",
-            ) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="health", daemon=True
+        help_ = (
+            "Choose another with PREFECT_WORKER_WEBSERVER_HOST and "
+            "PREFECT_WORKER_WEBSERVER_PORT, or leave --with-healthcheck out."
         )
+        super().__init__(host, port, pages, event_log, help_)
 
-    def __enter__(self) -> HealthServer:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+def metrics_page(text: bytes) -> tuple[int, str, bytes]:
+    """The page with this text in Prometheus' format."""
+    return 200, _TEXT, text
 
 
 def _health(monitor: HealthMonitor | CombinedHealth) -> tuple[int, str, bytes]:

@@ -108,6 +108,7 @@ COMMANDS = {
     "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file"},
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
     "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},
+    "metrics": CONNECTION | {"--port", "--address", "--interval", "--once"},
     "schema": set(),
     "explain": set(),
     "manifests worker": WORKER_MANIFEST,

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from deployctl.app.operating.server_metrics import INFO_LABELS, ServerMetric
 from deployctl.worker.health.exporter import Exporter
 from deployctl.worker.health.health_state import HealthMonitor
 from deployctl.worker.health.metric_names import RUN_EVENT_LABELS, Label, RequestErrorKind
@@ -28,7 +29,12 @@ def alerts() -> list[dict[str, str]]:
 
 def queries() -> Iterator[str]:
     yield from (rule["expr"] for rule in alerts())
-    dashboard = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
+    yield from dashboard_queries("dashboard.json")
+    yield from dashboard_queries("server-dashboard.json")
+
+
+def dashboard_queries(file: str) -> Iterator[str]:
+    dashboard = json.loads((FILES / file).read_text(encoding="utf-8"))
     for panel in dashboard["panels"]:
         yield from (target["expr"] for target in panel["targets"])
     for variable in dashboard["templating"]["list"]:
@@ -44,12 +50,14 @@ def exported() -> set[str]:
     for family in text_string_to_metric_families(exporter.text().decode()):
         found |= {sample.name for sample in family.samples}
         found.add(family.name + ("_total" if family.type == "counter" else ""))
-    return found
+    return found | set(ServerMetric)
 
 
 def test_every_metric_of_a_rule_or_panel_exists() -> None:
     named = {
-        name for each in queries() for name in re.findall(r"\b(?:deployctl|process)_\w+", each)
+        name
+        for each in queries()
+        for name in re.findall(r"\b(?:deployctl|prefect|process)_\w+", each)
     }
     assert len(named) > 15
     assert named - exported() == set()
@@ -61,7 +69,8 @@ def test_every_label_of_a_rule_or_panel_exists() -> None:
         for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", each):
             labels |= set(re.split(r",\s*", group))
         labels |= set(re.findall(r"(\w+)(?:=|!=|=~)\"", each))
-    assert labels - set(Label) - TARGET_LABELS == set()
+    server_labels = {"state"}.union(*INFO_LABELS.values())
+    assert labels - set(Label) - TARGET_LABELS - server_labels == set()
     texts = json.dumps([rule["annotations"] for rule in alerts()])
     assert set(re.findall(r"\$labels\.(\w+)", texts)) - set(Label) == set()
 
