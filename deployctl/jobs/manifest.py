@@ -53,19 +53,24 @@ class JobManifest:
 
 
 def build_manifest(
-    spec: JobSpec, *, owner: str = "", policy: SecretPolicy = SecretPolicy()
+    spec: JobSpec,
+    *,
+    owner: str = "",
+    policy: SecretPolicy = SecretPolicy(),
+    namespace: str = "default",
 ) -> JobManifest:
     """Builds the Job of a specification, and its Secret if `policy` demands one.
 
-    `owner` is `Runtime.owner` of the worker, the only one that watches the Job. Raises
-    InvalidJobSpec with the path of the part that cannot work.
+    `owner` is `Runtime.owner` of the worker, the only one that watches the Job; `namespace` is that
+    of a Job whose specification has none. Raises InvalidJobSpec with the path of the part that
+    cannot work.
     """
     job = _without_nulls(_mapping(spec.configuration.get("job_manifest"), "job_manifest"))
     _require(job, "apiVersion", "batch/v1")
     _require(job, "kind", "Job")
     metadata = _ensure_mapping(job, "metadata", "job_manifest")
-    namespace = metadata.get("namespace") or spec.configuration.get("namespace")
-    namespace = str(namespace or "default")
+    specified = metadata.get("namespace") or spec.configuration.get("namespace")
+    namespace = str(specified or namespace)
     metadata.pop("generateName", None)
     metadata |= {"name": spec.name, "namespace": namespace}
     job_spec = _ensure_mapping(job, "spec", "job_manifest")

@@ -89,6 +89,8 @@ class EventName(StrEnum):
     CLUSTER_UID_UNAVAILABLE = "cluster.uid_unavailable"
     WATCH_NARROWED = "watch.narrowed"
     """Single namespaces are watched instead of all."""
+    WATCH_FORBIDDEN = "watch.forbidden"
+    """The worker may not list or watch the jobs or pods of a namespace."""
     EVENTS_FORBIDDEN = "events.forbidden"
     SECRETS_CREATE_FORBIDDEN = "secrets.create_forbidden"
     SECRETS_PATCH_FORBIDDEN = "secrets.patch_forbidden"

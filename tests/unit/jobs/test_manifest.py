@@ -54,12 +54,12 @@ def test_minimal_manifest_is_completed() -> None:
     [
         ({"namespace": "a"}, {"namespace": "b"}, "a"),
         ({}, {"namespace": "b"}, "b"),
-        ({}, {}, "default"),
+        ({}, {}, "own"),
     ],
 )
 def test_namespace(metadata: Json, configuration: Json, namespace: str) -> None:
     template = manifest_template({"metadata": metadata, **pod_of()}, **configuration)
-    made = build_manifest(job_spec(template=template))
+    made = build_manifest(job_spec(template=template), namespace="own")
     assert made.namespace == made.job["metadata"]["namespace"] == namespace
 
 

@@ -69,6 +69,7 @@ EVENTS = """
     runs.waiting
     secrets.create_forbidden
     secrets.patch_forbidden
+    watch.forbidden
     watch.narrowed
     worker.failed
     worker.internal_error

@@ -150,7 +150,7 @@ _SANDBOX = (
 
 
 def api_error_cause(status: int, reason: str, message: str) -> Cause:
-    """Why the API server did not create a Job.
+    """Why the API server did not create a Job, or did not list the worker's objects.
 
     `status` is the HTTP status; `reason` and `message` are those of the response's Status object.
     """
@@ -163,7 +163,7 @@ def api_error_cause(status: int, reason: str, message: str) -> Cause:
             "Check the worker's service account or kubeconfig: it may have expired.",
         )
     if cause is None and status == 403:
-        cause = _forbidden(message)
+        cause = _forbidden(message, to_worker=True)
     elif cause is None and status == 404:
         cause = first_match(_NOT_FOUND, message)
     elif cause is None and status in (400, 413, 422):
@@ -211,18 +211,21 @@ def _amounts(text: str) -> Mapping[str, float]:
     }
 
 
-def _forbidden(message: str) -> Cause | None:
+def _forbidden(message: str, to_worker: bool = False) -> Cause | None:
+    """The cause of a refusal for a missing right, `to_worker` or to a controller of the cluster."""
     match = _MISSING_RIGHT.search(message)
     if match is None:
         return first_match(_FORBIDDEN, message)
     user, verb, resource, group, namespace = match.groups()
     of_group = f" of the API group '{group}'" if group else ""
     in_namespace = f" in the namespace '{namespace}'" if namespace else ""
-    return Cause(
-        "Forbidden",
-        f"'{user}' may not {verb} {resource}{in_namespace}",
-        f"Grant it the verb '{verb}' on '{resource}'{of_group}{in_namespace}.",
-    )
+    help_ = f"Grant it the verb '{verb}' on '{resource}'{of_group}{in_namespace}"
+    if to_worker and namespace:
+        help_ += (
+            f", as `deployctl manifests worker --job-namespace {namespace}` does, or set "
+            "`namespace` in the work pool's base job template to one in which it may"
+        )
+    return Cause("Forbidden", f"'{user}' may not {verb} {resource}{in_namespace}", f"{help_}.")
 
 
 def _event_time(event: Json) -> str:

@@ -25,7 +25,8 @@ from deployctl.core.cancellation import CancellationToken
 from deployctl.core.json_values import Json
 from deployctl.core.retry import Backoff
 from deployctl.worker.error_kinds import log_internal_error
-from deployctl.worker.event_log import EventLog
+from deployctl.worker.event_log import EventLog, EventName, Level
+from deployctl.worker.runtimes.kubernetes.api_errors import api_error_cause
 from deployctl.worker.runtimes.kubernetes.status import job_status, pod_status
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
@@ -164,9 +165,16 @@ class Reflector:
 
     def _note_failure(self, error: KubeApiError | KubeUnreachable, began: float) -> None:
         """Records a failure; a watch that was open before it failed is only reopened."""
-        self.forbidden = isinstance(error, KubeApiError) and error.status == 403
+        was_forbidden, problem = self.forbidden, str(error)
+        self.forbidden = False
+        if isinstance(error, KubeApiError) and error.status == 403:
+            self.forbidden = True
+            cause = api_error_cause(error.status, error.reason, error.detail)
+            problem = ". ".join(filter(None, (problem, cause.help)))
+            if not was_forbidden and self.scope != ALL_NAMESPACES:
+                self._event_log.emit(Level.WARNING, EventName.WATCH_FORBIDDEN, problem)
         if self.last_contact < began:
-            self.problem = str(error)
+            self.problem = problem
 
     def _retry_waits(self) -> Iterator[float]:
         """An endless sequence of waits, in seconds, between attempts."""

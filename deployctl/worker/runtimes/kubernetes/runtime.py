@@ -253,8 +253,9 @@ class KubernetesRuntime:
             raise _start_failed("NoCluster", error) from error
 
     def _manifest(self, spec: JobSpec, policy: SecretPolicy) -> JobManifest:
+        namespace = self._cluster(spec).kube.namespace
         try:
-            return build_manifest(spec, owner=self.owner, policy=policy)
+            return build_manifest(spec, owner=self.owner, policy=policy, namespace=namespace)
         except InvalidJobSpec as error:
             raise _start_failed("InvalidJobSpec", error) from error
 
