@@ -266,8 +266,13 @@ class Reconciler:
             self._report_delay(run, job, job.cause)
 
     def _report_ended(self) -> None:
-        """Logs runs that have ended by themselves, as the leader alone: others see fewer."""
-        ended, self.store.ended = self.store.ended, []
+        """Logs runs that have ended by themselves, as the leader alone: others see fewer.
+
+        A run with an action in flight waits for its result: the action may have reported the end.
+        """
+        ended = [run for key, run in self.store.ended.items() if key not in self.store.in_flight]
+        for run in ended:
+            del self.store.ended[run.id]
         for run in ended if self.leadership.is_leader else ():
             event, text = _END_EVENTS[run.type], f"'{run.name}' ended as {run.state_name}"
             self.event_log.emit(Level.INFO, event, text, run=run.id, name=run.name)

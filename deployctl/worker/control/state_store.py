@@ -52,8 +52,7 @@ class StateStore:
     starting: dict[str, str] = field(default_factory=dict)
     """Run → attempt whose Job is being created: it may exist whatever the run does meanwhile."""
     created_at: dict[str, float] = field(default_factory=dict)
-    """When this process created a Job that the runtime has not emitted yet, by `clock`: a list that
-    was requested earlier does not contain it."""
+    """When this process created a Job not emitted yet, by `clock`: earlier lists do not have it."""
     deployments: dict[str, str] = field(default_factory=dict)
     """Attempt → deployment of its run, for Jobs: a follower keeps no runs that have one."""
     reports: ReportQueue = field(default_factory=ReportQueue)
@@ -76,8 +75,8 @@ class StateStore:
     list are left out, because they may be older."""
     unfinished: set[str] = field(default_factory=set)
     """Runs whose Job was seen before its end, and whose own end was not."""
-    ended: list[Run] = field(default_factory=list)
-    """Unfinished runs that were seen to have ended; the owner of the store empties it."""
+    ended: dict[str, Run] = field(default_factory=dict)
+    """Unfinished runs that were seen to have ended; the owner of the store removes them."""
     refused_at: dict[str, float] = field(default_factory=dict)
     """Run → when the server last refused its claim until a slot is free, by `clock`."""
     clock: Callable[[], float] = time.monotonic
@@ -157,6 +156,7 @@ class StateStore:
         """
         if end_reported:
             self.unfinished.discard(run.id)
+            self.ended.pop(run.id, None)
         self._note_end(run)
         self.runs[run.id] = self._merge(run)
         self.refreshed_at[run.id] = self.clock()
@@ -360,7 +360,7 @@ class StateStore:
         """`is_news`: the end came after the last sync; an earlier one the last leader has noted."""
         if run.type in FINAL and run.id in self.unfinished:
             self.unfinished.discard(run.id)
-            self.ended += [run] * is_news
+            self.ended |= {run.id: run} if is_news else {}
 
     def _drop_stale(self) -> None:
         """Drops failures of runs that are not known any more, and old refresh times."""

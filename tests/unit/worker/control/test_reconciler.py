@@ -124,6 +124,7 @@ def test_the_start_and_the_end_of_a_run_are_logged(
     started = waiting("one", FULL)
     observe(reconciler, JobChanged(replace(started.job, phase=Phase.RUNNING)))
     ended = Run("one", "fox", "s", "FAILED", "TimedOut", 0.0, "", "f", attempt="a")
+    reconciler.enqueue(lambda store: store.in_flight.clear())
     reconciler.enqueue(lambda store: store.sync([], [], 0.0))
     reconciler.enqueue(lambda store: store.sync(["one"], [ended], store.clock() + 1))
     reconciler.step(NOT_SYNCED)
@@ -136,6 +137,26 @@ def test_the_start_and_the_end_of_a_run_are_logged(
     )  # fmt: skip
     [delay] = [facts["delay"] for event, _, facts in entries if event == "job.running"]
     assert delay >= 0
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_an_end_that_an_action_reports_is_logged_once(
+    reconciler: Reconciler, event_log: RecordingEventLog, reported: bool
+) -> None:
+    """The server has the end, but its answer was lost; a list shows it before the next attempt."""
+    observe(reconciler, waiting("one", FULL))
+    ended = Run("one", "fox", "s", "CRASHED", "Crashed", 0.0, "", "f", attempt="a")
+    reconciler.enqueue(lambda store: store.sync([], [], 0.0))
+    reconciler.enqueue(lambda store: store.in_flight.add("one"))
+    reconciler.enqueue(lambda store: store.sync(["one"], [ended], store.clock() + 1))
+    reconciler.step(NOT_SYNCED)
+    logged = [event for _, event, _ in event_log.entries]
+    assert "run.crashed" not in logged
+    reconciler.enqueue(lambda store: store.refresh_run(ended, end_reported=reported))
+    reconciler.enqueue(lambda store: store.in_flight.discard("one"))
+    reconciler.step(NOT_SYNCED)
+    logged = [event for _, event, _ in event_log.entries]
+    assert logged.count("run.crashed") == (not reported)
 
 
 def test_logs_printed_lines_in_the_calling_thread(

@@ -166,7 +166,7 @@ def test_the_end_of_a_run_whose_job_was_seen_live_is_noticed_once() -> None:
     for _ in range(2):
         store.sync(["a", "over"], [a_run("a", "COMPLETED"), a_run("over", "COMPLETED")], 1.0)
         store.apply(a_job("a", Phase.RUNNING))
-    assert [run.id for run in store.ended] == ["a"]
+    assert [*store.ended] == ["a"]
     assert store.unfinished == set()
 
 
@@ -174,7 +174,7 @@ def test_an_end_before_the_first_sync_is_left_to_the_last_leader() -> None:
     store = StateStore(clock=lambda: 0.0)
     store.apply(a_job("a", Phase.RUNNING))
     store.sync(["a"], [a_run("a", "CRASHED")], 1.0)
-    assert store.ended == []
+    assert not store.ended
     assert store.unfinished == set()
 
 
@@ -183,7 +183,7 @@ def test_an_end_that_this_worker_reported_is_not_noticed_again() -> None:
     store.apply(a_job("a"))
     store.refresh_run(a_run("a", "CRASHED"), end_reported=True)
     store.sync(["a"], [a_run("a", "CRASHED")], 1.0)
-    assert store.ended == []
+    assert not store.ended
 
 
 def test_unfinished_runs_are_forgotten_with_their_jobs_or_when_they_are_deleted() -> None:
