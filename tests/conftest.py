@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from typing import Any
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 from tests.support.in_process import forget_secrets
 
 pytest_plugins = ["tests.support.reruns"]
+
+gc.disable()  # until all tests are collected
 
 settings.register_profile(
     "steady",
@@ -32,6 +35,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return [*map(item.nodeid.startswith, FIRST), True].index(True)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from scanning 10,000 collected tests again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+    gc.enable()
 
 
 def _group(nodeid: str) -> str:

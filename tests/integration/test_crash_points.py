@@ -123,6 +123,10 @@ def machine(
 def test_deploy_killed_at_any_request_is_completed_by_the_next(
     machine: Machine, start: str
 ) -> None:
+    """Whether the last request's answer arrives makes no difference on the server: it alternates.
+
+    Both happen after each request, on one of the two majors.
+    """
     if start == "before":
         machine.write(before(machine.server.major))
         assert machine.deploy() == 0
@@ -138,13 +142,13 @@ def test_deploy_killed_at_any_request_is_completed_by_the_next(
     writes = [e.number for e in machine.proxy.exchanges if e.writes]
     assert machine.is_converged()
     for number in range(writes[0], writes[-1] + 1):
-        for answered in (True, False):
-            rewind()
-            machine.deploy_and_die(number, answered=answered)
-            assert machine.deploy() == 0, f"after request {number}, answered: {answered}"
-            assert machine.is_converged(), f"after request {number}, answered: {answered}"
-            with Api(machine.server.api_url) as api:
-                schedules = api.deployment("hello", "daily")["schedules"]
-                assert len(schedules) == 1, f"after request {number}, answered: {answered}"
-                if machine.server.major == 3:
-                    assert len(api.automations()) == 2
+        answered = (number + machine.server.major) % 2 == 0
+        rewind()
+        machine.deploy_and_die(number, answered=answered)
+        assert machine.deploy() == 0, f"after request {number}, answered: {answered}"
+        assert machine.is_converged(), f"after request {number}, answered: {answered}"
+        with Api(machine.server.api_url) as api:
+            schedules = api.deployment("hello", "daily")["schedules"]
+            assert len(schedules) == 1, f"after request {number}, answered: {answered}"
+            if machine.server.major == 3:
+                assert len(api.automations()) == 2
