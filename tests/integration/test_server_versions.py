@@ -143,8 +143,13 @@ def test_worker_executes_a_run(
     with WorkerProcess(project.folder, env, "--pool", "declared") as worker:
         until(lambda: state(project, run) in final, lambda: worker.output)
         assert state(project, run) == "COMPLETED", worker.output
-    logs = [record["message"] for record in project.run("logs", run)["logs"]]
-    assert (printed or "got 5 (6, 7) {'x': 1.5}") in logs
+    line = printed or "got 5 (6, 7) {'x': 1.5}"
+    until(lambda: line in messages(project, run), lambda: "\n".join(messages(project, run)))
+
+
+def messages(project: ProjectHarness, run: str) -> list[str]:
+    """The lines of a run's log, which the server stores some time after the run's end."""
+    return [record["message"] for record in project.run("logs", run)["logs"]]
 
 
 def state(project: ProjectHarness, run: str) -> str:

@@ -18,6 +18,7 @@ from deployctl.clients.kubeconfig import ClusterConfigError
 from deployctl.clients.kubernetes import KubeApiError, KubeClient, KubeUnreachable, watch_events
 from tests.support.cluster.cluster import Cluster
 from tests.support.cluster.proxy import KubeProxy
+from tests.support.waiting import TIMEOUT
 
 MAPS = "/api/v1/namespaces/{}/configmaps"
 
@@ -52,7 +53,7 @@ def test_watch_continues_a_list_and_can_be_aborted(kube: KubeClient, namespace: 
     path = MAPS.format(namespace)
     listing = kube.list_objects(path, "of=test", dict)
     received: queue.Queue[str] = queue.Queue()
-    with kube.watch(path, "of=test", listing.resource_version, 30.0) as stream:
+    with kube.watch(path, "of=test", listing.resource_version, TIMEOUT) as stream:
 
         def read_events() -> None:
             for kind, item in watch_events(stream):
@@ -61,9 +62,9 @@ def test_watch_continues_a_list_and_can_be_aborted(kube: KubeClient, namespace: 
         thread = threading.Thread(target=read_events)
         thread.start()
         make_maps(kube, namespace, 1)
-        assert received.get(timeout=30) == "ADDED map-0"
+        assert received.get(timeout=TIMEOUT) == "ADDED map-0"
         stream.abort()
-        thread.join(10)
+        thread.join(TIMEOUT)
         assert not thread.is_alive()
 
 

@@ -101,7 +101,7 @@ class TestFastCleanStop:
             harness.proxy.hang(times=None)
             until(lambda: len(harness.proxy.exchanges) > seen, harness.worker_output)
             worker.process.send_signal(signal.SIGTERM)
-            assert worker.process.wait(timeout=30) == 0
+            assert worker.wait() == 0
         assert worker.entries("worker.stopped")
 
 
