@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -55,7 +56,7 @@ def check_server(server: Server, deployments: int) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
 def test_two_equal_first_deploys_at_once(
-    fresh_server: FreshServer, cli: Cli, tmp_path: Path, version: str
+    fresh_server: FreshServer, cli: Cli, in_process_cli: Cli, tmp_path: Path, version: str
 ) -> None:
     server = fresh_server(version, scheduler=False)
     write_project(tmp_path, json.dumps(project(server.major, 6)))
@@ -71,7 +72,9 @@ def test_two_equal_first_deploys_at_once(
                 result = each.result()
                 assert result.code == 0, f"{result.stdout}\n{result.stderr}"
         check_server(server, 6)
-        plan = cli("plan", "--all", "--detailed-exitcode", cwd=tmp_path, api_url=server.api_url)
+        plan = in_process_cli(
+            "plan", "--all", "--detailed-exitcode", cwd=tmp_path, api_url=server.api_url
+        )
         assert plan.code == 0, plan.stdout
 
 
@@ -108,6 +111,7 @@ class Race:
 
     server: Server
     cli: Cli
+    in_process_cli: Cli
     folders: tuple[Path, Path]
     proxies: tuple[Proxy, Proxy]
     executor: ThreadPoolExecutor
@@ -140,13 +144,17 @@ class Race:
         """Whether the server has what the file declares, and nothing else."""
         folder, url = self.folders[which], self.server.api_url
         args = ("plan", "--all", "--detailed-exitcode", "--output", "json")
-        plan = self.cli(*args, cwd=folder, api_url=url)
+        plan = self.in_process_cli(*args, cwd=folder, api_url=url)
         return plan.code == 0 and not json.loads(plan.stdout)["undeclared"]
 
 
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])
 def race(
-    request: pytest.FixtureRequest, fresh_server: FreshServer, cli: Cli, tmp_path: Path
+    request: pytest.FixtureRequest,
+    fresh_server: FreshServer,
+    cli: Cli,
+    in_process_cli: Cli,
+    tmp_path: Path,
 ) -> Iterator[Race]:
     server = fresh_server(request.param, scheduler=False)
     folders = (tmp_path / "one", tmp_path / "other")
@@ -163,7 +171,7 @@ def race(
         Proxy(server.api_url) as other,
         ThreadPoolExecutor(2) as executor,
     ):
-        yield Race(server, cli, folders, (one, other), executor)
+        yield Race(server, cli, in_process_cli, folders, (one, other), executor)
 
 
 CREATES_LOCK: Where = {"method": "POST", "path": "/variables/$"}
@@ -195,19 +203,19 @@ def test_of_two_different_deploys_one_wins_as_a_whole(race: Race) -> None:
 @pytest.mark.timeout(900)
 def test_deploy_takes_over_from_another_one_that_was_killed(race: Race) -> None:
     data = race.server.snapshot()
-    race.start(0)()
-    numbers = [each.number for each in race.proxies[0].writes]
-    proxy = race.proxies[0]
+    (first, second), proxy = race.folders, race.proxies[0]
+    deploy = partial(race.in_process_cli, "deploy", "--all")
+    assert deploy(cwd=first, api_url=proxy.api_url).code == 0
+    numbers = [each.number for each in proxy.writes]
     for number in numbers[1:-1:2]:
         race.server.reset(data)
         proxy.clear()
         proxy.stop_after(number, answer_last=bool(number % 2))
-        no_retries = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
-        command = ("deploy", "--all")
-        race.cli(*command, cwd=race.folders[0], api_url=proxy.api_url, **no_retries)
+        deploy(cwd=first, api_url=proxy.api_url, PREFECT_CLIENT_MAX_RETRIES="0")
         race.server.expire_locks()
-        result = race.start(1)()
+        result = deploy(cwd=second, api_url=race.server.api_url)
         assert result.code == 0, f"request {number}: {result}"
-        folder, url = race.folders[1], race.server.api_url
-        plan = race.cli("plan", "--all", "--detailed-exitcode", cwd=folder, api_url=url)
+        plan = race.in_process_cli(
+            "plan", "--all", "--detailed-exitcode", cwd=second, api_url=race.server.api_url
+        )
         assert plan.code == 0, f"request {number}: {plan.stdout}"
