@@ -226,7 +226,7 @@ class NodeHarness:
     def _stop_worker(self) -> None:
         self.worker.send_signal(signal.SIGTERM)
         try:
-            self.worker.wait(timeout=30)
+            self.worker.wait(TIMEOUT)
         finally:
             self.worker.kill()
             self.worker.wait()
