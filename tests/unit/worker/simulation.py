@@ -329,7 +329,12 @@ class Simulation:
         return str(claims[-1]["id"]) if marker and marker.owner == OWNER else ""
 
     def unsettled(self) -> list[str]:
-        """Return runs of ours that nothing will finish, and Jobs that no run waits for."""
+        """Return runs of ours that nothing will finish, and Jobs that no run waits for.
+
+        A leader cannot know of a Job in a namespace that it does not observe, if no active run of
+        it is left.
+        """
+        observed = next(w.runtime.scopes for w in self.workers if w.leadership.is_leader)
         runs = [
             f"{run} is {self.server.type_of(run)}"
             for run in self.server.rows
@@ -346,7 +351,7 @@ class Simulation:
             for job in self.cluster.jobs.values()
             if job.phase is Phase.WAITING
             and not job.deleting
-            and any(job.location in worker.runtime.scopes for worker in self.workers)
+            and job.location in observed
             and (
                 self.server.type_of(job.run) in ("", *FINAL)
                 or self.attempt_of(job.run) != job.attempt
