@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
+from importlib import import_module, reload
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +36,13 @@ def connect(kubeconfig: str = "") -> KubeClient:
     `kubeconfig`: the value of KUBECONFIG, one file or several; "" means `~/.kube/config`. Opens
     no connection. Raises ClusterConfigError.
     """
-    config = _config_module()
+    _defer_imports()
+    in_cluster: Any = import_module("kubernetes.config.incluster_config")
     configuration = _new_configuration()
-    with suppress(config.ConfigException):
-        config.load_incluster_config(configuration)
+    with suppress(in_cluster.ConfigException):
+        in_cluster.load_incluster_config(configuration)
         return _kube(configuration, _pod_namespace(), "the service account of this pod")
+    config = _config_module()
     file = kubeconfig or str(Path("~/.kube/config").expanduser())
     try:
         config.load_kube_config(file, None, configuration, persist_config=False)
@@ -57,6 +62,7 @@ def connect_with_config(config: Json, context: str | None) -> KubeClient:
     `context` is the name of a context; None means the current one. Opens no connection. Raises
     ClusterConfigError.
     """
+    _defer_imports()
     configuration = _new_configuration()
     try:
         parsed = _parse(config)
@@ -74,10 +80,24 @@ def connect_with_config(config: Json, context: str | None) -> KubeClient:
         ) from error
 
 
+def _defer_imports() -> None:
+    """Puts two packages of the library in place without executing them.
+
+    `kubernetes` imports streams, informers and a dynamic client; `kubernetes.config` imports
+    requests and oauthlib, for a kubeconfig with OpenID Connect. A worker in a pod needs none of
+    them, and is 6 MB smaller without them (37.0.2).
+    """
+    for name in ("kubernetes", "kubernetes.config"):
+        if name not in sys.modules and (spec := find_spec(name)):
+            sys.modules[name] = module_from_spec(spec)
+
+
 def _config_module() -> Any:
     """The untyped part of the kubernetes library that reads configurations."""
-    from kubernetes import config
-
+    _defer_imports()
+    config = sys.modules["kubernetes.config"]
+    if not hasattr(config, "load_kube_config"):
+        reload(config)
     return config
 
 

@@ -290,7 +290,7 @@ class KubeClient:
 
     def _headers(self) -> dict[str, str]:
         """The headers of a request, with fresh credentials: those of a pod change every hour."""
-        from kubernetes.config import ConfigException
+        from kubernetes.config.config_exception import ConfigException
 
         headers = {"User-Agent": f"deployctl/{__version__}"}
         try:

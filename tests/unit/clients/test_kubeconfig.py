@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
 
 from deployctl.clients.kubeconfig import ClusterConfigError, connect, connect_with_config
+from tests.support.environment import isolated
 
 CONFIG = """\
 apiVersion: v1
@@ -46,3 +49,31 @@ def test_proxy_without_its_library_is_reported(
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(ClusterConfigError, match="cannot be used"):
         connect(str(file))
+
+
+def test_a_pod_loads_no_library_that_only_a_kubeconfig_needs(tmp_path: Path) -> None:
+    """A process of its own, because other tests have loaded them."""
+    token = tmp_path / "token"
+    token.write_text("abc")
+    code = f"""
+import subprocess
+import sys
+from deployctl.clients import kubeconfig
+kubeconfig._defer_imports()
+from kubernetes.config import incluster_config
+incluster_config.SERVICE_TOKEN_FILENAME = {str(token)!r}
+incluster_config.SERVICE_CERT_FILENAME = {certifi.where()!r}
+kube = kubeconfig.connect()
+print(kube.source, kube._headers()["authorization"], sep=", ")
+print([each for each in ("requests", "oauthlib", "kubernetes.stream") if each in sys.modules])
+print(kubeconfig.connect_with_config({CONFIG!r}, None).source)
+"""
+    env = isolated(tmp_path, KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT="9")
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert ended.stdout.splitlines() == [
+        "the service account of this pod, bearer abc",
+        "[]",
+        "context 'lab' of a 'cluster_config'",
+    ]
