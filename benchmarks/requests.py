@@ -21,9 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks.worker import cpu_seconds
+from tests.support.api import Api
 from tests.support.databases import Postgres
 from tests.support.environment import isolated
 from tests.support.servers import PREFECT_3, Server, running
@@ -49,9 +48,8 @@ class Cost:
 class RequestBenchmark:
     """A server with one pool, and the requests that a worker of the pool sends."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
-        self._server, self._folder = server, folder
-        self._client = httpx.Client(base_url=server.api_url + "/", timeout=60)
+    def __init__(self, server: Server, api: Api, folder: Path) -> None:
+        self._server, self._api, self._folder = server, api, folder
         pool = {"name": "pool", "type": "kubernetes", "base_job_template": {}}
         self._pool = self._call("POST", "work_pools/", pool)["id"]
         (folder / "flows.py").write_text(_FLOW)
@@ -116,11 +114,7 @@ class RequestBenchmark:
         return cpu_seconds(self._server.pid), backends
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._client.request(method, path, json=body)
-        while answer.status_code == 503:  # another write held the lock of SQLite
-            answer = self._client.request(method, path, json=body)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return self._api.call(method, f"/{path}", body)
 
     def _create_run(self) -> str:
         body = {"state": {"type": "SCHEDULED", "name": "Scheduled"}}
@@ -196,8 +190,9 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             running(PREFECT_3, scheduler=False, tuned=False, database=database) as server,
+            Api(server.api_url) as api,
         ):
-            for cost in RequestBenchmark(server, Path(folder)).costs():
+            for cost in RequestBenchmark(server, api, Path(folder)).costs():
                 print(cost, flush=True)
 
 

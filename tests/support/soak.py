@@ -246,9 +246,10 @@ class WorkerFleet:
         return self._rng.uniform(*self._plan.kill_interval)
 
     def _kill(self, worker: WorkerProcess) -> None:
-        status = Path(f"/proc/{worker.process.pid}/status").read_text()
-        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-            self.memory = max(self.memory, int(found[1]) / 1024)
+        with suppress(OSError):  # it has ended by itself
+            status = Path(f"/proc/{worker.process.pid}/status").read_text()
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+                self.memory = max(self.memory, int(found[1]) / 1024)
         worker.kill()
 
     def _start(self, number: int) -> None:

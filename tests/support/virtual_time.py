@@ -220,9 +220,9 @@ class Station:
         self.longest_wait = max(self.longest_wait, start - self._time.now)
         return start + seconds
 
-    def use(self, seconds: float) -> None:
-        """Let the current process wait until it has been served."""
-        self._time.sleep(self.reserve(seconds) - self._time.now)
+    def use(self, seconds: float, latency: float = 0.0) -> None:
+        """Let the current process wait until it has been served and the answer has arrived."""
+        self._time.sleep(self.reserve(seconds) - self._time.now + latency)
 
     def submit(self, seconds: float, call: Callable[[], Any]) -> None:
         """Call a function once a request without a process has been served."""

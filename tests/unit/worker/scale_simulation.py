@@ -39,6 +39,8 @@ HORIZON = 60.0
 LATENCY = 0.002
 """Seconds of a request in the network and the database."""
 JOB_TTL = 30.0
+_WATCH_INTERVAL = 0.05
+"""Seconds between batches of updates of Jobs that a worker gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +170,13 @@ class TimedSession(SimulatedSession):
         scale = self._scale
         kind, seconds = scale.service(request)
         scale.figures.requests[kind] += 1
-        scale.api.use(seconds)
+        scale.api.use(seconds, LATENCY)
         answer = super().send(request)
-        if kind in (POLL, ACTIVE):
+        if kind in (POLL, ACTIVE) and answer:
             times = scale.times
             scale.api.use(len(answer) * (times.poll_row if kind == POLL else times.page_row))
         if kind == CLAIM and answer["status"] != "ACCEPT":
             scale.figures.lost_claims += 1
-        scale.time.sleep(LATENCY)
         return answer
 
 
@@ -336,8 +337,13 @@ class ScaleSimulation(Simulation):
         self._loop(number, service.sync, service._sync_interval)
         self._loop(number, service._report, lambda: timings.report_interval)
         self._loop(number, self._heartbeat, lambda: service.settings.heartbeat_seconds)
-        self._loop(number, worker.deliver_updates, lambda: 0.05)
+        self._deliver(worker)
         self._loop(number, lambda: self._reconcile(number, worker), lambda: 0.0)
+
+    def _deliver(self, worker: SimulatedWorker) -> None:
+        """Deliver updates of Jobs again and again; that needs no process, because nothing waits."""
+        worker.deliver_updates()
+        self.after(_WATCH_INTERVAL, partial(self._deliver, worker))
 
     def _heartbeat(self) -> None:
         self.figures.requests[HEARTBEAT] += 3
