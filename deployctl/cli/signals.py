@@ -7,8 +7,6 @@ cleaning up at the second signal are killed with this process.
 One request may arrive as two signals: `timeout` and `uv run` forward theirs to a process that has
 already received it with its process group. Signals within one second of the first are therefore
 ignored.
-
-SIGALRM, which `cli.time_limit` sends, requests a graceful stop, too, and never an exit.
 """
 
 from __future__ import annotations
@@ -29,9 +27,16 @@ ECHO_WINDOW = 1.0
 """Seconds after the first signal in which another one counts as a copy of it."""
 NOTICE = "stopping gracefully (press Ctrl-C again to quit now)"
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _active: set[CancellationToken] = set()
 """The tokens that signals set now."""
+
+
+def request_stop(number: int) -> bool:
+    """Sets the tokens that signals set now; whether there are any. For a signal handler."""
+    for token in tuple(_active):
+        _thread.start_new_thread(token.cancel, (number,))
+    return bool(_active)
 
 
 def kill_programs() -> None:
@@ -57,9 +62,7 @@ def stop_on_signals(notify: Callable[[str], None]) -> Iterator[CancellationToken
         """Stops gracefully at the first signal, and exits at the second."""
         nonlocal first_at
         now = time.monotonic()
-        if number == signal.SIGALRM:
-            _thread.start_new_thread(stop.cancel, (number,))
-        elif first_at is None:
+        if first_at is None:
             first_at = now
             _thread.start_new_thread(stop.cancel, (number,))
             notify(NOTICE)

@@ -1,8 +1,8 @@
 """The time limit of a command, `--timeout`: a clean stop as after Ctrl-C, then a forced one.
 
 SIGALRM is what a thread sends to the main thread at the end of the time. Where signals stop the
-command gracefully (`cli.signals`), it is one of them; anywhere else it raises `TimeExpired`, as
-Ctrl-C raises KeyboardInterrupt. A main thread that has not ended after `GRACE`, because it is
+command gracefully (`cli.signals`), its handler does so, too; anywhere else it raises `TimeExpired`,
+as Ctrl-C raises KeyboardInterrupt. A main thread that has not ended after `GRACE`, because it is
 inside a request that is never answered, no longer counts: the process exits.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
-from deployctl.cli.signals import kill_programs
+from deployctl.cli.signals import kill_programs, request_stop
 
 GRACE = 10.0
 """Seconds for the clean stop. Programs of steps have half of it (`clients.process`)."""
@@ -52,7 +52,11 @@ class TimeLimit:
 
     def __enter__(self) -> Self:
         self._previous = signal.signal(signal.SIGALRM, self._expire)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # The time may pass before the block begins.
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -61,8 +65,8 @@ class TimeLimit:
             signal.signal(signal.SIGALRM, signal.SIG_IGN)  # Discards one that was not handled yet.
             signal.signal(signal.SIGALRM, self._previous)
 
-    def _expire(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._ended.is_set():
+    def _expire(self, number: int, _frame: FrameType | None) -> None:
+        if not self._ended.is_set() and not request_stop(number):
             raise TimeExpired
 
     def _watch(self) -> None:

@@ -256,3 +256,17 @@ WORKDIR /project
     )
     assert code == 0, output
     assert api.deployment("hello", "daily")["description"] == "Says hello."
+
+
+def test_output_and_reason_of_a_hook_are_in_its_container(images: Images) -> None:
+    """As a postStart hook is: a second process of a container, whose output goes elsewhere."""
+    container = images.start("sleep", "infinity")
+    try:
+        environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "TERMINATION_LOG_PATH": "/tmp/reason"}
+        hook = "touch /tmp/reason; deployctl deploy --all --container-log; echo $?; cat /tmp/reason"
+        _, output = container.exec_run(["sh", "-c", hook], environment=environ)
+        reason = "error[DC100]: there is no file 'prefect.yaml'"
+        assert output.decode().endswith(f"1\n{reason}"), output
+        until(lambda: reason in container.logs().decode())
+    finally:
+        container.remove(force=True)
