@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lends a node what it needs of this machine: hold.sh FOLDER BRIDGE ADDRESS PROGRAMS
+# Lends a node what it needs of this machine: hold.sh FOLDER BRIDGE ADDRESS PROGRAMS SERVICE
 #
 # Standard input is a leash. When the other end is gone, however that happened, the first process of
 # the node's PID namespace ends; the kernel then ends all the others and drops their mounts and
@@ -7,10 +7,11 @@
 set -eu
 
 here=$(dirname "$0")
-folder=$1 bridge=$2 address=$3 programs=$4
+folder=$1 bridge=$2 address=$3 programs=$4 service=$5
 
 ip link add "$bridge" type bridge
 ip address add "$address/24" dev "$bridge"
+ip address add "$service/32" dev "$bridge"
 ip link set "$bridge" up
 
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then trees=/sys/fs/cgroup; else trees=/sys/fs/cgroup/*; fi

@@ -2,8 +2,8 @@
 
 The node runs in its own mount and PID namespaces. A bridge with a unique address connects it to the
 machine, so that several test runs can have one each. It cannot reach other machines: pods have no
-other route, and every image pull goes to a port without a listener. A node needs root and some
-Debian packages; `lacks` returns what is missing.
+other route except the one to the Service of the API server, and every image pull goes to a port
+without a listener. A node needs root and some Debian packages; `lacks` returns what is missing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import Any, Self
 
 from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi
-from tests.support.cluster.control_plane import ControlPlane, NotStarted
+from tests.support.cluster.control_plane import SERVICE, ControlPlane, NotStarted
 from tests.support.cluster.images import PAUSE, SOURCES, Image, pause_image, write_archive
+from tests.support.cluster.service_proxy import ServiceProxy
 
 PACKAGES = {
     "containerd": "containerd",
@@ -80,13 +81,14 @@ class Node:
         self.address = str(network[1])
         self.folder = Path(tempfile.mkdtemp(prefix="node-", dir="/var/tmp"))
         self.bridge = f"node{os.getpid():x}{random.randrange(256):02x}"
+        self._service: ServiceProxy | None = None
         self._configure(network)
 
     def __enter__(self) -> Self:
         programs = tools.folder(tools.NODE)
         assert programs, lacks()
         self._process = subprocess.Popen(
-            [SOURCES / "hold.sh", self.folder, self.bridge, self.address, programs],
+            [SOURCES / "hold.sh", self.folder, self.bridge, self.address, programs, SERVICE],
             env={"PATH": PATH},
             stdin=subprocess.PIPE,
             start_new_session=True,
@@ -103,6 +105,8 @@ class Node:
 
     def close(self) -> None:
         """Stop the node with all its pods, and release its resources."""
+        if self._service:
+            self._service.stop()
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()
@@ -151,6 +155,7 @@ class Node:
         self._wait("containerd", self._containerd_responds)
         self.add(pause_image())
         self._wait("kubelet", self._is_ready)
+        self._service = ServiceProxy(self.bridge, self.control_plane.port)
 
     def _containerd_responds(self) -> bool:
         command = ["ctr", "-a", self._socket, "version"]
@@ -229,12 +234,11 @@ class Node:
 
 def _network(bridge: str, network: ipaddress.IPv4Network) -> Any:
     ranges = [[{"subnet": str(network), "rangeStart": str(network[10])}]]
+    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": f"{SERVICE}/32"}]}
     return {
         "cniVersion": "0.4.0",
         "name": "node",
-        "plugins": [
-            {"type": "bridge", "bridge": bridge, "ipam": {"type": "host-local", "ranges": ranges}}
-        ],
+        "plugins": [{"type": "bridge", "bridge": bridge, "ipam": ipam}],
     }
 
 
