@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployctl.api.driver import run_inline
+from deployctl.api.paging import PAGE
 from deployctl.api.session import Session
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.errors import DeployctlError, Interrupted
@@ -76,7 +77,7 @@ class Service:
     _resumed: bool = False
     """Claims of an earlier process of this worker's name have been read."""
     _sync_seconds: float = 0.0
-    """Duration of the last read of all active runs."""
+    """Duration of the last read of all active runs, if that took more than one page."""
     _reported_at: float = float("-inf")
     _failure: DeployctlError | None = None
     """An error that only a restart can cure."""
@@ -242,7 +243,7 @@ class Service:
         others = {job.run for job in tuple(store.jobs.values())}
         others = others.union(tuple(store.endings.attempts), tuple(store.unfinished)) - found
         runs += run_inline(read_by_ids(others, owner), self.session)
-        self._sync_seconds = self.clock() - requested_at
+        self._sync_seconds = self.clock() - requested_at if len(runs) > PAGE else 0.0
 
         self.reconciler.enqueue(lambda store: store.sync(others, runs, requested_at))
         self._sweep(runs)

@@ -68,7 +68,8 @@ class Timings:
     poll_pause: float = 5.0
     """The same as a multiple of a poll's duration, so that polls do not take up a slow server."""
     sync_pause: float = 10.0
-    """Shortest time between two reads of all active runs, as a multiple of their duration."""
+    """Shortest time between two reads of all active runs, if those are several pages, as a multiple
+    of their duration."""
     contention_memory: float = 60.0
     """How long a worker that lost a claim to another one claims in an order of its own."""
     slot_wait_first: float = 1.0

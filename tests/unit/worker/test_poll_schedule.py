@@ -22,6 +22,8 @@ from deployctl.worker.service import Service
 from deployctl.worker.settings import WorkerSettings, WorkOptions
 from deployctl.worker.timings import Timings
 from tests.support.kubernetes_jobs import RecordingEventLog
+from tests.unit.worker.simulated_server import Proposed
+from tests.unit.worker.simulation import Simulation
 
 UNUSED = cast(Any, None)
 START = 1_000_000.0
@@ -238,3 +240,17 @@ def test_a_follower_claims_all_runs_of_a_leader_that_is_gone() -> None:
     late = [worker.claimed[start] - start for start in starts]
     assert min(late) >= 0.5
     assert sum(late) / len(late) < 3
+
+
+@pytest.mark.parametrize(("count", "shortest"), [(100, 10.0), (250, 20.0)])
+def test_many_pages_of_active_runs_are_read_less_often(count: int, shortest: float) -> None:
+    """A second for each request: a slow server must not be kept busy by this alone."""
+    simulation = Simulation(3, runs=count, workers=1, polite=True)
+    for run in simulation.runs:
+        simulation.server.propose(run, Proposed("RUNNING", "Running"))
+    worker = simulation.workers[0]
+    worker.sync()
+    simulation.check_request = lambda request: simulation.wait(1)  # type: ignore[method-assign]  # noqa: ARG005
+    worker.sync()
+    interval = worker.service._sync_interval()
+    assert interval == shortest if count == 100 else interval >= shortest
