@@ -249,7 +249,7 @@ def test_job_needs_are_those_of_the_rendered_template() -> None:
     needs = job_needs([pool, process], [own, unknown, own], {})
     assert needs == {
         JobNeeds("jobs", "a:1", pull_secrets=("pull",)),
-        JobNeeds("default", "", pull_secrets=("pull",)),
+        JobNeeds("", "", pull_secrets=("pull",)),
     }
 
 
