@@ -21,6 +21,7 @@ class Outage:
         self._clock = clock
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._answered: float | None = None
         self._given_up = 0
         self._next_report = 0.0
 
@@ -28,11 +29,17 @@ class Outage:
         """The server works: the outage, if there was one, is over."""
         with self._lock:
             self._since, self._given_up, self._next_report = None, 0, 0.0
+            self._answered = self._clock()
 
-    def record_failure(self) -> None:
-        """No answer, or one that says that the server does not work."""
+    def record_failure(self, began: float) -> None:
+        """No answer, or one that says that the server does not work.
+
+        `began`: when the request was sent. A server that accepts requests and answers none has been
+        down for as long as they have waited, if it answered no other one meanwhile.
+        """
         with self._lock:
-            self._since = self._clock() if self._since is None else self._since
+            if self._since is None:
+                self._since = began if self._answered is None else max(began, self._answered)
 
     def record_given_up(self) -> None:
         """A request is not tried again."""

@@ -46,6 +46,8 @@ _INITIAL_WRITES = 2
 claims and heartbeats are the writes that were seen to block SQLite."""
 _MAINTENANCE_WAIT = 5.0
 _MAX_TOKEN_RENEWALS = 2
+_TIMEOUT_WHEN_DOWN = 5.0
+"""Seconds that a request waits for a server that is taken for dead, instead of the full timeout."""
 _OUTAGE_FACTOR = 1.3
 """The retry budget of the server, in units of what one request waits at most."""
 
@@ -194,11 +196,15 @@ class Session:
         """Sends a request once; also returns whether our own concurrency caused a refusal."""
         limiter = self._reads if _is_read(request) else self._writes
         with limiter.slot(lambda: self._wait(0.0)) as generation:
+            began = self._clock()
+            timeout = _TIMEOUT_WHEN_DOWN if self._outage.is_down else None
             try:
-                result = self._http.send(request.method, request.path, request.body, token)
+                result = self._http.send(
+                    request.method, request.path, request.body, token, timeout=timeout
+                )
             except NoResponse as error:
                 self._on_error(None)
-                self._outage.record_failure()
+                self._outage.record_failure(began)
                 if error.sent:
                     limiter.record_refusal(generation)
                 return error, False
@@ -220,7 +226,7 @@ class Session:
         if works or under_maintenance(result):
             self._outage.record_answer()
         else:
-            self._outage.record_failure()
+            self._outage.record_failure(began)
         return result, crowded
 
     def _pause(self, result: Response | NoResponse, seconds: float) -> None:

@@ -15,7 +15,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deployctl.clients.proxies import proxy_for
@@ -112,9 +112,17 @@ class HttpClient:
         self._idle: list[httpx.Client] = []
 
     def send(
-        self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
     ) -> Response:
         """Sends one request and returns the response, whatever its status.
+
+        `timeout` in seconds replaces that of the options, if that is longer.
 
         Raises NoResponse; NotSerializable for the body; SettingsError if certificates, or a proxy
         from the environment, cannot be used.
@@ -126,11 +134,15 @@ class HttpClient:
         if content is not None:
             all_headers["Content-Type"] = "application/json"
         url = self._options.url + path
+        seconds = min(timeout or self._options.timeout, self._options.timeout)
+        options = replace(self._options, timeout=seconds)
         try:
             with self._client() as client:
-                response = client.request(method, url, content=content, headers=all_headers)
+                response = client.request(
+                    method, url, content=content, headers=all_headers, timeout=_timeouts(options)
+                )
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate_error(error, self._options) from error
+            raise translate_error(error, options) from error
         del response.stream  # breaks a reference cycle that keeps both bodies alive
         if response.history and response.request.method != method:
             raise _redirected(str(response.url))
@@ -197,7 +209,7 @@ def open_client(
             headers=dict(options.headers),
             verify=tls,
             http2=options.http2,
-            timeout=httpx.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_TIMEOUT)),
+            timeout=_timeouts(options),
             limits=httpx.Limits(
                 max_connections=options.limit,
                 max_keepalive_connections=options.limit,
@@ -268,6 +280,12 @@ def _redirected(target: str) -> NoResponse:
         permanent=True,
         help="Set PREFECT_API_URL to the address that it redirects to.",
     )
+
+
+def _timeouts(options: HttpOptions) -> httpx.Timeout:
+    import httpx
+
+    return httpx.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_TIMEOUT))
 
 
 def translate_error(error: Exception, options: HttpOptions) -> NoResponse:

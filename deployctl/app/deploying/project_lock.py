@@ -130,11 +130,14 @@ class ProjectLock:
             self._session.send(end(self._project, self._holder), finish=True)
 
     def check(self) -> None:
-        """Raises LockLost if another deploy may write. To be called before each write."""
+        """Raises LockLost if another deploy has taken over, and what a late renewal raises.
+
+        To be called before each write.
+        """
         self._has_written = True
-        if self._is_expired:
-            self._renew()
-        if self._is_lost or self._is_expired:
+        if self._is_expired and (error := self._renew()):
+            raise error
+        if self._is_lost:
             raise LockLost(
                 f"another deploy of the project '{self._project}' took over, because this one did "
                 f"not renew its lock for {self._timings.expiry:.0f} s",
@@ -206,17 +209,21 @@ class ProjectLock:
         while not self._is_lost and not self._released.wait(self._timings.renewal):
             self._renew()
 
-    def _renew(self) -> None:
-        """Renews the lock. After an error that says nothing about it, the next call tries again."""
+    def _renew(self) -> DeployctlError | None:
+        """Renews the lock; returns an error that doesn't say that the lock is gone.
+
+        The next call then tries again.
+        """
         assert self._holder is not None
         sent_at = self._clock()
         try:
             self._session.send(renewal(self._project, self._holder), finish=True)
         except NotFound:
             self._is_lost = True
-        except DeployctlError:
-            return
+        except DeployctlError as error:
+            return error
         self._renewed_at = sent_at
+        return None
 
 
 @contextmanager

@@ -35,6 +35,30 @@ def test_requests_share_one_retry_budget() -> None:
     assert len(client.progress.lines) <= 15
 
 
+def test_a_server_that_accepts_requests_and_answers_none_is_given_up_after_one_timeout() -> None:
+    def freeze(request: httpx.Request) -> httpx.Response:
+        client.waits.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("timed out")
+
+    client = scripted_session(answer(200), freeze)
+    client.session.send(READ)
+    for _ in range(5):
+        with pytest.raises(Unreachable):
+            client.session.send(READ)
+    assert client.waits == [60, 60, 60, 5, 5]
+    assert client.session.is_down
+
+
+def test_one_slow_request_among_others_is_no_outage() -> None:
+    def freeze(request: httpx.Request) -> httpx.Response:
+        client.waits.append(request.extensions["timeout"]["read"])
+        client.session.send(READ)
+        raise httpx.ReadTimeout("timed out")
+
+    client = scripted_session(freeze, answer(200), answer(200, 7))
+    assert client.session.send(READ) == 7
+
+
 def test_server_that_answers_again_has_a_new_budget() -> None:
     dead: list[Step] = [REFUSED] * 40
     restarting: list[Step] = [REFUSED] * 4
