@@ -14,6 +14,9 @@ JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart 0
 
+# Most tests start Python programs, which without bytecode compile every module that they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help check test test-pythons soak lint bench demo hooks servers servers-all cluster-tools
 .PHONY: clean
 .DELETE_ON_ERROR:
