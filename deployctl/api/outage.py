@@ -17,7 +17,7 @@ class Outage:
 
     def __init__(self, budget: float, clock: Callable[[], float]) -> None:
         """`budget` is in seconds from the first failure; `clock` returns seconds."""
-        self._budget = budget
+        self.budget = budget
         self._clock = clock
         self._lock = threading.Lock()
         self._since: float | None = None
@@ -49,7 +49,7 @@ class Outage:
     def allows(self, wait: float) -> bool:
         """Whether a request may wait this long for its next attempt."""
         with self._lock:
-            return self._since is None or self._clock() + wait <= self._since + self._budget
+            return self._since is None or self._clock() + wait <= self._since + self.budget
 
     def may_report(self, wait: float) -> bool:
         """Whether to report this wait: not if another request waits as long at the same time."""
@@ -65,4 +65,4 @@ class Outage:
         with self._lock:
             if self._since is None or self._given_up < _MIN_GIVEN_UP:
                 return False
-            return self._clock() - self._since >= self._budget / 2
+            return self._clock() - self._since >= self.budget / 2

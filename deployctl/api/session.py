@@ -46,8 +46,8 @@ _INITIAL_WRITES = 2
 claims and heartbeats are the writes that were seen to block SQLite."""
 _MAINTENANCE_WAIT = 5.0
 _MAX_TOKEN_RENEWALS = 2
-_TIMEOUT_WHEN_DOWN = 5.0
-"""Seconds that a request waits for a server that is taken for dead, instead of the full timeout."""
+_SECOND_TIMEOUT = 5.0
+"""Seconds of the second attempt of a request whose first one took the whole retry budget."""
 _OUTAGE_FACTOR = 1.3
 """The retry budget of the server, in units of what one request waits at most."""
 
@@ -147,10 +147,11 @@ class Session:
         if not finish:
             self.cancellation.raise_if_cancelled()
         waits = _RetryWaits(self.settings, self._rng, self.server_clock)
-        renewals = 0
+        renewals, timeout = 0, None
         while True:
             token = {} if request.method == "GET" else self._csrf.headers()
-            result, crowded = self._attempt(request, token)
+            began = self._clock()
+            result, crowded = self._attempt(request, token, timeout)
             decision = classify(request, result, self.settings.retry_extra_codes)
             if isinstance(result, Response) and decision is RetryDecision.DONE:
                 self._is_prefect = self._is_prefect or result.status < 400
@@ -165,7 +166,10 @@ class Session:
             seconds = None
             if decision in (RetryDecision.OVERLOADED, RetryDecision.RETRY):
                 seconds = waits.next(result, responded=self._has_responded, crowded=crowded)
-            if seconds is None or not self._outage.allows(seconds):
+            # One attempt can outlast the budget: it gets a second one, which is short.
+            outlasts = timeout is None and self._clock() - began >= self._outage.budget
+            timeout = _SECOND_TIMEOUT if outlasts else None
+            if seconds is None or not (outlasts or self._outage.allows(seconds)):
                 self._outage.record_given_up()
                 raise self._error(request, result, decision) from _cause(result)
             self._pause(result, seconds)
@@ -191,13 +195,12 @@ class Session:
             self._wait(min(1.0, max(0.05, end - self._clock())))
 
     def _attempt(
-        self, request: Request, token: Mapping[str, str]
+        self, request: Request, token: Mapping[str, str], timeout: float | None = None
     ) -> tuple[Response | NoResponse, bool]:
         """Sends a request once; also returns whether our own concurrency caused a refusal."""
         limiter = self._reads if _is_read(request) else self._writes
         with limiter.slot(lambda: self._wait(0.0)) as generation:
             began = self._clock()
-            timeout = _TIMEOUT_WHEN_DOWN if self._outage.is_down else None
             try:
                 result = self._http.send(
                     request.method, request.path, request.body, token, timeout=timeout

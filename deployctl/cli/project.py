@@ -290,7 +290,7 @@ def complete_plans(
     """
     from deployctl.app.deploying.ownership import check_ownership
 
-    prepared = check_ownership(prepared, session, ctx.report, take_over=options.take_over)
+    prepared = check_ownership(prepared, session, ctx.report, allowed=options.take_over)
     if options.prune:
         from deployctl.app.deploying.pruning import prune
 
@@ -327,7 +327,7 @@ def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
 
 def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Session) -> None:
     """Applies the plans under the locks of their projects. Raises what `exclusive` raises."""
-    from deployctl.app.deploying.deploy import deploy
+    from deployctl.app.deploying.deploy import deploy_all
     from deployctl.app.deploying.project_lock import exclusive
 
     def is_complete() -> bool:
@@ -336,10 +336,7 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
 
     with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])
-        for each, check_lock in locked:
-            ctx.results += deploy(
-                each, session, ctx.report, ctx.progress, ctx.show_result, check_lock
-            )
+        ctx.results += deploy_all(locked, session, ctx.report, ctx.progress, ctx.show_result)
 
 
 def _text(path: Path) -> str:

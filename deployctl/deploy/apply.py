@@ -1,10 +1,12 @@
 """Applies a plan so that it can be stopped at any request and completed by the next run.
 
 Order: record what is about to be declared (`LastApplied.add`); write the roots, rank by rank, those
-of one rank in parallel, each followed by its children; if all of that was written, delete what a
-prune deletes, the other way round; read back once what was written; record what is declared now
-(`LastApplied.replace`) and forget what was deleted. `tests/integration/test_crash_points.py` stops
-before and after every request and checks that the same command then converges.
+of one rank in parallel, each followed by its children; read back once what was written; record what
+is declared now (`LastApplied.replace`) and forget what was deleted. The deletes of a prune are a
+plan of their own, applied after all others of the command.
+
+`tests/integration/test_crash_points.py` stops before and after every request and checks that the
+same command then converges.
 """
 
 from __future__ import annotations
@@ -64,12 +66,8 @@ def apply(
             update_last_applied(project, lambda latest: latest.add(desired)), session
         )
     results: list[Result] = []
-    for (is_delete, _), group in groupby(plan.changes, key=_stage):
-        changes = list(group)
-        if is_delete and not all(each.status in WRITTEN for each in results):
-            results += _skip(changes, on_done)
-        else:
-            results += _write_rank(changes, results, dialect, session, on_done, check_lock)
+    for _, rank in groupby(plan.changes, key=lambda change: RESOURCE_KINDS[change.kind].rank):
+        results += _write_rank(list(rank), results, dialect, session, on_done, check_lock)
     if lost := next((each.error for each in results if isinstance(each.error, LockLost)), None):
         report.add(lost.code, lost.message, help=lost.help)
         return results
@@ -94,27 +92,17 @@ def apply(
             run(update_last_applied(project, current), session)
             run(remove_old_versions(project), session)
     except Interrupted:
-        return results
+        report.add(
+            "DC520",
+            "stopped before what was written was read back and recorded",
+            help="Run the same command again to confirm it.",
+        )
     except DeployctlError as error:
         report.add(
             "DC520",
             f"cannot read back and record what was written: {error.message}",
             help="Run the same command again when the server answers.",
         )
-    return results
-
-
-def _stage(change: Change) -> tuple[bool, int]:
-    """Changes of equal stages are written in parallel."""
-    return change.op is Op.DELETE, RESOURCE_KINDS[change.kind].rank
-
-
-def _skip(changes: Sequence[Change], on_done: Callable[[Result], None]) -> list[Result]:
-    """The results of deletes that are not carried out: what replaces them may be missing."""
-    reason = "nothing is deleted, because not everything before it was written"
-    results = [Result(change, ResultStatus.SKIPPED, reason=reason) for change in changes]
-    for result in results:
-        on_done(result)
     return results
 
 

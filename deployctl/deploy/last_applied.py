@@ -19,7 +19,8 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -71,11 +72,11 @@ class LastApplied:
 
     def add(self, desired: Iterable[Resource]) -> LastApplied:
         """The record with what `desired` declares added: to write before the first change."""
-        merged = {kind: dict(entries) for kind, entries in self.resources.items()}
+        declared: dict[str, dict[Key, frozenset[str]]] = {}
         for kind, key, names in _declarations(desired):
-            entries = merged.setdefault(kind, {})
+            entries = declared.setdefault(kind, {})
             entries[key] = entries.get(key, frozenset()) | names
-        return LastApplied(merged)
+        return self.merge(LastApplied(declared))
 
     def replace(self, applied: Iterable[Resource]) -> LastApplied:
         """The record with exactly what the applied roots declare, for them and their children.
@@ -96,14 +97,31 @@ class LastApplied:
         }
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
 
-    def without(self, removed: Collection[tuple[str, Key]]) -> LastApplied:
+    def without(self, removed: AbstractSet[tuple[str, Key]]) -> LastApplied:
         """The record without these resources (kind and key), and without what is part of them."""
+        return self._filtered(lambda kind, key: not removed & {(kind, key), _root(kind, key)})
+
+    def only(self, kept: AbstractSet[tuple[str, Key]]) -> LastApplied:
+        """The record of these resources (kind and key), and of what is part of them."""
+        return self._filtered(lambda kind, key: bool(kept & {(kind, key), _root(kind, key)}))
+
+    def merge(self, other: LastApplied) -> LastApplied:
+        """The record with everything that another one declares added."""
+        merged = {kind: dict(entries) for kind, entries in self.resources.items()}
+        for kind, entries in other.resources.items():
+            own = merged.setdefault(kind, {})
+            for key, names in entries.items():
+                own[key] = own.get(key, frozenset()) | names
+        return LastApplied(merged)
+
+    @property
+    def everything(self) -> set[tuple[str, Key]]:
+        """Kind and key of each recorded resource, parts of others included."""
+        return {(kind, key) for kind, entries in self.resources.items() for key in entries}
+
+    def _filtered(self, keeps: Callable[[str, Key], bool]) -> LastApplied:
         kept = {
-            kind: {
-                key: names
-                for key, names in entries.items()
-                if (kind, key) not in removed and _root(kind, key) not in removed
-            }
+            kind: {key: names for key, names in entries.items() if keeps(kind, key)}
             for kind, entries in self.resources.items()
         }
         return LastApplied({kind: entries for kind, entries in kept.items() if entries})

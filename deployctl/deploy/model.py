@@ -113,6 +113,15 @@ class Plan:
         """The changes that write something."""
         return tuple(change for change in self.changes if change.is_needed)
 
+    def without_deletes(self) -> Plan:
+        """The part that creates and updates: it is applied first."""
+        return Plan(tuple(each for each in self.changes if each.op is not Op.DELETE))
+
+    def only_deletes(self) -> Plan:
+        """The part that deletes roots, and drops resources from the record."""
+        deletes = tuple(each for each in self.changes if each.op is Op.DELETE)
+        return Plan(deletes, (), self.forgotten)
+
     def count(self, op: Op) -> int:
         """How many roots have this operation, children counted as `effective_op` does."""
         return sum(change.effective_op is op for change in self.changes)

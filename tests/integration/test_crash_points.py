@@ -23,7 +23,7 @@ TRIGGER = {"type": "event", "expect": ["prefect.flow-run.Completed"]}
 
 
 def before(major: int) -> dict[str, Any]:
-    """Two deployments on a declared pool: the state that is deployed first."""
+    """Three deployments on a declared pool: the state that is deployed first."""
     extras = {"triggers": [TRIGGER]} if major == 3 else {}
     return {
         "name": "crash",
@@ -45,6 +45,12 @@ def before(major: int) -> dict[str, Any]:
                 "paused": True,
                 "work_pool": {"name": "own"},
             },
+            {
+                "name": "old",
+                "entrypoint": "flows.py:hello",
+                "work_pool": {"name": "own"},
+                **extras,
+            },
         ],
     }
 
@@ -53,13 +59,13 @@ def after(major: int) -> dict[str, Any]:
     """The same with changes, additions and removals of every kind."""
     file = before(major)
     file["work_pools"][0] |= {"description": "changed"}
-    daily, weekly = file["deployments"]
+    daily, weekly, _ = file["deployments"]
     daily |= {"schedules": [{"cron": "0 8 * * *"}], "pull": []}
     del daily["tags"], weekly["paused"]
     if major == 3:
         daily["triggers"] = [{**TRIGGER, "threshold": 2}, {**TRIGGER, "name": "second"}]
     monthly = {**weekly, "name": "monthly", "schedules": [{"cron": "0 0 1 * *"}]}
-    file["deployments"].append(monthly)
+    file["deployments"][2] = monthly
     return file
 
 
@@ -85,7 +91,7 @@ class Machine:
         return 0
 
     def deploy(self) -> int:
-        return self.run("deploy", "--all")
+        return self.run("deploy", "--all", "--prune")
 
     def deploy_and_die(self, number: int, *, answered: bool) -> None:
         """Deploys while the server stops responding after the request with this number."""
@@ -98,7 +104,7 @@ class Machine:
 
     def is_converged(self) -> bool:
         self.proxy.clear()
-        return self.run("plan", "--all", "--detailed-exitcode") == 0
+        return self.run("plan", "--all", "--prune", "--detailed-exitcode") == 0
 
 
 @pytest.fixture(params=[PREFECT_3, PREFECT_2])
@@ -150,5 +156,7 @@ def test_deploy_killed_at_any_request_is_completed_by_the_next(
         with Api(machine.server.api_url) as api:
             schedules = api.deployment("hello", "daily")["schedules"]
             assert len(schedules) == 1, f"after request {number}, answered: {answered}"
+            found = {each["name"] for each in api.call("POST", "/deployments/filter", {})}
+            assert found == {"daily", "weekly", "monthly"}
             if machine.server.major == 3:
                 assert len(api.automations()) == 2

@@ -92,6 +92,35 @@ def test_guard_knows_other_projects_and_users_of_pools(project: ProjectHarness) 
     assert project.proxy.writes == []
 
 
+def test_queue_that_a_deployment_uses_is_left_alone(project: ProjectHarness) -> None:
+    pool = {"name": "k", "type": "process", "queues": [{"name": "high"}, {"name": "ui"}]}
+    kept = [entry(name=name) for name in ("a", "b", "c")]
+    used = entry(work_pool={"name": "k", "work_queue_name": "high"})
+    moved = entry(name="moved", work_pool={"name": "k"})
+    project.write([*kept, used, moved], work_pools=[pool])
+    project.deploy()
+    project.api.update("hello", "moved", work_queue_name="ui")
+    project.write([*kept, used, moved])
+    (error,) = errors(project.deploy("--prune", code=1))
+    assert (
+        error["message"] == "--prune would delete work queue k/ui, which the deployments moved use"
+    )
+    project.api.update("hello", "moved", work_queue_name="default")
+    assert names(project.deploy("--prune")) == [("work_queue", "k/ui")]
+    assert project.live()["work_queue_name"] == "high"
+
+
+def test_pool_that_all_deployments_leave_is_deleted(project: ProjectHarness) -> None:
+    entries = [entry(name=name, work_pool={"name": "old"}) for name in ("a", "b", "c")]
+    project.write(entries, work_pools=[{"name": "old", "type": "process"}])
+    project.deploy()
+    for each in entries:
+        each["work_pool"] = {"name": "new"}
+    project.write(entries, work_pools=[{"name": "new", "type": "process"}])
+    assert names(project.deploy("--prune")) == [("work_pool", "old")]
+    assert project.live("a")["work_pool_name"] == "new"
+
+
 def test_what_another_file_of_the_command_declares_is_left_alone(project: ProjectHarness) -> None:
     kept = [entry(name=name) for name in ("a", "b")]
     project.write([*kept, entry(name="moved")])
@@ -105,6 +134,20 @@ def test_what_another_file_of_the_command_declares_is_left_alone(project: Projec
     assert project.live("moved")["id"] == identity
     assert names(project.deploy("--prune")) == []
     assert project.live("moved")["id"] == identity
+
+
+def test_two_files_of_one_project_delete_last_and_once(project: ProjectHarness) -> None:
+    kept = [entry(name=name) for name in ("a", "b", "c")]
+    project.write([*kept, entry(name="old")])
+    project.deploy()
+    project.write(kept)
+    second = project.folder / "second.yaml"
+    second.write_text(json.dumps({"name": "project", "deployments": [entry(name="new")]}))
+    both = ("--prefect-file", "prefect.yaml", "--prefect-file", "second.yaml")
+    output = project.deploy("--prune", *both)
+    assert names(output) == [("deployment", "hello/old")]
+    assert [each["name"] for each in output["results"]][-1] == "hello/old"
+    assert deployed(project) == ["a", "b", "c", "new"]
 
 
 def test_nothing_is_deleted_if_a_write_before_it_fails(project: ProjectHarness) -> None:
@@ -126,7 +169,8 @@ def test_nothing_is_deleted_if_a_write_before_it_fails(project: ProjectHarness) 
 def test_a_deployment_belongs_to_one_project_until_it_is_taken_over(
     project: ProjectHarness,
 ) -> None:
-    project.write([entry(name="a"), entry(name="b")], name="first")
+    triggers = {"triggers": [TRIGGER]} if project.major == 3 else {}
+    project.write([entry(name="a", description="x", **triggers), entry(name="b")], name="first")
     project.deploy()
     identity = project.live("a")["id"]
     project.write([entry(name="a", tags=["x"])], name="second")
@@ -135,7 +179,10 @@ def test_a_deployment_belongs_to_one_project_until_it_is_taken_over(
     assert "'hello/a' belongs to the project 'first'" in error["message"]
     assert project.proxy.writes == []
     project.deploy("--take-over")
-    assert (project.live("a")["id"], project.live("a")["tags"]) == (identity, ["x"])
+    live = project.live("a")
+    assert (live["id"], live["tags"], live["description"]) == (identity, ["x"], None)
+    if triggers:
+        assert project.api.automations() == []
     project.deploy()
     assert project.proxy.writes == []
     project.write([entry(name="a"), entry(name="b")], name="first")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from operator import methodcaller
 
 from deployctl.api.driver import run
@@ -14,17 +15,24 @@ from deployctl.app.deploying.build_steps import (
     without_secret_outputs,
 )
 from deployctl.app.deploying.images_file import BuildOutputs
-from deployctl.app.deploying.prepare import PreparedPlan, make_plan, prepare, refresh
+from deployctl.app.deploying.prepare import (
+    PreparedPlan,
+    make_plan,
+    prepare,
+    refresh,
+    with_taken_over,
+)
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
-from deployctl.deploy.apply import apply
+from deployctl.deploy.apply import WRITTEN, apply
 from deployctl.deploy.last_applied import update_last_applied
-from deployctl.deploy.model import Result
+from deployctl.deploy.model import Result, ResultStatus
 from deployctl.steps.engine import CompletedSteps
 
 DEPLOYING = "deploying"
 """The phase in which the server is written."""
+_NOT_DELETED = "nothing is deleted, because not everything else was written"
 
 
 def build(
@@ -77,6 +85,39 @@ def build(
     return prepared
 
 
+def deploy_all(
+    locked: Iterable[tuple[PreparedPlan, Callable[[], None]]],
+    session: Session,
+    report: Report,
+    progress: Progress,
+    on_done: Callable[[Result], None],
+) -> list[Result]:
+    """Applies the plans of a command, each with what to call before a write; returns the results.
+
+    Deletes come last, and only if everything else was written: what replaces a deployment may be
+    missing otherwise. `deploy.apply.apply` says what is raised and what becomes a result.
+    """
+    plans = [*locked]
+    results: list[Result] = []
+    for each, check_lock in plans:
+        first = replace(each, plan=each.plan.without_deletes())
+        results += deploy(first, session, report, progress, on_done, check_lock)
+    is_written = all(result.status in WRITTEN for result in results) and not report.blocking
+    for each, check_lock in plans:
+        rest = replace(each, plan=each.plan.only_deletes(), taken_over={})
+        if is_written and (rest.plan.changes or rest.plan.forgotten):
+            results += deploy(rest, session, report, progress, on_done, check_lock)
+        elif not is_written:
+            skipped = [
+                Result(change, ResultStatus.SKIPPED, reason=_NOT_DELETED)
+                for change in rest.plan.changes
+            ]
+            results += skipped
+            for result in skipped:
+                on_done(result)
+    return results
+
+
 def deploy(
     prepared: PreparedPlan,
     session: Session,
@@ -85,13 +126,15 @@ def deploy(
     on_done: Callable[[Result], None],
     check_lock: Callable[[], None],
 ) -> list[Result]:
-    """Applies the plan; `deploy.apply.apply` says what is raised and what becomes a result.
+    """Applies a plan; `deploy.apply.apply` says what is raised and what becomes a result.
 
-    First, other projects give up what is taken over from them: an interruption then leaves nothing
-    that two projects declare.
+    First, what other projects give up is recorded here, then removed from their records.
     """
-    for project, moved in prepared.taken_over.items():
-        run(update_last_applied(project, methodcaller("without", moved)), session)
+    if prepared.taken_over:
+        project, taken = prepared.loaded.project, prepared.taken_over
+        run(update_last_applied(project, partial(with_taken_over, taken=taken)), session)
+        for other, record in taken.items():
+            run(update_last_applied(other, methodcaller("without", record.everything)), session)
     needed = len(prepared.plan.needed)
     if needed:
         progress.phase(DEPLOYING, needed)

@@ -7,22 +7,21 @@ this project's record, may be that of another project: the other records are rea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.deploying.prepare import PreparedPlan
+from deployctl.app.deploying.prepare import PreparedPlan, take_over
 from deployctl.core.diagnostics import Report, Severity
-from deployctl.deploy.last_applied import read_other_records
+from deployctl.deploy.last_applied import LastApplied, read_other_records
 from deployctl.deploy.model import Key
 
 
 def check_ownership(
-    prepared: Sequence[PreparedPlan], session: Session, report: Report, *, take_over: bool
+    prepared: Sequence[PreparedPlan], session: Session, report: Report, *, allowed: bool
 ) -> list[PreparedPlan]:
-    """The plans with the projects that deployments are taken over from.
+    """The plans with what moves to their projects from others.
 
-    A deployment that another project declares is reported as DC519, unless `take_over` allows to
+    A deployment that another project declares is reported as DC519, unless it is `allowed` to
     move it, or that project is part of the command and declares it no longer. It is a warning if
     this project is named after its folder: the other one may be the same under another name. Raises
     ApiError.
@@ -30,16 +29,17 @@ def check_ownership(
     projects = {each.loaded.project for each in prepared}
     checked = []
     for each in prepared:
-        taken: dict[str, set[tuple[str, Key]]] = {}
+        taken: dict[str, LastApplied] = {}
         unknown = set(_not_recorded(each))
         records = run(read_other_records(each.loaded.project), session) if unknown else {}
         for project, record in sorted(records.items()):
-            for kind, key in sorted(unknown.intersection(record.roots())):
-                if take_over or project in projects:
-                    taken.setdefault(project, set()).add((kind, key))
-                else:
+            theirs = unknown.intersection(record.roots())
+            if theirs and (allowed or project in projects):
+                taken[project] = record.only(theirs)
+            else:
+                for _, key in sorted(theirs):
                     _report(each, key, project, report)
-        checked.append(replace(each, taken_over=taken))
+        checked.append(take_over(each, taken, session) if taken else each)
     return checked
 
 

@@ -9,8 +9,8 @@ automations, which a 2.20 server serves only if its settings say so: it is read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -66,17 +66,22 @@ class PreparedPlan:
     """Whether what is no longer declared is deleted."""
     elsewhere: Mapping[tuple[str, Key], str] = field(default_factory=dict)
     """What the other files of the command declare → their project."""
-    taken_over: Mapping[str, AbstractSet[tuple[str, Key]]] = field(default_factory=dict)
-    """Project → its deployments that move to this project."""
+    taken_over: Mapping[str, LastApplied] = field(default_factory=dict)
+    """Project → the part of its record that moves to this project."""
 
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
         """Kind and key of each resource that the file declares or references."""
-        resources = (
-            each for root in (*self.pools, *self.desired) for each in (root, *root.children)
-        )
+        roots = (*self.pools, *self.desired)
         deployments = {("deployment", each.key) for each in self.loaded.selected}
-        return deployments | {(each.kind, each.key) for each in resources}
+        queues = {
+            ("work_queue", (str(pool), str(queue)))
+            for root in roots
+            if (pool := root.fields.get("work_pool_name"))
+            and (queue := root.fields.get("work_queue_name"))
+        }
+        resources = (each for root in roots for each in (root, *root.children))
+        return deployments | queues | {(each.kind, each.key) for each in resources}
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -186,11 +191,31 @@ def plan_again(prepared: PreparedPlan, session: Session) -> PreparedPlan:
         ),
     }
     found = run(gather(reading), session)
-    is_complete = found["last_applied"] == prepared.last_applied
-    prepared = replace(
-        prepared, last_applied=found["last_applied"], current=tuple(found["current"])
+    last_applied = with_taken_over(found["last_applied"], prepared.taken_over)
+    is_complete = last_applied == prepared.last_applied
+    notes = {(each.kind, each.key, each.op): each.notes for each in prepared.plan.changes}
+    prepared = replace(prepared, last_applied=last_applied, current=tuple(found["current"]))
+    again = _with_plan(prepared if is_complete else refresh(prepared, session), session)
+    changes = tuple(
+        replace(each, notes=notes.get((each.kind, each.key, each.op), each.notes))
+        for each in again.plan.changes
     )
-    return _with_plan(prepared if is_complete else refresh(prepared, session), session)
+    return replace(again, plan=replace(again.plan, changes=changes))
+
+
+def take_over(
+    prepared: PreparedPlan, taken: Mapping[str, LastApplied], session: Session
+) -> PreparedPlan:
+    """`prepared` with a plan that knows what other projects declared on what moves to this one."""
+    taken = {**prepared.taken_over, **taken}
+    last_applied = with_taken_over(prepared.last_applied, taken)
+    prepared = replace(prepared, last_applied=last_applied, taken_over=taken)
+    return _with_plan(refresh(prepared, session), session)
+
+
+def with_taken_over(record: LastApplied, taken: Mapping[str, LastApplied]) -> LastApplied:
+    """The record with what moves to its project."""
+    return reduce(LastApplied.merge, taken.values(), record)
 
 
 def _with_plan(prepared: PreparedPlan, session: Session) -> PreparedPlan:
@@ -230,12 +255,21 @@ def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
     """What the record has although it is gone, or another project of the command declares it."""
     if not _is_whole(prepared):
         return frozenset()
-    loaded, current = prepared.loaded, {(each.kind, each.key) for each in prepared.current}
+    project, roots = prepared.loaded.project, set(prepared.last_applied.roots())
+    current = {
+        (each.kind, each.key) for root in prepared.current for each in (root, *root.children)
+    }
+    pools = {root.key for root in prepared.current if root.kind == "work_pool"}
+    queues = {
+        (kind, key)
+        for kind, key in prepared.last_applied.everything - roots
+        if kind == "work_queue" and key[:1] in pools
+    }
     return frozenset(
-        root
-        for root in set(prepared.last_applied.roots()) - prepared.desired_keys
-        if prepared.elsewhere.get(root, loaded.project) != loaded.project
-        or (root not in current and root not in prepared.elsewhere)
+        each
+        for each in (roots | queues) - prepared.desired_keys
+        if prepared.elsewhere.get(each, project) != project
+        or (each not in current and each not in prepared.elsewhere)
     )
 
 

@@ -1,7 +1,7 @@
 """Adds the deletes of `--prune` to plans, with what goes with them, and guards them.
 
 The guard stops a prune that is probably not meant: of more than half of a project, of what another
-project declares, and of a work pool that other deployments use.
+project declares, and of a work pool or queue that deployments use.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from deployctl.app.deploying.prepare import PreparedPlan, with_undeclared
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.json_values import Json
 from deployctl.deploy.last_applied import LastApplied, read_other_records
-from deployctl.deploy.model import Change, Op
-from deployctl.deploy.prune import is_most
+from deployctl.deploy.model import Change, Key, Op
+from deployctl.deploy.prune import deleted_keys, is_most
 
 _RUNS = {"scheduled": (SCHEDULED,), "active": (*ACTIVE, PAUSED), "finished": FINAL}
 """Word → types of the states of runs that the deletion of a deployment concerns alike."""
@@ -37,7 +37,7 @@ def prune(
     What the guard finds is reported as DC528 with this severity; None: the user has confirmed it.
     Raises ApiError.
     """
-    found = []
+    pruned: list[PreparedPlan] = []
     for each in prepared:
         elsewhere = {
             key: other.loaded.project
@@ -45,12 +45,30 @@ def prune(
             if other is not each
             for key in other.desired_keys
         }
-        pruned = with_undeclared(replace(each, prune=True, elsewhere=elsewhere))
-        changes = _deletes(pruned)
-        if changes and severity is not None:
-            _guard(pruned, changes, session, report, severity)
-        found.append(_with_notes(pruned, changes, session) if changes else pruned)
-    return found
+        # Of two files of one project, the first one deletes.
+        elsewhere |= {
+            key: other.loaded.project
+            for other in pruned
+            if other.loaded.project == each.loaded.project
+            for key in deleted_keys(other.plan.changes)
+        }
+        pruned.append(with_undeclared(replace(each, prune=True, elsewhere=elsewhere)))
+    after = _places(pruned)
+    for each in pruned:
+        if severity is not None and _deletes(each):
+            _guard(each, after, session, report, severity)
+    return [_with_notes(each, session) for each in pruned]
+
+
+def _places(prepared: Iterable[PreparedPlan]) -> dict[str, Key]:
+    """Id of a deployment that the command changes → its pool and queue after that; () if none."""
+    places: dict[str, Key] = {}
+    for change in (change for each in prepared for change in each.plan.changes):
+        if change.kind == "deployment" and change.current:
+            fields = {**change.current.fields, **(change.desired.fields if change.desired else {})}
+            place = (str(fields.get("work_pool_name")), str(fields.get("work_queue_name")))
+            places[change.current.id] = () if change.op is Op.DELETE else place
+    return places
 
 
 def _deletes(prepared: PreparedPlan) -> list[Change]:
@@ -59,11 +77,12 @@ def _deletes(prepared: PreparedPlan) -> list[Change]:
 
 def _guard(
     prepared: PreparedPlan,
-    changes: Sequence[Change],
+    places: Mapping[str, Key],
     session: Session,
     report: Report,
     severity: Severity,
 ) -> None:
+    changes = _deletes(prepared)
     project, roots = prepared.loaded.project, prepared.last_applied.roots()
     problems = []
     deleted = [each for each in changes if (each.kind, each.key) in roots]
@@ -71,18 +90,18 @@ def _guard(
         problems.append(f"{len(deleted)} of the {len(roots)} resources of the project '{project}'")
     reading: dict[str, ApiCall[Any]] = {
         "records": read_other_records(project),
-        "users": _other_deployments(changes),
+        "users": _users(changes, places),
     }
     found = run(gather(reading), session)
     records: dict[str, LastApplied] = found["records"]
     for other, record in sorted(records.items()):
-        shared = [each for each in changes if (each.kind, each.key) in record.roots()]
+        shared = [each for each in changes if (each.kind, each.key) in record.everything]
         if shared:
             problems.append(f"{_listed(map(_name, shared))}, which the project '{other}' declares")
     users: dict[str, list[str]] = found["users"]
     problems += [
-        f"work pool {pool}, which the deployments {_listed(names)} use"
-        for pool, names in sorted(users.items())
+        f"{place}, which the deployments {_listed(names)} use"
+        for place, names in sorted(users.items())
     ]
     for problem in problems:
         report.add(
@@ -93,22 +112,21 @@ def _guard(
         )
 
 
-def _other_deployments(changes: Sequence[Change]) -> ApiCall[dict[str, list[str]]]:
-    """Work pool → deployments that are in it and stay, for the pools that are deleted."""
-    pools = [each.key[0] for each in changes if each.kind == "work_pool"]
-    deleted = {each.current.id for each in changes if each.current}
+def _users(changes: Sequence[Change], places: Mapping[str, Key]) -> ApiCall[dict[str, list[str]]]:
+    """Name of a deleted pool or queue → deployments that are in it after the command."""
+    deleted = {each.key: each for each in changes if each.kind in ("work_pool", "work_queue")}
     found: dict[str, list[str]] = {}
-    if pools:
+    if deleted:
+        pools = sorted({key[0] for key in deleted})
         body = {"work_pools": {"name": {"any_": pools}}, "sort": "CREATED_DESC"}
         for each in (yield from pages(paths.DEPLOYMENTS, body, 1)):
-            if each["id"] not in deleted:
-                found.setdefault(each["work_pool_name"], []).append(each["name"])
+            place = places.get(each["id"], (each["work_pool_name"], each["work_queue_name"]))
+            for key in {place[:1], place} & deleted.keys():
+                found.setdefault(_name(deleted[key]), []).append(each["name"])
     return found
 
 
-def _with_notes(
-    prepared: PreparedPlan, changes: Sequence[Change], session: Session
-) -> PreparedPlan:
+def _with_notes(prepared: PreparedPlan, session: Session) -> PreparedPlan:
     """The plan with notes on the flow runs of deployments that are deleted."""
     counts = run(
         gather(
@@ -116,7 +134,7 @@ def _with_notes(
                 each.current.id: gather(
                     {word: _count_runs(each.current.id, types) for word, types in _RUNS.items()}
                 )
-                for each in changes
+                for each in _deletes(prepared)
                 if each.kind == "deployment" and each.current
             }
         ),

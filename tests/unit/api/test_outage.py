@@ -42,11 +42,21 @@ def test_a_server_that_accepts_requests_and_answers_none_is_given_up_after_one_t
 
     client = scripted_session(answer(200), freeze)
     client.session.send(READ)
-    for _ in range(5):
+    for _ in range(3):
         with pytest.raises(Unreachable):
             client.session.send(READ)
-    assert client.waits == [60, 60, 60, 5, 5]
+    assert client.waits == [60, 1, 5] * 3
     assert client.session.is_down
+
+
+def test_a_request_that_outlasts_the_budget_is_tried_a_second_time() -> None:
+    def freeze(request: httpx.Request) -> httpx.Response:
+        client.waits.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("timed out")
+
+    client = scripted_session(answer(200), freeze, answer(200, 7))
+    client.session.send(READ)
+    assert client.session.send(READ) == 7
 
 
 def test_one_slow_request_among_others_is_no_outage() -> None:
