@@ -96,7 +96,7 @@ def _container(part: Component) -> Json:
             variable("PGDATA", f"{_DATA}/pgdata"),
         ],
         "ports": [{"name": "database", "containerPort": PORT}],
-        "startupProbe": check | {"periodSeconds": 2, "failureThreshold": 150},
+        "startupProbe": check | {"periodSeconds": 2, "failureThreshold": 1800},
         "readinessProbe": check | {"periodSeconds": 5},
         "livenessProbe": check | {"periodSeconds": 10, "failureThreshold": 6},
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},

@@ -46,7 +46,7 @@ def _container(part: Component) -> Json:
         "args": ["prefect", "server", "start", "--host", "0.0.0.0", "--port", str(PORT)],
         "env": [variable(name, value) for name, value in _environment(part).items()],
         "ports": [{"name": "server", "containerPort": PORT}],
-        "startupProbe": check("health", periodSeconds=5, failureThreshold=120),
+        "startupProbe": check("health", periodSeconds=5, failureThreshold=1440),
         "readinessProbe": check("ready", periodSeconds=5),
         "livenessProbe": check("health", periodSeconds=10, failureThreshold=6),
         "resources": {"requests": {"cpu": "200m", "memory": "512Mi"}},

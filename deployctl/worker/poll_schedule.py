@@ -93,9 +93,15 @@ class PollSchedule:
         self._moments = [moment for moment in self._moments if moment > now]
         self._refresh = _NEVER
 
-    def add_moments(self, due_in: Iterable[float]) -> None:
-        """Notes in how many seconds from the start of the last poll runs become due."""
+    def add_moments(self, due_in: Iterable[float], *, complete: bool = True) -> None:
+        """Notes in how many seconds from the start of the last poll runs become due.
+
+        Unless the list is complete, the next regular poll comes when the last of them is due.
+        """
         self._moments = sorted(self._polled_at + seconds + _LATE for seconds in due_in)
+        if not complete:
+            last = max(self._moments[-1], self._polled_at + self.timings.tick)
+            self._regular = min(self._regular, last)
 
     def end(self, now: float, offers: int, *, more: bool, follows: bool) -> None:
         """Notes how many due runs the last poll returned.

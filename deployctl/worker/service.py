@@ -165,12 +165,12 @@ class Service:
             return
         lag = 0.0 if self.leadership.is_leader or self.options.run_once else schedule.lag
         before = self.session.server_clock() + self.settings.prefetch_seconds - lag
-        limit = schedule.page(self.reconciler.claims_wait)
+        limit = PAGE if ahead else schedule.page(self.reconciler.claims_wait)
         offered = self._read_due(before + schedule.horizon if ahead else before, limit)
         starts = [seconds(run.get("next_scheduled_start_time")) for run in offered]
         due_in = [start - before for start in starts if start > before]
         if ahead and due_in:
-            schedule.add_moments(due_in)
+            schedule.add_moments(due_in, complete=len(offered) < limit)
             requested_at = self.clock()
             offered = self._read_due(before, limit)
         schedule.end(self.clock(), len(offered), more=len(offered) >= limit, follows=lag > 0)
@@ -284,6 +284,8 @@ class Service:
 
     def _sync_interval(self) -> float:
         """Followers check often whether they have become the leader."""
+        if not self._resumed:
+            return self.timings.tick  # With a limit, nothing is claimed before.
         if self.leadership.is_leader:
             pause = self.timings.sync_pause * self._sync_seconds
             return max(self.settings.cancellation_poll_seconds, pause)

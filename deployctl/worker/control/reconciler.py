@@ -43,6 +43,8 @@ from deployctl.worker.model import (
 from deployctl.worker.server.run_reporter import RunReporter
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
 
+_RESERVED = 4
+"""Threads that claims leave free in a step that does not compare runs with Jobs."""
 _OBSERVE_ALWAYS = 500
 """Number of runs up to which every step compares all of them with their Jobs."""
 
@@ -141,11 +143,15 @@ class Reconciler:
     def _dispatch_all(self, actions: Sequence[Action]) -> None:
         """Dispatches as many actions as may run at once, and counts the claims that wait."""
         store, self.claims_wait = self.store, 0
+        # A step that observes finds threads for what is more urgent than claims.
+        observes = self._observes or not self.leadership.is_leader
+        for_claims = MAX_IN_FLIGHT - (0 if observes else _RESERVED)
         claims = store.claim_order.at_once(store.clock())
         claims -= sum(run.id in store.in_flight for run in store.due)
         for action in actions:
             is_claim = isinstance(action, Claim)
-            if len(store.in_flight) >= MAX_IN_FLIGHT or (is_claim and claims <= 0):
+            threads = for_claims if is_claim else MAX_IN_FLIGHT
+            if len(store.in_flight) >= threads or (is_claim and claims <= 0):
                 self.claims_wait += is_claim
             elif run_id_of(action) not in store.in_flight:
                 claims -= is_claim
@@ -215,7 +221,7 @@ class Reconciler:
     def _longest_wait(self) -> float:
         """Seconds until the next step if no message comes."""
         tick = self.timings.tick
-        if self._observes:
+        if self._observes or not self.leadership.is_leader:
             return tick
         return min(tick, max(0.0, self._observe_at - self.store.clock()))
 

@@ -79,12 +79,13 @@ class ServerActions:
             name=run.name,
         )
         now = self.session.server_clock()
+        has_ended = (result.state or {}).get("type") in states.FINAL
 
         def withdraw(store: StateStore) -> None:
             store.withdraw_offer(run.id, waits_for_slot=result.answer is Answer.LATER)
             if waits:
                 store.slot_waits.refuse(run, now)
-            if result.answer is Answer.REJECTED:
+            if result.answer is Answer.REJECTED and not has_ended:
                 store.claim_order.lose(store.clock())
 
         self.notify(withdraw)

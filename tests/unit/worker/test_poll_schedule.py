@@ -152,6 +152,13 @@ def test_runs_that_become_due_in_a_row_share_polls() -> None:
     assert len(worker.server.polls) < 10
 
 
+def test_runs_behind_a_full_page_are_seen_when_those_of_the_page_are_due() -> None:
+    starts = [START + 1 + number / 40 for number in range(300)]
+    worker = Worker(VirtualServer(list(starts)))
+    worker.work(10)
+    assert max(worker.claimed[start] - start for start in starts) < 0.5
+
+
 def test_a_follower_leaves_a_run_to_the_leader_for_a_moment() -> None:
     worker = Worker(VirtualServer([START + 5]), is_leader=False)
     worker.work(9)

@@ -25,6 +25,18 @@ def test_a_leader_compares_many_runs_with_their_jobs_at_intervals(count: int, st
     assert observed == steps
 
 
+def test_a_worker_that_leads_no_longer_waits_between_its_steps() -> None:
+    simulation = Simulation(3, runs=0, workers=1, polite=True)
+    worker, now = simulation.workers[0], simulation.clock.now
+    worker.store.sync([], [a_run(number, now) for number in range(5000)], now)
+    for _ in range(2):
+        worker.reconcile()
+    assert not worker.reconciler._observes
+    worker.leadership.is_leader = False
+    simulation.wait(60)
+    assert worker.reconciler._longest_wait() == worker.reconciler.timings.tick
+
+
 def test_runs_become_due_and_are_claimed_between_two_comparisons() -> None:
     simulation = Simulation(3, runs=1, workers=1, polite=True)
     worker, now = simulation.workers[0], simulation.clock.now
