@@ -25,7 +25,7 @@ from deployctl.api.calls import ApiCall, Request, call, gather
 from deployctl.api.paging import pages
 from deployctl.api.work_pools import list_pools
 from deployctl.app.operating.runs import parse_time
-from deployctl.core.errors import DeployctlError
+from deployctl.core.errors import ApiError, DeployctlError
 from deployctl.core.json_values import Json
 
 
@@ -113,7 +113,7 @@ class ServerSample:
     pools: Sequence[Json] = ()
     queues: Sequence[Json] = ()
     states: Mapping[str, int] | None = None
-    """Name of a state → number of runs in it."""
+    """Name of a state → number of runs in it; None if the server does not count them in time."""
     states_day: Mapping[str, int] | None = None
     """The same, of runs that were to start within the last 24 hours."""
     max_lateness: float = 0.0
@@ -129,8 +129,6 @@ def read_sample(now: datetime) -> ApiCall[ServerSample]:
         "flows": pages(paths.FLOWS, newest, 1),
         "pools": list_pools(),
         "queues": pages(paths.WORK_QUEUES, {}, 1),
-        "states": _count_states(_BEGIN, _END),
-        "day": _count_states(now - timedelta(hours=24), now),
         "late": call(
             Request(
                 "POST",
@@ -140,6 +138,8 @@ def read_sample(now: datetime) -> ApiCall[ServerSample]:
         ),
     }
     found = yield from gather(calls)
+    day = yield from _count_states(now - timedelta(hours=24), now)
+    states = None if day is None else (yield from _count_states(_BEGIN, _END))
     names = {flow["id"]: flow["name"] for flow in found["flows"]}
     starts = [run["expected_start_time"] for run in found["late"]]
     return ServerSample(
@@ -150,20 +150,27 @@ def read_sample(now: datetime) -> ApiCall[ServerSample]:
         found["flows"],
         found["pools"],
         found["queues"],
-        found["states"],
-        found["day"],
+        states,
+        day,
         max((max(0.0, (now - parse_time(start)).total_seconds()) for start in starts), default=0.0),
     )
 
 
-def _count_states(start: datetime, end: datetime) -> ApiCall[dict[str, int]]:
-    """The number of runs by state that are expected to start between two times: one request."""
+def _count_states(start: datetime, end: datetime) -> ApiCall[dict[str, int] | None]:
+    """The number of runs by state that are expected to start between two times: one request.
+
+    None after an error: with millions of runs the server needs longer than a scrape, and that must
+    not take the other gauges away. A server that is down fails the other requests, too.
+    """
     body = {
         "history_start": start.isoformat(),
         "history_end": end.isoformat(),
         "history_interval_seconds": (end - start).total_seconds(),
     }
-    found = yield from call(Request("POST", f"{paths.FLOW_RUNS}history", body))
+    try:
+        found = yield from call(Request("POST", f"{paths.FLOW_RUNS}history", body))
+    except ApiError:
+        return None
     counts: Counter[str] = Counter()
     for interval in found:
         for state in interval["states"]:
@@ -177,20 +184,21 @@ def families(sample: ServerSample | None) -> Iterator[Metric]:
     yield _gauge(ServerMetric.UP, up, int(sample is not None))
     if sample is None:
         return
-    states, day = sample.states or {}, sample.states_day or {}
     yield _gauge(ServerMetric.DEPLOYMENTS, "Deployments.", len(sample.deployments))
     yield _gauge(ServerMetric.FLOWS, "Flows.", len(sample.flows))
-    yield _gauge(ServerMetric.FLOW_RUNS, "Flow runs.", sum(states.values()))
     yield _gauge(ServerMetric.WORK_POOLS, "Work pools.", len(sample.pools))
     yield _gauge(ServerMetric.WORK_QUEUES, "Work queues.", len(sample.queues))
-    yield _by_state(ServerMetric.RUN_STATES, "Flow runs by state.", states)
-    expected = "Flow runs by state that were to start within the last 24 hours."
-    yield _by_state(ServerMetric.RUN_STATES_DAY, expected, day)
+    if (states := sample.states) is not None:
+        yield _gauge(ServerMetric.FLOW_RUNS, "Flow runs.", sum(states.values()))
+        yield _by_state(ServerMetric.RUN_STATES, "Flow runs by state.", states)
+        yield _gauge(ServerMetric.LATE_RUNS, "Late flow runs.", states.get("Late", 0))
+    if (day := sample.states_day) is not None:
+        expected = "Flow runs by state that were to start within the last 24 hours."
+        yield _by_state(ServerMetric.RUN_STATES_DAY, expected, day)
     yield _info(ServerMetric.DEPLOYMENT_INFO, "Deployments, each 1.", sample.deployments)
     yield _info(ServerMetric.FLOW_INFO, "Flows, each 1.", sample.flows)
     yield _info(ServerMetric.WORK_POOL_INFO, "Work pools: 0 if paused, else 1.", sample.pools)
     yield _info(ServerMetric.WORK_QUEUE_INFO, "Work queues: 0 if paused, else 1.", sample.queues)
-    yield _gauge(ServerMetric.LATE_RUNS, "Late flow runs.", states.get("Late", 0))
     longest = "Time since the scheduled start of the run that has been late for longest."
     yield _gauge(ServerMetric.MAX_LATENESS, longest, sample.max_lateness)
 

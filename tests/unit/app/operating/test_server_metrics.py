@@ -76,6 +76,21 @@ def test_one_request_for_each_kind_of_object() -> None:
     assert paths.count("/flow_runs/history") == 2
 
 
+def test_runs_that_cannot_be_counted_in_time_leave_the_other_gauges() -> None:
+    server = Server()
+
+    def count_slowly(request: Request) -> Json:
+        if request.path.endswith("/history"):
+            raise Unreachable("no response within 4 s")
+        return server(request)
+
+    sample = run_with(read_sample(NOW), count_slowly)
+    shown = samples(ServerGauges(lambda: sample, 30.0).text())
+    assert shown["deployctl_server_up"] == 1
+    assert shown["prefect_deployments_total"] == 2
+    assert not any(name.startswith("prefect_flow_run") for name in shown)
+
+
 def test_gauges_of_a_sample() -> None:
     sample = run_with(read_sample(NOW), Server())
     found = samples(ServerGauges(lambda: sample, 30).text())
