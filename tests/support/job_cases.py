@@ -214,7 +214,7 @@ SAME = [
     Case("a missing variable alone", edits=(((*CONTAINER, "workingDir"), "{{ nope }}"),)),
     Case(
         "a missing list item",
-        edits=(((*POD, "tolerations"), ["{{ nope }}", {"key": "{{ namespace }}"}]),),
+        edits=(((*POD, "tolerations"), ["{{ nope }}", {"key": "{{ image_pull_policy }}"}]),),
     ),
     Case(
         "a path into a variable",
