@@ -107,12 +107,9 @@ class CommandContext:
 
     def not_deployed(self) -> str:
         """What the plan of a deploy says and was not written, for a message."""
-        from deployctl.deploy.model import ResultStatus
-
         if not self.results:
             return "nothing was deployed"
-        done = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
-        written = {each.identity[:2] for each in self.results if each.status in done}
+        written = {each.identity[:2] for each in self.results if each.is_written}
         needed = self.plan.needed if self.plan else ()
         left = [
             f"{each.kind.replace('_', ' ')} '{each.name}'"

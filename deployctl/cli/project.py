@@ -33,7 +33,6 @@ from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
 from deployctl.core.diagnostics import Severity
 from deployctl.core.errors import SettingsError, UsageError
-from deployctl.deploy.apply import WRITTEN
 from deployctl.deploy.model import Plan
 from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
@@ -332,7 +331,7 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
 
     def is_complete() -> bool:
         """Whether nothing failed or was skipped."""
-        return all(each.status in WRITTEN for each in ctx.results)
+        return all(each.is_written for each in ctx.results)
 
     with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])

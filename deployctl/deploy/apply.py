@@ -35,8 +35,6 @@ from deployctl.deploy.plan import compare
 from deployctl.deploy.prune import deleted_keys
 from deployctl.deploy.resources import RESOURCE_KINDS
 
-WRITTEN = (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
-"""How changes end after which the server is as desired."""
 _NO_ANSWER = "the server does not answer"
 _VERIFY_TRIES = 3
 """How often what differs is read back: another command may be between two of its requests."""
@@ -80,9 +78,9 @@ def apply(
         applied = [
             result.change.desired
             for result in results
-            if result.change.desired and result.status in WRITTEN
+            if result.change.desired and result.is_written
         ]
-        deleted = deleted_keys(each.change for each in results if each.status in WRITTEN)
+        deleted = deleted_keys(each.change for each in results if each.is_written)
 
         def current(latest: LastApplied) -> LastApplied:
             """The record after this apply."""

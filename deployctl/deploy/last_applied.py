@@ -67,7 +67,7 @@ class LastApplied:
         for kind, entries in self.resources.items():
             if kind in RESOURCE_KINDS and RESOURCE_KINDS[kind].parent:
                 for key in entries:
-                    found[_root(kind, key)].append(Resource(kind, key, {}))
+                    found[root_of(kind, key)].append(Resource(kind, key, {}))
         return found
 
     def add(self, desired: Iterable[Resource]) -> LastApplied:
@@ -90,7 +90,7 @@ class LastApplied:
             kind: {
                 key: names
                 for key, names in entries.items()
-                if _root(kind, key) not in replaced
+                if root_of(kind, key) not in replaced
                 or (_stays(kind) and (kind, key) not in declared)
             }
             for kind, entries in self.resources.items()
@@ -99,11 +99,11 @@ class LastApplied:
 
     def without(self, removed: AbstractSet[tuple[str, Key]]) -> LastApplied:
         """The record without these resources (kind and key), and without what is part of them."""
-        return self._filtered(lambda kind, key: not removed & {(kind, key), _root(kind, key)})
+        return self._filtered(lambda kind, key: not removed & {(kind, key), root_of(kind, key)})
 
     def only(self, kept: AbstractSet[tuple[str, Key]]) -> LastApplied:
         """The record of these resources (kind and key), and of what is part of them."""
-        return self._filtered(lambda kind, key: bool(kept & {(kind, key), _root(kind, key)}))
+        return self._filtered(lambda kind, key: bool(kept & {(kind, key), root_of(kind, key)}))
 
     def merge(self, other: LastApplied) -> LastApplied:
         """The record with everything that another one declares added."""
@@ -311,7 +311,7 @@ def _flat(record: LastApplied) -> set[tuple[str, Key, str]]:
     }
 
 
-def _root(kind: str, key: Key) -> tuple[str, Key]:
+def root_of(kind: str, key: Key) -> tuple[str, Key]:
     """The root that a recorded resource is part of, or the resource itself if it is one."""
     parent = RESOURCE_KINDS[kind].parent if kind in RESOURCE_KINDS else ""
     return (parent, key[: RESOURCE_KINDS[parent].depth]) if parent else (kind, key)

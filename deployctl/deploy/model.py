@@ -87,6 +87,11 @@ class Change:
         return "/".join(self.key)
 
     @property
+    def title(self) -> str:
+        """Kind and key, as users write them: `work pool k8s`."""
+        return f"{self.kind.replace('_', ' ')} {self.name}"
+
+    @property
     def is_needed(self) -> bool:
         """Whether anything has to be written, to this resource or to a child."""
         return self.op is not Op.NONE or any(child.is_needed for child in self.children)
@@ -113,14 +118,18 @@ class Plan:
         """The changes that write something."""
         return tuple(change for change in self.changes if change.is_needed)
 
+    @property
+    def deletes(self) -> tuple[Change, ...]:
+        """The changes that delete a root."""
+        return tuple(change for change in self.changes if change.op is Op.DELETE)
+
     def without_deletes(self) -> Plan:
         """The part that creates and updates: it is applied first."""
-        return Plan(tuple(each for each in self.changes if each.op is not Op.DELETE))
+        return Plan(tuple(change for change in self.changes if change.op is not Op.DELETE))
 
     def only_deletes(self) -> Plan:
         """The part that deletes roots, and drops resources from the record."""
-        deletes = tuple(each for each in self.changes if each.op is Op.DELETE)
-        return Plan(deletes, (), self.forgotten)
+        return Plan(self.deletes, (), self.forgotten)
 
     def count(self, op: Op) -> int:
         """How many roots have this operation, children counted as `effective_op` does."""
@@ -157,6 +166,11 @@ class Result:
     """Why it was skipped."""
     done: tuple[str, ...] = field(default=())
     """The writes that were completed before a failure, as sentences."""
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the server is as desired."""
+        return self.status in (ResultStatus.APPLIED, ResultStatus.UNCHANGED)
 
     @property
     def identity(self) -> tuple[str, Key, ResultStatus]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from deployctl.deploy.last_applied import root_of
 from deployctl.deploy.model import Change, Key, Op, Resource
 from deployctl.deploy.resources import RESOURCE_KINDS
 
@@ -25,7 +26,7 @@ def deletes(undeclared: Sequence[Resource]) -> tuple[Change, ...]:
 
     What is part of another one comes before it, and deployments before the pools that they are in.
     """
-    roots = {(each.kind, each.key) for each in undeclared}
+    roots = {(each.kind, each.key) for each in undeclared if not _is_part(each)}
     changes = [
         Change(
             root.kind,
@@ -37,15 +38,9 @@ def deletes(undeclared: Sequence[Resource]) -> tuple[Change, ...]:
             notes=tuple(_notes(root)),
         )
         for root in undeclared
-        if is_deletable(root) and parent(root) not in roots
+        if is_deletable(root) and not (_is_part(root) and root_of(root.kind, root.key) in roots)
     ]
     return tuple(sorted(changes, key=lambda change: -RESOURCE_KINDS[change.kind].rank))
-
-
-def parent(resource: Resource) -> tuple[str, Key]:
-    """Kind and key of the resource that this one is part of; an empty kind for roots."""
-    kind = RESOURCE_KINDS[resource.kind].parent
-    return (kind, resource.key[: RESOURCE_KINDS[kind].depth]) if kind else ("", ())
 
 
 def deleted_keys(changes: Iterable[Change]) -> set[tuple[str, Key]]:
@@ -56,6 +51,10 @@ def deleted_keys(changes: Iterable[Change]) -> set[tuple[str, Key]]:
         if change.op is Op.DELETE
         for each in (change, *change.children)
     }
+
+
+def _is_part(resource: Resource) -> bool:
+    return bool(RESOURCE_KINDS[resource.kind].parent)
 
 
 def is_most(deleted: Collection[object], declared: int) -> bool:
@@ -74,5 +73,5 @@ def _notes(root: Resource) -> Iterator[str]:
 def _parts(root: Resource, undeclared: Sequence[Resource]) -> Iterable[Change]:
     """Deletes of the automations of a deployment; what else is part of a root goes with it."""
     for each in undeclared:
-        if each.kind == "automation" and parent(each) == (root.kind, root.key):
+        if each.kind == "automation" and root_of(each.kind, each.key) == (root.kind, root.key):
             yield Change(each.kind, each.key, Op.DELETE, None, each)

@@ -25,7 +25,7 @@ from deployctl.app.deploying.prepare import (
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress
-from deployctl.deploy.apply import WRITTEN, apply
+from deployctl.deploy.apply import apply
 from deployctl.deploy.last_applied import update_last_applied
 from deployctl.deploy.model import Result, ResultStatus
 from deployctl.steps.engine import CompletedSteps
@@ -102,7 +102,7 @@ def deploy_all(
     for each, check_lock in plans:
         first = replace(each, plan=each.plan.without_deletes())
         results += deploy(first, session, report, progress, on_done, check_lock)
-    is_written = all(result.status in WRITTEN for result in results) and not report.blocking
+    is_written = all(result.is_written for result in results) and not report.blocking
     for each, check_lock in plans:
         rest = replace(each, plan=each.plan.only_deletes(), taken_over={})
         if is_written and (rest.plan.changes or rest.plan.forgotten):

@@ -29,10 +29,10 @@ from deployctl.core.diagnostics import Report
 from deployctl.core.errors import NotFound
 from deployctl.core.json_values import Json
 from deployctl.deploy.apply import read_current
-from deployctl.deploy.last_applied import LastApplied, read_last_applied
-from deployctl.deploy.model import Change, Key, Op, Plan, Resource
+from deployctl.deploy.last_applied import LastApplied, read_last_applied, root_of
+from deployctl.deploy.model import Change, Key, Plan, Resource
 from deployctl.deploy.plan import plan
-from deployctl.deploy.prune import deleted_keys, deletes, parent
+from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
@@ -236,17 +236,15 @@ def _with_plan(prepared: PreparedPlan, session: Session) -> PreparedPlan:
 
 def with_undeclared(prepared: PreparedPlan) -> PreparedPlan:
     """`prepared` with a plan that lists what is no longer declared, or deletes it."""
-    plan, undeclared = prepared.plan, _undeclared(prepared)
-    changes = tuple(change for change in plan.changes if change.op is not Op.DELETE)
+    changes, undeclared = prepared.plan.without_deletes().changes, _undeclared(prepared)
     if not prepared.prune:
         return replace(prepared, plan=Plan(changes, undeclared))
     removed = deletes(undeclared)
-    gone = {(each.kind, each.key) for each in undeclared} & deleted_keys(removed)
-    pools = {each.key for each in removed if each.kind == "work_pool"}
+    gone = deleted_keys(removed)
     stay = tuple(
         each
         for each in undeclared
-        if (each.kind, each.key) not in gone and parent(each)[1] not in pools
+        if not gone & {(each.kind, each.key), root_of(each.kind, each.key)}
     )
     return replace(prepared, plan=Plan((*changes, *removed), stay, _forgotten(prepared)))
 

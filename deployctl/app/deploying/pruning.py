@@ -55,7 +55,7 @@ def prune(
         pruned.append(with_undeclared(replace(each, prune=True, elsewhere=elsewhere)))
     after = _places(pruned)
     for each in pruned:
-        if severity is not None and _deletes(each):
+        if severity is not None and each.plan.deletes:
             _guard(each, after, session, report, severity)
     return [_with_notes(each, session) for each in pruned]
 
@@ -71,10 +71,6 @@ def _places(prepared: Iterable[PreparedPlan]) -> dict[str, Key]:
     return places
 
 
-def _deletes(prepared: PreparedPlan) -> list[Change]:
-    return [change for change in prepared.plan.changes if change.op is Op.DELETE]
-
-
 def _guard(
     prepared: PreparedPlan,
     places: Mapping[str, Key],
@@ -82,7 +78,7 @@ def _guard(
     report: Report,
     severity: Severity,
 ) -> None:
-    changes = _deletes(prepared)
+    changes = prepared.plan.deletes
     project, roots = prepared.loaded.project, prepared.last_applied.roots()
     problems = []
     deleted = [each for each in changes if (each.kind, each.key) in roots]
@@ -97,7 +93,9 @@ def _guard(
     for other, record in sorted(records.items()):
         shared = [each for each in changes if (each.kind, each.key) in record.everything]
         if shared:
-            problems.append(f"{_listed(map(_name, shared))}, which the project '{other}' declares")
+            problems.append(
+                f"{_listed(each.title for each in shared)}, which the project '{other}' declares"
+            )
     users: dict[str, list[str]] = found["users"]
     problems += [
         f"{place}, which the deployments {_listed(names)} use"
@@ -122,7 +120,7 @@ def _users(changes: Sequence[Change], places: Mapping[str, Key]) -> ApiCall[dict
         for each in (yield from pages(paths.DEPLOYMENTS, body, 1)):
             place = places.get(each["id"], (each["work_pool_name"], each["work_queue_name"]))
             for key in {place[:1], place} & deleted.keys():
-                found.setdefault(_name(deleted[key]), []).append(each["name"])
+                found.setdefault(deleted[key].title, []).append(each["name"])
     return found
 
 
@@ -134,7 +132,7 @@ def _with_notes(prepared: PreparedPlan, session: Session) -> PreparedPlan:
                 each.current.id: gather(
                     {word: _count_runs(each.current.id, types) for word, types in _RUNS.items()}
                 )
-                for each in _deletes(prepared)
+                for each in prepared.plan.deletes
                 if each.kind == "deployment" and each.current
             }
         ),
@@ -165,10 +163,6 @@ def _run_notes(counts: Mapping[str, int]) -> Iterator[str]:
     ):
         if count := counts[word]:
             yield f"{count} {word} run{'s' * (count != 1)} {one if count == 1 else several}"
-
-
-def _name(change: Change) -> str:
-    return f"{change.kind.replace('_', ' ')} {change.name}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -17,8 +17,7 @@ def findings(report: CommandReport) -> Iterator[Diagnostic]:
     for result in report.results:
         if result.status is ResultStatus.FAILED and result.error:
             error = result.error
-            name = f"{result.change.kind.replace('_', ' ')} {result.change.name}"
-            message = f"{name}: {error.message}"
+            message = f"{result.change.title}: {error.message}"
             yield _redacted(Diagnostic(error.code, Severity.ERROR, message, error.span, error.help))
 
 

@@ -81,8 +81,7 @@ def body(change: Change) -> dict[str, Json]:
 def delete(change: Change, path: Callable[[str], str]) -> ApiCall[str]:
     """Deletes the current resource at the path of its id; one that is gone already is no error."""
     assert change.current is not None
-    subject = f"{change.kind.replace('_', ' ')} {change.name}"
-    yield [Request("DELETE", path(change.current.id), subject=subject, missing_ok=True)]
+    yield [Request("DELETE", path(change.current.id), subject=change.title, missing_ok=True)]
     return change.current.id
 
 
