@@ -16,6 +16,7 @@ from deployctl.cli.output import print_report
 from deployctl.core.diagnostics import Diagnostic, Report, Severity
 from deployctl.core.errors import DeployctlError, Interrupted, TimedOut
 from deployctl.core.redact import redact
+from deployctl.core.suggest import shortened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -118,8 +119,7 @@ class CommandContext:
         ]
         if not left:
             return "not everything was deployed"
-        more = f" and {len(left) - _MAX_NAMES} more" if len(left) > _MAX_NAMES else ""
-        return f"not deployed: {', '.join(left[:_MAX_NAMES])}{more}"
+        return f"not deployed: {shortened(left, _MAX_NAMES)}"
 
     def failures(self) -> list[str]:
         """Why the command failed: a line for each error and each change that failed."""

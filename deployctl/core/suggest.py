@@ -5,7 +5,7 @@ did_you_mean("kuberntes", TYPES) or f"There are: {quoted(TYPES)}."
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -36,6 +36,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 def quoted(names: Iterable[str]) -> str:
     """The names for a message, each in quotes: `'a', 'b'`."""
     return ", ".join(f"'{name}'" for name in names)
+
+
+def shortened(names: Sequence[str], most: int) -> str:
+    """At most so many names for a message, and how many more there are: `a, b and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _plain(name: str) -> str:

@@ -20,6 +20,7 @@ from typing import TypeAlias
 from deployctl.core import redact
 from deployctl.core.errors import DeployctlError, Interrupted, ProgramError, StepFailed
 from deployctl.core.json_values import Json, digest
+from deployctl.core.suggest import shortened
 from deployctl.steps.catalog import builtin_step, is_docker_build, is_docker_step, is_shell_step
 from deployctl.steps.checks import check_steps
 from deployctl.steps.context import StepContext
@@ -268,7 +269,7 @@ class _Engine:
             for deployment, steps in self._steps_by_deployment.items()
             if any((s.function, s.inputs) == (step.function, step.inputs) for s in steps)
         ]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown = shortened(names, 3)
         failed = StepFailed(redact.redact(f"step '{step.name}' of {shown}: {message}"), help=help_)
         failed.path = step.path
         if code != ProgramError.code:

@@ -19,6 +19,7 @@ from deployctl.api.states import ACTIVE, FINAL, PAUSED, SCHEDULED
 from deployctl.app.deploying.prepare import PreparedPlan, with_undeclared
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.json_values import Json
+from deployctl.core.suggest import shortened
 from deployctl.deploy.last_applied import LastApplied, read_other_records
 from deployctl.deploy.model import Change, Key, Op
 from deployctl.deploy.prune import deleted_keys, is_most
@@ -166,7 +167,4 @@ def _run_notes(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    every = sorted(names)
-    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    return ", ".join(every[:_SHOWN]) + more
+    return shortened(sorted(names), _SHOWN)
