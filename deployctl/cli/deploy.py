@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
 
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
-from deployctl.cli.options import ConnectionOptions, OutputFormat
+from deployctl.cli.options import ConnectionOptions, OutputFormat, option
 from deployctl.cli.project_options import (
+    DEPLOY,
     DeployOptions,
     HookOptions,
     ImageOptions,
@@ -32,6 +35,16 @@ def deploy(
     overrides: OverrideOptions,
     server: ConnectionOptions,
     hook: HookOptions,
+    plan_file: Annotated[
+        Path | None,
+        option(
+            "--plan FILE",
+            DEPLOY,
+            "Stop before the first build or write unless the plan is still the one in FILE, "
+            "written by `plan --out` with the same options.",
+            default="any plan",
+        ),
+    ] = None,
 ) -> None:
     """Apply prefect.yaml to the server: validate, plan, build images, write the changes.
 
@@ -40,6 +53,7 @@ def deploy(
     from deployctl.app.deploying.deploy import build
     from deployctl.cli.console import terminal_width, write
     from deployctl.cli.hook import as_hook
+    from deployctl.cli.plan_file import check_plan_file, read_plan_file
     from deployctl.cli.project import (
         apply_all,
         build_plan,
@@ -57,10 +71,21 @@ def deploy(
     with as_hook(ctx, hook), ExitStack() as stack:
         use_env_files(selection.env_file)
         options = load_options(selection, overrides, deployment, images)
+        approved = read_plan_file(plan_file) if plan_file else None
         opened = open_projects(ctx, options, selection.prefect_file, server)
         projects, session = stack.enter_context(opened)
-        with build_plan(ctx, projects, session, images) as steps:
+        with build_plan(
+            ctx,
+            projects,
+            session,
+            images,
+            find_existing=approved is not None,
+            run_shell_steps=approved is not None and approved.run_steps,
+        ) as steps:
             prepared = prepare_all(ctx, projects, session, deployment, steps)
+            if approved:
+                complete_plans(ctx, prepared, session, deployment, applies=False)
+                check_plan_file(approved, ctx)
             done: CompletedSteps = {}
             prepared = [build(each, session, ctx.report, ctx.progress, done) for each in prepared]
         prepared = complete_plans(ctx, prepared, session, deployment, applies=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from deployctl.cli.command import command
@@ -43,6 +44,15 @@ def plan(
     detailed_exitcode: Annotated[
         bool, option("--detailed-exitcode", OUTPUT, "Exit with code 2 if there are changes.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        option(
+            "--out FILE",
+            OUTPUT,
+            "Write the plan to FILE, as JSON without secrets, for `deploy --plan`.",
+            default="write none",
+        ),
+    ] = None,
 ) -> None:
     """Show what `deploy` would change, without writing anything.
 
@@ -71,6 +81,10 @@ def plan(
     ):
         prepared = prepare_all(ctx, projects, session, deployment, steps)
         complete_plans(ctx, prepared, session, deployment, applies=False)
+    if out:
+        from deployctl.cli.plan_file import write_plan_file
+
+        write_plan_file(out, ctx, run_steps=run_steps)
     if ctx.format is OutputFormat.HUMAN:
         write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
     if detailed_exitcode and ctx.plan and ctx.plan.needed:

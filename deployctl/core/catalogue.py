@@ -123,6 +123,8 @@ _ERRORS = _entries(
         "DC520": "the changes could not be confirmed",
         "DC525": "another deploy of the project is in the way",
         "DC528": "pruning would delete more than expected",
+        "DC560": "the plan is not the approved one",
+        "DC561": "the file of --plan is not usable",
         "DC530": "a job variable of the wrong type",
         "DC533": "the base job template is not valid",
         "DC534": "a base job template uses an undeclared variable",

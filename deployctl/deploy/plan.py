@@ -8,6 +8,7 @@ change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
@@ -55,6 +56,29 @@ def compare(
         fields = changed if op is Op.UPDATE else ()
         change = Change(kind, key, op, desired, current, fields, children, notes)
     return RESOURCE_KINDS[kind].annotate(change, dialect)
+
+
+def parts_of(plan: Plan) -> set[tuple[str, ...]]:
+    """What a plan writes and leaves undeclared, as texts with all values, secrets included.
+
+    Each part starts with kind and name of its root. Two plans with the same parts do the same.
+    """
+    parts: set[tuple[str, ...]] = {(root.kind, root.name, "undeclared") for root in plan.undeclared}
+    for root in plan.needed:
+        for change in (root, *root.children):
+            parts |= {(root.kind, root.name, *detail) for detail in _details(change)}
+    return parts
+
+
+def _details(change: Change) -> Iterator[tuple[str, ...]]:
+    if change.op is not Op.NONE:
+        yield (change.kind, change.name, change.op)
+    for field in change.fields:
+        yield (change.kind, change.name, field.field, *map(_text, (field.old, field.new)))
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _reset_fields(

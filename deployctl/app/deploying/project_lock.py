@@ -8,7 +8,6 @@ nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -24,10 +23,9 @@ from deployctl.api.session import Session
 from deployctl.app.deploying.prepare import PreparedPlan, plan_again
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError, NotFound, Rejected, Unauthorized
-from deployctl.core.json_values import Json
 from deployctl.core.progress import Progress
 from deployctl.deploy.lock import LockHolder, LockLost, acquire_lock, leave, release, renewal
-from deployctl.deploy.model import Change, Op, Plan
+from deployctl.deploy.plan import parts_of
 from deployctl.deploy.prune import deleted_keys
 
 _STOPPED = "stopped; nothing was written to the server"
@@ -267,7 +265,7 @@ def _confirm(
     was not shown.
     """
     again = plan_again(prepared, session)
-    before, after = _parts(prepared.plan), _parts(again.plan)
+    before, after = parts_of(prepared.plan), parts_of(again.plan)
     project = prepared.loaded.project
     new_deletes = deleted_keys(again.plan.changes) - deleted_keys(prepared.plan.changes)
     if lock.took_over and not new_deletes:
@@ -288,23 +286,3 @@ def _confirm(
         message = "another deploy of the project '{}' has made the same changes at the same time"
         report.add("DC526", message.format(project))
     return again
-
-
-def _parts(plan: Plan) -> set[tuple[str, ...]]:
-    """What a plan writes, and what it leaves undeclared: kind and name of a root, and details."""
-    parts: set[tuple[str, ...]] = {(root.kind, root.name, "undeclared") for root in plan.undeclared}
-    for root in plan.needed:
-        for change in (root, *root.children):
-            parts |= {(root.kind, root.name, *detail) for detail in _details(change)}
-    return parts
-
-
-def _details(change: Change) -> Iterator[tuple[str, ...]]:
-    if change.op is not Op.NONE:
-        yield (change.kind, change.name, change.op)
-    for field in change.fields:
-        yield (change.kind, change.name, field.field, *map(_text, (field.old, field.new)))
-
-
-def _text(value: Json) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

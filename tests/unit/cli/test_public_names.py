@@ -79,13 +79,13 @@ COMMANDS = {
     | BUILDER
     | CONNECTION
     | OUTPUT
-    | {"--timeout", "--on-error", "--container-log"},
+    | {"--timeout", "--on-error", "--container-log", "--plan"},
     "plan": SELECTION
     | DEPLOY
     | BUILDER
     | CONNECTION
     | OUTPUT
-    | {"--detailed-exitcode", "--run-steps"},
+    | {"--detailed-exitcode", "--run-steps", "--out"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
     "validate": SELECTION | OUTPUT | {"--fix", "--diff"},
     "worker": SERVER
