@@ -51,6 +51,7 @@ class OutputFormat(StrEnum):
     SARIF = "sarif"
     JUNIT = "junit"
     GITLAB = "gitlab"
+    HTML = "html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,8 @@ class OutputOptions:
         option(
             "--output",
             OUTPUT,
-            "Output format: text, one JSON object, GitHub annotations and a job summary, or "
-            "diagnostics as SARIF, JUnit XML or GitLab code quality JSON.",
+            "Output format: text, one JSON object, GitHub annotations and a job summary, "
+            "diagnostics as SARIF, JUnit XML or GitLab code quality JSON, or one HTML page.",
         ),
     ] = OutputFormat.HUMAN
     strict: Annotated[bool, option("--strict", OUTPUT, "Treat warnings as errors.")] = False

@@ -102,6 +102,12 @@ def _print_gitlab(report: CommandReport) -> None:
     _print_document(report, gitlab.render)
 
 
+def _print_html(report: CommandReport) -> None:
+    from deployctl.cli.render import html
+
+    _print_document(report, html.render)
+
+
 def _print_document(report: CommandReport, render: Callable[[CommandReport], str]) -> None:
     """Prints the document to stdout, and the diagnostics as text to stderr for the job's log."""
     from deployctl.cli.render import human
@@ -117,4 +123,5 @@ _PRINT: Mapping[OutputFormat, Callable[[CommandReport], None]] = {
     OutputFormat.SARIF: _print_sarif,
     OutputFormat.JUNIT: _print_junit,
     OutputFormat.GITLAB: _print_gitlab,
+    OutputFormat.HTML: _print_html,
 }

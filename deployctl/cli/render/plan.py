@@ -40,11 +40,11 @@ def plan(report: CommandReport, view: View = _EVERYTHING) -> Iterator[Text]:
         creates = [each for each in changes if each.effective_op is Op.CREATE]
         yield from create_lines(creates, view)
         yield from _update_lines([each for each in changes if each not in creates], view)
-    yield from _undeclared_lines(report.plan.undeclared, view)
+    yield from undeclared_lines(report.plan.undeclared, view)
     yield Text(plan_total(report.plan), style="bold")
 
 
-def _undeclared_lines(resources: Sequence[Resource], view: View) -> Iterator[Text]:
+def undeclared_lines(resources: Sequence[Resource], view: View) -> Iterator[Text]:
     """The resources that stay although the project no longer declares them; equal ones together."""
     if resources:
         yield Text("  No longer declared, not deleted (DC524):")
@@ -94,7 +94,7 @@ def _update_lines(changes: Sequence[Change], view: View) -> Iterator[Text]:
     """Updates and deletes; those of one kind that change the same stand together."""
     groups: dict[tuple[Op, str], tuple[list[Change], list[Text]]] = {}
     for change in changes:
-        body = list(_body(change, view))
+        body = list(update_body(change, view))
         key = (change.effective_op, "\n".join(line.plain for line in body))
         groups.setdefault(key, ([], body))[0].append(change)
     for (op, _), (members, body) in groups.items():
@@ -110,7 +110,8 @@ def _update_lines(changes: Sequence[Change], view: View) -> Iterator[Text]:
         yield from body
 
 
-def _body(change: Change, view: View) -> Iterator[Text]:
+def update_body(change: Change, view: View) -> Iterator[Text]:
+    """The differences of one update or delete, and its notes."""
     if change.effective_op is not Op.CREATE:
         found = rows(change)
         width = max((cell_len(row.label) for row in found), default=0)

@@ -141,7 +141,7 @@ def test_commands_and_options() -> None:
 
 
 def test_values_of_options() -> None:
-    formats = ["human", "json", "github", "sarif", "junit", "gitlab"]
+    formats = ["human", "json", "github", "sarif", "junit", "gitlab", "html"]
     assert [each.value for each in OutputFormat] == formats
     assert [each.value for each in LogFormat] == ["auto", "human", "json"]
     assert [each.value for each in LogLevel] == ["debug", "info", "warning", "error", "critical"]
