@@ -24,6 +24,7 @@ from deployctl.jobs.job_labels import ATTEMPT, METADATA_ANNOTATION, RUN, decode_
 from tests.support.cluster.api import KubeApi
 from tests.support.cluster.busy import BusyKubelet
 from tests.support.cluster.proxy import error
+from tests.support.fast_timings import fast_timings
 from tests.support.proxy import Proxy, hang_up
 from tests.support.soak_figures import Figures, Plan
 from tests.support.waiting import until
@@ -67,6 +68,8 @@ class Ledger:
         self.most: Counter[str] = Counter()
         self.most_alive = 0
         self._alive: dict[str, str] = {}
+        self._ended: set[str] = set()
+        """Attempts whose pods were about to end, perhaps before their Jobs were seen here."""
         self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self._version = kube.request("GET", self._path)["metadata"]["resourceVersion"]
         self._connection = kube.connect(timeout=None)
@@ -88,6 +91,7 @@ class Ledger:
     def mark_ended(self, attempt: str) -> None:
         """Record that the pod of this attempt is about to end."""
         with self._lock:
+            self._ended.add(attempt)
             self._alive.pop(attempt, None)
 
     def _watch(self) -> None:
@@ -104,7 +108,8 @@ class Ledger:
             self.uids.setdefault(attempt, set()).add(meta["uid"])
             self.runs[attempt] = meta["labels"][RUN]
             worker, _ = decode_metadata(meta["annotations"][METADATA_ANNOTATION])
-            self._alive[attempt] = worker
+            if attempt not in self._ended:
+                self._alive[attempt] = worker
             alive = sum(other == worker for other in self._alive.values())
             self.most[worker] = max(self.most[worker], alive)
             self.most_alive = max(self.most_alive, len(self._alive))
@@ -254,7 +259,8 @@ class WorkerFleet:
 
     def _start(self, number: int) -> None:
         options = ("--name", f"worker-{number + 1}", "--limit", str(self._plan.limit))
-        worker = self._bench.worker(*options, **self._intervals)
+        timings = fast_timings(deletion_grace=30.0)  # no deletion hangs, however late its pod ends
+        worker = self._bench.worker(*options, timings=timings, **self._intervals)
         self._workers[number] = worker.__enter__()
 
 

@@ -45,7 +45,9 @@ class Informer:
         self.cluster = cluster
         self.owner = owner
         self.selector = selector
-        self.store = JobStore(cluster.location, cluster.pid, cluster.clock_offset)
+        self.store = JobStore(
+            cluster.location, cluster.pid, cluster.clock_offset, cluster.kube.clock
+        )
         self._emit = emit
         self._on_pod = on_pod
         self._lock = threading.Lock()

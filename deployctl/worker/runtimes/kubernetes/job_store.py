@@ -10,6 +10,7 @@ Pure, and not thread-safe: `Informer` holds a lock around it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -36,6 +37,8 @@ class JobStore:
     """The pid of a job, from its namespace and name, as in `Job.pid`."""
     clock_offset: Callable[[], float] = lambda: 0.0
     """Seconds by which the clock of the Prefect server is ahead of the cluster's."""
+    clock: Callable[[], float] = time.time
+    """The cluster's time."""
     namespaces: set[str] = field(default_factory=set)
     """Namespaces that have, had or may get jobs: each is a location of its own."""
     _jobs: dict[str, JobStatus] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class JobStore:
                 if scope in (ALL_NAMESPACES, pod.namespace) and pod.uid not in listed:
                     self._mark_deleted(pod)
         for pod in listed.values():
-            self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
+            self._put_pod(pod)
         if self.is_listed(scope):
             return [update for attempt in self._jobs for update in self._changes(attempt)]
         return self._mark_listed(scope, WatchedKind.PODS)
@@ -107,12 +110,12 @@ class JobStore:
 
     def upsert_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
         """Adds or updates a pod."""
-        self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
+        self._put_pod(pod)
         return list(self._changes(pod.attempt))
 
     def delete_pod(self, pod: PodStatus) -> list[RuntimeUpdate]:
         """Deletes a pod, given its last status."""
-        self._pods.setdefault(pod.attempt, {})[pod.uid] = pod
+        self._put_pod(pod)
         self._mark_deleted(pod)
         return list(self._changes(pod.attempt))
 
@@ -204,15 +207,24 @@ class JobStore:
         self._event_causes.pop(status.attempt, None)
         return job
 
+    def _put_pod(self, pod: PodStatus) -> None:
+        """Stores a pod. When a pod is removed before its grace period has ended, the API server
+        moves that end back to the request; it ends now, so that its Job has time to follow."""
+        known = self._pods.setdefault(pod.attempt, {})
+        before = known.get(pod.uid)
+        if before and before.ends_at and pod.ends_at and pod.ends_at < before.ends_at:
+            pod = replace(pod, ends_at=max(pod.ends_at, min(before.ends_at, self.clock())))
+        known[pod.uid] = pod
+
     def _mark_deleted(self, pod: PodStatus) -> None:
-        """Marks a pod as not running any more; keeps its status as long as its Job is known."""
+        """Marks a pod as ended now; keeps its status as long as its Job is known."""
         known = self._pods[pod.attempt]
         if pod.attempt not in self._jobs:
             del known[pod.uid]
             if not known:
                 del self._pods[pod.attempt]
         elif not pod.phase.is_over:
-            known[pod.uid] = replace(pod, phase=Phase.FAILED)
+            known[pod.uid] = replace(pod, phase=Phase.FAILED, since=self.clock())
 
     def _forget(self, attempt: str) -> None:
         self._jobs.pop(attempt, None)

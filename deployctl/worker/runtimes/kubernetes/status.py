@@ -184,8 +184,9 @@ def combine(job: JobStatus, pods: Sequence[PodStatus], *, location: str, pid: st
 
 
 def _deletion_deadline(job: JobStatus, pods: Sequence[PodStatus]) -> float | None:
-    """When the last pod should have ended; None as long as a pod is not being deleted itself."""
-    ends = [pod.ends_at for pod in pods if not pod.phase.is_over]
+    """When the last pod has ended, or should have; None as long as a pod is not being deleted
+    itself. A pod may end late, and its Job is deleted some time after it."""
+    ends = [pod.since if pod.phase.is_over else pod.ends_at for pod in pods]
     return None if not job.deleting or None in ends else max(job.deleted_at, *filter(None, ends), 0)
 
 

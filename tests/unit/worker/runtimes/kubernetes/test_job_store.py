@@ -23,6 +23,9 @@ from deployctl.worker.runtimes.kubernetes.job_store import JobStore
 from deployctl.worker.runtimes.kubernetes.reflector import ALL_NAMESPACES, WatchedKind
 from deployctl.worker.runtimes.kubernetes.status import JobStatus, PodStatus, combine
 
+NOW = 100.0
+"""The clusters' time."""
+
 
 def job(attempt: str = "a", namespace: str = "ns", **changes: Any) -> JobStatus:
     status = JobStatus(
@@ -38,7 +41,7 @@ def pod(attempt: str = "a", phase: Phase = Phase.RUNNING, **changes: Any) -> Pod
 
 def new_store(*scopes: str) -> JobStore:
     """An empty store in which both kinds of these scopes are listed."""
-    store = JobStore(str, lambda namespace, name: f"{namespace}:{name}")
+    store = JobStore(str, lambda namespace, name: f"{namespace}:{name}", clock=lambda: NOW)
     for scope in scopes:
         store.replace_jobs(scope, [], 0.0)
         store.replace_pods(scope, [])
@@ -138,6 +141,24 @@ def test_deleted_pod_does_not_run() -> None:
     store.upsert_job(job())
     store.upsert_pod(pod())
     assert replay(store.delete_pod(pod()))["a"].phase is Phase.WAITING
+
+
+def test_a_deletion_does_not_hang_as_soon_as_its_pod_is_gone() -> None:
+    """The API server moves the end of the grace period back to the request when a pod is removed,
+    before the finalizer of the Job controller lets it go."""
+    grace, deleted_at = 30.0, NOW - 30.0
+    store = new_store("ns")
+    updates = store.upsert_job(job(deleting=True, deleted_at=deleted_at))
+    for ends_at, update in (
+        (NOW + 5, store.upsert_pod),
+        (deleted_at, store.upsert_pod),
+        (deleted_at, store.delete_pod),
+    ):
+        updates += update(pod(ends_at=ends_at))
+        known = replay(updates)["a"]
+        grace_ends = max(NOW, ends_at) + grace
+        assert not known.deletion_hangs(grace_ends - 1, grace)
+        assert known.deletion_hangs(grace_ends, grace)
 
 
 def test_deletion_of_an_older_job_of_the_same_attempt_is_ignored() -> None:

@@ -221,6 +221,12 @@ def test_deletion_should_end_with_the_grace_period_of_the_last_pod(
     assert found.deletion_deadline == (at(deadline) if deadline else None)
 
 
+def test_deletion_does_not_hang_when_its_pod_ends_after_its_grace_period() -> None:
+    ends = pod("Failed", ended(137), meta={"deletionTimestamp": STARTED})
+    found = known(job(meta={"deletionTimestamp": STARTED}), ends)
+    assert found.deletion_deadline == at(LATER)
+
+
 def test_shared_values_are_in_memory_once() -> None:
     one, other = [job_status(json.loads(json.dumps(job()))) for _ in range(2)]
     its = pod_status(json.loads(json.dumps(RUNS)))
