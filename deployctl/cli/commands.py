@@ -12,6 +12,7 @@ import typer
 from deployctl import __version__
 from deployctl.cli.build import build
 from deployctl.cli.deploy import deploy
+from deployctl.cli.destroy import destroy
 from deployctl.cli.dev import dev
 from deployctl.cli.doctor import doctor
 from deployctl.cli.explain import explain
@@ -28,7 +29,7 @@ from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
 _GROUPS = {
-    "Deploy": (deploy, plan, build, validate),
+    "Deploy": (deploy, plan, build, validate, destroy),
     "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }

@@ -82,7 +82,7 @@ def load_all(
     options = replace(options, strict=ctx.strict)
     projects = []
     for path in files or [DEFAULT_FILE]:
-        ctx.sources[str(path)] = _text(path)
+        ctx.sources[str(path)] = read_text(path)
         project = load_project(path, options, ctx.report, os.environ, read if session else None)
         if any(each.fix for each in ctx.report):
             from deployctl.app.deploying.fix import without_impossible_fixes
@@ -338,7 +338,7 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
         ctx.results += deploy_all(locked, session, ctx.report, ctx.progress, ctx.show_result)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
     try:
         return path.read_bytes().decode("utf-8-sig", errors="replace")

@@ -185,16 +185,17 @@ def delete(
     """
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import delete_pool, deployments_in_pool
+    from deployctl.cli.confirm import check_terminal, confirm
     from deployctl.cli.exit import FAILED, Exit
     from deployctl.cli.server import connect
     from deployctl.core.suggest import quoted
 
     if not yes:
-        _check_terminal(name)
+        check_terminal(f"deleting the work pool '{name}'")
     ctx.progress.close()
     with connect(ctx, server) as session:
         deployments = run(deployments_in_pool(name), session)
-        if not yes and not _confirm(name, deployments):
+        if not yes and not confirm(_question(name, deployments)):
             ctx.print([f"work pool '{name}' not deleted"])
             raise Exit(FAILED)
         run(delete_pool(name), session)
@@ -255,29 +256,13 @@ def _fields(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _check_terminal(name: str) -> None:
-    """Raises UsageError without a terminal, on which to confirm the deletion of a pool."""
-    import sys
-
-    from deployctl.core.errors import UsageError
-
-    if not (sys.stdin and sys.stdin.isatty()):
-        raise UsageError(
-            f"deleting the work pool '{name}' needs a confirmation, and stdin is no terminal",
-            help="Add --yes.",
-        )
-
-
-def _confirm(name: str, deployments: Sequence[str]) -> bool:
-    """Asks on the terminal whether to delete the pool, with the deployments that are in it."""
+def _question(name: str, deployments: Sequence[str]) -> str:
+    """What to ask before the pool is deleted, with the deployments that are in it."""
     from deployctl.core.suggest import quoted
 
     count = f"{len(deployments)} deployment{'s' * (len(deployments) != 1)}"
     used = f" {count} would be without a work pool: {quoted(deployments)}." if deployments else ""
-    try:
-        return typer.confirm(f"Delete the work pool '{name}' and its queues?{used}", err=True)
-    except typer.Abort:
-        return False
+    return f"Delete the work pool '{name}' and its queues?{used}"
 
 
 app = typer.Typer(

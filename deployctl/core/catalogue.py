@@ -212,6 +212,7 @@ _WARNINGS = _entries(
         "DC531": "the work pool has no such job variable",
         "DC532": "a required job variable is missing",
         "DC536": "a base job template declares an unused variable",
+        "DC546": "the project to destroy has applied nothing",
         "DC668": "a flow run that does not start yet",
     },
 )
@@ -223,6 +224,7 @@ _NOTES = _entries(
         "DC523": "an image is named by its digest",
         "DC524": "a resource is no longer declared",
         "DC526": "another deploy of the project wrote at the same time",
+        "DC545": "a resource stays when its project is destroyed",
         "DC665": "several flow runs have this name",
         "DC666": "no logs",
         "DC667": "the flow run that is shown for a deployment",

@@ -70,6 +70,15 @@ class LastApplied:
                     found[root_of(kind, key)].append(Resource(kind, key, {}))
         return found
 
+    def outlines(self) -> list[Resource]:
+        """Each recorded root with its recorded children, without fields: all that a read needs.
+
+        With roots that are not recorded and have children that are.
+        """
+        parts = self.parts()
+        identities = dict.fromkeys([*self.roots(), *parts])
+        return [Resource(*each, {}, tuple(parts.get(each, ()))) for each in identities]
+
     def add(self, desired: Iterable[Resource]) -> LastApplied:
         """The record with what `desired` declares added: to write before the first change."""
         declared: dict[str, dict[Key, frozenset[str]]] = {}
@@ -177,10 +186,19 @@ def remove_old_versions(project: str) -> ApiCall[None]:
     """
     with suppress(ApiError):
         old = yield from _read_artifacts(project, PAGE, offset=_HISTORY)
-        yield [
-            Request("DELETE", paths.artifact(each["id"]), missing_ok=True, subject=_about(project))
-            for each in old
-        ]
+        yield [_deletion(project, each) for each in old]
+
+
+def delete_record(project: str) -> ApiCall[bool]:
+    """Deletes all versions of the record, the newest one last; whether there were any.
+
+    If that is interrupted, the latest version stays the latest.
+    """
+    is_there = False
+    while found := (yield from _read_artifacts(project, PAGE)):
+        is_there = True
+        yield [_deletion(project, each) for each in found[1:] or found]
+    return is_there
 
 
 def artifact_key(project: str) -> str:
@@ -254,6 +272,11 @@ def _read_artifacts(project: str, limit: int, offset: int = 0) -> ApiCall[list[J
     path = paths.listing(paths.ARTIFACTS)
     found: list[Json] = yield from call(Request("POST", path, body, subject=_about(project)))
     return found
+
+
+def _deletion(project: str, version: Json) -> Request:
+    path = paths.artifact(version["id"])
+    return Request("DELETE", path, missing_ok=True, subject=_about(project))
 
 
 def _about(project: str) -> str:

@@ -1,10 +1,10 @@
-"""A deploy that is stopped before or after any request is completed by the same command."""
+"""A deploy or a destroy that is stopped at any request is completed by the same command."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,15 @@ class Machine:
     def deploy(self) -> int:
         return self.run("deploy", "--all", "--prune")
 
-    def deploy_and_die(self, number: int, *, answered: bool) -> None:
-        """Deploys while the server stops responding after the request with this number."""
+    def destroy(self) -> int:
+        return self.run("destroy", "--project", "crash", "--yes")
+
+    def run_and_die(self, run: Callable[[], int], number: int, *, answered: bool) -> None:
+        """Runs a command while the server stops responding after the request with this number."""
         self.proxy.stop_after(number, answer_last=answered)
         with self.patch.context() as patch:
             patch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
-            self.deploy()
+            run()
         self.proxy.clear()
         self.server.expire_locks()
 
@@ -150,7 +153,7 @@ def test_deploy_killed_at_any_request_is_completed_by_the_next(
     for number in range(writes[0], writes[-1] + 1):
         answered = (number + machine.server.major) % 2 == 0
         rewind()
-        machine.deploy_and_die(number, answered=answered)
+        machine.run_and_die(machine.deploy, number, answered=answered)
         assert machine.deploy() == 0, f"after request {number}, answered: {answered}"
         assert machine.is_converged(), f"after request {number}, answered: {answered}"
         with Api(machine.server.api_url) as api:
@@ -160,3 +163,26 @@ def test_deploy_killed_at_any_request_is_completed_by_the_next(
             assert found == {"daily", "weekly", "monthly"}
             if machine.server.major == 3:
                 assert len(api.automations()) == 2
+    if start == "before":
+        destroy_killed_at_any_request(machine, data)
+
+
+def destroy_killed_at_any_request(machine: Machine, data: Path) -> None:
+    """The part about `destroy`, from the same state of the server."""
+    machine.server.reset(data)
+    machine.proxy.clear()
+    assert machine.destroy() == 0
+    writes = [e.number for e in machine.proxy.exchanges if e.writes]
+    for number in range(writes[0], writes[-1] + 1):
+        machine.server.reset(data)
+        answered = (number + machine.server.major) % 2 == 0
+        machine.run_and_die(machine.destroy, number, answered=answered)
+        assert machine.destroy() == 0, f"after request {number}, answered: {answered}"
+        with Api(machine.server.api_url) as api:
+            for path in ("deployments", "artifacts", "variables", "automations"):
+                if path == "automations" and machine.server.major == 2:
+                    continue
+                found = api.call("POST", f"/{path}/filter", {})
+                assert found == [], f"after request {number}, answered: {answered}"
+            pools = {each["name"] for each in api.call("POST", "/work_pools/filter", {})}
+            assert "own" not in pools

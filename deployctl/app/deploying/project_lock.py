@@ -47,7 +47,7 @@ class LockTimings:
     """How long to wait for it."""
 
 
-_TIMINGS = LockTimings()
+LOCK_TIMINGS = LockTimings()
 
 
 def _uptime() -> float:
@@ -231,7 +231,7 @@ def exclusive(
     report: Report,
     progress: Progress,
     is_complete: Callable[[], bool],
-    timings: LockTimings = _TIMINGS,
+    timings: LockTimings = LOCK_TIMINGS,
 ) -> Iterator[list[tuple[PreparedPlan, Callable[[], None]]]]:
     """Locks the projects, and yields the plans with what to call before each write.
 

@@ -58,7 +58,10 @@ def prune(
     for each in pruned:
         if severity is not None and each.plan.deletes:
             _guard(each, after, session, report, severity)
-    return [_with_notes(each, session) for each in pruned]
+    return [
+        replace(each, plan=replace(each.plan, changes=with_run_notes(each.plan.changes, session)))
+        for each in pruned
+    ]
 
 
 def _places(prepared: Iterable[PreparedPlan]) -> dict[str, Key]:
@@ -87,7 +90,7 @@ def _guard(
         problems.append(f"{len(deleted)} of the {len(roots)} resources of the project '{project}'")
     reading: dict[str, ApiCall[Any]] = {
         "records": read_other_records(project),
-        "users": _users(changes, places),
+        "users": users_after(changes, places),
     }
     found = run(gather(reading), session)
     records: dict[str, LastApplied] = found["records"]
@@ -111,8 +114,14 @@ def _guard(
         )
 
 
-def _users(changes: Sequence[Change], places: Mapping[str, Key]) -> ApiCall[dict[str, list[str]]]:
-    """Name of a deleted pool or queue → deployments that are in it after the command."""
+def users_after(
+    changes: Sequence[Change], places: Mapping[str, Key]
+) -> ApiCall[dict[str, list[str]]]:
+    """Title of a pool or queue that changes delete → deployments that are in it after the command.
+
+    `places`: id of a deployment that the command changes → its pool and queue after that; () if
+    it is deleted.
+    """
     deleted = {each.key: each for each in changes if each.kind in ("work_pool", "work_queue")}
     found: dict[str, list[str]] = {}
     if deleted:
@@ -125,27 +134,30 @@ def _users(changes: Sequence[Change], places: Mapping[str, Key]) -> ApiCall[dict
     return found
 
 
-def _with_notes(prepared: PreparedPlan, session: Session) -> PreparedPlan:
-    """The plan with notes on the flow runs of deployments that are deleted."""
+def with_run_notes(changes: Sequence[Change], session: Session) -> tuple[Change, ...]:
+    """The changes with notes on the flow runs of deployments that are deleted. Raises ApiError."""
+    deleted = [each.current.id for each in changes if _deletes_deployment(each) and each.current]
     counts = run(
         gather(
             {
-                each.current.id: gather(
-                    {word: _count_runs(each.current.id, types) for word, types in _RUNS.items()}
+                identity: gather(
+                    {word: _count_runs(identity, types) for word, types in _RUNS.items()}
                 )
-                for each in prepared.plan.deletes
-                if each.kind == "deployment" and each.current
+                for identity in deleted
             }
         ),
         session,
     )
-    noted = tuple(
+    return tuple(
         replace(each, notes=(*each.notes, *_run_notes(counts[each.current.id])))
-        if each.current and each.current.id in counts and each.op is Op.DELETE
+        if each.current and _deletes_deployment(each)
         else each
-        for each in prepared.plan.changes
+        for each in changes
     )
-    return replace(prepared, plan=replace(prepared.plan, changes=noted))
+
+
+def _deletes_deployment(change: Change) -> bool:
+    return change.kind == "deployment" and change.op is Op.DELETE
 
 
 def _count_runs(deployment_id: str, types: Iterable[str]) -> ApiCall[int]:

@@ -1,0 +1,200 @@
+"""Destroys a project: deletes all that its last-applied record holds, and the record at the end.
+
+What another project declares stays, and so does a work pool or queue that other deployments use.
+The record is deleted only if everything else was, so that a command that was stopped is completed
+by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deployctl.api.calls import gather
+from deployctl.api.dialect import Dialect, detect
+from deployctl.api.driver import run
+from deployctl.api.session import Session
+from deployctl.app.deploying.deploy import DEPLOYING
+from deployctl.app.deploying.load import ReadReferences
+from deployctl.app.deploying.project_lock import LOCK_TIMINGS, ProjectLock
+from deployctl.app.deploying.pruning import users_after, with_run_notes
+from deployctl.core.diagnostics import Report
+from deployctl.core.errors import UsageError
+from deployctl.core.progress import Progress
+from deployctl.core.suggest import did_you_mean, shortened
+from deployctl.deploy.apply import apply, read_current
+from deployctl.deploy.last_applied import (
+    LastApplied,
+    delete_record,
+    read_last_applied,
+    read_other_records,
+    root_of,
+)
+from deployctl.deploy.lock import LockLost
+from deployctl.deploy.model import Key, Plan, Resource, Result
+from deployctl.deploy.prune import deleted_keys, deletes
+from deployctl.deploy.resources import RESOURCE_KINDS
+from deployctl.project.document import read_document
+from deployctl.project.parse import parse_project
+from deployctl.templating.references import references
+
+_SHOWN = 3
+"""Deployments that a reason lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyPlan:
+    """What destroying a project deletes, and what it leaves."""
+
+    project: str
+    plan: Plan
+    kept: Mapping[tuple[str, Key], str]
+    """Kind and key of what stays → why."""
+    record: LastApplied
+    dialect: Dialect
+    others: tuple[str, ...]
+    """The other projects of the server."""
+
+
+def project_of(
+    path: Path, report: Report, environ: Mapping[str, str], read: ReadReferences
+) -> str | None:
+    """The project's name as a file gives it; None if the file has errors, which are reported.
+
+    Only `name` is checked. `read` is called if the name contains references. Raises UsageError if
+    the file has no name: that of its folder may be another one on the next machine.
+    """
+    document = read_document(path, report, "--prefect-file, or the project with --project")
+    if document is None:
+        return None
+    name = document.data.get("name")
+    document = replace(document, data={"name": name} if name else {})
+    named = [reference for _, reference in references(name)]
+    project = parse_project(document, report, environ, read(named) if named else None)
+    if not name:
+        raise UsageError(
+            f"destroying needs a project name, and {path} has none",
+            help="Add `name:` at its top level, or use --project.",
+        )
+    return project.name
+
+
+def plan_destroy(project: str, session: Session) -> DestroyPlan:
+    """Reads the project's record and what it holds, and plans the deletes. Raises ApiError."""
+    first: dict[str, Any] = run(
+        gather(
+            {
+                "dialect": detect(session.settings.is_cloud),
+                "record": read_last_applied(project),
+                "others": read_other_records(project),
+            }
+        ),
+        session,
+    )
+    record: LastApplied = first["record"]
+    others: Mapping[str, LastApplied] = first["others"]
+    current = run(read_current(record.outlines(), first["dialect"]), session)
+    held = sorted(_held(record, current), key=lambda each: (each.kind, each.key))
+    kept = {
+        identity: f"the project '{name}' declares it"
+        for name, other in sorted(others.items())
+        for identity in {(each.kind, each.key) for each in held} & other.everything
+    }
+    # A pool that stays keeps its queues only if they are in use, too: look until nothing is new.
+    while True:
+        left = [each for each in held if not _stays(each, kept)]
+        changes = deletes(left)
+        places: dict[str, Key] = {
+            each.current.id: () for each in changes if each.kind == "deployment" and each.current
+        }
+        users = run(users_after(changes, places), session)
+        used = {
+            (each.kind, each.key): f"the deployments {shortened(sorted(names), _SHOWN)} are in it"
+            for each in changes
+            if (names := users.get(each.title))
+        }
+        if not used:
+            break
+        kept |= used
+    plan = Plan(with_run_notes(changes, session))
+    return DestroyPlan(project, plan, kept, record, first["dialect"], tuple(others))
+
+
+def report_destroy(planned: DestroyPlan, report: Report) -> None:
+    """Reports what stays (DC545), and that there is nothing to destroy (DC546)."""
+    for (kind, key), reason in sorted(planned.kept.items()):
+        report.add("DC545", f"{kind.replace('_', ' ')} '{'/'.join(key)}' stays: {reason}")
+    if not planned.record.everything:
+        report.add(
+            "DC546",
+            f"the project '{planned.project}' has applied nothing on this server",
+            help=did_you_mean(planned.project, planned.others)
+            or "It was destroyed already, or has another name or server.",
+        )
+
+
+def destroy(
+    planned: DestroyPlan,
+    session: Session,
+    report: Report,
+    progress: Progress,
+    on_done: Callable[[Result], None],
+) -> list[Result]:
+    """Deletes what is planned, then the record; returns one result per root.
+
+    Holds the project's lock. Raises LockLost if another deploy has added to the project since it
+    was planned, ApiError, and Interrupted; what was not done then is done by the same command.
+    """
+    results: list[Result] = []
+    is_complete = False
+    with ProjectLock(
+        planned.project, session, report, progress, LOCK_TIMINGS, lambda: is_complete
+    ) as lock:
+        again = plan_destroy(planned.project, session)
+        if new := deleted_keys(again.plan.changes) - deleted_keys(planned.plan.changes):
+            names = shortened(sorted("/".join(key) for _, key in new), _SHOWN)
+            raise LockLost(
+                f"a deploy of the project '{planned.project}' has added to it: {names}",
+                help="Nothing was deleted. Run the same command again to see what it deletes now.",
+            )
+        progress.phase(DEPLOYING, len(again.plan.changes))
+
+        def advance(result: Result) -> None:
+            """Advances the progress display, then reports the result."""
+            progress.advance(result.change.name)
+            on_done(result)
+
+        if again.plan.changes:
+            results = apply(
+                again.plan,
+                again.project,
+                again.record,
+                again.dialect,
+                session,
+                report,
+                advance,
+                lock.check,
+            )
+        if all(each.is_written for each in results) and not report.blocking:
+            lock.check()
+            run(delete_record(again.project), session)
+            is_complete = True
+    return results
+
+
+def _held(record: LastApplied, current: Iterable[Resource]) -> Iterable[Resource]:
+    """The recorded resources that the server has, parts of others included."""
+    recorded = record.everything
+    for root in current:
+        for each in (root, *root.children):
+            if (each.kind, each.key) in recorded and each.kind != "schedule":
+                yield each
+
+
+def _stays(resource: Resource, kept: Mapping[tuple[str, Key], str]) -> bool:
+    """Whether a resource is kept, or goes with one that is."""
+    identity = (resource.kind, resource.key)
+    goes_with_root = not RESOURCE_KINDS[resource.kind].stays
+    return identity in kept or (goes_with_root and root_of(*identity) in kept)
