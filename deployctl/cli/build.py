@@ -36,14 +36,13 @@ def build(
     from functools import cache
     from pathlib import Path
 
-    from deployctl.api.settings import load_settings
     from deployctl.app.deploying.build_steps import expected_outputs, run_build_steps, step_context
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.exit import FAILED, Exit
     from deployctl.cli.project import image_pipeline, load_all, select_or_all, use_env_files
     from deployctl.cli.render.images import image_lines
-    from deployctl.cli.server import connect, signals
+    from deployctl.cli.server import connect, settings_of, signals
     from deployctl.steps.engine import CompletedSteps
     from deployctl.steps.placeholders import Outputs
 
@@ -57,14 +56,13 @@ def build(
             """Opens the session at the first call; most builds need none."""
             return stack.enter_context(connect(ctx, server, stop))
 
-        options = LoadOptions(select_or_all(selection))
+        options = LoadOptions(select_or_all(selection), environment=selection.env)
         projects = load_all(ctx, options, selection.prefect_file, session)
         for project in projects:
             expected_outputs(project, os.environ, ctx.report)
         if ctx.blocked:
             raise Exit(FAILED)
-        settings = load_settings(os.environ, folder, profile=server.profile)
-        namespace = settings.docker_build_namespace
+        namespace = settings_of(ctx, server).docker_build_namespace
         images = stack.enter_context(image_pipeline(ctx, builder, session, stop))
         ctx.progress.phase("building")
         done: CompletedSteps = {}

@@ -25,6 +25,11 @@ def declared_deployments(incomplete: str) -> list[str]:
     return _matching(incomplete, _safely(_names_in_file, "deployments"))
 
 
+def environments(incomplete: str) -> list[str]:
+    """Names of the environments in prefect.yaml."""
+    return _matching(incomplete, _safely(_environments_in_file, "*"))
+
+
 def existing_deployments(incomplete: str) -> list[str]:
     """FLOW/NAME of the deployments on the server; else the names in prefect.yaml."""
     found = _safely(_from_server, _deployment_names)
@@ -59,14 +64,22 @@ def _safely(read: Callable[[T], Iterable[str]], argument: T) -> list[str]:
         return []
 
 
-def _names_in_file(key: str) -> Iterator[str]:
+def _read_file() -> Json:
     from pathlib import Path
 
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data = yaml.load(Path("prefect.yaml").read_text(encoding="utf-8"), loader)
-    listed = data.get(key) or ()
+    return yaml.load(Path("prefect.yaml").read_text(encoding="utf-8"), loader)
+
+
+def _environments_in_file(pattern: str) -> Iterator[str]:
+    """The names that are no pattern."""
+    return (name for name in _read_file().get("environments") or () if pattern not in name)
+
+
+def _names_in_file(key: str) -> Iterator[str]:
+    listed = _read_file().get(key) or ()
     if isinstance(listed, dict) and key == "work_pools":
         listed = [{"name": name} for name in listed]
     for entry in listed:

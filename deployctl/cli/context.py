@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deployctl.cli.render import CommandReport
     from deployctl.core.json_values import Json
     from deployctl.deploy.model import Key, Plan, Result, ResultStatus
+    from deployctl.project.document import Environment
 
 _MAX_NAMES = 10
 """Names in a message."""
@@ -46,6 +47,8 @@ class CommandContext:
     """The server: `http://… (Prefect 3.8.8)`."""
     subject: str = ""
     """What the command works on: `12 deployments in prefect.yaml`."""
+    environment: Environment | None = None
+    """The environment of the project files, if one was named."""
     error: DeployctlError | None = None
     data: dict[str, Json] = field(default_factory=dict)
     """Further keys of the JSON object."""

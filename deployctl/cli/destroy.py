@@ -91,7 +91,7 @@ def _name(ctx: CommandContext, path: Path, session: Session) -> str:
     from deployctl.api.driver import run
     from deployctl.app.deploying.destroying import project_of
     from deployctl.cli.exit import FAILED, Exit
-    from deployctl.cli.project import read_text
+    from deployctl.cli.project_files import read_text
     from deployctl.templating.references import read_references
 
     ctx.sources[str(path)] = read_text(path)

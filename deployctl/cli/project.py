@@ -16,11 +16,12 @@ from deployctl.api.session import Session
 from deployctl.api.setting_sources import read_env_file
 from deployctl.app.deploying.build_steps import BuildPlan
 from deployctl.app.deploying.images_file import read_build_outputs
-from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_project
+from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_document
 from deployctl.app.deploying.prepare import PreparedPlan, prepare
 from deployctl.cli.context import CommandContext
 from deployctl.cli.exit import FAILED, Exit
 from deployctl.cli.options import ConnectionOptions
+from deployctl.cli.project_files import DEFAULT_FILE, read_files
 from deployctl.cli.project_options import (
     BuilderOptions,
     DeployOptions,
@@ -39,8 +40,6 @@ from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
 from deployctl.project.selection import Selection
 from deployctl.templating.references import Reference, ReferenceValues, read_references
-
-DEFAULT_FILE = Path("prefect.yaml")
 
 
 def use_env_files(files: list[Path]) -> None:
@@ -80,16 +79,16 @@ def load_all(
 
     register_secrets()
     options = replace(options, strict=ctx.strict)
-    projects = []
-    for path in files or [DEFAULT_FILE]:
-        ctx.sources[str(path)] = read_text(path)
-        project = load_project(path, options, ctx.report, os.environ, read if session else None)
-        if any(each.fix for each in ctx.report):
-            from deployctl.app.deploying.fix import without_impossible_fixes
+    loaded = [
+        load_document(document, options, ctx.report, os.environ, read if session else None)
+        for document in read_files(ctx, options, files)
+    ]
+    projects = [each for each in loaded if each is not None]
+    if any(each.fix for each in ctx.report):
+        from deployctl.app.deploying.fix import without_impossible_fixes
 
+        for path in files or [DEFAULT_FILE]:
             without_impossible_fixes(ctx.sources[str(path)], path, ctx.report)
-        if project is not None:
-            projects.append(project)
     selected = [each for project in projects for each in project.selected]
     check_same_names(
         [(each.spec, each.facts.name) for each in selected],
@@ -98,6 +97,7 @@ def load_all(
     )
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
     ctx.subject = f"{len(selected)} deployment{'s' * (len(selected) != 1)} in {names}"
+    ctx.subject += f" (environment {options.environment})" if options.environment else ""
     if ctx.blocked:
         raise Exit(FAILED)
     return projects
@@ -146,6 +146,7 @@ def load_options(
         deployment.project,
         images.skip_build or images.images is not None,
         deployment.keep_going,
+        environment=selection.env,
     )
 
 
@@ -336,14 +337,6 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
     with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])
         ctx.results += deploy_all(locked, session, ctx.report, ctx.progress, ctx.show_result)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
-    try:
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError:
-        return ""
 
 
 def _overrides(options: OverrideOptions) -> overrides.Overrides:

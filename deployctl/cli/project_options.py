@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,20 @@ DEPLOY = "Deploy"
 HOOK = "Hooks of a pod"
 BUILD = "Build"
 OVERRIDES = "Overrides (default: what prefect.yaml says)"
+
+
+def environment_option(group: str) -> Any:
+    """The option of the commands that read project files."""
+    return option(
+        "--env NAME",
+        group,
+        "Deployments of this environment: with what the file says below 'environments', or in "
+        "prefect.NAME.yaml beside it.",
+        default="none",
+        envvar="DEPLOYCTL_ENV",
+        show_envvar=True,
+        autocompletion=completion.environments,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +67,7 @@ class SelectionOptions:
             default="prefect.yaml",
         ),
     ] = dataclasses.field(default_factory=list)
+    env: Annotated[str | None, environment_option(SELECTION)] = None
     env_file: Annotated[
         list[Path],
         option(

@@ -11,9 +11,11 @@ from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
-from deployctl.cli.project_options import SELECTION
+from deployctl.cli.project_options import SELECTION, environment_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deployctl.api.session import Session
     from deployctl.app.operating.status import Scope
 
@@ -57,25 +59,34 @@ def status(
             default="prefect.yaml",
         ),
     ] = None,
+    env: Annotated[str | None, environment_option(SELECTION)] = None,
 ) -> None:
     """Show work pools, deployments with their last and next runs, and stuck runs.
 
     Without names and --pool, shows the deployments of prefect.yaml, or all on the server if there
     is no such file.
     """
+    from contextlib import ExitStack
     from datetime import UTC, datetime
+    from functools import cache
 
     from deployctl.api.driver import run
     from deployctl.app.operating.status import read_status
     from deployctl.cli.render import status as render
     from deployctl.cli.server import connect
 
-    with connect(ctx, server) as session:
+    with ExitStack() as stack:
+
+        @cache
+        def session() -> Session:
+            """Opens the session at the first call: the file may say with which server."""
+            return stack.enter_context(connect(ctx, server))
+
         use_file = not (names or pool or everything)
         named = tuple(names or ())
-        scope = _scope(ctx, named, pool, prefect_file or [], session, use_file=use_file)
+        scope = _scope(ctx, named, pool, prefect_file or [], env, session, use_file=use_file)
         now = datetime.now(UTC)
-        found = run(read_status(scope, now), session)
+        found = run(read_status(scope, now), session())
     ctx.data |= render.status_json(found)
     ctx.print(render.status(found, now))
 
@@ -85,19 +96,21 @@ def _scope(
     names: tuple[str, ...],
     pool: str | None,
     files: list[Path],
-    session: Session,
+    env: str | None,
+    session: Callable[[], Session],
     *,
     use_file: bool,
 ) -> Scope:
     from deployctl.app.operating.status import Scope
-    from deployctl.cli.project import DEFAULT_FILE, load_all
+    from deployctl.cli.project import load_all
+    from deployctl.cli.project_files import DEFAULT_FILE
 
     if not files and not (use_file and DEFAULT_FILE.exists()):
         return Scope(None, names, pool)
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.project.selection import Selection
 
-    options = LoadOptions(Selection(everything=True), imports=False)
-    projects = load_all(ctx, options, files, lambda: session)
+    options = LoadOptions(Selection(everything=True), environment=env, imports=False)
+    projects = load_all(ctx, options, files, session)
     keys = tuple((one.facts.name, one.spec.name) for each in projects for one in each.selected)
     return Scope(keys, names, pool)

@@ -54,7 +54,7 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
             help_ = "Leave the selection out, or the fixes."
             raise UsageError("--fix and --diff concern the whole file", help=help_)
         _fix(ctx, selection.prefect_file, write_files=not fixes.diff)
-    options = LoadOptions(select_or_all(selection), offline=True)
+    options = LoadOptions(select_or_all(selection), environment=selection.env, offline=True)
     for project in load_all(ctx, options, selection.prefect_file):
         project.check_parameters(ctx.report)
     if ctx.format is OutputFormat.HUMAN and not ctx.blocked:
@@ -64,7 +64,7 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
 def _fix(ctx: CommandContext, files: list[Path], *, write_files: bool) -> None:
     """Fixes the files, or shows the difference that this would make."""
     from deployctl.app.deploying.fix import fix_file
-    from deployctl.cli.project import DEFAULT_FILE
+    from deployctl.cli.project_files import DEFAULT_FILE
     from deployctl.core.redact import redact
 
     found = [fix_file(path, os.environ) for path in files or [DEFAULT_FILE]]

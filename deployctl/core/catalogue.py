@@ -76,6 +76,10 @@ _ERRORS = _entries(
         "DC130": "the base job template of a work pool cannot be read",
         "DC132": "two work queues with one priority",
         "DC133": "a placeholder that cannot be resolved here",
+        "DC140": "unknown environment",
+        "DC141": "an environment changes a deployment that is not there",
+        "DC142": "a value that the environment does not have",
+        "DC143": "an environment variable that is not set",
         # DC2xx: schedules and triggers
         "DC200": "a schedule needs exactly one of cron, interval and rrule",
         "DC201": "invalid cron expression",

@@ -24,6 +24,7 @@ from deployctl.project.shapes import (
     Flag,
     Key,
     ListOf,
+    MapOf,
     Mapping_,
     Number,
     Shape,
@@ -96,6 +97,8 @@ class _Coercer:
                 return value if fits else self.wrong(value, "a list of steps", path)
             case ListOf():
                 return self.list(value, shape, path)
+            case MapOf():
+                return self.map(value, shape, path)
             case Table():
                 return self.table(value, shape, path)
             case Either():
@@ -188,6 +191,17 @@ class _Coercer:
             return [None if item is ABSENT else item for item in items]
         texts = [item for item in items if item is not ABSENT]
         return sorted(set(texts), key=str) if shape.unique else texts
+
+    def map(self, value: Json, shape: MapOf, path: JsonPath) -> Json:
+        """A mapping from names to items, without those that have errors."""
+        if not isinstance(value, dict):
+            return self.wrong(value, "a mapping from names", path)
+        item = Mapping_() if shape.partial else shape.item
+        found = {
+            name: {} if each is None else self.value(each, item, (*path, name))
+            for name, each in value.items()
+        }
+        return {name: each for name, each in found.items() if each is not ABSENT}
 
     def flattened(self, items: Iterable[tuple[JsonPath, Json]]) -> Iterator[tuple[JsonPath, Json]]:
         """The items of a list of texts, with those of lists in it: an alias in a list (DC123)."""

@@ -42,6 +42,8 @@ class Node:
     """The nodes of a mapping's keys."""
     size: int = 1
     """The number of values in it, with everything that aliases repeat."""
+    file: str = ""
+    """The file that it comes from, if that is not the document's."""
 
     def find(self, path: JsonPath) -> Node | None:
         """The node at `path` below this one."""

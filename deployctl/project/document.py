@@ -35,6 +35,15 @@ _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\-\[,{])\s*\{\{")
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """What an environment says beside the values that it changes."""
+
+    name: str
+    api_url: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A parsed file."""
 
@@ -46,6 +55,8 @@ class Document:
     root: Node
     listed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By top-level key: the names of a mapping that `with_listed_items` made a list of."""
+    environment: Environment | None = None
+    """The environment whose values are in it; its paths are those of the file no longer."""
 
     def source(self, path: JsonPath) -> str | None:
         """The text of the scalar at `path` as it is written (`1.10`); None for anything else."""
@@ -59,8 +70,15 @@ class Document:
             problem = replace(problem, fix=self._as_written(problem))
             report_problems([problem], report, self.spans.key if at_key else self.spans.value)
 
+    def with_root(self, root: Node) -> Document:
+        """The document with other values."""
+        spans = Spans(_ValueSpans(root, self.file), _KeySpans(root, self.file))
+        return replace(self, data=root.value, spans=spans, root=root)
+
     def _as_written(self, problem: Problem) -> Fix | None:
         """The fix of a problem; in a mapping that became a list, with the names that it has."""
+        if self.environment:
+            return None
         match problem.path:
             case (str(key), int(index), *_) if problem.fix and key in self.listed:
                 return fix_below(fix_above(problem.fix, 2), (key, self.listed[key][index]))
@@ -90,9 +108,8 @@ def with_listed_items(document: Document, key: str) -> Document:
         value={**document.data, key: listed.value},
         parts={**document.root.parts, key: listed},
     )
-    spans = Spans(_ValueSpans(root, document.file), _KeySpans(root, document.file))
     listed_names = {**document.listed, key: tuple(mapping.keys)}
-    return replace(document, data=root.value, spans=spans, root=root, listed=listed_names)
+    return replace(document.with_root(root), listed=listed_names)
 
 
 def read_document(path: Path, report: Report, option: str = "--prefect-file") -> Document | None:
@@ -190,7 +207,7 @@ class _ValueSpans(Mapping[JsonPath, Span]):
         node = self._node(path)
         if node is None:
             raise KeyError(path)
-        return span_between(self._file, node.start, node.end)
+        return span_between(node.file or self._file, node.start, node.end)
 
     def __iter__(self) -> Iterator[JsonPath]:
         return (path for path, _ in self._root.walk() if self._node(path))
@@ -202,7 +219,8 @@ class _ValueSpans(Mapping[JsonPath, Span]):
         node = self._root.find(path)
         parent = self._root.find(path[:-1]) if node and path else None
         key = parent.keys.get(str(path[-1])) if parent else None
-        return key if node and key and node.start.index < key.start.index else node
+        is_alias = node and key and node.file == key.file and node.start.index < key.start.index
+        return key if is_alias else node
 
 
 class _KeySpans(_ValueSpans):

@@ -1,7 +1,7 @@
 """All keys of prefect.yaml: the table that coercion, JSON Schema and docs share.
 
-The keys of Prefect 2.20 and 3.x, and of ours `work_pools`. What null means where Prefect accepts
-it follows Prefect, but for `triggers`: empty means none.
+The keys of Prefect 2.20 and 3.x, and ours: `work_pools` and `environments`. What null means where
+Prefect accepts it follows Prefect, but for `triggers`: empty means none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from deployctl.project.comparisons import (
     same_set,
     same_text,
 )
+from deployctl.project.environment_keys import environments
 from deployctl.project.shapes import (
     Anything,
     Choice,
@@ -38,7 +39,7 @@ from deployctl.project.shapes import (
 from deployctl.project.trigger_keys import TRIGGERS, trigger_kind
 
 NAME = Text(forbidden="/%&><")
-LATER = ("variables", "global_concurrency_limits", "automations", "environments")
+LATER = ("variables", "global_concurrency_limits", "automations")
 """Top-level keys that are reserved for deployctl and that this version does not read."""
 
 TIMES = Field("schedule", same=same_schedule)
@@ -376,6 +377,7 @@ TOP_LEVEL = Table(
         "work_pools": Key(
             ListOf(POOL, named=True), "Work pools that deployctl keeps as they are here.", null=[]
         ),
+        "environments": environments(DEPLOYMENT),
         **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },
     moved={
@@ -392,6 +394,7 @@ AROUND_DEPLOYMENTS = replace(
     keys={
         **TOP_LEVEL.keys,
         "deployments": replace(TOP_LEVEL.keys["deployments"], shape=ListOf(Anything())),
+        "environments": Key(Anything(), ""),
     },
 )
 """The file with any deployments; their entries are coerced one by one."""

@@ -17,6 +17,7 @@ from deployctl.project.shapes import (
     Flag,
     Key,
     ListOf,
+    MapOf,
     Mapping_,
     Number,
     Shape,
@@ -28,11 +29,11 @@ from deployctl.project.shapes import (
 _INTRODUCTION = """\
 # Keys of prefect.yaml
 
-Every key that deployctl reads: those of Prefect, and `work_pools` at the top, which is
-deployctl's own. A value may be a template, such as `{{ $NAME }}`, wherever it is not a mapping or
-a list. `deployctl schema` prints the same as a JSON Schema for editors, and `deployctl explain
-DC120` says what happens to other keys. Anchors stand below `definitions` or keys that begin with
-`x-`.
+Every key that deployctl reads: those of Prefect, and `work_pools` and `environments` at the top,
+which are deployctl's own. A value may be a template, such as `{{ $NAME }}`, wherever it is not a
+mapping or a list. `deployctl schema` prints the same as a JSON Schema for editors, and
+`deployctl explain DC120` says what happens to other keys. Anchors stand below `definitions` or
+keys that begin with `x-`.
 
 Where nothing is said about null, it is the same as leaving the key out. *Prefect rejects null* is
 said of keys for which only `prefect deploy` refuses it.
@@ -48,6 +49,7 @@ _TITLES = {
     "service level": "A service level",
     "work pool": "A work pool that the file declares",
     "work queue": "A work queue that the file declares",
+    "environment": "An environment",
     "metric": "The query of a metric trigger",
 }
 """Table → heading, in the order of the page; triggers come last."""
@@ -68,7 +70,7 @@ def _tables(shape: Shape, seen: dict[str, Table]) -> list[Table]:
             seen[shape.name] = shape
             for key in shape.keys.values():
                 _tables(key.shape, seen)
-        case ListOf():
+        case ListOf() | MapOf():
             _tables(shape.item, seen)
         case Either():
             for part in (shape.plain, shape.mapping, shape.many):
@@ -168,6 +170,9 @@ def _value(shape: Shape) -> str:
             if shape.named:
                 return f"{listed}; or a mapping from names"
             return f"{listed}; or one text" if shape.single else listed
+        case MapOf():
+            keys_of = "some keys of a " if shape.partial else ""
+            return f"mapping from names: {keys_of}{_link(shape.item)}"
         case Either():
             parts = (shape.plain, shape.mapping, shape.many)
             return ", or ".join(_value(part) for part in parts if part is not None)

@@ -6,6 +6,7 @@ only a warning in deployctl, such as `version: 1.0`, is valid.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from deployctl.core.json_values import Json
@@ -18,6 +19,7 @@ from deployctl.project.shapes import (
     Flag,
     Key,
     ListOf,
+    MapOf,
     Mapping_,
     Number,
     Shape,
@@ -71,6 +73,10 @@ def _shape(shape: Shape, definitions: dict[str, Json]) -> dict[str, Json]:
             if shape.named:
                 return _or_template(listed, {"type": "object"})
             return {"anyOf": [listed, {"type": "string"}]} if shape.single else _or_template(listed)
+        case MapOf():
+            item = _partial(shape.item) if shape.partial else shape.item
+            items = {"anyOf": [_reference(item, definitions), {"type": "null"}]}
+            return {"type": "object", "additionalProperties": items}
         case Either():
             parts = [part for part in (shape.plain, shape.mapping, shape.many) if part is not None]
             return {"anyOf": [_shape(part, definitions) for part in parts]}
@@ -92,6 +98,12 @@ def _reference(table: Table, definitions: dict[str, Json]) -> dict[str, Json]:
         definitions[table.name] = None  # a compound trigger may hold compound triggers
         definitions[table.name] = _table(table, definitions)
     return {"$ref": f"#/$defs/{table.name.replace(' ', '%20')}"}
+
+
+def _partial(table: Table) -> Table:
+    """The table without required keys, under a name of its own."""
+    optional = {name: replace(key, required=False) for name, key in table.keys.items()}
+    return replace(table, name=f"{table.name} override", keys=optional)
 
 
 def _table(table: Table, definitions: dict[str, Json]) -> dict[str, Json]:

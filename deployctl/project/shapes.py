@@ -80,6 +80,15 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping from names to items."""
+
+    item: Table
+    partial: bool = False
+    """Whether an item may have any of its keys; they are checked where they are merged into."""
+
+
+@dataclass(frozen=True, slots=True)
 class MovedKey:
     """What to write instead of a key that a table does not have."""
 
@@ -130,8 +139,8 @@ class Choice:
 
 
 Shape: TypeAlias = (
-    "Text | Flag | Number | Duration | Mapping_ | Anything | Steps | ListOf | Table | Either"
-    " | Choice"
+    "Text | Flag | Number | Duration | Mapping_ | Anything | Steps | ListOf | MapOf | Table"
+    " | Either | Choice"
 )
 
 

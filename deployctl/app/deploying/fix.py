@@ -14,6 +14,7 @@ from deployctl.app.deploying.load import LoadOptions, load_document
 from deployctl.core.diagnostics import Diagnostic, Report
 from deployctl.core.errors import DeployctlError, UsageError
 from deployctl.project.document import Document, parse_document
+from deployctl.project.environments import without_environment
 from deployctl.project.fixes import apply_fixes, fix_text
 from deployctl.project.selection import Selection
 
@@ -84,7 +85,7 @@ def _check(
     """What `validate` finds in a file with this text."""
     report = Report()
     document = parse_document(text, str(path), report)
-    if document is not None:
+    if document is not None and without_environment(document, report):
         options = LoadOptions(Selection(everything=True), offline=True)
         with suppress(UsageError):  # a file without deployments
             project = load_document(document, options, report, environ)

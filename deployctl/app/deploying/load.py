@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deployctl.app.deploying.pool_templates import DeclaredPools, check_pool_templates
+from deployctl.app.deploying.project_file import read_project
 from deployctl.app.deploying.step_loader import StepLoader
 from deployctl.core.diagnostics import Diagnostic, Report, Severity, Span
 from deployctl.core.errors import UsageError
@@ -24,7 +25,8 @@ from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
 from deployctl.project.coerce import is_unresolved
-from deployctl.project.document import Document, parse_document, read_document
+from deployctl.project.document import Document
+from deployctl.project.environments import project_in
 from deployctl.project.identity import identifying_references, render_identity, unresolved_identity
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.normalize import normalize
@@ -57,6 +59,8 @@ class LoadOptions:
     """Whether deployments with errors are left out instead of stopping the command."""
     strict: bool = False
     """Whether warnings are errors."""
+    environment: str | None = None
+    """The environment whose values the file has."""
     offline: bool = False
     """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True
@@ -223,7 +227,7 @@ def load_project(
     `read` is called if names in the file contain references; without it, they stay
     unresolved. Raises UsageError if the options do not fit the file.
     """
-    document = _read(path, options.selection, report)
+    document = read_project(path, options.selection, options.environment, environ, report)
     return load_document(document, options, report, environ, read) if document else None
 
 
@@ -276,7 +280,7 @@ def load_document(
     else:
         report.extend(found)
     return LoadedProject(
-        options.project or project.name,
+        project_in(options.project or project.name, document.environment),
         project.document,
         tuple(selected),
         project.work_pools,
@@ -286,13 +290,6 @@ def load_document(
         leaves_out=len(selected) < len(specs),
         is_named=bool(options.project or project.document.data.get("name")),
     )
-
-
-def _read(path: Path, selection: Selection, report: Report) -> Document | None:
-    """The file; an empty document if it is missing and `FILE:FLOW -n NAME` needs none."""
-    if selection.entrypoint and selection.names and not path.exists():
-        return parse_document("{}", str(path), report)
-    return read_document(path, report)
 
 
 @dataclass(frozen=True, slots=True)

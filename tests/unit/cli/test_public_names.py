@@ -40,7 +40,7 @@ from deployctl.worker.runtimes import RuntimeKind
 OUTPUT = {"--output", "--strict", "--traceback"}
 SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
-SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env-file"}
+SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env", "--env-file"}
 BUILDER = {"--builder"}
 WORKER_MANIFEST = {
     *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),
@@ -106,7 +106,7 @@ COMMANDS = {
         *("--flow-run-name", "--tag", "--start-in", "--start-at", "--watch"),
     },
     "destroy": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--yes", "-y"},
-    "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file"},
+    "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file", "--env"},
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
     "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},
     "metrics": CONNECTION | {"--port", "--address", "--interval", "--once"},

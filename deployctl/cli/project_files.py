@@ -1,0 +1,49 @@
+"""Reads the project files of a command, with the values of the environment that it names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from deployctl.app.deploying.load import LoadOptions
+from deployctl.app.deploying.project_file import environment_file, read_project
+from deployctl.cli.context import CommandContext
+from deployctl.core.errors import UsageError
+from deployctl.project.document import Document
+
+DEFAULT_FILE = Path("prefect.yaml")
+
+
+def read_files(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> list[Document]:
+    """The files as far as they can be read; their environment is put into the context.
+
+    Raises UsageError if they name several servers for it.
+    """
+    documents = []
+    for path in files or [DEFAULT_FILE]:
+        ctx.sources[str(path)] = read_text(path)
+        if name := options.environment:
+            beside = environment_file(path, name)
+            ctx.sources[str(beside)] = read_text(beside)
+        document = read_project(
+            path, options.selection, options.environment, os.environ, ctx.report
+        )
+        documents += [document] if document else []
+    environments = {each.environment for each in documents if each.environment}
+    if len(environments) > 1:
+        raise UsageError(
+            f"the files name several servers for the environment '{options.environment}'",
+            help="Give them the same 'api_url' and 'profile', or deploy them one by one.",
+        )
+    for environment in environments:
+        ctx.environment = environment
+        ctx.data["environment"] = environment.name
+    return documents
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
