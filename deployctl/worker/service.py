@@ -179,7 +179,7 @@ class Service:
         def set_due(store: StateStore) -> None:
             """Counted here, so that `is_done` sees the poll and its runs together."""
             store.set_due(runs, requested_at)
-            starting = store.in_flight.union(store.own_claims.values())
+            starting = store.in_flight.union(store.claims.runs.values())
             kept = {id_: run for id_, run in self.job_specs.offered.items() if id_ in starting}
             self.job_specs.offered = kept | {each["id"]: each for each in offered}
             self._polls += 1
@@ -253,7 +253,8 @@ class Service:
         if self.clock() < self._next_sweep or not watches_synced([*self.runtime.watch_statuses()]):
             return
         store = self.reconciler.store
-        self.runtime.sweep({run.attempt for run in runs} | {*store.jobs} | {*store.own_claims})
+        known = {run.attempt for run in runs} | {*store.jobs} | store.claims.unseen()
+        self.runtime.sweep(known)
         self._next_sweep = self.clock() + self.timings.sweep_interval
 
     def _resume_claims(self) -> None:

@@ -41,6 +41,14 @@ class ResolveClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class FindJob:
+    """Looks for the Job of an own claim that its run has left: it takes a slot if it exists."""
+
+    run: Run
+    """As it was under that claim."""
+
+
+@dataclass(frozen=True, slots=True)
 class FinishSetup:
     """Reports a Job to the server whose worker died before it could."""
 
@@ -87,6 +95,7 @@ Action: TypeAlias = (
     Claim
     | Start
     | ResolveClaim
+    | FindJob
     | FinishSetup
     | Report
     | DeleteJob

@@ -44,11 +44,15 @@ class ClaimOrder:
     def sort(self, due: list[Run], slots: int | None, now: float) -> list[Run]:
         """Returns due runs, given in the server's order, in the order of their claims.
 
-        `slots`: how many more Jobs `--limit` allows; None: unlimited.
+        `slots`: how many more Jobs `--limit` allows, if any; None: unlimited.
         """
         if now >= self._shared_until:
             return due
-        window = _SPREAD * (MAX_IN_FLIGHT if slots is None else min(slots, MAX_IN_FLIGHT)) / 2**32
+        window = (
+            _SPREAD
+            * (MAX_IN_FLIGHT if slots is None else min(max(0, slots), MAX_IN_FLIGHT))
+            / 2**32
+        )
         places = (place + window * self._number(run) for place, run in enumerate(due))
         return [run for _, run in sorted(zip(places, due, strict=True), key=lambda pair: pair[0])]
 

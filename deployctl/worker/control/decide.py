@@ -25,6 +25,7 @@ and does nothing if the run has moved on. A snapshot that is seconds old is ther
 | CANCELLED    | not started, or still running      | delete it                                   |
 | final        | not started                        | delete it: it would restart the run         |
 | re-claimed   | not started, of an old attempt     | delete it, also under a foreign claim       |
+| not under it | of an own claim, not seen yet      | look for it: it may take a slot             |
 | either       | between two tries of a pod         | delete it: the next pod would run it again  |
 | any active   | of an owner that is gone           | CRASHED; CANCELLED if CANCELLING            |
 
@@ -45,6 +46,7 @@ from deployctl.worker.control.actions import (
     CleanUpStart,
     ConfirmMissing,
     DeleteJob,
+    FindJob,
     FinishSetup,
     ReportFinalState,
     ResolveClaim,
@@ -76,6 +78,8 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         Start(run, fresh=True) for run in free.values() if _is_own_unstarted(snapshot, run)
     ]
     actions += [ResolveClaim(run) for run in free.values() if _may_have_own_job(snapshot, run)]
+    left = snapshot.left_claims.values()
+    actions += [FindJob(run) for run in left if run.id not in snapshot.in_flight]
     if snapshot.is_leader and snapshot.complete:
         newest = _newest_jobs(snapshot)
         for run in free.values():
@@ -106,13 +110,18 @@ def is_busy(snapshot: Snapshot, actions: Sequence[Action]) -> bool:
 
 
 def _within_slots(
-    actions: Iterable[Action], slots: int | None, unstarted_claims: int
+    actions: Sequence[Action], slots: int | None, unstarted_claims: int
 ) -> Iterator[Action]:
     """Drops actions that would exceed `slots`: claims, and starts for claims of other processes.
-    This process's own claims already hold their slots.
+    This process's own claims already hold their slots, unless they are more than `--limit` allows.
     """
     left = float("inf") if slots is None else slots
+    own = sum(isinstance(action, Start) and action.fresh for action in actions) + min(0, left)
     for action in actions:
+        if isinstance(action, Start) and action.fresh:
+            own -= 1
+            if own < 0:
+                continue
         if isinstance(action, Start) and not action.fresh:
             if left <= 0:
                 continue

@@ -39,6 +39,7 @@ _FAILURE_EVENTS: Mapping[type[actions.Action], EventName] = {
     actions.Claim: EventName.RUN_CLAIM_FAILED,
     actions.Start: EventName.RUN_START_FAILED,
     actions.ResolveClaim: EventName.RUN_RESOLVE_FAILED,
+    actions.FindJob: EventName.RUN_CHECK_FAILED,
     actions.FinishSetup: EventName.RUN_SETUP_FAILED,
     ReportJob: EventName.RUN_SETUP_FAILED,
     ReportDelay: EventName.REPORT_FAILED,
@@ -93,6 +94,8 @@ class ActionExecutor(ServerActions):
                 self._start(run, fresh, failures)
             case actions.ResolveClaim(run):
                 self._resolve_claim(run)
+            case actions.FindJob(run):
+                self._find_left_job(run)
             case actions.FinishSetup(run, job):
                 self.runtime.finish_setup(job)
                 self._add_job(run, job)
@@ -192,9 +195,19 @@ class ActionExecutor(ServerActions):
     def _resolve_claim(self, run: Run) -> None:
         known = self._call(resolve_claim(run, self.runtime.owner))
         with suppress(LocationRefused):
-            if not known.foreign and (job := self._find_job(known)):
-                self.notify(lambda store: store.add_job(job))
+            if not known.foreign:
+                self._note_found(known.attempt, self._find_job(known))
         self.notify(lambda store: store.refresh_run(known))
+
+    def _find_left_job(self, run: Run) -> None:
+        self._note_found(run.attempt, self.runtime.find(run.attempt))
+
+    def _note_found(self, attempt: str, job: Job | None) -> None:
+        """Notes what a search for the Job of an attempt has found."""
+        if job is not None:
+            self.notify(lambda store: store.add_job(job))
+        else:
+            self.notify(lambda store: store.claims.mark_missing(attempt))
 
     def _confirm_missing(self, run: Run, missing: float, failures: int) -> None:
         if not self._is_unchanged(run):

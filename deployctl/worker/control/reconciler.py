@@ -96,6 +96,8 @@ class Reconciler:
     """When all runs are compared with their Jobs again, by the store's clock."""
     _observes: bool = True
     """Whether the last step did so."""
+    _has_counted: bool = False
+    """All Jobs and the claims of earlier processes were known once."""
     _summarized_at: float = float("-inf")
     _queue: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _reported_causes: dict[str, str] = field(default_factory=dict)
@@ -189,21 +191,25 @@ class Reconciler:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _slots(self, synced: bool) -> int | None:
-        """How many more Jobs `limit` allows; none before all Jobs are listed and all claims read
-        that an earlier process of this name may have left.
+        """How many more Jobs `limit` allows, negative if there are too many already; none before
+        all Jobs are listed and all claims read that an earlier process of this name may have left,
+        at first not even for those claims.
         """
         if self.limit is None:
             return None
+        if not (synced and self.store.claims.resumed):
+            return 0 if self._has_counted else -len(self.store.claims.runs)
+        self._has_counted = True
         hung_before = self.now() - self.timings.deletion_grace
         live = count_live_jobs(self.store, self.worker, hung_before)
-        return max(0, self.limit - live) if synced and self.store.resumed else 0
+        return self.limit - live
 
     def _sample(self, watches: Sequence[WatchStatus], slots: int | None) -> Sample:
         return Sample(
             jobs=Counter(job.phase for job in self.store.jobs.values()),
             due=len(self.store.due),
             waiting_for_slot=count_waiting_for_slot(self.store, slots),
-            claims=len(self.store.own_claims),
+            claims=len(self.store.claims.runs),
             queue=self._queue.qsize(),
             is_leader=self.leadership.is_leader,
             watches=tuple(watches),

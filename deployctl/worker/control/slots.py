@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from deployctl.api.states import PENDING
+from deployctl.worker.control.own_claims import OwnClaims
 from deployctl.worker.model import Job, Run
 
 
@@ -14,8 +15,7 @@ class CountedState(Protocol):
     runs: dict[str, Run]
     jobs: dict[str, Job]
     due: list[Run]
-    own_claims: dict[str, str]
-    starting: dict[str, str]
+    claims: OwnClaims
     in_flight: set[str]
     refused_at: dict[str, float]
 
@@ -30,8 +30,7 @@ def count_live_jobs(store: CountedState, worker: str, hung_before: float = 0.0) 
         for job in store.jobs.values()
     )
     claiming = sum(run.id in store.in_flight for run in store.due)
-    unseen = {*store.own_claims, *store.starting.values()} - store.jobs.keys()
-    return existing + claiming + len(unseen)
+    return existing + claiming + len(store.claims.unseen() - store.jobs.keys())
 
 
 def count_unstarted_claims(store: CountedState) -> int:
@@ -42,7 +41,7 @@ def count_unstarted_claims(store: CountedState) -> int:
         run.type == PENDING
         and bool(run.attempt)
         and run.attempt not in store.jobs
-        and run.attempt not in store.own_claims
+        and run.attempt not in store.claims.runs
         and run.id not in store.in_flight
         for run in store.runs.values()
     )
@@ -50,5 +49,5 @@ def count_unstarted_claims(store: CountedState) -> int:
 
 def count_waiting_for_slot(store: CountedState, slots: int | None) -> int:
     """Counts due runs that a limit holds back: of the server, or ours if no slot is left."""
-    held_back = {run.id for run in store.due} if slots == 0 else set()
+    held_back = {run.id for run in store.due} if slots is not None and slots <= 0 else set()
     return len(held_back | store.refused_at.keys())

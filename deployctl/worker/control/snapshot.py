@@ -32,6 +32,8 @@ class Snapshot:
     again on SIGTERM, and the run must get its end nonetheless."""
     own_claims: Mapping[str, str] = field(default_factory=dict)
     """Attempt → run, for claims of this process whose Job has not been seen yet."""
+    left_claims: Mapping[str, Run] = field(default_factory=dict)
+    """Attempt → run, for those that the run has left although a Job may have been created."""
     reports: Sequence[Report] = ()
     """Reports about Jobs, also those that are in flight."""
     reporting: int = 0
@@ -41,7 +43,8 @@ class Snapshot:
     in_flight: frozenset[str] = frozenset()
     """Runs with an action in flight or in back-off."""
     slots: int | None = None
-    """How many more Jobs `--limit` allows; None: unlimited."""
+    """How many more Jobs `--limit` allows, negative if there are more than that already; None:
+    unlimited."""
     unstarted_claims: int = 0
     """Claims of other processes without a Job; they take slots before new claims do."""
     claiming: bool = True

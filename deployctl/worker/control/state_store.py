@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from deployctl.api.states import FINAL, PENDING
+from deployctl.api.states import FINAL
 from deployctl.worker.control.actions import Action, Start, run_id_of
 from deployctl.worker.control.claim_order import ClaimOrder
 from deployctl.worker.control.decide import runs_with_old_job
 from deployctl.worker.control.endings import Endings
+from deployctl.worker.control.own_claims import OwnClaims
 from deployctl.worker.control.reports import ReportQueue
 from deployctl.worker.control.slot_waits import SlotWaits
 from deployctl.worker.control.slots import count_unstarted_claims
@@ -45,12 +46,7 @@ class StateStore:
     offered_at: float = 0.0
     """When `due` was requested, by `clock`."""
     endings: Endings = field(default_factory=Endings)
-    own_claims: dict[str, str] = field(default_factory=dict)
-    """Attempt → run, for claims of this process whose Job has not been seen yet."""
-    resumed: bool = False
-    """Claims of an earlier process of this worker's name are among them."""
-    starting: dict[str, str] = field(default_factory=dict)
-    """Run → attempt whose Job is being created: it may exist whatever the run does meanwhile."""
+    claims: OwnClaims = field(default_factory=OwnClaims)
     created_at: dict[str, float] = field(default_factory=dict)
     """When this process created a Job not emitted yet, by `clock`: earlier lists do not have it."""
     deployments: dict[str, str] = field(default_factory=dict)
@@ -122,11 +118,11 @@ class StateStore:
         """
         newer = {key for key, when in self.refreshed_at.items() if when >= requested_at}
         found = {run.id: self._merge(run) for run in runs if run.id not in newer}
-        known = {*self.in_flight, *self.own_claims.values(), *newer} & self.runs.keys()
+        known = {*self.in_flight, *self.claims.runs.values(), *newer} & self.runs.keys()
         kept = {key: self.runs[key] for key in known}
         self.runs = kept | found
         for each in found.values():
-            self._drop_lost_claims(each)
+            self.claims.observe(each)
         self.deleted = frozenset(requested) - found.keys()
         self.unfinished -= self.deleted
         for each in found.values():
@@ -142,7 +138,7 @@ class StateStore:
 
     def trim(self) -> None:
         """Drops runs that this worker has nothing to do with, because another one is the leader."""
-        kept = {*self.in_flight, *self.own_claims.values()} & self.runs.keys()
+        kept = {*self.in_flight, *self.claims.runs.values()} & self.runs.keys()
         self.runs = {key: self.runs[key] for key in kept}
         self.endings.attempts = {}
         self.synced = False
@@ -162,7 +158,7 @@ class StateStore:
         self.refreshed_at[run.id] = self.clock()
         if run.type in FINAL:
             self.slot_waits.end(run.deployment)
-        self._drop_lost_claims(self.runs[run.id])
+        self.claims.observe(self.runs[run.id])
         self.endings.refresh(self.runs[run.id], self.jobs)
 
     def forget_run(self, run_id: str) -> None:
@@ -170,7 +166,7 @@ class StateStore:
         self.runs.pop(run_id, None)
         self.unfinished.discard(run_id)
         self.reports.drop_job(run_id)
-        self.own_claims = {a: run for a, run in self.own_claims.items() if run != run_id}
+        self.claims.forget_run(run_id)
 
     def add_job(self, job: Job) -> None:
         """Stores a Job that was created or found, unless a newer update of it has been applied."""
@@ -190,14 +186,14 @@ class StateStore:
         """Stores a run that this process has just claimed."""
         self.runs[run.id] = run
         self.reports.drop_job(run.id)
-        self.own_claims[run.attempt] = run.id
+        self.claims.add(run)
         self.slot_waits.accept(run)
         self.refreshed_at[run.id] = self.clock()
         self.withdraw_offer(run.id)
 
     def resume_claims(self, runs: Iterable[Run]) -> None:
         """Stores claims of an earlier process of this worker's name as claims of this process."""
-        self.resumed = True
+        self.claims.resumed = True
         for run in runs:
             if run.attempt not in self.jobs and run.id not in self.refreshed_at:
                 self.add_claim(run)
@@ -212,7 +208,7 @@ class StateStore:
         run_id = run_id_of(action)
         self.in_flight.add(run_id)
         if isinstance(action, Start):
-            self.starting[run_id] = action.run.attempt
+            self.claims.begin_start(action.run)
             if not action.fresh:
                 self._adopt_claim(action.run)
 
@@ -220,7 +216,7 @@ class StateStore:
         """Records that an action has ended."""
         run_id = run_id_of(action)
         self.in_flight.discard(run_id)
-        self.starting.pop(run_id, None)
+        self.claims.end_start(run_id)
 
     def set_gone_owners(self, owners: frozenset[str]) -> None:
         """Records the owners whose claims no other worker looks after any more."""
@@ -265,13 +261,13 @@ class StateStore:
     def is_idle(self) -> bool:
         """Whether no action is in flight, no claim waits, and no report that was not refused."""
         reports = self.reports.jobs.keys() - self.backoff_until.keys()
-        return not (self.in_flight or self.own_claims or reports)
+        return not (self.in_flight or self.claims.unseen() or reports)
 
     def may_stop(self, end: float) -> bool:
         """Whether a worker that stops by `end`, by the server's clock, has nothing left to do until
         then: neither a claim nor a report that does not back off for longer."""
         later = {run_id for run_id, until in self.backoff_until.items() if until >= end}
-        waiting = {*self.own_claims.values(), *self.reports.jobs}
+        waiting = {*self.claims.runs.values(), *self.reports.jobs}
         return not (self.in_flight or waiting - later)
 
     def snapshot(
@@ -308,11 +304,12 @@ class StateStore:
             missing=self.missing,
             final_states=self.endings.final_states,
             ending=self.endings.attempts,
-            own_claims=self.own_claims,
+            own_claims=self.claims.runs,
+            left_claims=self.claims.left,
             reports=self.reports.all(),
             reporting=sum(report.run.id in self.in_flight for report in self.reports.all()),
             starting=any(run.id in self.in_flight for run in self.due)
-            or not self.in_flight.isdisjoint(self.own_claims.values()),
+            or not self.in_flight.isdisjoint(self.claims.runs.values()),
             in_flight=frozenset(self.in_flight | self.backoff_until.keys()),
             slots=slots,
             unstarted_claims=count_unstarted_claims(self),
@@ -330,6 +327,7 @@ class StateStore:
         """
         blocked = runs_with_old_job(self.jobs.values(), now, self.slot_waits.timings)
         blocked |= self.endings.unclaimable(self.clock()) | self.backoff_until.keys()
+        blocked |= {run.id for run in self.claims.left.values()}
         found = [run for run in self.due if run.id in self.in_flight or run.id not in blocked]
         return self.claim_order.sort(found, slots, self.clock())
 
@@ -345,7 +343,7 @@ class StateStore:
 
     def _put_job(self, job: Job) -> None:
         self.jobs[job.attempt] = job
-        self.own_claims.pop(job.attempt, None)
+        self.claims.mark_seen(job.attempt)
         run = self.runs.get(job.run)
         if run is not None:
             self.deployments[job.attempt] = run.deployment
@@ -373,16 +371,8 @@ class StateStore:
     def _adopt_claim(self, run: Run) -> None:
         """Makes a claim this process's own. It counts as having failed once, so that its Job is
         looked for before it is created."""
-        self.own_claims[run.attempt] = run.id
+        self.claims.add(run)
         self.failures.setdefault(run.id, 1)
-
-    def _drop_lost_claims(self, run: Run) -> None:
-        """Drops the own claims of a run that has ended, or is under another claim by now."""
-        if run.is_active and not run.attempt and not run.foreign:
-            return  # whose claim this is has not been found out yet
-        lost = {a for a, run_id in self.own_claims.items() if run_id == run.id}
-        for attempt in lost - ({run.attempt} if run.type == PENDING else set()):
-            del self.own_claims[attempt]
 
     def _drop_job(self, attempt: str) -> None:
         job = self.jobs.pop(attempt, None)

@@ -282,7 +282,7 @@ class Simulation:
         return all(
             worker.is_up_to_date
             and run not in worker.store.in_flight
-            and run not in worker.store.own_claims.values()
+            and run not in worker.store.claims.runs.values()
             for worker in self.workers
         )
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from deployctl.core.cancellation import CancellationToken
+from deployctl.worker.control.own_claims import OwnClaims
 from deployctl.worker.control.reconciler import Reconciler
 from deployctl.worker.control.state_store import StateStore
 from deployctl.worker.health.health_state import HealthMonitor
@@ -101,7 +102,7 @@ class SweptRuntime:
 @pytest.mark.parametrize("synced", [True, False])
 def test_sweeps_at_intervals_once_all_jobs_are_known(synced: bool) -> None:
     job = Job("run", "listed", "job", "flows", "flows:job", "w", Phase.RUNNING, 0.0)
-    store = StateStore(jobs={"listed": job}, own_claims={"own": "run"})
+    store = StateStore(jobs={"listed": job}, claims=OwnClaims({"own": "run"}))
     runtime = SweptRuntime(synced=synced)
     worker = service(store, is_leader=True, runtime=runtime)
     worker._sweep([Run("run", "red-fox", "s", "PENDING", "Pending", 0.0, "d", "f", attempt="due")])

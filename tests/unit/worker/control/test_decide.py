@@ -14,6 +14,7 @@ from deployctl.worker.control.actions import (
     CleanUpStart,
     ConfirmMissing,
     DeleteJob,
+    FindJob,
     FinishSetup,
     ReportFinalState,
     ResolveClaim,
@@ -99,6 +100,21 @@ def test_looks_for_an_own_job_that_has_started_its_run_unseen(is_leader: bool) -
     run = a_run("RUNNING", attempt="")
     actions = decide(snapshot(run, own_claims={"a1": "r1"}, is_leader=is_leader))
     assert actions == [ResolveClaim(run)]
+
+
+@pytest.mark.parametrize(("slots", "started"), [(None, 3), (0, 3), (-1, 2), (-3, 0), (-5, 0)])
+def test_own_claims_above_the_limit_wait(slots: int | None, started: int) -> None:
+    runs = {name: a_run(id=name, attempt=f"claim-{name}") for name in "abc"}
+    claims = {run.attempt: run.id for run in runs.values()}
+    actions = decide(snapshot(None, runs=runs, own_claims=claims, slots=slots))
+    assert actions == [Start(runs[name], fresh=True) for name in "abc"[:started]]
+
+
+@pytest.mark.parametrize(("in_flight", "found"), [("", 1), ("r1", 0)])
+def test_looks_for_the_job_of_a_claim_that_its_run_has_left(in_flight: str, found: int) -> None:
+    left = {"a1": a_run(attempt="a1")}
+    given = snapshot(None, left_claims=left, in_flight=frozenset({in_flight}), is_leader=False)
+    assert decide(given) == [FindJob(left["a1"])] * found
 
 
 def test_starts_own_claims_whether_or_not_this_worker_leads() -> None:

@@ -154,8 +154,31 @@ def test_an_own_claim_is_dropped_once_the_run_is_under_another(
         store.sync((), [run], now)
     else:
         store.refresh_run(run)
-    assert (store.own_claims == {"claim-a": "a"}) is kept
+    assert (store.claims.runs == {"claim-a": "a"}) is kept
     assert count_live_jobs(store, "w") == int(kept)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("end", ["ended", "deleted"])
+def test_a_claim_keeps_its_slot_while_its_job_may_exist(end: str, seen: bool) -> None:
+    store = StateStore(clock=lambda: 0.0)
+    run = a_run("a", attempt="claim-a")
+    store.add_claim(run)
+    store.begin(Start(run, fresh=True))
+    store.end(Start(run, fresh=True))
+    if end == "ended":
+        store.refresh_run(a_run("a", "COMPLETED"))
+    else:
+        store.forget_run("a")
+    assert (store.claims.runs, store.claims.left) == ({}, {"claim-a": run})
+    assert count_live_jobs(store, "w") == 1
+    assert not store.is_idle
+    if seen:
+        store.add_job(a_job("a", Phase.SUCCEEDED).job)
+    else:
+        store.claims.mark_missing("claim-a")
+    assert count_live_jobs(store, "w") == 0
+    assert store.is_idle
 
 
 def test_the_end_of_a_run_whose_job_was_seen_live_is_noticed_once() -> None:
