@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, OutputFormat, option
-from deployctl.cli.project_options import SELECTION
+from deployctl.cli.project_options import SELECTION, environment_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deployctl.api.session import Session
     from deployctl.core.json_values import Json
     from deployctl.deploy.model import Key
+    from deployctl.project.document import Document
 
 _CONFIRMATION = "Confirmation"
 
@@ -45,6 +46,7 @@ def destroy(
             default="the file's 'name'",
         ),
     ] = None,
+    env: Annotated[str | None, environment_option(SELECTION)] = None,
     yes: Annotated[bool, option("--yes, -y", _CONFIRMATION, "Delete without a prompt.")] = False,
 ) -> None:
     """Delete everything that the project has applied, and its record.
@@ -60,10 +62,14 @@ def destroy(
     from deployctl.cli.render.layout import View
     from deployctl.cli.render.plan import plan as plan_lines
     from deployctl.cli.server import connect
+    from deployctl.project.environments import environment_named, project_in
 
     register_secrets()
+    document = None if project else _read(ctx, prefect_file, env)
+    ctx.environment = document.environment if document else environment_named(env)
     with connect(ctx, server) as session:
-        name = project or _name(ctx, prefect_file, session)
+        name = _name(ctx, document, session) if document else str(project)
+        name = project_in(name, ctx.environment)
         ctx.progress.phase("reading the server")
         planned = plan_destroy(name, session)
         report_destroy(planned, ctx.report)
@@ -86,19 +92,30 @@ def destroy(
             raise session.cancellation.interrupted()
 
 
-def _name(ctx: CommandContext, path: Path, session: Session) -> str:
-    """The name of the project of a file. Raises Exit if the file has errors, and UsageError."""
+def _read(ctx: CommandContext, path: Path, env: str | None) -> Document:
+    """The file of the project. Raises Exit if it has errors, and UsageError."""
+    from deployctl.app.deploying.destroying import read_file
+    from deployctl.cli.exit import FAILED, Exit
+    from deployctl.cli.project_files import keep_texts
+
+    keep_texts(ctx, path, env)
+    document = read_file(path, env, os.environ, ctx.report)
+    if ctx.blocked or document is None:
+        raise Exit(FAILED)
+    return document
+
+
+def _name(ctx: CommandContext, document: Document, session: Session) -> str:
+    """The name of the project of a file. Raises Exit if it has errors, and UsageError."""
     from deployctl.api.driver import run
     from deployctl.app.deploying.destroying import project_of
     from deployctl.cli.exit import FAILED, Exit
-    from deployctl.cli.project_files import read_text
     from deployctl.templating.references import read_references
 
-    ctx.sources[str(path)] = read_text(path)
     name = project_of(
-        path, ctx.report, os.environ, lambda found: run(read_references(found), session)
+        document, ctx.report, os.environ, lambda found: run(read_references(found), session)
     )
-    if ctx.blocked or name is None:
+    if ctx.blocked:
         raise Exit(FAILED)
     return name
 

@@ -21,10 +21,7 @@ def read_files(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> 
     """
     documents = []
     for path in files or [DEFAULT_FILE]:
-        ctx.sources[str(path)] = read_text(path)
-        if name := options.environment:
-            beside = environment_file(path, name)
-            ctx.sources[str(beside)] = read_text(beside)
+        keep_texts(ctx, path, options.environment)
         document = read_project(
             path, options.selection, options.environment, os.environ, ctx.report
         )
@@ -41,7 +38,16 @@ def read_files(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> 
     return documents
 
 
-def read_text(path: Path) -> str:
+def keep_texts(ctx: CommandContext, path: Path, environment: str | None) -> None:
+    """Keeps the texts of a file, and of that of the environment, to show lines of diagnostics.
+
+    Raises UsageError if the environment cannot have this name.
+    """
+    for each in (path, *([environment_file(path, environment)] if environment else [])):
+        ctx.sources[str(each)] = _text(each)
+
+
+def _text(path: Path) -> str:
     """The text of a file, to show the lines of diagnostics; "" if it can't be read."""
     try:
         return path.read_bytes().decode("utf-8-sig", errors="replace")

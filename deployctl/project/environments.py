@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from deployctl.core.diagnostics import Report
+from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import format_path, leaves
 from deployctl.core.suggest import did_you_mean, quoted
@@ -44,7 +44,8 @@ from deployctl.templating.problems import Problem
 ENVIRONMENT = environment_table(keys.DEPLOYMENT)
 _KEY = "environments"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SINGLE_VALUES = ("api_url", "profile", "name_prefix", "name_suffix")
+_URL = re.compile(r"https?://.", re.IGNORECASE)
+_SERVER = ("api_url", "profile")
 _MERGED = ("paused", "parameters", "work_pool")
 """Keys of an environment that are keys of each deployment."""
 _ALTERNATIVES = {"schedules": "schedule", "schedule": "schedules"}
@@ -58,6 +59,13 @@ def check_name(name: str) -> None:
             f"--env: '{name}' cannot be the name of an environment",
             help="Use letters, digits, '.', '_' and '-'.",
         )
+
+
+def environment_named(name: str | None) -> Environment | None:
+    """The environment of a command that reads no file. Raises UsageError."""
+    if name:
+        check_name(name)
+    return Environment(name) if name else None
 
 
 def project_in(project: str, environment: Environment | None) -> str:
@@ -109,34 +117,62 @@ def with_environment(
 
     `beside`: the file of the environment, if there is one. What is wrong is reported.
     """
-    found = Report()
-    section = _section(document, name)
-    if beside is not None:
-        set_file(beside.root, beside.file)
-        section = merge_nodes(section, beside.root) if section else beside.root
+    section = _section_with(document, name, beside, report)
+    section = section and _resolved(document, section, name, environ, report)
     if section is None:
-        _report_unknown(document, name, report)
         return None
-    section = _resolved(document, section, name, environ, found)
-    report.extend(found)
-    if found.errors:
-        return None
-    single = {key: _text(section.find((key,))) for key in _SINGLE_VALUES}
-    environment = Environment(name, single["api_url"], single["profile"])
-    merged = _merged(document, section, single["name_prefix"], single["name_suffix"], report)
+    merged = _merged(document, section, report)
     values = child(section, "values") or in_mapping(section, {})
     free = {key: node for key, node in merged.parts.items() if _is_free(key)}
     others = {key: node for key, node in merged.parts.items() if key not in free}
     filled, problems = fill_in(in_mapping(merged, others), values, name)
-    result = replace(document, environment=environment)
+    result = replace(document, environment=_environment(name, section))
     result = result.with_root(in_mapping(merged, {**filled.parts, **free}))
     result.report_problems(problems, report)
     return None if problems else result
 
 
+def read_environment(
+    document: Document,
+    name: str,
+    beside: Document | None,
+    environ: Mapping[str, str],
+    report: Report,
+) -> Environment | None:
+    """The environment itself, for a command that needs no deployments; see `with_environment`."""
+    section = _section_with(document, name, beside, report)
+    if section is not None:
+        parts = section.parts.items()
+        server: dict[str | int, Node] = {key: node for key, node in parts if key in _SERVER}
+        section = _resolved(document, in_mapping(section, server), name, environ, report)
+    return _environment(name, section) if section else None
+
+
+def _environment(name: str, section: Node) -> Environment:
+    return Environment(name, *(_text(child(section, key)) or None for key in _SERVER))
+
+
 def _is_free(key: str | int) -> bool:
     """Whether a top-level key holds anchors, which count where they are used."""
     return key == "definitions" or str(key).startswith("x-")
+
+
+def _section_with(
+    document: Document, name: str, beside: Document | None, report: Report
+) -> Node | None:
+    """The environment as the files say it; None if none does, or in no usable form."""
+    section = _section(document, name)
+    if section is None and beside is None:
+        _report_unknown(document, name, report)
+        return None
+    if section is not None and not isinstance(section.value, dict):
+        wrong = coerce(section.value, ENVIRONMENT)[1]
+        document.with_root(section).report_problems(wrong, report)
+        return None
+    if beside is not None:
+        set_file(beside.root, beside.file)
+        section = merge_nodes(section, beside.root) if section else beside.root
+    return section
 
 
 def _section(document: Document, name: str) -> Node | None:
@@ -165,40 +201,41 @@ def _report_unknown(document: Document, name: str, report: Report) -> None:
 
 def _resolved(
     document: Document, section: Node, name: str, environ: Mapping[str, str], report: Report
-) -> Node:
-    """The environment with its `${…}` and `{{ env.name }}` filled in, and checked."""
+) -> Node | None:
+    """The environment with its `${…}` and `{{ env.… }}` filled in; None if it has errors."""
     section, problems = expand_variables(section, environ)
     values = child(section, "values")
     if values is not None:
         if "name" in values.parts:
             message = "'values.name' cannot be set: it is the name of the environment"
             problems.append(Problem(("values", "name"), "DC142", message, "Rename it."))
-        filled, unknown = fill_in(values, in_mapping(values, {}), name)
+        values, unknown = fill_in(values, in_mapping(values, {}), name)
         problems += [each.below(("values",)) for each in unknown]
-        section = in_mapping(section, {**section.parts, "values": filled})
+        section = in_mapping(section, {**section.parts, "values": values})
     others = {key: node for key, node in section.parts.items() if key != "values"}
     filled, unknown = fill_in(in_mapping(section, others), values or in_mapping(section, {}), name)
     problems += unknown
     section = in_mapping(section, {**section.parts, **filled.parts})
     own = replace(document, environment=Environment(name)).with_root(section)
     problems += coerce(section.value, ENVIRONMENT, own.source)[1]
-    problems += _unresolved(section)
+    problems += _wrong_server(section)
     own.report_problems(problems, report)
-    return section
+    return None if any(each.severity is Severity.ERROR for each in problems) else section
 
 
-def _unresolved(section: Node) -> Iterator[Problem]:
-    """Templates where a name is needed at once."""
-    for key in ("api_url", "profile"):
-        node = child(section, key)
-        if node is not None and "{{" in str(node.value):
-            message = f"'{key}' cannot be resolved: '{node.value}'"
+def _wrong_server(section: Node) -> Iterator[Problem]:
+    """Templates where a name is needed at once, and what is no URL."""
+    for key in _SERVER:
+        text = _text(child(section, key)) or ""
+        if "{{" in text:
+            message = f"'{key}' cannot be resolved: '{text}'"
             yield Problem((key,), "DC133", message, "Write ${NAME} for an environment variable.")
+        elif text and key == "api_url" and not _URL.match(text):
+            message = "'api_url' must begin with http:// or https://"
+            yield Problem((key,), "DC124", message, "Write it as http://127.0.0.1:4200/api.")
 
 
-def _merged(
-    document: Document, section: Node, prefix: str | None, suffix: str | None, report: Report
-) -> Node:
+def _merged(document: Document, section: Node, report: Report) -> Node:
     """The root of the document with all that the environment changes in its deployments."""
     parts = {key: node for key, node in document.root.parts.items() if key != _KEY}
     listed = parts.get("deployments")
@@ -212,14 +249,13 @@ def _merged(
                 entries[index] = merge_entry(entries[index], override)
             if not matching:
                 _report_no_deployment(document, section, pattern, list(filter(None, names)), report)
-        entries = [_finished(entry, section, prefix, suffix) for entry in entries]
+        entries = [_finished(entry, section) for entry in entries]
         parts["deployments"] = in_sequence(listed, entries)
     return in_mapping(document.root, parts)
 
 
 def _name(entry: Node) -> str | None:
-    node = child(entry, "name")
-    return _text(node)
+    return _text(child(entry, "name"))
 
 
 def _text(node: Node | None) -> str | None:
@@ -286,7 +322,7 @@ def _pool_by_name(parts: Mapping[str | int, Node]) -> dict[str | int, Node]:
     return {"work_pool": in_mapping(pool, {"name": pool})}
 
 
-def _finished(entry: Node, section: Node, prefix: str | None, suffix: str | None) -> Node:
+def _finished(entry: Node, section: Node) -> Node:
     """The entry with the tags and the name that it has in the environment."""
     if not isinstance(entry.value, dict) or not entry.value:
         return entry
@@ -297,8 +333,9 @@ def _finished(entry: Node, section: Node, prefix: str | None, suffix: str | None
         more = [each for each in added if str(each.value) not in known]
         parts["tags"] = in_sequence(child(entry, "tags") or added[0], [*present, *more])
     name = _name(entry)
+    prefix, suffix = (_text(child(section, f"name_{each}")) or "" for each in ("prefix", "suffix"))
     if name and (prefix or suffix):
-        parts["name"] = text_node(f"{prefix or ''}{name}{suffix or ''}", parts["name"])
+        parts["name"] = text_node(f"{prefix}{name}{suffix}", parts["name"])
     return in_mapping(entry, parts)
 
 

@@ -61,3 +61,17 @@ def left(project: ProjectHarness) -> tuple[list[Any], ...]:
         sorted({each["key"] for each in call("POST", "/artifacts/filter", {})}),
         [each["name"] for each in call("POST", "/variables/filter", {})],
     )
+
+
+def test_deletes_an_environment_only(project: ProjectHarness) -> None:
+    pull_requests = {"pr-*": {"name_suffix": "-{{ env.name }}", "parameters": {"name": "${NAME}"}}}
+    project.write([entry()], environments=pull_requests)
+    for name in ("pr-1", "pr-2"):
+        project.deploy("--env", name, env={"NAME": "x"})
+    output = project.run("destroy", "--env", "pr-1", "--yes")
+    assert output["project"] == "project@pr-1"
+    assert left(project)[0] == ["daily-pr-2"]
+    (unknown,) = errors(project.run("destroy", "--env", "p-2", "--yes", code=1))
+    assert unknown["code"] == "DC140"
+    project.run("destroy", "--project", "project", "--env", "pr-2", "--yes")
+    assert left(project)[0] == []

@@ -18,6 +18,7 @@ from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.deploy import DEPLOYING
 from deployctl.app.deploying.load import ReadReferences
+from deployctl.app.deploying.project_file import read_server
 from deployctl.app.deploying.project_lock import LOCK_TIMINGS, ProjectLock
 from deployctl.app.deploying.pruning import users_after, with_run_notes
 from deployctl.core.diagnostics import Report
@@ -36,7 +37,7 @@ from deployctl.deploy.lock import LockLost
 from deployctl.deploy.model import Key, Plan, Resource, Result
 from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
-from deployctl.project.document import read_document
+from deployctl.project.document import Document, read_document
 from deployctl.project.parse import parse_project
 from deployctl.templating.references import references
 
@@ -58,17 +59,29 @@ class DestroyPlan:
     """The other projects of the server."""
 
 
+def read_file(
+    path: Path, environment: str | None, environ: Mapping[str, str], report: Report
+) -> Document | None:
+    """The file of a project, with no more of its environment than the name and the server.
+
+    None if it cannot be read. Raises UsageError if the environment cannot have this name.
+    """
+    document = read_document(path, report, "--prefect-file, or the project with --project")
+    if document is None or not environment:
+        return document
+    found = read_server(path, document, environment, environ, report)
+    return replace(document, environment=found) if found else None
+
+
 def project_of(
-    path: Path, report: Report, environ: Mapping[str, str], read: ReadReferences
-) -> str | None:
-    """The project's name as a file gives it; None if the file has errors, which are reported.
+    document: Document, report: Report, environ: Mapping[str, str], read: ReadReferences
+) -> str:
+    """The project's name as a file gives it; what is wrong with it is reported.
 
     Only `name` is checked. `read` is called if the name contains references. Raises UsageError if
     the file has no name: that of its folder may be another one on the next machine.
     """
-    document = read_document(path, report, "--prefect-file, or the project with --project")
-    if document is None:
-        return None
+    path = document.file
     name = document.data.get("name")
     document = replace(document, data={"name": name} if name else {})
     named = [reference for _, reference in references(name)]

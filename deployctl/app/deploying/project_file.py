@@ -7,8 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report
-from deployctl.project.document import Document, parse_document, read_document
-from deployctl.project.environments import check_name, with_environment, without_environment
+from deployctl.project.document import Document, Environment, parse_document, read_document
+from deployctl.project.environments import (
+    check_name,
+    read_environment,
+    with_environment,
+    without_environment,
+)
 from deployctl.project.selection import Selection
 
 _BEGIN = "Begin with a key of an environment, such as 'name_suffix:'."
@@ -35,10 +40,19 @@ def read_project(
         return None
     if not environment:
         return without_environment(document, report)
-    is_there, beside = _read_beside(path, environment, report)
-    if is_there and beside is None:
-        return None
-    return with_environment(document, environment, beside, environ, report)
+    is_valid, beside = _read_beside(path, environment, report)
+    return with_environment(document, environment, beside, environ, report) if is_valid else None
+
+
+def read_server(
+    path: Path, document: Document, environment: str, environ: Mapping[str, str], report: Report
+) -> Environment | None:
+    """The server that a file names for an environment; None if that is impossible.
+
+    Raises UsageError if the environment cannot have this name.
+    """
+    is_valid, beside = _read_beside(path, environment, report)
+    return read_environment(document, environment, beside, environ, report) if is_valid else None
 
 
 def environment_file(path: Path, environment: str) -> Path:
@@ -51,12 +65,12 @@ def environment_file(path: Path, environment: str) -> Path:
 
 
 def _read_beside(path: Path, environment: str, report: Report) -> tuple[bool, Document | None]:
-    """Whether there is a file of the environment, and its contents; None if it can't be read."""
+    """The file of the environment, None if there is none; and whether it can be read."""
     beside = environment_file(path, environment)
     if not beside.exists():
-        return False, None
+        return True, None
     found = Report()
     document = read_document(beside, found)
     # `validate --fix` does not read this file.
     report.extend(replace(each, fix=None, help=_HELP.get(each.code, each.help)) for each in found)
-    return True, document
+    return document is not None, document

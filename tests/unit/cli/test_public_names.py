@@ -105,7 +105,7 @@ COMMANDS = {
         *("--param", "-p", "--params", "--job-variable", "--jv", "-jv", "--name"),
         *("--flow-run-name", "--tag", "--start-in", "--start-at", "--watch"),
     },
-    "destroy": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--yes", "-y"},
+    "destroy": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--env", "--yes", "-y"},
     "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file", "--env"},
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
     "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},

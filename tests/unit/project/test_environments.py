@@ -14,6 +14,7 @@ from deployctl.project.document import Document, Environment, parse_document
 from deployctl.project.environments import (
     check_name,
     project_in,
+    read_environment,
     with_environment,
     without_environment,
 )
@@ -258,6 +259,8 @@ MISTAKES = {
         '"${NO:?}"',
         "Correct it, or write $${ for the text itself.",
     ),
+    "no URL": ("api_url: localhost", "prod", "DC124", "localhost", None),
+    "values that are no mapping": ("values: [a]", "prod", "DC128", "[a]", None),
     "a template as URL": (
         'api_url: "{{ $URL }}"',
         "prod",
@@ -290,6 +293,19 @@ def test_environment_of_a_file_without_any_is_an_error() -> None:
     assert [item.message for item in report] == [
         "prefect.yaml has no environments, so there is no 'prod'"
     ]
+
+
+def test_environment_that_is_no_mapping_is_an_error() -> None:
+    found, report = read(f"{BASE}environments: {{prod: 5}}\n", beside="tags: [a]\n")
+    assert (found, codes(report)) == (None, ["DC128"])
+
+
+def test_reads_only_the_server_for_a_command_without_deployments() -> None:
+    text = section('{api_url: "http://${TAG}/api", name_suffix: "${NO}", deployments: {x: {}}}')
+    report = Report()
+    found = read_environment(document(text), "prod", None, ENVIRON, report)
+    assert found == Environment("prod", "http://2/api")
+    assert not report.items
 
 
 def test_exact_name_comes_before_patterns_and_patterns_in_their_order() -> None:
