@@ -9,14 +9,18 @@
 
 Each call is advanced by one thread only, so calls need no locks. An error of a request is thrown
 into its call, which may handle it.
+
+A cancelled command waits for requests in flight as long as answers arrive. If none did for two
+seconds, the server is taken for dead, and the threads that wait for it are left behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from deployctl.api.calls import ApiCall, Request
@@ -26,6 +30,11 @@ from deployctl.core.json_values import Json
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+_POLL_INTERVAL = 0.2
+"""Seconds between two looks at whether the command was cancelled while requests are in flight."""
+_SILENT_POLLS = 10
+"""How often in a row a cancelled command finds no answer before it waits no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +58,18 @@ def run(call: ApiCall[T], session: Session) -> T:
     """Runs one call and returns its result.
 
     An error of a request is thrown into the call when its whole batch has completed; what the call
-    doesn't catch is raised. Raises Interrupted before the next request if the session is cancelled.
+    doesn't catch is raised. Raises Interrupted before the next request if the session is cancelled,
+    and if the server then doesn't answer those in flight.
     """
-    with ThreadPoolExecutor(session.concurrency, "request") as pool:
-        return _run(call, lambda batch: [pool.submit(session.send, each) for each in batch])
+    with _request_pool(session) as pool:
+
+        def send(batch: Sequence[Request]) -> Sequence[Future[Json]]:
+            """Sends the requests and waits until all are done."""
+            futures = [pool.submit(session.send, each) for each in batch]
+            _await(futures, session)
+            return futures
+
+        return _run(call, send)
 
 
 def run_inline(call: ApiCall[T], session: Session) -> T:
@@ -76,12 +93,11 @@ def run_all(
     """Runs independent calls in parallel and returns the result of each.
 
     Calls start in the order of `calls`. On cancellation, and when the server is taken for dead, no
-    further call starts, and the running
-    ones are completed: an object that is written in part is worse than a late exit. `on_done` is
-    called in the calling thread when a call ends. An exception that is not a DeployctlError is a
-    defect and propagates.
+    further call starts, and the running ones are completed: an object that is written in part is
+    worse than a late exit. `on_done` is called in the calling thread when a call ends. An exception
+    that is not a DeployctlError is a defect and propagates.
     """
-    with ThreadPoolExecutor(session.concurrency, "request") as pool:
+    with _request_pool(session) as pool:
         scheduler = _Scheduler(session, pool, on_done)
         for key, call in calls.items():
             if session.cancellation.is_cancelled or session.is_down:
@@ -92,6 +108,27 @@ def run_all(
                 scheduler.run_until(session.concurrency - 1)
         scheduler.run_until(0)
         return {key: scheduler.results[key] for key in calls}
+
+
+@contextmanager
+def _request_pool(session: Session) -> Iterator[ThreadPoolExecutor]:
+    """The threads that send requests. They are not waited for if the server is taken for dead."""
+    pool = ThreadPoolExecutor(session.concurrency, "request")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=not session.is_down, cancel_futures=True)
+
+
+def _await(futures: Sequence[Future[Json]], session: Session) -> None:
+    """Waits until all are done; raises Interrupted if a cancelled session gets no answer."""
+    pending, silent_polls = set(futures), 0
+    while pending:
+        done, pending = wait(pending, _POLL_INTERVAL)
+        silent_polls = 0 if done or not session.cancellation.is_cancelled else silent_polls + 1
+        if silent_polls >= _SILENT_POLLS:
+            session.give_up()
+            raise session.cancellation.interrupted()
 
 
 def _run(call: ApiCall[T], submit: Callable[[Sequence[Request]], Sequence[Future[Json]]]) -> T:
@@ -140,19 +177,31 @@ class _Scheduler(Generic[K, T]):
         self._session = session
         self._pool = pool
         self._on_done = on_done
-        self._running = 0
+        self._running: set[_RunningCall[K, T]] = set()
         self._responses: SimpleQueue[_RunningCall[K, T]] = SimpleQueue()
         """Holds a call once for each of its completed requests."""
 
     def start(self, key: K, call: ApiCall[T]) -> None:
         """Starts a call and submits its first batch."""
-        self._running += 1
-        self._advance(_RunningCall(key, call), None, None)
+        running = _RunningCall(key, call)
+        self._running.add(running)
+        self._advance(running, None, None)
 
     def run_until(self, limit: int) -> None:
-        """Advances calls until at most `limit` of them are running."""
-        while self._running > limit:
-            running = self._responses.get()
+        """Advances calls until at most `limit` of them are running.
+
+        Ends all of them if the session is cancelled and the server doesn't answer.
+        """
+        silent_polls = 0
+        while len(self._running) > limit:
+            try:
+                running = self._responses.get(timeout=_POLL_INTERVAL)
+            except Empty:
+                silent_polls += self._session.cancellation.is_cancelled
+                if silent_polls >= _SILENT_POLLS:
+                    self._give_up()
+                continue
+            silent_polls = 0
             running.outstanding -= 1
             if not running.outstanding:
                 self._advance(running, *_collect(running.futures))
@@ -179,8 +228,18 @@ class _Scheduler(Generic[K, T]):
         else:
             self._submit(running, batch)
             return
-        self._running -= 1
+        self._end(running, result)
+
+    def _end(self, running: _RunningCall[K, T], result: CallResult[T]) -> None:
+        self._running.remove(running)
         self.finish(running.key, result)
+
+    def _give_up(self) -> None:
+        """Ends the running calls without the responses that they wait for."""
+        error = self._session.give_up()
+        for running in list(self._running):
+            running.call.close()
+            self._end(running, CallResult(error=error))
 
     def _submit(self, running: _RunningCall[K, T], batch: Sequence[Request]) -> None:
         running.outstanding = len(batch)

@@ -68,11 +68,15 @@ def response_error(
     )
 
 
-def unreachable_error(error: NoResponse, settings: Settings) -> ApiError:
-    """The error for a request without a response after all attempts."""
+def unreachable_error(error: NoResponse, settings: Settings, *, was_sent: bool = False) -> ApiError:
+    """The error for a request without a response after all attempts.
+
+    `was_sent`: whether the server may have received one of them.
+    """
     return Unreachable(
         f"{_server(settings)} cannot be reached: {redact(error.reason)}",
         help=error.help or f"The address comes from {settings.origin('api_url')}.",
+        was_sent=was_sent,
     )
 
 

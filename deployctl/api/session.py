@@ -46,8 +46,6 @@ _INITIAL_WRITES = 2
 claims and heartbeats are the writes that were seen to block SQLite."""
 _MAINTENANCE_WAIT = 5.0
 _MAX_TOKEN_RENEWALS = 2
-_SECOND_TIMEOUT = 5.0
-"""Seconds of the second attempt of a request whose first one took the whole retry budget."""
 _OUTAGE_FACTOR = 1.3
 """The retry budget of the server, in units of what one request waits at most."""
 
@@ -133,8 +131,14 @@ class Session:
 
     @property
     def is_down(self) -> bool:
-        """Whether the server is taken for dead after the retries of several requests."""
+        """Whether the server is taken for dead, so that no further work should be started."""
         return self._outage.is_down
+
+    def give_up(self) -> ApiError:
+        """Takes the server for dead; returns the error of requests that are not waited for."""
+        silence = NoResponse("no response until the command was stopped", sent=True)
+        self._outage.record_silence(silence.reason)
+        return unreachable_error(silence, self.settings, was_sent=True)
 
     def send(self, request: Request, *, finish: bool = False) -> Json:
         """Sends a request, retries where that is safe, and returns the body of the response.
@@ -147,11 +151,11 @@ class Session:
         if not finish:
             self.cancellation.raise_if_cancelled()
         waits = _RetryWaits(self.settings, self._rng, self.server_clock)
-        renewals, timeout = 0, None
+        renewals, was_sent = 0, False
         while True:
             token = {} if request.method == "GET" else self._csrf.headers()
-            began = self._clock()
-            result, crowded = self._attempt(request, token, timeout)
+            result, crowded = self._attempt(request, token)
+            was_sent = was_sent or (isinstance(result, NoResponse) and result.sent)
             decision = classify(request, result, self.settings.retry_extra_codes)
             if isinstance(result, Response) and decision is RetryDecision.DONE:
                 self._is_prefect = self._is_prefect or result.status < 400
@@ -166,12 +170,8 @@ class Session:
             seconds = None
             if decision in (RetryDecision.OVERLOADED, RetryDecision.RETRY):
                 seconds = waits.next(result, responded=self._has_responded, crowded=crowded)
-            # One attempt can outlast the budget: it gets a second one, which is short.
-            outlasts = timeout is None and self._clock() - began >= self._outage.budget
-            timeout = _SECOND_TIMEOUT if outlasts else None
-            if seconds is None or not (outlasts or self._outage.allows(seconds)):
-                self._outage.record_given_up()
-                raise self._error(request, result, decision) from _cause(result)
+            if not self._outage.allows(seconds) or seconds is None:
+                raise self._error(request, result, decision, was_sent) from _cause(result)
             self._pause(result, seconds)
 
     def wait_for_api(self, seconds: float) -> None:
@@ -195,19 +195,24 @@ class Session:
             self._wait(min(1.0, max(0.05, end - self._clock())))
 
     def _attempt(
-        self, request: Request, token: Mapping[str, str], timeout: float | None = None
+        self, request: Request, token: Mapping[str, str]
     ) -> tuple[Response | NoResponse, bool]:
-        """Sends a request once; also returns whether our own concurrency caused a refusal."""
+        """Sends a request once; also returns whether our own concurrency caused a refusal.
+
+        It is not sent if the server is taken for dead by the time that a slot is free.
+        """
         limiter = self._reads if _is_read(request) else self._writes
         with limiter.slot(lambda: self._wait(0.0)) as generation:
-            began = self._clock()
+            if reason := self._outage.refusal():
+                return NoResponse(reason, sent=False), False
+            began, timeout = self._clock(), self._outage.timeout()
             try:
                 result = self._http.send(
                     request.method, request.path, request.body, token, timeout=timeout
                 )
             except NoResponse as error:
                 self._on_error(None)
-                self._outage.record_failure(began)
+                self._outage.record_failure(began, error.reason)
                 if error.sent:
                     limiter.record_refusal(generation)
                 return error, False
@@ -229,7 +234,7 @@ class Session:
         if works or under_maintenance(result):
             self._outage.record_answer()
         else:
-            self._outage.record_failure(began)
+            self._outage.record_failure(began, f"status {result.status}")
         return result, crowded
 
     def _pause(self, result: Response | NoResponse, seconds: float) -> None:
@@ -248,12 +253,16 @@ class Session:
             raise self.cancellation.interrupted()
 
     def _error(
-        self, request: Request, result: Response | NoResponse, decision: RetryDecision
+        self,
+        request: Request,
+        result: Response | NoResponse,
+        decision: RetryDecision,
+        was_sent: bool,
     ) -> ApiError:
         if decision is RetryDecision.LOST:
             return lost_response_error(request, result, self.settings)
         if isinstance(result, NoResponse):
-            return unreachable_error(result, self.settings)
+            return unreachable_error(result, self.settings, was_sent=was_sent)
         return response_error(request, result, self.settings, is_prefect=self._is_prefect)
 
     def _not_healthy(self, result: Response | NoResponse) -> ApiError:

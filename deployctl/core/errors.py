@@ -105,9 +105,20 @@ class ApiError(DeployctlError):
 
 
 class Unreachable(ApiError):
-    """The server gave no response."""
+    """The server gave no response. `was_sent`: it may have carried out the request."""
 
     code = "DC010"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        help: str | None = None,  # noqa: A002
+        status: int | None = None,
+        was_sent: bool = False,
+    ) -> None:
+        super().__init__(message, help=help, status=status)
+        self.was_sent = was_sent
 
 
 class LostResponse(ApiError):

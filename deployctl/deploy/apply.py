@@ -36,6 +36,7 @@ from deployctl.deploy.prune import deleted_keys
 from deployctl.deploy.resources import RESOURCE_KINDS
 
 _NO_ANSWER = "the server does not answer"
+_UNCERTAIN = "the server does not answer; it may have been written"
 _VERIFY_TRIES = 3
 """How often what differs is read back: another command may be between two of its requests."""
 
@@ -255,7 +256,8 @@ def _result(
         reason = "not started, because another deploy took over"
         return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
     if isinstance(outcome.error, Unreachable) and not done:
-        return Result(change, ResultStatus.SKIPPED, outcome.error, _NO_ANSWER)
+        reason = _UNCERTAIN if outcome.error.was_sent else _NO_ANSWER
+        return Result(change, ResultStatus.SKIPPED, outcome.error, reason)
     status = ResultStatus.APPLIED if outcome.ok else ResultStatus.FAILED
     return Result(change, status, outcome.error, done=tuple(done))
 

@@ -1,25 +1,18 @@
-"""Deploys with pools, steps, several files, failures, races and signals."""
+"""Deploys with pools, steps, several files, failures and races."""
 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployctl.jobs.base_job_templates import base_job_template
-from tests.integration.conftest import Cli, FreshServer
-from tests.support.api import Api
-from tests.support.environment import isolated
+from tests.integration.conftest import Cli
 from tests.support.project import write_project
 from tests.support.project_harness import TRIGGER, ProjectHarness, entry, errors
-from tests.support.proxy import Proxy
-from tests.support.servers import PREFECT_2, PREFECT_3
 from tests.support.waiting import TIMEOUT, until
 
 
@@ -143,36 +136,6 @@ def test_two_concurrent_deploys_leave_what_one_file_declares(
     assert on_record == expected[codes[0], codes[1]]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_finishes_writes_in_flight_and_reports_the_rest(
-    project: ProjectHarness, sent: signal.Signals, code: int
-) -> None:
-    project.write([entry(name=f"d{n}") for n in range(30)])
-    project.proxy.clear()
-    project.proxy.delay(1.0, method="POST", path="/deployments/$", times=None)
-    program = Path(sys.executable).with_name("deployctl")
-    env = isolated(project.folder / "home", PREFECT_API_URL=project.proxy.api_url)
-    with subprocess.Popen(
-        [program, "deploy", "--all", "--concurrency", "2"],
-        cwd=project.folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        until(lambda: len(project.proxy.seen("POST", "/deployments/$")) >= 3)
-        running.send_signal(sent)
-        stdout, stderr = running.communicate(timeout=TIMEOUT)
-    assert running.returncode == code, stdout + stderr
-    assert " skipped. Run the same command again" in stdout
-    assert "Traceback" not in stderr
-    there = project.api.call("POST", "/deployments/filter", {})
-    assert 1 <= len(there) < 30
-    assert stdout.count("created") == len(there) + 1  # the summary says it once more
-    project.deploy()
-    assert project.ops() == {}
-
-
 def test_unsafe_values_are_an_error_before_any_write(
     project: ProjectHarness,
 ) -> None:
@@ -249,33 +212,6 @@ def test_failing_step_prevents_all_writes_and_names_deployment(project: ProjectH
     assert "hello/daily" in output["diagnostics"][0]["message"]
     assert project.proxy.writes == []
     project.deploy("--skip-build")
-
-
-@pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
-def test_next_deploy_converges_after_server_was_killed(
-    version: str, fresh_server: FreshServer, cli: Cli, tmp_path: Path
-) -> None:
-    server = fresh_server(version)
-    with Api(server.api_url) as api, Proxy(server.api_url) as proxy:
-        api.pool("pool")
-        proxy.delay(1.0, method="POST", path="/deployments/$", times=None)
-        file = {"name": "project", "deployments": [entry(name=f"d{n}") for n in range(20)]}
-        write_project(tmp_path, json.dumps(file))
-        impatient = {"PREFECT_CLIENT_MAX_RETRIES": "1"}
-        with ThreadPoolExecutor() as pool:
-            command = ("deploy", "--all", "--concurrency", "2")
-            first = pool.submit(cli, *command, cwd=tmp_path, api_url=proxy.api_url, **impatient)
-            until(lambda: api.call("POST", "/deployments/filter", {}) or first.done())
-            server.kill()
-            proxy.stop_after(0)
-            ended = first.result()
-        assert ended.code == 1
-        assert "skipped: the server does not answer" in ended.stdout
-        assert "Traceback" not in ended.stderr
-        server.start()
-        assert cli("deploy", "--all", cwd=tmp_path, api_url=server.api_url).code == 0
-        plan = ("plan", "--all", "--detailed-exitcode")
-        assert cli(*plan, cwd=tmp_path, api_url=server.api_url).code == 0
 
 
 def undeclared(output: Any) -> list[tuple[str, list[str]]]:

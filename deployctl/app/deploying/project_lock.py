@@ -18,7 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
-from deployctl.api.driver import run_inline
+from deployctl.api.calls import call
+from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.prepare import PreparedPlan, plan_again
 from deployctl.core.diagnostics import Report
@@ -117,7 +118,7 @@ class ProjectLock:
         If that fails, it expires.
         """
         self._released.set()
-        if self._holder is None:
+        if self._holder is None or self._session.is_down:
             return
         self._thread.join(self._timings.renewal)
         if self._is_lost or self._session.is_down:
@@ -152,8 +153,8 @@ class ProjectLock:
         end = self._clock() + self._timings.timeout
         while True:
             asked_at = self._clock()
-            call = acquire_lock(self._project, self._owner, is_held=self.waited)
-            holder = run_inline(call, self._session)
+            acquiring = acquire_lock(self._project, self._owner, is_held=self.waited)
+            holder = run(acquiring, self._session)
             if holder is None:
                 self._wait(end)
             elif holder.owner == self._owner:
@@ -179,7 +180,7 @@ class ProjectLock:
     def _take_over(self, holder: LockHolder) -> bool:
         """Deletes the lock of a dead holder; whether it was still there."""
         try:
-            self._session.send(release(self._project, holder))
+            run(call(release(self._project, holder)), self._session)
         except NotFound:
             return False
         return True

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deployctl.api import driver
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.driver import CallResult, run, run_all
 from deployctl.core.errors import Interrupted, NotFound, Unreachable
@@ -110,7 +111,7 @@ def test_more_calls_than_threads() -> None:
 
 def test_cancellation_completes_running_calls_and_starts_none() -> None:
     client = scripted_session(echo)
-    client.session.concurrency = 2
+    client.session.concurrency = 1
 
     def cancelling() -> ApiCall[str]:
         yield [get("/1")]
@@ -121,12 +122,45 @@ def test_cancellation_completes_running_calls_and_starts_none() -> None:
     calls: dict[str, ApiCall[Any]] = {
         "first": cancelling(),
         "later": chain("/3"),
-        "last": chain("/4"),
     }
     results = run_all(calls, client.session)
     assert results["first"] == CallResult("whole")
-    assert not results["last"].started
-    assert not results["last"].ok
+    assert not results["later"].started
+    assert not results["later"].ok
+
+
+class SilentServer:
+    """Answers only when `thawed`; each request to it cancels the session."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driver, "_POLL_INTERVAL", 0.01)
+        self.thawed = threading.Event()
+        self.client = scripted_session(self._respond)
+        self.client.session.concurrency = 2
+
+    def _respond(self, _request: httpx.Request) -> httpx.Response:
+        self.client.session.cancellation.cancel()
+        self.thawed.wait()
+        return answer(200, "late")
+
+
+def test_cancelled_calls_are_left_if_the_server_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SilentServer(monkeypatch)
+    calls = {number: chain("/1", "/2") for number in range(4)}
+    results = run_all(calls, server.client.session)
+    server.thawed.set()
+    error = results[0].error
+    assert isinstance(error, Unreachable)
+    assert error.was_sent
+    assert [results[number].started for number in (2, 3)] == [False, False]
+    assert server.client.session.is_down
+
+
+def test_cancelled_call_is_left_if_the_server_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SilentServer(monkeypatch)
+    with pytest.raises(Interrupted):
+        run(chain("/1", "/2"), server.client.session)
+    server.thawed.set()
 
 
 def test_cancelled_session_starts_no_call() -> None:

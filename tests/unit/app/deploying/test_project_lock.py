@@ -32,6 +32,7 @@ class FakeServer:
     """Called before each request."""
     cancellation: CancellationToken = field(default_factory=CancellationToken)
     is_down: bool = False
+    concurrency: int = 1
 
     def server_clock(self) -> float:
         return self.now
