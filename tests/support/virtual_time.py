@@ -158,12 +158,12 @@ class Signal:
         process.suspend()
         self._waiting = None
 
-    def notify(self) -> None:
-        """Resume the process that waits, if there is one."""
+    def notify(self, delay: float = 0.0) -> None:
+        """Resume the process that waits, if there is one, after a delay."""
         if self._waiting is not None:
             process, wait = self._waiting
             self._waiting = None
-            self._time.at(self._time.now, lambda: process.resume(wait))
+            self._time.at(self._time.now + delay, lambda: process.resume(wait))
 
 
 class VirtualQueue(Generic[T]):
@@ -177,13 +177,13 @@ class VirtualQueue(Generic[T]):
     def put(self, item: T) -> None:
         """Append an item."""
         self._items.append(item)
-        self._arrived.notify()
+        self._arrived.notify(self._debounce)
 
     def get(self, timeout: float) -> T:
         """Remove the first item. Raises `queue.Empty` if there is none within the timeout."""
         if not self._items:
             self._arrived.wait(timeout)
-        if self._items and self._debounce:
+        elif self._debounce:
             self._time.sleep(self._debounce)
         return self.get_nowait()
 

@@ -51,6 +51,7 @@ from deployctl.worker.control.actions import (
     ReportFinalState,
     ResolveClaim,
     Start,
+    run_id_of,
 )
 from deployctl.worker.control.outcomes import WORKER_GONE, Outcome, not_deleted, outcome
 from deployctl.worker.control.reports import MAX_REPORTS
@@ -74,19 +75,22 @@ def decide(snapshot: Snapshot, timings: Timings = DEFAULT_TIMINGS) -> list[Actio
         for key, run in snapshot.runs.items()
         if key not in snapshot.in_flight and not run.foreign
     }
+    own = {id_: free[id_] for id_ in snapshot.own_claims.values() if id_ in free}
     actions: list[Action] = [
-        Start(run, fresh=True) for run in free.values() if _is_own_unstarted(snapshot, run)
+        Start(run, fresh=True) for run in own.values() if _is_own_unstarted(snapshot, run)
     ]
-    actions += [ResolveClaim(run) for run in free.values() if _may_have_own_job(snapshot, run)]
+    actions += [ResolveClaim(run) for run in own.values() if _may_have_own_job(run)]
     left = snapshot.left_claims.values()
     actions += [FindJob(run) for run in left if run.id not in snapshot.in_flight]
     if snapshot.is_leader and snapshot.complete:
         newest = _newest_jobs(snapshot)
-        for run in free.values():
-            actions += _observe(snapshot, run, newest.get(run.id), timings)
+        decided = {run_id_of(action) for action in actions}
+        for key, run in free.items():
+            if key not in decided:
+                actions += _observe(snapshot, run, newest.get(key), timings)
         actions += _orphaned_jobs(snapshot, timings)
         actions += _left_by_gone_owners(snapshot)
-    if snapshot.claiming:
+    if snapshot.claiming and snapshot.due:
         waiting = runs_with_old_job(snapshot.jobs.values(), snapshot.now, timings)
         waiting |= snapshot.in_flight | snapshot.ending.keys()
         due = [run for run in snapshot.due if run.id not in waiting]
@@ -158,10 +162,10 @@ def _is_own_unstarted(snapshot: Snapshot, run: Run) -> bool:
     )
 
 
-def _may_have_own_job(snapshot: Snapshot, run: Run) -> bool:
-    """Whether a Job of this process, which it has not seen yet, may have started the run. Leader or
-    not, it takes a slot, so it is looked for."""
-    return run.is_active and not run.attempt and run.id in snapshot.own_claims.values()
+def _may_have_own_job(run: Run) -> bool:
+    """Whether a Job of this process, which it has not seen yet, may have started a run that it has
+    claimed. Leader or not, it takes a slot, so it is looked for."""
+    return run.is_active and not run.attempt
 
 
 def _newest_jobs(snapshot: Snapshot) -> Mapping[str, Job]:
@@ -181,7 +185,7 @@ def _observe(
         if _has_ended(snapshot, run.attempt, timings):
             yield ReportFinalState(run, snapshot.final_states[run.attempt])
         return
-    if not run.is_active or _is_own_unstarted(snapshot, run) or _may_have_own_job(snapshot, run):
+    if not run.is_active:
         return
     job = snapshot.jobs.get(run.attempt) if run.attempt else newest
     final_state = snapshot.final_states.get(run.attempt)

@@ -218,7 +218,8 @@ class Reconciler:
     def _messages(self) -> Iterator[Message]:
         try:
             yield self._queue.get(timeout=self._longest_wait())
-            time.sleep(self.timings.debounce)
+            if self.timings.debounce:
+                time.sleep(self.timings.debounce)
             while True:
                 yield self._queue.get_nowait()
         except queue.Empty:

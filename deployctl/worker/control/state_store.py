@@ -325,6 +325,8 @@ class StateStore:
 
         Others must not stand for their deployment while that waits for a slot.
         """
+        if not self.due:
+            return []
         blocked = runs_with_old_job(self.jobs.values(), now, self.slot_waits.timings)
         blocked |= self.endings.unclaimable(self.clock()) | self.backoff_until.keys()
         blocked |= {run.id for run in self.claims.left.values()}

@@ -231,6 +231,8 @@ class ScaleSimulation(Simulation):
         self.kube = Station(self.time, 4)
         self.figures = Figures(load, violations=self.violations)
         self.figures.step_seconds = [0.0] * load.replicas
+        self._charged = [0.0] * load.replicas
+        """Seconds that the last reconcile step of each replica takes."""
         self._due: dict[str, float] = {}
         timings = replace(DEFAULT_TIMINGS, debounce=0.0)  # the queue does that
         parts = Parts(
@@ -338,7 +340,7 @@ class ScaleSimulation(Simulation):
         self._loop(number, service._report, lambda: timings.report_interval)
         self._loop(number, self._heartbeat, lambda: service.settings.heartbeat_seconds)
         self._deliver(worker)
-        self._loop(number, lambda: self._reconcile(number, worker), lambda: 0.0)
+        self._loop(number, lambda: self._reconcile(number, worker), lambda: self._charged[number])
 
     def _deliver(self, worker: SimulatedWorker) -> None:
         """Deliver updates of Jobs again and again; that needs no process, because nothing waits."""
@@ -355,8 +357,7 @@ class ScaleSimulation(Simulation):
         used = real_time.thread_time() - begin
         self.figures.step_seconds[number] += used
         self.figures.slowest_step = max(self.figures.slowest_step, used)
-        if self.load.charge_cpu:
-            self.time.sleep(used)
+        self._charged[number] = used if self.load.charge_cpu else 0.0
 
     def _loop(self, number: int, step: Callable[[], object], pause: Callable[[], float]) -> None:
         def repeat() -> None:
