@@ -15,6 +15,8 @@ AUTOMATIONS = "/automations/"
 ARTIFACTS = "/artifacts/"
 LOGS = "/logs/"
 VARIABLES = "/variables/"
+GLOBAL_LIMITS = "/v2/concurrency_limits/"
+TAG_LIMITS = "/concurrency_limits/"
 WORK_POOLS = "/work_pools/"
 WORK_QUEUES = "/work_queues/"
 BLOCK_TYPES = "/block_types/"
@@ -65,6 +67,16 @@ def variable(variable_id: str) -> str:
 def variable_by_name(name: str) -> str:
     """A variable by its name."""
     return f"{VARIABLES}name/{_quoted(name)}"
+
+
+def global_limit(name: str) -> str:
+    """A global concurrency limit by its name."""
+    return f"{GLOBAL_LIMITS}{_quoted(name)}"
+
+
+def tag_limit(tag: str) -> str:
+    """The concurrency limit of a tag."""
+    return f"{TAG_LIMITS}tag/{_quoted(tag)}"
 
 
 def schedules(deployment_id: str) -> str:

@@ -183,7 +183,7 @@ def _write_rank(
     missing = {
         result.change.key[0]
         for result in earlier
-        if result.change.op is Op.CREATE and not result.done
+        if result.change.kind == "work_pool" and result.change.op is Op.CREATE and not result.done
     }
     by_key = {change.key: change for change in changes}
     done: dict[Key, list[str]] = {change.key: [] for change in changes}

@@ -11,6 +11,7 @@ from deployctl.deploy.model import Key, Resource
 from deployctl.deploy.resources.automations import desired_automation
 from deployctl.deploy.resources.schedules import desired_schedules
 from deployctl.project.resources import RESOURCES, api_values, declared_fields, managed_fields
+from deployctl.project.variables import as_text
 
 
 def deployment(
@@ -58,6 +59,19 @@ def work_pool(spec: Mapping[str, Json]) -> Resource:
         for queue in by_priority
     ]
     return Resource("work_pool", (name,), _declared("work_pool", spec), tuple(queues))
+
+
+def variable(entry: Mapping[str, Json], dialect: Dialect) -> Resource:
+    """An item of `variables:`, with its value as this server stores it: text on Prefect 2."""
+    value = entry["value"] if dialect.major >= 3 else as_text(entry["value"])
+    return Resource(
+        "variable", (str(entry["name"]),), _declared("variable", {**entry, "value": value})
+    )
+
+
+def concurrency_limit(kind: str, key: Key, entry: Mapping[str, Json]) -> Resource:
+    """An item of `concurrency_limits:`."""
+    return Resource(kind, key, _declared(kind, entry))
 
 
 def fit_to_server(resource: Resource, dialect: Dialect) -> tuple[Resource, list[str]]:

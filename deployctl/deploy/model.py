@@ -45,8 +45,9 @@ class Resource:
     """Inferred fields: they are sent along with other changes but are never a reason for one."""
     id: str = ""
     """The server's id; empty on desired resources."""
-    raw: Json = None
-    """The server's whole answer, for upserts that must repeat what they don't change."""
+    raw: Json = field(default=None, repr=False)
+    """The server's whole answer, for upserts that must repeat what they don't change. Of a desired
+    block, its values: they are compared and sent, and never shown or recorded."""
     kept_kinds: frozenset[str] = frozenset()
     """Kinds whose current children stay, also if an earlier apply declared them."""
 

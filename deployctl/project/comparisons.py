@@ -37,6 +37,17 @@ def same_number(desired: Json, current: Json) -> bool:
     return same_json(desired, current)
 
 
+def same_numbers(desired: Json, current: Json) -> bool:
+    """Equality of JSON whose numbers are compared by value: Prefect 3.9.1 stores 1.0 as 1."""
+    if isinstance(desired, dict) and isinstance(current, dict):
+        return desired.keys() == current.keys() and all(
+            same_numbers(value, current[name]) for name, value in desired.items()
+        )
+    if isinstance(desired, list) and isinstance(current, list):
+        return len(desired) == len(current) and all(map(same_numbers, desired, current))
+    return same_number(desired, current)
+
+
 def never_differs(_desired: Json, _current: Json) -> bool:
     """For fields that are sent but can't be compared or changed."""
     return True

@@ -1,7 +1,7 @@
 """All keys of prefect.yaml: the table that coercion, JSON Schema and docs share.
 
-The keys of Prefect 2.20 and 3.x, and ours: `work_pools` and `environments`. What null means where
-Prefect accepts it follows Prefect, but for `triggers`: empty means none.
+The keys of Prefect 2.20 and 3.x, and ours: `environments` and those of `resource_keys`. What null
+means where Prefect accepts it follows Prefect, but for `triggers`: empty means none.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from deployctl.project.comparisons import (
     same_options,
     same_schedule,
     same_set,
-    same_text,
 )
 from deployctl.project.environment_keys import environments
+from deployctl.project.resource_keys import NAME, RESOURCE_LISTS
 from deployctl.project.shapes import (
     Anything,
     Choice,
@@ -38,8 +38,7 @@ from deployctl.project.shapes import (
 )
 from deployctl.project.trigger_keys import TRIGGERS, trigger_kind
 
-NAME = Text(forbidden="/%&><")
-LATER = ("variables", "global_concurrency_limits", "automations")
+LATER = ("automations",)
 """Top-level keys that are reserved for deployctl and that this version does not read."""
 
 TIMES = Field("schedule", same=same_schedule)
@@ -314,55 +313,6 @@ DEPLOYMENT = Table(
     },
 )
 
-QUEUE = Table(
-    "work queue",
-    {
-        "name": Key(NAME, "The queue's name.", Field("name", managed=False), required=True),
-        "description": Key(
-            Text(), "Shown in the UI.", Field("description", same=same_text, default=""), null=""
-        ),
-        "priority": Key(Number(minimum=1), "1 is served first.", Field("priority", default=1)),
-        "concurrency_limit": Key(
-            Number(minimum=0),
-            "Runs at once from this queue.",
-            Field("concurrency_limit"),
-            null=None,
-        ),
-        "paused": Key(Flag(), "Whether the queue is paused.", Field("is_paused", default=False)),
-    },
-    moved={"is_paused": moved.rename("paused")},
-    text_is="name",
-)
-POOL = Table(
-    "work pool",
-    {
-        "name": Key(
-            NAME, "The pool's name.", Field("name", update=NEVER, managed=False), required=True
-        ),
-        "type": Key(
-            Text(),
-            "`kubernetes`, `docker`, `process`, …",
-            Field("type", update=NEVER, same=never_differs),
-            required=True,
-        ),
-        "base_job_template": Key(
-            Either(plain=Text(), mapping=Mapping_()),
-            "The template of its jobs, or the path of a JSON file that holds it.",
-            Field("base_job_template", default={}, clears=NEVER),
-        ),
-        "description": Key(
-            Text(), "Shown in the UI.", Field("description", same=same_text), null=None
-        ),
-        "concurrency_limit": Key(
-            Number(minimum=0), "Runs at once in this pool.", Field("concurrency_limit"), null=None
-        ),
-        "paused": Key(Flag(), "Whether the pool is paused.", Field("is_paused", default=False)),
-        "queues": Key(ListOf(QUEUE), "Queues that it should have."),
-    },
-    fields=(Field("storage_configuration", Range((3, 2, 14)), managed=False),),
-    moved={"is_paused": moved.rename("paused"), "work_queues": moved.rename("queues")},
-)
-
 _BELOW = ("work_pool", "schedules", "schedule", "parameters", "entrypoint", "tags")
 """Keys of a deployment that are found at the top of files."""
 TOP_LEVEL = Table(
@@ -374,9 +324,7 @@ TOP_LEVEL = Table(
         "deployments": Key(
             ListOf(DEPLOYMENT), "The deployments of the project.", null=[], null_refused=True
         ),
-        "work_pools": Key(
-            ListOf(POOL, named=True), "Work pools that deployctl keeps as they are here.", null=[]
-        ),
+        **RESOURCE_LISTS,
         "environments": environments(DEPLOYMENT),
         **{name: Key(Anything(), "Reserved for later versions of deployctl.") for name in LATER},
     },
@@ -384,6 +332,7 @@ TOP_LEVEL = Table(
         "deployment": MovedKey("write 'deployments', with a list below it", ("deployments",)),
         **{name: moved.in_deployment(name) for name in _BELOW},
         "prefect_version": moved.rename("prefect-version"),
+        "global_concurrency_limits": moved.rename("concurrency_limits"),
     },
     free=True,
 )

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from deployctl.core.diagnostics import Report, Span
 from deployctl.core.json_values import Json, JsonPath
+from deployctl.project.declared import DeclaredResource
 from deployctl.project.document import Document
 from deployctl.templating.problems import Problem, report_problems
+from deployctl.templating.references import ReferenceValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ class Project:
     actions: Mapping[str, Json]
     """The file's own `build`, `push` and `pull`, as far as it has them."""
     work_pools: tuple[Mapping[str, Json], ...]
+    declared: tuple[DeclaredResource, ...] = ()
+    """The other resources that the file declares at its top."""
+    references: ReferenceValues | None = None
+    """What names may refer to, declared variables included; None without a server."""
 
     @property
     def file(self) -> Path:

@@ -17,17 +17,24 @@ from deployctl.core.fix import Remove
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys
 from deployctl.project.coerce import coerce, is_unresolved
-from deployctl.project.document import Document, with_listed_items
+from deployctl.project.declared import (
+    declared_sources,
+    own_lists,
+    parse_declared,
+    unsupported_placeholders,
+)
+from deployctl.project.document import Document
 from deployctl.project.identity import check_identity, render_identity
 from deployctl.project.model import DeploymentSpec, Project, normalize_entrypoint
 from deployctl.project.normalize import api_fields
-from deployctl.project.work_pools import is_ours, parse_work_pools, unsupported_placeholders
+from deployctl.project.resource_keys import RESOURCE_LISTS
+from deployctl.project.work_pools import parse_work_pools
 from deployctl.templating.deployment import check_placeholders, deployment_rule
 from deployctl.templating.problems import Problem
 from deployctl.templating.references import ReferenceValues
 from deployctl.templating.render import Scope, render
 
-_RENDERED = ("name", "work_pools")
+_RENDERED = ("name", *RESOURCE_LISTS)
 """Top-level keys that environment variables are filled into here; steps are rendered as they run.
 """
 
@@ -47,7 +54,7 @@ def parse_project(
     `references` are the values of `identity.identifying_references`; None without a server, which
     is an error for names that need one unless the command is `offline`.
     """
-    document, foreign = _own_work_pools(document)
+    document, foreign = own_lists(document)
     unread = (Severity.NOTE if offline else Severity.ERROR) if references is None else None
     top_level = {name: value for name, value in document.data.items() if name in _RENDERED}
     rendered, problems = render(top_level, Scope(environ=environ))
@@ -58,7 +65,7 @@ def parse_project(
     top, wrong = coerce({**document.data, **rendered}, keys.AROUND_DEPLOYMENTS, document.source)
     top = top or {}
     problems += wrong
-    problems += unsupported_placeholders(top.get("work_pools"))
+    problems += unsupported_placeholders(top)
     problems += [*_reserved_keys(document.data), *foreign]
     problems += check_placeholders({k: v for k, v in document.data.items() if k in _ACTIONS})
     if offline:
@@ -68,17 +75,22 @@ def parse_project(
         problems = _unset_as_warnings([*problems, *unset])
     document.report_problems(problems, report)
     actions = {kind: top[kind] for kind in _ACTIONS if kind in top}
+    folder = Path(document.file).absolute().parent
+    declared = parse_declared(document, top, folder, report)
+    if references is not None:
+        references = references.with_sources(declared_sources(declared))
     deployments = [
         _deployment(document, index, actions, environ, references, unread)
         for index in _entries(document, report)
     ]
-    folder = Path(document.file).absolute().parent
     return Project(
         document,
         top.get("name") or folder.name,
         tuple(deployments),
         actions,
         tuple(parse_work_pools(document, top.get("work_pools") or (), folder, report)),
+        declared,
+        references,
     )
 
 
@@ -199,20 +211,6 @@ def _unset_as_warnings(problems: Iterable[Problem]) -> list[Problem]:
         replace(each, severity_override=Severity.WARNING) if each.code == "DC302" else each
         for each in problems
     ]
-
-
-def _own_work_pools(document: Document) -> tuple[Document, list[Problem]]:
-    """The document with `work_pools` as a list, and without them if they are not deployctl's."""
-    pools = document.data.get("work_pools")
-    if not is_ours(pools):
-        data = {key: value for key, value in document.data.items() if key != "work_pools"}
-        message = "'work_pools' does not have deployctl's form and is ignored"
-        help_ = (
-            "deployctl's own is a list of work pools with 'name' and 'type'. If it holds anchors, "
-            "rename it to 'x-…'."
-        )
-        return replace(document, data=data), [Problem(("work_pools",), "DC131", message, help_)]
-    return with_listed_items(document, "work_pools") if isinstance(pools, dict) else document, []
 
 
 def _reserved_keys(data: Mapping[str, Json]) -> Iterator[Problem]:

@@ -29,11 +29,11 @@ from deployctl.project.shapes import (
 _INTRODUCTION = """\
 # Keys of prefect.yaml
 
-Every key that deployctl reads: those of Prefect, and `work_pools` and `environments` at the top,
-which are deployctl's own. A value may be a template, such as `{{ $NAME }}`, wherever it is not a
-mapping or a list. `deployctl schema` prints the same as a JSON Schema for editors, and
-`deployctl explain DC120` says what happens to other keys. Anchors stand below `definitions` or
-keys that begin with `x-`.
+Every key that deployctl reads: those of Prefect, and at the top `environments` and the resources
+that deployctl manages, such as `work_pools` and `variables` ([resources.md](resources.md)). A value
+may be a template, such as `{{ $NAME }}`, wherever it is not a mapping or a list. `deployctl schema`
+prints the same as a JSON Schema for editors, and `deployctl explain DC120` says what happens to
+other keys. Anchors stand below `definitions` or keys that begin with `x-`.
 
 Where nothing is said about null, it is the same as leaving the key out. *Prefect rejects null* is
 said of keys for which only `prefect deploy` refuses it.
@@ -49,6 +49,9 @@ _TITLES = {
     "service level": "A service level",
     "work pool": "A work pool that the file declares",
     "work queue": "A work queue that the file declares",
+    "variable": "A variable that the file declares",
+    "declared concurrency limit": "A concurrency limit that the file declares",
+    "block": "A block that the file declares",
     "environment": "An environment",
     "metric": "The query of a metric trigger",
 }

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 from deployctl.api.dialect import NEVER, Dialect, Operation, Range
 from deployctl.core.json_values import Json, JsonPath
-from deployctl.project import keys
+from deployctl.project import keys, resource_keys
 from deployctl.project.shapes import Either, Field, Key, Steps, Table
 from deployctl.project.trigger_keys import AUTOMATION
 
@@ -26,8 +26,12 @@ FLOW = Table(
 )
 RESOURCES: Mapping[str, Table] = {
     "flow": FLOW,
-    "work_pool": keys.POOL,
-    "work_queue": keys.QUEUE,
+    "variable": resource_keys.VARIABLE,
+    "global_concurrency_limit": resource_keys.GLOBAL_LIMIT,
+    "tag_concurrency_limit": resource_keys.TAG_LIMIT,
+    "block": resource_keys.BLOCK,
+    "work_pool": resource_keys.POOL,
+    "work_queue": resource_keys.QUEUE,
     "deployment": keys.DEPLOYMENT,
     "schedule": keys.SCHEDULE,
     "automation": AUTOMATION,

@@ -19,37 +19,21 @@ from pathlib import Path
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report, Span
 from deployctl.core.json_values import Json, JsonPath, leaves
-from deployctl.project import keys, moved_keys
+from deployctl.project import keys, resource_keys
+from deployctl.project.blocks import block_secrets
 from deployctl.project.coerce import coerce
 from deployctl.project.document import Document, read_document
-from deployctl.project.shapes import Anything, Either, Key, ListOf, Mapping_, MovedKey, Table, Text
+from deployctl.project.resource_keys import VARIABLE
+from deployctl.project.shapes import Anything, Either, Key, ListOf, Mapping_, Table
 from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.render import Scope, render
 
-VARIABLE = Table(
-    "variable",
-    {
-        "name": Key(keys.NAME, "The variable's name.", required=True),
-        "value": Key(
-            Anything(), "Its value; any JSON on Prefect 3, text on 2.20.", required=True, null=None
-        ),
-        "tags": Key(ListOf(Text(), single=True), "Tags.", null=[]),
-    },
-)
-BLOCK = Table(
-    "block",
-    {
-        "name": Key(keys.NAME, "The block's name.", required=True),
-        "type": Key(Text(), "The slug of its type: `secret`.", required=True),
-        "values": Key(Mapping_(), "The values of its fields.", required=True),
-    },
-    moved={
-        "data": moved_keys.rename("values"),
-        "value": MovedKey("write it under 'values'", ("values", "value")),
-        "block_type": moved_keys.rename("type"),
-        "block_type_slug": moved_keys.rename("type"),
-        "slug": moved_keys.rename("type"),
+BLOCK = replace(
+    resource_keys.BLOCK,
+    keys={
+        **{name: key for name, key in resource_keys.BLOCK.keys.items() if name != "files"},
+        "values": replace(resource_keys.BLOCK.keys["values"], required=True),
     },
 )
 _NAMED = Either(mapping=Mapping_(), many=ListOf(Anything()))
@@ -214,8 +198,4 @@ def _secrets(variables: list[VariableSeed], blocks: list[BlockSeed]) -> Iterator
     """What is secret by its name. The secret fields of other blocks are known to the server."""
     yield from redact.find_secrets({each.name: each.value for each in variables})
     for block in blocks:
-        if block.type == "secret":
-            texts = (str(leaf) for _, leaf in leaves(block.values) if leaf is not None)
-            yield from (text for text in texts if "{{" not in text)
-        else:
-            yield from redact.find_secrets(block.values)
+        yield from block_secrets(block.type, block.values)

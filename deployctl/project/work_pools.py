@@ -6,31 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report
-from deployctl.core.json_values import Json, JsonPath, leaves
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.core.suggest import did_you_mean, quoted
-from deployctl.project import keys
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.document import Document
 from deployctl.project.job_templates import TemplateError, read_object
 from deployctl.project.shapes import ABSENT
-from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
-
-
-def is_ours(value: Json) -> bool:
-    """Whether a value of `work_pools` has deployctl's form, and isn't another tool's or an anchor.
-
-    It has if one of its items, of a list or of a mapping from names, has a key of a work pool.
-    """
-    if value is None or value in ([], {}):
-        return True
-    if isinstance(value, dict):
-        return any(_has_pool_keys(item) for item in value.values())
-    return isinstance(value, list) and any(_has_pool_keys(item) for item in value)
-
-
-def _has_pool_keys(item: Json) -> bool:
-    return isinstance(item, dict) and bool(item.keys() & keys.POOL.keys.keys())
 
 
 def parse_work_pools(
@@ -114,18 +96,3 @@ def check_queue(
                 f"Declare it under 'queues', or use {quoted(known)} or 'default'."
             )
             yield Problem(("work_pool", "work_queue_name"), "DC516", message, help_)
-
-
-def unsupported_placeholders(pools: Json) -> Iterator[Problem]:
-    """Placeholders in work pools other than those of environment variables (DC133).
-
-    Those of base job templates and descriptions are left alone.
-    """
-    for path, leaf in leaves(pools):
-        if "base_job_template" in path or path[-1:] == ("description",):
-            continue
-        for placeholder in placeholders(leaf if isinstance(leaf, str) else ""):
-            if placeholder.kind is not PlaceholderKind.ENV:
-                message = f"'{placeholder}' cannot be resolved here"
-                help_ = "Write the value, or {{ $NAME }} for an environment variable."
-                yield Problem(("work_pools", *path), "DC133", message, help_)

@@ -9,7 +9,8 @@ and store nothing, and the jobs of runs get secrets; these are masked in all lat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request
@@ -21,6 +22,8 @@ from deployctl.templating.grammar import PlaceholderKind, placeholders
 from deployctl.templating.problems import Problem
 from deployctl.templating.values import lookup
 
+Source: TypeAlias = tuple[PlaceholderKind, tuple[str, ...]]
+"""The kind and name of a block or variable; see `Reference.source`."""
 _KINDS = frozenset({PlaceholderKind.BLOCK, PlaceholderKind.DOCUMENT, PlaceholderKind.VARIABLE})
 
 
@@ -101,7 +104,7 @@ def references(value: Json, path: JsonPath = ()) -> Iterator[tuple[JsonPath, Ref
 class ReferenceValues:
     """The blocks and variables that were read from the server; call it to resolve a reference."""
 
-    sources: Mapping[tuple[PlaceholderKind, tuple[str, ...]], Json]
+    sources: Mapping[Source, Json]
     """The answers of the server; None for objects that it does not have."""
     secrets: bool = False
     """Whether the answers contain secrets, which may be used."""
@@ -127,6 +130,10 @@ class ReferenceValues:
                 "run starts, or load the block in the flow.",
             )
         return value
+
+    def with_sources(self, sources: Mapping[Source, Json]) -> ReferenceValues:
+        """The values, and in front of them those of objects that the command will write."""
+        return replace(self, sources={**self.sources, **sources})
 
     def is_secret(self, reference: Reference) -> bool:
         """Whether the value of a reference is, contains, or is part of a secret."""

@@ -23,10 +23,13 @@ TRIGGER = {"type": "event", "expect": ["prefect.flow-run.Completed"]}
 
 
 def before(major: int) -> dict[str, Any]:
-    """Three deployments on a declared pool: the state that is deployed first."""
+    """Three deployments on a declared pool, and resources: the state that is deployed first."""
     extras = {"triggers": [TRIGGER]} if major == 3 else {}
     return {
         "name": "crash",
+        "variables": {"kept": {"value": "x"}, "old": {"value": "x"}},
+        "concurrency_limits": [{"name": "db", "limit": 1}, {"tag": "gpu", "limit": 1}],
+        "blocks": {"token": {"type": "secret", "values": {"value": "planted"}}},
         "work_pools": [
             {"name": "own", "type": "process", "queues": [{"name": "q", "priority": 2}]}
         ],
@@ -59,6 +62,9 @@ def after(major: int) -> dict[str, Any]:
     """The same with changes, additions and removals of every kind."""
     file = before(major)
     file["work_pools"][0] |= {"description": "changed"}
+    file["variables"] = {"kept": {"value": "changed"}}
+    file["concurrency_limits"] = [{"name": "db", "limit": 2}, {"tag": "gpu", "limit": 2}]
+    file["blocks"]["token"]["values"]["value"] = "changed"
     daily, weekly, _ = file["deployments"]
     daily |= {"schedules": [{"cron": "0 8 * * *"}], "pull": []}
     del daily["tags"], weekly["paused"]
@@ -118,6 +124,8 @@ def machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Machine]:
     server = fresh_server(request.param, scheduler=False)
+    with Api(server.api_url) as api:
+        api.call("POST", "/block_types/install_system_block_types")
     with Proxy(server.api_url) as proxy:
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
             monkeypatch.delenv(name)
@@ -161,6 +169,10 @@ def test_deploy_killed_at_any_request_is_completed_by_the_next(
             assert len(schedules) == 1, f"after request {number}, answered: {answered}"
             found = {each["name"] for each in api.call("POST", "/deployments/filter", {})}
             assert found == {"daily", "weekly", "monthly"}
+            stored = api.call("POST", "/variables/filter", {})
+            own = {each["name"]: each["value"] for each in stored}
+            own.pop("deployctl_crash_lock", None)
+            assert own == {"kept": "changed"}
             if machine.server.major == 3:
                 assert len(api.automations()) == 2
     if start == "before":

@@ -22,6 +22,7 @@ from deployctl.core.json_values import Json, leaves
 from deployctl.core.progress import NullProgress, Progress
 from deployctl.flows.importer import project_python
 from deployctl.images.pipeline import ImageProvider
+from deployctl.project.declared import declared_sources
 from deployctl.steps.catalog import is_docker_step, is_shell_step
 from deployctl.steps.context import StepContext
 from deployctl.steps.engine import CREDENTIALS_INPUT, CompletedSteps, plan_steps, run_steps
@@ -82,7 +83,7 @@ def with_expected_outputs(
     context = references = None
     if build_plan.find_existing:
         used = [_inputs_for_plan(step, build_plan) for step in _steps(loaded)]
-        references = _references(used, lambda: session)
+        references = _references(used, lambda: session, loaded)
         context = deploy_step_context(loaded, inputs, build_plan, session, NullProgress())
         context = replace(context, runs_shell_steps=build_plan.run_shell_steps)
     loaded, outputs = expected_outputs(loaded, inputs.environ, report, context, references)
@@ -182,7 +183,7 @@ def run_build_steps(
     for other files of the command; they don't run again, and those that run now are added. Raises
     StepFailed, UnpushedImage and Interrupted, and ApiError if the server is needed.
     """
-    references = _references([step.inputs for step in _steps(loaded)], session)
+    references = _references([step.inputs for step in _steps(loaded)], session, loaded)
     scope = Scope(context.environ, references=references)
     failures: dict[str, StepFailed] | None = {} if loaded.keeps_going else None
     try:
@@ -207,7 +208,19 @@ def _steps(loaded: LoadedProject) -> list[Step]:
     return [step for steps in loaded.steps.values() for step in steps]
 
 
-def _references(values: Json, session: Callable[[], Session]) -> ReferenceValues | None:
-    """The blocks and variables that these values reference; None if there are none."""
+def _references(
+    values: Json, session: Callable[[], Session], loaded: LoadedProject
+) -> ReferenceValues | None:
+    """The blocks and variables that these values reference; None if there are none.
+
+    Those that the file declares have its values, which may not be on the server yet.
+    """
     found = [reference for _, reference in references(values)]
-    return run(read_references(found, secrets=True), session()) if found else None
+    if not found:
+        return None
+    declared = declared_sources(loaded.declared, secrets=True)
+    stored = [each for each in found if (each.kind, each.source) not in declared]
+    known = ReferenceValues({}, secrets=True)
+    if stored:
+        known = run(read_references(stored, secrets=True), session())
+    return known.with_sources(declared)

@@ -25,6 +25,7 @@ from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
 from deployctl.project.coerce import is_unresolved
+from deployctl.project.declared import DeclaredResource
 from deployctl.project.document import Document
 from deployctl.project.environments import project_in
 from deployctl.project.identity import identifying_references, render_identity, unresolved_identity
@@ -139,6 +140,8 @@ class LoadedProject:
     document: Document
     selected: tuple[SelectedDeployment, ...]
     work_pools: tuple[Mapping[str, Json], ...]
+    declared: tuple[DeclaredResource, ...]
+    """The other resources that the file declares at its top."""
     selects_all: bool
     """Whether all deployments of the file are selected."""
     keeps_going: bool = False
@@ -264,7 +267,7 @@ def load_document(
     for spec in specs:
         if spec.entrypoint in flows.facts:
             own, facts = Report(), flows.facts[spec.entrypoint]
-            each = _selected_deployment(spec, facts, project, options, known, steps, own)
+            each = _selected_deployment(spec, facts, project, options, steps, own)
             each.spec.report_problems(pools.check(each.fields), own)
             found.extend(own)
             selected.append(each)
@@ -284,6 +287,7 @@ def load_document(
         project.document,
         tuple(selected),
         project.work_pools,
+        project.declared,
         selects_all=len(specs) == len(project.deployments),
         keeps_going=options.keep_going,
         strict=options.strict,
@@ -340,25 +344,21 @@ def _inspect_flows(project: Project, options: LoadOptions, report: Report) -> _F
 
 
 def _may_be_selected(spec: DeploymentSpec, selection: Selection) -> bool:
-    """Whether the names can select the entry, as far as that is known without its flow's name."""
+    """Whether the names can select the entry, as far as that is known without its flow's name.
+
+    Of the special characters of fnmatch, only `*` is one in a name.
+    """
     names = [name.rpartition("/")[2] for name in selection.names]
-    return not names or any(fnmatch.fnmatchcase(spec.name, _only_stars(name)) for name in names)
-
-
-def _only_stars(pattern: str) -> str:
-    """The pattern with all special characters of fnmatch but `*` escaped."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")
+    patterns = [name.replace("[", "[[]").replace("?", "[?]") for name in names]
+    return not names or any(fnmatch.fnmatchcase(spec.name, each) for each in patterns)
 
 
 def _select(
     project: Project, facts: Mapping[str, FlowMetadata], selection: Selection
 ) -> list[DeploymentSpec]:
+    names = {entrypoint: each.name for entrypoint, each in facts.items()}
     candidates = [
-        Candidate(
-            facts[spec.entrypoint].name if spec.entrypoint in facts else "",
-            spec.name,
-            spec.entrypoint,
-        )
+        Candidate(names.get(spec.entrypoint, ""), spec.name, spec.entrypoint)
         for spec in project.deployments
     ]
     result: SelectionResult = select(candidates, selection)
@@ -373,12 +373,11 @@ def _selected_deployment(
     facts: FlowMetadata,
     project: Project,
     options: LoadOptions,
-    references: ReferenceValues | None,
     steps: StepLoader,
     report: Report,
 ) -> SelectedDeployment:
     overridden = apply_overrides(spec.raw, options.overrides)
-    raw, unknown = render_identity(overridden, Scope(references=references))
+    raw, unknown = render_identity(overridden, Scope(references=project.references))
     fields = spec.fields
     if changed := frozenset(name for name in raw if raw[name] != spec.raw.get(name)):
         spec = replace(spec, overridden=changed)

@@ -1,7 +1,8 @@
-"""Keeps two projects from writing the same deployment in turns.
+"""Keeps two projects from writing the same deployment or variable in turns.
 
-The record of a project has what it applied last. A deployment that is on the server, but not in
-this project's record, may be that of another project: the other records are read only then.
+The record of a project has what it applied last. A resource that is on the server, but not in this
+project's record, may be that of another project: the other records are read only then. Work pools
+are often shared, and are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def check_ownership(
 ) -> list[PreparedPlan]:
     """The plans with what moves to their projects from others.
 
-    A deployment that another project declares is reported as DC519, unless it is `allowed` to
+    A resource that another project declares is reported as DC519, unless it is `allowed` to
     move it, or that project is part of the command and declares it no longer. It is a warning if
     this project is named after its folder: the other one may be the same under another name. Raises
     ApiError.
@@ -37,28 +38,34 @@ def check_ownership(
             if theirs and (allowed or project in projects):
                 taken[project] = record.only(theirs)
             else:
-                for _, key in sorted(theirs):
-                    _report(each, key, project, report)
+                for identity in sorted(theirs):
+                    _report(each, identity, project, report)
         checked.append(take_over(each, taken, session) if taken else each)
     return checked
 
 
 def _not_recorded(prepared: PreparedPlan) -> Iterator[tuple[str, Key]]:
-    """The declared deployments that the server has and this project's record doesn't."""
+    """The declared roots that the server has and this project's record doesn't, but for pools."""
     recorded = set(prepared.last_applied.roots())
     for change in prepared.plan.changes:
         identity = (change.kind, change.key)
-        if change.kind == "deployment" and change.current and identity not in recorded:
+        if change.kind != "work_pool" and change.current and identity not in recorded:
             yield identity
 
 
-def _report(prepared: PreparedPlan, key: Key, project: str, report: Report) -> None:
-    selected = next((each for each in prepared.loaded.selected if each.key == key), None)
+def _report(
+    prepared: PreparedPlan, identity: tuple[str, Key], project: str, report: Report
+) -> None:
+    kind, key = identity
+    loaded = prepared.loaded
+    spans = {("deployment", each.key): each.spec.span(("name",)) for each in loaded.selected}
+    for each in loaded.declared:
+        spans[each.kind, each.key] = loaded.document.spans.value((*each.path, "name"))
     report.add(
         "DC519",
-        f"the deployment '{'/'.join(key)}' belongs to the project '{project}'",
-        selected.spec.span(("name",)) if selected else None,
+        f"the {kind.replace('_', ' ')} '{'/'.join(key)}' belongs to the project '{project}'",
+        spans.get(identity),
         help="Rename one of them. If it has moved here, add --take-over; the other project then "
         "has to drop it from its file.",
-        severity=None if prepared.loaded.is_named else Severity.WARNING,
+        severity=None if loaded.is_named else Severity.WARNING,
     )

@@ -21,6 +21,7 @@ from deployctl.api.driver import run, run_in_background
 from deployctl.api.session import Session
 from deployctl.api.work_pools import list_queues
 from deployctl.app.deploying.build_steps import BuildPlan, with_expected_outputs
+from deployctl.app.deploying.declared import desired_resources, sources
 from deployctl.app.deploying.desired_state import PlanInputs, PoolInfo, desired_deployment
 from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
 from deployctl.app.deploying.work_pools import check_pools, desired_pools, resolve_pools
@@ -54,8 +55,8 @@ class PreparedPlan:
     last_applied: LastApplied
     dialect: Dialect
     inputs: PlanInputs
-    pools: tuple[Resource, ...]
-    """The desired work pools."""
+    declared: tuple[Resource, ...]
+    """The desired resources other than deployments: work pools, variables, …"""
     current: tuple[Resource, ...]
     build_plan: BuildPlan
     create_pools: bool = False
@@ -72,7 +73,7 @@ class PreparedPlan:
     @property
     def desired_keys(self) -> set[tuple[str, Key]]:
         """Kind and key of each resource that the file declares or references."""
-        roots = (*self.pools, *self.desired)
+        roots = (*self.declared, *self.desired)
         deployments = {("deployment", each.key) for each in self.loaded.selected}
         queues = {
             ("work_queue", (str(pool), str(queue)))
@@ -124,8 +125,10 @@ def prepare(
     pools = [
         pool for pool in desired_pools(loaded, default) if pool.fields or pool.name not in before
     ]
+    declared = desired_resources(loaded, dialect, report)
     # The server takes ten times as long to answer as all other work of a plan: overlap them.
-    reading = run_in_background(_read_all(loaded, pools, last_applied, dialect), session)
+    roots = [*declared, *pools]
+    reading = run_in_background(_read_all(loaded, roots, last_applied, dialect), session)
     loaded = loaded.check_parameters(report)
     checkout = read_checkout(folder)
     try:
@@ -135,16 +138,17 @@ def prepare(
         if dialect.major >= 3 or not has_triggers:
             raise
         dialect = replace(dialect, has_automations=False)
-        second = run(_read_all(loaded, pools, last_applied, dialect), session)
+        second = run(_read_all(loaded, roots, last_applied, dialect), session)
     current: list[Resource] = second["current"]
     pools, loaded = check_pools(
         pools, current, loaded, session, report, create=create_pools, default=default
     )
+    written = sources(declared, current, loaded, session, report)
     inputs = PlanInputs(
         dialect=dialect,
         environ=environ,
         folder=folder,
-        references=second["references"],
+        references=second["references"].with_sources(written),
         pools={**before, **resolve_pools(pools, current)},
         default_pool=default,
         checkout=checkout,
@@ -157,7 +161,7 @@ def prepare(
         last_applied,
         dialect,
         inputs,
-        tuple(pools),
+        (*declared, *pools),
         tuple(current),
         build_plan,
         create_pools,
@@ -178,7 +182,7 @@ def make_plan(prepared: PreparedPlan, session: Session, report: Report) -> Prepa
     prepared = replace(prepared, loaded=prepared.loaded.keep_valid(check, report))
     if report.blocking:
         return prepared
-    desired = [*prepared.pools, *(deployments[each.key] for each in prepared.loaded.selected)]
+    desired = [*prepared.declared, *(deployments[each.key] for each in prepared.loaded.selected)]
     return _with_plan(replace(prepared, desired=tuple(desired)), session)
 
 
@@ -187,7 +191,7 @@ def plan_again(prepared: PreparedPlan, session: Session) -> PreparedPlan:
     reading: dict[str, ApiCall[Any]] = {
         "last_applied": read_last_applied(prepared.loaded.project),
         "current": _read_current(
-            prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect
+            prepared.loaded, prepared.declared, prepared.last_applied, prepared.dialect
         ),
     }
     found = run(gather(reading), session)
@@ -280,28 +284,28 @@ def _is_whole(prepared: PreparedPlan) -> bool:
 def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
     """`prepared` with the current resources read again, after a build that took its time."""
     reading = _read_current(
-        prepared.loaded, prepared.pools, prepared.last_applied, prepared.dialect
+        prepared.loaded, prepared.declared, prepared.last_applied, prepared.dialect
     )
     return replace(prepared, current=tuple(run(reading, session)))
 
 
 def _read_all(
-    loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
+    loaded: LoadedProject, declared: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[dict[str, Any]]:
     """Everything that the project is about, in one batch."""
     return gather(
         {
-            "current": _read_current(loaded, pools, last_applied, dialect),
+            "current": _read_current(loaded, declared, last_applied, dialect),
             "references": read_references(_references(loaded.selected)),
         }
     )
 
 
 def _read_current(
-    loaded: LoadedProject, pools: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
+    loaded: LoadedProject, declared: Sequence[Resource], last_applied: LastApplied, dialect: Dialect
 ) -> ApiCall[list[Resource]]:
     named = (each for each in loaded.selected if not each.is_named_by_steps)
-    desired = [*pools, *map(_key_only, named)]
+    desired = [*declared, *map(_key_only, named)]
     if loaded.selects_all:
         keys = {(each.kind, each.key) for each in desired}
         desired += [Resource(*each, {}) for each in last_applied.roots() if each not in keys]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from deployctl.api import paths
+from deployctl.api.blocks import block_with_secrets, read_block_schema, read_block_types
 from deployctl.api.calls import ApiCall, Request, call, gather
-from deployctl.api.paging import pages
 from deployctl.api.work_pools import create_named
 from deployctl.app.operating.lookup import ObjectNotFound
 from deployctl.core import redact
-from deployctl.core.diagnostics import Report, Severity
+from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json, same_json
 from deployctl.core.suggest import did_you_mean, quoted
+from deployctl.project.blocks import check_block_values
 from deployctl.project.seeds import BlockSeed, Seeds, VariableSeed, block_reference
-from deployctl.templating.problems import Problem
 from deployctl.templating.references import secret_values
 
 _OUTCOMES = ("created", "updated", "unchanged")
@@ -34,8 +33,9 @@ def apply_seeds(seeds: Seeds, report: Report) -> ApiCall[str]:
     for block in seeds.blocks:
         schema = schemas[block.type]
         redact.register_secrets(secret_values([{"data": block.values, "block_schema": schema}]))
-        problems = [each.below((*block.path, "values")) for each in _check(block, schema["fields"])]
-        block.document.report_problems(problems, report)
+        problems = check_block_values(block.type, block.values, schema["fields"])
+        below = (each.below((*block.path, "values")) for each in problems)
+        block.document.report_problems(below, report)
     if report.errors:
         return ""
     done: Counter[str] = Counter()
@@ -57,43 +57,16 @@ def _write(seed: VariableSeed | BlockSeed, writing: ApiCall[str]) -> ApiCall[str
 
 def _read_schema(block: BlockSeed) -> ApiCall[Json]:
     """The newest schema of a block's type."""
-    found = yield from call(Request("GET", paths.block_type(block.type), missing_ok=True))
+    found = yield from read_block_schema(block.type)
     if found is None:
-        slugs = [each["slug"] for each in (yield from pages(paths.BLOCK_TYPES, {}, 1))]
+        slugs = yield from read_block_types()
         error = ObjectNotFound(
             f"the server has no block type '{block.type}'",
-            help=did_you_mean(block.type, slugs) or f"It has {quoted(sorted(slugs))}.",
+            help=did_you_mean(block.type, slugs) or f"It has {quoted(slugs)}.",
         )
         error.span = block.span
         raise error
-    of_type = {"block_schemas": {"block_type_id": {"any_": [found["id"]]}}}
-    schemas = yield from pages(paths.BLOCK_SCHEMAS, of_type, 1)
-    return max(schemas, key=lambda each: str(each["created"]))
-
-
-def _check(block: BlockSeed, fields: Mapping[str, Json]) -> list[Problem]:
-    """What the type of a block says against the names of its values, with paths below `values`.
-
-    Their types are left to Prefect, which reads the number in "5432" as one.
-    """
-    known = fields.get("properties") or {}
-    unknown = [
-        Problem(
-            (name,),
-            "DC120",
-            f"'{name}' is not a field of the block type '{block.type}'",
-            did_you_mean(name, known) or f"It has {quoted(known)}.",
-            Severity.ERROR,
-        )
-        for name in block.values
-        if name not in known and not fields.get("additionalProperties")
-    ]
-    missing = [
-        Problem((), "DC127", f"this {block.type} block has no '{name}'", "Add it under 'values'.")
-        for name in fields.get("required") or ()
-        if name not in block.values
-    ]
-    return [*unknown, *missing]
+    return found
 
 
 def _variable(seed: VariableSeed) -> ApiCall[str]:
@@ -115,12 +88,11 @@ def _variable(seed: VariableSeed) -> ApiCall[str]:
 def _block(seed: BlockSeed, schema: Json) -> ApiCall[str]:
     """Creates or updates a block; returns which of them was done."""
     about = f"block '{seed.type}/{seed.name}'"
-    path = f"{paths.block(seed.type, seed.name)}?include_secrets=true"
     values: dict[str, Json] = {}
     for name, value in seed.values.items():
         values[name] = yield from _value(value)
     body = {"data": values, "block_schema_id": schema["id"]}
-    found = yield from call(Request("GET", path, subject=about, missing_ok=True))
+    found = yield from call(block_with_secrets(seed.type, seed.name))
     if found is None:
         new = {**body, "name": seed.name, "block_type_id": schema["block_type_id"]}
         yield from create_named(paths.BLOCK_DOCUMENTS, new, about)

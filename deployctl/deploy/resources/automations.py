@@ -25,7 +25,7 @@ class Automations(ResourceKind):
 
     name = "automation"
     depth = 3
-    rank = 4
+    rank = 9
     parent = "deployment"
 
     def write(self, change: Change, parent: str, dialect: Dialect) -> ApiCall[str]:

@@ -27,7 +27,7 @@ class ResourceKind(ABC):
     name: str
     """Singular, as in `Resource.kind`."""
     rank: int
-    """Kinds of lower rank are written first."""
+    """Kinds of lower rank are written first; no two kinds have the same."""
     parent: str = ""
     """The kind of resource that this one is part of; empty for roots."""
     depth: int

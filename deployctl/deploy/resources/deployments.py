@@ -33,7 +33,7 @@ class Deployments(ResourceKind):
 
     name = "deployment"
     depth = 2
-    rank = 2
+    rank = 7
 
     def annotate(self, change: Change, dialect: Dialect) -> Change:
         """Notes what an update entails."""

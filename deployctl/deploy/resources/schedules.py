@@ -26,7 +26,7 @@ class Schedules(ResourceKind):
 
     name = "schedule"
     depth = 3
-    rank = 3
+    rank = 8
     parent = "deployment"
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:

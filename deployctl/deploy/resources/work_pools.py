@@ -24,7 +24,7 @@ class WorkPools(ResourceKind):
 
     name = "work_pool"
     depth = 1
-    rank = 0
+    rank = 4
 
     def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:
         """One listing for the pools, one for the queues of each pool that declares some."""
@@ -61,7 +61,7 @@ class WorkQueues(ResourceKind):
 
     name = "work_queue"
     depth = 2
-    rank = 1
+    rank = 5
     parent = "work_pool"
     stays = True
 

@@ -18,7 +18,7 @@ from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.plan import plan
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.base import body, current_fields
-from deployctl.project import keys, resources
+from deployctl.project import keys, resource_keys, resources
 from deployctl.project.normalize import normalize
 from deployctl.project.parse import parse_project
 from deployctl.project.schema import json_schema
@@ -37,8 +37,8 @@ TABLES = {
     "deployment": keys.DEPLOYMENT,
     "work pool of a deployment": keys.WORK_POOL,
     "schedule": keys.SCHEDULE,
-    "work pool": keys.POOL,
-    "work queue": keys.QUEUE,
+    "work pool": resource_keys.POOL,
+    "work queue": resource_keys.QUEUE,
 }
 FILE = """
 work_pools:

@@ -6,7 +6,7 @@ import pytest
 
 from deployctl.core.errors import Conflict
 from deployctl.core.json_values import Json
-from deployctl.deploy.desired import work_pool
+from deployctl.deploy.desired import variable, work_pool
 from deployctl.deploy.plan import compare
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.deploy.resources.automations import desired_automation
@@ -52,3 +52,16 @@ def test_pool_that_was_just_created_with_another_type_is_a_conflict() -> None:
     requests.throw(Conflict("taken"))
     with pytest.raises(Conflict, match="with the type 'docker' at the same time"):
         requests.send([{"name": "p", "type": "docker"}])
+
+
+def test_variable_that_was_just_created_is_updated() -> None:
+    change = compare(variable({"name": "v", "value": 1}, V3), None, lambda *_: NOTHING, V3)
+    requests = RESOURCE_KINDS["variable"].write(change, "", V3)
+    (create,) = next(requests)
+    assert (create.method, create.body) == ("POST", {"name": "v", "value": 1})
+    (update,) = requests.throw(Conflict("taken"))
+    assert (update.method, update.path, update.body) == (
+        "PATCH",
+        "/variables/name/v",
+        {"value": 1},
+    )

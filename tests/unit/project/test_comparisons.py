@@ -11,6 +11,8 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from deployctl.core.json_values import Json
+from deployctl.core.redact import MASK
+from deployctl.deploy.resources.blocks import OTHER
 from deployctl.project.comparisons import never_differs
 from deployctl.project.resources import RESOURCES, fields_of
 from deployctl.project.triggers import automations
@@ -184,7 +186,25 @@ SHOWN: tuple[list[Case], list[Case]] = (
     [*TEXT[0], ("", None), (None, "")],
     [("a", "b"), (None, "a"), ("", "a")],
 )
+TAGS: tuple[list[Case], list[Case]] = (
+    [(["a", "b"], ["b", "a"]), ([], None), (None, [])],
+    [(["a"], []), (["a"], ["a", "b"]), (["a"], ["A"])],
+)
 FIELDS: dict[str, dict[str, tuple[list[Case], list[Case]]]] = {
+    "variable": {
+        "value": (
+            [("a", "a"), (1.0, 1), ({"a": [1.0, None]}, {"a": [1, None]}), (None, None)],
+            [(1, True), ("1", 1), ({"a": 1}, {"a": True}), ([1, 2], [2, 1]), ([1], [1, 2])],
+        ),
+        "tags": TAGS,
+    },
+    "global_concurrency_limit": {
+        "limit": LIMIT,
+        "active": FLAG,
+        "slot_decay_per_second": ([(1.0, 1), (0, 0.0)], [(0.5, 0.25), (0, None)]),
+    },
+    "tag_concurrency_limit": {"concurrency_limit": LIMIT},
+    "block": {"values": ([({"a": MASK}, {"a": MASK})], [({"a": MASK}, {"a": OTHER})])},
     "work_pool": {
         "base_job_template": STORED_AS_IT_IS,
         "description": SHOWN,
@@ -201,10 +221,7 @@ FIELDS: dict[str, dict[str, tuple[list[Case], list[Case]]]] = {
         "entrypoint": TEXT,
         "version": TEXT,
         "description": ([*SHOWN[0], (None, "None"), ("", "None")], SHOWN[1]),
-        "tags": (
-            [(["a", "b"], ["b", "a"]), ([], None), (None, [])],
-            [(["a"], []), (["a"], ["a", "b"]), (["a"], ["A"])],
-        ),
+        "tags": TAGS,
         "parameters": MAPPING,
         "job_variables": MAPPING,
         "parameter_openapi_schema": MAPPING,

@@ -246,7 +246,7 @@ def test_a_project_is_named_after_its_directory_by_default(tmp_path: Path) -> No
         ("deployments: {a: 1}", "DC128"),
         ("deployments:", "DC126"),
         ("deploymentss: []", "DC120"),
-        ("variables: {}", "DC131"),
+        ("variables: {a: 1}", "DC131"),
         ("name: 1.0", "DC123"),
         ("deployments: [{name: a/b, entrypoint: x}]", "DC125"),
     ],

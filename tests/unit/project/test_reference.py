@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployctl.project import keys
+from deployctl.project import keys, resource_keys
 from deployctl.project.reference import reference
 
 PAGE = Path(__file__).parents[3] / "docs" / "prefect-yaml.md"
@@ -17,7 +17,14 @@ def test_the_page_is_current() -> None:
 
 def test_every_key_has_a_row_with_its_text() -> None:
     page = reference()
-    tables = (keys.TOP_LEVEL, keys.DEPLOYMENT, keys.SCHEDULE, keys.POOL, keys.QUEUE, keys.SLA)
+    tables = (
+        keys.TOP_LEVEL,
+        keys.DEPLOYMENT,
+        keys.SCHEDULE,
+        resource_keys.POOL,
+        resource_keys.QUEUE,
+        keys.SLA,
+    )
     for table in tables:
         for name, key in table.keys.items():
             assert f"| `{name}` | " in page, name
