@@ -56,7 +56,11 @@ def build(
             """Opens the session at the first call; most builds need none."""
             return stack.enter_context(connect(ctx, server, stop))
 
-        options = LoadOptions(select_or_all(selection), environment=selection.env)
+        options = LoadOptions(
+            select_or_all(selection),
+            environment=selection.env,
+            assignments=tuple(selection.assignments),
+        )
         projects = load_all(ctx, options, selection.prefect_file, session)
         for project in projects:
             expected_outputs(project, os.environ, ctx.report)

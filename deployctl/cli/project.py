@@ -147,6 +147,7 @@ def load_options(
         images.skip_build or images.images is not None,
         deployment.keep_going,
         environment=selection.env,
+        assignments=tuple(selection.assignments),
     )
 
 

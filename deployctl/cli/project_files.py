@@ -9,6 +9,7 @@ from deployctl.app.deploying.load import LoadOptions
 from deployctl.app.deploying.project_file import environment_file, read_project
 from deployctl.cli.context import CommandContext
 from deployctl.core.errors import UsageError
+from deployctl.project.assignments import apply_assignments, parse_assignment
 from deployctl.project.document import Document
 
 DEFAULT_FILE = Path("prefect.yaml")
@@ -17,7 +18,7 @@ DEFAULT_FILE = Path("prefect.yaml")
 def read_files(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> list[Document]:
     """The files as far as they can be read; their environment is put into the context.
 
-    Raises UsageError if they name several servers for it.
+    Raises UsageError if they name several servers for it, and for a wrong `--set`.
     """
     documents = []
     for path in files or [DEFAULT_FILE]:
@@ -35,7 +36,25 @@ def read_files(ctx: CommandContext, options: LoadOptions, files: list[Path]) -> 
     for environment in environments:
         ctx.environment = environment
         ctx.data["environment"] = environment.name
-    return documents
+    return _with_assignments(ctx, options, documents)
+
+
+def _with_assignments(
+    ctx: CommandContext, options: LoadOptions, documents: list[Document]
+) -> list[Document]:
+    """The files with the values of `--set`.
+
+    Raises UsageError, also if no file has the deployment or work pool that one names.
+    """
+    given = [parse_assignment(each, ctx.report) for each in options.assignments]
+    if not given or not documents:
+        return documents
+    found = [apply_assignments(document, given) for document in documents]
+    for assignment in given:
+        errors = [missing.get(assignment.option) for _, missing in found]
+        if errors[0] and all(errors):
+            raise errors[0]
+    return [document for document, _ in found]
 
 
 def keep_texts(ctx: CommandContext, path: Path, environment: str | None) -> None:

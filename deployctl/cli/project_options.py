@@ -68,6 +68,14 @@ class SelectionOptions:
         ),
     ] = dataclasses.field(default_factory=list)
     env: Annotated[str | None, environment_option(SELECTION)] = None
+    assignments: Annotated[
+        list[str],
+        option(
+            "--set PATH=YAML",
+            SELECTION,
+            "Set a value of the file, e.g. deployments.daily.tags='[a]'. May be repeated.",
+        ),
+    ] = dataclasses.field(default_factory=list)
     env_file: Annotated[
         list[Path],
         option(

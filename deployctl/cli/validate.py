@@ -54,7 +54,12 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
             help_ = "Leave the selection out, or the fixes."
             raise UsageError("--fix and --diff concern the whole file", help=help_)
         _fix(ctx, selection.prefect_file, write_files=not fixes.diff)
-    options = LoadOptions(select_or_all(selection), environment=selection.env, offline=True)
+    options = LoadOptions(
+        select_or_all(selection),
+        environment=selection.env,
+        assignments=tuple(selection.assignments),
+        offline=True,
+    )
     for project in load_all(ctx, options, selection.prefect_file):
         project.check_parameters(ctx.report)
     if ctx.format is OutputFormat.HUMAN and not ctx.blocked:

@@ -43,7 +43,7 @@ class Node:
     size: int = 1
     """The number of values in it, with everything that aliases repeat."""
     file: str = ""
-    """The file that it comes from, if that is not the document's."""
+    """The file that it comes from, if that is not the document's; the option, without `start`."""
 
     def find(self, path: JsonPath) -> Node | None:
         """The node at `path` below this one."""

@@ -66,9 +66,20 @@ class Document:
     def report_problems(self, problems: Iterable[Problem], report: Report) -> None:
         """Adds problems to a report, each with the span of its key or value."""
         for problem in problems:
+            if option := self._option(problem.path):
+                message = f"{option}: {problem.message}"
+                report_problems(
+                    [replace(problem, message=message, fix=None)], report, lambda _: None
+                )
+                continue
             at_key = problem.at_key or problem.code in _KEY_CODES
             problem = replace(problem, fix=self._as_written(problem))
             report_problems([problem], report, self.spans.key if at_key else self.spans.value)
+
+    def _option(self, path: JsonPath) -> str:
+        """The option that gives the value at a path, or its nearest ancestor; "" if none does."""
+        nodes = [node for length in range(len(path) + 1) if (node := self.root.find(path[:length]))]
+        return "" if nodes[-1].start is not None else nodes[-1].file
 
     def with_root(self, root: Node) -> Document:
         """The document with other values."""
@@ -217,6 +228,8 @@ class _ValueSpans(Mapping[JsonPath, Span]):
 
     def _node(self, path: JsonPath) -> Node | None:
         node = self._root.find(path)
+        if node is None or node.start is None:
+            return None
         parent = self._root.find(path[:-1]) if node and path else None
         key = parent.keys.get(str(path[-1])) if parent else None
         is_alias = node and key and node.file == key.file and node.start.index < key.start.index
@@ -228,7 +241,8 @@ class _KeySpans(_ValueSpans):
 
     def _node(self, path: JsonPath) -> Node | None:
         parent = self._root.find(path[:-1]) if path else None
-        return parent.keys.get(path[-1]) if parent and isinstance(path[-1], str) else None
+        key = parent.keys.get(path[-1]) if parent and isinstance(path[-1], str) else None
+        return key if key and key.start is not None else None
 
 
 @contextmanager

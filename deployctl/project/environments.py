@@ -28,6 +28,7 @@ from deployctl.project import keys
 from deployctl.project.coerce import coerce
 from deployctl.project.compose import Node
 from deployctl.project.document import Document, Environment
+from deployctl.project.entry_nodes import merge_entry
 from deployctl.project.environment_keys import environment_table
 from deployctl.project.environment_values import expand_variables, fill_in
 from deployctl.project.nodes import (
@@ -37,6 +38,7 @@ from deployctl.project.nodes import (
     merge_nodes,
     set_file,
     text_node,
+    text_of,
 )
 from deployctl.templating.grammar import placeholders
 from deployctl.templating.problems import Problem
@@ -48,8 +50,6 @@ _URL = re.compile(r"https?://.", re.IGNORECASE)
 _SERVER = ("api_url", "profile")
 _MERGED = ("paused", "parameters", "work_pool")
 """Keys of an environment that are keys of each deployment."""
-_ALTERNATIVES = {"schedules": "schedule", "schedule": "schedules"}
-"""Key → the other form of it, which a deployment has no more if an environment gives it one."""
 
 
 def check_name(name: str) -> None:
@@ -149,7 +149,7 @@ def read_environment(
 
 
 def _environment(name: str, section: Node) -> Environment:
-    return Environment(name, *(_text(child(section, key)) or None for key in _SERVER))
+    return Environment(name, *(text_of(child(section, key)) or None for key in _SERVER))
 
 
 def _is_free(key: str | int) -> bool:
@@ -226,7 +226,7 @@ def _resolved(
 def _wrong_server(section: Node) -> Iterator[Problem]:
     """Templates where a name is needed at once, and what is no URL."""
     for key in _SERVER:
-        text = _text(child(section, key)) or ""
+        text = text_of(child(section, key)) or ""
         if "{{" in text:
             message = f"'{key}' cannot be resolved: '{text}'"
             yield Problem((key,), "DC133", message, "Write ${NAME} for an environment variable.")
@@ -255,13 +255,7 @@ def _merged(document: Document, section: Node, report: Report) -> Node:
 
 
 def _name(entry: Node) -> str | None:
-    return _text(child(entry, "name"))
-
-
-def _text(node: Node | None) -> str | None:
-    if node is None or node.value is None or isinstance(node.value, dict | list):
-        return None
-    return node.value if isinstance(node.value, str) else (node.text or str(node.value))
+    return text_of(child(entry, "name"))
 
 
 def _overrides(section: Node) -> Iterator[tuple[str, Node]]:
@@ -305,23 +299,6 @@ def _with_common(entry: Node, section: Node) -> Node:
     return merge_entry(entry, in_mapping(section, common)) if common else entry
 
 
-def merge_entry(entry: Node, override: Node) -> Node:
-    """A deployment with further values: mappings are merged, all others replaced."""
-    gone = {_ALTERNATIVES[key] for key in override.value if key in _ALTERNATIVES}
-    parts = {key: node for key, node in entry.parts.items() if key not in gone}
-    entry = in_mapping(entry, {**parts, **_pool_by_name(parts)})
-    changes = {**override.parts, **_pool_by_name(override.parts)}
-    return merge_nodes(entry, in_mapping(override, changes))
-
-
-def _pool_by_name(parts: Mapping[str | int, Node]) -> dict[str | int, Node]:
-    """The work pool of a deployment as a mapping, where only its name is written."""
-    pool = parts.get("work_pool")
-    if pool is None or not isinstance(pool.value, str) or "{{" in pool.value:
-        return {}
-    return {"work_pool": in_mapping(pool, {"name": pool})}
-
-
 def _finished(entry: Node, section: Node) -> Node:
     """The entry with the tags and the name that it has in the environment."""
     if not isinstance(entry.value, dict) or not entry.value:
@@ -333,7 +310,9 @@ def _finished(entry: Node, section: Node) -> Node:
         more = [each for each in added if str(each.value) not in known]
         parts["tags"] = in_sequence(child(entry, "tags") or added[0], [*present, *more])
     name = _name(entry)
-    prefix, suffix = (_text(child(section, f"name_{each}")) or "" for each in ("prefix", "suffix"))
+    prefix, suffix = (
+        text_of(child(section, f"name_{each}")) or "" for each in ("prefix", "suffix")
+    )
     if name and (prefix or suffix):
         parts["name"] = text_node(f"{prefix}{name}{suffix}", parts["name"])
     return in_mapping(entry, parts)

@@ -24,6 +24,21 @@ def set_file(node: Node, file: str) -> None:
         set_file(part, file)
 
 
+def set_option(node: Node, option: str) -> None:
+    """Notes in a node, and in all below it, that an option of the command gives it."""
+    node.start = node.end = None
+    node.file = option
+    for below in (*node.keys.values(), *node.parts.values()):
+        set_option(below, option)
+
+
+def text_of(node: Node | None) -> str | None:
+    """A scalar as text, as it is written; None for anything else, and for null."""
+    if node is None or node.value is None or isinstance(node.value, dict | list):
+        return None
+    return node.value if isinstance(node.value, str) else (node.text or str(node.value))
+
+
 def in_mapping(at: Node, parts: Mapping[str | int, Node]) -> Node:
     """A mapping of these nodes at the position of another node, whose keys it has."""
     return replace(

@@ -27,6 +27,9 @@ def test_environments_live_side_by_side_and_prune_only_their_own(project: Projec
     assert (prod["tags"], prod["parameters"]) == (["prod"], {"name": "hi"})
     assert (prod["paused"], project.live("a-dev")["paused"]) == (False, True)
     project.run("plan", "--all", "--detailed-exitcode", env={"DEPLOYCTL_ENV": "dev"})
+    change = ("--set", "deployments.a-dev.tags=[x]")
+    plan = project.run("plan", "--all", "--env", "dev", *change, "--detailed-exitcode", code=2)
+    assert names(plan, "update") == [("deployment", "hello/a-dev")]
     shown = project.run("status", "--env", "dev")["deployments"]
     assert sorted(each["name"] for each in shown) == [f"hello/{name}-dev" for name in "abc"]
 

@@ -62,6 +62,8 @@ class LoadOptions:
     """Whether warnings are errors."""
     environment: str | None = None
     """The environment whose values the file has."""
+    assignments: tuple[str, ...] = ()
+    """Values that replace those of the files, as `PATH=YAML`."""
     offline: bool = False
     """Whether the command only checks, so that names may stay unresolved."""
     imports: bool = True

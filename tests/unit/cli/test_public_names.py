@@ -40,7 +40,7 @@ from deployctl.worker.runtimes import RuntimeKind
 OUTPUT = {"--output", "--strict", "--traceback"}
 SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
-SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env", "--env-file"}
+SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env", "--set", "--env-file"}
 BUILDER = {"--builder"}
 WORKER_MANIFEST = {
     *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),

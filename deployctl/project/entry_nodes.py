@@ -1,0 +1,36 @@
+"""Merges keys into the node of a deployment, some of which have two forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployctl.project.compose import Node
+from deployctl.project.nodes import in_mapping, merge_nodes
+
+_ALTERNATIVES = {"schedules": "schedule", "schedule": "schedules"}
+"""Key → the other form of it, which a deployment has no more if it is given the key."""
+
+
+def merge_entry(entry: Node, override: Node) -> Node:
+    """A deployment with further values: mappings are merged, all others replaced."""
+    for key in override.value:
+        entry = without_alternative(entry, key)
+    entry = in_mapping(entry, {**entry.parts, **pool_by_name(entry.parts)})
+    changes = {**override.parts, **pool_by_name(override.parts)}
+    return merge_nodes(entry, in_mapping(override, changes))
+
+
+def without_alternative(entry: Node, key: str) -> Node:
+    """A deployment without the older form of a key, or the newer one."""
+    gone = _ALTERNATIVES.get(key)
+    if gone not in entry.parts:
+        return entry
+    return in_mapping(entry, {name: node for name, node in entry.parts.items() if name != gone})
+
+
+def pool_by_name(parts: Mapping[str | int, Node]) -> dict[str | int, Node]:
+    """The work pool of a deployment as a mapping, where only its name is written."""
+    pool = parts.get("work_pool")
+    if pool is None or not isinstance(pool.value, str) or "{{" in pool.value:
+        return {}
+    return {"work_pool": in_mapping(pool, {"name": pool})}
