@@ -2,7 +2,11 @@
 # Kubernetes cluster for the tests. Test servers are installed in .cache, the cluster's programs in
 # ~/.cache/deployctl, or both in DEPLOYCTL_TEST_CACHE.
 
-PYTHON ?= python3
+# Debian and Ubuntu optimize their Python by profile, pyenv does not: tests take a fifth less CPU
+# time. PYTHON=python3 takes the one on the PATH.
+SYSTEM_PYTHON := /usr/bin/python3 -c \
+	"import ensurepip, sys, venv; (3, 11) <= sys.version_info < (3, 14) and print('/usr/bin/python3')"
+PYTHON ?= $(or $(shell $(SYSTEM_PYTHON) 2>/dev/null),python3)
 CACHE := $(or $(DEPLOYCTL_TEST_CACHE),.cache)
 PREFECT_3 := $(CACHE)/prefect-3.9.1
 PREFECT_2 := $(CACHE)/prefect-2.20.27

@@ -91,8 +91,7 @@ def test_layer_is_readable_as_tar(tmp_path: Path) -> None:
 def test_files_of_a_layer_can_be_zipped(tmp_path: Path) -> None:
     """ZIP has no time before 1980."""
     write_layer({"flow.py": TarMember(EntryType.FILE, 0o644, content=b"1")}, tmp_path / "layer")
-    with tarfile.open(tmp_path / "layer", "r:gz") as tar:
-        tar.extract("flow.py", tmp_path, filter="tar")
+    subprocess.run(["tar", "-xzf", "layer", "flow.py"], cwd=tmp_path, check=True)
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
         packed.write(tmp_path / "flow.py")
 
