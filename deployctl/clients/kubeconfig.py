@@ -111,11 +111,9 @@ def _new_configuration() -> Configuration:
 
 
 def _kube(configuration: Configuration, namespace: str | None, source: str) -> KubeClient:
-    from kubernetes.client.api_client import ApiClient
-
     if not configuration.proxy:  # of the kubeconfig
         configuration.proxy = proxy_for(configuration.host)
-    kube = KubeClient(ApiClient(configuration), namespace or "default")
+    kube = KubeClient(configuration, namespace or "default")
     kube.source = source
     return kube
 

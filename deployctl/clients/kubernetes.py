@@ -31,7 +31,6 @@ from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
 
 if TYPE_CHECKING:
-    from kubernetes.client.api_client import ApiClient
     from kubernetes.client.configuration import Configuration
     from urllib3 import BaseHTTPResponse
 
@@ -146,18 +145,20 @@ class Stream:
 class KubeClient:
     """A thread-safe client of one cluster with one set of credentials."""
 
-    def __init__(self, client: ApiClient, namespace: str) -> None:
+    def __init__(self, configuration: Configuration, namespace: str) -> None:
         """`namespace` is the default one: that of the pod, or of the kubeconfig context."""
+        from kubernetes.client.rest import RESTClientObject  # ApiClient imports pydantic: 10 MB
+
         self.namespace = namespace
         self.source = ""
         """Where the address came from, for messages."""
         self.on_error: Callable[[int | None], object] = lambda _status: None
         """Called with the status of each failed request, None for one without a response."""
-        self._configuration = client.configuration
-        self._pool = client.rest_client.pool_manager
+        self._configuration = configuration
+        self._pool = RESTClientObject(configuration).pool_manager
         self._pool.connection_pool_kw["socket_options"] = _socket_options()
         if self.host.startswith("https://"):
-            self._pool.connection_pool_kw["ssl_context"] = _tls_context(client.configuration)
+            self._pool.connection_pool_kw["ssl_context"] = _tls_context(configuration)
         self.clock = ServerClock()
         """The clock of the API server."""
 
@@ -294,7 +295,7 @@ class KubeClient:
 
         headers = {"User-Agent": f"deployctl/{__version__}"}
         try:
-            settings = self._configuration.auth_settings()
+            settings: Json = self._configuration.auth_settings()
         except (ConfigException, OSError, ValueError, KeyError) as error:
             raise KubeUnreachable(
                 "its credentials cannot be read: " + redact(str(error)), sent=False

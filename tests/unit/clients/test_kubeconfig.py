@@ -55,6 +55,7 @@ def test_a_pod_loads_no_library_that_only_a_kubeconfig_needs(tmp_path: Path) -> 
     """A process of its own, because other tests have loaded them."""
     token = tmp_path / "token"
     token.write_text("abc")
+    unneeded = ("requests", "oauthlib", "kubernetes.stream", "pydantic")
     code = f"""
 import subprocess
 import sys
@@ -65,7 +66,7 @@ incluster_config.SERVICE_TOKEN_FILENAME = {str(token)!r}
 incluster_config.SERVICE_CERT_FILENAME = {certifi.where()!r}
 kube = kubeconfig.connect()
 print(kube.source, kube._headers()["authorization"], sep=", ")
-print([each for each in ("requests", "oauthlib", "kubernetes.stream") if each in sys.modules])
+print([each for each in {unneeded} if each in sys.modules])
 print(kubeconfig.connect_with_config({CONFIG!r}, None).source)
 """
     env = isolated(tmp_path, KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT="9")
