@@ -117,6 +117,8 @@ class Run:
     in_process: bool = False
     """Only the process of its Job can take its next step: it sleeps before a retry (SCHEDULED), or
     is paused without being suspended. The server offers such a run to no worker."""
+    queue: str = ""
+    """Id of its work queue."""
     due: float = 0.0
     """When it should start; 0.0 if the server did not say."""
     claimed_at: float = field(default=0.0, compare=False)

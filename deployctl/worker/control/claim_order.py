@@ -3,7 +3,7 @@
 It is the server's order, as long as no other worker is at the same runs. Replicas that are offered
 the same runs would all claim the first one first, and all but one of them would lose each claim.
 So a worker that has lost one goes through its offer in an order of its own for a while. A run is
-overtaken only by some of those that are due soon after it.
+overtaken only by some of those that are due soon after it, and by none of a less urgent queue.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 import zlib
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from deployctl.worker.model import Run
 from deployctl.worker.timings import DEFAULT_TIMINGS, Timings
@@ -48,13 +49,14 @@ class ClaimOrder:
         """
         if now >= self._shared_until:
             return due
-        window = (
-            _SPREAD
-            * (MAX_IN_FLIGHT if slots is None else min(max(0, slots), MAX_IN_FLIGHT))
-            / 2**32
-        )
-        places = (place + window * self._number(run) for place, run in enumerate(due))
-        return [run for _, run in sorted(zip(places, due, strict=True), key=lambda pair: pair[0])]
+        at_once = MAX_IN_FLIGHT if slots is None else min(max(0, slots), MAX_IN_FLIGHT)
+        window = _SPREAD * at_once / 2**32
+        ordered: list[Run] = []
+        # The server offers one queue after the other.
+        for _, places in groupby(enumerate(due), lambda place: place[1].queue):
+            queued = sorted(places, key=lambda place: place[0] + window * self._number(place[1]))
+            ordered += [run for _, run in queued]
+        return ordered
 
     def _number(self, run: Run) -> int:
         """Returns a random number that is the same for each offer of the run."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
+from sys import intern
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
@@ -36,6 +37,7 @@ def parse_run(flow_run: Json, owner: str) -> Run:
         deployment=flow_run.get("deployment_id") or "",
         flow=flow_run.get("flow_id") or "",
         pid=flow_run.get("infrastructure_pid") or "",
+        queue=intern(flow_run.get("work_queue_id") or ""),
         due=seconds(
             flow_run.get("next_scheduled_start_time") or flow_run.get("expected_start_time")
         ),

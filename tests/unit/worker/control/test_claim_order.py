@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from deployctl.worker.control.claim_order import MAX_IN_FLIGHT, ClaimOrder
@@ -36,6 +38,16 @@ def test_a_run_is_overtaken_only_by_some_that_follow(slots: int | None, farthest
     found = order.sort(DUE, slots, 101.0)
     assert found != DUE
     assert all(abs(found.index(run) - place) <= farthest for place, run in enumerate(DUE))
+
+
+def test_no_run_is_overtaken_by_one_of_a_less_urgent_queue() -> None:
+    order = ClaimOrder()
+    order.lose(100.0)
+    due = [replace(run, queue="urgent" if n < 50 else "other") for n, run in enumerate(DUE)]
+    found = order.sort(due, 1, 101.0)
+    assert found != due
+    assert {run.queue for run in found[:50]} == {"urgent"}
+    assert sorted(run.id for run in found) == sorted(run.id for run in due)
 
 
 def test_the_order_is_that_of_the_server_again_after_a_while() -> None:
