@@ -9,11 +9,15 @@ import typer
 from deployctl.core.errors import UsageError
 
 
-def check_terminal(what: str) -> None:
-    """Raises UsageError if stdin is no terminal, on which to confirm what `--yes` confirms."""
+def check_terminal(what: str, effect: str = "") -> None:
+    """Raises UsageError if stdin is no terminal, on which to confirm what `--yes` confirms.
+
+    `effect`: a sentence about what it does to other objects; empty: nothing.
+    """
     if not (sys.stdin and sys.stdin.isatty()):
         raise UsageError(
-            f"{what} needs a confirmation, and stdin is no terminal", help="Add --yes."
+            f"{what} needs a confirmation, and stdin is no terminal",
+            help=f"{effect} Add --yes.".strip(),
         )
 
 

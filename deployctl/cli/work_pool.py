@@ -15,6 +15,8 @@ from deployctl.cli.help import HelpGroup
 from deployctl.cli.options import ConnectionOptions, option
 
 _POOL = "Work pool"
+_MAX_NAMES = 10
+"""Names of deployments in a message."""
 
 Name: TypeAlias = Annotated[
     str,
@@ -181,7 +183,8 @@ def delete(
 ) -> None:
     """Delete a work pool and its queues. Prompts on a terminal; elsewhere, --yes is required.
 
-    Deployments in the pool stay, without a pool; the prompt and the result name them.
+    Deployments in the pool stay, without a pool; the prompt, the refusal to delete without --yes
+    and the result name them.
     """
     from deployctl.api.driver import run
     from deployctl.app.operating.work_pools import delete_pool, deployments_in_pool
@@ -190,14 +193,16 @@ def delete(
     from deployctl.cli.server import connect
     from deployctl.core.suggest import quoted
 
-    if not yes:
-        check_terminal(f"deleting the work pool '{name}'")
     ctx.progress.close()
     with connect(ctx, server) as session:
         deployments = run(deployments_in_pool(name), session)
-        if not yes and not confirm(_question(name, deployments)):
-            ctx.print([f"work pool '{name}' not deleted"])
-            raise Exit(FAILED)
+        if not yes:
+            effect = _effect(deployments)
+            check_terminal(f"deleting the work pool '{name}'", effect)
+            question = f"Delete the work pool '{name}' and its queues? {effect}".strip()
+            if not confirm(question):
+                ctx.print([f"work pool '{name}' not deleted"])
+                raise Exit(FAILED)
         run(delete_pool(name), session)
     ctx.data |= {"deleted": name, "deployments": deployments}
     ctx.print([f"work pool '{name}' deleted"])
@@ -256,13 +261,15 @@ def _fields(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _question(name: str, deployments: Sequence[str]) -> str:
-    """What to ask before the pool is deleted, with the deployments that are in it."""
-    from deployctl.core.suggest import quoted
+def _effect(deployments: Sequence[str]) -> str:
+    """A sentence that says which deployments lose their pool; empty if there are none."""
+    from deployctl.core.suggest import shortened
 
+    if not deployments:
+        return ""
     count = f"{len(deployments)} deployment{'s' * (len(deployments) != 1)}"
-    used = f" {count} would be without a work pool: {quoted(deployments)}." if deployments else ""
-    return f"Delete the work pool '{name}' and its queues?{used}"
+    names = shortened([f"'{each}'" for each in deployments], _MAX_NAMES)
+    return f"{count} would be without a work pool: {names}."
 
 
 app = typer.Typer(

@@ -65,6 +65,19 @@ def test_creates_what_is_missing_and_updates_what_differs(
     assert redact("https://example.com/path-of-the-hook") == MASK
 
 
+@pytest.mark.parametrize("value", ["5", "1.50", "1e20", "true"])
+def test_value_that_is_a_number_is_left_unchanged(
+    server: Server, api: Api, tmp_path: Path, value: str
+) -> None:
+    text = f"variables: {{seeds_number: {{value: {value}}}}}"
+    seed(server, tmp_path, text)
+    assert seed(server, tmp_path, text)[0] == "1 unchanged"
+    as_text = text.replace(value, "'another text'")
+    assert seed(server, tmp_path, as_text)[0] == "1 updated"
+    assert seed(server, tmp_path, text)[0] == "1 updated"
+    assert api.call("GET", "/variables/name/seeds_number")["value"] != "another text"
+
+
 def test_a_block_can_refer_to_one_before_it(server: Server, api: Api, tmp_path: Path) -> None:
     inner = api.call("POST", "/block_types/", {"name": "Inner", "slug": "seeds-inner"})["id"]
     outer = api.call("POST", "/block_types/", {"name": "Outer", "slug": "seeds-outer"})["id"]

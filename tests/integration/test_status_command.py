@@ -144,7 +144,12 @@ def test_creates_updates_and_deletes_pool(project: ProjectHarness) -> None:
     assert {"pool", "mine"} <= by_name(project.run("work-pool", "ls"), "work_pools").keys()
     (error,) = errors(project.run("work-pool", "delete", "mine", code=64))
     assert error["help"] == "Add --yes."
-    assert project.proxy.exchanges == []
+    project.write([entry(name=f"d{n:02}", work_pool={"name": "mine"}) for n in range(12)])
+    project.deploy()
+    (error,) = errors(project.run("work-pool", "delete", "mine", code=64))
+    assert error["help"].startswith("12 deployments would be without a work pool: 'hello/d00', ")
+    assert error["help"].endswith("'hello/d09' and 2 more. Add --yes.")
+    assert project.proxy.writes == []
     project.run("work-pool", "delete", "mine", "--yes")
     for verb in ("inspect", "delete"):
         more = ("--yes",) if verb == "delete" else ()

@@ -16,7 +16,7 @@ from deployctl.images.credentials import CredentialsError
 from deployctl.images.distribution import Registries
 from deployctl.images.reference import ImageReference
 
-_ASSEMBLE = "Or build without an engine: `deployctl build --builder assemble`."
+_UNLESS_RUN = ", which Dockerfiles with RUN instructions need"
 _NOT_NEEDED = "the project builds no image"
 
 
@@ -53,7 +53,10 @@ def read_buildx(environ: Mapping[str, str], seconds: float) -> Tool:
 
 
 def engine_check(found: Reading[Tool], project: ProjectFindings, *, in_pod: bool) -> Check:
-    """Judges the engine, which only a machine that builds needs, and no pod."""
+    """Judges the engine, which only buildx needs in every case.
+
+    Without one, `--builder auto` builds images without an engine.
+    """
     name = "docker engine"
     if found.value and not found.value.error:
         return ok(Area.IMAGES, name, found.value.version)
@@ -62,7 +65,10 @@ def engine_check(found: Reading[Tool], project: ProjectFindings, *, in_pod: bool
     if in_pod:
         return skipped(Area.IMAGES, name, "this is a pod, where images are built without an engine")
     error = (found.value and found.value.error) or EngineUnreachable("", "it takes too long")
-    return failed_with(Area.IMAGES, name, error, _ASSEMBLE)
+    if project.uses_buildx:
+        return failed_with(Area.IMAGES, name, error)
+    reason = f"{error.message}; images would be built without an engine{_UNLESS_RUN}"
+    return skipped(Area.IMAGES, name, reason)
 
 
 def buildx_check(found: Reading[Tool], project: ProjectFindings) -> Check:

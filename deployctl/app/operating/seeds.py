@@ -7,6 +7,7 @@ from collections import Counter
 from deployctl.api import paths
 from deployctl.api.blocks import block_with_secrets, read_block_schema, read_block_types
 from deployctl.api.calls import ApiCall, Request, call, gather
+from deployctl.api.dialect import detect
 from deployctl.api.work_pools import create_named
 from deployctl.app.operating.lookup import ObjectNotFound
 from deployctl.core import redact
@@ -79,10 +80,18 @@ def _variable(seed: VariableSeed) -> ApiCall[str]:
     if found is None:
         yield from create_named(paths.VARIABLES, body, about)
         return "created"
+    if isinstance(found["value"], str) and isinstance(seed.value, int | float):
+        body["value"] = yield from _as_stored(seed.value)
     if all(same_json(found.get(key), value) for key, value in body.items()):
         return "unchanged"
     yield [Request("PATCH", path, body, subject=about)]
     return "updated"
+
+
+def _as_stored(value: float) -> ApiCall[Json]:
+    """A number or truth value as the server stores it: Prefect 2 makes a text of it."""
+    dialect = yield from detect()
+    return str(value) if dialect.major == 2 else value
 
 
 def _block(seed: BlockSeed, schema: Json) -> ApiCall[str]:

@@ -152,6 +152,7 @@ def test_stuck_runs_of_a_faulty_pool_are_left_out() -> None:
     ("project", "in_pod", "error", "status"),
     [
         (BUILDS, False, True, FAILED),
+        (ProjectFindings(builds=True), False, True, SKIPPED),
         (BUILDS, True, True, SKIPPED),
         (ProjectFindings(), False, True, SKIPPED),
         (BUILDS, True, False, OK),
