@@ -17,10 +17,12 @@ from deployctl.cli.dev import dev
 from deployctl.cli.doctor import doctor
 from deployctl.cli.explain import explain
 from deployctl.cli.help import HelpGroup
+from deployctl.cli.history import history
 from deployctl.cli.logs import logs
 from deployctl.cli.manifests import app as manifests
 from deployctl.cli.metrics import metrics
 from deployctl.cli.plan import plan
+from deployctl.cli.rollback import rollback
 from deployctl.cli.run import run
 from deployctl.cli.schema import schema
 from deployctl.cli.status import status
@@ -29,7 +31,7 @@ from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
 _GROUPS = {
-    "Deploy": (deploy, plan, build, validate, destroy),
+    "Deploy": (deploy, plan, build, validate, history, rollback, destroy),
     "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }

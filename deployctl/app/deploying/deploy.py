@@ -14,6 +14,7 @@ from deployctl.app.deploying.build_steps import (
     run_build_steps,
     without_secret_outputs,
 )
+from deployctl.app.deploying.history import record_revision
 from deployctl.app.deploying.images_file import BuildOutputs
 from deployctl.app.deploying.prepare import (
     PreparedPlan,
@@ -98,24 +99,33 @@ def deploy_all(
     missing otherwise. `deploy.apply.apply` says what is raised and what becomes a result.
     """
     plans = [*locked]
-    results: list[Result] = []
-    for each, check_lock in plans:
-        first = replace(each, plan=each.plan.without_deletes())
-        results += deploy(first, session, report, progress, on_done, check_lock)
-    is_written = all(result.is_written for result in results) and not report.blocking
-    for each, check_lock in plans:
-        rest = replace(each, plan=each.plan.only_deletes(), taken_over={})
-        if is_written and (rest.plan.changes or rest.plan.forgotten):
-            results += deploy(rest, session, report, progress, on_done, check_lock)
-        elif not is_written:
-            skipped = [
-                Result(change, ResultStatus.SKIPPED, reason=_NOT_DELETED)
-                for change in rest.plan.changes
-            ]
-            results += skipped
-            for result in skipped:
-                on_done(result)
-    return results
+    done: list[list[Result]] = []
+    try:
+        for each, check_lock in plans:
+            first = replace(each, plan=each.plan.without_deletes())
+            done.append(deploy(first, session, report, progress, on_done, check_lock))
+        is_written = not report.blocking and all(
+            result.is_written for results in done for result in results
+        )
+        for (each, check_lock), results in zip(plans, done, strict=True):
+            rest = replace(each, plan=each.plan.only_deletes(), taken_over={})
+            if is_written and (rest.plan.changes or rest.plan.forgotten):
+                results += deploy(rest, session, report, progress, on_done, check_lock)
+            elif not is_written:
+                skipped = [
+                    Result(change, ResultStatus.SKIPPED, reason=_NOT_DELETED)
+                    for change in rest.plan.changes
+                ]
+                results += skipped
+                for result in skipped:
+                    on_done(result)
+    finally:
+        for (each, _), results in zip(plans, done, strict=False):
+            inputs = each.inputs
+            commit = inputs.checkout.sha if inputs.checkout else ""
+            project = each.loaded.project
+            record_revision(project, "deploy", commit, results, session, report, inputs.environ)
+    return [result for results in done for result in results]
 
 
 def deploy(

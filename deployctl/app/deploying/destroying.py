@@ -1,4 +1,4 @@
-"""Destroys a project: deletes all that its last-applied record holds, and the record at the end.
+"""Destroys a project: deletes all that its last-applied record holds, and at the end the record.
 
 What another project declares stays, and so does a work pool or queue that other deployments use.
 The record is deleted only if everything else was, so that a command that was stopped is completed
@@ -7,7 +7,7 @@ by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from deployctl.core.errors import UsageError
 from deployctl.core.progress import Progress
 from deployctl.core.suggest import did_you_mean, shortened
 from deployctl.deploy.apply import apply, read_current
+from deployctl.deploy.history import delete_history
 from deployctl.deploy.last_applied import (
     LastApplied,
     delete_record,
@@ -34,7 +35,7 @@ from deployctl.deploy.last_applied import (
     root_of,
 )
 from deployctl.deploy.lock import LockLost
-from deployctl.deploy.model import Key, Plan, Resource, Result
+from deployctl.deploy.model import Change, Key, Plan, Resource, Result
 from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.project.document import Document, read_document
@@ -110,15 +111,27 @@ def plan_destroy(project: str, session: Session) -> DestroyPlan:
     others: Mapping[str, LastApplied] = first["others"]
     current = run(read_current(record.outlines(), first["dialect"]), session)
     held = sorted(_held(record, current), key=lambda each: (each.kind, each.key))
+    changes, kept = deletable(held, others, session)
+    plan = Plan(with_run_notes(changes, session))
+    return DestroyPlan(project, plan, kept, record, first["dialect"], tuple(others))
+
+
+def deletable(
+    resources: Sequence[Resource], others: Mapping[str, LastApplied], session: Session
+) -> tuple[tuple[Change, ...], dict[tuple[str, Key], str]]:
+    """The changes that delete these resources; and kind and key of what has to stay → why.
+
+    What other projects declare stays, and what deployments use that are not deleted. Raises
+    ApiError.
+    """
     kept = {
         identity: f"the project '{name}' declares it"
         for name, other in sorted(others.items())
-        for identity in {(each.kind, each.key) for each in held} & other.everything
+        for identity in {(each.kind, each.key) for each in resources} & other.everything
     }
     # A pool that stays keeps its queues only if they are in use, too: look until nothing is new.
     while True:
-        left = [each for each in held if not _stays(each, kept)]
-        changes = deletes(left)
+        changes = deletes([each for each in resources if not _stays(each, kept)])
         places: dict[str, Key] = {
             each.current.id: () for each in changes if each.kind == "deployment" and each.current
         }
@@ -129,10 +142,8 @@ def plan_destroy(project: str, session: Session) -> DestroyPlan:
             if (names := users.get(each.title))
         }
         if not used:
-            break
+            return changes, kept
         kept |= used
-    plan = Plan(with_run_notes(changes, session))
-    return DestroyPlan(project, plan, kept, record, first["dialect"], tuple(others))
 
 
 def report_destroy(planned: DestroyPlan, report: Report) -> None:
@@ -192,6 +203,7 @@ def destroy(
             )
         if all(each.is_written for each in results) and not report.blocking:
             lock.check()
+            run(delete_history(again.project), session)
             run(delete_record(again.project), session)
             is_complete = True
     return results

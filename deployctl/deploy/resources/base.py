@@ -34,6 +34,8 @@ class ResourceKind(ABC):
     """How many parts its key has."""
     stays: bool = False
     """Whether a child that is no longer declared stays on the server."""
+    hides_values: bool = False
+    """Whether fields of its resources stand for values that no record may hold."""
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
         """Matches the desired children of a parent with its current ones: by key."""

@@ -31,6 +31,7 @@ class Blocks(ResourceKind):
     name = "block"
     depth = 2
     rank = 3
+    hides_values = True
 
     def read(self, desired: Sequence[Resource], dialect: Dialect) -> ApiCall[list[Resource]]:  # noqa: ARG002
         """One request for each, in one batch; with secrets, which are kept out of all output."""

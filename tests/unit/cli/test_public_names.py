@@ -86,6 +86,8 @@ COMMANDS = {
     | CONNECTION
     | OUTPUT
     | {"--detailed-exitcode", "--run-steps", "--out"},
+    "history": CONNECTION | OUTPUT | {"--revision", "--prefect-file", "--project", "--env"},
+    "rollback": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--env", "--yes", "-y"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
     "validate": SELECTION | OUTPUT | {"--fix", "--diff"},
     "worker": SERVER

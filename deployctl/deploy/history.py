@@ -1,0 +1,259 @@
+"""The revisions of a project: what each command changed on the server, and what was there before.
+
+A revision is an artifact, as the last-applied record is, under a key of its own. It holds the old
+and new values of fields that changed, and all of what was deleted; of what was created only the
+name. Values that are secrets by their name or form are masked, so a rollback leaves them alone. The
+newest revisions are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from deployctl.api import paths
+from deployctl.api.calls import ApiCall, Request, call
+from deployctl.api.paging import PAGE
+from deployctl.core.errors import ApiError
+from deployctl.core.json_values import Json, canonical_json
+from deployctl.core.redact import MASK, looks_like_credential, mask_secrets
+from deployctl.deploy.last_applied import artifact_key
+from deployctl.deploy.model import Change, Key, Op, Resource, Result, ResultStatus
+
+KEPT = 20
+"""Revisions of a project that are kept."""
+_MAX_LENGTH = 2_000_000
+"""Characters of a revision; a longer one is stored without values."""
+_FORMAT = 1
+_TYPE = "deployctl-history"
+
+Part: TypeAlias = tuple[Key, Mapping[str, Json]]
+"""Key and fields of a part of a resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedChange:
+    """What was done to one resource."""
+
+    kind: str
+    key: Key
+    op: Op
+    fields: Mapping[str, tuple[Json, Json]] = field(default_factory=dict)
+    """Field → (before, after): those that changed; of a deleted resource all, with after = None."""
+    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    """Kind → all parts of this kind before the change, if one of them changed."""
+
+    @property
+    def title(self) -> str:
+        """Kind and key, as users write them: `work pool k8s`."""
+        return f"{self.kind.replace('_', ' ')} {'/'.join(self.key)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What one command changed."""
+
+    command: str
+    author: str
+    """Who ran it, and where: `ann@laptop`."""
+    commit: str
+    """The commit of the files; empty without git."""
+    changes: tuple[RecordedChange, ...]
+    has_values: bool = True
+    """False if they were too large: then only kinds, keys and operations are recorded."""
+    id: str = ""
+    created: str = ""
+    """Time of the server, in ISO 8601."""
+
+    @property
+    def short_id(self) -> str:
+        """As users see and write it."""
+        return self.id[:8]
+
+    def concerns(self, name: str) -> bool:
+        """Whether it changed a deployment of this name, NAME or FLOW/NAME."""
+        return any(
+            name in (each.key[-1], "/".join(each.key))
+            for each in self.changes
+            if each.kind == "deployment"
+        )
+
+
+def recorded_changes(results: Iterable[Result]) -> tuple[RecordedChange, ...]:
+    """What was written, as a revision records it."""
+    return tuple(
+        _recorded(each.change)
+        for each in results
+        if each.status is ResultStatus.APPLIED and each.change.is_needed
+    )
+
+
+def revision_request(project: str, revision: Revision) -> Request:
+    """The request that adds a revision."""
+    data = _encode(revision)
+    if len(canonical_json(data)) > _MAX_LENGTH:
+        data = _encode(_without_values(revision))
+    body = {
+        "key": history_key(project),
+        "type": _TYPE,
+        "description": f"What a command of deployctl changed in the project {project!r}.",
+        "data": {**data, "project": project},
+    }
+    return Request("POST", paths.ARTIFACTS, body, subject=_about(project))
+
+
+def remove_old_revisions(project: str) -> ApiCall[None]:
+    """Deletes the revisions that are no longer kept, up to one page of them.
+
+    An error of the server is ignored: the next deploy tries again.
+    """
+    with suppress(ApiError):
+        old = yield from _read(project, PAGE, KEPT)
+        yield [_deletion(project, each) for each in old]
+
+
+def delete_history(project: str) -> ApiCall[None]:
+    """Deletes all revisions."""
+    while found := (yield from _read(project, PAGE)):
+        yield [_deletion(project, each) for each in found]
+
+
+def read_revisions(project: str) -> ApiCall[list[Revision]]:
+    """The revisions of a project, newest first.
+
+    Those that a newer deployctl wrote in another form are left out.
+    """
+    found = yield from _read(project, KEPT)
+    return [
+        _decode(each)
+        for each in found
+        if isinstance(each["data"], dict) and each["data"].get("format") == _FORMAT
+    ]
+
+
+def history_key(project: str) -> str:
+    """The artifact key of a project's revisions; no project's record has two dashes together."""
+    return f"{artifact_key(project)}--history"
+
+
+def _read(project: str, limit: int, offset: int = 0) -> ApiCall[list[Json]]:
+    body = {
+        "artifacts": {"key": {"any_": [history_key(project)]}},
+        "sort": "CREATED_DESC",
+        "limit": limit,
+        "offset": offset,
+    }
+    path = paths.listing(paths.ARTIFACTS)
+    found: list[Json] = yield from call(Request("POST", path, body, subject=_about(project)))
+    return found
+
+
+def _deletion(project: str, revision: Json) -> Request:
+    path = paths.artifact(revision["id"])
+    return Request("DELETE", path, missing_ok=True, subject=_about(project))
+
+
+def _about(project: str) -> str:
+    return f"history of {project}"
+
+
+def _recorded(change: Change) -> RecordedChange:
+    op, current = change.effective_op, change.current
+    if op is Op.CREATE or current is None:
+        return RecordedChange(change.kind, change.key, Op.CREATE)
+    if op is Op.DELETE:
+        fields = {name: (_safe(value, name), None) for name, value in current.fields.items()}
+        return RecordedChange(change.kind, change.key, op, fields, _parts(current))
+    changed = {part.field: (part.old, part.new) for part in change.fields}
+    fields = {name: (_safe(old, name), _safe(new, name)) for name, (old, new) in changed.items()}
+    kinds = {child.kind for child in change.children if child.is_needed}
+    parts = {kind: parts for kind, parts in _parts(current).items() if kind in kinds}
+    missing: dict[str, tuple[Part, ...]] = dict.fromkeys(kinds - parts.keys(), ())
+    return RecordedChange(change.kind, change.key, op, fields, parts | missing)
+
+
+def _parts(resource: Resource) -> dict[str, tuple[Part, ...]]:
+    found: dict[str, tuple[Part, ...]] = {}
+    for child in resource.children:
+        fields = {name: _safe(value, name) for name, value in child.fields.items()}
+        if child.kind == "automation":
+            fields["trigger"] = _without_ids(fields.get("trigger"))
+        found[child.kind] = (*found.get(child.kind, ()), (child.key, fields))
+    return found
+
+
+def _safe(value: Json, name: str) -> Json:
+    """A value without secrets; what JSON cannot hold becomes text."""
+    return _masked(mask_secrets(value, name))
+
+
+def _masked(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {str(key): _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if isinstance(value, str):
+        return MASK if looks_like_credential(value) else value
+    return value if isinstance(value, int | float | bool | None) else str(value)
+
+
+def _without_ids(trigger: Json) -> Json:
+    """A trigger without the ids that the server gives it and its parts."""
+    if isinstance(trigger, dict):
+        return {key: _without_ids(item) for key, item in trigger.items() if key != "id"}
+    return [_without_ids(item) for item in trigger] if isinstance(trigger, list) else trigger
+
+
+def _without_values(revision: Revision) -> Revision:
+    changes = tuple(RecordedChange(each.kind, each.key, each.op) for each in revision.changes)
+    return Revision(revision.command, revision.author, revision.commit, changes, has_values=False)
+
+
+def _encode(revision: Revision) -> dict[str, Json]:
+    return {
+        "format": _FORMAT,
+        "command": revision.command,
+        "author": revision.author,
+        "commit": revision.commit,
+        "has_values": revision.has_values,
+        "changes": [
+            {
+                "kind": each.kind,
+                "key": list(each.key),
+                "op": each.op.value,
+                "fields": {name: list(values) for name, values in each.fields.items()},
+                "parts": {
+                    kind: [[list(key), dict(fields)] for key, fields in parts]
+                    for kind, parts in each.parts.items()
+                },
+            }
+            for each in revision.changes
+        ],
+    }
+
+
+def _decode(answer: Json) -> Revision:
+    data = answer["data"]
+    return Revision(
+        data["command"],
+        data["author"],
+        data["commit"],
+        tuple(
+            RecordedChange(
+                each["kind"],
+                tuple(each["key"]),
+                Op(each["op"]),
+                {name: (before, after) for name, (before, after) in each["fields"].items()},
+                {
+                    kind: tuple((tuple(key), fields) for key, fields in parts)
+                    for kind, parts in each["parts"].items()
+                },
+            )
+            for each in data["changes"]
+        ),
+        data["has_values"],
+        answer["id"],
+        answer["created"],
+    )
