@@ -21,13 +21,14 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loa
 # Most tests start Python programs, which without bytecode compile every module that they import.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help check test test-pythons soak lint bench demo hooks servers servers-all cluster-tools
-.PHONY: clean
+.PHONY: help check test test-cluster test-pythons soak lint bench demo hooks servers servers-all
+.PHONY: cluster-tools clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make check          lint, types, unit tests and a smoke test of each integration: 3 minutes"
 	@echo "make test           all tests, with real Prefect 2.20 and 3.x servers and Kubernetes; JOBS=n"
+	@echo "make test-cluster   a whole stack on a node: what takes too long for make test; 15 minutes"
 	@echo "make servers-all    install older Prefect servers, too: make test includes them from then on"
 	@echo "make test-pythons   the unit tests on each of Python 3.11, 3.12 and 3.13 that is here"
 	@echo "make soak           500 flow runs while workers die and both APIs fail; RUNS=n REPLICAS=n"
@@ -45,6 +46,10 @@ check: lint servers
 test: .venv/.ready servers
 	$(BIN)/python -m scripts.cluster_tools --if-possible
 	$(PYTEST)
+
+test-cluster: .venv/.ready servers
+	$(BIN)/python -m scripts.cluster_tools --with-dns
+	$(BIN)/python -m pytest -m cluster --durations 0
 
 test-pythons: .venv/.ready
 	$(BIN)/python -m scripts.test_pythons --numprocesses $(JOBS) --dist loadfile

@@ -28,8 +28,13 @@ FIRST = (NODE, "tests/integration/kubernetes/")
 """Folders whose tests wait most. They begin first, so that others can compute meanwhile."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the tests of `FIRST` to the front, folder by folder."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the tests of `FIRST` to the front, folder by folder; skip those marked `cluster`."""
+    if "cluster" not in config.option.markexpr:
+        skipped = pytest.mark.skip(reason="takes minutes; `make test-cluster` runs it")
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(skipped)
 
     def place(item: pytest.Item) -> int:
         return [*map(item.nodeid.startswith, FIRST), True].index(True)

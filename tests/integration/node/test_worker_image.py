@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from tests.integration.conftest import needs
 from tests.support import docker_engine, worker_image
 from tests.support.api import Api
 from tests.support.chart_worker import chart_worker
-from tests.support.cluster import tools
 from tests.support.cluster.images import FLOWS
 from tests.support.cluster.node import Node
 from tests.support.environment import isolated
@@ -85,15 +83,6 @@ class Installation:
         (self.folder / "prefect.yaml").write_text(json.dumps(project))
         self.deployctl("deploy", "--all")
 
-    def kubectl(self, *args: str, content: str = "") -> str:
-        """Run kubectl as an administrator; fail the test if it fails."""
-        programs = tools.folder(tools.NODE)
-        assert programs
-        command = [f"{programs}/kubectl", f"--kubeconfig={self.node.kubeconfig}", *args]
-        ended = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
     def completed_run(self) -> Any:
         """Wait until a run of the deployment is COMPLETED and return it."""
         of = {"deployments": {"id": {"any_": [self.api.deployment("succeeds", "daily")["id"]]}}}
@@ -127,8 +116,8 @@ class Installation:
         """The pods of the namespace, their events and the worker's log."""
         of = ("--namespace", self.namespace)
         selector = "--selector=app.kubernetes.io/component=worker"
-        log = self.kubectl("logs", *of, selector, "--all-containers", "--ignore-errors")
-        return self.kubectl("describe", "pods", *of)[-6000:] + log[-6000:]
+        log = self.node.kubectl("logs", *of, selector, "--all-containers", "--ignore-errors")
+        return self.node.kubectl("describe", "pods", *of)[-6000:] + log[-6000:]
 
 
 @contextmanager
@@ -137,11 +126,11 @@ def installation(node: Node, version: str, folder: Path) -> Iterator[Installatio
     namespace = f"workers-{uuid.uuid4().hex[:8]}"
     with running(version, host=node.address) as server, Api(server.api_url) as api:
         installed = Installation(node, server, api, namespace, folder)
-        installed.kubectl("create", "namespace", namespace)
+        installed.node.kubectl("create", "namespace", namespace)
         try:
             yield installed
         finally:
-            installed.kubectl("delete", "namespace", namespace, "--wait=false")
+            installed.node.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.mark.parametrize("version", [PREFECT_3, PREFECT_2])
@@ -157,7 +146,7 @@ def test_worker_of_manifests_completes_a_scheduled_run(
         name = installed.namespace
         command = ("manifests", "worker", "--namespace", name, "--pool", "cluster", "--limit", "1")
         manifests = installed.deployctl(*command, *options)
-        installed.kubectl("apply", "-f", "-", content=manifests)
+        installed.node.kubectl("apply", "-f", "-", content=manifests)
         assert installed.completed_run()["auto_scheduled"]
         assert {job["metadata"]["namespace"] for job in installed.jobs()} == {name}
         pod = installed.worker_pod()
@@ -188,7 +177,7 @@ def test_image_runs_in_the_deployment_of_the_official_chart(equipped: Node, tmp_
             objects = chart_worker(
                 name, "cluster", installed.server.api_url, worker_image.NAME, template
             )
-            installed.kubectl("apply", "-f", "-", content=json.dumps(objects))
+            installed.node.kubectl("apply", "-f", "-", content=json.dumps(objects))
             until(
                 lambda: (
                     installed.api.call("GET", "/work_pools/cluster")["base_job_template"]

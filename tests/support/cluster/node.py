@@ -2,8 +2,9 @@
 
 The node runs in its own mount and PID namespaces. A bridge with a unique address connects it to the
 machine, so that several test runs can have one each. It cannot reach other machines: pods have no
-other route except the one to the Service of the API server, and every image pull goes to a port
-without a listener. A node needs root and some Debian packages; `lacks` returns what is missing.
+other route except the one to Services, and every image pull goes to a port without a listener.
+`service_network.py` adds Services other than that of the API server, and their names. A node needs
+root and some Debian packages; `lacks` returns what is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from typing import Any, Self
 
 from tests.support.cluster import tools
 from tests.support.cluster.api import KubeApi
-from tests.support.cluster.control_plane import SERVICE, ControlPlane, NotStarted
+from tests.support.cluster.control_plane import (
+    LOOPBACK,
+    SERVICE,
+    SERVICES,
+    ControlPlane,
+    NotStarted,
+)
 from tests.support.cluster.images import PAUSE, SOURCES, Image, pause_image, write_archive
 from tests.support.cluster.service_proxy import ServiceProxy
 
@@ -135,6 +142,36 @@ class Node:
         if importing.returncode:
             raise NotStarted(f"containerd refused the images:\n{output}")
 
+    def add_volume(self, name: str, storage_class: str) -> None:
+        """Add an empty local volume, and its storage class without a provisioner."""
+        classes = "/apis/storage.k8s.io/v1/storageclasses"
+        if not self.control_plane.admin.find(f"{classes}/{storage_class}"):
+            waits = {"volumeBindingMode": "WaitForFirstConsumer"}
+            provisioner = {"provisioner": "kubernetes.io/no-provisioner"}
+            meta = {"metadata": {"name": storage_class}}
+            self.control_plane.request("POST", classes, meta | provisioner | waits)
+        path = self.folder / "volumes" / name
+        path.mkdir(parents=True)
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]}
+        spec = {
+            "storageClassName": storage_class,
+            "capacity": {"storage": "100Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "local": {"path": str(path)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        }
+        volume = {"metadata": {"name": name}, "spec": spec}
+        self.control_plane.request("POST", "/api/v1/persistentvolumes", volume)
+
+    def kubectl(self, *args: str, content: str = "") -> str:
+        """Run kubectl as an administrator and return its output; fail the test if it fails."""
+        programs = tools.folder(tools.NODE)
+        assert programs
+        command = [f"{programs}/kubectl", f"--kubeconfig={self.kubeconfig}", *args]
+        ended = subprocess.run(command, input=content, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, f"{args}: {ended.stdout}\n{ended.stderr}"
+        return ended.stdout
+
     def registry(self, name: str, url: str) -> None:
         """Pull images of this registry, `NAME/image:tag`, from `url` from now on."""
         folder = self.folder / "registries" / name
@@ -155,7 +192,8 @@ class Node:
         self._wait("containerd", self._containerd_responds)
         self.add(pause_image())
         self._wait("kubelet", self._is_ready)
-        self._service = ServiceProxy(self.bridge, self.control_plane.port)
+        api = [(LOOPBACK, self.control_plane.port)]
+        self._service = ServiceProxy(self.bridge, (SERVICE, 443), lambda: api)
 
     def _containerd_responds(self) -> bool:
         command = ["ctr", "-a", self._socket, "version"]
@@ -222,6 +260,7 @@ class Node:
             "makeIPTablesUtilChains": False,
             "resolvConf": str(self.folder / "resolv.conf"),
             "clusterDNS": [self.address],
+            "clusterDomain": "cluster.local",
             "imageGCHighThresholdPercent": 100,
             # Imported images were never pulled, which from 1.35 on is a reason to pull them.
             "imagePullCredentialsVerificationPolicy": "NeverVerify",
@@ -234,7 +273,7 @@ class Node:
 
 def _network(bridge: str, network: ipaddress.IPv4Network) -> Any:
     ranges = [[{"subnet": str(network), "rangeStart": str(network[10])}]]
-    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": f"{SERVICE}/32"}]}
+    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": SERVICES}]}
     return {
         "cniVersion": "0.4.0",
         "name": "node",

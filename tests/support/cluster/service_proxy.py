@@ -1,30 +1,36 @@
-"""The Service `kubernetes` for the pods of a node, in place of kube-proxy."""
+"""A port of a Service for the pods of a node, in place of kube-proxy."""
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
-from tests.support.cluster.control_plane import LOOPBACK, SERVICE
+Address = tuple[str, int]
+"""IP address and port."""
 
 
 class ServiceProxy(ThreadingTCPServer):
-    """Relays what the pods of one bridge send to the Service to the API server.
+    """Relays what the pods of one bridge send to the Service to one of its endpoints.
 
-    Only connections through that bridge are accepted, so that each node has its own Service at the
-    same address. The bridge must have the address.
+    Only connections through that bridge are accepted, so that each node has its own Services at the
+    same addresses. The bridge must have the address.
     """
 
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = 128
 
-    def __init__(self, bridge: str, api_port: int) -> None:
-        super().__init__((SERVICE, 443), _Relay, bind_and_activate=False)
-        self.target = (LOOPBACK, api_port)
+    def __init__(
+        self, bridge: str, address: Address, endpoints: Callable[[], Sequence[Address]]
+    ) -> None:
+        super().__init__(address, _Relay, bind_and_activate=False)
+        self.endpoints = endpoints
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bridge.encode())
             self.server_bind()
@@ -49,7 +55,8 @@ class _Relay(BaseRequestHandler):
     server: ServiceProxy
 
     def handle(self) -> None:
-        with socket.create_connection(self.server.target) as upstream:
+        endpoint = random.choice(self.server.endpoints())
+        with socket.create_connection(endpoint) as upstream:
             back = threading.Thread(target=_copy, args=(upstream, self.request), daemon=True)
             back.start()
             _copy(self.request, upstream)

@@ -28,6 +28,7 @@ PACKAGES = {
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
     "helm": "helm.sh/helm/v3/cmd/helm",
+    "coredns": ".",
 }
 """Go packages to build, in this order: the control plane first."""
 CACHE = Path(
@@ -38,7 +39,11 @@ CACHE = Path(
 BUILT = CACHE / f"kubernetes-{VERSION}" / "bin"
 """Where `make cluster-tools` puts the programs."""
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager")
-NODE = tuple(name for name in PACKAGES if name != "helm")
+NODE = tuple(name for name in PACKAGES if name not in ("helm", "coredns"))
+WITH_DNS = (*NODE, "coredns")
+"""What the tests of `make test-cluster` need."""
+BASIC = tuple(name for name in PACKAGES if name != "coredns")
+"""What all other tests need."""
 
 
 class NotBuilt(Exception):
@@ -69,23 +74,23 @@ def _folders() -> list[Path]:
     return [Path(given), BUILT] if given else [BUILT]
 
 
-def missing(folder_: Path, names: tuple[str, ...] = tuple(PACKAGES)) -> list[str]:
+def missing(folder_: Path, names: tuple[str, ...] = BASIC) -> list[str]:
     """Which of these programs are not in the folder."""
     return [name for name in names if not os.access(folder_ / name, os.X_OK)]
 
 
-def build(report: Callable[[str], None]) -> None:
-    """Build what is not cached yet, and report the progress.
+def build(report: Callable[[str], None], names: tuple[str, ...] = BASIC) -> None:
+    """Build what is not cached yet of these programs, and report the progress.
 
     A concurrent build waits for the first one to finish. Raises `NotBuilt`.
     """
     BUILT.mkdir(parents=True, exist_ok=True)
     with _build_lock(BUILT.parent / ".lock", report):
-        existing = folder(tuple(PACKAGES))
+        existing = folder(names)
         if existing:
             report(f"The cluster tools are in {existing}.")
             return
-        todo = missing(BUILT)
+        todo = missing(BUILT, names)
         if not shutil.which("go"):
             raise NotBuilt(f"Go is not installed; it would build {', '.join(todo)}.")
         report(f"Building the cluster tools in {BUILT}; the first one takes some minutes.")
@@ -103,7 +108,7 @@ def _build_one(name: str) -> None:
     part = BUILT / f".{name}.part"
     command = ["go", "build", "-trimpath", "-buildvcs=false"]
     command += ["-ldflags", " ".join(["-s", "-w", *stamps]), "-o", str(part), PACKAGES[name]]
-    module = MODULES / (name if name in ("etcd", "helm") else "kubernetes")
+    module = MODULES / (name if name in ("etcd", "helm", "coredns") else "kubernetes")
     if subprocess.run(command, cwd=module, check=False).returncode:
         raise NotBuilt(f"Go could not build {name}; its message is above.")
     part.rename(BUILT / name)
