@@ -9,6 +9,7 @@ from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ServerOptions, option
+from deployctl.cli.project_options import environment_option
 
 _CHECKS = "Checks"
 
@@ -34,6 +35,7 @@ def doctor(
     prefect_file: Annotated[
         Path, option("--prefect-file FILE", _CHECKS, "Check this file.")
     ] = Path("prefect.yaml"),
+    env: Annotated[str | None, environment_option(_CHECKS)] = None,
     timeout: Annotated[
         float, option("--timeout SECONDS", _CHECKS, "Maximum time for each request.", min=0.1)
     ] = 5.0,
@@ -54,7 +56,7 @@ def doctor(
 
     register_secrets()
     ctx.progress.phase("checking")
-    what = Examination(os.environ, prefect_file, server.api_url, server.profile, pool, timeout)
+    what = Examination(os.environ, prefect_file, server.api_url, server.profile, pool, env, timeout)
     with signals(ctx) as stop:
         checks = examine(what, stop)
     ctx.data |= render.doctor_json(checks)

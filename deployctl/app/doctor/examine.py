@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings, load_settings
+from deployctl.app.deploying.project_file import read_server
 from deployctl.app.doctor import cluster_checks, image_checks
 from deployctl.app.doctor.jobs import JobNeeds, job_needs
 from deployctl.app.doctor.model import (
@@ -34,11 +35,13 @@ from deployctl.app.doctor.project_checks import ProjectFindings, examine_project
 from deployctl.app.doctor.server_checks import ServerFindings, clock_check, examine_server
 from deployctl.clients.kubernetes import KubeClient
 from deployctl.core.cancellation import CancellationToken
+from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError
 from deployctl.core.retry import Backoff
 from deployctl.images.credentials import CredentialStore
 from deployctl.images.distribution import Registries
 from deployctl.jobs import rbac
+from deployctl.project.document import read_document
 from deployctl.worker.runtimes import RuntimeKind
 
 _GRACE = 1.0
@@ -63,6 +66,8 @@ class Examination:
     profile: str | None = None
     pool: str | None = None
     """None: the pools of the file, else all."""
+    environment: str | None = None
+    """The environment of the file."""
     timeout: float = 5.0
     """Seconds for each request; a round of checks takes a second more at most."""
 
@@ -87,7 +92,13 @@ def _checks(what: Examination, stop: CancellationToken, stack: ExitStack) -> Ite
     if known.api_url:
         session = stack.enter_context(Session(known, cancellation=stop))
     first: dict[str, Callable[[], Any]] = {
-        "project": partial(examine_project, what.file, what.environ, known.docker_build_namespace),
+        "project": partial(
+            examine_project,
+            what.file,
+            what.environ,
+            known.docker_build_namespace,
+            what.environment,
+        ),
         "docker engine": partial(image_checks.read_engine, what.timeout),
         "buildx": partial(image_checks.read_buildx, what.environ, what.timeout),
     }
@@ -116,10 +127,24 @@ def _checks(what: Examination, stop: CancellationToken, stack: ExitStack) -> Ite
         yield from reading.value or (_late(last[name][0], name, what),)
 
 
+def server_options(what: Examination) -> tuple[str | None, str | None]:
+    """API URL and profile: those of the options, else of the environment."""
+    if what.environment and not (what.api_url or what.profile) and what.file.exists():
+        unused = Report()  # the check of the file reports the same
+        document = read_document(what.file, unused)
+        found = document and read_server(
+            what.file, document, what.environment, what.environ, unused
+        )
+        if found:
+            return found.api_url, found.profile
+    return what.api_url, what.profile
+
+
 def _settings(what: Examination) -> Settings | DeployctlError:
     try:
+        api_url, profile = server_options(what)
         settings = load_settings(
-            what.environ, Path.cwd(), flags={"api_url": what.api_url}, profile=what.profile
+            what.environ, Path.cwd(), flags={"api_url": api_url}, profile=profile
         )
         settings.server_url()
     except DeployctlError as error:

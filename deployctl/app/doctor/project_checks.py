@@ -33,15 +33,19 @@ class ProjectFindings:
     uses_buildx: bool = False
 
 
-def examine_project(file: Path, environ: Mapping[str, str], namespace: str) -> ProjectFindings:
-    """Reads a project file without importing flows and without a server.
+def examine_project(
+    file: Path, environ: Mapping[str, str], namespace: str, environment: str | None = None
+) -> ProjectFindings:
+    """Reads a project file, in an environment, without importing flows and without a server.
 
     `namespace` is prepended to image names without one (PREFECT_DEFAULT_DOCKER_BUILD_NAMESPACE).
     """
     if not file.exists():
         return ProjectFindings((skipped(Area.PROJECT, "file", f"there is no '{file}' here"),))
     report = Report()
-    options = LoadOptions(Selection(everything=True), imports=False, offline=True)
+    options = LoadOptions(
+        Selection(everything=True), environment=environment, imports=False, offline=True
+    )
     try:
         project = load_project(file, options, report, environ)
     except DeployctlError as error:

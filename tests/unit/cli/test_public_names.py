@@ -110,7 +110,7 @@ COMMANDS = {
     "destroy": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--env", "--yes", "-y"},
     "status": CONNECTION | OUTPUT | {"--pool", "-p", "--all", "--prefect-file", "--env"},
     "logs": CONNECTION | OUTPUT | {"--follow", "-f", "--level", "--tail", "-n"},
-    "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--timeout"},
+    "doctor": SERVER | OUTPUT | {"--pool", "-p", "--prefect-file", "--env", "--timeout"},
     "metrics": CONNECTION | {"--port", "--address", "--interval", "--once"},
     "schema": set(),
     "explain": set(),
