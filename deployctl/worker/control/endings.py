@@ -41,12 +41,16 @@ class Endings:
 
     def hold(self, run_id: str, moment: float) -> None:
         """Keeps a run whose Job was deleted from being claimed for a while."""
+        self._drop_held(moment)
         self._held_until[run_id] = moment + _HOLD
 
     def unclaimable(self, moment: float) -> set[str]:
         """Returns the runs that must not be claimed now."""
-        self._held_until = {run: t for run, t in self._held_until.items() if t > moment}
+        self._drop_held(moment)
         return {*self._held_until, *self.attempts}
+
+    def _drop_held(self, moment: float) -> None:
+        self._held_until = {run: t for run, t in self._held_until.items() if t > moment}
 
     def refresh(self, run: Run, jobs: Mapping[str, Job]) -> None:
         """Drops a run that was just read, if its end is reported or not needed any more."""

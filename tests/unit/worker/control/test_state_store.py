@@ -264,6 +264,17 @@ def test_a_run_that_may_not_be_claimed_does_not_stand_for_its_deployment(why: st
     assert [run.id for run in found.due] == ["b"]
 
 
+def test_deleted_jobs_are_forgotten_although_no_run_is_due() -> None:
+    now = 0.0
+    store = StateStore(clock=lambda: now)
+    for number in range(5):
+        job = replace(a_job(f"run-{number}", Phase.RUNNING).job, deleting=True, started=True)
+        store.apply(JobChanged(job))
+        store.apply(JobVanished(job.attempt))
+        now += 60.0
+    assert len(store.endings._held_until) == 1
+
+
 @pytest.mark.parametrize(
     ("until", "claim", "report"), [(None, False, False), (50.0, False, False), (101.0, True, True)]
 )
