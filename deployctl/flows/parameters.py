@@ -14,7 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployctl.core.diagnostics import Severity
-from deployctl.core.json_schema import describe_expected, most_specific, quoting
+from deployctl.core.json_schema import (
+    describe_expected,
+    is_plainly_valid,
+    most_specific,
+    quoting,
+)
 from deployctl.core.json_values import Json, canonical_json, format_path
 from deployctl.core.suggest import did_you_mean, quoted
 from deployctl.templating.problems import Problem
@@ -22,6 +27,10 @@ from deployctl.templating.values import Unknown
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+
+
+_ORDINARY = frozenset({"title", "type", "properties", "required", "definitions", "$defs"})
+"""Keywords of the schema of every flow, which say nothing about a value of a parameter."""
 
 
 def check_parameters(
@@ -69,7 +78,11 @@ def _missing_values(
 def _wrong_types(
     parameters: Mapping[str, Json], schema: Mapping[str, Json], severity: Severity
 ) -> Iterator[Problem]:
-    if not any(name in schema.get("properties", {}) for name in parameters):
+    known = schema.get("properties", {})
+    declared = [name for name in parameters if name in known]
+    if _ORDINARY.issuperset(schema) and all(
+        is_plainly_valid(parameters[name], known[name]) for name in declared
+    ):
         return
     from jsonschema.exceptions import SchemaError
     from referencing.exceptions import Unresolvable

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deployctl.core.diagnostics import Severity
+from deployctl.flows import parameters as module
 from deployctl.flows.parameters import check_parameters
 from deployctl.templating.values import Unknown
 
@@ -117,3 +118,10 @@ def test_missing_value_matters_to_schedules_only() -> None:
 def test_invalid_schema_is_a_warning(wrong: dict[str, Any]) -> None:
     [problem] = check_parameters({"a": 1}, {"properties": {"a": wrong}}, True)
     assert (problem.code, problem.path, problem.severity) == ("DC420", (), Severity.WARNING)
+
+
+def test_plain_values_are_checked_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_validator", lambda _schema: pytest.fail("jsonschema is used"))
+    schema = {"properties": {"days": {"title": "days", "type": "integer", "position": 0}}}
+    assert check_parameters({"days": 2}, schema, enforce=True) == []
+    assert [each.code for each in check_parameters({"day": 2}, schema, enforce=True)] == ["DC421"]
