@@ -16,6 +16,7 @@ from deployctl.cli.destroy import destroy
 from deployctl.cli.dev import dev
 from deployctl.cli.doctor import doctor
 from deployctl.cli.explain import explain
+from deployctl.cli.export import export
 from deployctl.cli.help import HelpGroup
 from deployctl.cli.history import history
 from deployctl.cli.logs import logs
@@ -31,7 +32,7 @@ from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
 _GROUPS = {
-    "Deploy": (deploy, plan, build, validate, history, rollback, destroy),
+    "Deploy": (deploy, plan, build, validate, history, rollback, destroy, export),
     "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }

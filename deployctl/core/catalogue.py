@@ -226,6 +226,9 @@ _WARNINGS = _entries(
         "DC536": "a base job template declares an unused variable",
         "DC541": "this server stores the value as text",
         "DC546": "the project to destroy has applied nothing",
+        "DC550": "a deployment cannot be exported",
+        "DC551": "an exported entry leaves something out",
+        "DC553": "the code differs from an exported deployment",
         "DC668": "a flow run that does not start yet",
     },
 )
@@ -238,6 +241,7 @@ _NOTES = _entries(
         "DC524": "a resource is no longer declared",
         "DC526": "another deploy of the project wrote at the same time",
         "DC545": "a resource stays when its project is destroyed",
+        "DC552": "an exported file needs secrets from the environment",
         "DC665": "several flow runs have this name",
         "DC666": "no logs",
         "DC667": "the flow run that is shown for a deployment",

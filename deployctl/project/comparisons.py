@@ -64,7 +64,7 @@ def same_description(desired: Json, current: Json) -> bool:
 
 
 def same_mapping(desired: Json, current: Json) -> bool:
-    """Equality of mappings, types of their values included; null is an empty one."""
+    """Equality of mappings or steps, types of their values included; null is an empty one."""
     return same_json(desired or {}, current or {})
 
 

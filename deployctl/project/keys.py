@@ -190,7 +190,8 @@ _ACTIONS: dict[str, Key] = {
     "build": _steps("Steps that build what runs, such as an image."),
     "push": _steps("Steps that bring it to where workers find it."),
     "pull": _steps(
-        "Steps by which a run fetches its code.", Field("pull_steps", update=Range((3, 2, 0)))
+        "Steps by which a run fetches its code.",
+        Field("pull_steps", update=Range((3, 2, 0)), same=same_mapping),
     ),
 }
 
@@ -336,7 +337,6 @@ TOP_LEVEL = Table(
     },
     free=True,
 )
-
 
 AROUND_DEPLOYMENTS = replace(
     TOP_LEVEL,

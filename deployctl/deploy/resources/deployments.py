@@ -26,6 +26,7 @@ from deployctl.deploy.resources import base, schedules
 from deployctl.deploy.resources.automations import automation_names, current_automations
 from deployctl.deploy.resources.base import ResourceKind, current_fields
 from deployctl.project.resources import accepted, accepts
+from deployctl.steps.pull import declared_pull
 
 
 class Deployments(ResourceKind):
@@ -36,7 +37,8 @@ class Deployments(ResourceKind):
     rank = 7
 
     def annotate(self, change: Change, dialect: Dialect) -> Change:
-        """Notes what an update entails."""
+        """Notes what an update entails, and keeps the path of code that no step fetches."""
+        change = _without_implied_step(change, dialect)
         notes = list(change.notes)
         if change.op is Op.UPDATE:
             has_schedules = any(child.kind == "schedule" for child in _current_children(change))
@@ -131,6 +133,28 @@ def current_deployment(
         *current_automations(key, answer["id"], automations, dialect),
     )
     return Resource("deployment", key, fields, children, id=answer["id"], raw=answer)
+
+
+def _without_implied_step(change: Change, dialect: Dialect) -> Change:
+    """The change without the step that stands for "no pull steps" on Prefect 2.
+
+    A run needs it only if the deployment has no path either; `flow.deploy` gives it one.
+    """
+    desired, current = change.desired, change.current
+    if dialect.major > 2 or desired is None or current is None:
+        return change
+    is_implied = desired.fields.get("pull_steps") == declared_pull([], dialect.major)
+    if not is_implied or current.fields["pull_steps"] or not current.raw.get("path"):
+        return change
+    kept = {name: value for name, value in desired.fields.items() if name != "pull_steps"}
+    fields = tuple(each for each in change.fields if each.field != "pull_steps")
+    is_update = any(each.field not in desired.passive for each in fields)
+    return replace(
+        change,
+        desired=replace(desired, fields=kept),
+        fields=fields if is_update else (),
+        op=Op.UPDATE if is_update else Op.NONE,
+    )
 
 
 def _current_children(change: Change) -> Sequence[Resource]:

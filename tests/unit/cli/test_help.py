@@ -16,7 +16,7 @@ ROOT: Any = typer.main.get_command(app)
 PYTHON_TYPES = {"str", "int", "float", "bool", "list", "path", "Path", "text", "integer"}
 IMPERATIVES = {
     *("Apply", "Change", "Check", "Create", "Delete", "Deploy", "List", "Print", "Run", "Show"),
-    "Start",
+    *("Start", "Write"),
 }
 
 

@@ -90,6 +90,9 @@ COMMANDS = {
     "rollback": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--env", "--yes", "-y"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
     "validate": SELECTION | OUTPUT | {"--fix", "--diff"},
+    "export": CONNECTION
+    | OUTPUT
+    | {"--all", "--name", "-n", "--pool", "-p", "--out", "-o", "--force", "--project"},
     "worker": SERVER
     | {
         *("--pool", "-p", "--name", "-n", "--work-queue", "-q", "--limit", "-l"),

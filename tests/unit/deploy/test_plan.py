@@ -10,6 +10,7 @@ from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.plan import compare, plan
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.project.triggers import automations
+from deployctl.steps.pull import declared_pull
 from deployctl.templating.values import Unknown
 from tests.unit.deploy.answers import (
     CODE,
@@ -180,6 +181,7 @@ def test_upsert_repeats_current_values_and_schedules() -> None:
     have = live(
         V2,
         infra_overrides={"image": "x"},
+        pull_steps=[{"a.b": {}}],
         paused=True,
         parameters={"x": 1},
         schedules=[cron("s1", "0 1 * * *", active=False)],
@@ -214,7 +216,7 @@ def test_two_automations_with_one_name_are_both_removed() -> None:
 
 
 def test_move_to_another_pool_leaves_the_queue() -> None:
-    have = live(V2, work_queue_name="fast")
+    have = live(V2, work_queue_name="fast", pull_steps=[{"a.b": {}}])
     want = deployment(KEY, {**CODE, "work_pool_name": "other", "pull_steps": []}, None)
     found = compare(want, have, lambda *_: NOTHING, V2)
     (request,) = next(RESOURCE_KINDS["deployment"].write(found, "", V2))
@@ -242,3 +244,13 @@ def test_tags_of_an_automation_are_left_alone() -> None:
     on_server = {**body, "id": "a-1", "actions": actions, "tags": ["from the UI"]}
     found = compare(deployment(KEY, CODE, [body]), live(V3, [on_server]), lambda *_: NOTHING, V3)
     assert not found.is_needed
+
+
+@pytest.mark.parametrize(("path", "op"), [(None, Op.UPDATE), ("/opt/prefect", Op.NONE)])
+def test_path_of_prefect_2_stands_for_no_pull_steps(path: str | None, op: Op) -> None:
+    declared = {**CODE, "pull_steps": declared_pull([], 2)}
+    have = live(V2, pull_steps=[], path=path)
+    change = compare(deployment(KEY, declared, None), have, lambda *_: NOTHING, V2)
+    assert change.op is op
+    assert change.desired is not None
+    assert ("pull_steps" in change.desired.fields) is (op is Op.UPDATE)

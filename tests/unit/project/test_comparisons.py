@@ -226,8 +226,8 @@ FIELDS: dict[str, dict[str, tuple[list[Case], list[Case]]]] = {
         "job_variables": MAPPING,
         "parameter_openapi_schema": MAPPING,
         "pull_steps": (
-            [*listed(STORED_AS_IT_IS[0]), ([], []), (None, None)],
-            [*listed(STORED_AS_IT_IS[1]), ([], None), ([{"a": {}}], [{"a": {}}, {"b": {}}])],
+            [*listed(STORED_AS_IT_IS[0]), ([], []), (None, None), ([], None)],
+            [*listed(STORED_AS_IT_IS[1]), ([], [{"a": {}}]), ([{"a": {}}], [{"a": {}}, {"b": {}}])],
         ),
         "enforce_parameter_schema": FLAG,
         "paused": FLAG,
