@@ -19,6 +19,7 @@ from deployctl.cli.explain import explain
 from deployctl.cli.export import export
 from deployctl.cli.help import HelpGroup
 from deployctl.cli.history import history
+from deployctl.cli.init import init
 from deployctl.cli.logs import logs
 from deployctl.cli.manifests import app as manifests
 from deployctl.cli.metrics import metrics
@@ -32,7 +33,7 @@ from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
 _GROUPS = {
-    "Deploy": (deploy, plan, build, validate, history, rollback, destroy, export),
+    "Deploy": (deploy, plan, build, validate, history, rollback, destroy, export, init),
     "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }

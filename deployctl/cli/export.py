@@ -69,6 +69,7 @@ def export(
     from deployctl.api.driver import run
     from deployctl.app.exporting.export import export as export_state
     from deployctl.app.exporting.reading import ExportSelection, read_server
+    from deployctl.cli.files import check_absent, write_file
     from deployctl.cli.options import OutputFormat
     from deployctl.cli.server import connect
     from deployctl.core.errors import UsageError
@@ -79,8 +80,8 @@ def export(
         raise UsageError(
             "the command names no deployments", help="Use --all, --name NAME or --pool NAME."
         )
-    if out is not None and out.exists() and not force:
-        raise _exists(out)
+    if out is not None and not force:
+        check_absent(out, "Name another file, or replace it with --force.")
     folder = out.absolute().parent if out else Path.cwd()
     selection = ExportSelection(tuple(name or ()), pool)
     with connect(ctx, server) as session:
@@ -97,29 +98,8 @@ def export(
         "variables": list(found.variables),
     }
     if out is not None:
-        _write(out, found.text, force=force)
+        write_file(out, found.text, replace=force)
         count = len(found.deployments)
         ctx.print([f"{out}: {count} deployment{'s' * (count != 1)}"])
     elif ctx.format is OutputFormat.HUMAN:
         print(found.text, end="")
-
-
-def _write(path: Path, text: str, *, force: bool) -> None:
-    """Writes the file. Raises UsageError if it exists and is not to be replaced."""
-    from deployctl.core.errors import UsageError
-
-    try:
-        with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-    except FileExistsError:
-        raise _exists(path) from None
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}") from error
-
-
-def _exists(path: Path) -> Exception:
-    from deployctl.core.errors import UsageError
-
-    return UsageError(
-        f"'{path}' exists already", help="Name another file, or replace it with --force."
-    )

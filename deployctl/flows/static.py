@@ -115,6 +115,15 @@ def _digest(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
+def flow_functions(module: Module) -> Iterator[str]:
+    """Yields the names of the module's functions that have the decorator `flow`."""
+    for node in module.tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
+            _is_flow(decorator, module.names) for decorator in node.decorator_list
+        ):
+            yield node.name
+
+
 def read_flow(module: Module, path: str) -> FlowMetadata:
     """Reads the metadata of the flow at `path`, `function` or `Class.method`, of a module.
 

@@ -23,6 +23,7 @@ from deployctl.app.operating.status import (
 from deployctl.cli import exit as exit_codes
 from deployctl.cli.commands import app
 from deployctl.cli.event_log import LEVEL_NAMES, Entry, LogFormat, as_json
+from deployctl.cli.init import Recipe
 from deployctl.cli.logs import LogLevel
 from deployctl.cli.options import OutputFormat
 from deployctl.cli.render import CommandReport, names
@@ -93,6 +94,7 @@ COMMANDS = {
     "export": CONNECTION
     | OUTPUT
     | {"--all", "--name", "-n", "--pool", "-p", "--out", "-o", "--force", "--project"},
+    "init": OUTPUT | {"--recipe"},
     "worker": SERVER
     | {
         *("--pool", "-p", "--name", "-n", "--work-queue", "-q", "--limit", "-l"),
@@ -153,6 +155,7 @@ def test_values_of_options() -> None:
     assert [each.value for each in LogLevel] == ["debug", "info", "warning", "error", "critical"]
     assert [each.value for each in BuilderChoice] == ["auto", "docker", "assemble"]
     assert {each.value for each in RuntimeKind} == {"kubernetes", "docker", "process"}
+    assert [each.value for each in Recipe] == ["kubernetes", "docker", "process"]
 
 
 def test_exit_codes() -> None:
