@@ -69,8 +69,8 @@ def variable(entry: Mapping[str, Json], dialect: Dialect) -> Resource:
     )
 
 
-def concurrency_limit(kind: str, key: Key, entry: Mapping[str, Json]) -> Resource:
-    """An item of `concurrency_limits:`."""
+def declared(kind: str, key: Key, entry: Mapping[str, Json]) -> Resource:
+    """An item of `concurrency_limits:` or `flows:`."""
     return Resource(kind, key, _declared(kind, entry))
 
 

@@ -2,7 +2,8 @@
 
 A deployment is deleted with its automations, which the server would keep; its schedules, its
 concurrency limit and its scheduled runs go with it. A pool is deleted with its queues. A pool's
-queue `default` stays as long as the pool: no server deletes it (Prefect 2.20.27 and 3.9.1).
+queue `default` stays as long as the pool: no server deletes it (Prefect 2.20.27 and 3.9.1). A flow
+stays, because its deployments and runs would be deleted with it; it only leaves the record.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ _DEFAULT_QUEUE = "default"
 
 
 def is_deletable(resource: Resource) -> bool:
-    """Whether the server lets a client delete the resource by itself."""
-    return resource.kind != "work_queue" or resource.key[-1] != _DEFAULT_QUEUE
+    """Whether a client can delete the resource by itself, without its runs if it is a flow."""
+    is_default_queue = resource.kind == "work_queue" and resource.key[-1] == _DEFAULT_QUEUE
+    return resource.kind != "flow" and not is_default_queue
 
 
 def deletes(undeclared: Sequence[Resource]) -> tuple[Change, ...]:

@@ -48,14 +48,19 @@ def own_lists(document: Document) -> tuple[Document, list[Problem]]:
         value, table = document.data.get(name), _table(name)
         items = value.values() if isinstance(value, dict) else value
         is_listed = isinstance(value, dict | list)
-        is_ours = is_listed and any(_has_key_of(table, item) for item in items)
+        required = [key for key, each in table.keys.items() if each.required]
+        # Of flows, a name alone says nothing.
+        marks = table.keys.keys() - (required if required == ["name"] else [])
+        is_ours = is_listed and any(
+            isinstance(each, dict) and marks & each.keys() for each in items
+        )
         if not is_ours and value not in (None, [], {}):
             data = {key: value for key, value in document.data.items() if key != name}
             document = replace(document, data=data)
-            required = " and ".join(f"'{key}'" for key, each in table.keys.items() if each.required)
             message = f"'{name}' does not have deployctl's form and is ignored"
+            needed = " and ".join(f"'{key}'" for key in [*required, *sorted(marks)][:2])
             help_ = (
-                f"deployctl's own is a list of {table.name}s with {required}, or a mapping from "
+                f"deployctl's own is a list of {table.name}s with {needed}, or a mapping from "
                 "their names. If it holds anchors, rename it to 'x-…'."
             )
             problems.append(Problem((name,), "DC131", message, help_))
@@ -70,10 +75,6 @@ def _table(name: str) -> Table:
     assert isinstance(shape, ListOf)
     assert isinstance(shape.item, Table)
     return shape.item
-
-
-def _has_key_of(table: Table, item: Json) -> bool:
-    return isinstance(item, dict) and bool(item.keys() & table.keys.keys())
 
 
 def unsupported_placeholders(lists: Mapping[str, Json]) -> Iterator[Problem]:
@@ -107,8 +108,9 @@ def parse_declared(
     """
     found: dict[tuple[str, tuple[str, ...]], DeclaredResource] = {}
     limits = _limits(lists.get("concurrency_limits") or (), "concurrency_limits" in document.listed)
+    flows = _flows(lists.get("flows") or ())
     blocks = _blocks(lists.get("blocks") or (), document, folder, report)
-    for each in (*_variables(lists.get("variables") or ()), *limits, *blocks):
+    for each in (*_variables(lists.get("variables") or ()), *limits, *blocks, *flows):
         problems = [problem.below(each.path) for problem in _check(each)]
         if (each.kind, each.key) in found:
             kind = each.kind.replace("_", " ")
@@ -155,11 +157,18 @@ def _blocks(
         yield DeclaredResource("block", key, {**entry, "values": values}, path)
 
 
+def _flows(entries: Sequence[Json]) -> Iterator[DeclaredResource]:
+    """The flows with tags or labels; others say nothing."""
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict) and entry.get("name") and entry.keys() & {"tags", "labels"}:
+            yield DeclaredResource("flow", (str(entry["name"]),), entry, ("flows", index))
+
+
 def _check(declared: DeclaredResource) -> Iterator[Problem]:
     """What is wrong with a resource by itself, with paths in its entry."""
     if declared.kind == "variable":
         yield from check_variable(declared.entry)
-    elif declared.kind != "block":
+    elif declared.kind.endswith("limit"):
         yield from _check_limit(declared.entry)
 
 

@@ -52,6 +52,7 @@ _TITLES = {
     "variable": "A variable that the file declares",
     "declared concurrency limit": "A concurrency limit that the file declares",
     "block": "A block that the file declares",
+    "flow": "A flow that the file declares",
     "environment": "An environment",
     "metric": "The query of a metric trigger",
 }

@@ -9,6 +9,7 @@ from deployctl.api.dialect import NEVER, Range
 from deployctl.project import moved_keys as moved
 from deployctl.project.comparisons import (
     never_differs,
+    same_mapping,
     same_number,
     same_numbers,
     same_set,
@@ -152,6 +153,27 @@ BLOCK = Table(
     },
 )
 
+FLOW = Table(
+    "flow",
+    {
+        "name": Key(
+            NAME,
+            "The flow's name, as its code gives it.",
+            Field("name", update=NEVER, managed=False),
+            required=True,
+        ),
+        "tags": Key(
+            ListOf(Text(), single=True), "Tags.", Field("tags", same=same_set, default=[]), null=[]
+        ),
+        "labels": Key(
+            Mapping_(),
+            "Labels; the server takes them only when the flow is created.",
+            Field("labels", Range((3, 1, 5)), NEVER, same=same_mapping, default={}),
+            null={},
+        ),
+    },
+)
+
 RESOURCE_LISTS: dict[str, Key] = {
     "work_pools": Key(
         ListOf(POOL, named=True), "Work pools that deployctl keeps as they are here.", null=[]
@@ -166,6 +188,9 @@ RESOURCE_LISTS: dict[str, Key] = {
     ),
     "blocks": Key(
         ListOf(BLOCK, named=True), "Blocks that deployctl keeps as they are here.", null=[]
+    ),
+    "flows": Key(
+        ListOf(FLOW, named=True), "Flows whose tags deployctl keeps as they are here.", null=[]
     ),
 }
 """The top-level keys that declare resources."""

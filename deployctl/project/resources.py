@@ -9,23 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 
-from deployctl.api.dialect import NEVER, Dialect, Operation, Range
+from deployctl.api.dialect import NEVER, Dialect, Operation
 from deployctl.core.json_values import Json, JsonPath
 from deployctl.project import keys, resource_keys
 from deployctl.project.shapes import Either, Field, Key, Steps, Table
 from deployctl.project.trigger_keys import AUTOMATION
 
-FLOW = Table(
-    "flow",
-    {},
-    fields=(
-        Field("name", managed=False),
-        Field("tags", managed=False),
-        Field("labels", Range((3, 1, 5)), managed=False),
-    ),
-)
 RESOURCES: Mapping[str, Table] = {
-    "flow": FLOW,
+    "flow": resource_keys.FLOW,
     "variable": resource_keys.VARIABLE,
     "global_concurrency_limit": resource_keys.GLOBAL_LIMIT,
     "tag_concurrency_limit": resource_keys.TAG_LIMIT,

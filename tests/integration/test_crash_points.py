@@ -29,6 +29,7 @@ def before(major: int) -> dict[str, Any]:
         "name": "crash",
         "variables": {"kept": {"value": "x"}, "old": {"value": "x"}},
         "concurrency_limits": [{"name": "db", "limit": 1}, {"tag": "gpu", "limit": 1}],
+        "flows": {"hello": {"tags": ["a"]}},
         "blocks": {"token": {"type": "secret", "values": {"value": "planted"}}},
         "work_pools": [
             {"name": "own", "type": "process", "queues": [{"name": "q", "priority": 2}]}
@@ -64,6 +65,7 @@ def after(major: int) -> dict[str, Any]:
     file["work_pools"][0] |= {"description": "changed"}
     file["variables"] = {"kept": {"value": "changed"}}
     file["concurrency_limits"] = [{"name": "db", "limit": 2}, {"tag": "gpu", "limit": 2}]
+    file["flows"]["hello"]["tags"] = ["b"]
     file["blocks"]["token"]["values"]["value"] = "changed"
     daily, weekly, _ = file["deployments"]
     daily |= {"schedules": [{"cron": "0 8 * * *"}], "pull": []}

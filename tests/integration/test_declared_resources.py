@@ -241,6 +241,42 @@ def test_no_value_of_a_block_is_in_any_output_or_record(with_types: ProjectHarne
         assert [each for each in (*planted, "p7y") if each in output] == []
 
 
+def test_flows_have_tags_and_keep_their_labels(project: ProjectHarness) -> None:
+    def stored(name: str) -> Any:
+        """A flow of the server."""
+        return project.api.call("GET", f"/flows/name/{name}")
+
+    new, old = {"tags": ["a", "b"], "labels": {"team": "x"}}, {"tags": ["c"]}
+    project.api.call("POST", "/flows/", {"name": "old", "tags": ["z"]})
+    project.write([entry()], flows={"hello": new, "old": old})
+    output = project.deploy()
+    assert changes(output) == [
+        ("create", "flow", "hello"),
+        ("update", "flow", "old"),
+        ("create", "deployment", "hello/daily"),
+    ]
+    codes = [each["code"] for each in output["diagnostics"] if each["severity"] == "warning"]
+    assert codes == (["DC512"] if project.major == 2 else [])
+    assert sorted(stored("hello")["tags"]) == ["a", "b"]
+    assert stored("old")["tags"] == ["c"]
+    if project.major == 3:
+        assert stored("hello")["labels"]["team"] == "x"
+    project.deploy()
+    assert project.proxy.writes == []
+    new["labels"] = {"team": "y"}
+    project.write([entry()], flows={"hello": new, "old": {"labels": {}}})
+    output = project.deploy()
+    assert changes(output) == [("update", "flow", "old")]
+    assert stored("old")["tags"] == []
+    if project.major == 3:
+        (hello,) = [each for each in output["changes"] if each["name"] == "hello"]
+        assert "cannot be changed" in hello["notes"][0]
+    project.write([entry()])
+    assert changes(project.deploy("--prune")) == []
+    assert sorted(stored("hello")["tags"]) == ["a", "b"]
+    assert project.run("plan", "--all")["undeclared"] == []
+
+
 def test_selected_deployments_bring_what_they_use(project: ProjectHarness) -> None:
     one = entry(name="one", parameters={"name": "{{ prefect.variables.used }}"})
     variables = {name: {"value": name} for name in ("used", "unused")}

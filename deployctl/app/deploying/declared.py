@@ -9,7 +9,7 @@ from deployctl.api.calls import gather
 from deployctl.api.dialect import Dialect
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.deploying.load import LoadedProject
+from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
 from deployctl.core import redact
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json
@@ -38,7 +38,11 @@ def desired_resources(loaded: LoadedProject, dialect: Dialect, report: Report) -
         elif each.kind == "block":
             found.append(desired_block(each.key, each.entry["values"]))
         else:
-            found.append(desired.concurrency_limit(each.kind, each.key, each.entry))
+            resource = desired.declared(each.kind, each.key, each.entry)
+            resource, left_out = desired.fit_to_server(resource, dialect)
+            problems = [_left_out(name, dialect).below(each.path) for name in left_out]
+            loaded.document.report_problems(problems, report)
+            found.append(resource)
     return found
 
 
@@ -47,9 +51,24 @@ def _selected(loaded: LoadedProject) -> Iterator[DeclaredResource]:
     used = {
         (str(reference.kind), reference.source)
         for selected in loaded.selected
-        for _, reference in references([selected.spec.raw, selected.entry])
+        for _, reference in references([_written(selected), selected.entry])
     }
+    used |= {("flow", (selected.facts.name,)) for selected in loaded.selected}
     return (each for each in loaded.declared if loaded.selects_all or (each.kind, each.key) in used)
+
+
+def _written(selected: SelectedDeployment) -> Json:
+    """The entry as the file has it, with the references that its names were made from."""
+    entry: Json = selected.spec.document.data
+    for part in selected.spec.path:
+        entry = entry[part]
+    return entry if selected.spec.path else None
+
+
+def _left_out(name: str, dialect: Dialect) -> Problem:
+    """A field that this server doesn't have (DC512)."""
+    message = f"{dialect} does not know '{name}', which is left out"
+    return Problem((name,), "DC512", message, "Remove it from the file, or upgrade the server.")
 
 
 def _variable_problems(declared: DeclaredResource, dialect: Dialect) -> Iterator[Problem]:

@@ -129,6 +129,11 @@ def deletable(
         for name, other in sorted(others.items())
         for identity in {(each.kind, each.key) for each in resources} & other.everything
     }
+    kept |= {
+        (each.kind, each.key): "its deployments and runs would be deleted with it"
+        for each in resources
+        if each.kind == "flow"
+    }
     # A pool that stays keeps its queues only if they are in use, too: look until nothing is new.
     while True:
         changes = deletes([each for each in resources if not _stays(each, kept)])

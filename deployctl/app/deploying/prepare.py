@@ -271,6 +271,7 @@ def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
         each
         for each in (roots | queues) - prepared.desired_keys
         if prepared.elsewhere.get(each, project) != project
+        or each[0] == "flow"
         or (each not in current and each not in prepared.elsewhere)
     )
 

@@ -7,6 +7,7 @@ from deployctl.deploy.resources.base import ResourceKind
 from deployctl.deploy.resources.blocks import Blocks
 from deployctl.deploy.resources.concurrency_limits import GlobalLimits, TagLimits
 from deployctl.deploy.resources.deployments import Deployments
+from deployctl.deploy.resources.flows import Flows
 from deployctl.deploy.resources.schedules import Schedules
 from deployctl.deploy.resources.variables import Variables
 from deployctl.deploy.resources.work_pools import WorkPools, WorkQueues
@@ -20,6 +21,7 @@ RESOURCE_KINDS: dict[str, ResourceKind] = {
         Blocks(),
         WorkPools(),
         WorkQueues(),
+        Flows(),
         Deployments(),
         Schedules(),
         Automations(),

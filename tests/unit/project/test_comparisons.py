@@ -204,6 +204,7 @@ FIELDS: dict[str, dict[str, tuple[list[Case], list[Case]]]] = {
         "slot_decay_per_second": ([(1.0, 1), (0, 0.0)], [(0.5, 0.25), (0, None)]),
     },
     "tag_concurrency_limit": {"concurrency_limit": LIMIT},
+    "flow": {"tags": TAGS, "labels": MAPPING},
     "block": {"values": ([({"a": MASK}, {"a": MASK})], [({"a": MASK}, {"a": OTHER})])},
     "work_pool": {
         "base_job_template": STORED_AS_IT_IS,

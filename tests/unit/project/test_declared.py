@@ -243,6 +243,28 @@ def test_reports_mistakes_in_blocks(tmp_path: Path, item: str, code: str, at: st
     assert text_at(text, found.span) == at
 
 
+def test_flows_have_tags_and_labels() -> None:
+    expected = {"name": "etl", "tags": ["a"], "labels": {"team": "x"}}
+    assert declared("flows: {etl: {tags: a, labels: {team: x}}, bare: {}}") == [
+        ("flow", "etl", expected)
+    ]
+    assert declared("flows: [{name: etl, tags: [a], labels: {team: x}}]") == [
+        ("flow", "etl", expected)
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["[{name: etl, entrypoint: a.py:f}]", "{etl: a.py:f}", "[etl]", "{etl: {path: x}}"]
+)
+def test_other_lists_of_flows_are_ignored(value: str) -> None:
+    found, report = project(f"flows: {value}")
+    assert found.declared == ()
+    item = only(report)
+    assert item.code == "DC131"
+    assert item.help is not None
+    assert "a list of flows with 'name' and 'labels', or a mapping" in item.help
+
+
 def test_blocks_of_two_types_may_have_one_name() -> None:
     listed = "blocks: [{name: a, type: secret, values: {value: b}}, {name: a, type: %s}]"
     assert len(declared(listed % "json")) == 2
