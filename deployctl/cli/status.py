@@ -84,7 +84,10 @@ def status(
 
         use_file = not (names or pool or everything)
         named = tuple(names or ())
-        scope = _scope(ctx, named, pool, prefect_file or [], env, session, use_file=use_file)
+        files = prefect_file or []
+        scope = _scope(
+            ctx, named, pool, files, env, session, use_file=use_file, everything=everything
+        )
         now = datetime.now(UTC)
         found = run(read_status(scope, now), session())
     ctx.data |= render.status_json(found)
@@ -100,17 +103,20 @@ def _scope(
     session: Callable[[], Session],
     *,
     use_file: bool,
+    everything: bool,
 ) -> Scope:
     from deployctl.app.operating.status import Scope
     from deployctl.cli.project import load_all
     from deployctl.cli.project_files import DEFAULT_FILE
 
-    if not files and not (use_file and DEFAULT_FILE.exists()):
+    if not files and not env and not (use_file and DEFAULT_FILE.exists()):
         return Scope(None, names, pool)
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.project.selection import Selection
 
     options = LoadOptions(Selection(everything=True), environment=env, imports=False)
     projects = load_all(ctx, options, files, session)
+    if everything and not files:
+        return Scope(None, names, pool)  # the file has only said which server
     keys = tuple((one.facts.name, one.spec.name) for each in projects for one in each.selected)
     return Scope(keys, names, pool)
