@@ -17,7 +17,8 @@ from deployctl.api.setting_sources import read_env_file
 from deployctl.app.deploying.build_steps import BuildPlan
 from deployctl.app.deploying.images_file import read_build_outputs
 from deployctl.app.deploying.load import LoadedProject, LoadOptions, load_document
-from deployctl.app.deploying.prepare import PreparedPlan, prepare
+from deployctl.app.deploying.prepare import prepare
+from deployctl.app.deploying.prepared_plan import PreparedPlan
 from deployctl.cli.context import CommandContext
 from deployctl.cli.exit import FAILED, Exit
 from deployctl.cli.options import ConnectionOptions
@@ -290,8 +291,10 @@ def complete_plans(
     the project's.
     """
     from deployctl.app.deploying.ownership import check_ownership
+    from deployctl.app.deploying.renaming import hint_at_renames, rename
 
     prepared = check_ownership(prepared, session, ctx.report, allowed=options.take_over)
+    prepared = rename(prepared, session, ctx.report)
     if options.prune:
         from deployctl.app.deploying.pruning import prune
 
@@ -306,6 +309,7 @@ def complete_plans(
         prepared = prune(
             prepared, session, ctx.report, severity=None if options.confirmed else severity
         )
+        hint_at_renames((change for each in prepared for change in each.plan.changes), ctx.report)
     set_plan(ctx, prepared)
     return prepared
 

@@ -80,6 +80,7 @@ _ERRORS = _entries(
         "DC141": "an environment changes a deployment that is not there",
         "DC142": "a value that the environment does not have",
         "DC143": "an environment variable that is not set",
+        "DC150": "a deployment cannot be renamed",
         # DC2xx: schedules and triggers
         "DC200": "a schedule needs exactly one of cron, interval and rrule",
         "DC201": "invalid cron expression",
@@ -130,6 +131,7 @@ _ERRORS = _entries(
         "DC520": "the changes could not be confirmed",
         "DC525": "another deploy of the project is in the way",
         "DC528": "pruning would delete more than expected",
+        "DC547": "a deployment on the server cannot be renamed",
         "DC560": "the plan is not the approved one",
         "DC561": "the file of --plan is not usable",
         "DC563": "there is no such revision",
@@ -242,6 +244,7 @@ _NOTES = _entries(
         "DC526": "another deploy of the project wrote at the same time",
         "DC545": "a resource stays when its project is destroyed",
         "DC552": "an exported file needs secrets from the environment",
+        "DC548": "a delete and a create that look like a rename",
         "DC665": "several flow runs have this name",
         "DC666": "no logs",
         "DC667": "the flow run that is shown for a deployment",

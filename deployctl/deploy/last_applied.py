@@ -123,6 +123,10 @@ class LastApplied:
                 own[key] = own.get(key, frozenset()) | names
         return LastApplied(merged)
 
+    def has(self, kind: str, key: Key) -> bool:
+        """Whether the resource is recorded."""
+        return key in self.resources.get(kind, {})
+
     @property
     def everything(self) -> set[tuple[str, Key]]:
         """Kind and key of each recorded resource, parts of others included."""
@@ -334,6 +338,11 @@ def _flat(record: LastApplied) -> set[tuple[str, Key, str]]:
     }
 
 
+def rename_marker(old: Key) -> str:
+    """What the record has among the fields of a deployment that was renamed from another one."""
+    return f"renamed_from {'/'.join(old)}"
+
+
 def root_of(kind: str, key: Key) -> tuple[str, Key]:
     """The root that a recorded resource is part of, or the resource itself if it is one."""
     parent = RESOURCE_KINDS[kind].parent if kind in RESOURCE_KINDS else ""
@@ -347,8 +356,10 @@ def _stays(kind: str) -> bool:
 def _declarations(resources: Iterable[Resource]) -> Iterable[tuple[str, Key, frozenset[str]]]:
     for resource in resources:
         names = frozenset(resource.fields) - resource.passive | resource.owned_kinds
+        if resource.renamed_from:
+            names |= {rename_marker(resource.renamed_from)}
         yield resource.kind, resource.key, names
-        yield from _declarations(resource.children)
+        yield from _declarations(each for each in resource.children if not each.is_passive)
 
 
 def _encode(record: LastApplied) -> Json:

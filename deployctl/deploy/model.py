@@ -50,11 +50,18 @@ class Resource:
     block, its values: they are compared and sent, and never shown or recorded."""
     kept_kinds: frozenset[str] = frozenset()
     """Kinds whose current children stay, also if an earlier apply declared them."""
+    renamed_from: Key = ()
+    """The former key of a desired deployment, as its file names it."""
 
     @property
     def name(self) -> str:
         """The key as users write it: `hello/daily`."""
         return "/".join(self.key)
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether nothing about it is declared, although it is desired."""
+        return bool(self.passive) and self.passive.issuperset(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,10 @@ class Change:
     children: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     """For the user: side effects of the write, and what the API can't do."""
+    renamed_from: Key = ()
+    """The deployment that a created one replaces."""
+    renamed_to: Key = ()
+    """The deployment that replaces a deleted one."""
 
     @property
     def name(self) -> str:

@@ -300,7 +300,7 @@ def _with_common(entry: Node, section: Node) -> Node:
 
 
 def _finished(entry: Node, section: Node) -> Node:
-    """The entry with the tags and the name that it has in the environment."""
+    """The entry with the tags and the names that it has in the environment."""
     if not isinstance(entry.value, dict) or not entry.value:
         return entry
     parts = dict(entry.parts)
@@ -315,6 +315,10 @@ def _finished(entry: Node, section: Node) -> Node:
     )
     if name and (prefix or suffix):
         parts["name"] = text_node(f"{prefix}{name}{suffix}", parts["name"])
+        if former := text_of(child(entry, "renamed_from")):
+            flow, slash, old = former.rpartition("/")
+            renamed = f"{flow}{slash}{prefix}{old}{suffix}"
+            parts["renamed_from"] = text_node(renamed, parts["renamed_from"])
     return in_mapping(entry, parts)
 
 

@@ -213,6 +213,9 @@ DEPLOYMENT = Table(
         "flow_name": Key(
             Text(), "The flow's name, where the code does not give it without being run."
         ),
+        "renamed_from": Key(
+            Text(), "Its former name, or `FLOW/NAME`. Moves that deployment instead of leaving it."
+        ),
         "description": Key(
             Text(),
             "Shown in the UI. Default: the flow's own.",

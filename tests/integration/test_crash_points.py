@@ -60,7 +60,7 @@ def before(major: int) -> dict[str, Any]:
 
 
 def after(major: int) -> dict[str, Any]:
-    """The same with changes, additions and removals of every kind."""
+    """The same with changes, additions and removals of every kind, and a rename on Prefect 3."""
     file = before(major)
     file["work_pools"][0] |= {"description": "changed"}
     file["variables"] = {"kept": {"value": "changed"}}
@@ -73,6 +73,8 @@ def after(major: int) -> dict[str, Any]:
     if major == 3:
         daily["triggers"] = [{**TRIGGER, "threshold": 2}, {**TRIGGER, "name": "second"}]
     monthly = {**weekly, "name": "monthly", "schedules": [{"cron": "0 0 1 * *"}]}
+    if major == 3:
+        monthly["renamed_from"] = "old"
     file["deployments"][2] = monthly
     return file
 

@@ -16,13 +16,8 @@ from deployctl.app.deploying.build_steps import (
 )
 from deployctl.app.deploying.history import record_revision
 from deployctl.app.deploying.images_file import BuildOutputs
-from deployctl.app.deploying.prepare import (
-    PreparedPlan,
-    make_plan,
-    prepare,
-    refresh,
-    with_taken_over,
-)
+from deployctl.app.deploying.prepare import make_plan, prepare, refresh, with_taken_over
+from deployctl.app.deploying.prepared_plan import PreparedPlan
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import Interrupted
 from deployctl.core.progress import Progress

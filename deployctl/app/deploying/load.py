@@ -7,21 +7,19 @@ that cannot be deployed is selected like any other, so that its problems are nev
 
 from __future__ import annotations
 
-import fnmatch
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from deployctl.app.deploying.flow_inspection import inspect_project_flows
 from deployctl.app.deploying.pool_templates import DeclaredPools, check_pool_templates
 from deployctl.app.deploying.project_file import read_project
 from deployctl.app.deploying.step_loader import StepLoader
-from deployctl.core.diagnostics import Diagnostic, Report, Severity, Span
+from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json
 from deployctl.deploy.model import Key
-from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
 from deployctl.project.coerce import is_unresolved
@@ -38,6 +36,7 @@ from deployctl.project.parse import (
     report_entries,
     same_entrypoint,
 )
+from deployctl.project.renames import check_renames, former_key
 from deployctl.project.selection import Candidate, Selection, SelectionResult, select
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.model import Step, effective_steps
@@ -107,6 +106,11 @@ class SelectedDeployment:
     def name(self) -> str:
         """The key as text: `flow/deployment`."""
         return "/".join(self.key)
+
+    @property
+    def renamed_from(self) -> Key | None:
+        """The deployment that this one replaces; of the same flow unless it names another one."""
+        return former_key(self.spec, self.facts.name)
 
     def parameter_problems(self, fields: Mapping[str, Json]) -> list[Problem]:
         """The problems of the parameters in `fields`, with paths in the entry.
@@ -249,7 +253,7 @@ def load_document(
     known = read(named) if named and read else None
     project = parse_project(document, report, environ, known, offline=options.offline)
     check_pool_templates(project, report)
-    flows = _inspect_flows(project, options, report)
+    flows = inspect_project_flows(project, options.selection, report, imports=options.imports)
     try:
         specs = _select(project, flows.facts, options.selection)
     except UsageError:
@@ -278,6 +282,12 @@ def load_document(
                 invalid.append(spec)
     by_flow = ((each.spec, each.facts.name) for each in selected)
     invalid += check_same_names(by_flow, found, same_entrypoint)
+    declared = {
+        (flows.facts[spec.entrypoint].name, spec.name): spec
+        for spec in project.deployments
+        if spec.entrypoint in flows.facts
+    }
+    invalid += check_renames(((each.spec, each.facts.name) for each in selected), declared, found)
     if options.keep_going:
         report.set_aside(found)
         paths = {spec.path for spec in invalid}
@@ -296,63 +306,6 @@ def load_document(
         leaves_out=len(selected) < len(specs),
         is_named=bool(options.project or project.document.data.get("name")),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Flows:
-    """What the code says about the entrypoints of a file."""
-
-    facts: Mapping[str, FlowMetadata]
-    """By entrypoint, as far as it can be read."""
-    diagnostics: Mapping[str, Sequence[Diagnostic]]
-    """By entrypoint: what is wrong with it, at the first entry that names it."""
-
-    def report(self, specs: Iterable[DeploymentSpec], report: Report) -> None:
-        """Reports the diagnostics of entrypoints, each once, at the first of these entries."""
-        first: dict[str, DeploymentSpec] = {}
-        for spec in specs:
-            first.setdefault(spec.entrypoint, spec)
-        for entrypoint, spec in first.items():
-            found = self.diagnostics.get(entrypoint, ())
-            report.extend(replace(each, span=spec.span(("entrypoint",))) for each in found)
-
-
-def _inspect_flows(project: Project, options: LoadOptions, report: Report) -> _Flows:
-    """Inspects the flow of every entry that may be selected; reports what concerns none of them."""
-    selection = options.selection
-    entrypoints: dict[str, Span | None] = {}
-    names: dict[str, str] = {}
-    for spec in project.deployments:
-        known = spec.entrypoint and not is_unresolved(spec.entrypoint)
-        if known and _may_be_selected(spec, selection):
-            entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
-            name = str(spec.raw.get("flow_name") or "")
-            if name and not is_unresolved(name):
-                names.setdefault(spec.entrypoint, name)
-    if selection.entrypoint:
-        entrypoints.setdefault(selection.entrypoint, None)
-    found = Report()
-    facts = inspect_flows(
-        entrypoints, project.folder, found, flow_names=names, imports=options.imports
-    )
-    by_span = {span: entrypoint for entrypoint, span in entrypoints.items()}
-    diagnostics: dict[str, list[Diagnostic]] = defaultdict(list)
-    for each in found:
-        if each.span in by_span:
-            diagnostics[by_span[each.span]].append(each)
-        else:
-            report.extend([each])
-    return _Flows(facts, diagnostics)
-
-
-def _may_be_selected(spec: DeploymentSpec, selection: Selection) -> bool:
-    """Whether the names can select the entry, as far as that is known without its flow's name.
-
-    Of the special characters of fnmatch, only `*` is one in a name.
-    """
-    names = [name.rpartition("/")[2] for name in selection.names]
-    patterns = [name.replace("[", "[[]").replace("?", "[?]") for name in names]
-    return not names or any(fnmatch.fnmatchcase(spec.name, each) for each in patterns)
 
 
 def _select(

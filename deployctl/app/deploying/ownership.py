@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.deploying.prepare import PreparedPlan, take_over
+from deployctl.app.deploying.prepare import take_over
+from deployctl.app.deploying.prepared_plan import PreparedPlan
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.deploy.last_applied import LastApplied, read_other_records
 from deployctl.deploy.model import Key

@@ -8,86 +8,36 @@ automations, which a 2.20 server serves only if its settings say so: it is read 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from deployctl.api.calls import ApiCall, gather
 from deployctl.api.dialect import Dialect, detect, fetch_refined, warn_if_untested
 from deployctl.api.driver import run, run_in_background
 from deployctl.api.session import Session
-from deployctl.api.work_pools import list_queues
 from deployctl.app.deploying.build_steps import BuildPlan, with_expected_outputs
 from deployctl.app.deploying.declared import desired_resources, sources
 from deployctl.app.deploying.desired_state import PlanInputs, PoolInfo, desired_deployment
 from deployctl.app.deploying.load import LoadedProject, SelectedDeployment
+from deployctl.app.deploying.prepared_plan import NO_POOLS, PreparedPlan, with_undeclared
+from deployctl.app.deploying.queue_notes import with_queue_notes
 from deployctl.app.deploying.work_pools import check_pools, desired_pools, resolve_pools
 from deployctl.clients.git import read_checkout
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import NotFound
-from deployctl.core.json_values import Json
 from deployctl.deploy.apply import read_current
-from deployctl.deploy.last_applied import LastApplied, read_last_applied, root_of
+from deployctl.deploy.last_applied import LastApplied, read_last_applied
 from deployctl.deploy.model import Change, Key, Plan, Resource
 from deployctl.deploy.plan import plan
-from deployctl.deploy.prune import deleted_keys, deletes
-from deployctl.deploy.resources import RESOURCE_KINDS
+from deployctl.deploy.renames import carry_over
 from deployctl.deploy.resources.deployments import Deployments
 from deployctl.project.triggers import automations
-from deployctl.steps.model import Step
 from deployctl.templating.references import Reference, read_references, references
-from deployctl.templating.values import contains_unknown
-
-NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
 _NAMED_LATER = "outputs of steps name it, so it may exist already"
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedPlan:
-    """A plan, and what is needed to apply it or to make it again."""
-
-    loaded: LoadedProject
-    plan: Plan
-    last_applied: LastApplied
-    dialect: Dialect
-    inputs: PlanInputs
-    declared: tuple[Resource, ...]
-    """The desired resources other than deployments: work pools, variables, …"""
-    current: tuple[Resource, ...]
-    build_plan: BuildPlan
-    create_pools: bool = False
-    before: Mapping[str, PoolInfo] = field(default_factory=lambda: NO_POOLS)
-    desired: tuple[Resource, ...] = ()
-    """What the plan was made from; empty if errors prevented it."""
-    prune: bool = False
-    """Whether what is no longer declared is deleted."""
-    elsewhere: Mapping[tuple[str, Key], str] = field(default_factory=dict)
-    """What the other files of the command declare → their project."""
-    taken_over: Mapping[str, LastApplied] = field(default_factory=dict)
-    """Project → the part of its record that moves to this project."""
-
-    @property
-    def desired_keys(self) -> set[tuple[str, Key]]:
-        """Kind and key of each resource that the file declares or references."""
-        roots = (*self.declared, *self.desired)
-        deployments = {("deployment", each.key) for each in self.loaded.selected}
-        queues = {
-            ("work_queue", (str(pool), str(queue)))
-            for root in roots
-            if (pool := root.fields.get("work_pool_name"))
-            and (queue := root.fields.get("work_queue_name"))
-        }
-        resources = (each for root in roots for each in (root, *root.children))
-        return deployments | queues | {(each.kind, each.key) for each in resources}
-
-    @property
-    def steps(self) -> dict[str, Sequence[Step]]:
-        """The build and push steps to run, by deployment."""
-        return self.loaded.steps if self.build_plan.runs_steps else {}
 
 
 def prepare(
@@ -234,52 +184,37 @@ def _with_plan(prepared: PreparedPlan, session: Session) -> PreparedPlan:
         for change in found.changes
         if _is_shown(change)
     ]
-    shown = Plan(_with_queue_notes(changes, session))
+    changes = [
+        replace(change, notes=(*notes, *change.notes), renamed_from=prepared.renames[change.key])
+        if change.kind == "deployment" and (notes := prepared.rename_notes.get(change.key))
+        else change
+        for change in changes
+    ]
+    shown = Plan(with_queue_notes(changes, session))
     return with_undeclared(replace(prepared, plan=shown, dialect=dialect))
 
 
-def with_undeclared(prepared: PreparedPlan) -> PreparedPlan:
-    """`prepared` with a plan that lists what is no longer declared, or deletes it."""
-    changes, undeclared = prepared.plan.without_deletes().changes, _undeclared(prepared)
-    if not prepared.prune:
-        return replace(prepared, plan=Plan(changes, undeclared))
-    removed = deletes(undeclared)
-    gone = deleted_keys(removed)
-    stay = tuple(
-        each
-        for each in undeclared
-        if not gone & {(each.kind, each.key), root_of(each.kind, each.key)}
-    )
-    return replace(prepared, plan=Plan((*changes, *removed), stay, _forgotten(prepared)))
-
-
-def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
-    """What the record has although it is gone, or another project of the command declares it."""
-    if not _is_whole(prepared):
-        return frozenset()
-    project, roots = prepared.loaded.project, set(prepared.last_applied.roots())
-    current = {
-        (each.kind, each.key) for root in prepared.current for each in (root, *root.children)
-    }
-    pools = {root.key for root in prepared.current if root.kind == "work_pool"}
-    queues = {
-        (kind, key)
-        for kind, key in prepared.last_applied.everything - roots
-        if kind == "work_queue" and key[:1] in pools
-    }
-    return frozenset(
-        each
-        for each in (roots | queues) - prepared.desired_keys
-        if prepared.elsewhere.get(each, project) != project
-        or each[0] == "flow"
-        or (each not in current and each not in prepared.elsewhere)
+def with_renames(
+    prepared: PreparedPlan, renames: Mapping[Key, Key], session: Session
+) -> PreparedPlan:
+    """`prepared` with a plan that moves deployments: new key → old key. Raises ApiError."""
+    existing = {root.key: root for root in prepared.current if root.kind == "deployment"}
+    desired, notes = [], {}
+    for root in prepared.desired:
+        old = existing.get(renames.get(root.key, ())) if root.kind == "deployment" else None
+        if old and root.key not in existing:
+            root, kept = carry_over(root, old, prepared.last_applied.declared, prepared.dialect)
+            notes[root.key] = tuple(_rename_notes(old.name, kept))
+        desired.append(root)
+    return _with_plan(
+        replace(prepared, desired=tuple(desired), renames=renames, rename_notes=notes), session
     )
 
 
-def _is_whole(prepared: PreparedPlan) -> bool:
-    """Whether it is known what the project declares: the whole file, and all names."""
-    loaded = prepared.loaded
-    return loaded.selects_all and not loaded.leaves_out and not loaded.is_named_by_steps
+def _rename_notes(old: str, kept: Sequence[str]) -> Iterator[str]:
+    yield f"renamed from '{old}': no server renames, so this one is created and that one deleted"
+    if kept:
+        yield f"it keeps what the file does not declare: {', '.join(kept)}"
 
 
 def refresh(prepared: PreparedPlan, session: Session) -> PreparedPlan:
@@ -307,6 +242,10 @@ def _read_current(
 ) -> ApiCall[list[Resource]]:
     named = (each for each in loaded.selected if not each.is_named_by_steps)
     desired = [*declared, *map(_key_only, named)]
+    olds = {each.renamed_from for each in loaded.selected if each.renamed_from}
+    desired += [
+        Resource("deployment", old, {}) for old in sorted(olds - {each.key for each in desired})
+    ]
     if loaded.selects_all:
         keys = {(each.kind, each.key) for each in desired}
         desired += [Resource(*each, {}) for each in last_applied.roots() if each not in keys]
@@ -318,32 +257,6 @@ def _read_current(
         ],
         dialect,
     )
-
-
-def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
-    """What an earlier apply of the project declared, the server has, and no file declares now.
-
-    With the queues of work pools and the automations of deployments that are not declared. Empty if
-    only some of the file's deployments are selected or valid, or some are named after the build.
-    """
-    if not _is_whole(prepared):
-        return ()
-    roots, parts = set(prepared.last_applied.roots()), prepared.last_applied.parts()
-    desired = prepared.desired_keys | prepared.elsewhere.keys()
-    found = []
-    for root in prepared.current:
-        identity = (root.kind, root.key)
-        if identity in roots and identity not in desired:
-            found.append(root)
-        recorded = {(part.kind, part.key) for part in parts.get(identity, ())} - desired
-        found += [
-            child
-            for child in root.children
-            if (child.kind, child.key) in recorded
-            and (RESOURCE_KINDS[child.kind].stays or identity not in desired)
-            and child.kind != "schedule"
-        ]
-    return tuple(sorted(found, key=lambda each: (RESOURCE_KINDS[each.kind].rank, each.key)))
 
 
 def _key_only(selected: SelectedDeployment) -> Resource:
@@ -366,33 +279,3 @@ def _is_shown(change: Change) -> bool:
     """Whether a change is part of the plan: an existing pool that is only referenced is not."""
     desired = change.desired
     return change.is_needed or desired is None or bool(desired.fields or desired.children)
-
-
-def _with_queue_notes(changes: Sequence[Change], session: Session) -> tuple[Change, ...]:
-    """Adds notes about queues that the server will create because a deployment names them."""
-    queues = {queue for change in changes if (queue := _changed_queue(change))}
-    pools = [change for change in changes if change.kind == "work_pool"]
-    declared = {child.key for change in pools for child in change.children}
-    created = {change.key[0] for change in pools if change.current is None}
-    listings = {pool: list_queues(pool) for pool in {pool for pool, _ in queues} - created}
-    found = run(gather(listings), session)
-    existing = {(pool, queue["name"]) for pool, listed in found.items() for queue in listed}
-    missing = queues - existing - declared
-    return tuple(
-        replace(change, notes=(*change.notes, f"the server will create the queue '{queue[1]}'"))
-        if (queue := _changed_queue(change)) in missing
-        else change
-        for change in changes
-    )
-
-
-def _changed_queue(change: Change) -> Key:
-    """The pool and queue that a change moves a deployment to; () if it doesn't move."""
-    fields: Mapping[str, Json] = change.desired.fields if change.desired else {}
-    pool, queue = fields.get("work_pool_name"), fields.get("work_queue_name")
-    changed = {part.field for part in change.fields}
-    if contains_unknown([pool, queue]):
-        return ()
-    if pool and queue and queue != "default" and changed & {"work_queue_name", "work_pool_name"}:
-        return str(pool), str(queue)
-    return ()

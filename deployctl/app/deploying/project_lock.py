@@ -21,7 +21,8 @@ from typing import Self
 from deployctl.api.calls import call
 from deployctl.api.driver import run
 from deployctl.api.session import Session
-from deployctl.app.deploying.prepare import PreparedPlan, plan_again
+from deployctl.app.deploying.prepare import plan_again
+from deployctl.app.deploying.prepared_plan import PreparedPlan
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import DeployctlError, NotFound, Rejected, Unauthorized
 from deployctl.core.progress import Progress

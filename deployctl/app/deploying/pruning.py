@@ -16,7 +16,7 @@ from deployctl.api.driver import run
 from deployctl.api.paging import pages
 from deployctl.api.session import Session
 from deployctl.api.states import ACTIVE, FINAL, PAUSED, SCHEDULED
-from deployctl.app.deploying.prepare import PreparedPlan, with_undeclared
+from deployctl.app.deploying.prepared_plan import PreparedPlan, with_undeclared
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.json_values import Json
 from deployctl.core.suggest import shortened
@@ -45,6 +45,12 @@ def prune(
             for other in prepared
             if other is not each
             for key in other.desired_keys
+        }
+        elsewhere |= {
+            ("deployment", old): other.loaded.project
+            for other in prepared
+            if other is not each
+            for old in other.renames.values()
         }
         # Of two files of one project, the first one deletes.
         elsewhere |= {
@@ -85,7 +91,7 @@ def _guard(
     changes = prepared.plan.deletes
     project, roots = prepared.loaded.project, prepared.last_applied.roots()
     problems = []
-    deleted = [each for each in changes if (each.kind, each.key) in roots]
+    deleted = [each for each in changes if (each.kind, each.key) in roots and not each.renamed_to]
     if is_most(deleted, len(roots)):
         problems.append(f"{len(deleted)} of the {len(roots)} resources of the project '{project}'")
     reading: dict[str, ApiCall[Any]] = {

@@ -76,6 +76,8 @@ def _change(change: Change) -> Json:
         "name": change.name,
         "key": list(change.key),
         "op": OPS[change.effective_op],
+        **({"renamed_from": "/".join(change.renamed_from)} if change.renamed_from else {}),
+        **({"renamed_to": "/".join(change.renamed_to)} if change.renamed_to else {}),
         "fields": [
             {
                 "field": part.field,

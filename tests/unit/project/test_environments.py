@@ -366,3 +366,10 @@ def test_name_of_an_environment_is_part_of_files_and_records() -> None:
     check_name("pr-123_a.b")
     assert project_in("etl", Environment("prod")) == "etl@prod"
     assert project_in("etl", None) == "etl"
+
+
+def test_former_names_are_those_of_the_environment() -> None:
+    text = section("name_prefix: a-, name_suffix: -b").replace(
+        "name: daily\n", "name: daily\n    renamed_from: f/old\n", 1
+    )
+    assert deployments(text)["a-daily-b"]["renamed_from"] == "f/a-old-b"
