@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions
-from deployctl.cli.project_options import BuilderOptions, SelectionOptions
+from deployctl.cli.project_options import BuilderOptions
+from deployctl.cli.selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from deployctl.api.session import Session
@@ -40,7 +41,7 @@ def build(
     from deployctl.app.deploying.images_file import BuildOutputs
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.exit import FAILED, Exit
-    from deployctl.cli.project import image_pipeline, load_all, select_or_all, use_env_files
+    from deployctl.cli.project import image_pipeline, load_all, use_env_files
     from deployctl.cli.render.images import image_lines
     from deployctl.cli.server import connect, settings_of, signals
     from deployctl.steps.engine import CompletedSteps
@@ -57,11 +58,11 @@ def build(
             return stack.enter_context(connect(ctx, server, stop))
 
         options = LoadOptions(
-            select_or_all(selection),
+            selection.selection_or_all,
             environment=selection.env,
             assignments=tuple(selection.assignments),
         )
-        projects = load_all(ctx, options, selection.prefect_file, session)
+        projects = load_all(ctx, options, selection.files, session)
         for project in projects:
             expected_outputs(project, os.environ, ctx.report)
         if ctx.blocked:

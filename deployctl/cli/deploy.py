@@ -15,8 +15,8 @@ from deployctl.cli.project_options import (
     HookOptions,
     ImageOptions,
     OverrideOptions,
-    SelectionOptions,
 )
+from deployctl.cli.selection_options import SelectionOptions
 
 
 @command(
@@ -72,7 +72,7 @@ def deploy(
         use_env_files(selection.env_file)
         options = load_options(selection, overrides, deployment, images)
         approved = read_plan_file(plan_file) if plan_file else None
-        opened = open_projects(ctx, options, selection.prefect_file, server)
+        opened = open_projects(ctx, options, selection.files, server)
         projects, session = stack.enter_context(opened)
         with build_plan(
             ctx,

@@ -10,12 +10,8 @@ from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import option
-from deployctl.cli.project_options import (
-    DeployOptions,
-    ImageOptions,
-    OverrideOptions,
-    SelectionOptions,
-)
+from deployctl.cli.project_options import DeployOptions, ImageOptions, OverrideOptions
+from deployctl.cli.selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,13 +162,13 @@ def _load(
 
     from deployctl.cli.project import load_all, load_options
 
-    selection = replace(selection, everything=not (selection.name or selection.entrypoint))
+    selection = replace(selection, everything=not (selection.is_partial))
     options = load_options(
         selection, OverrideOptions(), _DEPLOY_OPTIONS, ImageOptions(skip_build=True)
     )
     pull = ({_SET_DIRECTORY: {"directory": str(folder)}},)
     options = replace(options, overrides=replace(options.overrides, pull=pull))
-    return load_all(ctx, options, selection.prefect_file, session)
+    return load_all(ctx, options, selection.files, session)
 
 
 def _deploy(ctx: CommandContext, projects: list[LoadedProject], session: Session) -> list[str]:

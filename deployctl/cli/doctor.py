@@ -9,7 +9,7 @@ from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ServerOptions, option
-from deployctl.cli.project_options import environment_option
+from deployctl.cli.selection_options import environment_option
 
 _CHECKS = "Checks"
 

@@ -11,7 +11,7 @@ from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.named_project import ProjectOptions, named_project
 from deployctl.cli.options import ConnectionOptions, option
-from deployctl.cli.project_options import SELECTION
+from deployctl.cli.selection_options import SELECTION
 
 
 @command(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
-from deployctl.cli.project_options import SELECTION, environment_option
+from deployctl.cli.selection_options import SELECTION, environment_option
 
 if TYPE_CHECKING:
     from deployctl.api.session import Session

@@ -8,13 +8,8 @@ from typing import Annotated
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import OUTPUT, ConnectionOptions, OutputFormat, option
-from deployctl.cli.project_options import (
-    BUILD,
-    DeployOptions,
-    ImageOptions,
-    OverrideOptions,
-    SelectionOptions,
-)
+from deployctl.cli.project_options import BUILD, DeployOptions, ImageOptions, OverrideOptions
+from deployctl.cli.selection_options import SelectionOptions
 
 
 @command(
@@ -74,7 +69,7 @@ def plan(
     use_env_files(selection.env_file)
     options = load_options(selection, overrides, deployment, images)
     with (
-        open_projects(ctx, options, selection.prefect_file, server) as (projects, session),
+        open_projects(ctx, options, selection.files, server) as (projects, session),
         build_plan(
             ctx, projects, session, images, find_existing=True, run_shell_steps=run_steps
         ) as steps,

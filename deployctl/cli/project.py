@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -28,8 +27,8 @@ from deployctl.cli.project_options import (
     DeployOptions,
     ImageOptions,
     OverrideOptions,
-    SelectionOptions,
 )
+from deployctl.cli.selection_options import SelectionOptions
 from deployctl.cli.server import connect
 from deployctl.core import redact
 from deployctl.core.cancellation import CancellationToken
@@ -39,7 +38,7 @@ from deployctl.deploy.model import Plan
 from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
-from deployctl.project.selection import Selection
+from deployctl.project.selection import check_missed, nothing_selected
 from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 
@@ -79,12 +78,15 @@ def load_all(
         return run(read_references(found), session())
 
     register_secrets()
-    options = replace(options, strict=ctx.strict)
+    selection = replace(options.selection, is_shared=len(files) > 1)
+    options = replace(options, strict=ctx.strict, selection=selection)
     loaded = [
         load_document(document, options, ctx.report, os.environ, read if session else None)
         for document in read_files(ctx, options, files)
     ]
     projects = [each for each in loaded if each is not None]
+    if selection.is_shared and selection.is_partial and not ctx.blocked:
+        projects = _with_selected(projects)
     if any(each.fix for each in ctx.report):
         from deployctl.app.deploying.fix import without_impossible_fixes
 
@@ -102,6 +104,22 @@ def load_all(
     if ctx.blocked:
         raise Exit(FAILED)
     return projects
+
+
+def _with_selected(projects: list[LoadedProject]) -> list[LoadedProject]:
+    """The projects of which something is selected.
+
+    Raises UsageError if an option matches nothing in any file.
+    """
+    results = [each.selected_by for each in projects]
+    candidates = [candidate for each in results for candidate in each.candidates]
+    missed = results[0].missed if results else ()
+    nowhere = [each for each in missed if all(each in one.missed for one in results)]
+    check_missed(nowhere, candidates)
+    found = [each for each in projects if each.selected_by.indexes or each.selected_by.ad_hoc]
+    if not found and candidates:
+        raise nothing_selected(candidates)
+    return found
 
 
 @contextmanager
@@ -142,7 +160,7 @@ def load_options(
     if images.image:
         changes = replace(changes, job_variables={**changes.job_variables, "image": images.image})
     return LoadOptions(
-        Selection(selection.everything, tuple(selection.name), _entrypoint(selection)),
+        selection.selection,
         changes,
         deployment.project,
         images.skip_build or images.images is not None,
@@ -155,7 +173,7 @@ def load_options(
 def _check_prune(selection: SelectionOptions, deployment: DeployOptions) -> None:
     if not deployment.prune:
         return
-    if selection.name or selection.entrypoint:
+    if selection.is_partial:
         raise UsageError(
             "--prune needs all deployments: what is not selected is not undeclared",
             help="Use --all instead of a selection.",
@@ -165,23 +183,6 @@ def _check_prune(selection: SelectionOptions, deployment: DeployOptions) -> None
             "--prune excludes --keep-going: what has errors is not undeclared",
             help="Leave one of them out.",
         )
-
-
-def select_or_all(selection: SelectionOptions) -> Selection:
-    """The selected deployments, or all of them if none is named."""
-    named = bool(selection.name or selection.entrypoint)
-    return Selection(not named, tuple(selection.name), _entrypoint(selection))
-
-
-def _entrypoint(selection: SelectionOptions) -> str:
-    """FILE:FLOW, or "". Raises UsageError for the name of a deployment, before any file is read."""
-    entrypoint = selection.entrypoint or ""
-    if entrypoint and ":" not in entrypoint and "." not in entrypoint:
-        raise UsageError(
-            f"'{entrypoint}' is not FILE:FLOW",
-            help=f"To select a deployment by its name, use `-n {shlex.quote(entrypoint)}`.",
-        )
-    return entrypoint
 
 
 @contextmanager

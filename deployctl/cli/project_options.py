@@ -5,86 +5,16 @@ from __future__ import annotations
 import dataclasses
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Annotated
 
 from deployctl.cli import completion
 from deployctl.cli.options import OUTPUT, option
 from deployctl.images.model import BuilderChoice
 
-SELECTION = "Selection"
 DEPLOY = "Deploy"
 HOOK = "Hooks of a pod"
 BUILD = "Build"
 OVERRIDES = "Overrides (default: what prefect.yaml says)"
-
-
-def environment_option(group: str) -> Any:
-    """The option of the commands that read project files."""
-    return option(
-        "--env NAME",
-        group,
-        "Deployments of this environment: with what the file says below 'environments', or in "
-        "prefect.NAME.yaml beside it.",
-        default="none",
-        envvar="DEPLOYCTL_ENV",
-        show_envvar=True,
-        autocompletion=completion.environments,
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class SelectionOptions:
-    """Which deployments of which files a command works on."""
-
-    entrypoint: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE:FLOW",
-            help="Select the deployments of this flow, e.g. flows.py:etl.",
-            show_default=False,
-        ),
-    ] = None
-    name: Annotated[
-        list[str],
-        option(
-            "--name, -n NAME",
-            SELECTION,
-            "Select a deployment by NAME, FLOW/NAME or a pattern with *. May be repeated.",
-            autocompletion=completion.declared_deployments,
-        ),
-    ] = dataclasses.field(default_factory=list)
-    everything: Annotated[bool, option("--all/--no-all", SELECTION, "Select all deployments.")] = (
-        False
-    )
-    prefect_file: Annotated[
-        list[Path],
-        option(
-            "--prefect-file FILE",
-            SELECTION,
-            "Read deployments from FILE. May be repeated.",
-            default="prefect.yaml",
-        ),
-    ] = dataclasses.field(default_factory=list)
-    env: Annotated[str | None, environment_option(SELECTION)] = None
-    assignments: Annotated[
-        list[str],
-        option(
-            "--set PATH=YAML",
-            SELECTION,
-            "Set a value of the file, e.g. deployments.daily.tags='[a]'. May be repeated.",
-        ),
-    ] = dataclasses.field(default_factory=list)
-    env_file: Annotated[
-        list[Path],
-        option(
-            "--env-file FILE",
-            SELECTION,
-            "Set the variables in FILE (NAME=value) that are not set already. May be repeated; "
-            "the last one counts.",
-        ),
-    ] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

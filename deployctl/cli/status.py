@@ -11,7 +11,7 @@ from deployctl.cli import completion
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import ConnectionOptions, option
-from deployctl.cli.project_options import SELECTION, environment_option
+from deployctl.cli.selection_options import SELECTION, environment_option, expand_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def status(
         option(
             "--prefect-file FILE",
             SELECTION,
-            "Show the deployments of FILE. May be repeated.",
+            "Show the deployments of FILE, or of all files that match a pattern. May be repeated.",
             default="prefect.yaml",
         ),
     ] = None,
@@ -84,7 +84,7 @@ def status(
 
         use_file = not (names or pool or everything)
         named = tuple(names or ())
-        files = prefect_file or []
+        files = expand_files(prefect_file or [])
         scope = _scope(
             ctx, named, pool, files, env, session, use_file=use_file, everything=everything
         )

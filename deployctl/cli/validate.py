@@ -10,7 +10,7 @@ from typing import Annotated
 from deployctl.cli.command import command
 from deployctl.cli.context import CommandContext
 from deployctl.cli.options import OutputFormat, option
-from deployctl.cli.project_options import SelectionOptions
+from deployctl.cli.selection_options import SelectionOptions
 
 FIX = "Fixes"
 
@@ -45,22 +45,22 @@ def validate(ctx: CommandContext, selection: SelectionOptions, fixes: FixOptions
     """
     from deployctl.app.deploying.load import LoadOptions
     from deployctl.cli.console import write
-    from deployctl.cli.project import load_all, select_or_all, use_env_files
+    from deployctl.cli.project import load_all, use_env_files
     from deployctl.core.errors import UsageError
 
     use_env_files(selection.env_file)
     if fixes.fix or fixes.diff:
-        if selection.name or selection.entrypoint:
+        if selection.is_partial:
             help_ = "Leave the selection out, or the fixes."
             raise UsageError("--fix and --diff concern the whole file", help=help_)
-        _fix(ctx, selection.prefect_file, write_files=not fixes.diff)
+        _fix(ctx, selection.files, write_files=not fixes.diff)
     options = LoadOptions(
-        select_or_all(selection),
+        selection.selection_or_all,
         environment=selection.env,
         assignments=tuple(selection.assignments),
         offline=True,
     )
-    for project in load_all(ctx, options, selection.prefect_file):
+    for project in load_all(ctx, options, selection.files):
         project.check_parameters(ctx.report)
     if ctx.format is OutputFormat.HUMAN and not ctx.blocked:
         write([f"{ctx.subject}: no errors."])

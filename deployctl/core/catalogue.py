@@ -204,6 +204,7 @@ _WARNINGS = _entries(
         "DC123": "a value that Prefect reads differently",
         "DC126": "an empty value",
         "DC131": "a reserved key",
+        "DC151": "a deployment that an option may select",
         "DC134": "a deployment without any values",
         "DC202": "a cron expression with an unusual meaning",
         "DC210": "two equal schedules",

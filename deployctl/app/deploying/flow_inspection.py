@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from deployctl.flows.metadata import FlowMetadata
 from deployctl.project.coerce import is_unresolved
 from deployctl.project.model import DeploymentSpec, Project
 from deployctl.project.renames import former_key
-from deployctl.project.selection import Selection
+from deployctl.project.selection import Selection, candidate_of, may_be_selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,8 @@ def inspect_project_flows(
     former = {old[1] for spec in project.deployments if (old := former_key(spec, ""))}
     for spec in project.deployments:
         known = spec.entrypoint and not is_unresolved(spec.entrypoint)
-        if known and (_may_be_selected(spec, selection) or spec.name in former):
+        is_wanted = may_be_selected(candidate_of(spec), selection)
+        if known and (is_wanted or spec.name in former):
             entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
             name = str(spec.raw.get("flow_name") or "")
             if name and not is_unresolved(name):
@@ -65,14 +65,3 @@ def inspect_project_flows(
         else:
             report.extend([each])
     return Flows(facts, diagnostics)
-
-
-def _may_be_selected(spec: DeploymentSpec, selection: Selection) -> bool:
-    """Whether the names can select the entry, as far as that is known without its flow's name."""
-    names = [name.rpartition("/")[2] for name in selection.names]
-    return not names or any(fnmatch.fnmatchcase(spec.name, _only_stars(name)) for name in names)
-
-
-def _only_stars(pattern: str) -> str:
-    """The pattern with all special characters of fnmatch but `*` escaped."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")

@@ -37,7 +37,13 @@ from deployctl.project.parse import (
     same_entrypoint,
 )
 from deployctl.project.renames import check_renames, former_key
-from deployctl.project.selection import Candidate, Selection, SelectionResult, select
+from deployctl.project.selection import (
+    Selection,
+    SelectionResult,
+    candidate_of,
+    report_undecided,
+    select,
+)
 from deployctl.steps.catalog import is_docker_step
 from deployctl.steps.model import Step, effective_steps
 from deployctl.steps.placeholders import Outputs
@@ -159,6 +165,9 @@ class LoadedProject:
     is_named: bool = True
     """Whether the project's name is not that of its folder, which differs by machine."""
 
+    selected_by: SelectionResult = field(default_factory=lambda: SelectionResult(()))
+    """What the options selected in this file."""
+
     def keep_valid(
         self, check: Callable[[SelectedDeployment, Report], object], report: Report
     ) -> LoadedProject:
@@ -255,7 +264,7 @@ def load_document(
     check_pool_templates(project, report)
     flows = inspect_project_flows(project, options.selection, report, imports=options.imports)
     try:
-        specs = _select(project, flows.facts, options.selection)
+        specs, selected_by = _select(project, flows.facts, options.selection)
     except UsageError:
         # The mistake may be in the file: in the name of an entry, or in the code of its flow.
         report_entries(project.deployments, report)
@@ -263,6 +272,7 @@ def load_document(
         if report.errors:
             return None
         raise
+    report_undecided(project.deployments, specs, options.selection, report)
     found = Report()
     invalid = report_entries(specs, found)
     flows.report(specs, found)
@@ -305,22 +315,23 @@ def load_document(
         strict=options.strict,
         leaves_out=len(selected) < len(specs),
         is_named=bool(options.project or project.document.data.get("name")),
+        selected_by=selected_by,
     )
 
 
 def _select(
     project: Project, facts: Mapping[str, FlowMetadata], selection: Selection
-) -> list[DeploymentSpec]:
+) -> tuple[list[DeploymentSpec], SelectionResult]:
     names = {entrypoint: each.name for entrypoint, each in facts.items()}
     candidates = [
-        Candidate(names.get(spec.entrypoint, ""), spec.name, spec.entrypoint)
-        for spec in project.deployments
+        candidate_of(spec, names.get(spec.entrypoint, "")) for spec in project.deployments
     ]
-    result: SelectionResult = select(candidates, selection)
+    result = select(candidates, selection)
     if result.ad_hoc:
         raw = {"name": result.ad_hoc, "entrypoint": selection.entrypoint}
-        return [DeploymentSpec((), result.ad_hoc, selection.entrypoint, raw, project.document)]
-    return [project.deployments[index] for index in result.indexes]
+        spec = DeploymentSpec((), result.ad_hoc, selection.entrypoint, raw, project.document)
+        return [spec], result
+    return [project.deployments[index] for index in result.indexes], result
 
 
 def _selected_deployment(

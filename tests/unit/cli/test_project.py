@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 
 from deployctl.cli.project import load_options
-from deployctl.cli.project_options import (
-    DeployOptions,
-    ImageOptions,
-    OverrideOptions,
-    SelectionOptions,
-)
+from deployctl.cli.project_options import DeployOptions, ImageOptions, OverrideOptions
+from deployctl.cli.selection_options import SelectionOptions
 from deployctl.core.errors import UsageError
 from tests.support.in_process import run_in_process
 from tests.support.project import write_project
@@ -79,3 +75,57 @@ def test_unset_variable_is_a_warning_in_validate(
     done = run_in_process(["plan", "--output", "json"], cwd=tmp_path, env=env)
     (found,) = json.loads(done.stdout)["diagnostics"]
     assert (done.code, found["code"], found["severity"]) == (1, "DC302", "error")
+
+
+FILES: dict[str, list[tuple[str, str, list[str]]]] = {
+    "a/prefect.yaml": [("daily", "k8s", ["x"]), ("hourly", "gpu", [])],
+    "b/prefect.yaml": [("weekly", "k8s", ["y"])],
+    ".hidden/prefect.yaml": [("hidden", "k8s", [])],
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "subject"),
+    [
+        (["-n", "weekly"], "1 deployment in"),
+        (["-n", "weekly", "-n", "daily"], "2 deployments in"),
+        (["--in-pool", "k8s"], "2 deployments in"),
+        (["--with-tag", "x"], "1 deployment in"),
+        (["--exclude", "weekly"], "2 deployments in"),
+        ([], "3 deployments in"),
+        (["-n", "nope"], "no deployment is called 'nope'"),
+        (["--exclude", "nope"], "no deployment is called 'nope'"),
+        (["--with-tag", "x", "--in-pool", "gpu"], "no deployment matches all options"),
+        (["flows.py:gone"], "no deployment of the files has the entrypoint 'flows.py:gone'"),
+        (["--prefect-file", "*/nope.yaml"], "no file matches '*/nope.yaml'"),
+    ],
+)
+def test_selects_from_all_files_that_a_pattern_matches(
+    tmp_path: Path, options: list[str], subject: str
+) -> None:
+    for file, entries in FILES.items():
+        (tmp_path / file).parent.mkdir()
+        deployments = [
+            {
+                "name": name,
+                "entrypoint": "flows.py:hello",
+                "work_pool": {"name": pool},
+                "tags": tags,
+            }
+            for name, pool, tags in entries
+        ]
+        write_project((tmp_path / file).parent, json.dumps({"deployments": deployments}))
+    args = ["validate", "--prefect-file", "**/prefect.yaml", *options]
+    done = run_in_process(args, cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": ""})
+    assert subject in done.stdout + done.stderr
+
+
+def test_tags_that_are_known_only_later_are_a_warning(tmp_path: Path) -> None:
+    entries = [
+        {"name": "a", "entrypoint": "flows.py:hello", "tags": ["x"]},
+        {"name": "b", "entrypoint": "flows.py:hello", "tags": ["{{ prefect.variables.t }}"]},
+    ]
+    write_project(tmp_path, json.dumps({"deployments": entries}))
+    args = ["validate", "--with-tag", "x", "--output", "json"]
+    done = run_in_process(args, cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": ""})
+    assert [each["code"] for each in json.loads(done.stdout)["diagnostics"]] == ["DC151"]

@@ -41,7 +41,13 @@ from deployctl.worker.runtimes import RuntimeKind
 OUTPUT = {"--output", "--strict", "--traceback"}
 SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
-SELECTION = {"--name", "-n", "--all", "--no-all", "--prefect-file", "--env", "--set", "--env-file"}
+SELECTION = {
+    *("--name", "-n", "--all", "--no-all", "--with-tag", "--in-pool", "--exclude"),
+    "--prefect-file",
+    "--env",
+    "--set",
+    "--env-file",
+}
 BUILDER = {"--builder"}
 WORKER_MANIFEST = {
     *("--values", "-f", "--name", "--namespace", "-n", "--image", "--replicas", "--pool", "-p"),

@@ -127,3 +127,62 @@ def test_rejects_an_entrypoint_that_does_not_fit(names: list[str], said: str) ->
 )
 def test_compares_entrypoints_in_normal_form(one: str, other: str, same: bool) -> None:
     assert (normalize_entrypoint(one) == normalize_entrypoint(other)) is same
+
+
+POOLS = [
+    Candidate("etl", "daily", "a.py:etl", "k8s", ("team-a", "prod")),
+    Candidate("etl", "nightly", "a.py:etl", "gpu", ("team-a",)),
+    Candidate("report", "daily", "b.py:report", "k8s-eu", ("team-b",)),
+    Candidate("", "broken", "c.py:gone", "k8s"),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "indexes"),
+    [
+        (Selection(tags=("team-a",)), (0, 1)),
+        (Selection(tags=("team-*",)), (0, 1, 2)),
+        (Selection(tags=("prod", "team-b")), (0, 2)),
+        (Selection(pools=("k8s*",)), (0, 2, 3)),
+        (Selection(pools=("gpu", "k8s-eu")), (1, 2)),
+        (Selection(tags=("team-a",), pools=("k8s",)), (0,)),
+        (Selection(names=("daily",), pools=("k8s",)), (0,)),
+        (Selection(names=("etl/*",), pools=("k8s",)), (0, 3)),
+        (Selection(excluded=("daily",)), (1, 3)),
+        (Selection(excluded=("etl/*",)), (2, 3)),
+        (Selection(everything=True, excluded=("report/daily", "broken")), (0, 1)),
+        (Selection(pools=("k8s*",), excluded=("*/daily",)), (3,)),
+        (Selection(entrypoint="a.py:etl", pools=("gpu",)), (1,)),
+    ],
+)
+def test_options_of_different_kinds_narrow_the_selection(
+    selection: Selection, indexes: tuple[int, ...]
+) -> None:
+    """What is wrong with `broken`, whose flow is not known, must not go unnoticed."""
+    assert select(POOLS, selection).indexes == indexes
+
+
+@pytest.mark.parametrize(
+    ("selection", "said", "help_"),
+    [
+        (Selection(tags=("team",)), "no deployment has the tag 'team'", "Did you mean 'team-"),
+        (Selection(tags=("x", "prod")), "has the tag 'x'", "There are 'prod', 'team-a', 'team-b'."),
+        (Selection(pools=("k8",)), "is in the work pool 'k8'", "Did you mean 'k8s'?"),
+        (Selection(excluded=("dayly",)), "--exclude: no deployment", "Did you mean 'daily'?"),
+        (Selection(names=("nightly",), pools=("k8s",)), "no deployment matches all", "Leave one"),
+        (Selection(excluded=("*",)), "no deployment matches all", "Leave one"),
+        (Selection(everything=True, tags=("prod",)), "--all and --with-tag exclude", "Remove"),
+        (Selection(names=("new",), entrypoint="a.py:etl", pools=("k8s",)), "'new'", "Leave"),
+    ],
+)
+def test_what_selects_nothing_is_an_error(selection: Selection, said: str, help_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select(POOLS, selection)
+    assert said in caught.value.message
+    assert help_ in (caught.value.help or "")
+
+
+def test_further_files_may_have_what_one_lacks() -> None:
+    selection = Selection(names=("daily", "other"), tags=("x",), is_shared=True)
+    found = select(POOLS, selection)
+    assert (found.indexes, found.missed) == ((), (("-n", "other"), ("--with-tag", "x")))
