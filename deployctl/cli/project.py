@@ -38,7 +38,7 @@ from deployctl.deploy.model import Plan
 from deployctl.images.pipeline import FixedImage, ImagePipeline
 from deployctl.project import overrides
 from deployctl.project.parse import check_same_names
-from deployctl.project.selection import check_missed, nothing_selected
+from deployctl.project.selection import Selection, check_missed, nothing_selected
 from deployctl.templating.references import Reference, ReferenceValues, read_references
 
 
@@ -85,8 +85,10 @@ def load_all(
         for document in read_files(ctx, options, files)
     ]
     projects = [each for each in loaded if each is not None]
-    if selection.is_shared and selection.is_partial and not ctx.blocked:
-        projects = _with_selected(projects)
+    is_narrowed = selection.changed_since or (selection.is_shared and selection.is_partial)
+    if is_narrowed and not ctx.blocked:
+        projects = _with_selected(projects, selection)
+        _show_changes(ctx, projects, selection.changed_since)
     if any(each.fix for each in ctx.report):
         from deployctl.app.deploying.fix import without_impossible_fixes
 
@@ -106,8 +108,8 @@ def load_all(
     return projects
 
 
-def _with_selected(projects: list[LoadedProject]) -> list[LoadedProject]:
-    """The projects of which something is selected.
+def _with_selected(projects: list[LoadedProject], selection: Selection) -> list[LoadedProject]:
+    """The projects of which something is selected: none if nothing changed.
 
     Raises UsageError if an option matches nothing in any file.
     """
@@ -117,9 +119,25 @@ def _with_selected(projects: list[LoadedProject]) -> list[LoadedProject]:
     nowhere = [each for each in missed if all(each in one.missed for one in results)]
     check_missed(nowhere, candidates)
     found = [each for each in projects if each.selected_by.indexes or each.selected_by.ad_hoc]
-    if not found and candidates:
+    if not found and candidates and not selection.changed_since:
         raise nothing_selected(candidates)
     return found
+
+
+def _show_changes(ctx: CommandContext, projects: list[LoadedProject], revision: str) -> None:
+    """Says what `--changed-since` selects, and why."""
+    if not revision:
+        return
+    ctx.data["selected"] = [
+        {"file": each.document.file, "name": name, "reasons": list(reasons)}
+        for each in projects
+        for name, reasons in each.changes.items()
+    ]
+    lines = [f"Changed since {revision}:" if projects else f"Nothing changed since {revision}."]
+    for each in projects:
+        for name, reasons in each.changes.items():
+            lines += [f"  {name}", *(f"      {reason}" for reason in reasons)]
+    ctx.print(lines)
 
 
 @contextmanager

@@ -94,6 +94,16 @@ class SelectionOptions:
             autocompletion=completion.declared_deployments,
         ),
     ] = dataclasses.field(default_factory=list)
+    changed_since: Annotated[
+        str | None,
+        option(
+            "--changed-since REV",
+            SELECTION,
+            "Select only deployments of which the entry, the code or a build input is not as at "
+            "this revision of git.",
+            default="all",
+        ),
+    ] = None
     env: Annotated[str | None, environment_option(SELECTION)] = None
     assignments: Annotated[
         list[str],
@@ -126,6 +136,8 @@ class SelectionOptions:
     @property
     def selection(self) -> Selection:
         """The options for `project.selection`. Raises UsageError."""
+        if self.changed_since == "":
+            raise UsageError("--changed-since is empty", help="Name a revision, or leave it out.")
         return Selection(
             self.everything,
             tuple(self.name),
@@ -133,6 +145,7 @@ class SelectionOptions:
             tuple(self.with_tag),
             tuple(self.in_pool),
             tuple(self.exclude),
+            self.changed_since or "",
         )
 
     @property

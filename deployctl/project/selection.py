@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deployctl.core.diagnostics import Report
 from deployctl.core.errors import UsageError
@@ -49,13 +49,16 @@ class Selection:
     """`--in-pool`: work pools, or patterns with `*`."""
     excluded: tuple[str, ...] = ()
     """`--exclude`: as `names`."""
+    changed_since: str = ""
+    """`--changed-since`: a revision of git; `app.deploying.changed_since` says what changed."""
     is_shared: bool = False
     """Whether the command has further files, which may have what this one lacks."""
 
     @property
     def is_partial(self) -> bool:
         """Whether it may leave deployments out."""
-        return bool(self.names or self.entrypoint or self.tags or self.pools or self.excluded)
+        filters = (self.tags, self.pools, self.excluded, self.changed_since)
+        return bool(self.names or self.entrypoint or any(filters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,10 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> SelectionRe
             raise UsageError(f"--all and {option} exclude each other", help="Remove one of them.")
     result = _by_entrypoint_or_names(candidates, selection)
     if result.ad_hoc:
-        if selection.tags or selection.pools or selection.excluded:
+        if replace(selection, names=(), entrypoint="").is_partial:
             raise UsageError(
                 f"the file declares no '{result.ad_hoc}', so no other option can select it",
-                help="Leave --with-tag, --in-pool and --exclude out.",
+                help="Leave --with-tag, --in-pool, --exclude and --changed-since out.",
             )
         return result
     missed = list(result.missed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deployctl.core.diagnostics import Diagnostic, Report, Span
+from deployctl.core.json_values import JsonPath
 from deployctl.flows.inspect import inspect_flows
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.project.coerce import is_unresolved
@@ -35,10 +36,16 @@ class Flows:
 
 
 def inspect_project_flows(
-    project: Project, selection: Selection, report: Report, *, imports: bool
+    project: Project,
+    selection: Selection,
+    changed: Container[JsonPath] | None,
+    report: Report,
+    *,
+    imports: bool,
 ) -> Flows:
     """Inspects the flow of every entry that may be selected; reports what concerns none of them.
 
+    `changed`: the paths of the entries that `--changed-since` may select; None if all may.
     `imports`: whether flows are imported whose text doesn't give everything.
     """
     entrypoints: dict[str, Span | None] = {}
@@ -48,6 +55,7 @@ def inspect_project_flows(
     for spec in project.deployments:
         known = spec.entrypoint and not is_unresolved(spec.entrypoint)
         is_wanted = may_be_selected(candidate_of(spec), selection)
+        is_wanted = is_wanted and (changed is None or spec.path in changed)
         if known and (is_wanted or spec.name in former):
             entrypoints.setdefault(spec.entrypoint, spec.span(("entrypoint",)))
             name = str(spec.raw.get("flow_name") or "")

@@ -7,18 +7,19 @@ that cannot be deployed is selected like any other, so that its problems are nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from deployctl.app.deploying.changed_since import changed_since
 from deployctl.app.deploying.flow_inspection import inspect_project_flows
 from deployctl.app.deploying.pool_templates import DeclaredPools, check_pool_templates
 from deployctl.app.deploying.project_file import read_project
 from deployctl.app.deploying.step_loader import StepLoader
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.core.errors import UsageError
-from deployctl.core.json_values import Json
+from deployctl.core.json_values import Json, JsonPath
 from deployctl.deploy.model import Key
 from deployctl.flows.metadata import FlowMetadata
 from deployctl.flows.parameters import check_parameters
@@ -167,6 +168,8 @@ class LoadedProject:
 
     selected_by: SelectionResult = field(default_factory=lambda: SelectionResult(()))
     """What the options selected in this file."""
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """With `--changed-since`: deployment → why it counts as changed."""
 
     def keep_valid(
         self, check: Callable[[SelectedDeployment, Report], object], report: Report
@@ -262,9 +265,17 @@ def load_document(
     known = read(named) if named and read else None
     project = parse_project(document, report, environ, known, offline=options.offline)
     check_pool_templates(project, report)
-    flows = inspect_project_flows(project, options.selection, report, imports=options.imports)
+    revision = options.selection.changed_since
+    changed = (
+        changed_since(project, revision, environ, Path.cwd(), options.assignments)
+        if revision
+        else None
+    )
+    flows = inspect_project_flows(
+        project, options.selection, changed, report, imports=options.imports
+    )
     try:
-        specs, selected_by = _select(project, flows.facts, options.selection)
+        specs, selected_by = _select(project, flows.facts, options.selection, changed)
     except UsageError:
         # The mistake may be in the file: in the name of an entry, or in the code of its flow.
         report_entries(project.deployments, report)
@@ -316,17 +327,24 @@ def load_document(
         leaves_out=len(selected) < len(specs),
         is_named=bool(options.project or project.document.data.get("name")),
         selected_by=selected_by,
+        changes={each.name: changed[each.spec.path] for each in selected} if changed else {},
     )
 
 
 def _select(
-    project: Project, facts: Mapping[str, FlowMetadata], selection: Selection
+    project: Project,
+    facts: Mapping[str, FlowMetadata],
+    selection: Selection,
+    changed: Container[JsonPath] | None,
 ) -> tuple[list[DeploymentSpec], SelectionResult]:
     names = {entrypoint: each.name for entrypoint, each in facts.items()}
     candidates = [
         candidate_of(spec, names.get(spec.entrypoint, "")) for spec in project.deployments
     ]
     result = select(candidates, selection)
+    if changed is not None:
+        indexes = (n for n in result.indexes if project.deployments[n].path in changed)
+        result = replace(result, indexes=tuple(indexes))
     if result.ad_hoc:
         raw = {"name": result.ad_hoc, "entrypoint": selection.entrypoint}
         spec = DeploymentSpec((), result.ad_hoc, selection.entrypoint, raw, project.document)

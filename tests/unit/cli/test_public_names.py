@@ -43,6 +43,7 @@ SERVER = {"--api-url", "--profile"}
 CONNECTION = SERVER | {"--wait-for-api", "--concurrency"}
 SELECTION = {
     *("--name", "-n", "--all", "--no-all", "--with-tag", "--in-pool", "--exclude"),
+    "--changed-since",
     "--prefect-file",
     "--env",
     "--set",

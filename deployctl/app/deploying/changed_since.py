@@ -1,0 +1,202 @@
+"""Which deployments of a file changed since a revision of git, and why: for `--changed-since`.
+
+A deployment changed if its entry did, the code of its flow or a module of the project that it
+imports, or a file that its steps read: a Dockerfile, its build context, requirements.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deployctl.clients.git_changes import Changes, read_changes
+from deployctl.core.diagnostics import Report
+from deployctl.core.json_values import Json, JsonPath, leaves
+from deployctl.core.suggest import shortened
+from deployctl.flows.entrypoint import SearchPath, locate, parse_entrypoint
+from deployctl.flows.imports import imported_files
+from deployctl.images.dockerignore import DockerIgnore
+from deployctl.project.assignments import apply_assignments, parse_assignment
+from deployctl.project.coerce import is_unresolved
+from deployctl.project.document import Document, parse_document
+from deployctl.project.environments import with_environment, without_environment
+from deployctl.project.model import DeploymentSpec, Project
+from deployctl.steps.catalog import is_docker_build
+from deployctl.steps.docker import build_context
+from deployctl.steps.model import Step, effective_steps, parse_steps
+
+_STEPS = ("build", "push", "pull")
+_SHOWN = 3
+"""Names that a reason lists."""
+
+
+def changed_since(
+    project: Project,
+    revision: str,
+    environ: Mapping[str, str],
+    directory: Path,
+    assignments: Iterable[str] = (),
+) -> dict[JsonPath, tuple[str, ...]]:
+    """Path of each entry that changed → why. `directory` is the one that deployctl runs in.
+
+    `assignments` are those of `--set`, which change no entry since the revision.
+    Raises ProgramError if git can't tell.
+    """
+    folder = project.folder.resolve()
+    changes = read_changes(folder, revision)
+    former = _former(project, folder, changes, environ)
+    if former is not None:
+        former, _ = apply_assignments(former, [parse_assignment(a, Report()) for a in assignments])
+    inputs = _Inputs(changes, folder, directory.resolve())
+    found = {}
+    for spec in project.deployments:
+        reasons = (
+            *_entry_reasons(project, spec, former, revision),
+            *inputs.of_code(spec),
+            *inputs.of_steps(project, spec),
+        )
+        if reasons:
+            found[spec.path] = tuple(dict.fromkeys(reasons))
+    return found
+
+
+def _former(
+    project: Project, folder: Path, changes: Changes, environ: Mapping[str, str]
+) -> Document | None:
+    """The file as it was, with the same environment; None if there was none, or it had errors."""
+    path = folder / project.file.name
+    text = changes.read(path)
+    document = parse_document(text, project.document.file, Report()) if text is not None else None
+    if document is None:
+        return None
+    environment = project.document.environment
+    if environment is None:
+        return without_environment(document, Report())
+    name = path.with_name(f"{path.stem}.{environment.name}{path.suffix}")
+    beside = changes.read(name)
+    side = parse_document(beside, str(name), Report()) if beside is not None else None
+    return with_environment(document, environment.name, side, environ, Report())
+
+
+def _entry_reasons(
+    project: Project, spec: DeploymentSpec, former: Document | None, revision: str
+) -> Iterator[str]:
+    data = project.document.data
+    entry = data["deployments"][spec.path[1]]
+    if former is None or not isinstance(former.data, dict):
+        yield f"'{project.document.file}' was not there, or not readable, at {revision}"
+        return
+    old = _former_entry(entry, former.data)
+    if old is None:
+        yield "its entry is new"
+        return
+    if changed := [key for key in {**old, **entry} if old.get(key) != entry.get(key)]:
+        yield f"its entry changed: {shortened(changed, _SHOWN)}"
+    for kind in _STEPS:
+        before, now = (effective_steps(kind, *each) for each in ((old, former.data), (entry, data)))
+        if before != now and old.get(kind) == entry.get(kind):
+            yield f"the file's '{kind}' changed"
+
+
+def _former_entry(entry: Any, former: Mapping[str, Json]) -> dict[str, Json] | None:
+    """The entry of the same name; of several, that with the same entrypoint."""
+    listed = former.get("deployments")
+    entries = [each for each in listed if isinstance(each, dict)] if listed else []
+    if not isinstance(entry, dict):
+        return None
+    same = [each for each in entries if each.get("name") == entry.get("name")]
+    exact = [each for each in same if each.get("entrypoint") == entry.get("entrypoint")]
+    return next(iter(exact or (same if len(same) == 1 else ())), None)
+
+
+class _Inputs:
+    """The files that deployments are made from, as far as they changed."""
+
+    def __init__(self, changes: Changes, folder: Path, directory: Path) -> None:
+        self._changes = changes
+        self._search_path = SearchPath.of(directory, folder)
+        self._folders = tuple(dict.fromkeys((directory, folder)))
+
+    def of_code(self, spec: DeploymentSpec) -> Iterator[str]:
+        """Why the code of a flow counts as changed."""
+        try:
+            located = locate(parse_entrypoint(spec.entrypoint), self._search_path.bases)
+        except ValueError:
+            return
+        if located is None or located.file is None:
+            return
+        own = located.file.resolve()
+        folders = [each.resolve() for each in self._search_path.module_folders]
+        for file in imported_files(own, folders, self._is_there):
+            if self._changes.has(file):
+                is_own = file == own
+                yield (
+                    f"{self._name(file)} changed"
+                    if is_own
+                    else (f"imports {self._name(file)}, which changed")
+                )
+
+    def of_steps(self, project: Project, spec: DeploymentSpec) -> Iterator[str]:
+        """Why the files that steps read count as changed."""
+        for kind in _STEPS:
+            for step in parse_steps(effective_steps(kind, spec.raw, project.actions))[0]:
+                for file in self._named_files(step):
+                    if self._changes.has(file):
+                        yield f"{self._name(file)} changed, which the step '{step.name}' reads"
+                if is_docker_build(step):
+                    yield from self._of_context(step)
+
+    def _named_files(self, step: Step) -> Iterator[Path]:
+        """The files that the texts in the inputs of a step may name."""
+        words = [word for _, value in leaves(step.inputs) for word in _words(value)]
+        if step.short == "pip_install_requirements":
+            file = step.inputs.get("requirements_file") or "requirements.txt"
+            words.append(f"{step.inputs.get('directory') or '.'}/{file}")
+        for word in words:
+            for folder in self._folders:
+                yield Path(folder / word).resolve()
+
+    def _of_context(self, step: Step) -> Iterator[str]:
+        """Why the image of a build step is another one."""
+        if is_unresolved(step.inputs.get("path") or step.inputs.get("context_path") or ""):
+            return
+        context = build_context(step.inputs, self._folders[0]).resolve()
+        dockerfile = str(step.inputs.get("dockerfile") or "Dockerfile")
+        ignore = DockerIgnore.read(context, dockerfile)
+        always = {context / dockerfile, context / ".dockerignore"}
+        found = sorted(
+            self._name(file)
+            for file in self._changes.files
+            if file in always
+            or (file.is_relative_to(context) and not _ignores(ignore, file, context))
+        )
+        if found:
+            yield f"its image is built from what changed: {shortened(found, _SHOWN)}"
+
+    def _is_there(self, file: Path) -> bool:
+        return file.is_file() or self._changes.has(file)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._changes.root).as_posix()
+
+
+def _words(value: Json) -> Iterator[str]:
+    """A text, and the words of it, if they can be paths."""
+    if not isinstance(value, str) or "{{" in value or "\0" in value:
+        return
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    yield from dict.fromkeys((value, *words))
+
+
+def _ignores(ignore: DockerIgnore, file: Path, context: Path) -> bool:
+    """Whether a file is left out of the build context."""
+    matches, excluded = ignore.root_matches, False
+    path = file.relative_to(context)
+    for part in (*reversed(path.parents[:-1]), path):
+        excluded, matches = ignore.match(part.as_posix(), matches)
+    return excluded
