@@ -44,12 +44,13 @@ def test_deletes_what_the_project_applied_and_its_record(project: ProjectHarness
             "reason": "the deployments theirs are in it",
         },
     ]
-    assert left(project) == (["theirs"], ["both", "pool", "used"], ["deployctl-x"], [])
+    records = ["deployctl-x", "deployctl-x--history"]
+    assert left(project) == (["theirs"], ["both", "pool", "used"], records, [])
     if triggers:
         assert project.api.automations() == []
     again = project.run(*arguments, "--yes")
     assert [each["code"] for each in again["diagnostics"]] == ["DC546"]
-    assert left(project)[2:] == (["deployctl-x"], [])
+    assert left(project)[2:] == (records, [])
 
 
 def left(project: ProjectHarness) -> tuple[list[Any], ...]:
