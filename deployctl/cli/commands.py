@@ -24,7 +24,6 @@ from deployctl.cli.logs import logs
 from deployctl.cli.manifests import app as manifests
 from deployctl.cli.metrics import metrics
 from deployctl.cli.plan import plan
-from deployctl.cli.rollback import rollback
 from deployctl.cli.run import run
 from deployctl.cli.schema import schema
 from deployctl.cli.status import status
@@ -33,7 +32,7 @@ from deployctl.cli.work_pool import app as work_pool
 from deployctl.cli.worker import worker
 
 _GROUPS = {
-    "Deploy": (deploy, plan, build, validate, history, rollback, destroy, export, init),
+    "Deploy": (deploy, plan, build, validate, history, destroy, export, init),
     "Run": (worker, dev, run, status, logs, doctor, metrics),
     "Reference": (schema, explain),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,7 @@ def deploy(
         use_env_files(selection.env_file)
         options = load_options(selection, overrides, deployment, images)
         approved = read_plan_file(plan_file) if plan_file else None
+        checks: list[Callable[[], None]] = []
         opened = open_projects(ctx, options, selection.files, server)
         projects, session = stack.enter_context(opened)
         with build_plan(
@@ -85,12 +87,12 @@ def deploy(
             prepared = prepare_all(ctx, projects, session, deployment, steps)
             if approved:
                 complete_plans(ctx, prepared, session, deployment, applies=False)
-                check_plan_file(approved, ctx)
+                checks.append(check_plan_file(approved, ctx))
             done: CompletedSteps = {}
             prepared = [build(each, session, ctx.report, ctx.progress, done) for each in prepared]
         prepared = complete_plans(ctx, prepared, session, deployment, applies=True)
         if ctx.format is OutputFormat.HUMAN:
             write(plan_lines(ctx.summarize(), View(terminal_width(), deployment.full)))
-        apply_all(ctx, prepared, session)
+        apply_all(ctx, prepared, session, checks)
         if session.cancellation.is_cancelled and any(result.reason for result in ctx.results):
             raise session.cancellation.interrupted()

@@ -46,17 +46,16 @@ def history(
     from datetime import UTC, datetime
 
     from deployctl.api.driver import run
-    from deployctl.app.deploying.rolling_back import find_revision
     from deployctl.cli.render import history as render
-    from deployctl.deploy.history import read_revisions
+    from deployctl.deploy.history import find_revision, read_revisions
 
     with named_project(ctx, project, server) as (ctx.subject, session):
         revisions = run(read_revisions(ctx.subject), session)
     if revision:
-        revisions = [revisions[find_revision(ctx.subject, revisions, revision)]]
+        revisions = [find_revision(ctx.subject, revisions, revision)]
     found = [each for each in revisions if name is None or each.concerns(name)]
     ctx.data |= render.history_json(ctx.subject, found)
-    if revision:
-        ctx.print(render.revision(found[0]) if found else [])
+    if revision and found:
+        ctx.print(render.revision(found[0]))
     else:
         ctx.print(render.history(found, datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""The project that a command works on as a whole, by its name: `destroy`, `history`, `rollback`."""
+"""The project that a command works on as a whole, by its name: `destroy`, `history`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from deployctl.cli.render.json import render
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
 from deployctl.core.suggest import shortened
-from deployctl.deploy.plan import parts_of
+from deployctl.deploy.plan import UNDECLARED, parts_of
+from deployctl.templating.values import Unknown
 
 _FORMAT = 1
 _SHOWN = 3
@@ -97,20 +98,41 @@ def read_plan_file(path: Path) -> PlanFile:
         ) from error
 
 
-def check_plan_file(approved: PlanFile, ctx: CommandContext) -> None:
-    """Raises StalePlan unless the plan of the context is the approved one."""
+def check_plan_file(approved: PlanFile, ctx: CommandContext) -> Callable[[], None]:
+    """Raises StalePlan unless the plan of the context is the approved one.
+
+    Returns a check for later, when builds have ended and the project is locked: it raises StalePlan
+    if the plan of the context is then more than that plan, with what was unknown known.
+    """
     if _server(ctx) != approved.server:
         raise StalePlan(
             f"the plan in '{approved.path}' was made for {approved.server}, and this is "
             f"{_server(ctx)}",
             help="Connect to that server, or make a plan for this one.",
         )
-    if hmac.compare_digest(_digest(ctx, approved.salt), approved.digest):
-        return
-    names = list(_differences(approved, json.loads(render(ctx.summarize()))))
-    what = shortened(names, _SHOWN) if names else "a value that is not shown differs"
-    raise StalePlan(
-        f"the plan in '{approved.path}' is not what this deploy would do: {what}",
+    assert ctx.plan is not None
+    if not hmac.compare_digest(_digest(ctx, approved.salt), approved.digest):
+        names = list(_differences(approved, json.loads(render(ctx.summarize()))))
+        raise _stale(approved, names or ["a value that is not shown differs"])
+    parts = parts_of(ctx.plan)
+    unknown = {part[:-1] for part in parts if str(Unknown("", "")) in part[-1]}
+
+    def check() -> None:
+        """The check for later."""
+        assert ctx.plan is not None
+        new = {part for part in parts_of(ctx.plan) - parts if part[:-1] not in unknown}
+        if names := sorted(
+            {f"{kind} {name}" for kind, name, what, *_ in new if what != UNDECLARED}
+        ):
+            raise _stale(approved, names)
+
+    return check
+
+
+def _stale(approved: PlanFile, names: Sequence[str]) -> StalePlan:
+    return StalePlan(
+        f"the plan in '{approved.path}' is not what this deploy would do: "
+        f"{shortened(names, _SHOWN)}",
         help="Nothing was written. The server, the files or the options are not those of the "
         "plan: make a new one with `deployctl plan --out FILE`.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -349,8 +349,17 @@ def set_plan(ctx: CommandContext, prepared: list[PreparedPlan]) -> None:
     ctx.target += f" ({prepared[0].dialect})" if prepared and "(" not in ctx.target else ""
 
 
-def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Session) -> None:
-    """Applies the plans under the locks of their projects. Raises what `exclusive` raises."""
+def apply_all(
+    ctx: CommandContext,
+    prepared: list[PreparedPlan],
+    session: Session,
+    checks: Iterable[Callable[[], None]] = (),
+) -> None:
+    """Applies the plans under the locks of their projects.
+
+    Raises what `exclusive` raises, and what the checks do: they are called before the first write,
+    with the final plan in the context.
+    """
     from deployctl.app.deploying.deploy import deploy_all
     from deployctl.app.deploying.project_lock import exclusive
 
@@ -360,6 +369,8 @@ def apply_all(ctx: CommandContext, prepared: list[PreparedPlan], session: Sessio
 
     with exclusive(prepared, session, ctx.report, ctx.progress, is_complete) as locked:
         set_plan(ctx, [each for each, _ in locked])
+        for check in checks:
+            check()
         ctx.results += deploy_all(locked, session, ctx.report, ctx.progress, ctx.show_result)
 
 

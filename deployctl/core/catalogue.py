@@ -223,7 +223,6 @@ _WARNINGS = _entries(
         "DC527": "deploys of the project are not kept apart",
         "DC529": "errors of a deploy that does not fail",
         "DC562": "a deploy is missing in the history",
-        "DC564": "not everything can be rolled back",
         "DC531": "the work pool has no such job variable",
         "DC532": "a required job variable is missing",
         "DC536": "a base job template declares an unused variable",

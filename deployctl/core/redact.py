@@ -36,6 +36,7 @@ _CREDENTIAL = re.compile(
     r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 """Tokens of GitHub, GitLab, Slack, Prefect, package indexes, AWS; JSON web tokens; private keys."""
+_EMBEDDED_CREDENTIAL = re.compile(rf"(?<![\w-])(?:{_CREDENTIAL.pattern})")
 _USERINFO = re.compile(r"(?<=://)[^/@]*@")
 
 _COMMON_WORDS = frozenset({"true", "false", "none", "null"})
@@ -103,6 +104,11 @@ def is_secret_name(name: str) -> bool:
 def looks_like_credential(text: str) -> bool:
     """Whether a text has the form of a token or a key, or is a URL with a password."""
     return bool(_CREDENTIAL.match(text) or _URL_USERINFO.search(text))
+
+
+def contains_credential(text: str) -> bool:
+    """Whether a token, a key or a URL with a password occurs anywhere in a text."""
+    return bool(_EMBEDDED_CREDENTIAL.search(text) or _URL_USERINFO.search(text))
 
 
 def mask_secrets(value: Json, *names: str) -> Json:

@@ -2,25 +2,31 @@
 
 A revision is an artifact, as the last-applied record is, under a key of its own. It holds the old
 and new values of fields that changed, and all of what was deleted; of what was created only the
-name. Values that are secrets by their name or form are masked, so a rollback leaves them alone. The
-newest revisions are kept.
+name. Values that are secrets by their name or form are masked. The newest revisions are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from deployctl.api import paths
 from deployctl.api.calls import ApiCall, Request, call
 from deployctl.api.paging import PAGE
-from deployctl.core.errors import ApiError
+from deployctl.core.errors import ApiError, DeployctlError
 from deployctl.core.json_values import Json, canonical_json
-from deployctl.core.redact import MASK, looks_like_credential, mask_secrets
+from deployctl.core.redact import MASK, contains_credential, mask_secrets
 from deployctl.deploy.last_applied import artifact_key
-from deployctl.deploy.model import Change, Key, Op, Resource, Result, ResultStatus
+from deployctl.deploy.model import (
+    Change,
+    Key,
+    Op,
+    Resource,
+    Result,
+    ResultStatus,
+    secret_names,
+)
 
 KEPT = 20
 """Revisions of a project that are kept."""
@@ -29,8 +35,11 @@ _MAX_LENGTH = 2_000_000
 _FORMAT = 1
 _TYPE = "deployctl-history"
 
-Part: TypeAlias = tuple[Key, Mapping[str, Json]]
-"""Key and fields of a part of a resource."""
+
+class UnknownRevision(DeployctlError):
+    """The project has no such revision."""
+
+    code = "DC563"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,8 @@ class RecordedChange:
     op: Op
     fields: Mapping[str, tuple[Json, Json]] = field(default_factory=dict)
     """Field → (before, after): those that changed; of a deleted resource all, with after = None."""
-    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
-    """Kind → all parts of this kind before the change, if one of them changed."""
+    parts: tuple[RecordedChange, ...] = ()
+    """What was done to its parts; with a deleted resource, all of them are."""
 
     @property
     def title(self) -> str:
@@ -82,11 +91,11 @@ class Revision:
 
 
 def recorded_changes(results: Iterable[Result]) -> tuple[RecordedChange, ...]:
-    """What was written, as a revision records it."""
+    """What was written, as a revision records it; also what a failure left half written."""
     return tuple(
         _recorded(each.change)
         for each in results
-        if each.status is ResultStatus.APPLIED and each.change.is_needed
+        if each.change.is_needed and (each.status is ResultStatus.APPLIED or each.done)
     )
 
 
@@ -133,6 +142,18 @@ def read_revisions(project: str) -> ApiCall[list[Revision]]:
     ]
 
 
+def find_revision(project: str, revisions: Sequence[Revision], start: str) -> Revision:
+    """The revision whose id starts with `start`. Raises UnknownRevision."""
+    found = [each for each in revisions if start and each.id.startswith(start.lower())]
+    if len(found) == 1:
+        return found[0]
+    problem = "is ambiguous" if found else "is not in the history"
+    raise UnknownRevision(
+        f"the revision '{start}' {problem} of the project '{project}'",
+        help="`deployctl history` lists the revisions that are kept.",
+    )
+
+
 def history_key(project: str) -> str:
     """The artifact key of a project's revisions; no project's record has two dashes together."""
     return f"{artifact_key(project)}--history"
@@ -164,29 +185,24 @@ def _recorded(change: Change) -> RecordedChange:
     if op is Op.CREATE or current is None:
         return RecordedChange(change.kind, change.key, Op.CREATE)
     if op is Op.DELETE:
-        fields = {name: (_safe(value, name), None) for name, value in current.fields.items()}
-        return RecordedChange(change.kind, change.key, op, fields, _parts(current))
-    changed = {part.field: (part.old, part.new) for part in change.fields}
-    fields = {name: (_safe(old, name), _safe(new, name)) for name, (old, new) in changed.items()}
-    kinds = {child.kind for child in change.children if child.is_needed}
-    parts = {kind: parts for kind, parts in _parts(current).items() if kind in kinds}
-    missing: dict[str, tuple[Part, ...]] = dict.fromkeys(kinds - parts.keys(), ())
-    return RecordedChange(change.kind, change.key, op, fields, parts | missing)
+        return _deleted(current)
+    fields = {
+        part.field: (_safe(part.old, change, part.field), _safe(part.new, change, part.field))
+        for part in change.fields
+    }
+    parts = tuple(_recorded(child) for child in change.children if child.is_needed)
+    return RecordedChange(change.kind, change.key, op, fields, parts)
 
 
-def _parts(resource: Resource) -> dict[str, tuple[Part, ...]]:
-    found: dict[str, tuple[Part, ...]] = {}
-    for child in resource.children:
-        fields = {name: _safe(value, name) for name, value in child.fields.items()}
-        if child.kind == "automation":
-            fields["trigger"] = _without_ids(fields.get("trigger"))
-        found[child.kind] = (*found.get(child.kind, ()), (child.key, fields))
-    return found
+def _deleted(resource: Resource) -> RecordedChange:
+    fields = {name: (_safe(value, resource, name), None) for name, value in resource.fields.items()}
+    parts = tuple(map(_deleted, resource.children))
+    return RecordedChange(resource.kind, resource.key, Op.DELETE, fields, parts)
 
 
-def _safe(value: Json, name: str) -> Json:
+def _safe(value: Json, owner: Change | Resource, field_name: str) -> Json:
     """A value without secrets; what JSON cannot hold becomes text."""
-    return _masked(mask_secrets(value, name))
+    return _masked(mask_secrets(value, *secret_names(owner), field_name))
 
 
 def _masked(value: Json) -> Json:
@@ -195,15 +211,8 @@ def _masked(value: Json) -> Json:
     if isinstance(value, list):
         return [_masked(item) for item in value]
     if isinstance(value, str):
-        return MASK if looks_like_credential(value) else value
+        return MASK if contains_credential(value) else value
     return value if isinstance(value, int | float | bool | None) else str(value)
-
-
-def _without_ids(trigger: Json) -> Json:
-    """A trigger without the ids that the server gives it and its parts."""
-    if isinstance(trigger, dict):
-        return {key: _without_ids(item) for key, item in trigger.items() if key != "id"}
-    return [_without_ids(item) for item in trigger] if isinstance(trigger, list) else trigger
 
 
 def _without_values(revision: Revision) -> Revision:
@@ -218,19 +227,17 @@ def _encode(revision: Revision) -> dict[str, Json]:
         "author": revision.author,
         "commit": revision.commit,
         "has_values": revision.has_values,
-        "changes": [
-            {
-                "kind": each.kind,
-                "key": list(each.key),
-                "op": each.op.value,
-                "fields": {name: list(values) for name, values in each.fields.items()},
-                "parts": {
-                    kind: [[list(key), dict(fields)] for key, fields in parts]
-                    for kind, parts in each.parts.items()
-                },
-            }
-            for each in revision.changes
-        ],
+        "changes": list(map(_encode_change, revision.changes)),
+    }
+
+
+def _encode_change(change: RecordedChange) -> dict[str, Json]:
+    return {
+        "kind": change.kind,
+        "key": list(change.key),
+        "op": change.op.value,
+        "fields": {name: list(values) for name, values in change.fields.items()},
+        "parts": list(map(_encode_change, change.parts)),
     }
 
 
@@ -240,20 +247,18 @@ def _decode(answer: Json) -> Revision:
         data["command"],
         data["author"],
         data["commit"],
-        tuple(
-            RecordedChange(
-                each["kind"],
-                tuple(each["key"]),
-                Op(each["op"]),
-                {name: (before, after) for name, (before, after) in each["fields"].items()},
-                {
-                    kind: tuple((tuple(key), fields) for key, fields in parts)
-                    for kind, parts in each["parts"].items()
-                },
-            )
-            for each in data["changes"]
-        ),
+        tuple(map(_decode_change, data["changes"])),
         data["has_values"],
         answer["id"],
         answer["created"],
+    )
+
+
+def _decode_change(data: Json) -> RecordedChange:
+    return RecordedChange(
+        data["kind"],
+        tuple(data["key"]),
+        Op(data["op"]),
+        {name: (before, after) for name, (before, after) in data["fields"].items()},
+        tuple(map(_decode_change, data["parts"])),
     )

@@ -114,6 +114,14 @@ class Change:
         return Op.UPDATE if self.op is Op.NONE and self.is_needed else self.op
 
 
+def secret_names(owner: Change | Resource) -> tuple[str, ...]:
+    """Names besides those of its fields that tell whether values of a resource are secret.
+
+    A variable is one value, which only the variable's name tells about.
+    """
+    return owner.key if owner.kind == "variable" else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The changes of one command: roots only, in the order in which they are written; deletes of

@@ -23,6 +23,8 @@ from deployctl.templating.values import contains_unknown
 DeclaredFields: TypeAlias = Callable[[str, Key], frozenset[str]]
 """(kind, key) → the fields that an earlier apply of this project declared on that resource."""
 
+UNDECLARED = "undeclared"
+"""The third text of a part of a plan that says what stays undeclared."""
 NO_LONGER_DECLARED = "no longer declared, so it goes back to the default (DC521)"
 """The reason of a field that an earlier apply declared and the file now omits."""
 
@@ -63,7 +65,7 @@ def parts_of(plan: Plan) -> set[tuple[str, ...]]:
 
     Each part starts with kind and name of its root. Two plans with the same parts do the same.
     """
-    parts: set[tuple[str, ...]] = {(root.kind, root.name, "undeclared") for root in plan.undeclared}
+    parts: set[tuple[str, ...]] = {(root.kind, root.name, UNDECLARED) for root in plan.undeclared}
     for root in plan.needed:
         for change in (root, *root.children):
             parts |= {(root.kind, root.name, *detail) for detail in _details(change)}
@@ -75,6 +77,8 @@ def _details(change: Change) -> Iterator[tuple[str, ...]]:
         yield (change.kind, change.name, change.op)
     for field in change.fields:
         yield (change.kind, change.name, field.field, *map(_text, (field.old, field.new)))
+    if RESOURCE_KINDS[change.kind].hides_values and change.desired and change.op is not Op.NONE:
+        yield (change.kind, change.name, "values", _text(change.desired.raw))
 
 
 def _text(value: Json) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import methodcaller
@@ -115,12 +115,20 @@ def deploy_all(
                 for result in skipped:
                     on_done(result)
     finally:
-        for (each, _), results in zip(plans, done, strict=False):
-            inputs = each.inputs
-            commit = inputs.checkout.sha if inputs.checkout else ""
-            project = each.loaded.project
-            record_revision(project, "deploy", commit, results, session, report, inputs.environ)
+        _record(list(zip((each for each, _ in plans), done, strict=False)), session, report)
     return [result for results in done for result in results]
+
+
+def _record(
+    done: Sequence[tuple[PreparedPlan, Sequence[Result]]], session: Session, report: Report
+) -> None:
+    """Adds a revision to each project, of all its files."""
+    for project in dict.fromkeys(each.loaded.project for each, _ in done):
+        own = [(each, results) for each, results in done if each.loaded.project == project]
+        inputs = own[0][0].inputs
+        commit = inputs.checkout.sha if inputs.checkout else ""
+        written = [result for _, results in own for result in results]
+        record_revision(project, "deploy", commit, written, session, report, inputs.environ)
 
 
 def deploy(

@@ -33,10 +33,10 @@ def record_revision(
 ) -> None:
     """Adds a revision if something was written, also after a signal.
 
-    A server that refuses it is reported as DC562: what was deployed stays.
+    A server that refuses it, or is gone, is reported as DC562: what was deployed stays.
     """
     changes = recorded_changes(results)
-    if not changes or session.is_down:
+    if not changes:
         return
     revision = Revision(command, author(environ), commit, changes)
     try:
@@ -48,7 +48,7 @@ def record_revision(
         report.add(
             "DC562",
             f"the history of the project '{project}' lacks this command: {error.message}",
-            help="What was deployed stays, but `rollback` cannot undo it.",
+            help="What was deployed stays.",
         )
 
 

@@ -10,7 +10,7 @@ from deployctl.cli.render.schemas import ABSENT, parameters, schema_differences
 from deployctl.cli.render.values import inline
 from deployctl.core.json_values import Json, JsonPath, canonical_json
 from deployctl.core.redact import mask_secrets
-from deployctl.deploy.model import Change, FieldChange, Op, Resource
+from deployctl.deploy.model import Change, FieldChange, Op, Resource, secret_names
 from deployctl.deploy.resources import schedules
 
 SCHEMA = "parameter_openapi_schema"
@@ -59,7 +59,9 @@ def tree(change: Change) -> dict[str, Json]:
         elif part.field == "base_job_template" and _is_default(change, part.field):
             found[part.field] = f"the default of {change.desired.fields['type']} pools"  # type: ignore[union-attr]
         else:
-            found[part.field] = _short_names(mask_secrets(part.new, part.field))
+            found[part.field] = _short_names(
+                mask_secrets(part.new, *secret_names(change), part.field)
+            )
     for child in change.children:
         if child.desired is not None:
             name = _PARTS.get(child.kind, child.kind) + "s"
@@ -119,7 +121,8 @@ def _field_rows(change: Change, part: FieldChange) -> Iterator[Row]:
             if new is ABSENT and change.kind == "automation":
                 continue  # the server adds defaults to a trigger; they are no difference
             reason = part.reason or _reason(old, new)
-            yield Row(path_text(path), _masked(old, path), _masked(new, path), reason)
+            names = (*secret_names(change), *path)
+            yield Row(path_text(path), _masked(old, names), _masked(new, names), reason)
 
 
 def _child_rows(child: Change) -> Iterator[Row]:

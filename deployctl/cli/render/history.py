@@ -44,9 +44,7 @@ def revision(found: Revision) -> Iterator[Text]:
     by = f" by {found.author}" + f" from commit {found.commit}" * bool(found.commit)
     yield Text(redact(f"revision {found.id}: {found.command}{by}, {found.created}"), style="bold")
     for change in found.changes:
-        mark, style = MARKS[change.op]
-        yield Text.assemble((f"  {mark}", style), f" {redact(change.title)}")
-        yield from _fields(change)
+        yield from _change(change, 2)
     if not found.has_values:
         yield Text("  It was too large to be recorded with its values.", style="dim")
 
@@ -63,19 +61,7 @@ def history_json(project: str, revisions: Sequence[Revision]) -> dict[str, Json]
                 "author": each.author,
                 "commit": each.commit or None,
                 "has_values": each.has_values,
-                "changes": [
-                    {
-                        "kind": change.kind,
-                        "name": "/".join(change.key),
-                        "op": OPS[change.op],
-                        "fields": [
-                            {"field": name, "old": old, "new": new}
-                            for name, (old, new) in change.fields.items()
-                        ],
-                        "parts": list(change.parts),
-                    }
-                    for change in each.changes
-                ],
+                "changes": list(map(_change_json, each.changes)),
             }
             for each in revisions
         ],
@@ -89,14 +75,30 @@ def _counts(found: Revision) -> str:
     return ", ".join(f"{counts[op]} {word}" for op, word in words.items() if counts[op])
 
 
-def _fields(change: RecordedChange) -> Iterator[Text]:
+def _change_json(change: RecordedChange) -> dict[str, Json]:
+    return {
+        "kind": change.kind,
+        "name": "/".join(change.key),
+        "op": OPS[change.op],
+        "fields": [
+            {"field": name, "old": old, "new": new} for name, (old, new) in change.fields.items()
+        ],
+        "parts": list(map(_change_json, change.parts)),
+    }
+
+
+def _change(change: RecordedChange, indent: int) -> Iterator[Text]:
+    """What was done to a resource; an update field by field, then its parts."""
+    mark, style = MARKS[change.op]
+    yield Text.assemble((f"{' ' * indent}{mark}", style), f" {redact(change.title)}")
     if change.op is not Op.UPDATE:
         return
     for name, (before, after) in change.fields.items():
         for path, old, new in differences(before, after, (name,)):
-            yield Text(redact(f"      {path_text(path)}  {_side(old)} → {_side(new)}"))
-    for kind in change.parts:
-        yield Text(f"      its {kind.replace('_', ' ')}s")
+            text = f"{path_text(path)}  {_side(old)} → {_side(new)}"
+            yield Text(redact(f"{' ' * indent}    {text}"))
+    for part in change.parts:
+        yield from _change(part, indent + 4)
 
 
 def _side(value: Json) -> str:

@@ -15,7 +15,7 @@ from deployctl.cli.render.values import jsonable
 from deployctl.core.diagnostics import Diagnostic, Span
 from deployctl.core.json_values import Json
 from deployctl.core.redact import redact
-from deployctl.deploy.model import Change, Op, Plan, Resource, Result
+from deployctl.deploy.model import Change, Op, Plan, Resource, Result, secret_names
 
 VERSION = 1
 
@@ -81,8 +81,8 @@ def _change(change: Change) -> Json:
         "fields": [
             {
                 "field": part.field,
-                "old": jsonable(part.old, part.field),
-                "new": jsonable(part.new, part.field),
+                "old": jsonable(part.old, *secret_names(change), part.field),
+                "new": jsonable(part.new, *secret_names(change), part.field),
                 **({"reason": part.reason} if part.reason else {}),
             }
             for part in change.fields

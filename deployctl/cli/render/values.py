@@ -18,9 +18,9 @@ _OVERHANG = 12
 """Columns that lines stay shorter: YAML is folded behind the word that exceeds the width."""
 
 
-def jsonable(value: Json, name: str = "") -> Json:
+def jsonable(value: Json, *names: str) -> Json:
     """A value for the JSON output: masked, an unknown part as `{"unknown": "step.key"}`."""
-    return _plain(mask_secrets(value, name))
+    return _plain(mask_secrets(value, *names))
 
 
 def yaml_lines(value: Json, width: int | None = None) -> list[str]:

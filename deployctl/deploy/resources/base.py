@@ -35,7 +35,7 @@ class ResourceKind(ABC):
     stays: bool = False
     """Whether a child that is no longer declared stays on the server."""
     hides_values: bool = False
-    """Whether fields of its resources stand for values that no record may hold."""
+    """Whether the values of its resources are in `Resource.raw`, and fields only stand for them."""
 
     def pair(self, desired: Sequence[Resource], current: Sequence[Resource]) -> list[Pair]:
         """Matches the desired children of a parent with its current ones: by key."""

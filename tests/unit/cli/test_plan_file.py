@@ -12,7 +12,7 @@ from deployctl.cli.options import OutputFormat
 from deployctl.cli.plan_file import check_plan_file, read_plan_file, write_plan_file
 from deployctl.core.errors import DeployctlError
 from deployctl.core.json_values import Json
-from deployctl.deploy.model import Change, FieldChange, Op, Plan
+from deployctl.deploy.model import Change, FieldChange, Op, Plan, Resource
 from deployctl.templating.values import Unknown
 
 SERVER = "http://127.0.0.1:4200/api"
@@ -65,6 +65,45 @@ def test_other_plan_is_refused(
     with pytest.raises(DeployctlError, match=message) as raised:
         check_plan_file(approved, context(*now))
     assert raised.value.code == "DC560"
+
+
+@pytest.mark.parametrize(
+    ("later", "accepted"),
+    [
+        ([], True),
+        ([change("etl:1", field="image")], True),
+        ([change("2")], False),
+        ([change("etl:1", field="image"), change("x", field="entrypoint")], False),
+        ([change(op=Op.DELETE)], False),
+    ],
+)
+def test_only_what_was_unknown_may_become_known(
+    tmp_path: Path, later: list[Change], accepted: bool
+) -> None:
+    planned = change(Unknown("build", "image"), field="image")
+    approved = read_plan_file(written(tmp_path / "plan.json", planned))
+    ctx = context(planned)
+    check = check_plan_file(approved, ctx)
+    ctx.plan = Plan(tuple(later))
+    if accepted:
+        check()
+    else:
+        with pytest.raises(DeployctlError, match="deployment etl/daily"):
+            check()
+
+
+def test_changed_value_of_a_block_is_another_plan(tmp_path: Path) -> None:
+    def block(value: str) -> Change:
+        """The update of a block, whose fields never hold its values."""
+        desired = Resource("block", ("secret", "token"), {}, raw={"value": value})
+        fields = (FieldChange("values", "(another value)", "********"),)
+        return Change("block", ("secret", "token"), Op.UPDATE, desired, fields=fields)
+
+    approved = read_plan_file(written(tmp_path / "plan.json", block("s3cr3t-one")))
+    assert "s3cr3t" not in (tmp_path / "plan.json").read_text()
+    check_plan_file(approved, context(block("s3cr3t-one")))
+    with pytest.raises(DeployctlError, match="a value that is not shown differs"):
+        check_plan_file(approved, context(block("s3cr3t-two")))
 
 
 def test_plan_of_another_server_is_refused(tmp_path: Path) -> None:

@@ -95,7 +95,6 @@ COMMANDS = {
     | OUTPUT
     | {"--detailed-exitcode", "--run-steps", "--out"},
     "history": CONNECTION | OUTPUT | {"--revision", "--prefect-file", "--project", "--env"},
-    "rollback": CONNECTION | OUTPUT | {"--prefect-file", "--project", "--env", "--yes", "-y"},
     "build": SELECTION | BUILDER | CONNECTION | OUTPUT,
     "validate": SELECTION | OUTPUT | {"--fix", "--diff"},
     "export": CONNECTION
