@@ -10,7 +10,7 @@
 Each call is advanced by one thread only, so calls need no locks. An error of a request is thrown
 into its call, which may handle it.
 
-A cancelled command waits for requests in flight as long as answers arrive. If none did for two
+A cancelled command waits for requests in flight as long as answers arrive. If none did for five
 seconds, the server is taken for dead, and the threads that wait for it are left behind.
 """
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _POLL_INTERVAL = 0.2
 """Seconds between two looks at whether the command was cancelled while requests are in flight."""
-_SILENT_POLLS = 10
+_SILENT_POLLS = 25
 """How often in a row a cancelled command finds no answer before it waits no longer."""
 
 

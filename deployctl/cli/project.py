@@ -21,6 +21,7 @@ from deployctl.app.deploying.prepared_plan import PreparedPlan
 from deployctl.cli.context import CommandContext
 from deployctl.cli.exit import FAILED, Exit
 from deployctl.cli.options import ConnectionOptions
+from deployctl.cli.overrides import parse_overrides
 from deployctl.cli.project_files import DEFAULT_FILE, read_files
 from deployctl.cli.project_options import (
     BuilderOptions,
@@ -36,7 +37,7 @@ from deployctl.core.diagnostics import Severity
 from deployctl.core.errors import SettingsError, UsageError
 from deployctl.deploy.model import Plan
 from deployctl.images.pipeline import FixedImage, ImagePipeline
-from deployctl.project import overrides
+from deployctl.project.declared import check_same_resources
 from deployctl.project.parse import check_same_names
 from deployctl.project.selection import Selection, check_missed, nothing_selected
 from deployctl.templating.references import Reference, ReferenceValues, read_references
@@ -100,6 +101,7 @@ def load_all(
         ctx.report,
         lambda one, other: one.document is other.document,
     )
+    check_same_resources([(each.document, each.declared) for each in projects], ctx.report)
     names = ", ".join(str(path) for path in files or [DEFAULT_FILE])
     ctx.subject = f"{len(selected)} deployment{'s' * (len(selected) != 1)} in {names}"
     ctx.subject += f" (environment {options.environment})" if options.environment else ""
@@ -174,7 +176,7 @@ def load_options(
         if value in ("", Path()):
             raise UsageError(f"{name} is empty", help="Give it a value, or leave it out.")
     _check_prune(selection, deployment)
-    changes = _overrides(overrides)
+    changes = parse_overrides(overrides)
     if images.image:
         changes = replace(changes, job_variables={**changes.job_variables, "image": images.image})
     return LoadOptions(
@@ -317,6 +319,11 @@ def complete_plans(
     if options.prune:
         from deployctl.app.deploying.pruning import prune
 
+        if ignored := next((each for each in ctx.report if each.code == "DC131"), None):
+            raise UsageError(
+                f"--prune needs to know all that is declared, and {ignored.message}",
+                help=ignored.help,
+            )
         unnamed = [each.loaded for each in prepared if not each.loaded.is_named]
         if unnamed:
             raise UsageError(
@@ -372,27 +379,3 @@ def apply_all(
         for check in checks:
             check()
         ctx.results += deploy_all(locked, session, ctx.report, ctx.progress, ctx.show_result)
-
-
-def _overrides(options: OverrideOptions) -> overrides.Overrides:
-    parameters = overrides.parse_assignments("--param", options.param)
-    if options.params:
-        parameters |= overrides.parse_json_object("--params", options.params)
-    return overrides.Overrides(
-        description=options.description,
-        version=options.version,
-        version_type=options.version_type,
-        tags=tuple(options.tag),
-        concurrency_limit=options.concurrency_limit,
-        collision_strategy=options.collision_strategy,
-        work_pool=options.pool,
-        work_queue=options.work_queue,
-        job_variables=overrides.parse_assignments("--job-variable", options.job_variable),
-        schedules=overrides.schedules(options.cron, options.interval, options.rrule),
-        timezone=options.timezone,
-        anchor_date=options.anchor_date,
-        triggers=overrides.parse_definitions("--trigger", options.trigger, "triggers"),
-        parameters=parameters,
-        sla=overrides.parse_definitions("--sla", options.sla, "sla"),
-        enforce_parameter_schema=options.enforce_parameter_schema,
-    )

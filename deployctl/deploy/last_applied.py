@@ -107,8 +107,18 @@ class LastApplied:
         return LastApplied({kind: entries for kind, entries in kept.items() if entries}).add(roots)
 
     def without(self, removed: AbstractSet[tuple[str, Key]]) -> LastApplied:
-        """The record without these resources (kind and key), and without what is part of them."""
-        return self._filtered(lambda kind, key: not removed & {(kind, key), root_of(kind, key)})
+        """The record without these resources (kind and key), and without what is part of them.
+
+        A rename from one of them is complete.
+        """
+        left = self._filtered(lambda kind, key: not removed & {(kind, key), root_of(kind, key)})
+        markers = {rename_marker(key) for kind, key in removed if kind == "deployment"}
+        return LastApplied(
+            {
+                kind: {key: names - markers for key, names in entries.items()}
+                for kind, entries in left.resources.items()
+            }
+        )
 
     def only(self, kept: AbstractSet[tuple[str, Key]]) -> LastApplied:
         """The record of these resources (kind and key), and of what is part of them."""

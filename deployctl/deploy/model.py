@@ -51,7 +51,7 @@ class Resource:
     kept_kinds: frozenset[str] = frozenset()
     """Kinds whose current children stay, also if an earlier apply declared them."""
     renamed_from: Key = ()
-    """The former key of a desired deployment, as its file names it."""
+    """The key of the deployment that a desired one replaces, as long as that is on the server."""
 
     @property
     def name(self) -> str:

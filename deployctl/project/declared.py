@@ -5,7 +5,7 @@ Work pools have a module of their own, `project.work_pools`; what is here is the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,6 +119,21 @@ def parse_declared(
         document.report_problems(problems, report)
         found.setdefault((each.kind, each.key), each)
     return tuple(found.values())
+
+
+def check_same_resources(
+    files: Iterable[tuple[Document, Sequence[DeclaredResource]]], report: Report
+) -> None:
+    """Reports what several files declare (DC129): each deploy would have the one of the last."""
+    first: dict[tuple[str, tuple[str, ...]], str] = {}
+    for document, declared in files:
+        for each in declared:
+            file = first.setdefault((each.kind, each.key), document.file)
+            if file != document.file:
+                kind = each.kind.replace("_", " ")
+                message = f"the {kind} '{'/'.join(each.key)}' is also declared in {file}"
+                problem = Problem(each.path, "DC129", message, "Remove one of them.")
+                document.report_problems([problem], report)
 
 
 def _variables(entries: Sequence[Json]) -> Iterator[DeclaredResource]:

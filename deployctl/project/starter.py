@@ -61,7 +61,7 @@ def _image(found: FolderContents) -> Iterator[str]:
     dockerfile = "Dockerfile" if found.has_dockerfile else "auto"
     built = {
         "id": "image",
-        "image_name": f"registry.example.com/{found.name.lower()}",
+        "image_name": f"registry.example.com/{_image_name(found.name)}",
         "dockerfile": dockerfile,
     }
     pushed = {"image_name": "{{ image.image_name }}", "tag": "{{ image.tag }}"}
@@ -70,6 +70,11 @@ def _image(found: FolderContents) -> Iterator[str]:
         yield from comment_lines(["Without a Dockerfile, it is Prefect's image with this folder."])
     yield from yaml_lines({"build": [{f"{_DOCKER}.build_docker_image": built}]})
     yield from yaml_lines({"push": [{f"{_DOCKER}.push_docker_image": pushed}]})
+
+
+def _image_name(folder: str) -> str:
+    """The name of a folder in the characters of image names."""
+    return re.sub(r"[^a-z0-9._-]+", "-", folder.lower()).strip("-._") or "project"
 
 
 def _pull(found: FolderContents) -> Iterator[str]:

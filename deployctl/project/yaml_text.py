@@ -14,6 +14,8 @@ from deployctl.core.json_values import Json
 from deployctl.project.layout import indented
 
 INDENT = 2
+_LINE_BREAKS = "\x85\u2028\u2029"
+"""Characters at which YAML 1.1 breaks a line, so that only quotes keep them."""
 
 
 def yaml_lines(value: Json) -> list[str]:
@@ -81,6 +83,8 @@ def _dumper() -> Any:
 
     def represent_text(dumper: Any, text: str) -> Any:
         """Text of several lines as a block, where YAML can keep every character of it there."""
+        if any(each in text for each in _LINE_BREAKS):
+            return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
         is_block = "\n" in text.strip() and not text[0].isspace()
         style = "|" if is_block else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)

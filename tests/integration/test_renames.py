@@ -58,6 +58,12 @@ def test_renamed_deployment_keeps_what_was_set_in_the_ui(project: ProjectHarness
     assert project.run("plan", "--all", "--prune")["diagnostics"] == []
     assert {each["op"] for each in project.deploy()["changes"]} == {"none"}
     assert project.proxy.writes == []
+    project.write([entry(name="old")])
+    project.deploy()
+    project.write([new, other])
+    (again,) = errors(project.deploy(code=1))
+    assert again["code"] == "DC547"
+    assert deployed(project) == ["new", "old", "other"]
     project.api.update("hello", "new", tags=["later"])
     project.write([entry(name="new", schedules=[cron], **triggers), entry(name="other")])
     assert {each["op"] for each in project.deploy()["changes"]} == {"none"}

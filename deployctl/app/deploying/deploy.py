@@ -94,29 +94,29 @@ def deploy_all(
     missing otherwise. `deploy.apply.apply` says what is raised and what becomes a result.
     """
     plans = [*locked]
-    done: list[list[Result]] = []
+    done: list[tuple[PreparedPlan, list[Result]]] = []
     try:
         for each, check_lock in plans:
             first = replace(each, plan=each.plan.without_deletes())
-            done.append(deploy(first, session, report, progress, on_done, check_lock))
+            done.append((each, deploy(first, session, report, progress, on_done, check_lock)))
         is_written = not report.blocking and all(
-            result.is_written for results in done for result in results
+            result.is_written for _, results in done for result in results
         )
-        for (each, check_lock), results in zip(plans, done, strict=True):
+        for each, check_lock in plans:
             rest = replace(each, plan=each.plan.only_deletes(), taken_over={})
             if is_written and (rest.plan.changes or rest.plan.forgotten):
-                results += deploy(rest, session, report, progress, on_done, check_lock)
+                done.append((each, deploy(rest, session, report, progress, on_done, check_lock)))
             elif not is_written:
                 skipped = [
                     Result(change, ResultStatus.SKIPPED, reason=_NOT_DELETED)
                     for change in rest.plan.changes
                 ]
-                results += skipped
+                done.append((each, skipped))
                 for result in skipped:
                     on_done(result)
     finally:
-        _record(list(zip((each for each, _ in plans), done, strict=False)), session, report)
-    return [result for results in done for result in results]
+        _record(done, session, report)
+    return [result for _, results in done for result in results]
 
 
 def _record(

@@ -97,7 +97,6 @@ def desired_deployment(
         ),
         inputs.dialect,
     )
-    resource = replace(resource, renamed_from=selected.renamed_from or ())
     _report_unsupported(fields, selected, inputs.dialect, report)
     selected.spec.report_problems(problems, report)
     _warn_left_out(left_out, selected, inputs.dialect, report)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.prepare import take_over
-from deployctl.app.deploying.prepared_plan import PreparedPlan
+from deployctl.app.deploying.prepared_plan import PreparedPlan, is_whole
 from deployctl.core.diagnostics import Report, Severity
 from deployctl.deploy.last_applied import LastApplied, read_other_records
 from deployctl.deploy.model import Key
@@ -23,12 +23,13 @@ def check_ownership(
 ) -> list[PreparedPlan]:
     """The plans with what moves to their projects from others.
 
-    A resource that another project declares is reported as DC519, unless it is `allowed` to
-    move it, or that project is part of the command and declares it no longer. It is a warning if
-    this project is named after its folder: the other one may be the same under another name. Raises
-    ApiError.
+    A resource that another project declares is reported as DC519, unless it is `allowed` to move
+    it, or all of that project is part of the command, so that it declares it no longer. It is a
+    warning if this project is named after its folder: the other one may be the same under another
+    name. Raises ApiError.
     """
-    projects = {each.loaded.project for each in prepared}
+    partial = {each.loaded.project for each in prepared if not is_whole(each)}
+    projects = {each.loaded.project for each in prepared} - partial
     checked = []
     for each in prepared:
         taken: dict[str, LastApplied] = {}
@@ -46,11 +47,15 @@ def check_ownership(
 
 
 def _not_recorded(prepared: PreparedPlan) -> Iterator[tuple[str, Key]]:
-    """The declared roots that the server has and this project's record doesn't, but for pools."""
+    """The declared roots that the server has and this project's record doesn't.
+
+    But for pools and flows, which several projects may share.
+    """
     recorded = set(prepared.last_applied.roots())
     for change in prepared.plan.changes:
         identity = (change.kind, change.key)
-        if change.kind != "work_pool" and change.current and identity not in recorded:
+        is_shared = change.kind in ("work_pool", "flow")
+        if not is_shared and change.current and identity not in recorded:
             yield identity
 
 

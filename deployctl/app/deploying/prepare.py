@@ -205,7 +205,7 @@ def with_renames(
         if old and root.key not in existing:
             root, kept = carry_over(root, old, prepared.last_applied.declared, prepared.dialect)
             notes[root.key] = tuple(_rename_notes(old.name, kept))
-        desired.append(root)
+        desired.append(replace(root, renamed_from=renames.get(root.key, ()) if old else ()))
     return _with_plan(
         replace(prepared, desired=tuple(desired), renames=renames, rename_notes=notes), session
     )

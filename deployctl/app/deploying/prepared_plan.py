@@ -15,6 +15,8 @@ from deployctl.deploy.model import Key, Plan, Resource
 from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.steps.model import Step
+from deployctl.templating.grammar import PlaceholderKind
+from deployctl.templating.references import references
 
 NO_POOLS: Mapping[str, PoolInfo] = MappingProxyType({})
 
@@ -59,7 +61,19 @@ class PreparedPlan:
             and (queue := root.fields.get("work_queue_name"))
         }
         resources = (each for root in roots for each in (root, *root.children))
-        return deployments | queues | {(each.kind, each.key) for each in resources}
+        return deployments | queues | self._used | {(each.kind, each.key) for each in resources}
+
+    @property
+    def _used(self) -> set[tuple[str, Key]]:
+        """The recorded blocks and variables that deployments reference."""
+        recorded = {each for each in self.last_applied.roots() if each[0] in ("block", "variable")}
+        if not recorded:
+            return set()
+        found = (each for one in self.loaded.selected for _, each in references(one.entry))
+        return recorded & {
+            ("block" if each.kind is PlaceholderKind.BLOCK else "variable", each.source)
+            for each in found
+        }
 
     @property
     def steps(self) -> dict[str, Sequence[Step]]:
@@ -106,7 +120,7 @@ def _renamed(prepared: PreparedPlan) -> Iterator[Resource]:
 
 def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
     """What the record has although it is gone, or another project of the command declares it."""
-    if not _is_whole(prepared):
+    if not is_whole(prepared):
         return frozenset()
     project, roots = prepared.loaded.project, set(prepared.last_applied.roots())
     current = {
@@ -127,7 +141,7 @@ def _forgotten(prepared: PreparedPlan) -> frozenset[tuple[str, Key]]:
     )
 
 
-def _is_whole(prepared: PreparedPlan) -> bool:
+def is_whole(prepared: PreparedPlan) -> bool:
     """Whether it is known what the project declares: the whole file, and all names."""
     loaded = prepared.loaded
     return loaded.selects_all and not loaded.leaves_out and not loaded.is_named_by_steps
@@ -139,7 +153,7 @@ def _undeclared(prepared: PreparedPlan) -> tuple[Resource, ...]:
     With the queues of work pools and the automations of deployments that are not declared. Empty if
     only some of the file's deployments are selected or valid, or some are named after the build.
     """
-    if not _is_whole(prepared):
+    if not is_whole(prepared):
         return ()
     roots, parts = set(prepared.last_applied.roots()), prepared.last_applied.parts()
     desired = prepared.desired_keys | prepared.elsewhere.keys()

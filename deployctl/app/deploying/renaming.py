@@ -1,7 +1,7 @@
 """Moves deployments that `renamed_from` names: what the new one keeps, and the delete of the old.
 
 A rename that was interrupted is told from two deployments of one project by the record: it has
-`renamed_from` from before the first write until the file drops it.
+a marker from before the first write until the old deployment is deleted.
 """
 
 from __future__ import annotations

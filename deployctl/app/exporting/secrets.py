@@ -44,7 +44,7 @@ class Secrets:
         return value
 
     def _variable(self, secret: str, path: JsonPath) -> str:
-        key = next((part for part in reversed(path) if isinstance(part, str)), "")
+        key = _variable_name(path)
         base = re.sub(r"[^A-Z0-9]+", "_", key.upper()).strip("_") or "SECRET"
         base = f"_{base}" if base[0].isdigit() else base
         name, number = base, 1
@@ -52,6 +52,13 @@ class Secrets:
             number += 1
             name = f"{base}_{number}"
         return name
+
+
+def _variable_name(path: JsonPath) -> str:
+    """The keys from the last secret name on, so that no `USER` or `HOME` of a shell is meant."""
+    names = [part for part in path if isinstance(part, str)]
+    last = max((at for at, name in enumerate(names) if is_secret_name(name)), default=-1)
+    return "_".join(names[last:])
 
 
 def _is_secret_number(value: float, path: JsonPath) -> bool:

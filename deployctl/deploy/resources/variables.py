@@ -9,6 +9,7 @@ from deployctl.api.calls import ApiCall, Request
 from deployctl.api.dialect import Dialect
 from deployctl.api.paging import pages
 from deployctl.api.work_pools import create_named
+from deployctl.core import redact
 from deployctl.core.errors import Conflict
 from deployctl.deploy.model import Change, Op, Resource
 from deployctl.deploy.resources import base
@@ -30,6 +31,8 @@ class Variables(ResourceKind):
         found = yield from pages(
             paths.VARIABLES, {"variables": {"name": {"any_": names}}}, len(names)
         )
+        current = {each["name"]: each["value"] for each in found}
+        redact.register_secrets(redact.find_secrets(current))
         return [
             Resource(
                 self.name,

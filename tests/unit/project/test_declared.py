@@ -10,6 +10,7 @@ import pytest
 from deployctl.core.diagnostics import Report
 from deployctl.core.json_values import Json
 from deployctl.core.redact import MASK, redact
+from deployctl.project.declared import check_same_resources
 from deployctl.project.document import parse_document
 from deployctl.project.model import Project
 from deployctl.project.parse import parse_project
@@ -269,3 +270,17 @@ def test_blocks_of_two_types_may_have_one_name() -> None:
     listed = "blocks: [{name: a, type: secret, values: {value: b}}, {name: a, type: %s}]"
     assert len(declared(listed % "json")) == 2
     assert only(project(listed % "secret")[1]).code == "DC129"
+
+
+def test_resource_of_two_files_is_an_error() -> None:
+    report = Report()
+    files = []
+    for name, value in (("a.yaml", "eu"), ("b.yaml", "us")):
+        found = parse_document(f"variables: {{region: {{value: {value}}}}}", name, report)
+        assert found is not None
+        files.append((found, parse_project(found, report, {}).declared))
+    report = Report()
+    check_same_resources(files, report)
+    (problem,) = report
+    assert (problem.code, str(problem.span).partition(":")[0]) == ("DC129", "b.yaml")
+    assert problem.message == "the variable 'region' is also declared in a.yaml"

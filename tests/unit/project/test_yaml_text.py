@@ -32,3 +32,9 @@ def test_comments_stand_above_their_keys_and_those_of_absent_keys_last() -> None
 
 def test_comment_is_one_line_whatever_it_says() -> None:
     assert comment_lines(["a\nb: 1\x85\u2028c\x00"]) == ["# a b: 1 c"]
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_line_breaks_of_unicode_survive_in_an_indented_item(separator: str) -> None:
+    value = {"a": f"one\ntwo{separator}three\n"}
+    assert yaml.safe_load("\n".join(item_lines(yaml_lines(value)))) == [value]

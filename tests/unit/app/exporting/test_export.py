@@ -119,7 +119,14 @@ def test_no_secret_is_written(tmp_path: Path) -> None:
     assert data["deployments"][1]["work_pool"]["job_variables"]["env"] == {
         "DB_PASSWORD": "{{ $DB_PASSWORD_2 }}"
     }
-    assert file.variables == ("API_KEY", "DB_PASSWORD", "DB_PASSWORD_2", "DESCRIPTION", "NAME", "X")
+    assert file.variables == (
+        "API_KEY",
+        "DB_PASSWORD",
+        "DB_PASSWORD_2",
+        "DESCRIPTION",
+        "TOKENIZER_NAME",
+        "X",
+    )
     assert "# - DB_PASSWORD_2" in file.text
     assert [each.code for each in report] == ["DC552"]
 

@@ -63,3 +63,11 @@ def test_flows_of_one_name_get_deployments_of_different_names(tmp_path: Path) ->
 def test_folder_without_a_flow_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no flow was found"):
         inspect_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "image"), [("My Project", "my-project"), ("etl_1.x", "etl_1.x"), ("ünï", "n")]
+)
+def test_image_has_the_folders_name_in_valid_characters(folder: str, image: str) -> None:
+    text = starter_text(FolderContents(folder, {"flows.py:hello": "hello"}), "docker")
+    assert f"image_name: registry.example.com/{image}\n" in text
