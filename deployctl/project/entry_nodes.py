@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deployctl.project.compose import Node
-from deployctl.project.nodes import in_mapping, merge_nodes
+from deployctl.project.nodes import in_mapping, merge_nodes, text_of
 
 _ALTERNATIVES = {"schedules": "schedule", "schedule": "schedules"}
 """Key → the other form of it, which a deployment has no more if it is given the key."""
@@ -15,7 +15,8 @@ def merge_entry(entry: Node, override: Node) -> Node:
     """A deployment with further values: mappings are merged, all others replaced."""
     for key in override.value:
         entry = without_alternative(entry, key)
-    entry = in_mapping(entry, {**entry.parts, **pool_by_name(entry.parts)})
+    if "work_pool" in override.parts:
+        entry = in_mapping(entry, {**entry.parts, **pool_by_name(entry.parts)})
     changes = {**override.parts, **pool_by_name(override.parts)}
     return merge_nodes(entry, in_mapping(override, changes))
 
@@ -29,8 +30,8 @@ def without_alternative(entry: Node, key: str) -> Node:
 
 
 def pool_by_name(parts: Mapping[str | int, Node]) -> dict[str | int, Node]:
-    """The work pool of a deployment as a mapping, where only its name is written."""
+    """The work pool of a deployment as a mapping, where only its name or a template is written."""
     pool = parts.get("work_pool")
-    if pool is None or not isinstance(pool.value, str) or "{{" in pool.value:
+    if pool is None or text_of(pool) is None:
         return {}
     return {"work_pool": in_mapping(pool, {"name": pool})}

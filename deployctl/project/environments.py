@@ -121,8 +121,8 @@ def with_environment(
     section = section and _resolved(document, section, name, environ, report)
     if section is None:
         return None
-    merged = _merged(document, section, report)
     values = child(section, "values") or in_mapping(section, {})
+    merged = _merged(document, section, values, name, report)
     free = {key: node for key, node in merged.parts.items() if _is_free(key)}
     others = {key: node for key, node in merged.parts.items() if key not in free}
     filled, problems = fill_in(in_mapping(merged, others), values, name)
@@ -235,10 +235,12 @@ def _wrong_server(section: Node) -> Iterator[Problem]:
             yield Problem((key,), "DC124", message, "Write it as http://127.0.0.1:4200/api.")
 
 
-def _merged(document: Document, section: Node, report: Report) -> Node:
+def _merged(document: Document, section: Node, values: Node, name: str, report: Report) -> Node:
     """The root of the document with all that the environment changes in its deployments."""
     parts = {key: node for key, node in document.root.parts.items() if key != _KEY}
     listed = parts.get("deployments")
+    if listed is not None:
+        listed = _filled_but_names(listed, values, name)
     if listed is not None and isinstance(listed.value, list):
         entries = list(listed.parts.values())
         names = [_name(entry) for entry in entries]
@@ -252,6 +254,22 @@ def _merged(document: Document, section: Node, report: Report) -> Node:
         entries = [_finished(entry, section) for entry in entries]
         parts["deployments"] = in_sequence(listed, entries)
     return in_mapping(document.root, parts)
+
+
+def _filled_but_names(listed: Node, values: Node, name: str) -> Node:
+    """The deployments with the `{{ env.NAME }}` in them filled in, as their values are merged.
+
+    Their names stay as they are written: an environment changes deployments by these. Values that
+    the environment lacks stay too, and are reported if nothing replaces them.
+    """
+    filled, _ = fill_in(listed, values, name)
+    if not isinstance(filled.value, list):
+        return filled
+    entries = []
+    for index, entry in filled.parts.items():
+        written = listed.find((index, "name"))
+        entries.append(in_mapping(entry, {**entry.parts, "name": written}) if written else entry)
+    return in_sequence(filled, entries)
 
 
 def _name(entry: Node) -> str | None:
