@@ -1,11 +1,11 @@
-"""Merges keys into the node of a deployment, some of which have two forms."""
+"""Merges keys into the node of a deployment or an environment; some keys have two forms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from deployctl.project.compose import Node
-from deployctl.project.nodes import in_mapping, merge_nodes, text_of
+from deployctl.project.nodes import child, in_mapping, merge_nodes, text_of
 
 _ALTERNATIVES = {"schedules": "schedule", "schedule": "schedules"}
 """Key → the other form of it, which a deployment has no more if it is given the key."""
@@ -19,6 +19,21 @@ def merge_entry(entry: Node, override: Node) -> Node:
         entry = in_mapping(entry, {**entry.parts, **pool_by_name(entry.parts)})
     changes = {**override.parts, **pool_by_name(override.parts)}
     return merge_nodes(entry, in_mapping(override, changes))
+
+
+def merge_environment(section: Node, override: Node) -> Node:
+    """An environment with further values: its deployments are merged one by one, as entries."""
+    merged = merge_entry(section, override)
+    own, others = child(section, "deployments"), child(override, "deployments")
+    if own is None or others is None or not isinstance(others.value, dict):
+        return merged
+    parts = dict(merged.parts["deployments"].parts)
+    for name, entry in others.parts.items():
+        base = child(own, str(name))
+        if base and isinstance(base.value, dict) and isinstance(entry.value, dict):
+            parts[name] = merge_entry(base, entry)
+    deployments = in_mapping(merged.parts["deployments"], parts)
+    return in_mapping(merged, {**merged.parts, "deployments": deployments})
 
 
 def without_alternative(entry: Node, key: str) -> Node:

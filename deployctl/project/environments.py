@@ -28,14 +28,13 @@ from deployctl.project import keys
 from deployctl.project.coerce import coerce
 from deployctl.project.compose import Node
 from deployctl.project.document import Document, Environment
-from deployctl.project.entry_nodes import merge_entry
+from deployctl.project.entry_nodes import merge_entry, merge_environment
 from deployctl.project.environment_keys import environment_table
 from deployctl.project.environment_values import expand_variables, fill_in
 from deployctl.project.nodes import (
     child,
     in_mapping,
     in_sequence,
-    merge_nodes,
     set_file,
     text_node,
     text_of,
@@ -171,7 +170,7 @@ def _section_with(
         return None
     if beside is not None:
         set_file(beside.root, beside.file)
-        section = merge_nodes(section, beside.root) if section else beside.root
+        section = merge_environment(section, beside.root) if section else beside.root
     return section
 
 

@@ -84,3 +84,52 @@ def test_template_of_a_work_pool_is_its_name_where_the_pool_is_changed(
     assert len(changed["work_pool"]) == 2
     kept = deployments(f"{text}environments: {{prod: {{paused: true}}}}\n")["daily"]
     assert kept["work_pool"] == pool
+
+
+BASE = 'deployments: [{name: daily, schedule: {cron: "0 1 * * *"}, work_pool: dev, version: "1"}]\n'
+BESIDE: dict[str, tuple[str, str, Json]] = {
+    "a pool by name, then its job variables": (
+        "{work_pool: k8s}",
+        "work_pool: {job_variables: {cpu: 2}}",
+        {"work_pool": {"name": "k8s", "job_variables": {"cpu": 2}}},
+    ),
+    "a pool, then another by name": (
+        "{work_pool: {name: k8s, job_variables: {cpu: 2}}}",
+        "work_pool: ecs",
+        {"work_pool": {"name": "ecs", "job_variables": {"cpu": 2}}},
+    ),
+    "a deployment's pool": (
+        "{deployments: {daily: {work_pool: k8s}}}",
+        "deployments: {daily: {work_pool: {job_variables: {cpu: 2}}}}",
+        {"work_pool": {"name": "k8s", "job_variables": {"cpu": 2}}},
+    ),
+    "a deployment's schedules, then one schedule": (
+        '{deployments: {daily: {schedules: [{cron: "0 2 * * *"}]}}}',
+        'deployments: {daily: {schedule: {cron: "0 3 * * *"}}}',
+        {"schedule": {"cron": "0 3 * * *"}, "schedules": "absent"},
+    ),
+    "a deployment that has no keys": (
+        "{deployments: {daily: }}",
+        "deployments: {daily: {version: '2'}}",
+        {"version": "2"},
+    ),
+    "a deployment that loses its keys": (
+        "{deployments: {daily: {version: '2'}, 'd*': {paused: true}}}",
+        "deployments: {daily: }",
+        {"version": "1", "paused": True},
+    ),
+    "patterns stay in the order of the section": (
+        "{deployments: {'*': {version: a}, daily: {version: b}}}",
+        "deployments: {'*': {version: c}}",
+        {"version": "b"},
+    ),
+    "a section without keys": ("", "work_pool: k8s", {"work_pool": {"name": "k8s"}}),
+}
+
+
+@pytest.mark.parametrize(("own", "beside", "expected"), BESIDE.values(), ids=BESIDE)
+def test_file_beside_is_merged_key_by_key_as_into_a_deployment(
+    own: str, beside: str, expected: dict[str, Json]
+) -> None:
+    found = deployments(f"{BASE}environments: {{prod: {own}}}\n", f"{beside}\n")["daily"]
+    assert {key: found.get(key, "absent") for key in expected} == expected
