@@ -91,6 +91,17 @@ def fill_in(node: Node, values: Node, name: str) -> tuple[Node, list[Problem]]:
     return _with_texts(node, (), fill), problems
 
 
+def keys_used(node: Node) -> set[str]:
+    """The keys of `values:` that the `{{ env.NAME }}` in a value name: `a` of `{{ env.a.b }}`."""
+    return {
+        str(_parts(each.name.removeprefix(_PREFIX))[0])
+        for _, below in node.walk()
+        if isinstance(below.value, str)
+        for each in placeholders(below.value)
+        if each.name.startswith(_PREFIX)
+    }
+
+
 def _parts(key: str) -> JsonPath:
     """The path of `a.b[0]`."""
     split = key.replace("[", ".").replace("]", "").split(".")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 
 from deployctl.core.diagnostics import Report, Severity
@@ -30,7 +30,7 @@ from deployctl.project.compose import Node
 from deployctl.project.document import Document, Environment
 from deployctl.project.entry_nodes import merge_entry, merge_environment
 from deployctl.project.environment_keys import environment_table
-from deployctl.project.environment_values import expand_variables, fill_in
+from deployctl.project.environment_values import expand_variables, fill_in, keys_used
 from deployctl.project.nodes import (
     child,
     in_mapping,
@@ -131,20 +131,47 @@ def with_environment(
     return None if problems else result
 
 
-def read_environment(
+def with_name_and_server(
     document: Document,
     name: str,
     beside: Document | None,
     environ: Mapping[str, str],
     report: Report,
-) -> Environment | None:
-    """The environment itself, for a command that needs no deployments; see `with_environment`."""
+) -> Document | None:
+    """The document for a command that needs only the project's name and the server.
+
+    Only values of the environment that these two use are resolved; see `with_environment`.
+    """
     section = _section_with(document, name, beside, report)
-    if section is not None:
-        parts = section.parts.items()
-        server: dict[str | int, Node] = {key: node for key, node in parts if key in _SERVER}
-        section = _resolved(document, in_mapping(section, server), name, environ, report)
-    return _environment(name, section) if section else None
+    if section is None:
+        return None
+    parts = section.parts.items()
+    server: dict[str | int, Node] = {key: node for key, node in parts if key in _SERVER}
+    own_name = child(document.root, "name")
+    named: dict[str | int, Node] = {"name": own_name} if own_name else {}
+    expanded, _ = expand_variables(in_mapping(section, server), environ)
+    if used := {*keys_used(expanded), *keys_used(in_mapping(document.root, named))}:
+        server |= _values_used(section, used)
+    resolved = _resolved(document, in_mapping(section, server), name, environ, report)
+    if resolved is None:
+        return None
+    values = child(resolved, "values") or in_mapping(resolved, {})
+    filled, problems = fill_in(in_mapping(document.root, named), values, name)
+    result = replace(document, environment=_environment(name, resolved))
+    result = result.with_root(in_mapping(document.root, {**document.root.parts, **filled.parts}))
+    result.report_problems(problems, report)
+    return None if problems else result
+
+
+def _values_used(section: Node, used: Set[str]) -> dict[str | int, Node]:
+    """The `values` of an environment, blank where they are not used: they need no variables."""
+    values = child(section, "values")
+    if values is None or not isinstance(values.value, dict):
+        return {"values": values} if values else {}
+    parts = {
+        key: node if key in used else text_node("", node) for key, node in values.parts.items()
+    }
+    return {"values": in_mapping(values, parts)}
 
 
 def _environment(name: str, section: Node) -> Environment:

@@ -18,7 +18,7 @@ from deployctl.api.driver import run
 from deployctl.api.session import Session
 from deployctl.app.deploying.deploy import DEPLOYING
 from deployctl.app.deploying.load import ReadReferences
-from deployctl.app.deploying.project_file import read_server
+from deployctl.app.deploying.project_file import read_name_and_server
 from deployctl.app.deploying.project_lock import LOCK_TIMINGS, ProjectLock
 from deployctl.app.deploying.pruning import users_after, with_run_notes
 from deployctl.core.diagnostics import Report
@@ -40,8 +40,11 @@ from deployctl.deploy.prune import deleted_keys, deletes
 from deployctl.deploy.resources import RESOURCE_KINDS
 from deployctl.project.document import Document, read_document
 from deployctl.project.parse import parse_project
+from deployctl.templating.grammar import has_placeholder
+from deployctl.templating.problems import Problem
 from deployctl.templating.references import references
 
+_NAME_HELP = "Add --env NAME if the value is that of an environment, or use --project."
 _SHOWN = 3
 """Deployments that a reason lists."""
 
@@ -63,15 +66,14 @@ class DestroyPlan:
 def read_file(
     path: Path, environment: str | None, environ: Mapping[str, str], report: Report
 ) -> Document | None:
-    """The file of a project, with no more of its environment than the name and the server.
+    """The file of a project, with no more of its environment than its `name` and the server need.
 
     None if it cannot be read. Raises UsageError if the environment cannot have this name.
     """
     document = read_document(path, report, "--prefect-file, or the project with --project")
     if document is None or not environment:
         return document
-    found = read_server(path, document, environment, environ, report)
-    return replace(document, environment=found) if found else None
+    return read_name_and_server(path, document, environment, environ, report)
 
 
 def project_of(
@@ -86,7 +88,12 @@ def project_of(
     name = document.data.get("name")
     document = replace(document, data={"name": name} if name else {})
     named = [reference for _, reference in references(name)]
-    project = parse_project(document, report, environ, read(named) if named else None)
+    found = Report()
+    project = parse_project(document, found, environ, read(named) if named else None)
+    report.extend(found)
+    if has_placeholder(project.name) and not found.blocking:
+        message = f"'name' cannot be resolved: '{project.name}'"
+        document.report_problems([Problem(("name",), "DC133", message, _NAME_HELP)], report)
     if not name:
         raise UsageError(
             f"destroying needs a project name, and {path} has none",

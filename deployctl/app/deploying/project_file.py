@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from deployctl.core.diagnostics import Report
-from deployctl.project.document import Document, Environment, parse_document, read_document
+from deployctl.project.document import Document, parse_document, read_document
 from deployctl.project.environments import (
     check_name,
-    read_environment,
     with_environment,
+    with_name_and_server,
     without_environment,
 )
 from deployctl.project.selection import Selection
@@ -44,15 +44,17 @@ def read_project(
     return with_environment(document, environment, beside, environ, report) if is_valid else None
 
 
-def read_server(
+def read_name_and_server(
     path: Path, document: Document, environment: str, environ: Mapping[str, str], report: Report
-) -> Environment | None:
-    """The server that a file names for an environment; None if that is impossible.
+) -> Document | None:
+    """The file with the project's name and the server that it has in an environment.
 
-    Raises UsageError if the environment cannot have this name.
+    None if that is impossible. Raises UsageError if the environment cannot have this name.
     """
     is_valid, beside = _read_beside(path, environment, report)
-    return read_environment(document, environment, beside, environ, report) if is_valid else None
+    if not is_valid:
+        return None
+    return with_name_and_server(document, environment, beside, environ, report)
 
 
 def environment_file(path: Path, environment: str) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from deployctl.api.session import Session
 from deployctl.api.settings import Settings, load_settings
-from deployctl.app.deploying.project_file import read_server
+from deployctl.app.deploying.project_file import read_name_and_server
 from deployctl.app.doctor import cluster_checks, image_checks
 from deployctl.app.doctor.jobs import JobNeeds, job_needs
 from deployctl.app.doctor.model import (
@@ -132,11 +132,11 @@ def server_options(what: Examination) -> tuple[str | None, str | None]:
     if what.environment and not (what.api_url or what.profile) and what.file.exists():
         unused = Report()  # the check of the file reports the same
         document = read_document(what.file, unused)
-        found = document and read_server(
+        found = document and read_name_and_server(
             what.file, document, what.environment, what.environ, unused
         )
-        if found:
-            return found.api_url, found.profile
+        if found and found.environment:
+            return found.environment.api_url, found.environment.profile
     return what.api_url, what.profile
 
 

@@ -14,8 +14,8 @@ from deployctl.project.document import Document, Environment, parse_document
 from deployctl.project.environments import (
     check_name,
     project_in,
-    read_environment,
     with_environment,
+    with_name_and_server,
     without_environment,
 )
 from deployctl.project.parse import parse_project, report_entries
@@ -303,8 +303,9 @@ def test_environment_that_is_no_mapping_is_an_error() -> None:
 def test_reads_only_the_server_for_a_command_without_deployments() -> None:
     text = section('{api_url: "http://${TAG}/api", name_suffix: "${NO}", deployments: {x: {}}}')
     report = Report()
-    found = read_environment(document(text), "prod", None, ENVIRON, report)
-    assert found == Environment("prod", "http://2/api")
+    found = with_name_and_server(document(text), "prod", None, ENVIRON, report)
+    assert found is not None
+    assert found.environment == Environment("prod", "http://2/api")
     assert not report.items
 
 
