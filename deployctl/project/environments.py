@@ -94,14 +94,15 @@ def without_environment(document: Document, report: Report) -> Document | None:
 
 def _needs_environment(document: Document) -> Iterator[Problem]:
     """Placeholders that only an environment has a value for, in a file that has environments."""
-    if not document.data.get(_KEY) or "env." not in document.text:
+    listed = document.data.get(_KEY)
+    if not isinstance(listed, dict) or not listed or "env." not in document.text:
         return
     others = {key: item for key, item in document.data.items() if key != _KEY and not _is_free(key)}
     for path, leaf in leaves(others):
         for each in placeholders(leaf if isinstance(leaf, str) else ""):
             if each.name.startswith("env."):
                 message = f"'{format_path(path)}': '{each}' has a value only in an environment"
-                help_ = f"Add --env NAME. The file has {quoted(document.data[_KEY])}."
+                help_ = f"Add --env NAME. The file has {quoted(listed)}."
                 yield Problem(path, "DC142", message, help_)
 
 

@@ -186,6 +186,18 @@ WITHOUT = {
         ["DC142"],
         False,
     ),
+    "no mapping, and a value of an environment": (
+        f"{BASE}environments: 5\n".replace("region: us", 'region: "{{ env.region }}"'),
+        ["DC131"],
+        True,
+    ),
+    "a list, and a value of an environment": (
+        f"{BASE}environments: [{{name: prod}}]\n".replace(
+            "region: us", 'region: "{{ env.region }}"'
+        ),
+        ["DC131"],
+        True,
+    ),
     "a step called env": (BASE.replace("region: us", 'region: "{{ env.region }}"'), [], True),
 }
 
