@@ -7,7 +7,9 @@ the interface: it belongs into the CHANGELOG, and one of the JSON output may nee
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer.main
@@ -152,6 +154,14 @@ def options(group: Any, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
 
 def test_commands_and_options() -> None:
     assert dict(options(typer.main.get_command(app))) == COMMANDS
+
+
+def test_page_of_environments_lists_the_commands_that_take_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "environments.md").read_text()
+    sentence = re.search(r"[^.]*take `--env`", text)
+    assert sentence is not None
+    listed = re.findall(r"`([a-z]+)`", sentence[0])
+    assert sorted(listed) == sorted(name for name, known in COMMANDS.items() if "--env" in known)
 
 
 def test_values_of_options() -> None:

@@ -36,6 +36,26 @@ def test_example_has_three_environments(environment: str, expected: Json) -> Non
     assert {each.name: each.raw["parameters"]["bucket"] for each in deployments} == expected
 
 
+def test_documented_resources_have_names_of_their_own_in_each_environment(tmp_path: Path) -> None:
+    page = (EXAMPLE.parents[2] / "docs" / "environments.md").read_text()
+    (shown,) = (part.split("```")[0] for part in page.split("```yaml\n") if "blocks:" in part)
+    file = tmp_path / "prefect.yaml"
+    file.write_text(f"{shown}environments: {{dev: {{}}, prod: {{}}}}\n")
+    declared, report = [], Report()
+    for environment in ("dev", "prod"):
+        document = read_project(file, Selection(), environment, {}, report)
+        assert document is not None
+        project = parse_project(document, report, {"PASSWORD": "x"})
+        report_entries(project.deployments, report)
+        declared.append({(each.kind, each.key) for each in project.declared})
+        (daily,) = project.deployments
+        reference = f"{{{{ prefect.variables.region_{environment} }}}}"
+        assert daily.raw["parameters"] == {"region": reference}
+    assert not report.items
+    assert [len(each) for each in declared] == [3, 3]
+    assert declared[0].isdisjoint(declared[1])
+
+
 def test_example_needs_an_environment() -> None:
     report = Report()
     assert read_project(EXAMPLE, Selection(), None, {}, report) is None
