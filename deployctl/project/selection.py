@@ -32,6 +32,11 @@ class Candidate:
     """The work pool that the file names."""
     tags: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `-n` and `--exclude` call it, as far as that is known."""
+        return (self.name, _full(self)) if self.flow else (self.name,)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -74,8 +79,8 @@ class SelectionResult:
 
 
 _PROBLEMS: Mapping[str, tuple[str, Callable[[Candidate], Iterable[str]]]] = {
-    "-n": ("no deployment is called", lambda each: (each.name, _full(each))),
-    "--exclude": ("--exclude: no deployment is called", lambda each: (each.name, _full(each))),
+    "-n": ("no deployment is called", lambda each: each.names),
+    "--exclude": ("--exclude: no deployment is called", lambda each: each.names),
     "--with-tag": ("no deployment has the tag", lambda each: each.tags),
     "FILE:FLOW": ("no deployment of the files has the entrypoint", lambda each: (each.entrypoint,)),
     "--in-pool": ("no deployment is in the work pool", lambda each: (each.pool,)),
@@ -123,9 +128,9 @@ def select(candidates: Sequence[Candidate], selection: Selection) -> SelectionRe
             selected &= set().union(*matched.values())
             missed += [(option, each) for each, found in matched.items() if not found]
     for pattern in selection.excluded:
-        found = match_candidates(candidates, pattern, unknown=False)
-        selected -= set(found)
-        missed += [] if found else [("--exclude", pattern)]
+        selected -= set(match_candidates(candidates, pattern, unknown=False))
+        # Flows of entries that other options leave out are not inspected, so not known.
+        missed += [] if match_candidates(candidates, pattern) else [("--exclude", pattern)]
     if not selection.is_shared:
         check_missed(missed, candidates)
         if not selected and candidates:

@@ -182,6 +182,14 @@ def test_what_selects_nothing_is_an_error(selection: Selection, said: str, help_
     assert help_ in (caught.value.help or "")
 
 
+def test_a_flow_that_was_not_inspected_does_not_make_an_exclusion_a_mistake() -> None:
+    """Flows of entries that other options leave out are not read."""
+    assert select(POOLS, Selection(tags=("prod",), excluded=("gone/broken",))).indexes == (0,)
+    with pytest.raises(UsageError) as caught:
+        select(POOLS, Selection(excluded=("gone/brokn",)))
+    assert "/broken" not in (caught.value.help or "")
+
+
 def test_further_files_may_have_what_one_lacks() -> None:
     selection = Selection(names=("daily", "other"), tags=("x",), is_shared=True)
     found = select(POOLS, selection)
