@@ -9,15 +9,25 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _IMPORTERS = ("import_module", "__import__")
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleFile:
+    """The file of a module of the project."""
+
+    path: Path
+    is_parsed: bool
+    """Whether it is known what it imports: it is there, and in syntax that our own Python reads."""
+
+
 def imported_files(
     file: Path, folders: Sequence[Path], is_there: Callable[[Path], bool]
-) -> Iterator[Path]:
+) -> Iterator[ModuleFile]:
     """Yields a file, then each module of the project that it imports, nearest first.
 
     `folders` are those that Python searches besides the folder of `file`. `is_there` says whether
@@ -27,8 +37,10 @@ def imported_files(
     todo, seen = [file], {file}
     while todo:
         each = todo.pop(0)
-        yield each
-        found = [*_packages(each, is_there), *_imported(each, searched, is_there)]
+        tree = _parse(each)
+        yield ModuleFile(each, tree is not None)
+        names = _names(tree) if tree else ()
+        found = [*_packages(each, is_there), *_imported(each, names, searched, is_there)]
         new = [other for other in dict.fromkeys(found) if other not in seen]
         seen.update(new)
         todo += new
@@ -43,9 +55,12 @@ def _packages(file: Path, is_there: Callable[[Path], bool]) -> Iterator[Path]:
 
 
 def _imported(
-    file: Path, folders: Sequence[Path], is_there: Callable[[Path], bool]
+    file: Path,
+    names: Iterable[tuple[int, str]],
+    folders: Sequence[Path],
+    is_there: Callable[[Path], bool],
 ) -> Iterator[Path]:
-    for level, name in _names(file):
+    for level, name in names:
         parts = [part for part in name.split(".") if part.isidentifier()]
         if not level and parts and parts[0] in sys.stdlib_module_names:
             continue
@@ -58,13 +73,16 @@ def _imported(
                 yield from filter(is_there, (path.with_name(f"{part}.py"), path / "__init__.py"))
 
 
-def _names(file: Path) -> Iterator[tuple[int, str]]:
-    """Yields the level and dotted name of everything that a file imports."""
+def _parse(file: Path) -> ast.Module | None:
     try:
         with warnings.catch_warnings(action="ignore"):  # about user code
-            tree = ast.parse(file.read_bytes())
+            return ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return
+        return None
+
+
+def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yields the level and dotted name of everything that a module imports."""
     for node in ast.walk(tree):
         match node:
             case ast.Import():

@@ -6,8 +6,11 @@ imports, or a file that its steps read: a Dockerfile, its build context, require
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ from deployctl.steps.docker import build_context
 from deployctl.steps.model import Step, effective_steps, parse_steps
 
 _STEPS = ("build", "push", "pull")
+_PLACEHOLDER = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_PUNCTUATION = "'\"`;&|()<>"
+"""What may stand around a path in a shell script."""
 _SHOWN = 3
 """Names that a reason lists."""
 
@@ -129,14 +135,13 @@ class _Inputs:
             return
         own = located.file.resolve()
         folders = [each.resolve() for each in self._search_path.module_folders]
-        for file in imported_files(own, folders, self._is_there):
-            if self._changes.has(file):
-                is_own = file == own
-                yield (
-                    f"{self._name(file)} changed"
-                    if is_own
-                    else (f"imports {self._name(file)}, which changed")
-                )
+        for each in imported_files(own, folders, self._is_there):
+            name = self._name(each.path)
+            subject = name if each.path == own else f"imports {name}, which"
+            if self._changes.has(each.path):
+                yield f"{subject} changed"
+            elif not each.is_parsed:
+                yield f"{subject} cannot be parsed, so what it imports is not known"
 
     def of_steps(self, project: Project, spec: DeploymentSpec) -> Iterator[str]:
         """Why the files that steps read count as changed."""
@@ -154,9 +159,11 @@ class _Inputs:
         if step.short == "pip_install_requirements":
             file = step.inputs.get("requirements_file") or "requirements.txt"
             words.append(f"{step.inputs.get('directory') or '.'}/{file}")
+        directory = step.inputs.get("directory")
+        bases = ("", *(_words(directory) if directory else ()))
         for word in words:
-            for folder in self._folders:
-                yield Path(folder / word).resolve()
+            for folder, base in product(self._folders, bases):
+                yield (folder / base / word).resolve()
 
     def _of_context(self, step: Step) -> Iterator[str]:
         """Why the image of a build step is another one."""
@@ -165,7 +172,8 @@ class _Inputs:
         context = build_context(step.inputs, self._folders[0]).resolve()
         dockerfile = str(step.inputs.get("dockerfile") or "Dockerfile")
         ignore = DockerIgnore.read(context, dockerfile)
-        always = {context / dockerfile, context / ".dockerignore"}
+        names = (dockerfile, f"{dockerfile}.dockerignore", ".dockerignore")
+        always = {(context / name).resolve() for name in names}
         found = sorted(
             self._name(file)
             for file in self._changes.files
@@ -179,18 +187,24 @@ class _Inputs:
         return file.is_file() or self._changes.has(file)
 
     def _name(self, file: Path) -> str:
-        return file.relative_to(self._changes.root).as_posix()
+        root = self._changes.root
+        return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
 
 def _words(value: Json) -> Iterator[str]:
-    """A text, and the words of it, if they can be paths."""
-    if not isinstance(value, str) or "{{" in value or "\0" in value:
+    """A text, and the words of it, if they can be paths.
+
+    Words are those of the shell, line by line, and what stands between blanks: to the shell's
+    rules, all that follows an apostrophe in a comment is one word.
+    """
+    if not isinstance(value, str) or "\0" in value:
         return
-    try:
-        words = shlex.split(value)
-    except ValueError:
-        words = []
-    yield from dict.fromkeys((value, *words))
+    text = _PLACEHOLDER.sub("{{}}", value)
+    words = [text, *(word.strip(_PUNCTUATION) for word in text.split())]
+    for line in text.splitlines():
+        with suppress(ValueError):
+            words += shlex.split(line)
+    yield from (word for word in dict.fromkeys(words) if "{{" not in word)
 
 
 def _ignores(ignore: DockerIgnore, file: Path, context: Path) -> bool:

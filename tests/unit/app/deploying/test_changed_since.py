@@ -165,6 +165,55 @@ CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, list[str]]]] = {
     ),
 }
 
+SCRIPT = """# Doesn't need much: {{ prefect.variables.x }}
+bash 'tools/b c.sh' --to {{ $OUT }}/tools/gen.py
+bash tools/last.sh; exit
+# That's all.
+"""
+
+
+def shell(**inputs: str) -> dict[str, Any]:
+    return {"prefect.deployments.steps.run_shell_script": inputs}
+
+
+def image(**inputs: str) -> dict[str, Any]:
+    return {"prefect_docker.deployments.steps.build_docker_image": {"image_name": "x/y", **inputs}}
+
+
+INPUTS: dict[str, tuple[dict[str, Any], str]] = {
+    "a script in quotes": (shell(script=SCRIPT), "tools/b c.sh"),
+    "a script between apostrophes": (shell(script=SCRIPT), "tools/last.sh"),
+    "a script with one apostrophe": (shell(script="# don't\nbash b.sh"), "b.sh"),
+    "a script beside a placeholder": (shell(script="python x.py {{ $A }}"), "x.py"),
+    "a script in the step's directory": (
+        shell(script="bash b.sh", directory="tools"),
+        "tools/b.sh",
+    ),
+    "a Dockerfile outside": (image(path="data", dockerfile="../docker/own"), "docker/own"),
+    "an ignore file": (image(dockerfile="docker/own"), "docker/own.dockerignore"),
+}
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_finds_the_files_that_a_step_names(repository: Path, case: str) -> None:
+    step, file = INPUTS[case]
+    write(repository, "docker/own.dockerignore", "docker\n")
+    write_file(repository, [{**ENTRIES[2], "build": [step]}], pull=[])
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "step")
+    write(repository, "docker/not-named", "")
+    assert selected(repository) == {}
+    write(repository, file, "docker\n# changed\n")
+    ((reason,),) = selected(repository).values()
+    assert file in reason
+
+
+def test_a_placeholder_names_no_file(repository: Path) -> None:
+    write_file(repository, [{**ENTRIES[2], "build": [shell(script=SCRIPT)]}], pull=[])
+    git(repository, "commit", "-q", "-a", "-m", "step")
+    touch("tools/gen.py")(repository)
+    assert selected(repository) == {}
+
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_selects_what_changed_and_says_why(repository: Path, case: str) -> None:
@@ -182,6 +231,7 @@ def test_compares_with_any_revision_and_narrows_the_selection(repository: Path) 
     assert selected(repository) == {}
     output = validate(repository, "--changed-since", "HEAD~1", "--exclude", "report")
     assert [each["name"] for each in output["selected"]] == ["etl/etl"]
+    assert selected(repository, "--exclude", "report/report") == {}
     (repository / "prefect.yaml").rename(repository / "other.yaml")
     output = selected(repository, "--prefect-file", "other.yaml")
     assert output["etl/etl"] == ["'other.yaml' was not there, or not readable, at HEAD"]
@@ -196,6 +246,19 @@ def test_entries_are_compared_in_the_environment(repository: Path) -> None:
     assert selected(repository, "--env", "dev") == {}
     assert selected(repository, "--env", "prod") == {"etl/etl": ["its entry changed: tags"]}
     assert selected(repository, "--env", "dev", "--set", "deployments.etl-dev.version=2") == {}
+
+
+def test_code_that_cannot_be_parsed_counts_as_changed(repository: Path) -> None:
+    """What it imports is not known. Our own Python may be older than the project's."""
+    touch("lib/db.py")(repository)
+    write(repository, "lib/late.py", "type X = (\n")
+    git(repository, "commit", "-q", "-a", "-m", "syntax")
+    reasons = ["imports lib/late.py, which cannot be parsed, so what it imports is not known"]
+    assert selected(repository) == {"etl/etl": reasons}
+    write(repository, "flows/etl.py", "type X = int\n" + FILES["flows/etl.py"])
+    git(repository, "commit", "-q", "-a", "-m", "flow")
+    (reasons,) = selected(repository).values()
+    assert reasons == ["flows/etl.py cannot be parsed, so what it imports is not known"]
 
 
 def test_says_what_to_do_if_git_cannot_tell(repository: Path, tmp_path: Path) -> None:
