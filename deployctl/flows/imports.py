@@ -7,7 +7,6 @@ too much is found than too little. What code reads or imports by other means is 
 from __future__ import annotations
 
 import ast
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,9 +61,7 @@ def _imported(
 ) -> Iterator[Path]:
     for level, name in names:
         parts = [part for part in name.split(".") if part.isidentifier()]
-        if not level and parts and parts[0] in sys.stdlib_module_names:
-            continue
-        for folder in [file.parents[level - 1]] if level else folders:
+        for folder in file.parents[level - 1 : level] if level else folders:
             path = folder
             if level and is_there(path / "__init__.py"):
                 yield path / "__init__.py"

@@ -16,6 +16,7 @@ from typing import Any
 
 from deployctl.clients.git_changes import Changes, read_changes
 from deployctl.core.diagnostics import Report
+from deployctl.core.errors import UsageError
 from deployctl.core.json_values import Json, JsonPath, leaves
 from deployctl.core.suggest import shortened
 from deployctl.flows.entrypoint import SearchPath, locate, parse_entrypoint
@@ -54,7 +55,9 @@ def changed_since(
     changes = read_changes(folder, revision)
     former = _former(project, folder, changes, environ)
     if former is not None:
-        former, _ = apply_assignments(former, [parse_assignment(a, Report()) for a in assignments])
+        for each in assignments:
+            with suppress(UsageError):  # what it is part of is new: its entry differs without it
+                former, _ = apply_assignments(former, [parse_assignment(each, Report())])
     inputs = _Inputs(changes, folder, directory.resolve())
     found = {}
     for spec in project.deployments:
@@ -109,9 +112,9 @@ def _entry_reasons(
 def _former_entry(entry: Any, former: Mapping[str, Json]) -> dict[str, Json] | None:
     """The entry of the same name; of several, that with the same entrypoint."""
     listed = former.get("deployments")
-    entries = [each for each in listed if isinstance(each, dict)] if listed else []
-    if not isinstance(entry, dict):
+    if not isinstance(entry, dict) or not isinstance(listed, list):
         return None
+    entries = [each for each in listed if isinstance(each, dict)]
     same = [each for each in entries if each.get("name") == entry.get("name")]
     exact = [each for each in same if each.get("entrypoint") == entry.get("entrypoint")]
     return next(iter(exact or (same if len(same) == 1 else ())), None)

@@ -102,6 +102,10 @@ STEP = "which the step 'run_shell_script' reads"
 CHANGES: dict[str, tuple[Callable[[Path], None], dict[str, list[str]]]] = {
     "nothing": (lambda _: None, {}),
     "a file that none uses": (touch("README.md"), {}),
+    "a module that shadows one of the standard library": (
+        touch("flows/json.py"),
+        {"etl/etl": ["imports flows/json.py, which changed"]},
+    ),
     "a module of the same name as one of the standard library": (touch("lib/json.py"), {}),
     "the flow": (touch("flows/etl.py"), {"etl/etl": ["flows/etl.py changed"]}),
     "an imported module": (
@@ -246,6 +250,26 @@ def test_entries_are_compared_in_the_environment(repository: Path) -> None:
     assert selected(repository, "--env", "dev") == {}
     assert selected(repository, "--env", "prod") == {"etl/etl": ["its entry changed: tags"]}
     assert selected(repository, "--env", "dev", "--set", "deployments.etl-dev.version=2") == {}
+
+
+@pytest.mark.parametrize("former", [5, "x", [5], {"a": 5}, None])
+def test_a_former_file_may_be_invalid(repository: Path, former: Any) -> None:
+    write(repository, "prefect.yaml", json.dumps({"deployments": former}))
+    git(repository, "commit", "-q", "-a", "-m", "invalid")
+    write_file(repository, ENTRIES[:1], pull=[])
+    assert selected(repository) == {"etl/etl": ["its entry is new"]}
+    assignment = ("--set", "deployments.etl.version=2")
+    assert selected(repository, *assignment) == {"etl/etl": ["its entry is new"]}
+
+
+def test_assignments_need_not_fit_the_former_file(repository: Path) -> None:
+    schedules = [{"cron": "0 6 * * *"}, {"cron": "0 7 * * *"}]
+    write_file(repository, [{**ENTRIES[0], "schedules": schedules[:1]}, ENTRIES[1]], pull=[])
+    git(repository, "commit", "-q", "-a", "-m", "one schedule")
+    write_file(repository, [{**ENTRIES[0], "schedules": schedules}, ENTRIES[1]], pull=[])
+    assignments = ("etl.schedules.1.cron=0 8 * * *", "report.version=2")
+    options = [each for value in assignments for each in ("--set", f"deployments.{value}")]
+    assert selected(repository, *options) == {"etl/etl": ["its entry changed: schedules"]}
 
 
 def test_code_that_cannot_be_parsed_counts_as_changed(repository: Path) -> None:
